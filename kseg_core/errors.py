@@ -1,0 +1,60 @@
+"""The errors a job must tell apart. Everything else is a plain ``ValueError``.
+
+Each message is one line that names the thing, what is wrong with it and, where
+there is something to be done, what to do. ``jobs`` alone turns errors into exit codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class KsegError(Exception):
+    """A failure of the work itself: the job ends with exit code 1."""
+
+
+class UsageError(KsegError, ValueError):
+    """The request makes no sense (a bad value, an unknown name, no such input): exit code 2."""
+
+
+class StoreError(KsegError):
+    """A store or model that is missing, damaged, unfinished or made with other settings."""
+
+
+class NothingReadable(KsegError):
+    """Not one input could be labelled.
+
+    Parameters
+    ----------
+    message
+        One line.
+    failures
+        Every input with its reason.
+    """
+
+    def __init__(self, message: str, failures: Sequence[UnreadableImage]) -> None:
+        super().__init__(message, tuple(failures))
+        self.failures = tuple(failures)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UnreadableImage(KsegError):
+    """One input that cannot be labelled; the rest of the run goes on.
+
+    Parameters
+    ----------
+    source
+        The input as the user knows it (a path or a name).
+    reason
+        What is wrong with it, in one short clause without the path.
+    """
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason)
+        self.source = source
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"

@@ -1,0 +1,214 @@
+"""BMP, GIF and WebP, by Pillow and libwebp.
+
+BMP goes through imageio and its Pillow plugin as long as the picture is not above Pillow's own bomb limit, a
+process-wide setting that is not to be touched. Larger ones, GIF (imageio drops its transparency and would decode
+all frames) and animated WebP (imageio reads its EXIF block too, and fails where that is damaged and the picture is not)
+go to Pillow's readers directly. WebP without animation goes to libwebp by imagecodecs, which knows no such limit.
+
+For an animation the picture is the first frame.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from kseg_core.images.exif import orientation_of, turned_shape
+from kseg_core.images.raster import Raster, Refused, check_size
+
+_BMP_RLE = {1, 2}  # biCompression: run lengths of 8 and of 4 bits
+_BMP_HEADER_BYTES = 34
+_WEBP_ANIMATED = 2  # flag of the extended header (RFC 9649, 2.7)
+
+#: Above a process-wide limit (89 megapixels unless set) Pillow's GIF reader may warn; this stays clear of it.
+_GIF_MAX_PIXELS = 1 << 26
+
+
+def bmp_shape(file: BinaryIO) -> tuple[int, int]:
+    """Return (height, width) of a BMP."""
+    with _bmp(file) as image:
+        return image.height, image.width
+
+
+def gif_shape(file: BinaryIO) -> tuple[int, int]:
+    """Return (height, width) of a GIF's canvas, which a first frame larger than it widens."""
+    left, top, right, bottom, width, height = _gif_frame(file)
+    if right <= left or bottom <= top:
+        raise Refused("no pixels: the GIF's first frame is empty")
+    shape = max(height, bottom), max(width, right)
+    check_size(*shape, _GIF_MAX_PIXELS)
+    return shape
+
+
+def webp_shape(file: BinaryIO) -> tuple[int, int]:
+    """Return (height, width) of a WebP as a person sees it."""
+    chunks = _webp_chunks(file)
+    height, width = _webp_size(chunks)
+    exif = chunks.get(b"EXIF")
+    return turned_shape(height, width, orientation_of(exif))
+
+
+def decode_bmp(data: bytes, max_pixels: int) -> Raster:
+    """Decode a whole BMP file; its colours are taken as sRGB (no viewer reads the profiles of version 5)."""
+    from PIL import Image
+
+    height, width = bmp_shape(io.BytesIO(data))
+    check_size(height, width, max_pixels)
+    _check_bmp_runs(data)
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > limit:
+        with _bmp(io.BytesIO(data)) as image:
+            image.load()
+            return _separated(np.array(image.convert("RGBA" if image.mode == "RGBA" else "RGB")))
+    import imageio.v3 as iio
+
+    with iio.imopen(data, "r", plugin="pillow") as file:
+        return _separated(np.asarray(file.read(index=0)))
+
+
+def decode_webp(data: bytes, max_pixels: int) -> Raster:
+    """Decode a whole WebP file: the picture, or the first frame of an animation."""
+    chunks = _webp_chunks(io.BytesIO(data))
+    check_size(*_webp_size(chunks), max_pixels)
+    if not chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED:
+        import imagecodecs
+
+        samples: np.ndarray[Any, Any] = imagecodecs.webp_decode(data)
+        return _separated(samples, icc=chunks.get(b"ICCP"), orientation=orientation_of(chunks.get(b"EXIF")))
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    with WebPImageFile(io.BytesIO(data)) as image:
+        image.load()
+        samples = np.array(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
+    return _separated(samples, icc=chunks.get(b"ICCP"), orientation=orientation_of(chunks.get(b"EXIF")))
+
+
+def decode_gif(data: bytes, max_pixels: int) -> Raster:
+    """Decode the first frame of a GIF; what its canvas shows around a smaller frame is transparent."""
+    from PIL.GifImagePlugin import GifImageFile
+
+    check_size(*gif_shape(io.BytesIO(data)), max_pixels)
+    left, top, right, bottom, _, _ = _gif_frame(io.BytesIO(data))
+    with GifImageFile(io.BytesIO(data)) as image:
+        image.load()
+        samples = np.array(image)
+        valid = np.zeros(samples.shape, np.bool_)
+        valid[top:bottom, left:right] = True
+        transparent = image.info.get("transparency")
+        if transparent is not None:
+            valid &= samples != transparent
+        if image.mode == "L":  # its palette is a ramp of grays
+            return Raster(samples, "gray", valid=valid)
+        palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        return Raster(samples, "palette", palette=palette, valid=valid)
+
+
+def _bmp(file: BinaryIO) -> Any:
+    """Open a BMP by Pillow's reader."""
+    from PIL.BmpImagePlugin import BmpImageFile
+
+    return BmpImageFile(file)
+
+
+def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:
+    """Return left, top, right and bottom of the first frame, and width and height of the canvas.
+
+    Read here because Pillow compares them with its process-wide limit, and may warn.
+    """
+    start = file.read(13)
+    try:
+        width, height, flags = struct.unpack_from("<HHB", start, 6)
+        if flags & 0x80:  # a global palette
+            file.seek(3 << ((flags & 7) + 1), io.SEEK_CUR)
+        while (mark := file.read(1)) == b"!":  # extensions: a label and sub-blocks, the last of them empty
+            file.seek(1, io.SEEK_CUR)
+            while length := file.read(1)[0]:
+                file.seek(length, io.SEEK_CUR)
+        left, top, columns, rows = struct.unpack("<HHHH", file.read(8))
+    except (struct.error, IndexError):
+        raise Refused("truncated: the GIF ends before its first frame") from None
+    if mark != b",":
+        raise Refused("damaged: the GIF has no frame")
+    return left, top, left + columns, top + rows, width, height
+
+
+def _separated(samples: np.ndarray[Any, Any], icc: bytes | None = None, orientation: int = 1) -> Raster:
+    """Make a raster of gray, RGB or RGBA samples."""
+    if samples.ndim == 2:
+        return Raster(
+            samples, "gray", maximum=1 if samples.dtype == np.bool_ else 255, icc=icc, orientation=orientation
+        )
+    valid = samples[..., 3] != 0 if samples.shape[2] == 4 else None
+    return Raster(samples, "rgb", valid=valid, icc=icc, orientation=orientation)
+
+
+def _check_bmp_runs(data: bytes) -> None:
+    """Refuse a run-length BMP whose data ends before the picture does: Pillow fills the rest with zeros."""
+    offset, _, width, height = struct.unpack_from("<IIii", data, 10)
+    (compression,) = struct.unpack_from("<I", data, 30) if len(data) >= _BMP_HEADER_BYTES else (0,)
+    if compression not in _BMP_RLE:
+        return
+    at, x, y = offset, 0, 0
+    while at + 1 < len(data):
+        count, value = data[at], data[at + 1]
+        at += 2
+        if count:
+            x += count
+        elif value == 0:
+            x, y = 0, y + 1
+        elif value == 1:
+            return
+        elif value == 2 and at + 1 < len(data):
+            x, y, at = x + data[at], y + data[at + 1], at + 2
+        else:
+            packed = value if compression == 1 else (value + 1) // 2
+            x, at = x + value, at + packed + packed % 2
+        if at <= len(data) and (y >= abs(height) or (y == abs(height) - 1 and x >= width)):
+            return
+    raise Refused("truncated: the BMP's run lengths end before the picture does")
+
+
+def _webp_chunks(file: BinaryIO) -> dict[bytes, bytes]:
+    """Return the payloads of a WebP's first chunks of each name; of image data no more than its header.
+
+    Raises
+    ------
+    Refused
+        Where the file is shorter than it states.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    stated = 8 + int.from_bytes(file.read(8)[4:], "little")
+    if stated > size:
+        raise Refused(f"truncated: the WebP states {stated} bytes, the file has {size}")
+    chunks: dict[bytes, bytes] = {}
+    at = 12
+    while at + 8 <= stated:
+        file.seek(at)
+        start = file.read(8)
+        length = int.from_bytes(start[4:], "little")
+        if at + 8 + length > stated:
+            raise Refused("damaged: a chunk of the WebP reaches beyond its end")
+        if start[:4] not in chunks:
+            chunks[start[:4]] = file.read(length if start[:4] in (b"ICCP", b"EXIF") else min(length, 16))
+        at += 8 + length + length % 2
+    return chunks
+
+
+def _webp_size(chunks: dict[bytes, bytes]) -> tuple[int, int]:
+    """Return (height, width) as stored, from the canvas or from the bit stream (RFC 9649)."""
+    try:
+        if b"VP8X" in chunks:
+            canvas = chunks[b"VP8X"]
+            width, height = int.from_bytes(canvas[4:7], "little"), int.from_bytes(canvas[7:10], "little")
+            return height + 1, width + 1
+        if b"VP8L" in chunks:
+            (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
+            return ((bits >> 14) & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+        width, height = struct.unpack_from("<HH", chunks[b"VP8 "], 6)
+        return height & 0x3FFF, width & 0x3FFF
+    except (struct.error, KeyError):
+        raise Refused("damaged: the WebP has no image data") from None

@@ -1,0 +1,194 @@
+"""PNG: its chunks read here, its rows by libpng (imagecodecs).
+
+Why not through imageio: it gives palettes without their transparency and 16-bit RGB with the low bytes dropped. Why not
+Pillow: it does not verify the checksums of the image data, and takes data that ends after any whole row for all of it.
+Why not libpng alone: it warns on standard error, and as imagecodecs 2026 wraps it, enough damaged files bring the
+process down. So the checksums are verified here, and `png_rows` inflates the data itself.
+
+For an animated PNG the picture is the default image, which is the first frame unless the file says otherwise.
+Only an embedded profile (iCCP) is colour information here: gAMA and cHRM are ignored, as most viewers do.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core.images.exif import orientation_of, turned_shape
+from kseg_core.images.png_rows import CHANNELS, SIGNATURE, Picture, decode_rows
+from kseg_core.images.raster import Colours, Raster, Refused, Samples, check_size
+
+_KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+_USED = {b"PLTE", b"tRNS", b"IDAT"}
+_MAX_PROFILE_BYTES = 1 << 24  # the largest CMYK profiles in use have 3 MB; beyond is a bomb
+_MAX_EXIF_BYTES = 1 << 20
+_MAX_SIDE = 1_000_000  # libpng's own limit (PNG_USER_WIDTH_MAX)
+
+_DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
+
+
+class _Chunk(NamedTuple):
+    """One chunk: its name, where its payload begins in the file, and how many bytes that has."""
+
+    name: bytes
+    start: int
+    length: int
+
+
+def read_shape(file: BinaryIO) -> tuple[int, int]:
+    """Return (height, width) as a person sees it, seeking from chunk to chunk."""
+    picture: Picture | None = None
+    exif: bytes | None = None
+    try:
+        for chunk in _chunks(file):
+            if chunk.name == b"IHDR":
+                picture = _header(file.read(chunk.length))
+            elif chunk.name == b"eXIf" and chunk.length <= _MAX_EXIF_BYTES:
+                exif = file.read(chunk.length)
+                break
+    except Refused:
+        if picture is None:
+            raise
+        # The header is sound; what is missing behind it is for `decode` to refuse.
+    if picture is None:
+        raise Refused("damaged: the PNG has no header chunk")
+    return turned_shape(picture.height, picture.width, orientation_of(exif))
+
+
+def decode(data: bytes, max_pixels: int) -> Raster:
+    """Decode a whole PNG file.
+
+    Raises
+    ------
+    Refused
+        Where a checksum is wrong, or anything of the picture is damaged or missing.
+    """
+    picture = _collect(data, max_pixels)
+    if b"IDAT" not in picture.used:
+        raise Refused("damaged: the PNG has no image data")
+    if picture.kind == 3 and b"PLTE" not in picture.used:
+        raise Refused("damaged: the PNG lacks its palette")
+    samples = decode_rows(picture)
+    kinds: dict[int, Colours] = {0: "gray", 2: "rgb", 3: "palette", 4: "gray", 6: "rgb"}
+    valid = _transparency(picture, samples)
+    palette = None
+    if picture.kind == 3:
+        palette = _palette(picture)
+    elif picture.kind == 4:
+        samples = samples[..., 0]
+    return Raster(
+        samples,
+        kinds[picture.kind],
+        maximum=65535 if picture.depth == 16 else 255,
+        palette=palette,
+        valid=valid,
+        icc=picture.icc,
+        orientation=orientation_of(picture.exif),
+    )
+
+
+def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
+    """Walk over the chunks up to and with the end chunk; the file stands at each payload as it is given."""
+    size = file.seek(0, io.SEEK_END)
+    at = len(SIGNATURE)
+    while True:
+        file.seek(at)
+        start = file.read(8)
+        length = int.from_bytes(start[:4], "big")
+        if len(start) < 8 or at + 12 + length > size:
+            raise Refused("truncated: the PNG ends before its end chunk")
+        yield _Chunk(start[4:], at + 8, length)
+        if start[4:] == b"IEND":
+            return
+        at += 12 + length
+
+
+def _header(payload: bytes) -> Picture:
+    """Read the header chunk."""
+    if len(payload) != 13:
+        raise Refused("damaged: the PNG's header chunk has the wrong length")
+    width, height, depth, kind, _, _, interlace = struct.unpack(">IIBBBBB", payload)
+    if depth not in _DEPTHS.get(kind, ()) or interlace > 1:
+        raise Refused(f"damaged: a PNG of colour type {kind} with {depth} bits does not exist")
+    return Picture(width, height, depth, kind, bool(interlace))
+
+
+def _collect(data: bytes, max_pixels: int) -> Picture:
+    """Read all chunks, verify their checksums, keep what makes the picture."""
+    picture: Picture | None = None
+    view = memoryview(data)
+    for name, start, length in _chunks(io.BytesIO(data)):
+        critical = not name[0] & 32  # an upper-case first letter
+        if critical or name == b"tRNS":
+            stated = int.from_bytes(view[start + length : start + length + 4], "big")
+            if zlib.crc32(view[start - 4 : start + length]) != stated:
+                raise Refused(f"damaged: the checksum of the PNG's {_printable(name)} chunk is wrong")
+        if critical and name not in _KNOWN_CRITICAL:
+            raise Refused(f"not a standard PNG: it has a critical {_printable(name)} chunk")
+        payload = bytes(view[start : start + length])
+        if picture is None:
+            if name != b"IHDR":
+                raise Refused("damaged: the PNG does not begin with its header chunk")
+            picture = _header(payload)
+            if max(picture.height, picture.width) > _MAX_SIDE:
+                raise Refused(
+                    f"too large: {picture.width} x {picture.height}, the limit of PNG's decoder is {_MAX_SIDE}"
+                )
+            check_size(picture.height, picture.width, max_pixels)
+        elif name in _USED:
+            picture.used.setdefault(name, []).append(payload)
+        elif name == b"iCCP":
+            picture.icc = _inflated_profile(payload)
+        elif name == b"eXIf":
+            picture.exif = payload
+    assert picture is not None  # `_chunks` ends by the end chunk, which is not a header
+    return picture
+
+
+def _printable(name: bytes) -> str:
+    """Return a chunk's name for a message."""
+    return "".join(chr(byte) if 32 < byte < 127 else "?" for byte in name)
+
+
+def _inflated_profile(payload: bytes) -> bytes | None:
+    """Return the profile of an iCCP chunk, or None where it is broken (and then ignored)."""
+    _, _, rest = payload.partition(b"\0")
+    try:
+        return zlib.decompressobj().decompress(rest[1:], _MAX_PROFILE_BYTES) or None
+    except zlib.error:
+        return None
+
+
+def _palette(picture: Picture) -> NDArray[np.uint8]:
+    """Return the palette, uint8 (n, 3)."""
+    payload = picture.used[b"PLTE"][0]
+    return np.frombuffer(payload, np.uint8, len(payload) // 3 * 3).reshape(-1, 3)
+
+
+def _transparency(picture: Picture, samples: Samples) -> NDArray[np.bool_] | None:
+    """Return where the picture is not wholly transparent; None: everywhere."""
+    valid: NDArray[np.bool_]
+    if picture.kind in (4, 6):
+        valid = samples[..., -1] != 0
+        return valid
+    if b"tRNS" not in picture.used:
+        return None
+    trns = picture.used[b"tRNS"][0]
+    if picture.kind == 3:
+        opaque = np.ones(256, np.bool_)
+        opaque[: len(trns)] = np.frombuffer(trns[:256], np.uint8) != 0
+        return np.take(opaque, samples)
+    count = CHANNELS[picture.kind]
+    if len(trns) != 2 * count:
+        return None  # not of the form the standard gives: viewers ignore it
+    key = np.frombuffer(trns, ">u2").astype(np.uint32) & ((1 << picture.depth) - 1)
+    if picture.depth < 8:
+        key = key * 255 // ((1 << picture.depth) - 1)  # libpng has scaled the samples likewise
+    valid = samples != key[0] if count == 1 else (samples != key).any(axis=2)
+    return valid

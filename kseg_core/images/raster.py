@@ -1,0 +1,106 @@
+"""The values that travel between the readers: a header, decoded samples, and the finished picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: 2**29 pixels, 1.6 GB as RGB. The largest single pictures made by cameras are 400 megapixels (pixel-shift
+#: backs) and phones make 200; what says it is larger is a scan for the windowed readers, or a bomb.
+MAX_PIXELS = 2**29
+
+#: How the samples of a picture are to be understood.
+Colours: TypeAlias = Literal["gray", "rgb", "cmyk", "palette"]
+
+#: 8-bit and 16-bit samples, and the booleans of 1-bit pictures.
+Samples: TypeAlias = NDArray[Any]
+
+
+class Refused(Exception):
+    """A picture that must not be labelled; its text is the reason, and the path is added on the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What a file says of itself before any pixel is decoded.
+
+    Parameters
+    ----------
+    format
+        ``"JPEG"``, ``"PNG"``, ``"BMP"``, ``"GIF"``, ``"WebP"`` or ``"TIFF"``.
+    shape
+        (height, width) in pixels as a person sees it: after the EXIF orientation.
+    """
+
+    format: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RgbImage:
+    """A picture as it is labelled.
+
+    Parameters
+    ----------
+    rgb
+        uint8 (height, width, 3), C-contiguous and writable, sRGB.
+    valid
+        bool (height, width), C-contiguous, False where the picture is wholly transparent;
+        None when every pixel is valid.
+    """
+
+    rgb: NDArray[np.uint8]
+    valid: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """Samples as decoded: stored orientation, stored colours.
+
+    Parameters
+    ----------
+    samples
+        bool, uint8 or uint16; (height, width) for gray and palette, (height, width, 3) for RGB
+        or (height, width, 4), the fourth not a colour,
+        (height, width, 4) for CMYK (0 is no ink).
+    colours
+        How to understand them.
+    maximum
+        The sample value that stands for full intensity (255, 65535, 4095 for 12 bits, 1 for booleans).
+    palette
+        uint8 (n, 3), for palette pictures only.
+    valid
+        bool (height, width) or None, in the stored orientation.
+    icc
+        The embedded colour profile, unchecked.
+    orientation
+        EXIF orientation, 1 to 8.
+    """
+
+    samples: Samples
+    colours: Colours
+    maximum: int = 255
+    palette: NDArray[np.uint8] | None = None
+    valid: NDArray[np.bool_] | None = None
+    icc: bytes | None = None
+    orientation: int = 1
+
+
+def check_size(height: int, width: int, max_pixels: int) -> None:
+    """Refuse an empty picture, and one of more than ``max_pixels`` pixels.
+
+    Raises
+    ------
+    Refused
+        With the size as it is stated in the file.
+    """
+    if height <= 0 or width <= 0:
+        raise Refused(f"no pixels: the header says {width} x {height}")
+    if height * width > max_pixels:
+        raise Refused(
+            f"too large: {width} x {height} is {height * width / 1e6:.0f} megapixels, "
+            f"the limit is {max_pixels / 1e6:.0f} (damaged, or a decompression bomb)"
+        )

@@ -1,0 +1,155 @@
+"""What a file is, by its first bytes and never by its name.
+
+Formats that have no reader here are known too, so that they can be refused by name,
+with what to install or do where anything helps.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+#: Bytes of a file's beginning that are enough for every rule below (SVG may have a long preamble).
+HEAD_BYTES = 4096
+
+#: The formats with a reader here.
+READABLE = frozenset({"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF"})
+
+
+class Kind(NamedTuple):
+    """What a file was found to be: its name, whether that is a picture, and what to do with it."""
+
+    name: str
+    is_image: bool = True
+    advice: str = ""
+
+
+_RAW_ADVICE = "develop it to TIFF or JPEG first, e.g. with `darktable-cli` or `dcraw -T`"
+_BIO_ADVICE = "export it to OME-TIFF or OME-Zarr first, e.g. with `bfconvert`"
+_MAGICK = "convert it to PNG or TIFF first, e.g. with ImageMagick's `magick`"
+
+_HEIC = Kind("HEIC", advice="convert it first, e.g. with `heif-convert` (package libheif-examples)")
+_AVIF = Kind("AVIF", advice="convert it first, e.g. with `avifdec` or `heif-convert`")
+_VIDEO = Kind("a video", is_image=False)
+
+#: (offset, magic bytes, what it is); the first that fits is taken, so longer ones come first.
+_SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
+    (0, b"\xff\xd8\xff", Kind("JPEG")),
+    (0, b"\x89PNG\r\n\x1a\n", Kind("PNG")),
+    (0, b"GIF87a", Kind("GIF")),
+    (0, b"GIF89a", Kind("GIF")),
+    (8, b"WEBP", Kind("WebP")),  # after RIFF and its size, see `identify`
+    (8, b"CR\x02", Kind("camera RAW (Canon CR2)", advice=_RAW_ADVICE)),
+    (0, b"IIRO", Kind("camera RAW (Olympus ORF)", advice=_RAW_ADVICE)),
+    (0, b"IIRS", Kind("camera RAW (Olympus ORF)", advice=_RAW_ADVICE)),
+    (0, b"MMOR", Kind("camera RAW (Olympus ORF)", advice=_RAW_ADVICE)),
+    (0, b"IIU\0", Kind("camera RAW (Panasonic RW2)", advice=_RAW_ADVICE)),
+    (0, b"FUJIFILMCCD-RAW", Kind("camera RAW (Fujifilm RAF)", advice=_RAW_ADVICE)),
+    (0, b"FOVb", Kind("camera RAW (Sigma X3F)", advice=_RAW_ADVICE)),
+    (0, b"\0MRM", Kind("camera RAW (Minolta MRW)", advice=_RAW_ADVICE)),
+    (6, b"HEAPCCDR", Kind("camera RAW (Canon CRW)", advice=_RAW_ADVICE)),
+    (0, b"II\xbc\x01", Kind("JPEG XR", advice=_MAGICK)),
+    (0, b"II*\0", Kind("TIFF")),
+    (0, b"MM\0*", Kind("TIFF")),
+    (0, b"II+\0", Kind("TIFF")),
+    (0, b"MM\0+", Kind("TIFF")),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", Kind("JPEG 2000", advice="convert it first, e.g. with `opj_decompress`")),
+    (0, b"\xff\x4f\xff\x51", Kind("JPEG 2000", advice="convert it first, e.g. with `opj_decompress`")),
+    (0, b"\0\0\0\x0cJXL \r\n\x87\n", Kind("JPEG XL", advice="convert it first, e.g. with `djxl`")),
+    (0, b"\xff\x0a", Kind("JPEG XL", advice="convert it first, e.g. with `djxl`")),
+    (0, b"8BPS", Kind("Photoshop (PSD)", advice="save it as TIFF or PNG first")),
+    (0, b"gimp xcf", Kind("GIMP (XCF)", advice="export it as PNG or TIFF first")),
+    (0, b"%PDF", Kind("PDF", advice="extract its pictures first, e.g. with `pdfimages` or `pdftoppm`")),
+    (0, b"%!PS", Kind("PostScript", advice="render it first, e.g. with `gs`")),
+    (0, b"\x76\x2f\x31\x01", Kind("OpenEXR", advice=_MAGICK)),
+    (0, b"#?RADIANCE", Kind("Radiance HDR", advice=_MAGICK)),
+    (0, b"#?RGBE", Kind("Radiance HDR", advice=_MAGICK)),
+    (0, b"DDS ", Kind("DirectDraw surface (DDS)", advice=_MAGICK)),
+    (0, b"qoif", Kind("QOI", advice=_MAGICK)),
+    (0, b"\x8aMNG\r\n\x1a\n", Kind("MNG", advice=_MAGICK)),
+    (0, b"\x8bJNG\r\n\x1a\n", Kind("JNG", advice=_MAGICK)),
+    (0, b"icns", Kind("an Apple icon (ICNS)", advice=_MAGICK)),
+    (0, b"\0\0\1\0", Kind("a Windows icon (ICO)", advice=_MAGICK)),
+    (0, b"AT&TFORM", Kind("DjVu", advice="convert it first, e.g. with `ddjvu -format=tiff`")),
+    (0, b"SIMPLE  =", Kind("FITS", advice="convert it to TIFF first")),
+    (128, b"DICM", Kind("DICOM", advice="convert it first, e.g. with `dcm2pnm`")),
+    (0, b"ZISRAWFILE", Kind("Zeiss CZI", advice=_BIO_ADVICE)),
+    (0, b"\xda\xce\xbe\x0a", Kind("Nikon ND2", advice=_BIO_ADVICE)),
+    (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file", is_image=False)),
+    (0, b"PK\3\4", Kind("a ZIP archive", is_image=False)),
+    (0, b"\x1f\x8b", Kind("a gzip archive", is_image=False)),
+    (0, b"\x1a\x45\xdf\xa3", _VIDEO),
+    (8, b"AVI ", _VIDEO),
+)
+
+_RAW_BRANDS = {b"crx ": Kind("camera RAW (Canon CR3)", advice=_RAW_ADVICE)}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
+_NETPBM = re.compile(rb"P[1-7fF]\s")
+
+
+def identify(head: bytes) -> Kind | None:
+    """Say what begins with these bytes.
+
+    Parameters
+    ----------
+    head
+        The first `HEAD_BYTES` bytes of a file, or all of a shorter one.
+
+    Returns
+    -------
+    What it is, or None when nothing known fits.
+    """
+    if head[4:8] == b"ftyp":
+        return _identify_isobmff(head)
+    for offset, magic, kind in _SIGNATURES:
+        if head.startswith(magic, offset) and (magic not in (b"WEBP", b"AVI ") or head.startswith(b"RIFF")):
+            if magic == b"CR\x02" and not head.startswith((b"II*\0", b"MM\0*")):
+                continue
+            return kind
+    if head.startswith(b"BM") and not _is_text(head):
+        return Kind("BMP")
+    if _NETPBM.match(head):
+        return Kind("Netpbm (PBM, PGM, PPM)", advice=_MAGICK)
+    if _SVG.search(head) and _is_text(head):
+        return Kind("SVG", advice="render it first, e.g. with `rsvg-convert`")
+    if _is_text(head):
+        return Kind("text", is_image=False)
+    return None
+
+
+def refusal(kind: Kind | None) -> str:
+    """Return the reason for which a file of this kind is not read."""
+    if kind is None:
+        return "not an image of a known format"
+    if not kind.is_image:
+        return f"not an image ({kind.name})"
+    return f"{kind.name}: not supported here; {kind.advice}"
+
+
+def _identify_isobmff(head: bytes) -> Kind:
+    """Tell apart the formats that share the MP4 container, by their brands."""
+    size = int.from_bytes(head[:4], "big")
+    brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(size, len(head), 256) - 3, 4))]
+    if brands[0] in _RAW_BRANDS:
+        return _RAW_BRANDS[brands[0]]
+    # AVIF files may call themselves mif1 first and avif only among the compatible brands.
+    if _AVIF_BRANDS.intersection(brands):
+        return _AVIF
+    if _HEIC_BRANDS.intersection(brands):
+        return _HEIC
+    return _VIDEO
+
+
+def _is_text(head: bytes) -> bool:
+    """Say whether the bytes read as text: UTF-8 (cut anywhere) or UTF-16, and no control characters."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    if not head or any(byte < 32 and byte not in b"\t\n\f\r\x1b" for byte in head):
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > 0 and error.start >= len(head) - 3  # a character cut by the end of `head`
+    return True

@@ -1,0 +1,91 @@
+"""Every kind of samples to 8-bit sRGB, in the orientation a person sees."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core.images import icc
+from kseg_core.images.exif import turn
+from kseg_core.images.raster import Raster, RgbImage, Samples
+
+
+def to_rgb(raster: Raster) -> RgbImage:
+    """Finish a decoded picture: 8 bits, sRGB, three channels, turned.
+
+    Returns
+    -------
+    The picture; for 8-bit RGB without a profile to apply and as stored, the decoder's own array.
+    """
+    rgb = turn(_colours_of(raster), raster.orientation)
+    valid = None
+    if raster.valid is not None and not raster.valid.all():
+        valid = turn(np.ascontiguousarray(raster.valid), raster.orientation)
+    rgb = np.require(rgb, np.uint8, ["C", "W"])  # copies only what Pillow lent for reading
+    return RgbImage(rgb, valid)
+
+
+def to_8_bits(samples: Samples, maximum: int) -> NDArray[np.uint8]:
+    """Scale samples of 0 to ``maximum`` to 0 to 255, to the nearest (16 bits: ``(v + 128) // 257``).
+
+    Parameters
+    ----------
+    samples
+        bool, uint8 or uint16 of any shape.
+    maximum
+        The value that stands for 255; larger samples are not expected, and become 255.
+    """
+    if maximum == 255 and samples.dtype == np.uint8:
+        return samples
+    return np.take(_scale(maximum), samples.view(np.uint8) if samples.dtype == np.bool_ else samples)
+
+
+@lru_cache(maxsize=16)
+def _scale(maximum: int) -> NDArray[np.uint8]:
+    """Return the table of 2**16 values that `to_8_bits` looks up."""
+    values = np.minimum(np.arange(1 << 16, dtype=np.int64), maximum)
+    table = ((2 * 255 * values + maximum) // (2 * maximum)).astype(np.uint8)
+    table.setflags(write=False)
+    return table
+
+
+def _colours_of(raster: Raster) -> NDArray[np.uint8]:
+    """Return the raster's colours as uint8 (height, width, 3) sRGB, as stored."""
+    if raster.colours == "palette":
+        return _looked_up(_whole_palette(raster), raster.samples)
+    samples = np.ascontiguousarray(to_8_bits(raster.samples, raster.maximum))
+    if raster.colours == "gray":
+        # All 256 grays go through the profile, and the picture through the table of them.
+        ramp = np.arange(256, dtype=np.uint8)
+        table = icc.convert(ramp[None, :], "gray", raster.icc)
+        return _looked_up(np.repeat(ramp[:, None], 3, axis=1) if table is None else table[0], samples)
+    if raster.colours == "rgb" and samples.shape[2] == 4:
+        import cv2  # twenty times NumPy's speed at copying three bytes of four
+
+        samples = cv2.cvtColor(samples, cv2.COLOR_RGBA2RGB).view(np.uint8)
+    converted = icc.convert(samples, raster.colours, raster.icc)
+    if raster.colours == "cmyk":
+        return icc.convert_cmyk_plainly(samples) if converted is None else converted
+    return samples if converted is None else converted
+
+
+def _looked_up(table: NDArray[np.uint8], indices: Samples) -> NDArray[np.uint8]:
+    """Return ``table[indices]`` for a table of colours."""
+    if indices.dtype != np.uint8:
+        return np.take(table, indices, axis=0)
+    import cv2  # five times NumPy's speed
+
+    return cv2.applyColorMap(np.ascontiguousarray(indices), table.reshape(256, 1, 3)).view(np.uint8)
+
+
+def _whole_palette(raster: Raster) -> NDArray[np.uint8]:
+    """Return the palette in sRGB, with black for the indices that it lacks (as decoders do)."""
+    assert raster.palette is not None
+    size = 1 << (8 * raster.samples.dtype.itemsize)
+    whole = np.zeros((size, 3), np.uint8)
+    colours = raster.palette[:size]
+    whole[: len(colours)] = colours
+    converted = icc.convert(whole[None, :], "rgb", raster.icc)
+    return whole if converted is None else converted[0]

@@ -1,0 +1,159 @@
+"""What the samples of a TIFF page are, by its tags: gray, RGB, palette or CMYK, and which band is alpha."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core.images import tiff_tags
+from kseg_core.images.exif import known
+from kseg_core.images.raster import Colours, Raster, Refused, Samples
+
+CONVERT = "convert it to 8- or 16-bit gray or RGB first"
+
+_GRAYS = (tiff_tags.MIN_IS_WHITE, tiff_tags.MIN_IS_BLACK)
+_COLOURS = (tiff_tags.RGB, tiff_tags.YCBCR)
+
+
+def orientation_of(page: Any) -> int:
+    """Return the orientation tag's value, 1 where it is missing or wrong."""
+    return known(page.tags.valueof(tiff_tags.ORIENTATION, 1))
+
+
+def check_samples(page: Any) -> None:
+    """Refuse samples that are not unsigned integers of up to 16 bits.
+
+    Raises
+    ------
+    Refused
+        Naming the dtype, and what to do.
+    """
+    bits = page.bitspersample
+    if page.dtype is None or not isinstance(bits, int):
+        raise Refused(f"samples of {bits} bits: not an 8- or 16-bit image; {CONVERT}")
+    if page.sampleformat not in (tiff_tags.UNSIGNED, tiff_tags.UNDEFINED) or bits > 16:
+        raise Refused(f"{page.dtype} samples: not an 8- or 16-bit image; convert it to 8- or 16-bit first")
+
+
+def check_bands(page: Any, pages: int) -> None:
+    """Refuse what is no picture by its number of bands; ``pages`` of one band each, or one page of several.
+
+    Raises
+    ------
+    Refused
+        Naming the number, and what to do.
+    """
+    count = pages if pages > 1 else page.samplesperpixel
+    separated = page.photometric == tiff_tags.SEPARATED
+    if (page.photometric in _COLOURS and count < 3) or (separated and count < 4):
+        raise Refused(f"damaged: a colour TIFF of {count} bands")
+    if count > (5 if separated else 4):
+        raise Refused(f"{count} bands: not a gray or RGB image; save the bands wanted as gray or RGB first")
+    if page.photometric in _GRAYS and count == 2 and not _alpha_of(page):
+        raise Refused("2 bands: neither gray nor RGB; save the bands wanted as gray or RGB first")
+
+
+def to_raster(page: Any, samples: Samples) -> Raster:
+    """Say what the samples are.
+
+    Parameters
+    ----------
+    page
+        The first page (``TiffPage``).
+    samples
+        bool, uint8 or uint16 (height, width) or (height, width, bands).
+
+    Raises
+    ------
+    Refused
+        For colours that are not read here (CIELAB, …).
+    """
+    maximum = (1 << page.bitspersample) - 1
+    valid = _valid(page, samples)
+    palette = None
+    if page.photometric == tiff_tags.PALETTE:
+        palette = _palette(page)
+        samples = samples if samples.ndim == 2 else samples[..., 0]
+        if samples.dtype == np.bool_:
+            samples = samples.view(np.uint8)
+    elif page.photometric == tiff_tags.SEPARATED:
+        samples = samples[..., :4]
+    elif page.photometric in (*_GRAYS, *_COLOURS):
+        samples = _gray_or_rgb(page, samples, maximum)
+    else:
+        name = getattr(page.photometric, "name", page.photometric)
+        raise Refused(f"{name} colours are not read here; {CONVERT}")
+    special: dict[int, Colours] = {tiff_tags.PALETTE: "palette", tiff_tags.SEPARATED: "cmyk"}
+    plain: Colours = "gray" if samples.ndim == 2 else "rgb"
+    icc = page.tags.valueof(tiff_tags.PROFILE, None)
+    return Raster(
+        samples,
+        special.get(int(page.photometric), plain),
+        maximum,
+        palette=palette,
+        valid=valid,
+        icc=icc if isinstance(icc, bytes) else None,
+        orientation=orientation_of(page),
+    )
+
+
+def _gray_or_rgb(page: Any, samples: Samples, maximum: int) -> Samples:
+    """Return (height, width) or (height, width, 3 or 4), 0 for black, premultiplication undone."""
+    alpha = _alpha_of(page)
+    if page.photometric == tiff_tags.YCBCR and page.compression != tiff_tags.JPEG:
+        samples = _from_ycbcr(page, samples)
+    if alpha == tiff_tags.PREMULTIPLIED and samples.ndim == 3:
+        samples = _divided_by_alpha(samples, maximum)
+    if samples.ndim == 3:
+        # Bands the tags give no colour to are shown as viewers do: three and more as R, G, B.
+        bands = samples.shape[2] - bool(alpha)
+        samples = samples[..., 0] if bands < 3 else samples
+    if page.photometric == tiff_tags.MIN_IS_WHITE:
+        samples = ~samples if samples.dtype == np.bool_ else maximum - samples
+    return samples
+
+
+def _alpha_of(page: Any) -> int:
+    """Return 1 (premultiplied) or 2 where the last band is alpha, 0 where there is none."""
+    extra = tuple(int(kind) for kind in page.extrasamples)
+    return extra[-1] if extra and extra[-1] in (tiff_tags.PREMULTIPLIED, tiff_tags.ALPHA) else 0
+
+
+def _valid(page: Any, samples: Samples) -> NDArray[np.bool_] | None:
+    """Return where alpha is not 0, or None without alpha."""
+    if not _alpha_of(page) or samples.ndim == 2:
+        return None
+    valid: NDArray[np.bool_] = samples[..., -1] != 0
+    return valid
+
+
+def _divided_by_alpha(samples: Samples, maximum: int) -> Samples:
+    """Undo premultiplication: a partly transparent pixel keeps its colour. The last band stays."""
+    alpha = np.maximum(samples[..., -1:].astype(np.uint64), 1)
+    colours = (samples[..., :-1].astype(np.uint64) * maximum + alpha // 2) // alpha
+    out = samples.copy()
+    out[..., :-1] = np.minimum(colours, maximum)
+    return out
+
+
+def _from_ycbcr(page: Any, samples: Samples) -> Samples:
+    """Convert YCbCr that is not JPEG-compressed (tifffile refuses it when it is subsampled) by Pillow."""
+    from PIL import Image
+
+    if page.bitspersample != 8 or samples.ndim != 3 or samples.shape[2] != 3:
+        raise Refused(f"YCbCr of {page.bitspersample} bits; {CONVERT}")
+    height, width = samples.shape[:2]
+    return np.array(Image.frombytes("YCbCr", (width, height), samples.tobytes()).convert("RGB"))
+
+
+def _palette(page: Any) -> NDArray[np.uint8]:
+    """Return the colour map as uint8 (n, 3)."""
+    tag = page.tags.valueof(tiff_tags.COLOUR_MAP, None)
+    if tag is None:
+        raise Refused("damaged: the TIFF lacks its colour map")
+    wide = np.asarray(tag, np.uint32).reshape(3, -1).T
+    if wide.max(initial=0) > 255:  # some writers put 8-bit values where 16-bit ones belong
+        wide >>= 8  # writers widen by 257 or by 256; the high byte is the colour of either
+    return np.ascontiguousarray(wide, np.uint8)

@@ -1,0 +1,16 @@
+"""Tags and values of TIFF 6.0 and its supplements that the readers here look at."""
+
+from __future__ import annotations
+
+MAKE, ORIENTATION, T4_OPTIONS, COLOUR_MAP, SUB_IFDS, PROFILE, DNG_VERSION = 271, 274, 292, 320, 330, 34675, 50706
+
+MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6  # PhotometricInterpretation
+RAW_PHOTOMETRICS = frozenset({32803, 34892})  # colour filter array, linear raw
+OLD_JPEG, JPEG = 6, 7  # Compression
+PREMULTIPLIED, ALPHA = 1, 2  # ExtraSamples
+UNSIGNED, UNDEFINED = 1, 4  # SampleFormat
+CONTIGUOUS = 1  # PlanarConfiguration
+REVERSED_BITS = 2  # FillOrder
+
+#: Tags without which a page would be taken for something else (the description holds OME's channels).
+MEANINGFUL = frozenset({258, 262, 266, 270, ORIENTATION, 277, 284, T4_OPTIONS, 317, COLOUR_MAP, 338, 339, 347, PROFILE})

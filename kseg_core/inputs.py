@@ -1,0 +1,438 @@
+"""Which files a job is about: folders, files, patterns and lists become one sorted list of images.
+
+Only names and one ``stat`` a file are looked at here; whether a file is an image, the reader decides by
+its content. The module needs nothing but the standard library, so that a misspelt INPUT is reported
+before anything heavy is loaded.
+
+Patterns (``include``, ``exclude`` and an INPUT such as ``photos/**/*.jpg``) are read alike:
+
+- ``*``, ``?`` and ``[a-z]`` stay within one name, ``**`` spans any number of folders, case is ignored;
+- a pattern that matches a folder stands for everything below it, and one that ends in ``/`` matches
+  folders only;
+- an include or exclude pattern without ``/`` is held against every name on the way down from the input,
+  one with ``/`` against the whole path below it. Files named one by one are matched by their name alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from kseg_core.errors import UnreadableImage, UsageError
+from kseg_core.keys import image_key, path_bytes, printable_source
+from kseg_core.not_images import is_plainly_no_image
+from kseg_core.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
+
+ZARR_MARKERS = frozenset(["zarr.json", ".zarray", ".zgroup", ".zattrs"])
+"""A directory that holds one of these is a Zarr array or group."""
+
+_ZARR_REFUSED = "Zarr inputs are not read by this version"
+_STORE_REFUSED = "a kseg store is an output, not an input"
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file to be read as an image.
+
+    Attributes
+    ----------
+    path
+        What to open: an absolute path.
+    source
+        The path as the user knows it, as valid UTF-8.
+    key
+        The name of the image in the store.
+    size
+        In bytes.
+    modified_ns
+        Time of the last change, in nanoseconds since 1970.
+    """
+
+    path: str
+    source: str
+    key: str
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputListing:
+    """What the inputs of a job came to.
+
+    Attributes
+    ----------
+    files
+        Sorted by key, whatever the order of arguments and directories.
+    passed_over
+        How many entries found in folders or by a pattern are plainly not images.
+    failures
+        What could not be looked at, such as a folder without permission or a broken link; sorted by source.
+    """
+
+    files: tuple[InputFile, ...]
+    passed_over: int
+    failures: tuple[UnreadableImage, ...]
+
+
+def list_inputs(
+    inputs: Sequence[str],
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    from_file: str | None = None,
+) -> InputListing:
+    """List the files that the inputs of a job stand for.
+
+    Parameters
+    ----------
+    inputs
+        Files, folders (searched with all their sub-folders) and patterns. A name that exists is that
+        file or folder, even where it could be read as a pattern.
+    include, exclude
+        Patterns: a file is taken if one of `include` matches, or there is none, and none of `exclude` does.
+    from_file
+        A file with further inputs, one path a line or separated by NUL; ``-`` is standard input.
+        Its lines are files and folders, never patterns.
+
+    Returns
+    -------
+    InputListing
+        Every file once, however many inputs lead to it. Hidden entries of folders are left out. What is
+        wrong with a line of `from_file` is a failure of that line; the others stand.
+
+    Raises
+    ------
+    UsageError
+        If an input does not exist, matches nothing or is a Zarr directory, if a pattern is empty, if
+        `from_file` cannot be read, or if two files would share a key.
+
+    Notes
+    -----
+    A key comes from the path below a lone folder, below the leading folder of a lone pattern, or from
+    the name of a lone file. Several inputs, and those of a list, count from the paths as they were given.
+    """
+    if not inputs and from_file is None:
+        raise UsageError("no input given: name an image, a folder or a pattern such as 'photos/**/*.jpg'")
+    search = _Search(any_of(include), any_of(exclude))
+    alone = len(inputs) == 1 and from_file is None
+    # All are looked at before the first is walked: a misspelt one must not wait for a large folder.
+    starts = list(_look_at_all(search, inputs, from_file, alone))
+    for start in starts:
+        _collect(search, start)
+    return search.listing()
+
+
+# Looking at what was given
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One input, looked at but not yet walked."""
+
+    path: str  # absolute
+    source: str  # as given, tidied; "" is the current folder
+    below: str  # what the keys of its files begin with
+    status: os.stat_result
+    wanted: re.Pattern[str] | None = None  # of a pattern: which paths below it match
+    descend: re.Pattern[str] | None = None  # of a pattern: which folders may lead to a match
+    given: str = ""  # of a pattern: as it was typed
+
+    def source_of(self, below: str) -> str:
+        return joined(self.source, below) or "."
+
+
+class _Refused(Exception):
+    """An input that cannot be used: its own fault (usage) or that of its file."""
+
+    def __init__(self, given: str, reason: str, *, usage: bool) -> None:
+        super().__init__(given, reason)
+        self.source = printable_source(tidy(given) or given or "''")
+        self.reason = reason
+        self.usage = usage
+
+
+def _look_at_all(search: _Search, inputs: Sequence[str], from_file: str | None, alone: bool) -> Iterator[_Start]:
+    for given in inputs:
+        try:
+            yield _look_at(slashed(given), alone, patterns=True)
+        except _Refused as refused:
+            if refused.usage:
+                raise UsageError(f"{refused.reason}: {refused.source}") from None
+            search.fail(refused.source, refused.reason)
+    for given in _read_list(from_file) if from_file is not None else ():
+        try:
+            yield _look_at(slashed(given), alone, patterns=False)
+        except _Refused as refused:
+            # A list is often hours older than the run: one file that is gone must not stop the others.
+            search.fail(refused.source, refused.reason)
+
+
+def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
+    try:
+        status = os.stat(given)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        status = None
+    except OSError as error:
+        raise _Refused(given, _reason(error), usage=False) from None
+    if status is None:
+        if given and os.path.islink(given):
+            raise _Refused(given, "broken link", usage=False)
+        if patterns and has_magic(given):
+            return _look_at_pattern(given, alone)
+        raise _Refused(given, "no such file or folder", usage=True)
+    source = tidy(given)
+    path = os.path.join(os.getcwd(), source)  # a worker may have another current folder
+    if stat.S_ISDIR(status.st_mode):
+        _refuse_zarr(given)
+        return _Start(path, source, "" if alone else source.lstrip("/"), status)
+    if not stat.S_ISREG(status.st_mode):
+        raise _Refused(given, "neither a file nor a folder", usage=True)
+    return _Start(path, source, source.rpartition("/")[2] if alone else source.lstrip("/"), status)
+
+
+def _look_at_pattern(given: str, alone: bool) -> _Start:
+    parts = given.split("/")
+    fixed = 0
+    # A folder that has the very name "run[1]" is that folder.
+    while fixed < len(parts) and (not has_magic(parts[fixed]) or os.path.lexists("/".join(parts[: fixed + 1]))):
+        fixed += 1
+    if fixed == len(parts):
+        raise _Refused(given, "no such file or folder", usage=True)
+    folder = "/".join(parts[:fixed]) or ("/" if fixed else "")
+    try:
+        start = _look_at(folder or ".", alone, patterns=False)
+    except _Refused as refused:
+        if refused.usage and refused.reason not in (_ZARR_REFUSED, _STORE_REFUSED):
+            raise _Refused(given, "no file matches", usage=True) from None
+        raise
+    if not stat.S_ISDIR(start.status.st_mode):
+        raise _Refused(given, "no file matches", usage=True)
+    wanted = "/".join(parts[fixed:])
+    return _Start(
+        start.path,
+        start.source,
+        start.below,
+        start.status,
+        wanted=compiled(pattern_regex(wanted, anchored=True)),
+        descend=compiled(descend_regex(wanted)),
+        given=given,
+    )
+
+
+def _refuse_zarr(given: str) -> None:
+    if any(os.path.lexists(os.path.join(given, marker)) for marker in ZARR_MARKERS):
+        raise _Refused(given, _STORE_REFUSED if _is_kseg_store(given) else _ZARR_REFUSED, usage=True)
+
+
+def _is_kseg_store(path: str) -> bool:
+    try:
+        with open(os.path.join(path, "zarr.json"), "rb") as file:
+            return "kseg" in json.load(file)["attributes"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _read_list(from_file: str) -> list[str]:
+    try:
+        if from_file == "-":
+            content = sys.stdin.buffer.read()
+        else:
+            with open(from_file, "rb") as file:
+                content = file.read()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the list {printable_source(from_file)}: {_reason(error)}") from None
+    content = content.removeprefix(b"\xef\xbb\xbf")  # some editors mark UTF-8 so
+    if b"\0" in content:
+        lines = content.split(b"\0")
+    else:
+        lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+# Collecting files
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    path: str
+    source: str
+    below: str  # the path its key is made of
+    linked: bool  # reached through a link
+    size: int
+    modified_ns: int
+
+    def rank(self) -> tuple[bool, bytes, bytes]:
+        """Of several names of one file the smallest is kept: its own rather than that of a link."""
+        return self.linked, path_bytes(self.below), path_bytes(self.source)
+
+
+@dataclass(slots=True)
+class _Search:
+    """The files found so far, by real path, so that each counts once."""
+
+    include: re.Pattern[str] | None
+    exclude: re.Pattern[str] | None
+    files: dict[str, _Candidate] = field(default_factory=dict)
+    passed_over: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    real_folders: dict[str, str] = field(default_factory=dict)
+
+    def keeps(self, below: str) -> bool:
+        included = self.include is None or self.include.fullmatch(below) is not None
+        return included and not self.excludes(below)
+
+    def excludes(self, below: str) -> bool:
+        return self.exclude is not None and self.exclude.fullmatch(below) is not None
+
+    def fail(self, source: str, reason: str) -> None:
+        self.failures.setdefault(printable_source(source), reason)
+
+    def add(self, real: str, candidate: _Candidate) -> None:
+        known = self.files.get(real)
+        if known is None or candidate.rank() < known.rank():
+            self.files[real] = candidate
+
+    def real_file(self, path: str) -> tuple[str, bool]:
+        """The real path of a file, and whether `path` is a link; each folder is resolved once."""
+        if os.path.islink(path):
+            return os.path.realpath(path), True
+        folder, name = os.path.split(path)
+        if folder not in self.real_folders:
+            self.real_folders[folder] = os.path.realpath(folder)
+        return os.path.join(self.real_folders[folder], name), False
+
+    def listing(self) -> InputListing:
+        by_key: dict[str, _Candidate] = {}
+        for candidate in self.files.values():
+            other = by_key.setdefault(image_key(candidate.below), candidate)
+            if other is not candidate:
+                first, second = sorted(printable_source(each.source) for each in (other, candidate))
+                raise UsageError(
+                    f"two inputs would have one name in the store: {first} and {second}; "
+                    "give them by paths below one common folder"
+                )
+        files = (
+            InputFile(each.path, printable_source(each.source), key, each.size, each.modified_ns)
+            for key, each in sorted(by_key.items())
+        )
+        failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
+        return InputListing(tuple(files), len(self.passed_over), tuple(failures))
+
+
+def _collect(search: _Search, start: _Start) -> None:
+    if stat.S_ISDIR(start.status.st_mode):
+        failures = len(search.failures)
+        matched = _walk(search, start)
+        if start.wanted is not None and not matched and len(search.failures) == failures:
+            raise UsageError(f"no file matches: {printable_source(start.given)}")
+    elif search.keeps(os.path.basename(start.path)):
+        real, linked = search.real_file(start.path)
+        size, modified_ns = start.status.st_size, start.status.st_mtime_ns
+        search.add(real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
+
+
+# Walking folders
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: str
+    real: str
+    below: str  # the path below the start: "" or "a/b/"
+    linked: bool
+    parent: _Folder | None
+
+    def is_below(self, real: str) -> bool:
+        """Whether the folder or one on the way to it is `real`: to enter that again would never end."""
+        folder: _Folder | None = self
+        while folder is not None and folder.real != real:
+            folder = folder.parent
+        return folder is not None
+
+
+def _walk(search: _Search, start: _Start) -> int:
+    """Collect the files below a folder; returns how many matched its pattern, filtered out or not."""
+    matched = 0
+    stack = [_Folder(start.path, os.path.realpath(start.path), "", False, None)]
+    while stack:
+        folder = stack.pop()
+        try:
+            with os.scandir(folder.path) as scan:
+                entries = list(scan)
+        except OSError as error:
+            search.fail(start.source_of(folder.below.rstrip("/")), _reason(error))
+            continue
+        if not ZARR_MARKERS.isdisjoint(entry.name for entry in entries):
+            matched += _pass_over_zarr(search, start, folder)
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            try:
+                if entry.is_dir():
+                    stack.extend(_sub_folder(search, start, folder, entry))
+                elif start.wanted is None or start.wanted.fullmatch(folder.below + entry.name):
+                    matched += 1
+                    _visit(search, start, folder, entry)
+            except OSError as error:
+                search.fail(start.source_of(folder.below + entry.name), _entry_reason(entry, error))
+    return matched
+
+
+def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: os.DirEntry[str]) -> Iterator[_Folder]:
+    below = f"{parent.below}{entry.name}/"
+    if start.descend is not None and not start.descend.fullmatch(below.rstrip("/")):
+        return
+    if search.excludes(below):
+        return
+    linked = entry.is_symlink()
+    real = os.path.realpath(entry.path) if linked else os.path.join(parent.real, entry.name)
+    if not parent.is_below(real):
+        yield _Folder(entry.path, real, below, parent.linked or linked, parent)
+
+
+def _visit(search: _Search, start: _Start, folder: _Folder, entry: os.DirEntry[str]) -> None:
+    below = folder.below + entry.name
+    if not search.keeps(below):
+        return
+    linked = entry.is_symlink()
+    real = os.path.realpath(entry.path) if linked else os.path.join(folder.real, entry.name)
+    if is_plainly_no_image(entry.name):
+        search.passed_over.add(real)
+        return
+    status = entry.stat()
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its other end
+        search.passed_over.add(real)
+        return
+    candidate = _Candidate(
+        entry.path,
+        start.source_of(below),
+        joined(start.below, below),
+        folder.linked or linked,
+        status.st_size,
+        status.st_mtime_ns,
+    )
+    search.add(real, candidate)
+
+
+def _pass_over_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
+    below = folder.below.rstrip("/")
+    if start.wanted is not None and not start.wanted.fullmatch(below):
+        return False
+    if search.keeps(below) and not _is_kseg_store(folder.path):
+        search.passed_over.add(folder.real)
+    return True
+
+
+def _entry_reason(entry: os.DirEntry[str], error: OSError) -> str:
+    broken = isinstance(error, FileNotFoundError) and entry.is_symlink()
+    return "broken link" if broken else _reason(error)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -1,0 +1,341 @@
+"""What tests of several floors share: small pictures, real data, stores as digests, and a cluster of two processes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+
+from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from workflows.request import InputSelection, prepare
+from workflows.results import JobResult
+
+ROOT = Path(__file__).parent.parent
+DATA_VARIABLE = "KSEG_TEST_DATA"
+
+U8 = NDArray[np.uint8]
+Contents = dict[str, str]
+RunJob = Callable[..., JobResult]
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of whoever runs the tests decides how they end."""
+    for name in list(os.environ):
+        if name.startswith("KSEG_") and name != DATA_VARIABLE:
+            monkeypatch.delenv(name)
+
+
+# ---------------------------------------------------------------------------------------------- real data
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real pictures; tests that want it are skipped where there is none."""
+    named = os.environ.get(DATA_VARIABLE)
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(
+            f"no real data in {folder}: set {DATA_VARIABLE} to the folder that holds kodak/, broken/ and others"
+        )
+    return folder
+
+
+# ----------------------------------------------------------------------------------------- pictures
+
+
+def smooth_picture(height: int, width: int, seed: int) -> U8:
+    """A gradient with a few soft blobs and noise: clusters mean something, and thousands of colours."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    picture = np.empty((height, width, 3))
+    for channel in range(3):
+        a, b, phase = random.uniform(-1, 1, 3)
+        picture[..., channel] = 128 + 70 * (a * x + b * y) + 40 * np.sin(6 * (x * b - y * a) + 3 * phase)
+    for _ in range(3):
+        cy, cx = random.uniform(0, 0.8, 2)
+        blob = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 0.02)
+        picture += blob[..., None] * random.uniform(-90, 90, 3)
+    picture += random.normal(0, 6, picture.shape)
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def flat_picture(height: int, width: int, seed: int) -> U8:
+    """A checkerboard of six evenly spaced grays, each as frequent as the others: full of ties."""
+    cells = np.random.default_rng(seed).permutation(6)
+    y, x = np.mgrid[0:height, 0:width]
+    gray = (cells[(y // 4 + x // 4) % 6] * 40).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+def save_png(path: Path, picture: NDArray[Any]) -> Path:
+    """Write a picture without loss."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+    return path
+
+
+#: Height and width of `smooth_folder`'s pictures: above and below tiles of 256 and of 1024.
+SMOOTH_SIZES = ((300, 520), (97, 131), (260, 90), (64, 64), (33, 200), (1, 300), (150, 150), (40, 1100))
+
+
+@pytest.fixture(scope="session")
+def smooth_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight smooth pictures, one of them with a transparent corner. Not to be changed."""
+    folder = tmp_path_factory.mktemp("smooth") / "pictures"
+    for index, (height, width) in enumerate(SMOOTH_SIZES):
+        picture = smooth_picture(height, width, seed=index)
+        if index == 2:
+            alpha = np.full((height, width, 1), 255, np.uint8)
+            alpha[:50, :40] = 0
+            alpha[60:, :10] = 1  # nearly transparent is not transparent
+            picture = np.concatenate([picture, alpha], axis=2)
+        save_png(folder / f"picture-{index}.png", picture)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def flat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five pictures of six grays each, full of ties. Not to be changed."""
+    folder = tmp_path_factory.mktemp("flat") / "pictures"
+    for index in range(5):
+        save_png(folder / f"flat-{index}.png", flat_picture(48, 24 * (index + 1), seed=index))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small smooth pictures for tests that are about something else. Not to be changed."""
+    folder = tmp_path_factory.mktemp("small") / "pictures"
+    for index, name in enumerate(["a.png", "b.png", "c.png"]):
+        save_png(folder / name, smooth_picture(40, 50 + index, seed=20 + index))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smooth() -> Callable[[int, int, int], U8]:
+    """The maker of smooth pictures: height, width, seed."""
+    return smooth_picture
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[[Path, NDArray[Any]], Path]:
+    """The writer of pictures without loss."""
+    return save_png
+
+
+# ------------------------------------------------------------------------------------------- jobs and stores
+
+
+@pytest.fixture(scope="session")
+def job() -> RunJob:
+    """The maker of stores, as ``kseg-batch run`` makes them."""
+    return run_job
+
+
+def run_job(
+    inputs: Path | str | Sequence[Path | str],
+    output: Path,
+    k: int | None = 4,
+    *,
+    scheduler: str = "sync",
+    workers: int | None = None,
+    strict: bool = False,
+    model: Path | None = None,
+    match: Path | None = None,
+    tile: int = 1024,
+    masks: bool | None = None,
+    overwrite: bool = False,
+    progress: Any = None,
+    **fit: Any,
+) -> JobResult:
+    """Make a store as ``kseg-batch run`` does, or a model with ``output`` named ``*.model.zarr``."""
+    from workflows import run as jobs
+
+    listed = (inputs,) if isinstance(inputs, str | Path) else inputs
+    settings = None if model is not None else FitSettings(**{"k": k, "attempts": 3, **fit})
+    config = RunConfig(
+        settings,
+        OutputSettings(masks, tile, overwrite),
+        ExecutionSettings(scheduler, workers, strict),
+        model=None if model is None else str(model),
+        match=None if match is None else str(match),
+    )
+    kind = "model" if output.name.endswith(".model.zarr") else "store"
+    request = prepare(InputSelection(tuple(str(each) for each in listed)), config, str(output), kind)
+    assert request.finished is None, "the output is there already"
+    return (jobs.fit if kind == "model" else jobs.run)(request, progress)
+
+
+#: Attributes that say when, how long or where, and not what.
+CIRCUMSTANCES = frozenset({"created", "seconds", "folder", "modified"})
+
+
+def _facts_alone(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {name: _facts_alone(item) for name, item in value.items() if name not in CIRCUMSTANCES}
+        return {name: item for name, item in kept.items() if not (name == "output" and isinstance(item, str))}
+    return [_facts_alone(item) for item in value] if isinstance(value, list) else value
+
+
+def store_contents(path: Path) -> Contents:
+    """Every array's and every group's digest, by path and part; times, durations and places apart.
+
+    ``<path>:values`` is over dtype, shape and all values of an array, ``<path>:layout`` over its chunks and fill value,
+    ``<path>:attributes`` over the attributes of either.
+    """
+    root = zarr.open_group(str(path), mode="r")
+    contents: Contents = {}
+    for name, node in [("", root), *sorted(root.members(max_depth=None))]:
+        attributes = json.dumps(_facts_alone(dict(node.attrs)), sort_keys=True)
+        contents[f"{name}:attributes"] = hashlib.sha256(attributes.encode()).hexdigest()
+        if isinstance(node, zarr.Array):
+            values = np.ascontiguousarray(node[...])
+            whole = f"{values.dtype.str}{values.shape}".encode() + values.tobytes()
+            contents[f"{name}:values"] = hashlib.sha256(whole).hexdigest()
+            contents[f"{name}:layout"] = f"chunks {node.chunks}, fill {node.fill_value}"
+    return contents
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], Contents]:
+    """What a store holds, to the last bit: two runs are the same where these dictionaries are equal."""
+    return store_contents
+
+
+@pytest.fixture(scope="session")
+def every_file() -> Callable[[Path], dict[str, tuple[int, int]]]:
+    """Size and modification time of everything below a folder."""
+
+    def look(folder: Path) -> dict[str, tuple[int, int]]:
+        found = {}
+        for path in sorted([folder, *folder.rglob("*")]):
+            status = path.lstat()
+            found[str(path)] = (status.st_size, status.st_mtime_ns)
+        return found
+
+    return look
+
+
+# ---------------------------------------------------------------------------------------------- processes
+
+
+def environment_of_programs() -> dict[str, str]:
+    """Our environment for a process that must import the very packages that are tested here."""
+    import workflows
+
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KSEG_")}
+    package = str(Path(str(workflows.__file__)).parent.parent)
+    more = environment.get("PYTHONPATH", "").split(os.pathsep)
+    environment["PYTHONPATH"] = os.pathsep.join([package, *filter(None, more)])  # an empty one is the current folder
+    return environment
+
+
+@pytest.fixture
+def program_environment() -> dict[str, str]:
+    """The environment of processes that import the packages tested here; to be changed at will."""
+    return environment_of_programs()
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``kseg-batch`` in a process of its own."""
+
+    def run(*arguments: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "jobs", *arguments]
+        options = {"env": environment_of_programs(), "timeout": 120, **options}
+        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="strict", **options)
+
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class TwoProcesses:
+    """A scheduler and two workers, each a process, as users start them.
+
+    Parameters
+    ----------
+    address
+        ``tcp://127.0.0.1:…``.
+    scheduler_file
+        The same, as the file that ``dask scheduler --scheduler-file`` writes.
+    folder
+        Where they were started, which is not where the client is.
+    """
+
+    address: str
+    scheduler_file: Path
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoProcesses]:
+    """``dask scheduler`` and two ``dask worker`` processes on the loopback address."""
+    from distributed import Client
+
+    folder = tmp_path_factory.mktemp("cluster")
+    file = folder / "scheduler.json"
+    here = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
+    worker = ["worker", *here, "--nthreads", "1", "--memory-limit", "0", "--local-directory", str(folder)]
+    with contextlib.ExitStack() as processes:
+        processes.enter_context(_dask(folder, "scheduler", *here, "--port", "0"))
+        _wait_for(lambda: _address(file) is not None, folder)
+        for name in ("one", "two"):
+            processes.enter_context(_dask(folder, *worker, "--name", name))
+        address = str(_address(file))
+        with Client(address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield TwoProcesses(address, file, folder)
+
+
+@contextlib.contextmanager
+def _dask(folder: Path, *arguments: str) -> Iterator[None]:
+    """A ``dask`` command in a process group of its own, of which nothing is left afterwards."""
+    with (folder / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments],
+            cwd=folder,
+            env=environment_of_programs(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
+        process.wait()
+
+
+def _address(file: Path) -> str | None:
+    try:
+        return str(json.loads(file.read_bytes())["address"])
+    except (OSError, ValueError, KeyError):  # not there yet, or half written
+        return None
+
+
+def _wait_for(condition: Callable[[], bool], folder: Path) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"the cluster did not start:\n{(folder / 'log.txt').read_text()}")

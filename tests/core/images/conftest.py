@@ -1,0 +1,136 @@
+"""Small files of every format, and what reading them gives."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from kseg_core.errors import UnreadableImage
+from kseg_core.images import RgbImage, read_header, read_image
+
+Read = Callable[[bytes], RgbImage]
+Refusal = Callable[[bytes], str]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Reads bytes as a file of a name that says nothing, header and picture, which have to agree."""
+
+    def look(data: bytes) -> RgbImage:
+        path = tmp_path / "picture"
+        path.write_bytes(data)
+        header = read_header(str(path))
+        image = read_image(str(path))
+        assert image.rgb.dtype == np.uint8
+        assert image.rgb.shape == (*header.shape, 3)
+        assert image.rgb.flags.c_contiguous
+        assert image.rgb.flags.writeable
+        if image.valid is not None:
+            assert image.valid.dtype == np.bool_
+            assert image.valid.shape == header.shape
+            assert image.valid.flags.c_contiguous
+        return image
+
+    return look
+
+
+@pytest.fixture
+def refusal(tmp_path: Path) -> Refusal:
+    """The reason for which bytes are not read as a picture; None of them may be read."""
+
+    def look(data: bytes) -> str:
+        path = tmp_path / "refused"
+        path.write_bytes(data)
+        with pytest.raises(UnreadableImage) as caught:
+            read_image(str(path))
+        assert caught.value.source == str(path)
+        assert caught.value.reason.strip()
+        assert "\n" not in caught.value.reason
+        return caught.value.reason
+
+    return look
+
+
+def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
+    """A file as Pillow writes it."""
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def encoded_tiff(samples: NDArray[Any], **options: Any) -> bytes:
+    """A file as tifffile writes it."""
+    out = io.BytesIO()
+    tifffile.imwrite(out, samples, **options)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def save() -> Callable[..., bytes]:
+    """The writer of files by Pillow."""
+    return encoded
+
+
+@pytest.fixture(scope="session")
+def save_tiff() -> Callable[..., bytes]:
+    """The writer of TIFFs by tifffile."""
+    return encoded_tiff
+
+
+@pytest.fixture(scope="session")
+def texture() -> NDArray[np.uint8]:
+    """A picture with enough in it that damage shows: uint8 (48, 64, 4), sorted noise."""
+    return np.sort(np.random.default_rng(5).integers(0, 256, (48, 64, 4), dtype=np.uint8), axis=0)
+
+
+@pytest.fixture(scope="session")
+def samples(texture: NDArray[np.uint8]) -> dict[str, bytes]:
+    """A sound file of every format and of the main ways in which each is packed."""
+    import imagecodecs
+
+    rgba, rgb = Image.fromarray(texture), Image.fromarray(texture[..., :3].copy())
+    palette, bilevel = rgb.quantize(16), rgb.convert("1")
+    exif = Image.Exif()
+    exif[274] = 6
+    colour = {"photometric": "rgb"}
+    array = texture[..., :3]
+    wide = array.astype(np.uint16) * 257
+    return {
+        "jpeg": encoded(rgb, "JPEG", exif=exif),
+        "jpeg gray": encoded(rgb.convert("L"), "JPEG"),
+        "jpeg progressive": encoded(rgb, "JPEG", progressive=True),
+        "jpeg CMYK": encoded(Image.frombytes("CMYK", rgb.size, texture.tobytes()), "JPEG"),
+        "jpeg with restarts": encoded(rgb, "JPEG", restart_marker_blocks=2),
+        "png": encoded(rgb, "PNG", exif=exif),
+        "png palette": encoded(palette, "PNG", transparency=3),
+        "png RGBA": encoded(rgba, "PNG"),
+        "png 16": bytes(imagecodecs.png_encode(wide)),
+        "png 1": encoded(bilevel, "PNG"),
+        "gif": encoded(palette, "GIF", transparency=2),
+        "gif animated": encoded(palette, "GIF", save_all=True, append_images=[palette.rotate(90)], duration=10),
+        "bmp": encoded(rgb, "BMP"),
+        "bmp palette": encoded(palette, "BMP"),
+        "webp lossless": encoded(rgba, "WEBP", lossless=True, exif=exif),
+        "webp lossy": encoded(rgb, "WEBP", quality=80),
+        "webp animated": encoded(rgba, "WEBP", save_all=True, append_images=[rgba.rotate(90)]),
+        "tiff": encoded_tiff(array, **colour),
+        "tiff deflate": encoded_tiff(array, compression="zlib", predictor=True, rowsperstrip=8, **colour),
+        "tiff LZW tiles": encoded_tiff(array, compression="lzw", tile=(16, 16), **colour),
+        "tiff zstd 16": encoded_tiff(wide, compression="zstd", **colour),
+        "tiff jpeg tiles": encoded_tiff(array, compression="jpeg", tile=(16, 16), **colour),
+        "tiff packbits": encoded_tiff(array[..., 0], compression="packbits", photometric="minisblack"),
+        "tiff group 3": encoded(bilevel, "TIFF", compression="group3"),
+        "tiff group 4": encoded(bilevel, "TIFF", compression="group4"),
+        "tiff webp": encoded_tiff(array, compression="webp", **colour),
+        "ome-tiff": encoded_tiff(
+            np.moveaxis(array, 2, 0).copy(), ome=True, metadata={"axes": "CYX"}, photometric="minisblack"
+        ),
+    }

@@ -1,0 +1,128 @@
+"""What a person sees is what is read."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from kseg_core.images import RgbImage, read_header, read_image
+from kseg_core.images.exif import orientation_of, turn
+
+Read = Callable[[bytes], RgbImage]
+Save = Callable[..., bytes]
+
+#: How a picture is stored for each orientation, so that turning it back shows the picture: EXIF 2.3, 4.6.4.
+STORED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[:, ::-1],
+}
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_one_picture_stored_in_8_orientations_gives_the_same_bits(
+    read: Read, save: Save, texture: NDArray[np.uint8], orientation: int
+) -> None:
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](texture)))
+    for form, options in [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})]:
+        image = read(save(stored, form, exif=exif_of(orientation), **options))
+        np.testing.assert_array_equal(image.rgb, texture[..., :3])
+        if (texture[..., 3] == 0).any():
+            np.testing.assert_array_equal(image.valid, texture[..., 3] > 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_one_jpeg_turned_losslessly_gives_the_same_bits(
+    read: Read, save: Save, texture: NDArray[np.uint8], orientation: int
+) -> None:
+    # Blocks of one colour survive JPEG exactly, however they are turned.
+    flat = np.repeat(np.repeat(texture[:6, :9, 0], 8, axis=0), 8, axis=1)
+    upright = read(save(Image.fromarray(flat), "JPEG", quality=95))
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](flat)))
+    turned = read(save(stored, "JPEG", quality=95, exif=exif_of(orientation)))
+    np.testing.assert_array_equal(turned.rgb, upright.rgb)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
+def test_turning_agrees_with_pillow(
+    read: Read, save: Save, texture: NDArray[np.uint8], form: str, orientation: int
+) -> None:
+    data = save(Image.fromarray(texture[..., :3].copy()), form, exif=exif_of(orientation))
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(read(data).rgb, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_masks_are_turned_like_pictures(orientation: int) -> None:
+    mask = np.random.default_rng(2).random((5, 7)) < 0.5
+    turned = turn(np.ascontiguousarray(STORED[orientation](mask)), orientation)
+    assert turned.dtype == np.bool_
+    np.testing.assert_array_equal(turned, mask)
+
+
+def test_an_exif_chunk_behind_the_image_data_of_a_png_counts(read: Read, save: Save) -> None:
+    data = save(Image.new("RGB", (3, 2)), "PNG", exif=exif_of(6))
+    at = data.index(b"eXIf") - 4
+    (length,) = struct.unpack_from(">I", data, at)
+    chunk = data[at : at + 12 + length]
+    end = data.index(b"IEND") - 4
+    moved = data[:at] + data[at + len(chunk) : end] + chunk + data[end:]
+    assert read(moved).rgb.shape == (3, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        None,
+        b"",
+        b"Exif\0\0",
+        b"Exif\0\0XX*\0\x08\0\0\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12\0\3",
+        b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\0\0\0",
+        b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\x09\0\0",
+        b"MM\0*\0\0\0\x08\0\1\x01\x12\0\2\0\0\0\1\0\6\0\0",
+    ],
+)
+def test_a_broken_exif_block_means_as_stored(exif: bytes | None) -> None:
+    assert orientation_of(exif) == 1
+
+
+def test_exif_of_both_byte_orders_is_read() -> None:
+    assert orientation_of(b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0") == 6
+    assert orientation_of(b"II*\0\x08\0\0\0\1\0\x12\x01\3\0\1\0\0\0\x08\0\0\0") == 8
+
+
+@pytest.mark.parametrize(("subject", "shape"), [("landscape", (450, 600)), ("portrait", (600, 450))])
+def test_8_photographs_in_8_orientations_have_one_shape(
+    data_folder: Path, subject: str, shape: tuple[int, int]
+) -> None:
+    pictures = []
+    for number in range(1, 9):
+        path = str(data_folder / "orientation" / f"{subject}_{number}.jpg")
+        assert read_header(path).shape == shape
+        pictures.append(read_image(path).rgb.astype(int))
+    # Each has its number printed on it and is compressed anew; what is left are a few levels.
+    for picture in pictures[1:]:
+        assert np.abs(picture - pictures[0]).mean() < 12
