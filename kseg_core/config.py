@@ -1,0 +1,216 @@
+"""The settings of every command and of the Python functions: frozen, checked where they are made.
+
+Light on purpose (standard library only), so that wrong usage is refused before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from .errors import UsageError
+
+Features = Literal["rgb", "gray", "hsv", "lab"]
+Scope = Literal["global", "image"]
+Init = Literal["k-means++", "random"]
+
+FEATURES: tuple[str, ...] = get_args(Features)
+SCOPES: tuple[str, ...] = get_args(Scope)
+INITS: tuple[str, ...] = get_args(Init)
+
+MAX_K = 65_534  # labels are at most uint16 and its largest value means "invalid"
+MASKS_UP_TO_K = 32  # more masks than this are only made when asked for
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+def _require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    _require(value in choices, f"{name} is one of {', '.join(choices)}; got {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """What is clustered and how the centroids are found.
+
+    Parameters
+    ----------
+    k
+        Number of clusters, 1 to 65534.
+    features
+        The colour space distances are measured in.
+    scope
+        One palette for all images (``global``) or one for each (``image``).
+    init
+        How the first centroids of an attempt are drawn.
+    attempts
+        Independent searches; the best by inertia over all the data wins.
+    max_iter
+        Most steps of one attempt, on the first batch and on all data together.
+    tol
+        Stop when the sum of squared centroid shifts is at most ``tol`` times the mean variance of the features.
+        None: go on until no label changes.
+    batch_pixels
+        Upper bound of the first mini-batch's size, in pixels of all images together.
+    seed
+        Chooses the first batch and every random draw.
+    start
+        First centroids as sRGB colours ``#rrggbb``, one a cluster; then there is one attempt and no search.
+    """
+
+    k: int
+    features: Features = "rgb"
+    scope: Scope = "global"
+    init: Init = "k-means++"
+    attempts: int = 10
+    max_iter: int = 1000
+    tol: float | None = None
+    batch_pixels: int = 1 << 18
+    seed: int = 0
+    start: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("k", "attempts", "max_iter", "batch_pixels", "seed"):
+            value = getattr(self, name)
+            flag = f"--{name.replace('_', '-')}"
+            _require(type(value) is int, f"{flag} is a whole number; got {value!r}")
+        _require(1 <= self.k <= MAX_K, f"--k is a whole number from 1 to {MAX_K}; got {self.k}")
+        _require_one_of("--features", self.features, FEATURES)
+        _require_one_of("--scope", self.scope, SCOPES)
+        _require_one_of("--init", self.init, INITS)
+        _require(self.attempts >= 1, f"--attempts is at least 1; got {self.attempts}")
+        _require(self.max_iter >= 1, f"--max-iter is at least 1; got {self.max_iter}")
+        _require(self.tol is None or 0 <= self.tol < float("inf"), f"--tol is zero or more; got {self.tol}")
+        _require(self.batch_pixels >= 1, f"--batch-pixels is at least 1; got {self.batch_pixels}")
+        _require(0 <= self.seed < 1 << 63, f"--seed is a whole number from 0 to 2^63 - 1; got {self.seed}")
+        for color in self.start:
+            _require(
+                re.fullmatch(r"#[0-9a-fA-F]{6}", color) is not None,
+                f"--start takes colours like '#1f77b4,#ff7f0e'; got {color!r}",
+            )
+        _require(
+            not self.start or len(self.start) == self.k,
+            f"--start gives {len(self.start)} colours for {self.k} clusters; give one for each",
+        )
+        _require(
+            len({color.lower() for color in self.start}) == len(self.start),
+            "--start names a colour twice; first centroids must differ",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """What is written.
+
+    Parameters
+    ----------
+    masks
+        One boolean image a cluster; None: up to 32 clusters.
+    tile
+        Side of the store's chunks in pixels, 64 to 16384.
+    overwrite
+        Replace an existing kseg store.
+    """
+
+    masks: bool | None = None
+    tile: int = 1024
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        _require(64 <= self.tile <= 16_384, f"--tile is from 64 to 16384 pixels; got {self.tile}")
+
+    def writes_masks(self, k: int) -> bool:
+        """Whether masks are made for ``k`` clusters."""
+        return k <= MASKS_UP_TO_K if self.masks is None else self.masks
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSettings:
+    """Where the work runs. Nothing here changes a bit of any result.
+
+    Parameters
+    ----------
+    scheduler
+        ``threads``, ``processes``, ``sync``, a Dask address (``tcp://…``, ``tls://…``) or a scheduler file
+        (``*.json``).
+    workers
+        Threads or processes; None: one a core. An existing cluster has its own.
+    strict
+        Stop at the first unreadable input.
+    """
+
+    scheduler: str = "threads"
+    workers: int | None = None
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        known = self.scheduler in ("threads", "processes", "sync") or self.is_cluster
+        _require(
+            known,
+            "--scheduler is threads, processes, sync, an address like tcp://host:8786, or a scheduler file (.json); "
+            f"got {self.scheduler!r}",
+        )
+        _require(self.workers is None or self.workers >= 1, f"--workers is at least 1; got {self.workers}")
+        _require(
+            self.workers is None or not self.is_cluster,
+            "--workers is for threads and processes; an existing cluster has the workers it has",
+        )
+        _require(
+            not self.scheduler.endswith(".json") or Path(self.scheduler).is_file(),
+            f"no such scheduler file: {self.scheduler}",
+        )
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the scheduler is one that someone else started."""
+        return "://" in self.scheduler or self.scheduler.endswith(".json")
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything one job is told besides its inputs.
+
+    Parameters
+    ----------
+    fit
+        None where ``model`` is given: there is nothing to fit.
+    model
+        Label with this model (a model or a store of an earlier run).
+    match
+        Number the clusters as in this earlier model.
+    """
+
+    fit: FitSettings | None
+    output: OutputSettings = field(default_factory=OutputSettings)
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    model: str | None = None
+    match: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            (self.fit is None) == (self.model is not None),
+            "give either --k or --model: a number of clusters, or a model that has them",
+        )
+        _require(
+            self.match is None or self.model is None, "--match renumbers a new fit; with --model the numbers stand"
+        )
+        _require(
+            self.match is None or self.fit is None or self.fit.scope == "global",
+            "--match needs one palette for all images: leave out --scope image",
+        )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The settings that decide what a store holds, as plain JSON values: neither where the work runs nor
+        ``overwrite``.
+        """
+        return {
+            "fit": None if self.fit is None else {**dataclasses.asdict(self.fit), "start": list(self.fit.start)},
+            "output": {"masks": self.output.masks, "tile": self.output.tile},
+            "model": self.model,
+            "match": self.match,
+        }

@@ -1,0 +1,12 @@
+"""Every Numba kernel of the program, and nothing else.
+
+Kernels are pure: arrays in, arrays out, no I/O and no globals; they release the GIL and never use
+``fastmath``, so each gives the same bits serially, on threads and on a cluster.
+
+===============  ===========================================================================
+``sampling``     which pixels of an image belong to the first mini-batch
+``histogram``    pixels to colours and counts, the merge of two such tables, labels by look-up
+``assign``       nearest centroids and their integer sums, point by point and cell by cell
+``search``       k-means++ seeding and the swaps that leave poor local optima
+===============  ===========================================================================
+"""

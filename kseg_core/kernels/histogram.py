@@ -1,0 +1,113 @@
+"""Pixels to colours and counts, the merge of two such tables, and labels by look-up.
+
+A colour's code is ``R << 16 | G << 8 | B``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import kernel
+
+CODES = 1 << 24  # 8 bits of each of three channels
+BLOCK_BITS = 12  # codes are counted and swept in blocks of 4096: a block nobody touched is never read
+BLOCKS = CODES >> BLOCK_BITS
+
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@kernel
+def count_colors(rgb: U8, valid: Bools, counts: U32, touched: Bools) -> int:
+    """Add every valid pixel to ``counts`` and mark its block; return how many were valid.
+
+    ``rgb`` is (n, 3), ``valid`` (n,) or empty where all are; ``counts`` is (CODES,), ``touched`` (BLOCKS,).
+    """
+    everything = valid.size == 0
+    total = 0
+    for i in range(rgb.shape[0]):
+        if everything or valid[i]:
+            code = (
+                (np.uint32(rgb[i, 0]) << np.uint32(16)) | (np.uint32(rgb[i, 1]) << np.uint32(8)) | np.uint32(rgb[i, 2])
+            )
+            counts[code] += np.uint32(1)
+            touched[code >> np.uint32(BLOCK_BITS)] = True
+            total += 1
+    return total
+
+
+@kernel
+def drain_counts(counts: U32, touched: Bools) -> tuple[U32, I64]:
+    """The codes that occur, rising, and their counts; both scratch arrays are left all zero."""
+    size = 1 << BLOCK_BITS
+    found = 0
+    for block in range(BLOCKS):
+        if touched[block]:
+            for code in range(block * size, (block + 1) * size):
+                if counts[code] != 0:
+                    found += 1
+    codes = np.empty(found, np.uint32)
+    weights = np.empty(found, np.int64)
+    at = 0
+    for block in range(BLOCKS):
+        if touched[block]:
+            touched[block] = False
+            for code in range(block * size, (block + 1) * size):
+                if counts[code] != 0:
+                    codes[at] = code
+                    weights[at] = counts[code]
+                    counts[code] = 0
+                    at += 1
+    return codes, weights
+
+
+@kernel
+def merge_counts(codes_a: U32, counts_a: I64, codes_b: U32, counts_b: I64) -> tuple[U32, I64]:
+    """Union of two tables with rising codes; counts of a shared code are added."""
+    codes = np.empty(codes_a.size + codes_b.size, np.uint32)
+    counts = np.empty(codes.size, np.int64)
+    i = j = n = 0
+    while i < codes_a.size and j < codes_b.size:
+        a, b = codes_a[i], codes_b[j]
+        codes[n] = min(a, b)
+        counts[n] = 0
+        if a <= b:
+            counts[n] += counts_a[i]
+            i += 1
+        if b <= a:
+            counts[n] += counts_b[j]
+            j += 1
+        n += 1
+    while i < codes_a.size:
+        codes[n], counts[n] = codes_a[i], counts_a[i]
+        i, n = i + 1, n + 1
+    while j < codes_b.size:
+        codes[n], counts[n] = codes_b[j], counts_b[j]
+        j, n = j + 1, n + 1
+    return codes[:n].copy(), counts[:n].copy()
+
+
+@kernel
+def fill_lookup(codes: U32, labels: I64, lookup: NDArray[np.unsignedinteger]) -> None:
+    """Write each code's label into ``lookup`` (CODES,)."""
+    for i in range(codes.size):
+        lookup[codes[i]] = labels[i]
+
+
+@kernel
+def look_up_labels(
+    rgb: U8, valid: Bools, lookup: NDArray[np.unsignedinteger], invalid: int, labels: NDArray[np.unsignedinteger]
+) -> None:
+    """Each pixel's label by its colour's code; ``invalid`` where ``valid`` is False.
+
+    ``rgb`` is (n, 3), ``valid`` (n,) or empty, ``labels`` (n,) of the dtype of ``lookup``.
+    """
+    for i in range(rgb.shape[0]):
+        code = (np.uint32(rgb[i, 0]) << np.uint32(16)) | (np.uint32(rgb[i, 1]) << np.uint32(8)) | np.uint32(rgb[i, 2])
+        labels[i] = lookup[code]
+    for i in range(valid.size):
+        if not valid[i]:
+            labels[i] = invalid

@@ -1,0 +1,245 @@
+"""k-means++ seeding, and a search by swaps that leaves poor local optima.
+
+Both work on few weighted points (the first batch's colours, or the coarse cells of all data), in float64. They only
+propose centroids: what they propose is refined and judged by the exact integer steps.
+
+References
+----------
+Arthur & Vassilvitskii 2007 (k-means++, its greedy form); Fränti 2018 (random swap); Lattanzi & Sohler 2019 (candidates
+drawn by squared distance); Schubert & Rousseeuw 2021 (the loss of every removal from one pass over second-nearest
+distances).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import inlined, kernel
+from .sampling import mix64
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+
+# Measured on histograms of 24 to 200 photographs at k = 16 (64 swaps, 30 seeds): with the 2 plain rounds of Fränti
+# 2018 one attempt in ten
+# ends within 0.05 % of the best known optimum, with 10 rounds that overshoot by 0.8 more than half do, in the same
+# time.
+ROUNDS = 10  # k-means rounds before a swap is judged
+OVERSHOOT = 0.8  # a centre moves past its mean by this share of the way: Lloyd's steps alone creep
+RANDOM_EVERY = 4  # one swap in so many removes a centre drawn at random rather than the cheapest one
+SETTLE_ROUNDS = 100  # for the coarse form's own optimum; the exact steps finish it
+SETTLED = 1e-9  # squared shift, as a share of the mean squared distance, that ends those rounds
+
+
+@inlined
+def _uniform(state: U64) -> float:
+    """The next number of [0, 1) from a SplitMix64 stream."""
+    word = mix64(state[0])
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    return np.float64(word >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@inlined
+def _draw(mass: F64, total: float, state: U64) -> int:
+    """An index drawn in proportion to ``mass``."""
+    target = _uniform(state) * total
+    running = 0.0
+    last = 0
+    for i in range(mass.size):
+        if mass[i] > 0.0:
+            running += mass[i]
+            last = i
+            if running > target:
+                return i
+    return last
+
+
+@inlined
+def _squared_to(points: F64, centre: F64, out: F64) -> None:
+    cx, cy, cz = centre[0], centre[1], centre[2]
+    x, y, z = points[0], points[1], points[2]
+    for i in range(out.size):
+        dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
+        out[i] = dx * dx + dy * dy + dz * dz
+
+
+@kernel
+def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) -> F64:
+    """Greedy k-means++: points (3, n), weights (n,) -> centroids (k, 3).
+
+    Each next centre is the best of ``trials`` points drawn by weighted squared distance. Where fewer than ``k``
+    points differ, the first centre is repeated (an empty cluster, which the exact steps move).
+    """
+    n = points.shape[1]
+    state = np.empty(1, np.uint64)
+    state[0] = mix64(np.uint64(seed))
+    centroids = np.empty((k, 3), np.float64)
+    first = _draw(weights, weights.sum(), state)
+    centroids[0] = points[:, first]
+    closest = np.empty(n, np.float64)
+    _squared_to(points, centroids[0], closest)
+    mass = weights * closest
+    trial = np.empty(n, np.float64)
+    best = np.empty(n, np.float64)
+    for j in range(1, k):
+        total = mass.sum()
+        if total <= 0.0:
+            centroids[j] = centroids[0]
+            continue
+        least = np.inf
+        chosen = 0
+        for _ in range(trials):
+            candidate = _draw(mass, total, state)
+            _squared_to(points, points[:, candidate].copy(), trial)
+            cost = 0.0
+            for i in range(n):
+                trial[i] = min(trial[i], closest[i])
+                cost += weights[i] * trial[i]
+            if cost < least:
+                least, chosen = cost, candidate
+                best, trial = trial, best
+        centroids[j] = points[:, chosen]
+        closest, best = best, closest
+        mass = weights * closest
+    return centroids
+
+
+@kernel
+def seed_random(points: F64, weights: F64, k: int, seed: int) -> F64:
+    """Centres drawn by weight alone, without repetition while points last."""
+    state = np.empty(1, np.uint64)
+    state[0] = mix64(np.uint64(seed))
+    mass = weights.copy()
+    centroids = np.empty((k, 3), np.float64)
+    for j in range(k):
+        total = mass.sum()
+        if total <= 0.0:
+            centroids[j] = centroids[0]
+            continue
+        chosen = _draw(mass, total, state)
+        centroids[j] = points[:, chosen]
+        mass[chosen] = 0.0
+    return centroids
+
+
+@inlined
+def _two_nearest(points: F64, centroids: F64, d1: F64, d2: F64, label: I64) -> None:
+    """Squared distances to the nearest and second-nearest centre, and the nearest's index."""
+    n, k = points.shape[1], centroids.shape[0]
+    block = 256
+    for start in range(0, n, block):
+        size = min(block, n - start)
+        x = points[0, start : start + size]
+        y = points[1, start : start + size]
+        z = points[2, start : start + size]
+        a = d1[start : start + size]
+        b = d2[start : start + size]
+        c = label[start : start + size]
+        for i in range(size):
+            a[i] = np.inf
+            b[i] = np.inf
+            c[i] = 0
+        for j in range(k):
+            cx, cy, cz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+            for i in range(size):
+                dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
+                d = dx * dx + dy * dy + dz * dz
+                closer = d < a[i]
+                b[i] = a[i] if closer else min(b[i], d)
+                a[i] = d if closer else a[i]
+                c[i] = j if closer else c[i]
+
+
+@inlined
+def _move_past_means(points: F64, weights: F64, label: I64, centroids: F64) -> float:
+    """Centres to the means of their points and ``OVERSHOOT`` beyond (an empty one stays); returns the squared way to
+    the means.
+    """
+    k = centroids.shape[0]
+    sums = np.zeros((k, 4), np.float64)
+    for i in range(label.size):
+        j, w = label[i], weights[i]
+        sums[j, 0] += w * points[0, i]
+        sums[j, 1] += w * points[1, i]
+        sums[j, 2] += w * points[2, i]
+        sums[j, 3] += w
+    shift = 0.0
+    for j in range(k):
+        if sums[j, 3] > 0.0:
+            for axis in range(3):
+                mean = sums[j, axis] / sums[j, 3]
+                shift += (mean - centroids[j, axis]) ** 2
+                centroids[j, axis] = mean + OVERSHOOT * (mean - centroids[j, axis])
+    return shift
+
+
+@inlined
+def _weighted_sum(weights: F64, values: F64) -> float:
+    total = 0.0
+    for i in range(values.size):
+        total += weights[i] * values[i]
+    return total
+
+
+@inlined
+def _settle(points: F64, weights: F64, centroids: F64, rounds: int, d1: F64, d2: F64, label: I64) -> float:
+    """At most ``rounds`` until the centres rest; fills the distances of the last ones and returns their inertia."""
+    for _ in range(rounds):
+        _two_nearest(points, centroids, d1, d2, label)
+        shift = _move_past_means(points, weights, label, centroids)
+        if shift * weights.sum() <= SETTLED * _weighted_sum(weights, d1):
+            break
+    _two_nearest(points, centroids, d1, d2, label)
+    return _weighted_sum(weights, d1)
+
+
+@kernel
+def swap_search(points: F64, weights: F64, start: F64, swaps: int, rounds: int, seed: int) -> tuple[F64, float]:
+    """Lower the inertia of ``start`` (k, 3) by k-means rounds and ``swaps`` trial swaps of one centre.
+
+    A trial draws a point by weighted squared distance, takes away the centre whose removal costs least beside it (or,
+    once in ``RANDOM_EVERY``, any centre drawn at random), runs ``ROUNDS`` and keeps the result where it is better.
+    All together takes at most ``rounds`` rounds. Returns the centroids and their inertia on these points.
+    """
+    n, k = points.shape[1], start.shape[0]
+    state = np.empty(1, np.uint64)
+    state[0] = mix64(np.uint64(seed) ^ np.uint64(0x5851F42D4C957F2D))
+    best = start.copy()
+    d1, d2, label = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    settle = min(SETTLE_ROUNDS, rounds // 3)
+    swaps = min(swaps, max(0, rounds - 2 * settle) // (ROUNDS + 1))
+    inertia = _settle(points, weights, best, settle, d1, d2, label)
+    mass = weights * d1
+    trial_d1, trial_d2, trial_label = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    to_new = np.empty(n)
+    loss = np.empty(k)
+    for swap in range(swaps if k > 1 else 0):
+        if inertia <= 0.0:
+            break
+        fresh = points[:, _draw(mass, inertia, state)].copy()
+        _squared_to(points, fresh, to_new)
+        loss[:] = 0.0
+        base = 0.0
+        for i in range(n):
+            w, nearest = weights[i], min(d1[i], to_new[i])
+            base += w * nearest
+            loss[label[i]] += w * (min(d2[i], to_new[i]) - nearest)
+        removed = int(np.argmin(loss))
+        if swap % RANDOM_EVERY == RANDOM_EVERY - 1:
+            removed = int(_uniform(state) * k)
+        trial = best.copy()
+        trial[removed] = fresh
+        for _ in range(ROUNDS):
+            _two_nearest(points, trial, trial_d1, trial_d2, trial_label)
+            _move_past_means(points, weights, trial_label, trial)
+        _two_nearest(points, trial, trial_d1, trial_d2, trial_label)
+        cost = _weighted_sum(weights, trial_d1)
+        if cost < inertia * (1.0 - 1e-12):
+            best, inertia = trial, cost
+            d1, trial_d1 = trial_d1, d1
+            d2, trial_d2 = trial_d2, d2
+            label, trial_label = trial_label, label
+            mass = weights * d1
+    return best, _settle(points, weights, best, settle, d1, d2, label)

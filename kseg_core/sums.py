@@ -1,0 +1,84 @@
+"""The partial result of one K-means step, and the exact arithmetic on it.
+
+Everything is an integer, so merging is associative and commutative to the last bit; divisions come last.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+# Centroids are means of integers: float64 values at least 2**-46 apart from zero, hence multiples of 2**-99.
+_FRACTION_BITS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSums:
+    """Sums over the pixels assigned to each cluster.
+
+    Parameters
+    ----------
+    counts
+        int64 (k,): pixels of each cluster.
+    sums
+        int64 (k, 3): their sum in grid units.
+    squares
+        Sum of ``|x|**2`` over all pixels, in squared grid units, of any size.
+    """
+
+    counts: I64
+    sums: I64
+    squares: int
+
+    @classmethod
+    def zero(cls, k: int) -> ClusterSums:
+        return cls(np.zeros(k, np.int64), np.zeros((k, 3), np.int64), 0)
+
+    @property
+    def pixels(self) -> int:
+        return int(self.counts.sum())
+
+    def merge(self, other: ClusterSums) -> ClusterSums:
+        """The sums over both sets of pixels."""
+        return ClusterSums(self.counts + other.counts, self.sums + other.sums, self.squares + other.squares)
+
+    def means(self, otherwise: F64) -> F64:
+        """The mean of every cluster, float64 (k, 3); rows of ``otherwise`` where a cluster is empty."""
+        filled = self.counts > 0
+        means = otherwise.copy()
+        means[filled] = self.sums[filled] / self.counts[filled, None]
+        return means
+
+    def same_as(self, other: ClusterSums | None) -> bool:
+        """Whether both are equal to the last bit."""
+        return other is not None and np.array_equal(self.counts, other.counts) and np.array_equal(self.sums, other.sums)
+
+    def inertia(self, centroids: F64, grid: int) -> float:
+        """Sum of squared distances to ``centroids`` (k, 3, grid units), in squared feature units.
+
+        Worked out in whole numbers and rounded once: squares - 2 c.S + n |c|**2.
+        """
+        total = self.squares << (2 * _FRACTION_BITS)
+        for n, row, center in zip(self.counts.tolist(), self.sums.tolist(), centroids.tolist(), strict=True):
+            if n:
+                for s, c in zip(row, center, strict=True):
+                    whole = int(math.ldexp(c, _FRACTION_BITS))
+                    total += whole * (n * whole - (s << (_FRACTION_BITS + 1)))
+        return _divide(total, (grid * grid) << (2 * _FRACTION_BITS))
+
+    def total_variance(self) -> float:
+        """Variance of all pixels, summed over the components, in squared grid units."""
+        n = self.pixels
+        total = [sum(column) for column in zip(*self.sums.tolist(), strict=True)]
+        return _divide(self.squares * n - sum(t * t for t in total), n * n) if n else 0.0
+
+
+def _divide(numerator: int, denominator: int) -> float:
+    """The quotient of two whole numbers of any size, correctly rounded; never below zero."""
+    return max(numerator, 0) / denominator

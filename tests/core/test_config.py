@@ -1,0 +1,201 @@
+"""Settings are checked where they are made, and say what is wrong in the words of the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.errors import KsegError, UsageError
+
+FIT = FitSettings(5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": 0}, "--k is a whole number from 1 to 65534; got 0"),
+        ({"k": -3}, "--k is a whole number from 1 to 65534; got -3"),
+        ({"k": 65_535}, "--k is a whole number from 1 to 65534; got 65535"),
+        ({"features": "cmyk"}, "--features is one of rgb, gray, hsv, lab; got 'cmyk'"),
+        ({"scope": "folder"}, "--scope is one of global, image; got 'folder'"),
+        ({"init": "zeros"}, "--init is one of k-means++, random; got 'zeros'"),
+        ({"attempts": 0}, "--attempts is at least 1; got 0"),
+        ({"max_iter": 0}, "--max-iter is at least 1; got 0"),
+        ({"tol": -1e-9}, "--tol is zero or more; got -1e-09"),
+        ({"tol": float("nan")}, "--tol is zero or more; got nan"),
+        ({"tol": float("inf")}, "--tol is zero or more; got inf"),
+        ({"batch_pixels": 0}, "--batch-pixels is at least 1; got 0"),
+        ({"seed": -1}, "--seed is a whole number from 0 to 2^63 - 1; got -1"),
+        ({"seed": 1 << 63}, f"--seed is a whole number from 0 to 2^63 - 1; got {1 << 63}"),
+        ({"k": 1, "start": ("red",)}, "--start takes colours like '#1f77b4,#ff7f0e'; got 'red'"),
+        ({"k": 1, "start": ("#12345",)}, "--start takes colours like '#1f77b4,#ff7f0e'; got '#12345'"),
+        ({"k": 1, "start": ("#123456\n",)}, "--start takes colours like '#1f77b4,#ff7f0e'; got '#123456\\n'"),
+        ({"k": 1, "start": ("#12345g",)}, "--start takes colours like '#1f77b4,#ff7f0e'; got '#12345g'"),
+        ({"k": 3, "start": ("#000000", "#ffffff")}, "--start gives 2 colours for 3 clusters; give one for each"),
+        ({"k": 2, "start": ("#00000a", "#00000A")}, "--start names a colour twice; first centroids must differ"),
+    ],
+)
+def test_fit_settings_out_of_bounds_are_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        FitSettings(**{"k": 5, **changes})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"k": 1},
+        {"k": 65_534},
+        {"tol": 0.0},
+        {"seed": (1 << 63) - 1},
+        {"attempts": 1, "max_iter": 1, "batch_pixels": 1},
+        {"k": 2, "start": ("#00000A", "#ffffff")},
+        *({"features": name} for name in ("rgb", "gray", "hsv", "lab")),
+        *({"scope": name} for name in ("global", "image")),
+        *({"init": name} for name in ("k-means++", "random")),
+    ],
+)
+def test_fit_settings_at_their_bounds_are_accepted(changes: dict[str, Any]) -> None:
+    settings = FitSettings(**{"k": 5, **changes})
+    assert {name: getattr(settings, name) for name in changes} == changes
+
+
+@pytest.mark.parametrize("tile", [-1, 0, 63, 16_385])
+def test_a_tile_out_of_bounds_is_refused(tile: int) -> None:
+    with pytest.raises(UsageError) as caught:
+        OutputSettings(tile=tile)
+    assert str(caught.value) == f"--tile is from 64 to 16384 pixels; got {tile}"
+
+
+@pytest.mark.parametrize("tile", [64, 1024, 16_384])
+def test_a_tile_at_its_bounds_is_accepted(tile: int) -> None:
+    assert OutputSettings(tile=tile).tile == tile
+
+
+def test_masks_are_made_up_to_32_clusters_unless_asked_otherwise() -> None:
+    assert [OutputSettings().writes_masks(k) for k in (1, 32, 33)] == [True, True, False]
+    assert [OutputSettings(masks=True).writes_masks(k) for k in (1, 33)] == [True, True]
+    assert [OutputSettings(masks=False).writes_masks(k) for k in (1, 33)] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"scheduler": "thread"},
+            "--scheduler is threads, processes, sync, an address like tcp://host:8786, or a scheduler file (.json); "
+            "got 'thread'",
+        ),
+        ({"workers": 0}, "--workers is at least 1; got 0"),
+        (
+            {"scheduler": "tcp://127.0.0.1:8786", "workers": 2},
+            "--workers is for threads and processes; an existing cluster has the workers it has",
+        ),
+        ({"scheduler": "/no/such.json"}, "no such scheduler file: /no/such.json"),
+    ],
+)
+def test_execution_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ExecutionSettings(**arguments)
+    assert str(caught.value) == message
+
+
+def test_a_cluster_is_an_address_or_a_scheduler_file(tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    file.write_text("{}")
+    for scheduler, is_cluster in [
+        ("threads", False),
+        ("processes", False),
+        ("sync", False),
+        ("tcp://127.0.0.1:8786", True),
+        ("tls://host:8786", True),
+        (str(file), True),
+    ]:
+        assert ExecutionSettings(scheduler).is_cluster is is_cluster
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fit": None}, "give either --k or --model: a number of clusters, or a model that has them"),
+        ({"fit": FIT, "model": "m"}, "give either --k or --model: a number of clusters, or a model that has them"),
+        (
+            {"fit": None, "model": "m", "match": "n"},
+            "--match renumbers a new fit; with --model the numbers stand",
+        ),
+        (
+            {"fit": FitSettings(5, scope="image"), "match": "n"},
+            "--match needs one palette for all images: leave out --scope image",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        RunConfig(**arguments)
+    assert str(caught.value) == message
+
+
+def test_wrong_usage_is_a_value_error_and_a_kseg_error() -> None:
+    assert issubclass(UsageError, ValueError)
+    assert issubclass(UsageError, KsegError)
+
+
+def test_settings_are_frozen() -> None:
+    for settings, name in ((FIT, "k"), (OutputSettings(), "tile"), (ExecutionSettings(), "workers")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(settings, name, 1)
+
+
+def test_the_fingerprint_ignores_where_the_work_runs_and_overwrite() -> None:
+    plain = RunConfig(FIT).fingerprint()
+    for same in (
+        RunConfig(FIT, execution=ExecutionSettings("sync")),
+        RunConfig(FIT, execution=ExecutionSettings("processes", workers=7, strict=True)),
+        RunConfig(FIT, output=OutputSettings(overwrite=True)),
+    ):
+        assert same.fingerprint() == plain
+
+
+#: Another value for every setting that changes what a store holds.
+OTHER_FIT = {
+    "k": 6,
+    "features": "lab",
+    "scope": "image",
+    "init": "random",
+    "attempts": 3,
+    "max_iter": 7,
+    "tol": 0.5,
+    "batch_pixels": 5,
+    "seed": 1,
+    "start": ("#000000", "#000001", "#000002", "#000003", "#000004"),
+}
+
+
+def test_the_fingerprint_sees_every_other_setting() -> None:
+    assert {f.name for f in dataclasses.fields(FitSettings)} == set(OTHER_FIT)
+    others = [RunConfig(dataclasses.replace(FIT, **{name: value})) for name, value in OTHER_FIT.items()]  # type: ignore[arg-type]
+    others += [RunConfig(FIT, OutputSettings(masks=False)), RunConfig(FIT, OutputSettings(tile=64))]
+    others += [RunConfig(FIT, match="m"), RunConfig(None, model="m"), RunConfig(FIT)]
+    texts = {json.dumps(config.fingerprint(), sort_keys=True) for config in others}
+    assert len(texts) == len(others)
+
+
+@pytest.mark.parametrize(
+    "config", [RunConfig(dataclasses.replace(FIT, start=OTHER_FIT["start"])), RunConfig(None, model="m")]
+)  # type: ignore[arg-type]
+def test_the_fingerprint_survives_json(config: RunConfig) -> None:
+    fingerprint = config.fingerprint()
+    assert json.loads(json.dumps(fingerprint)) == fingerprint
+
+
+def test_importing_the_settings_loads_nothing_heavy() -> None:
+    code = "import sys, kseg_core.config, kseg_core.manifest; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "numba", "zarr", "dask", "PIL"} & set(loaded)
