@@ -1,0 +1,74 @@
+"""A store's own account of itself: the ``kseg`` attributes at its root, read and written without loading Zarr.
+
+Light on purpose: whether an output may be used is known before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .errors import StoreError
+
+FORMAT = 1
+KINDS = ("store", "model")  # what stands on its own; an image's group inside a store does not
+
+
+def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The ``kseg`` attributes of a Zarr v3 group on disk, or None where there are none.
+
+    Raises
+    ------
+    StoreError
+        If the group's metadata cannot be read.
+    """
+    file = Path(path) / "zarr.json"
+    try:
+        metadata = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: its zarr.json cannot be read ({error})") from error
+    attributes = metadata.get("attributes", {}) if isinstance(metadata, dict) else {}
+    kseg = attributes.get("kseg") if isinstance(attributes, dict) else None
+    return kseg if isinstance(kseg, dict) else None
+
+
+def inputs_digest(files: Iterable[tuple[str, int, int]]) -> str:
+    """SHA-256 over (key, bytes, modification time) of all inputs, in any order."""
+    lines = sorted(json.dumps(entry) for entry in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def differences(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """Settings that differ, as ``name was → is`` texts."""
+    found = []
+    for name in sorted(set(earlier) | set(now)):
+        was, is_now = earlier.get(name), now.get(name)
+        if isinstance(was, dict) and isinstance(is_now, dict):
+            found += differences(was, is_now, "")
+        elif was != is_now:
+            found.append(f"{prefix}{name} {json.dumps(was)} → {json.dumps(is_now)}")
+    return found
+
+
+def remove_kseg_store(path: str) -> None:
+    """Delete a kseg store or model, and nothing else.
+
+    Raises
+    ------
+    StoreError
+        If something is there that is not one.
+    """
+    path = path.rstrip(os.sep) or path  # "link/" is what the link points to
+    if not os.path.lexists(path):
+        return
+    attributes = None if os.path.islink(path) else read_attributes(path)
+    if attributes is None or attributes.get("kind") not in KINDS:
+        raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
+    shutil.rmtree(path)

@@ -1,0 +1,278 @@
+"""Centroids and everything needed to label the same way next year."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import MAX_K, FitSettings
+from .errors import StoreError
+from .features import AXES, SPACES, FeatureSpace, feature_space
+from .kmeans import History, Solution
+from .labelling import LabelledPixels, Labels, invalid_label, label_pixels
+
+if TYPE_CHECKING:
+    import zarr
+
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+MODEL_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A fitted K-means model.
+
+    Parameters
+    ----------
+    features
+        Name of the feature space.
+    centroids
+        float64 (k, d) in feature units.
+    colors
+        uint8 (k, 3): mean sRGB of each cluster's pixels, to paint it with.
+    counts
+        int64 (k,): valid pixels of each cluster over the whole fit.
+    inertia
+        Sum of squared distances over the fit, in squared feature units.
+    facts
+        How it was found (seed, attempts, history, ...): kept, not used.
+    """
+
+    features: str
+    centroids: F64
+    colors: U8
+    counts: NDArray[np.int64]
+    inertia: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.features not in SPACES:
+            raise StoreError(f"the model's features are {self.features!r}, which this version does not know")
+        k, d = len(self.centroids), self.space.dimensions
+        for name, array, dtype, shape in (
+            ("centroids", self.centroids, np.float64, (k, d)),
+            ("colors", self.colors, np.uint8, (k, 3)),
+            ("counts", self.counts, np.int64, (k,)),
+        ):
+            if array.dtype != dtype or array.shape != shape:
+                raise StoreError(
+                    f"the model's {name} are {array.dtype} {array.shape}; expected {np.dtype(dtype)} {shape}"
+                )
+        if not 1 <= k <= MAX_K or not np.isfinite(self.centroids).all():
+            raise StoreError("the model's centroids are not 1 to 65534 rows of finite numbers")
+
+    @classmethod
+    def from_solution(cls, solution: Solution, settings: FitSettings, history: History) -> Model:
+        """The model of a finished fit."""
+        space = feature_space(settings.features)
+        facts = {
+            "k_requested": settings.k,
+            "init": settings.init,
+            "attempts": len(history),
+            "max_iter": settings.max_iter,
+            "tol": settings.tol,
+            "batch_pixels": settings.batch_pixels,
+            "seed": settings.seed,
+            "start": list(settings.start),
+            "history": [dataclasses.asdict(h) for h in history],
+        }
+        sums = solution.sums
+        return cls(
+            settings.features,
+            space.to_features(solution.centroids),
+            solution.colors,
+            sums.counts,
+            sums.inertia(solution.centroids, space.grid),
+            json.loads(json.dumps(facts)),
+        )
+
+    @property
+    def k(self) -> int:
+        """Number of clusters."""
+        return len(self.centroids)
+
+    @property
+    def k_requested(self) -> int:
+        """The number of clusters asked for; data with fewer distinct values has fewer."""
+        return int(self.facts.get("k_requested", self.k))
+
+    @property
+    def space(self) -> FeatureSpace:
+        """The feature space."""
+        return feature_space(self.features)
+
+    @property
+    def points(self) -> F64:
+        """Centroids in grid units, float64 (k, 3)."""
+        return self.space.to_points(self.centroids)
+
+    @property
+    def pixels(self) -> int:
+        """Valid pixels of the fit."""
+        return int(self.counts.sum())
+
+    @property
+    def mse(self) -> float | None:
+        """Inertia per valid pixel; None without pixels."""
+        return self.inertia / self.pixels if self.pixels else None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides a label and its colour: features, centroids, colours."""
+        parts = [f"kseg-model-{MODEL_FORMAT}:{self.features}:{self.k}".encode()]
+        parts += [self.centroids.astype("<f8").tobytes(), self.colors.tobytes()]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+    def label(self, rgb: U8, valid: NDArray[np.bool_] | None = None) -> LabelledPixels:
+        """Labels of uint8 (y, x, 3) sRGB pixels, with their sums."""
+        return label_pixels(rgb, valid, self.space, self.points)
+
+    def predict(self, image: U8) -> Labels:
+        """Label every pixel of an image.
+
+        Parameters
+        ----------
+        image
+            uint8 sRGB (y, x, 3), with alpha (y, x, 4), or gray (y, x). Pixels of alpha 0 are invalid.
+
+        Returns
+        -------
+        (y, x): 0 to k - 1, uint8 up to 254 clusters and uint16 above; the dtype's largest value where invalid.
+
+        Raises
+        ------
+        ValueError
+            If the image is not one of these.
+        """
+        rgb, valid = as_rgb(image)
+        return self.label(rgb, valid).labels
+
+    def paint(self, labels: Labels) -> U8:
+        """Every label as its cluster's colour: (y, x) -> uint8 (y, x, 3); invalid pixels are black.
+
+        Raises
+        ------
+        ValueError
+            If a label is neither a cluster nor the invalid value.
+        """
+        invalid = invalid_label(self.k)
+        palette = np.zeros((invalid + 1, 3), np.uint8)
+        palette[: self.k] = self.colors
+        stray = (labels < 0) | (labels >= self.k) & (labels != invalid)
+        if stray.any():
+            raise ValueError(f"expected labels 0 to {self.k - 1} or {invalid}, got {int(labels[stray][0])}")
+        painted: U8 = palette[labels]
+        return painted
+
+    def save(self, path: str, *, overwrite: bool = False) -> None:
+        """Write the model as a Zarr group of its own; it appears whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            If something other than a kseg model or store is there, or one is and ``overwrite`` is False.
+        """
+        from .store import save_model
+
+        save_model(path, self, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str) -> Model:
+        """Read a model, or the one of a whole store.
+
+        Raises
+        ------
+        StoreError
+            If there is none, or it is damaged, or each image of the store has its own.
+        """
+        from .store import load_model
+
+        return load_model(path)
+
+    def write(self, group: zarr.Group) -> None:
+        """Fill an empty Zarr group: arrays first, attributes last."""
+        for name, array in (("centroids", self.centroids), ("colors", self.colors), ("counts", self.counts)):
+            names = ["cluster", "channel"][: array.ndim]
+            group.create_array(name, data=array, chunks=array.shape, dimension_names=names, fill_value=0)
+        group.attrs["kseg"] = {
+            "format": MODEL_FORMAT,
+            "kind": "model",
+            "features": self.features,
+            "components": list(self.space.components),
+            "bands": None,
+            "normalisation": None,
+            "k": self.k,
+            **self.facts,
+            "inertia": self.inertia,
+            "mse": self.mse,
+            "digest": self.digest,
+        }
+
+    @classmethod
+    def read(cls, group: zarr.Group) -> Model:
+        """The model in a Zarr group.
+
+        Raises
+        ------
+        StoreError
+            If the group holds none or its digest does not match.
+        """
+        attributes = group.attrs.get("kseg")
+        if not isinstance(attributes, dict) or "digest" not in attributes:
+            raise StoreError("no kseg model there")
+        if attributes.get("format") != MODEL_FORMAT:
+            raise StoreError(f"a model of format {attributes.get('format')}; this version reads format {MODEL_FORMAT}")
+        own = {"format", "kind", "features", "components", "bands", "normalisation", "k", "inertia", "mse", "digest"}
+        facts = {name: value for name, value in attributes.items() if name not in own}
+        centroids, colors, counts = (_read_array(group, name) for name in ("centroids", "colors", "counts"))
+        try:
+            inertia = float(attributes["inertia"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError("a damaged model: its inertia is not a number") from error
+        model = cls(str(attributes.get("features")), centroids, colors, counts, inertia, facts)
+        if model.digest != attributes["digest"]:
+            raise StoreError("a damaged model: its digest does not match its centroids and colours")
+        return model
+
+
+def _read_array(group: zarr.Group, name: str) -> NDArray[Any]:
+    try:
+        array: Any = group[name]
+        if array.size > MAX_K * AXES:  # damaged metadata must not ask for all memory
+            raise ValueError(f"shape {array.shape}")
+        return np.asarray(array[...])
+    except KeyError as error:
+        raise StoreError(f"a damaged model: its {name} are missing") from error
+    except (AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:  # the last from codecs
+        raise StoreError(f"a damaged model: its {name} cannot be read ({error})") from error
+
+
+def as_rgb(image: U8) -> tuple[U8, NDArray[np.bool_] | None]:
+    """An array as sRGB pixels and validity.
+
+    Parameters
+    ----------
+    image
+        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4).
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"expected uint8 (y, x), (y, x, 3) or (y, x, 4), got {image.dtype} {image.shape}")
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2), None
+    valid = image[..., 3] > 0 if image.shape[2] == 4 else None
+    return np.ascontiguousarray(image[..., :3]), valid

@@ -1,0 +1,114 @@
+"""Is what a store holds right?  Findings, not exceptions: a damaged image must not hide the next."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .config import OutputSettings
+from .errors import StoreError, UnreadableImage
+from .images import read_image
+from .labelling import invalid_label, label_dtype
+from .model import Model
+from .store import StoredImage
+from .tiles import tile_windows
+
+VERIFY_PX = 4096  # side of the windows arrays are compared in
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What verifying one image came to.
+
+    Parameters
+    ----------
+    problems
+        One line each, naming the image.
+    compared
+        Whether the source's pixels were labelled anew and compared.
+    counts
+        Pixels of each cluster as the labels say, or None where they cannot be read.
+    """
+
+    problems: tuple[str, ...]
+    compared: bool = False
+    counts: tuple[int, ...] | None = None
+
+
+def verify_image(
+    store: str, key: str, folder: str, shared: Model | None, output: OutputSettings | None = None
+) -> Findings:
+    """Verify one image of a store.
+
+    Parameters
+    ----------
+    store, key
+        Which.
+    folder
+        Folder that relative sources are relative to.
+    shared
+        The model of all images; None where each has its own.
+    output
+        The run's settings, which say whether masks were made; None: whatever is there.
+    """
+    try:
+        image = StoredImage(store, key)
+        model = shared if shared is not None else image.model
+        missing = output is not None and model is not None and output.writes_masks(model.k) and not image.has_masks
+        if missing:
+            return Findings((f"{key}: its masks are missing",))
+        return _verify(image, folder, model)
+    except (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        return Findings((f"{key}: cannot be read ({error})",))
+
+
+def _verify(image: StoredImage, folder: str, model: Model | None) -> Findings:
+    facts = image.attributes
+    if facts.get("status") != "complete":
+        return Findings((f"{image.key}: not complete",))
+    k = 0 if model is None else model.k
+    labels = image.labels
+    height, width = facts["shape"]
+    shape = (height, width)
+    if labels.shape != shape or labels.dtype != label_dtype(k):
+        return Findings((f"{image.key}: labels are {labels.dtype} {labels.shape}, expected {label_dtype(k)} {shape}",))
+    problems: list[str] = []
+    values = np.zeros(invalid_label(k) + 1, np.int64)
+    masks = image.masks
+    if masks is not None and masks.shape != (k, *shape):
+        return Findings((f"{image.key}: masks are {masks.shape}, expected {(k, *shape)}",))
+    wrong_masks = 0
+    for rows, columns in tile_windows(height, width, VERIFY_PX):
+        window = np.asarray(labels[rows, columns])
+        values += np.bincount(window.reshape(-1), minlength=values.size)
+        for j in range(0 if masks is None else k):
+            wrong_masks += int((np.asarray(masks[j, rows, columns]) != (window == j)).sum())  # type: ignore[index]
+    counts = tuple(values[:k].tolist())
+    if wrong_masks:
+        problems.append(f"{image.key}: {wrong_masks} mask pixels disagree with the labels")
+    if values[k:-1].any():
+        problems.append(f"{image.key}: labels that are no cluster")
+    if list(counts) != list(facts["counts"]) or int(values[-1]) != facts["invalid"]:
+        problems.append(f"{image.key}: the labels' counts are not those in its attributes")
+    compared, wrong = _compare_with_source(image, folder, model)
+    if wrong:
+        problems.append(f"{image.key}: {wrong} labels are not the nearest centroid of their source's pixels")
+    return Findings(tuple(problems), compared, counts)
+
+
+def _compare_with_source(image: StoredImage, folder: str, model: Model | None) -> tuple[bool, int]:
+    """Whether the source could be compared with, and how many labels differ."""
+    facts: dict[str, Any] = image.attributes
+    path = os.path.join(folder, str(facts.get("source")))
+    try:
+        status = os.stat(path)
+        if model is None or (status.st_size, status.st_mtime_ns) != (facts["size"], facts["modified"]):
+            return False, 0
+        pixels = read_image(path)
+    except (OSError, UnreadableImage):
+        return False, 0
+    anew = model.label(pixels.rgb, pixels.valid).labels
+    return True, int((anew != np.asarray(image.labels[...])).sum())
