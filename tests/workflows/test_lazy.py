@@ -1,0 +1,165 @@
+"""What builds a graph computes nothing; only drivers compute, and only when something is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from dask.delayed import Delayed
+
+from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.inputs import list_inputs
+from kseg_core.labelling import label_dtype
+from kseg_core.model import Model
+from kseg_core.sources import ImageSource
+from kseg_core.summary import BatchRule
+from workflows import segment
+from workflows.executor import LocalExecutor
+from workflows.fit import summarise_bundles
+from workflows.label import label_bundles
+from workflows.plan import bundle_images
+from workflows.progress import Silent
+from workflows.tree import tree_reduce
+
+
+class CountingScheduler:
+    """A Dask scheduler that counts how often it is asked for anything."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
+        self.calls += 1
+        return dask.get(graph, keys, **options)
+
+
+@pytest.fixture
+def computed() -> Iterator[CountingScheduler]:
+    """Whatever is computed with no scheduler of its own is counted here."""
+    scheduler = CountingScheduler()
+    with dask.config.set(scheduler=scheduler):
+        yield scheduler
+
+
+class Collecting(LocalExecutor):
+    """An executor that computes nothing: it keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("sync", None)
+        self.asked: list[Delayed] = []
+
+    def compute(self, lazy: Sequence[Delayed], *_: Any) -> list[Any]:
+        self.asked += lazy
+        return []
+
+    def persist(self, lazy: Sequence[Delayed], *_: Any) -> list[Delayed]:
+        return list(lazy)
+
+
+@pytest.fixture
+def sources(small_folder: Path) -> list[ImageSource]:
+    return [ImageSource.open(file) for file in list_inputs([str(small_folder)]).files]
+
+
+@pytest.fixture
+def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(self: ImageSource) -> Any:
+        raise AssertionError(f"{self.file.source} was read")
+
+    monkeypatch.setattr(ImageSource, "read", read)
+
+
+def model_of_two() -> Model:
+    return Model(
+        "rgb", np.array([[0.0, 0, 0], [255, 255, 255]]), np.array([[0] * 3, [255] * 3], np.uint8), np.ones(2, int), 0.0
+    )
+
+
+@pytest.mark.usefixtures("nothing_is_read")
+def test_the_graph_of_summaries_is_built_without_computing(
+    sources: list[ImageSource], computed: CountingScheduler
+) -> None:
+    lazy = summarise_bundles(bundle_images(sources, 1), BatchRule(0, 0), Collecting(), Silent(), strict=True)
+    assert isinstance(lazy, Delayed)
+    assert computed.calls == 0
+
+
+def test_the_graph_of_summaries_built_twice_has_the_same_keys(sources: list[ImageSource]) -> None:
+    first, again, other = (
+        summarise_bundles(bundle_images(sources, 1), BatchRule(0, seed), Collecting(), Silent(), strict=True)
+        for seed in (0, 0, 1)
+    )
+    assert set(first.dask) == set(again.dask)
+    assert first.key != other.key
+
+
+@pytest.mark.usefixtures("nothing_is_read")
+def test_the_tasks_that_label_are_built_without_computing_or_writing(
+    sources: list[ImageSource], computed: CountingScheduler, tmp_path: Path
+) -> None:
+    executor = Collecting()
+    bundles = bundle_images(sources, 1)
+    label_bundles(bundles, model_of_two(), str(tmp_path / "out"), OutputSettings(), executor, Silent(), strict=True)
+    assert len(executor.asked) == len(bundles)
+    assert computed.calls == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tree_of_lazy_parts_is_built_without_computing(computed: CountingScheduler) -> None:
+    parts = [dask.delayed(pytest.fail)(f"part {i} was computed") for i in range(20)]
+    assert isinstance(tree_reduce(parts, "test"), Delayed)
+    assert computed.calls == 0
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_segment_labels_no_file_before_a_label_array_is_computed(
+    scheduler: str, small_folder: Path, computed: CountingScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RunConfig(FitSettings(2, attempts=1), execution=ExecutionSettings(scheduler))
+    found = segment(small_folder, config)
+    read: list[str] = []
+    original = ImageSource.read
+    monkeypatch.setattr(ImageSource, "read", lambda self: read.append(self.file.key) or original(self))
+    assert {key: (lazy.shape, lazy.dtype) for key, lazy in found.labels.items()} == {
+        "a.png": ((40, 50), np.uint8),
+        "b.png": ((40, 51), np.uint8),
+        "c.png": ((40, 52), np.uint8),
+    }
+    assert (computed.calls, read) == (0, [])
+    found.labels["b.png"].compute()
+    assert (computed.calls, read) == (1, ["b.png"])
+
+
+def test_segment_with_a_model_reads_no_chunk_of_a_dask_array_before_labels_are_computed(
+    computed: CountingScheduler, tmp_path: Path
+) -> None:
+    model_of_two().save(str(tmp_path / "model.zarr"))
+    image = da.from_delayed(dask.delayed(np.zeros)((6, 8, 3), np.uint8), (6, 8, 3), np.uint8).rechunk((3, 4, 3))
+    found = segment(image, RunConfig(None, model=str(tmp_path / "model.zarr")))
+    labels = found.labels["image"]
+    assert computed.calls == 0
+    assert (labels.shape, labels.dtype, labels.chunks) == ((6, 8), label_dtype(2), ((3, 3), (4, 4)))
+    np.testing.assert_array_equal(labels, np.zeros((6, 8), np.uint8))
+    assert computed.calls == 1
+
+
+def test_segment_reads_each_chunk_of_a_dask_array_once_for_the_fit_and_not_again_before_labels_are_computed(
+    computed: CountingScheduler,
+) -> None:
+    made: list[tuple[int, ...]] = []
+
+    def make(block_info: Any = None) -> Any:
+        made.append(block_info[None]["chunk-location"])
+        return np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+
+    image = da.map_blocks(make, chunks=((4, 4, 4), (5, 5), (3,)), dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
+    found = segment(image, RunConfig(FitSettings(3, attempts=1), execution=ExecutionSettings("sync")))
+    assert sorted(made) == [(i, j, 0) for i in range(3) for j in range(2)]
+    assert computed.calls == 0  # the fit uses its own scheduler, and is done
+    found.labels["image"].compute()
+    assert (computed.calls, len(made)) == (1, 12)

@@ -1,0 +1,292 @@
+"""``workflows.segment``: paths or arrays in, a model and lazy labels out, the same as those of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kseg_core import Model, open_store
+from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
+from workflows import Segmentation, segment
+
+FIT = {"k": 4, "attempts": 3, "batch_pixels": 1000}
+
+
+def config(scheduler: str = "sync", **fit: Any) -> RunConfig:
+    return RunConfig(FitSettings(**{**FIT, **fit}), execution=ExecutionSettings(scheduler))
+
+
+def picture_of_run(job: Any, png: Any, tmp_path: Path, picture: Any, **fit: Any) -> tuple[Model, Any]:
+    """The model and labels of a run on the picture as a PNG file."""
+    png(tmp_path / "in.png", picture)
+    job(tmp_path / "in.png", tmp_path / "expected.zarr", **{**FIT, **fit})
+    store = open_store(str(tmp_path / "expected.zarr"))
+    return store.model, np.asarray(store["in.png"].labels)
+
+
+def assert_same(found: Segmentation, key: str, expected: tuple[Model, Any]) -> None:
+    model, labels = expected
+    np.testing.assert_array_equal(found.model.centroids, model.centroids)
+    assert (found.model.digest, found.model.inertia) == (model.digest, model.inertia)
+    np.testing.assert_array_equal(found.model.counts, model.counts)
+    lazy = found.labels[key]
+    assert isinstance(lazy, da.Array)
+    assert (lazy.shape, lazy.dtype) == (labels.shape, labels.dtype)
+    computed = lazy.compute(scheduler="sync")
+    assert computed.dtype == labels.dtype
+    np.testing.assert_array_equal(computed, labels)
+
+
+@pytest.fixture(scope="module")
+def pictures(smooth: Any) -> dict[str, Any]:
+    """One picture in each form an array may have."""
+    color = smooth(60, 83, 5)
+    alpha = np.full((60, 83, 1), 255, np.uint8)
+    alpha[10:30, 20:50] = 0
+    alpha[40:, :9] = 3
+    return {"gray": color[..., 0], "rgb": color, "rgba": np.concatenate([color, alpha], axis=2)}
+
+
+@pytest.mark.parametrize("form", ["gray", "rgb", "rgba"])
+@pytest.mark.parametrize("features", ["rgb", "lab"])
+def test_a_numpy_array_gives_what_a_run_gives_on_its_picture(
+    form: str, features: str, pictures: dict[str, Any], tmp_path: Path, job: Any, png: Any
+) -> None:
+    expected = picture_of_run(job, png, tmp_path, pictures[form], features=features)
+    found = segment(pictures[form], config(features=features))
+    assert list(found.labels) == ["image"]
+    assert found.failures == ()
+    assert_same(found, "image", expected)
+
+
+def test_a_gray_array_may_have_an_axis_of_one_channel(pictures: dict[str, Any]) -> None:
+    two, three = (segment(image, config()) for image in (pictures["gray"], pictures["gray"][..., None]))
+    assert_same(three, "image", (two.model, two.labels["image"].compute()))
+
+
+@pytest.fixture(scope="module")
+def expected_of_chunks(
+    pictures: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, job: Any, png: Any
+) -> dict[str, tuple[Model, Any]]:
+    return {
+        form: picture_of_run(job, png, tmp_path_factory.mktemp(form), picture) for form, picture in pictures.items()
+    }
+
+
+def cuts(length: int) -> st.SearchStrategy[tuple[int, ...]]:
+    """Every way to cut a length into chunks."""
+    edges = st.sets(st.integers(1, length - 1), max_size=4)
+    return edges.map(lambda at: tuple(np.diff([0, *sorted(at), length]).tolist()))
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(form=st.sampled_from(["gray", "rgb", "rgba"]), rows=cuts(60), columns=cuts(83), channels=st.booleans())
+def test_a_dask_array_of_any_chunks_gives_what_a_run_gives_on_its_picture(
+    form: str,
+    rows: tuple[int, ...],
+    columns: tuple[int, ...],
+    channels: bool,
+    pictures: dict[str, Any],
+    expected_of_chunks: dict[str, tuple[Model, Any]],
+) -> None:
+    picture = pictures[form]
+    depth = () if picture.ndim == 2 else (((1,) * picture.shape[2],) if channels else ((picture.shape[2],),))
+    lazy = da.from_array(picture, chunks=(rows, columns, *depth))
+    found = segment(lazy, config())
+    assert found.labels["image"].chunks == (rows, columns)
+    assert_same(found, "image", expected_of_chunks[form])
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_the_scheduler_changes_nothing(
+    scheduler: str, pictures: dict[str, Any], expected_of_chunks: dict[str, tuple[Model, Any]]
+) -> None:
+    lazy = da.from_array(pictures["rgba"], chunks=(17, 30, 4))
+    setting = RunConfig(FitSettings(**FIT), execution=ExecutionSettings(scheduler, workers=2))
+    assert_same(segment(lazy, setting), "image", expected_of_chunks["rgba"])
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_gives_what_a_run_gives_on_it(kind: Any, smooth_folder: Path, tmp_path: Path, job: Any) -> None:
+    job(smooth_folder, tmp_path / "out.zarr", **FIT)
+    store = open_store(str(tmp_path / "out.zarr"))
+    found = segment(kind(smooth_folder), config())
+    assert list(found.labels) == list(store)
+    for key in store:
+        assert_same(found, key, (store.model, np.asarray(store[key].labels)))
+
+
+def test_files_and_globs_may_be_listed_and_nothing_is_written(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_file: Any
+) -> None:
+    monkeypatch.chdir(small_folder)
+    before = every_file(small_folder)
+    found = segment(["a.png", Path("b.png"), "c*.png"], config("threads"))
+    assert list(found.labels) == ["a.png", "b.png", "c.png"]
+    for lazy in found.labels.values():
+        lazy.compute()
+    assert every_file(small_folder) == before
+
+
+def test_an_output_is_the_store_of_a_run_and_is_reused(
+    small_folder: Path, tmp_path: Path, job: Any, contents: Any, every_file: Any
+) -> None:
+    job(small_folder, tmp_path / "expected.zarr", **FIT)
+    output = tmp_path / "out.zarr"
+    found = segment(small_folder, config(), output=str(output))
+    assert contents(output) == contents(tmp_path / "expected.zarr")
+    store = open_store(str(output))
+    for key in store:
+        assert_same(found, key, (store.model, np.asarray(store[key].labels)))
+    before = every_file(output)
+    again = segment(small_folder, config(), output=str(output))
+    assert every_file(output) == before
+    assert again.model.digest == found.model.digest
+    with pytest.raises(StoreError, match="k 4 → 5"):
+        segment(small_folder, config(k=5), output=str(output))
+
+
+def test_an_earlier_model_labels_arrays_and_files(
+    small_folder: Path, smooth_folder: Path, pictures: dict[str, Any], tmp_path: Path, job: Any
+) -> None:
+    job(smooth_folder, tmp_path / "model.zarr", **FIT)
+    model = Model.load(str(tmp_path / "model.zarr"))
+    given = RunConfig(None, execution=ExecutionSettings("sync"), model=str(tmp_path / "model.zarr"))
+    array = segment(pictures["rgba"], given)
+    np.testing.assert_array_equal(array.labels["image"], model.predict(pictures["rgba"]))
+    files = segment(small_folder, given)
+    job(small_folder, tmp_path / "out.zarr", None, model=tmp_path / "model.zarr")
+    for key, image in open_store(str(tmp_path / "out.zarr")).items():
+        assert_same(files, key, (model, np.asarray(image.labels)))
+
+
+def test_match_numbers_the_clusters_of_arrays_and_files_as_an_earlier_model(
+    small_folder: Path, pictures: dict[str, Any], tmp_path: Path
+) -> None:
+    for images in (pictures["rgb"], small_folder):
+        plain = segment(images, config())
+        model = plain.model
+        order = [2, 0, 3, 1]
+        earlier = tmp_path / "earlier.zarr"
+        Model("rgb", model.centroids[order], model.colors[order], model.counts[order], 0.0).save(
+            str(earlier), overwrite=True
+        )
+        matched = segment(
+            images, RunConfig(FitSettings(**FIT), execution=ExecutionSettings("sync"), match=str(earlier))
+        )
+        np.testing.assert_array_equal(matched.model.centroids, model.centroids[order])
+        key = next(iter(plain.labels))
+        np.testing.assert_array_equal(np.array(order)[matched.labels[key]], plain.labels[key])
+
+
+@pytest.mark.parametrize("images", ["rgb", "folder"])
+def test_match_of_other_features_is_wrong_usage(
+    images: str, small_folder: Path, pictures: dict[str, Any], tmp_path: Path
+) -> None:
+    Model("gray", np.zeros((1, 1)), np.zeros((1, 3), np.uint8), np.ones(1, np.int64), 0.0).save(str(tmp_path / "g"))
+    setting = RunConfig(FitSettings(**FIT), execution=ExecutionSettings("sync"), match=str(tmp_path / "g"))
+    with pytest.raises(UsageError, match="add --features gray"):
+        segment(small_folder if images == "folder" else pictures[images], setting)
+
+
+def test_files_that_cannot_be_read_are_told_and_the_others_are_labelled(small_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes((small_folder / "a.png").read_bytes())
+    (tmp_path / "b.png").write_bytes((small_folder / "b.png").read_bytes()[:500])
+    (tmp_path / "c.png").write_bytes(b"")
+    found = segment(tmp_path, config())
+    assert list(found.labels) == ["a.png"]
+    assert [(Path(f.source).name, f.reason.partition(":")[0]) for f in found.failures] == [
+        ("b.png", "truncated"),
+        ("c.png", "empty file"),
+    ]
+    stored = segment(tmp_path, config(), output=str(tmp_path / "out.zarr"))
+    reused = segment(tmp_path, config(), output=str(tmp_path / "out.zarr"))
+    for other in (stored, reused):
+        assert list(other.labels) == ["a.png"]
+        assert [f.args for f in other.failures] == [f.args for f in found.failures]
+    with pytest.raises(UnreadableImage):
+        segment(tmp_path, RunConfig(FitSettings(**FIT), execution=ExecutionSettings("sync", strict=True)))
+
+
+def test_few_distinct_values_give_few_clusters() -> None:
+    found = segment(np.array([[0, 0, 9]], np.uint8), config(k=5))
+    assert (found.model.k, found.model.k_requested) == (2, 5)
+    assert found.labels["image"].compute().tolist() == [[0, 0, 1]]
+
+
+def test_what_was_found_paints_a_picture(pictures: dict[str, Any]) -> None:
+    found = segment(pictures["rgba"], config())
+    labels = found.labels["image"].compute()
+    painted = found.model.paint(labels)
+    assert painted.shape == (60, 83, 3)
+    assert (painted[labels == 255] == 0).all()
+    np.testing.assert_array_equal(
+        painted[labels == 2], np.broadcast_to(found.model.colors[2], ((labels == 2).sum(), 3))
+    )
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 3), np.uint16),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((4, 4, 5), np.uint8),
+        np.zeros((2, 4, 4, 3), np.uint8),
+        np.zeros(4, np.uint8),
+        da.zeros((4, 4, 3), dtype=np.int64),
+        da.zeros((4, 4, 6), dtype=np.uint8),
+    ],
+    ids=lambda image: f"{type(image).__module__.partition('.')[0]}-{image.dtype}-{'x'.join(map(str, image.shape))}",
+)
+def test_an_array_of_another_form_is_refused_with_what_came(image: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8 \(y, x\).* got \w+ \("):
+        segment(image, config())
+
+
+def test_unknown_chunk_sizes_are_refused_with_what_to_do() -> None:
+    image = da.from_array(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+        segment(image[image[:, 0, 0] > 10], config())
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 0), np.uint8), np.zeros((4, 4, 4), np.uint8)]
+)
+def test_an_array_without_a_valid_pixel_has_nothing_to_cluster(image: Any) -> None:
+    with pytest.raises(KsegError, match="no valid pixel"):
+        segment(image, config())
+
+
+def test_an_array_has_no_output(pictures: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="paths"):
+        segment(pictures["rgb"], config(), output=str(tmp_path / "out.zarr"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("image", ["rgb", "folder"])
+def test_a_palette_for_each_image_is_wrong_usage(image: str, pictures: dict[str, Any], small_folder: Path) -> None:
+    with pytest.raises(UsageError, match="scope 'image'"):
+        segment(small_folder if image == "folder" else pictures[image], config(scope="image"))
+
+
+def test_what_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file or folder"):
+        segment(tmp_path / "nowhere", config())
+    with pytest.raises(UsageError, match="no such model"):
+        segment(tmp_path, RunConfig(None, model=str(tmp_path / "nothing.zarr")), output=str(tmp_path / "out.zarr"))
+    with pytest.raises(UsageError):
+        segment([], config())
+
+
+def test_output_settings_count_where_a_store_is_written(small_folder: Path, tmp_path: Path) -> None:
+    setting = RunConfig(FitSettings(**FIT), OutputSettings(masks=False, tile=64), ExecutionSettings("sync"))
+    segment(small_folder, setting, output=str(tmp_path / "out.zarr"))
+    assert open_store(str(tmp_path / "out.zarr"))["a.png"].masks is None

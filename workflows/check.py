@@ -1,0 +1,73 @@
+"""Verify a store, one image a task."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from dask.delayed import delayed
+
+from kseg_core.config import ExecutionSettings, OutputSettings
+from kseg_core.errors import StoreError
+from kseg_core.store import Store, load_model, open_store
+from kseg_core.verify import Findings, verify_image
+
+from .executor import open_executor
+from .progress import Progress, Silent
+
+
+def output_settings(store: Store) -> OutputSettings:
+    """What the run was told to write."""
+    output = (store.attributes.get("config") or {}).get("output") or {}
+    return OutputSettings(masks=output.get("masks"), tile=output.get("tile", OutputSettings().tile))
+
+
+def check_store(path: str, execution: ExecutionSettings, progress: Progress | None = None) -> dict[str, Any]:
+    """Is the store complete and right?
+
+    Returns
+    -------
+    ``status`` ("ok" or "failed"), ``problems`` (lines), ``images``, and ``compared``: how many of them were
+    labelled anew from their sources.
+
+    Raises
+    ------
+    StoreError
+        If there is no store.
+    """
+    progress = progress or Silent()
+    store = open_store(path)
+    problems = [] if store.complete else ["the run that made it has not finished; the same command completes it"]
+    model = None
+    if store.has_model:
+        try:
+            model = load_model(path)
+        except StoreError as error:
+            problems.append(str(error))
+            return {"status": "failed", "problems": problems, "images": len(store), "compared": 0}
+    keys = list(store)
+    progress.stage("verifying", len(keys), 0)
+    folder = str(store.attributes.get("folder", ""))
+    output = output_settings(store)
+    with open_executor(execution) as executor:
+        shared = executor.share(model)
+        task = delayed(verify_image, pure=False)
+        lazy = [task(os.path.abspath(path), key, folder, shared, output) for key in keys]
+        findings: list[Findings] = executor.compute(lazy, lazy, lambda _: progress.advance(1, 0))
+    problems += [problem for finding in findings for problem in finding.problems]
+    result = store.attributes.get("result") or {}
+    labelled = (result.get("images") or {}).get("labelled")
+    if store.complete and labelled != len(keys):
+        problems.append(f"it holds {len(keys)} images, its run labelled {labelled}")
+    counts = [finding.counts for finding in findings if finding.counts is not None]
+    if not problems and model is not None and counts:
+        total = np.sum(counts, axis=0).tolist()
+        if total != result.get("counts"):
+            problems.append("the images' counts do not add up to the run's")
+    return {
+        "status": "failed" if problems else "ok",
+        "problems": problems,
+        "images": len(keys),
+        "compared": sum(finding.compared for finding in findings),
+    }

@@ -1,0 +1,98 @@
+"""Dask clusters: processes of this machine, or a scheduler that someone else started."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dask.delayed import Delayed, delayed
+from distributed import Client, LocalCluster, as_completed, futures_of
+
+from kseg_core import release
+from kseg_core.errors import KsegError
+
+from .executor import OnDone, ignore
+
+CONNECT_SECONDS = 15  # how long a scheduler and its first worker are waited for
+LOOPBACK = "127.0.0.1"
+
+
+class ClusterExecutor:
+    """A Dask cluster, ours or someone else's."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.workers = max(1, sum(client.nthreads().values()))
+
+    def compute(self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore) -> list[Any]:
+        futures = self._client.compute([*lazy, *watch])
+        wanted = futures[: len(lazy)]
+        self._tell(futures[len(lazy) :], on_done)
+        return list(self._client.gather(wanted))
+
+    def persist(
+        self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore
+    ) -> list[Delayed]:
+        kept = self._client.persist([*lazy, *watch])
+        self._tell([future for part in kept[len(lazy) :] for future in futures_of(part)], on_done)
+        return list(kept[: len(lazy)])
+
+    def _tell(self, futures: list[Any], on_done: OnDone) -> None:
+        """Call ``on_done`` as futures finish; their results stay on the workers only as long as others need them."""
+        index = {future.key: i for i, future in enumerate(futures)}
+        for future in as_completed(futures):
+            on_done(index[future.key])
+
+    def share(self, value: Any) -> Delayed:
+        return delayed(self._client.scatter(value, broadcast=True))
+
+
+@contextmanager
+def own_processes(workers: int) -> Iterator[Client]:
+    """One process a worker on this machine; nothing listens beyond the loopback address."""
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host=LOOPBACK,
+        dashboard_address=f"{LOOPBACK}:0",
+        worker_dashboard_address=f"{LOOPBACK}:0",
+        silence_logs=logging.ERROR,
+    )
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+@contextmanager
+def existing_cluster(where: str) -> Iterator[Client]:
+    """A client of the scheduler at an address or described by a file."""
+    try:
+        if where.endswith(".json"):
+            client = Client(scheduler_file=where, timeout=CONNECT_SECONDS)
+        else:
+            client = Client(where, timeout=CONNECT_SECONDS)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise KsegError(f"no Dask scheduler answers at {where} ({error}); start one with: dask scheduler") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise KsegError(f"the scheduler at {where} has no worker; start some with: dask worker {where}") from error
+        _require_same_program(client, where)
+        yield client
+
+
+def _require_same_program(client: Client, where: str) -> None:
+    """Workers with another release, or without the program, could give other bits."""
+    ours = release.version()
+    try:
+        theirs = client.run(release.version)
+    except Exception as error:
+        raise KsegError(
+            f"the workers at {where} cannot load kseg-batch {ours}: install it there too ({error})"
+        ) from error
+    other = sorted({version for version in theirs.values() if version != ours})
+    if other:
+        raise KsegError(f"the workers at {where} have kseg-batch {', '.join(other)}, this is {ours}: install the same")

@@ -1,0 +1,68 @@
+"""What is in a store, as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kseg_core.errors import StoreError
+from kseg_core.manifest import read_attributes
+from kseg_core.model import Model
+from kseg_core.store import StoredImage, load_model, open_store
+
+
+def describe(path: str) -> dict[str, Any]:
+    """A store or model: format, status, model, images with their array paths.
+
+    Raises
+    ------
+    StoreError
+        If there is none, or it is damaged.
+    """
+    attributes = read_attributes(path)
+    if attributes is None:
+        raise StoreError(f"{path}: no kseg store there")
+    if attributes.get("kind") == "model":
+        model = load_model(path)
+        return {"format": attributes["format"], "status": "complete", "model": describe_model(model), "images": []}
+    store = open_store(path)
+    shared = load_model(path) if store.has_model else None
+    return {
+        "format": attributes["format"],
+        "status": attributes.get("status"),
+        "model": None if shared is None else describe_model(shared),
+        "images": [describe_image(store[key]) for key in store],
+    }
+
+
+def describe_model(model: Model) -> dict[str, Any]:
+    """A model's centroids and how they were found; the inertia of every step stays in the store."""
+    return {
+        "features": model.features,
+        "components": list(model.space.components),
+        "k": model.k,
+        "k_requested": model.k_requested,
+        "centroids": model.centroids.tolist(),
+        "colors": model.colors.tolist(),
+        "counts": model.counts.tolist(),
+        "inertia": model.inertia,
+        "mse": model.mse,
+        "digest": model.digest,
+        "seed": model.facts.get("seed"),
+        "attempts": model.facts.get("attempts"),
+    }
+
+
+def describe_image(image: StoredImage) -> dict[str, Any]:
+    """One image, with its arrays' paths inside the store."""
+    facts = image.attributes
+    base = f"images/{image.key}"
+    return {
+        "key": image.key,
+        "source": facts.get("source"),
+        "shape": facts.get("shape"),
+        "labels": f"{base}/labels/kmeans/0",
+        "masks": f"{base}/masks" if image.has_masks else None,
+        "counts": facts.get("counts"),
+        "invalid": facts.get("invalid"),
+        "mse": facts.get("mse"),
+    }

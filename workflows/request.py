@@ -1,0 +1,205 @@
+"""What a job is asked to do, checked before anything heavy is loaded.
+
+Wrong usage, an empty folder or an output that must not be touched is told here, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kseg_core.config import FitSettings, RunConfig
+from kseg_core.errors import KsegError, StoreError, UsageError
+from kseg_core.inputs import InputListing, list_inputs
+from kseg_core.manifest import differences, inputs_digest, read_attributes
+
+OUTPUT_SUFFIX = ".kseg.zarr"
+
+
+@dataclass(frozen=True, slots=True)
+class InputSelection:
+    """What the user pointed at.
+
+    Parameters
+    ----------
+    inputs
+        Files, folders and globs.
+    include, exclude
+        Globs that narrow folders down.
+    from_file
+        A list of inputs, or ``-`` for standard input.
+    """
+
+    inputs: tuple[str, ...]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    from_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.inputs and self.from_file is None:
+            raise UsageError("no INPUT: name files or folders, or give a list with --from")
+
+    def list(self) -> InputListing:
+        """The files.
+
+        Raises
+        ------
+        UsageError
+            If an input does not exist.
+        KsegError
+            If there is not one file to read.
+        """
+        listing = list_inputs(self.inputs, include=self.include, exclude=self.exclude, from_file=self.from_file)
+        if not listing.files:
+            named = ", ".join(self.inputs) or f"the list {self.from_file}"
+            more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
+            first = f"; {listing.failures[0]}" if listing.failures else ""
+            raise KsegError(f"no images in {named}{more}{first}")
+        return listing
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One job.
+
+    Parameters
+    ----------
+    listing
+        What to read.
+    config
+        What to do.
+    output
+        Where the result goes.
+    settings
+        Everything that decides the result, as JSON values: equal settings and inputs mean an equal result.
+    inputs_digest
+        Identity of the inputs.
+    finished
+        The earlier result, where the same job was already done.
+    """
+
+    listing: InputListing
+    config: RunConfig
+    output: str
+    settings: dict[str, Any]
+    inputs_digest: str
+    finished: dict[str, Any] | None = None
+
+
+def default_output(selection: InputSelection) -> str:
+    """``<input name without suffix>.kseg.zarr`` in the current folder.
+
+    Raises
+    ------
+    UsageError
+        If there is not exactly one file or folder to name it after.
+    """
+    if len(selection.inputs) != 1 or selection.from_file is not None:
+        raise UsageError("several inputs need an output: name one with -o")
+    path = Path(os.path.abspath(selection.inputs[0]))
+    if not path.exists():
+        raise UsageError(f"{selection.inputs[0]}: a pattern needs an output: name one with -o")
+    stem = path.name if path.is_dir() else path.stem
+    return f"{stem or 'images'}{OUTPUT_SUFFIX}"
+
+
+def prepare(selection: InputSelection, config: RunConfig, output: str | None, kind: str) -> Request:
+    """Check a job against what is on disk.
+
+    Parameters
+    ----------
+    selection, config
+        The job.
+    output
+        Where to; None for the default name.
+    kind
+        ``store`` or ``model``: what the output will be.
+
+    Raises
+    ------
+    UsageError, KsegError
+        If it cannot be done.
+    """
+    settings = config.fingerprint()
+    if config.fit is not None and config.fit.start:
+        _require_distinct_start(config.fit)
+    for name in ("model", "match"):
+        if settings[name] is not None:
+            settings[name], features = _model_identity(settings[name])
+            if name == "match" and config.fit is not None:
+                require_same_features(features, config.fit.features)
+    listing = selection.list()
+    output = default_output(selection) if output is None else output.rstrip("/") or "/"
+    digest = inputs_digest((file.key, file.size, file.modified_ns) for file in listing.files)
+    finished = None
+    if os.path.lexists(output):
+        if config.output.overwrite:
+            _require_replaceable(output, config)
+        else:
+            finished = _earlier_result(output, settings, digest, kind)
+    return Request(listing, config, output, settings, digest, finished)
+
+
+def require_same_features(earlier: str, ours: str) -> None:
+    """Clusters can be matched with those of an earlier model of the same feature space only.
+
+    Raises
+    ------
+    UsageError
+        If it is of another.
+    """
+    if earlier != ours:
+        raise UsageError(f"--match has {earlier} centroids, this fit {ours} ones; add --features {earlier}")
+
+
+def _require_distinct_start(fit: FitSettings) -> None:
+    from kseg_core.features import feature_space, start_points  # NumPy: only where it is needed
+
+    start_points(fit.start, feature_space(fit.features))
+
+
+def _model_identity(path: str) -> tuple[str, str]:
+    """Digest and features of a model at a path, from its metadata alone."""
+    attributes = read_attributes(path)
+    if attributes is not None and attributes.get("kind") == "store":
+        fit = (attributes.get("config") or {}).get("fit") or {}
+        if fit.get("scope") == "image":
+            raise StoreError(f"{path}: each image has a model of its own (--scope image); there is none for all")
+        attributes = read_attributes(os.path.join(path, "model"))
+    if attributes is None or not isinstance(attributes.get("digest"), str):
+        what = "no kseg model or store there" if os.path.lexists(path) else "no such model or store"
+        raise UsageError(f"{path}: {what}")
+    return str(attributes["digest"]), str(attributes.get("features"))
+
+
+def _require_replaceable(output: str, config: RunConfig) -> None:
+    """An output may be replaced if it is a kseg store, and not the model the job works with."""
+    if os.path.islink(output) or read_attributes(output) is None:
+        raise StoreError(f"{output} is not a kseg store; it is left alone. Choose another output with -o")
+    for used in (config.model, config.match):
+        if used is not None and f"{os.path.realpath(used)}/".startswith(f"{os.path.realpath(output)}/"):
+            raise UsageError(f"{output} is also the model to use; choose another output with -o")
+
+
+def _earlier_result(output: str, settings: dict[str, Any], digest: str, kind: str) -> dict[str, Any] | None:
+    """The result of the same job, None where it was not finished; anything else there is an error."""
+    attributes = read_attributes(output)
+    if attributes is None:
+        raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
+    if attributes.get("kind") != kind:
+        raise StoreError(f"{output} is a kseg {attributes.get('kind')}, not a {kind}; choose another output with -o")
+    changed = differences(attributes.get("config") or {}, settings)
+    if changed:
+        raise StoreError(
+            f"{output} was made with other settings ({'; '.join(changed)}); choose another output with -o, "
+            "or replace it with --overwrite"
+        )
+    if attributes.get("inputs_digest") != digest:
+        raise StoreError(
+            f"{output} was made from other inputs (files added, removed or changed since); choose another output "
+            "with -o, or replace it with --overwrite"
+        )
+    result = attributes.get("result")
+    return result if attributes.get("status") == "complete" and isinstance(result, dict) else None

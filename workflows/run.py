@@ -1,0 +1,230 @@
+"""The jobs behind ``run``, ``fit`` and ``apply``, each readable from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from kseg_core.errors import KsegError, NothingReadable
+from kseg_core.keys import printable_source
+from kseg_core.manifest import remove_kseg_store
+from kseg_core.model import Model
+from kseg_core.store import create_store, load_model, save_model, update_attributes, write_model
+
+from .executor import Executor, open_executor
+from .fit import fit_bundles
+from .label import Labelled, label_bundles
+from .plan import Bundle, Failure, bundle_images, look_at_headers
+from .progress import Progress, Silent
+from .request import Request
+from .results import Counted, JobResult
+
+
+def run(request: Request, progress: Progress | None = None) -> JobResult:
+    """Fit (unless a model is given), label every pixel, write the store.
+
+    Also the ``apply`` command: with ``config.model`` there is nothing to fit.
+
+    Raises
+    ------
+    KsegError
+        If no image could be read, or the output cannot be written.
+    """
+    progress = progress or Silent()
+    config = request.config
+    strict = config.execution.strict
+    clock = Clock()
+    given, match = earlier_model(config.model), earlier_model(config.match)  # before anything is replaced
+    with open_executor(config.execution) as executor:
+        bundles, failures = plan(request, executor, progress)
+        replace_store(request)
+        shared = given
+        if config.fit is not None and config.fit.scope == "global":
+            with nothing_left_behind(request):
+                shared, bundles, failures = fit_one(request, bundles, failures, executor, progress, match)
+        if shared is not None:
+            write_model(request.output, shared)
+        clock.lap("fit")
+        how = shared or config.fit
+        assert how is not None  # RunConfig has either
+        done = label_bundles(bundles, how, request.output, config.output, executor, progress, strict=strict)
+        clock.lap("label")
+    failures = failures + list(done.failures)
+    result = job_result(request, clock, failures, done, shared)
+    if result.images.labelled == 0:
+        with nothing_left_behind(request):
+            raise nothing_readable(failures)
+    update_attributes(
+        request.output,
+        {
+            "status": "complete",
+            "failures": result.to_json()["failures"],  # sorted: the order must not depend on bundles
+            "result": result.to_json(),
+        },
+    )
+    return result
+
+
+def fit(request: Request, progress: Progress | None = None) -> JobResult:
+    """The fit alone: find a model of all images and save it.
+
+    Raises
+    ------
+    KsegError
+        If no image could be read, or the output cannot be written.
+    """
+    progress = progress or Silent()
+    clock = Clock()
+    match = earlier_model(request.config.match)
+    with open_executor(request.config.execution) as executor:
+        bundles, failures = plan(request, executor, progress)
+        model, bundles, failures = fit_one(request, bundles, failures, executor, progress, match)
+    clock.lap("fit")
+    read = [source for bundle in bundles for source in bundle]
+    done = Labelled(0, sum(source.pixels for source in read), model.pixels, inertia={"": model.inertia})
+    result = job_result(request, clock, failures, done, model)
+    facts = {**store_attributes(request), "status": "complete", "result": result.to_json()}
+    save_model(request.output, replace(model, facts=model.facts | facts), overwrite=True)
+    return result
+
+
+# ------------------------------------------------------------------------------------------------ the steps
+
+
+def earlier_model(path: str | None) -> Model | None:
+    """An earlier model, where one is named."""
+    return None if path is None else load_model(path)
+
+
+class Clock:
+    """Seconds spent in each part of a job."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self.seconds: dict[str, float | None] = {"total": 0.0, "fit": None, "label": None}
+
+    def lap(self, name: str) -> None:
+        """The time since the last lap belongs to ``name``."""
+        now = time.perf_counter()
+        self.seconds[name] = round(now - self._last, 3)
+        self.seconds["total"] = round(now - self._start, 3)
+        self._last = now
+
+
+def plan(request: Request, executor: Executor, progress: Progress) -> tuple[list[Bundle], list[Failure]]:
+    """Bundles of the readable images, and the files that are not.
+
+    Raises
+    ------
+    KsegError
+        If not one is readable.
+    UnreadableImage
+        If one is not, with ``--strict``.
+    """
+    strict = request.config.execution.strict
+    if strict and request.listing.failures:
+        raise request.listing.failures[0]
+    failures = [Failure("", error) for error in request.listing.failures]
+    sources, unreadable = look_at_headers(request.listing.files, executor, progress, strict=strict)
+    failures += unreadable
+    if not sources:
+        raise nothing_readable(failures)
+    return bundle_images(sources, executor.workers), failures
+
+
+def fit_one(
+    request: Request,
+    bundles: Sequence[Bundle],
+    failures: list[Failure],
+    executor: Executor,
+    progress: Progress,
+    match: Model | None,
+) -> tuple[Model, list[Bundle], list[Failure]]:
+    """The model of all images, numbered as in an earlier one where asked; the images left and all that failed.
+
+    Raises
+    ------
+    NothingReadable
+        If none is left.
+    """
+    config = request.config
+    assert config.fit is not None
+    model, unread = fit_bundles(bundles, config.fit, executor, progress, strict=config.execution.strict, match=match)
+    failures = failures + unread
+    if model is None:
+        raise nothing_readable(failures)
+    return model, without(bundles, unread), failures
+
+
+def without(bundles: Sequence[Bundle], failures: Sequence[Failure]) -> list[Bundle]:
+    """The bundles less the images that failed."""
+    bad = {failure.key for failure in failures}
+    kept = [tuple(source for source in bundle if source.file.key not in bad) for bundle in bundles]
+    return [bundle for bundle in kept if bundle]
+
+
+def replace_store(request: Request) -> None:
+    """An empty store in place of what may be replaced: an unfinished one, or any kseg store with ``--overwrite``."""
+    remove_kseg_store(request.output)
+    create_store(request.output, store_attributes(request))
+
+
+@contextmanager
+def nothing_left_behind(request: Request) -> Iterator[None]:
+    """A job that ends before it has labelled anything leaves no empty store."""
+    try:
+        yield
+    except KsegError:
+        remove_kseg_store(request.output)
+        raise
+
+
+def store_attributes(request: Request) -> dict[str, Any]:
+    """What an output says of the job that made it."""
+    folder = printable_source(os.getcwd())  # what is stored is valid UTF-8
+    return {"config": request.settings, "inputs_digest": request.inputs_digest, "folder": folder}
+
+
+def job_result(
+    request: Request, clock: Clock, failures: Sequence[Failure], done: Labelled, model: Model | None
+) -> JobResult:
+    """Everything there is to say, worked out from exact sums over the labels where there is one model."""
+    listing = request.listing
+    fit_settings = request.config.fit
+    errors = tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason)))
+    sums = done.sums
+    common: dict[str, Any] = {
+        "output": request.output,
+        "images": Counted(len(listing.files) + len(listing.failures), done.images, 0, len(errors)),
+        "pixels_total": done.pixels,
+        "pixels_valid": done.valid,
+        "failures": errors,
+        "seconds": clock.seconds,
+        "inertia": math.fsum(done.inertia.values()),
+    }
+    if model is None:
+        assert fit_settings is not None
+        return JobResult(**common, k_requested=fit_settings.k, features=fit_settings.features, scope=fit_settings.scope)
+    if sums is not None:
+        common["inertia"] = sums.inertia(model.points, model.space.grid)
+    return JobResult(
+        **common,
+        k=model.k,
+        k_requested=model.k_requested,
+        features=model.features,
+        centroids=model.centroids.tolist(),
+        colors=model.colors.tolist(),
+        counts=(model.counts if sums is None else sums.counts).tolist(),
+    )
+
+
+def nothing_readable(failures: Sequence[Failure]) -> NothingReadable:
+    """The error of a job that has nothing to work on."""
+    errors = sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))
+    what = "the only input" if len(errors) == 1 else f"all {len(errors)} inputs"
+    return NothingReadable(f"{what} could not be read: {errors[0]}{' …' if len(errors) > 1 else ''}", errors)

@@ -1,0 +1,185 @@
+"""K-means segmentation from Python: paths or arrays in, a model and lazy label arrays out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+import dask.array as da
+import numpy as np
+from dask.delayed import Delayed, delayed
+from numpy.typing import NDArray
+
+from kseg_core.config import RunConfig
+from kseg_core.errors import KsegError, UnreadableImage, UsageError
+from kseg_core.labelling import Labels, label_dtype
+from kseg_core.model import Model, as_rgb
+from kseg_core.sources import ImageSource
+from kseg_core.store import load_model, open_store
+from kseg_core.summary import BatchRule, ChunkSummary, Window, summarise
+
+from .executor import Executor, open_executor
+from .fit import fit_summary
+from .progress import Silent
+from .request import InputSelection, Request, prepare
+from .run import earlier_model, fit_one, plan, run
+from .tree import tree_reduce
+
+ARRAY_KEY = "image"
+ROWS_PX = 4_000_000  # a NumPy array is cut into windows of about so many pixels
+
+Images: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | NDArray[np.uint8] | da.Array
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What `segment` found.
+
+    Parameters
+    ----------
+    model
+        The centroids; ``model.paint(labels)`` colours a picture.
+    labels
+        Lazy Dask arrays (y, x) by image key; ``"image"`` where one array was given. ``.compute()`` makes them.
+    failures
+        Inputs that could not be read.
+    """
+
+    model: Model
+    labels: dict[str, da.Array]
+    failures: tuple[UnreadableImage, ...] = field(default=())
+
+
+def segment(images: Images, config: RunConfig, *, output: str | None = None) -> Segmentation:
+    """Find one palette for all images and label every pixel with it.
+
+    Parameters
+    ----------
+    images
+        A path (file, folder or glob) or several; or one image as a uint8 NumPy or Dask array (y, x, c) of sRGB
+        (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)). A Dask array is never held whole.
+    config
+        The same settings as the commands'. ``scope`` is ``global`` here.
+    output
+        Also write a store there, as ``kseg-batch run`` does (paths only).
+
+    Returns
+    -------
+    Segmentation
+        Nothing is labelled before a label array is computed, nothing is written unless ``output`` is given.
+
+    Raises
+    ------
+    UsageError
+        If the settings or inputs make no sense.
+    KsegError
+        If there is nothing to cluster.
+    ValueError
+        If an array is not of the form above.
+    """
+    if config.fit is not None and config.fit.scope == "image":
+        raise UsageError("segment finds one palette for all images; for scope 'image' call it for each")
+    if isinstance(images, np.ndarray | da.Array):
+        if output is not None:
+            raise UsageError("an output store is made from paths; write an array's labels with dask.array.to_zarr")
+        return _segment_array(images, config)
+    paths = (images,) if isinstance(images, str | os.PathLike) else tuple(images)
+    return _segment_paths(tuple(os.fspath(path) for path in paths), config, output)
+
+
+def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None) -> Segmentation:
+    selection = InputSelection(paths)
+    if output is not None:
+        request = prepare(selection, config, output, "store")
+        return _stored_images(output, request.finished or run(request).to_json())
+    request = Request(selection.list(), config, "", config.fingerprint(), "")
+    return _lazy_images(request, earlier_model(config.model), config)
+
+
+def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
+    """What a run has written, read when used."""
+    store = open_store(output)
+    labels = {key: da.from_zarr(image.labels) for key, image in store.items()}
+    failures = tuple(UnreadableImage(failure["source"], failure["reason"]) for failure in result["failures"])
+    return Segmentation(store.model, labels, failures)
+
+
+def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
+    with open_executor(config.execution) as executor:
+        bundles, failures = plan(request, executor, Silent())
+        if model is None:
+            model, bundles, failures = fit_one(
+                request, bundles, failures, executor, Silent(), earlier_model(config.match)
+            )
+    sources = sorted((s for bundle in bundles for s in bundle), key=lambda source: source.file.key)
+    task = delayed(label_source, pure=True)
+    labels = {
+        source.file.key: da.from_delayed(task(source, model), source.shape, label_dtype(model.k)) for source in sources
+    }
+    errors = sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))
+    return Segmentation(model, labels, tuple(errors))
+
+
+def label_source(source: ImageSource, model: Model) -> Labels:
+    """A task: the labels of one file."""
+    window = source.read()
+    return model.label(window.rgb, window.valid).labels
+
+
+# ----------------------------------------------------------------------------------------------------- arrays
+
+
+def _segment_array(image: NDArray[np.uint8] | da.Array, config: RunConfig) -> Segmentation:
+    as_rgb(np.empty((1, *image.shape[1:]) if image.ndim > 1 else image.shape, image.dtype))
+    lazy = image if isinstance(image, da.Array) else da.from_array(image, chunks=_row_chunks(image))
+    if lazy.ndim == 3:
+        lazy = lazy.rechunk({2: -1})
+    if any(np.isnan(n) for axis in lazy.chunks for n in axis):
+        raise ValueError("expected an array of known chunk sizes; call compute_chunk_sizes() first")
+    if config.model is not None:
+        model = load_model(config.model)
+    else:
+        with open_executor(config.execution) as executor:
+            model = _fit_array(lazy, config, executor)
+    labels = lazy.map_blocks(
+        predict_block, model=model, dtype=label_dtype(model.k), drop_axis=2 if lazy.ndim == 3 else None
+    )
+    return Segmentation(model, {ARRAY_KEY: labels})
+
+
+def _row_chunks(image: NDArray[np.uint8]) -> tuple[int, ...]:
+    rows = max(1, ROWS_PX // max(1, image.shape[1]))
+    return (rows, *image.shape[1:])
+
+
+def _fit_array(image: da.Array, config: RunConfig, executor: Executor) -> Model:
+    assert config.fit is not None
+    if 0 in image.shape:
+        raise KsegError("no valid pixel in the array: there is nothing to cluster")
+    rule = BatchRule.for_pixels(image.shape[0] * image.shape[1], config.fit.batch_pixels, config.fit.seed)
+    task = delayed(summarise_block, pure=True)
+    parts = [task(block, top, left, rule) for block, top, left in _blocks(image)]
+    merged = executor.persist([tree_reduce(parts, "summaries")])[0]
+    return fit_summary(merged, config.fit, executor, earlier_model(config.match))
+
+
+def _blocks(image: da.Array) -> Iterator[tuple[Delayed, int, int]]:
+    """Every chunk with the position of its first pixel."""
+    grid = image.to_delayed()
+    tops, lefts = (np.cumsum([0, *image.chunks[axis][:-1]]).tolist() for axis in (0, 1))
+    for i, top in enumerate(tops):
+        for j, left in enumerate(lefts):
+            yield cast(Delayed, grid[i, j, 0] if image.ndim == 3 else grid[i, j]), top, left
+
+
+def summarise_block(block: NDArray[Any], top: int, left: int, rule: BatchRule) -> ChunkSummary:
+    """A task: count the colours of one chunk."""
+    rgb, valid = as_rgb(block)
+    return summarise([Window(rgb, valid, top, left)], rule)
+
+
+def predict_block(block: NDArray[Any], model: Model) -> Labels:
+    """A task: the labels of one chunk."""
+    return model.predict(block)
