@@ -1,0 +1,72 @@
+"""Settings from a TOML file: top-level keys for every command that knows them, a table for one command."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
+    """The file's values for the command of ``context``, by parameter name.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the file cannot be read or names a setting that no command has.
+    """
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file}: not a TOML file ({error})") from error
+    commands = _commands(context)
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        if name in commands and isinstance(value, dict):
+            continue
+        if not any(_key(name) in known for known in commands.values()):
+            raise typer.BadParameter(f"{file}: no setting is called {name!r}")
+        values |= _as_default(name, value)
+    own = str(context.info_name)
+    for table in commands:
+        section = content.get(table, {})
+        unknown = [name for name in section if _key(name) not in commands[table]]
+        if unknown:
+            raise typer.BadParameter(f"{file}: [{table}] has no setting called {unknown[0]!r}")
+        if table == own:
+            for name, value in section.items():
+                values |= _as_default(name, value)
+    return values
+
+
+def _commands(context: typer.Context) -> dict[str, set[str]]:
+    """The names of all commands' settings, the options and ``inputs``."""
+    parent = context.parent
+    group: Any = parent.command if parent is not None else None
+    commands = {context.info_name: context.command} if group is None else group.commands
+    return {
+        str(name): {flag for parameter in command.params for flag in _flags(parameter)} - {"config"}
+        for name, command in commands.items()
+    }
+
+
+def _flags(parameter: Any) -> list[str]:
+    """What a parameter is called in a file: its long flags, or its name."""
+    flags = [flag[2:].replace("-", "_") for flag in parameter.opts if flag.startswith("--")]
+    return flags or [str(parameter.name)]
+
+
+def _key(name: str) -> str:
+    return name.replace("-", "_")
+
+
+_PARAMETER_OF = {"from": "from_file", "json": "as_json"}  # flags whose names are not usable as Python parameters
+
+
+def _as_default(name: str, value: Any) -> dict[str, Any]:
+    key = _PARAMETER_OF.get(_key(name), _key(name))
+    return {key: ",".join(value) if key == "start" and isinstance(value, list) else value}

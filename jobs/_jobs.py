@@ -1,0 +1,53 @@
+"""What ``run``, ``fit`` and ``apply`` share: from option values to one workflow, from its result to the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kseg_core.config import FitSettings, RunConfig
+from workflows.request import InputSelection, Request, prepare
+from workflows.results import JobResult, reused_result
+
+from ._render import result_lines
+from ._runtime import DONE, SOME_UNREADABLE, Report, log
+
+
+def settings_of_fit(k: int | None, start: str | None, **options: Any) -> FitSettings | None:
+    """The fit's settings; None where neither ``k`` nor ``start`` says how many clusters."""
+    colors = tuple(color.strip() for color in start.replace(";", ",").split(",")) if start else ()
+    if k is None and not colors:
+        return None
+    return FitSettings(k=len(colors) if k is None else k, start=colors, **options)
+
+
+def label(selection: InputSelection, config: RunConfig, output: str | None, report: Report) -> int:
+    """Carry out ``run`` or ``apply``."""
+    request = prepare(selection, config, output, "store")
+    if request.finished is not None:
+        return _tell(report, reused_result(request.finished), "labelled")
+    from workflows.run import run
+
+    return _finish(report, request, run(request, report.progress), "labelled")
+
+
+def fit(selection: InputSelection, config: RunConfig, output: str, report: Report) -> int:
+    """Carry out ``fit``."""
+    request = prepare(selection, config, output, "model")
+    if request.finished is not None:
+        return _tell(report, reused_result(request.finished), "fitted")
+    from workflows.run import fit as fit_model
+
+    return _finish(report, request, fit_model(request, report.progress), "fitted")
+
+
+def _finish(report: Report, request: Request, result: JobResult, verb: str) -> int:
+    if result.k is not None and result.k_requested is not None and result.k < result.k_requested:
+        log.warning("the data has only %d distinct values: %d clusters, not %d", result.k, result.k, result.k_requested)
+    if request.listing.passed_over:
+        log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
+    return _tell(report, result.to_json(), verb)
+
+
+def _tell(report: Report, result: dict[str, Any], verb: str) -> int:
+    report.finish(result, result_lines(result, verb))
+    return SOME_UNREADABLE if result["failures"] else DONE

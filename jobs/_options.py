@@ -1,0 +1,169 @@
+"""Every option, once: its names, its help, its ``KSEG_*`` variable. Commands pick the ones they take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+MODEL, OUTPUT, EXECUTION, GENERAL = "Model", "Output", "Execution", "General"
+
+
+def _option(panel: str, *names: str, help: str, **more: Any) -> Any:
+    variable = next(name for name in names if name.startswith("--")).split("/")[0].lstrip("-").replace("-", "_")
+    return typer.Option(
+        *names, help=help, envvar=f"KSEG_{variable.upper()}", rich_help_panel=panel, show_envvar=False, **more
+    )
+
+
+def _load_config(context: typer.Context, file: Path | None) -> Path | None:
+    """Use a TOML file's values as the defaults of this command."""
+    if file is not None:
+        from ._config import defaults_from
+
+        context.default_map = defaults_from(file, context)
+    return file
+
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT...", help="Image files, folders (searched recursively) or quoted globs.", show_default=False
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    _option(
+        "Input", "--include", help="Only files below a folder that match this glob; may be given again.", metavar="GLOB"
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    _option(
+        "Input",
+        "--exclude",
+        help="Leave out files below a folder that match this glob; may be given again.",
+        metavar="GLOB",
+    ),
+]
+FromFile = Annotated[
+    str | None,
+    _option("Input", "--from", help="Read inputs, one a line, from a file; - is standard input.", metavar="FILE|-"),
+]
+
+StorePath = Annotated[
+    str, typer.Argument(metavar="STORE", help="A store made by run or apply, or a model.", show_default=False)
+]
+
+K = Annotated[
+    int | None, _option(MODEL, "--k", help="Number of clusters, 1 to 65534.", metavar="N", show_default=False)
+]
+Features = Annotated[
+    str, _option(MODEL, "--features", help="Colour space of the distances: rgb, gray, hsv, lab.", metavar="NAME")
+]
+Scope = Annotated[
+    str,
+    _option(
+        MODEL, "--scope", help="One palette for all images (global), or one for each (image).", metavar="global|image"
+    ),
+]
+Init = Annotated[str, _option(MODEL, "--init", help="First centroids: k-means++ or random.", metavar="NAME")]
+Attempts = Annotated[int, _option(MODEL, "--attempts", help="Independent searches; the best wins.", metavar="N")]
+MaxIter = Annotated[int, _option(MODEL, "--max-iter", help="Most steps of an attempt.", metavar="N")]
+Tol = Annotated[
+    float | None,
+    _option(
+        MODEL,
+        "--tol",
+        help="Stop when the squared centroid shifts are at most TOL x the features' mean variance. "
+        "Unless given, steps go on until no label changes.",
+        metavar="TOL",
+        show_default=False,
+    ),
+]
+BatchPixels = Annotated[int, _option(MODEL, "--batch-pixels", help="Most pixels of the first mini-batch.", metavar="N")]
+Seed = Annotated[int, _option(MODEL, "--seed", help="Chooses the first mini-batch and every random draw.", metavar="N")]
+Start = Annotated[
+    str | None,
+    _option(
+        MODEL,
+        "--start",
+        help="Given first centroids, one a cluster, as in '#1f77b4,#ff7f0e'; then there is one attempt and no search.",
+        metavar="COLOURS",
+        show_default=False,
+    ),
+]
+GivenModel = Annotated[
+    str | None,
+    _option(
+        MODEL,
+        "--model",
+        help="Skip the fit: use this model, or the one of this store.",
+        metavar="M",
+        show_default=False,
+    ),
+]
+Match = Annotated[
+    str | None,
+    _option(
+        MODEL, "--match", help="Number the clusters as in this earlier model or store.", metavar="M", show_default=False
+    ),
+]
+
+Output = Annotated[
+    str | None,
+    _option(
+        OUTPUT,
+        "--output",
+        "-o",
+        help="The Zarr store to write. Default: <input name>.kseg.zarr in the current folder.",
+        metavar="OUT",
+        show_default=False,
+    ),
+]
+ModelOutput = Annotated[
+    str | None, _option(OUTPUT, "--output", "-o", help="The model to write.", metavar="MODEL", show_default=False)
+]
+Masks = Annotated[
+    bool | None,
+    _option(
+        OUTPUT, "--masks/--no-masks", help="One boolean mask a cluster. Default: up to k = 32.", show_default=False
+    ),
+]
+Tile = Annotated[int, _option(OUTPUT, "--tile", help="Side of the store's chunks in pixels.", metavar="PX")]
+Overwrite = Annotated[
+    bool, _option(OUTPUT, "--overwrite", help="Replace an existing kseg output (nothing else is ever deleted).")
+]
+
+Scheduler = Annotated[
+    str,
+    _option(
+        EXECUTION,
+        "--scheduler",
+        help="threads, processes, sync, tcp://HOST:PORT, tls://HOST:PORT, or a scheduler FILE.json.",
+        metavar="WHERE",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    _option(EXECUTION, "--workers", help="Threads or processes. Default: one a core.", metavar="N", show_default=False),
+]
+Strict = Annotated[bool, _option(EXECUTION, "--strict", help="Stop at the first unreadable input.")]
+
+Json = Annotated[bool, _option(GENERAL, "--json", help="Print one JSON object on stdout and nothing else.")]
+LogLevel = Annotated[
+    str, _option(GENERAL, "--log-level", help="debug, info, warning or error, on stderr.", metavar="LEVEL")
+]
+Config = Annotated[
+    Path | None,
+    _option(
+        GENERAL,
+        "--config",
+        help="Settings from a TOML file. A flag beats its variable (--max-iter: KSEG_MAX_ITER), which beats the file.",
+        metavar="FILE.toml",
+        callback=_load_config,
+        is_eager=True,
+        show_default=False,
+    ),
+]

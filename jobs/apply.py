@@ -1,0 +1,61 @@
+"""``kseg-batch apply``: label with an existing model."""
+
+from __future__ import annotations
+
+import typer
+
+from . import _options as option
+from ._runtime import Report, carry_out
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("apply")(apply)
+
+
+def apply(
+    inputs: option.Inputs = None,
+    model: option.GivenModel = None,
+    output: option.Output = None,
+    include: option.Include = None,
+    exclude: option.Exclude = None,
+    from_file: option.FromFile = None,
+    masks: option.Masks = None,
+    tile: option.Tile = 1024,
+    overwrite: option.Overwrite = False,
+    scheduler: option.Scheduler = "threads",
+    workers: option.Workers = None,
+    strict: option.Strict = False,
+    as_json: option.Json = False,
+    log_level: option.LogLevel = "warning",
+    config: option.Config = None,
+) -> int:
+    """Label images with a model found earlier, by `fit` or by `run`.
+
+    Examples:
+
+      kseg-batch apply ./new-images --model palette.zarr
+
+      kseg-batch apply ./new-images --model ./images.kseg.zarr -o new.zarr
+    """
+    from workflows.results import failed_result
+
+    def job(report: Report) -> int:
+        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
+        from kseg_core.errors import UsageError
+        from workflows.request import InputSelection
+
+        from . import _jobs
+
+        if model is None:
+            raise UsageError("apply needs a model: --model M, a model or a store of an earlier run")
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        job_config = RunConfig(
+            None,
+            OutputSettings(masks, tile, overwrite),
+            ExecutionSettings(scheduler, workers, strict),
+            model=model,
+        )
+        return _jobs.label(selection, job_config, output, report)
+
+    return carry_out(job, as_json, log_level, failed_result)

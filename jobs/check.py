@@ -1,0 +1,45 @@
+"""``kseg-batch check``: is a store complete and right?"""
+
+from __future__ import annotations
+
+import typer
+
+from . import _options as option
+from ._runtime import DONE, FAILED, Report, carry_out
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("check")(check)
+
+
+def check(
+    store: option.StorePath,
+    scheduler: option.Scheduler = "threads",
+    workers: option.Workers = None,
+    as_json: option.Json = False,
+    log_level: option.LogLevel = "warning",
+    config: option.Config = None,
+) -> int:
+    """Verify a store: complete, readable, masks and counts agree with labels, labels agree with centroids.
+
+    Where an image's source is still there unchanged, its pixels are labelled anew and compared.
+
+    Examples:
+
+      kseg-batch check images.kseg.zarr
+
+      kseg-batch check images.kseg.zarr --json
+    """
+
+    def job(report: Report) -> int:
+        from kseg_core.config import ExecutionSettings
+        from workflows.check import check_store
+
+        from ._render import check_lines
+
+        found = check_store(store, ExecutionSettings(scheduler, workers), report.progress)
+        report.finish(found, check_lines(store, found))
+        return DONE if found["status"] == "ok" else FAILED
+
+    return carry_out(job, as_json, log_level, lambda error: {"status": "failed", "problems": [str(error)]})

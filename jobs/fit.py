@@ -1,0 +1,81 @@
+"""``kseg-batch fit``: find a model, label nothing."""
+
+from __future__ import annotations
+
+import typer
+
+from . import _options as option
+from ._runtime import Report, carry_out
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("fit")(fit)
+
+
+def fit(
+    inputs: option.Inputs = None,
+    k: option.K = None,
+    output: option.ModelOutput = None,
+    include: option.Include = None,
+    exclude: option.Exclude = None,
+    from_file: option.FromFile = None,
+    features: option.Features = "rgb",
+    init: option.Init = "k-means++",
+    attempts: option.Attempts = 10,
+    max_iter: option.MaxIter = 1000,
+    tol: option.Tol = None,
+    batch_pixels: option.BatchPixels = 1 << 18,
+    seed: option.Seed = 0,
+    start: option.Start = None,
+    match: option.Match = None,
+    overwrite: option.Overwrite = False,
+    scheduler: option.Scheduler = "threads",
+    workers: option.Workers = None,
+    strict: option.Strict = False,
+    as_json: option.Json = False,
+    log_level: option.LogLevel = "warning",
+    config: option.Config = None,
+) -> int:
+    """Find K colours for all images and save them as a model; nothing is labelled.
+
+    Examples:
+
+      kseg-batch fit ./images --k 5 -o palette.zarr
+
+      kseg-batch fit ./images --k 5 --features lab --match palette.zarr -o palette2.zarr
+    """
+    from workflows.results import failed_result
+
+    def job(report: Report) -> int:
+        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
+        from kseg_core.errors import UsageError
+        from workflows.request import InputSelection
+
+        from . import _jobs
+
+        if output is None:
+            raise UsageError("fit needs an output: name the model to write with -o")
+        settings = _jobs.settings_of_fit(
+            k,
+            start,
+            features=features,
+            init=init,
+            attempts=attempts,
+            max_iter=max_iter,
+            tol=tol,
+            batch_pixels=batch_pixels,
+            seed=seed,
+        )
+        if settings is None:
+            raise UsageError("fit needs the number of clusters: --k N")
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        job_config = RunConfig(
+            settings,
+            OutputSettings(overwrite=overwrite),
+            ExecutionSettings(scheduler, workers, strict),
+            match=match,
+        )
+        return _jobs.fit(selection, job_config, output, report)
+
+    return carry_out(job, as_json, log_level, failed_result)

@@ -1,0 +1,80 @@
+"""The Typer app and its way in. One file a command; to add one, write it and register it here."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import apply, check, fit, inspect, run
+
+app = typer.Typer(
+    name="kseg-batch",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from kseg_core.release import version
+
+        typer.echo(f"kseg-batch {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """K-means image segmentation as a batch job: exact, repeatable, on a laptop or a Dask cluster.
+
+    Start with:  kseg-batch run ./images --k 5
+    """
+
+
+for module in (run, fit, apply, inspect, check):
+    module.register(app)
+
+
+def foreign_workflows_package() -> str | None:
+    """One line on what is wrong where another distribution has overwritten our ``workflows`` package, else None."""
+    spec = importlib.util.find_spec("workflows")
+    origin = spec.origin if spec is not None else None
+    if origin is not None and 'BELONGS_TO = "kseg-batch"' in Path(origin).read_text(encoding="utf-8"):
+        return None
+    return (
+        f"the package 'workflows' ({origin or 'missing'}) is not kseg-batch's: another installed package has the same "
+        "name. Use a virtual environment of its own, or: pip install --force-reinstall --no-deps kseg-batch"
+    )
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; never raises for the user's mistakes."""
+    problem = foreign_workflows_package()
+    if problem is not None:
+        typer.echo(f"kseg-batch: {problem}", err=True)
+        return 1
+    try:
+        result: Any = app(args=list(arguments) or ["--help"], prog_name="kseg-batch", standalone_mode=False)
+    except typer.TyperException as error:
+        typer.echo(f"kseg-batch: {' '.join(error.format_message().split())}", err=True)
+        return 2
+    except typer.Abort:
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """The console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal with few characters is no reason to fail
+    sys.exit(run_command(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""``kseg-batch run``: fit, label, write."""
+
+from __future__ import annotations
+
+import typer
+
+from . import _options as option
+from ._runtime import Report, carry_out
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
+
+
+def run(
+    inputs: option.Inputs = None,
+    k: option.K = None,
+    model: option.GivenModel = None,
+    output: option.Output = None,
+    include: option.Include = None,
+    exclude: option.Exclude = None,
+    from_file: option.FromFile = None,
+    features: option.Features = "rgb",
+    scope: option.Scope = "global",
+    init: option.Init = "k-means++",
+    attempts: option.Attempts = 10,
+    max_iter: option.MaxIter = 1000,
+    tol: option.Tol = None,
+    batch_pixels: option.BatchPixels = 1 << 18,
+    seed: option.Seed = 0,
+    start: option.Start = None,
+    match: option.Match = None,
+    masks: option.Masks = None,
+    tile: option.Tile = 1024,
+    overwrite: option.Overwrite = False,
+    scheduler: option.Scheduler = "threads",
+    workers: option.Workers = None,
+    strict: option.Strict = False,
+    as_json: option.Json = False,
+    log_level: option.LogLevel = "warning",
+    config: option.Config = None,
+) -> int:
+    """Find one set of K colours for all images, label every pixel, write labels, masks and centroids.
+
+    Examples:
+
+      kseg-batch run ./images --k 5
+
+      kseg-batch run 'plants/**/*.jpg' --k 2 --features gray -o plants.zarr
+
+      kseg-batch run ./today --model ./yesterday.kseg.zarr
+
+      kseg-batch run ./images --k 8 --scheduler tcp://127.0.0.1:8786
+    """
+    from workflows.results import failed_result
+
+    def job(report: Report) -> int:
+        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
+        from workflows.request import InputSelection
+
+        from ._jobs import label, settings_of_fit
+
+        fit = settings_of_fit(
+            k,
+            start,
+            features=features,
+            scope=scope,
+            init=init,
+            attempts=attempts,
+            max_iter=max_iter,
+            tol=tol,
+            batch_pixels=batch_pixels,
+            seed=seed,
+        )
+        settings = RunConfig(
+            fit,
+            OutputSettings(masks, tile, overwrite),
+            ExecutionSettings(scheduler, workers, strict),
+            model=model,
+            match=match,
+        )
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        return label(selection, settings, output, report)
+
+    return carry_out(job, as_json, log_level, failed_result)

@@ -1,0 +1,445 @@
+"""How every command ends: its exit code, and one line on stderr where something is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import main
+from kseg_core import open_store
+from workflows import cluster
+from workflows import run as jobs_of_workflows
+
+Kseg = Callable[..., Any]
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def pictures(small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder ``in`` of our own in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(small_folder, tmp_path / "in")
+    return tmp_path / "in"
+
+
+def assert_one_line(error: str, *parts: str) -> None:
+    """One line for a person, with all it must say and no trace of Python."""
+    assert error.startswith("kseg-batch: ")
+    assert error.endswith("\n")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    assert "--log-level debug" not in error  # an error nobody foresaw
+    for part in parts:
+        assert part in error
+
+
+# --------------------------------------------------------------------------------------------------- 0 and 3
+
+
+def test_a_run_that_is_done_or_was_already_done_exits_0(pictures: Path, kseg: Kseg, every_file: Any) -> None:
+    first = kseg("run", "in", "--k", "3")
+    assert (first.code, first.err) == (0, "")
+    assert "labelled 3 images" in first.out
+    before = every_file(Path("in.kseg.zarr"))
+    again = kseg("run", "in", "--k", "3")
+    assert (again.code, again.err) == (0, "")
+    assert "in.kseg.zarr: already done, nothing changed (3 images)" in again.out
+    assert every_file(Path("in.kseg.zarr")) == before
+
+
+@pytest.mark.parametrize("arguments", [("fit", "-o", "m.zarr", "--k", "2"), ("apply", "--model", "old.zarr")])
+def test_fit_and_apply_exit_0_and_0_again(
+    arguments: tuple[str, ...], pictures: Path, kseg: Kseg, job: Any, every_file: Any
+) -> None:
+    job(pictures, Path("old.zarr"), k=2)
+    assert kseg(arguments[0], "in", *arguments[1:]).code == 0
+    before = every_file(Path())
+    again = kseg(arguments[0], "in", *arguments[1:])
+    assert (again.code, again.err) == (0, "")
+    assert "already done" in again.out
+    assert every_file(Path()) == before
+
+
+@pytest.mark.parametrize("command", ["inspect", "check"])
+def test_inspect_and_check_exit_0(command: str, pictures: Path, kseg: Kseg, job: Any) -> None:
+    job(pictures, Path("out.zarr"), k=2)
+    outcome = kseg(command, "out.zarr")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("out.zarr: ")
+
+
+@pytest.mark.parametrize("arguments", [("run", "--k", "2"), ("fit", "--k", "2"), ("apply", "--model", "old.zarr")])
+def test_done_but_some_inputs_unreadable_exits_3_and_names_each_now_and_again(
+    arguments: tuple[str, ...], pictures: Path, kseg: Kseg, job: Any
+) -> None:
+    job(pictures, Path("old.zarr"), k=2)
+    (pictures / "x.png").write_bytes(b"")
+    (pictures / "y.png").write_text("hello")
+    for _ in range(2):
+        outcome = kseg(arguments[0], "in", "-o", "out.zarr", *arguments[1:])
+        assert (outcome.code, outcome.err) == (3, "")
+        assert "2 of the inputs could not be read:" in outcome.out
+        assert "  in/x.png: empty file\n  in/y.png: not an image (text)\n" in outcome.out
+
+
+def test_fewer_clusters_than_asked_for_are_told_on_stderr(
+    tmp_path: Path, kseg: Kseg, png: Any, smooth: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    png(tmp_path / "flat.png", smooth(3, 4, 0) * 0)
+    outcome = kseg("run", "flat.png", "--k", "4")
+    assert outcome.code == 0
+    assert "only 1 distinct values: 1 clusters, not 4" in outcome.err
+
+
+# ---------------------------------------------------------------------------------------------------------- 1
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, job: Any, png: Any, smooth: Any) -> Path:
+    """A folder with everything the failing commands below stumble over."""
+    here = tmp_path_factory.mktemp("spoilt")
+    shutil.copytree(small_folder, here / "in")
+    (here / "empty").mkdir()
+    (here / "text").mkdir()
+    (here / "text/readme.txt").write_text("hello")
+    (here / "bad").mkdir()
+    for name in ("one.png", "two.png"):
+        (here / "bad" / name).write_bytes(b"no picture")
+    (here / "mixed").mkdir()
+    shutil.copy(here / "in/a.png", here / "mixed/a.png")
+    (here / "mixed/b.png").write_bytes(b"")
+    png(here / "clear.png", smooth(4, 4, 0)[..., :1].repeat(4, 2) * 0)
+    job(here / "in", here / "done.zarr", k=2)
+    job(here / "in", here / "each.zarr", k=2, scope="image")
+    job(here / "in", here / "palette.model.zarr", k=2)
+    (here / "mine").mkdir()
+    (here / "mine/diary.txt").write_text("dear")
+    return here
+
+
+FAILURES = {
+    "run empty --k 2": ("no images in empty",),
+    "run text --k 2": ("no images in text", "1 other file"),
+    "run bad --k 2": ("2 inputs", "bad/one.png: not an image (text)"),
+    "run bad/one.png --k 2": ("bad/one.png: not an image (text)",),
+    "fit bad -o m.zarr --k 2": ("2 inputs",),
+    "apply bad --model done.zarr": ("2 inputs",),
+    "run mixed --k 2 --strict": ("mixed/b.png: empty file",),
+    "fit mixed --k 2 --strict -o m.zarr": ("mixed/b.png: empty file",),
+    "apply mixed --model done.zarr --strict": ("mixed/b.png: empty file",),
+    "run clear.png --k 2": ("no valid pixel",),
+    "run in --k 3 -o done.zarr": ("done.zarr was made with other settings", "k 2 → 3", "--overwrite"),
+    "run mixed --k 2 --attempts 3 -o done.zarr": ("done.zarr was made from other inputs",),
+    "run in --k 2 -o mine": ("mine exists and is not a kseg store",),
+    "run in --k 2 -o mine --overwrite": ("mine is not a kseg store; it is left alone",),
+    "run in --k 2 -o palette.model.zarr": ("palette.model.zarr is a kseg model, not a store",),
+    "fit in --k 2 -o done.zarr": ("done.zarr is a kseg store, not a model",),
+    "run in --k 2 -o in/a.png/out.zarr": ("in/a.png/out.zarr", "cannot be written"),
+    "apply in --model each.zarr -o o.zarr": ("each.zarr", "model of its own"),
+    "run in --k 2 --match each.zarr -o o.zarr": ("each.zarr", "model of its own"),
+    "inspect nothing.zarr": ("nothing.zarr: no kseg store there",),
+    "inspect mine": ("mine: no kseg store there",),
+    "check nothing.zarr": ("nothing.zarr: no kseg store there",),
+    "check palette.model.zarr": ("palette.model.zarr: a kseg model, not a store",),
+    "run in --k 2 --scheduler tcp://127.0.0.1:1 -o o.zarr": ("no Dask scheduler answers at tcp://127.0.0.1:1",),
+    "run in --k 2 --scheduler nonsense://x -o o.zarr": ("nonsense://x",),
+}
+
+
+@pytest.fixture
+def untouched(spoilt: Path, every_file: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Go there; afterwards: is what was there before still as it was?"""
+    monkeypatch.chdir(spoilt)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    before = {
+        name: every_file(spoilt / name) for name in ("done.zarr", "each.zarr", "palette.model.zarr", "mine", "in")
+    }
+    return lambda: {name: every_file(spoilt / name) for name in before} == before
+
+
+@pytest.mark.parametrize("line", FAILURES)
+def test_what_fails_exits_1_with_one_line_that_says_what(line: str, untouched: Callable[[], bool], kseg: Kseg) -> None:
+    outcome = kseg(*line.split())
+    assert (outcome.code, outcome.out) == (1, "")
+    assert_one_line(outcome.err, *FAILURES[line])
+    assert untouched()
+
+
+def test_a_check_that_finds_problems_exits_1_and_lists_them_on_stdout(pictures: Path, kseg: Kseg, job: Any) -> None:
+    job(pictures, Path("out.zarr"), k=2)
+    shutil.rmtree("out.zarr/images/b.png")
+    outcome = kseg("check", "out.zarr")
+    assert (outcome.code, outcome.err) == (1, "")
+    assert "out.zarr: 1 problems\n  it holds 2 images, its run labelled 3\n" in outcome.out
+
+
+@pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])
+def test_a_traceback_is_shown_with_log_level_debug_only(
+    level: str, shown: bool, pictures: Path, kseg: Kseg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(jobs_of_workflows, "run", fail)
+    outcome = kseg("run", "in", "--k", "2", "--log-level", level)
+    assert outcome.code == 1
+    assert ("Traceback" in outcome.err) == shown
+    assert outcome.err.splitlines()[-1] == (
+        "kseg-batch: unexpected RuntimeError: two lines (--log-level debug shows where)"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- 2
+
+USAGE = {
+    "run in --k 0": ("--k is a whole number from 1 to 65534; got 0",),
+    "run in --k 70000": ("--k is a whole number from 1 to 65534; got 70000",),
+    "run in --k -1": ("--k",),
+    "run in --k many": ("--k",),
+    "run in --k 2.5": ("--k",),
+    "run in": ("--k or --model",),
+    "run in --k 2 --model in": ("--k or --model",),
+    "run in --k 2 --features xyz": ("--features is one of rgb, gray, hsv, lab; got 'xyz'",),
+    "run in --k 2 --scope all": ("--scope is one of global, image; got 'all'",),
+    "run in --k 2 --init farthest": ("--init is one of k-means++, random; got 'farthest'",),
+    "run in --k 2 --attempts 0": ("--attempts is at least 1; got 0",),
+    "run in --k 2 --max-iter 0": ("--max-iter is at least 1; got 0",),
+    "run in --k 2 --tol -1": ("--tol is zero or more; got -1",),
+    "run in --k 2 --tol nan": ("--tol is zero or more; got nan",),
+    "run in --k 2 --tol inf": ("--tol is zero or more; got inf",),
+    "run in --k 2 --batch-pixels 0": ("--batch-pixels is at least 1; got 0",),
+    "run in --k 2 --seed -1": ("--seed is a whole number from 0",),
+    "run in --k 2 --seed 9223372036854775808": ("--seed is a whole number from 0",),
+    "run in --k 2 --start #ff0000": ("--start gives 1 colours for 2 clusters",),
+    "run in --start red": ("--start takes colours like", "'red'"),
+    "run in --start #ff0000,#FF0000": ("--start names a colour twice",),
+    "run in --k 2 --tile 63": ("--tile is from 64 to 16384 pixels; got 63",),
+    "run in --k 2 --scheduler nonsense": ("--scheduler is threads, processes, sync", "'nonsense'"),
+    "run in --k 2 --scheduler missing.json": ("no such scheduler file: missing.json",),
+    "run in --k 2 --workers 0": ("--workers is at least 1; got 0",),
+    "run in --k 2 --scheduler tcp://127.0.0.1:1 --workers 2": ("--workers is for threads and processes",),
+    "run in --k 2 --match m --scope image": ("--match needs one palette",),
+    "run in --model m --match m": ("--match renumbers a new fit",),
+    "run in --k 2 --match missing.zarr": ("missing.zarr: no such model or store",),
+    "run in --model missing.zarr": ("missing.zarr: no such model or store",),
+    "run in --model in": ("in: no kseg model or store there",),
+    "run --k 2": ("no INPUT",),
+    "run missing --k 2": ("no such file or folder: missing",),
+    "run in missing --k 2 -o o.zarr": ("no such file or folder: missing",),
+    "run *.nothing --k 2 -o o.zarr": ("no file matches: *.nothing",),
+    "run in/a.png in/b.png --k 2": ("several inputs need an output",),
+    "run in/*.png --k 2": ("a pattern needs an output",),
+    "run in --k 2 --from missing.txt -o o": ("cannot read the list missing.txt",),
+    "run in --k 2 --nonsense": ("--nonsense",),
+    "run in --k 2 --log-level loud": ("--log-level is one of debug, info, warning, error; got 'loud'",),
+    "run in --k": ("--k",),
+    "fit in --k 2": ("name the model to write with -o",),
+    "fit in -o m.zarr": ("--k N",),
+    "apply in": ("apply needs a model",),
+    "apply in --model missing.zarr": ("missing.zarr: no such model or store",),
+    "inspect": ("STORE",),
+    "check": ("STORE",),
+    "check x y": ("y",),
+    "sweep in --k-range 1:3": ("sweep",),
+    "nonsense": ("nonsense",),
+    "--nonsense": ("--nonsense",),
+}
+
+
+@pytest.mark.usefixtures("pictures")
+@pytest.mark.parametrize("line", USAGE)
+def test_wrong_usage_exits_2_with_one_line_that_says_what(
+    line: str, kseg: Kseg, tmp_path: Path, every_file: Any
+) -> None:
+    before = every_file(tmp_path)
+    outcome = kseg(*line.split())
+    assert (outcome.code, outcome.out) == (2, "")
+    assert_one_line(outcome.err, *USAGE[line])
+    assert every_file(tmp_path) == before
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_variable_with_a_bad_value_is_wrong_usage(kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSEG_TILE", "big")
+    outcome = kseg("run", "in", "--k", "2")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert_one_line(outcome.err, "tile")
+
+
+# ---------------------------------------------------------------------------------------- real processes
+
+
+def test_the_exit_codes_are_those_of_a_real_process_too(pictures: Path, program: Program) -> None:
+    (pictures / "bad.png").write_bytes(b"")
+    some_bad = program("run", "in", "--k", "2", "-o", "some.zarr")
+    assert (some_bad.returncode, some_bad.stderr) == (3, "")
+    failed = program("run", "in/bad.png", "--k", "2")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert_one_line(failed.stderr, "in/bad.png: empty file")
+    wrong = program("run", "in", "--k", "0")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert_one_line(wrong.stderr, "--k")
+
+
+def test_the_console_script_is_the_same_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["kseg-batch", "run", "nowhere", "--k", "2"])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 2
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_a_job_with_its_own_code_one_line_and_no_process_left(
+    number: signal.Signals, code: int, word: str, scheduler: str, long_job: Any
+) -> None:
+    running = long_job("--scheduler", scheduler, *([] if scheduler == "sync" else ["--workers", "2"]))
+    assert len(running.processes()) >= (3 if scheduler == "processes" else 1)
+    running.process.send_signal(number)
+    out, err = running.process.communicate(timeout=100)
+    assert (running.process.returncode, out) == (code, "")
+    assert_one_line(err, word)
+    assert running.left_behind() == []
+    assert not open_store(str(running.output)).complete
+
+
+def test_a_reader_that_goes_away_is_no_traceback(pictures: Path, program_environment: dict[str, str], job: Any) -> None:
+    job(pictures, Path("out.zarr"), k=2)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs", "inspect", "out.zarr", "--json"],
+        env=program_environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait() == 1
+
+
+# ----------------------------------------------------------------------------------------------------- --json
+
+RUN_KEYS = {
+    "status", "output", "k", "k_requested", "features", "scope", "images", "pixels", "inertia", "mse", "centroids",
+    "colors", "counts", "failures", "seconds",
+}  # fmt: skip
+
+
+def assert_run_json(told: dict[str, Any]) -> None:
+    assert told.keys() >= RUN_KEYS
+    assert told["images"].keys() == {"total", "labelled", "reused", "failed"}
+    assert told["pixels"].keys() == {"total", "valid"}
+    assert told["seconds"].keys() == {"total", "fit", "label"}
+    for failure in told["failures"]:
+        assert failure.keys() == {"source", "reason"}
+
+
+@pytest.mark.parametrize("scope", ["global", "image"])
+def test_the_json_of_run_is_one_line_with_the_keys_of_the_contract(scope: str, pictures: Path, kseg: Kseg) -> None:
+    for reused in (0, 3):
+        outcome = kseg("run", "in", "--k", "2", "--scope", scope, "--json")
+        assert (outcome.code, outcome.err) == (0, "")
+        told = outcome.json()
+        assert_run_json(told)
+        assert (told["status"], told["output"], told["scope"]) == ("ok", "in.kseg.zarr", scope)
+        assert told["images"] == {"total": 3, "labelled": 3 - reused, "reused": reused, "failed": 0}
+        assert told["pixels"] == {"total": 6120, "valid": 6120}
+        assert told["mse"] == told["inertia"] / 6120
+        for name, length in (("centroids", 2), ("colors", 2), ("counts", 2)):
+            assert told[name] is None if scope == "image" else len(told[name]) == length
+
+
+def test_the_json_of_fit_and_apply_has_the_keys_of_run(pictures: Path, kseg: Kseg) -> None:
+    fitted = kseg("fit", "in", "--k", "2", "-o", "m.zarr", "--json")
+    applied = kseg("apply", "in", "--model", "m.zarr", "--json")
+    for outcome in (fitted, applied):
+        assert (outcome.code, outcome.err) == (0, "")
+        assert_run_json(outcome.json())
+    assert applied.json()["counts"] == fitted.json()["counts"]
+    assert (fitted.json()["output"], applied.json()["output"]) == ("m.zarr", "in.kseg.zarr")
+
+
+def test_the_json_of_some_unreadable_inputs_names_them(pictures: Path, kseg: Kseg) -> None:
+    (pictures / "x.png").write_bytes(b"")
+    outcome = kseg("run", "in", "--k", "2", "--json")
+    assert (outcome.code, outcome.err) == (3, "")
+    told = outcome.json()
+    assert_run_json(told)
+    assert told["status"] == "partial"
+    assert told["images"] == {"total": 4, "labelled": 3, "reused": 0, "failed": 1}
+    assert told["failures"] == [{"source": "in/x.png", "reason": "empty file"}]
+
+
+def test_a_missing_number_is_null_in_json_and_no_error_for_a_person(
+    pictures: Path, kseg: Kseg, job: Any, png: Any, smooth: Any
+) -> None:
+    job(pictures, Path("m.zarr"), k=2)
+    png(Path("clear.png"), smooth(4, 4, 0)[..., :1].repeat(4, 2) * 0)
+    outcome = kseg("apply", "clear.png", "--model", "m.zarr", "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert (outcome.json()["mse"], outcome.json()["counts"]) == (None, [0, 0])
+    for command in (("apply", "clear.png", "--model", "m.zarr"), ("inspect", "clear.kseg.zarr")):
+        spoken = kseg(*command)
+        assert (spoken.code, spoken.err) == (0, "")
+        spoken = kseg(*command, *(["-o", "again.zarr"] if command[0] == "apply" else []))
+        assert (spoken.code, spoken.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in FAILURES if not line.startswith(("inspect", "check")) and "://" not in line]
+)
+@pytest.mark.usefixtures("untouched")
+def test_the_json_of_a_failure_has_the_same_keys(line: str, kseg: Kseg) -> None:
+    outcome = kseg(*line.split(), "--json")
+    assert outcome.code == 1
+    assert_one_line(outcome.err, *FAILURES[line])
+    told = outcome.json()
+    assert_run_json(told)
+    assert told["status"] == "failed"
+    if line == "run bad --k 2":
+        assert told["images"] == {"total": 2, "labelled": 0, "reused": 0, "failed": 2}
+        assert [failure["source"] for failure in told["failures"]] == ["bad/one.png", "bad/two.png"]
+
+
+def test_the_json_of_inspect_and_check_has_the_keys_of_the_contract(pictures: Path, kseg: Kseg, job: Any) -> None:
+    job(pictures, Path("out.zarr"), k=2)
+    described = kseg("inspect", "out.zarr", "--json").json()
+    assert described.keys() >= {"format", "status", "model", "images"}
+    for image in described["images"]:
+        assert image.keys() >= {"key", "source", "shape", "labels", "masks", "counts", "invalid", "mse"}
+    assert kseg("check", "out.zarr", "--json").json()["problems"] == []
+    shutil.rmtree("out.zarr/images/b.png")
+    outcome = kseg("check", "out.zarr", "--json")
+    assert (outcome.code, outcome.err) == (1, "")
+    assert outcome.json()["status"] == "failed"
+    assert len(outcome.json()["problems"]) == 1
+    for command in ("inspect", "check"):
+        missing = kseg(command, "nothing.zarr", "--json")
+        assert missing.code == 1
+        assert_one_line(missing.err, "nothing.zarr")
+        assert missing.json()["status"] == "failed"
+
+
+def test_wrong_usage_prints_no_json(pictures: Path, kseg: Kseg) -> None:
+    outcome = kseg("run", "in", "--k", "0", "--json")
+    assert (outcome.code, outcome.out) == (2, "")
+
+
+def test_json_of_a_real_process_is_all_there_is_on_stdout(pictures: Path, program: Program, parse_json: Any) -> None:
+    done = program("run", "in", "--k", "2", "--json", "--scheduler", "processes", "--workers", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_run_json(parse_json(done.stdout))
+    assert json.loads(done.stdout)["images"]["labelled"] == 3

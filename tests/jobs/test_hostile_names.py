@@ -1,0 +1,186 @@
+"""Whatever a file is called: it is labelled, stays in the store, and cannot steer the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+NAMES: list[bytes] = [
+    b"new\nline.png",
+    b"carriage\rreturn.png",
+    b"\x1b[31mred\x1b[0m\x1b]0;title\x07.png",
+    b"bell\x07 and delete\x7f.png",
+    b"100%25 %s %(x)s {0}.png",
+    "日本語 ünï — ☃.png".encode(),
+    unicodedata.normalize("NFC", "é.png").encode(),
+    unicodedata.normalize("NFD", "é.png").encode(),
+    "right\u202eto left gnp.png".encode(),
+    b"bad bytes \xff\xfe.png",
+    b"bad%20bytes \xff.png",
+    b"-k.png",
+    b"--help.png",
+    b"case.png",
+    b"Case.png",
+    b"CASE.PNG",
+    b"quote' \" ` $(id) ; &.png",
+    b"back\\slash.png",
+    b"[red]markup[/red].png",
+    b"*.png",
+    b"con.png",
+    b"zarr.json.png",
+    b"c.png",
+    b" leading and trailing .png",
+    b"a" * 240 + b".png",
+    b"sub\n\x1b[2J/x..x/inner.png",
+]
+BROKEN = b"broken \x1b[31m\n\xff.png"
+
+
+@pytest.fixture(scope="module")
+def hostile_run(
+    tmp_path_factory: pytest.TempPathFactory, small_folder: Path, program: Program
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run on a folder of such names, and one file that is no picture."""
+    here = tmp_path_factory.mktemp("hostile")
+    picture = (small_folder / "a.png").read_bytes()
+    for name in NAMES:
+        path = os.path.join(os.fsencode(here), b"in", name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(picture)
+    with open(os.path.join(os.fsencode(here), b"in", BROKEN), "wb") as file:
+        file.write(b"hello")
+    return here, program("run", "in", "--k", "2", "--attempts", "1", "-o", "out.zarr", cwd=here)
+
+
+def assert_printable(text: str) -> None:
+    """Nothing but lines of characters that can be seen."""
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "\u202e" not in text
+
+
+def test_every_file_is_labelled_under_a_name_of_its_own(hostile_run: Any, program: Program, parse_json: Any) -> None:
+    here, done = hostile_run
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "labelled 26 images" in done.stdout
+    told = parse_json(program("inspect", "out.zarr", "--json", cwd=here).stdout)
+    keys = [image["key"] for image in told["images"]]
+    assert len(keys) == len(NAMES) == 26
+    assert len({unicodedata.normalize("NFC", key).casefold() for key in keys}) == 26
+    for key in keys:
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", key)
+
+
+def test_sources_are_kept_as_text_with_undecodable_bytes_percent_encoded(
+    hostile_run: Any, program: Program, parse_json: Any
+) -> None:
+    here, _ = hostile_run
+    told = parse_json(program("inspect", "out.zarr", "--json", cwd=here).stdout)
+    sources = {image["source"] for image in told["images"]}
+    assert {"in/new\nline.png", "in/bad bytes %FF%FE.png", "in/bad%20bytes %FF.png", "in/Case.png"} <= sources
+    assert len(sources) == 26
+    for source in sources:
+        source.encode("utf-8")
+
+
+def test_no_name_leaves_the_store(hostile_run: Any) -> None:
+    here, _ = hostile_run
+    assert sorted(os.listdir(here)) == ["in", "out.zarr"]
+    assert sorted(os.listdir(here / "out.zarr")) == ["images", "model", "zarr.json"]
+    assert len(os.listdir(here / "out.zarr" / "images")) == 26 + 1  # and zarr.json
+
+
+@pytest.mark.parametrize("line", ["inspect out.zarr", "check out.zarr", "run in --k 2 --attempts 1 -o out.zarr"])
+def test_what_is_printed_cannot_steer_a_terminal(line: str, hostile_run: Any, program: Program) -> None:
+    here, first = hostile_run
+    done = program(*line.split(), cwd=here)
+    assert done.returncode == first.returncode if line.startswith("run") else done.returncode == 0
+    for text in (first.stdout, done.stdout, done.stderr):
+        assert_printable(text)
+    if line.startswith("run"):
+        assert "broken" in done.stdout
+    else:
+        assert "complete" in done.stdout
+
+
+def test_json_of_hostile_names_is_plain_ascii_on_one_line(hostile_run: Any, program: Program, parse_json: Any) -> None:
+    here, _ = hostile_run
+    for line in ("run in --k 2 --attempts 1 -o out.zarr", "inspect out.zarr", "check out.zarr"):
+        done = program(*line.split(), "--json", cwd=here)
+        assert done.stdout.isascii()
+        json.dumps(parse_json(done.stdout), ensure_ascii=False).encode("utf-8")  # no half of a character
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", [b"evil\x1b[2J\nfolder", b"bad \xff bytes", b"-rf"])
+def test_a_folder_with_such_a_name_gives_a_store_of_that_name(
+    name: bytes, tmp_path: Path, small_folder: Path, program: Program, parse_json: Any
+) -> None:
+    folder = os.path.join(os.fsencode(tmp_path), name)
+    os.mkdir(folder)
+    with open(os.path.join(folder, b"a.png"), "wb") as file:
+        file.write((small_folder / "a.png").read_bytes())
+    given = os.path.join(b".", name)
+    store = name + b".kseg.zarr"
+    for arguments in (
+        (b"run", given, b"--k", b"2", b"--attempts", b"1"),
+        (b"inspect", b"./" + store),
+        (b"check", b"./" + store),
+        (b"run", given, b"--k", b"3"),
+    ):
+        done = program(*arguments, cwd=tmp_path)
+        assert done.returncode == (1 if b"3" in arguments else 0), done
+        assert_printable(done.stdout)
+        assert_printable(done.stderr)
+    assert sorted(os.listdir(os.fsencode(tmp_path))) == sorted([name, store])
+    done = program(b"run", given, b"--k", b"2", b"--attempts", b"1", b"--json", cwd=tmp_path)
+    json.dumps(parse_json(done.stdout), ensure_ascii=False).encode("utf-8")
+    written = json.loads(Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), store, b"zarr.json"))).read_bytes())
+    json.dumps(written, ensure_ascii=False).encode("utf-8")
+
+
+def test_a_current_folder_of_undecodable_bytes_leaves_no_trace_that_is_not_text(
+    tmp_path: Path, small_folder: Path, program: Program
+) -> None:
+    here = os.path.join(os.fsencode(tmp_path), b"bad \xff")
+    os.mkdir(here)
+    done = program("run", small_folder, "--k", "2", "--attempts", "1", "-o", "out.zarr", cwd=here)
+    assert (done.returncode, done.stderr) == (0, "")
+    with open(os.path.join(here, b"out.zarr", b"zarr.json"), "rb") as file:
+        json.dumps(json.load(file), ensure_ascii=False).encode("utf-8")
+    assert program("check", "out.zarr", cwd=here).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [b"run", b"no such \x1b[31m\n\xff", b"--k", b"2"],
+        [b"run", b"x", b"--k", b"\x1b[31m"],
+        [b"run", b"x", b"--k", b"2", b"--features", b"\x1b[31m\n"],
+        [b"run", b"x", b"--k", b"2", b"--log-level", b"\x1b[31m\xff"],
+        [b"\x1b[31m\xff"],
+        [b"run", b"--\x1b[31m\xff"],
+        [b"run", b"x", b"--k", b"2", b"--config", b"\x1b[31m\xff.toml"],
+        [b"run", b"x", b"--k", b"2", b"--from", b"\x1b[31m\xff.txt"],
+        [b"run", b"x", b"--model", b"\x1b[31m\xff.zarr"],
+        [b"run", b"x", b"--k", b"2", b"--scheduler", b"\x1b[31m\xff.json"],
+    ],
+    ids=str,
+)
+def test_wrong_usage_repeats_nothing_that_steers_a_terminal(
+    line: list[bytes], tmp_path: Path, program: Program
+) -> None:
+    done = program(*line, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert_printable(done.stderr)
