@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from kseg_core.config import FitSettings, RunConfig
+from kseg_core.errors import UsageError
 from workflows.request import InputSelection, Request, prepare
 from workflows.results import JobResult, reused_result
 
@@ -14,8 +16,13 @@ from ._runtime import DONE, SOME_UNREADABLE, Report, log
 
 def settings_of_fit(k: int | None, start: str | None, **options: Any) -> FitSettings | None:
     """The fit's settings; None where neither ``k`` nor ``start`` says how many clusters."""
-    colors = tuple(color.strip() for color in start.replace(";", ",").split(",")) if start else ()
+    colors = () if start is None else tuple(color.strip() for color in start.replace(";", ",").split(","))
     if k is None and not colors:
+        defaults = {field.name: field.default for field in dataclasses.fields(FitSettings)}
+        for name, value in options.items():
+            if value != defaults[name]:
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} is for a fit: give --k N with it; with --model there is nothing to fit")
         return None
     return FitSettings(k=len(colors) if k is None else k, start=colors, **options)
 

@@ -41,12 +41,18 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
 def check_lines(store: str, found: dict[str, Any]) -> list[str]:
     """A verification for a person."""
     if found["status"] == "ok":
+        if not found["images"]:
+            return [f"{store}: complete and right"]
         again = f"{found['compared']} of {_images(found['images'])} labelled anew from their sources and compared"
         return [f"{printable(store)}: complete and right; {again}"]
     return [
-        f"{printable(store)}: {len(found['problems'])} problems",
+        f"{printable(store)}: {_problems(len(found['problems']))}",
         *_cut([f"  {printable(p)}" for p in found["problems"]], "problems"),
     ]
+
+
+def _problems(n: int) -> str:
+    return f"{n} problem" if n == 1 else f"{n} problems"
 
 
 def palette_lines(colors: list[list[int]], counts: list[int]) -> list[str]:

@@ -117,7 +117,7 @@ def _log_to_stderr(level: str) -> None:
     if level != "debug":
         # distributed sets its own levels when it is imported, here and in worker processes: this variable is how.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
-        for noisy in ("tornado", "asyncio", "numba", "PIL", "tifffile"):
+        for noisy in ("tornado", "asyncio", "numba", "PIL", "tifffile", "numcodecs"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
 
 

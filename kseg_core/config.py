@@ -161,6 +161,10 @@ class ExecutionSettings:
             "--workers is for threads and processes; an existing cluster has the workers it has",
         )
         _require(
+            self.workers in (None, 1) or self.scheduler != "sync",
+            "--scheduler sync has one worker; leave out --workers, or use threads",
+        )
+        _require(
             not self.scheduler.endswith(".json") or Path(self.scheduler).is_file(),
             f"no such scheduler file: {self.scheduler}",
         )

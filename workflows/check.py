@@ -10,6 +10,7 @@ from dask.delayed import delayed
 
 from kseg_core.config import ExecutionSettings, OutputSettings
 from kseg_core.errors import StoreError
+from kseg_core.manifest import read_attributes
 from kseg_core.store import Store, load_model, open_store
 from kseg_core.verify import Findings, verify_image
 
@@ -21,6 +22,15 @@ def output_settings(store: Store) -> OutputSettings:
     """What the run was told to write."""
     output = (store.attributes.get("config") or {}).get("output") or {}
     return OutputSettings(masks=output.get("masks"), tile=output.get("tile", OutputSettings().tile))
+
+
+def check_model(path: str) -> dict[str, Any]:
+    """Is the model whole, and its digest that of its centroids and colours?"""
+    try:
+        load_model(path)
+    except StoreError as error:
+        return {"status": "failed", "problems": [str(error)], "images": 0, "compared": 0}
+    return {"status": "ok", "problems": [], "images": 0, "compared": 0}
 
 
 def check_store(path: str, execution: ExecutionSettings, progress: Progress | None = None) -> dict[str, Any]:
@@ -37,6 +47,8 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
         If there is no store.
     """
     progress = progress or Silent()
+    if (read_attributes(path) or {}).get("kind") == "model":
+        return check_model(path)
     store = open_store(path)
     problems = [] if store.complete else ["the run that made it has not finished; the same command completes it"]
     model = None
@@ -44,7 +56,8 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
         try:
             model = load_model(path)
         except StoreError as error:
-            problems.append(str(error))
+            if store.complete:
+                problems.append(str(error))
             return {"status": "failed", "problems": problems, "images": len(store), "compared": 0}
     keys = list(store)
     progress.stage("verifying", len(keys), 0)

@@ -25,7 +25,12 @@ def describe(path: str) -> dict[str, Any]:
         model = load_model(path)
         return {"format": attributes["format"], "status": "complete", "model": describe_model(model), "images": []}
     store = open_store(path)
-    shared = load_model(path) if store.has_model else None
+    try:
+        shared = load_model(path) if store.has_model else None
+    except StoreError:
+        if store.complete:
+            raise
+        shared = None  # its run had not got that far
     return {
         "format": attributes["format"],
         "status": attributes.get("status"),

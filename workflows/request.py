@@ -56,7 +56,8 @@ class InputSelection:
             named = ", ".join(self.inputs) or f"the list {self.from_file}"
             more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
             first = f"; {listing.failures[0]}" if listing.failures else ""
-            raise KsegError(f"no images in {named}{more}{first}")
+            passing = " that pass --include and --exclude" if self.include or self.exclude else ""
+            raise KsegError(f"no images in {named}{passing}{more}{first}")
         return listing
 
 
@@ -130,13 +131,15 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
             settings[name], features = _model_identity(settings[name])
             if name == "match" and config.fit is not None:
                 require_same_features(features, config.fit.features)
+    if output is not None and not output.strip():
+        raise UsageError("-o is empty: name the output, or leave it out for the default")
     listing = selection.list()
     output = default_output(selection) if output is None else output.rstrip("/") or "/"
     digest = inputs_digest((file.key, file.size, file.modified_ns) for file in listing.files)
     finished = None
     if os.path.lexists(output):
         if config.output.overwrite:
-            _require_replaceable(output, config)
+            _require_replaceable(output, config, kind)
         else:
             finished = _earlier_result(output, settings, digest, kind)
     return Request(listing, config, output, settings, digest, finished)
@@ -174,13 +177,20 @@ def _model_identity(path: str) -> tuple[str, str]:
     return str(attributes["digest"]), str(attributes.get("features"))
 
 
-def _require_replaceable(output: str, config: RunConfig) -> None:
+def _require_replaceable(output: str, config: RunConfig, kind: str) -> None:
     """An output may be replaced if it is a kseg store, and not the model the job works with."""
     if os.path.islink(output) or read_attributes(output) is None:
         raise StoreError(f"{output} is not a kseg store; it is left alone. Choose another output with -o")
+    _require_kind(output, str((read_attributes(output) or {}).get("kind")), kind)
     for used in (config.model, config.match):
         if used is not None and f"{os.path.realpath(used)}/".startswith(f"{os.path.realpath(output)}/"):
             raise UsageError(f"{output} is also the model to use; choose another output with -o")
+
+
+def _require_kind(output: str, found: str, kind: str) -> None:
+    """A model does not take the place of a store, nor the other way."""
+    if found != kind:
+        raise StoreError(f"{output} is a kseg {found}, not a {kind}; choose another output with -o")
 
 
 def _earlier_result(output: str, settings: dict[str, Any], digest: str, kind: str) -> dict[str, Any] | None:
@@ -188,8 +198,7 @@ def _earlier_result(output: str, settings: dict[str, Any], digest: str, kind: st
     attributes = read_attributes(output)
     if attributes is None:
         raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
-    if attributes.get("kind") != kind:
-        raise StoreError(f"{output} is a kseg {attributes.get('kind')}, not a {kind}; choose another output with -o")
+    _require_kind(output, str(attributes.get("kind")), kind)
     changed = differences(attributes.get("config") or {}, settings)
     if changed:
         raise StoreError(

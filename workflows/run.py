@@ -42,11 +42,15 @@ def run(request: Request, progress: Progress | None = None) -> JobResult:
     given, match = earlier_model(config.model), earlier_model(config.match)  # before anything is replaced
     with open_executor(config.execution) as executor:
         bundles, failures = plan(request, executor, progress)
-        replace_store(request)
+        replaces = os.path.lexists(request.output) and config.output.overwrite
+        if not replaces:
+            replace_store(request)  # a place that cannot be written is told before the fit
         shared = given
         if config.fit is not None and config.fit.scope == "global":
-            with nothing_left_behind(request):
+            with nothing_left_behind(request, keep=replaces):
                 shared, bundles, failures = fit_one(request, bundles, failures, executor, progress, match)
+        if replaces:
+            replace_store(request)  # a finished result makes room only for one that can be made
         if shared is not None:
             write_model(request.output, shared)
         clock.lap("fit")
@@ -175,12 +179,13 @@ def replace_store(request: Request) -> None:
 
 
 @contextmanager
-def nothing_left_behind(request: Request) -> Iterator[None]:
-    """A job that ends before it has labelled anything leaves no empty store."""
+def nothing_left_behind(request: Request, *, keep: bool = False) -> Iterator[None]:
+    """A job that ends before it has labelled anything leaves no empty store; what was there before it is kept."""
     try:
         yield
     except KsegError:
-        remove_kseg_store(request.output)
+        if not keep:
+            remove_kseg_store(request.output)
         raise
 
 

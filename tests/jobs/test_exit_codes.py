@@ -141,6 +141,10 @@ FAILURES = {
     "run mixed --k 2 --attempts 3 -o done.zarr": ("done.zarr was made from other inputs",),
     "run in --k 2 -o mine": ("mine exists and is not a kseg store",),
     "run in --k 2 -o mine --overwrite": ("mine is not a kseg store; it is left alone",),
+    "run bad --k 2 -o done.zarr --overwrite": ("2 inputs",),
+    "run clear.png --k 2 -o done.zarr --overwrite": ("no valid pixel",),
+    "run mixed --k 2 -o done.zarr --overwrite --strict": ("mixed/b.png: empty file",),
+    "fit in --k 2 -o done.zarr --overwrite": ("done.zarr is a kseg store, not a model",),
     "run in --k 2 -o palette.model.zarr": ("palette.model.zarr is a kseg model, not a store",),
     "fit in --k 2 -o done.zarr": ("done.zarr is a kseg store, not a model",),
     "run in --k 2 -o in/a.png/out.zarr": ("in/a.png/out.zarr", "cannot be written"),
@@ -149,7 +153,6 @@ FAILURES = {
     "inspect nothing.zarr": ("nothing.zarr: no kseg store there",),
     "inspect mine": ("mine: no kseg store there",),
     "check nothing.zarr": ("nothing.zarr: no kseg store there",),
-    "check palette.model.zarr": ("palette.model.zarr: a kseg model, not a store",),
     "run in --k 2 --scheduler tcp://127.0.0.1:1 -o o.zarr": ("no Dask scheduler answers at tcp://127.0.0.1:1",),
     "run in --k 2 --scheduler nonsense://x -o o.zarr": ("nonsense://x",),
 }
@@ -179,7 +182,7 @@ def test_a_check_that_finds_problems_exits_1_and_lists_them_on_stdout(pictures: 
     shutil.rmtree("out.zarr/images/b.png")
     outcome = kseg("check", "out.zarr")
     assert (outcome.code, outcome.err) == (1, "")
-    assert "out.zarr: 1 problems\n  it holds 2 images, its run labelled 3\n" in outcome.out
+    assert "out.zarr: 1 problem\n  it holds 2 images, its run labelled 3\n" in outcome.out
 
 
 @pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])
@@ -201,6 +204,9 @@ def test_a_traceback_is_shown_with_log_level_debug_only(
 # ---------------------------------------------------------------------------------------------------------- 2
 
 USAGE = {
+    "run in --model done.zarr --features lab": ("--features is for a fit",),
+    "run in --model done.zarr --seed 5": ("--seed is for a fit",),
+    "run in --k 2 --scheduler sync --workers 8": ("--scheduler sync has one worker",),
     "run in --k 0": ("--k is a whole number from 1 to 65534; got 0",),
     "run in --k 70000": ("--k is a whole number from 1 to 65534; got 70000",),
     "run in --k -1": ("--k",),

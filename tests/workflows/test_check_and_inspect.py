@@ -198,10 +198,14 @@ def test_what_is_no_store_is_an_error(what: Any, tmp_path: Path) -> None:
             what(str(tmp_path / name), SYNC)
 
 
-def test_a_model_cannot_be_checked_as_a_store(small_folder: Path, tmp_path: Path, job: Any) -> None:
-    job(small_folder, tmp_path / "out.model.zarr", k=3)
-    with pytest.raises(StoreError, match="a kseg model, not a store"):
-        check_store(str(tmp_path / "out.model.zarr"), SYNC)
+def test_a_model_is_checked_by_its_digest(small_folder: Path, tmp_path: Path, job: Any) -> None:
+    model = tmp_path / "out.model.zarr"
+    job(small_folder, model, k=3)
+    assert check_store(str(model), SYNC)["status"] == "ok"
+    zarr.open_array(str(model / "colors"), mode="r+")[0, 0] = 7
+    found = check_store(str(model), SYNC)
+    assert found["status"] == "failed"
+    assert "digest" in found["problems"][0]
 
 
 # --------------------------------------------------------------------------------------------------- inspect
