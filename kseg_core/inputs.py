@@ -28,16 +28,15 @@ from kseg_core.keys import image_key, path_bytes, printable_source
 from kseg_core.not_images import is_plainly_no_image
 from kseg_core.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
 
-ZARR_MARKERS = frozenset(["zarr.json", ".zarray", ".zgroup", ".zattrs"])
-"""A directory that holds one of these is a Zarr array or group."""
+ZARR_MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+"""A directory that holds one of these is a Zarr array or group; the first it has stands for its size and age."""
 
-_ZARR_REFUSED = "Zarr inputs are not read by this version"
 _STORE_REFUSED = "a kseg store is an output, not an input"
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One file to be read as an image.
+    """One file, or one Zarr directory, to be read as an image.
 
     Attributes
     ----------
@@ -48,9 +47,11 @@ class InputFile:
     key
         The name of the image in the store.
     size
-        In bytes.
+        In bytes; of a Zarr directory, that of its metadata.
     modified_ns
-        Time of the last change, in nanoseconds since 1970.
+        Time of the last change, in nanoseconds since 1970; of a Zarr directory, that of its metadata.
+    below
+        The path below the input, with slashes, from which the key comes.
     """
 
     path: str
@@ -58,6 +59,7 @@ class InputFile:
     key: str
     size: int
     modified_ns: int
+    below: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def list_inputs(
     Parameters
     ----------
     inputs
-        Files, folders (searched with all their sub-folders) and patterns. A name that exists is that
+        Files, folders (searched with all their sub-folders) and patterns. A Zarr array or group is one file, whatever
+        is in it; kseg stores found in a folder are left out. A name that exists is that
         file or folder, even where it could be read as a pattern.
     include, exclude
         Patterns: a file is taken if one of `include` matches, or there is none, and none of `exclude` does.
@@ -108,7 +111,7 @@ def list_inputs(
     Raises
     ------
     UsageError
-        If an input does not exist, matches nothing or is a Zarr directory, if a pattern is empty, if
+        If an input does not exist, matches nothing or is a kseg store, if a pattern is empty, if
         `from_file` cannot be read, or if two files would share a key.
 
     Notes
@@ -188,8 +191,13 @@ def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
     source = tidy(given)
     path = os.path.join(os.getcwd(), source)  # a worker may have another current folder
     if stat.S_ISDIR(status.st_mode):
-        _refuse_zarr(given)
-        return _Start(path, source, "" if alone else source.lstrip("/"), status)
+        metadata = _zarr_metadata(given)
+        if metadata is None:
+            return _Start(path, source, "" if alone else source.lstrip("/"), status)
+        if _is_kseg_store(given):
+            raise _Refused(given, _STORE_REFUSED, usage=True)
+        path = path.rstrip("/")  # of the current folder
+        source, status = source or os.path.basename(path), metadata
     if not stat.S_ISREG(status.st_mode):
         raise _Refused(given, "neither a file nor a folder", usage=True)
     return _Start(path, source, source.rpartition("/")[2] if alone else source.lstrip("/"), status)
@@ -207,7 +215,7 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
     try:
         start = _look_at(folder or ".", alone, patterns=False)
     except _Refused as refused:
-        if refused.usage and refused.reason not in (_ZARR_REFUSED, _STORE_REFUSED):
+        if refused.usage and refused.reason != _STORE_REFUSED:
             raise _Refused(given, "no file matches", usage=True) from None
         raise
     if not stat.S_ISDIR(start.status.st_mode):
@@ -224,9 +232,14 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
     )
 
 
-def _refuse_zarr(given: str) -> None:
-    if any(os.path.lexists(os.path.join(given, marker)) for marker in ZARR_MARKERS):
-        raise _Refused(given, _STORE_REFUSED if _is_kseg_store(given) else _ZARR_REFUSED, usage=True)
+def _zarr_metadata(folder: str) -> os.stat_result | None:
+    """The status of the file that says what a Zarr directory is; None for any other folder."""
+    for marker in ZARR_MARKERS:
+        try:
+            return os.stat(os.path.join(folder, marker))
+        except OSError:
+            continue
+    return None
 
 
 def _is_kseg_store(path: str) -> bool:
@@ -317,7 +330,7 @@ class _Search:
                     "give them by paths below one common folder"
                 )
         files = (
-            InputFile(each.path, printable_source(each.source), key, each.size, each.modified_ns)
+            InputFile(each.path, printable_source(each.source), key, each.size, each.modified_ns, each.below)
             for key, each in sorted(by_key.items())
         )
         failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
@@ -367,8 +380,8 @@ def _walk(search: _Search, start: _Start) -> int:
         except OSError as error:
             search.fail(start.source_of(folder.below.rstrip("/")), _reason(error))
             continue
-        if not ZARR_MARKERS.isdisjoint(entry.name for entry in entries):
-            matched += _pass_over_zarr(search, start, folder)
+        if any(entry.name in ZARR_MARKERS for entry in entries):
+            matched += _visit_zarr(search, start, folder)
             continue
         for entry in entries:
             if entry.name.startswith("."):
@@ -420,12 +433,20 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: os.DirEntry[s
     search.add(real, candidate)
 
 
-def _pass_over_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
+def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
+    """Take a Zarr directory as one image, unless it is a store of ours; returns whether it matched the pattern."""
     below = folder.below.rstrip("/")
     if start.wanted is not None and not start.wanted.fullmatch(below):
         return False
-    if search.keeps(below) and not _is_kseg_store(folder.path):
-        search.passed_over.add(folder.real)
+    if not search.keeps(below) or _is_kseg_store(folder.path):
+        return True
+    status = _zarr_metadata(folder.path)
+    if status is None:
+        search.fail(start.source_of(below), "its Zarr metadata cannot be read")
+        return True
+    source, key_path = start.source_of(below), joined(start.below, below)
+    candidate = _Candidate(folder.path, source, key_path, folder.linked, status.st_size, status.st_mtime_ns)
+    search.add(folder.real, candidate)
     return True
 
 

@@ -44,7 +44,7 @@ from kseg_core.images.jpeg_markers import (
     next_segment,
     parse_head,
 )
-from kseg_core.images.raster import Colours, Raster, Refused, check_size
+from kseg_core.images.raster import Colours, Raster, Refused, Stated, check_size
 
 _FIRST_READ = 1 << 16  # enough for the header of nearly all photographs, EXIF preview included
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
@@ -62,11 +62,21 @@ _REASONS = (
 
 def read_shape(file: BinaryIO) -> tuple[int, int]:
     """Return (height, width) as a person sees it, from the beginning of the file alone."""
+    head = _read_head(file)
+    return turned_shape(head.height, head.width, orientation_of(head.exif))
+
+
+def read_stated(file: BinaryIO) -> Stated:
+    """Return bands and dtype, from the beginning of the file alone."""
+    return Stated(len(_read_head(file).components))
+
+
+def _read_head(file: BinaryIO) -> Head:
+    """Read as much of the file as its header takes."""
     data = file.read(_FIRST_READ)
     while True:
         try:
-            head = parse_head(data)
-            return turned_shape(head.height, head.width, orientation_of(head.exif))
+            return parse_head(data)
         except Incomplete:
             more = file.read(len(data))  # twice as much each time
             if not more:

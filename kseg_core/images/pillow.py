@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from kseg_core.images.exif import orientation_of, turned_shape
-from kseg_core.images.raster import Raster, Refused, check_size
+from kseg_core.images.raster import Raster, Refused, Stated, check_size
 
 _BMP_RLE = {1, 2}  # biCompression: run lengths of 8 and of 4 bits
 _BMP_HEADER_BYTES = 34
@@ -31,6 +31,22 @@ def bmp_shape(file: BinaryIO) -> tuple[int, int]:
     """Return (height, width) of a BMP."""
     with _bmp(file) as image:
         return image.height, image.width
+
+
+def bmp_stated(file: BinaryIO) -> Stated:
+    """Return bands and dtype of a BMP; its palettes are looked up."""
+    with _bmp(file) as image:
+        return Stated({"1": 1, "L": 1, "RGBA": 4}.get(image.mode, 3))
+
+
+def gif_stated(_file: BinaryIO) -> Stated:
+    """Return bands and dtype of any GIF."""
+    return Stated(1)
+
+
+def webp_stated(file: BinaryIO) -> Stated:
+    """Return bands and dtype of a WebP."""
+    return Stated(4 if _webp_has_alpha(_webp_chunks(file)) else 3)
 
 
 def gif_shape(file: BinaryIO) -> tuple[int, int]:
@@ -196,6 +212,13 @@ def _webp_chunks(file: BinaryIO) -> dict[bytes, bytes]:
             chunks[start[:4]] = file.read(length if start[:4] in (b"ICCP", b"EXIF") else min(length, 16))
         at += 8 + length + length % 2
     return chunks
+
+
+def _webp_has_alpha(chunks: dict[bytes, bytes]) -> bool:
+    """Say whether the extended header, or that of the lossless bit stream, states an alpha channel (RFC 9649)."""
+    if b"VP8X" in chunks:
+        return bool(chunks[b"VP8X"][:1] and chunks[b"VP8X"][0] & 0x10)
+    return len(chunks.get(b"VP8L", b"")) >= 5 and bool(chunks[b"VP8L"][4] & 0x10)
 
 
 def _webp_size(chunks: dict[bytes, bytes]) -> tuple[int, int]:

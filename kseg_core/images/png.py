@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.png_rows import CHANNELS, SIGNATURE, Picture, decode_rows
-from kseg_core.images.raster import Colours, Raster, Refused, Samples, check_size
+from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size
 
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _USED = {b"PLTE", b"tRNS", b"IDAT"}
@@ -43,6 +43,18 @@ class _Chunk(NamedTuple):
 
 def read_shape(file: BinaryIO) -> tuple[int, int]:
     """Return (height, width) as a person sees it, seeking from chunk to chunk."""
+    picture = _read_header(file)
+    return turned_shape(picture.height, picture.width, orientation_of(picture.exif))
+
+
+def read_stated(file: BinaryIO) -> Stated:
+    """Return bands and dtype by the header chunk."""
+    picture = _read_header(file)
+    return Stated(CHANNELS[picture.kind], "uint16" if picture.depth == 16 else "uint8")
+
+
+def _read_header(file: BinaryIO) -> Picture:
+    """Read the header and the orientation, and no image data."""
     picture: Picture | None = None
     exif: bytes | None = None
     try:
@@ -58,7 +70,8 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
         # The header is sound; what is missing behind it is for `decode` to refuse.
     if picture is None:
         raise Refused("damaged: the PNG has no header chunk")
-    return turned_shape(picture.height, picture.width, orientation_of(exif))
+    picture.exif = exif
+    return picture
 
 
 def decode(data: bytes, max_pixels: int) -> Raster:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 #: 2**29 pixels, 1.6 GB as RGB. The largest single pictures made by cameras are 400 megapixels (pixel-shift
 #: backs) and phones make 200; what says it is larger is a scan for the windowed readers, or a bomb.
 MAX_PIXELS = 2**29
+
+#: The types of samples that are read as bands.
+DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 #: How the samples of a picture are to be understood.
 Colours: TypeAlias = Literal["gray", "rgb", "cmyk", "palette"]
@@ -37,6 +40,43 @@ class ImageHeader:
 
     format: str
     shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInfo:
+    """What a file says of itself before any pixel is decoded, for those who read it by windows.
+
+    Parameters
+    ----------
+    format
+        As in `ImageHeader`, or ``"Zarr"`` or ``"OME-Zarr"``.
+    shape
+        (height, width) in pixels as a person sees it.
+    bands
+        Samples of a pixel as stored, alpha among them; 1 for palettes.
+    dtype
+        The samples' type as stored: one of `DTYPES` (1-bit samples count as ``"uint8"``), or another that can
+        be read as nothing here.
+    block
+        (rows, columns) of the natural unit of reading, as a person sees it: a TIFF's tile or strip, a Zarr chunk.
+        None where the picture can only be read whole.
+    nodata
+        The value that the file says stands for no data, which may be NaN; None where it says nothing.
+    """
+
+    format: str
+    shape: tuple[int, int]
+    bands: int
+    dtype: str
+    block: tuple[int, int] | None
+    nodata: float | None
+
+
+class Stated(NamedTuple):
+    """Bands and dtype of a picture that is read whole, as its header states them."""
+
+    bands: int
+    dtype: str = "uint8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +142,6 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
         raise Refused(
             f"too large: {width} x {height} is {height * width / 1e6:.0f} megapixels, "
-            f"the limit is {max_pixels / 1e6:.0f} (damaged, or a decompression bomb)"
+            f"the limit for what is read whole is {max_pixels / 1e6:.0f} (damaged, or a decompression bomb; if it is "
+            "neither, raise --max-pixels or save it as a tiled TIFF)"
         )

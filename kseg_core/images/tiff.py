@@ -9,24 +9,37 @@ The picture is the first page; of an OME-TIFF, all channels at t = 0 and z = 0.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
 import struct
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import turned_shape
-from kseg_core.images.raster import Raster, Refused, check_size
-from kseg_core.images.tiff_colours import CONVERT, check_bands, check_samples, orientation_of, to_raster
-from kseg_core.images.tiff_segments import MAX_TILE_PX, read_page
+from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
+from kseg_core.images.tiff_colours import (
+    CONVERT,
+    alpha_of,
+    check_bands,
+    check_samples,
+    dtype_of,
+    orientation_of,
+    to_raster,
+)
+from kseg_core.images.tiff_segments import MAX_TILE_PX, natural_block, read_box
+from kseg_core.images.windows import Box
+from kseg_core.validity import fits
 
-_MAX_CHANNELS = 5  # one more than a picture can have: enough to refuse by the number
 _OME_CHANNELS = re.compile(r'\bSizeC="(\d+)"')
 
 _quiet = threading.local()
@@ -42,13 +55,19 @@ def _opened(file: BinaryIO) -> Iterator[Any]:
     """Open a TIFF with tifffile, its log silent in this thread."""
     import tifffile
 
+    with _silence(), tifffile.TiffFile(file) as tiff:
+        yield tiff
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep tifffile's log silent in this thread."""
     log = logging.getLogger("tifffile")
     if _drop_while_reading not in log.filters:
         log.addFilter(_drop_while_reading)
     _quiet.depth = getattr(_quiet, "depth", 0) + 1
     try:
-        with tifffile.TiffFile(file) as tiff:
-            yield tiff
+        yield
     finally:
         _quiet.depth -= 1
 
@@ -71,12 +90,131 @@ def decode(file: BinaryIO, max_pixels: int) -> Raster:
     with _opened(file) as tiff:
         page = _first_page(tiff)
         check_size(page.imagelength, page.imagewidth, max_pixels)
-        check_samples(page)
-        _check_layout(page)
-        pages = _channel_pages(tiff, page)
-        check_bands(page, len(pages))
-        samples = read_page(pages[0]) if len(pages) == 1 else np.dstack([read_page(p) for p in pages])
-        return to_raster(page, samples)
+        pages = _Pages(tiff)
+        return pages.raster(Box.whole(pages.stored_shape), None)
+
+
+class TiffPicture:
+    """A TIFF opened for reading by windows.
+
+    Parameters
+    ----------
+    file
+        It stays the caller's to close.
+    max_pixels
+        The limit for what can only be read whole.
+    """
+
+    def __init__(self, file: BinaryIO, max_pixels: int) -> None:
+        import tifffile
+
+        with _silence(), contextlib.ExitStack() as closing:
+            tiff = closing.enter_context(tifffile.TiffFile(file))
+            self._pages = _Pages(tiff)
+            if self._pages.block is None:
+                check_size(*self._pages.stored_shape, max_pixels)
+            self._closing = closing.pop_all()
+        self.orientation = self._pages.orientation
+        self.stored_shape = self._pages.stored_shape
+        self.info = self._pages.info()
+
+    def raster(self, box: Box, nodata: float | None) -> Raster:
+        """The colours of a box; see `Stored`."""
+        with _silence():
+            return self._pages.raster(box, nodata)
+
+    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a box; see `Stored`."""
+        with _silence():
+            return self._pages.values(box, bands)
+
+    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+        """Where a mask says "use"; see `Stored`."""
+        with _silence():
+            return self._pages.nonzero(box)
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        self._closing.close()
+
+
+class _Pages:
+    """The pages that make the picture: one, or those of an OME-TIFF's channels."""
+
+    def __init__(self, tiff: Any) -> None:
+        self.page = _first_page(tiff)
+        check_size(self.page.imagelength, self.page.imagewidth, sys.maxsize)
+        self.dtype = dtype_of(self.page)
+        _check_layout(self.page)
+        self.stored_shape: tuple[int, int] = (self.page.imagelength, self.page.imagewidth)
+        self.orientation = orientation_of(self.page)
+        self.block = natural_block(self.page)
+        self._channels = _channel_pages(tiff, self.page)
+        self._kept: tuple[float | None, Samples] | None = None
+
+    @property
+    def bands(self) -> int:
+        return len(self._channels) if len(self._channels) > 1 else int(self.page.samplesperpixel)
+
+    def info(self) -> PictureInfo:
+        shape = turned_shape(*self.stored_shape, self.orientation)
+        block = None if self.block is None else turned_shape(*self.block, self.orientation)
+        return PictureInfo("TIFF", shape, self.bands, self.dtype, block, _nodata_of(self.page))
+
+    def raster(self, box: Box, nodata: float | None) -> Raster:
+        check_samples(self.page)
+        check_bands(self.page, len(self._channels))
+        fill = nodata if nodata is not None and fits(nodata, self.page.dtype) else None
+        samples = self._read(box, None, fill)
+        raster = to_raster(self.page, samples[..., 0] if samples.shape[2] == 1 else samples)
+        return without_nodata(raster, samples, nodata)
+
+    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        if self.page.photometric == tiff_tags.PALETTE:
+            raise Refused(PALETTE_HAS_NO_BANDS)
+        alpha = self.bands - 1 if alpha_of(self.page) and self.bands > 1 else None
+        chosen = chosen_bands(bands, self.bands, self.bands - (alpha is not None))
+        wanted = [*chosen, *([alpha] if alpha is not None and alpha not in chosen else [])]
+        samples = self._read(box, None if wanted == [*range(self.bands)] else wanted, self._fill())
+        valid = None if alpha is None else samples[..., wanted.index(alpha)] != 0
+        return samples[..., : len(chosen)], valid
+
+    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+        bands = range(self.bands - 1) if alpha_of(self.page) and self.bands > 1 else None
+        used: NDArray[np.bool_] = (self._read(box, bands, self._fill()) != 0).any(axis=2)
+        return used
+
+    def _fill(self) -> float:
+        """What GDAL takes tiles that were never written for."""
+        nodata = _nodata_of(self.page)
+        return nodata if nodata is not None and fits(nodata, self.page.dtype) else 0
+
+    def _read(self, box: Box, bands: Sequence[int] | None, fill: float | None) -> Samples:
+        """Decode a box, (height, width, bands); what can only be decoded whole is kept for the next one."""
+        if self.block is not None or box == Box.whole(self.stored_shape):
+            return self._decoded(box, bands, fill)
+        if self._kept is None or self._kept[0] != fill:
+            self._kept = fill, self._decoded(Box.whole(self.stored_shape), None, fill)
+        part = self._kept[1][box.slices]
+        return part.copy() if bands is None else part[..., list(bands)]
+
+    def _decoded(self, box: Box, bands: Sequence[int] | None, fill: float | None) -> Samples:
+        if len(self._channels) == 1:
+            return read_box(self.page, box, bands, fill)
+        chosen = self._channels if bands is None else [self._channels[band] for band in bands]
+        out = np.empty((*box.shape, len(chosen)), self.page.dtype)
+        for number, page in enumerate(chosen):
+            out[..., number] = read_box(page, box, None, fill)[..., 0]
+        return out
+
+
+def _nodata_of(page: Any) -> float | None:
+    """Return the value of GDAL's nodata tag, None where there is none or it is no number."""
+    text = page.tags.valueof(tiff_tags.GDAL_NODATA, None)
+    try:
+        return None if text is None else float(str(text).strip(" \0"))
+    except ValueError:
+        return None
 
 
 def _first_page(tiff: Any) -> Any:
@@ -133,7 +271,7 @@ def _channel_pages(tiff: Any, page: Any) -> list[Any]:
         raise Refused(f"damaged: the OME-TIFF states {stated[1]} channels but does not hold them all")
     outer = series.axes[:-2]
     stride = math.prod(sizes[axis] for axis in outer[outer.index("C") + 1 :])
-    chosen = [series.pages[channel * stride] for channel in range(min(sizes["C"], _MAX_CHANNELS))]
+    chosen = [series.pages[channel * stride] for channel in range(sizes["C"])]
     if any(p is None for p in chosen):
         raise Refused("a channel of the OME-TIFF is in another file or missing")
     return chosen

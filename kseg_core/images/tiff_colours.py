@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import known
-from kseg_core.images.raster import Colours, Raster, Refused, Samples
+from kseg_core.images.raster import DTYPES, Colours, Raster, Refused, Samples
 
 CONVERT = "convert it to 8- or 16-bit gray or RGB first"
+USE_BANDS = "use --features bands"
 
 _GRAYS = (tiff_tags.MIN_IS_WHITE, tiff_tags.MIN_IS_BLACK)
 _COLOURS = (tiff_tags.RGB, tiff_tags.YCBCR)
@@ -22,19 +23,33 @@ def orientation_of(page: Any) -> int:
     return known(page.tags.valueof(tiff_tags.ORIENTATION, 1))
 
 
+def dtype_of(page: Any) -> str:
+    """Return the name of the samples' dtype, ``"uint8"`` for 1-bit ones.
+
+    Raises
+    ------
+    Refused
+        For samples that can be read neither as colours nor as bands.
+    """
+    bits = page.bitspersample
+    if page.dtype is None or not isinstance(bits, int):
+        raise Refused(f"samples of {bits} bits: not an 8- or 16-bit image; {CONVERT}")
+    name = "uint8" if page.dtype == np.bool_ else str(page.dtype)
+    if name not in DTYPES:
+        raise Refused(f"{name} samples are not read here; convert it to one of {', '.join(DTYPES)} first")
+    return name
+
+
 def check_samples(page: Any) -> None:
-    """Refuse samples that are not unsigned integers of up to 16 bits.
+    """Refuse to take samples for colours that are not unsigned integers of up to 16 bits.
 
     Raises
     ------
     Refused
         Naming the dtype, and what to do.
     """
-    bits = page.bitspersample
-    if page.dtype is None or not isinstance(bits, int):
-        raise Refused(f"samples of {bits} bits: not an 8- or 16-bit image; {CONVERT}")
-    if page.sampleformat not in (tiff_tags.UNSIGNED, tiff_tags.UNDEFINED) or bits > 16:
-        raise Refused(f"{page.dtype} samples: not an 8- or 16-bit image; convert it to 8- or 16-bit first")
+    if page.sampleformat not in (tiff_tags.UNSIGNED, tiff_tags.UNDEFINED) or page.bitspersample > 16:
+        raise Refused(f"{page.dtype} samples: not an 8- or 16-bit image; {USE_BANDS}")
 
 
 def check_bands(page: Any, pages: int) -> None:
@@ -50,9 +65,9 @@ def check_bands(page: Any, pages: int) -> None:
     if (page.photometric in _COLOURS and count < 3) or (separated and count < 4):
         raise Refused(f"damaged: a colour TIFF of {count} bands")
     if count > (5 if separated else 4):
-        raise Refused(f"{count} bands: not a gray or RGB image; save the bands wanted as gray or RGB first")
-    if page.photometric in _GRAYS and count == 2 and not _alpha_of(page):
-        raise Refused("2 bands: neither gray nor RGB; save the bands wanted as gray or RGB first")
+        raise Refused(f"{count} bands: not a gray or RGB image; {USE_BANDS}")
+    if page.photometric in _GRAYS and count == 2 and not alpha_of(page):
+        raise Refused(f"2 bands: neither gray nor RGB; {USE_BANDS}")
 
 
 def to_raster(page: Any, samples: Samples) -> Raster:
@@ -101,7 +116,7 @@ def to_raster(page: Any, samples: Samples) -> Raster:
 
 def _gray_or_rgb(page: Any, samples: Samples, maximum: int) -> Samples:
     """Return (height, width) or (height, width, 3 or 4), 0 for black, premultiplication undone."""
-    alpha = _alpha_of(page)
+    alpha = alpha_of(page)
     if page.photometric == tiff_tags.YCBCR and page.compression != tiff_tags.JPEG:
         samples = _from_ycbcr(page, samples)
     if alpha == tiff_tags.PREMULTIPLIED and samples.ndim == 3:
@@ -115,7 +130,7 @@ def _gray_or_rgb(page: Any, samples: Samples, maximum: int) -> Samples:
     return samples
 
 
-def _alpha_of(page: Any) -> int:
+def alpha_of(page: Any) -> int:
     """Return 1 (premultiplied) or 2 where the last band is alpha, 0 where there is none."""
     extra = tuple(int(kind) for kind in page.extrasamples)
     return extra[-1] if extra and extra[-1] in (tiff_tags.PREMULTIPLIED, tiff_tags.ALPHA) else 0
@@ -123,7 +138,7 @@ def _alpha_of(page: Any) -> int:
 
 def _valid(page: Any, samples: Samples) -> NDArray[np.bool_] | None:
     """Return where alpha is not 0, or None without alpha."""
-    if not _alpha_of(page) or samples.ndim == 2:
+    if not alpha_of(page) or samples.ndim == 2:
         return None
     valid: NDArray[np.bool_] = samples[..., -1] != 0
     return valid

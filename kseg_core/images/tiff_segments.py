@@ -1,14 +1,17 @@
-"""The strips and tiles of a TIFF page: every one has to be there and to be whole.
+"""The strips and tiles of a TIFF page: every one that is needed has to be there and to be whole.
 
-tifffile's whole-page reading fills missing ones with zeros, and libjpeg's warnings pass. Here tifffile reads the
-bytes and decodes what its codecs are strict about; JPEG goes to the strict decoder of JPEG files. Fax codes (CCITT)
+tifffile's own reading fills missing ones with zeros, and libjpeg's warnings pass. Here tifffile
+decodes what its codecs are strict about; JPEG goes to the strict decoder of JPEG files. Fax codes (CCITT)
 are the one compression whose decoders, all of them, make white rows of invalid codes without a word.
+
+A box of pixels is read from the segments that it overlaps, one after the other; uncompressed strips are
+read by rows, so one of any size costs no more than what is wanted of it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,27 +20,86 @@ from numpy.typing import NDArray
 from kseg_core.images import jpeg, tiff_tags
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
 from kseg_core.images.raster import Refused, Samples, check_size
+from kseg_core.images.windows import Box
 
-#: A tile may be larger than its picture, but not without bound: 2**26 pixels are 8192 x 8192.
+#: A tile may be larger than its picture, but not without bound: 2**26 pixels are 8192 x 8192. A page of larger
+#: compressed strips is read whole.
 MAX_TILE_PX = 1 << 26
+_ROWS_BYTES = 1 << 20  # what is read at once of an uncompressed strip
+
+
+class Layout(NamedTuple):
+    """How a page is cut: the size of a segment in pixels, how many side by side, one below the other, and planes."""
+
+    rows: int
+    columns: int
+    across: int
+    down: int
+    planes: int
+
+    @property
+    def total(self) -> int:
+        return self.across * self.down * self.planes
 
 
 class _Segment(NamedTuple):
-    """Where a strip or tile goes: its plane and first row and column, and its own size."""
+    """A strip or tile: its number in the file's lists, the band of the result it is (-1: all), and its pixels."""
 
-    plane: int
+    number: int
+    band: int
     top: int
     left: int
     rows: int
     columns: int
 
 
-def read_page(page: Any) -> Samples:
-    """Decode all segments of a page (a ``TiffPage`` or ``TiffFrame``).
+_Piece = tuple[Samples, _Segment]
+
+
+def layout_of(page: Any) -> Layout:
+    """Return how a page (a ``TiffPage`` or ``TiffFrame``) is cut into segments.
+
+    Raises
+    ------
+    Refused
+        Where strips or tiles have no size.
+    """
+    frame = page.keyframe
+    height, width = frame.imagelength, frame.imagewidth
+    rows, columns = (frame.tilelength, frame.tilewidth) if frame.is_tiled else (min(frame.rowsperstrip, height), width)
+    if rows <= 0 or columns <= 0:
+        raise Refused(f"damaged: the TIFF states {_kind(page)}s of {columns} x {rows}")
+    planes = 1 if frame.planarconfig == tiff_tags.CONTIGUOUS else frame.samplesperpixel
+    return Layout(rows, columns, -(-width // columns), -(-height // rows), planes)
+
+
+def natural_block(page: Any) -> tuple[int, int] | None:
+    """Return (rows, columns) of the page's unit of reading, as stored; None where it is all or nothing."""
+    layout = layout_of(page)
+    if _is_by_rows(page.keyframe):
+        return min(layout.rows, _rows_at_once(page.keyframe)), layout.columns
+    is_one_strip = not page.keyframe.is_tiled and layout.down == 1
+    return None if is_one_strip or layout.rows * layout.columns > MAX_TILE_PX else (layout.rows, layout.columns)
+
+
+def read_box(page: Any, box: Box, bands: Sequence[int] | None = None, fill: float | None = None) -> Samples:
+    """Decode the segments of a page that a box overlaps.
+
+    Parameters
+    ----------
+    page
+        A ``TiffPage`` or ``TiffFrame``.
+    box
+        In pixels as stored.
+    bands
+        Which, from 0, in the order wanted; None: all.
+    fill
+        What pixels of a sparse segment have (one that GDAL never wrote: offset and size are 0); None: they are
+        missing, as they are for everybody else.
 
     Returns
     -------
-    bool, uint8 or uint16 (height, width) or (height, width, bands), in native byte order.
+    bool, integers or floats (height, width, bands), in native byte order.
 
     Raises
     ------
@@ -45,69 +107,146 @@ def read_page(page: Any) -> Samples:
         Where a segment is missing, damaged, or too short.
     """
     frame = page.keyframe
-    height, width = frame.imagelength, frame.imagewidth
-    planes = 1 if frame.planarconfig == tiff_tags.CONTIGUOUS else frame.samplesperpixel
-    count = math.prod(frame.chunked)
-    _check_presence(page, count)
-    segments = _jpeg_segments(page, count) if frame.compression == tiff_tags.JPEG else _plain_segments(page)
-    out: Samples | None = None
-    for data, (plane, top, left) in segments:
-        rows, columns = min(data.shape[0], height - top), min(data.shape[1], width - left)
+    segments = list(_overlapped(frame, layout_of(page), box, bands))
+    present = [segment for segment in segments if _is_present(page, segment, fill is not None)]
+    read = _jpeg_pieces if frame.compression == tiff_tags.JPEG else _plain_pieces
+    pieces = _raw_pieces(page, present, box) if _is_by_rows(frame) else read(page, present)
+    depth = frame.samplesperpixel if bands is None else len(bands)
+    out = None if len(present) == len(segments) else np.full((*box.shape, depth), fill, frame.dtype)
+    for data, segment in pieces:
+        _check_piece(frame, data, segment)
         if out is None:
-            out = np.empty((height, width, data.shape[2] * planes), data.dtype)
-        bands = slice(plane, plane + 1) if planes > 1 else slice(None)
-        out[top : top + rows, left : left + columns, bands] = data[:rows, :columns]
+            out = np.empty((*box.shape, depth), data.dtype)
+        elif data.dtype != out.dtype:
+            raise Refused(f"damaged: the TIFF has {out.dtype} and {data.dtype} samples")
+        _paste(out, data, segment, box, bands)
     if out is None:
         raise Refused("damaged: the TIFF has no image data")
-    return out[..., 0] if out.shape[2] == 1 else out
+    return out
 
 
-def _check_presence(page: Any, count: int) -> None:
-    """Refuse a page any of whose segments is missing or reaches beyond the end of the file."""
-    kind = "tile" if page.keyframe.is_tiled else "strip"
-    offsets, sizes = page.dataoffsets, page.databytecounts
-    if len(offsets) < count or len(sizes) < count:
-        raise Refused(f"damaged: the TIFF lists {min(len(offsets), len(sizes))} {kind}s of {count}")
-    end = page.parent.filehandle.size
-    for number, (offset, size) in enumerate(zip(offsets[:count], sizes[:count], strict=True), 1):
-        if offset <= 0 or size <= 0:
-            raise Refused(f"{kind} {number} of {count} of the TIFF is missing")
-        if offset + size > end:
-            raise Refused(f"truncated: {kind} {number} of {count} of the TIFF reaches beyond the file's end")
+def _overlapped(frame: Any, layout: Layout, box: Box, bands: Sequence[int] | None) -> Iterator[_Segment]:
+    """Yield the segments that a box needs, in the order of the file's lists."""
+    planar = layout.planes > 1
+    planes = (range(layout.planes) if bands is None else bands) if planar else (0,)
+    for band, plane in enumerate(planes):
+        for down in range(box.top // layout.rows, -(-box.bottom // layout.rows)):
+            for across in range(box.left // layout.columns, -(-box.right // layout.columns)):
+                top, left = down * layout.rows, across * layout.columns
+                number = (plane * layout.down + down) * layout.across + across
+                rows = layout.rows if frame.is_tiled else min(layout.rows, frame.imagelength - top)
+                yield _Segment(number, band if planar else -1, top, left, rows, layout.columns)
 
 
-def _plain_segments(page: Any) -> Iterator[tuple[Samples, tuple[int, int, int]]]:
-    """Decode by tifffile. One thread: the caller reads several images at once."""
-    try:
-        for data, (plane, _, top, left, _), _ in page.segments(maxworkers=1):
-            if data is None:
-                raise Refused("a strip or tile of the TIFF is missing")
-            yield data[0], (plane, top, left)
-    except (OSError, MemoryError, Refused):
-        raise
-    except Exception as error:  # of any class: each of imagecodecs' codecs has its own
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise Refused(f"damaged: the TIFF's image data cannot be decoded ({lines[0]})") from error
-
-
-def _raw_segments(page: Any, count: int) -> Iterator[tuple[bytes, _Segment]]:
-    """Read the bytes of every segment, and say where it goes."""
-    frame = page.keyframe
-    per_plane = count if frame.planarconfig == tiff_tags.CONTIGUOUS else count // frame.samplesperpixel
-    if frame.is_tiled:
-        rows, columns = frame.tilelength, frame.tilewidth
+def _paste(out: Samples, data: Samples, segment: _Segment, box: Box, bands: Sequence[int] | None) -> None:
+    """Copy what a box needs of a segment to where it belongs."""
+    top, bottom = max(segment.top, box.top), min(segment.top + data.shape[0], box.bottom)
+    left, right = max(segment.left, box.left), min(segment.left + data.shape[1], box.right)
+    part = data[top - segment.top : bottom - segment.top, left - segment.left : right - segment.left]
+    place = out[top - box.top : bottom - box.top, left - box.left : right - box.left]
+    if segment.band >= 0:
+        place[..., segment.band] = part[..., 0]
+    elif bands is None:
+        place[...] = part
     else:
-        rows, columns = min(frame.rowsperstrip, frame.imagelength), frame.imagewidth
-    across = -(-frame.imagewidth // columns)
-    for data, index in page.parent.filehandle.read_segments(
-        page.dataoffsets[:count], page.databytecounts[:count], length=count, flat=True
-    ):
-        plane, within = divmod(index, per_plane)
-        top, left = within // across * rows, within % across * columns
-        yield data, _Segment(plane, top, left, rows if frame.is_tiled else min(rows, frame.imagelength - top), columns)
+        for to, band in enumerate(bands):
+            place[..., to] = part[..., band]
 
 
-def _jpeg_segments(page: Any, count: int) -> Iterator[tuple[Samples, tuple[int, int, int]]]:
+def _kind(page: Any) -> str:
+    return "tile" if page.keyframe.is_tiled else "strip"
+
+
+def _is_present(page: Any, segment: _Segment, sparse: bool) -> bool:
+    """Say whether a segment is in the file; where ``sparse`` is not allowed, or it lies beyond the end, refuse."""
+    offsets, sizes = page.dataoffsets, page.databytecounts
+    listed, count = min(len(offsets), len(sizes)), layout_of(page).total
+    kind = _kind(page)
+    if listed < count:
+        raise Refused(f"damaged: the TIFF lists {listed} {kind}s of {count}")
+    offset, size = offsets[segment.number], sizes[segment.number]
+    if sparse and offset == 0 and size == 0:
+        return False
+    if offset <= 0 or size <= 0:
+        raise Refused(f"{kind} {segment.number + 1} of {count} of the TIFF is missing")
+    if offset + size > page.parent.filehandle.size:
+        raise Refused(f"truncated: {kind} {segment.number + 1} of {count} of the TIFF reaches beyond the file's end")
+    return True
+
+
+def _check_piece(frame: Any, data: Samples, segment: _Segment) -> None:
+    """Refuse decoded samples that do not cover their part of the picture."""
+    rows = min(segment.rows, frame.imagelength - segment.top)
+    columns = min(segment.columns, frame.imagewidth - segment.left)
+    bands = 1 if segment.band >= 0 else frame.samplesperpixel
+    if data.shape[0] < rows or data.shape[1] < columns or data.shape[2] != bands:
+        raise Refused("damaged: a strip or tile of the TIFF does not fit its place")
+
+
+def _bytes_of(page: Any, segment: _Segment) -> bytes:
+    """Read the bytes of a segment."""
+    file = page.parent.filehandle
+    file.seek(page.dataoffsets[segment.number])
+    data: bytes = file.read(page.databytecounts[segment.number])
+    return data
+
+
+# ------------------------------------------------------------------------------------------- uncompressed strips
+
+
+def _is_by_rows(frame: Any) -> bool:
+    """Say whether any rows of a strip can be read by themselves: whole bytes, neither compressed nor predicted."""
+    plain = frame.compression == tiff_tags.UNCOMPRESSED and frame.predictor == 1 and frame.fillorder == 1
+    regular = frame.dtype is not None and frame.dtype.kind in "uif" and frame.bitspersample == frame.dtype.itemsize * 8
+    return bool(plain and regular and not frame.is_tiled and not frame.is_subsampled)
+
+
+def _row_bytes(frame: Any) -> int:
+    samples = frame.samplesperpixel if frame.planarconfig == tiff_tags.CONTIGUOUS else 1
+    return int(frame.imagewidth * samples * frame.dtype.itemsize)
+
+
+def _rows_at_once(frame: Any) -> int:
+    return max(1, _ROWS_BYTES // _row_bytes(frame))
+
+
+def _raw_pieces(page: Any, segments: Sequence[_Segment], box: Box) -> Iterator[_Piece]:
+    """Read the wanted rows of uncompressed strips."""
+    frame, file = page.keyframe, page.parent.filehandle
+    length, step = _row_bytes(frame), _rows_at_once(frame)
+    dtype = np.dtype(frame.dtype).newbyteorder(page.parent.byteorder)
+    native = dtype.newbyteorder("=")
+    for segment in segments:
+        if page.databytecounts[segment.number] < segment.rows * length:
+            raise Refused(f"damaged: strip {segment.number + 1} of the TIFF is too short")
+        bottom = min(segment.top + segment.rows, box.bottom)
+        for top in range(max(segment.top, box.top), bottom, step):
+            rows = min(step, bottom - top)
+            file.seek(page.dataoffsets[segment.number] + (top - segment.top) * length)
+            data = np.frombuffer(file.read(rows * length), dtype).reshape(rows, frame.imagewidth, -1)
+            yield data.astype(native, copy=False), segment._replace(top=top, rows=rows)
+
+
+# ------------------------------------------------------------------------------------------------------- decoders
+
+
+def _plain_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
+    """Decode by tifffile. One thread: the caller reads several images at once."""
+    for segment in segments:
+        data = _bytes_of(page, segment)
+        try:
+            decoded = page.keyframe.decode(data, segment.number)[0]
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # of any class: each of imagecodecs' codecs has its own
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise Refused(f"damaged: the TIFF's image data cannot be decoded ({lines[0]})") from error
+        if decoded is None:
+            raise Refused("a strip or tile of the TIFF is missing")
+        yield decoded[0], segment
+
+
+def _jpeg_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
     """Decode JPEG-compressed segments with the strict decoder."""
     frame = page.keyframe
     tables = page.jpegtables or b"\xff\xd8\xff\xd9"
@@ -115,23 +254,18 @@ def _jpeg_segments(page: Any, count: int) -> Iterator[tuple[Samples, tuple[int, 
     hint = b""
     if frame.planarconfig == tiff_tags.CONTIGUOUS and frame.photometric in (tiff_tags.RGB, tiff_tags.YCBCR):
         hint = jpeg.adobe_segment(1 if frame.photometric == tiff_tags.YCBCR else 0)
-    bands = frame.samplesperpixel if frame.planarconfig == tiff_tags.CONTIGUOUS else 1
-    for data, segment in _raw_segments(page, count):
-        samples = _decode_jpeg(tables[:2] + hint + tables[2:-2] + _body(data))
-        needed = (
-            min(segment.rows, frame.imagelength - segment.top),
-            min(segment.columns, frame.imagewidth - segment.left),
-        )
-        if samples.shape[0] < needed[0] or samples.shape[1] < needed[1] or samples.shape[2] != bands:
-            raise Refused("damaged: a JPEG strip or tile of the TIFF does not fit its place")
-        yield samples, segment[:3]
+    for segment in segments:
+        yield _decode_jpeg(tables[:2] + hint + tables[2:-2] + _body(_bytes_of(page, segment))), segment
 
 
 def _body(data: bytes) -> bytes:
     """Return an abbreviated JPEG without its start marker and the application segments after it."""
     at = 2
-    while data[at : at + 1] == b"\xff" and 0xE0 <= data[at + 1] <= 0xEF:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    try:
+        while data[at : at + 1] == b"\xff" and 0xE0 <= data[at + 1] <= 0xEF:
+            at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    except (IndexError, struct.error):
+        pass  # it ends within its header, which the decoder will say
     return data[at:]
 
 

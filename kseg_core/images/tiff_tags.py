@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-MAKE, ORIENTATION, T4_OPTIONS, COLOUR_MAP, SUB_IFDS, PROFILE, DNG_VERSION = 271, 274, 292, 320, 330, 34675, 50706
+MAKE, ORIENTATION, T4_OPTIONS, COLOUR_MAP, SUB_IFDS, PROFILE, GDAL_NODATA, DNG_VERSION = (
+    271, 274, 292, 320, 330, 34675, 42113, 50706,
+)  # fmt: skip
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6  # PhotometricInterpretation
 RAW_PHOTOMETRICS = frozenset({32803, 34892})  # colour filter array, linear raw
-OLD_JPEG, JPEG = 6, 7  # Compression
+UNCOMPRESSED, OLD_JPEG, JPEG = 1, 6, 7  # Compression
 PREMULTIPLIED, ALPHA = 1, 2  # ExtraSamples
 UNSIGNED, UNDEFINED = 1, 4  # SampleFormat
 CONTIGUOUS = 1  # PlanarConfiguration

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kseg_core.errors import UsageError
-from kseg_core.inputs import InputListing, list_inputs
+from kseg_core.inputs import InputFile, InputListing, list_inputs
 from kseg_core.keys import image_key
 
 
@@ -359,13 +359,14 @@ def test_an_empty_list_is_an_empty_listing(here: Path) -> None:
 def test_a_line_that_cannot_be_used_fails_alone(here: Path) -> None:
     plant(here, "a.jpg")
     plant_zarr(here / "x.zarr", {})
-    (here / "list").write_text("gone.jpg\na.jpg\n*.jpg\nx.zarr\n")
+    plant_zarr(here / "out.zarr", {"kseg": {}})
+    (here / "list").write_text("gone.jpg\na.jpg\n*.jpg\nx.zarr\nout.zarr\n")
     listing = list_inputs([], from_file="list")
-    assert keys(listing) == ["a.jpg"]
+    assert keys(listing) == ["a.jpg", "x.zarr"]
     assert [str(failure) for failure in listing.failures] == [
         "*.jpg: no such file or folder",
         "gone.jpg: no such file or folder",
-        "x.zarr: Zarr inputs are not read by this version",
+        "out.zarr: a kseg store is an output, not an input",
     ]
 
 
@@ -472,26 +473,47 @@ def test_broken_and_circular_links_are_failures(here: Path) -> None:
 # Zarr directories
 
 
-def test_zarr_directories_in_a_folder_are_counted_kseg_stores_are_not_and_neither_is_entered(
-    here: Path,
-) -> None:
+def test_zarr_directories_in_a_folder_are_one_input_each_and_kseg_stores_none(here: Path) -> None:
     plant(here / "in", "a.jpg", "v2/.zgroup", "v2/0.0", "bad/zarr.json", "bad/c/0")
-    plant_zarr(here / "in/other.zarr", {"ome": {}})
+    plant_zarr(here / "in/deep/other.zarr", {"ome": {}})
     plant_zarr(here / "in/out.kseg.zarr", {"kseg": {}})
-    for pattern in ("in", "in/*", "in/**"):
+    for pattern in ("in", "in/*", "in/**", "in/"):
         listing = list_inputs([pattern])
-        assert keys(listing) == ["a.jpg"]
-        assert (listing.passed_over, listing.failures) == (3, ())
-    assert list_inputs(["in"], exclude=["other*", "v2", "bad"]).passed_over == 0
-    assert list_inputs(["in/**/*.jpg"]).passed_over == 0
+        assert sources(listing) == ["in/a.jpg", "in/bad", "in/deep/other.zarr", "in/v2"]
+        assert (listing.passed_over, listing.failures) == (0, ())
+    assert [file.below for file in list_inputs(["in"]).files] == ["a.jpg", "bad", "deep/other.zarr", "v2"]
+    assert sources(list_inputs(["in"], exclude=["other*", "v2", "bad"])) == ["in/a.jpg"]
+    assert sources(list_inputs(["in"], exclude=["deep/"])) == ["in/a.jpg", "in/bad", "in/v2"]
+    assert sources(list_inputs(["in"], include=["*.zarr"])) == ["in/deep/other.zarr"]
+    assert sources(list_inputs(["in/**/*.zarr"])) == ["in/deep/other.zarr"]
+    assert sources(list_inputs(["in/**/*.jpg"])) == ["in/a.jpg"]
 
 
 @pytest.mark.parametrize("marker", ["zarr.json", ".zarray", ".zgroup", ".zattrs"])
-def test_a_zarr_directory_as_an_input_is_refused(here: Path, marker: str) -> None:
-    plant(here / "x.zarr", marker)
-    for given_path in ("x.zarr", "x.zarr/*"):
-        with pytest.raises(UsageError, match=r"^Zarr inputs are not read by this version: x\.zarr$"):
-            list_inputs([given_path])
+def test_a_zarr_directory_is_as_large_and_as_old_as_its_metadata(here: Path, marker: str) -> None:
+    plant(here / "x.zarr", marker, "0.0", "c/0/0.jpg")
+    (here / "x.zarr" / marker).write_bytes(b"12345")
+    os.utime(here / "x.zarr" / marker, ns=(7, 7))
+    for given_path in ("x.zarr", "x.zarr/", "./x.zarr", "*.zarr"):
+        (file,) = list_inputs([given_path]).files
+        assert file == InputFile(str(here / "x.zarr"), "x.zarr", "x.zarr", 5, 7, "x.zarr")
+    with pytest.raises(UsageError, match=r"^no file matches: x\.zarr/\*$"):
+        list_inputs(["x.zarr/*"])
+
+
+def test_the_current_folder_may_be_a_zarr_directory(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_zarr(here / "x.zarr", {})
+    monkeypatch.chdir(here / "x.zarr")
+    (file,) = list_inputs(["."]).files
+    assert os.path.samefile(file.path, here / "x.zarr")
+    assert file.key == "x.zarr"
+
+
+def test_one_zarr_directory_counts_once(here: Path) -> None:
+    plant_zarr(here / "in/x.zarr", {})
+    (here / "in/link.zarr").symlink_to("x.zarr")
+    assert sources(list_inputs(["in"])) == ["in/x.zarr"]
+    assert sources(list_inputs(["in", "in/x.zarr"])) == ["in/x.zarr"]
 
 
 def test_a_kseg_store_as_an_input_is_refused_as_an_output(here: Path) -> None:

@@ -150,7 +150,7 @@ def test_damaged_photographs_are_refused(data_folder: Path, tmp_path: Path, shar
         ("RGBA.uint16.tif", SOUND),
         ("all-nodata.tif", SOUND),
         ("cog.tif", SOUND),
-        ("cog_int16.tif", "int16 samples: not an 8- or 16-bit image"),
+        ("cog_int16.tif", "int16 samples: not an 8- or 16-bit image; use --features bands"),
         ("cog_nodata_nan.tif", "float32 samples"),
         ("float32.tif", "float32 samples"),
         ("float_nan.tif", "float32 samples"),

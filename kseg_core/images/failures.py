@@ -1,0 +1,69 @@
+"""Opening files, and the one place where whatever goes wrong with them becomes an `UnreadableImage`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from kseg_core.errors import UnreadableImage
+from kseg_core.images import sniff
+from kseg_core.images.raster import Refused
+
+
+@contextmanager
+def opened(path: str) -> Iterator[tuple[BinaryIO, bytes]]:
+    """Open a regular file; give it, at its beginning, and its first bytes."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISDIR(mode):
+            raise Refused("a folder, not a file")
+        if not stat.S_ISREG(mode):
+            raise Refused("not a regular file")
+        head = file.read(sniff.HEAD_BYTES)
+        file.seek(0)
+        yield file, head
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a named pipe would hold us until somebody writes into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@contextmanager
+def refusing(path: str, name: str) -> Iterator[None]:
+    """Turn every failure into an `UnreadableImage` that says why in one line.
+
+    Hostile files make decoders raise nearly anything, so this is the one place that catches all.
+    """
+    try:
+        yield
+    except UnreadableImage:
+        raise
+    except Refused as error:
+        raise UnreadableImage(path, str(error)) from error
+    except MemoryError as error:
+        raise UnreadableImage(path, "not enough memory to decode it (or damaged: its header asks too much)") from error
+    except OSError as error:
+        reason = _system_reason(error) or _decoder_reason(error, name)
+        raise UnreadableImage(path, reason) from error
+    except Exception as error:
+        raise UnreadableImage(path, _decoder_reason(error, name)) from error
+
+
+def _system_reason(error: OSError) -> str | None:
+    """Return what the operating system says, or None where a decoder raised the error itself."""
+    if error.errno is None or error.strerror is None:
+        return None
+    return error.strerror[0].lower() + error.strerror[1:]
+
+
+def _decoder_reason(error: Exception, name: str) -> str:
+    """Return a clause for what a decoder raised."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    if "decompression bomb" in message:  # Pillow's own, which is met only above ours
+        return f"too large: the {name} decoder says: {message}"
+    verdict = "truncated" if "truncated" in message.lower() else "damaged"
+    return f"{verdict}: the {name} decoder says: {message}" if name else f"{verdict}: {message}"

@@ -1,0 +1,168 @@
+"""Any part of a picture: as 8-bit sRGB, or the samples that are stored."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core.images import formats
+from kseg_core.images.failures import opened, refusing
+from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
+from kseg_core.images.stored import Stored
+from kseg_core.images.windows import Box, box_of, stored_box, turn_samples
+from kseg_core.images.zarrs import is_zarr
+
+
+class Picture:
+    """A picture opened for reading parts of it. Not to be used by several threads at once; cheap to open.
+
+    Made by `open_picture`; a context manager. Rows and columns are those that a person sees, as slices without a step
+    that lie within the picture.
+    """
+
+    def __init__(self, path: str, stored: Stored, closing: ExitStack) -> None:
+        self._path, self._stored, self._closing = path, stored, closing
+
+    @property
+    def info(self) -> PictureInfo:
+        return self._stored.info
+
+    def rgb(self, rows: slice, columns: slice, nodata: float | None = None) -> RgbImage:
+        """Read a part as 8-bit sRGB.
+
+        Parameters
+        ----------
+        rows, columns
+            Which part.
+        nodata
+            Pixels all of whose colour bands are stored as this value (an index, where there is a palette) are
+            not valid. Tiles that GDAL left out of the file count as such; without a `nodata` they are missing.
+
+        Returns
+        -------
+        Exactly the pixels that `read_image` has there; `valid` is None where all pixels of the part are valid.
+
+        Raises
+        ------
+        UnreadableImage
+            Where anything that the part needs is damaged or missing, or the picture is not of colours (float, int16,
+            more than 4 bands, …).
+        """
+        from kseg_core.images import srgb
+
+        box = box_of(rows, columns, self.info.shape)
+        with refusing(self._path, self.info.format):
+            return srgb.to_rgb(self._stored.raster(self._stored_box(box), nodata))
+
+    def samples(
+        self, rows: slice, columns: slice, bands: tuple[int, ...] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Read a part as it is stored.
+
+        Parameters
+        ----------
+        rows, columns
+            Which part.
+        bands
+            From 1, in the order wanted; None: all but alpha.
+
+        Returns
+        -------
+        samples
+            (height, width, d) in the dtype of `info`. Tiles that GDAL left out of the file have the file's nodata
+            value, or 0.
+        valid
+            False where alpha is 0; None for a picture without alpha.
+
+        Raises
+        ------
+        UnreadableImage
+            Where anything that the part needs is damaged or missing, a band is not there, or the picture
+            has a palette.
+        """
+        box = box_of(rows, columns, self.info.shape)
+        with refusing(self._path, self.info.format):
+            values, valid = self._stored.values(self._stored_box(box), bands)
+            values = values.view(np.uint8) if values.dtype == np.bool_ else values
+            turned = None if valid is None else turn_samples(valid, self._stored.orientation)
+            return turn_samples(values, self._stored.orientation), turned
+
+    def nonzero(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Read a part of a mask: where any band but alpha, or the index of a palette, is not 0.
+
+        Raises
+        ------
+        UnreadableImage
+            Where anything that the part needs is damaged or missing.
+        """
+        box = box_of(rows, columns, self.info.shape)
+        with refusing(self._path, self.info.format):
+            return turn_samples(self._stored.nonzero(self._stored_box(box)), self._stored.orientation)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._closing.close()
+
+    def __enter__(self) -> Picture:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _stored_box(self, box: Box) -> Box:
+        return stored_box(box, self._stored.stored_shape, self._stored.orientation)
+
+
+def open_picture(path: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Open a picture, or a Zarr array, for reading parts of it.
+
+    Parameters
+    ----------
+    path
+        A file, which may hold surrogate escapes, or the directory of a Zarr array or OME-Zarr image.
+    max_pixels
+        Pictures that can only be read whole are refused if they have more pixels.
+
+    Raises
+    ------
+    UnreadableImage
+        Where it is not a picture that can be read here, as far as its header tells.
+    """
+    with ExitStack() as closing:
+        if is_zarr(path):
+            from kseg_core.images.zarrs import ZarrPicture
+
+            with refusing(path, "Zarr"):
+                return Picture(path, ZarrPicture(path), closing.pop_all())
+        # Not `refusing` for as long as the file is open, which would catch what is none of its business.
+        with refusing(path, ""):
+            file, head = closing.enter_context(opened(path))
+        with refusing(path, ""):
+            name = formats.readable_format(head)
+        with refusing(path, name):
+            stored = _open_stored(name, file, max_pixels)
+        closing.callback(stored.close)
+        return Picture(path, stored, closing.pop_all())
+
+
+def read_info(path: str, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
+    """Read what a picture says of itself, without decoding it; parameters and errors as of `open_picture`."""
+    with open_picture(path, max_pixels=max_pixels) as picture:
+        return picture.info
+
+
+def _open_stored(name: str, file: BinaryIO, max_pixels: int) -> Stored:
+    """Open what is in a file."""
+    if name == "TIFF":
+        from kseg_core.images.tiff import TiffPicture
+
+        return TiffPicture(file, max_pixels)
+    from kseg_core.images.whole import WholePicture
+
+    return WholePicture(name, file, max_pixels)

@@ -1,0 +1,100 @@
+"""Rectangles of pixels, and where the one that a person sees lies in what is stored."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: For each EXIF orientation: whether the stored rows, and the stored columns, are to be reversed first, and whether
+#: rows and columns then change places.
+_TURNS = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (True, True, False),
+    4: (True, False, False),
+    5: (False, False, True),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (False, True, True),
+}
+
+
+class Box(NamedTuple):
+    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right`` of a picture, the ends not among them."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Box:
+        return cls(0, 0, *shape)
+
+
+def box_of(rows: slice, columns: slice, shape: tuple[int, int]) -> Box:
+    """Return the box that two slices of a picture stand for.
+
+    Raises
+    ------
+    ValueError
+        If the slices have steps, are empty, or reach beyond the picture.
+    """
+    ends = []
+    for part, size, name in ((rows, shape[0], "rows"), (columns, shape[1], "columns")):
+        start = 0 if part.start is None else part.start
+        stop = size if part.stop is None else part.stop
+        if part.step not in (None, 1) or not 0 <= start < stop <= size:
+            raise ValueError(f"expected {name} within 0 to {size} without a step, got {start}:{stop}:{part.step}")
+        ends.append((start, stop))
+    return Box(ends[0][0], ends[1][0], ends[0][1], ends[1][1])
+
+
+def stored_box(seen: Box, shape: tuple[int, int], orientation: int) -> Box:
+    """Return where a box lies in the stored picture.
+
+    Parameters
+    ----------
+    seen
+        The box as a person sees it.
+    shape
+        (height, width) as stored.
+    orientation
+        1 to 8, as EXIF numbers them.
+    """
+    reverse_rows, reverse_columns, swap = _TURNS[orientation]
+    top, left, bottom, right = (seen.left, seen.top, seen.right, seen.bottom) if swap else seen
+    if reverse_rows:
+        top, bottom = shape[0] - bottom, shape[0] - top
+    if reverse_columns:
+        left, right = shape[1] - right, shape[1] - left
+    return Box(top, left, bottom, right)
+
+
+def turn_samples(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn stored samples into what a person sees.
+
+    Parameters
+    ----------
+    samples
+        Any dtype, (height, width) or (height, width, bands).
+    orientation
+        1 to 8, as EXIF numbers them.
+
+    Returns
+    -------
+    C-contiguous, of the same dtype.
+    """
+    reverse_rows, reverse_columns, swap = _TURNS[orientation]
+    turned = samples[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1]
+    return np.ascontiguousarray(turned.swapaxes(0, 1) if swap else turned)

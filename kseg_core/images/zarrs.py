@@ -1,0 +1,170 @@
+"""Zarr arrays and OME-Zarr images (0.1 to 0.5) as pictures, by zarr-python.
+
+Which axis is which says, in this order of trust,
+
+1. an OME-Zarr image's ``multiscales`` (its first dataset is the highest resolution);
+2. the array's names of dimensions (Zarr v3, or xarray's ``_ARRAY_DIMENSIONS``), where they hold ``y`` and ``x``;
+3. the shape: two axes are (y, x). Of three, the last are channels where there are at most 4 of them; else the first,
+   where it is the shortest and has at most 16; else the last, where it is the shortest.
+
+Axes that are neither channels nor y nor x (time, depth) are read at 0. A fourth channel is alpha in a
+plain array of uint8 whose last axis it is, as pictures are kept; the channels of a microscope never are.
+
+A chunk that is not there has the fill value: so the format has it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core.images.raster import DTYPES, Colours, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.stored import chosen_bands, without_nodata
+from kseg_core.images.windows import Box
+
+#: A directory that holds one of these is a Zarr array or group.
+MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+
+_CHANNEL_NAMES = frozenset({"c", "channel", "channels", "band", "bands"})
+_MAX_LEADING_CHANNELS = 16
+_USE_BANDS = "use --features bands"
+
+
+def is_zarr(path: str) -> bool:
+    """Say whether a path is the directory of a Zarr array or group."""
+    return os.path.isdir(path) and any(os.path.lexists(os.path.join(path, marker)) for marker in MARKERS)
+
+
+class ZarrPicture:
+    """A Zarr array, or the highest resolution of an OME-Zarr image.
+
+    Parameters
+    ----------
+    path
+        The directory of the array or of the group.
+    """
+
+    orientation = 1
+
+    def __init__(self, path: str) -> None:
+        name, self._array, axes = _opened(path)
+        sizes = dict(zip(axes, self._array.shape, strict=True))
+        self._axes = axes
+        self.stored_shape: tuple[int, int] = (sizes["y"], sizes["x"])
+        check_size(*self.stored_shape, sizes["y"] * sizes["x"])
+        dtype = "uint8" if self._array.dtype == np.bool_ else self._array.dtype.newbyteorder("=").name
+        if dtype not in DTYPES:
+            raise Refused(f"{dtype} samples are not read here; convert it to one of {', '.join(DTYPES)} first")
+        chunks = dict(zip(axes, self._array.chunks, strict=True))
+        self._chunked_channels = chunks.get("c", 1)
+        bands = sizes.get("c", 1)
+        if bands < 1 or 0 in self._array.shape:
+            raise Refused(f"no pixels: the array's shape is {self._array.shape}")
+        self._alpha = name == "Zarr" and axes[-1] == "c" and bands == 4 and dtype == "uint8"
+        nodata = _number(self._array.attrs.get("_FillValue"))
+        self.info = PictureInfo(name, self.stored_shape, bands, dtype, (chunks["y"], chunks["x"]), nodata)
+
+    def raster(self, box: Box, nodata: float | None) -> Raster:
+        """The colours of a box; see `Stored`."""
+        if self.info.dtype not in ("uint8", "uint16"):
+            raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
+        if self.info.bands not in (1, 3, 4):
+            raise Refused(f"{self.info.bands} bands: neither gray nor RGB; {_USE_BANDS}")
+        samples = self._read(box, range(4 if self._alpha else 1 if self.info.bands == 1 else 3))
+        valid = samples[..., 3] != 0 if self._alpha else None
+        colours: Colours = "gray" if self.info.bands == 1 else "rgb"
+        maximum = {"b": 1, "u": int(np.iinfo(self.info.dtype).max)}[samples.dtype.kind]
+        flat = samples[..., 0] if colours == "gray" else samples
+        return without_nodata(Raster(flat, colours, maximum, valid=valid), samples, nodata)
+
+    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a box; see `Stored`."""
+        chosen = chosen_bands(bands, self.info.bands, self.info.bands - self._alpha)
+        if not self._alpha:
+            return self._read(box, chosen), None
+        samples = self._read(box, range(4))
+        return samples[..., list(chosen)], samples[..., 3] != 0
+
+    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+        """Where a mask says "use"; see `Stored`."""
+        used: NDArray[np.bool_] = (self._read(box, range(self.info.bands - self._alpha)) != 0).any(axis=2)
+        return used
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _read(self, box: Box, bands: range | tuple[int, ...]) -> Samples:
+        """Read (height, width, bands) in native byte order; chunks of other channels are left alone."""
+        first, last = min(bands), max(bands)
+        if "c" not in self._axes or self._chunked_channels > 1 or last - first + 1 == len(bands):
+            deep = self._selected(box, slice(first, last + 1))
+            order = [band - first for band in bands]
+            return deep if order == [*range(deep.shape[2])] else deep[..., order]
+        return np.concatenate([self._selected(box, slice(band, band + 1)) for band in bands], axis=2)
+
+    def _selected(self, box: Box, channels: slice) -> Samples:
+        rows, columns = box.slices
+        chosen: dict[str, slice] = {"y": rows, "x": columns, "c": channels}
+        part = np.asarray(self._array[tuple(chosen.get(axis, 0) for axis in self._axes)])
+        kept = [axis for axis in self._axes if axis in chosen]
+        if "c" not in kept:
+            part, kept = part[..., None], [*kept, "c"]
+        part = part.transpose([kept.index(axis) for axis in ("y", "x", "c")])
+        return part.astype(part.dtype.newbyteorder("="), copy=False)
+
+
+def _opened(path: str) -> tuple[str, Any, tuple[str, ...]]:
+    """Return what it is, the array, and a name for each axis: ``y``, ``x``, perhaps ``c``, and others."""
+    import zarr
+
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        return "Zarr", node, _axes_of_array(node)
+    attributes: dict[str, Any] = dict(node.attrs)
+    ome = attributes.get("ome")
+    multiscales = (ome if isinstance(ome, dict) else attributes).get("multiscales")
+    if not multiscales:
+        inside = ", ".join(sorted(name for name, _ in node.members())[:5])
+        raise Refused(
+            "a Zarr group without multiscales is no image: name an array or an OME-Zarr image inside it"
+            + (f" ({inside}, …)" if inside else "")
+        )
+    image = multiscales[0]
+    array: Any = node[image["datasets"][0]["path"]]
+    axes = [axis if isinstance(axis, str) else str(axis["name"]) for axis in image.get("axes") or "tczyx"]
+    return "OME-Zarr", array, _checked(tuple(axis.lower() for axis in axes), array)
+
+
+def _axes_of_array(array: Any) -> tuple[str, ...]:
+    """Return the axes of an array that stands for itself."""
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    if names and {"y", "x"} <= {str(name).lower() for name in names}:
+        lowered = tuple(str(name).lower() for name in names)
+        return _checked(tuple("c" if name in _CHANNEL_NAMES else name for name in lowered), array)
+    if array.ndim == 2:
+        return ("y", "x")
+    if array.ndim != 3:
+        raise Refused(f"an array of {array.ndim} axes without names: name its dimensions, or make it (y, x, channel)")
+    first, middle, last = array.shape
+    if last <= 4:
+        return ("y", "x", "c")
+    if first <= _MAX_LEADING_CHANNELS and first < min(middle, last):
+        return ("c", "y", "x")
+    if last < min(first, middle):
+        return ("y", "x", "c")
+    raise Refused(f"an array of {first} x {middle} x {last}: which axis is the channels? Name its dimensions")
+
+
+def _checked(axes: tuple[str, ...], array: Any) -> tuple[str, ...]:
+    """Refuse axes that are not those of the array, or lack ``y`` or ``x``."""
+    if len(axes) != array.ndim or len(set(axes)) != len(axes) or not {"y", "x"} <= set(axes):
+        raise Refused(f"damaged: axes {', '.join(axes)} for an array of {array.ndim} axes")
+    return axes
+
+
+def _number(value: Any) -> float | None:
+    """Return what CF calls the fill value, where it is a number."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

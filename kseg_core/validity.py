@@ -1,0 +1,145 @@
+"""Which pixels count: nodata, NaN and infinities, and the masks that users give.
+
+Everywhere a mask is bool (height, width), True where the pixel counts; None stands for "everywhere".
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core.errors import UnreadableImage
+
+#: What a mask's file may be called after the dot, when its name is otherwise that of the image.
+_MASK_SUFFIXES = frozenset({"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "zarr"})
+
+
+def nodata_mask(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
+    """Return which pixels have data.
+
+    Parameters
+    ----------
+    values
+        Integers or floats, (height, width, bands): the selected bands alone.
+    nodata
+        A pixel all of whose bands have this value has no data. It is compared exactly, in the dtype of `values`: a
+        value that the dtype cannot hold is found nowhere.
+
+    Returns
+    -------
+    False where all bands are `nodata`, and where any of them is NaN or infinite; None where every pixel has data.
+    """
+    invalid: NDArray[np.bool_] | None = None
+    if values.dtype.kind == "f":
+        invalid = ~np.isfinite(values).all(axis=2)
+    wanted = None if nodata is None else _held(nodata, values.dtype)
+    if wanted is not None:
+        found = (values == wanted).all(axis=2)
+        invalid = found if invalid is None else np.logical_or(invalid, found, out=invalid)
+    if invalid is None or not invalid.any():
+        return None
+    np.logical_not(invalid, out=invalid)
+    return invalid
+
+
+def _held(value: float, dtype: np.dtype[Any]) -> Any | None:
+    """Return a value as the dtype holds it; None where it does not.
+
+    Files write the limits of float32 with fewer digits than they have, so floats are rounded to the dtype.
+    """
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(value)
+    if dtype.kind == "b":
+        return bool(value) if value in (0, 1) else None
+    limits = np.iinfo(dtype)
+    if not np.isfinite(value) or value != int(value) or not limits.min <= value <= limits.max:
+        return None
+    return dtype.type(int(value))
+
+
+def fits(value: float, dtype: np.dtype[Any]) -> bool:
+    """Say whether a value can stand in an array of this dtype."""
+    return _held(value, dtype) is not None
+
+
+def combine(*masks: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Return where every one of the masks says that the pixel counts; None where there is no mask."""
+    result: NDArray[np.bool_] | None = None
+    owned = False
+    for mask in masks:
+        if mask is None:
+            continue
+        if result is None:
+            result = mask
+        elif owned:
+            np.logical_and(result, mask, out=result)
+        else:
+            result, owned = np.logical_and(result, mask), True
+    return result
+
+
+def mask_path(mask: str, below: str, source: str, *, is_folder: bool | None = None) -> str:
+    """Return the file that is the mask of an image.
+
+    Parameters
+    ----------
+    mask
+        What the user named: one file for all images, or a folder of masks.
+    below
+        The path of the image below its input (`InputFile.below`): in a folder, its mask has the same path, or the same
+        but for the suffix (``a/b.jpg``: ``a/b.png``), or with a suffix added (``a/b.jpg.png``).
+    source
+        The image as the user knows it.
+    is_folder
+        Whether `mask` is a folder of masks and not one mask that happens to be a directory (a Zarr array); None:
+        look.
+
+    Raises
+    ------
+    UnreadableImage
+        Where there is no such file, or more than one.
+    """
+    if is_folder is None:
+        is_folder = os.path.isdir(mask) and not any(
+            os.path.exists(os.path.join(mask, marker)) for marker in ("zarr.json", ".zarray", ".zgroup")
+        )
+    if not is_folder:
+        return mask
+    same = os.path.join(mask, *below.split("/"))
+    if os.path.exists(same):
+        return same
+    folder, name = os.path.split(same)
+    stems = {name, os.path.splitext(name)[0]}
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError:
+        entries = []
+    found = [entry for entry in entries if _is_mask_name(entry, stems)]
+    if len(found) != 1:
+        what = f"several masks for it in {mask}: {', '.join(found)}" if found else f"no mask for it in {mask}"
+        raise UnreadableImage(source, what)
+    return os.path.join(folder, found[0])
+
+
+def _is_mask_name(entry: str, stems: set[str]) -> bool:
+    """Say whether a file is called as an image is, but for a suffix of images."""
+    stem, dot_suffix = os.path.splitext(entry)
+    return stem in stems and dot_suffix[1:].lower() in _MASK_SUFFIXES
+
+
+def check_mask_shape(shape: tuple[int, int], mask_shape: tuple[int, int], source: str, path: str) -> None:
+    """Refuse an image whose mask is of another size.
+
+    Raises
+    ------
+    UnreadableImage
+        Naming both sizes as width x height.
+    """
+    if shape != mask_shape:
+        raise UnreadableImage(
+            source, f"the image is {shape[1]} x {shape[0]}, its mask {path} is {mask_shape[1]} x {mask_shape[0]}"
+        )

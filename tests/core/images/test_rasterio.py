@@ -1,0 +1,151 @@
+"""GDAL, by rasterio, as the judge of samples and of which pixels are valid."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from kseg_core.errors import UnreadableImage
+from kseg_core.images import open_picture, read_image, read_info
+from kseg_core.validity import combine, nodata_mask
+
+rasterio = pytest.importorskip("rasterio")
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+RASTERS = [
+    "RGB.byte.tif", "RGBA.byte.tif", "RGBA.uint16.tif", "all-nodata.tif", "cog.tif", "cog_cmap.tif", "cog_int16.tif",
+    "cog_nodata.tif", "cog_nodata_nan.tif", "float32.tif", "float_nan.tif", "rgb_deflate.tif", "rgb_lzw.tif",
+]  # fmt: skip
+
+
+def some_windows(shape: tuple[int, int], count: int) -> list[tuple[slice, slice]]:
+    random = np.random.default_rng(4)
+    windows = [(slice(0, shape[0]), slice(0, shape[1]))]
+    for _ in range(count):
+        ends = [sorted(random.choice(size + 1, 2, replace=False)) for size in shape]
+        windows.append((slice(*map(int, ends[0])), slice(*map(int, ends[1]))))
+    return windows
+
+
+def judge(path: Path) -> None:
+    """Header, samples and validity of one file."""
+    with rasterio.open(path) as raster, open_picture(str(path)) as picture:
+        stored = np.moveaxis(raster.read(), 0, 2)
+        expected = raster.dataset_mask() != 0
+        if stored.dtype.kind == "f":
+            expected &= np.isfinite(stored).all(axis=2)
+        info = picture.info
+        assert (info.shape, info.bands, info.dtype) == (raster.shape, raster.count, raster.dtypes[0])
+        np.testing.assert_equal(info.nodata, raster.nodata)
+        for rows, columns in some_windows(raster.shape, 10):
+            if raster.colorinterp[0].name == "palette":
+                part = picture.rgb(rows, columns, info.nodata)
+                table = np.array([raster.colormap(1)[index][:3] for index in range(256)], np.uint8)
+                np.testing.assert_array_equal(part.rgb, table[stored[rows, columns, 0]])
+                valid = part.valid
+            else:
+                values, alpha = picture.samples(rows, columns)
+                np.testing.assert_array_equal(values, stored[rows, columns, : values.shape[2]])
+                valid = combine(alpha, nodata_mask(values, info.nodata))
+            np.testing.assert_array_equal(True if valid is None else valid, expected[rows, columns])
+
+
+@pytest.mark.parametrize("name", RASTERS)
+def test_real_rasters(data_folder: Path, name: str) -> None:
+    judge(data_folder / "rasters" / name)
+
+
+def test_a_real_slide(data_folder: Path) -> None:
+    path = data_folder / "slides" / "cmu_small_region.svs"
+    judge(path)
+    assert read_info(str(path)).block == (240, 240)
+    whole = read_image(str(path)).rgb
+    with open_picture(str(path)) as picture:
+        for rows, columns in some_windows(picture.info.shape, 5):
+            np.testing.assert_array_equal(picture.rgb(rows, columns).rgb, whole[rows, columns])
+
+
+def write(path: Path, data: NDArray[Any], **options: Any) -> None:
+    """A GeoTIFF of (height, width, bands), as GDAL writes it."""
+    height, width, count = data.shape
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": data.dtype, **options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(path, "w", **profile) as raster:
+            raster.write(np.moveaxis(data, 2, 0))
+
+
+def scene(dtype: str, bands: int, height: int = 150, width: int = 170) -> NDArray[Any]:
+    y, x, c = np.mgrid[0:height, 0:width, 0:bands]
+    return ((x * 2 + y + 17 * c) % 250).astype(dtype)
+
+
+TILES = {"tiled": True, "blockxsize": 64, "blockysize": 32}
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+@pytest.mark.parametrize(
+    ("compression", "predictor"),
+    [("none", 1), ("deflate", 1), ("deflate", 2), ("deflate", 3), ("lzw", 2), ("zstd", 3), ("packbits", 1)],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
+def test_what_gdal_writes(tmp_path: Path, dtype: str, compression: str, predictor: int, interleave: str) -> None:
+    if predictor == 3 and dtype[0] != "f":
+        pytest.skip("for floats alone")
+    packing = {} if compression == "none" else {"compress": compression}
+    if predictor > 1:
+        packing["predictor"] = predictor
+    for layout in (TILES, {"blockysize": 9}):
+        write(tmp_path / "x.tif", scene(dtype, 5), interleave=interleave, nodata=0, **packing, **layout)
+        judge(tmp_path / "x.tif")
+
+
+def test_jpeg_tiles_of_gdal(tmp_path: Path) -> None:
+    write(tmp_path / "x.tif", scene("uint8", 3), compress="jpeg", photometric="RGB", interleave="pixel", **TILES)
+    judge(tmp_path / "x.tif")
+
+
+def test_subsampled_jpeg_tiles_of_gdal_give_pillows_bits(tmp_path: Path) -> None:
+    """GDAL's own build of libjpeg interpolates chroma in another way, so it can be no judge of single bits here."""
+    path = tmp_path / "x.tif"
+    write(path, scene("uint8", 3), compress="jpeg", photometric="YCBCR", interleave="pixel", **TILES)
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB"))
+    with open_picture(str(path)) as picture:
+        for rows, columns in some_windows(picture.info.shape, 10):
+            np.testing.assert_array_equal(picture.samples(rows, columns)[0], expected[rows, columns])
+
+
+@pytest.mark.parametrize("nodata", [None, 9, 0])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_tiles_that_gdal_left_out(tmp_path: Path, interleave: str, nodata: int | None) -> None:
+    data = np.full((128, 128, 3), nodata or 0, np.uint8)
+    data[40:50, 70:100] = 100
+    write(tmp_path / "x.tif", data, nodata=nodata, sparse_ok=True, interleave=interleave, **TILES)
+    judge(tmp_path / "x.tif")
+    with open_picture(str(tmp_path / "x.tif")) as picture:
+        if nodata is None:
+            with pytest.raises(UnreadableImage, match=r"tile 1 of .* is missing"):
+                picture.rgb(slice(None), slice(None))
+        else:
+            valid = picture.rgb(slice(None), slice(None), nodata=nodata).valid
+            np.testing.assert_array_equal(valid, (data != nodata).any(axis=2))
+
+
+def test_alpha_bands_of_gdal(tmp_path: Path) -> None:
+    data = scene("uint8", 4)
+    data[:50, :50, 3] = 0
+    write(tmp_path / "x.tif", data, photometric="RGB", alpha="yes", **TILES)
+    judge(tmp_path / "x.tif")
+
+
+def test_bigtiffs_of_gdal(tmp_path: Path) -> None:
+    write(tmp_path / "x.tif", scene("uint16", 2), bigtiff="yes", endianness="big", **TILES)
+    judge(tmp_path / "x.tif")
