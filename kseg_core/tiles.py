@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .layout import Layout
 
 
 def tile_windows(height: int, width: int, tile: int) -> Iterator[tuple[slice, slice]]:
@@ -10,3 +14,60 @@ def tile_windows(height: int, width: int, tile: int) -> Iterator[tuple[slice, sl
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             yield slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
+
+
+def level_shape(shape: tuple[int, int], level: int) -> tuple[int, int]:
+    """(height, width) of a pyramid's level: each is half of the one before, rounded up."""
+    height, width = shape
+    return -(-height >> level), -(-width >> level)
+
+
+def pyramid_levels(shape: tuple[int, int], tile: int) -> int:
+    """How many levels a pyramid has: it is halved until the image fits one tile; 1 where it does already."""
+    levels = 1
+    while max(level_shape(shape, levels - 1)) > tile:
+        levels += 1
+    return levels
+
+
+def level_windows(layout: Layout, level: int, side: int) -> Iterator[tuple[slice, slice]]:
+    """The windows in which a pyramid's level is built, row by row.
+
+    Each level has a tile grid of its own, anchored at the origin (a tile of 1000 halves evenly only three times). So a
+    level is built in a pass of its own, after the one above is complete: then no two tasks write one chunk.
+
+    Parameters
+    ----------
+    layout
+        Of the image.
+    level
+        0 is the image itself.
+    side
+        Of the windows in pixels of the level; rounded down to whole tiles, of which there is at least one.
+    """
+    whole = layout.tile * max(1, side // layout.tile)
+    yield from tile_windows(*level_shape(layout.shape, level), whole)
+
+
+def source_window(shape: tuple[int, int], level: int, rows: slice, columns: slice) -> tuple[slice, slice]:
+    """The window of the level above that a window of a level >= 1 is made from."""
+    height, width = level_shape(shape, level - 1)
+    return (
+        slice(2 * rows.start, min(2 * rows.stop, height)),
+        slice(2 * columns.start, min(2 * columns.stop, width)),
+    )
+
+
+def require_aligned(shape: tuple[int, int], tile: int, rows: slice, columns: slice) -> None:
+    """Refuse a window that holds a part of a tile: two such writes to one chunk lose pixels without a word.
+
+    Raises
+    ------
+    ValueError
+        If the window does not begin on the tile grid, or ends neither on it nor at the image's edge, or is not inside.
+    """
+    for name, window, size in zip(("rows", "columns"), (rows, columns), shape, strict=True):
+        start, stop = window.start, window.stop
+        inside = isinstance(start, int) and isinstance(stop, int) and 0 <= start < stop <= size
+        if not inside or window.step not in (None, 1) or start % tile or (stop % tile and stop != size):
+            raise ValueError(f"expected {name} of whole tiles of {tile} in 0 to {size}, got {start} to {stop}")

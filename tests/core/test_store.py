@@ -166,7 +166,7 @@ def test_an_image_is_declared_complete_last_of_all(path: str, monkeypatch: pytes
         raise OSError("disk full")
 
     labels = labels_of(3)
-    monkeypatch.setattr("kseg_core.store.tile_windows", fail)
+    monkeypatch.setattr("kseg_core.writing.tile_windows", fail)
     with pytest.raises(OSError, match="disk full"):
         write_image(path, record_of(labels, 3), labels, COLORS, OutputSettings(tile=64))
     assert "status" not in open_store(path)["leaf"].attributes

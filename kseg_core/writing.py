@@ -1,0 +1,283 @@
+"""Images into a store, whole or window by window. Every chunk and every document has exactly one writer.
+
+In order: `create_image`; `write_window` and `write_copy`, in any order, by any number of tasks; `build_level` for level
+1, 2, ... each after the level before is complete; `finish_image`, which declares the image complete. `write_image` is
+all of it for an image in memory. Arrays come before the attributes that vouch for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from . import ome
+from .config import OutputSettings
+from .geo import GRID_MAPPING
+from .labelling import Labels
+from .layout import Layout
+from .model import Model
+from .nodes import ArraySpec, create_array, open_for_writing, store_array, write_group
+from .pyramid import mean_of_blocks, mode_of_blocks
+from .record import ImageRecord
+from .tiles import require_aligned, source_window, tile_windows
+
+WRITE_SIDE = 1024  # masks and levels are made and written in squares of about so many pixels: megabytes at a time
+COORDINATE_CHUNK = 1 << 16
+LABELS = "labels/kmeans"
+
+
+def image_folder(path: str, key: str) -> str:
+    """Where an image of a store is."""
+    return os.path.join(path, "images", key)
+
+
+def create_image(path: str, key: str, layout: Layout) -> None:
+    """Make the arrays of all levels, without a pixel and without attributes that vouch for any.
+
+    An image of that name that is there already is removed.
+
+    Parameters
+    ----------
+    path, key
+        The store and the image's name in it.
+    layout
+        What is to be made.
+
+    Raises
+    ------
+    OSError
+        If there is no store, or it cannot be written.
+    """
+    remove_image(path, key)
+    folder = image_folder(path, key)
+    os.mkdir(folder)  # not below a store that is not there
+    write_group(folder)
+    write_group(os.path.join(folder, "labels"), ome.labels_index(["kmeans"]))
+    for level in range(layout.levels):
+        placed = {"grid_mapping": GRID_MAPPING} if layout.geo is not None and level == 0 else None
+        shape, chunks = layout.level_shape(level), layout.chunks(level)
+        labels = ArraySpec(shape, chunks, layout.label_dtype.name, layout.invalid, ("y", "x"))
+        create_array(os.path.join(folder, LABELS, str(level)), labels, placed)
+        if layout.copy_bands:
+            copy = ArraySpec(
+                (layout.copy_bands, *shape), (1, *chunks), layout.copy_dtype, 0, ("c", "y", "x"), "numbers"
+            )
+            create_array(os.path.join(folder, str(level)), copy, placed)
+        if layout.has_masks and level == 0:
+            masks = ArraySpec((layout.k, *shape), (1, *chunks), "bool", False, ("cluster", "y", "x"), "bits")
+            create_array(os.path.join(folder, "masks"), masks, placed)
+    if layout.geo is not None:
+        _write_georeference(os.path.join(folder, LABELS), layout)
+        if layout.copy_bands or layout.has_masks:
+            _write_georeference(folder, layout)
+
+
+def remove_image(path: str, key: str) -> None:
+    """Remove an image and all that is in it, if it is there; first of all what declares it complete."""
+    folder = image_folder(path, key)
+    if os.path.isdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, "zarr.json"))
+        shutil.rmtree(folder)
+
+
+def _write_georeference(folder: str, layout: Layout) -> None:
+    """The grid mapping and the coordinates of level 0, beside the arrays they are of: there readers look for them."""
+    geo = layout.geo
+    assert geo is not None
+    create_array(os.path.join(folder, GRID_MAPPING), ArraySpec((), (), "int64", 0, ()), geo.attributes())
+    described = geo.axis_attributes()
+    for name, values in geo.coordinates(layout.shape).items():
+        spec = ArraySpec(values.shape, (min(values.size, COORDINATE_CHUNK),), "float64", 0, (name,), "numbers")
+        store_array(os.path.join(folder, name), values, spec, dict(described[name]))
+
+
+def write_window(path: str, key: str, rows: slice, columns: slice, labels: Labels, layout: Layout) -> None:
+    """Write a window of the labels, and of the masks where there are any.
+
+    Parameters
+    ----------
+    path, key
+        The store and the image's name in it.
+    rows, columns
+        The window: whole tiles, or up to the image's edge.
+    labels
+        Those of the window.
+    layout
+        As given to `create_image`.
+
+    Raises
+    ------
+    ValueError
+        If the window holds a part of a tile, or the labels are not those of such a window.
+    """
+    require_aligned(layout.shape, layout.tile, rows, columns)
+    layout.require_labels(labels, rows, columns)
+    folder = image_folder(path, key)
+    open_for_writing(os.path.join(folder, LABELS, "0"))[rows, columns] = labels
+    if layout.has_masks:
+        masks = open_for_writing(os.path.join(folder, "masks"))
+        clusters = np.arange(layout.k, dtype=labels.dtype)[:, None, None]
+        for down, across in _parts(layout, rows, columns):
+            part = labels[
+                down.start - rows.start : down.stop - rows.start,
+                across.start - columns.start : across.stop - columns.start,
+            ]
+            masks[:, down, across] = part[None] == clusters
+
+
+def write_copy(path: str, key: str, rows: slice, columns: slice, samples: NDArray[Any], layout: Layout) -> None:
+    """Write a window of the image itself (``--copy-image``).
+
+    Parameters
+    ----------
+    path, key, rows, columns, layout
+        As `write_window` has them.
+    samples
+        (y, x, c) of the window.
+
+    Raises
+    ------
+    ValueError
+        If the window holds a part of a tile, or the samples are not those of such a window.
+    """
+    require_aligned(layout.shape, layout.tile, rows, columns)
+    shape = (rows.stop - rows.start, columns.stop - columns.start, layout.copy_bands)
+    if not layout.copy_bands or samples.shape != shape or samples.dtype != np.dtype(layout.copy_dtype):
+        raise ValueError(f"expected samples {layout.copy_dtype} {shape}, got {samples.dtype} {samples.shape}")
+    array = open_for_writing(os.path.join(image_folder(path, key), "0"))
+    for band in range(layout.copy_bands):  # one at a time: a copy of one band, not of all
+        array[band, rows, columns] = samples[..., band]
+
+
+def build_level(path: str, key: str, level: int, rows: slice, columns: slice, layout: Layout) -> None:
+    """Write a window of a level from the level above, which must be complete: labels by mode, a copied image by mean.
+
+    Parameters
+    ----------
+    path, key, layout
+        As `write_window` has them.
+    level
+        1 or more.
+    rows, columns
+        The window, in pixels of the level: whole tiles of its own grid, or up to its edge.
+
+    Raises
+    ------
+    ValueError
+        If the window holds a part of a tile, or there is no such level.
+    """
+    if not 1 <= level < layout.levels:
+        raise ValueError(f"expected a level from 1 to {layout.levels - 1}, got {level}")
+    require_aligned(layout.level_shape(level), layout.tile, rows, columns)
+    folder = image_folder(path, key)
+    labels, finer_labels = _level_and_finer(os.path.join(folder, LABELS), level)
+    windows = list(_parts(layout, rows, columns))
+    for part in windows:
+        above = source_window(layout.shape, level, *part)
+        labels[part] = mode_of_blocks(np.asarray(finer_labels[above]), layout.invalid)
+    if layout.copy_bands:
+        image, finer_image = _level_and_finer(folder, level)
+        for part in windows:
+            above = source_window(layout.shape, level, *part)
+            for band in range(layout.copy_bands):
+                image[(band, *part)] = mean_of_blocks(np.asarray(finer_image[(band, *above)]))
+
+
+def _level_and_finer(folder: str, level: int) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
+    """A level to be written and the one above it."""
+    return open_for_writing(os.path.join(folder, str(level))), open_for_writing(os.path.join(folder, str(level - 1)))
+
+
+def _parts(layout: Layout, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
+    """A window in parts of whole tiles, so that what is held does not grow with the window."""
+    side = layout.tile * max(1, WRITE_SIDE // layout.tile)
+    for down, across in tile_windows(rows.stop - rows.start, columns.stop - columns.start, side):
+        yield (
+            slice(down.start + rows.start, down.stop + rows.start),
+            slice(across.start + columns.start, across.stop + columns.start),
+        )
+
+
+def finish_image(
+    path: str, record: ImageRecord, layout: Layout, colors: NDArray[np.uint8], own_model: Model | None = None
+) -> None:
+    """Write what is known once all pixels are written; last of all, that the image is complete.
+
+    Parameters
+    ----------
+    path
+        The store.
+    record
+        What to say of the image.
+    layout
+        As given to `create_image`.
+    colors
+        uint8 (k, 3): what to paint the clusters with.
+    own_model
+        A model to keep with the image (``--scope image``).
+    """
+    folder = image_folder(path, record.key)
+    pyramid = ome.multiscales("kmeans", layout.levels, layout.scale, layout.unit)
+    labels = ome.label_image(colors, list(record.counts), layout.invalid, record.invalid, pyramid)
+    write_group(os.path.join(folder, LABELS), labels)
+    if own_model is not None:
+        own_model.write(zarr.open_group(folder, mode="r+").create_group("model", overwrite=True))
+    attributes: dict[str, Any] = {}
+    if layout.copy_bands:
+        channels = "rgb" if (layout.copy_bands, layout.copy_dtype) == (3, "uint8") else "bands"
+        attributes = ome.image(record.source, layout.levels, layout.scale, layout.unit, channels)
+    write_group(folder, {**attributes, "kseg": record.attributes()})
+
+
+def write_image(
+    path: str,
+    record: ImageRecord,
+    labels: Labels,
+    colors: NDArray[np.uint8],
+    output: OutputSettings | Layout,
+    own_model: Model | None = None,
+    samples: NDArray[Any] | None = None,
+) -> None:
+    """Write one image that is in memory; its attributes, which declare it complete, come last.
+
+    Parameters
+    ----------
+    path
+        The store.
+    record
+        What to say of the image.
+    labels
+        (y, x).
+    colors
+        uint8 (k, 3): what to paint the clusters with.
+    output
+        Its layout; of settings: labels and masks, of one level unless a pyramid is asked for, and no copy.
+    own_model
+        A model to keep with the image (``--scope image``).
+    samples
+        (y, x, c): the image itself, where the layout has it copied.
+    """
+    layout = (
+        output
+        if isinstance(output, Layout)
+        else Layout.planned(record.shape, len(colors), output, pyramid=bool(output.pyramid))
+    )
+    if (samples is None) != (layout.copy_bands == 0):
+        raise ValueError(f"expected samples of {layout.copy_bands} bands, got {'none' if samples is None else 'some'}")
+    rows, columns = (slice(0, size) for size in layout.shape)
+    create_image(path, record.key, layout)
+    write_window(path, record.key, rows, columns, labels, layout)
+    if samples is not None:
+        write_copy(path, record.key, rows, columns, samples, layout)
+    for level in range(1, layout.levels):
+        rows, columns = (slice(0, size) for size in layout.level_shape(level))
+        build_level(path, record.key, level, rows, columns, layout)
+    finish_image(path, record, layout, colors, own_model)
