@@ -13,15 +13,18 @@ from typing import Any, Literal, get_args
 
 from .errors import UsageError
 
-Features = Literal["rgb", "gray", "hsv", "lab"]
+Features = Literal["rgb", "gray", "hsv", "lab", "bands"]
 Scope = Literal["global", "image"]
 Init = Literal["k-means++", "random"]
+Normalize = Literal["none", "standard", "minmax"]
 
 FEATURES: tuple[str, ...] = get_args(Features)
 SCOPES: tuple[str, ...] = get_args(Scope)
 INITS: tuple[str, ...] = get_args(Init)
+NORMALIZE: tuple[str, ...] = get_args(Normalize)
 
 MAX_K = 65_534  # labels are at most uint16 and its largest value means "invalid"
+DEFAULT_TOL = 1e-6  # of steps that read all data anew
 MASKS_UP_TO_K = 32  # more masks than this are only made when asked for
 
 
@@ -61,6 +64,10 @@ class FitSettings:
         Chooses the first batch and every random draw.
     start
         First centroids as sRGB colours ``#rrggbb``, one a cluster; then there is one attempt and no search.
+    bands
+        With ``features="bands"``: which, from 1, in the order wanted; empty for all but alpha.
+    normalize
+        With ``features="bands"``: ``standard`` (mean 0, deviation 1), ``minmax`` (0 to 1) or ``none``.
     """
 
     k: int
@@ -73,6 +80,8 @@ class FitSettings:
     batch_pixels: int = 1 << 18
     seed: int = 0
     start: tuple[str, ...] = ()
+    bands: tuple[int, ...] = ()
+    normalize: Normalize = "none"
 
     def __post_init__(self) -> None:
         for name in ("k", "attempts", "max_iter", "batch_pixels", "seed"):
@@ -81,6 +90,16 @@ class FitSettings:
             _require(type(value) is int, f"{flag} is a whole number; got {value!r}")
         _require(1 <= self.k <= MAX_K, f"--k is a whole number from 1 to {MAX_K}; got {self.k}")
         _require_one_of("--features", self.features, FEATURES)
+        _require_one_of("--normalize", self.normalize, NORMALIZE)
+        is_bands = self.features == "bands"
+        _require(is_bands or not self.bands, "--bands goes with --features bands")
+        _require(is_bands or self.normalize == "none", "--normalize goes with --features bands")
+        _require(
+            not is_bands or self.scope == "global",
+            "--features bands finds one model for all images; leave out --scope image",
+        )
+        _require(not is_bands or not self.start, "--start gives colours; bands have none")
+        _require(all(band >= 1 for band in self.bands), f"--bands are numbered from 1; got {list(self.bands)}")
         _require_one_of("--scope", self.scope, SCOPES)
         _require_one_of("--init", self.init, INITS)
         _require(self.attempts >= 1, f"--attempts is at least 1; got {self.attempts}")
@@ -104,6 +123,40 @@ class FitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class InputSettings:
+    """Which pixels of the inputs count, and what is too large.
+
+    Parameters
+    ----------
+    nodata
+        ``auto`` (what a file says of itself), ``none``, or a value: pixels all of whose bands have it are invalid.
+    mask
+        A mask, or a folder of masks found by the images' paths: pixels where it is 0 are invalid.
+    max_pixels
+        Most pixels of an image that cannot be read by windows.
+    """
+
+    nodata: str = "auto"
+    mask: str | None = None
+    max_pixels: int = 1 << 29
+
+    def __post_init__(self) -> None:
+        if self.nodata not in ("auto", "none"):
+            try:
+                float(self.nodata)
+            except ValueError:
+                raise UsageError(f"--nodata is auto, none or a number; got {self.nodata!r}") from None
+        _require(self.mask is None or Path(self.mask).exists(), f"no such mask or folder of masks: {self.mask}")
+        _require(self.max_pixels >= 1, f"--max-pixels is at least 1; got {self.max_pixels}")
+
+    def nodata_of(self, stated: float | None) -> float | None:
+        """The value that stands for no data in a file that says ``stated``."""
+        if self.nodata == "auto":
+            return stated
+        return None if self.nodata == "none" else float(self.nodata)
+
+
+@dataclass(frozen=True, slots=True)
 class OutputSettings:
     """What is written.
 
@@ -115,11 +168,17 @@ class OutputSettings:
         Side of the store's chunks in pixels, 64 to 16384.
     overwrite
         Replace an existing kseg store.
+    pyramid
+        Levels of half the size, down to one tile; None: for images worked on in pieces.
+    copy_image
+        Keep the pixels beside their labels, as a complete OME-Zarr image.
     """
 
     masks: bool | None = None
     tile: int = 1024
     overwrite: bool = False
+    pyramid: bool | None = None
+    copy_image: bool = False
 
     def __post_init__(self) -> None:
         _require(64 <= self.tile <= 16_384, f"--tile is from 64 to 16384 pixels; got {self.tile}")
@@ -175,6 +234,12 @@ class ExecutionSettings:
         return "://" in self.scheduler or self.scheduler.endswith(".json")
 
 
+def _plain(settings: FitSettings) -> dict[str, Any]:
+    """As JSON values."""
+    values = dataclasses.asdict(settings)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """Everything one job is told besides its inputs.
@@ -192,6 +257,7 @@ class RunConfig:
     fit: FitSettings | None
     output: OutputSettings = field(default_factory=OutputSettings)
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    input: InputSettings = field(default_factory=InputSettings)
     model: str | None = None
     match: str | None = None
 
@@ -213,8 +279,14 @@ class RunConfig:
         ``overwrite``.
         """
         return {
-            "fit": None if self.fit is None else {**dataclasses.asdict(self.fit), "start": list(self.fit.start)},
-            "output": {"masks": self.output.masks, "tile": self.output.tile},
+            "fit": None if self.fit is None else _plain(self.fit),
+            "input": dataclasses.asdict(self.input),
+            "output": {
+                "masks": self.output.masks,
+                "tile": self.output.tile,
+                "pyramid": self.output.pyramid,
+                "copy_image": self.output.copy_image,
+            },
             "model": self.model,
             "match": self.match,
         }

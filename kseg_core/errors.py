@@ -21,6 +21,10 @@ class StoreError(KsegError):
     """A store or model that is missing, damaged, unfinished or made with other settings."""
 
 
+class NoValidPixels(KsegError):
+    """There are images, but not one pixel to cluster."""
+
+
 class NothingReadable(KsegError):
     """Not one input could be labelled.
 

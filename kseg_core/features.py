@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .numbering import canonical_order
+from .sums import ClusterSums
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
@@ -121,6 +123,43 @@ class FeatureSpace:
             total *= n
         return ids, total
 
+    @property
+    def steps_per_unit(self) -> int:
+        """The solver works in grid units."""
+        return self.grid
+
+    def means(self, sums: ClusterSums, otherwise: F64) -> F64:
+        """The mean of every cluster in grid units; rows of ``otherwise`` where one is empty."""
+        return sums.means(otherwise)
+
+    def inertia(self, sums: ClusterSums, centroids: F64) -> float:
+        """Sum of squared distances to ``centroids`` (k, 3, grid units), in squared feature units."""
+        return sums.inertia(centroids, self.grid)
+
+    def total_variance(self, sums: ClusterSums) -> float:
+        """Variance of all pixels, summed over the components, in squared grid units."""
+        return sums.total_variance()
+
+    def start_points(self, start: tuple[str, ...]) -> F64:
+        """Given first centroids ``#rrggbb`` in grid units, float64 (k, 3).
+
+        Raises
+        ------
+        UsageError
+            If two of them are one point of this feature space.
+        """
+        codes = np.array([int(color[1:], 16) for color in start], np.uint32)
+        points = self.points(codes).T.astype(np.float64)
+        if len(np.unique(points, axis=0)) < len(points):
+            raise UsageError(
+                f"--start names colours that are one and the same in {self.name}; first centroids must differ"
+            )
+        return points
+
+    def order(self, colors: U8, centroids: F64) -> I64:
+        """The canonical numbering: from dark to light."""
+        return canonical_order(colors, centroids)
+
     def to_features(self, points: F64) -> F64:
         """Grid units (k, 3) -> feature units (k, d), exactly: the grid is a power of two."""
         return np.ascontiguousarray(points[:, : self.dimensions] / self.grid)
@@ -154,20 +193,3 @@ def feature_space(name: str) -> FeatureSpace:
     if name not in SPACES:
         raise ValueError(f"features are one of {', '.join(SPACES)}; got {name!r}")
     return SPACES[name]
-
-
-def start_points(start: tuple[str, ...], space: FeatureSpace) -> F64:
-    """Given first centroids ``#rrggbb`` in grid units, float64 (k, 3).
-
-    Raises
-    ------
-    UsageError
-        If two of them are one point of this feature space.
-    """
-    codes = np.array([int(color[1:], 16) for color in start], np.uint32)
-    points = space.points(codes).T.astype(np.float64)
-    if len(np.unique(points, axis=0)) < len(points):
-        raise UsageError(
-            f"--start names colours that are one and the same in {space.name}; first centroids must differ"
-        )
-    return points

@@ -18,12 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import FitSettings
-from .features import start_points
 from .kernels import search
 from .lloyd import StepLimits, Steps, lloyd, step
-from .numbering import canonical_order, rounded_means
 from .sums import ClusterSums
-from .table import CoarseTable, FeatureTable, PixelData
+from .table import Coarse, LocalPixels, PixelData
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -53,8 +51,8 @@ class SearchData:
         All data by coarse cells, to search on.
     """
 
-    batch: FeatureTable | None
-    coarse: CoarseTable
+    batch: LocalPixels | None
+    coarse: Coarse
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +116,11 @@ def attempt_seed(seed: int, attempt: int) -> int:
     return (seed * 0x9E3779B97F4A7C15 + attempt) % (1 << 63)
 
 
-def coarse_form(data: PixelData, k: int) -> CoarseTable:
+def coarse_form(data: PixelData, k: int) -> Coarse:
     """The smallest coarse form that has enough cells for ``k`` clusters, else the finest."""
     coarse = data.coarse(COARSE_LEVELS[0])
     for level in COARSE_LEVELS[1:]:
-        if coarse.ids.size >= CELLS_PER_CLUSTER * k:
+        if coarse.size >= CELLS_PER_CLUSTER * k:
             break
         coarse = data.coarse(level)
     return coarse
@@ -133,9 +131,7 @@ def propose(data: SearchData, settings: FitSettings, attempt: int) -> Proposal:
     k = settings.k
     seed = attempt_seed(settings.seed, attempt)
     cells, cell_weights = data.coarse.weighted_points()
-    points, weights = cells, cell_weights
-    if data.batch is not None:
-        points, weights = data.batch.points.astype(np.float64), data.batch.weights.astype(np.float64)
+    points, weights = (cells, cell_weights) if data.batch is None else data.batch.weighted_points()
     if settings.init == "random":
         centroids = search.seed_random(points, weights, k, seed)
     else:
@@ -165,7 +161,7 @@ def refine(data: PixelData, proposal: Proposal, settings: FitSettings) -> Steps:
     tolerance = None
     if settings.tol is not None:
         everything = data.sums(proposal.centroids[:1])
-        tolerance = settings.tol * everything.total_variance() / data.space.dimensions
+        tolerance = settings.tol * data.space.total_variance(everything) / data.space.dimensions
     left = max(1, settings.max_iter - len(proposal.history))
     return lloyd(data, proposal.centroids, StepLimits(left, tolerance))
 
@@ -207,7 +203,7 @@ class SerialRunner:
         return [refine(data, proposal, settings) for proposal in proposals]
 
 
-def solve(data: PixelData, batch: FeatureTable, settings: FitSettings, runner: Runner) -> tuple[F64, History]:
+def solve(data: PixelData, batch: LocalPixels, settings: FitSettings, runner: Runner) -> tuple[F64, History]:
     """Find the centroids: float64 (k found, 3) in grid units, not yet numbered.
 
     Parameters
@@ -226,12 +222,12 @@ def solve(data: PixelData, batch: FeatureTable, settings: FitSettings, runner: R
     Data with fewer distinct values than ``k`` gives as many clusters as there are values.
     """
     coarse = coarse_form(data, settings.k)
-    if coarse.ids.size <= settings.k and len(distinct := data.distinct()) <= settings.k:
+    if coarse.size <= settings.k and len(distinct := data.distinct()) <= settings.k:
         return distinct.astype(np.float64), ()
     if settings.start:
-        proposals = [Proposal(0, start_points(settings.start, data.space), math.inf, ())]
+        proposals = [Proposal(0, data.space.start_points(settings.start), math.inf, ())]
     else:
-        proposals = runner.propose(SearchData(batch if batch.weights.size else None, coarse), settings)
+        proposals = runner.propose(SearchData(batch if batch.size else None, coarse), settings)
     chosen = shortlist(proposals)
     refined = runner.refine(data, chosen, settings)
     exact = {p.attempt: steps.inertia for p, steps in zip(chosen, refined, strict=True)}
@@ -255,9 +251,8 @@ def finish(data: PixelData, centroids: F64, order: I64 | None = None) -> Solutio
             break
         centroids = lloyd(data, numbered, StepLimits(REFILL_STEPS)).centroids
         order = None if order is None else np.arange(len(centroids))
-    return Solution(numbered, sums, rounded_means(data.color_sums(numbered), sums.counts))
+    return Solution(numbered, sums, data.cluster_colors(numbered, sums))
 
 
 def _canonical_order(data: PixelData, centroids: F64) -> I64:
-    colors = rounded_means(data.color_sums(centroids), data.sums(centroids).counts)
-    return canonical_order(colors, centroids)
+    return data.space.order(data.cluster_colors(centroids, data.sums(centroids)), centroids)

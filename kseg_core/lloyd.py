@@ -75,7 +75,7 @@ def relocate_empty(data: PixelData, sums: ClusterSums, centroids: F64) -> F64:
 def step(data: PixelData, centroids: F64) -> tuple[ClusterSums, F64]:
     """Assign all pixels to ``centroids``; return their sums and the centroids moved to their means."""
     sums = data.sums(centroids)
-    means = sums.means(otherwise=centroids)
+    means = data.space.means(sums, centroids)
     if (sums.counts == 0).any():
         means = relocate_empty(data, sums, means)
     return sums, means
@@ -93,19 +93,19 @@ def lloyd(data: PixelData, centroids: F64, limits: StepLimits) -> Steps:
     limits
         When to stop.
     """
-    grid = data.space.grid
+    space = data.space
     before: ClusterSums | None = None
     history: list[float] = []
     for _ in range(limits.max_iter):
         sums, moved = step(data, centroids)
-        history.append(sums.inertia(centroids, grid))
+        history.append(space.inertia(sums, centroids))
         if sums.same_as(before):
             return Steps(centroids, tuple(history), converged=True)
         shift = float(((moved - centroids) ** 2).sum())
         centroids, before = moved, sums
         if limits.squared_shift is not None and shift <= limits.squared_shift:
             return Steps(centroids, tuple(history), converged=True)
-        if limits.sampling_noise and shift <= _standard_error(sums, history[-1] * grid * grid):
+        if limits.sampling_noise and shift <= _standard_error(sums, history[-1] * space.steps_per_unit**2):
             return Steps(centroids, tuple(history), converged=True)
     return Steps(centroids, tuple(history))
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .bands import BandSpace
 from .config import MAX_K, FitSettings
 from .errors import StoreError
-from .features import AXES, SPACES, FeatureSpace, feature_space
+from .features import SPACES, FeatureSpace, feature_space
 from .kmeans import History, Solution
 from .labelling import LabelledPixels, Labels, invalid_label, label_pixels
+from .validity import nodata_mask
 
 if TYPE_CHECKING:
     import zarr
@@ -24,6 +26,7 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
 MODEL_FORMAT = 1
+MAX_VALUES = 1 << 27  # a gigabyte of centroids: more is damaged metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Model:
         Sum of squared distances over the fit, in squared feature units.
     facts
         How it was found (seed, attempts, history, ...): kept, not used.
+    bands
+        The feature space, where ``features`` is ``bands``.
     """
 
     features: str
@@ -52,9 +57,10 @@ class Model:
     counts: NDArray[np.int64]
     inertia: float
     facts: dict[str, Any] = field(default_factory=dict)
+    bands: BandSpace | None = None
 
     def __post_init__(self) -> None:
-        if self.features not in SPACES:
+        if self.features not in SPACES and not (self.features == "bands" and self.bands is not None):
             raise StoreError(f"the model's features are {self.features!r}, which this version does not know")
         k, d = len(self.centroids), self.space.dimensions
         for name, array, dtype, shape in (
@@ -70,9 +76,11 @@ class Model:
             raise StoreError("the model's centroids are not 1 to 65534 rows of finite numbers")
 
     @classmethod
-    def from_solution(cls, solution: Solution, settings: FitSettings, history: History) -> Model:
+    def from_solution(
+        cls, solution: Solution, settings: FitSettings, history: History, bands: BandSpace | None = None
+    ) -> Model:
         """The model of a finished fit."""
-        space = feature_space(settings.features)
+        space = feature_space(settings.features) if bands is None else bands
         facts = {
             "k_requested": settings.k,
             "init": settings.init,
@@ -90,8 +98,9 @@ class Model:
             space.to_features(solution.centroids),
             solution.colors,
             sums.counts,
-            sums.inertia(solution.centroids, space.grid),
+            space.inertia(sums, solution.centroids),
             json.loads(json.dumps(facts)),
+            bands,
         )
 
     @property
@@ -105,9 +114,9 @@ class Model:
         return int(self.facts.get("k_requested", self.k))
 
     @property
-    def space(self) -> FeatureSpace:
+    def space(self) -> FeatureSpace | BandSpace:
         """The feature space."""
-        return feature_space(self.features)
+        return feature_space(self.features) if self.bands is None else self.bands
 
     @property
     def points(self) -> F64:
@@ -129,19 +138,24 @@ class Model:
         """SHA-256 of what decides a label and its colour: features, centroids, colours."""
         parts = [f"kseg-model-{MODEL_FORMAT}:{self.features}:{self.k}".encode()]
         parts += [self.centroids.astype("<f8").tobytes(), self.colors.tobytes()]
+        if self.bands is not None:
+            parts.append(json.dumps(self.bands.attributes(), sort_keys=True).encode())
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
-    def label(self, rgb: U8, valid: NDArray[np.bool_] | None = None) -> LabelledPixels:
-        """Labels of uint8 (y, x, 3) sRGB pixels, with their sums."""
-        return label_pixels(rgb, valid, self.space, self.points)
+    def label(self, pixels: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> LabelledPixels:
+        """Labels of uint8 (y, x, 3) sRGB pixels, or of a bands model's samples (y, x, d), with their sums."""
+        if self.bands is not None:
+            return LabelledPixels(*self.bands.label(pixels, valid, self.centroids))
+        return label_pixels(pixels, valid, feature_space(self.features), self.points)
 
-    def predict(self, image: U8) -> Labels:
+    def predict(self, image: NDArray[Any]) -> Labels:
         """Label every pixel of an image.
 
         Parameters
         ----------
         image
-            uint8 sRGB (y, x, 3), with alpha (y, x, 4), or gray (y, x). Pixels of alpha 0 are invalid.
+            uint8 sRGB (y, x, 3), with alpha (y, x, 4), or gray (y, x): pixels of alpha 0 are invalid. For a model of
+            bands its bands (y, x, d) as stored: pixels with a NaN or infinity are invalid.
 
         Returns
         -------
@@ -152,6 +166,12 @@ class Model:
         ValueError
             If the image is not one of these.
         """
+        if self.bands is not None:
+            if image.ndim != 3 or image.shape[2] != self.bands.dimensions:
+                raise ValueError(f"expected (y, x, {self.bands.dimensions}), got {image.shape}")
+            if image.dtype != self.bands.dtype:  # kernels index by values
+                raise ValueError(f"expected {self.bands.dtype}, got {image.dtype}")
+            return self.label(image, nodata_mask(image, None)).labels
         rgb, valid = as_rgb(image)
         return self.label(rgb, valid).labels
 
@@ -209,6 +229,7 @@ class Model:
             "components": list(self.space.components),
             "bands": None,
             "normalisation": None,
+            **({} if self.bands is None else self.bands.attributes()),
             "k": self.k,
             **self.facts,
             "inertia": self.inertia,
@@ -231,13 +252,20 @@ class Model:
         if attributes.get("format") != MODEL_FORMAT:
             raise StoreError(f"a model of format {attributes.get('format')}; this version reads format {MODEL_FORMAT}")
         own = {"format", "kind", "features", "components", "bands", "normalisation", "k", "inertia", "mse", "digest"}
+        bands = None
+        if attributes.get("features") == "bands":
+            own |= {"dtype", "grid", "stretch"}
+            try:
+                bands = BandSpace.from_attributes(attributes)
+            except (KeyError, TypeError, ValueError) as error:
+                raise StoreError(f"a damaged model: its bands cannot be read ({error})") from error
         facts = {name: value for name, value in attributes.items() if name not in own}
         centroids, colors, counts = (_read_array(group, name) for name in ("centroids", "colors", "counts"))
         try:
             inertia = float(attributes["inertia"])
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError("a damaged model: its inertia is not a number") from error
-        model = cls(str(attributes.get("features")), centroids, colors, counts, inertia, facts)
+        model = cls(str(attributes.get("features")), centroids, colors, counts, inertia, facts, bands)
         if model.digest != attributes["digest"]:
             raise StoreError("a damaged model: its digest does not match its centroids and colours")
         return model
@@ -246,7 +274,7 @@ class Model:
 def _read_array(group: zarr.Group, name: str) -> NDArray[Any]:
     try:
         array: Any = group[name]
-        if array.size > MAX_K * AXES:  # damaged metadata must not ask for all memory
+        if array.size > MAX_VALUES:  # damaged metadata must not ask for all memory
             raise ValueError(f"shape {array.shape}")
         return np.asarray(array[...])
     except KeyError as error:

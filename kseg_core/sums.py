@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,12 @@ class ClusterSums:
     sums
         int64 (k, 3): their sum in grid units.
     squares
-        Sum of ``|x|**2`` over all pixels, in squared grid units, of any size.
+        Sum of ``|x|**2`` over all pixels, in squared grid units, of any size; for bands an object array (d,), one each.
     """
 
     counts: I64
     sums: I64
-    squares: int
+    squares: Any
 
     @classmethod
     def zero(cls, k: int) -> ClusterSums:

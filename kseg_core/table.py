@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from .features import FeatureSpace
 from .kernels import assign as kernels
+from .numbering import rounded_means
 from .summary import ColorTable
 from .sums import ClusterSums
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+Floats = NDArray[np.float32] | NDArray[np.float64]
 
 TABLE_COARSER = 1  # cells of a table: 32 along the widest axis, some ten thousand occupied by photographs
 
@@ -29,18 +31,48 @@ class FarPoint:
     """The point farthest from its nearest centroid: squared distance and grid position; ties by position."""
 
     squared: float
-    point: tuple[float, float, float]
+    point: tuple[float, ...]
 
     def merge(self, other: FarPoint) -> FarPoint:
         """The farther of the two."""
         return max(self, other, key=lambda far: (far.squared, [-x for x in far.point]))
 
 
+class Space(Protocol):
+    """What the solver asks of a feature space; see `kseg_core.features.FeatureSpace`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dimensions(self) -> int: ...
+    @property
+    def steps_per_unit(self) -> int: ...
+    def means(self, sums: ClusterSums, otherwise: F64) -> F64: ...
+    def inertia(self, sums: ClusterSums, centroids: F64) -> float: ...
+    def total_variance(self, sums: ClusterSums) -> float: ...
+    def start_points(self, start: tuple[str, ...]) -> F64: ...
+    def order(self, colors: NDArray[np.uint8], centroids: F64) -> I64: ...
+    def to_features(self, points: F64) -> F64: ...
+
+
+class Coarse(Protocol):
+    """A small form of any number of pixels, for the search."""
+
+    @property
+    def size(self) -> int:
+        """Weighted points."""
+        ...
+
+    def weighted_points(self) -> tuple[F64, F64]:
+        """Points (d, m) and weights (m,)."""
+        ...
+
+
 class PixelData(Protocol):
     """What the solver asks of the data, wherever it lies: in one table, or in shards on many workers."""
 
     @property
-    def space(self) -> FeatureSpace:
+    def space(self) -> Space:
         """The feature space of its points."""
         ...
 
@@ -52,16 +84,29 @@ class PixelData(Protocol):
         """The point farthest from all centroids."""
         ...
 
-    def color_sums(self, centroids: F64) -> I64:
-        """int64 (k, 3): sum of the sRGB colours of each cluster's pixels."""
+    def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:
+        """uint8 (k, 3): mean sRGB of each cluster's pixels; ``sums`` are those of ``centroids``."""
         ...
 
-    def distinct(self) -> F32:
-        """The distinct points, float32 (n, 3), in rising order."""
+    def distinct(self) -> Floats:
+        """The distinct points (n, d), in rising order."""
         ...
 
-    def coarse(self, coarser: int) -> CoarseTable:
+    def coarse(self, coarser: int) -> Coarse:
         """All pixels by the coarse cells of the space, their sides doubled (or halved) ``coarser`` times."""
+        ...
+
+
+class LocalPixels(PixelData, Protocol):
+    """Pixels in this process's memory."""
+
+    @property
+    def size(self) -> int:
+        """Weighted points."""
+        ...
+
+    def weighted_points(self) -> tuple[F64, F64]:
+        """Points (d, n) in the solver's units, and weights (n,)."""
         ...
 
 
@@ -121,7 +166,18 @@ class FeatureTable:
         x, y, z = min(self.points[:, squared == most].T.tolist())
         return FarPoint(most, (x, y, z))
 
+    @property
+    def size(self) -> int:
+        return int(self.weights.size)
+
+    def weighted_points(self) -> tuple[F64, F64]:
+        return self.points.astype(np.float64), self.weights.astype(np.float64)
+
+    def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:
+        return rounded_means(self.color_sums(centroids), sums.counts)
+
     def color_sums(self, centroids: F64) -> I64:
+        """int64 (k, 3): sum of the sRGB colours of each cluster's pixels."""
         labels = kernels.label_by_cells(self.points, self.starts, self.lo, self.hi, centroids)
         sums: I64 = kernels.sum_labelled(self.colors, self.weights, labels, len(centroids))[1]
         return sums
@@ -152,6 +208,10 @@ class CoarseTable:
     ids: I64
     counts: I64
     sums: I64
+
+    @property
+    def size(self) -> int:
+        return int(self.ids.size)
 
     def merge(self, other: CoarseTable) -> CoarseTable:
         """The cells of both tables' pixels."""

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .config import OutputSettings
+from .config import InputSettings, OutputSettings
 from .errors import StoreError, UnreadableImage
-from .images import read_image
+from .inputs import InputFile
 from .labelling import invalid_label, label_dtype
 from .model import Model
+from .sources import ImageSource
 from .store import StoredImage
 from .tiles import tile_windows
 
@@ -39,7 +40,12 @@ class Findings:
 
 
 def verify_image(
-    store: str, key: str, folder: str, shared: Model | None, output: OutputSettings | None = None
+    store: str,
+    key: str,
+    folder: str,
+    shared: Model | None,
+    output: OutputSettings | None = None,
+    nodata: str | None = "auto",
 ) -> Findings:
     """Verify one image of a store.
 
@@ -53,6 +59,8 @@ def verify_image(
         The model of all images; None where each has its own.
     output
         The run's settings, which say whether masks were made; None: whatever is there.
+    nodata
+        The run's setting; None: sources are not compared with (a run with ``--mask``).
     """
     try:
         image = StoredImage(store, key)
@@ -60,12 +68,12 @@ def verify_image(
         missing = output is not None and model is not None and output.writes_masks(model.k) and not image.has_masks
         if missing:
             return Findings((f"{key}: its masks are missing",))
-        return _verify(image, folder, model)
+        return _verify(image, folder, model, nodata)
     except (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         return Findings((f"{key}: cannot be read ({error})",))
 
 
-def _verify(image: StoredImage, folder: str, model: Model | None) -> Findings:
+def _verify(image: StoredImage, folder: str, model: Model | None, nodata: str | None) -> Findings:
     facts = image.attributes
     if facts.get("status") != "complete":
         return Findings((f"{image.key}: not complete",))
@@ -93,22 +101,28 @@ def _verify(image: StoredImage, folder: str, model: Model | None) -> Findings:
         problems.append(f"{image.key}: labels that are no cluster")
     if list(counts) != list(facts["counts"]) or int(values[-1]) != facts["invalid"]:
         problems.append(f"{image.key}: the labels' counts are not those in its attributes")
-    compared, wrong = _compare_with_source(image, folder, model)
+    compared, wrong = (False, 0) if nodata is None else _compare_with_source(image, folder, model, nodata)
     if wrong:
         problems.append(f"{image.key}: {wrong} labels are not the nearest centroid of their source's pixels")
     return Findings(tuple(problems), compared, counts)
 
 
-def _compare_with_source(image: StoredImage, folder: str, model: Model | None) -> tuple[bool, int]:
+def _compare_with_source(image: StoredImage, folder: str, model: Model | None, nodata: str) -> tuple[bool, int]:
     """Whether the source could be compared with, and how many labels differ."""
     facts: dict[str, Any] = image.attributes
     path = os.path.join(folder, str(facts.get("source")))
+    wrong = 0
     try:
         status = os.stat(path)
         if model is None or (status.st_size, status.st_mtime_ns) != (facts["size"], facts["modified"]):
             return False, 0
-        pixels = read_image(path)
+        file = InputFile(path, str(facts.get("source")), image.key, status.st_size, status.st_mtime_ns)
+        source = ImageSource.open(file, InputSettings(nodata))
+        bands = None if model.bands is None else model.bands.bands
+        for piece in source.pieces(VERIFY_PX):
+            pixels = piece.read_for(bands)
+            anew = model.label(pixels.samples, pixels.valid).labels
+            wrong += int((anew != np.asarray(image.labels[piece.rows, piece.columns])).sum())
     except (OSError, UnreadableImage):
         return False, 0
-    anew = model.label(pixels.rgb, pixels.valid).labels
-    return True, int((anew != np.asarray(image.labels[...])).sum())
+    return True, wrong

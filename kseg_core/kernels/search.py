@@ -58,16 +58,18 @@ def _draw(mass: F64, total: float, state: U64) -> int:
 
 @inlined
 def _squared_to(points: F64, centre: F64, out: F64) -> None:
-    cx, cy, cz = centre[0], centre[1], centre[2]
-    x, y, z = points[0], points[1], points[2]
-    for i in range(out.size):
-        dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
-        out[i] = dx * dx + dy * dy + dz * dz
+    """Squared distances of all points (d, n) to one centre."""
+    out[:] = 0.0
+    for axis in range(points.shape[0]):
+        row, c = points[axis], centre[axis]
+        for i in range(out.size):
+            difference = row[i] - c
+            out[i] += difference * difference
 
 
 @kernel
 def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) -> F64:
-    """Greedy k-means++: points (3, n), weights (n,) -> centroids (k, 3).
+    """Greedy k-means++: points (d, n), weights (n,) -> centroids (k, d).
 
     Each next centre is the best of ``trials`` points drawn by weighted squared distance. Where fewer than ``k``
     points differ, the first centre is repeated (an empty cluster, which the exact steps move).
@@ -75,7 +77,7 @@ def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) ->
     n = points.shape[1]
     state = np.empty(1, np.uint64)
     state[0] = mix64(np.uint64(seed))
-    centroids = np.empty((k, 3), np.float64)
+    centroids = np.empty((k, points.shape[0]), np.float64)
     first = _draw(weights, weights.sum(), state)
     centroids[0] = points[:, first]
     closest = np.empty(n, np.float64)
@@ -112,7 +114,7 @@ def seed_random(points: F64, weights: F64, k: int, seed: int) -> F64:
     state = np.empty(1, np.uint64)
     state[0] = mix64(np.uint64(seed))
     mass = weights.copy()
-    centroids = np.empty((k, 3), np.float64)
+    centroids = np.empty((k, points.shape[0]), np.float64)
     for j in range(k):
         total = mass.sum()
         if total <= 0.0:
@@ -127,13 +129,12 @@ def seed_random(points: F64, weights: F64, k: int, seed: int) -> F64:
 @inlined
 def _two_nearest(points: F64, centroids: F64, d1: F64, d2: F64, label: I64) -> None:
     """Squared distances to the nearest and second-nearest centre, and the nearest's index."""
-    n, k = points.shape[1], centroids.shape[0]
+    dimensions, n = points.shape
+    k = centroids.shape[0]
     block = 256
+    distance = np.empty(block, np.float64)
     for start in range(0, n, block):
         size = min(block, n - start)
-        x = points[0, start : start + size]
-        y = points[1, start : start + size]
-        z = points[2, start : start + size]
         a = d1[start : start + size]
         b = d2[start : start + size]
         c = label[start : start + size]
@@ -142,10 +143,23 @@ def _two_nearest(points: F64, centroids: F64, d1: F64, d2: F64, label: I64) -> N
             b[i] = np.inf
             c[i] = 0
         for j in range(k):
-            cx, cy, cz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+            if dimensions == 3:
+                x = points[0, start : start + size]
+                y = points[1, start : start + size]
+                z = points[2, start : start + size]
+                cx, cy, cz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+                for i in range(size):
+                    dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
+                    distance[i] = dx * dx + dy * dy + dz * dz
+            else:
+                for i in range(size):
+                    distance[i] = 0.0
+                for axis in range(dimensions):
+                    row, centre = points[axis, start : start + size], centroids[j, axis]
+                    for i in range(size):
+                        distance[i] += (row[i] - centre) ** 2
             for i in range(size):
-                dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
-                d = dx * dx + dy * dy + dz * dz
+                d = distance[i]
                 closer = d < a[i]
                 b[i] = a[i] if closer else min(b[i], d)
                 a[i] = d if closer else a[i]
@@ -154,22 +168,22 @@ def _two_nearest(points: F64, centroids: F64, d1: F64, d2: F64, label: I64) -> N
 
 @inlined
 def _move_past_means(points: F64, weights: F64, label: I64, centroids: F64) -> float:
-    """Centres to the means of their points and ``OVERSHOOT`` beyond (an empty one stays); returns the squared way to
-    the means.
+    """Centres to the means of their points and ``OVERSHOOT`` beyond (an empty one stays).
+
+    Returns the squared way to the means.
     """
-    k = centroids.shape[0]
-    sums = np.zeros((k, 4), np.float64)
+    k, dimensions = centroids.shape
+    sums = np.zeros((k, dimensions + 1), np.float64)
     for i in range(label.size):
         j, w = label[i], weights[i]
-        sums[j, 0] += w * points[0, i]
-        sums[j, 1] += w * points[1, i]
-        sums[j, 2] += w * points[2, i]
-        sums[j, 3] += w
+        for axis in range(dimensions):
+            sums[j, axis] += w * points[axis, i]
+        sums[j, dimensions] += w
     shift = 0.0
     for j in range(k):
-        if sums[j, 3] > 0.0:
-            for axis in range(3):
-                mean = sums[j, axis] / sums[j, 3]
+        if sums[j, dimensions] > 0.0:
+            for axis in range(dimensions):
+                mean = sums[j, axis] / sums[j, dimensions]
                 shift += (mean - centroids[j, axis]) ** 2
                 centroids[j, axis] = mean + OVERSHOOT * (mean - centroids[j, axis])
     return shift
@@ -197,7 +211,7 @@ def _settle(points: F64, weights: F64, centroids: F64, rounds: int, d1: F64, d2:
 
 @kernel
 def swap_search(points: F64, weights: F64, start: F64, swaps: int, rounds: int, seed: int) -> tuple[F64, float]:
-    """Lower the inertia of ``start`` (k, 3) by k-means rounds and ``swaps`` trial swaps of one centre.
+    """Lower the inertia of ``start`` (k, d) by k-means rounds and ``swaps`` trial swaps of one centre.
 
     A trial draws a point by weighted squared distance, takes away the centre whose removal costs least beside it (or,
     once in ``RANDOM_EVERY``, any centre drawn at random), runs ``ROUNDS`` and keeps the result where it is better.

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, UsageError
 
 FIT = FitSettings(5)
+BANDS = FitSettings(5, features="bands")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ FIT = FitSettings(5)
         ({"k": 0}, "--k is a whole number from 1 to 65534; got 0"),
         ({"k": -3}, "--k is a whole number from 1 to 65534; got -3"),
         ({"k": 65_535}, "--k is a whole number from 1 to 65534; got 65535"),
-        ({"features": "cmyk"}, "--features is one of rgb, gray, hsv, lab; got 'cmyk'"),
+        ({"features": "cmyk"}, "--features is one of rgb, gray, hsv, lab, bands; got 'cmyk'"),
         ({"scope": "folder"}, "--scope is one of global, image; got 'folder'"),
         ({"init": "zeros"}, "--init is one of k-means++, random; got 'zeros'"),
         ({"attempts": 0}, "--attempts is at least 1; got 0"),
@@ -40,6 +41,16 @@ FIT = FitSettings(5)
         ({"k": 1, "start": ("#12345g",)}, "--start takes colours like '#1f77b4,#ff7f0e'; got '#12345g'"),
         ({"k": 3, "start": ("#000000", "#ffffff")}, "--start gives 2 colours for 3 clusters; give one for each"),
         ({"k": 2, "start": ("#00000a", "#00000A")}, "--start names a colour twice; first centroids must differ"),
+        ({"bands": (1,)}, "--bands goes with --features bands"),
+        ({"normalize": "minmax"}, "--normalize goes with --features bands"),
+        ({"features": "bands", "normalize": "unit"}, "--normalize is one of none, standard, minmax; got 'unit'"),
+        ({"features": "bands", "bands": (2, 0)}, "--bands are numbered from 1; got [2, 0]"),
+        ({"features": "bands", "bands": (-1,)}, "--bands are numbered from 1; got [-1]"),
+        (
+            {"features": "bands", "scope": "image"},
+            "--features bands finds one model for all images; leave out --scope image",
+        ),
+        ({"k": 1, "features": "bands", "start": ("#000000",)}, "--start gives colours; bands have none"),
     ],
 )
 def test_fit_settings_out_of_bounds_are_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
@@ -57,7 +68,10 @@ def test_fit_settings_out_of_bounds_are_refused_in_one_line(changes: dict[str, A
         {"seed": (1 << 63) - 1},
         {"attempts": 1, "max_iter": 1, "batch_pixels": 1},
         {"k": 2, "start": ("#00000A", "#ffffff")},
-        *({"features": name} for name in ("rgb", "gray", "hsv", "lab")),
+        *({"features": name} for name in ("rgb", "gray", "hsv", "lab", "bands")),
+        *({"features": "bands", "normalize": name} for name in ("none", "standard", "minmax")),
+        {"features": "bands", "bands": (4, 3, 2)},
+        {"features": "bands", "bands": (1,)},
         *({"scope": name} for name in ("global", "image")),
         *({"init": name} for name in ("k-means++", "random")),
     ],
@@ -65,6 +79,29 @@ def test_fit_settings_out_of_bounds_are_refused_in_one_line(changes: dict[str, A
 def test_fit_settings_at_their_bounds_are_accepted(changes: dict[str, Any]) -> None:
     settings = FitSettings(**{"k": 5, **changes})
     assert {name: getattr(settings, name) for name in changes} == changes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"nodata": "zero"}, "--nodata is auto, none or a number; got 'zero'"),
+        ({"nodata": ""}, "--nodata is auto, none or a number; got ''"),
+        ({"mask": "/no/such.png"}, "no such mask or folder of masks: /no/such.png"),
+        ({"max_pixels": 0}, "--max-pixels is at least 1; got 0"),
+    ],
+)
+def test_input_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        InputSettings(**arguments)
+    assert str(caught.value) == message
+
+
+def test_the_value_that_stands_for_no_data_is_the_files_own_none_or_the_given_one() -> None:
+    found = {
+        nodata: [InputSettings(nodata).nodata_of(stated) for stated in (None, 7.0)]
+        for nodata in ("auto", "none", "-9999", "1e3")
+    }
+    assert found == {"auto": [None, 7.0], "none": [None, None], "-9999": [-9999.0] * 2, "1e3": [1000.0] * 2}
 
 
 @pytest.mark.parametrize("tile", [-1, 0, 63, 16_385])
@@ -148,7 +185,12 @@ def test_wrong_usage_is_a_value_error_and_a_kseg_error() -> None:
 
 
 def test_settings_are_frozen() -> None:
-    for settings, name in ((FIT, "k"), (OutputSettings(), "tile"), (ExecutionSettings(), "workers")):
+    for settings, name in (
+        (FIT, "k"),
+        (InputSettings(), "nodata"),
+        (OutputSettings(), "tile"),
+        (ExecutionSettings(), "workers"),
+    ):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(settings, name, 1)
 
@@ -176,20 +218,37 @@ OTHER_FIT = {
     "seed": 1,
     "start": ("#000000", "#000001", "#000002", "#000003", "#000004"),
 }
+OTHER_BANDS = {"bands": (2, 1), "normalize": "standard"}
+OTHER_INPUT = {"nodata": "none", "mask": __file__, "max_pixels": 5}
+OTHER_OUTPUT = {"masks": False, "tile": 64, "pyramid": False, "copy_image": True}
+
+
+def names(settings: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(settings)}
 
 
 def test_the_fingerprint_sees_every_other_setting() -> None:
-    assert {f.name for f in dataclasses.fields(FitSettings)} == set(OTHER_FIT)
+    assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS}
+    assert names(InputSettings) == set(OTHER_INPUT)
+    assert names(OutputSettings) == {*OTHER_OUTPUT, "overwrite"}
     others = [RunConfig(dataclasses.replace(FIT, **{name: value})) for name, value in OTHER_FIT.items()]  # type: ignore[arg-type]
-    others += [RunConfig(FIT, OutputSettings(masks=False)), RunConfig(FIT, OutputSettings(tile=64))]
-    others += [RunConfig(FIT, match="m"), RunConfig(None, model="m"), RunConfig(FIT)]
+    others += [RunConfig(dataclasses.replace(BANDS, **{name: value})) for name, value in OTHER_BANDS.items()]  # type: ignore[arg-type]
+    others += [RunConfig(FIT, OutputSettings(**{name: value})) for name, value in OTHER_OUTPUT.items()]  # type: ignore[arg-type]
+    others += [RunConfig(FIT, input=InputSettings(**{name: value})) for name, value in OTHER_INPUT.items()]  # type: ignore[arg-type]
+    others += [RunConfig(FIT, OutputSettings(pyramid=True)), RunConfig(FIT, input=InputSettings("0"))]
+    others += [RunConfig(FIT, match="m"), RunConfig(None, model="m"), RunConfig(FIT), RunConfig(BANDS)]
     texts = {json.dumps(config.fingerprint(), sort_keys=True) for config in others}
     assert len(texts) == len(others)
 
 
 @pytest.mark.parametrize(
-    "config", [RunConfig(dataclasses.replace(FIT, start=OTHER_FIT["start"])), RunConfig(None, model="m")]
-)  # type: ignore[arg-type]
+    "config",
+    [
+        RunConfig(dataclasses.replace(FIT, start=OTHER_FIT["start"])),  # type: ignore[arg-type]
+        RunConfig(dataclasses.replace(BANDS, bands=(2, 1))),
+        RunConfig(None, model="m"),
+    ],
+)
 def test_the_fingerprint_survives_json(config: RunConfig) -> None:
     fingerprint = config.fingerprint()
     assert json.loads(json.dumps(fingerprint)) == fingerprint

@@ -1,0 +1,172 @@
+"""Dense kernels over bands, against plain NumPy and Python integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kseg_core.kernels import dense
+
+F64 = NDArray[np.float64]
+Array = NDArray[Any]
+
+DTYPES = ["uint8", "uint16", "int16", "int32"]  # int32 holds the grids of uint32 and floating-point bands
+KS = [1, 2, 17, 300]
+NO_WEIGHTS = np.empty(0, np.int64)
+EVERYWHERE = np.empty(0, np.bool_)
+IDENTITY_OF = {"int32": (-3.5, 2.0**-7)}  # base and step: powers of two, as grids have them
+
+
+def affine_of(dtype: str, bands: int, *, normalised: bool) -> F64:
+    """Base, step, offset and scale of a grid, the latter two nothing or awkward numbers."""
+    base, step = IDENTITY_OF.get(dtype, (0.0, 1.0))
+    rng = np.random.default_rng(bands)
+    offset = rng.normal(size=bands) * 100 if normalised else np.zeros(bands)
+    scale = 1 / rng.uniform(0.1, 90, bands) if normalised else np.ones(bands)
+    return np.stack([np.full(bands, base), np.full(bands, step), offset, scale])
+
+
+def features(values: Array, affine: F64) -> F64:
+    """Of values (n, d)."""
+    base, step, offset, scale = affine
+    return ((base + step * values.astype(np.float64)) - offset) * scale
+
+
+def nearest(points: F64, centroids: F64) -> tuple[NDArray[np.int64], F64]:
+    """Label and squared distance: summed in band order, the lowest index in a tie."""
+    squared = np.zeros((len(points), len(centroids)))
+    for band in range(points.shape[1]):
+        squared += (points[:, band, None] - centroids[None, :, band]) ** 2
+    return squared.argmin(axis=1), squared.min(axis=1)
+
+
+def exact_sums(values: Array, weights: Array, labels: Array, k: int) -> tuple[list[int], list[list[int]]]:
+    """As Python integers; a label of k or more counts nowhere."""
+    counts, sums = [0] * k, [[0] * values.shape[1] for _ in range(k)]
+    for row, weight, j in zip(values.tolist(), weights.tolist(), labels.tolist(), strict=True):
+        if j < k:
+            counts[j] += weight
+            sums[j] = [total + weight * value for total, value in zip(sums[j], row, strict=True)]
+    return counts, sums
+
+
+def anywhere(rng: np.random.Generator, dtype: str, n: int, bands: int, k: int, affine: F64) -> tuple[Array, F64]:
+    """Values of the whole range (of grids, 24 bits), and centroids among them."""
+    low, high = (0, (1 << 24) - 1) if dtype == "int32" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    values = rng.integers(low, high, (n, bands), dtype, endpoint=True)
+    return values, features(rng.integers(low, high, (k, bands)), affine) + rng.normal(size=(k, bands))
+
+
+def ties(rng: np.random.Generator, dtype: str, n: int, bands: int, k: int, affine: F64) -> tuple[Array, F64]:
+    """A small lattice with centroids on it and halfway between its points: nearly every distance occurs many times."""
+    values = rng.integers(0, 5, (n, bands)).astype(dtype)
+    return values, features(rng.integers(0, 10, (k, bands)) / 2, affine)
+
+
+def masks(rng: np.random.Generator, n: int) -> dict[str, NDArray[np.bool_]]:
+    return {"everywhere": EVERYWHERE, "some": rng.random(n) < 0.7, "nowhere": np.zeros(n, bool)}
+
+
+@pytest.mark.parametrize("normalised", [False, True], ids=["as_they_are", "normalised"])
+@pytest.mark.parametrize("make", [anywhere, ties])
+@pytest.mark.parametrize("k", KS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_assign_and_sum_by_a_naive_reference(dtype: str, k: int, make: Any, normalised: bool) -> None:
+    rng = np.random.default_rng([k, len(dtype)])
+    n, bands = 1000, 4
+    affine = affine_of(dtype, bands, normalised=normalised)
+    values, centroids = make(rng, dtype, n, bands, k, affine)
+    labels, _ = nearest(features(values, affine), centroids)
+    for valid in masks(rng, n).values():
+        for weights in (NO_WEIGHTS, rng.integers(0, 1 << 20, n)):
+            counts, sums = dense.assign_and_sum(values, weights, valid, affine, centroids)
+            each = weights if weights.size else np.ones(n, np.int64)
+            expected = exact_sums(values, each * valid if valid.size else each, labels, k)
+            assert (counts.dtype, sums.dtype) == (np.int64, np.int64)
+            assert (counts.tolist(), sums.tolist()) == expected
+
+
+@pytest.mark.parametrize("normalised", [False, True], ids=["as_they_are", "normalised"])
+@pytest.mark.parametrize("make", [anywhere, ties])
+@pytest.mark.parametrize("k", KS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_labels_and_distances_by_a_naive_reference(dtype: str, k: int, make: Any, normalised: bool) -> None:
+    rng = np.random.default_rng([k, len(dtype), 1])
+    n, bands = 1000, 4
+    affine = affine_of(dtype, bands, normalised=normalised)
+    values, centroids = make(rng, dtype, n, bands, k, affine)
+    labels, squared = nearest(features(values, affine), centroids)
+    label_type: Any = np.uint8 if k <= 254 else np.uint16
+    invalid = int(np.iinfo(label_type).max)
+    for valid in masks(rng, n).values():
+        found = np.full(n, 77, label_type)
+        distances = dense.label_dense(values, valid, affine, centroids, invalid, found)
+        counted = valid if valid.size else np.ones(n, bool)
+        np.testing.assert_array_equal(found, np.where(counted, labels, invalid))
+        np.testing.assert_array_equal(distances, np.where(counted, squared, -1.0))
+        counts, sums = dense.sum_labelled_dense(values, found, k)
+        assert (counts.tolist(), sums.tolist()) == exact_sums(values, counted.astype(np.int64), labels, k)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [0, 1, dense.BLOCK - 1, dense.BLOCK, dense.BLOCK + 1, 3 * dense.BLOCK + 5])
+def test_any_number_of_pixels_and_bands(n: int, bands: int) -> None:
+    rng = np.random.default_rng([n, bands])
+    affine = affine_of("uint16", bands, normalised=False)
+    values, centroids = anywhere(rng, "uint16", n, bands, 5, affine)
+    labels, squared = nearest(features(values, affine), centroids)
+    found = np.empty(n, np.uint8)
+    np.testing.assert_array_equal(dense.label_dense(values, EVERYWHERE, affine, centroids, 255, found), squared)
+    np.testing.assert_array_equal(found, labels)
+    counts, sums = dense.assign_and_sum(values, NO_WEIGHTS, EVERYWHERE, affine, centroids)
+    assert (counts.tolist(), sums.tolist()) == exact_sums(values, np.ones(n, np.int64), labels, 5)
+
+
+def test_of_equally_near_centroids_the_lowest_number_wins() -> None:
+    values = np.array([[10, 10], [20, 20]], np.uint16)
+    centroids = np.array([[30.0, 30], [10, 30], [30, 10], [10, 10], [10, 10]])  # 3 = 4; 0, 1, 2 around (20, 20)
+    found = np.empty(2, np.uint8)
+    dense.label_dense(values, EVERYWHERE, affine_of("uint16", 2, normalised=False), centroids, 255, found)
+    assert found.tolist() == [3, 0]
+
+
+def test_what_a_masked_pixel_holds_is_never_looked_at() -> None:
+    rng = np.random.default_rng(0)
+    affine = affine_of("int16", 3, normalised=True)
+    values, centroids = anywhere(rng, "int16", 700, 3, 6, affine)
+    valid = rng.random(700) < 0.5
+    other = values.copy()
+    other[~valid] = rng.integers(-(1 << 15), 1 << 15, (int((~valid).sum()), 3))
+    one, two = (dense.assign_and_sum(each, NO_WEIGHTS, valid, affine, centroids) for each in (values, other))
+    assert [part.tolist() for part in one] == [part.tolist() for part in two]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_moments_by_python_integers(dtype: str) -> None:
+    rng = np.random.default_rng(len(dtype))
+    shift, lowest = (8, 0) if dtype == "int32" else (0, -(1 << 15) if dtype == "int16" else 0)
+    values, _ = anywhere(rng, dtype, 900, 3, 1, affine_of(dtype, 3, normalised=False))
+    values[0], values[1] = values.min(), values.max()
+    for valid in masks(rng, 900).values():
+        histogram = np.ones((3, 1 << 16), np.int64)  # it is added to
+        n, sums, high, low = dense.band_moments(values, valid, shift, lowest, histogram)
+        kept = values[valid] if valid.size else values
+        assert n == len(kept)
+        columns = kept.T.tolist()
+        assert sums.tolist() == [sum(column) for column in columns]
+        squares = [(h << 17) + part for h, part in zip(high.tolist(), low.tolist(), strict=True)]
+        assert squares == [sum(value * value for value in column) for column in columns]
+        for band in range(3):
+            bins = (kept[:, band].astype(np.int64) - lowest) >> shift
+            np.testing.assert_array_equal(histogram[band], 1 + np.bincount(bins, minlength=1 << 16))
+
+
+def test_squares_of_the_largest_values_do_not_overflow() -> None:
+    n = 40_000
+    values = np.full((n, 1), (1 << 24) - 1, np.int32)
+    _, sums, high, low = dense.band_moments(values, EVERYWHERE, 8, 0, np.zeros((1, 1 << 16), np.int64))
+    assert sums[0] == n * ((1 << 24) - 1)
+    assert (int(high[0]) << 17) + int(low[0]) == n * ((1 << 24) - 1) ** 2 > 1 << 63
