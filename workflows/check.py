@@ -63,10 +63,12 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
     progress.stage("verifying", len(keys), 0)
     folder = str(store.attributes.get("folder", ""))
     output = output_settings(store)
+    inputs = (store.attributes.get("config") or {}).get("input") or {}
+    nodata = None if inputs.get("mask") is not None else str(inputs.get("nodata", "auto"))
     with open_executor(execution) as executor:
         shared = executor.share(model)
         task = delayed(verify_image, pure=False)
-        lazy = [task(os.path.abspath(path), key, folder, shared, output) for key in keys]
+        lazy = [task(os.path.abspath(path), key, folder, shared, output, nodata) for key in keys]
         findings: list[Findings] = executor.compute(lazy, lazy, lambda _: progress.advance(1, 0))
     problems += [problem for finding in findings for problem in finding.problems]
     result = store.attributes.get("result") or {}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dask.delayed import Delayed, delayed
 
 from kseg_core.config import FitSettings
-from kseg_core.errors import KsegError
+from kseg_core.errors import NoValidPixels
 from kseg_core.features import feature_space
 from kseg_core.kmeans import finish, solve
 from kseg_core.model import Model
@@ -15,11 +13,11 @@ from kseg_core.numbering import matching_order
 from kseg_core.summary import BatchRule
 
 from .executor import Executor
-from .plan import Bundle, Failure
+from .plan import Failure, Plan
 from .progress import Progress
 from .request import require_same_features
 from .sharded import ShardedTable, TaskRunner, part_of_table
-from .summarise import summarise_bundles
+from .summarise import summarise_plan
 
 # colours a shard: 201 photographed megapixels hold 1.4 million, all 8-bit colours are four shards
 SHARD_ROWS = 1 << 22
@@ -36,8 +34,8 @@ def fit_summary(
 
     Raises
     ------
-    KsegError
-        If there is no valid pixel.
+    NoValidPixels
+        If there is none.
     UsageError
         If ``match`` is of another feature space.
     """
@@ -48,7 +46,7 @@ def fit_summary(
     task = delayed(part_of_table, pure=True)
     rows, batch = executor.compute([everything.codes.size, task(summary.batch, space, 0, 1)])
     if rows == 0:
-        raise KsegError("no valid pixel in any image: there is nothing to cluster")
+        raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
     parts = -(-rows // shard_rows)
     shards = executor.persist([task(everything, space, index, parts) for index in range(parts)])
     data = ShardedTable(shards, space, executor)
@@ -57,8 +55,8 @@ def fit_summary(
     return Model.from_solution(finish(data, centroids, order), settings, history)
 
 
-def fit_bundles(
-    bundles: Sequence[Bundle],
+def fit_plan(
+    plan: Plan,
     settings: FitSettings,
     executor: Executor,
     progress: Progress,
@@ -70,16 +68,15 @@ def fit_bundles(
 
     Raises
     ------
-    KsegError
-        If no image has a valid pixel.
+    NoValidPixels
+        If no image has one.
     UnreadableImage
         If an image cannot be read and ``strict`` is set.
     """
-    pixels = sum(source.pixels for bundle in bundles for source in bundle)
-    rule = BatchRule.for_pixels(pixels, settings.batch_pixels, settings.seed)
-    merged = summarise_bundles(bundles, rule, executor, progress, strict=strict)
+    rule = BatchRule.for_pixels(plan.pixels, settings.batch_pixels, settings.seed)
+    merged = summarise_plan(plan, rule, executor, progress, strict=strict)
     failures: list[Failure] = executor.compute([merged.failures])[0]
-    if len(failures) == sum(map(len, bundles)):
+    if len(failures) == len(plan.sources):
         return None, list(failures)
     progress.stage("finding centroids", 0, 0)
     model = fit_summary(merged.summary, settings, executor, match)

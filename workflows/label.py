@@ -1,30 +1,26 @@
-"""Labelling: each bundle's task reads its images, labels them and writes them; no two tasks write one object."""
+"""Labelling whole images: each bundle's task reads its images, labels them and writes them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-
-from dask.base import tokenize
-from dask.delayed import delayed
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from kseg_core.config import FitSettings, OutputSettings
-from kseg_core.errors import KsegError, UnreadableImage
+from kseg_core.errors import UnreadableImage
 from kseg_core.features import feature_space
+from kseg_core.geo import read_georeference
 from kseg_core.kmeans import SerialRunner, finish, solve
 from kseg_core.labelling import NO_COLORS, no_labels
+from kseg_core.layout import Layout
 from kseg_core.model import Model
-from kseg_core.sources import ImageSource
-from kseg_core.store import ImageRecord, write_image
+from kseg_core.record import ImageRecord
+from kseg_core.sources import ImageSource, Piece, Pixels
 from kseg_core.summary import BatchRule, Window, summarise
 from kseg_core.sums import ClusterSums
 from kseg_core.table import FeatureTable
+from kseg_core.writing import write_image
 
-from .executor import Executor
 from .plan import Bundle, Failure
-from .progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,47 +60,83 @@ class Labelled:
         )
 
 
-ModelFor = Callable[[ImageSource, Window], Model | None]  # how each image gets a model of its own
+ModelFor = Callable[[ImageSource, Pixels], Model | None]  # how each image gets a model of its own
+
+
+def bands_of(how: object) -> tuple[int, ...] | None:
+    """The bands a model labels; None where it labels colours."""
+    return how.bands.bands if isinstance(how, Model) and how.bands is not None else None
+
+
+def read_for_model(piece: Piece, how: object) -> Pixels:
+    """The pixels of a piece as a model (or the search for one, of colours) needs them.
+
+    Raises
+    ------
+    UnreadableImage
+        If they cannot be had, or are not of the model's dtype.
+    """
+    space = how.bands if isinstance(how, Model) else None
+    if space is not None and piece.source.info.dtype != space.dtype:
+        reason = (
+            f"its bands are {piece.source.info.dtype}, the model is of {space.dtype}; it cannot be labelled with it"
+        )
+        raise UnreadableImage(piece.source.file.source, reason)
+    return piece.read_for(bands_of(how))
 
 
 def label_bundle(bundle: Bundle, how: Model | ModelFor, store: str, output: OutputSettings, strict: bool) -> Labelled:
     """A task: label and write a bundle's images, one at a time."""
     done = Labelled()
-    for source in bundle:
+    for piece in bundle:
         try:
-            window = source.read()
+            window = read_for_model(piece, how)
         except UnreadableImage as error:
             if strict:
                 raise
-            done = done.merge(Labelled(failures=(Failure(source.file.key, error),)))
+            done = done.merge(Labelled(failures=(Failure(piece.source.file.key, error),)))
             continue
         if isinstance(how, Model):
-            part = label_image(source, window, how, store, output, shared=True)
-        elif (model := how(source, window)) is not None:
-            part = label_image(source, window, model, store, output, shared=False)
+            part = label_image(piece.source, window, how, store, output, shared=True)
+        elif (model := how(piece.source, window)) is not None:
+            part = label_image(piece.source, window, model, store, output, shared=False)
         else:
-            part = leave_blank(source, store, output)
+            part = leave_blank(piece.source, window, store, output)
         done = done.merge(part)
     return done
 
 
 def label_image(
-    source: ImageSource, window: Window, model: Model, store: str, output: OutputSettings, *, shared: bool
+    source: ImageSource, window: Pixels, model: Model, store: str, output: OutputSettings, *, shared: bool
 ) -> Labelled:
     """Label and write one image."""
-    labelled = model.label(window.rgb, window.valid)
+    labelled = model.label(window.samples, window.valid)
     sums = labelled.sums
-    inertia = sums.inertia(model.points, model.space.grid)
+    inertia = model.space.inertia(sums, model.points)
     record = image_record(source, tuple(sums.counts.tolist()), inertia)
-    write_image(store, record, labelled.labels, model.colors, output, own_model=None if shared else model)
+    layout = layout_of(source, model.k, output, len(bands_of(model) or ()))
+    samples = window.samples if layout.copy_bands else None
+    write_image(store, record, labelled.labels, model.colors, layout, None if shared else model, samples)
     return Labelled(1, source.pixels, sums.pixels, sums if shared else None, {record.key: inertia})
 
 
-def leave_blank(source: ImageSource, store: str, output: OutputSettings) -> Labelled:
+def leave_blank(source: ImageSource, window: Pixels, store: str, output: OutputSettings) -> Labelled:
     """Write an image without a valid pixel, which has no model of its own."""
     record = image_record(source, (), 0.0)
-    write_image(store, record, no_labels(source.shape), NO_COLORS, output)
+    layout = layout_of(source, 0, output)
+    samples = window.samples if layout.copy_bands else None
+    write_image(store, record, no_labels(source.shape), NO_COLORS, layout, samples=samples)
     return Labelled(1, source.pixels, 0, None, {record.key: 0.0})
+
+
+def layout_of(source: ImageSource, k: int, output: OutputSettings, bands: int = 0) -> Layout:
+    """The arrays of an image: pyramids where asked for, else for images worked on in pieces; copies; georeference."""
+    pyramid = source.in_pieces if output.pyramid is None else output.pyramid
+    layout = Layout.planned(source.shape, k, output, pyramid=pyramid)
+    if output.copy_image:
+        kept = (bands, source.info.dtype) if bands else (3, "uint8")
+        layout = replace(layout, copy_bands=kept[0], copy_dtype=kept[1])
+    return replace(layout, geo=read_georeference(source.file.path))
 
 
 def image_record(source: ImageSource, counts: tuple[int, ...], inertia: float) -> ImageRecord:
@@ -121,56 +153,13 @@ def image_record(source: ImageSource, counts: tuple[int, ...], inertia: float) -
     )
 
 
-def own_model(settings: FitSettings, source: ImageSource, window: Window) -> Model | None:
+def own_model(settings: FitSettings, source: ImageSource, window: Pixels) -> Model | None:
     """A model of this image alone (``--scope image``); None where it has no valid pixel."""
     space = feature_space(settings.features)
     rule = BatchRule.for_pixels(source.pixels, settings.batch_pixels, settings.seed)
-    summary = summarise([window], rule)
+    summary = summarise([Window(window.samples, window.valid)], rule)
     if summary.everything.codes.size == 0:
         return None
     data = FeatureTable.build(summary.everything, space)
     centroids, history = solve(data, FeatureTable.build(summary.batch, space), settings, SerialRunner())
     return Model.from_solution(finish(data, centroids), settings, history)
-
-
-def label_bundles(
-    bundles: Sequence[Bundle],
-    model: Model | FitSettings,
-    store: str,
-    output: OutputSettings,
-    executor: Executor,
-    progress: Progress,
-    *,
-    strict: bool,
-) -> Labelled:
-    """Label every image with one model, or each with its own.
-
-    Parameters
-    ----------
-    model
-        The model, or how to find one for each image.
-
-    Raises
-    ------
-    KsegError
-        If the output cannot be written.
-    """
-    progress.stage("labelling", sum(map(len, bundles)), sum(s.pixels for b in bundles for s in b))
-    how = executor.share(model if isinstance(model, Model) else partial(own_model, model))
-    task = delayed(label_bundle, pure=False)
-    place = os.path.abspath(store)  # a worker may have another current folder
-    lazy = [
-        task(bundle, how, place, output, strict, dask_key_name=f"label-{tokenize(bundle, place)}") for bundle in bundles
-    ]
-
-    def tell(index: int) -> None:
-        progress.advance(len(bundles[index]), sum(source.pixels for source in bundles[index]))
-
-    try:
-        parts = executor.compute(lazy, lazy, tell)
-    except OSError as error:
-        raise KsegError(f"{store}: the output cannot be written ({error.strerror or error})") from error
-    done = Labelled()
-    for part in parts:
-        done = done.merge(part)
-    return done

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from dask.base import tokenize
 from dask.delayed import delayed
 
+from kseg_core.config import InputSettings
 from kseg_core.errors import UnreadableImage
 from kseg_core.inputs import InputFile
-from kseg_core.sources import ImageSource
+from kseg_core.sources import ImageSource, Piece
 
 from .executor import Executor
 from .progress import Progress
@@ -20,7 +21,7 @@ BUNDLE_PX = 8_000_000  # about a tenth of a second of decoding: a task's own cos
 BUNDLE_IMAGES = 64  # so that progress is seen and a lost worker loses little
 TASKS_PER_WORKER = 4  # enough pieces to keep all workers busy to the end
 
-Bundle = tuple[ImageSource, ...]
+Bundle = tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,14 @@ class Failure:
     error: UnreadableImage
 
 
-def open_files(files: Sequence[InputFile], strict: bool) -> tuple[list[ImageSource], list[Failure]]:
+def open_files(
+    files: Sequence[InputFile], settings: InputSettings, strict: bool
+) -> tuple[list[ImageSource], list[Failure]]:
     """A task: look at some headers."""
     sources, failures = [], []
     for file in files:
         try:
-            sources.append(ImageSource.open(file))
+            sources.append(ImageSource.open(file, settings))
         except UnreadableImage as error:
             if strict:
                 raise
@@ -45,13 +48,13 @@ def open_files(files: Sequence[InputFile], strict: bool) -> tuple[list[ImageSour
 
 
 def look_at_headers(
-    files: Sequence[InputFile], executor: Executor, progress: Progress, *, strict: bool
+    files: Sequence[InputFile], settings: InputSettings, executor: Executor, progress: Progress, *, strict: bool
 ) -> tuple[list[ImageSource], list[Failure]]:
     """Which files are images, and how large, in the order given."""
     progress.stage("looking at headers", len(files), 0)
     groups = [files[at : at + HEADERS_PER_TASK] for at in range(0, len(files), HEADERS_PER_TASK)]
     task = delayed(open_files, pure=True)
-    lazy = [task(group, strict, dask_key_name=f"open-files-{tokenize(group)}") for group in groups]
+    lazy = [task(group, settings, strict, dask_key_name=f"open-files-{tokenize(group, settings)}") for group in groups]
     sources: list[ImageSource] = []
     failures: list[Failure] = []
     for found, bad in executor.compute(lazy, lazy, lambda i: progress.advance(len(groups[i]), 0)):
@@ -60,19 +63,61 @@ def look_at_headers(
     return sources, failures
 
 
-def bundle_images(sources: Sequence[ImageSource], workers: int) -> list[Bundle]:
-    """Neighbours together until a bundle is worth a task; a large image is a bundle of its own."""
-    total = sum(source.pixels for source in sources)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a job's tasks are.
+
+    Parameters
+    ----------
+    bundles
+        Whole images, small ones together until they are worth a task.
+    large
+        Images worked on in pieces: every piece is a task.
+    """
+
+    bundles: tuple[Bundle, ...]
+    large: tuple[tuple[Piece, ...], ...] = ()
+
+    @property
+    def sources(self) -> list[ImageSource]:
+        """All images."""
+        return [piece.source for bundle in self.bundles for piece in bundle] + [
+            pieces[0].source for pieces in self.large
+        ]
+
+    @property
+    def pixels(self) -> int:
+        return sum(source.pixels for source in self.sources)
+
+    def without(self, failures: Sequence[Failure]) -> Plan:
+        """The plan less the images that failed."""
+        bad = {failure.key for failure in failures}
+        bundles = [tuple(piece for piece in bundle if piece.source.file.key not in bad) for bundle in self.bundles]
+        large = [pieces for pieces in self.large if pieces[0].source.file.key not in bad]
+        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large))
+
+
+def make_plan(sources: Sequence[ImageSource], tile: int, workers: int) -> Plan:
+    """Cut large images into pieces, and put small neighbours together; what takes longest comes first."""
+    cut = [tuple(source.pieces(tile)) for source in sources]
+    whole = [pieces[0] for pieces in cut if len(pieces) == 1]
+    large = tuple(pieces for pieces in cut if len(pieces) > 1)
+    total = sum(piece.pixels for piece in whole)
     target = min(BUNDLE_PX, max(1, total // (workers * TASKS_PER_WORKER)))
     bundles: list[Bundle] = []
-    current: list[ImageSource] = []
+    current: list[Piece] = []
     size = 0
-    for source in sources:
-        if current and (size + source.pixels > target or len(current) >= BUNDLE_IMAGES):
+    for piece in whole:
+        if current and (size + piece.pixels > target or len(current) >= BUNDLE_IMAGES):
             bundles.append(tuple(current))
             current, size = [], 0
-        current.append(source)
-        size += source.pixels
+        current.append(piece)
+        size += piece.pixels
     if current:
         bundles.append(tuple(current))
-    return sorted(bundles, key=lambda bundle: -sum(source.pixels for source in bundle))
+    return Plan(tuple(sorted(bundles, key=lambda bundle: -pixels_of(bundle))), large)
+
+
+def pixels_of(bundle: Bundle) -> int:
+    """Pixels of a bundle."""
+    return sum(piece.pixels for piece in bundle)

@@ -6,6 +6,8 @@ Wrong usage, an empty folder or an output that must not be touched is told here,
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +137,8 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
         raise UsageError("-o is empty: name the output, or leave it out for the default")
     listing = selection.list()
     output = default_output(selection) if output is None else output.rstrip("/") or "/"
-    digest = inputs_digest((file.key, file.size, file.modified_ns) for file in listing.files)
+    read = [(file.key, file.size, file.modified_ns) for file in listing.files]
+    digest = inputs_digest([*read, *_mask_files(config.input.mask)])
     finished = None
     if os.path.lexists(output):
         if config.output.overwrite:
@@ -157,10 +160,21 @@ def require_same_features(earlier: str, ours: str) -> None:
         raise UsageError(f"--match has {earlier} centroids, this fit {ours} ones; add --features {earlier}")
 
 
-def _require_distinct_start(fit: FitSettings) -> None:
-    from kseg_core.features import feature_space, start_points  # NumPy: only where it is needed
+def _mask_files(mask: str | None) -> Iterator[tuple[str, int, int]]:
+    """Name, bytes and modification time of a mask, or of every file in a folder of masks."""
+    if mask is None:
+        return
+    within = [os.path.join(folder, name) for folder, _, names in os.walk(mask) for name in names]
+    for path in within if os.path.isdir(mask) else [mask]:
+        with suppress(OSError):  # what is missing is told when it is read
+            status = os.stat(path)
+            yield f"mask {os.path.relpath(path, mask)}", status.st_size, status.st_mtime_ns
 
-    start_points(fit.start, feature_space(fit.features))
+
+def _require_distinct_start(fit: FitSettings) -> None:
+    from kseg_core.features import feature_space  # NumPy: only where it is needed
+
+    feature_space(fit.features).start_points(fit.start)
 
 
 def _model_identity(path: str) -> tuple[str, str]:

@@ -16,10 +16,12 @@ from kseg_core.manifest import remove_kseg_store
 from kseg_core.model import Model
 from kseg_core.store import create_store, load_model, save_model, update_attributes, write_model
 
+from .bands import fit_bands
 from .executor import Executor, open_executor
-from .fit import fit_bundles
-from .label import Labelled, label_bundles
-from .plan import Bundle, Failure, bundle_images, look_at_headers
+from .fit import fit_plan
+from .label import Labelled
+from .label_plan import label_plan
+from .plan import Failure, Plan, look_at_headers, make_plan
 from .progress import Progress, Silent
 from .request import Request
 from .results import Counted, JobResult
@@ -41,14 +43,14 @@ def run(request: Request, progress: Progress | None = None) -> JobResult:
     clock = Clock()
     given, match = earlier_model(config.model), earlier_model(config.match)  # before anything is replaced
     with open_executor(config.execution) as executor:
-        bundles, failures = plan(request, executor, progress)
+        plan, failures = survey(request, executor, progress)
         replaces = os.path.lexists(request.output) and config.output.overwrite
         if not replaces:
             replace_store(request)  # a place that cannot be written is told before the fit
         shared = given
         if config.fit is not None and config.fit.scope == "global":
             with nothing_left_behind(request, keep=replaces):
-                shared, bundles, failures = fit_one(request, bundles, failures, executor, progress, match)
+                shared, plan, failures = fit_one(request, plan, failures, executor, progress, match)
         if replaces:
             replace_store(request)  # a finished result makes room only for one that can be made
         if shared is not None:
@@ -56,7 +58,7 @@ def run(request: Request, progress: Progress | None = None) -> JobResult:
         clock.lap("fit")
         how = shared or config.fit
         assert how is not None  # RunConfig has either
-        done = label_bundles(bundles, how, request.output, config.output, executor, progress, strict=strict)
+        done = label_plan(plan, how, request.output, config.output, executor, progress, strict=strict)
         clock.lap("label")
     failures = failures + list(done.failures)
     result = job_result(request, clock, failures, done, shared)
@@ -86,11 +88,10 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
     clock = Clock()
     match = earlier_model(request.config.match)
     with open_executor(request.config.execution) as executor:
-        bundles, failures = plan(request, executor, progress)
-        model, bundles, failures = fit_one(request, bundles, failures, executor, progress, match)
+        plan, failures = survey(request, executor, progress)
+        model, plan, failures = fit_one(request, plan, failures, executor, progress, match)
     clock.lap("fit")
-    read = [source for bundle in bundles for source in bundle]
-    done = Labelled(0, sum(source.pixels for source in read), model.pixels, inertia={"": model.inertia})
+    done = Labelled(0, plan.pixels, model.pixels, inertia={"": model.inertia})
     result = job_result(request, clock, failures, done, model)
     facts = {**store_attributes(request), "status": "complete", "result": result.to_json()}
     save_model(request.output, replace(model, facts=model.facts | facts), overwrite=True)
@@ -120,8 +121,8 @@ class Clock:
         self._last = now
 
 
-def plan(request: Request, executor: Executor, progress: Progress) -> tuple[list[Bundle], list[Failure]]:
-    """Bundles of the readable images, and the files that are not.
+def survey(request: Request, executor: Executor, progress: Progress) -> tuple[Plan, list[Failure]]:
+    """The plan for the readable images, and the files that are not.
 
     Raises
     ------
@@ -134,21 +135,23 @@ def plan(request: Request, executor: Executor, progress: Progress) -> tuple[list
     if strict and request.listing.failures:
         raise request.listing.failures[0]
     failures = [Failure("", error) for error in request.listing.failures]
-    sources, unreadable = look_at_headers(request.listing.files, executor, progress, strict=strict)
+    sources, unreadable = look_at_headers(
+        request.listing.files, request.config.input, executor, progress, strict=strict
+    )
     failures += unreadable
     if not sources:
         raise nothing_readable(failures)
-    return bundle_images(sources, executor.workers), failures
+    return make_plan(sources, request.config.output.tile, executor.workers), failures
 
 
 def fit_one(
     request: Request,
-    bundles: Sequence[Bundle],
+    plan: Plan,
     failures: list[Failure],
     executor: Executor,
     progress: Progress,
     match: Model | None,
-) -> tuple[Model, list[Bundle], list[Failure]]:
+) -> tuple[Model, Plan, list[Failure]]:
     """The model of all images, numbered as in an earlier one where asked; the images left and all that failed.
 
     Raises
@@ -158,18 +161,12 @@ def fit_one(
     """
     config = request.config
     assert config.fit is not None
-    model, unread = fit_bundles(bundles, config.fit, executor, progress, strict=config.execution.strict, match=match)
+    find = fit_bands if config.fit.features == "bands" else fit_plan
+    model, unread = find(plan, config.fit, executor, progress, strict=config.execution.strict, match=match)
     failures = failures + unread
     if model is None:
         raise nothing_readable(failures)
-    return model, without(bundles, unread), failures
-
-
-def without(bundles: Sequence[Bundle], failures: Sequence[Failure]) -> list[Bundle]:
-    """The bundles less the images that failed."""
-    bad = {failure.key for failure in failures}
-    kept = [tuple(source for source in bundle if source.file.key not in bad) for bundle in bundles]
-    return [bundle for bundle in kept if bundle]
+    return model, plan.without(unread), failures
 
 
 def replace_store(request: Request) -> None:
@@ -216,7 +213,7 @@ def job_result(
         assert fit_settings is not None
         return JobResult(**common, k_requested=fit_settings.k, features=fit_settings.features, scope=fit_settings.scope)
     if sums is not None:
-        common["inertia"] = sums.inertia(model.points, model.space.grid)
+        common["inertia"] = model.space.inertia(sums, model.points)
     return JobResult(
         **common,
         k=model.k,

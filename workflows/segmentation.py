@@ -16,15 +16,16 @@ from kseg_core.config import RunConfig
 from kseg_core.errors import KsegError, UnreadableImage, UsageError
 from kseg_core.labelling import Labels, label_dtype
 from kseg_core.model import Model, as_rgb
-from kseg_core.sources import ImageSource
+from kseg_core.sources import Piece
 from kseg_core.store import load_model, open_store
 from kseg_core.summary import BatchRule, ChunkSummary, Window, summarise
 
 from .executor import Executor, open_executor
 from .fit import fit_summary
+from .label import read_for_model
 from .progress import Silent
 from .request import InputSelection, Request, prepare
-from .run import earlier_model, fit_one, plan, run
+from .run import earlier_model, fit_one, run, survey
 from .tree import tree_reduce
 
 ARRAY_KEY = "image"
@@ -82,6 +83,8 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     if config.fit is not None and config.fit.scope == "image":
         raise UsageError("segment finds one palette for all images; for scope 'image' call it for each")
     if isinstance(images, np.ndarray | da.Array):
+        if config.fit is not None and config.fit.features == "bands":
+            raise UsageError("segment clusters the bands of files; an array is one of colours")
         if output is not None:
             raise UsageError("an output store is made from paths; write an array's labels with dask.array.to_zarr")
         return _segment_array(images, config)
@@ -108,24 +111,32 @@ def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
 
 def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
     with open_executor(config.execution) as executor:
-        bundles, failures = plan(request, executor, Silent())
+        plan, failures = survey(request, executor, Silent())
         if model is None:
-            model, bundles, failures = fit_one(
-                request, bundles, failures, executor, Silent(), earlier_model(config.match)
-            )
-    sources = sorted((s for bundle in bundles for s in bundle), key=lambda source: source.file.key)
-    task = delayed(label_source, pure=True)
+            model, plan, failures = fit_one(request, plan, failures, executor, Silent(), earlier_model(config.match))
+    images = [(piece,) for bundle in plan.bundles for piece in bundle] + list(plan.large)
     labels = {
-        source.file.key: da.from_delayed(task(source, model), source.shape, label_dtype(model.k)) for source in sources
+        pieces[0].source.file.key: lazy_labels(pieces, model)
+        for pieces in sorted(images, key=lambda pieces: pieces[0].source.file.key)
     }
     errors = sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))
     return Segmentation(model, labels, tuple(errors))
 
 
-def label_source(source: ImageSource, model: Model) -> Labels:
-    """A task: the labels of one file."""
-    window = source.read()
-    return model.label(window.rgb, window.valid).labels
+def lazy_labels(pieces: Sequence[Piece], model: Model) -> da.Array:
+    """The labels of one image, a chunk for each of its pieces."""
+    task = delayed(label_piece, pure=True)
+    rows: dict[int, list[da.Array]] = {}
+    for piece in pieces:
+        block = da.from_delayed(task(piece, model), (piece.height, piece.width), label_dtype(model.k))
+        rows.setdefault(piece.top, []).append(block)
+    return da.block(list(rows.values()))
+
+
+def label_piece(piece: Piece, model: Model) -> Labels:
+    """A task: the labels of one piece."""
+    window = read_for_model(piece, model)
+    return model.label(window.samples, window.valid).labels
 
 
 # ----------------------------------------------------------------------------------------------------- arrays

@@ -13,6 +13,7 @@ from kseg_core.config import FitSettings
 from kseg_core.features import FeatureSpace
 from kseg_core.kmeans import Proposal, SearchData, propose, refine
 from kseg_core.lloyd import Steps
+from kseg_core.numbering import rounded_means
 from kseg_core.summary import ColorTable
 from kseg_core.sums import ClusterSums
 from kseg_core.table import CoarseTable, FarPoint, FeatureTable, PixelData
@@ -60,9 +61,8 @@ class ShardedTable:
         result: FarPoint = self._ask(FeatureTable.farthest, centroids)
         return result
 
-    def color_sums(self, centroids: F64) -> NDArray[np.int64]:
-        result: NDArray[np.int64] = self._ask(FeatureTable.color_sums, centroids, merge=add_all)
-        return result
+    def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:
+        return rounded_means(self._ask(FeatureTable.color_sums, centroids, merge=add_all), sums.counts)
 
     def distinct(self) -> NDArray[np.float32]:
         result: NDArray[np.float32] = self._ask(FeatureTable.distinct, merge=merge_distinct)
@@ -94,4 +94,8 @@ class TaskRunner:
         if isinstance(data, ShardedTable) and len(data.shards) == 1:
             task = delayed(refine, pure=True)
             return self._executor.compute([task(data.shards[0], proposal, settings) for proposal in proposals])
-        return [refine(data, proposal, settings) for proposal in proposals]
+        if isinstance(data, ShardedTable):
+            return [refine(data, proposal, settings) for proposal in proposals]
+        shared = self._executor.share(data)
+        task = delayed(refine, pure=True)
+        return self._executor.compute([task(shared, proposal, settings) for proposal in proposals])

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 from dask.delayed import Delayed
 
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
-from kseg_core.inputs import list_inputs
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.images import PictureInfo
+from kseg_core.inputs import InputFile, list_inputs
 from kseg_core.labelling import label_dtype
 from kseg_core.model import Model
-from kseg_core.sources import ImageSource
+from kseg_core.sources import ImageSource, Piece
 from kseg_core.summary import BatchRule
 from workflows import segment
 from workflows.executor import LocalExecutor
-from workflows.fit import summarise_bundles
-from workflows.label import label_bundles
-from workflows.plan import bundle_images
+from workflows.label_plan import label_plan
+from workflows.plan import Plan, make_plan
 from workflows.progress import Silent
+from workflows.summarise import summarise_plan
 from workflows.tree import tree_reduce
 
 
@@ -62,16 +63,27 @@ class Collecting(LocalExecutor):
 
 
 @pytest.fixture
-def sources(small_folder: Path) -> list[ImageSource]:
-    return [ImageSource.open(file) for file in list_inputs([str(small_folder)]).files]
+def plan(small_folder: Path) -> Plan:
+    """Three pictures, each in a bundle of its own."""
+    sources = [ImageSource.open(file, InputSettings()) for file in list_inputs([str(small_folder)]).files]
+    return make_plan(sources, 1024, 1)
+
+
+@pytest.fixture
+def plan_in_pieces(plan: Plan) -> Plan:
+    """The same and one of 10,000 x 10,000 pixels that is worked on in pieces (and does not exist)."""
+    info = PictureInfo("TIFF", (10_000, 10_000), 3, "uint8", (512, 512), None)
+    source = ImageSource(InputFile("/no/such.tif", "such.tif", "such.tif", 1, 1), info)
+    return Plan(plan.bundles, make_plan([source], 1024, 1).large)
 
 
 @pytest.fixture
 def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(self: ImageSource) -> Any:
-        raise AssertionError(f"{self.file.source} was read")
+    def read(self: Piece, *_: Any) -> Any:
+        raise AssertionError(f"{self.source.file.source} was read")
 
-    monkeypatch.setattr(ImageSource, "read", read)
+    for name in ("read", "read_for", "read_samples"):
+        monkeypatch.setattr(Piece, name, read)
 
 
 def model_of_two() -> Model:
@@ -80,32 +92,36 @@ def model_of_two() -> Model:
     )
 
 
+def summaries(plan: Plan, seed: int = 0) -> Delayed:
+    return summarise_plan(plan, BatchRule(0, seed), Collecting(), Silent(), strict=True)
+
+
 @pytest.mark.usefixtures("nothing_is_read")
+@pytest.mark.parametrize("kind", ["plan", "plan_in_pieces"])
 def test_the_graph_of_summaries_is_built_without_computing(
-    sources: list[ImageSource], computed: CountingScheduler
+    kind: str, request: pytest.FixtureRequest, computed: CountingScheduler
 ) -> None:
-    lazy = summarise_bundles(bundle_images(sources, 1), BatchRule(0, 0), Collecting(), Silent(), strict=True)
+    lazy = summaries(request.getfixturevalue(kind))
     assert isinstance(lazy, Delayed)
     assert computed.calls == 0
 
 
-def test_the_graph_of_summaries_built_twice_has_the_same_keys(sources: list[ImageSource]) -> None:
-    first, again, other = (
-        summarise_bundles(bundle_images(sources, 1), BatchRule(0, seed), Collecting(), Silent(), strict=True)
-        for seed in (0, 0, 1)
-    )
+@pytest.mark.parametrize("kind", ["plan", "plan_in_pieces"])
+def test_the_graph_of_summaries_built_twice_has_the_same_keys(kind: str, request: pytest.FixtureRequest) -> None:
+    plan = request.getfixturevalue(kind)
+    first, again, other = (summaries(plan, seed) for seed in (0, 0, 1))
     assert set(first.dask) == set(again.dask)
+    assert first.key == again.key
     assert first.key != other.key
 
 
 @pytest.mark.usefixtures("nothing_is_read")
 def test_the_tasks_that_label_are_built_without_computing_or_writing(
-    sources: list[ImageSource], computed: CountingScheduler, tmp_path: Path
+    plan: Plan, computed: CountingScheduler, tmp_path: Path
 ) -> None:
     executor = Collecting()
-    bundles = bundle_images(sources, 1)
-    label_bundles(bundles, model_of_two(), str(tmp_path / "out"), OutputSettings(), executor, Silent(), strict=True)
-    assert len(executor.asked) == len(bundles)
+    label_plan(plan, model_of_two(), str(tmp_path / "out"), OutputSettings(), executor, Silent(), strict=True)
+    assert len(executor.asked) == len(plan.bundles) == 3
     assert computed.calls == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -123,8 +139,8 @@ def test_segment_labels_no_file_before_a_label_array_is_computed(
     config = RunConfig(FitSettings(2, attempts=1), execution=ExecutionSettings(scheduler))
     found = segment(small_folder, config)
     read: list[str] = []
-    original = ImageSource.read
-    monkeypatch.setattr(ImageSource, "read", lambda self: read.append(self.file.key) or original(self))
+    original = Piece.read
+    monkeypatch.setattr(Piece, "read", lambda self: read.append(self.source.file.key) or original(self))
     assert {key: (lazy.shape, lazy.dtype) for key, lazy in found.labels.items()} == {
         "a.png": ((40, 50), np.uint8),
         "b.png": ((40, 51), np.uint8),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,33 @@ import pytest
 import zarr
 
 from kseg_core import Model, open_store
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
-from kseg_core.sources import ImageSource
+from kseg_core.sources import Piece
 from kseg_core.summary import Window
 from workflows.request import InputSelection, Request, default_output, prepare
 from workflows.results import reused_result
+from workflows.run import run
 
 Png = Callable[[Path, Any], Path]
 
 
 def request(
-    inputs: Path | list[str], output: Path, k: int = 3, *, kind: str = "store", overwrite: bool = False, **fit: Any
+    inputs: Path | list[str],
+    output: Path,
+    k: int = 3,
+    *,
+    kind: str = "store",
+    overwrite: bool = False,
+    settings: InputSettings | None = None,
+    **fit: Any,
 ) -> Request:
     named = [str(inputs)] if isinstance(inputs, Path) else inputs
     config = RunConfig(
-        FitSettings(k, **{"attempts": 3, **fit}), OutputSettings(overwrite=overwrite), ExecutionSettings("sync")
+        FitSettings(k, **{"attempts": 3, **fit}),
+        OutputSettings(overwrite=overwrite),
+        ExecutionSettings("sync"),
+        settings or InputSettings(),
     )
     return prepare(InputSelection(tuple(named)), config, str(output), kind)
 
@@ -273,16 +285,17 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[Path], No
     """Do something to a file after it was summarised and before it is labelled."""
 
     def arrange(key: str, deed: Callable[[Path], None]) -> None:
-        original = ImageSource.read
+        original = Piece.read
         seen: set[str] = set()
 
-        def read(self: ImageSource) -> Window:
-            if self.file.key == key and key in seen:
-                deed(Path(self.file.path))
-            seen.add(self.file.key)
+        def read(self: Piece) -> Window:
+            file = self.source.file
+            if file.key == key and key in seen:
+                deed(Path(file.path))
+            seen.add(file.key)
             return original(self)
 
-        monkeypatch.setattr(ImageSource, "read", read)
+        monkeypatch.setattr(Piece, "read", read)
 
     return arrange
 
@@ -383,6 +396,35 @@ def test_another_tile_size_is_refused_and_named(small_folder: Path, tmp_path: Pa
     job(small_folder, tmp_path / "out.zarr")
     with pytest.raises(StoreError, match="tile 1024 → 256"):
         job(small_folder, tmp_path / "out.zarr", tile=256)
+
+
+def test_an_image_that_was_too_large_is_not_told_as_done_with_another_limit(
+    small_folder: Path, tmp_path: Path, png: Png, smooth: Any
+) -> None:
+    """The refusal says to raise --max-pixels: who does so is not shown the earlier failure again."""
+    output = tmp_path / "out.zarr"
+    result = run(request(small_folder, output, settings=InputSettings(max_pixels=40 * 51)))
+    ((source, reason),) = [(Path(failure.source).name, failure.reason) for failure in result.failures]
+    assert source == "c.png"
+    assert "raise --max-pixels" in reason
+    with pytest.raises(StoreError, match=r"was made with other settings \(max_pixels 2040 → 536870912\)"):
+        request(small_folder, output)
+
+
+@pytest.mark.parametrize("kind", ["one", "folder"])
+def test_another_mask_of_the_same_name_is_another_input(
+    kind: str, small_folder: Path, tmp_path: Path, png: Png
+) -> None:
+    picture, output = small_folder / "a.png", tmp_path / "out.zarr"
+    mask = np.zeros((40, 50), np.uint8)
+    mask[:20] = 255
+    file = png(tmp_path / "masks" / "a.png", mask)
+    settings = InputSettings(mask=str(file if kind == "one" else file.parent))
+    assert run(request(picture, output, settings=settings)).pixels_valid == 20 * 50
+    assert request(picture, output, settings=settings).finished is not None
+    png(file, mask[::-1].copy())
+    with pytest.raises(StoreError, match="was made from other inputs"):
+        request(picture, output, settings=settings)
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "touched", "rewritten"])
@@ -570,6 +612,43 @@ def test_match_with_more_clusters_than_before_puts_the_new_ones_last(tmp_path: P
     job(tmp_path / "two.png", tmp_path / "two.zarr", k=2)
     result = job(tmp_path / "four.png", tmp_path / "four.zarr", k=4, match=tmp_path / "two.zarr")
     assert [color[0] for color in result.colors] == [0, 250, 90, 170]
+
+
+def test_bands_are_matched_by_their_values_whatever_each_data_is_normalised_by(
+    tmp_path: Path, png: Png, job: Any
+) -> None:
+    bands = {"features": "bands", "normalize": "standard"}
+    png(tmp_path / "one.png", np.repeat(np.array([[10, 120, 240]], np.uint8)[..., None], 3, axis=2))
+    png(tmp_path / "two.png", np.repeat(np.array([[240, 120]], np.uint8)[..., None], 3, axis=2))
+    job(tmp_path / "one.png", tmp_path / "one.zarr", k=3, **bands)
+    one = Model.load(str(tmp_path / "one.zarr"))
+    order = [0, 2, 1]
+    earlier = replace(one, centroids=one.centroids[order], colors=one.colors[order], counts=one.counts[order])
+    earlier.save(str(tmp_path / "earlier.zarr"))  # 10, 240, 120
+    job(tmp_path / "two.png", tmp_path / "plain.zarr", k=2, **bands)
+    job(tmp_path / "two.png", tmp_path / "matched.zarr", k=2, match=tmp_path / "earlier.zarr", **bands)
+    assert labels_of(tmp_path / "plain.zarr", "two.png").tolist() == [[1, 0]]
+    assert labels_of(tmp_path / "matched.zarr", "two.png").tolist() == [[0, 1]]
+
+
+def test_match_of_other_bands_is_wrong_usage(small_folder: Path, tmp_path: Path, job: Any) -> None:
+    job(small_folder, tmp_path / "two.zarr", k=3, features="bands", bands=(3, 1))
+    with pytest.raises(
+        UsageError, match="--match has centroids of bands 3,1, this fit of bands 1,2,3; add --bands 3,1"
+    ):
+        job(small_folder, tmp_path / "out.zarr", k=3, features="bands", match=tmp_path / "two.zarr")
+    assert not (tmp_path / "out.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    "values", [np.full((4, 4, 3), -5, np.int16), np.full((4, 4, 3), 1e9), np.ones((4, 4, 3), "u2")]
+)
+def test_a_model_of_bands_predicts_samples_of_its_own_dtype_only(
+    values: Any, small_folder: Path, tmp_path: Path, job: Any
+) -> None:
+    job(small_folder, tmp_path / "out.zarr", k=3, features="bands")
+    with pytest.raises(ValueError, match=f"expected uint8, got {values.dtype}"):
+        Model.load(str(tmp_path / "out.zarr")).predict(values)
 
 
 @pytest.mark.parametrize("kind", ["zarr", "model.zarr"])

@@ -1,0 +1,238 @@
+"""The fit over bands: a pass for the range where the dtype needs one, a pass for statistics and samples, exact steps.
+
+Mini-batches are nested: the first is part of the second, and that of all data, which is streamed: each exact step reads
+it once. All attempts are compared in one such pass; only the best is refined.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from dask.delayed import delayed
+from numpy.typing import NDArray
+
+from kseg_core.band_batch import BandBatch, Place
+from kseg_core.band_pixels import BandPixels
+from kseg_core.bands import BandGrid, BandRange, BandSpace, is_whole
+from kseg_core.config import DEFAULT_TOL, FitSettings
+from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError
+from kseg_core.kmeans import (
+    AttemptHistory,
+    History,
+    SearchData,
+    coarse_form,
+    fill_empty,
+    finish,
+    shortlist,
+    solve,
+)
+from kseg_core.lloyd import StepLimits, lloyd
+from kseg_core.model import Model
+from kseg_core.numbering import matching_order
+from kseg_core.sources import Piece
+from kseg_core.summary import BatchRule
+
+from .executor import Executor
+from .gather import pass_over
+from .plan import Failure, Plan
+from .progress import Progress
+from .sharded import TaskRunner
+from .streamed import StreamedBands
+
+F64 = NDArray[np.float64]
+
+HELD_PX = 1 << 21  # pixels of the largest mini-batch: with four bands some thirty megabytes
+MOSTLY_INVALID = 16  # where fewer than one in so many pixels are valid, the mini-batches are chosen anew
+
+
+# ------------------------------------------------------------------------------------------------- what is looked at
+
+
+def look_at_range(piece: Piece, bands: tuple[int, ...]) -> BandRange:
+    """Least and greatest values."""
+    samples, valid = piece.read_samples(bands)
+    return BandRange.of(samples, valid)
+
+
+def look_at_values(
+    piece: Piece, bands: tuple[int, ...], grid: BandGrid, first: BatchRule, held: BatchRule
+) -> BandBatch:
+    """Statistics of all values, and the mini-batches' pixels."""
+    samples, valid = piece.read_samples(bands)
+    values = grid.values(samples, valid)
+    place = Place(piece.source.file.key, piece.top, piece.left, piece.source.shape[1])
+    return BandBatch.of(values, valid, samples.shape[:2], grid, place, first, held)
+
+
+def look_at_dimensions(piece: Piece, bands: tuple[int, ...]) -> int:
+    """How many bands there are."""
+    corner = Piece(piece.source, 0, 0, 1, 1)
+    return int(corner.read_samples(bands).samples.shape[2])
+
+
+# -------------------------------------------------------------------------------------------------------- the driver
+
+
+def fit_bands(
+    plan: Plan,
+    settings: FitSettings,
+    executor: Executor,
+    progress: Progress,
+    *,
+    strict: bool,
+    match: Model | None = None,
+) -> tuple[Model | None, list[Failure]]:
+    """One model for the bands of all images (None where not one could be read), and those that could not.
+
+    Raises
+    ------
+    NoValidPixels
+        If there is none.
+    UsageError
+        If ``match`` is of other bands.
+    """
+    plan, failures = same_kind(plan, settings.bands, executor)
+    if not plan.sources:
+        return None, failures
+    dtype = plan.sources[0].info.dtype
+    dimensions = len(settings.bands) or look_at_dimensions(first_piece(plan), settings.bands)
+    numbers = settings.bands or tuple(range(1, dimensions + 1))
+    if match is not None and match.bands is not None:
+        require_same_bands(match.bands.bands, numbers)
+    if is_whole(dtype):
+        grid = BandGrid.for_dtype(dtype, dimensions)
+    else:
+        found, unread = pass_over(
+            plan, partial(look_at_range, bands=settings.bands), "reading ranges", executor, progress, strict=strict
+        )
+        plan, failures = plan.without(unread), failures + unread
+        if found is None:
+            return None, failures
+        if not np.isfinite(found.low).all():
+            raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
+        grid = BandGrid.for_range(found)
+    expected_px = plan.pixels
+    while True:
+        first = BatchRule.for_pixels(expected_px, settings.batch_pixels, settings.seed)
+        held = BatchRule.for_pixels(expected_px, max(HELD_PX, settings.batch_pixels), settings.seed)
+        look = partial(look_at_values, bands=settings.bands, grid=grid, first=first, held=held)
+        batch, unread = pass_over(plan, look, "reading bands", executor, progress, strict=strict)
+        plan, failures = plan.without(unread), failures + unread
+        if batch is None:
+            return None, failures
+        if batch.moments.pixels == 0:
+            raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
+        if held.level == 0 or batch.moments.pixels * MOSTLY_INVALID > expected_px:
+            break
+        expected_px = batch.moments.pixels  # the mini-batches are too small: again, with more of what is valid
+    space = BandSpace.fitted(numbers, dtype, grid, batch.moments, settings.normalize)
+    progress.stage("finding centroids", 0, 0)
+    return solve_bands(plan, batch, space, settings, executor, match), failures
+
+
+def solve_bands(
+    plan: Plan, batch: BandBatch, space: BandSpace, settings: FitSettings, executor: Executor, match: Model | None
+) -> Model:
+    """Find the centroids, from what the passes brought home and, where that is not all, further passes."""
+    runner = TaskRunner(executor)
+    everything = batch.everything(space)
+    if everything is not None:
+        data: Any = everything
+        centroids, history = solve(everything, batch.first_pixels(space), settings, runner)
+    else:
+        held = batch.held_pixels(space)
+        data = StreamedBands(plan, space, held, batch.moments, executor)
+        coarse = coarse_form(held, settings.k)
+        if coarse.size <= settings.k and (few := few_values(data, held, settings.k)) is not None:
+            centroids, history = few, ()
+        else:
+            first = batch.first_pixels(space)
+            search = SearchData(first if first.size else None, coarse)
+            centroids, history = solve_streamed(data, search, settings, runner)
+    order = None
+    if match is not None:
+        assert match.bands is not None  # `require_same_features`
+        order = matching_order(centroids, space.from_space(match.bands, match.centroids))
+    return Model.from_solution(finish(data, centroids, order), settings, history, space)
+
+
+def solve_streamed(
+    data: StreamedBands, search: SearchData, settings: FitSettings, runner: TaskRunner
+) -> tuple[F64, History]:
+    """Attempts on the mini-batches, compared in one pass over all data; the best is refined by exact steps."""
+    space, held = data.space, data.held
+    proposals = runner.propose(search, settings)
+    chosen = shortlist(proposals)
+    judged = data.sums_of_each([proposal.centroids for proposal in chosen])
+    inertia = [space.inertia(sums, p.centroids) for sums, p in zip(judged, chosen, strict=True)]
+    best = chosen[int(np.argmin(inertia))]
+    steps = lloyd(held, best.centroids, StepLimits(settings.max_iter, sampling_noise=True))
+    tol = DEFAULT_TOL if settings.tol is None else settings.tol
+    limit = tol * space.total_variance(judged[0]) / space.dimensions
+    exact = lloyd(data, steps.centroids, StepLimits(max(1, settings.max_iter - len(steps.inertia)), limit))
+    centroids = fill_empty(data, exact.centroids)
+    history = tuple(
+        AttemptHistory(p.attempt, p.history, exact.inertia if p.attempt == best.attempt else ()) for p in proposals
+    )
+    return centroids, history
+
+
+def few_values(data: StreamedBands, held: BandPixels, k: int) -> F64 | None:
+    """The distinct values of all data, where there are at most ``k``: every pass finds one that was not known."""
+    points = held.distinct()
+    while len(points) <= k:
+        far = data.farthest(points)
+        if far.squared == 0:
+            return np.unique(points, axis=0)
+        points = np.concatenate([points, [far.point]])
+    return None
+
+
+def require_same_bands(earlier: tuple[int, ...], ours: tuple[int, ...]) -> None:
+    """Clusters can be matched with those of an earlier model of the same bands only.
+
+    Raises
+    ------
+    UsageError
+        If it is of others.
+    """
+    if earlier != ours:
+        was, now = (",".join(map(str, bands)) for bands in (earlier, ours))
+        raise UsageError(f"--match has centroids of bands {was}, this fit of bands {now}; add --bands {was}")
+
+
+def first_piece(plan: Plan) -> Piece:
+    """Any piece of the plan."""
+    return plan.bundles[0][0] if plan.bundles else plan.large[0][0]
+
+
+def same_kind(plan: Plan, bands: tuple[int, ...], executor: Executor) -> tuple[Plan, list[Failure]]:
+    """The plan less the images whose dtype or number of bands is not that of the first, each named."""
+    pieces = sorted(
+        [piece for bundle in plan.bundles for piece in bundle] + [pieces[0] for pieces in plan.large],
+        key=lambda piece: piece.source.file.key,
+    )
+    kinds: list[tuple[str, int] | UnreadableImage] = executor.compute(
+        [delayed(kind_of, pure=True)(piece, bands) for piece in pieces]
+    )
+    failures: list[Failure] = []
+    expected: tuple[str, int] | None = None
+    for piece, kind in zip(pieces, kinds, strict=True):
+        if isinstance(kind, UnreadableImage):
+            failures.append(Failure(piece.source.file.key, kind))
+        elif expected is None:
+            expected = kind
+        elif kind != expected:
+            reason = f"{kind[1]} bands of {kind[0]}, the first image has {expected[1]} of {expected[0]}; run it apart"
+            failures.append(Failure(piece.source.file.key, UnreadableImage(piece.source.file.source, reason)))
+    return plan.without(failures), failures
+
+
+def kind_of(piece: Piece, bands: tuple[int, ...]) -> tuple[str, int] | UnreadableImage:
+    """A task: dtype and number of bands, or why there are none."""
+    try:
+        return piece.source.info.dtype, look_at_dimensions(piece, bands)
+    except UnreadableImage as error:
+        return error

@@ -1,0 +1,149 @@
+"""Labelling images too large for one task: piece by piece, then level by level; every chunk has one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from dask.base import tokenize
+from dask.delayed import Delayed, delayed
+
+from kseg_core.config import OutputSettings
+from kseg_core.errors import UnreadableImage
+from kseg_core.labelling import NO_COLORS
+from kseg_core.layout import Layout
+from kseg_core.model import Model
+from kseg_core.sources import ImageSource, Piece
+from kseg_core.sums import ClusterSums
+from kseg_core.tiles import level_windows
+from kseg_core.writing import build_level, create_image, finish_image, remove_image, write_copy, write_window
+
+from .executor import Executor
+from .label import Labelled, bands_of, image_record, layout_of, read_for_model
+from .plan import Failure
+from .progress import Progress
+from .tree import merge_all
+from .waves import Watched, compute_in_waves
+
+LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above
+
+
+@dataclass(frozen=True, slots=True)
+class PieceLabelled:
+    """What labelling one piece came to: its exact sums, or why there are none."""
+
+    sums: ClusterSums | None
+    failures: tuple[Failure, ...] = field(default=())
+
+
+def label_piece(piece: Piece, model: Model, store: str, layout: Layout, strict: bool) -> PieceLabelled:
+    """A task: read, label and write one piece."""
+    key = piece.source.file.key
+    try:
+        window = read_for_model(piece, model)
+    except UnreadableImage as error:
+        if strict:
+            raise
+        return PieceLabelled(None, (Failure(key, error),))
+    labelled = model.label(window.samples, window.valid)
+    write_window(store, key, piece.rows, piece.columns, labelled.labels, layout)
+    if layout.copy_bands:
+        write_copy(store, key, piece.rows, piece.columns, window.samples, layout)
+    return PieceLabelled(labelled.sums)
+
+
+def label_large(
+    images: Sequence[Sequence[Piece]],
+    model: Model,
+    store: str,
+    output: OutputSettings,
+    executor: Executor,
+    progress: Progress,
+    *,
+    strict: bool,
+    own_model: bool = False,
+) -> Labelled:
+    """Label every piece of some large images, build their pyramids, and declare them complete.
+
+    ``own_model`` keeps the model with each image.
+    """
+    sources = [pieces[0].source for pieces in images]
+    layouts = [layout_of(source, model.k, output, len(bands_of(model) or ())) for source in sources]
+    create = delayed(create_image, pure=False)
+    names = [source.file.key for source in sources]
+    executor.compute([create(store, key, layout) for key, layout in zip(names, layouts, strict=True)])
+    shared = executor.share(model)
+    task = delayed(label_piece, pure=False)
+    tasks = [
+        Watched(
+            task(piece, shared, store, layout, strict, dask_key_name=f"label-{tokenize(piece, store)}"),
+            partial(progress.advance, int(piece is pieces[-1]), piece.pixels),
+        )
+        for pieces, layout in zip(images, layouts, strict=True)
+        for piece in pieces
+    ]
+    results: list[PieceLabelled] = compute_in_waves(tasks, executor)
+    done = Labelled()
+    whole: list[tuple[ImageSource, Layout]] = []
+    sums_of: dict[str, ClusterSums] = {}
+    at = 0
+    for source, layout, pieces in zip(sources, layouts, images, strict=True):
+        parts, at = results[at : at + len(pieces)], at + len(pieces)
+        failures = [failure for part in parts for failure in part.failures]
+        if failures:
+            remove_image(store, source.file.key)
+            done = done.merge(Labelled(failures=(failures[0],)))
+            continue
+        sums_of[source.file.key] = merge_all([part.sums for part in parts if part.sums is not None])
+        whole.append((source, layout))
+    build_pyramids(whole, store, executor)
+    for source, layout in whole:
+        sums = sums_of[source.file.key]
+        inertia = model.space.inertia(sums, model.points)
+        record = image_record(source, tuple(sums.counts.tolist()), inertia)
+        finish_image(store, record, layout, model.colors, own_model=model if own_model else None)
+        shared_sums = None if own_model else sums
+        done = done.merge(Labelled(1, source.pixels, sums.pixels, shared_sums, {record.key: inertia}))
+    return done
+
+
+def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSettings, executor: Executor) -> Labelled:
+    """Write a large image without a valid pixel: its labels are all fill value; its pixels are copied where asked."""
+    source = pieces[0].source
+    layout = layout_of(source, 0, output)
+    record = image_record(source, (), 0.0)
+    create_image(store, record.key, layout)
+    if layout.copy_bands:
+        task = delayed(copy_piece, pure=False)
+        compute_in_waves([Watched(task(piece, store, layout), _nothing) for piece in pieces], executor)
+    build_pyramids([(source, layout)], store, executor)
+    finish_image(store, record, layout, NO_COLORS)
+    return Labelled(1, source.pixels, 0, None, {record.key: 0.0})
+
+
+def copy_piece(piece: Piece, store: str, layout: Layout) -> None:
+    """A task: keep the pixels of a piece, and label none."""
+    write_copy(store, piece.source.file.key, piece.rows, piece.columns, piece.read().rgb, layout)
+
+
+def build_pyramids(images: Sequence[tuple[ImageSource, Layout]], store: str, executor: Executor) -> None:
+    """All levels of all images: each level in a pass of its own, after the one it is made from."""
+    for level in range(1, max((layout.levels for _, layout in images), default=1)):
+        compute_in_waves([Watched(lazy, _nothing) for lazy in level_tasks(images, level, store)], executor)
+
+
+def level_tasks(images: Sequence[tuple[ImageSource, Layout]], level: int, store: str) -> list[Delayed]:
+    """The tasks that make one level of some images."""
+    build = delayed(build_level, pure=False)
+    return [
+        build(store, source.file.key, level, rows, columns, layout)
+        for source, layout in images
+        if level < layout.levels
+        for rows, columns in level_windows(layout, level, LEVEL_SIDE)
+    ]
+
+
+def _nothing(*_: Any) -> None:
+    pass

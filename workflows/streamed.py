@@ -1,0 +1,101 @@
+"""Bands that are read anew for every step: the solver's view of data that no memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core.band_pixels import BandPixels, BandSample
+from kseg_core.bands import EVERYWHERE, NO_WEIGHTS, BandMoments, BandSpace
+from kseg_core.kernels import dense
+from kseg_core.labelling import label_dtype
+from kseg_core.sources import Piece
+from kseg_core.sums import ClusterSums
+from kseg_core.table import FarPoint
+
+from .executor import Executor
+from .gather import pass_over
+from .plan import Plan
+from .progress import Silent
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SumsOfEach:
+    """One step's sums for several sets of centroids; merges."""
+
+    parts: tuple[ClusterSums, ...]
+
+    def merge(self, other: SumsOfEach) -> SumsOfEach:
+        return SumsOfEach(tuple(a.merge(b) for a, b in zip(self.parts, other.parts, strict=True)))
+
+
+def look_at_sums(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> SumsOfEach:
+    """Sums of one piece for each set of centroids; their squares are known already."""
+    samples, valid = piece.read_samples(space.bands)
+    values = space.grid.values(samples, valid)
+    mask = EVERYWHERE if valid is None else np.ascontiguousarray(valid).reshape(-1)
+    sums = [dense.assign_and_sum(values, NO_WEIGHTS, mask, space.affine, each) for each in centroids]
+    return SumsOfEach(tuple(ClusterSums(counts, total, 0) for counts, total in sums))
+
+
+def look_at_farthest(piece: Piece, space: BandSpace, centroids: F64) -> FarPoint:
+    """The pixel of one piece that is farthest from all centroids."""
+    samples, valid = piece.read_samples(space.bands)
+    values = space.grid.values(samples, valid)
+    mask = EVERYWHERE if valid is None else np.ascontiguousarray(valid).reshape(-1)
+    squared = dense.label_dense(
+        values, mask, space.affine, centroids, 0, np.empty(len(values), label_dtype(len(centroids)))
+    )
+    most = float(squared.max())
+    points = space.features_of(values[squared == most].astype(np.float64))
+    return FarPoint(most, tuple(min(points.tolist())))
+
+
+class StreamedBands:
+    """A `PixelData` that reads its images for every question."""
+
+    def __init__(
+        self, plan: Plan, space: BandSpace, held: BandPixels, moments: BandMoments, executor: Executor
+    ) -> None:
+        self._plan, self._space, self._held, self._moments, self._executor = plan, space, held, moments, executor
+
+    @property
+    def space(self) -> BandSpace:
+        return self._space
+
+    @property
+    def held(self) -> BandPixels:
+        """The larger mini-batch, in memory."""
+        return self._held
+
+    def sums_of_each(self, centroids: Sequence[F64]) -> list[ClusterSums]:
+        """The sums for several sets of centroids, from one reading."""
+        found: SumsOfEach = self._pass(partial(look_at_sums, space=self._space, centroids=list(centroids)))
+        return [ClusterSums(part.counts, part.sums, self._moments.squares) for part in found.parts]
+
+    def sums(self, centroids: F64) -> ClusterSums:
+        return self.sums_of_each([centroids])[0]
+
+    def farthest(self, centroids: F64) -> FarPoint:
+        found: FarPoint = self._pass(partial(look_at_farthest, space=self._space, centroids=centroids))
+        return found
+
+    def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:  # noqa: ARG002 - sums say it all
+        return self._space.colors_of(sums)
+
+    def distinct(self) -> F64:
+        return self._held.distinct()
+
+    def coarse(self, coarser: int) -> BandSample:
+        return self._held.coarse(coarser)
+
+    def _pass(self, look: Any) -> Any:
+        """One reading; the images were all read before, so now none may fail."""
+        return pass_over(self._plan, look, None, self._executor, Silent(), strict=True)[0]

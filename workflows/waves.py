@@ -1,0 +1,72 @@
+"""Many tasks in waves of bounded size: no graph, and no client, ever holds a task for each block of a terapixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from dask.delayed import Delayed
+
+from .executor import Executor
+from .tree import tree_reduce
+
+WAVE_TASKS = 4096  # a scheduler takes about a millisecond a task: waves of seconds, and a few megabytes of graph
+
+
+class Watched(NamedTuple):
+    """A lazy result, and whom to tell when it is there."""
+
+    lazy: Delayed
+    done: Callable[[], None]
+
+
+class Waves:
+    """Collects units of mergeable results and computes them wave by wave; the merged stay where they were computed."""
+
+    def __init__(self, executor: Executor, name: str) -> None:
+        self._executor = executor
+        self._name = name
+        self._waiting: list[Watched] = []
+        self._units: list[Delayed] = []
+        self._roots: list[Delayed] = []
+
+    def add(self, tasks: Sequence[Watched], finish: Callable[[Delayed], Delayed] | None = None) -> None:
+        """A unit of tasks, merged; ``finish`` is applied to the merged whole of the unit."""
+        if len(tasks) > WAVE_TASKS:
+            self._flush()
+            parts = []
+            for at in range(0, len(tasks), WAVE_TASKS):
+                wave = tasks[at : at + WAVE_TASKS]
+                parts += self._compute([tree_reduce([task.lazy for task in wave], self._name)], wave)
+            unit = tree_reduce(parts, self._name)
+        else:
+            if len(self._waiting) + len(tasks) > WAVE_TASKS:
+                self._flush()
+            self._waiting += tasks
+            unit = tree_reduce([task.lazy for task in tasks], self._name)
+        self._units.append(unit if finish is None else finish(unit))
+
+    def merged(self) -> Delayed:
+        """The merge of all units."""
+        self._flush()
+        return self._roots[0]
+
+    def _flush(self) -> None:
+        """Compute what is waiting, and merge it with what there is."""
+        if self._units:
+            root = tree_reduce([*self._roots, *self._units], self._name)
+            self._roots = self._compute([root], self._waiting)
+            self._units, self._waiting = [], []
+
+    def _compute(self, lazy: list[Delayed], wave: Sequence[Watched]) -> list[Delayed]:
+        return self._executor.persist(lazy, [task.lazy for task in wave], lambda i: wave[i].done())
+
+
+def compute_in_waves(tasks: Sequence[Watched], executor: Executor) -> list[Any]:
+    """The results of independent tasks, in order."""
+    results: list[Any] = []
+    for at in range(0, len(tasks), WAVE_TASKS):
+        wave = tasks[at : at + WAVE_TASKS]
+        lazy = [task.lazy for task in wave]
+        results += executor.compute(lazy, lazy, lambda i, wave=wave: wave[i].done())  # type: ignore[misc]
+    return results
