@@ -69,4 +69,4 @@ _PARAMETER_OF = {"from": "from_file", "json": "as_json"}  # flags whose names ar
 
 def _as_default(name: str, value: Any) -> dict[str, Any]:
     key = _PARAMETER_OF.get(_key(name), _key(name))
-    return {key: ",".join(value) if key == "start" and isinstance(value, list) else value}
+    return {key: ",".join(map(str, value)) if key in ("start", "bands") and isinstance(value, list) else value}

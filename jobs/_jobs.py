@@ -14,7 +14,7 @@ from ._render import result_lines
 from ._runtime import DONE, SOME_UNREADABLE, Report, log
 
 
-def settings_of_fit(k: int | None, start: str | None, **options: Any) -> FitSettings | None:
+def settings_of_fit(k: int | None, start: str | None, bands: str | None, **options: Any) -> FitSettings | None:
     """The fit's settings; None where neither ``k`` nor ``start`` says how many clusters."""
     colors = () if start is None else tuple(color.strip() for color in start.replace(";", ",").split(","))
     if k is None and not colors:
@@ -24,7 +24,15 @@ def settings_of_fit(k: int | None, start: str | None, **options: Any) -> FitSett
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} is for a fit: give --k N with it; with --model there is nothing to fit")
         return None
-    return FitSettings(k=len(colors) if k is None else k, start=colors, **options)
+    return FitSettings(k=len(colors) if k is None else k, start=colors, bands=_numbers(bands), **options)
+
+
+def _numbers(bands: str | None) -> tuple[int, ...]:
+    """``4,3,2`` as numbers."""
+    try:
+        return tuple(int(band) for band in bands.split(",")) if bands else ()
+    except ValueError:
+        raise UsageError(f"--bands takes numbers like 4,3,2; got {bands!r}") from None
 
 
 def label(selection: InputSelection, config: RunConfig, output: str | None, report: Report) -> int:

@@ -56,11 +56,48 @@ StorePath = Annotated[
     str, typer.Argument(metavar="STORE", help="A store made by run or apply, or a model.", show_default=False)
 ]
 
+Nodata = Annotated[
+    str,
+    _option(
+        "Input",
+        "--nodata",
+        help="Pixels all of whose bands have this value are invalid: auto (what the file says), none, or a number.",
+        metavar="V|auto|none",
+    ),
+]
+Mask = Annotated[
+    str | None,
+    _option(
+        "Input",
+        "--mask",
+        help="A mask, or a folder of masks with the images' names: pixels where it is 0 are invalid.",
+        metavar="PATH",
+        show_default=False,
+    ),
+]
+MaxPixels = Annotated[
+    int,
+    _option("Input", "--max-pixels", help="Refuse larger images that cannot be read by windows.", metavar="N"),
+]
+
 K = Annotated[
     int | None, _option(MODEL, "--k", help="Number of clusters, 1 to 65534.", metavar="N", show_default=False)
 ]
 Features = Annotated[
-    str, _option(MODEL, "--features", help="Colour space of the distances: rgb, gray, hsv, lab.", metavar="NAME")
+    str, _option(MODEL, "--features", help="Colour space of the distances: rgb, gray, hsv, lab, bands.", metavar="NAME")
+]
+Bands = Annotated[
+    str | None,
+    _option(
+        MODEL,
+        "--bands",
+        help="With --features bands: which, from 1, as in 4,3,2. Default: all but alpha.",
+        metavar="LIST",
+        show_default=False,
+    ),
+]
+Normalize = Annotated[
+    str, _option(MODEL, "--normalize", help="With --features bands: none, standard or minmax.", metavar="NAME")
 ]
 Scope = Annotated[
     str,
@@ -130,6 +167,18 @@ Masks = Annotated[
     _option(
         OUTPUT, "--masks/--no-masks", help="One boolean mask a cluster. Default: up to k = 32.", show_default=False
     ),
+]
+Pyramid = Annotated[
+    bool | None,
+    _option(
+        OUTPUT,
+        "--pyramid/--no-pyramid",
+        help="Label levels of half the size, down to one tile. Default: for images worked on in pieces.",
+        show_default=False,
+    ),
+]
+CopyImage = Annotated[
+    bool, _option(OUTPUT, "--copy-image", help="Keep the pixels beside their labels: a complete OME-Zarr image.")
 ]
 Tile = Annotated[int, _option(OUTPUT, "--tile", help="Side of the store's chunks in pixels.", metavar="PX")]
 Overwrite = Annotated[

@@ -20,8 +20,13 @@ def apply(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    nodata: option.Nodata = "auto",
+    mask: option.Mask = None,
+    max_pixels: option.MaxPixels = 1 << 29,
     masks: option.Masks = None,
     tile: option.Tile = 1024,
+    pyramid: option.Pyramid = None,
+    copy_image: option.CopyImage = False,
     overwrite: option.Overwrite = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
@@ -41,7 +46,7 @@ def apply(
     from workflows.results import failed_result
 
     def job(report: Report) -> int:
-        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
+        from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from kseg_core.errors import UsageError
         from workflows.request import InputSelection
 
@@ -52,8 +57,9 @@ def apply(
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
         job_config = RunConfig(
             None,
-            OutputSettings(masks, tile, overwrite),
+            OutputSettings(masks, tile, overwrite, pyramid, copy_image),
             ExecutionSettings(scheduler, workers, strict),
+            InputSettings(nodata, mask, max_pixels),
             model=model,
         )
         return _jobs.label(selection, job_config, output, report)

@@ -20,7 +20,12 @@ def fit(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    nodata: option.Nodata = "auto",
+    mask: option.Mask = None,
+    max_pixels: option.MaxPixels = 1 << 29,
     features: option.Features = "rgb",
+    bands: option.Bands = None,
+    normalize: option.Normalize = "none",
     init: option.Init = "k-means++",
     attempts: option.Attempts = 10,
     max_iter: option.MaxIter = 1000,
@@ -48,7 +53,7 @@ def fit(
     from workflows.results import failed_result
 
     def job(report: Report) -> int:
-        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
+        from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from kseg_core.errors import UsageError
         from workflows.request import InputSelection
 
@@ -60,6 +65,8 @@ def fit(
             k,
             start,
             features=features,
+            bands=bands,
+            normalize=normalize,
             init=init,
             attempts=attempts,
             max_iter=max_iter,
@@ -74,6 +81,7 @@ def fit(
             settings,
             OutputSettings(overwrite=overwrite),
             ExecutionSettings(scheduler, workers, strict),
+            InputSettings(nodata, mask, max_pixels),
             match=match,
         )
         return _jobs.fit(selection, job_config, output, report)

@@ -21,7 +21,12 @@ def run(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    nodata: option.Nodata = "auto",
+    mask: option.Mask = None,
+    max_pixels: option.MaxPixels = 1 << 29,
     features: option.Features = "rgb",
+    bands: option.Bands = None,
+    normalize: option.Normalize = "none",
     scope: option.Scope = "global",
     init: option.Init = "k-means++",
     attempts: option.Attempts = 10,
@@ -33,6 +38,8 @@ def run(
     match: option.Match = None,
     masks: option.Masks = None,
     tile: option.Tile = 1024,
+    pyramid: option.Pyramid = None,
+    copy_image: option.CopyImage = False,
     overwrite: option.Overwrite = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
@@ -56,7 +63,7 @@ def run(
     from workflows.results import failed_result
 
     def job(report: Report) -> int:
-        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
+        from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
         from ._jobs import label, settings_of_fit
@@ -65,6 +72,8 @@ def run(
             k,
             start,
             features=features,
+            bands=bands,
+            normalize=normalize,
             scope=scope,
             init=init,
             attempts=attempts,
@@ -75,8 +84,9 @@ def run(
         )
         settings = RunConfig(
             fit,
-            OutputSettings(masks, tile, overwrite),
+            OutputSettings(masks, tile, overwrite, pyramid, copy_image),
             ExecutionSettings(scheduler, workers, strict),
+            InputSettings(nodata, mask, max_pixels),
             model=model,
             match=match,
         )

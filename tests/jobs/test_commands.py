@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs import _jobs
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError
 from workflows import check, inspect
 from workflows import run as jobs_of_workflows
@@ -66,6 +66,14 @@ def fit(**changes: Any) -> RunConfig:
     return replace(RUN, fit=replace(FIT, **changes))
 
 
+def bands(**changes: Any) -> RunConfig:
+    return fit(features="bands", **changes)
+
+
+def inputs(**changes: Any) -> RunConfig:
+    return replace(RUN, input=InputSettings(**changes))
+
+
 def output(**changes: Any) -> RunConfig:
     return replace(RUN, output=OutputSettings(**changes))
 
@@ -98,6 +106,10 @@ class Option:
 
 
 RUN_OPTIONS = [
+    Option(("--nodata", "none"), "NODATA", "none", 'nodata = "none"', inputs(nodata="none")),
+    Option(("--nodata", "-9999"), "NODATA", "-9999", 'nodata = "-9999"', inputs(nodata="-9999")),
+    Option(("--mask", "/"), "MASK", "/", 'mask = "/"', inputs(mask="/")),
+    Option(("--max-pixels", "77"), "MAX_PIXELS", "77", "max-pixels = 77", inputs(max_pixels=77)),
     Option(("--features", "lab"), "FEATURES", "lab", 'features = "lab"', fit(features="lab")),
     Option(("--scope", "image"), "SCOPE", "image", 'scope = "image"', fit(scope="image")),
     Option(("--init", "random"), "INIT", "random", 'init = "random"', fit(init="random")),
@@ -107,9 +119,13 @@ RUN_OPTIONS = [
     Option(("--tol", "0"), "TOL", "0", "tol = 0", fit(tol=0.0)),
     Option(("--batch-pixels", "999"), "BATCH_PIXELS", "999", "batch_pixels = 999", fit(batch_pixels=999)),
     Option(("--seed", "9223372036854775807"), "SEED", str(2**63 - 1), f"seed = {2**63 - 1}", fit(seed=2**63 - 1)),
+    Option(("--features", "bands"), "FEATURES", "bands", 'features = "bands"', bands()),
     Option(("--match", "old.zarr"), "MATCH", "old.zarr", 'match = "old.zarr"', replace(RUN, match="old.zarr")),
     Option(("--masks",), "MASKS", "true", "masks = true", output(masks=True)),
     Option(("--no-masks",), "MASKS", "0", "masks = false", output(masks=False)),
+    Option(("--pyramid",), "PYRAMID", "true", "pyramid = true", output(pyramid=True)),
+    Option(("--no-pyramid",), "PYRAMID", "0", "pyramid = false", output(pyramid=False)),
+    Option(("--copy-image",), "COPY_IMAGE", "1", "copy-image = true", output(copy_image=True)),
     Option(("--tile", "256"), "TILE", "256", "tile = 256", output(tile=256)),
     Option(("--overwrite",), "OVERWRITE", "1", "overwrite = true", output(overwrite=True)),
     Option(("--scheduler", "sync"), "SCHEDULER", "sync", 'scheduler = "sync"', execution(scheduler="sync")),
@@ -124,11 +140,24 @@ RUN_OPTIONS = [
     Option(("--strict",), "STRICT", "yes", "strict = true", execution(strict=True)),
 ]
 IDS = [" ".join(option.flags) for option in RUN_OPTIONS]
+
+#: Options that make sense with ``--features bands`` only.
+BANDS_OPTIONS = [
+    Option(("--bands", "4,3,2"), "BANDS", "4,3,2", 'bands = "4,3,2"', bands(bands=(4, 3, 2))),
+    Option(("--bands", "1"), "BANDS", "1", 'bands = "1"', bands(bands=(1,))),
+    Option(("--normalize", "standard"), "NORMALIZE", "standard", 'normalize = "standard"', bands(normalize="standard")),
+    Option(("--normalize", "minmax"), "NORMALIZE", "minmax", 'normalize = "minmax"', bands(normalize="minmax")),
+]
+BANDS_IDS = [" ".join(option.flags) for option in BANDS_OPTIONS]
+OF_BANDS = ("x", "--k", "5", "--features", "bands")
 START = fit(k=2, start=("#000000", "#FFffFF"))
 
 
+OF_LABELLING = ("--scope", "--masks", "--no-masks", "--pyramid", "--no-pyramid", "--copy-image", "--tile")
+
+
 def known_to_fit(option: Option) -> bool:
-    return option.flags[0] not in ("--scope", "--masks", "--no-masks", "--tile")
+    return option.flags[0] not in OF_LABELLING
 
 
 def known_to_apply(option: Option) -> bool:
@@ -150,6 +179,12 @@ def test_every_option_of_fit_changes_its_setting_and_no_other(option: Option, on
     assert only("fit", "x", "--k", "5", "-o", "m.zarr", *option.flags) == expected
 
 
+@pytest.mark.parametrize("option", BANDS_OPTIONS, ids=BANDS_IDS)
+def test_every_option_of_bands_changes_its_setting_and_no_other(option: Option, only: Callable[..., Asked]) -> None:
+    assert only("run", *OF_BANDS, *option.flags).config == option.expected
+    assert only("fit", *OF_BANDS, "-o", "m.zarr", *option.flags).config == option.expected
+
+
 @pytest.mark.parametrize("option", [o for o in RUN_OPTIONS if known_to_apply(o)], ids=lambda o: " ".join(o.flags))
 def test_every_option_of_apply_changes_its_setting_and_no_other(option: Option, only: Callable[..., Asked]) -> None:
     expected = replace(option.expected, fit=None, model="m.zarr")
@@ -158,14 +193,18 @@ def test_every_option_of_apply_changes_its_setting_and_no_other(option: Option, 
 
 def test_all_options_of_run_together(only: Callable[..., Asked]) -> None:
     line = """run a b --k 5 -o out.zarr --include *.png --include *.jpg --exclude tmp --from list.txt
-        --features hsv --scope global --init random --attempts 2 --max-iter 9 --tol 1e-3 --batch-pixels 77 --seed 6
-        --match m.zarr --no-masks --tile 128 --overwrite --scheduler processes --workers 2 --strict"""
+        --nodata 0 --mask / --max-pixels 66
+        --features bands --bands 3,1 --normalize minmax --scope global --init random --attempts 2 --max-iter 9
+        --tol 1e-3 --batch-pixels 77 --seed 6
+        --match m.zarr --no-masks --tile 128 --pyramid --copy-image --overwrite
+        --scheduler processes --workers 2 --strict"""
     assert only(*shlex.split(line)) == Asked(
         InputSelection(("a", "b"), ("*.png", "*.jpg"), ("tmp",), "list.txt"),
         RunConfig(
-            FitSettings(5, "hsv", "global", "random", 2, 9, 1e-3, 77, 6),
-            OutputSettings(False, 128, True),
+            FitSettings(5, "bands", "global", "random", 2, 9, 1e-3, 77, 6, bands=(3, 1), normalize="minmax"),
+            OutputSettings(False, 128, True, True, True),
             ExecutionSettings("processes", 2, True),
+            InputSettings("0", "/", 66),
             match="m.zarr",
         ),
         "out.zarr",
@@ -174,15 +213,17 @@ def test_all_options_of_run_together(only: Callable[..., Asked]) -> None:
 
 
 def test_all_options_of_fit_together(only: Callable[..., Asked]) -> None:
-    line = """fit a b --k 5 --output m.zarr --include *.png --exclude tmp --from - --features hsv
+    line = """fit a b --k 5 --output m.zarr --include *.png --exclude tmp --from - --nodata 0 --mask / --max-pixels 66
+        --features bands --bands 3,1 --normalize minmax
         --init random --attempts 2 --max-iter 9 --tol 1e-3 --batch-pixels 77 --seed 6 --match m.zarr
         --overwrite --scheduler processes --workers 2 --strict"""
     assert only(*shlex.split(line)) == Asked(
         InputSelection(("a", "b"), ("*.png",), ("tmp",), "-"),
         RunConfig(
-            FitSettings(5, "hsv", "global", "random", 2, 9, 1e-3, 77, 6),
+            FitSettings(5, "bands", "global", "random", 2, 9, 1e-3, 77, 6, bands=(3, 1), normalize="minmax"),
             OutputSettings(overwrite=True),
             ExecutionSettings("processes", 2, True),
+            InputSettings("0", "/", 66),
             match="m.zarr",
         ),
         "m.zarr",
@@ -191,11 +232,18 @@ def test_all_options_of_fit_together(only: Callable[..., Asked]) -> None:
 
 
 def test_all_options_of_apply_together(only: Callable[..., Asked]) -> None:
-    line = """apply a b --model m.zarr -o out.zarr --include *.png --exclude tmp --from list.txt --masks --tile 128
+    line = """apply a b --model m.zarr -o out.zarr --include *.png --exclude tmp --from list.txt
+        --nodata 0 --mask / --max-pixels 66 --masks --tile 128 --no-pyramid --copy-image
         --overwrite --scheduler processes --workers 2 --strict"""
     assert only(*shlex.split(line)) == Asked(
         InputSelection(("a", "b"), ("*.png",), ("tmp",), "list.txt"),
-        RunConfig(None, OutputSettings(True, 128, True), ExecutionSettings("processes", 2, True), model="m.zarr"),
+        RunConfig(
+            None,
+            OutputSettings(True, 128, True, False, True),
+            ExecutionSettings("processes", 2, True),
+            InputSettings("0", "/", 66),
+            model="m.zarr",
+        ),
         "out.zarr",
         "store",
     )
@@ -212,6 +260,18 @@ def test_given_colours_say_how_many_clusters_there_are(text: str, k: tuple[str, 
     assert only("fit", "x", "-o", "m", "--start", text, *k).config == START
 
 
+@pytest.mark.parametrize("text", ["4,3,2", "4, 3, 2", " 4 ,3,2 "])
+def test_bands_are_numbers_with_commas_between_them(text: str, only: Any) -> None:
+    assert only("run", *OF_BANDS, "--bands", text).config == bands(bands=(4, 3, 2))
+
+
+@pytest.mark.parametrize("text", ["red", "1;2", "1,,2", "1-3", "1.5"])
+def test_bands_that_are_no_numbers_are_wrong_usage(text: str, kseg: Kseg, asked: list[Asked]) -> None:
+    outcome = kseg("run", *OF_BANDS, "--bands", text)
+    assert (outcome.code, outcome.out, asked) == (2, "", [])
+    assert outcome.err == f"kseg-batch: --bands takes numbers like 4,3,2; got {text!r}\n"
+
+
 # ------------------------------------------------------------------ flag > variable > file > default
 
 
@@ -223,6 +283,14 @@ def test_every_option_has_a_variable(
     assert only("run", "x", "--k", "5").config == option.expected
 
 
+@pytest.mark.parametrize("option", BANDS_OPTIONS, ids=BANDS_IDS)
+def test_every_option_of_bands_has_a_variable(
+    option: Option, only: Callable[..., Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"KSEG_{option.variable}", option.value)
+    assert only("run", *OF_BANDS).config == option.expected
+
+
 @pytest.mark.parametrize("option", RUN_OPTIONS, ids=IDS)
 @pytest.mark.parametrize("table", ["", "[run]\n"], ids=["for all", "for run"])
 def test_every_option_may_stand_in_a_file(
@@ -230,6 +298,18 @@ def test_every_option_may_stand_in_a_file(
 ) -> None:
     (tmp_path / "s.toml").write_text(f"{table}{option.toml}\n")
     assert only("run", "x", "--k", "5", "--config", str(tmp_path / "s.toml")).config == option.expected
+
+
+@pytest.mark.parametrize("option", BANDS_OPTIONS, ids=BANDS_IDS)
+def test_every_option_of_bands_may_stand_in_a_file(option: Option, only: Callable[..., Asked], tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(f"{option.toml}\n")
+    assert only("run", *OF_BANDS, "--config", str(tmp_path / "s.toml")).config == option.expected
+
+
+def test_numbers_in_a_file_may_be_numbers(only: Callable[..., Asked], tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text("bands = [4, 3, 2]\nnodata = -9999\n")
+    found = only("run", *OF_BANDS, "--config", str(tmp_path / "s.toml")).config
+    assert found == replace(bands(bands=(4, 3, 2)), input=InputSettings("-9999"))
 
 
 def test_a_flag_beats_a_variable_which_beats_the_file_which_beats_the_default(
