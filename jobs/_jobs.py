@@ -7,10 +7,11 @@ from typing import Any
 
 from kseg_core.config import FitSettings, RunConfig
 from kseg_core.errors import UsageError
+from kseg_core.sizes import parse_bytes
 from workflows.request import InputSelection, Request, prepare
 from workflows.results import JobResult, reused_result
 
-from ._render import result_lines
+from ._render import dry_run_lines, result_lines
 from ._runtime import DONE, SOME_UNREADABLE, Report, log
 
 
@@ -35,9 +36,18 @@ def _numbers(bands: str | None) -> tuple[int, ...]:
         raise UsageError(f"--bands takes numbers like 4,3,2; got {bands!r}") from None
 
 
-def label(selection: InputSelection, config: RunConfig, output: str | None, report: Report) -> int:
-    """Carry out ``run`` or ``apply``."""
+def memory_bytes(text: str | None) -> int | None:
+    """``--memory`` in bytes."""
+    return None if text is None else parse_bytes(text, "--memory")
+
+
+def label(
+    selection: InputSelection, config: RunConfig, output: str | None, report: Report, *, dry_run: bool = False
+) -> int:
+    """Carry out ``run`` or ``apply``, or tell what they would do."""
     request = prepare(selection, config, output, "store")
+    if dry_run:
+        return _tell_beforehand(report, request, writes=True)
     if request.finished is not None:
         return _tell(report, reused_result(request.finished), "labelled")
     from workflows.run import run
@@ -45,14 +55,25 @@ def label(selection: InputSelection, config: RunConfig, output: str | None, repo
     return _finish(report, request, run(request, report.progress), "labelled")
 
 
-def fit(selection: InputSelection, config: RunConfig, output: str, report: Report) -> int:
-    """Carry out ``fit``."""
+def fit(selection: InputSelection, config: RunConfig, output: str, report: Report, *, dry_run: bool = False) -> int:
+    """Carry out ``fit``, or tell what it would do."""
     request = prepare(selection, config, output, "model")
+    if dry_run:
+        return _tell_beforehand(report, request, writes=False)
     if request.finished is not None:
         return _tell(report, reused_result(request.finished), "fitted")
     from workflows.run import fit as fit_model
 
     return _finish(report, request, fit_model(request, report.progress), "fitted")
+
+
+def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
+    from workflows.run import dry_run
+
+    found = dry_run(request, report.progress, writes=writes).to_json()
+    done = request.finished is not None
+    report.finish({**found, "already_done": done}, dry_run_lines(found, already_done=done))
+    return SOME_UNREADABLE if found["failures"] else DONE
 
 
 def _finish(report: Report, request: Request, result: JobResult, verb: str) -> int:

@@ -198,6 +198,22 @@ Workers = Annotated[
     int | None,
     _option(EXECUTION, "--workers", help="Threads or processes. Default: one a core.", metavar="N", show_default=False),
 ]
+Memory = Annotated[
+    str | None,
+    _option(
+        EXECUTION,
+        "--memory",
+        help="Most memory of each process, as in 4GB. Default: 60 % of this machine's, shared by the processes.",
+        metavar="SIZE",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    _option(
+        EXECUTION, "--dry-run", help="Only tell what would be read, held in memory and written, from headers alone."
+    ),
+]
 Strict = Annotated[bool, _option(EXECUTION, "--strict", help="Stop at the first unreadable input.")]
 
 Json = Annotated[bool, _option(GENERAL, "--json", help="Print one JSON object on stdout and nothing else.")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kseg_core.sizes import format_bytes
+
 MOST_LINES = 20  # clusters or failures shown; all of them are in the store and in --json
 
 
@@ -22,6 +24,32 @@ def result_lines(result: dict[str, Any], verb: str) -> list[str]:
         lines += palette_lines(result["colors"], result["counts"])
     lines += failure_lines(result["failures"])
     return lines
+
+
+def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
+    """What a job would read, hold and write."""
+    hold, write, images = found["hold"], found["write"], found["images"]
+    count = images["total"] - images["failed"]
+    large = f", {images['large']} of them by windows" if images["large"] else ""
+    tasks = "1 task" if hold["threads"] == 1 else f"{hold['threads']} tasks"
+    each = "one process" if hold["processes"] == 1 else f"each of {hold['processes']} processes"
+    lines = [
+        f"{printable(found['output'])}: " + ("already done; nothing would change" if already_done else "a dry run"),
+        f"  read   {_images(count)}{large}, {found['pixels']['total'] / 1e6:.1f} MP, "
+        f"{format_bytes(found['read']['bytes'])}",
+        f"  hold   {format_bytes(hold['bytes'])} in {each} with {tasks} at a time, of {format_bytes(hold['memory'])}",
+    ]
+    if hold["colors"] is not None:
+        lines.append(
+            f"         and {hold['bytes_per_color']} MB a million distinct colours (photographs have one or two); "
+            f"there is room for {hold['colors'] / 1e6:.1f} million"
+        )
+    if write["bytes_at_most"]:
+        lines.append(
+            f"  write  at most {format_bytes(write['bytes_at_most'])} before compression; "
+            f"{format_bytes(write['free'])} are free"
+        )
+    return lines + failure_lines(found["failures"])
 
 
 def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:

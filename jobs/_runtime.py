@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from kseg_core.errors import KsegError, UsageError
+from kseg_core.sizes import return_freed_memory
 
 from ._progress import Bar, NoBar
 
@@ -63,6 +64,7 @@ def carry_out(
     if log_level not in LOG_LEVELS:
         raise typer.BadParameter(f"--log-level is one of {', '.join(LOG_LEVELS)}; got {log_level!r}")
     _log_to_stderr(log_level)
+    return_freed_memory()
     signals = Signals()
     report = Report(as_json, Bar() if sys.stderr.isatty() else NoBar())
     try:

@@ -30,7 +30,9 @@ def apply(
     overwrite: option.Overwrite = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
+    memory: option.Memory = None,
     strict: option.Strict = False,
+    dry_run: option.DryRun = False,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     config: option.Config = None,
@@ -58,7 +60,7 @@ def apply(
         job_config = RunConfig(
             None,
             OutputSettings(masks, tile, overwrite, pyramid, copy_image),
-            ExecutionSettings(scheduler, workers, strict),
+            ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
             InputSettings(nodata, mask, max_pixels),
             model=model,
         )

@@ -37,7 +37,9 @@ def fit(
     overwrite: option.Overwrite = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
+    memory: option.Memory = None,
     strict: option.Strict = False,
+    dry_run: option.DryRun = False,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     config: option.Config = None,
@@ -80,10 +82,10 @@ def fit(
         job_config = RunConfig(
             settings,
             OutputSettings(overwrite=overwrite),
-            ExecutionSettings(scheduler, workers, strict),
+            ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
             InputSettings(nodata, mask, max_pixels),
             match=match,
         )
-        return _jobs.fit(selection, job_config, output, report)
+        return _jobs.fit(selection, job_config, output, report, dry_run=dry_run)
 
     return carry_out(job, as_json, log_level, failed_result)

@@ -43,7 +43,9 @@ def run(
     overwrite: option.Overwrite = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
+    memory: option.Memory = None,
     strict: option.Strict = False,
+    dry_run: option.DryRun = False,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     config: option.Config = None,
@@ -66,7 +68,7 @@ def run(
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
-        from ._jobs import label, settings_of_fit
+        from ._jobs import label, memory_bytes, settings_of_fit
 
         fit = settings_of_fit(
             k,
@@ -85,12 +87,12 @@ def run(
         settings = RunConfig(
             fit,
             OutputSettings(masks, tile, overwrite, pyramid, copy_image),
-            ExecutionSettings(scheduler, workers, strict),
+            ExecutionSettings(scheduler, workers, strict, memory_bytes(memory)),
             InputSettings(nodata, mask, max_pixels),
             model=model,
             match=match,
         )
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
-        return label(selection, settings, output, report)
+        return label(selection, settings, output, report, dry_run=dry_run)
 
     return carry_out(job, as_json, log_level, failed_result)

@@ -16,6 +16,14 @@ from .summary import BatchRule
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+HELD_PX = 1 << 21  # pixels of the largest mini-batch: with four bands some thirty megabytes
+HELD_VALUES = 1 << 23  # with more bands, fewer pixels: what is held does not grow with them
+
+
+def held_px(bands: int) -> int:
+    """Most pixels of the largest mini-batch. It depends on the data alone, as results must not depend on memory."""
+    return max(1, min(HELD_PX, HELD_VALUES // max(1, bands)))
+
 
 class Place(NamedTuple):
     """Where a window lies: its image, its first pixel, and the image's width."""

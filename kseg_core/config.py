@@ -201,11 +201,14 @@ class ExecutionSettings:
         Threads or processes; None: one a core. An existing cluster has its own.
     strict
         Stop at the first unreadable input.
+    memory
+        Most bytes of each process; None: a share of what there is.
     """
 
     scheduler: str = "threads"
     workers: int | None = None
     strict: bool = False
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         known = self.scheduler in ("threads", "processes", "sync") or self.is_cluster
@@ -223,6 +226,7 @@ class ExecutionSettings:
             self.workers in (None, 1) or self.scheduler != "sync",
             "--scheduler sync has one worker; leave out --workers, or use threads",
         )
+        _require(self.memory is None or self.memory >= 1, f"--memory is at least a byte; got {self.memory}")
         _require(
             not self.scheduler.endswith(".json") or Path(self.scheduler).is_file(),
             f"no such scheduler file: {self.scheduler}",

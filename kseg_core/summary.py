@@ -62,6 +62,11 @@ class ChunkSummary:
     def empty(cls) -> ChunkSummary:
         return cls(ColorTable.empty(), ColorTable.empty())
 
+    @property
+    def colors(self) -> int:
+        """How many distinct ones."""
+        return int(self.everything.codes.size)
+
     def merge(self, other: ChunkSummary) -> ChunkSummary:
         """The summary of both chunks' pixels."""
         return ChunkSummary(self.batch.merge(other.batch), self.everything.merge(other.everything))

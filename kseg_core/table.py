@@ -150,7 +150,8 @@ class FeatureTable:
         points = np.ascontiguousarray(points[:, order])
         weights = table.counts[order]
         high, low = kernels.sum_squares(points, weights)
-        colors = np.stack([codes >> 16, (codes >> 8) & 255, codes & 255]).astype(np.float32)
+        # in rgb the points are the colours
+        colors = points if space.name == "rgb" else _channels(codes)
         boxes = kernels.summarise_cells(points, weights, starts)
         return cls(space, points, colors, weights, starts, *boxes, squares=(int(high) << 17) + int(low))
 
@@ -191,6 +192,11 @@ class FeatureTable:
         points = np.ascontiguousarray(self.points[:, order])
         _, _, counts, sums = kernels.summarise_cells(points, self.weights[order], starts)
         return CoarseTable(ids[order[starts[:-1]]], counts, sums)
+
+
+def _channels(codes: NDArray[np.uint32]) -> F32:
+    """Red, green and blue (3, n) of colour codes."""
+    return np.stack([codes >> shift & 255 for shift in (16, 8, 0)]).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from kseg_core.band_batch import BandBatch, Place
+from kseg_core.band_batch import BandBatch, Place, held_px
 from kseg_core.band_pixels import BandPixels
 from kseg_core.bands import BandGrid, BandRange, BandSpace, is_whole
 from kseg_core.config import DEFAULT_TOL, FitSettings
@@ -43,7 +43,6 @@ from .streamed import StreamedBands
 
 F64 = NDArray[np.float64]
 
-HELD_PX = 1 << 21  # pixels of the largest mini-batch: with four bands some thirty megabytes
 MOSTLY_INVALID = 16  # where fewer than one in so many pixels are valid, the mini-batches are chosen anew
 
 
@@ -116,7 +115,7 @@ def fit_bands(
     expected_px = plan.pixels
     while True:
         first = BatchRule.for_pixels(expected_px, settings.batch_pixels, settings.seed)
-        held = BatchRule.for_pixels(expected_px, max(HELD_PX, settings.batch_pixels), settings.seed)
+        held = BatchRule.for_pixels(expected_px, max(held_px(dimensions), settings.batch_pixels), settings.seed)
         look = partial(look_at_values, bands=settings.bands, grid=grid, first=first, held=held)
         batch, unread = pass_over(plan, look, "reading bands", executor, progress, strict=strict)
         plan, failures = plan.without(unread), failures + unread

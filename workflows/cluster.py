@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster, as_completed, futures_of
 from kseg_core import release
 from kseg_core.errors import KsegError
 
-from .executor import OnDone, ignore
+from .executor import OnDone, ignore, share_of_memory
 
 CONNECT_SECONDS = 15  # how long a scheduler and its first worker are waited for
 LOOPBACK = "127.0.0.1"
@@ -22,40 +22,66 @@ LOOPBACK = "127.0.0.1"
 class ClusterExecutor:
     """A Dask cluster, ours or someone else's."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, memory_bytes: int | None = None) -> None:
         self._client = client
-        self.workers = max(1, sum(client.nthreads().values()))
+        threads = client.nthreads()
+        self.workers = max(1, sum(threads.values()))
+        self.processes = max(1, len(threads))
+        self.threads = self.least_threads = max(threads.values(), default=1)
+        self.memory_bytes = memory_bytes or least_limit(client) or share_of_memory(self.processes)
+
+    def limit_threads(self, threads: int) -> None:
+        """Workers have the threads they were started with."""
 
     def compute(self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore) -> list[Any]:
         futures = self._client.compute([*lazy, *watch])
         wanted = futures[: len(lazy)]
-        self._tell(futures[len(lazy) :], on_done)
+        del futures[: len(lazy)]
+        _tell(futures, on_done)
         return list(self._client.gather(wanted))
 
     def persist(
         self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore
     ) -> list[Delayed]:
         kept = self._client.persist([*lazy, *watch])
-        self._tell([future for part in kept[len(lazy) :] for future in futures_of(part)], on_done)
-        return list(kept[: len(lazy)])
-
-    def _tell(self, futures: list[Any], on_done: OnDone) -> None:
-        """Call ``on_done`` as futures finish; their results stay on the workers only as long as others need them."""
-        index = {future.key: i for i, future in enumerate(futures)}
-        for future in as_completed(futures):
-            on_done(index[future.key])
+        futures = [future for part in kept[len(lazy) :] for future in futures_of(part)]
+        del kept[len(lazy) :]
+        _tell(futures, on_done)
+        return list(kept)
 
     def share(self, value: Any) -> Delayed:
         return delayed(self._client.scatter(value, broadcast=True))
 
 
+def least_limit(client: Client) -> int:
+    """The memory of the worker that may take least; 0 where none has a limit."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return min((int(worker["memory_limit"]) for worker in workers if worker["memory_limit"]), default=0)
+
+
+def _tell(futures: list[Any], on_done: OnDone) -> None:
+    """Call ``on_done`` as futures finish, and let go of each (the list is emptied): a result of which anybody still
+    holds a future stays in its worker's memory.
+    """
+    index = {future.key: i for i, future in enumerate(futures)}
+    finished = as_completed(futures)
+    futures.clear()
+    for future in finished:
+        on_done(index[future.key])
+        del future
+
+
 @contextmanager
-def own_processes(workers: int) -> Iterator[Client]:
-    """One process a worker on this machine; nothing listens beyond the loopback address."""
+def own_processes(workers: int, memory_bytes: int) -> Iterator[Client]:
+    """One process a worker on this machine; nothing listens beyond the loopback address.
+
+    A worker that comes near its memory moves results that wait to its disk.
+    """
     cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
+        memory_limit=memory_bytes,
         host=LOOPBACK,
         dashboard_address=f"{LOOPBACK}:0",
         worker_dashboard_address=f"{LOOPBACK}:0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -12,8 +13,34 @@ from dask.delayed import Delayed, delayed
 from dask.system import CPU_COUNT
 
 from kseg_core.config import ExecutionSettings
+from kseg_core.sizes import format_bytes, machine_memory_bytes
 
 OnDone = Callable[[int], None]
+
+MEMORY_SHARE = 0.6  # of what this machine has (or its container may use): the rest is for its other programs
+
+log = logging.getLogger("kseg")
+
+
+def share_of_memory(processes: int) -> int:
+    """Bytes that each of some processes on this machine may take unless told otherwise."""
+    return int(machine_memory_bytes() * MEMORY_SHARE) // processes
+
+
+def processes_that_fit(wanted: int, memory_bytes: int | None) -> int:
+    """As many processes as this machine has memory for, where it is said how much each may take."""
+    if memory_bytes is None:
+        return wanted
+    fit = max(1, machine_memory_bytes() // memory_bytes)
+    if fit < wanted:
+        log.warning(
+            "%d processes of %s would take more than this machine has (%s): %d instead",
+            wanted,
+            format_bytes(memory_bytes),
+            format_bytes(machine_memory_bytes()),
+            fit,
+        )
+    return min(wanted, fit)
 
 
 def ignore(index: int) -> None:
@@ -21,9 +48,25 @@ def ignore(index: int) -> None:
 
 
 class Executor(Protocol):
-    """Computes lazy results."""
+    """Computes lazy results.
+
+    Attributes
+    ----------
+    workers
+        Tasks at a time, in all.
+    processes, threads
+        How many, and how many threads each has.
+    least_threads
+        As few as each can be made to use.
+    memory_bytes
+        What each process may take.
+    """
 
     workers: int
+    processes: int
+    threads: int
+    least_threads: int
+    memory_bytes: int
 
     def compute(self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore) -> list[Any]:
         """The values of ``lazy``. ``on_done(i)`` is called as each ``watch[i]``, of which they are made, is
@@ -41,15 +84,25 @@ class Executor(Protocol):
         """Put a value where all tasks can have it, once."""
         ...
 
+    def limit_threads(self, threads: int) -> None:
+        """Have each process run at most so many tasks at a time from now on; not fewer than ``least_threads``."""
+        ...
+
 
 class LocalExecutor:
     """This process: one thread or several."""
 
-    def __init__(self, scheduler: str, workers: int | None) -> None:
-        self.workers = 1 if scheduler == "sync" else workers or CPU_COUNT
+    def __init__(self, scheduler: str, workers: int | None, memory_bytes: int | None = None) -> None:
+        self.workers = self.threads = 1 if scheduler == "sync" else workers or CPU_COUNT
+        self.processes = self.least_threads = 1
+        self.memory_bytes = memory_bytes or share_of_memory(1)
         self._how: dict[str, Any] = {"scheduler": scheduler}
-        if scheduler == "threads":
-            self._how["num_workers"] = self.workers
+        self.limit_threads(self.threads)
+
+    def limit_threads(self, threads: int) -> None:
+        self.workers = self.threads = min(self.threads, threads)
+        if self._how["scheduler"] == "threads":
+            self._how["num_workers"] = self.threads
 
     def compute(self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore) -> list[Any]:
         with _telling(watch, on_done):
@@ -86,13 +139,15 @@ def open_executor(settings: ExecutionSettings) -> Iterator[Executor]:
         If a cluster cannot be reached or has no worker.
     """
     if settings.scheduler in ("threads", "sync"):
-        yield LocalExecutor(settings.scheduler, settings.workers)
+        yield LocalExecutor(settings.scheduler, settings.workers, settings.memory)
         return
     from .cluster import ClusterExecutor, existing_cluster, own_processes
 
     if settings.scheduler == "processes":
-        with own_processes(settings.workers or CPU_COUNT) as client:
-            yield ClusterExecutor(client)
+        workers = processes_that_fit(settings.workers or CPU_COUNT, settings.memory)
+        memory_bytes = settings.memory or share_of_memory(workers)
+        with own_processes(workers, memory_bytes) as client:
+            yield ClusterExecutor(client, memory_bytes)
     else:
         with existing_cluster(settings.scheduler) as client:
-            yield ClusterExecutor(client)
+            yield ClusterExecutor(client, settings.memory)

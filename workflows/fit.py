@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from dask.delayed import Delayed, delayed
 
 from kseg_core.config import FitSettings
@@ -10,14 +13,17 @@ from kseg_core.features import feature_space
 from kseg_core.kmeans import finish, solve
 from kseg_core.model import Model
 from kseg_core.numbering import matching_order
-from kseg_core.summary import BatchRule
+from kseg_core.sources import Piece
+from kseg_core.summary import BatchRule, summarise
 
+from .budget import Budget, too_many_colors
 from .executor import Executor
+from .gather import Gathered, gather_plan
 from .plan import Failure, Plan
 from .progress import Progress
 from .request import require_same_features
 from .sharded import ShardedTable, TaskRunner, part_of_table
-from .summarise import summarise_plan
+from .tree import merge_all
 
 # colours a shard: 201 photographed megapixels hold 1.4 million, all 8-bit colours are four shards
 SHARD_ROWS = 1 << 22
@@ -29,6 +35,7 @@ def fit_summary(
     executor: Executor,
     match: Model | None = None,
     shard_rows: int = SHARD_ROWS,
+    budget: Budget | None = None,
 ) -> Model:
     """Solve for the centroids of a lazy `ChunkSummary`.
 
@@ -36,6 +43,8 @@ def fit_summary(
     ------
     NoValidPixels
         If there is none.
+    KsegError
+        If there are more distinct colours than the memory's budget has room for.
     UsageError
         If ``match`` is of another feature space.
     """
@@ -47,12 +56,30 @@ def fit_summary(
     rows, batch = executor.compute([everything.codes.size, task(summary.batch, space, 0, 1)])
     if rows == 0:
         raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
+    if budget is not None and budget.colors is not None and rows > budget.colors:
+        raise too_many_colors(budget)
     parts = -(-rows // shard_rows)
     shards = executor.persist([task(everything, space, index, parts) for index in range(parts)])
     data = ShardedTable(shards, space, executor)
     centroids, history = solve(data, batch, settings, TaskRunner(executor))
     order = None if match is None else matching_order(space.to_features(centroids), match.centroids)
     return Model.from_solution(finish(data, centroids, order), settings, history)
+
+
+def merge_within(parts: Sequence[Gathered], budget: Budget) -> Gathered:
+    """Merge some tables of colours, as long as memory holds them.
+
+    Raises
+    ------
+    KsegError
+        If it does not.
+    """
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = merged.merge(part)
+        if budget.colors is not None and merged.found is not None and merged.found.colors > budget.colors:
+            raise too_many_colors(budget)
+    return merged
 
 
 def fit_plan(
@@ -63,6 +90,7 @@ def fit_plan(
     *,
     strict: bool,
     match: Model | None = None,
+    budget: Budget | None = None,
 ) -> tuple[Model | None, list[Failure]]:
     """One model for all images (None where not one could be read), and those that could not.
 
@@ -70,14 +98,18 @@ def fit_plan(
     ------
     NoValidPixels
         If no image has one.
+    KsegError
+        If there are more distinct colours than the memory's budget has room for.
     UnreadableImage
         If an image cannot be read and ``strict`` is set.
     """
     rule = BatchRule.for_pixels(plan.pixels, settings.batch_pixels, settings.seed)
-    merged = summarise_plan(plan, rule, executor, progress, strict=strict)
+    digest = partial(summarise, rule=rule)
+    merge = merge_all if budget is None else partial(merge_within, budget=budget)
+    merged = gather_plan(plan, Piece.read, digest, "reading colours", executor, progress, strict=strict, merge=merge)
     failures: list[Failure] = executor.compute([merged.failures])[0]
     if len(failures) == len(plan.sources):
         return None, list(failures)
     progress.stage("finding centroids", 0, 0)
-    model = fit_summary(merged.summary, settings, executor, match)
+    model = fit_summary(merged.found, settings, executor, match, budget=budget)
     return model, list(failures)

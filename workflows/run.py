@@ -17,6 +17,7 @@ from kseg_core.model import Model
 from kseg_core.store import create_store, load_model, save_model, update_attributes, write_model
 
 from .bands import fit_bands
+from .budget import Budget, DryRun, Work, bytes_to_write, free_bytes, make_budget, require_room_on_disk
 from .executor import Executor, open_executor
 from .fit import fit_plan
 from .label import Labelled
@@ -44,13 +45,15 @@ def run(request: Request, progress: Progress | None = None) -> JobResult:
     given, match = earlier_model(config.model), earlier_model(config.match)  # before anything is replaced
     with open_executor(config.execution) as executor:
         plan, failures = survey(request, executor, progress)
+        plan, failures, budget = fit_to_memory(request, plan, failures, executor, given)
+        require_room_on_disk(request.output, bytes_to_write(plan, work_of(request, plan, given)))
         replaces = os.path.lexists(request.output) and config.output.overwrite
         if not replaces:
             replace_store(request)  # a place that cannot be written is told before the fit
         shared = given
         if config.fit is not None and config.fit.scope == "global":
             with nothing_left_behind(request, keep=replaces):
-                shared, plan, failures = fit_one(request, plan, failures, executor, progress, match)
+                shared, plan, failures = fit_one(request, plan, failures, budget, executor, progress, match)
         if replaces:
             replace_store(request)  # a finished result makes room only for one that can be made
         if shared is not None:
@@ -89,7 +92,8 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
     match = earlier_model(request.config.match)
     with open_executor(request.config.execution) as executor:
         plan, failures = survey(request, executor, progress)
-        model, plan, failures = fit_one(request, plan, failures, executor, progress, match)
+        plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
+        model, plan, failures = fit_one(request, plan, failures, budget, executor, progress, match)
     clock.lap("fit")
     done = Labelled(0, plan.pixels, model.pixels, inertia={"": model.inertia})
     result = job_result(request, clock, failures, done, model)
@@ -98,7 +102,72 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
     return result
 
 
+def dry_run(request: Request, progress: Progress | None = None, *, writes: bool = True) -> DryRun:
+    """What ``run`` (or ``fit``, which ``writes`` no labels) would read, hold and write, from headers alone.
+
+    Raises
+    ------
+    KsegError
+        If no image could be read, or memory is too small.
+    """
+    progress = progress or Silent()
+    given = earlier_model(request.config.model)
+    with open_executor(request.config.execution) as executor:
+        plan, failures = survey(request, executor, progress)
+        plan, failures, budget = fit_to_memory(request, plan, failures, executor, given, writes=writes)
+    work = work_of(request, plan, given, writes=writes)
+    sources = plan.sources
+    return DryRun(
+        output=request.output,
+        images=len(sources),
+        large=len(plan.large),
+        pixels=plan.pixels,
+        read_bytes=sum(source.file.size for source in sources),
+        write_bytes=bytes_to_write(plan, work),
+        free=free_bytes(request.output),
+        budget=budget,
+        failures=tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))),
+    )
+
+
 # ------------------------------------------------------------------------------------------------ the steps
+
+
+def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool = True) -> Work:
+    """What is to be done to each pixel."""
+    fit_settings = request.config.fit
+    output = request.config.output if writes else None
+    if fit_settings is None:
+        assert model is not None  # RunConfig has either
+        return Work(model.k, 0 if model.bands is None else len(model.bands.bands), 0, output)
+    stored = max((source.info.bands for source in plan.sources), default=1)
+    bands = (len(fit_settings.bands) or stored) if fit_settings.features == "bands" else 0
+    return Work(fit_settings.k, bands, fit_settings.batch_pixels, output)
+
+
+def fit_to_memory(
+    request: Request,
+    plan: Plan,
+    failures: list[Failure],
+    executor: Executor,
+    model: Model | None,
+    *,
+    writes: bool = True,
+) -> tuple[Plan, list[Failure], Budget]:
+    """The plan less the images that memory is too small for, all that failed, and the memory's budget.
+
+    Raises
+    ------
+    KsegError
+        If nothing fits.
+    """
+    budget, plan, unfit = make_budget(plan, work_of(request, plan, model, writes=writes), executor)
+    if unfit and request.config.execution.strict:
+        raise unfit[0].error
+    failures = failures + unfit
+    if not plan.sources:
+        raise nothing_readable(failures)
+    return plan, failures, budget
 
 
 def earlier_model(path: str | None) -> Model | None:
@@ -148,6 +217,7 @@ def fit_one(
     request: Request,
     plan: Plan,
     failures: list[Failure],
+    budget: Budget,
     executor: Executor,
     progress: Progress,
     match: Model | None,
@@ -161,8 +231,11 @@ def fit_one(
     """
     config = request.config
     assert config.fit is not None
-    find = fit_bands if config.fit.features == "bands" else fit_plan
-    model, unread = find(plan, config.fit, executor, progress, strict=config.execution.strict, match=match)
+    strict = config.execution.strict
+    if config.fit.features == "bands":
+        model, unread = fit_bands(plan, config.fit, executor, progress, strict=strict, match=match)
+    else:
+        model, unread = fit_plan(plan, config.fit, executor, progress, strict=strict, match=match, budget=budget)
     failures = failures + unread
     if model is None:
         raise nothing_readable(failures)

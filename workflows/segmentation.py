@@ -25,7 +25,7 @@ from .fit import fit_summary
 from .label import read_for_model
 from .progress import Silent
 from .request import InputSelection, Request, prepare
-from .run import earlier_model, fit_one, run, survey
+from .run import earlier_model, fit_one, fit_to_memory, run, survey
 from .tree import tree_reduce
 
 ARRAY_KEY = "image"
@@ -113,7 +113,9 @@ def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Se
     with open_executor(config.execution) as executor:
         plan, failures = survey(request, executor, Silent())
         if model is None:
-            model, plan, failures = fit_one(request, plan, failures, executor, Silent(), earlier_model(config.match))
+            plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
+            match = earlier_model(config.match)
+            model, plan, failures = fit_one(request, plan, failures, budget, executor, Silent(), match)
     images = [(piece,) for bundle in plan.bundles for piece in bundle] + list(plan.large)
     labels = {
         pieces[0].source.file.key: lazy_labels(pieces, model)

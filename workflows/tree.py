@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 
-FAN_IN = 8  # partials a merge: deep enough to bound a worker's memory, shallow enough to cost few tasks
+FAN_IN = 4  # partials a merge: few, as those that wait for their neighbours are held; a merge costs far less than a chunk
 
 
 class Mergeable(Protocol):
@@ -19,6 +19,7 @@ class Mergeable(Protocol):
 
 
 M = TypeVar("M", bound=Mergeable)
+Merge = Callable[[Sequence[Any]], Any]
 
 
 def merge_all(parts: Sequence[M]) -> M:
@@ -26,7 +27,7 @@ def merge_all(parts: Sequence[M]) -> M:
     return reduce(lambda a, b: a.merge(b), parts)
 
 
-def tree_reduce(parts: Sequence[Delayed], name: str, merge: Callable[[Sequence[Any]], Any] = merge_all) -> Delayed:
+def tree_reduce(parts: Sequence[Delayed], name: str, merge: Merge = merge_all) -> Delayed:
     """One lazy result from many lazy partial ones.
 
     Raises

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dask.delayed import Delayed
 
 from .executor import Executor
-from .tree import tree_reduce
+from .tree import Merge, merge_all, tree_reduce
 
 WAVE_TASKS = 4096  # a scheduler takes about a millisecond a task: waves of seconds, and a few megabytes of graph
 
@@ -23,9 +23,10 @@ class Watched(NamedTuple):
 class Waves:
     """Collects units of mergeable results and computes them wave by wave; the merged stay where they were computed."""
 
-    def __init__(self, executor: Executor, name: str) -> None:
+    def __init__(self, executor: Executor, name: str, merge: Merge = merge_all) -> None:
         self._executor = executor
         self._name = name
+        self._merge = merge
         self._waiting: list[Watched] = []
         self._units: list[Delayed] = []
         self._roots: list[Delayed] = []
@@ -37,13 +38,13 @@ class Waves:
             parts = []
             for at in range(0, len(tasks), WAVE_TASKS):
                 wave = tasks[at : at + WAVE_TASKS]
-                parts += self._compute([tree_reduce([task.lazy for task in wave], self._name)], wave)
-            unit = tree_reduce(parts, self._name)
+                parts += self._compute([tree_reduce([task.lazy for task in wave], self._name, self._merge)], wave)
+            unit = tree_reduce(parts, self._name, self._merge)
         else:
             if len(self._waiting) + len(tasks) > WAVE_TASKS:
                 self._flush()
             self._waiting += tasks
-            unit = tree_reduce([task.lazy for task in tasks], self._name)
+            unit = tree_reduce([task.lazy for task in tasks], self._name, self._merge)
         self._units.append(unit if finish is None else finish(unit))
 
     def merged(self) -> Delayed:
@@ -54,7 +55,7 @@ class Waves:
     def _flush(self) -> None:
         """Compute what is waiting, and merge it with what there is."""
         if self._units:
-            root = tree_reduce([*self._roots, *self._units], self._name)
+            root = tree_reduce([*self._roots, *self._units], self._name, self._merge)
             self._roots = self._compute([root], self._waiting)
             self._units, self._waiting = [], []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from kseg_core.inputs import InputFile, list_inputs
 from kseg_core.labelling import label_dtype
 from kseg_core.model import Model
 from kseg_core.sources import ImageSource, Piece
-from kseg_core.summary import BatchRule
+from kseg_core.summary import BatchRule, summarise
 from workflows import segment
 from workflows.executor import LocalExecutor
+from workflows.gather import gather_plan
 from workflows.label_plan import label_plan
 from workflows.plan import Plan, make_plan
 from workflows.progress import Silent
-from workflows.summarise import summarise_plan
 from workflows.tree import tree_reduce
 
 
@@ -93,7 +94,8 @@ def model_of_two() -> Model:
 
 
 def summaries(plan: Plan, seed: int = 0) -> Delayed:
-    return summarise_plan(plan, BatchRule(0, seed), Collecting(), Silent(), strict=True)
+    digest = partial(summarise, rule=BatchRule(0, seed))
+    return gather_plan(plan, Piece.read, digest, None, Collecting(), Silent(), strict=True)
 
 
 @pytest.mark.usefixtures("nothing_is_read")

@@ -1,0 +1,84 @@
+"""How much memory a job needs, from headers alone: bytes a process, a thread, a piece of an image, a colour.
+
+The constants were measured (peak resident memory of whole processes, x86-64, Python 3.11) and rounded up; a test
+compares what jobs take with what is said here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .band_batch import held_px
+from .bands import is_whole
+from .config import OutputSettings
+from .labelling import label_dtype
+from .writing import WRITE_SIDE
+
+if TYPE_CHECKING:
+    from .sources import Piece
+
+PROCESS_BYTES = 270_000_000  # interpreter, libraries and compiled kernels: 230 MB
+SCRATCH_BYTES = 95_000_000  # of a thread: counts of all 8-bit colours (71 MB) and its table of their labels (17 or 34)
+COLOR_BYTES = (
+    68  # of a distinct colour: 12 in a table, of which three exist while two are merged; 56 where it is solved
+)
+WINDOW_COLOR_PX_BYTES = 14  # of a colour picture that is read by windows: samples, sRGB, validity, label
+WHOLE_COLOR_PX_BYTES = 6  # of one that is decoded whole, beside three copies of its samples
+LEAST_COLORS = 1 << 20  # a job starts where so many distinct colours fit; photographs have one or two million
+MOST_COLORS = 1 << 24  # that 8 bits in three channels can have
+
+
+def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int:
+    """Most bytes of reading, labelling and writing a piece.
+
+    Parameters
+    ----------
+    piece
+        Of an image, or a whole one.
+    k
+        Number of clusters; 0 where none is labelled.
+    output
+        What is written.
+    bands
+        How many are clustered; 0: colours.
+    """
+    info = piece.source.info
+    stored = info.bands * _itemsize(info.dtype)
+    if bands:
+        # as stored, those selected, on the grid, as float64 or int64 one band at a time; validity, picks
+        grid = _itemsize(info.dtype) if is_whole(info.dtype) else 4
+        a_pixel = stored + bands * (_itemsize(info.dtype) + grid) + 28
+    elif info.block is None:
+        a_pixel = WHOLE_COLOR_PX_BYTES + 3 * stored
+    else:
+        a_pixel = WINDOW_COLOR_PX_BYTES + stored
+    side = max(WRITE_SIDE, output.tile)
+    masks = min(piece.pixels, side * side) * k * 2 if k and output.writes_masks(k) else 0
+    block_px = 0 if info.block is None else info.block[0] * info.block[1]  # decoded whole, however little is wanted
+    return piece.pixels * (a_pixel + label_dtype(max(1, k)).itemsize) + block_px * stored + masks
+
+
+def _itemsize(dtype: str) -> int:
+    """Bytes of a sample; of one that cannot be read here, as many as any has."""
+    try:
+        return np.dtype(dtype).itemsize
+    except TypeError:
+        return 8
+
+
+def held_bytes(total_px: int, bands: int, batch_px: int) -> int:
+    """Most bytes of the mini-batches of bands: their values, and as features."""
+    return min(total_px, max(held_px(bands), batch_px)) * (bands * (8 + 8 + 4) + 40)
+
+
+def written_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int:
+    """Most bytes that an image's arrays take on disk, before compression; ``piece`` is the whole image or part."""
+    levels = 4 / 3 if output.pyramid or (output.pyramid is None and piece.source.in_pieces) else 1.0
+    a_pixel = label_dtype(k).itemsize * levels
+    if output.writes_masks(k):
+        a_pixel += k / 8
+    if output.copy_image:
+        a_pixel += (bands * _itemsize(piece.source.info.dtype) if bands else 3) * levels
+    return int(piece.pixels * a_pixel)

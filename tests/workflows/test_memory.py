@@ -1,0 +1,179 @@
+"""The memory a job is said to need is what it takes; what does not fit is told before it starts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.errors import KsegError
+from kseg_core.inputs import list_inputs
+from kseg_core.memory import COLOR_BYTES, PROCESS_BYTES
+from kseg_core.sources import ImageSource
+from workflows.budget import Work, make_budget, require_room_on_disk
+from workflows.executor import LocalExecutor, processes_that_fit
+from workflows.plan import Plan, make_plan
+from workflows.request import InputSelection, prepare
+from workflows.run import dry_run, run
+
+SIDE = 4096  # several pieces, and enough pixels to tell them from the program itself
+GB = 10**9
+
+
+# A process's own high-water mark: that which the system reports of a child may be its parent's, from before it began.
+MEASURED = r"""
+import re, sys
+from jobs.main import run_command
+code = run_command(sys.argv[1:])
+print("peak", re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read()).group(1), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def kseg(*arguments: str) -> tuple[dict[str, Any], int]:
+    """The JSON of a command in a process of its own, and the most bytes of memory that process had."""
+    command = [sys.executable, "-c", MEASURED, *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), int(done.stderr.split()[-1]) * 1024
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Large pictures of three kinds: smooth colours with noise, five 16-bit bands, and every colour there is."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    ramp = np.add.outer(np.arange(SIDE), np.arange(SIDE))[..., None] // 48
+    smooth = np.clip(ramp * [1.0, 0.7, 0.4] + random.normal(0, 6, (SIDE, SIDE, 1)), 0, 255).astype(np.uint8)
+    tifffile.imwrite(folder / "smooth.tif", smooth, tile=(512, 512), photometric="rgb")
+    tifffile.imwrite(folder / "whole.tif", smooth[:2048], photometric="rgb", rowsperstrip=SIDE)
+    bands = np.concatenate([ramp * step for step in (3, 7, 11, 19, 29)], axis=2).astype(np.uint16)
+    bands += random.integers(0, 9, bands.shape, dtype=np.uint16)
+    tifffile.imwrite(
+        folder / "bands.tif",
+        bands,
+        tile=(512, 512),
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=[0] * 4,
+    )
+    codes = random.permutation(1 << 24).astype(np.uint32).reshape(SIDE, SIDE)
+    every = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=2).astype(np.uint8)
+    tifffile.imwrite(folder / "every.tif", every, tile=(512, 512), photometric="rgb")
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("smooth.tif", ["--k", "5"]),
+        ("smooth.tif", ["--k", "24", "--features", "lab", "--tile", "2048", "--copy-image"]),
+        ("whole.tif", ["--k", "5"]),
+        ("bands.tif", ["--k", "4", "--features", "bands", "--max-iter", "3"]),
+    ],
+)
+def test_a_job_takes_no_more_memory_than_the_dry_run_says(
+    name: str, options: list[str], pictures: Path, tmp_path: Path
+) -> None:
+    job = ["run", str(pictures / name), *options, "--workers", "2", "-o", str(tmp_path / "out.zarr")]
+    said, _ = kseg(*job, "--dry-run")
+    done, peak = kseg(*job, "--memory", str(2 * GB))
+    assert done["status"] == "ok"
+    colors = 0
+    if said["hold"]["colors"] is not None:
+        found = np.unique(
+            tifffile.imread(pictures / name).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+        )
+        colors = found.size
+    projected = said["hold"]["bytes"] + COLOR_BYTES * colors
+    assert peak <= projected
+    assert peak >= projected / 4, "the projection is so wide that it says nothing"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_a_picture_with_every_colour_stays_within_the_memory_that_is_asked_for(pictures: Path, tmp_path: Path) -> None:
+    job = ["run", str(pictures / "every.tif"), "--k", "2", "--workers", "1", "--attempts", "1", "--max-iter", "2"]
+    _, peak = kseg(*job, "-o", str(tmp_path / "out.zarr"), "--memory", "1.9GB")
+    assert peak <= 1.9 * GB
+
+
+def plan_of(path: Path, tile: int = 1024) -> Plan:
+    (file,) = list_inputs([str(path)]).files
+    return make_plan([ImageSource.open(file, InputSettings())], tile, 1)
+
+
+COLORS = Work(5, 0, 1 << 18, OutputSettings())
+
+
+def test_fewer_workers_are_used_where_memory_is_short(pictures: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plan = plan_of(pictures / "smooth.tif")
+    roomy = LocalExecutor("threads", 8, 8 * GB)
+    budget, _, failures = make_budget(plan, COLORS, roomy)
+    assert (budget.threads, roomy.workers, failures) == (8, 8, [])
+    short = LocalExecutor("threads", 8, 900_000_000)
+    budget, _, _ = make_budget(plan, COLORS, short)
+    assert 1 <= short.workers == budget.threads < 8
+    assert "not 8" in caplog.text
+    assert budget.needed <= short.memory_bytes
+
+
+def test_below_the_floor_a_job_does_not_start_and_says_what_it_needs(pictures: Path, tmp_path: Path) -> None:
+    config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(memory=PROCESS_BYTES))
+    request = prepare(InputSelection((str(pictures / "smooth.tif"),)), config, str(tmp_path / "out.zarr"), "store")
+    with pytest.raises(KsegError, match=r"270 MB of memory a process are too little: this job needs at least \d+ MB"):
+        run(request)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_more_colours_than_fit_are_refused_with_the_memory_they_need(pictures: Path, tmp_path: Path) -> None:
+    config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(workers=1, memory=800_000_000))
+    request = prepare(InputSelection((str(pictures / "every.tif"),)), config, str(tmp_path / "out.zarr"), "store")
+    with pytest.raises(KsegError, match=r"more than \d\.\d million distinct colours.*give --memory 1\.\d+ GB"):
+        run(request)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_an_image_too_large_to_be_decoded_whole_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    Image = pytest.importorskip("PIL.Image")
+    Image.fromarray(np.zeros((6000, 6000, 3), np.uint8)).save(folder / "large.png")
+    Image.fromarray(random.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(folder / "small.png")
+    config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(memory=800_000_000))
+    request = prepare(InputSelection((str(folder),)), config, str(tmp_path / "out.zarr"), "store")
+    result = run(request)
+    assert result.images.labelled == 1
+    (failure,) = result.failures
+    assert failure.source.endswith("large.png")
+    assert "of memory to decode whole, a process may take 800 MB" in failure.reason
+
+
+def test_a_dry_run_writes_nothing_and_tells_what_would_be_read_held_and_written(pictures: Path, tmp_path: Path) -> None:
+    config = RunConfig(FitSettings(k=8))
+    request = prepare(InputSelection((str(pictures / "smooth.tif"),)), config, str(tmp_path / "out.zarr"), "store")
+    found = dry_run(request).to_json()
+    assert list(tmp_path.iterdir()) == []
+    assert found["pixels"]["total"] == SIDE * SIDE
+    assert found["read"]["bytes"] == (pictures / "smooth.tif").stat().st_size
+    assert found["write"]["bytes_at_most"] == pytest.approx(SIDE * SIDE * (4 / 3 + 1), rel=0.01)
+    assert found["hold"]["colors"] == SIDE * SIDE
+
+
+def test_processes_that_would_take_more_than_the_machine_has_are_not_started() -> None:
+    assert processes_that_fit(4, None) == 4
+    assert processes_that_fit(64, 1 << 50) == 1
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    require_room_on_disk(str(tmp_path / "new" / "out.zarr"), 1)
+    with pytest.raises(KsegError, match=r"are free on its disk; .* take up to"):
+        require_room_on_disk(str(tmp_path / "out.zarr"), 1 << 60)
