@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from itertools import islice
 from typing import Any
 
 from dask.base import tokenize
@@ -24,8 +25,7 @@ from .executor import Executor
 from .label import Labelled, bands_of, image_record, layout_of, read_for_model
 from .plan import Failure
 from .progress import Progress
-from .tree import merge_all
-from .waves import Watched, compute_in_waves
+from .waves import Watched, compute_in_waves, stream_in_waves
 
 LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above
 
@@ -36,6 +36,10 @@ class PieceLabelled:
 
     sums: ClusterSums | None
     failures: tuple[Failure, ...] = field(default=())
+
+    def merge(self, other: PieceLabelled) -> PieceLabelled:
+        sums = other.sums if self.sums is None else self.sums if other.sums is None else self.sums.merge(other.sums)
+        return PieceLabelled(sums, self.failures + other.failures)
 
 
 def label_piece(piece: Piece, model: Model, store: str, layout: Layout, strict: bool) -> PieceLabelled:
@@ -76,27 +80,26 @@ def label_large(
     executor.compute([create(store, key, layout) for key, layout in zip(names, layouts, strict=True)])
     shared = executor.share(model)
     task = delayed(label_piece, pure=False)
-    tasks = [
+    tasks = (
         Watched(
             task(piece, shared, store, layout, strict, dask_key_name=f"label-{tokenize(piece, store)}"),
             partial(progress.advance, int(piece is pieces[-1]), piece.pixels),
         )
         for pieces, layout in zip(images, layouts, strict=True)
         for piece in pieces
-    ]
-    results: list[PieceLabelled] = compute_in_waves(tasks, executor)
+    )
+    results: Iterator[PieceLabelled] = stream_in_waves(tasks, executor)
     done = Labelled()
     whole: list[tuple[ImageSource, Layout]] = []
     sums_of: dict[str, ClusterSums] = {}
-    at = 0
     for source, layout, pieces in zip(sources, layouts, images, strict=True):
-        parts, at = results[at : at + len(pieces)], at + len(pieces)
-        failures = [failure for part in parts for failure in part.failures]
-        if failures:
+        image = reduce(PieceLabelled.merge, islice(results, len(pieces)))
+        if image.failures:
             remove_image(store, source.file.key)
-            done = done.merge(Labelled(failures=(failures[0],)))
+            done = done.merge(Labelled(failures=(image.failures[0],)))
             continue
-        sums_of[source.file.key] = merge_all([part.sums for part in parts if part.sums is not None])
+        assert image.sums is not None  # without a failure there are sums
+        sums_of[source.file.key] = image.sums
         whole.append((source, layout))
     build_pyramids(whole, store, executor)
     for source, layout in whole:
@@ -117,7 +120,7 @@ def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSetting
     create_image(store, record.key, layout)
     if layout.copy_bands:
         task = delayed(copy_piece, pure=False)
-        compute_in_waves([Watched(task(piece, store, layout), _nothing) for piece in pieces], executor)
+        compute_in_waves((Watched(task(piece, store, layout), _nothing) for piece in pieces), executor)
     build_pyramids([(source, layout)], store, executor)
     finish_image(store, record, layout, NO_COLORS)
     return Labelled(1, source.pixels, 0, None, {record.key: 0.0})
@@ -131,18 +134,16 @@ def copy_piece(piece: Piece, store: str, layout: Layout) -> None:
 def build_pyramids(images: Sequence[tuple[ImageSource, Layout]], store: str, executor: Executor) -> None:
     """All levels of all images: each level in a pass of its own, after the one it is made from."""
     for level in range(1, max((layout.levels for _, layout in images), default=1)):
-        compute_in_waves([Watched(lazy, _nothing) for lazy in level_tasks(images, level, store)], executor)
+        compute_in_waves((Watched(lazy, _nothing) for lazy in level_tasks(images, level, store)), executor)
 
 
-def level_tasks(images: Sequence[tuple[ImageSource, Layout]], level: int, store: str) -> list[Delayed]:
+def level_tasks(images: Sequence[tuple[ImageSource, Layout]], level: int, store: str) -> Iterator[Delayed]:
     """The tasks that make one level of some images."""
     build = delayed(build_level, pure=False)
-    return [
-        build(store, source.file.key, level, rows, columns, layout)
-        for source, layout in images
-        if level < layout.levels
-        for rows, columns in level_windows(layout, level, LEVEL_SIDE)
-    ]
+    for source, layout in images:
+        if level < layout.levels:
+            for rows, columns in level_windows(layout, level, LEVEL_SIDE):
+                yield build(store, source.file.key, level, rows, columns, layout)
 
 
 def _nothing(*_: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 
-FAN_IN = 4  # partials a merge: few, as those that wait for their neighbours are held; a merge costs far less than a chunk
+FAN_IN = 4  # partials a merge: few, as those that wait for their neighbours are held in memory
 
 
 class Mergeable(Protocol):

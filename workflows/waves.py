@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from dask.delayed import Delayed
@@ -63,11 +64,14 @@ class Waves:
         return self._executor.persist(lazy, [task.lazy for task in wave], lambda i: wave[i].done())
 
 
-def compute_in_waves(tasks: Sequence[Watched], executor: Executor) -> list[Any]:
-    """The results of independent tasks, in order."""
-    results: list[Any] = []
-    for at in range(0, len(tasks), WAVE_TASKS):
-        wave = tasks[at : at + WAVE_TASKS]
+def stream_in_waves(tasks: Iterable[Watched], executor: Executor) -> Iterator[Any]:
+    """The results of independent tasks, in order. ``tasks`` is read, and their graph made, a wave at a time."""
+    waiting = iter(tasks)
+    while wave := list(islice(waiting, WAVE_TASKS)):
         lazy = [task.lazy for task in wave]
-        results += executor.compute(lazy, lazy, lambda i, wave=wave: wave[i].done())  # type: ignore[misc]
-    return results
+        yield from executor.compute(lazy, lazy, lambda i, wave=wave: wave[i].done())  # type: ignore[misc]
+
+
+def compute_in_waves(tasks: Iterable[Watched], executor: Executor) -> list[Any]:
+    """All of `stream_in_waves`, for results small enough to be held together."""
+    return list(stream_in_waves(tasks, executor))
