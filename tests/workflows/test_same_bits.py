@@ -197,9 +197,9 @@ def test_a_table_in_many_shards_gives_the_same_bits_as_in_one(
     fit_summary = fitting.fit_summary
     used: list[int] = []
 
-    def in_shards(summary: Any, settings: FitSettings, executor: Any, match: Any = None) -> Any:
+    def in_shards(summary: Any, settings: FitSettings, executor: Any, match: Any = None, **more: Any) -> Any:
         used.append(rows)
-        return fit_summary(summary, settings, executor, match, shard_rows=rows)
+        return fit_summary(summary, settings, executor, match, shard_rows=rows, **more)
 
     monkeypatch.setattr(fitting, "fit_summary", in_shards)
     found = []
