@@ -17,12 +17,17 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from workflows.request import InputSelection, prepare
 from workflows.results import JobResult
+
+settings.register_profile("no times", deadline=None)  # machines are shared, and kernels compile in the first example
+settings.load_profile("no times")
+
 
 ROOT = Path(__file__).parent.parent
 DATA_VARIABLE = "KSEG_TEST_DATA"
