@@ -1,0 +1,115 @@
+"""How edges are found. Light on purpose (standard library only), as `kseg_core.config` is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from .errors import UsageError
+
+EdgesOn = Literal["color", "gray"]
+
+EDGES_ON: tuple[str, ...] = get_args(EdgesOn)
+APERTURES = (3, 5, 7)
+MAX_THRESHOLD = 1_000_000  # no gradient is larger; far above, OpenCV's whole numbers would overflow
+MAX_BLUR = 50.0  # reaches 150 pixels: what is read around every window stays small beside it
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """How edges are found: the parameters of OpenCV's ``Canny``, and of a Gaussian blur before it.
+
+    Parameters
+    ----------
+    low, high
+        Thresholds of the gradient's magnitude, 0 to a million. Given the other way round they are exchanged, as OpenCV
+        does.
+    aperture
+        Side of the Sobel operator: 3, 5 or 7.
+    l2
+        Whether the magnitude is the root of the sum of squares; else the sum of absolute values, and thresholds are
+        rounded down.
+    blur
+        Standard deviation of the Gaussian in pixels, 0 (none) to 50.
+    on
+        ``color``: each pixel's channel (R, G, B order) of the largest gradient; ``gray``: the luma of Pillow's ``L``.
+    """
+
+    low: float = 150.0
+    high: float = 200.0
+    aperture: int = 3
+    l2: bool = False
+    blur: float = 0.0
+    on: EdgesOn = "color"
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            if not _is_number(value) or not 0 <= value <= MAX_THRESHOLD:
+                raise UsageError(f"--{name} is a number from 0 to {MAX_THRESHOLD}; got {value!r}")
+        low, high = sorted((float(self.low), float(self.high)))
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+        if type(self.aperture) is not int or self.aperture not in APERTURES:
+            raise UsageError(f"--aperture is 3, 5 or 7; got {self.aperture!r}")
+        if not _is_number(self.blur) or not 0 <= self.blur <= MAX_BLUR:
+            raise UsageError(f"--blur is a number of pixels from 0 to {MAX_BLUR:g}; got {self.blur!r}")
+        object.__setattr__(self, "blur", float(self.blur))
+        if self.on not in EDGES_ON:
+            raise UsageError(f"--on is one of {', '.join(EDGES_ON)}; got {self.on!r}")
+
+    @property
+    def halo(self) -> int:
+        """How many pixels around a pixel decide whether it is a maximum of the gradient.
+
+        The blur's kernel has ``round(6 blur + 1) | 1`` pixels, the Sobel operator ``aperture``, and a maximum is larger
+        than its neighbours.
+        """
+        kernel = round(self.blur * 6 + 1) | 1 if self.blur else 1
+        return kernel // 2 + self.aperture // 2 + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+
+def edge_thresholds(pair: object) -> tuple[float, float]:
+    """The low and the high threshold of ``--edges``, in this order.
+
+    Raises
+    ------
+    UsageError
+        If they are not two such numbers.
+    """
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(_is_number(value) for value in pair):
+        raise UsageError(f"--edges takes two numbers, LOW,HIGH, as in 150,200; got {pair!r}")
+    settings = EdgeSettings(*pair)
+    return settings.low, settings.high
+
+
+def edge_facts(settings: EdgeSettings, size: int, modified: int, mask: str | None) -> dict[str, Any]:
+    """Everything that decides the edges of an image, as a store has it beside them: equal facts mean equal edges.
+
+    What pixels a value of nodata makes invalid is said once, in the store's own settings.
+
+    Parameters
+    ----------
+    settings
+        How they are found.
+    size, modified
+        Bytes and modification time (ns) of the file.
+    mask
+        Path of its mask, where it has one.
+    """
+    facts = {**settings.to_json(), "size": size, "modified": modified, "mask": None}
+    if mask is not None:
+        status = os.stat(mask)
+        facts["mask"] = {"size": status.st_size, "modified": status.st_mtime_ns}
+    return facts
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,103 @@
+"""The job behind ``edges``."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from kseg_core.keys import printable_source
+from kseg_core.manifest import read_attributes, remove_kseg_store
+from kseg_core.store import create_store, update_attributes
+
+from .budget import Work, make_budget
+from .edge_request import EdgesMade, EdgesRequest, nothing_to_do
+from .edge_results import EdgesResult
+from .edges import Edged, edges_of_plan
+from .executor import open_executor
+from .plan import look_at_headers, make_plan
+from .progress import Progress, Silent
+
+
+def find_edges(request: EdgesRequest, progress: Progress | None = None) -> EdgesResult:
+    """Find the edges of every image and write them: into a new store, or beside the labels of one that is there.
+
+    Raises
+    ------
+    KsegError
+        If there is nothing to show for it, or the output cannot be written.
+    UnreadableImage
+        If an image cannot be read, with ``--strict``.
+    """
+    start = time.perf_counter()
+    strict = request.config.execution.strict
+    if strict and request.failures:
+        raise request.failures[0]
+    earlier = read_attributes(request.output) or {}
+    begin(request)
+    done = edges_of_files(request, progress or Silent(), strict=strict)
+    result = edges_result(request, done, time.perf_counter() - start)
+    if result.done.images + result.reused.images == 0:
+        leave_as_found(request, earlier)
+        raise nothing_to_do(result.failures)
+    finish(request, result)
+    return result
+
+
+def edges_of_files(request: EdgesRequest, progress: Progress, *, strict: bool) -> Edged:
+    """Look at the headers of what is to be done, plan, and do it."""
+    config = request.config
+    with open_executor(config.execution) as executor:
+        sources, unreadable = look_at_headers(request.todo, config.input, executor, progress, strict=strict)
+        done = Edged(failures=tuple(unreadable))
+        if sources:
+            plan = make_plan(sources, request.tile, executor.workers)
+            _, plan, unfit = make_budget(plan, Work(0, 0, 0, None), executor)
+            done = done.merge(Edged(failures=tuple(unfit)))
+            if strict and unfit:
+                raise unfit[0].error
+            found = edges_of_plan(plan, config.edges, request.output, request.tile, executor, progress, strict=strict)
+            done = done.merge(found)
+    return done
+
+
+def begin(request: EdgesRequest) -> None:
+    """A store that says what is under way, so that nothing unfinished looks finished."""
+    folder = printable_source(os.getcwd())
+    if not request.exists:
+        create_store(request.output, {"config": request.store_config, "folder": folder})
+    elif request.has_labels:
+        update_attributes(request.output, {"edges": {"settings": request.config.edges.to_json(), "status": "running"}})
+    else:
+        update_attributes(request.output, {"status": "running", "config": request.store_config, "folder": folder})
+
+
+def leave_as_found(request: EdgesRequest, earlier: dict[str, Any]) -> None:
+    """After a job that made nothing: no empty store, and no store that says something is under way."""
+    if not request.exists:
+        remove_kseg_store(request.output)
+    else:
+        names = ("edges",) if request.has_labels else ("status", "config", "folder")
+        update_attributes(request.output, {name: earlier.get(name) for name in names})
+
+
+def finish(request: EdgesRequest, result: EdgesResult) -> None:
+    """Declare the edges complete."""
+    told = {"status": "complete", "result": result.to_json()}
+    if request.has_labels:
+        told = {"edges": {"settings": request.config.edges.to_json(), **told}}
+    update_attributes(request.output, told)
+
+
+def edges_result(request: EdgesRequest, done: Edged, seconds: float) -> EdgesResult:
+    """Everything there is to say."""
+    errors = [*request.failures, *(failure.error for failure in done.failures)]
+    return EdgesResult(
+        request.output,
+        request.config.edges,
+        len(request.listing.files) + len(request.listing.failures),
+        EdgesMade(done.images, done.pixels, done.edge_pixels),
+        request.reused,
+        tuple(sorted(errors, key=lambda error: (error.source, error.reason))),
+        seconds,
+    )
