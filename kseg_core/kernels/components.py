@@ -1,0 +1,145 @@
+"""Connected regions of equal labels, all clusters in one pass, numbered by where they are met first, row by row.
+
+References
+----------
+Rosenfeld & Pfaltz 1966 (regions and their equivalences in two passes).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import inlined, kernel
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Labels = NDArray[np.unsignedinteger[Any]]
+
+
+@inlined
+def _root(parent: I32, node: int) -> int:
+    """The least number that a provisional one is the same as; the way there is halved for the next who asks."""
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+@inlined
+def _unite(parent: I32, a: int, b: int) -> int:
+    """Two provisional numbers are of one region; returns the least of it."""
+    a, b = _root(parent, a), _root(parent, b)
+    if a < b:
+        parent[b] = a
+        return a
+    parent[a] = b
+    return b
+
+
+@kernel
+def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32, int]:
+    """Number the connected regions of equal labels.
+
+    Parameters
+    ----------
+    labels
+        (y, x).
+    wanted
+        bool, by label: what is not wanted is background.
+    diagonal
+        Whether pixels that touch at a corner are connected (8) or not (4).
+
+    Returns
+    -------
+    int32 (y, x): 0 is background, the regions 1, 2, ... in the order of their first pixels; and how many there are.
+    """
+    height, width = labels.shape
+    components = np.zeros((height, width), np.int32)
+    parent = np.empty(height * width + 1, np.int32)  # the system gives memory only to what is written
+    parent[0] = 0
+    last = 0
+    for r in range(height):
+        for c in range(width):
+            own = labels[r, c]
+            if not wanted[own]:
+                continue
+            found = 0
+            if c > 0 and labels[r, c - 1] == own:
+                found = components[r, c - 1]
+            if r > 0:
+                if labels[r - 1, c] == own:
+                    above = components[r - 1, c]
+                    found = above if found == 0 or found == above else _unite(parent, found, above)
+                elif diagonal:
+                    # Above is another label: left and above to the left touch anyhow, above to the right may not.
+                    if c > 0 and found == 0 and labels[r - 1, c - 1] == own:
+                        found = components[r - 1, c - 1]
+                    if c + 1 < width and labels[r - 1, c + 1] == own:
+                        corner = components[r - 1, c + 1]
+                        found = corner if found == 0 or found == corner else _unite(parent, found, corner)
+            if found == 0:
+                last += 1
+                parent[last] = last
+                found = last
+            components[r, c] = found
+    final = np.empty(last + 1, np.int32)
+    final[0] = 0
+    count = 0
+    for node in range(1, last + 1):
+        if parent[node] == node:
+            count += 1
+            final[node] = count
+        else:
+            final[node] = final[_root(parent, node)]
+    for r in range(height):
+        for c in range(width):
+            components[r, c] = final[components[r, c]]
+    return components, count
+
+
+@kernel
+def measure_components(components: I32, labels: Labels, count: int) -> tuple[I64, I64, I64]:
+    """Pixels, label, and place of the first pixel (row by row) of each region; (count + 1,), entry 0 of no meaning."""
+    height, width = components.shape
+    areas = np.zeros(count + 1, np.int64)
+    classes = np.zeros(count + 1, np.int64)
+    firsts = np.full(count + 1, -1, np.int64)
+    for r in range(height):
+        for c in range(width):
+            at = components[r, c]
+            areas[at] += 1
+            if firsts[at] < 0:
+                firsts[at] = r * width + c
+                classes[at] = labels[r, c]
+    return areas, classes, firsts
+
+
+@kernel
+def join_corners(parts: I32, labels: Labels, count: int) -> tuple[I32, int]:
+    """From 4-connected parts to 8-connected regions: (count + 1,), the region of each part, numbered as the regions of
+    `label_components` are; and how many regions there are.
+    """
+    height, width = parts.shape
+    parent = np.arange(count + 1).astype(np.int32)
+    for r in range(1, height):
+        for c in range(width):
+            own = parts[r, c]
+            if own == 0:
+                continue
+            if c > 0 and labels[r - 1, c - 1] == labels[r, c] and parts[r - 1, c - 1] != own:
+                _unite(parent, own, parts[r - 1, c - 1])
+            if c + 1 < width and labels[r - 1, c + 1] == labels[r, c] and parts[r - 1, c + 1] != own:
+                _unite(parent, own, parts[r - 1, c + 1])
+    regions = np.zeros(count + 1, np.int32)
+    found = 0
+    for part in range(1, count + 1):
+        if parent[part] == part:
+            found += 1
+            regions[part] = found
+        else:
+            regions[part] = regions[_root(parent, part)]
+    return regions, found

@@ -1,0 +1,154 @@
+"""How clearly a pixel belongs to its cluster: one byte from the distances to its two nearest centroids.
+
+Distances are those of `assign` and `dense`, term by term, so the nearest centroid here is the one the labels name; of a
+tie both are nearest, and the confidence is 0. ``floor`` of a float64 quotient of correctly rounded square roots: the
+same bits on every machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import inlined, kernel
+from .assign import farther_everywhere
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+Values = NDArray[np.integer[Any]]
+Bools = NDArray[np.bool_]
+
+BLOCK = 256  # points a block: its distances stay in the first-level cache
+CERTAIN = 254.0  # of a pixel that is its centroid; 255 is an invalid pixel
+INVALID = 255
+
+
+@inlined
+def _confidence(first: float, second: float) -> int:
+    """``floor(254 (d2 - d1) / d2)`` of squared distances; 254 without a second centroid, 0 where both are the point.
+
+    The quotient comes before the product: of a pixel on its centroid it is exactly 1.
+    """
+    d1, d2 = np.sqrt(first), np.sqrt(second)
+    if d2 == 0.0:
+        return 0
+    if np.isinf(d2):  # there is no second centroid, or it is farther than float64 can say
+        return 0 if np.isinf(d1) else int(CERTAIN)
+    return int(np.floor(CERTAIN * ((d2 - d1) / d2)))
+
+
+@kernel
+def rate(points: F32, centroids: F64) -> U8:
+    """Confidence (n,) of points (3, n) with every centroid (k, 3) compared."""
+    n, k = points.shape[1], centroids.shape[0]
+    rated = np.empty(n, np.uint8)
+    first, second = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64)
+    for start in range(0, n, BLOCK):
+        size = min(BLOCK, n - start)
+        x = points[0, start : start + size]
+        y = points[1, start : start + size]
+        z = points[2, start : start + size]
+        for i in range(size):
+            first[i] = second[i] = np.inf
+        for j in range(k):
+            cx, cy, cz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+            for i in range(size):
+                dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
+                d = dx * dx + dy * dy + dz * dz
+                second[i] = min(second[i], max(first[i], d))
+                first[i] = min(first[i], d)
+        for i in range(size):
+            rated[start + i] = _confidence(first[i], second[i])
+    return rated
+
+
+@inlined
+def _two_nearest_to_middle(lo: F64, hi: F64, cell: int, centroids: F64) -> tuple[int, int]:
+    """The centroids nearest and second nearest to the middle of a cell's box; there are at least two."""
+    winner = runner_up = -1
+    least = second = np.inf
+    mx = 0.5 * (lo[cell, 0] + hi[cell, 0])
+    my = 0.5 * (lo[cell, 1] + hi[cell, 1])
+    mz = 0.5 * (lo[cell, 2] + hi[cell, 2])
+    for j in range(centroids.shape[0]):
+        d = (mx - centroids[j, 0]) ** 2 + (my - centroids[j, 1]) ** 2 + (mz - centroids[j, 2]) ** 2
+        if winner < 0 or d < least:
+            runner_up, second = winner, least
+            winner, least = j, d
+        elif runner_up < 0 or d < second:
+            runner_up, second = j, d
+    return winner, runner_up
+
+
+@kernel
+def rate_by_cells(points: F32, starts: I64, lo: F64, hi: F64, centroids: F64) -> U8:
+    """The same of points ordered by cell, as `assign.label_by_cells` has them, and at least two centroids.
+
+    A centroid is neither nearest nor second nearest to any point of a cell where two others are nearer everywhere.
+    """
+    k = centroids.shape[0]
+    rated = np.empty(points.shape[1], np.uint8)
+    candidates = np.empty(k, np.int64)
+    for cell in range(starts.size - 1):
+        winner, runner_up = _two_nearest_to_middle(lo, hi, cell, centroids)
+        found = 0
+        for j in range(k):
+            beaten = (
+                j != winner
+                and j != runner_up
+                and farther_everywhere(lo, hi, cell, centroids[j], centroids[winner])
+                and farther_everywhere(lo, hi, cell, centroids[j], centroids[runner_up])
+            )
+            if not beaten:
+                candidates[found] = j
+                found += 1
+        for i in range(starts[cell], starts[cell + 1]):
+            x, y, z = np.float64(points[0, i]), np.float64(points[1, i]), np.float64(points[2, i])
+            first = second = np.inf
+            for at in range(found):
+                j = candidates[at]
+                dx, dy, dz = x - centroids[j, 0], y - centroids[j, 1], z - centroids[j, 2]
+                d = dx * dx + dy * dy + dz * dz
+                second = min(second, max(first, d))
+                first = min(first, d)
+            rated[i] = _confidence(first, second)
+    return rated
+
+
+@kernel
+def rate_dense(values: Values, valid: Bools, affine: F64, centroids: F64) -> U8:
+    """Confidence (n,) of pixels of any number of bands, with parameters as `dense.label_dense` has them."""
+    n, bands = values.shape
+    rated = np.empty(n, np.uint8)
+    features = np.empty((bands, BLOCK), np.float64)
+    distance, first, second = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    masked = valid.size > 0
+    for start in range(0, n, BLOCK):
+        size = min(BLOCK, n - start)
+        for band in range(bands):
+            base, step, offset, scale = affine[0, band], affine[1, band], affine[2, band], affine[3, band]
+            for i in range(size):
+                features[band, i] = ((base + step * np.float64(values[start + i, band])) - offset) * scale
+        for i in range(size):
+            first[i] = second[i] = np.inf
+        for j in range(centroids.shape[0]):
+            for i in range(size):
+                distance[i] = 0.0
+            for band in range(bands):
+                center = centroids[j, band]
+                for i in range(size):
+                    difference = features[band, i] - center
+                    distance[i] += difference * difference
+            for i in range(size):
+                second[i] = min(second[i], max(first[i], distance[i]))
+                first[i] = min(first[i], distance[i])
+        for i in range(size):
+            if masked and not valid[start + i]:
+                rated[start + i] = INVALID
+            else:
+                rated[start + i] = _confidence(first[i], second[i])
+    return rated

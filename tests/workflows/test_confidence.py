@@ -1,0 +1,150 @@
+"""``--confidence``: an array beside the labels, the same whatever tiles and pieces, and verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+from kseg_core import open_store
+from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.errors import StoreError
+from workflows.check import check_store
+from workflows.inspect import describe
+from workflows.request import InputSelection, prepare
+from workflows.run import run
+
+Array = NDArray[Any]
+SYNC = ExecutionSettings("sync")
+
+
+def make(inputs: Path, output: Path, fit: dict[str, Any] | None = None, **written: Any) -> Path:
+    config = RunConfig(FitSettings(**{"k": 4, "attempts": 2, **(fit or {})}), OutputSettings(**written), SYNC)
+    run(prepare(InputSelection((str(inputs),)), config, str(output), "store"))
+    return output
+
+
+def reference(pixels: Array, valid: Array, centroids: Array) -> Array:
+    """From the definition: distances to all centroids, the two least."""
+    distances = np.sqrt(((pixels[..., None, :].astype(np.float64) - centroids) ** 2).sum(axis=-1))
+    first, second = np.moveaxis(np.sort(distances, axis=-1)[..., :2], -1, 0)
+    return np.where(valid, np.floor(254 * ((second - first) / second)), 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> Path:
+    """A picture with a transparent corner, and one without a valid pixel. Not to be changed."""
+    inputs = tmp_path_factory.mktemp("confidence") / "in"
+    alpha = np.full((170, 210, 1), 255, np.uint8)
+    alpha[:40, 30:100] = 0
+    png(inputs / "a.png", np.concatenate([smooth(170, 210, 3), alpha], axis=2))
+    png(inputs / "nothing.png", np.zeros((5, 6, 4), np.uint8))
+    return inputs
+
+
+@pytest.mark.parametrize("scope", ["global", "image"])
+def test_the_array_is_that_of_the_definition(scope: str, folder: Path, tmp_path: Path, smooth: Any) -> None:
+    store = open_store(str(make(folder, tmp_path / "out.zarr", {"scope": scope}, tile=64, confidence=True)))
+    image = store["a.png"]
+    model = image.model or store.model
+    assert image.confidence is not None
+    assert (image.confidence.dtype, image.confidence.chunks, image.confidence.fill_value) == (np.uint8, (64, 64), 255)
+    assert image.confidence.metadata.dimension_names == ("y", "x")  # type: ignore[union-attr]
+    valid = np.asarray(image.labels) != 255
+    wanted = reference(smooth(170, 210, 3), valid, model.centroids)
+    np.testing.assert_array_equal(np.asarray(image.confidence), wanted)
+    assert (np.asarray(store["nothing.png"].confidence) == 255).all()
+    found = check_store(store.path, SYNC)
+    assert (found["status"], found["compared"]) == ("ok", 2 if scope == "global" else 1), found
+    opened = image.to_xarray()
+    np.testing.assert_array_equal(opened["confidence"].values, wanted)
+    assert [described["confidence"] for described in describe(store.path)["images"]] == [
+        "images/a.png/confidence",
+        "images/nothing.png/confidence",
+    ]
+
+
+def test_nothing_is_written_unless_asked_for(folder: Path, tmp_path: Path) -> None:
+    store = make(folder, tmp_path / "out.zarr")
+    image = open_store(str(store))["a.png"]
+    assert (image.has_confidence, image.confidence) == (False, None)
+    assert not (Path(image.path) / "confidence").exists()
+    assert describe(str(store))["images"][0]["confidence"] is None
+
+
+@pytest.mark.parametrize("features", ["lab", "bands"])
+def test_pieces_and_tiles_change_no_bit(
+    features: str, tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", smooth(500, 400, 7), tile=(64, 64), photometric="rgb", metadata=None)
+    whole = make(tmp_path / "in.tif", tmp_path / "whole.zarr", {"features": features}, confidence=True)
+    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 14)
+    wanted = np.asarray(open_store(str(whole))["in.tif"].confidence)
+    assert len(np.unique(wanted)) > 100
+    for tile in (64, 200):
+        tiled = make(tmp_path / "in.tif", tmp_path / f"{tile}.zarr", {"features": features}, tile=tile, confidence=True)
+        image = open_store(str(tiled))["in.tif"]
+        assert len(image.levels) > 1  # it was worked on in pieces
+        np.testing.assert_array_equal(np.asarray(image.confidence), wanted)
+        assert check_store(str(tiled), SYNC)["status"] == "ok"
+
+
+def confidence_of(store: Path) -> Any:
+    return zarr.open_array(str(store / "images/a.png/confidence"), mode="r+")
+
+
+def a_value(store: Path) -> None:
+    array = confidence_of(store)
+    array[100, 100] = (int(array[100, 100]) + 1) % 200
+
+
+def a_pixel_that_is_told_invalid(store: Path) -> None:
+    confidence_of(store)[100, 100] = 255
+
+
+def the_whole_array(store: Path) -> None:
+    import shutil
+
+    shutil.rmtree(store / "images/a.png/confidence")
+
+
+def its_shape(store: Path) -> None:
+    confidence_of(store).resize((170, 211))
+
+
+DAMAGES = {
+    a_value: "a.png: the confidence of 1 pixels is not that of their source's pixels",
+    a_pixel_that_is_told_invalid: "a.png: the confidence of 1 pixels disagrees with their validity",
+    the_whole_array: "a.png: its confidence is missing",
+    its_shape: "a.png: its confidence is uint8 (170, 211), expected uint8 (170, 210)",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_damage_is_found_and_named(damage: Any, folder: Path, tmp_path: Path) -> None:
+    store = make(folder, tmp_path / "out.zarr", confidence=True)
+    damage(store)
+    assert check_store(str(store), SYNC)["problems"] == [DAMAGES[damage]]
+
+
+def test_it_is_a_setting_of_the_store_and_older_stores_have_none(folder: Path, tmp_path: Path) -> None:
+    store = make(folder, tmp_path / "out.zarr")
+
+    def again(confidence: bool) -> Any:
+        config = RunConfig(FitSettings(4, attempts=2), OutputSettings(confidence=confidence), SYNC)
+        return prepare(InputSelection((str(folder),)), config, str(store), "store").finished
+
+    with pytest.raises(StoreError, match="confidence false → true"):
+        again(confidence=True)
+    root = zarr.open_group(str(store), mode="r+")
+    facts: Any = dict(root.attrs["kseg"])  # type: ignore[arg-type]
+    del facts["config"]["output"]["confidence"]  # as an earlier version left it
+    root.attrs["kseg"] = facts
+    assert again(confidence=False) is not None
+    with pytest.raises(StoreError, match="confidence null → true"):
+        again(confidence=True)

@@ -1,0 +1,266 @@
+"""The table of regions and the outlines of a store's images: as its labels say, whatever the tiles and schedulers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from kseg_core import open_store
+from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.errors import KsegError, StoreError, UsageError
+from workflows import polygons, regions
+from workflows.executor import open_executor
+from workflows.polygons import write_polygons
+from workflows.regions import write_region_table
+from workflows.request import InputSelection, prepare
+from workflows.run import run
+
+Array = NDArray[Any]
+SYNC = ExecutionSettings("sync")
+
+
+def make(inputs: Path, output: Path, fit: dict[str, Any] | None = None, **written: Any) -> Path:
+    config = RunConfig(FitSettings(**{"k": 3, "attempts": 2, **(fit or {})}), OutputSettings(**written), SYNC)
+    run(prepare(InputSelection((str(inputs),)), config, str(output), "store"))
+    return output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> Path:
+    """Two pictures, one with a transparent corner, and one without a valid pixel. Not to be changed."""
+    inputs = tmp_path_factory.mktemp("regions") / "in"
+    alpha = np.full((170, 210, 1), 255, np.uint8)
+    alpha[:40, 30:100] = 0
+    png(inputs / "a.png", np.concatenate([smooth(170, 210, 3), alpha], axis=2))
+    png(inputs / "b.png", smooth(90, 300, 4))
+    png(inputs / "nothing.png", np.zeros((5, 6, 4), np.uint8))
+    return inputs
+
+
+@pytest.fixture(params=["global", "image"])
+def store(request: pytest.FixtureRequest, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In tiles of 64, with windows of one tile for regions and outlines."""
+    monkeypatch.setattr("kseg_core.regions.WINDOW_PX", 64)
+    monkeypatch.setattr(polygons, "WINDOW_PX", 64)
+    return make(folder, tmp_path / "out.zarr", {"scope": request.param}, tile=64)
+
+
+def counted(labels: Array, cluster: int) -> tuple[int, int, int]:
+    """Pixels, regions, largest: by SciPy."""
+    found, count = ndimage.label(labels == cluster, np.ones((3, 3)))
+    sizes = np.bincount(found.reshape(-1))[1:]
+    return int(sizes.sum()), count, int(sizes.max(initial=0))
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_the_table_tells_of_every_image_s_clusters(scheduler: str, store: Path, folder: Path, tmp_path: Path) -> None:
+    count = write_region_table(str(store), str(tmp_path / "t.csv"), ExecutionSettings(scheduler))
+    rows = rows_of(tmp_path / "t.csv")
+    opened = open_store(str(store))
+    wanted = []
+    for key, image in opened.items():
+        model = image.model or (opened.model if opened.has_model else None)
+        if model is None:
+            continue
+        labels = np.asarray(image.labels)
+        valid = int((labels < 3).sum())
+        for j, (r, g, b) in enumerate(model.colors.tolist()):
+            pixels, regions_, largest = counted(labels, j)
+            assert pixels == image.attributes["counts"][j]
+            share = repr(pixels / valid) if valid else ""
+            color = f"#{r:02x}{g:02x}{b:02x}"
+            values = (key, str(folder / key), j, color, pixels, share, regions_, largest, "", "")
+            wanted.append([str(value) for value in values])
+    assert [list(row.values()) for row in rows] == wanted
+    assert count == len(rows) == (9 if opened.has_model else 6)
+    assert list(rows[0]) == list(regions.COLUMNS)
+
+
+def test_parquet_has_the_same_rows_with_their_types(store: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
+    write_region_table(str(store), str(tmp_path / "t.parquet"), SYNC)
+    table = parquet.read_table(tmp_path / "t.parquet")
+    types = ["string", "string", "int64", "string", "int64", "double", "int64", "int64", "double", "double"]
+    assert [str(field.type) for field in table.schema] == types
+    texts = [["" if value is None else str(value) for value in row.values()] for row in table.to_pylist()]
+    assert texts == [list(row.values()) for row in rows_of(tmp_path / "t.csv")]
+
+
+def test_waves_change_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_region_table(str(store), str(tmp_path / "a.csv"), SYNC)
+    monkeypatch.setattr(regions, "WAVE_TASKS", 3)
+    monkeypatch.setattr("kseg_core.regions.WINDOW_PX", 4096)
+    write_region_table(str(store), str(tmp_path / "b.csv"), SYNC)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_a_table_that_is_there_stays_unless_it_may_be_replaced(store: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("mine")
+    with pytest.raises(KsegError, match="exists; replace it with --overwrite"):
+        write_region_table(str(store), str(table), SYNC)
+    assert table.read_text() == "mine"
+    write_region_table(str(store), str(table), SYNC, overwrite=True)
+    assert rows_of(table)
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(KsegError, match="exists; name another"):
+        write_region_table(str(store), str(tmp_path / "folder.csv"), SYNC, overwrite=True)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("t.txt", r"a \.csv or a \.parquet"), ("no/t.csv", "no such folder")])
+def test_a_table_that_cannot_be_written_is_told_before_the_work(
+    name: str, reason: str, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KsegError, match=reason):
+        write_region_table(str(store), str(tmp_path / name), SYNC)
+
+
+def test_parquet_without_pyarrow_is_one_clear_line(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"kseg-batch\[parquet\]"):
+        write_region_table(str(store), str(tmp_path / "t.parquet"), SYNC)
+
+
+def test_a_damaged_image_leaves_no_table(store: Path, tmp_path: Path) -> None:
+    (store / "images/b.png/labels/kmeans/0/c/0/0").write_bytes(b"damage")
+    with pytest.raises(StoreError, match=r"b\.png: its labels cannot be read"):
+        write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
+    with open_executor(SYNC) as executor, pytest.raises(StoreError, match=r"b\.png: its labels cannot be read"):
+        write_polygons(str(store), "b.png", str(tmp_path / "b.geojson"), None, 1, executor)
+    assert {path.name for path in tmp_path.iterdir()} == {"out.zarr"}
+
+
+# -------------------------------------------------------------------------------------------------- polygons
+
+
+def outlined(store: Path, key: str, file: Path, clusters: tuple[int, ...] | None = None, least: int = 1) -> Any:
+    with open_executor(SYNC) as executor:
+        count = write_polygons(str(store), key, str(file), clusters, least, executor)
+    found = json.loads(file.read_text())
+    assert (found["type"], len(found["features"])) == ("FeatureCollection", count)
+    return found
+
+
+def test_polygons_cover_the_masks_and_none_is_cut_at_a_tile(store: Path, folder: Path, tmp_path: Path) -> None:
+    features = pytest.importorskip("rasterio.features")
+    found = outlined(store, "a.png", tmp_path / "a.geojson")
+    assert found["kseg"] == {
+        "image": "a.png",
+        "source": str(folder / "a.png"),
+        "shape": [170, 210],
+        "coordinates": "pixels",
+    }
+    labels = np.asarray(open_store(str(store))["a.png"].labels)
+    for cluster in range(3):
+        own = [each for each in found["features"] if each["properties"]["cluster"] == cluster]
+        assert len(own) == counted(labels, cluster)[1]
+        mask = features.rasterize([each["geometry"] for each in own], labels.shape, dtype="uint8").astype(bool)
+        np.testing.assert_array_equal(mask, labels == cluster)
+        assert sum(each["properties"]["pixels"] for each in own) == mask.sum()
+
+
+def test_polygons_of_one_cluster_and_of_large_regions(store: Path, tmp_path: Path) -> None:
+    every = outlined(store, "b.png", tmp_path / "b.geojson")["features"]
+    cluster = int(np.argmax(open_store(str(store))["b.png"].attributes["counts"]))
+    some = outlined(store, "b.png", tmp_path / "b.geojson", (cluster,), 20)["features"]
+    wanted = [f for f in every if f["properties"]["cluster"] == cluster and f["properties"]["pixels"] >= 20]
+    assert 0 < len(some) < len(every)
+    place = lambda feature: feature["properties"]["region"]  # noqa: E731 - a key for sorting
+    assert sorted(some, key=place) == sorted(wanted, key=place)
+    with pytest.raises(UsageError, match="no cluster 3"):
+        outlined(store, "b.png", tmp_path / "b.geojson", (3,))
+    assert {path.name for path in tmp_path.iterdir()} == {"out.zarr", "b.geojson"}
+
+
+def test_an_image_without_a_valid_pixel_has_no_features(store: Path, tmp_path: Path) -> None:
+    assert outlined(store, "nothing.png", tmp_path / "n.geojson")["features"] == []
+
+
+def test_georeferenced_images_are_in_degrees_and_square_metres(tmp_path: Path, smooth: Any) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    from rasterio.warp import transform_geom
+
+    picture = smooth(120, 100, 6)
+    place = rasterio.Affine(10.0, 0, 500_000, 0, -20.0, 4_600_000)
+    with rasterio.open(
+        tmp_path / "in.tif", "w", driver="GTiff", height=120, width=100, count=3, dtype="uint8", crs="EPSG:32633",
+        transform=place,
+    ) as file:  # fmt: skip
+        file.write(picture.transpose(2, 0, 1))
+    store = make(tmp_path / "in.tif", tmp_path / "out.zarr", tile=64)
+    found = outlined(store, "in.tif", tmp_path / "o.geojson")
+    assert found["kseg"]["coordinates"] == "WGS 84"
+    labels = np.asarray(open_store(str(store))["in.tif"].labels)
+    drawn = np.full(labels.shape, 255, np.uint8)
+    for feature in found["features"]:
+        back = transform_geom("EPSG:4326", "EPSG:32633", feature["geometry"])
+        mask = rasterio.features.rasterize([back], labels.shape, transform=place, dtype="uint8").astype(bool)
+        drawn[mask] = feature["properties"]["cluster"]
+    np.testing.assert_array_equal(drawn, labels)
+    write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
+    for row in rows_of(tmp_path / "t.csv"):
+        assert float(row["area_m2"]) == int(row["pixels"]) * 200.0
+        assert row["area_um2"] == ""
+
+
+def test_a_pixel_size_gives_square_micrometres(tmp_path: Path, folder: Path) -> None:
+    store = make(folder, tmp_path / "out.zarr", tile=64)
+    group = store / "images/b.png/labels/kmeans/zarr.json"
+    described = json.loads(group.read_text())
+    (scales,) = described["attributes"]["ome"]["multiscales"]
+    scales["axes"] = [{"name": name, "type": "space", "unit": "nanometer"} for name in ("y", "x")]
+    scales["datasets"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [500.0, 250.0]}]
+    group.write_text(json.dumps(described))
+    write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
+    rows = [row for row in rows_of(tmp_path / "t.csv") if row["image"] == "b.png"]
+    assert all(float(row["area_um2"]) == pytest.approx(int(row["pixels"]) * 0.125) for row in rows)
+
+
+def test_an_unfinished_store_has_no_table(folder: Path, tmp_path: Path) -> None:
+    store = make(folder, tmp_path / "out.zarr")
+    shutil.copytree(store, tmp_path / "half.zarr")
+    path = tmp_path / "half.zarr" / "zarr.json"
+    path.write_text(path.read_text().replace('"status": "complete"', '"status": "running"', 1))
+    with pytest.raises(StoreError, match="has not finished"):
+        write_region_table(str(tmp_path / "half.zarr"), str(tmp_path / "t.csv"), SYNC)
+
+
+def test_a_large_tiled_image_has_the_same_outlines_in_any_tiles(
+    tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", smooth(300, 260, 9), tile=(64, 64), photometric="rgb", metadata=None)
+    found = []
+    for tile in (64, 200, 1024):
+        monkeypatch.setattr(polygons, "WINDOW_PX", tile)
+        store = make(tmp_path / "in.tif", tmp_path / f"{tile}.zarr", tile=tile)
+        features = outlined(store, "in.tif", tmp_path / f"{tile}.geojson")["features"]
+        found.append(sorted(features, key=lambda feature: feature["properties"]["region"]))
+    assert found[0] == found[1] == found[2]
+
+
+def test_the_pixel_size_that_an_ome_tiff_states_reaches_the_store_and_the_table(tmp_path: Path, smooth: Any) -> None:
+    sizes = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
+    tifffile.imwrite(tmp_path / "in.ome.tif", smooth(60, 80, 1), photometric="rgb", metadata=sizes)
+    store = make(tmp_path / "in.ome.tif", tmp_path / "out.zarr", tile=64)
+    assert open_store(str(store))["in.ome.tif"].pixel_scale == ((0.25, 0.5), ("micrometer", "micrometer"))
+    write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
+    for row in rows_of(tmp_path / "t.csv"):
+        assert float(row["area_um2"]) == pytest.approx(int(row["pixels"]) * 0.125)
+        assert row["area_m2"] == ""
