@@ -1,0 +1,260 @@
+"""``kseg-batch sweep`` and ``--k auto`` on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs import _jobs
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.errors import KsegError
+from workflows.request import InputSelection, Request
+from workflows.sweep_request import KEYS
+
+Kseg = Callable[..., Any]
+HEAVY = {"dask", "zarr", "numba", "numpy", "scipy", "matplotlib", "kneed", "PIL", "cv2", "imageio"}
+
+
+@pytest.fixture
+def here(tmp_path: Path, png: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with pictures of three colours in ``in``."""
+    random = np.random.default_rng(1)
+    centers = np.array([[200, 40, 40], [40, 180, 60], [30, 60, 200]])
+    for name in ("a", "b"):
+        image = centers[random.integers(0, 3, (30, 40))] + random.normal(0, 5, (30, 40, 3))
+        png(tmp_path / "in" / f"{name}.png", image.clip(0, 255).astype(np.uint8))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "note.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def asked_by(monkeypatch: pytest.MonkeyPatch, kseg: Kseg, name: str, *line: str) -> tuple[Any, ...]:
+    """What a command line hands to the function that prepares its job."""
+    calls: list[tuple[Any, ...]] = []
+
+    def prepare(*arguments: Any) -> Request:
+        calls.append(arguments)
+        raise KsegError("far enough")
+
+    monkeypatch.setattr(_jobs, name, prepare)
+    outcome = kseg(*line)
+    assert (outcome.code, outcome.err) == (1, "kseg-batch: far enough\n")
+    return calls[0]
+
+
+def test_every_option_of_sweep_reaches_its_setting(monkeypatch: pytest.MonkeyPatch, kseg: Kseg) -> None:
+    line = """sweep a b --k-range 2:7 -o out --include *.png --exclude tmp --from list.txt --nodata 0 --mask /
+        --max-pixels 66 --features lab --scope image --init random --attempts 3 --max-iter 17 --tol 0.5
+        --batch-pixels 999 --seed 8 --overwrite --scheduler processes --workers 2 --strict"""
+    assert asked_by(monkeypatch, kseg, "prepare_sweep", *line.split()) == (
+        InputSelection(("a", "b"), ("*.png",), ("tmp",), "list.txt"),
+        RunConfig(
+            FitSettings("auto", "lab", "image", "random", 3, 17, 0.5, 999, 8, k_range=(2, 7)),
+            OutputSettings(overwrite=True),
+            ExecutionSettings("processes", 2, True),
+            InputSettings("0", "/", 66),
+        ),
+        "out",
+    )
+    of_bands = ("sweep", "x", "--features", "bands", "--bands", "4,3", "--normalize", "standard")
+    bands = asked_by(monkeypatch, kseg, "prepare_sweep", *of_bands)
+    expected = FitSettings("auto", features="bands", bands=(4, 3), normalize="standard", k_range=(1, 10))
+    assert bands == (InputSelection(("x",)), RunConfig(expected), None)
+
+
+@pytest.mark.parametrize("command", ["run", "fit"])
+def test_run_and_fit_take_auto_and_its_range_from_flag_variable_and_file(
+    command: str, monkeypatch: pytest.MonkeyPatch, kseg: Kseg, tmp_path: Path
+) -> None:
+    def fit_of(*line: str) -> FitSettings | None:
+        config = asked_by(monkeypatch, kseg, "prepare", command, "x", "-o", "o.zarr", *line)[1]
+        fit: FitSettings | None = config.fit
+        return fit
+
+    assert fit_of("--k", "auto") == FitSettings("auto")
+    assert fit_of("--k", "auto", "--k-range", "2:9") == FitSettings("auto", k_range=(2, 9))
+    (tmp_path / "s.toml").write_text('k = "auto"\nk-range = "3:4"\n')
+    assert fit_of("--config", str(tmp_path / "s.toml")) == FitSettings("auto", k_range=(3, 4))
+    (tmp_path / "s.toml").write_text("k = 6\n")
+    assert fit_of("--config", str(tmp_path / "s.toml")) == FitSettings(6)
+    monkeypatch.setenv("KSEG_K", "auto")
+    monkeypatch.setenv("KSEG_K_RANGE", "5:8")
+    assert fit_of() == FitSettings("auto", k_range=(5, 8))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("sweep in --k-range 10", "--k-range takes two numbers like 1:10; got '10'"),
+        ("sweep in --k-range a:b", "--k-range takes two numbers"),
+        ("sweep in --k-range 5:2", "--k-range is A:B with 1 <= A <= B <= 65534; got 5:2"),
+        ("sweep in --k-range 0:2", "got 0:2"),
+        ("sweep in --k-range 2:70000", "got 2:70000"),
+        ("sweep nowhere", "nowhere"),
+        ("sweep", "no INPUT"),
+        ("sweep in empty", "-o"),
+        ("sweep in --features bands --scope image", "--scope image"),
+        ("sweep in -o in/sweep", "inside the input folder"),
+        ("run in --k some", "--k takes a number of clusters, as in --k 5, or auto; got 'some'"),
+        ("run in --k 5 --k-range 1:3", "--k-range goes with --k auto"),
+        ("run in --k-range 1:3", "--k-range goes with --k auto"),
+        ("run in --k auto --start #000000,#ffffff", "--start"),
+        ("fit in -o m.zarr", "--k N, or --k auto"),
+    ],
+)
+def test_wrong_usage_is_one_line(line: str, reason: str, here: Path, kseg: Kseg) -> None:
+    outcome = kseg(*line.split())
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert reason in outcome.err
+    assert sorted(path.name for path in here.iterdir()) == ["empty", "in", "other"]
+
+
+@pytest.mark.parametrize(("line", "code"), [("sweep --help", 0), ("sweep in --k-range 5:2", 2), ("sweep empty", 1)])
+def test_help_and_wrong_usage_load_nothing_heavy(
+    line: str, code: int, here: Path, program_environment: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "jobs", *line.split()],
+        env=program_environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == code
+    loaded = {name.partition(".")[0] for name in re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE)}
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+
+
+def test_help_has_examples_and_says_what_is_written(kseg: Kseg) -> None:
+    outcome = kseg("sweep", "--help")
+    assert outcome.code == 0
+    for word in ("Examples", "kseg-batch sweep ./images", "--k-range", "sweep.csv", "--json", "--config"):
+        assert word in outcome.out
+
+
+def test_a_table_for_people_with_the_knee_marked(here: Path, kseg: Kseg) -> None:
+    outcome = kseg("sweep", "in", "--k-range", "1:6", "--attempts", "2")
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("swept 2 images, 0.0 MP, k 1 to 6 → in.sweep in ")
+    assert lines[1].split() == ["k", "inertia", "mse", "drop", "silhouette", "Calinski-Harabasz"]
+    assert lines[2].split()[0] == "1"
+    assert lines[2].split()[3:] == ["–", "–", "–"]
+    assert [line for line in lines if "← knee" in line] == [lines[4]]
+    assert lines[8] == "k 3: the knee of the inertia curve over k 1 to 6"
+    assert len({len(line.replace("  ← knee", "")) for line in lines[1:8]}) == 1  # columns stand below each other
+    assert sorted(path.name for path in (here / "in.sweep").iterdir()) == ["sweep.csv", "sweep.json", "sweep.png"]
+
+
+def test_json_is_one_object_with_every_key(here: Path, kseg: Kseg) -> None:
+    outcome = kseg("sweep", "in", "--k-range", "1:4", "--attempts", "1", "--json", "-o", "out")
+    assert (outcome.code, outcome.err) == (0, "")
+    told = outcome.json()
+    assert tuple(told) == KEYS
+    assert (told["k"], told["output"], told["each"]) == (3, "out", None)
+    assert told["seconds"].keys() == {"total", "read", "sweep"}
+    assert all(type(value) is float for value in told["seconds"].values())
+    record = json.loads((here / "out" / "sweep.json").read_text())
+    assert {name: record[name] for name in ("k", "pixels", "images")} == {
+        name: told[name] for name in ("k", "pixels", "images")
+    }
+
+
+def test_no_knee_is_said_and_what_was_chosen_instead(here: Path, kseg: Kseg) -> None:
+    outcome = kseg("sweep", "in", "--k-range", "3:4", "--attempts", "1")
+    assert outcome.code == 0
+    assert "has no knee (it is too straight or too short); of these the largest silhouette" in outcome.out
+    (marked,) = [line for line in outcome.out.splitlines() if "← chosen" in line]
+    assert marked.split()[0] == "3"
+
+
+def test_fewer_values_than_clusters_are_said(here: Path, kseg: Kseg, png: Any) -> None:
+    png(here / "flat.png", np.kron(np.array([[0, 200], [200, 0]], np.uint8), np.ones((9, 9), np.uint8)))
+    outcome = kseg("sweep", "flat.png", "--k-range", "1:4")
+    lines = outcome.out.splitlines()
+    assert ["only 2 distinct values" in line for line in lines[2:6]] == [False, False, True, True]
+
+
+def test_each_image_is_told_and_how_often_each_k_was_chosen(here: Path, kseg: Kseg) -> None:
+    outcome = kseg("sweep", "in", "--scope", "image", "--k-range", "1:5", "--attempts", "1")
+    assert outcome.code == 0
+    assert "  a.png  k 3  the knee of the inertia curve over k 1 to 5" in outcome.out.splitlines()
+    assert outcome.out.splitlines()[-1] == "k 3 for 2 images"
+
+
+def test_an_unreadable_image_is_exit_code_3_and_named(here: Path, kseg: Kseg) -> None:
+    (here / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    outcome = kseg("sweep", "in", "--k-range", "1:3", "--attempts", "1")
+    assert outcome.code == 3
+    assert "1 of the inputs could not be read:" in outcome.out
+    assert "in/bad.png" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("sweep empty", "no images in empty"),
+        ("sweep in -o other", "does not hold a sweep"),
+        ("sweep in -o other/note.txt", "not a folder"),
+    ],
+)
+def test_what_cannot_be_done_is_exit_code_1_and_json_all_the_same(
+    line: str, reason: str, here: Path, kseg: Kseg
+) -> None:
+    outcome = kseg(*line.split(), "--json")
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    told = outcome.json()
+    assert told.keys() == {*KEYS, "error"}
+    assert (told["status"], told["k"], told["sweep"]) == ("failed", None, None)
+    assert reason in told["error"]
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(here: Path, kseg: Kseg) -> None:
+    outcome = kseg("sweep", "in", "-o", "other/note.txt/out")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "other/note.txt/out: the output cannot be written" in outcome.err
+
+
+def test_run_with_auto_says_which_k_and_why_and_is_done_the_second_time(here: Path, kseg: Kseg) -> None:
+    first = kseg("run", "in", "--k", "auto", "--attempts", "2")
+    assert (first.code, first.err) == (0, "")
+    assert "k 3 was chosen: the knee of the inertia curve over k 1 to 10" in first.out
+    again = kseg("run", "in", "--k", "auto", "--attempts", "2", "--json").json()
+    assert (again["k"], again["k_requested"], again["images"]["reused"]) == (3, "auto", 2)
+    assert again["k_why"] == "the knee of the inertia curve over k 1 to 10"
+    assert "k 3 was chosen: the knee of the inertia curve over k 1 to 10" in kseg("inspect", "in.kseg.zarr").out
+    assert kseg("inspect", "in.kseg.zarr", "--json").json()["model"]["k_why"] == again["k_why"]
+    other = kseg("run", "in", "--k", "3", "--attempts", "2")
+    assert (other.code, 'k "auto" → 3' in other.err) == (1, True)
+    fewer = kseg("run", "in", "--k", "auto", "--k-range", "1:5", "--attempts", "2")
+    assert (fewer.code, "k_range [1, 10] → [1, 5]" in fewer.err) == (1, True)
+
+
+def test_run_with_auto_for_each_image_says_where_to_look(here: Path, kseg: Kseg) -> None:
+    outcome = kseg("run", "in", "--k", "auto", "--scope", "image", "--attempts", "1")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "k was chosen for each image alone" in outcome.out
+    lines = kseg("inspect", "in.kseg.zarr").out.splitlines()[1:]
+    chosen = [len(image["counts"]) for image in kseg("inspect", "in.kseg.zarr", "--json").json()["images"]]
+    assert [line.split("  ")[3].split(",")[0] for line in lines] == [f"k {k}" for k in chosen]
+
+
+def test_a_figure_is_drawn_without_a_display_and_without_pyplot_settings(here: Path, program: Any) -> None:
+    environment = {**os.environ, "MPLBACKEND": "svg"}
+    environment.pop("DISPLAY", None)
+    environment["PYTHONPATH"] = str(Path(str(_jobs.__file__)).parent.parent)
+    done = program("sweep", "in", "--k-range", "1:3", "--attempts", "1", env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (here / "in.sweep" / "sweep.png").read_bytes()[:4] == b"\x89PNG"

@@ -1,0 +1,270 @@
+"""The job behind ``sweep``: every k of a range from one reading of the pixels, for all images together or for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from dask.base import tokenize
+from dask.delayed import delayed
+
+from kseg_core.config import FitSettings
+from kseg_core.errors import KsegError, NoValidPixels, UnreadableImage
+from kseg_core.features import feature_space
+from kseg_core.release import version
+from kseg_core.sources import Piece
+from kseg_core.summary import BatchRule, Window, summarise
+from kseg_core.sweep import SerialSweepRunner
+from kseg_core.sweep import sweep as sweep_data
+from kseg_core.sweep_files import write_sweep
+from kseg_core.sweep_table import AnySpace, Table
+from kseg_core.table import FeatureTable
+
+from .bands import data_of, look_at_bands
+from .budget import Budget
+from .executor import Executor, open_executor
+from .fit import read_colours, table_on_workers
+from .plan import Bundle, Failure, Plan, pixels_of
+from .progress import Progress, Silent
+from .request import Request
+from .run import Clock, fit_to_memory, nothing_readable, survey
+from .sweep_request import FIGURE, KIND, RECORD, TABLE
+from .sweep_result import SweepResult, Swept
+from .sweep_tasks import SweepTasks, sweep_bands
+from .waves import Watched, compute_in_waves
+
+
+def sweep(request: Request, progress: Progress | None = None) -> SweepResult:
+    """Find the best centroids for every k and write the table, the figure and the record.
+
+    Raises
+    ------
+    KsegError
+        If no image could be read, or the output cannot be written.
+    """
+    progress = progress or Silent()
+    clock = Clock()
+    settings = request.config.fit
+    assert settings is not None
+    strict = request.config.execution.strict
+    made = _make_folder(request.output)
+    try:
+        with open_executor(request.config.execution) as executor:
+            plan, failures = survey(request, executor, progress)
+            plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
+            if settings.scope == "image":
+                found = sweep_each(plan, settings, executor, progress, clock.lap, strict=strict)
+            else:
+                found = sweep_together(plan, settings, budget, executor, progress, clock.lap, strict=strict)
+            failures += found.failures
+            if not found.swept:
+                raise nothing_readable(failures)
+        clock.lap("sweep")
+        result = _result(request, settings, found, failures, clock.seconds)
+        _write(result)
+    except BaseException:
+        if made:
+            _remove_if_empty(request.output)
+        raise
+    return result
+
+
+# --------------------------------------------------------------------------------------------------- all together
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """What was swept and what could not be."""
+
+    swept: tuple[Swept, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    space: AnySpace | None = None
+
+    def merge(self, other: Sweeps) -> Sweeps:
+        return Sweeps(self.swept + other.swept, self.failures + other.failures, self.space or other.space)
+
+
+Lap = Callable[[str], None]
+
+
+def sweep_together(
+    plan: Plan,
+    settings: FitSettings,
+    budget: Budget | None,
+    executor: Executor,
+    progress: Progress,
+    lap: Lap,
+    *,
+    strict: bool,
+) -> Sweeps:
+    """One sweep of all images.
+
+    Raises
+    ------
+    NoValidPixels
+        If there is none.
+    """
+    space: AnySpace
+    if settings.features == "bands":
+        bands, failures = look_at_bands(plan, settings, executor, progress, strict=strict)
+        if bands is None:
+            return Sweeps(failures=tuple(failures))
+        space, left = bands.space, bands.plan
+        _stage(settings, progress, lap)
+        founds = sweep_bands(data_of(bands, executor), bands.batch.first_pixels(space), settings, executor)
+    else:
+        summary, failures = read_colours(plan, settings, executor, progress, strict=strict, budget=budget)
+        if summary is None:
+            return Sweeps(failures=tuple(failures))
+        space, left = feature_space(settings.features), plan.without(failures)
+        _stage(settings, progress, lap)
+        data, batch = table_on_workers(summary, settings, executor, budget=budget)
+        founds = sweep_data(data, batch, settings, SweepTasks(executor))
+    table = Table.of(founds, space)
+    return Sweeps((Swept(left.pixels, founds[0].solution.sums.pixels, table),), tuple(failures), space)
+
+
+def _stage(settings: FitSettings, progress: Progress, lap: Lap) -> None:
+    lap("read")
+    low, high = settings.tried
+    progress.stage(f"finding centroids for k {low} to {high}", 0, 0)
+
+
+# ------------------------------------------------------------------------------------------------ each image alone
+
+
+def sweep_each(
+    plan: Plan, settings: FitSettings, executor: Executor, progress: Progress, lap: Lap, *, strict: bool
+) -> Sweeps:
+    """A sweep of each image: whole ones in their bundles' tasks, large ones piece by piece."""
+    progress.stage("sweeping each image", len(plan.sources), plan.pixels)
+    task = delayed(sweep_bundle, pure=True)
+    tasks = [
+        Watched(
+            task(bundle, settings, strict, dask_key_name=f"sweep-{tokenize(bundle, settings, strict)}"),
+            partial(progress.advance, len(bundle), pixels_of(bundle)),
+        )
+        for bundle in plan.bundles
+    ]
+    found = Sweeps(space=feature_space(settings.features))
+    for part in compute_in_waves(tasks, executor):
+        found = found.merge(part)
+    for pieces in plan.large:
+        found = found.merge(sweep_large(pieces, settings, executor, strict=strict))
+        progress.advance(1, sum(piece.pixels for piece in pieces))
+    lap("read")
+    return Sweeps(tuple(sorted(found.swept, key=lambda swept: swept.key)), found.failures, found.space)
+
+
+def sweep_bundle(bundle: Bundle, settings: FitSettings, strict: bool) -> Sweeps:
+    """A task: sweep some whole images, one at a time."""
+    found = Sweeps()
+    for piece in bundle:
+        try:
+            found = found.merge(Sweeps((sweep_image(piece, settings),)))
+        except UnreadableImage as error:
+            if strict:
+                raise
+            found = found.merge(Sweeps(failures=(Failure(piece.source.file.key, error),)))
+    return found
+
+
+def sweep_image(piece: Piece, settings: FitSettings) -> Swept:
+    """The sweep of one whole image.
+
+    Raises
+    ------
+    UnreadableImage
+        If it cannot be read.
+    """
+    source = piece.source
+    pixels = piece.read_for(None)
+    rule = BatchRule.for_pixels(source.pixels, settings.batch_pixels, settings.seed)
+    summary = summarise([Window(pixels.samples, pixels.valid)], rule)
+    table = None
+    if summary.everything.codes.size:
+        space = feature_space(settings.features)
+        data, batch = (FeatureTable.build(colors, space) for colors in (summary.everything, summary.batch))
+        table = Table.of(sweep_data(data, batch, settings, SerialSweepRunner()), space)
+    return Swept(source.pixels, summary.everything.pixels, table, source.file.key, source.file.source)
+
+
+def sweep_large(pieces: tuple[Piece, ...], settings: FitSettings, executor: Executor, *, strict: bool) -> Sweeps:
+    """The sweep of one image that is read in pieces."""
+    source = pieces[0].source
+    names = (source.file.key, source.file.source)
+    try:
+        found = sweep_together(Plan((), (pieces,)), settings, None, executor, Silent(), lambda _: None, strict=strict)
+    except NoValidPixels:
+        return Sweeps((Swept(source.pixels, 0, None, *names),))
+    return Sweeps(tuple(Swept(s.pixels, s.valid, s.table, *names) for s in found.swept), found.failures)
+
+
+# ------------------------------------------------------------------------------------------------------- the output
+
+
+def _result(
+    request: Request,
+    settings: FitSettings,
+    found: Sweeps,
+    failures: Sequence[Failure],
+    seconds: dict[str, float | None],
+) -> SweepResult:
+    listing = request.listing
+    errors = sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))
+    alone = settings.scope == "image"
+    assert found.space is not None
+    space = {"components": list(found.space.components)}
+    if settings.features == "bands":
+        space |= found.space.attributes()  # type: ignore[union-attr]
+    told: dict[str, float | None] = {name: seconds.get(name) for name in ("total", "read", "sweep")}
+    return SweepResult(
+        request.output,
+        settings,
+        len(listing.files) + len(listing.failures),
+        None if alone else found.swept[0],
+        found.swept if alone else (),
+        tuple(errors),
+        told,
+        space,
+    )
+
+
+def _make_folder(path: str) -> bool:
+    """The folder; whether it is new.
+
+    Raises
+    ------
+    KsegError
+        If it cannot be made or written to.
+    """
+    new = not os.path.lexists(path)
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise KsegError(f"{path}: the output cannot be written ({error.strerror or error})") from error
+    if not os.access(path, os.W_OK):
+        raise KsegError(f"{path}: the output cannot be written (permission denied)")
+    return new
+
+
+def _remove_if_empty(path: str) -> None:
+    if not os.listdir(path):
+        os.rmdir(path)
+
+
+def _write(result: SweepResult) -> None:
+    """The table, the figure and the record, each whole or not at all.
+
+    Raises
+    ------
+    KsegError
+        If they cannot be written.
+    """
+    record = {"kind": KIND, "version": version(), **result.to_json(palette=True), "space": result.space}
+    try:
+        write_sweep(result.output, (TABLE, FIGURE, RECORD), record)
+    except OSError as error:
+        raise KsegError(f"{result.output}: the output cannot be written ({error.strerror or error})") from error
