@@ -1,0 +1,192 @@
+"""All files of one image that are made together: each whole, or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kseg_core.errors import KsegError, StoreError, UnreadableImage
+from kseg_core.geo import GeoReference
+from kseg_core.model import Model
+from kseg_core.originals import Originals
+from kseg_core.stored_image import StoredImage
+
+from .drawing import Drawing, ImageReader, draw
+from .geotiff import write_geotiff
+from .names import file_name
+from .png import write_png
+from .settings import ExportSettings
+from .tiff import write_tiff
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFile:
+    """A file to be made.
+
+    Parameters
+    ----------
+    key
+        Of the image.
+    what
+        One of `ExportSettings.what`.
+    clusters
+        That it shows; None: all.
+    written_as
+        ``png``, ``tiff``, ``geotiff`` or ``geojson``.
+    """
+
+    key: str
+    what: str
+    clusters: tuple[int, ...] | None
+    written_as: str
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return file_name(self.key, self.what, self.clusters, self.written_as)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where files go.
+
+    Parameters
+    ----------
+    folder
+        An absolute path; it is there.
+    token
+        Of this export, in the names of what is not finished.
+    """
+
+    folder: str
+    token: str
+
+    @property
+    def _prefix(self) -> str:
+        return f".{self.token}."
+
+    @contextlib.contextmanager
+    def whole(self, name: str) -> Iterator[str]:
+        """A path to write to; what is there when the block ends becomes the file of this name.
+
+        Raises
+        ------
+        KsegError
+            If it cannot be written.
+        """
+        path, aside = os.path.join(self.folder, name), os.path.join(self.folder, f"{self._prefix}{name}")
+        try:
+            yield aside
+            os.replace(aside, path)
+        except OSError as error:
+            raise KsegError(f"{path}: cannot be written ({error.strerror or error})") from error
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(aside)
+
+    @contextlib.contextmanager
+    def scratch(self, name: str) -> Iterator[str]:
+        """A folder that is gone when the block ends."""
+        folder = os.path.join(self.folder, f"{self._prefix}{name}.d")
+        os.mkdir(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def clean(self) -> None:
+        """Remove what an interrupted export left unfinished."""
+        for entry in os.scandir(self.folder):
+            if entry.name.startswith(self._prefix):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of making some files.
+
+    Parameters
+    ----------
+    files
+        How many were made, the first ones.
+    failure
+        Why the others were not.
+    """
+
+    files: int
+    failure: UnreadableImage | None = None
+
+
+def export_files(
+    store: str,
+    files: tuple[ExportFile, ...],
+    target: Target,
+    settings: ExportSettings,
+    originals: Originals,
+    shared: Model | None,
+) -> Made:
+    """Make files of one image.
+
+    Parameters
+    ----------
+    store
+        Where the image is.
+    files
+        Pictures of one image.
+    target
+        Where to.
+    settings
+        How.
+    originals
+        Where the store's images came from.
+    shared
+        The model of all images; None where each has its own.
+
+    Raises
+    ------
+    KsegError
+        If a file cannot be written, for whatever reason: then the next one cannot be either.
+    """
+    key = files[0].key
+    made = 0
+    try:
+        image = StoredImage(store, key)
+        with ImageReader(image, shared if shared is not None else image.model, originals) as reader:
+            for file in files:
+                _write(file, draw(reader, file.what, file.clusters, settings), image.georeference, target)
+                made += 1
+    except UnreadableImage as error:
+        return Made(made, error)
+    except StoreError as error:
+        return Made(made, UnreadableImage(key, str(error)))
+    return Made(made)
+
+
+def _write(file: ExportFile, drawing: Drawing, geo: GeoReference | None, target: Target) -> None:
+    with target.whole(file.name) as path:
+        if file.written_as == "png":
+            with open(path, "xb") as stream:
+                write_png(stream, drawing)
+            if geo is not None:
+                with target.whole(f"{os.path.splitext(file.name)[0]}.pgw") as world, open(world, "x") as text:
+                    text.write(world_file(geo))
+            return
+        with target.scratch(file.name) as scratch:
+            if file.written_as == "geotiff":
+                assert geo is not None
+                write_geotiff(path, drawing, geo, scratch)
+            else:
+                write_tiff(path, drawing, scratch)
+
+
+def world_file(geo: GeoReference) -> str:
+    """What a world file says: the transform of pixel centres, column by column."""
+    a, b, c, d, e, f = geo.transform
+    return "".join(f"{number!r}\n" for number in (a, d, b, e, c + (a + b) / 2, f + (d + e) / 2))

@@ -1,0 +1,65 @@
+"""What is to be exported; checked before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kseg_core.errors import UsageError
+
+KINDS = ("segmented", "labels", "masks", "cutout", "edges", "boundaries", "polygons")
+OF_CLUSTERS = frozenset({"masks", "cutout", "polygons"})  # what can be made of some clusters only
+OF_LABELS = frozenset(KINDS) - {"edges"}
+OF_PIXELS = frozenset({"cutout", "boundaries"})  # what shows the image's own pixels
+FORMATS = ("auto", "png", "tiff")
+
+PNG_PX = 64_000_000  # larger pictures are awkward for most viewers: --format auto makes tiled TIFF of them
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """What is made of each image.
+
+    Parameters
+    ----------
+    what
+        Some of `KINDS`.
+    clusters
+        Only these, of `OF_CLUSTERS`; None: each.
+    format
+        ``png``, ``tiff``, or ``auto``: GeoTIFF for what lies on the ground, PNG up to `PNG_PX` pixels, TIFF above.
+    line
+        Colour of boundaries, ``#rrggbb``.
+    min_area_px
+        Polygons of regions with fewer pixels are left out.
+    """
+
+    what: tuple[str, ...] = ("segmented",)
+    clusters: tuple[int, ...] | None = None
+    format: str = "auto"
+    line: str = "#ffff00"
+    min_area_px: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.what:
+            raise UsageError(f"--what is empty: name some of {', '.join(KINDS)}")
+        for kind in self.what:
+            if kind not in KINDS:
+                raise UsageError(f"--what takes {', '.join(KINDS)}; got {kind!r}")
+        if self.format not in FORMATS:
+            raise UsageError(f"--format is one of {', '.join(FORMATS)}; got {self.format!r}")
+        if self.clusters is not None:
+            if not self.clusters or min(self.clusters) < 0:
+                raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {list(self.clusters)}")
+            if not OF_CLUSTERS & set(self.what):
+                raise UsageError("--cluster chooses for masks, cutout and polygons; --what names none of them")
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.line):
+            raise UsageError(f"--line-color is like '#ffff00'; got {self.line!r}")
+        if self.min_area_px < 1:
+            raise UsageError(f"--min-area is at least 1 pixel; got {self.min_area_px}")
+
+    @property
+    def line_rgb(self) -> tuple[int, int, int]:
+        """The colour of boundaries."""
+        red, green, blue = bytes.fromhex(self.line[1:])
+        return red, green, blue

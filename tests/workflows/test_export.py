@@ -1,0 +1,629 @@
+"""Exported files hold what the store and the images hold, and each is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+
+from kseg_core import open_store
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
+from kseg_core.export import drawing, files, tiff
+from kseg_core.export.settings import KINDS, ExportSettings
+from kseg_core.images import read_image
+from kseg_core.model import Model
+from workflows import export_plan
+from workflows import run as jobs
+from workflows.export import export
+from workflows.export_plan import ExportRequest
+from workflows.export_result import Exported
+from workflows.request import InputSelection, prepare
+
+RunJob = Callable[..., Any]
+SYNC = ExecutionSettings("sync")
+PICTURES = ("segmented", "labels", "masks", "cutout", "boundaries")
+
+
+def run(store: Path, to: Path, *what: str, execution: ExecutionSettings = SYNC, **more: Any) -> Exported:
+    settings = {name: more.pop(name) for name in ("clusters", "format", "line", "min_area_px") if name in more}
+    request = ExportRequest(str(store), str(to), ExportSettings(what or ("segmented",), **settings), **more)
+    return export(request, execution)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def pixels_of(path: Path) -> NDArray[Any]:
+    return np.asarray(Image.open(path))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, smooth_folder: Path, job: RunJob) -> Path:
+    """A store of eight pictures, one of which has pixels that are not valid."""
+    store = tmp_path_factory.mktemp("export") / "s.zarr"
+    job(smooth_folder, store, k=4, tile=64)
+    return store
+
+
+@pytest.fixture(scope="module")
+def everything(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All kinds of pictures of all of them."""
+    to = tmp_path_factory.mktemp("everything") / "out"
+    result = run(made, to, *PICTURES, "polygons")
+    assert (result.status, result.images, result.failed, len(result.files)) == ("ok", 8, 0, 8 * (3 + 4 + 4 + 1))
+    assert names(to) == sorted(file.name for file in result.files)
+    return to
+
+
+KEYS = [f"picture-{i}.png" for i in range(8)]
+CLEAR = "picture-2.png"  # the one with transparent pixels
+
+
+# ----------------------------------------------------------------------------------- what the pictures show
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_segmented_picture_is_its_labels_in_the_clusters_colours(key: str, everything: Path, made: Path) -> None:
+    store = open_store(str(made))
+    labels, colors = np.asarray(store[key].labels), store.model.colors
+    shown = pixels_of(everything / f"{key}.segmented.png")
+    valid = labels != 255
+    assert shown.shape == (*labels.shape, 4 if key == CLEAR else 3)
+    assert (shown[valid][:, :3] == colors[labels[valid]]).all()
+    if key == CLEAR:
+        assert (~valid).any()
+        assert ((shown[..., 3] == 255) == valid).all()
+        assert not shown[~valid].any()
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_labels_are_a_palette_picture_whose_indices_are_the_clusters(key: str, everything: Path, made: Path) -> None:
+    store = open_store(str(made))
+    image = Image.open(everything / f"{key}.labels.png")
+    assert image.mode == "P"
+    assert (np.asarray(image) == np.asarray(store[key].labels)).all()
+    assert image.getpalette("RGB")[:12] == store.model.colors.reshape(-1).tolist()
+    assert ("transparency" in image.info) == (key == CLEAR)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_masks_part_the_picture_and_cut_outs_show_the_image_there(
+    key: str, everything: Path, made: Path, smooth_folder: Path
+) -> None:
+    store = open_store(str(made))
+    labels = np.asarray(store[key].labels)
+    source = read_image(str(smooth_folder / key)).rgb
+    for j in range(4):
+        mask = Image.open(everything / f"{key}.mask-{j}.png")
+        assert mask.mode == "1"
+        assert (np.asarray(mask) == (labels == j)).all()
+        assert (np.asarray(mask) == np.asarray(store[key].masks[j])).all()
+        cutout = pixels_of(everything / f"{key}.cutout-{j}.png")
+        assert ((cutout[..., 3] == 255) == (labels == j)).all()
+        assert set(np.unique(cutout[..., 3])) <= {0, 255}
+        assert (cutout[labels == j][:, :3] == source[labels == j]).all()
+        assert not cutout[labels != j].any()
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_boundaries_are_lines_on_the_image(key: str, everything: Path, made: Path, smooth_folder: Path) -> None:
+    labels = np.asarray(open_store(str(made))[key].labels).astype(int)
+    source = read_image(str(smooth_folder / key)).rgb
+    around = np.pad(labels, 1, mode="edge")
+    height, width = labels.shape
+    others = [
+        around[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))
+    ]
+    line = np.any([other != labels for other in others], axis=0) & (labels != 255)
+    expected = np.where(line[..., None], np.array([255, 255, 0]), source)
+    shown = pixels_of(everything / f"{key}.boundaries.png")
+    valid = labels != 255
+    assert (shown[valid][:, :3] == expected[valid]).all()
+    if key == CLEAR:
+        assert not shown[~valid].any()
+        assert (shown[valid][:, 3] == 255).all()
+
+
+def test_polygons_have_as_many_pixels_as_the_labels(everything: Path, made: Path) -> None:
+    for key in KEYS:
+        found = json.loads((everything / f"{key}.geojson").read_text())
+        labels = np.asarray(open_store(str(made))[key].labels)
+        for j in range(4):
+            regions = [f["properties"] for f in found["features"] if f["properties"]["cluster"] == j]
+            assert sum(region["pixels"] for region in regions) == (labels == j).sum()
+
+
+def test_chosen_clusters_are_cut_out_together_and_masks_and_polygons_are_of_them_alone(
+    made: Path, tmp_path: Path
+) -> None:
+    result = run(
+        made, tmp_path / "out", "masks", "cutout", "polygons", "labels", clusters=(3, 1), images=("picture-1.png",)
+    )
+    assert [file.name for file in result.files] == [
+        "picture-1.png.mask-1.png",
+        "picture-1.png.mask-3.png",
+        "picture-1.png.cutout-1+3.png",
+        "picture-1.png.polygons-1+3.geojson",
+        "picture-1.png.labels.png",
+    ]
+    labels = np.asarray(open_store(str(made))["picture-1.png"].labels)
+    cutout = pixels_of(tmp_path / "out" / "picture-1.png.cutout-1+3.png")
+    assert ((cutout[..., 3] == 255) == np.isin(labels, (1, 3))).all()
+    found = json.loads((tmp_path / "out" / "picture-1.png.polygons-1+3.geojson").read_text())
+    assert {feature["properties"]["cluster"] for feature in found["features"]} == {1, 3}
+
+
+def test_small_regions_are_left_out_of_polygons_where_asked(made: Path, tmp_path: Path) -> None:
+    run(made, tmp_path / "out", "polygons", images=("picture-0.png",), min_area_px=40)
+    found = json.loads((tmp_path / "out" / "picture-0.png.geojson").read_text())
+    assert min(feature["properties"]["pixels"] for feature in found["features"]) >= 40
+
+
+def test_boundaries_have_the_colour_asked_for(made: Path, tmp_path: Path) -> None:
+    run(made, tmp_path / "out", "boundaries", images=("picture-1.png",), line="#0102Fe")
+    shown = pixels_of(tmp_path / "out" / "picture-1.png.boundaries.png")
+    assert (shown == np.array([1, 2, 254])).all(axis=2).any()
+
+
+def test_the_edges_of_a_store_are_exported(made: Path, tmp_path: Path, smooth_folder: Path) -> None:
+    with pytest.raises(StoreError, match=r"no edges in .*kseg-batch edges"):
+        run(made, tmp_path / "out", "edges")
+    assert not (tmp_path / "out").exists()
+    shutil.copytree(made, tmp_path / "s.zarr")
+    edges = np.asarray(open_store(str(made))["picture-1.png"].labels) == 2
+    array = zarr.open_group(str(tmp_path / "s.zarr"), path="images/picture-1.png").create_array("edges", data=edges)
+    array.attrs["kseg"] = {"status": "complete"}
+    result = run(tmp_path / "s.zarr", tmp_path / "out", "edges", "masks", clusters=(0,))
+    assert (result.status, result.failed, len(result.files)) == ("partial", 7, 9)
+    assert {failure.what for failure in result.failures} == {("edges",)}
+    image = Image.open(tmp_path / "out" / "picture-1.png.edges.png")
+    assert image.mode == "1"
+    assert (np.asarray(image) == edges).all()
+
+
+def test_with_a_model_an_image_each_picture_has_its_own_colours(
+    small_folder: Path, tmp_path: Path, job: RunJob
+) -> None:
+    job(small_folder, tmp_path / "s.zarr", k=3, scope="image")
+    result = run(tmp_path / "s.zarr", tmp_path / "out", "segmented", "labels")
+    assert (result.status, len(result.files)) == ("ok", 6)
+    store = open_store(str(tmp_path / "s.zarr"))
+    palettes = set()
+    for key, image in store.items():
+        assert image.model is not None
+        assert (
+            pixels_of(tmp_path / "out" / f"{key}.segmented.png") == image.model.colors[np.asarray(image.labels)]
+        ).all()
+        palettes.add(image.model.colors.tobytes())
+    assert len(palettes) == 3
+
+
+def test_an_image_without_a_valid_pixel_is_exported_as_nothing(tmp_path: Path, png: Any, job: RunJob) -> None:
+    png(tmp_path / "in" / "nothing.png", np.zeros((5, 6, 4), np.uint8))
+    png(tmp_path / "in" / "some.png", np.arange(90, dtype=np.uint8).reshape(5, 6, 3))
+    for scope in ("global", "image"):
+        job(tmp_path / "in", tmp_path / f"{scope}.zarr", k=2, scope=scope)
+        result = run(tmp_path / f"{scope}.zarr", tmp_path / scope, *PICTURES)
+        assert (result.status, result.failures) == ("ok", ())
+        assert not pixels_of(tmp_path / scope / "nothing.png.segmented.png").any()
+        labels = Image.open(tmp_path / scope / "nothing.png.labels.png")
+        assert not np.asarray(labels.convert("RGBA")).any()
+        masks = [name for name in names(tmp_path / scope) if name.startswith("nothing.png.mask")]
+        assert len(masks) == (2 if scope == "global" else 0)
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_picture_of_more_than_254_clusters_is_labelled_in_16_bits(copied: bool, tmp_path: Path, png: Any) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    png(tmp_path / "a.png", picture)
+    config = RunConfig(FitSettings(300, attempts=1), OutputSettings(masks=False, copy_image=copied))
+    jobs.run(prepare(InputSelection((str(tmp_path / "a.png"),)), config, str(tmp_path / "s.zarr"), "store"))
+    if copied:
+        (tmp_path / "a.png").unlink()
+    run(tmp_path / "s.zarr", tmp_path / "out", "labels", "cutout", clusters=tuple(range(0, 300, 2)))
+    labels = np.asarray(open_store(str(tmp_path / "s.zarr"))["a.png"].labels)
+    assert labels.dtype == np.uint16
+    image = Image.open(tmp_path / "out" / "a.png.labels.png")
+    assert image.mode == "I;16"
+    assert (np.asarray(image) == labels).all()
+    (name,) = [name for name in names(tmp_path / "out") if "cutout" in name]
+    assert name.startswith("a.png.cutout-150-clusters-")
+    cutout = pixels_of(tmp_path / "out" / name)
+    assert (cutout[labels % 2 == 0][:, :3] == picture[labels % 2 == 0]).all()
+
+
+# --------------------------------------------------------------------------------------- the same in any way
+
+
+@pytest.mark.parametrize("execution", [ExecutionSettings("threads", 3), ExecutionSettings("sync")])
+def test_files_are_the_same_to_the_last_byte_whoever_makes_them(
+    execution: ExecutionSettings, everything: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if execution.scheduler == "sync":  # one task a file, as of large images
+        monkeypatch.setattr("workflows.export.PNG_PX", 0)
+    run(made, tmp_path / "out", *PICTURES, execution=execution)
+    for name in names(tmp_path / "out"):
+        assert (tmp_path / "out" / name).read_bytes() == (everything / name).read_bytes()
+
+
+@pytest.mark.parametrize("window", [400, 5000, 1 << 21])
+def test_tiffs_of_large_images_show_what_pngs_do(
+    window: int, everything: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_plan, "PNG_PX", 23_000)
+    monkeypatch.setattr(drawing, "WINDOW_PX", window)
+    monkeypatch.setattr(tiff, "SIDE", 64)
+    result = run(made, tmp_path / "out", *PICTURES, images=(CLEAR, "picture-6.png"))
+    large = {CLEAR}  # 90 x 260; the other is 150 x 150
+    for file in result.files:
+        assert file.written_as == ("tiff" if file.key in large else "png")
+        if file.key in large:
+            shown = tifffile.imread(tmp_path / "out" / file.name, level=0)
+            expected = pixels_of(everything / file.name.replace(".tif", ".png"))
+            assert (shown == (expected * np.uint8(255) if expected.dtype == bool else expected)).all()
+
+
+def test_a_source_that_is_read_by_windows_is_shown_as_one_that_is_not(
+    tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = smooth(300, 410, 3)
+    shown = {}
+    for name, options in {"tiles": {"tile": (64, 64)}, "strips": {"rowsperstrip": 16}}.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", picture, photometric="rgb", **options)
+        config = RunConfig(FitSettings(3, attempts=1), OutputSettings(tile=64))
+        source = InputSelection((str(tmp_path / f"{name}.tif"),))
+        jobs.run(prepare(source, config, str(tmp_path / f"{name}.zarr"), "store"))
+        monkeypatch.setattr(drawing, "WINDOW_PX", 7000)
+        monkeypatch.setattr(tiff, "SIDE", 128)
+        run(tmp_path / f"{name}.zarr", tmp_path / name, "boundaries", "cutout", clusters=(1,), format="tiff")
+        shown[name] = [
+            tifffile.imread(tmp_path / name / f"{name}.tif.{part}.tif") for part in ("boundaries", "cutout-1")
+        ]
+    labels = np.asarray(open_store(str(tmp_path / "tiles.zarr"))["tiles.tif"].labels)
+    assert (shown["tiles"][1][labels == 1][:, :3] == picture[labels == 1]).all()
+    for one, other in zip(*shown.values(), strict=True):
+        assert (one == other).all()
+
+
+# ------------------------------------------------------------------------------------------ on the ground
+
+GREEN, BLUE = (10, 200, 30), (5, 20, 220)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A store of a small georeferenced picture with a margin of nodata."""
+    rasterio = pytest.importorskip("rasterio")
+    pixels = np.zeros((3, 90, 120), np.uint8)
+    pixels[:, 5:, :60] = np.array(GREEN, np.uint8)[:, None, None]
+    pixels[:, 5:, 60:] = np.array(BLUE, np.uint8)[:, None, None]
+    transform = rasterio.transform.Affine(10, 0, 400000, 0, -10, 5200000)
+    with rasterio.open(
+        tmp_path / "scene.tif", "w", driver="GTiff", height=90, width=120, count=3, dtype="uint8", nodata=0,
+        crs="EPSG:32632", transform=transform,
+    ) as dataset:  # fmt: skip
+        dataset.write(pixels)
+    config = RunConfig(FitSettings(2, attempts=1))
+    jobs.run(prepare(InputSelection((str(tmp_path / "scene.tif"),)), config, str(tmp_path / "s.zarr"), "store"))
+    return tmp_path / "s.zarr"
+
+
+def test_georeferenced_images_become_geotiffs_with_all_that_belongs_to_them(scene: Path, tmp_path: Path) -> None:
+    import rasterio
+
+    result = run(scene, tmp_path / "out", *PICTURES, "polygons")
+    assert (result.status, len(result.files)) == ("ok", 8)
+    labels = np.asarray(open_store(str(scene))["scene.tif"].labels)
+    for file in result.files:
+        if file.what == "polygons":
+            continue
+        with rasterio.open(tmp_path / "out" / file.name) as dataset:
+            assert dataset.crs.to_epsg() == 32632
+            assert tuple(dataset.transform)[:6] == (10, 0, 400000, 0, -10, 5200000)
+            found = dataset.read()
+            if file.what == "labels":
+                assert dataset.nodata == 255
+                assert (found[0] == labels).all()
+                table = dataset.colormap(1)
+                assert [table[0], table[1], table[255]] == [(*BLUE, 255), (*GREEN, 255), (0, 0, 0, 0)]
+                assert (dataset.read_masks(1) > 0).tolist() == (labels != 255).tolist()
+            elif file.what == "segmented":
+                assert (found[3] == 255 * (labels != 255)).all()
+                assert (np.moveaxis(found[:3], 0, -1)[labels == 1] == GREEN).all()
+            elif file.what == "masks":
+                assert (found[0] == 255 * (labels == file.clusters[0])).all()  # type: ignore[index]
+
+
+def test_a_png_of_a_georeferenced_image_has_a_world_file(scene: Path, tmp_path: Path) -> None:
+    import rasterio
+
+    result = run(scene, tmp_path / "out", "segmented", "labels", format="png")
+    assert [file.written_as for file in result.files] == ["png", "png"]
+    for name in ("segmented", "labels"):
+        assert (tmp_path / "out" / f"scene.tif.{name}.pgw").exists()
+        with rasterio.open(tmp_path / "out" / f"scene.tif.{name}.png") as dataset:
+            assert tuple(dataset.transform)[:6] == (10, 0, 400000, 0, -10, 5200000)
+
+
+def test_without_rasterio_a_georeferenced_image_is_refused_before_anything_is_made(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_plan, "can_read_georeference", lambda: False)
+    for what in ("segmented", "polygons"):
+        with pytest.raises(KsegError, match=r"scene.tif is georeferenced.*pip install 'kseg-batch\[geo\]'"):
+            run(scene, tmp_path / "out", what)
+    assert not (tmp_path / "out").exists()
+    assert run(scene, tmp_path / "out", "segmented", format="png").status == "ok"
+
+
+# ----------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_a_source_that_has_gone_or_changed_is_named_and_the_rest_is_made(
+    small_folder: Path, tmp_path: Path, job: RunJob
+) -> None:
+    shutil.copytree(small_folder, tmp_path / "in")
+    job(tmp_path / "in", tmp_path / "s.zarr", k=2)
+    (tmp_path / "in" / "a.png").unlink()
+    os.utime(tmp_path / "in" / "b.png", ns=(5, 5))
+    result = run(tmp_path / "s.zarr", tmp_path / "out", "segmented", "cutout", "boundaries")
+    assert (result.status, result.images, result.failed) == ("partial", 3, 2)
+    told = result.to_json()["failures"]
+    assert [(f["image"], f["what"], f["source"]) for f in told] == [
+        (key, ["cutout", "boundaries"], str(tmp_path / "in" / key)) for key in ("a.png", "b.png")
+    ]
+    assert "is not there any more" in told[0]["reason"]
+    assert told[1]["reason"] == "changed since it was labelled"
+    assert names(tmp_path / "out") == sorted(
+        ["a.png.segmented.png", "b.png.segmented.png", "c.png.segmented.png", "c.png.boundaries.png"]
+        + [f"c.png.cutout-{j}.png" for j in (0, 1)]
+    )
+
+
+def test_where_nothing_can_be_made_the_export_has_failed(small_folder: Path, tmp_path: Path, job: RunJob) -> None:
+    shutil.copytree(small_folder, tmp_path / "in")
+    job(tmp_path / "in", tmp_path / "s.zarr", k=2)
+    shutil.rmtree(tmp_path / "in")
+    result = run(tmp_path / "s.zarr", tmp_path / "out", "cutout")
+    assert (result.status, result.failed, result.files) == ("failed", 3, ())
+    assert names(tmp_path / "out") == []
+
+
+def damage_labels(store: Path) -> None:
+    (chunk,) = [
+        path for path in (store / "images/b.png/labels/kmeans/0").rglob("*") if path.name == "0" and path.is_file()
+    ]
+    chunk.write_bytes(b"no such thing")
+
+
+def stray_label(store: Path) -> None:
+    zarr.open_array(f"{store}/images/b.png/labels/kmeans/0", mode="r+")[3, 3] = 77  # type: ignore[index]
+
+
+def no_attributes(store: Path) -> None:
+    zarr.open_group(f"{store}/images/b.png", mode="r+").attrs.clear()
+
+
+@pytest.mark.parametrize("damage", [damage_labels, stray_label, no_attributes])
+def test_a_damaged_image_is_named_and_the_rest_is_made(
+    damage: Callable[[Path], None], small_folder: Path, tmp_path: Path, job: RunJob
+) -> None:
+    job(small_folder, tmp_path / "s.zarr", k=2)
+    damage(tmp_path / "s.zarr")
+    result = run(tmp_path / "s.zarr", tmp_path / "out")
+    assert [failure.key for failure in result.failures] == ["b.png"]
+    assert names(tmp_path / "out") == ["a.png.segmented.png", "c.png.segmented.png"]
+
+
+def test_files_that_are_there_are_neither_replaced_nor_is_anything_made_unless_asked(
+    made: Path, tmp_path: Path
+) -> None:
+    to = tmp_path / "out"
+    run(made, to, images=("picture-1.png",))
+    old = to / "picture-1.png.segmented.png"
+    right = old.read_bytes()
+    old.write_bytes(b"mine")
+    (to / "other.txt").write_text("mine")
+    with pytest.raises(KsegError, match=r"picture-1.png.segmented.png already there; --overwrite"):
+        run(made, to)
+    assert names(to) == ["other.txt", "picture-1.png.segmented.png"]
+    kept = run(made, to, existing="keep")
+    assert (kept.status, kept.kept, len(kept.files)) == ("ok", 1, 7)
+    assert old.read_bytes() == b"mine"
+    assert run(made, to, existing="keep").status == "ok"
+    replaced = run(made, to, existing="replace")
+    assert len(replaced.files) == 8
+    assert old.read_bytes() == right
+    assert (to / "other.txt").read_text() == "mine"
+
+
+def test_a_link_in_the_folder_is_replaced_and_not_followed(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "out" / "picture-1.png.segmented.png").symlink_to(tmp_path / "precious")
+    with pytest.raises(KsegError, match="already there"):
+        run(made, tmp_path / "out", images=("picture-1.png",))
+    run(made, tmp_path / "out", images=("picture-1.png",), existing="replace")
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert not (tmp_path / "out" / "picture-1.png.segmented.png").is_symlink()
+
+
+def test_an_export_that_is_interrupted_leaves_whole_files_and_nothing_else(
+    made: Path, tmp_path: Path, everything: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_png, calls = files.write_png, []
+
+    def interrupted(stream: Any, picture: Any) -> None:
+        calls.append(stream.name)
+        if len(calls) == 4:
+            stream.write(b"half a pic")
+            raise KeyboardInterrupt
+        write_png(stream, picture)
+
+    monkeypatch.setattr(files, "write_png", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(made, tmp_path / "out")
+    assert len(names(tmp_path / "out")) == 3
+    monkeypatch.undo()
+    result = run(made, tmp_path / "out", existing="keep")
+    assert (result.kept, len(result.files)) == (3, 5)
+    for name in names(tmp_path / "out"):
+        assert (tmp_path / "out" / name).read_bytes() == (everything / name).read_bytes()
+
+
+def test_a_folder_that_cannot_be_written_is_told(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(stream: Any, picture: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_png", full)
+    with pytest.raises(KsegError, match=r"picture-\d.png.segmented.png: cannot be written \(No space left on device\)"):
+        run(made, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# ------------------------------------------------------------------------------------------- wrong requests
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"what": ("pictures",)}, "--what takes"),
+        ({"what": ()}, "--what is empty"),
+        ({"clusters": (0,)}, "names none of them"),
+        ({"what": ("masks",), "clusters": (-1,)}, "--cluster takes numbers from 0"),
+        ({"what": ("masks",), "clusters": ()}, "--cluster takes numbers from 0"),
+        ({"format": "gif"}, "--format is one of"),
+        ({"line": "yellow"}, "--line-color"),
+        ({"min_area_px": 0}, "--min-area"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ExportSettings(**more)
+
+
+def test_images_and_clusters_that_are_not_there_are_refused(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--image nobody: no image"):
+        run(made, tmp_path / "out", images=("picture-1.png", "nobody"))
+    with pytest.raises(UsageError, match="--cluster 4: clusters are 0 to 3"):
+        run(made, tmp_path / "out", "masks", clusters=(1, 4))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="a file, not a folder"):
+        run(made, tmp_path / "file")
+    with pytest.raises(UsageError, match="in the store"):
+        run(made, made / "images" / "new")
+    with pytest.raises(StoreError, match="no kseg store"):
+        run(tmp_path, tmp_path / "out")
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "keys"),
+    [
+        (("picture-3.png",), ["picture-3.png"]),
+        (("picture-[12].*", "*-7.png"), ["picture-1.png", "picture-2.png", "picture-7.png"]),
+        (("SOURCE/picture-5.png",), ["picture-5.png"]),
+        (("SOURCE/*-[56].png",), ["picture-5.png", "picture-6.png"]),
+        (("pictures",), KEYS),  # the folder they came from
+    ],
+)
+def test_images_are_chosen_by_key_source_or_pattern(
+    wanted: tuple[str, ...], keys: list[str], made: Path, smooth_folder: Path, tmp_path: Path
+) -> None:
+    images = tuple(each.replace("SOURCE", str(smooth_folder)) for each in wanted)
+    assert [file.key for file in run(made, tmp_path / "out", images=images).files] == keys
+
+
+def test_files_of_images_with_hostile_names_stay_in_the_folder(tmp_path: Path, job: RunJob, smooth: Any) -> None:
+    hostile = ["-rf.png", "x...png", "a\nb.png", "%2e%2e%2fx.png", "con.png", "é" * 90 + ".png", "A.png", "a.png"]
+    os.makedirs(tmp_path / "in" / "x")
+    for i, name in enumerate([*hostile, os.fsdecode(b"\xff\xfe.png")]):
+        with open(tmp_path / "in" / "x" / name, "wb") as file:
+            Image.fromarray(smooth(9 + i, 12, i)).save(file, "PNG")
+    job(tmp_path / "in", tmp_path / "s.zarr", k=2)
+    before = set(tmp_path.iterdir())
+    result = run(tmp_path / "s.zarr", tmp_path / "out", *PICTURES, "polygons")
+    assert (result.status, result.images) == ("ok", 9)
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "out"}
+    found = names(tmp_path / "out")
+    assert found == sorted(file.name for file in result.files)
+    assert len({name.lower() for name in found}) == 9 * (3 + 2 + 2 + 1)
+    json.dumps(result.to_json()).encode()
+
+
+def test_an_image_of_a_store_of_bands_is_cut_out_in_the_colours_it_is_painted_in(tmp_path: Path) -> None:
+    samples = np.zeros((4, 40, 40), np.uint16)
+    samples[:, :, 20:] = np.array([1000, 3000, 2000, 9])[:, None, None]
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="minisblack", planarconfig="separate")
+    config = RunConfig(FitSettings(2, "bands", attempts=1), input=InputSettings("none"))
+    jobs.run(prepare(InputSelection((str(tmp_path / "a.tif"),)), config, str(tmp_path / "s.zarr"), "store"))
+    run(tmp_path / "s.zarr", tmp_path / "out", "segmented", "cutout", clusters=(1,))
+    segmented, cutout = (pixels_of(tmp_path / "out" / f"a.tif.{part}.png") for part in ("segmented", "cutout-1"))
+    labels = np.asarray(open_store(str(tmp_path / "s.zarr"))["a.tif"].labels)
+    assert (cutout[labels == 1][:, :3] == segmented[labels == 1]).all()
+
+
+def test_every_kind_has_a_picture_or_outlines(everything: Path) -> None:
+    made = {
+        name.split(".png.")[-1].split(".")[0].split("-")[0] for name in names(everything) if not name.endswith("json")
+    }
+    assert made | {"edges", "polygons"} == {kind.removesuffix("s") if kind == "masks" else kind for kind in KINDS}
+
+
+def test_failures_are_told_once_for_each_reason() -> None:
+    from workflows.export import joined_failures
+    from workflows.export_plan import PlannedImage
+    from workflows.export_result import Failed
+
+    planned = [PlannedImage(key, 1, False, ()) for key in ("b", "a")]
+    gone, bad = UnreadableImage("x", "gone"), UnreadableImage("x", "bad")
+    given = [Failed("a", ("cutout",), gone), Failed("b", ("cutout",), bad), Failed("a", ("boundaries",), gone)]
+    found = [(each.key, each.what, each.error.reason) for each in joined_failures(planned, given)]
+    assert found == [("b", ("cutout",), "bad"), ("a", ("cutout", "boundaries"), "gone")]
+
+
+def test_a_model_alone_is_no_store(small_folder: Path, tmp_path: Path, job: RunJob) -> None:
+    job(small_folder, tmp_path / "m.model.zarr", k=2)
+    assert Model.load(str(tmp_path / "m.model.zarr")).k == 2
+    with pytest.raises(StoreError, match="a kseg model, not a store"):
+        run(tmp_path / "m.model.zarr", tmp_path / "out")
+
+
+# ---------------------------------------------------------------------------------------------- real rasters
+
+
+def test_labels_of_real_rasters_are_read_back_by_rasterio_where_they_were(
+    data_folder: Path, tmp_path: Path, job: RunJob
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    sources = [data_folder / "rasters" / name for name in ("RGB.byte.tif", "cog_cmap.tif")]
+    job(sources, tmp_path / "s.zarr", k=4, attempts=2)
+    result = run(tmp_path / "s.zarr", tmp_path / "out", "labels", "segmented")
+    assert (result.status, len(result.files)) == ("ok", 4)
+    store = open_store(str(tmp_path / "s.zarr"))
+    for file in result.files:
+        image = store[file.key]
+        labels = np.asarray(image.labels)
+        with rasterio.open(image.source) as source, rasterio.open(tmp_path / "out" / file.name) as dataset:
+            assert source.crs is not None
+            assert (dataset.crs, dataset.transform, dataset.shape) == (source.crs, source.transform, source.shape)
+            if file.what == "labels":
+                assert dataset.nodata == 255
+                assert (dataset.read(1) == labels).all()
+                table = dataset.colormap(1)
+                assert [table[j][:3] for j in range(4)] == [tuple(color) for color in store.model.colors.tolist()]
+            else:
+                painted = np.moveaxis(dataset.read()[:3], 0, -1)
+                assert (painted == store.model.paint(labels)).all()

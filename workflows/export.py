@@ -1,0 +1,155 @@
+"""A store's images as files: tasks make files, and each file has one writer, which reads what it needs by windows."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby
+
+from dask.delayed import delayed
+
+from kseg_core.config import ExecutionSettings
+from kseg_core.errors import KsegError, StoreError, UnreadableImage
+from kseg_core.export.files import ExportFile, Made, Target, export_files
+from kseg_core.export.settings import PNG_PX, ExportSettings
+from kseg_core.model import Model
+from kseg_core.originals import Originals
+from kseg_core.store import Store, load_model, open_store
+
+from .budget import limit_tasks
+from .executor import Executor, open_executor
+from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export, require_rasterio
+from .export_result import Exported, Failed
+from .polygons import write_polygons
+from .progress import Progress, Silent
+from .waves import Watched, compute_in_waves
+
+
+def export(request: ExportRequest, execution: ExecutionSettings, progress: Progress | None = None) -> Exported:
+    """Make the files.
+
+    Raises
+    ------
+    UsageError
+        If no image is meant, a cluster is not there, or the folder is none or lies in the store.
+    StoreError
+        If there is no store, or it has no edges where they are asked for.
+    KsegError
+        If files are there already, cannot be written, or need rasterio and it is not installed.
+    """
+    progress = progress or Silent()
+    store = open_store(request.store)
+    shared = load_model(request.store) if store.has_model else None
+    planned = plan_export(store, shared, request)
+    planned, kept = leave_existing(planned, request)
+    require_rasterio(planned)
+    new = make_folder(request.folder)
+    target = Target(os.path.abspath(request.folder), uuid.uuid4().hex[:8])
+    progress.stage("exporting", len(planned), sum(image.pixels * len(image.files) for image in planned))
+    try:
+        with open_executor(execution) as executor:
+            limit_tasks(executor)
+            files, failures = make_files(store, planned, target, request.settings, executor, shared, progress)
+    except BaseException:
+        target.clean()
+        if new and not os.listdir(request.folder):
+            os.rmdir(request.folder)
+        raise
+    return Exported(request.folder, len(planned), tuple(files), kept, tuple(failures))
+
+
+def make_folder(path: str) -> bool:
+    """The folder for the files; whether it is new.
+
+    Raises
+    ------
+    KsegError
+        If it cannot be made or written to.
+    """
+    new = not os.path.lexists(path)
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise KsegError(f"{path}: files cannot be written there ({error.strerror or error})") from error
+    if not os.access(path, os.W_OK):
+        raise KsegError(f"{path}: files cannot be written there (permission denied)")
+    return new
+
+
+def make_files(
+    store: Store,
+    planned: Sequence[PlannedImage],
+    target: Target,
+    settings: ExportSettings,
+    executor: Executor,
+    shared: Model | None,
+    progress: Progress,
+) -> tuple[list[ExportFile], list[Failed]]:
+    """Make all files; what was made, and what could not be."""
+    failures = [Failed(image.key, settings.what, image.failure) for image in planned if image.failure is not None]
+    task = delayed(export_files, pure=False)
+    lazy_model, originals = executor.share(shared), Originals.of(store.attributes)
+    groups: list[tuple[ExportFile, ...]] = []
+    tasks: list[Watched] = []
+    for image in planned:
+        pictures = [file for file in image.files if file.what != "polygons"]
+        for group in in_tasks(pictures, image.pixels):
+            last = int(group[-1] is image.files[-1])
+            groups.append(group)
+            lazy = task(os.path.abspath(store.path), group, target, settings, originals, lazy_model)
+            tasks.append(Watched(lazy, partial(progress.advance, last, image.pixels * len(group))))
+    results: list[Made] = compute_in_waves(tasks, executor)
+    made = {file for group, result in zip(groups, results, strict=True) for file in group[: result.files]}
+    failures += [
+        Failed(group[0].key, (group[0].what,), result.failure)
+        for group, result in zip(groups, results, strict=True)
+        if result.failure is not None
+    ]
+    for image in planned:
+        for file in image.files:
+            if file.what == "polygons":
+                failure = make_polygons(store.path, file, target, settings, executor)
+                if failure is None:
+                    made.add(file)
+                else:
+                    failures.append(Failed(image.key, ("polygons",), failure))
+                progress.advance(int(file is image.files[-1]), image.pixels)
+    in_order = [file for image in planned for file in image.files if file in made]
+    return in_order, joined_failures(planned, failures)
+
+
+def in_tasks(files: Sequence[ExportFile], pixels: int) -> Iterator[tuple[ExportFile, ...]]:
+    """What one task makes: all files of one kind, so that the source is decoded once; of a large image one file."""
+    if pixels > PNG_PX:
+        yield from ((file,) for file in files)
+    else:
+        yield from (tuple(group) for _, group in groupby(files, key=lambda file: file.what))
+
+
+def make_polygons(
+    store: str, file: ExportFile, target: Target, settings: ExportSettings, executor: Executor
+) -> UnreadableImage | None:
+    """The outlines of one image; why they could not be made."""
+    try:
+        with target.whole(file.name) as path:
+            write_polygons(store, file.key, path, file.clusters, settings.min_area_px, executor)
+    except UnreadableImage as error:
+        return error
+    except StoreError as error:
+        return UnreadableImage(file.key, str(error))
+    return None
+
+
+def joined_failures(planned: Sequence[PlannedImage], failures: Sequence[Failed]) -> list[Failed]:
+    """One failure for each image and reason, in the order of images."""
+    joined: dict[tuple[str, str, str], list[str]] = {}
+    for failure in failures:
+        kinds = joined.setdefault((failure.key, failure.error.source, failure.error.reason), [])
+        kinds += [what for what in failure.what if what not in kinds]
+    place = {image.key: at for at, image in enumerate(planned)}
+    return [
+        Failed(key, tuple(kinds), UnreadableImage(source, reason))
+        for (key, source, reason), kinds in sorted(joined.items(), key=lambda item: place[item[0][0]])
+    ]

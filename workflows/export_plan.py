@@ -1,0 +1,214 @@
+"""What is to be exported, file by file: known, and refused where it cannot be, before the first file is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
+from kseg_core.export.files import ExportFile
+from kseg_core.export.settings import OF_CLUSTERS, OF_LABELS, PNG_PX, ExportSettings
+from kseg_core.geo import can_read_georeference
+from kseg_core.model import Model
+from kseg_core.patterns import any_of
+from kseg_core.store import Store, StoredImage
+
+Existing = Literal["refuse", "replace", "keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What to export, and where to.
+
+    Parameters
+    ----------
+    store
+        The store.
+    folder
+        For the files; made where it is not there.
+    settings
+        What is made of each image.
+    images
+        Keys, sources, or patterns of either; none: all images.
+    existing
+        What happens to files that are there already: nothing is done at all, they are replaced, or they are kept.
+    """
+
+    store: str
+    folder: str
+    settings: ExportSettings = field(default_factory=ExportSettings)
+    images: tuple[str, ...] = ()
+    existing: Existing = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """An image, whether it is placed on the ground, and the files to be made of it; or why there can be none."""
+
+    key: str
+    pixels: int
+    placed: bool
+    files: tuple[ExportFile, ...]
+    failure: UnreadableImage | None = None
+
+
+def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> list[PlannedImage]:
+    """The files of every image that is meant, in the order of keys.
+
+    Raises
+    ------
+    UsageError, StoreError
+        As `export`.
+    """
+    settings = request.settings
+    require_folder(request.folder, store.path)
+    images = list(chosen_images(store, request.images))
+    if settings.clusters is not None:
+        require_clusters(images, settings.clusters, None if shared is None else shared.k)
+    if "edges" in settings.what and not any(image.has_edges for image in images):
+        raise StoreError(f"no edges in {store.path}; make them with: kseg-batch edges, or kseg-batch run --edges")
+    if OF_LABELS & set(settings.what) and not any(image.has_labels for image in images):
+        raise StoreError(f"no labels in {store.path}, only edges: --what edges")
+    return [plan_image(image, settings) for image in images]
+
+
+def chosen_images(store: Store, wanted: Sequence[str]) -> Iterator[StoredImage]:
+    """The images whose key or source is one of these, or matches one as a pattern; all, without any.
+
+    Raises
+    ------
+    UsageError
+        If one of them means no image.
+    """
+    images = {key: store[key] for key in store}
+    if not images:
+        raise StoreError(f"{store.path}: a store without images")
+    meant: set[str] = set()
+    for name in wanted:
+        pattern = any_of([name])
+        assert pattern is not None
+        found = {key for key, image in images.items() if name in (key, image.source)}
+        found = found or {
+            key
+            for key, image in images.items()
+            if pattern.fullmatch(key) or pattern.fullmatch(image.source.lstrip("/"))  # patterns have no leading slash
+        }
+        if not found:
+            raise UsageError(f"--image {name}: no image of {store.path} is called so (kseg-batch inspect lists them)")
+        meant |= found
+    yield from (image for key, image in images.items() if not wanted or key in meant)
+
+
+def require_clusters(images: Sequence[StoredImage], clusters: Sequence[int], shared_k: int | None) -> None:
+    """Refuse clusters that none of the images has.
+
+    Raises
+    ------
+    UsageError
+        Naming those there are.
+    """
+    k = max(map(clusters_of, images)) if shared_k is None else shared_k
+    missing = [j for j in clusters if j >= k]
+    if missing:
+        there = f"clusters are 0 to {k - 1}" if k else "there are no clusters"
+        raise UsageError(f"--cluster {missing[0]}: {there}")
+
+
+def clusters_of(image: StoredImage) -> int:
+    """How many clusters an image's model has."""
+    return len(image.attributes.get("counts") or ())
+
+
+def require_folder(folder: str, store: str) -> None:
+    """Refuse a place for the files that is none.
+
+    Raises
+    ------
+    UsageError
+        If it is a file, or in the store.
+    """
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise UsageError(f"--to {folder}: that is a file, not a folder")
+    if f"{os.path.realpath(folder)}/".startswith(f"{os.path.realpath(store)}/"):
+        raise UsageError(f"--to {folder}: that is in the store; choose a folder outside")
+
+
+def plan_image(image: StoredImage, settings: ExportSettings) -> PlannedImage:
+    """The files of one image."""
+    facts = image.attributes
+    try:
+        height, width = facts["shape"]
+        placed = image.georeference is not None
+    except (StoreError, KeyError, ValueError):
+        reason = "not complete in the store: the command that made it completes it, if given again"
+        return PlannedImage(image.key, 0, False, (), UnreadableImage(str(facts.get("source", image.key)), reason))
+    pixels, k = height * width, clusters_of(image)
+    files = []
+    for what in dict.fromkeys(settings.what):
+        written_as = format_of(what, settings.format, pixels, placed)
+        files += [ExportFile(image.key, what, clusters, written_as) for clusters in clusters_to_show(what, k, settings)]
+    return PlannedImage(image.key, pixels, placed, tuple(files))
+
+
+def format_of(what: str, wanted: str, pixels: int, placed: bool) -> str:
+    """What a picture of so many pixels, that is or is not placed on the ground, is written as."""
+    if what == "polygons":
+        return "geojson"
+    if wanted == "png" or (wanted == "auto" and not placed and pixels <= PNG_PX):
+        return "png"
+    return "geotiff" if placed else "tiff"
+
+
+def clusters_to_show(what: str, k: int, settings: ExportSettings) -> list[tuple[int, ...] | None]:
+    """Of which clusters a file each is made; None: it shows all."""
+    if what not in OF_CLUSTERS:
+        return [None]
+    chosen = None if settings.clusters is None else tuple(sorted({j for j in settings.clusters if j < k}))
+    if what == "polygons":
+        return [None] if chosen is None else [chosen] if chosen else []
+    if what == "cutout" and chosen is not None:
+        return [chosen] if chosen else []
+    return [(j,) for j in (range(k) if chosen is None else chosen)]
+
+
+def leave_existing(planned: list[PlannedImage], request: ExportRequest) -> tuple[list[PlannedImage], int]:
+    """The plan without the files that are to be kept, and how many those are.
+
+    Raises
+    ------
+    KsegError
+        If files are there that must neither be replaced nor kept.
+    """
+    if request.existing == "replace" or not os.path.isdir(request.folder):
+        return planned, 0
+    there = set(os.listdir(request.folder))
+    old = [file.name for image in planned for file in image.files if file.name in there]
+    if old and request.existing == "refuse":
+        more = f" and {len(old) - 1} more of these files" if len(old) > 1 else ""
+        raise KsegError(
+            f"{os.path.join(request.folder, old[0])}{more} already there; --overwrite replaces them, "
+            "--skip-existing leaves them alone"
+        )
+    left = [replace(image, files=tuple(file for file in image.files if file.name not in there)) for image in planned]
+    return left, len(old)
+
+
+def require_rasterio(planned: Sequence[PlannedImage]) -> None:
+    """GeoTIFFs need it, and the longitudes and latitudes of polygons.
+
+    Raises
+    ------
+    KsegError
+        If it is not installed and one is to be made.
+    """
+    if can_read_georeference():
+        return
+    for image in planned:
+        kinds = {file.written_as for file in image.files} & {"geotiff", "geojson"}
+        if image.placed and kinds:
+            what, instead = ("GeoTIFF needs", ", or take --format png") if "geotiff" in kinds else ("polygons need", "")
+            raise KsegError(
+                f"{image.key} is georeferenced, and {what} rasterio: pip install 'kseg-batch[geo]'{instead}"
+            )
