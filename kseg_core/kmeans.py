@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import FitSettings
-from .kernels import search
+from .kernels import line, search
 from .lloyd import StepLimits, Steps, lloyd, step
 from .sums import ClusterSums
 from .table import Coarse, LocalPixels, PixelData
@@ -29,6 +29,10 @@ I64 = NDArray[np.int64]
 SWAPS = (
     64  # a swap costs about a millisecond at k = 16; 10 attempts of 64 found the best known optimum on every set tried
 )
+FINE_SWAPS = 16  # on a fine form: on single photographs they end lower than 64 on a coarse one, and as quickly
+FEW_VALUES = 1 << 18  # data of fewer distinct values is searched on a fine form
+FINE_LEVELS = (-1, -2)
+LINE_CELLS = 1 << 24  # most clusters times values of a line that is settled outright: a second, and 64 MB
 SEARCH_DISTANCES = 1 << 30  # most distances of one attempt's search, about a second: large k has fewer swaps
 COARSE_LEVELS = (1, 0, -1, -2)  # of sides: from a 32nd of the widest axis to single 8-bit colours
 CELLS_PER_CLUSTER = 256  # fewer coarse cells than this a cluster and the next finer form is tried: with 32, single
@@ -49,10 +53,13 @@ class SearchData:
         The first mini-batch, to seed from; None where no pixel happened to be in it.
     coarse
         All data by coarse cells, to search on.
+    swaps
+        That an attempt makes.
     """
 
     batch: LocalPixels | None
     coarse: Coarse
+    swaps: int = SWAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +123,37 @@ def attempt_seed(seed: int, attempt: int) -> int:
     return (seed * 0x9E3779B97F4A7C15 + attempt) % (1 << 63)
 
 
-def coarse_form(data: PixelData, k: int) -> Coarse:
-    """The smallest coarse form that has enough cells for ``k`` clusters, else the finest."""
-    coarse = data.coarse(COARSE_LEVELS[0])
-    for level in COARSE_LEVELS[1:]:
+class HasCoarseForms(Protocol):
+    """Whatever can tell its coarse forms; see `PixelData`."""
+
+    @property
+    def size(self) -> int: ...
+
+    def coarse(self, coarser: int) -> Coarse: ...
+
+
+def coarse_form(data: HasCoarseForms, k: int) -> Coarse:
+    """The smallest coarse form that has enough cells for ``k`` clusters, else the finest; of few values a fine one."""
+    levels = FINE_LEVELS if data.size <= FEW_VALUES else COARSE_LEVELS
+    coarse = data.coarse(levels[0])
+    for level in levels[1:]:
         if coarse.size >= CELLS_PER_CLUSTER * k:
             break
         coarse = data.coarse(level)
     return coarse
 
 
-def propose(data: SearchData, settings: FitSettings, attempt: int) -> Proposal:
-    """One attempt: seed on the first batch, step on it until it tells no more, then swap on the coarse form."""
-    k = settings.k
+def swaps_on(data: HasCoarseForms) -> int:
+    """How many swaps an attempt makes on the coarse form of some data."""
+    return FINE_SWAPS if data.size <= FEW_VALUES else SWAPS
+
+
+def propose(data: SearchData, settings: FitSettings, attempt: int, swaps: int = SWAPS) -> Proposal:
+    """One attempt: seed on the first batch, step on it until it tells no more, then swap on the coarse form.
+
+    Values on a line need no search: the first attempt is the best there is.
+    """
+    k = settings.clusters
     seed = attempt_seed(settings.seed, attempt)
     cells, cell_weights = data.coarse.weighted_points()
     points, weights = (cells, cell_weights) if data.batch is None else data.batch.weighted_points()
@@ -141,8 +166,23 @@ def propose(data: SearchData, settings: FitSettings, attempt: int) -> Proposal:
         steps = lloyd(data.batch, centroids, StepLimits(settings.max_iter, sampling_noise=True))
         centroids, history = steps.centroids, steps.inertia
     rounds = SEARCH_DISTANCES // (cell_weights.size * k)
-    found, inertia = search.swap_search(cells, cell_weights, centroids, SWAPS, rounds, seed)
+    if attempt == 0 and is_line(cells) and cell_weights.size * k <= LINE_CELLS:
+        centroids, rounds = on_line(cells, cell_weights, k), 1
+    found, inertia = search.swap_search(cells, cell_weights, centroids, min(swaps, data.swaps), rounds, seed)
     return Proposal(attempt, found, float(inertia), history)
+
+
+def is_line(points: F64) -> bool:
+    """Whether points (d, n) differ in their first component alone."""
+    return not (points[1:] != points[1:, :1]).any()
+
+
+def on_line(points: F64, weights: F64, k: int) -> F64:
+    """The best centroids (k, d) of points (d, n) on a line."""
+    order = np.argsort(points[0], kind="stable")
+    centroids = np.repeat(points[:, :1].T, k, axis=0)
+    centroids[:, 0] = line.best_on_line(points[0][order], weights[order], k)
+    return centroids
 
 
 def shortlist(proposals: list[Proposal]) -> list[Proposal]:
@@ -221,13 +261,15 @@ def solve(data: PixelData, batch: LocalPixels, settings: FitSettings, runner: Ru
     -----
     Data with fewer distinct values than ``k`` gives as many clusters as there are values.
     """
-    coarse = coarse_form(data, settings.k)
-    if coarse.size <= settings.k and len(distinct := data.distinct()) <= settings.k:
+    k = settings.clusters
+    coarse = coarse_form(data, k)
+    if coarse.size <= k and len(distinct := data.distinct()) <= k:
         return distinct.astype(np.float64), ()
     if settings.start:
         proposals = [Proposal(0, data.space.start_points(settings.start), math.inf, ())]
     else:
-        proposals = runner.propose(SearchData(batch if batch.size else None, coarse), settings)
+        search_data = SearchData(batch if batch.size else None, coarse, swaps_on(data))
+        proposals = runner.propose(search_data, settings)
     chosen = shortlist(proposals)
     refined = runner.refine(data, chosen, settings)
     exact = {p.attempt: steps.inertia for p, steps in zip(chosen, refined, strict=True)}

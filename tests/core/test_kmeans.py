@@ -54,6 +54,10 @@ class Shards:
         pieces = [ColorTable(table.codes[i::parts].copy(), table.counts[i::parts].copy()) for i in range(parts)]
         self.tables = [FeatureTable.build(piece, space) for piece in reversed(pieces) if piece.codes.size]
 
+    @property
+    def size(self) -> int:
+        return sum(table.size for table in self.tables)
+
     def sums(self, centroids: F64) -> ClusterSums:
         return reduce(ClusterSums.merge, [table.sums(centroids) for table in self.tables])
 
