@@ -34,6 +34,8 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
     own = str(context.info_name)
     for table in commands:
         section = content.get(table, {})
+        if not isinstance(section, dict):
+            continue  # a setting with the name of a command, such as edges = "150,200"
         unknown = [name for name in section if _key(name) not in commands[table]]
         if unknown:
             raise typer.BadParameter(f"{file}: [{table}] has no setting called {unknown[0]!r}")
@@ -66,7 +68,9 @@ def _key(name: str) -> str:
 
 _PARAMETER_OF = {"from": "from_file", "json": "as_json"}  # flags whose names are not usable as Python parameters
 
+_COMMA_SEPARATED = ("start", "bands", "edges", "what", "cluster")  # one option each on the command line
+
 
 def _as_default(name: str, value: Any) -> dict[str, Any]:
     key = _PARAMETER_OF.get(_key(name), _key(name))
-    return {key: ",".join(map(str, value)) if key in ("start", "bands") and isinstance(value, list) else value}
+    return {key: ",".join(map(str, value)) if key in _COMMA_SEPARATED and isinstance(value, list) else value}

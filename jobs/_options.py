@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-MODEL, OUTPUT, EXECUTION, GENERAL = "Model", "Output", "Execution", "General"
+MODEL, EDGES, OUTPUT, EXECUTION, GENERAL = "Model", "Edges", "Output", "Execution", "General"
 
 
 def _option(panel: str, *names: str, help: str, **more: Any) -> Any:
@@ -52,8 +52,14 @@ FromFile = Annotated[
     _option("Input", "--from", help="Read inputs, one a line, from a file; - is standard input.", metavar="FILE|-"),
 ]
 
-StorePath = Annotated[
-    str, typer.Argument(metavar="STORE", help="A store made by run or apply, or a model.", show_default=False)
+StoreOrModel = Annotated[
+    str, typer.Argument(metavar="STORE", help="A store made by run, apply or edges, or a model.", show_default=False)
+]
+StoreOfImages = Annotated[
+    str, typer.Argument(metavar="STORE", help="A store made by run, apply or edges.", show_default=False)
+]
+LabelledStore = Annotated[
+    str, typer.Argument(metavar="STORE", help="A store made by run or apply.", show_default=False)
 ]
 
 Nodata = Annotated[
@@ -81,8 +87,26 @@ MaxPixels = Annotated[
 ]
 
 K = Annotated[
-    int | None, _option(MODEL, "--k", help="Number of clusters, 1 to 65534.", metavar="N", show_default=False)
+    str | None,
+    _option(
+        MODEL,
+        "--k",
+        help="Number of clusters, 1 to 65534; auto: as many as the elbow method finds.",
+        metavar="N|auto",
+        show_default=False,
+    ),
 ]
+KRange = Annotated[
+    str | None,
+    _option(
+        MODEL,
+        "--k-range",
+        help="With --k auto: which numbers to try. Default: 1:10.",
+        metavar="A:B",
+        show_default=False,
+    ),
+]
+SweepRange = Annotated[str, _option(MODEL, "--k-range", help="Numbers of clusters to try.", metavar="A:B")]
 Features = Annotated[
     str, _option(MODEL, "--features", help="Colour space of the distances: rgb, gray, hsv, lab, bands.", metavar="NAME")
 ]
@@ -159,6 +183,21 @@ Output = Annotated[
         show_default=False,
     ),
 ]
+SweepOutput = Annotated[
+    str | None,
+    _option(
+        OUTPUT,
+        "--output",
+        "-o",
+        help="The folder to write table, figure and record to. Default: <input name>.sweep in the current folder.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
+SweepOverwrite = Annotated[
+    bool,
+    _option(OUTPUT, "--overwrite", help="Write into a folder that holds other files (nothing else in it is touched)."),
+]
 ModelOutput = Annotated[
     str | None, _option(OUTPUT, "--output", "-o", help="The model to write.", metavar="MODEL", show_default=False)
 ]
@@ -180,9 +219,149 @@ Pyramid = Annotated[
 CopyImage = Annotated[
     bool, _option(OUTPUT, "--copy-image", help="Keep the pixels beside their labels: a complete OME-Zarr image.")
 ]
+Confidence = Annotated[
+    bool,
+    _option(OUTPUT, "--confidence", help="Also write how clearly each pixel belongs to its cluster, 0 to 254."),
+]
+WithEdges = Annotated[
+    str | None,
+    _option(
+        OUTPUT,
+        "--edges",
+        help="Also write Canny edges, with these thresholds (see the command edges).",
+        metavar="LOW,HIGH",
+        show_default=False,
+    ),
+]
 Tile = Annotated[int, _option(OUTPUT, "--tile", help="Side of the store's chunks in pixels.", metavar="PX")]
 Overwrite = Annotated[
     bool, _option(OUTPUT, "--overwrite", help="Replace an existing kseg output (nothing else is ever deleted).")
+]
+
+Low = Annotated[
+    float, _option(EDGES, "--low", help="Gradients above it are edges where they go on to a strong one.", metavar="T")
+]
+High = Annotated[float, _option(EDGES, "--high", help="Gradients above it are strong.", metavar="T")]
+Blur = Annotated[
+    float,
+    _option(EDGES, "--blur", help="Blur with a Gaussian of this standard deviation first; 0: not.", metavar="PX"),
+]
+Aperture = Annotated[int, _option(EDGES, "--aperture", help="Side of the Sobel operator: 3, 5 or 7.", metavar="N")]
+L2 = Annotated[
+    bool, _option(EDGES, "--l2", help="Gradients by the root of squares, not by the sum of absolute values.")
+]
+On = Annotated[
+    str, _option(EDGES, "--on", help="Edges of the channel of largest gradient, or of luma.", metavar="color|gray")
+]
+EdgesTile = Annotated[
+    int | None,
+    _option(
+        OUTPUT,
+        "--tile",
+        help="Side of the store's chunks in pixels. Default: that of the store that is there, or 1024.",
+        metavar="PX",
+        show_default=False,
+    ),
+]
+OverwriteEdges = Annotated[
+    bool, _option(OUTPUT, "--overwrite", help="Replace edges that are there; labels and all else stay.")
+]
+
+Table = Annotated[
+    str | None,
+    _option(
+        OUTPUT,
+        "--table",
+        help="Also write area, number of regions and largest region of every image's clusters.",
+        metavar="FILE.csv|FILE.parquet",
+        show_default=False,
+    ),
+]
+OverwriteTable = Annotated[bool, _option(OUTPUT, "--overwrite", help="Replace a table that is there.")]
+
+ExportTo = Annotated[
+    str, _option(OUTPUT, "--to", help="The folder for the files; made where it is not there.", metavar="DIR")
+]
+What = Annotated[
+    str,
+    _option(
+        OUTPUT,
+        "--what",
+        help="What to make of each image: segmented, labels, masks, cutout, edges, boundaries, polygons.",
+        metavar="LIST",
+    ),
+]
+ExportImages = Annotated[
+    list[str] | None,
+    _option(
+        OUTPUT,
+        "--image",
+        help="Only images whose key or source is this or matches this glob; may be given again.",
+        metavar="KEY|GLOB",
+    ),
+]
+ExportClusters = Annotated[
+    str | None,
+    _option(
+        OUTPUT,
+        "--cluster",
+        help="Masks, cut-outs and polygons of these clusters only, as in 0,2; a cut-out shows them together.",
+        metavar="J,...",
+        show_default=False,
+    ),
+]
+ExportFormat = Annotated[
+    str,
+    _option(
+        OUTPUT,
+        "--format",
+        help="png, tiff, or auto: GeoTIFF for georeferenced images, else PNG up to 64 megapixels and tiled TIFF above.",
+        metavar="NAME",
+    ),
+]
+LineColor = Annotated[str, _option(OUTPUT, "--line-color", help="Colour of the boundaries.", metavar="COLOUR")]
+MinArea = Annotated[
+    int, _option(OUTPUT, "--min-area", help="Leave out polygons of regions with fewer pixels.", metavar="PX")
+]
+OverwriteFiles = Annotated[
+    bool, _option(OUTPUT, "--overwrite", help="Replace files of the same names (nothing else is ever touched).")
+]
+SkipExisting = Annotated[
+    bool,
+    _option(
+        OUTPUT, "--skip-existing", help="Leave files that are there already: goes on with an export that was stopped."
+    ),
+]
+
+ReportTo = Annotated[
+    str | None,
+    _option(
+        OUTPUT,
+        "--to",
+        help="The folder to write. Default: <store name>.report in the current folder.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
+SweepFolder = Annotated[
+    str | None,
+    _option(
+        "Input",
+        "--sweep",
+        help="Show this sweep: a folder that the sweep command wrote. Default: that of --k auto, if there was one.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
+Limit = Annotated[int, _option(OUTPUT, "--limit", help="Most images with pictures; all are in the table.", metavar="N")]
+Thumbnail = Annotated[int, _option(OUTPUT, "--thumbnail", help="Longest side of a picture, 16 to 2048.", metavar="PX")]
+OverwriteReport = Annotated[
+    bool,
+    _option(
+        OUTPUT,
+        "--overwrite",
+        help="Write into a folder that holds other files too (none but files of a report are touched).",
+    ),
 ]
 
 Scheduler = Annotated[

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from kseg_core.sizes import format_bytes
+
+from ._palette import palette_rows
 
 MOST_LINES = 20  # clusters or failures shown; all of them are in the store and in --json
 
@@ -21,9 +24,26 @@ def result_lines(result: dict[str, Any], verb: str) -> list[str]:
     lines = [head]
     if result["k"] is not None:
         lines.append(f"k {result['k']}, {result['features']}, {_mse(result['mse'])}")
+        if result.get("k_why"):
+            lines.append(f"k {result['k']} was chosen: {result['k_why']}")
         lines += palette_lines(result["colors"], result["counts"])
+    elif result.get("k_requested") == "auto":
+        lines.append("k was chosen for each image alone; its model in the store says why")
     lines += failure_lines(result["failures"])
     return lines
+
+
+def edges_lines(result: dict[str, Any]) -> list[str]:
+    """The end of ``edges``."""
+    images, pixels, output = result["images"], result["pixels"], printable(result["output"])
+    share = f"{result['edge_pixels'] / pixels['total']:.1%} of the pixels are edges"
+    if images["done"]:
+        head = f"edges of {_images(images['done'])} → {output} in {result['seconds']['total']:.1f} s; {share}"
+        head += f" ({images['reused']} more were there already)" if images["reused"] else ""
+    else:
+        head = f"{output}: already done, nothing changed ({_images(images['reused'])}); {share}"
+    rows = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in result["failures"]]
+    return [head, *([f"no edges of {len(rows)} of the inputs:", *_cut(rows, "inputs")] if rows else [])]
 
 
 def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
@@ -58,12 +78,23 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     lines = [f"{printable(store)}: format {found['format']}, {found['status']}, {_images(len(images))}"]
     if model is not None:
         lines.append(f"k {model['k']}, {model['features']}, {_mse(model['mse'])}")
+        if model["k_why"]:
+            lines.append(f"k {model['k']} was chosen: {model['k_why']}")
         lines += palette_lines(model["colors"], model["counts"])
     rows = []
     for image in images:
+        if image["shape"] is None:
+            rows.append(f"  {image['key']}  not complete")
+            continue
         height, width = image["shape"]
-        rows.append(f"  {image['key']}  {width}x{height}  {_mse(image['mse'])}  ← {printable(image['source'])}")
-    return lines + _cut(rows, "images")
+        about = "edges alone" if image["labels"] is None else _mse(image["mse"])
+        if model is None and image["counts"]:
+            about = f"k {len(image['counts'])}, {about}"
+        rows.append(f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}")
+    lines += _cut(rows, "images")
+    if found.get("table") is not None:
+        lines.append(f"regions of every image's clusters → {printable(found['table'])}")
+    return lines
 
 
 def check_lines(store: str, found: dict[str, Any]) -> list[str]:
@@ -71,6 +102,8 @@ def check_lines(store: str, found: dict[str, Any]) -> list[str]:
     if found["status"] == "ok":
         if not found["images"]:
             return [f"{store}: complete and right"]
+        if not found.get("labelled", True):
+            return [f"{printable(store)}: complete and right; {_images(found['images'])}, with edges alone"]
         again = f"{found['compared']} of {_images(found['images'])} labelled anew from their sources and compared"
         return [f"{printable(store)}: complete and right; {again}"]
     return [
@@ -83,14 +116,72 @@ def _problems(n: int) -> str:
     return f"{n} problem" if n == 1 else f"{n} problems"
 
 
+def sweep_lines(result: dict[str, Any]) -> list[str]:
+    """The end of ``sweep``: the table, the choice, what could not be read."""
+    low, high = result["k_range"]
+    swept, seconds = _images(result["images"]["swept"]), result["seconds"]["total"]
+    megapixels = result["pixels"]["total"] / 1e6
+    lines = [
+        f"swept {swept}, {megapixels:.1f} MP, k {low} to {high} → {printable(result['output'])} in {seconds:.1f} s"
+    ]
+    if result["each"] is None:
+        lines += [*_table(result), f"k {result['k']}: {result['why']}"]
+    else:
+        lines += _cut(
+            [f"  {image['key']}  k {image['k'] or '–'}  {image['why']}" for image in result["each"]], "images"
+        )
+        chosen = Counter(image["k"] for image in result["each"] if image["k"] is not None)
+        lines += [f"k {k} for {_images(n)}" for k, n in sorted(chosen.items())]
+    return lines + failure_lines(result["failures"])
+
+
+def _table(result: dict[str, Any]) -> list[str]:
+    """A line for every k, in columns."""
+    cells = [("k", "inertia", "mse", "drop", "silhouette", "Calinski-Harabasz", "")]
+    rows, before = result["sweep"], None
+    marked = False
+    for row in rows:
+        drop = "–" if not before else f"{1 - row['inertia'] / before:.1%}"
+        before = row["inertia"]
+        marks = []
+        if row["k_found"] < row["k"]:
+            marks.append(f"only {row['k_found']} distinct values")
+        if row["k"] == result["knee"]:
+            marks.append("← knee")
+        if row["k_found"] == result["k"] and result["knee"] is None and not marked:
+            marked = True
+            marks.append("← chosen")
+        silhouette = "–" if row["silhouette"] is None else f"{row['silhouette']:.3f}"
+        index = "–" if row["calinski_harabasz"] is None else f"{row['calinski_harabasz']:,.0f}"
+        numbers = (str(row["k"]), f"{row['inertia']:.4e}", f"{row['mse']:.6g}", drop, silhouette, index)
+        cells.append((*numbers, "  ".join(marks)))
+    widths = [max(len(row[column]) for row in cells) for column in range(6)]
+    return [
+        "  " + "  ".join([*(text.rjust(width) for text, width in zip(row, widths, strict=False)), row[6]]).rstrip()
+        for row in cells
+    ]
+
+
 def palette_lines(colors: list[list[int]], counts: list[int]) -> list[str]:
     """Each cluster's number, colour and share."""
-    total = sum(counts) or 1
+    return _cut(palette_rows(colors, counts), "clusters")
+
+
+def export_lines(result: dict[str, Any]) -> list[str]:
+    """The end of ``export``."""
+    made = Counter(file["what"] for file in result["files"])
+    of = f" ({', '.join(f'{n} {what}' for what, n in made.items())})" if len(made) > 1 else ""
+    n = len(result["files"])
+    head = f"{n} {'file' if n == 1 else 'files'}{of} of {_images(result['images']['total'])}"
+    head += f" → {printable(result['output'])}"
+    if result["kept"]:
+        head += f"; {result['kept']} were there already and were left alone"
     rows = [
-        f"  {j:>3}  #{r:02x}{g:02x}{b:02x}  {n / total:6.1%}"
-        for j, ((r, g, b), n) in enumerate(zip(colors, counts, strict=True))
+        f"  {printable(f['image'])} ({', '.join(f['what'])}): {printable(f['source'])}: {printable(f['reason'])}"
+        for f in result["failures"]
     ]
-    return _cut(rows, "clusters")
+    failed = result["images"]["failed"]
+    return [head, *([f"not everything of {_images(failed)}:", *_cut(rows, "failures")] if rows else [])]
 
 
 def failure_lines(failures: list[dict[str, str]]) -> list[str]:
@@ -99,6 +190,14 @@ def failure_lines(failures: list[dict[str, str]]) -> list[str]:
         return []
     rows = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures]
     return [f"{len(failures)} of the inputs could not be read:", *_cut(rows, "inputs")]
+
+
+def report_lines(result: dict[str, Any]) -> list[str]:
+    """A report that was written."""
+    images = result["images"]
+    head = f"{printable(result['report'])}: {_images(images['total'])}, {images['shown']} with pictures"
+    head += f", {len(result['figures'])} figures beside it"
+    return [head, *failure_lines(result["failures"])]
 
 
 def printable(text: str) -> str:

@@ -55,11 +55,15 @@ class Report:
 
 
 def carry_out(
-    job: Callable[[Report], int], as_json: bool, log_level: str, failed: Callable[[Exception], dict[str, Any]]
+    job: Callable[[Report], int],
+    as_json: bool,
+    log_level: str,
+    failed: Callable[[Exception], dict[str, Any]],
+    again: str = "the same command starts again",
 ) -> int:
     """Run a command's body and return its exit code; whatever it raises becomes one line and a code.
 
-    ``failed`` makes the JSON object of a failure.
+    ``failed`` makes the JSON object of a failure; ``again`` says how to go on after an interruption.
     """
     if log_level not in LOG_LEVELS:
         raise typer.BadParameter(f"--log-level is one of {', '.join(LOG_LEVELS)}; got {log_level!r}")
@@ -70,7 +74,7 @@ def carry_out(
     try:
         return job(report)
     except (KeyboardInterrupt, Terminated):
-        return _stopped(report, signals)
+        return _stopped(report, signals, again)
     except BrokenPipeError:
         # Whoever read our output has gone: nothing is left to say, and Python must not say it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -84,14 +88,14 @@ def carry_out(
     except Exception as error:
         log.debug("traceback", exc_info=error)
         if signals.received is not None:  # it came while compiled code ran, which tells of it in its own way
-            return _stopped(report, signals)
+            return _stopped(report, signals, again)
         message = f"unexpected {type(error).__name__}: {error} (--log-level debug shows where)"
         return _fail(report, message, failed(error))
 
 
-def _stopped(report: Report, signals: Signals) -> int:
+def _stopped(report: Report, signals: Signals, again: str) -> int:
     terminated = signals.received == signal.SIGTERM
-    _say(report, f"{'terminated' if terminated else 'interrupted'}; the same command starts again")
+    _say(report, f"{'terminated' if terminated else 'interrupted'}; {again}")
     return TERMINATED if terminated else INTERRUPTED
 
 
@@ -119,8 +123,10 @@ def _log_to_stderr(level: str) -> None:
     if level != "debug":
         # distributed sets its own levels when it is imported, here and in worker processes: this variable is how.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
-        for noisy in ("tornado", "asyncio", "numba", "PIL", "tifffile", "numcodecs"):
+        for noisy in ("tornado", "numba", "PIL", "tifffile", "numcodecs"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
+        # All it tells at this level is that nobody asked what became of some task of distributed's, after an interrupt.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 class Signals:

@@ -27,6 +27,8 @@ def apply(
     tile: option.Tile = 1024,
     pyramid: option.Pyramid = None,
     copy_image: option.CopyImage = False,
+    confidence: option.Confidence = False,
+    edges: option.WithEdges = None,
     overwrite: option.Overwrite = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
@@ -59,7 +61,7 @@ def apply(
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
         job_config = RunConfig(
             None,
-            OutputSettings(masks, tile, overwrite, pyramid, copy_image),
+            OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, _jobs.thresholds(edges)),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
             InputSettings(nodata, mask, max_pixels),
             model=model,

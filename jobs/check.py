@@ -14,9 +14,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    store: option.StorePath,
+    store: option.StoreOrModel,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
+    memory: option.Memory = None,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     config: option.Config = None,
@@ -36,9 +37,10 @@ def check(
         from kseg_core.config import ExecutionSettings
         from workflows.check import check_store
 
+        from ._jobs import memory_bytes
         from ._render import check_lines
 
-        found = check_store(store, ExecutionSettings(scheduler, workers), report.progress)
+        found = check_store(store, ExecutionSettings(scheduler, workers, memory=memory_bytes(memory)), report.progress)
         report.finish(found, check_lines(store, found))
         return DONE if found["status"] == "ok" else FAILED
 

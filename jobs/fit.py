@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 def fit(
     inputs: option.Inputs = None,
     k: option.K = None,
+    k_range: option.KRange = None,
     output: option.ModelOutput = None,
     include: option.Include = None,
     exclude: option.Exclude = None,
@@ -65,6 +66,7 @@ def fit(
             raise UsageError("fit needs an output: name the model to write with -o")
         settings = _jobs.settings_of_fit(
             k,
+            k_range,
             start,
             features=features,
             bands=bands,
@@ -77,7 +79,7 @@ def fit(
             seed=seed,
         )
         if settings is None:
-            raise UsageError("fit needs the number of clusters: --k N")
+            raise UsageError("fit needs the number of clusters: --k N, or --k auto")
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
         job_config = RunConfig(
             settings,

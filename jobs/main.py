@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import apply, check, fit, inspect, run
+from . import apply, check, edges, export, fit, inspect, report, run, sweep
 
 app = typer.Typer(
     name="kseg-batch",
@@ -41,7 +41,7 @@ def _about(
     """
 
 
-for module in (run, fit, apply, inspect, check):
+for module in (run, fit, apply, sweep, edges, export, report, inspect, check):
     module.register(app)
 
 

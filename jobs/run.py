@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 def run(
     inputs: option.Inputs = None,
     k: option.K = None,
+    k_range: option.KRange = None,
     model: option.GivenModel = None,
     output: option.Output = None,
     include: option.Include = None,
@@ -40,6 +41,8 @@ def run(
     tile: option.Tile = 1024,
     pyramid: option.Pyramid = None,
     copy_image: option.CopyImage = False,
+    confidence: option.Confidence = False,
+    edges: option.WithEdges = None,
     overwrite: option.Overwrite = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
@@ -56,6 +59,8 @@ def run(
 
       kseg-batch run ./images --k 5
 
+      kseg-batch run ./images --k auto --k-range 2:8
+
       kseg-batch run 'plants/**/*.jpg' --k 2 --features gray -o plants.zarr
 
       kseg-batch run ./today --model ./yesterday.kseg.zarr
@@ -68,10 +73,11 @@ def run(
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
-        from ._jobs import label, memory_bytes, settings_of_fit
+        from ._jobs import label, memory_bytes, settings_of_fit, thresholds
 
         fit = settings_of_fit(
             k,
+            k_range,
             start,
             features=features,
             bands=bands,
@@ -86,7 +92,7 @@ def run(
         )
         settings = RunConfig(
             fit,
-            OutputSettings(masks, tile, overwrite, pyramid, copy_image),
+            OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, thresholds(edges)),
             ExecutionSettings(scheduler, workers, strict, memory_bytes(memory)),
             InputSettings(nodata, mask, max_pixels),
             model=model,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bands import EVERYWHERE, NO_WEIGHTS, BandSpace, Values, objects
+from .bands import EVERYWHERE, NO_WEIGHTS, BandSpace, Bools, Values, objects
+from .indices import Silhouettes
 from .kernels import dense
+from .kernels.indices import silhouette_of_values
 from .labelling import label_dtype
 from .sums import ClusterSums
 from .table import FarPoint
@@ -119,6 +122,9 @@ class BandPixels:
         sampled = self.space.features_of(values.astype(np.float64))
         return BandSample(np.ascontiguousarray(sampled.T), counts)
 
+    def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
+        return silhouettes_of(self.space, self.values, self.weights, EVERYWHERE, centroids)
+
     def _cells(self, most: int) -> BandSample:
         """Means and weights of a lone band's values in cells of even width: its rare values count too."""
         values = self.values[:, 0].astype(np.int64)
@@ -130,3 +136,13 @@ class BandPixels:
         there = np.flatnonzero(counts)
         points = self.space.features_of((lowest + sums[there] / counts[there])[:, None])
         return BandSample(np.ascontiguousarray(points.T), counts[there])
+
+
+def silhouettes_of(
+    space: BandSpace, values: Values, weights: I64, valid: Bools, centroids: Sequence[F64]
+) -> Silhouettes:
+    """Sums of the silhouettes of whole-number values (n, d), for each of several sets of centroids."""
+    affine = space.affine
+    return Silhouettes.of(
+        [silhouette_of_values(values, weights, valid, affine, each) if len(each) > 1 else (0, 0) for each in centroids]
+    )

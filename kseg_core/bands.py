@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from .errors import UsageError
 from .kernels import dense
-from .labelling import Labels, label_dtype
+from .kernels.confidence import rate_dense
+from .labelling import LabelledPixels, Labels, label_dtype
 from .sums import ClusterSums
 
 F64 = NDArray[np.float64]
@@ -274,13 +275,17 @@ class BandSpace:
 
     def colors_of(self, sums: ClusterSums) -> NDArray[np.uint8]:
         """uint8 (k, 3): the clusters' means in the first three bands (or one), stretched."""
-        means = self.grid.base + self.grid.step * sums.means(np.zeros_like(sums.sums, np.float64))
+        return self.shades(self.grid.base + self.grid.step * sums.means(np.zeros_like(sums.sums, np.float64)))
+
+    def shades(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """The colours of values (..., d >= 3), or of one band (..., 1 or 2): uint8 (..., 3), stretched; NaN is 0."""
         shown = []
         for band, (low, high) in enumerate(self.stretch):
-            shade = (means[:, band] - low) / (high - low if high > low else 1.0)
-            shown.append(np.floor(np.clip(shade, 0.0, 1.0) * 255.0 + 0.5))
+            with np.errstate(invalid="ignore", over="ignore"):
+                shade = (values[..., band].astype(np.float64) - low) / (high - low if high > low else 1.0)
+            shown.append(np.floor(np.clip(np.nan_to_num(shade, nan=0.0), 0.0, 1.0) * 255.0 + 0.5))
         columns = shown if len(shown) == 3 else shown * 3
-        return np.stack(columns, axis=1).astype(np.uint8)
+        return np.stack(columns, axis=-1).astype(np.uint8)
 
     def start_points(self, start: tuple[str, ...]) -> F64:
         """Bands have no colours to start from."""
@@ -324,8 +329,10 @@ class BandSpace:
             tuple((float(low), float(high)) for low, high in facts["stretch"]),
         )
 
-    def label(self, samples: NDArray[Any], valid: Bools | None, centroids: F64) -> tuple[Labels, ClusterSums]:
-        """Labels (y, x) of samples (y, x, d), and the exact sums over them."""
+    def label(
+        self, samples: NDArray[Any], valid: Bools | None, centroids: F64, *, confidence: bool = False
+    ) -> LabelledPixels:
+        """Labels (y, x) of samples (y, x, d), the exact sums over them, and their confidence where asked for."""
         k = len(centroids)
         values = self.grid.values(samples, valid)
         dtype = label_dtype(k)
@@ -334,4 +341,9 @@ class BandSpace:
         dense.label_dense(values, mask, self.affine, centroids, np.iinfo(dtype).max, labels)
         counts, sums = dense.sum_labelled_dense(values, labels, k)
         squares = BandMoments.of(values, valid, self.grid).squares
-        return labels.reshape(samples.shape[:2]), ClusterSums(counts, sums, squares)
+        sums_of_labels = ClusterSums(counts, sums, squares)
+        shape = samples.shape[:2]
+        if not confidence:
+            return LabelledPixels(labels.reshape(shape), sums_of_labels)
+        rated = rate_dense(values, mask, self.affine, centroids)
+        return LabelledPixels(labels.reshape(shape), sums_of_labels, rated.reshape(shape))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from .edge_settings import edge_thresholds
 from .errors import UsageError
 
 Features = Literal["rgb", "gray", "hsv", "lab", "bands"]
@@ -24,6 +25,8 @@ INITS: tuple[str, ...] = get_args(Init)
 NORMALIZE: tuple[str, ...] = get_args(Normalize)
 
 MAX_K = 65_534  # labels are at most uint16 and its largest value means "invalid"
+AUTO: Literal["auto"] = "auto"  # the number of clusters that the elbow of the inertia curve suggests
+K_RANGE = (1, 10)  # what ``auto`` tries unless told otherwise: an elbow further out is hardly seen as one
 DEFAULT_TOL = 1e-6  # of steps that read all data anew
 MASKS_UP_TO_K = 32  # more masks than this are only made when asked for
 
@@ -44,7 +47,7 @@ class FitSettings:
     Parameters
     ----------
     k
-        Number of clusters, 1 to 65534.
+        Number of clusters, 1 to 65534, or ``"auto"``: chosen from ``k_range`` by the elbow method.
     features
         The colour space distances are measured in.
     scope
@@ -68,9 +71,11 @@ class FitSettings:
         With ``features="bands"``: which, from 1, in the order wanted; empty for all but alpha.
     normalize
         With ``features="bands"``: ``standard`` (mean 0, deviation 1), ``minmax`` (0 to 1) or ``none``.
+    k_range
+        With ``k="auto"``: the least and the greatest number to try; None stands for (1, 10).
     """
 
-    k: int
+    k: int | Literal["auto"]
     features: Features = "rgb"
     scope: Scope = "global"
     init: Init = "k-means++"
@@ -82,13 +87,14 @@ class FitSettings:
     start: tuple[str, ...] = ()
     bands: tuple[int, ...] = ()
     normalize: Normalize = "none"
+    k_range: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("k", "attempts", "max_iter", "batch_pixels", "seed"):
+        for name in ("attempts", "max_iter", "batch_pixels", "seed"):
             value = getattr(self, name)
             flag = f"--{name.replace('_', '-')}"
             _require(type(value) is int, f"{flag} is a whole number; got {value!r}")
-        _require(1 <= self.k <= MAX_K, f"--k is a whole number from 1 to {MAX_K}; got {self.k}")
+        self._check_k()
         _require_one_of("--features", self.features, FEATURES)
         _require_one_of("--normalize", self.normalize, NORMALIZE)
         is_bands = self.features == "bands"
@@ -120,6 +126,41 @@ class FitSettings:
             len({color.lower() for color in self.start}) == len(self.start),
             "--start names a colour twice; first centroids must differ",
         )
+
+    def _check_k(self) -> None:
+        if self.k == AUTO:
+            _require(not self.start, "--start gives first centroids for a number of clusters: leave out --k auto")
+            numbers = tuple(self.tried)
+            two = len(numbers) == 2 and all(type(number) is int for number in numbers)
+            _require(two, f"--k-range is two whole numbers; got {self.k_range!r}")
+            low, high = numbers
+            _require(1 <= low <= high <= MAX_K, f"--k-range is A:B with 1 <= A <= B <= {MAX_K}; got {low}:{high}")
+            return
+        _require(type(self.k) is int, f"--k is a whole number or auto; got {self.k!r}")
+        _require(1 <= self.k <= MAX_K, f"--k is a whole number from 1 to {MAX_K}; got {self.k}")
+        _require(self.k_range is None, "--k-range goes with --k auto")
+
+    @property
+    def tried(self) -> tuple[int, int]:
+        """With ``k="auto"``: the least and the greatest number of clusters tried."""
+        return K_RANGE if self.k_range is None else self.k_range
+
+    @property
+    def clusters(self) -> int:
+        """The number of clusters, for the solver.
+
+        Raises
+        ------
+        ValueError
+            If it is still to be chosen.
+        """
+        if self.k == AUTO:
+            raise ValueError("expected a number of clusters, got auto: `for_k` sets one")
+        return self.k
+
+    def for_k(self, k: int) -> FitSettings:
+        """The same settings for a number of clusters."""
+        return dataclasses.replace(self, k=k, k_range=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +213,10 @@ class OutputSettings:
         Levels of half the size, down to one tile; None: for images worked on in pieces.
     copy_image
         Keep the pixels beside their labels, as a complete OME-Zarr image.
+    confidence
+        Also write how clearly each pixel belongs to its cluster.
+    edges
+        Also write Canny edges, with these two thresholds.
     """
 
     masks: bool | None = None
@@ -179,9 +224,13 @@ class OutputSettings:
     overwrite: bool = False
     pyramid: bool | None = None
     copy_image: bool = False
+    confidence: bool = False
+    edges: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         _require(64 <= self.tile <= 16_384, f"--tile is from 64 to 16384 pixels; got {self.tile}")
+        if self.edges is not None:
+            object.__setattr__(self, "edges", edge_thresholds(self.edges))
 
     def writes_masks(self, k: int) -> bool:
         """Whether masks are made for ``k`` clusters."""
@@ -239,8 +288,12 @@ class ExecutionSettings:
 
 
 def _plain(settings: FitSettings) -> dict[str, Any]:
-    """As JSON values."""
+    """As JSON values; ``k_range`` is among them only where it decides anything."""
     values = dataclasses.asdict(settings)
+    if settings.k == AUTO:
+        values["k_range"] = settings.tried
+    else:
+        del values["k_range"]
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -277,6 +330,11 @@ class RunConfig:
             self.match is None or self.fit is None or self.fit.scope == "global",
             "--match needs one palette for all images: leave out --scope image",
         )
+        _require(
+            self.output.edges is None or self.fit is None or self.fit.features != "bands",
+            "--edges are of colours, --features bands of samples: leave out --edges; the command edges can add them "
+            "afterwards where the images have colours",
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         """The settings that decide what a store holds, as plain JSON values: neither where the work runs nor
@@ -290,6 +348,8 @@ class RunConfig:
                 "tile": self.output.tile,
                 "pyramid": self.output.pyramid,
                 "copy_image": self.output.copy_image,
+                "confidence": self.output.confidence,
+                "edges": None if self.output.edges is None else list(self.output.edges),
             },
             "model": self.model,
             "match": self.match,

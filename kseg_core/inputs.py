@@ -232,6 +232,15 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
     )
 
 
+def file_status(path: str) -> os.stat_result | None:
+    """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return _zarr_metadata(path) if stat.S_ISDIR(status.st_mode) else status
+
+
 def _zarr_metadata(folder: str) -> os.stat_result | None:
     """The status of the file that says what a Zarr directory is; None for any other folder."""
     for marker in ZARR_MARKERS:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .features import FeatureSpace
 from .kernels import assign, histogram
+from .kernels import confidence as ratings
 from .summary import NO_MASK, ColorTable, color_counter
 from .sums import ClusterSums
 from .table import TABLE_COARSER
@@ -51,10 +52,13 @@ class LabelledPixels:
         (y, x), of `label_dtype`.
     sums
         Over exactly these labels.
+    confidence
+        uint8 (y, x): how clearly each pixel belongs to its cluster, 0 to 254; 255 where invalid. None: not asked for.
     """
 
     labels: Labels
     sums: ClusterSums
+    confidence: NDArray[np.uint8] | None = None
 
 
 def _lookup(dtype: np.dtype[Any]) -> Labels:
@@ -71,18 +75,56 @@ def label_colors(table: ColorTable, space: FeatureSpace, centroids: F64) -> tupl
     if len(centroids) <= BRUTE_FORCE_K:
         labels, _ = assign.nearest(points, centroids)
     else:
-        order, starts = assign.order_by_cell(*space.cell_ids(points, TABLE_COARSER))
-        ordered = np.ascontiguousarray(points[:, order])
-        lo, hi, _, _ = assign.summarise_cells(ordered, table.counts[order], starts)
-        labels = np.empty(order.size, np.int64)
-        labels[order] = assign.label_by_cells(ordered, starts, lo, hi, centroids)
+        cells = _Cells.of(table, space, points)
+        labels = cells.unordered(assign.label_by_cells(cells.points, cells.starts, cells.lo, cells.hi, centroids))
     high, low = assign.sum_squares(points, table.counts)
     counts, sums = assign.sum_labelled(points, table.counts, labels, len(centroids))
     return labels, ClusterSums(counts, sums, (int(high) << 17) + int(low))
 
 
+def rate_colors(table: ColorTable, space: FeatureSpace, centroids: F64) -> NDArray[np.uint8]:
+    """Confidence (n,) of the colours of a table, 0 to 254: ``floor(254 (d2 - d1) / d2)``.
+
+    d1 and d2 are the distances (not squared) to the nearest and the second nearest centroid. With one centroid there
+    is no second: 254. Where d2 is 0 two centroids are the very colour: 0.
+    """
+    points = space.points(table.codes)
+    if len(centroids) <= BRUTE_FORCE_K:
+        return ratings.rate(points, centroids)
+    cells = _Cells.of(table, space, points)
+    return cells.unordered(ratings.rate_by_cells(cells.points, cells.starts, cells.lo, cells.hi, centroids))
+
+
+class _Cells(NamedTuple):
+    """The points of a table sorted into cells of their space, with the box around each cell's points."""
+
+    order: NDArray[np.int64]
+    points: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    lo: F64
+    hi: F64
+
+    @classmethod
+    def of(cls, table: ColorTable, space: FeatureSpace, points: NDArray[np.float32]) -> _Cells:
+        order, starts = assign.order_by_cell(*space.cell_ids(points, TABLE_COARSER))
+        ordered = np.ascontiguousarray(points[:, order])
+        lo, hi, _, _ = assign.summarise_cells(ordered, table.counts[order], starts)
+        return cls(order, ordered, starts, lo, hi)
+
+    def unordered(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of the sorted points in the table's own order."""
+        back = np.empty_like(values)
+        back[self.order] = values
+        return back
+
+
 def label_pixels(
-    rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, space: FeatureSpace, centroids: F64
+    rgb: NDArray[np.uint8],
+    valid: NDArray[np.bool_] | None,
+    space: FeatureSpace,
+    centroids: F64,
+    *,
+    confidence: bool = False,
 ) -> LabelledPixels:
     """Label every pixel by the nearest centroid.
 
@@ -96,16 +138,32 @@ def label_pixels(
         bool (y, x), or None where all pixels are.
     space, centroids
         The feature space and float64 (k, 3) in its grid units.
+    confidence
+        Also tell how clearly each pixel belongs to its cluster.
     """
     counter = color_counter()
     counter.add(rgb, valid)
     table = counter.drain()
     by_color, sums = label_colors(table, space, centroids)
-    dtype = label_dtype(len(centroids))
+    labels = _look_up(rgb, valid, table, by_color, label_dtype(len(centroids)))
+    if not confidence:
+        return LabelledPixels(labels, sums)
+    rated = _look_up(rgb, valid, table, rate_colors(table, space, centroids), np.dtype(np.uint8))
+    return LabelledPixels(labels, sums, rated)
+
+
+def _look_up(
+    rgb: NDArray[np.uint8],
+    valid: NDArray[np.bool_] | None,
+    table: ColorTable,
+    by_color: NDArray[Any],
+    dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """What the table's colours have, pixel by pixel (y, x); the dtype's largest value where invalid."""
     lookup = _lookup(dtype)
     histogram.fill_lookup(table.codes, by_color, lookup)
-    labels: Labels = np.empty(rgb.shape[:2], dtype)
+    found = np.empty(rgb.shape[:2], dtype)
     flat = np.ascontiguousarray(rgb).reshape(-1, 3)
     mask = NO_MASK if valid is None else np.ascontiguousarray(valid).reshape(-1)
-    histogram.look_up_labels(flat, mask, lookup, np.iinfo(dtype).max, labels.reshape(-1))
-    return LabelledPixels(labels, sums)
+    histogram.look_up_labels(flat, mask, lookup, np.iinfo(dtype).max, found.reshape(-1))
+    return found

@@ -34,6 +34,8 @@ class Layout:
         CRS and transform, where known.
     pixel_size, unit
         (y, x) and its unit as OME-Zarr names it (``micrometer``), where known.
+    confidence
+        Whether it is told how clearly each pixel belongs to its cluster.
     """
 
     shape: tuple[int, int]
@@ -46,6 +48,7 @@ class Layout:
     geo: GeoReference | None = None
     pixel_size: tuple[float, float] | None = None
     unit: str | None = None
+    confidence: bool = False
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1 or self.tile < 1 or self.levels < 1 or self.k < 0 or self.copy_bands < 0:
@@ -57,7 +60,7 @@ class Layout:
     def planned(cls, shape: tuple[int, int], k: int, output: OutputSettings, *, pyramid: bool = True) -> Layout:
         """Labels down to a level of one tile (or of one level), and masks as the settings say."""
         levels = pyramid_levels(shape, output.tile) if pyramid else 1
-        return cls(shape, k, output.tile, output.writes_masks(k), levels)
+        return cls(shape, k, output.tile, output.writes_masks(k), levels, confidence=output.confidence)
 
     @property
     def has_masks(self) -> bool:

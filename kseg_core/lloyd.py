@@ -10,7 +10,9 @@ Lloyd 1982; Newling & Fleuret 2016 (when a mini-batch has told what it can).
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +77,35 @@ def relocate_empty(data: PixelData, sums: ClusterSums, centroids: F64) -> F64:
 def step(data: PixelData, centroids: F64) -> tuple[ClusterSums, F64]:
     """Assign all pixels to ``centroids``; return their sums and the centroids moved to their means."""
     sums = data.sums(centroids)
+    return sums, _moved(data, sums, centroids)
+
+
+def _moved(data: PixelData, sums: ClusterSums, centroids: F64) -> F64:
     means = data.space.means(sums, centroids)
-    if (sums.counts == 0).any():
-        means = relocate_empty(data, sums, means)
-    return sums, means
+    return relocate_empty(data, sums, means) if (sums.counts == 0).any() else means
+
+
+def stepping(data: PixelData, centroids: F64, limits: StepLimits) -> Generator[F64, ClusterSums, Steps]:
+    """The steps as a dialogue: it asks for the sums of centroids (k, 3), is sent them, and returns what it came to.
+
+    Whoever answers may ask one reading of the pixels for several dialogues at once.
+    """
+    space = data.space
+    before: ClusterSums | None = None
+    history: list[float] = []
+    for _ in range(limits.max_iter):
+        sums = yield centroids
+        moved = _moved(data, sums, centroids)
+        history.append(space.inertia(sums, centroids))
+        if sums.same_as(before):
+            return Steps(centroids, tuple(history), converged=True)
+        shift = float(((moved - centroids) ** 2).sum())
+        centroids, before = moved, sums
+        if limits.squared_shift is not None and shift <= limits.squared_shift:
+            return Steps(centroids, tuple(history), converged=True)
+        if limits.sampling_noise and shift <= _standard_error(sums, history[-1] * space.steps_per_unit**2):
+            return Steps(centroids, tuple(history), converged=True)
+    return Steps(centroids, tuple(history))
 
 
 def lloyd(data: PixelData, centroids: F64, limits: StepLimits) -> Steps:
@@ -93,21 +120,38 @@ def lloyd(data: PixelData, centroids: F64, limits: StepLimits) -> Steps:
     limits
         When to stop.
     """
-    space = data.space
-    before: ClusterSums | None = None
-    history: list[float] = []
-    for _ in range(limits.max_iter):
-        sums, moved = step(data, centroids)
-        history.append(space.inertia(sums, centroids))
-        if sums.same_as(before):
-            return Steps(centroids, tuple(history), converged=True)
-        shift = float(((moved - centroids) ** 2).sum())
-        centroids, before = moved, sums
-        if limits.squared_shift is not None and shift <= limits.squared_shift:
-            return Steps(centroids, tuple(history), converged=True)
-        if limits.sampling_noise and shift <= _standard_error(sums, history[-1] * space.steps_per_unit**2):
-            return Steps(centroids, tuple(history), converged=True)
-    return Steps(centroids, tuple(history))
+    dialogue = stepping(data, centroids, limits)
+    try:
+        asked = next(dialogue)
+        while True:
+            asked = dialogue.send(data.sums(asked))
+    except StopIteration as done:
+        steps: Steps = done.value
+        return steps
+
+
+class ManySums(PixelData, Protocol):
+    """Pixels whose one reading answers for several sets of centroids."""
+
+    def sums_of_each(self, centroids: Sequence[F64]) -> list[ClusterSums]:
+        """The sums for each set."""
+        ...
+
+
+def lloyd_together(data: ManySums, starts: Sequence[tuple[F64, StepLimits]]) -> list[Steps]:
+    """`lloyd` from several starts, with the same results; each step of all of them together reads the pixels once."""
+    dialogues = [stepping(data, centroids, limits) for centroids, limits in starts]
+    asked = {i: next(dialogue) for i, dialogue in enumerate(dialogues)}
+    done: dict[int, Steps] = {}
+    while asked:
+        waiting = list(asked)
+        for i, sums in zip(waiting, data.sums_of_each([asked[i] for i in waiting]), strict=True):
+            try:
+                asked[i] = dialogues[i].send(sums)
+            except StopIteration as end:
+                done[i] = end.value
+                del asked[i]
+    return [done[i] for i in range(len(starts))]
 
 
 def _standard_error(sums: ClusterSums, inertia: float) -> float:

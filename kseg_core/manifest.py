@@ -46,13 +46,16 @@ def inputs_digest(files: Iterable[tuple[str, int, int]]) -> str:
 
 
 def differences(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """Settings that differ, as ``name was → is`` texts."""
+    """Settings that differ, as ``name was → is`` texts.
+
+    A setting that an earlier version did not know and that is off now is no difference.
+    """
     found = []
     for name in sorted(set(earlier) | set(now)):
         was, is_now = earlier.get(name), now.get(name)
         if isinstance(was, dict) and isinstance(is_now, dict):
             found += differences(was, is_now, "")
-        elif was != is_now:
+        elif was != is_now and not (name not in earlier and is_now is False):
             found.append(f"{prefix}{name} {json.dumps(was)} → {json.dumps(is_now)}")
     return found
 

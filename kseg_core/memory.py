@@ -26,6 +26,7 @@ COLOR_BYTES = (
 )
 WINDOW_COLOR_PX_BYTES = 14  # of a colour picture that is read by windows: samples, sRGB, validity, label
 WHOLE_COLOR_PX_BYTES = 6  # of one that is decoded whole, beside three copies of its samples
+VIEW_BYTES = 200_000_000  # of a task that shows or measures windows of a stored image: the most was an export, 110 MB
 LEAST_COLORS = 1 << 20  # a job starts where so many distinct colours fit; photographs have one or two million
 MOST_COLORS = 1 << 24  # that 8 bits in three channels can have
 
@@ -79,6 +80,9 @@ def written_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> i
     a_pixel = label_dtype(k).itemsize * levels
     if output.writes_masks(k):
         a_pixel += k / 8
+    a_pixel += output.confidence
+    if output.edges is not None:
+        a_pixel += 2 / 8  # those found, and those that wait for their neighbours
     if output.copy_image:
         a_pixel += (bands * _itemsize(piece.source.info.dtype) if bands else 3) * levels
     return int(piece.pixels * a_pixel)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bands import BandSpace
-from .config import MAX_K, FitSettings
+from .config import AUTO, MAX_K, FitSettings
 from .errors import StoreError
 from .features import SPACES, FeatureSpace, feature_space
 from .kmeans import History, Solution
@@ -109,9 +109,16 @@ class Model:
         return len(self.centroids)
 
     @property
-    def k_requested(self) -> int:
-        """The number of clusters asked for; data with fewer distinct values has fewer."""
-        return int(self.facts.get("k_requested", self.k))
+    def k_requested(self) -> int | str:
+        """The number of clusters asked for (data with fewer distinct values has fewer), or ``"auto"``."""
+        asked = self.facts.get("k_requested", self.k)
+        return AUTO if asked == AUTO else int(asked)
+
+    @property
+    def k_why(self) -> str | None:
+        """Why there are so many clusters; None where that number was asked for."""
+        why = self.facts.get("k_why")
+        return None if why is None else str(why)
 
     @property
     def space(self) -> FeatureSpace | BandSpace:
@@ -142,11 +149,17 @@ class Model:
             parts.append(json.dumps(self.bands.attributes(), sort_keys=True).encode())
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
-    def label(self, pixels: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> LabelledPixels:
-        """Labels of uint8 (y, x, 3) sRGB pixels, or of a bands model's samples (y, x, d), with their sums."""
+    def label(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_] | None = None, *, confidence: bool = False
+    ) -> LabelledPixels:
+        """Labels of uint8 (y, x, 3) sRGB pixels, or of a bands model's samples (y, x, d), with their sums.
+
+        ``confidence`` also tells how clearly each pixel belongs to its cluster: ``floor(254 (d2 - d1) / d2)`` with the
+        distances to the nearest and the second nearest centroid.
+        """
         if self.bands is not None:
-            return LabelledPixels(*self.bands.label(pixels, valid, self.centroids))
-        return label_pixels(pixels, valid, feature_space(self.features), self.points)
+            return self.bands.label(pixels, valid, self.centroids, confidence=confidence)
+        return label_pixels(pixels, valid, feature_space(self.features), self.points, confidence=confidence)
 
     def predict(self, image: NDArray[Any]) -> Labels:
         """Label every pixel of an image.

@@ -74,6 +74,23 @@ class ImageSource:
             raise UnreadableImage(file.source, error.reason) from error
         return cls(file, info, settings.nodata_of(info.nodata), mask, settings.max_pixels)
 
+    @contextmanager
+    def opened(self) -> Iterator[Picture]:
+        """The picture, of the header seen before; failures name the image.
+
+        Raises
+        ------
+        UnreadableImage
+            If it cannot be opened or read, or is not the image of the header any more.
+        """
+        try:
+            with open_picture(self.file.path, max_pixels=self.max_pixels) as picture:
+                if (picture.info.shape, picture.info.dtype) != (self.shape, self.info.dtype):
+                    raise UnreadableImage(self.file.path, "changed while it was being read; run again")
+                yield picture
+        except UnreadableImage as error:
+            raise UnreadableImage(self.file.source, error.reason) from error
+
     @property
     def in_pieces(self) -> bool:
         """Whether it is read by windows and large enough that this pays."""
@@ -151,7 +168,7 @@ class Piece:
         UnreadableImage
             If they cannot be had.
         """
-        with self._opened() as picture:
+        with self.source.opened() as picture:
             samples, valid = picture.samples(self.rows, self.columns, bands or None)
             valid = combine(valid, nodata_mask(samples, self.source.nodata), self._masked())
         return Pixels(samples, valid)
@@ -164,22 +181,10 @@ class Piece:
         UnreadableImage
             If they cannot be had, or the image is not that of the header any more.
         """
-        with self._opened() as picture:
+        with self.source.opened() as picture:
             image = picture.rgb(self.rows, self.columns, self.source.nodata)
             valid = combine(image.valid, self._masked())
         return Window(image.rgb, valid, self.top, self.left)
-
-    @contextmanager
-    def _opened(self) -> Iterator[Picture]:
-        """The picture, of the header seen before; failures name the image."""
-        source = self.source
-        try:
-            with open_picture(source.file.path, max_pixels=source.max_pixels) as picture:
-                if (picture.info.shape, picture.info.dtype) != (source.shape, source.info.dtype):
-                    raise UnreadableImage(source.file.path, "changed while it was being read; run again")
-                yield picture
-        except UnreadableImage as error:
-            raise UnreadableImage(source.file.source, error.reason) from error
 
     def _masked(self) -> NDArray[np.bool_] | None:
         """Where the mask says that pixels count."""

@@ -27,6 +27,7 @@ from .writing import (
     create_image,
     finish_image,
     remove_image,
+    write_confidence,
     write_copy,
     write_image,
     write_window,
@@ -46,6 +47,7 @@ __all__ = [
     "remove_image",
     "save_model",
     "update_attributes",
+    "write_confidence",
     "write_copy",
     "write_image",
     "write_model",
@@ -168,6 +170,11 @@ class Store(Mapping[str, StoredImage]):
     def has_model(self) -> bool:
         """Whether all images share one model."""
         return os.path.isdir(os.path.join(self.path, "model"))
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether a run made it, and not ``edges`` alone."""
+        return "edges" not in (self.attributes.get("config") or {})
 
     @property
     def complete(self) -> bool:

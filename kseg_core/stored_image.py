@@ -10,10 +10,13 @@ import zarr
 from .errors import StoreError
 from .geo import GRID_MAPPING, GeoReference
 from .model import Model
+from .tiles import level_shape
 from .writing import LABELS
 
 if TYPE_CHECKING:
     import xarray
+
+EDGES = "edges"  # of an image's group
 
 # What Zarr and its codecs raise where files are missing, cut short or not what they should be.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
@@ -84,8 +87,22 @@ class StoredImage:
     @property
     def georeference(self) -> GeoReference | None:
         """CRS and transform of level 0, where known."""
-        name = f"{LABELS}/{GRID_MAPPING}"
-        return GeoReference.from_attributes(dict(_array(self._group, name).attrs)) if name in self._group else None
+        for name in (f"{LABELS}/{GRID_MAPPING}", GRID_MAPPING):  # without labels: beside the edges
+            if name in self._group:
+                return GeoReference.from_attributes(dict(_array(self._group, name).attrs))
+        return None
+
+    @property
+    def pixel_scale(self) -> tuple[tuple[float, float], tuple[str | None, str | None]]:
+        """(y, x): the sides of a pixel as OME-Zarr has them, and their units; 1 and None where not known."""
+        try:
+            ome: Any = self._group[LABELS].attrs["ome"]
+            (described,) = ome["multiscales"]
+            axes = {axis["name"]: axis.get("unit") for axis in described["axes"]}
+            scale = described["datasets"][0]["coordinateTransformations"][0]["scale"]
+            return (float(scale[-2]), float(scale[-1])), (axes["y"], axes["x"])
+        except (*DAMAGE, IndexError) as error:
+            raise StoreError(f"{self.path}: its labels do not say how large a pixel is ({error})") from error
 
     def _level_names(self, group: str) -> list[str]:
         """Names of the levels in a group: 0, 1, ... as far as they go without a gap."""
@@ -106,6 +123,32 @@ class StoredImage:
         return "masks" in self._group
 
     @property
+    def confidence(self) -> zarr.Array[Any] | None:
+        """uint8 (y, x): how clearly each pixel belongs to its cluster, 0 to 254; 255 where invalid. None: not made."""
+        return _array(self._group, "confidence") if self.has_confidence else None
+
+    @property
+    def has_confidence(self) -> bool:
+        """Whether it was told how clearly each pixel belongs to its cluster."""
+        return "confidence" in self._group
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it was labelled; a store made by ``edges`` alone has none."""
+        return LABELS in self._group
+
+    @property
+    def edges(self) -> zarr.Array[Any] | None:
+        """Bool (y, x): Canny edges, how they were found in its ``kseg`` attributes. None: not made, or not finished."""
+        return _array(self._group, EDGES) if self.has_edges else None
+
+    @property
+    def has_edges(self) -> bool:
+        """Whether edges were made."""
+        facts = _array(self._group, EDGES).attrs.get("kseg") if EDGES in self._group else None
+        return isinstance(facts, dict) and facts.get("status") == "complete"
+
+    @property
     def model(self) -> Model | None:
         """The image's own model, with ``--scope image``."""
         return read_model(os.path.join(self.path, "model")) if "model" in self._group else None
@@ -113,7 +156,8 @@ class StoredImage:
     def to_xarray(self, level: int = 0) -> xarray.Dataset:
         """The arrays of one level, read when used.
 
-        ``labels`` (y, x) and, where made, ``masks`` (cluster, y, x; level 0 only) and ``image`` (c, y, x). A
+        ``labels`` (y, x) and, where made, ``masks`` (cluster, y, x) and ``confidence`` (y, x), both of level 0 only,
+        and ``image`` (c, y, x). A
         georeferenced image has the coordinates ``x``, ``y`` and ``spatial_ref``, as rioxarray reads them.
 
         Parameters
@@ -130,10 +174,13 @@ class StoredImage:
         """
         import xarray
 
-        if not 0 <= level < len(self.levels):
-            raise ValueError(f"expected a level from 0 to {len(self.levels) - 1}, got {level}")
-        dataset = self._opened(LABELS, {str(level): "labels"})
+        levels = self.levels if self.has_labels else [self.edges]
+        if not 0 <= level < len(levels):
+            raise ValueError(f"expected a level from 0 to {len(levels) - 1}, got {level}")
+        dataset = self._opened(LABELS, {str(level): "labels"}) if self.has_labels else xarray.Dataset()
         names = {"masks": "masks"} if self.has_masks and level == 0 else {}
+        names |= {"confidence": "confidence"} if self.has_confidence and level == 0 else {}
+        names |= {EDGES: "edges"} if self.has_edges and level == 0 else {}
         names |= {} if self.image is None else {str(level): "image"}
         if names:
             dataset = dataset.assign(self._opened("", names).data_vars)
@@ -141,7 +188,7 @@ class StoredImage:
             geo = geo.at_level(level)
             dataset = dataset.assign_coords({GRID_MAPPING: xarray.Variable((), 0, geo.attributes())})
             described = geo.axis_attributes()
-            height, width = self.levels[level].shape
+            height, width = level_shape(tuple(self.attributes["shape"]), level)
             for name, values in geo.coordinates((height, width)).items():
                 dataset = dataset.assign_coords({name: xarray.Variable(name, values, dict(described[name]))})
             for variable in dataset.data_vars.values():

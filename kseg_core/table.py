@@ -6,6 +6,7 @@ where clusters meet. A large table is split into shards, each of which answers t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .features import FeatureSpace
+from .indices import Silhouettes
 from .kernels import assign as kernels
+from .kernels.indices import silhouette_of_points
 from .numbering import rounded_means
 from .summary import ColorTable
 from .sums import ClusterSums
@@ -76,6 +79,11 @@ class PixelData(Protocol):
         """The feature space of its points."""
         ...
 
+    @property
+    def size(self) -> int:
+        """Weighted points, in all shards."""
+        ...
+
     def sums(self, centroids: F64) -> ClusterSums:
         """Partial sums of one step over all pixels; ``centroids`` float64 (k, 3) in grid units."""
         ...
@@ -94,6 +102,10 @@ class PixelData(Protocol):
 
     def coarse(self, coarser: int) -> Coarse:
         """All pixels by the coarse cells of the space, their sides doubled (or halved) ``coarser`` times."""
+        ...
+
+    def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
+        """Sums of the pixels' silhouettes for each of several sets of centroids."""
         ...
 
 
@@ -192,6 +204,11 @@ class FeatureTable:
         points = np.ascontiguousarray(self.points[:, order])
         _, _, counts, sums = kernels.summarise_cells(points, self.weights[order], starts)
         return CoarseTable(ids[order[starts[:-1]]], counts, sums)
+
+    def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
+        return Silhouettes.of(
+            [silhouette_of_points(self.points, self.weights, each) if len(each) > 1 else (0, 0) for each in centroids]
+        )
 
 
 def _channels(codes: NDArray[np.uint32]) -> F32:

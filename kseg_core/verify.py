@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .config import InputSettings, OutputSettings
+from .config import OutputSettings
 from .errors import StoreError, UnreadableImage
-from .inputs import InputFile
 from .labelling import invalid_label, label_dtype
 from .model import Model
-from .sources import ImageSource
+from .originals import Originals
 from .store import StoredImage
 from .tiles import tile_windows
+from .writing import NO_CONFIDENCE
 
 VERIFY_PX = 4096  # side of the windows arrays are compared in
 
@@ -42,10 +40,9 @@ class Findings:
 def verify_image(
     store: str,
     key: str,
-    folder: str,
+    originals: Originals,
     shared: Model | None,
     output: OutputSettings | None = None,
-    nodata: str | None = "auto",
 ) -> Findings:
     """Verify one image of a store.
 
@@ -53,14 +50,12 @@ def verify_image(
     ----------
     store, key
         Which.
-    folder
-        Folder that relative sources are relative to.
+    originals
+        Where the store's images came from.
     shared
         The model of all images; None where each has its own.
     output
         The run's settings, which say whether masks were made; None: whatever is there.
-    nodata
-        The run's setting; None: sources are not compared with (a run with ``--mask``).
     """
     try:
         image = StoredImage(store, key)
@@ -68,12 +63,32 @@ def verify_image(
         missing = output is not None and model is not None and output.writes_masks(model.k) and not image.has_masks
         if missing:
             return Findings((f"{key}: its masks are missing",))
-        return _verify(image, folder, model, nodata)
+        if output is not None and output.confidence and not image.has_confidence:
+            return Findings((f"{key}: its confidence is missing",))
+        problems = _verify_edges(image, None if output is None else output.edges)
+        if image.has_edges and not image.has_labels:
+            return Findings(problems)
+        found = _verify(image, originals, model)
+        return replace(found, problems=found.problems + problems)
     except (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         return Findings((f"{key}: cannot be read ({error})",))
 
 
-def _verify(image: StoredImage, folder: str, model: Model | None, nodata: str | None) -> Findings:
+def _verify_edges(image: StoredImage, expected: tuple[float, float] | None) -> tuple[str, ...]:
+    """Are the edges there that the run was to make, and are those that are there whole?"""
+    edges = image.edges
+    if edges is None:
+        return () if expected is None else (f"{image.key}: its edges are missing",)
+    height, width = image.attributes["shape"]
+    if edges.shape != (height, width) or edges.dtype != np.bool_:
+        return (f"{image.key}: its edges are {edges.dtype} {edges.shape}, expected bool {(height, width)}",)
+    windows = tile_windows(height, width, VERIFY_PX)
+    found = sum(int(np.count_nonzero(np.asarray(edges[window]))) for window in windows)
+    told = dict(edges.attrs["kseg"])["edge_pixels"]  # type: ignore[arg-type]
+    return () if found == told else (f"{image.key}: its edges have {found} pixels, its attributes say {told}",)
+
+
+def _verify(image: StoredImage, originals: Originals, model: Model | None) -> Findings:
     facts = image.attributes
     if facts.get("status") != "complete":
         return Findings((f"{image.key}: not complete",))
@@ -88,41 +103,51 @@ def _verify(image: StoredImage, folder: str, model: Model | None, nodata: str | 
     masks = image.masks
     if masks is not None and masks.shape != (k, *shape):
         return Findings((f"{image.key}: masks are {masks.shape}, expected {(k, *shape)}",))
-    wrong_masks = 0
+    confidence = image.confidence
+    if confidence is not None and (confidence.shape != shape or confidence.dtype != np.uint8):
+        found = f"{confidence.dtype} {confidence.shape}"
+        return Findings((f"{image.key}: its confidence is {found}, expected uint8 {shape}",))
+    wrong_masks = wrong_confidence = 0
     for rows, columns in tile_windows(height, width, VERIFY_PX):
         window = np.asarray(labels[rows, columns])
         values += np.bincount(window.reshape(-1), minlength=values.size)
         for j in range(0 if masks is None else k):
             wrong_masks += int((np.asarray(masks[j, rows, columns]) != (window == j)).sum())  # type: ignore[index]
+        if confidence is not None:
+            told = np.asarray(confidence[rows, columns]) != NO_CONFIDENCE
+            wrong_confidence += int((told != (window != invalid_label(k))).sum())
     counts = tuple(values[:k].tolist())
     if wrong_masks:
         problems.append(f"{image.key}: {wrong_masks} mask pixels disagree with the labels")
+    if wrong_confidence:
+        problems.append(f"{image.key}: the confidence of {wrong_confidence} pixels disagrees with their validity")
     if values[k:-1].any():
         problems.append(f"{image.key}: labels that are no cluster")
     if list(counts) != list(facts["counts"]) or int(values[-1]) != facts["invalid"]:
         problems.append(f"{image.key}: the labels' counts are not those in its attributes")
-    compared, wrong = (False, 0) if nodata is None else _compare_with_source(image, folder, model, nodata)
+    compared, wrong, unsure = _compare_with_source(image, originals, model)
+    if unsure and not wrong_confidence:
+        problems.append(f"{image.key}: the confidence of {unsure} pixels is not that of their source's pixels")
     if wrong:
         problems.append(f"{image.key}: {wrong} labels are not the nearest centroid of their source's pixels")
     return Findings(tuple(problems), compared, counts)
 
 
-def _compare_with_source(image: StoredImage, folder: str, model: Model | None, nodata: str) -> tuple[bool, int]:
-    """Whether the source could be compared with, and how many labels differ."""
-    facts: dict[str, Any] = image.attributes
-    path = os.path.join(folder, str(facts.get("source")))
-    wrong = 0
+def _compare_with_source(image: StoredImage, originals: Originals, model: Model | None) -> tuple[bool, int, int]:
+    """Whether the source could be compared with, and how many labels and confidences differ."""
+    if model is None:
+        return False, 0, 0
+    wrong = unsure = 0
+    confidence = image.confidence
     try:
-        status = os.stat(path)
-        if model is None or (status.st_size, status.st_mtime_ns) != (facts["size"], facts["modified"]):
-            return False, 0
-        file = InputFile(path, str(facts.get("source")), image.key, status.st_size, status.st_mtime_ns)
-        source = ImageSource.open(file, InputSettings(nodata))
+        source = originals.open(image)
         bands = None if model.bands is None else model.bands.bands
         for piece in source.pieces(VERIFY_PX):
             pixels = piece.read_for(bands)
-            anew = model.label(pixels.samples, pixels.valid).labels
-            wrong += int((anew != np.asarray(image.labels[piece.rows, piece.columns])).sum())
+            anew = model.label(pixels.samples, pixels.valid, confidence=confidence is not None)
+            wrong += int((anew.labels != np.asarray(image.labels[piece.rows, piece.columns])).sum())
+            if confidence is not None and anew.confidence is not None:
+                unsure += int((anew.confidence != np.asarray(confidence[piece.rows, piece.columns])).sum())
     except (OSError, UnreadableImage):
-        return False, 0
-    return True, wrong
+        return False, 0, 0
+    return True, wrong, unsure

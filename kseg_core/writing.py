@@ -1,8 +1,8 @@
 """Images into a store, whole or window by window. Every chunk and every document has exactly one writer.
 
-In order: `create_image`; `write_window` and `write_copy`, in any order, by any number of tasks; `build_level` for level
-1, 2, ... each after the level before is complete; `finish_image`, which declares the image complete. `write_image` is
-all of it for an image in memory. Arrays come before the attributes that vouch for them.
+In order: `create_image`; `write_window`, `write_confidence` and `write_copy`, in any order, by any number of tasks;
+`build_level` for level 1, 2, ... each after the level before is complete; `finish_image`, which declares the image
+complete. `write_image` is all of it for an image in memory. Arrays come before the attributes that vouch for them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import ome
 from .config import OutputSettings
-from .geo import GRID_MAPPING
+from .geo import GRID_MAPPING, GeoReference
 from .labelling import Labels
 from .layout import Layout
 from .model import Model
@@ -31,6 +31,7 @@ from .tiles import require_aligned, source_window, tile_windows
 WRITE_SIDE = 1024  # masks and levels are made and written in squares of about so many pixels: megabytes at a time
 COORDINATE_CHUNK = 1 << 16
 LABELS = "labels/kmeans"
+NO_CONFIDENCE = 255  # of invalid pixels
 
 
 def image_folder(path: str, key: str) -> str:
@@ -73,10 +74,13 @@ def create_image(path: str, key: str, layout: Layout) -> None:
         if layout.has_masks and level == 0:
             masks = ArraySpec((layout.k, *shape), (1, *chunks), "bool", False, ("cluster", "y", "x"), "bits")
             create_array(os.path.join(folder, "masks"), masks, placed)
+        if layout.confidence and level == 0:
+            confidence = ArraySpec(shape, chunks, "uint8", NO_CONFIDENCE, ("y", "x"))
+            create_array(os.path.join(folder, "confidence"), confidence, placed)
     if layout.geo is not None:
-        _write_georeference(os.path.join(folder, LABELS), layout)
-        if layout.copy_bands or layout.has_masks:
-            _write_georeference(folder, layout)
+        write_georeference(os.path.join(folder, LABELS), layout.geo, layout.shape)
+        if layout.copy_bands or layout.has_masks or layout.confidence:
+            write_georeference(folder, layout.geo, layout.shape)
 
 
 def remove_image(path: str, key: str) -> None:
@@ -88,13 +92,11 @@ def remove_image(path: str, key: str) -> None:
         shutil.rmtree(folder)
 
 
-def _write_georeference(folder: str, layout: Layout) -> None:
+def write_georeference(folder: str, geo: GeoReference, shape: tuple[int, int]) -> None:
     """The grid mapping and the coordinates of level 0, beside the arrays they are of: there readers look for them."""
-    geo = layout.geo
-    assert geo is not None
     create_array(os.path.join(folder, GRID_MAPPING), ArraySpec((), (), "int64", 0, ()), geo.attributes())
     described = geo.axis_attributes()
-    for name, values in geo.coordinates(layout.shape).items():
+    for name, values in geo.coordinates(shape).items():
         spec = ArraySpec(values.shape, (min(values.size, COORDINATE_CHUNK),), "float64", 0, (name,), "numbers")
         store_array(os.path.join(folder, name), values, spec, dict(described[name]))
 
@@ -131,6 +133,31 @@ def write_window(path: str, key: str, rows: slice, columns: slice, labels: Label
                 across.start - columns.start : across.stop - columns.start,
             ]
             masks[:, down, across] = part[None] == clusters
+
+
+def write_confidence(
+    path: str, key: str, rows: slice, columns: slice, confidence: NDArray[np.uint8] | None, layout: Layout
+) -> None:
+    """Write a window of how clearly each pixel belongs to its cluster (``--confidence``).
+
+    Parameters
+    ----------
+    path, key, rows, columns, layout
+        As `write_window` has them.
+    confidence
+        uint8 (y, x) of the window: 0 to 254, 255 where invalid.
+
+    Raises
+    ------
+    ValueError
+        If the window holds a part of a tile, or the values are not those of such a window.
+    """
+    require_aligned(layout.shape, layout.tile, rows, columns)
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    if confidence is None or not layout.confidence or confidence.shape != shape or confidence.dtype != np.uint8:
+        found = "none" if confidence is None else f"{confidence.dtype} {confidence.shape}"
+        raise ValueError(f"expected confidence uint8 {shape} of a layout that has it, got {found}")
+    open_for_writing(os.path.join(image_folder(path, key), "confidence"))[rows, columns] = confidence
 
 
 def write_copy(path: str, key: str, rows: slice, columns: slice, samples: NDArray[Any], layout: Layout) -> None:
@@ -245,6 +272,7 @@ def write_image(
     output: OutputSettings | Layout,
     own_model: Model | None = None,
     samples: NDArray[Any] | None = None,
+    confidence: NDArray[np.uint8] | None = None,
 ) -> None:
     """Write one image that is in memory; its attributes, which declare it complete, come last.
 
@@ -264,6 +292,8 @@ def write_image(
         A model to keep with the image (``--scope image``).
     samples
         (y, x, c): the image itself, where the layout has it copied.
+    confidence
+        uint8 (y, x), where the layout has it; None: 255 everywhere, of an image without a valid pixel.
     """
     layout = (
         output
@@ -272,11 +302,15 @@ def write_image(
     )
     if (samples is None) != (layout.copy_bands == 0):
         raise ValueError(f"expected samples of {layout.copy_bands} bands, got {'none' if samples is None else 'some'}")
+    if layout.confidence and confidence is None and any(record.counts):
+        raise ValueError("expected the confidence of a layout that has it, got none")
     rows, columns = (slice(0, size) for size in layout.shape)
     create_image(path, record.key, layout)
     write_window(path, record.key, rows, columns, labels, layout)
     if samples is not None:
         write_copy(path, record.key, rows, columns, samples, layout)
+    if confidence is not None:
+        write_confidence(path, record.key, rows, columns, confidence, layout)
     for level in range(1, layout.levels):
         rows, columns = (slice(0, size) for size in layout.level_shape(level))
         build_level(path, record.key, level, rows, columns, layout)

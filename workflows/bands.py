@@ -7,7 +7,7 @@ it once. All attempts are compared in one such pass; only the best is refined.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from dask.delayed import delayed
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from kseg_core.band_batch import BandBatch, Place, held_px
 from kseg_core.band_pixels import BandPixels
 from kseg_core.bands import BandGrid, BandRange, BandSpace, is_whole
-from kseg_core.config import DEFAULT_TOL, FitSettings
+from kseg_core.config import AUTO, DEFAULT_TOL, FitSettings
 from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError
 from kseg_core.kmeans import (
     AttemptHistory,
     History,
     SearchData,
+    Solution,
     coarse_form,
     fill_empty,
     finish,
@@ -33,13 +34,15 @@ from kseg_core.model import Model
 from kseg_core.numbering import matching_order
 from kseg_core.sources import Piece
 from kseg_core.summary import BatchRule
+from kseg_core.sweep import chosen_model
 
 from .executor import Executor
 from .gather import pass_over
 from .plan import Failure, Plan
 from .progress import Progress
 from .sharded import TaskRunner
-from .streamed import StreamedBands
+from .streamed import StreamedBands, few_values
+from .sweep_tasks import sweep_bands
 
 F64 = NDArray[np.float64]
 
@@ -74,7 +77,15 @@ def look_at_dimensions(piece: Piece, bands: tuple[int, ...]) -> int:
 # -------------------------------------------------------------------------------------------------------- the driver
 
 
-def fit_bands(
+class Bands(NamedTuple):
+    """What the passes before the fit brought home: the images that could be read, samples, statistics and the space."""
+
+    plan: Plan
+    batch: BandBatch
+    space: BandSpace
+
+
+def look_at_bands(
     plan: Plan,
     settings: FitSettings,
     executor: Executor,
@@ -82,8 +93,8 @@ def fit_bands(
     *,
     strict: bool,
     match: Model | None = None,
-) -> tuple[Model | None, list[Failure]]:
-    """One model for the bands of all images (None where not one could be read), and those that could not.
+) -> tuple[Bands | None, list[Failure]]:
+    """Read the bands of all images (None where not one could be), and tell those that could not.
 
     Raises
     ------
@@ -126,42 +137,76 @@ def fit_bands(
         if held.level == 0 or batch.moments.pixels * MOSTLY_INVALID > expected_px:
             break
         expected_px = batch.moments.pixels  # the mini-batches are too small: again, with more of what is valid
-    space = BandSpace.fitted(numbers, dtype, grid, batch.moments, settings.normalize)
+    return Bands(plan, batch, BandSpace.fitted(numbers, dtype, grid, batch.moments, settings.normalize)), failures
+
+
+def fit_bands(
+    plan: Plan,
+    settings: FitSettings,
+    executor: Executor,
+    progress: Progress,
+    *,
+    strict: bool,
+    match: Model | None = None,
+) -> tuple[Model | None, list[Failure]]:
+    """One model for the bands of all images (None where not one could be read), and those that could not.
+
+    Raises
+    ------
+    NoValidPixels
+        If there is none.
+    UsageError
+        If ``match`` is of other bands.
+    """
+    bands, failures = look_at_bands(plan, settings, executor, progress, strict=strict, match=match)
+    if bands is None:
+        return None, failures
     progress.stage("finding centroids", 0, 0)
-    return solve_bands(plan, batch, space, settings, executor, match), failures
+    return solve_bands(bands, settings, executor, match), failures
 
 
-def solve_bands(
-    plan: Plan, batch: BandBatch, space: BandSpace, settings: FitSettings, executor: Executor, match: Model | None
-) -> Model:
-    """Find the centroids, from what the passes brought home and, where that is not all, further passes."""
-    runner = TaskRunner(executor)
-    everything = batch.everything(space)
+def data_of(bands: Bands, executor: Executor) -> BandPixels | StreamedBands:
+    """All the pixels: in memory where they are few enough, else read anew for every question."""
+    everything = bands.batch.everything(bands.space)
     if everything is not None:
-        data: Any = everything
-        centroids, history = solve(everything, batch.first_pixels(space), settings, runner)
+        return everything
+    held = bands.batch.held_pixels(bands.space)
+    return StreamedBands(bands.plan, bands.space, held, bands.batch.moments, executor)
+
+
+def solve_bands(bands: Bands, settings: FitSettings, executor: Executor, match: Model | None) -> Model:
+    """Find the centroids, from what the passes brought home and, where that is not all, further passes."""
+    data, space = data_of(bands, executor), bands.space
+
+    def numbered(centroids: F64) -> Solution:
+        order = None
+        if match is not None:
+            assert match.bands is not None  # `require_same_features`
+            order = matching_order(centroids, space.from_space(match.bands, match.centroids))
+        return finish(data, centroids, order)
+
+    first = bands.batch.first_pixels(space)
+    if settings.k == AUTO:
+        founds = sweep_bands(data, first, settings, executor)
+        renumber = None if match is None else lambda solution: numbered(solution.centroids)
+        return chosen_model(founds, settings, space, renumber)
+    runner = TaskRunner(executor)
+    if isinstance(data, BandPixels):
+        centroids, history = solve(data, first, settings, runner)
     else:
-        held = batch.held_pixels(space)
-        data = StreamedBands(plan, space, held, batch.moments, executor)
-        coarse = coarse_form(held, settings.k)
-        if coarse.size <= settings.k and (few := few_values(data, held, settings.k)) is not None:
-            centroids, history = few, ()
-        else:
-            first = batch.first_pixels(space)
-            search = SearchData(first if first.size else None, coarse)
-            centroids, history = solve_streamed(data, search, settings, runner)
-    order = None
-    if match is not None:
-        assert match.bands is not None  # `require_same_features`
-        order = matching_order(centroids, space.from_space(match.bands, match.centroids))
-    return Model.from_solution(finish(data, centroids, order), settings, history, space)
+        centroids, history = solve_streamed(data, first, settings, runner)
+    return Model.from_solution(numbered(centroids), settings, history, space)
 
 
 def solve_streamed(
-    data: StreamedBands, search: SearchData, settings: FitSettings, runner: TaskRunner
+    data: StreamedBands, first: BandPixels, settings: FitSettings, runner: TaskRunner
 ) -> tuple[F64, History]:
     """Attempts on the mini-batches, compared in one pass over all data; the best is refined by exact steps."""
     space, held = data.space, data.held
+    coarse = coarse_form(held, settings.clusters)
+    if coarse.size <= settings.clusters and (few := few_values(data, held, settings.clusters)) is not None:
+        return few, ()
+    search = SearchData(first if first.size else None, coarse)
     proposals = runner.propose(search, settings)
     chosen = shortlist(proposals)
     judged = data.sums_of_each([proposal.centroids for proposal in chosen])
@@ -176,17 +221,6 @@ def solve_streamed(
         AttemptHistory(p.attempt, p.history, exact.inertia if p.attempt == best.attempt else ()) for p in proposals
     )
     return centroids, history
-
-
-def few_values(data: StreamedBands, held: BandPixels, k: int) -> F64 | None:
-    """The distinct values of all data, where there are at most ``k``: every pass finds one that was not known."""
-    points = held.distinct()
-    while len(points) <= k:
-        far = data.farthest(points)
-        if far.squared == 0:
-            return np.unique(points, axis=0)
-        points = np.concatenate([points, [far.point]])
-    return None
 
 
 def require_same_bands(earlier: tuple[int, ...], ours: tuple[int, ...]) -> None:

@@ -17,6 +17,7 @@ from kseg_core.memory import (
     MOST_COLORS,
     PROCESS_BYTES,
     SCRATCH_BYTES,
+    VIEW_BYTES,
     held_bytes,
     piece_bytes,
     written_bytes,
@@ -116,15 +117,43 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
     )
     fixed = PROCESS_BYTES + held + sum(largest[:threads])
     if fixed + least > limit:
-        raise KsegError(
-            f"{format_bytes(limit)} of memory a process are too little: this job needs at least "
-            f"{format_bytes(fixed + least)}; give more with --memory, or use a smaller --tile"
-        )
-    if threads < executor.threads:
-        log.warning("within %s of memory: %d worker(s), not %d", format_bytes(limit), threads, executor.threads)
-        executor.limit_threads(threads)
+        raise KsegError(too_little(limit, fixed + least))
+    lower_threads(executor, threads)
     colors = min(MOST_COLORS, plan.pixels, (limit - fixed) // COLOR_BYTES) if tables else None
     return Budget(limit, executor.processes, threads, fixed, colors), plan, failures
+
+
+def limit_tasks(executor: Executor, task_bytes: int = VIEW_BYTES) -> None:
+    """As many tasks at a time as memory allows, each of which takes as much, whatever the image.
+
+    Raises
+    ------
+    KsegError
+        If the memory is too small for one.
+    """
+    limit = executor.memory_bytes
+    threads = min(executor.threads, max(executor.least_threads, (limit - PROCESS_BYTES) // task_bytes))
+    needed = PROCESS_BYTES + threads * task_bytes
+    if needed > limit:
+        raise KsegError(too_little(limit, needed, "give more with --memory"))  # tiles are as the store has them
+    lower_threads(executor, threads)
+
+
+def too_little(limit: int, needed: int, advice: str = "give more with --memory, or use a smaller --tile") -> str:
+    """Why a job does not start."""
+    return (
+        f"{format_bytes(limit)} of memory a process are too little: this job needs at least {format_bytes(needed)}; "
+        f"{advice}"
+    )
+
+
+def lower_threads(executor: Executor, threads: int) -> None:
+    """Run fewer tasks at a time, and say so."""
+    if threads < executor.threads:
+        log.warning(
+            "within %s of memory: %d worker(s), not %d", format_bytes(executor.memory_bytes), threads, executor.threads
+        )
+        executor.limit_threads(threads)
 
 
 def pieces_of(plan: Plan) -> list[Piece]:

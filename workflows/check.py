@@ -11,9 +11,11 @@ from dask.delayed import delayed
 from kseg_core.config import ExecutionSettings, OutputSettings
 from kseg_core.errors import StoreError
 from kseg_core.manifest import read_attributes
+from kseg_core.originals import Originals
 from kseg_core.store import Store, load_model, open_store
 from kseg_core.verify import Findings, verify_image
 
+from .budget import limit_tasks
 from .executor import open_executor
 from .progress import Progress, Silent
 
@@ -21,7 +23,12 @@ from .progress import Progress, Silent
 def output_settings(store: Store) -> OutputSettings:
     """What the run was told to write."""
     output = (store.attributes.get("config") or {}).get("output") or {}
-    return OutputSettings(masks=output.get("masks"), tile=output.get("tile", OutputSettings().tile))
+    return OutputSettings(
+        masks=output.get("masks"),
+        tile=output.get("tile", OutputSettings().tile),
+        confidence=bool(output.get("confidence")),
+        edges=output.get("edges"),
+    )
 
 
 def check_model(path: str) -> dict[str, Any]:
@@ -39,7 +46,7 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
     Returns
     -------
     ``status`` ("ok" or "failed"), ``problems`` (lines), ``images``, and ``compared``: how many of them were
-    labelled anew from their sources.
+    labelled anew from their sources; ``labelled`` (False) where they have edges alone.
 
     Raises
     ------
@@ -51,6 +58,8 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
         return check_model(path)
     store = open_store(path)
     problems = [] if store.complete else ["the run that made it has not finished; the same command completes it"]
+    if (store.attributes.get("edges") or {}).get("status") == "running":
+        problems.append("its edges are not finished; the same edges command completes them")
     model = None
     if store.has_model:
         try:
@@ -61,19 +70,18 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
             return {"status": "failed", "problems": problems, "images": len(store), "compared": 0}
     keys = list(store)
     progress.stage("verifying", len(keys), 0)
-    folder = str(store.attributes.get("folder", ""))
+    originals = Originals.of(store.attributes)
     output = output_settings(store)
-    inputs = (store.attributes.get("config") or {}).get("input") or {}
-    nodata = None if inputs.get("mask") is not None else str(inputs.get("nodata", "auto"))
     with open_executor(execution) as executor:
+        limit_tasks(executor)
         shared = executor.share(model)
         task = delayed(verify_image, pure=False)
-        lazy = [task(os.path.abspath(path), key, folder, shared, output, nodata) for key in keys]
+        lazy = [task(os.path.abspath(path), key, originals, shared, output) for key in keys]
         findings: list[Findings] = executor.compute(lazy, lazy, lambda _: progress.advance(1, 0))
     problems += [problem for finding in findings for problem in finding.problems]
     result = store.attributes.get("result") or {}
     labelled = (result.get("images") or {}).get("labelled")
-    if store.complete and labelled != len(keys):
+    if store.complete and store.is_labelled and labelled != len(keys):
         problems.append(f"it holds {len(keys)} images, its run labelled {labelled}")
     counts = [finding.counts for finding in findings if finding.counts is not None]
     if not problems and model is not None and counts:
@@ -85,4 +93,5 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
         "problems": problems,
         "images": len(keys),
         "compared": sum(finding.compared for finding in findings),
+        **({} if store.is_labelled else {"labelled": False}),
     }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
+from types import FrameType
 from typing import Any
 
 from dask.delayed import Delayed, delayed
-from distributed import Client, LocalCluster, as_completed, futures_of
+from distributed import Client, LocalCluster, Worker, WorkerPlugin, as_completed, futures_of
 
 from kseg_core import release
 from kseg_core.errors import KsegError
@@ -17,6 +21,8 @@ from .executor import OnDone, ignore, share_of_memory
 
 CONNECT_SECONDS = 15  # how long a scheduler and its first worker are waited for
 LOOPBACK = "127.0.0.1"
+
+log = logging.getLogger("kseg")
 
 
 class ClusterExecutor:
@@ -77,18 +83,63 @@ def own_processes(workers: int, memory_bytes: int) -> Iterator[Client]:
 
     A worker that comes near its memory moves results that wait to its disk.
     """
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        memory_limit=memory_bytes,
-        host=LOOPBACK,
-        dashboard_address=f"{LOOPBACK}:0",
-        worker_dashboard_address=f"{LOOPBACK}:0",
-        silence_logs=logging.ERROR,
-    )
-    with cluster, Client(cluster) as client:
+    with ExitStack() as closing:
+        with undisturbed():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=memory_bytes,
+                host=LOOPBACK,
+                dashboard_address=f"{LOOPBACK}:0",
+                worker_dashboard_address=f"{LOOPBACK}:0",
+                silence_logs=logging.ERROR,
+            )
+            client = closing.enter_context(Client(closing.enter_context(cluster)))
+            if not log.isEnabledFor(logging.DEBUG):
+                client.register_plugin(QuietWorker())
         yield client
+
+
+class QuietWorker(WorkerPlugin):  # type: ignore[misc]
+    """Keeps a worker from writing to our terminal that it cannot reach a scheduler which has just been stopped.
+
+    What goes wrong in a task comes back as the task's exception; and a worker that is lost is told by the scheduler.
+    """
+
+    name = "kseg-quiet-worker"
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002 - what every plugin is given
+        for noisy in ("distributed.worker", "distributed.core", "distributed.comm"):
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """SIGINT and SIGTERM that come meanwhile wait: a cluster interrupted while it starts cannot be stopped in order.
+
+    SIGINT is blocked too, which the processes that are started inherit: a terminal sends it to them as well, and it is
+    for this process to stop them. SIGTERM is how it does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
+    came: list[int] = []
+
+    def keep(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    resource_tracker.ensure_running()  # whoever starts it unblocks SIGINT
+    earlier = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM)}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, handler in earlier.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @contextmanager

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 from dask.delayed import Delayed, delayed
+from numpy.typing import NDArray
 
-from kseg_core.config import FitSettings
+from kseg_core.config import AUTO, FitSettings
 from kseg_core.errors import NoValidPixels
 from kseg_core.features import feature_space
-from kseg_core.kmeans import finish, solve
+from kseg_core.kmeans import Solution, finish, solve
 from kseg_core.model import Model
 from kseg_core.numbering import matching_order
 from kseg_core.sources import Piece
 from kseg_core.summary import BatchRule, summarise
+from kseg_core.sweep import chosen_model, sweep
+from kseg_core.table import FeatureTable
 
 from .budget import Budget, too_many_colors
 from .executor import Executor
@@ -23,10 +27,42 @@ from .plan import Failure, Plan
 from .progress import Progress
 from .request import require_same_features
 from .sharded import ShardedTable, TaskRunner, part_of_table
+from .sweep_tasks import SweepTasks
 from .tree import merge_all
+
+F64 = NDArray[np.float64]
 
 # colours a shard: 201 photographed megapixels hold 1.4 million, all 8-bit colours are four shards
 SHARD_ROWS = 1 << 22
+
+
+def table_on_workers(
+    summary: Delayed,
+    settings: FitSettings,
+    executor: Executor,
+    shard_rows: int = SHARD_ROWS,
+    budget: Budget | None = None,
+) -> tuple[ShardedTable, FeatureTable]:
+    """The table of a lazy `ChunkSummary`, where the steps find it, and that of the first mini-batch, which is here.
+
+    Raises
+    ------
+    NoValidPixels
+        If there is none.
+    KsegError
+        If there are more distinct colours than the memory's budget has room for.
+    """
+    space = feature_space(settings.features)
+    everything = summary.everything
+    task = delayed(part_of_table, pure=True)
+    rows, batch = executor.compute([everything.codes.size, task(summary.batch, space, 0, 1)])
+    if rows == 0:
+        raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
+    if budget is not None and budget.colors is not None and rows > budget.colors:
+        raise too_many_colors(budget)
+    parts = -(-rows // shard_rows)
+    shards = executor.persist([task(everything, space, index, parts) for index in range(parts)])
+    return ShardedTable(shards, space, executor, rows), batch
 
 
 def fit_summary(
@@ -37,7 +73,7 @@ def fit_summary(
     shard_rows: int = SHARD_ROWS,
     budget: Budget | None = None,
 ) -> Model:
-    """Solve for the centroids of a lazy `ChunkSummary`.
+    """Solve for the centroids of a lazy `ChunkSummary`, of as many clusters as a sweep suggests where k is ``auto``.
 
     Raises
     ------
@@ -50,20 +86,45 @@ def fit_summary(
     """
     if match is not None:
         require_same_features(match.features, settings.features)
-    space = feature_space(settings.features)
-    everything = summary.everything
-    task = delayed(part_of_table, pure=True)
-    rows, batch = executor.compute([everything.codes.size, task(summary.batch, space, 0, 1)])
-    if rows == 0:
-        raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
-    if budget is not None and budget.colors is not None and rows > budget.colors:
-        raise too_many_colors(budget)
-    parts = -(-rows // shard_rows)
-    shards = executor.persist([task(everything, space, index, parts) for index in range(parts)])
-    data = ShardedTable(shards, space, executor)
+    data, batch = table_on_workers(summary, settings, executor, shard_rows, budget)
+    space = data.space
+
+    def numbered(centroids: F64) -> Solution:
+        order = None if match is None else matching_order(space.to_features(centroids), match.centroids)
+        return finish(data, centroids, order)
+
+    if settings.k == AUTO:
+        founds = sweep(data, batch, settings, SweepTasks(executor))
+        renumber = None if match is None else lambda solution: numbered(solution.centroids)
+        return chosen_model(founds, settings, space, renumber)
     centroids, history = solve(data, batch, settings, TaskRunner(executor))
-    order = None if match is None else matching_order(space.to_features(centroids), match.centroids)
-    return Model.from_solution(finish(data, centroids, order), settings, history)
+    return Model.from_solution(numbered(centroids), settings, history)
+
+
+def read_colours(
+    plan: Plan,
+    settings: FitSettings,
+    executor: Executor,
+    progress: Progress,
+    *,
+    strict: bool,
+    budget: Budget | None = None,
+) -> tuple[Delayed | None, list[Failure]]:
+    """The lazy summary of all images (None where not one could be read), and those that could not.
+
+    Raises
+    ------
+    UnreadableImage
+        If an image cannot be read and ``strict`` is set.
+    KsegError
+        If there are more distinct colours than the memory's budget has room for.
+    """
+    rule = BatchRule.for_pixels(plan.pixels, settings.batch_pixels, settings.seed)
+    digest = partial(summarise, rule=rule)
+    merge = merge_all if budget is None else partial(merge_within, budget=budget)
+    merged = gather_plan(plan, Piece.read, digest, "reading colours", executor, progress, strict=strict, merge=merge)
+    failures: list[Failure] = list(executor.compute([merged.failures])[0])
+    return (None if len(failures) == len(plan.sources) else merged.found), failures
 
 
 def merge_within(parts: Sequence[Gathered], budget: Budget) -> Gathered:
@@ -103,13 +164,8 @@ def fit_plan(
     UnreadableImage
         If an image cannot be read and ``strict`` is set.
     """
-    rule = BatchRule.for_pixels(plan.pixels, settings.batch_pixels, settings.seed)
-    digest = partial(summarise, rule=rule)
-    merge = merge_all if budget is None else partial(merge_within, budget=budget)
-    merged = gather_plan(plan, Piece.read, digest, "reading colours", executor, progress, strict=strict, merge=merge)
-    failures: list[Failure] = executor.compute([merged.failures])[0]
-    if len(failures) == len(plan.sources):
-        return None, list(failures)
+    summary, failures = read_colours(plan, settings, executor, progress, strict=strict, budget=budget)
+    if summary is None:
+        return None, failures
     progress.stage("finding centroids", 0, 0)
-    model = fit_summary(merged.found, settings, executor, match, budget=budget)
-    return model, list(failures)
+    return fit_summary(summary, settings, executor, match, budget=budget), failures

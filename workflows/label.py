@@ -9,14 +9,15 @@ from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import UnreadableImage
 from kseg_core.features import feature_space
 from kseg_core.geo import read_georeference
-from kseg_core.kmeans import SerialRunner, finish, solve
 from kseg_core.labelling import NO_COLORS, no_labels
 from kseg_core.layout import Layout
 from kseg_core.model import Model
+from kseg_core.pixel_size import read_pixel_size
 from kseg_core.record import ImageRecord
 from kseg_core.sources import ImageSource, Piece, Pixels
 from kseg_core.summary import BatchRule, Window, summarise
 from kseg_core.sums import ClusterSums
+from kseg_core.sweep import fit_alone
 from kseg_core.table import FeatureTable
 from kseg_core.writing import write_image
 
@@ -110,13 +111,14 @@ def label_image(
     source: ImageSource, window: Pixels, model: Model, store: str, output: OutputSettings, *, shared: bool
 ) -> Labelled:
     """Label and write one image."""
-    labelled = model.label(window.samples, window.valid)
+    labelled = model.label(window.samples, window.valid, confidence=output.confidence)
     sums = labelled.sums
     inertia = model.space.inertia(sums, model.points)
     record = image_record(source, tuple(sums.counts.tolist()), inertia)
     layout = layout_of(source, model.k, output, len(bands_of(model) or ()))
     samples = window.samples if layout.copy_bands else None
-    write_image(store, record, labelled.labels, model.colors, layout, None if shared else model, samples)
+    own = None if shared else model
+    write_image(store, record, labelled.labels, model.colors, layout, own, samples, labelled.confidence)
     return Labelled(1, source.pixels, sums.pixels, sums if shared else None, {record.key: inertia})
 
 
@@ -130,13 +132,18 @@ def leave_blank(source: ImageSource, window: Pixels, store: str, output: OutputS
 
 
 def layout_of(source: ImageSource, k: int, output: OutputSettings, bands: int = 0) -> Layout:
-    """The arrays of an image: pyramids where asked for, else for images worked on in pieces; copies; georeference."""
+    """The arrays of an image: pyramids where asked for, else for images worked on in pieces; copies; where it is
+    on the ground, or how large its pixels are.
+    """
     pyramid = source.in_pieces if output.pyramid is None else output.pyramid
     layout = Layout.planned(source.shape, k, output, pyramid=pyramid)
     if output.copy_image:
         kept = (bands, source.info.dtype) if bands else (3, "uint8")
         layout = replace(layout, copy_bands=kept[0], copy_dtype=kept[1])
-    return replace(layout, geo=read_georeference(source.file.path))
+    geo = read_georeference(source.file.path)
+    if geo is None and (size := read_pixel_size(source.file.path)) is not None:
+        return replace(layout, pixel_size=(size.y, size.x), unit=size.unit)
+    return replace(layout, geo=geo)
 
 
 def image_record(source: ImageSource, counts: tuple[int, ...], inertia: float) -> ImageRecord:
@@ -160,6 +167,5 @@ def own_model(settings: FitSettings, source: ImageSource, window: Pixels) -> Mod
     summary = summarise([Window(window.samples, window.valid)], rule)
     if summary.everything.codes.size == 0:
         return None
-    data = FeatureTable.build(summary.everything, space)
-    centroids, history = solve(data, FeatureTable.build(summary.batch, space), settings, SerialRunner())
-    return Model.from_solution(finish(data, centroids), settings, history)
+    data, batch = (FeatureTable.build(table, space) for table in (summary.everything, summary.batch))
+    return fit_alone(data, batch, settings, space)

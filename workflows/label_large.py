@@ -19,7 +19,15 @@ from kseg_core.model import Model
 from kseg_core.sources import ImageSource, Piece
 from kseg_core.sums import ClusterSums
 from kseg_core.tiles import level_windows
-from kseg_core.writing import build_level, create_image, finish_image, remove_image, write_copy, write_window
+from kseg_core.writing import (
+    build_level,
+    create_image,
+    finish_image,
+    remove_image,
+    write_confidence,
+    write_copy,
+    write_window,
+)
 
 from .executor import Executor
 from .label import Labelled, bands_of, image_record, layout_of, read_for_model
@@ -51,8 +59,10 @@ def label_piece(piece: Piece, model: Model, store: str, layout: Layout, strict: 
         if strict:
             raise
         return PieceLabelled(None, (Failure(key, error),))
-    labelled = model.label(window.samples, window.valid)
+    labelled = model.label(window.samples, window.valid, confidence=layout.confidence)
     write_window(store, key, piece.rows, piece.columns, labelled.labels, layout)
+    if layout.confidence:
+        write_confidence(store, key, piece.rows, piece.columns, labelled.confidence, layout)
     if layout.copy_bands:
         write_copy(store, key, piece.rows, piece.columns, window.samples, layout)
     return PieceLabelled(labelled.sums)

@@ -91,8 +91,8 @@ class Request:
     finished: dict[str, Any] | None = None
 
 
-def default_output(selection: InputSelection) -> str:
-    """``<input name without suffix>.kseg.zarr`` in the current folder.
+def default_output(selection: InputSelection, suffix: str = OUTPUT_SUFFIX) -> str:
+    """``<input name without suffix>.kseg.zarr`` in the current folder, or another suffix.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def default_output(selection: InputSelection) -> str:
     if not path.exists():
         raise UsageError(f"{selection.inputs[0]}: a pattern needs an output: name one with -o")
     stem = path.name if path.is_dir() else path.stem
-    return f"{stem or 'images'}{OUTPUT_SUFFIX}"
+    return f"{stem or 'images'}{suffix}"
 
 
 def prepare(selection: InputSelection, config: RunConfig, output: str | None, kind: str) -> Request:
@@ -131,6 +131,8 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
     for name in ("model", "match"):
         if settings[name] is not None:
             settings[name], features = _model_identity(settings[name])
+            if name == "model" and features == "bands" and config.output.edges is not None:
+                raise UsageError(f"--edges are of colours, {config.model} labels bands; leave out --edges")
             if name == "match" and config.fit is not None:
                 require_same_features(features, config.fit.features)
     if output is not None and not output.strip():
@@ -213,6 +215,11 @@ def _earlier_result(output: str, settings: dict[str, Any], digest: str, kind: st
     if attributes is None:
         raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
     _require_kind(output, str(attributes.get("kind")), kind)
+    if kind == "store" and "edges" in (attributes.get("config") or {}):
+        raise StoreError(
+            f"{output} holds edges alone; choose another output with -o (edges can be added to a run's output), "
+            "or replace it with --overwrite"
+        )
     changed = differences(attributes.get("config") or {}, settings)
     if changed:
         raise StoreError(

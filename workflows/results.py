@@ -36,7 +36,7 @@ class JobResult:
         Every input that could not be read.
     seconds
         ``total``, ``fit``, ``label``.
-    k, k_requested, features, scope, inertia, centroids, colors, counts
+    k, k_requested, k_why, features, scope, inertia, centroids, colors, counts
         As in the contract; None where there is none (each image its own model).
     """
 
@@ -47,7 +47,8 @@ class JobResult:
     failures: tuple[UnreadableImage, ...]
     seconds: dict[str, float | None]
     k: int | None = None
-    k_requested: int | None = None
+    k_requested: int | str | None = None
+    k_why: str | None = None
     features: str | None = None
     scope: str = "global"
     inertia: float | None = None
@@ -70,6 +71,7 @@ class JobResult:
             "output": printable_source(self.output),
             "k": self.k,
             "k_requested": self.k_requested,
+            "k_why": self.k_why,
             "features": self.features,
             "scope": self.scope,
             "images": {

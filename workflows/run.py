@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from kseg_core.config import AUTO
+from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, NothingReadable
 from kseg_core.keys import printable_source
 from kseg_core.manifest import remove_kseg_store
@@ -18,6 +20,7 @@ from kseg_core.store import create_store, load_model, save_model, update_attribu
 
 from .bands import fit_bands
 from .budget import Budget, DryRun, Work, bytes_to_write, free_bytes, make_budget, require_room_on_disk
+from .edges import edges_of_plan
 from .executor import Executor, open_executor
 from .fit import fit_plan
 from .label import Labelled
@@ -62,8 +65,14 @@ def run(request: Request, progress: Progress | None = None) -> JobResult:
         how = shared or config.fit
         assert how is not None  # RunConfig has either
         done = label_plan(plan, how, request.output, config.output, executor, progress, strict=strict)
+        failures = failures + list(done.failures)
+        if config.output.edges is not None:
+            left = plan.without(failures)
+            how_edges, tile = EdgeSettings(*config.output.edges), config.output.tile
+            edged = edges_of_plan(left, how_edges, request.output, tile, executor, progress, strict=strict)
+            done = replace(done, images=edged.images)
+            failures = failures + list(edged.failures)
         clock.lap("label")
-    failures = failures + list(done.failures)
     result = job_result(request, clock, failures, done, shared)
     if result.images.labelled == 0:
         with nothing_left_behind(request):
@@ -142,7 +151,8 @@ def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool =
         return Work(model.k, 0 if model.bands is None else len(model.bands.bands), 0, output)
     stored = max((source.info.bands for source in plan.sources), default=1)
     bands = (len(fit_settings.bands) or stored) if fit_settings.features == "bands" else 0
-    return Work(fit_settings.k, bands, fit_settings.batch_pixels, output)
+    most = fit_settings.tried[1] if fit_settings.k == AUTO else fit_settings.clusters
+    return Work(most, bands, fit_settings.batch_pixels, output)
 
 
 def fit_to_memory(
@@ -291,6 +301,7 @@ def job_result(
         **common,
         k=model.k,
         k_requested=model.k_requested,
+        k_why=model.k_why,
         features=model.features,
         centroids=model.centroids.tolist(),
         colors=model.colors.tolist(),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kseg_core.config import FitSettings
 from kseg_core.features import FeatureSpace
+from kseg_core.indices import Silhouettes
 from kseg_core.kmeans import Proposal, SearchData, propose, refine
 from kseg_core.lloyd import Steps
 from kseg_core.numbering import rounded_means
@@ -39,10 +40,16 @@ def merge_distinct(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 class ShardedTable:
     """A `PixelData` whose shards lie on the workers: every question is a small graph with a tree reduction."""
 
-    def __init__(self, shards: Sequence[Delayed], space: FeatureSpace, executor: Executor) -> None:
+    def __init__(self, shards: Sequence[Delayed], space: FeatureSpace, executor: Executor, size: int) -> None:
         self.shards = list(shards)
+        self._size = size
         self._space = space
         self._executor = executor
+
+    @property
+    def size(self) -> int:
+        """Distinct colours of all shards."""
+        return self._size
 
     @property
     def space(self) -> FeatureSpace:
@@ -70,6 +77,10 @@ class ShardedTable:
 
     def coarse(self, coarser: int) -> CoarseTable:
         result: CoarseTable = self._ask(FeatureTable.coarse, coarser)
+        return result
+
+    def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
+        result: Silhouettes = self._ask(FeatureTable.silhouettes, list(centroids))
         return result
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.band_pixels import BandPixels, BandSample
+from kseg_core.band_pixels import BandPixels, BandSample, silhouettes_of
 from kseg_core.bands import EVERYWHERE, NO_WEIGHTS, BandMoments, BandSpace
+from kseg_core.indices import Silhouettes
 from kseg_core.kernels import dense
 from kseg_core.labelling import label_dtype
 from kseg_core.sources import Piece
@@ -58,6 +59,14 @@ def look_at_farthest(piece: Piece, space: BandSpace, centroids: F64) -> FarPoint
     return FarPoint(most, tuple(min(points.tolist())))
 
 
+def look_at_silhouettes(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> Silhouettes:
+    """Sums of one piece's silhouettes for each set of centroids."""
+    samples, valid = piece.read_samples(space.bands)
+    values = space.grid.values(samples, valid)
+    mask = EVERYWHERE if valid is None else np.ascontiguousarray(valid).reshape(-1)
+    return silhouettes_of(space, values, NO_WEIGHTS, mask, centroids)
+
+
 class StreamedBands:
     """A `PixelData` that reads its images for every question."""
 
@@ -65,6 +74,11 @@ class StreamedBands:
         self, plan: Plan, space: BandSpace, held: BandPixels, moments: BandMoments, executor: Executor
     ) -> None:
         self._plan, self._space, self._held, self._moments, self._executor = plan, space, held, moments, executor
+
+    @property
+    def size(self) -> int:
+        """Valid pixels."""
+        return self._moments.pixels
 
     @property
     def space(self) -> BandSpace:
@@ -96,6 +110,21 @@ class StreamedBands:
     def coarse(self, coarser: int) -> BandSample:
         return self._held.coarse(coarser)
 
+    def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
+        found: Silhouettes = self._pass(partial(look_at_silhouettes, space=self._space, centroids=list(centroids)))
+        return found
+
     def _pass(self, look: Any) -> Any:
         """One reading; the images were all read before, so now none may fail."""
         return pass_over(self._plan, look, None, self._executor, Silent(), strict=True)[0]
+
+
+def few_values(data: StreamedBands, held: BandPixels, k: int) -> F64 | None:
+    """The distinct values of all data, where there are at most ``k``: every pass finds one that was not known."""
+    points = held.distinct()
+    while len(points) <= k:
+        far = data.farthest(points)
+        if far.squared == 0:
+            return np.unique(points, axis=0)
+        points = np.concatenate([points, [far.point]])
+    return None

@@ -7,6 +7,12 @@ Kernels are pure: arrays in, arrays out, no I/O and no globals; they release the
 ``sampling``     which pixels of an image belong to the first mini-batch
 ``histogram``    pixels to colours and counts, the merge of two such tables, labels by look-up
 ``assign``       nearest centroids and their integer sums, point by point and cell by cell
+``components``   connected regions of equal labels, all clusters in one pass
+``outlines``     walks along the boundaries of regions
+``rings``        such walks as simple rings, and these as text
+``confidence``   how clearly a point belongs to its cluster
+``indices``      the silhouettes of a clustering, added up exactly
+``line``         the best partition of values on a line, outright
 ``search``       k-means++ seeding and the swaps that leave poor local optima
 ===============  ===========================================================================
 """

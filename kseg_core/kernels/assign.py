@@ -55,7 +55,7 @@ def nearest(points: F32, centroids: F64) -> tuple[I64, F64]:
 
 
 @inlined
-def _farther_everywhere(lo: F64, hi: F64, cell: int, rival: F64, winner: F64) -> bool:
+def farther_everywhere(lo: F64, hi: F64, cell: int, rival: F64, winner: F64) -> bool:
     """Whether every point of the box is surely nearer to ``winner`` than to ``rival``.
 
     The box's corner farthest in the direction from winner to rival is the point most in the rival's favour.
@@ -84,7 +84,7 @@ def cell_candidates(lo: F64, hi: F64, cell: int, centroids: F64, candidates: I64
             winner, least = j, d
     found = 0
     for j in range(centroids.shape[0]):
-        if j == winner or not _farther_everywhere(lo, hi, cell, centroids[j], centroids[winner]):
+        if j == winner or not farther_everywhere(lo, hi, cell, centroids[j], centroids[winner]):
             candidates[found] = j
             found += 1
     return found

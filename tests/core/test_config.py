@@ -24,6 +24,17 @@ BANDS = FitSettings(5, features="bands")
         ({"k": 0}, "--k is a whole number from 1 to 65534; got 0"),
         ({"k": -3}, "--k is a whole number from 1 to 65534; got -3"),
         ({"k": 65_535}, "--k is a whole number from 1 to 65534; got 65535"),
+        ({"k": "many"}, "--k is a whole number or auto; got 'many'"),
+        ({"k": 2.0}, "--k is a whole number or auto; got 2.0"),
+        ({"k_range": (1, 5)}, "--k-range goes with --k auto"),
+        ({"k": "auto", "k_range": (5, 2)}, "--k-range is A:B with 1 <= A <= B <= 65534; got 5:2"),
+        ({"k": "auto", "k_range": (0, 2)}, "--k-range is A:B with 1 <= A <= B <= 65534; got 0:2"),
+        ({"k": "auto", "k_range": (1, 2, 3)}, "--k-range is two whole numbers; got (1, 2, 3)"),
+        ({"k": "auto", "k_range": (1, 2.5)}, "--k-range is two whole numbers; got (1, 2.5)"),
+        (
+            {"k": "auto", "start": ("#000000",)},
+            "--start gives first centroids for a number of clusters: leave out --k auto",
+        ),
         ({"features": "cmyk"}, "--features is one of rgb, gray, hsv, lab, bands; got 'cmyk'"),
         ({"scope": "folder"}, "--scope is one of global, image; got 'folder'"),
         ({"init": "zeros"}, "--init is one of k-means++, random; got 'zeros'"),
@@ -218,9 +229,18 @@ OTHER_FIT = {
     "seed": 1,
     "start": ("#000000", "#000001", "#000002", "#000003", "#000004"),
 }
+AUTO = FitSettings("auto")
+OTHER_AUTO = {"k_range": (2, 5)}
 OTHER_BANDS = {"bands": (2, 1), "normalize": "standard"}
 OTHER_INPUT = {"nodata": "none", "mask": __file__, "max_pixels": 5}
-OTHER_OUTPUT = {"masks": False, "tile": 64, "pyramid": False, "copy_image": True}
+OTHER_OUTPUT = {
+    "masks": False,
+    "tile": 64,
+    "pyramid": False,
+    "copy_image": True,
+    "confidence": True,
+    "edges": (1.0, 2.0),
+}
 
 
 def names(settings: type) -> set[str]:
@@ -228,11 +248,13 @@ def names(settings: type) -> set[str]:
 
 
 def test_the_fingerprint_sees_every_other_setting() -> None:
-    assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS}
+    assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS, *OTHER_AUTO}
     assert names(InputSettings) == set(OTHER_INPUT)
     assert names(OutputSettings) == {*OTHER_OUTPUT, "overwrite"}
     others = [RunConfig(dataclasses.replace(FIT, **{name: value})) for name, value in OTHER_FIT.items()]  # type: ignore[arg-type]
     others += [RunConfig(dataclasses.replace(BANDS, **{name: value})) for name, value in OTHER_BANDS.items()]  # type: ignore[arg-type]
+    others += [RunConfig(dataclasses.replace(AUTO, **{name: value})) for name, value in OTHER_AUTO.items()]  # type: ignore[arg-type]
+    others += [RunConfig(AUTO)]
     others += [RunConfig(FIT, OutputSettings(**{name: value})) for name, value in OTHER_OUTPUT.items()]  # type: ignore[arg-type]
     others += [RunConfig(FIT, input=InputSettings(**{name: value})) for name, value in OTHER_INPUT.items()]  # type: ignore[arg-type]
     others += [RunConfig(FIT, OutputSettings(pyramid=True)), RunConfig(FIT, input=InputSettings("0"))]
@@ -258,3 +280,11 @@ def test_importing_the_settings_loads_nothing_heavy() -> None:
     code = "import sys, kseg_core.config, kseg_core.manifest; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numpy", "numba", "zarr", "dask", "PIL"} & set(loaded)
+
+
+def test_auto_has_a_number_of_clusters_only_when_it_is_given_one() -> None:
+    assert (AUTO.tried, FitSettings("auto", k_range=(2, 5)).tried) == ((1, 10), (2, 5))
+    with pytest.raises(ValueError, match="got auto"):
+        _ = AUTO.clusters
+    assert FitSettings("auto", seed=3, k_range=(2, 5)).for_k(4) == FitSettings(4, seed=3)
+    assert FitSettings(4).clusters == 4

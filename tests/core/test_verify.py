@@ -19,6 +19,7 @@ from kseg_core.config import OutputSettings
 from kseg_core.features import SPACES
 from kseg_core.labelling import NO_COLORS, no_labels
 from kseg_core.model import Model
+from kseg_core.originals import Originals
 from kseg_core.store import ImageRecord, create_store, write_image
 from kseg_core.verify import Findings, verify_image
 
@@ -54,7 +55,7 @@ def make(folder: Path, *, own: bool = False, masks: bool = True, source: bool = 
 
 
 def look(path: str, model: Model | None = None, *, own: bool = False) -> Findings:
-    return verify_image(path, KEY, os.path.dirname(path), None if own else model or a_model())
+    return verify_image(path, KEY, Originals(os.path.dirname(path)), None if own else model or a_model())
 
 
 def arrays(path: str) -> tuple[Any, Any]:
@@ -253,5 +254,9 @@ def test_a_damaged_model_of_the_image_is_found(tmp_path: Path, damage: str) -> N
 
 def test_one_damaged_image_does_not_hide_the_next(tmp_path: Path) -> None:
     path = make(tmp_path)
-    assert verify_image(path, "nobody", str(tmp_path), a_model()).problems[0].startswith("nobody: cannot be read")
+    assert (
+        verify_image(path, "nobody", Originals(str(tmp_path)), a_model())
+        .problems[0]
+        .startswith("nobody: cannot be read")
+    )
     assert look(path).problems == ()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -266,7 +268,7 @@ USAGE = {
     "inspect": ("STORE",),
     "check": ("STORE",),
     "check x y": ("y",),
-    "sweep in --k-range 1:3": ("sweep",),
+    "swoop in --k-range 1:3": ("swoop",),
     "nonsense": ("nonsense",),
     "--nonsense": ("--nonsense",),
 }
@@ -329,6 +331,22 @@ def test_a_signal_ends_a_job_with_its_own_code_one_line_and_no_process_left(
     assert_one_line(err, word)
     assert running.left_behind() == []
     assert not open_store(str(running.output)).complete
+
+
+@pytest.mark.parametrize("fitting", [False, True], ids=["as its processes start", "in the fit"])
+def test_an_interrupt_from_the_terminal_goes_to_all_processes_and_is_still_one_line(
+    fitting: bool, long_job: Any
+) -> None:
+    running = long_job("--scheduler", "processes", "--workers", "2", fitting=fitting)
+    for _ in range(600):
+        if len(running.processes()) >= 3:
+            break
+        time.sleep(0.05)
+    os.killpg(running.process.pid, signal.SIGINT)
+    out, err = running.process.communicate(timeout=100)
+    assert (running.process.returncode, out) == (130, "")
+    assert_one_line(err, "interrupted")
+    assert running.left_behind() == []
 
 
 def test_a_reader_that_goes_away_is_no_traceback(pictures: Path, program_environment: dict[str, str], job: Any) -> None:

@@ -39,15 +39,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, job: An
         ("", 0),
         ("--help", 0),
         ("--version", 0),
-        *((f"{command} --help", 0) for command in ("run", "fit", "apply", "inspect", "check")),
+        *(
+            (f"{command} --help", 0)
+            for command in ("run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check")
+        ),
         ("run in --k 0", 2),
         ("run in --k 70000", 2),
         ("run in --k 2 --features xyz", 2),
         ("run nowhere --k 2", 2),
         ("run in --k 2 --nonsense", 2),
+        ("edges in --low -1", 2),
+        ("export done.zarr --to x --what pictures", 2),
+        ("report done.zarr --limit -1", 2),
         ("nonsense", 2),
         ("run empty --k 2", 1),
         ("run in --k 3 -o done.zarr", 1),
+        ("edges empty", 1),
         ("apply in --model empty", 2),
     ],
 )
@@ -101,11 +108,11 @@ def test_the_console_script_is_the_module(program: Program) -> None:
 def test_help_lists_every_command(line: str, program: Program) -> None:
     done = program(*line.split())
     assert (done.returncode, done.stderr) == (0, "")
-    for command in ("run", "fit", "apply", "inspect", "check"):
+    for command in ("run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check"):
         assert re.search(rf"^\W*{command}\b", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", ["run", "fit", "apply", "inspect", "check"])
+@pytest.mark.parametrize("command", ["run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check"])
 def test_the_help_of_every_command_has_an_example_of_it(command: str, kseg: Any) -> None:
     outcome = kseg(command, "--help")
     assert (outcome.code, outcome.err) == (0, "")

@@ -166,6 +166,10 @@ def test_a_dry_run_writes_nothing_and_tells_what_would_be_read_held_and_written(
     assert found["read"]["bytes"] == (pictures / "smooth.tif").stat().st_size
     assert found["write"]["bytes_at_most"] == pytest.approx(SIDE * SIDE * (4 / 3 + 1), rel=0.01)
     assert found["hold"]["colors"] == SIDE * SIDE
+    more = RunConfig(FitSettings(k="auto", k_range=(1, 16)), OutputSettings(confidence=True, edges=(50.0, 100.0)))
+    request = prepare(InputSelection((str(pictures / "smooth.tif"),)), more, str(tmp_path / "out.zarr"), "store")
+    at_most = dry_run(request).to_json()["write"]["bytes_at_most"]
+    assert at_most == pytest.approx(SIDE * SIDE * (4 / 3 + 2 + 1 + 1 / 4), rel=0.01)
 
 
 def test_processes_that_would_take_more_than_the_machine_has_are_not_started() -> None:

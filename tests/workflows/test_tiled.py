@@ -538,7 +538,8 @@ def test_check_is_content_with_stores_made_with_any_nodata(
 def test_check_is_content_with_a_masked_store(folder: Path, tmp_path: Path, png: Any) -> None:
     mask = png(tmp_path / "mask.png", (~blot(300, 410)).astype(np.uint8))
     make(folder / "a.tif", tmp_path / "out.zarr", k=3, tile=64, settings=InputSettings(mask=str(mask)))
-    assert check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))["problems"] == []
+    found = check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))
+    assert (found["problems"], found["compared"]) == ([], 1)
 
 
 # -------------------------------------------------------------------------------------------------- a worker that dies
