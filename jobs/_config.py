@@ -51,12 +51,12 @@ def _commands(context: typer.Context) -> dict[str, set[str]]:
     group: Any = parent.command if parent is not None else None
     commands = {context.info_name: context.command} if group is None else group.commands
     return {
-        str(name): {flag for parameter in command.params for flag in _flags(parameter)} - {"config"}
+        str(name): {flag for parameter in command.params for flag in flags_of(parameter)} - {"config"}
         for name, command in commands.items()
     }
 
 
-def _flags(parameter: Any) -> list[str]:
+def flags_of(parameter: Any) -> list[str]:
     """What a parameter is called in a file: its long flags, or its name."""
     flags = [flag[2:].replace("-", "_") for flag in parameter.opts if flag.startswith("--")]
     return flags or [str(parameter.name)]

@@ -165,6 +165,33 @@ GivenModel = Annotated[
         show_default=False,
     ),
 ]
+Refit = Annotated[
+    bool,
+    _option(
+        MODEL,
+        "--refit",
+        help="With --model: fit anew, starting from its centroids and keeping its numbers, its features and its bands.",
+    ),
+]
+Checksum = Annotated[
+    bool,
+    _option(
+        "Input",
+        "--checksum",
+        help="With --model: tell by SHA-256, not by size and time alone, which files of a growing folder have changed.",
+    ),
+]
+FailOnDrift = Annotated[
+    float | None,
+    _option(
+        MODEL,
+        "--fail-on-drift",
+        help="With --model: exit 1 (everything is written) if the new images' cluster shares are further than X from "
+        "the model's: half the sum of the differences, 0 to 1.",
+        metavar="X",
+        show_default=False,
+    ),
+]
 Match = Annotated[
     str | None,
     _option(
@@ -387,6 +414,16 @@ Memory = Annotated[
         show_default=False,
     ),
 ]
+PerformanceReport = Annotated[
+    str | None,
+    _option(
+        EXECUTION,
+        "--performance-report",
+        help="Write Dask's report of the run, an HTML page: which task ran where, how long. Not for threads or sync.",
+        metavar="FILE.html",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[
     bool,
     _option(
@@ -398,6 +435,10 @@ Strict = Annotated[bool, _option(EXECUTION, "--strict", help="Stop at the first 
 Json = Annotated[bool, _option(GENERAL, "--json", help="Print one JSON object on stdout and nothing else.")]
 LogLevel = Annotated[
     str, _option(GENERAL, "--log-level", help="debug, info, warning or error, on stderr.", metavar="LEVEL")
+]
+LogFormat = Annotated[
+    str,
+    _option(GENERAL, "--log-format", help="How stderr is written: text, or json, one object a line.", metavar="NAME"),
 ]
 Config = Annotated[
     Path | None,

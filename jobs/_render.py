@@ -15,11 +15,12 @@ MOST_LINES = 20  # clusters or failures shown; all of them are in the store and 
 def result_lines(result: dict[str, Any], verb: str) -> list[str]:
     """The end of ``run``, ``fit`` and ``apply``: what was done, the palette, what could not be read."""
     images, pixels, output = result["images"], result["pixels"], printable(result["output"])
-    if images["reused"]:
+    if images["reused"] and result["seconds"]["label"] is None:
         head = f"{output}: already done, nothing changed ({_images(images['reused'])})"
     else:
-        count = images["total"] - images["failed"]
-        head = f"{verb} {_images(count)}, {pixels['total'] / 1e6:.1f} MP → {output}"
+        count = images["total"] - images["failed"] - images["reused"]
+        there = f" ({images['reused']} more were there already)" if images["reused"] else ""
+        head = f"{verb} {_images(count)}{there}, {pixels['total'] / 1e6:.1f} MP → {output}"
         head += f" in {result['seconds']['total']:.1f} s"
     lines = [head]
     if result["k"] is not None:
@@ -29,8 +30,27 @@ def result_lines(result: dict[str, Any], verb: str) -> list[str]:
         lines += palette_lines(result["colors"], result["counts"])
     elif result.get("k_requested") == "auto":
         lines.append("k was chosen for each image alone; its model in the store says why")
+    lines += drift_lines(result.get("drift"))
+    if result.get("gone"):
+        lines.append(f"{_images(result['gone'])} in {output} not among the inputs any more; left as they are")
     lines += failure_lines(result["failures"])
     return lines
+
+
+def drift_lines(drift: dict[str, Any] | None) -> list[str]:
+    """How far new images are from those of the model, and which stand out."""
+    batch = (drift or {}).get("batch")
+    if drift is None or batch is None or batch["share_distance"] is None:
+        return []
+    lines = [f"drift of the {_images(batch['images'])} from the model's: {_drift(batch)}"]
+    odd = [image for image in drift["images"] if image["outlier"]]
+    return lines + [f"  stands out: {printable(image['source'])}, {_drift(image)}" for image in odd]
+
+
+def _drift(found: dict[str, Any]) -> str:
+    ratio, distance = found["mse_ratio"], found["share_distance"]
+    shares = "no valid pixel" if distance is None else f"cluster shares differ by {distance:.3f}"
+    return shares if ratio is None else f"{shares}, mse {ratio:.2f} times"
 
 
 def edges_lines(result: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ def check(
     memory: option.Memory = None,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Verify a store: complete, readable, masks and counts agree with labels, labels agree with centroids.
@@ -44,4 +45,6 @@ def check(
         report.finish(found, check_lines(store, found))
         return DONE if found["status"] == "ok" else FAILED
 
-    return carry_out(job, as_json, log_level, lambda error: {"status": "failed", "problems": [str(error)]})
+    return carry_out(
+        job, as_json, log_level, lambda error: {"status": "failed", "problems": [str(error)]}, log_format=log_format
+    )

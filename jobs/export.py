@@ -35,6 +35,7 @@ def export(
     memory: option.Memory = None,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Make PNG, TIFF and GeoJSON files of a store's images, for people and other tools.
@@ -86,8 +87,8 @@ def export(
         report.finish(told, export_lines(told))
         return {"ok": DONE, "partial": SOME_UNREADABLE, "failed": FAILED}[result.status]
 
-    again = "the same command starts again" if overwrite or skip_existing else GO_ON
-    return carry_out(job, as_json, log_level, _failed, again)
+    again = None if overwrite or skip_existing else GO_ON
+    return carry_out(job, as_json, log_level, _failed, again, log_format=log_format)
 
 
 def _failed(error: Exception) -> dict[str, object]:

@@ -40,9 +40,11 @@ def fit(
     workers: option.Workers = None,
     memory: option.Memory = None,
     strict: option.Strict = False,
+    performance_report: option.PerformanceReport = None,
     dry_run: option.DryRun = False,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Find K colours for all images and save them as a model; nothing is labelled.
@@ -84,10 +86,10 @@ def fit(
         job_config = RunConfig(
             settings,
             OutputSettings(overwrite=overwrite),
-            ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
+            ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory), performance_report),
             InputSettings(nodata, mask, max_pixels),
             match=match,
         )
         return _jobs.fit(selection, job_config, output, report, dry_run=dry_run)
 
-    return carry_out(job, as_json, log_level, failed_result)
+    return carry_out(job, as_json, log_level, failed_result, log_format=log_format)

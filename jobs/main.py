@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from . import apply, check, edges, export, fit, inspect, report, run, sweep
+from . import apply, check, config, edges, export, fit, inspect, report, run, sweep
+from ._logging import is_json, write_line
 
 app = typer.Typer(
     name="kseg-batch",
@@ -41,7 +42,7 @@ def _about(
     """
 
 
-for module in (run, fit, apply, sweep, edges, export, report, inspect, check):
+for module in (run, fit, apply, sweep, edges, export, report, inspect, check, config):
     module.register(app)
 
 
@@ -66,7 +67,7 @@ def run_command(arguments: Sequence[str]) -> int:
     try:
         result: Any = app(args=list(arguments) or ["--help"], prog_name="kseg-batch", standalone_mode=False)
     except typer.TyperException as error:
-        typer.echo(f"kseg-batch: {' '.join(error.format_message().split())}", err=True)
+        write_line(" ".join(error.format_message().split()), as_json=is_json(arguments))
         return 2
     except typer.Abort:
         return 130

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .band_pixels import BandPixels
-from .bands import BandGrid, BandMoments, BandSpace, Values
+from .bands import EVERYWHERE, BandGrid, BandMoments, BandSpace, Values
 from .kernels.sampling import picked_pixels
 from .summary import BatchRule
+from .value_table import ValueTable
 
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -57,12 +58,15 @@ class BandBatch:
         The values' grid.
     holds_all
         Whether the larger batch is all data.
+    table
+        All distinct values, where they are few.
     """
 
     moments: BandMoments
     picked: tuple[Picked, ...]
     grid: BandGrid
     holds_all: bool
+    table: ValueTable
 
     @classmethod
     def of(
@@ -84,10 +88,12 @@ class BandBatch:
         rows, columns = np.divmod(picks, width)
         offsets = (place.top + rows) * place.image_width + place.left + columns
         picked = Picked(place.key, offsets, values[picks], in_first)
-        return cls(BandMoments.of(values, valid, grid), (picked,), grid, held.level == 0)
+        table = ValueTable.of(values, EVERYWHERE if valid is None else np.ascontiguousarray(valid).reshape(-1))
+        return cls(BandMoments.of(values, valid, grid), (picked,), grid, held.level == 0, table)
 
     def merge(self, other: BandBatch) -> BandBatch:
-        return BandBatch(self.moments.merge(other.moments), self.picked + other.picked, self.grid, self.holds_all)
+        moments, table = self.moments.merge(other.moments), self.table.merge(other.table)
+        return BandBatch(moments, self.picked + other.picked, self.grid, self.holds_all, table)
 
     def everything(self, space: BandSpace) -> BandPixels | None:
         """All data, where it is few enough: one band's values and their counts, or all pixels; else None."""
@@ -96,6 +102,11 @@ class BandBatch:
             values = (found + self.grid.lowest)[:, None]
             return BandPixels.build(space, values, self.moments.histogram[0][found])
         return self.held_pixels(space) if self.holds_all else None
+
+    def distinct_pixels(self, space: BandSpace) -> BandPixels | None:
+        """All data as distinct values and their weights, where those are few enough; else None."""
+        table = self.table
+        return None if table.values is None else BandPixels.build(space, table.values, table.counts)
 
     def held_pixels(self, space: BandSpace) -> BandPixels:
         """The larger mini-batch."""

@@ -101,8 +101,10 @@ class GeoReference:
 
 def has_georeference(path: str) -> bool:
     """Whether a file has tags that place it on the ground, found without rasterio: its lack is then worth a warning."""
+    from kseg_core.images.tiff import silenced  # the images' modules need not be loaded for what was read before
+
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with silenced(), tifffile.TiffFile(path) as tiff:
             return any(code in tiff.pages.first.tags for code in _PLACED)
     except Exception:  # no TIFF, or a damaged one: what it is, is found out where its pixels are read
         return False

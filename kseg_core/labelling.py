@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .features import FeatureSpace
-from .kernels import assign, histogram
+from .kernels import assign, histogram, lookup
 from .kernels import confidence as ratings
 from .summary import NO_MASK, ColorTable, color_counter
 from .sums import ClusterSums
@@ -61,11 +61,28 @@ class LabelledPixels:
     confidence: NDArray[np.uint8] | None = None
 
 
-def _lookup(dtype: np.dtype[Any]) -> Labels:
-    """This thread's look-up table, whatever is in it."""
-    tables: dict[str, Labels] = _scratch.__dict__.setdefault("tables", {})
+@dataclass(slots=True)
+class _Lookup:
+    """A label for each colour code.
+
+    Parameters
+    ----------
+    labels
+        (2**24,).
+    of
+        The centroids that all of them belong to, where unknown ones have the dtype's largest value; None: there is
+        no telling what is in it.
+    """
+
+    labels: Labels
+    of: bytes | None = None
+
+
+def _lookup(dtype: np.dtype[Any]) -> _Lookup:
+    """This thread's look-up table."""
+    tables: dict[str, _Lookup] = _scratch.__dict__.setdefault("tables", {})
     if dtype.name not in tables:
-        tables[dtype.name] = np.zeros(histogram.CODES, dtype)
+        tables[dtype.name] = _Lookup(np.zeros(histogram.CODES, dtype))
     return tables[dtype.name]
 
 
@@ -128,7 +145,8 @@ def label_pixels(
 ) -> LabelledPixels:
     """Label every pixel by the nearest centroid.
 
-    Each distinct colour is labelled once; the pixels are then a look-up, whatever k is.
+    Each distinct colour is labelled once (in ``rgb``, once for all images that a thread labels with the same
+    centroids); the pixels are then a look-up, whatever k is.
 
     Parameters
     ----------
@@ -141,6 +159,8 @@ def label_pixels(
     confidence
         Also tell how clearly each pixel belongs to its cluster.
     """
+    if space.name == "rgb" and not confidence:
+        return _label_rgb(rgb, valid, centroids)
     counter = color_counter()
     counter.add(rgb, valid)
     table = counter.drain()
@@ -152,6 +172,37 @@ def label_pixels(
     return LabelledPixels(labels, sums, rated)
 
 
+def _label_rgb(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, centroids: F64) -> LabelledPixels:
+    """`label_pixels` where the features are the colours themselves: no table of the image's colours is made."""
+    dtype = label_dtype(len(centroids))
+    unknown = int(np.iinfo(dtype).max)
+    table = _lookup(dtype)
+    centroids = np.ascontiguousarray(centroids)
+    if table.of != centroids.tobytes():
+        table.of = None  # while it is neither
+        table.labels[:] = unknown
+        table.of = centroids.tobytes()
+    flat, mask = _flat(rgb, valid)
+    labels = np.empty(rgb.shape[:2], dtype)
+    found = lookup.label_and_sum(flat, mask, centroids, table.labels, unknown, labels.reshape(-1))
+    counts, sums, squares = found
+    return LabelledPixels(labels, ClusterSums(counts, sums, int(squares)))
+
+
+def _flat(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Pixels (n, 3) and which are valid (n,), as kernels take them.
+
+    Raises
+    ------
+    ValueError
+        If ``valid`` is of another shape: a kernel would read past its end.
+    """
+    if valid is not None and valid.shape != rgb.shape[:-1]:
+        raise ValueError(f"expected valid of shape {rgb.shape[:-1]}, got {valid.shape}")
+    mask = NO_MASK if valid is None else np.ascontiguousarray(valid).reshape(-1)
+    return np.ascontiguousarray(rgb).reshape(-1, 3), mask
+
+
 def _look_up(
     rgb: NDArray[np.uint8],
     valid: NDArray[np.bool_] | None,
@@ -160,10 +211,10 @@ def _look_up(
     dtype: np.dtype[Any],
 ) -> NDArray[Any]:
     """What the table's colours have, pixel by pixel (y, x); the dtype's largest value where invalid."""
-    lookup = _lookup(dtype)
-    histogram.fill_lookup(table.codes, by_color, lookup)
+    scratch = _lookup(dtype)
+    scratch.of = None
+    histogram.fill_lookup(table.codes, by_color, scratch.labels)
     found = np.empty(rgb.shape[:2], dtype)
-    flat = np.ascontiguousarray(rgb).reshape(-1, 3)
-    mask = NO_MASK if valid is None else np.ascontiguousarray(valid).reshape(-1)
-    histogram.look_up_labels(flat, mask, lookup, np.iinfo(dtype).max, found.reshape(-1))
+    flat, mask = _flat(rgb, valid)
+    histogram.look_up_labels(flat, mask, scratch.labels, np.iinfo(dtype).max, found.reshape(-1))
     return found

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .beside import aside
 from .errors import StoreError
+from .soundness import MODEL, STORE, require_sound
 
 FORMAT = 1
 KINDS = ("store", "model")  # what stands on its own; an image's group inside a store does not
@@ -32,11 +34,16 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         metadata = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path}: its zarr.json cannot be read ({error})") from error
     attributes = metadata.get("attributes", {}) if isinstance(metadata, dict) else {}
     kseg = attributes.get("kseg") if isinstance(attributes, dict) else None
-    return kseg if isinstance(kseg, dict) else None
+    if not isinstance(kseg, dict):
+        return None
+    known = {"store": STORE, "model": MODEL}.get(str(kseg.get("kind")))
+    if known is not None:
+        require_sound(str(path), kseg, known)
+    return kseg
 
 
 def inputs_digest(files: Iterable[tuple[str, int, int]]) -> str:
@@ -74,4 +81,9 @@ def remove_kseg_store(path: str) -> None:
     attributes = None if os.path.islink(path) else read_attributes(path)
     if attributes is None or attributes.get("kind") not in KINDS:
         raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
-    shutil.rmtree(path)
+    doomed = aside(path)
+    try:
+        os.rename(path, doomed)  # in one step: a job killed now leaves no half of a store
+    except OSError:
+        doomed = path  # such as where another disk is mounted
+    shutil.rmtree(doomed)

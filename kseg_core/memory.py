@@ -17,7 +17,7 @@ from .labelling import label_dtype
 from .writing import WRITE_SIDE
 
 if TYPE_CHECKING:
-    from .sources import Piece
+    from .sources import ImageSource, Piece
 
 PROCESS_BYTES = 270_000_000  # interpreter, libraries and compiled kernels: 230 MB
 SCRATCH_BYTES = 95_000_000  # of a thread: counts of all 8-bit colours (71 MB) and its table of their labels (17 or 34)
@@ -27,6 +27,7 @@ COLOR_BYTES = (
 WINDOW_COLOR_PX_BYTES = 14  # of a colour picture that is read by windows: samples, sRGB, validity, label
 WHOLE_COLOR_PX_BYTES = 6  # of one that is decoded whole, beside three copies of its samples
 VIEW_BYTES = 200_000_000  # of a task that shows or measures windows of a stored image: the most was an export, 110 MB
+KEPT_BYTES = 512_000_000  # of pixels kept to be read again: memory must not grow with the number of images
 LEAST_COLORS = 1 << 20  # a job starts where so many distinct colours fit; photographs have one or two million
 MOST_COLORS = 1 << 24  # that 8 bits in three channels can have
 
@@ -72,6 +73,12 @@ def _itemsize(dtype: str) -> int:
 def held_bytes(total_px: int, bands: int, batch_px: int) -> int:
     """Most bytes of the mini-batches of bands: their values, and as features."""
     return min(total_px, max(held_px(bands), batch_px)) * (bands * (8 + 8 + 4) + 40)
+
+
+def kept_bytes(source: ImageSource, bands: int) -> int:
+    """Bytes of an image's pixels as they are kept to be read again, with their validity; ``bands`` as above."""
+    a_pixel = bands * _itemsize(source.info.dtype) if bands else 3
+    return source.pixels * (a_pixel + 1)
 
 
 def written_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-import zarr
-
+from .beside import aside
 from .errors import StoreError
 from .layout import Layout
 from .manifest import FORMAT, KINDS, read_attributes, remove_kseg_store
 from .model import Model
+from .nodes import read_document, write_group
 from .record import ImageRecord
 from .stored_image import StoredImage, read_model
 from .writing import (
@@ -80,23 +79,34 @@ def create_store(path: str, attributes: dict[str, Any]) -> None:
     """
     facts = {"format": FORMAT, "kind": "store", "status": "running", **attributes}
     facts |= {"software": software_versions(), "created": now()}
+    new = aside(path)
     try:
-        root = zarr.create_group(path, attributes={"kseg": facts})
-        root.create_group("images")
+        write_group(new, {"kseg": facts})
+        write_group(os.path.join(new, "images"))
+        os.rename(new, path)
     except OSError as error:
         raise StoreError(f"{path}: the output cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def update_attributes(path: str, changes: dict[str, Any]) -> None:
     """Change the store's own attributes, in one write."""
-    root = zarr.open_group(path, mode="r+")
-    root.attrs["kseg"] = {**dict(root.attrs["kseg"]), **changes}  # type: ignore[arg-type]
+    document = read_document(path)
+    attributes = document["attributes"]
+    write_group(path, {**attributes, "kseg": {**attributes["kseg"], **changes}})
 
 
 def write_model(path: str, model: Model) -> None:
-    """Write the store's model."""
-    root = zarr.open_group(path, mode="r+")
-    model.write(root.create_group("model", overwrite=True))
+    """Write the store's model; it appears whole or not at all."""
+    inside = os.path.join(path, "model")
+    new = aside(path)
+    try:
+        model.write(new)
+        shutil.rmtree(inside, ignore_errors=True)
+        os.rename(new, inside)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def save_model(path: str, model: Model, *, overwrite: bool) -> None:
@@ -107,15 +117,15 @@ def save_model(path: str, model: Model, *, overwrite: bool) -> None:
         raise StoreError(f"{path} already exists ({what}); choose another output, or --overwrite a kseg one")
     if os.path.lexists(path) and read_attributes(path) is None:
         raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
-    aside = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+    new = aside(path)
     try:
-        model.write(zarr.create_group(aside))
+        model.write(new)
         remove_kseg_store(path)
-        os.replace(aside, path)
+        os.replace(new, path)
     except OSError as error:
         raise StoreError(f"{path}: the model cannot be written ({error.strerror or error})") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
 
 
 # ----------------------------------------------------------------------------------------------- reading

@@ -154,6 +154,11 @@ class Window:
     top: int = 0
     left: int = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Memory they take."""
+        return self.rgb.nbytes + (0 if self.valid is None else self.valid.nbytes)
+
 
 def summarise(windows: Iterable[Window], rule: BatchRule) -> ChunkSummary:
     """The summary of all pixels of some windows, each of which is let go before the next is read.

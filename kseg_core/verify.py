@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .arrays import NO_CONFIDENCE
 from .config import OutputSettings
 from .errors import StoreError, UnreadableImage
 from .labelling import invalid_label, label_dtype
@@ -13,7 +14,6 @@ from .model import Model
 from .originals import Originals
 from .store import StoredImage
 from .tiles import tile_windows
-from .writing import NO_CONFIDENCE
 
 VERIFY_PX = 4096  # side of the windows arrays are compared in
 

@@ -6,26 +6,28 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kseg_core.config import OutputSettings
 from kseg_core.errors import KsegError, UnreadableImage
 from kseg_core.memory import (
     COLOR_BYTES,
+    KEPT_BYTES,
     LEAST_COLORS,
     MOST_COLORS,
     PROCESS_BYTES,
     SCRATCH_BYTES,
     VIEW_BYTES,
     held_bytes,
+    kept_bytes,
     piece_bytes,
     written_bytes,
 )
 from kseg_core.sizes import format_bytes
 from kseg_core.sources import Piece
 
-from .executor import Executor
+from .executor import Executor, LocalExecutor
 from .plan import Failure, Plan
 
 log = logging.getLogger("kseg")
@@ -48,16 +50,24 @@ class Work:
         Of the first mini-batch; 0 where nothing is fitted.
     output
         What is written; None: nothing is.
+    alone
+        Whether each image has a model of its own.
     """
 
     k: int
     bands: int
     batch_px: int
     output: OutputSettings | None
+    alone: bool = False
 
     @property
     def fits(self) -> bool:
         return self.batch_px > 0
+
+    @property
+    def reads_again(self) -> bool:
+        """Whether pixels are read more than once: bands for every exact step, colours to be labelled after a fit."""
+        return self.fits and (self.bands > 0 or self.output is not None) and not self.alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,8 @@ class Budget:
         Bytes it takes before it has counted a colour.
     colors
         Distinct colours that there may be; None: there is no table of them.
+    kept
+        Bytes of pixels that are kept from one reading to the next.
     """
 
     limit: int
@@ -81,11 +93,12 @@ class Budget:
     threads: int
     fixed: int
     colors: int | None
+    kept: int = 0
 
     @property
     def needed(self) -> int:
         """Bytes with as many colours as there may be."""
-        return self.fixed + COLOR_BYTES * (self.colors or 0)
+        return self.fixed + COLOR_BYTES * (self.colors or 0) + self.kept
 
 
 def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Plan, list[Failure]]:
@@ -120,7 +133,16 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
         raise KsegError(too_little(limit, fixed + least))
     lower_threads(executor, threads)
     colors = min(MOST_COLORS, plan.pixels, (limit - fixed) // COLOR_BYTES) if tables else None
-    return Budget(limit, executor.processes, threads, fixed, colors), plan, failures
+    budget = Budget(limit, executor.processes, threads, fixed, colors)
+    return replace(budget, kept=to_keep(budget, plan, work, executor)), plan, failures
+
+
+def to_keep(budget: Budget, plan: Plan, work: Work, executor: Executor) -> int:
+    """Bytes of pixels worth keeping: where they are read again, by this process, within the memory that is left."""
+    if not (work.reads_again and isinstance(executor, LocalExecutor)):
+        return 0
+    pixels = sum(kept_bytes(source, work.bands) for source in plan.sources)
+    return max(0, min(pixels, KEPT_BYTES, budget.limit - budget.needed))
 
 
 def limit_tasks(executor: Executor, task_bytes: int = VIEW_BYTES) -> None:

@@ -80,11 +80,11 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
         findings: list[Findings] = executor.compute(lazy, lazy, lambda _: progress.advance(1, 0))
     problems += [problem for finding in findings for problem in finding.problems]
     result = store.attributes.get("result") or {}
-    labelled = (result.get("images") or {}).get("labelled")
-    if store.complete and store.is_labelled and labelled != len(keys):
+    labelled, gone = (result.get("images") or {}).get("labelled"), result.get("gone") or 0
+    if store.complete and store.is_labelled and (labelled or 0) + gone != len(keys):
         problems.append(f"it holds {len(keys)} images, its run labelled {labelled}")
     counts = [finding.counts for finding in findings if finding.counts is not None]
-    if not problems and model is not None and counts:
+    if not problems and model is not None and counts and not gone:
         total = np.sum(counts, axis=0).tolist()
         if total != result.get("counts"):
             problems.append("the images' counts do not add up to the run's")

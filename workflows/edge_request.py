@@ -260,6 +260,11 @@ def _look_at(output: str, file: InputFile, config: EdgesConfig, has_labels: bool
     return _Image(file, "to do" if config.overwrite else "done", EdgesMade(1, height * width, edges["edge_pixels"]))
 
 
+def has_edges(output: str, file: InputFile, settings: EdgeSettings, inputs: InputSettings) -> bool:
+    """Whether the store has edges of this very file, made with these settings."""
+    return _look_at(output, file, EdgesConfig(settings, inputs), has_labels=True).state == "done"
+
+
 def _mask_of(mask: str | None, file: InputFile) -> str | None:
     """The file's mask; None where it has none, which is told when the image is looked at."""
     if mask is None:

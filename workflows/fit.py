@@ -72,8 +72,12 @@ def fit_summary(
     match: Model | None = None,
     shard_rows: int = SHARD_ROWS,
     budget: Budget | None = None,
+    *,
+    refit: bool = False,
 ) -> Model:
     """Solve for the centroids of a lazy `ChunkSummary`, of as many clusters as a sweep suggests where k is ``auto``.
+
+    ``refit``: start from the centroids of ``match``.
 
     Raises
     ------
@@ -97,7 +101,8 @@ def fit_summary(
         founds = sweep(data, batch, settings, SweepTasks(executor))
         renumber = None if match is None else lambda solution: numbered(solution.centroids)
         return chosen_model(founds, settings, space, renumber)
-    centroids, history = solve(data, batch, settings, TaskRunner(executor))
+    start = match.points if refit and match is not None else None
+    centroids, history = solve(data, batch, settings, TaskRunner(executor), start)
     return Model.from_solution(numbered(centroids), settings, history)
 
 
@@ -152,6 +157,7 @@ def fit_plan(
     strict: bool,
     match: Model | None = None,
     budget: Budget | None = None,
+    refit: bool = False,
 ) -> tuple[Model | None, list[Failure]]:
     """One model for all images (None where not one could be read), and those that could not.
 
@@ -168,4 +174,4 @@ def fit_plan(
     if summary is None:
         return None, failures
     progress.stage("finding centroids", 0, 0)
-    return fit_summary(summary, settings, executor, match, budget=budget), failures
+    return fit_summary(summary, settings, executor, match, budget=budget, refit=refit), failures

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from kseg_core.checksum import content_digest
 from kseg_core.config import FitSettings, OutputSettings
+from kseg_core.drift import Drift, Reference
 from kseg_core.errors import UnreadableImage
 from kseg_core.features import feature_space
+from kseg_core.finished import mask_facts
 from kseg_core.geo import read_georeference
 from kseg_core.labelling import NO_COLORS, no_labels
 from kseg_core.layout import Layout
@@ -40,6 +43,8 @@ class Labelled:
         Of each image, by key: floats, added up in the order of keys at the end.
     failures
         Images that could not be read.
+    drift
+        Of each image, by key, where all share a model.
     """
 
     images: int = 0
@@ -48,6 +53,7 @@ class Labelled:
     sums: ClusterSums | None = None
     inertia: dict[str, float] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    drift: dict[str, Drift] = field(default_factory=dict)
 
     def merge(self, other: Labelled) -> Labelled:
         sums = other.sums if self.sums is None else self.sums if other.sums is None else self.sums.merge(other.sums)
@@ -58,6 +64,7 @@ class Labelled:
             sums,
             self.inertia | other.inertia,
             self.failures + other.failures,
+            self.drift | other.drift,
         )
 
 
@@ -114,17 +121,30 @@ def label_image(
     labelled = model.label(window.samples, window.valid, confidence=output.confidence)
     sums = labelled.sums
     inertia = model.space.inertia(sums, model.points)
-    record = image_record(source, tuple(sums.counts.tolist()), inertia)
+    record = image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if shared else None)
     layout = layout_of(source, model.k, output, len(bands_of(model) or ()))
     samples = window.samples if layout.copy_bands else None
     own = None if shared else model
     write_image(store, record, labelled.labels, model.colors, layout, own, samples, labelled.confidence)
-    return Labelled(1, source.pixels, sums.pixels, sums if shared else None, {record.key: inertia})
+    return labelled_image(record, model, sums, shared=shared)
+
+
+def labelled_image(record: ImageRecord, model: Model, sums: ClusterSums, *, shared: bool) -> Labelled:
+    """What labelling one image came to."""
+    height, width = record.shape
+    done = Labelled(1, height * width, sums.pixels, sums if shared else None, {record.key: record.inertia})
+    drift = {record.key: reference_of(model).drift(record.counts, record.inertia)} if shared else {}
+    return replace(done, drift=drift)
+
+
+def reference_of(model: Model) -> Reference:
+    """What of a model drift is measured against."""
+    return Reference(tuple(model.counts.tolist()), model.mse)
 
 
 def leave_blank(source: ImageSource, window: Pixels, store: str, output: OutputSettings) -> Labelled:
     """Write an image without a valid pixel, which has no model of its own."""
-    record = image_record(source, (), 0.0)
+    record = image_record(source, (), 0.0, output)
     layout = layout_of(source, 0, output)
     samples = window.samples if layout.copy_bands else None
     write_image(store, record, no_labels(source.shape), NO_COLORS, layout, samples=samples)
@@ -146,8 +166,14 @@ def layout_of(source: ImageSource, k: int, output: OutputSettings, bands: int = 
     return replace(layout, geo=geo)
 
 
-def image_record(source: ImageSource, counts: tuple[int, ...], inertia: float) -> ImageRecord:
-    """What the store says of an image."""
+def image_record(
+    source: ImageSource,
+    counts: tuple[int, ...],
+    inertia: float,
+    output: OutputSettings,
+    sums: ClusterSums | None = None,
+) -> ImageRecord:
+    """What the store says of an image; ``sums`` where all images share a model."""
     return ImageRecord(
         key=source.file.key,
         source=source.file.source,
@@ -157,6 +183,9 @@ def image_record(source: ImageSource, counts: tuple[int, ...], inertia: float) -
         counts=counts,
         invalid=source.pixels - sum(counts),
         inertia=inertia,
+        sums=sums,
+        checksum=content_digest(source.file.path) if output.checksum else None,
+        mask=mask_facts(source.mask),
     )
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from dask.base import tokenize
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import KsegError, NoValidPixels
 from kseg_core.model import Model
-from kseg_core.sources import Piece
 
 from .executor import Executor
+from .faults import one_by_one
 from .fit import fit_plan
 from .label import Labelled, label_bundle, own_model
 from .label_large import label_large, leave_large_blank
-from .plan import Plan, pixels_of
+from .plan import Bundle, Plan, killer, pixels_of
 from .progress import Progress, Silent
+from .tasks import task_of, token_of
 from .waves import Watched, compute_in_waves
 
 
@@ -47,11 +47,11 @@ def label_plan(
     store = os.path.abspath(store)  # a worker may have another current folder
     progress.stage("labelling", len(plan.sources), plan.pixels)
     how = executor.share(model if isinstance(model, Model) else partial(own_model, model))
-    task = delayed(label_bundle, pure=False)
     tasks = [
         Watched(
-            task(bundle, how, store, output, strict, dask_key_name=f"label-{tokenize(bundle, store)}"),
+            task_of(label_bundle, bundle, how, store, output, strict, key=f"label-{token_of(bundle, store)}"),
             partial(progress.advance, len(bundle), pixels_of(bundle)),
+            partial(label_one_by_one, bundle, how, store, output, executor, strict=strict),
         )
         for bundle in plan.bundles
     ]
@@ -62,14 +62,26 @@ def label_plan(
         if isinstance(model, Model):
             return done.merge(label_large(plan.large, model, store, output, executor, progress, strict=strict))
         for pieces in plan.large:
-            done = done.merge(label_alone(pieces, model, store, output, executor, progress, strict=strict))
+            alone = Plan((), (pieces,), plan.kept)
+            done = done.merge(label_alone(alone, model, store, output, executor, progress, strict=strict))
     except OSError as error:
         raise KsegError(f"{store}: the output cannot be written ({error.strerror or error})") from error
     return done
 
 
+def label_one_by_one(
+    bundle: Bundle, how: Delayed, store: str, output: OutputSettings, executor: Executor, *, strict: bool
+) -> Labelled:
+    """Label the images of a bundle that killed its workers, less those that do so again."""
+    task = delayed(label_bundle, pure=False)
+    done = Labelled()
+    for piece, part, deaths in one_by_one(bundle, lambda piece: task((piece,), how, store, output, strict), executor):
+        done = done.merge(part or Labelled(failures=(killer(piece.source.file, deaths, strict=strict),)))
+    return done
+
+
 def label_alone(
-    pieces: tuple[Piece, ...],
+    plan: Plan,
     settings: FitSettings,
     store: str,
     output: OutputSettings,
@@ -78,9 +90,10 @@ def label_alone(
     *,
     strict: bool,
 ) -> Labelled:
-    """Label one large image with a model of its own."""
+    """Label one large image, all that is in the plan, with a model of its own."""
+    (pieces,) = plan.large
     try:
-        model, failures = fit_plan(Plan((), (pieces,)), settings, executor, Silent(), strict=strict)
+        model, failures = fit_plan(plan, settings, executor, Silent(), strict=strict)
     except NoValidPixels:
         return leave_large_blank(pieces, store, output, executor)
     if model is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,8 @@ class Request:
         Identity of the inputs.
     finished
         The earlier result, where the same job was already done.
+    was_complete
+        Whether the output is a finished one, to which inputs have been added since or whose inputs have changed.
     """
 
     listing: InputListing
@@ -89,6 +91,12 @@ class Request:
     settings: dict[str, Any]
     inputs_digest: str
     finished: dict[str, Any] | None = None
+    was_complete: bool = False
+
+    @property
+    def grows(self) -> bool:
+        """Whether its output may be one of other inputs: with a given model, an image is labelled by itself."""
+        return self.config.model is not None
 
 
 def default_output(selection: InputSelection, suffix: str = OUTPUT_SUFFIX) -> str:
@@ -141,13 +149,27 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
     output = default_output(selection) if output is None else output.rstrip("/") or "/"
     read = [(file.key, file.size, file.modified_ns) for file in listing.files]
     digest = inputs_digest([*read, *_mask_files(config.input.mask)])
-    finished = None
+    request = Request(listing, config, output, settings, digest)
     if os.path.lexists(output):
         if config.output.overwrite:
             _require_replaceable(output, config, kind)
         else:
-            finished = _earlier_result(output, settings, digest, kind)
-    return Request(listing, config, output, settings, digest, finished)
+            return _held_against(request, kind)
+    return request
+
+
+def require_unchanged(request: Request, kind: str) -> None:
+    """Between the look at an output and its lock, another job may have had it.
+
+    Raises
+    ------
+    StoreError
+        If one had.
+    """
+    there = os.path.lexists(request.output)
+    now = _held_against(request, kind) if there and not request.config.output.overwrite else request
+    if (now.finished, now.was_complete) != (request.finished, request.was_complete):
+        raise StoreError(f"{request.output}: another run has just finished there; give the same command again")
 
 
 def require_same_features(earlier: str, ours: str) -> None:
@@ -193,6 +215,34 @@ def _model_identity(path: str) -> tuple[str, str]:
     return str(attributes["digest"]), str(attributes.get("features"))
 
 
+def refit_settings(model: str, **options: Any) -> FitSettings:
+    """The settings of a fit that starts from a model's centroids: its features, its bands and its number of clusters.
+
+    Raises
+    ------
+    UsageError
+        If there is no model there.
+    StoreError
+        If it does not say what it is of.
+    """
+    _model_identity(model)
+    inside = os.path.join(model, "model")
+    facts = read_attributes(inside if os.path.isdir(inside) else model) or {}
+    try:
+        bands = tuple(facts["bands"] or ())
+        normalize = str(facts.get("normalize", "none"))
+        return FitSettings(
+            int(facts["k"]),
+            facts["features"],
+            attempts=1,
+            bands=bands,
+            normalize=normalize,  # type: ignore[arg-type]  # checked there
+            **options,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{model}: a damaged model ({error})") from error
+
+
 def _require_replaceable(output: str, config: RunConfig, kind: str) -> None:
     """An output may be replaced if it is a kseg store, and not the model the job works with."""
     if os.path.islink(output) or read_attributes(output) is None:
@@ -209,8 +259,15 @@ def _require_kind(output: str, found: str, kind: str) -> None:
         raise StoreError(f"{output} is a kseg {found}, not a {kind}; choose another output with -o")
 
 
-def _earlier_result(output: str, settings: dict[str, Any], digest: str, kind: str) -> dict[str, Any] | None:
-    """The result of the same job, None where it was not finished; anything else there is an error."""
+def _held_against(request: Request, kind: str) -> Request:
+    """The request, knowing what there is at its output.
+
+    Raises
+    ------
+    StoreError
+        If that is not the same job's, nor one that can take in other inputs.
+    """
+    output = request.output
     attributes = read_attributes(output)
     if attributes is None:
         raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
@@ -220,16 +277,20 @@ def _earlier_result(output: str, settings: dict[str, Any], digest: str, kind: st
             f"{output} holds edges alone; choose another output with -o (edges can be added to a run's output), "
             "or replace it with --overwrite"
         )
-    changed = differences(attributes.get("config") or {}, settings)
+    changed = differences(attributes.get("config") or {}, request.settings)
     if changed:
         raise StoreError(
             f"{output} was made with other settings ({'; '.join(changed)}); choose another output with -o, "
             "or replace it with --overwrite"
         )
-    if attributes.get("inputs_digest") != digest:
+    same_inputs = attributes.get("inputs_digest") == request.inputs_digest
+    if not same_inputs and not request.grows:
         raise StoreError(
             f"{output} was made from other inputs (files added, removed or changed since); choose another output "
             "with -o, or replace it with --overwrite"
         )
     result = attributes.get("result")
-    return result if attributes.get("status") == "complete" and isinstance(result, dict) else None
+    complete = attributes.get("status") == "complete" and isinstance(result, dict)
+    if complete and same_inputs and not request.config.output.checksum:
+        return replace(request, finished=result)
+    return replace(request, was_complete=complete)

@@ -38,6 +38,10 @@ class JobResult:
         ``total``, ``fit``, ``label``.
     k, k_requested, k_why, features, scope, inertia, centroids, colors, counts
         As in the contract; None where there is none (each image its own model).
+    gone
+        With a given model: images in the store that are not among the inputs any more.
+    drift
+        With a given model: how far the new images are from the model's own (see `workflows.drift`).
     """
 
     output: str
@@ -55,6 +59,8 @@ class JobResult:
     centroids: list[list[float]] | None = None
     colors: list[list[int]] | None = None
     counts: list[int] | None = field(default=None)
+    gone: int | None = None
+    drift: dict[str, Any] | None = None
 
     @property
     def status(self) -> str:
@@ -87,6 +93,7 @@ class JobResult:
             "colors": self.colors,
             "counts": self.counts,
             "failures": [{"source": f.source, "reason": f.reason} for f in self.failures],
+            **({} if self.gone is None else {"gone": self.gone, "drift": self.drift}),
             "seconds": self.seconds,
         }
 

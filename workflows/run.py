@@ -6,86 +6,119 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from kseg_core.config import AUTO
-from kseg_core.edge_settings import EdgeSettings
+from kseg_core.decoded import keeping
 from kseg_core.errors import KsegError, NothingReadable
+from kseg_core.finished import images_of
 from kseg_core.keys import printable_source
+from kseg_core.lock import hold
 from kseg_core.manifest import remove_kseg_store
 from kseg_core.model import Model
 from kseg_core.store import create_store, load_model, save_model, update_attributes, write_model
 
 from .bands import fit_bands
+from .begun import add_edges_to, begin, go_on, model_is_there
 from .budget import Budget, DryRun, Work, bytes_to_write, free_bytes, make_budget, require_room_on_disk
-from .edges import edges_of_plan
+from .drift import drift_result
 from .executor import Executor, open_executor
 from .fit import fit_plan
 from .label import Labelled
 from .label_plan import label_plan
 from .plan import Failure, Plan, look_at_headers, make_plan
 from .progress import Progress, Silent
-from .request import Request
+from .request import Request, require_unchanged
 from .results import Counted, JobResult
+from .resume import Found, Kept, what_is_kept
+
+FAILURES_SHOWN = 3  # in the one line of an error
 
 
 def run(request: Request, progress: Progress | None = None) -> JobResult:
     """Fit (unless a model is given), label every pixel, write the store.
 
-    Also the ``apply`` command: with ``config.model`` there is nothing to fit.
+    Also the ``apply`` command: with ``config.model`` there is nothing to fit. What an earlier run of the same job has
+    finished is not done again, nor what a store of the same model has of inputs that have not changed.
 
     Raises
     ------
+    OutputHeld
+        If another run is writing the output.
     KsegError
         If no image could be read, or the output cannot be written.
     """
-    progress = progress or Silent()
+    earlier = earlier_model(request.config.model), earlier_model(request.config.match)  # before anything is touched
+    with hold(request.output):
+        require_unchanged(request, "store")
+        with what_is_kept(request) as kept:
+            return _run(request, *earlier, kept, progress or Silent())
+
+
+def _run(request: Request, given: Model | None, match: Model | None, kept: Kept, progress: Progress) -> JobResult:
     config = request.config
     strict = config.execution.strict
     clock = Clock()
-    given, match = earlier_model(config.model), earlier_model(config.match)  # before anything is replaced
-    with open_executor(config.execution) as executor:
-        plan, failures = survey(request, executor, progress)
-        plan, failures, budget = fit_to_memory(request, plan, failures, executor, given)
-        require_room_on_disk(request.output, bytes_to_write(plan, work_of(request, plan, given)))
+    with ExitStack() as stack:
+        executor = stack.enter_context(open_executor(config.execution))
+        found, shared, failures = begin(request, kept, given, executor)
+        plan, unread, budget = plan_rest(request, found, shared, executor, progress, kept)
+        failures = failures + unread
+        if budget is not None:
+            stack.enter_context(keeping(budget.kept))
         replaces = os.path.lexists(request.output) and config.output.overwrite
-        if not replaces:
-            replace_store(request)  # a place that cannot be written is told before the fit
-        shared = given
-        if config.fit is not None and config.fit.scope == "global":
-            with nothing_left_behind(request, keep=replaces):
+        resumes = os.path.lexists(request.output) and not replaces
+        fits = config.fit is not None and config.fit.scope == "global" and shared is None
+        if resumes and fits:
+            replace_store(request)  # without a model nothing in it is of use
+        elif not (replaces or resumes):
+            create_store(request.output, store_attributes(request))  # what cannot be written is told before the fit
+        if fits:
+            assert budget is not None  # there is a plan: nothing was labelled without a model
+            with nothing_left_behind(request, keep=replaces or resumes):
                 shared, plan, failures = fit_one(request, plan, failures, budget, executor, progress, match)
+            kept.keep_failures([failure for failure in failures if failure.key])  # the others are found anew
         if replaces:
             replace_store(request)  # a finished result makes room only for one that can be made
-        if shared is not None:
+        if resumes:
+            go_on(request, found)
+        if shared is not None and not model_is_there(request.output, shared):
             write_model(request.output, shared)
         clock.lap("fit")
         how = shared or config.fit
         assert how is not None  # RunConfig has either
-        done = label_plan(plan, how, request.output, config.output, executor, progress, strict=strict)
+        done = Labelled()
+        if plan.sources:
+            done = label_plan(plan, how, request.output, config.output, executor, progress, strict=strict)
         failures = failures + list(done.failures)
+        done = done.merge(found.fresh)
+        counted = Counted(len(request.listing.files) + len(request.listing.failures), done.images, len(found.keys))
         if config.output.edges is not None:
-            left = plan.without(failures)
-            how_edges, tile = EdgeSettings(*config.output.edges), config.output.tile
-            edged = edges_of_plan(left, how_edges, request.output, tile, executor, progress, strict=strict)
-            done = replace(done, images=edged.images)
-            failures = failures + list(edged.failures)
+            unedged, counted = add_edges_to(request, plan, found, counted, failures, executor, progress)
+            failures = failures + unedged
         clock.lap("label")
-    result = job_result(request, clock, failures, done, shared)
-    if result.images.labelled == 0:
-        with nothing_left_behind(request):
+    counted = replace(counted, failed=len(failures))
+    result = job_result(request, clock, failures, done.merge(found.settled), shared, counted)
+    if result.images.labelled + result.images.reused == 0:
+        with nothing_left_behind(request, keep=resumes):
             raise nothing_readable(failures)
-    update_attributes(
-        request.output,
-        {
-            "status": "complete",
-            "failures": result.to_json()["failures"],  # sorted: the order must not depend on bundles
-            "result": result.to_json(),
-        },
-    )
+    if given is not None:
+        files = {file.key: file.source for file in request.listing.files}
+        gone = len(images_of(request.output)) - result.images.labelled - result.images.reused
+        drift = drift_result(given, done, done.merge(found.settled).drift, files)
+        result = replace(result, gone=gone, drift=drift)
+    finish_store(request, result)
     return result
+
+
+def finish_store(request: Request, result: JobResult) -> None:
+    """Declare the store complete. What it says does not tell how often the job was stopped on its way."""
+    images = result.images
+    told = replace(result, images=replace(images, labelled=images.labelled + images.reused, reused=0)).to_json()
+    facts = {"status": "complete", "inputs_digest": request.inputs_digest, "failures": told["failures"]}
+    update_attributes(request.output, {**facts, "result": told})  # failures are sorted: bundles come in any order
 
 
 def fit(request: Request, progress: Progress | None = None) -> JobResult:
@@ -93,22 +126,31 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
 
     Raises
     ------
+    OutputHeld
+        If another run is writing the output.
     KsegError
         If no image could be read, or the output cannot be written.
     """
     progress = progress or Silent()
     clock = Clock()
     match = earlier_model(request.config.match)
-    with open_executor(request.config.execution) as executor:
-        plan, failures = survey(request, executor, progress)
-        plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
-        model, plan, failures = fit_one(request, plan, failures, budget, executor, progress, match)
-    clock.lap("fit")
-    done = Labelled(0, plan.pixels, model.pixels, inertia={"": model.inertia})
-    result = job_result(request, clock, failures, done, model)
-    facts = {**store_attributes(request), "status": "complete", "result": result.to_json()}
-    save_model(request.output, replace(model, facts=model.facts | facts), overwrite=True)
-    return result
+    with hold(request.output):
+        require_unchanged(request, "model")
+        with what_is_kept(request) as kept:
+            with open_executor(request.config.execution) as executor:
+                plan, failures = survey(request, executor, progress)
+                plan = replace(plan, kept=kept.job)
+                plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
+                with keeping(budget.kept):
+                    model, plan, failures = fit_one(request, plan, failures, budget, executor, progress, match)
+            clock.lap("fit")
+            done = Labelled(0, plan.pixels, model.pixels, inertia={"": model.inertia})
+            listing = request.listing
+            counted = Counted(len(listing.files) + len(listing.failures), failed=len(failures))
+            result = job_result(request, clock, failures, done, model, counted)
+            facts = {**store_attributes(request), "status": "complete", "result": result.to_json()}
+            save_model(request.output, replace(model, facts=model.facts | facts), overwrite=True)
+            return result
 
 
 def dry_run(request: Request, progress: Progress | None = None, *, writes: bool = True) -> DryRun:
@@ -142,6 +184,33 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
 # ------------------------------------------------------------------------------------------------ the steps
 
 
+def plan_rest(
+    request: Request, found: Found, shared: Model | None, executor: Executor, progress: Progress, kept: Kept
+) -> tuple[Plan, list[Failure], Budget | None]:
+    """The plan for what is not finished, what of it cannot be done, and the memory's budget where there is a plan.
+
+    Raises
+    ------
+    KsegError
+        If nothing is finished and nothing can be done.
+    """
+    listed = request.listing.failures
+    try:
+        if not found.rest:
+            if request.config.execution.strict and listed:
+                raise listed[0]
+            return Plan(()), [Failure("", error) for error in listed], None
+        rest = replace(request, listing=replace(request.listing, files=found.rest))
+        plan, failures = survey(rest, executor, progress)
+        plan, failures, budget = fit_to_memory(request, replace(plan, kept=kept.job), failures, executor, shared)
+    except NothingReadable as error:
+        if not found.keys:
+            raise
+        return Plan(()), [Failure("", failure) for failure in error.failures], None
+    require_room_on_disk(request.output, bytes_to_write(plan, work_of(request, plan, shared)))
+    return plan, failures, budget
+
+
 def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool = True) -> Work:
     """What is to be done to each pixel."""
     fit_settings = request.config.fit
@@ -152,7 +221,7 @@ def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool =
     stored = max((source.info.bands for source in plan.sources), default=1)
     bands = (len(fit_settings.bands) or stored) if fit_settings.features == "bands" else 0
     most = fit_settings.tried[1] if fit_settings.k == AUTO else fit_settings.clusters
-    return Work(most, bands, fit_settings.batch_pixels, output)
+    return Work(most, bands, fit_settings.batch_pixels, output, fit_settings.scope == "image")
 
 
 def fit_to_memory(
@@ -243,9 +312,11 @@ def fit_one(
     assert config.fit is not None
     strict = config.execution.strict
     if config.fit.features == "bands":
-        model, unread = fit_bands(plan, config.fit, executor, progress, strict=strict, match=match)
+        model, unread = fit_bands(plan, config.fit, executor, progress, strict=strict, match=match, refit=config.refit)
     else:
-        model, unread = fit_plan(plan, config.fit, executor, progress, strict=strict, match=match, budget=budget)
+        model, unread = fit_plan(
+            plan, config.fit, executor, progress, strict=strict, match=match, budget=budget, refit=config.refit
+        )
     failures = failures + unread
     if model is None:
         raise nothing_readable(failures)
@@ -276,16 +347,20 @@ def store_attributes(request: Request) -> dict[str, Any]:
 
 
 def job_result(
-    request: Request, clock: Clock, failures: Sequence[Failure], done: Labelled, model: Model | None
+    request: Request,
+    clock: Clock,
+    failures: Sequence[Failure],
+    done: Labelled,
+    model: Model | None,
+    counted: Counted,
 ) -> JobResult:
     """Everything there is to say, worked out from exact sums over the labels where there is one model."""
-    listing = request.listing
     fit_settings = request.config.fit
     errors = tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason)))
     sums = done.sums
     common: dict[str, Any] = {
         "output": request.output,
-        "images": Counted(len(listing.files) + len(listing.failures), done.images, 0, len(errors)),
+        "images": counted,
         "pixels_total": done.pixels,
         "pixels_valid": done.valid,
         "failures": errors,
@@ -313,4 +388,6 @@ def nothing_readable(failures: Sequence[Failure]) -> NothingReadable:
     """The error of a job that has nothing to work on."""
     errors = sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))
     what = "the only input" if len(errors) == 1 else f"all {len(errors)} inputs"
-    return NothingReadable(f"{what} could not be read: {errors[0]}{' …' if len(errors) > 1 else ''}", errors)
+    shown = "; ".join(str(error) for error in errors[:FAILURES_SHOWN])
+    more = f"; … and {len(errors) - FAILURES_SHOWN} more (--json lists all)" if len(errors) > FAILURES_SHOWN else ""
+    return NothingReadable(f"{what} could not be read: {shown}{more}", errors)

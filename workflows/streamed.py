@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from dask.base import tokenize
 from numpy.typing import NDArray
 
 from kseg_core.band_pixels import BandPixels, BandSample, silhouettes_of
 from kseg_core.bands import EVERYWHERE, NO_WEIGHTS, BandMoments, BandSpace
 from kseg_core.indices import Silhouettes
+from kseg_core.keeping import keep, kept
 from kseg_core.kernels import dense
 from kseg_core.labelling import label_dtype
 from kseg_core.sources import Piece
@@ -20,7 +22,7 @@ from kseg_core.sums import ClusterSums
 from kseg_core.table import FarPoint
 
 from .executor import Executor
-from .gather import pass_over
+from .gather import kept_path, pass_over
 from .plan import Plan
 from .progress import Silent
 
@@ -67,13 +69,27 @@ def look_at_silhouettes(piece: Piece, space: BandSpace, centroids: Sequence[F64]
     return silhouettes_of(space, values, NO_WEIGHTS, mask, centroids)
 
 
+KEPT_TYPES = (SumsOfEach, ClusterSums, FarPoint, Silhouettes)
+
+
 class StreamedBands:
-    """A `PixelData` that reads its images for every question."""
+    """A `PixelData` that reads its images for every question, unless a table of their few distinct values answers it.
+
+    Both ways give the same bits: sums are of whole numbers, and a label is a function of the value.
+    """
 
     def __init__(
-        self, plan: Plan, space: BandSpace, held: BandPixels, moments: BandMoments, executor: Executor
+        self,
+        plan: Plan,
+        space: BandSpace,
+        held: BandPixels,
+        moments: BandMoments,
+        executor: Executor,
+        table: BandPixels | None = None,
     ) -> None:
         self._plan, self._space, self._held, self._moments, self._executor = plan, space, held, moments, executor
+        self._table = table
+        self._images = tokenize([source.file.key for source in plan.sources])
 
     @property
     def size(self) -> int:
@@ -91,6 +107,8 @@ class StreamedBands:
 
     def sums_of_each(self, centroids: Sequence[F64]) -> list[ClusterSums]:
         """The sums for several sets of centroids, from one reading."""
+        if self._table is not None:
+            return [self._table.sums(each) for each in centroids]
         found: SumsOfEach = self._pass(partial(look_at_sums, space=self._space, centroids=list(centroids)))
         return [ClusterSums(part.counts, part.sums, self._moments.squares) for part in found.parts]
 
@@ -98,6 +116,8 @@ class StreamedBands:
         return self.sums_of_each([centroids])[0]
 
     def farthest(self, centroids: F64) -> FarPoint:
+        if self._table is not None:
+            return self._table.farthest(centroids)
         found: FarPoint = self._pass(partial(look_at_farthest, space=self._space, centroids=centroids))
         return found
 
@@ -111,12 +131,20 @@ class StreamedBands:
         return self._held.coarse(coarser)
 
     def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
+        if self._table is not None:
+            return self._table.silhouettes(centroids)
         found: Silhouettes = self._pass(partial(look_at_silhouettes, space=self._space, centroids=list(centroids)))
         return found
 
     def _pass(self, look: Any) -> Any:
         """One reading; the images were all read before, so now none may fail."""
-        return pass_over(self._plan, look, None, self._executor, Silent(), strict=True)[0]
+        path = kept_path(self._plan.kept, self._images, look)
+        found = None if path is None else kept(path, KEPT_TYPES)
+        if found is None:
+            found = pass_over(self._plan, look, None, self._executor, Silent(), strict=True)[0]
+            if path is not None:
+                keep(path, found)
+        return found
 
 
 def few_values(data: StreamedBands, held: BandPixels, k: int) -> F64 | None:

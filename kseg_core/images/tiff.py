@@ -55,13 +55,13 @@ def _opened(file: BinaryIO) -> Iterator[Any]:
     """Open a TIFF with tifffile, its log silent in this thread."""
     import tifffile
 
-    with _silence(), tifffile.TiffFile(file) as tiff:
+    with silenced(), tifffile.TiffFile(file) as tiff:
         yield tiff
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Keep tifffile's log silent in this thread."""
+def silenced() -> Iterator[None]:
+    """Keep tifffile's log silent in this thread: what it remarks on a damaged file is told by us, once."""
     log = logging.getLogger("tifffile")
     if _drop_while_reading not in log.filters:
         log.addFilter(_drop_while_reading)
@@ -108,7 +108,7 @@ class TiffPicture:
     def __init__(self, file: BinaryIO, max_pixels: int) -> None:
         import tifffile
 
-        with _silence(), contextlib.ExitStack() as closing:
+        with silenced(), contextlib.ExitStack() as closing:
             tiff = closing.enter_context(tifffile.TiffFile(file))
             self._pages = _Pages(tiff)
             if self._pages.block is None:
@@ -120,17 +120,17 @@ class TiffPicture:
 
     def raster(self, box: Box, nodata: float | None) -> Raster:
         """The colours of a box; see `Stored`."""
-        with _silence():
+        with silenced():
             return self._pages.raster(box, nodata)
 
     def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
         """The samples of a box; see `Stored`."""
-        with _silence():
+        with silenced():
             return self._pages.values(box, bands)
 
     def nonzero(self, box: Box) -> NDArray[np.bool_]:
         """Where a mask says "use"; see `Stored`."""
-        with _silence():
+        with silenced():
             return self._pages.nonzero(box)
 
     def close(self) -> None:

@@ -402,13 +402,9 @@ def test_the_shortlist_is_the_best_distinct_proposals() -> None:
     assert chosen(math.inf) == [0]
 
 
-@pytest.mark.parametrize(("few", "levels"), [(0, kmeans.COARSE_LEVELS), (1 << 30, kmeans.FINE_LEVELS)])
-def test_the_coarse_form_has_enough_cells_for_k(
-    few: int, levels: tuple[int, ...], photographs: ChunkSummary, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kmeans, "FEW_VALUES", few)
+def test_the_coarse_form_has_enough_cells_for_k(photographs: ChunkSummary) -> None:
     data = FeatureTable.build(photographs.everything, SPACES["rgb"])
-    sizes = [data.coarse(level).size for level in levels]
+    sizes = [data.coarse(level).size for level in kmeans.COARSE_LEVELS]
     assert sizes == sorted(sizes)
     assert coarse_form(data, 1).size == sizes[0]
     for k in (2, 20, 100):

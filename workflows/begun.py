@@ -1,0 +1,95 @@
+"""A store that is there already: what a job finds in it when it begins, and how it goes on with it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from kseg_core.edge_settings import EdgeSettings
+from kseg_core.errors import StoreError
+from kseg_core.model import Model
+from kseg_core.store import load_model, update_attributes
+
+from .edge_request import has_edges
+from .edges import edges_of_plan
+from .executor import Executor
+from .label import Labelled, reference_of
+from .plan import Failure, Plan, look_at_headers, make_plan
+from .progress import Progress
+from .request import Request
+from .results import Counted
+from .resume import Found, Kept, look_for_finished, sweep_images
+
+
+def begin(
+    request: Request, kept: Kept, given: Model | None, executor: Executor
+) -> tuple[Found, Model | None, list[Failure]]:
+    """What is there of this job: finished images, its model, and the images that the model's fit could not use."""
+    listing, fit_settings = request.listing, request.config.fit
+    nothing = Found(tuple(listing.files), Labelled(), Labelled())
+    shared, failures = given, list[Failure]()
+    if not os.path.lexists(request.output) or request.config.output.overwrite:
+        return nothing, shared, failures
+    each_its_own = fit_settings is not None and fit_settings.scope == "image"
+    if not each_its_own and shared is None:
+        earlier = kept.found_model(request.output)
+        if earlier is None:
+            return nothing, None, failures
+        shared, failures = earlier
+    bad = {failure.key for failure in failures}
+    found = look_for_finished(
+        [file for file in listing.files if file.key not in bad],
+        request.output,
+        None if shared is None else reference_of(shared),
+        kept.settled(request.output, request),
+        executor,
+        mask=request.config.input.mask,
+        shared=not each_its_own,
+        checksum=request.config.output.checksum,
+    )
+    return found, shared, failures
+
+
+def go_on(request: Request, found: Found) -> None:
+    """A store that is there says that it is worked on; what a killed run left half-written is swept away."""
+    update_attributes(request.output, {"status": "running", "inputs_digest": request.inputs_digest})
+    sweep_images(os.path.abspath(request.output), {file.key for file in found.rest})
+
+
+def model_is_there(output: str, model: Model) -> bool:
+    """Whether the store has the model already."""
+    try:
+        return load_model(output).digest == model.digest
+    except StoreError:
+        return False
+
+
+def add_edges_to(
+    request: Request,
+    plan: Plan,
+    found: Found,
+    counted: Counted,
+    failures: list[Failure],
+    executor: Executor,
+    progress: Progress,
+) -> tuple[list[Failure], Counted]:
+    """Add edges to the images that have none; the images that failed now, and how many are left."""
+    config = request.config
+    assert config.output.edges is not None
+    settings, output = EdgeSettings(*config.output.edges), request.output
+    strict = config.execution.strict
+    finished = found.keys
+    without = [
+        file
+        for file in request.listing.files
+        if file.key in finished and not has_edges(output, file, settings, config.input)
+    ]
+    left, unread = plan.without(failures), list[Failure]()
+    if without:
+        sources, unread = look_at_headers(without, config.input, executor, progress, strict=strict)
+        more = make_plan(sources, config.output.tile, executor.workers)
+        left = Plan(left.bundles + more.bundles, left.large + more.large)
+    edged = edges_of_plan(left, settings, output, config.output.tile, executor, progress, strict=strict)
+    failed = unread + list(edged.failures)
+    old = sum(failure.key in finished for failure in failed)
+    return failed, replace(counted, labelled=counted.labelled - len(failed) + old, reused=counted.reused - old)
