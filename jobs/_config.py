@@ -23,14 +23,14 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
         raise typer.BadParameter(f"{file}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file}: not a TOML file ({error})") from error
-    commands = _commands(context)
+    commands, several = _commands(context), _takes_several(context.command)
     values: dict[str, Any] = {}
     for name, value in content.items():
         if name in commands and isinstance(value, dict):
             continue
         if not any(_key(name) in known for known in commands.values()):
             raise typer.BadParameter(f"{file}: no setting is called {name!r}")
-        values |= _as_default(name, value)
+        values |= _as_default(name, value, several)
     own = str(context.info_name)
     for table in commands:
         section = content.get(table, {})
@@ -41,7 +41,7 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
             raise typer.BadParameter(f"{file}: [{table}] has no setting called {unknown[0]!r}")
         if table == own:
             for name, value in section.items():
-                values |= _as_default(name, value)
+                values |= _as_default(name, value, several)
     return values
 
 
@@ -51,12 +51,12 @@ def _commands(context: typer.Context) -> dict[str, set[str]]:
     group: Any = parent.command if parent is not None else None
     commands = {context.info_name: context.command} if group is None else group.commands
     return {
-        str(name): {flag for parameter in command.params for flag in _flags(parameter)} - {"config"}
+        str(name): {flag for parameter in command.params for flag in flags_of(parameter)} - {"config"}
         for name, command in commands.items()
     }
 
 
-def _flags(parameter: Any) -> list[str]:
+def flags_of(parameter: Any) -> list[str]:
     """What a parameter is called in a file: its long flags, or its name."""
     flags = [flag[2:].replace("-", "_") for flag in parameter.opts if flag.startswith("--")]
     return flags or [str(parameter.name)]
@@ -68,9 +68,13 @@ def _key(name: str) -> str:
 
 _PARAMETER_OF = {"from": "from_file", "json": "as_json"}  # flags whose names are not usable as Python parameters
 
-_COMMA_SEPARATED = ("start", "bands", "edges", "what", "cluster")  # one option each on the command line
+
+def _takes_several(command: Any) -> set[str]:
+    """The names of a command's settings that may be given again."""
+    several = [one for one in command.params if getattr(one, "multiple", False) or one.nargs == -1]
+    return {flag for parameter in several for flag in flags_of(parameter)}
 
 
-def _as_default(name: str, value: Any) -> dict[str, Any]:
+def _as_default(name: str, value: Any, several: set[str]) -> dict[str, Any]:
     key = _PARAMETER_OF.get(_key(name), _key(name))
-    return {key: ",".join(map(str, value)) if key in _COMMA_SEPARATED and isinstance(value, list) else value}
+    return {key: [value] if _key(name) in several and not isinstance(value, list) else value}

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from kseg_core.config import AUTO, FitSettings, RunConfig
 from kseg_core.errors import UsageError
 from kseg_core.sizes import parse_bytes
-from workflows.request import InputSelection, Request, prepare
+from workflows.request import InputSelection, Request, prepare, refit_settings
 from workflows.results import JobResult, reused_result
 from workflows.sweep_request import prepare_sweep
 
+from ._logging import log
 from ._render import dry_run_lines, result_lines, sweep_lines
-from ._runtime import DONE, SOME_UNREADABLE, Report, log
+from ._runtime import DONE, FAILED, SOME_UNREADABLE, Report
+
+
+def joined(values: Sequence[str] | None) -> str | None:
+    """An option with commas that may be given again, as one; None where it is not given.
+
+    Of a variable the values are its words: their commas are at their ends.
+    """
+    return ",".join(value.strip(" ,;") for value in values) if values else None
 
 
 def settings_of_fit(
-    k: str | None, k_range: str | None, start: str | None, bands: str | None, **options: Any
+    k: str | None, k_range: str | None, start: Sequence[str] | None, bands: Sequence[str] | None, **options: Any
 ) -> FitSettings | None:
     """The fit's settings; None where neither ``k`` nor ``start`` says how many clusters."""
-    colors = () if start is None else tuple(color.strip() for color in start.replace(";", ",").split(","))
+    given = joined(start)
+    colors = () if given is None else tuple(color.strip() for color in given.replace(";", ",").split(","))
     if k is None and not colors:
         if k_range is not None:
             raise UsageError("--k-range goes with --k auto")
@@ -32,7 +43,28 @@ def settings_of_fit(
         return None
     number = len(colors) if k is None else clusters(k)
     tried = None if k_range is None else range_of(k_range)
-    return FitSettings(k=number, k_range=tried, start=colors, bands=_numbers(bands), **options)
+    return FitSettings(k=number, k_range=tried, start=colors, bands=_numbers(joined(bands)), **options)
+
+
+def refit_of(
+    model: str | None,
+    match: str | None,
+    k: str | None,
+    k_range: str | None,
+    start: Sequence[str] | None,
+    **options: Any,
+) -> FitSettings:
+    """The settings of ``--refit``: what the model does not say of itself may be given."""
+    if model is None:
+        raise UsageError("--refit starts from the centroids of a model: give --model M with it")
+    if any(given is not None for given in (match, k, k_range, start)):
+        raise UsageError("--refit keeps the number of clusters and their numbers: leave out --k, --start and --match")
+    kept = ("max_iter", "tol", "batch_pixels", "seed")
+    defaults = {field.name: field.default for field in dataclasses.fields(FitSettings)}
+    for name, value in options.items():
+        if name not in kept and value != defaults.get(name) and value is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is the model's own with --refit: leave it out")
+    return refit_settings(model, **{name: options[name] for name in kept})
 
 
 def clusters(k: str) -> int | Literal["auto"]:
@@ -64,14 +96,15 @@ def _numbers(bands: str | None) -> tuple[int, ...]:
         raise UsageError(f"--bands takes numbers like 4,3,2; got {bands!r}") from None
 
 
-def thresholds(edges: str | None) -> tuple[float, float] | None:
+def thresholds(edges: Sequence[str] | None) -> tuple[float, float] | None:
     """``150,200`` as numbers."""
-    if edges is None:
+    pair = joined(edges)
+    if pair is None:
         return None
     try:
-        low, high = (float(value) for value in edges.split(","))
+        low, high = (float(value) for value in pair.split(","))
     except ValueError:
-        raise UsageError(f"--edges takes two numbers, LOW,HIGH, as in 150,200; got {edges!r}") from None
+        raise UsageError(f"--edges takes two numbers, LOW,HIGH, as in 150,200; got {pair!r}") from None
     return low, high
 
 
@@ -81,17 +114,49 @@ def memory_bytes(text: str | None) -> int | None:
 
 
 def label(
-    selection: InputSelection, config: RunConfig, output: str | None, report: Report, *, dry_run: bool = False
+    selection: InputSelection,
+    config: RunConfig,
+    output: str | None,
+    report: Report,
+    *,
+    dry_run: bool = False,
+    fail_on_drift: float | None = None,
 ) -> int:
     """Carry out ``run`` or ``apply``, or tell what they would do."""
+    if fail_on_drift is not None and config.model is None:
+        raise UsageError("--fail-on-drift compares with a given model: give --model M with it")
+    if fail_on_drift is not None and not 0 <= fail_on_drift <= 1:
+        raise UsageError(f"--fail-on-drift is from 0 to 1; got {fail_on_drift}")
     request = prepare(selection, config, output, "store")
     if dry_run:
         return _tell_beforehand(report, request, writes=True)
     if request.finished is not None:
-        return _tell(report, reused_result(request.finished), "labelled")
+        result = reused_result(request.finished)
+        return _gate(report, result, fail_on_drift, _tell(report, result, "labelled"))
     from workflows.run import run
 
-    return _finish(report, request, run(request, report.progress), "labelled")
+    _say_how_to_go_on(report, config)
+    done = run(request, report.progress)
+    return _gate(report, done.to_json(), fail_on_drift, _finish(report, request, done, "labelled"))
+
+
+def _say_how_to_go_on(report: Report, config: RunConfig) -> None:
+    """For whoever stops it."""
+    anew = "the same command starts anew, because of --overwrite"
+    report.how_to_go_on = anew if config.output.overwrite else "what was finished is kept: the same command goes on"
+
+
+def _gate(report: Report, result: dict[str, Any], most: float | None, code: int) -> int:
+    """The exit code, given how far the new images may be from the model's."""
+    batch = (result.get("drift") or {}).get("batch") or {}
+    found = batch.get("share_distance")
+    if most is None or found is None or found <= most:
+        return code
+    report.warn(
+        f"drift: the new images' cluster shares are {found:.3f} from the model's, more than --fail-on-drift {most:g}; "
+        "everything was written"
+    )
+    return FAILED
 
 
 def fit(selection: InputSelection, config: RunConfig, output: str, report: Report, *, dry_run: bool = False) -> int:
@@ -103,6 +168,7 @@ def fit(selection: InputSelection, config: RunConfig, output: str, report: Repor
         return _tell(report, reused_result(request.finished), "fitted")
     from workflows.run import fit as fit_model
 
+    _say_how_to_go_on(report, config)
     return _finish(report, request, fit_model(request, report.progress), "fitted")
 
 
@@ -119,7 +185,7 @@ def sweep(selection: InputSelection, config: RunConfig, output: str | None, repo
 
 
 def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
-    from workflows.run import dry_run
+    from workflows.dry_run import dry_run
 
     found = dry_run(request, report.progress, writes=writes).to_json()
     done = request.finished is not None

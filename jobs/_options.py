@@ -1,4 +1,8 @@
-"""Every option, once: its names, its help, its ``KSEG_*`` variable. Commands pick the ones they take."""
+"""Every option, once: its names, its help, its ``KSEG_*`` variable. Commands pick the ones they take.
+
+An option whose value is a list with commas is a list of such values (see `jobs._jobs.joined`): given again it adds to
+what was given before.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,9 @@ def _load_config(context: typer.Context, file: Path | None) -> Path | None:
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUT...", help="Image files, folders (searched recursively) or quoted globs.", show_default=False
+        metavar="INPUT...",
+        help="Image files, folders (searched recursively) or quoted globs; s3:// too.",
+        show_default=False,
     ),
 ]
 Include = Annotated[
@@ -111,11 +117,11 @@ Features = Annotated[
     str, _option(MODEL, "--features", help="Colour space of the distances: rgb, gray, hsv, lab, bands.", metavar="NAME")
 ]
 Bands = Annotated[
-    str | None,
+    list[str] | None,
     _option(
         MODEL,
         "--bands",
-        help="With --features bands: which, from 1, as in 4,3,2. Default: all but alpha.",
+        help="With --features bands: which, from 1, as in 4,3,2; may be given again. Default: all but alpha.",
         metavar="LIST",
         show_default=False,
     ),
@@ -146,7 +152,7 @@ Tol = Annotated[
 BatchPixels = Annotated[int, _option(MODEL, "--batch-pixels", help="Most pixels of the first mini-batch.", metavar="N")]
 Seed = Annotated[int, _option(MODEL, "--seed", help="Chooses the first mini-batch and every random draw.", metavar="N")]
 Start = Annotated[
-    str | None,
+    list[str] | None,
     _option(
         MODEL,
         "--start",
@@ -162,6 +168,39 @@ GivenModel = Annotated[
         "--model",
         help="Skip the fit: use this model, or the one of this store.",
         metavar="M",
+        show_default=False,
+    ),
+]
+RefitModel = Annotated[
+    str | None,
+    _option(
+        MODEL, "--model", help="With --refit: the model, or the store, to start from.", metavar="M", show_default=False
+    ),
+]
+Refit = Annotated[
+    bool,
+    _option(
+        MODEL,
+        "--refit",
+        help="With --model: fit anew, starting from its centroids and keeping its numbers, its features and its bands.",
+    ),
+]
+Checksum = Annotated[
+    bool,
+    _option(
+        "Input",
+        "--checksum",
+        help="With --model: tell by SHA-256, not by size and time alone, which files of a growing folder have changed.",
+    ),
+]
+FailOnDrift = Annotated[
+    float | None,
+    _option(
+        MODEL,
+        "--fail-on-drift",
+        help="With --model: exit 1 (everything is written) if the new images' cluster shares are further than X from "
+        "the model's: half the sum of the differences, 0 to 1.",
+        metavar="X",
         show_default=False,
     ),
 ]
@@ -224,7 +263,7 @@ Confidence = Annotated[
     _option(OUTPUT, "--confidence", help="Also write how clearly each pixel belongs to its cluster, 0 to 254."),
 ]
 WithEdges = Annotated[
-    str | None,
+    list[str] | None,
     _option(
         OUTPUT,
         "--edges",
@@ -267,6 +306,9 @@ OverwriteEdges = Annotated[
     bool, _option(OUTPUT, "--overwrite", help="Replace edges that are there; labels and all else stay.")
 ]
 
+Repair = Annotated[
+    bool, _option(OUTPUT, "--repair", help="Make anew, from their sources, the images that are damaged.")
+]
 Table = Annotated[
     str | None,
     _option(
@@ -283,12 +325,15 @@ ExportTo = Annotated[
     str, _option(OUTPUT, "--to", help="The folder for the files; made where it is not there.", metavar="DIR")
 ]
 What = Annotated[
-    str,
+    list[str],
     _option(
         OUTPUT,
         "--what",
-        help="What to make of each image: segmented, labels, masks, cutout, edges, boundaries, polygons.",
+        help="What to make of each image: segmented, labels, masks, cutout, edges, boundaries, polygons; may be given "
+        "again.",
         metavar="LIST",
+        default_factory=lambda: ["segmented"],
+        show_default="segmented",
     ),
 ]
 ExportImages = Annotated[
@@ -301,11 +346,12 @@ ExportImages = Annotated[
     ),
 ]
 ExportClusters = Annotated[
-    str | None,
+    list[str] | None,
     _option(
         OUTPUT,
         "--cluster",
-        help="Masks, cut-outs and polygons of these clusters only, as in 0,2; a cut-out shows them together.",
+        help="Masks, cut-outs and polygons of these clusters only, as in 0,2; a cut-out shows them together; may be "
+        "given again.",
         metavar="J,...",
         show_default=False,
     ),
@@ -387,6 +433,16 @@ Memory = Annotated[
         show_default=False,
     ),
 ]
+PerformanceReport = Annotated[
+    str | None,
+    _option(
+        EXECUTION,
+        "--performance-report",
+        help="Write Dask's report of the run, an HTML page: which task ran where, how long. Not for threads or sync.",
+        metavar="FILE.html",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[
     bool,
     _option(
@@ -398,6 +454,10 @@ Strict = Annotated[bool, _option(EXECUTION, "--strict", help="Stop at the first 
 Json = Annotated[bool, _option(GENERAL, "--json", help="Print one JSON object on stdout and nothing else.")]
 LogLevel = Annotated[
     str, _option(GENERAL, "--log-level", help="debug, info, warning or error, on stderr.", metavar="LEVEL")
+]
+LogFormat = Annotated[
+    str,
+    _option(GENERAL, "--log-format", help="How stderr is written: text, or json, one object a line.", metavar="NAME"),
 ]
 Config = Annotated[
     Path | None,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._logging import log
 
-class NoBar:
-    """Nobody looks."""
+
+class LoggedStages:
+    """Nobody looks; a log of level info tells when each stage begins."""
 
     def stage(self, name: str, images: int, pixels: int) -> None:
-        pass
+        facts = {"stage": name, "images": images, "pixels": pixels}
+        size = f": {images} images, {pixels / 1e6:.1f} MP" if pixels else f": {images} images" if images else ""
+        log.info("%s%s", name, size, extra={"facts": facts})
 
     def advance(self, images: int, pixels: int) -> None:
         pass

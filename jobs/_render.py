@@ -15,11 +15,12 @@ MOST_LINES = 20  # clusters or failures shown; all of them are in the store and 
 def result_lines(result: dict[str, Any], verb: str) -> list[str]:
     """The end of ``run``, ``fit`` and ``apply``: what was done, the palette, what could not be read."""
     images, pixels, output = result["images"], result["pixels"], printable(result["output"])
-    if images["reused"]:
+    if images["reused"] and result["seconds"]["label"] is None:
         head = f"{output}: already done, nothing changed ({_images(images['reused'])})"
     else:
-        count = images["total"] - images["failed"]
-        head = f"{verb} {_images(count)}, {pixels['total'] / 1e6:.1f} MP → {output}"
+        count = images["total"] - images["failed"] - images["reused"]
+        there = f" ({images['reused']} more were there already)" if images["reused"] else ""
+        head = f"{verb} {_images(count)}{there}, {pixels['total'] / 1e6:.1f} MP → {output}"
         head += f" in {result['seconds']['total']:.1f} s"
     lines = [head]
     if result["k"] is not None:
@@ -29,8 +30,38 @@ def result_lines(result: dict[str, Any], verb: str) -> list[str]:
         lines += palette_lines(result["colors"], result["counts"])
     elif result.get("k_requested") == "auto":
         lines.append("k was chosen for each image alone; its model in the store says why")
+    lines += drift_lines(result.get("drift"))
+    lines += _changes_lines(result.get("changes") or {}, output)
     lines += failure_lines(result["failures"])
     return lines
+
+
+def _changes_lines(changes: dict[str, int], output: str) -> list[str]:
+    """What was labelled anew in a store that grows, and what has no input any more."""
+    lines = []
+    if changes.get("changed"):
+        lines.append(f"{changes['added']} added, {changes['changed']} changed since they were labelled")
+    if changes.get("removed"):
+        lines.append(f"{_images(changes['removed'])} in {output} not among the inputs any more; left as they are")
+    if changes.get("outdated"):
+        lines.append(f"{_images(changes['outdated'])} in {output} of inputs that cannot be read now; left as they were")
+    return lines
+
+
+def drift_lines(drift: dict[str, Any] | None) -> list[str]:
+    """How far new images are from those of the model, and which stand out."""
+    batch = (drift or {}).get("batch")
+    if drift is None or batch is None or batch["share_distance"] is None:
+        return []
+    lines = [f"drift of the {_images(batch['images'])} from the model's: {_drift(batch)}"]
+    odd = [image for image in drift["images"] if image["outlier"]]
+    return lines + [f"  stands out: {printable(image['source'])}, {_drift(image)}" for image in odd]
+
+
+def _drift(found: dict[str, Any]) -> str:
+    ratio, distance = found["mse_ratio"], found["share_distance"]
+    shares = "no valid pixel" if distance is None else f"cluster shares differ by {distance:.3f}"
+    return shares if ratio is None else f"{shares}, mse {ratio:.2f} times"
 
 
 def edges_lines(result: dict[str, Any]) -> list[str]:
@@ -49,26 +80,25 @@ def edges_lines(result: dict[str, Any]) -> list[str]:
 def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
     """What a job would read, hold and write."""
     hold, write, images = found["hold"], found["write"], found["images"]
-    count = images["total"] - images["failed"]
+    there = f" ({images['reused']} more are there already)" if images["reused"] and not already_done else ""
     large = f", {images['large']} of them by windows" if images["large"] else ""
     tasks = "1 task" if hold["threads"] == 1 else f"{hold['threads']} tasks"
     each = "one process" if hold["processes"] == 1 else f"each of {hold['processes']} processes"
     lines = [
         f"{printable(found['output'])}: " + ("already done; nothing would change" if already_done else "a dry run"),
-        f"  read   {_images(count)}{large}, {found['pixels']['total'] / 1e6:.1f} MP, "
-        f"{format_bytes(found['read']['bytes'])}",
+        f"  read   {_images(images['to_do'])}{large}, {found['pixels']['total'] / 1e6:.1f} MP, "
+        f"{format_bytes(found['read']['bytes'])}{there}",
         f"  hold   {format_bytes(hold['bytes'])} in {each} with {tasks} at a time, of {format_bytes(hold['memory'])}",
     ]
     if hold["colors"] is not None:
+        each_image = f" for each of {hold['tables']} images at a time" if hold["tables"] > 1 else ""
         lines.append(
             f"         and {hold['bytes_per_color']} MB a million distinct colours (photographs have one or two); "
-            f"there is room for {hold['colors'] / 1e6:.1f} million"
+            f"there is room for {hold['colors'] / 1e6:.1f} million{each_image}"
         )
     if write["bytes_at_most"]:
-        lines.append(
-            f"  write  at most {format_bytes(write['bytes_at_most'])} before compression; "
-            f"{format_bytes(write['free'])} are free"
-        )
+        free = "" if write["free"] is None else f"; {format_bytes(write['free'])} are free"
+        lines.append(f"  write  at most {format_bytes(write['bytes_at_most'])} before compression{free}")
     return lines + failure_lines(found["failures"])
 
 
@@ -99,6 +129,12 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
 
 def check_lines(store: str, found: dict[str, Any]) -> list[str]:
     """A verification for a person."""
+    made = found.get("repaired")
+    names = [f"  {printable(key)}" for key in made or ()]
+    return [*([f"made anew: {_images(len(names))}", *_cut(names, "images")] if made else []), *_verdict(store, found)]
+
+
+def _verdict(store: str, found: dict[str, Any]) -> list[str]:
     if found["status"] == "ok":
         if not found["images"]:
             return [f"{store}: complete and right"]

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import typer
 
-from kseg_core.errors import KsegError, UsageError
+from kseg_core.errors import KsegError, OutputHeld, UsageError
 from kseg_core.sizes import return_freed_memory
 
-from ._progress import Bar, NoBar
+from ._logging import LOG_FORMATS, LOG_LEVELS, log, log_to_stderr, write_line
+from ._progress import Bar, LoggedStages
 
-DONE, FAILED, WRONG_USAGE, SOME_UNREADABLE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+DONE, FAILED, WRONG_USAGE, SOME_UNREADABLE, HELD, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 11, 130, 143
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
-
-log = logging.getLogger("kseg")
+IMPATIENT_SECONDS = (
+    1.0  # a second signal this much later is meant: programs between us and a terminal pass one on twice
+)
 
 
 class Terminated(BaseException):
@@ -40,9 +41,10 @@ class Report:
         Listens to the workflow.
     """
 
-    def __init__(self, as_json: bool, progress: Bar | NoBar) -> None:
+    def __init__(self, as_json: bool, progress: Bar | LoggedStages) -> None:
         self.as_json = as_json
         self.progress = progress
+        self.how_to_go_on = "the same command starts again"
 
     def finish(self, result: dict[str, Any], lines: list[str]) -> None:
         """Print the result, for a program or for a person."""
@@ -53,13 +55,19 @@ class Report:
             for line in lines:
                 typer.echo(line)
 
+    def warn(self, message: str) -> None:
+        """Say on stderr what does not go well with the result."""
+        _say(self, message)
+
 
 def carry_out(
     job: Callable[[Report], int],
     as_json: bool,
     log_level: str,
     failed: Callable[[Exception], dict[str, Any]],
-    again: str = "the same command starts again",
+    again: str | None = None,
+    *,
+    log_format: str = "text",
 ) -> int:
     """Run a command's body and return its exit code; whatever it raises becomes one line and a code.
 
@@ -67,10 +75,13 @@ def carry_out(
     """
     if log_level not in LOG_LEVELS:
         raise typer.BadParameter(f"--log-level is one of {', '.join(LOG_LEVELS)}; got {log_level!r}")
-    _log_to_stderr(log_level)
+    if log_format not in LOG_FORMATS:
+        raise typer.BadParameter(f"--log-format is one of {', '.join(LOG_FORMATS)}; got {log_format!r}")
+    log_to_stderr(log_level, log_format)
     return_freed_memory()
     signals = Signals()
-    report = Report(as_json, Bar() if sys.stderr.isatty() else NoBar())
+    shown = sys.stderr.isatty() and log_format == "text"
+    report = Report(as_json, Bar() if shown else LoggedStages())
     try:
         return job(report)
     except (KeyboardInterrupt, Terminated):
@@ -82,6 +93,9 @@ def carry_out(
     except UsageError as error:
         _say(report, str(error))
         return WRONG_USAGE
+    except OutputHeld as error:
+        _say(report, str(error))
+        return HELD
     except KsegError as error:
         log.debug("traceback", exc_info=error)
         return _fail(report, str(error), failed(error))
@@ -89,13 +103,27 @@ def carry_out(
         log.debug("traceback", exc_info=error)
         if signals.received is not None:  # it came while compiled code ran, which tells of it in its own way
             return _stopped(report, signals, again)
+        known = _of_the_machine(error)
+        if known is not None:
+            return _fail(report, known, failed(error))
         message = f"unexpected {type(error).__name__}: {error} (--log-level debug shows where)"
         return _fail(report, message, failed(error))
 
 
-def _stopped(report: Report, signals: Signals, again: str) -> int:
+def _of_the_machine(error: Exception) -> str | None:
+    """What is wrong with the machine rather than with the program: memory, disks; None where it is neither."""
+    if isinstance(error, MemoryError):
+        return "out of memory: use fewer --workers or a smaller --memory, or more of it; the same command goes on"
+    if isinstance(error, OSError) and error.errno is not None and error.strerror is not None:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        what = f"{where}{error.strerror[0].lower()}{error.strerror[1:]}"
+        return f"{what}; what was finished is kept, and the same command goes on"
+    return None
+
+
+def _stopped(report: Report, signals: Signals, again: str | None) -> int:
     terminated = signals.received == signal.SIGTERM
-    _say(report, f"{'terminated' if terminated else 'interrupted'}; {again}")
+    _say(report, f"{'terminated' if terminated else 'interrupted'}; {again or report.how_to_go_on}")
     return TERMINATED if terminated else INTERRUPTED
 
 
@@ -108,7 +136,7 @@ def _fail(report: Report, message: str, result: dict[str, Any]) -> int:
 
 def _say(report: Report, message: str) -> None:
     report.progress.close()
-    typer.echo(f"kseg-batch: {_one_line(message)}", err=True)
+    write_line(_one_line(message))
 
 
 def _one_line(message: str) -> str:
@@ -116,28 +144,23 @@ def _one_line(message: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in " ".join(message.split()))
 
 
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=getattr(logging, level.upper()), format="%(levelname)s %(message)s", force=True
-    )
-    if level != "debug":
-        # distributed sets its own levels when it is imported, here and in worker processes: this variable is how.
-        os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
-        for noisy in ("tornado", "numba", "PIL", "tifffile", "numcodecs"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
-        # All it tells at this level is that nobody asked what became of some task of distributed's, after an interrupt.
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-
-
 class Signals:
-    """Turns SIGINT and SIGTERM into exceptions, and remembers which came; a SIGINT that is ignored stays so."""
+    """Turns SIGINT and SIGTERM into exceptions, and remembers which came; a SIGINT that is ignored stays so.
+
+    What is being written is finished first. Who sends a second signal does not want to wait: then all ends at once.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._at = 0.0
         signal.signal(signal.SIGTERM, self._on_signal)
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self.received = number
+        if self.received is not None:
+            if time.monotonic() - self._at > IMPATIENT_SECONDS:
+                os._exit(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+            return
+        self.received, self._at = number, time.monotonic()
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt

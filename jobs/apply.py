@@ -23,6 +23,8 @@ def apply(
     nodata: option.Nodata = "auto",
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    checksum: option.Checksum = False,
+    fail_on_drift: option.FailOnDrift = None,
     masks: option.Masks = None,
     tile: option.Tile = 1024,
     pyramid: option.Pyramid = None,
@@ -34,9 +36,11 @@ def apply(
     workers: option.Workers = None,
     memory: option.Memory = None,
     strict: option.Strict = False,
+    performance_report: option.PerformanceReport = None,
     dry_run: option.DryRun = False,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Label images with a model found earlier, by `fit` or by `run`.
@@ -46,6 +50,8 @@ def apply(
       kseg-batch apply ./new-images --model palette.zarr
 
       kseg-batch apply ./new-images --model ./images.kseg.zarr -o new.zarr
+
+      kseg-batch apply ./growing --model palette.zarr --fail-on-drift 0.3
     """
     from workflows.results import failed_result
 
@@ -61,11 +67,11 @@ def apply(
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
         job_config = RunConfig(
             None,
-            OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, _jobs.thresholds(edges)),
-            ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
+            OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, _jobs.thresholds(edges), checksum),
+            ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory), performance_report),
             InputSettings(nodata, mask, max_pixels),
             model=model,
         )
-        return _jobs.label(selection, job_config, output, report)
+        return _jobs.label(selection, job_config, output, report, dry_run=dry_run, fail_on_drift=fail_on_drift)
 
-    return carry_out(job, as_json, log_level, failed_result)
+    return carry_out(job, as_json, log_level, failed_result, log_format=log_format)

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def export(
     store: option.StoreOfImages,
     to: option.ExportTo,
-    what: option.What = "segmented",
+    what: option.What,
     image: option.ExportImages = None,
     cluster: option.ExportClusters = None,
     format: option.ExportFormat = "auto",
@@ -35,6 +35,7 @@ def export(
     memory: option.Memory = None,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Make PNG, TIFF and GeoJSON files of a store's images, for people and other tools.
@@ -68,9 +69,9 @@ def export(
         from kseg_core.config import ExecutionSettings
         from kseg_core.export.settings import ExportSettings
 
-        from ._jobs import memory_bytes
+        from ._jobs import joined, memory_bytes
 
-        settings = ExportSettings(_listed(what), _numbers(cluster), format, line_color, min_area)
+        settings = ExportSettings(_listed(joined(what) or ""), _numbers(joined(cluster)), format, line_color, min_area)
         execution = ExecutionSettings(scheduler, workers, memory=memory_bytes(memory))
         existing = _existing(overwrite, skip_existing)
         if not to.strip():
@@ -86,8 +87,8 @@ def export(
         report.finish(told, export_lines(told))
         return {"ok": DONE, "partial": SOME_UNREADABLE, "failed": FAILED}[result.status]
 
-    again = "the same command starts again" if overwrite or skip_existing else GO_ON
-    return carry_out(job, as_json, log_level, _failed, again)
+    again = None if overwrite or skip_existing else GO_ON
+    return carry_out(job, as_json, log_level, _failed, again, log_format=log_format)
 
 
 def _failed(error: Exception) -> dict[str, object]:
@@ -107,9 +108,9 @@ def _listed(names: str) -> tuple[str, ...]:
 
 
 def _numbers(clusters: str | None) -> tuple[int, ...] | None:
-    """``0,2`` as numbers."""
+    """``0,2`` as numbers, each once."""
     try:
-        return None if clusters is None else tuple(int(number) for number in clusters.split(","))
+        return None if clusters is None else tuple(dict.fromkeys(int(number) for number in clusters.split(",")))
     except ValueError:
         raise UsageError(f"--cluster takes numbers like 0,2; got {clusters!r}") from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import typer
 
 from . import _options as option
@@ -17,6 +19,7 @@ def fit(
     inputs: option.Inputs = None,
     k: option.K = None,
     k_range: option.KRange = None,
+    model: option.RefitModel = None,
     output: option.ModelOutput = None,
     include: option.Include = None,
     exclude: option.Exclude = None,
@@ -24,6 +27,7 @@ def fit(
     nodata: option.Nodata = "auto",
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    refit: option.Refit = False,
     features: option.Features = "rgb",
     bands: option.Bands = None,
     normalize: option.Normalize = "none",
@@ -40,9 +44,11 @@ def fit(
     workers: option.Workers = None,
     memory: option.Memory = None,
     strict: option.Strict = False,
+    performance_report: option.PerformanceReport = None,
     dry_run: option.DryRun = False,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Find K colours for all images and save them as a model; nothing is labelled.
@@ -52,6 +58,8 @@ def fit(
       kseg-batch fit ./images --k 5 -o palette.zarr
 
       kseg-batch fit ./images --k 5 --features lab --match palette.zarr -o palette2.zarr
+
+      kseg-batch fit ./this-year --model palette.zarr --refit -o this-year.zarr
     """
     from workflows.results import failed_result
 
@@ -64,7 +72,10 @@ def fit(
 
         if output is None:
             raise UsageError("fit needs an output: name the model to write with -o")
-        settings = _jobs.settings_of_fit(
+        if model is not None and not refit:
+            raise UsageError("fit takes --model only to start from its centroids: add --refit, or leave it out")
+        of_options = partial(_jobs.refit_of, model, match) if refit else _jobs.settings_of_fit
+        settings = of_options(
             k,
             k_range,
             start,
@@ -79,15 +90,16 @@ def fit(
             seed=seed,
         )
         if settings is None:
-            raise UsageError("fit needs the number of clusters: --k N, or --k auto")
+            raise UsageError("fit needs the number of clusters: --k N, or --k auto; or --model M --refit")
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
         job_config = RunConfig(
             settings,
             OutputSettings(overwrite=overwrite),
-            ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
+            ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory), performance_report),
             InputSettings(nodata, mask, max_pixels),
-            match=match,
+            match=model if refit else match,
+            refit=refit,
         )
         return _jobs.fit(selection, job_config, output, report, dry_run=dry_run)
 
-    return carry_out(job, as_json, log_level, failed_result)
+    return carry_out(job, as_json, log_level, failed_result, log_format=log_format)

@@ -22,6 +22,7 @@ def inspect(
     memory: option.Memory = None,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Show what is in a store or model; --table also measures the connected regions of every cluster.
@@ -56,4 +57,6 @@ def inspect(
         report.finish(found, inspect_lines(store, found))
         return DONE
 
-    return carry_out(job, as_json, log_level, lambda error: {"status": "failed", "error": str(error)})
+    return carry_out(
+        job, as_json, log_level, lambda error: {"status": "failed", "error": str(error)}, log_format=log_format
+    )

@@ -25,6 +25,7 @@ def report(
     memory: option.Memory = None,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Write report.html, one page that opens from disk and needs no network, and its figures as PNG beside it.
@@ -57,7 +58,7 @@ def report(
         told.finish(found, report_lines(found))
         return SOME_UNREADABLE if found["failures"] else DONE
 
-    return carry_out(job, as_json, log_level, _failed)
+    return carry_out(job, as_json, log_level, _failed, log_format=log_format)
 
 
 def _failed(error: Exception) -> dict[str, object]:

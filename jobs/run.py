@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import typer
 
 from . import _options as option
@@ -25,6 +27,9 @@ def run(
     nodata: option.Nodata = "auto",
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    checksum: option.Checksum = False,
+    fail_on_drift: option.FailOnDrift = None,
+    refit: option.Refit = False,
     features: option.Features = "rgb",
     bands: option.Bands = None,
     normalize: option.Normalize = "none",
@@ -48,9 +53,11 @@ def run(
     workers: option.Workers = None,
     memory: option.Memory = None,
     strict: option.Strict = False,
+    performance_report: option.PerformanceReport = None,
     dry_run: option.DryRun = False,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Find one set of K colours for all images, label every pixel, write labels, masks and centroids.
@@ -65,6 +72,8 @@ def run(
 
       kseg-batch run ./today --model ./yesterday.kseg.zarr
 
+      kseg-batch run ./this-year --model ./last-year.kseg.zarr --refit
+
       kseg-batch run ./images --k 8 --scheduler tcp://127.0.0.1:8786
     """
     from workflows.results import failed_result
@@ -73,9 +82,10 @@ def run(
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
-        from ._jobs import label, memory_bytes, settings_of_fit, thresholds
+        from ._jobs import label, memory_bytes, refit_of, settings_of_fit, thresholds
 
-        fit = settings_of_fit(
+        of_options = partial(refit_of, model, match) if refit else settings_of_fit
+        fit = of_options(
             k,
             k_range,
             start,
@@ -92,13 +102,14 @@ def run(
         )
         settings = RunConfig(
             fit,
-            OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, thresholds(edges)),
-            ExecutionSettings(scheduler, workers, strict, memory_bytes(memory)),
+            OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, thresholds(edges), checksum),
+            ExecutionSettings(scheduler, workers, strict, memory_bytes(memory), performance_report),
             InputSettings(nodata, mask, max_pixels),
-            model=model,
-            match=match,
+            model=None if refit else model,
+            match=model if refit else match,
+            refit=refit,
         )
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
-        return label(selection, settings, output, report, dry_run=dry_run)
+        return label(selection, settings, output, report, dry_run=dry_run, fail_on_drift=fail_on_drift)
 
-    return carry_out(job, as_json, log_level, failed_result)
+    return carry_out(job, as_json, log_level, failed_result, log_format=log_format)

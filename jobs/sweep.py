@@ -40,6 +40,7 @@ def sweep(
     strict: option.Strict = False,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
+    log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
     """Find the best centroids for every number of clusters, and the knee of the inertia curve (the elbow method).
@@ -90,4 +91,4 @@ def sweep(
         )
         return _jobs.sweep(selection, job_config, output, report)
 
-    return carry_out(job, as_json, log_level, failed_sweep)
+    return carry_out(job, as_json, log_level, failed_sweep, log_format=log_format)

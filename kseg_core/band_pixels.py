@@ -21,6 +21,7 @@ I64 = NDArray[np.int64]
 
 SAMPLES = {1: 1 << 14, 0: 1 << 15, -1: 1 << 16, -2: 1 << 17}  # points of the search's coarse forms
 STEPS = {1: 32, 0: 64, -1: 128, -2: 256}  # cells along the widest band, as for colours
+MOST_NUMBERED = 1 << 25  # cells of four bands in 64 steps each; a table of them is 130 MB for a moment
 MOST_CELLS = 1 << 17  # more would be slower to search than a sample
 
 
@@ -76,7 +77,7 @@ class BandPixels:
         return len(self.values)
 
     def weighted_points(self) -> tuple[F64, F64]:
-        points = np.ascontiguousarray(self.space.features_of(self.values.astype(np.float64)).T)
+        points = dense.features_by_band(self.values, self.space.affine)
         weights = np.ones(self.size) if not self.weights.size else self.weights.astype(np.float64)
         return points, weights
 
@@ -112,7 +113,7 @@ class BandPixels:
             cells = np.zeros(self.size, np.int64)
             for row, low in zip(points, lowest, strict=True):
                 cells = cells * (steps + 1) + np.floor((row - low) * (steps / reach)).astype(np.int64)
-            _, inverse = np.unique(cells, return_inverse=True)
+            inverse = numbered(cells)
             counts: F64 = np.bincount(inverse, weights).astype(np.float64)
             if counts.size <= MOST_CELLS:
                 return BandSample(np.stack([np.bincount(inverse, weights * row) / counts for row in points]), counts)
@@ -136,6 +137,19 @@ class BandPixels:
         there = np.flatnonzero(counts)
         points = self.space.features_of((lowest + sums[there] / counts[there])[:, None])
         return BandSample(np.ascontiguousarray(points.T), counts[there])
+
+
+def numbered(cells: I64) -> I64:
+    """Each cell's place among the distinct ones: what `numpy.unique` calls the inverse, without sorting where the
+    cells' numbers are small enough for a table of them.
+    """
+    largest = int(cells.max(initial=0))
+    if largest >= MOST_NUMBERED:
+        return np.unique(cells, return_inverse=True)[1].reshape(-1)
+    there = np.zeros(largest + 1, np.bool_)
+    there[cells] = True
+    places: NDArray[np.int32] = np.cumsum(there, dtype=np.int32)
+    return places[cells].astype(np.int64) - 1
 
 
 def silhouettes_of(

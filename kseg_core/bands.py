@@ -127,10 +127,9 @@ class BandMoments:
     def of(cls, values: Values, valid: Bools | None, grid: BandGrid) -> BandMoments:
         """The statistics of values (n, d)."""
         histogram = np.zeros((values.shape[1], BINS), np.int64)
-        mask = EVERYWHERE if valid is None else valid.reshape(-1)
+        mask = flat_mask(valid)
         n, sums, high, low = dense.band_moments(values, mask, grid.shift, grid.lowest, histogram)
-        squares = [(int(h) << 17) + int(part) for h, part in zip(high, low, strict=True)]
-        return cls(int(n), objects(sums.tolist()), objects(squares), histogram)
+        return cls(int(n), objects(sums.tolist()), squares_of(high, low), histogram)
 
     def merge(self, other: BandMoments) -> BandMoments:
         return BandMoments(
@@ -164,6 +163,16 @@ class BandMoments:
 def _band_of(sums: ClusterSums, band: int) -> ClusterSums:
     """The sums of one band alone."""
     return ClusterSums(sums.counts, sums.sums[:, band : band + 1], int(sums.squares[band]))
+
+
+def flat_mask(valid: Bools | None) -> Bools:
+    """Which pixels count, as kernels take it: (n,), or empty where all do."""
+    return EVERYWHERE if valid is None else np.ascontiguousarray(valid).reshape(-1)
+
+
+def squares_of(high: I64, low: I64) -> NDArray[np.object_]:
+    """Sums of squares (d,) from the two parts that kernels give."""
+    return objects([(int(h) << 17) + int(part) for h, part in zip(high, low, strict=True)])
 
 
 def objects(numbers: list[int]) -> NDArray[np.object_]:
@@ -337,11 +346,10 @@ class BandSpace:
         values = self.grid.values(samples, valid)
         dtype = label_dtype(k)
         labels: Labels = np.empty(len(values), dtype)
-        mask = EVERYWHERE if valid is None else np.ascontiguousarray(valid).reshape(-1)
-        dense.label_dense(values, mask, self.affine, centroids, np.iinfo(dtype).max, labels)
-        counts, sums = dense.sum_labelled_dense(values, labels, k)
-        squares = BandMoments.of(values, valid, self.grid).squares
-        sums_of_labels = ClusterSums(counts, sums, squares)
+        mask = flat_mask(valid)
+        told = dense.label_and_sum_dense(values, mask, self.affine, centroids, np.iinfo(dtype).max, labels)
+        counts, sums, high, low = told
+        sums_of_labels = ClusterSums(counts, sums, squares_of(high, low))
         shape = samples.shape[:2]
         if not confidence:
             return LabelledPixels(labels.reshape(shape), sums_of_labels)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from . import storage
 from .edge_settings import edge_thresholds
 from .errors import UsageError
 
@@ -187,7 +188,7 @@ class InputSettings:
                 float(self.nodata)
             except ValueError:
                 raise UsageError(f"--nodata is auto, none or a number; got {self.nodata!r}") from None
-        _require(self.mask is None or Path(self.mask).exists(), f"no such mask or folder of masks: {self.mask}")
+        _require(self.mask is None or storage.exists(self.mask), f"no such mask or folder of masks: {self.mask}")
         _require(self.max_pixels >= 1, f"--max-pixels is at least 1; got {self.max_pixels}")
 
     def nodata_of(self, stated: float | None) -> float | None:
@@ -217,6 +218,9 @@ class OutputSettings:
         Also write how clearly each pixel belongs to its cluster.
     edges
         Also write Canny edges, with these two thresholds.
+    checksum
+        Keep the inputs' SHA-256 with their labels, and tell by it what has changed. Decides nothing that is written
+        else.
     """
 
     masks: bool | None = None
@@ -226,6 +230,7 @@ class OutputSettings:
     copy_image: bool = False
     confidence: bool = False
     edges: tuple[float, float] | None = None
+    checksum: bool = False
 
     def __post_init__(self) -> None:
         _require(64 <= self.tile <= 16_384, f"--tile is from 64 to 16384 pixels; got {self.tile}")
@@ -252,12 +257,15 @@ class ExecutionSettings:
         Stop at the first unreadable input.
     memory
         Most bytes of each process; None: a share of what there is.
+    performance_report
+        Where Dask writes its report of the job, an HTML page; None: nowhere.
     """
 
     scheduler: str = "threads"
     workers: int | None = None
     strict: bool = False
     memory: int | None = None
+    performance_report: str | None = None
 
     def __post_init__(self) -> None:
         known = self.scheduler in ("threads", "processes", "sync") or self.is_cluster
@@ -276,6 +284,10 @@ class ExecutionSettings:
             "--scheduler sync has one worker; leave out --workers, or use threads",
         )
         _require(self.memory is None or self.memory >= 1, f"--memory is at least a byte; got {self.memory}")
+        _require(
+            self.performance_report is None or self.scheduler not in ("threads", "sync"),
+            "--performance-report is made by a Dask cluster: add --scheduler processes, or the address of one",
+        )
         _require(
             not self.scheduler.endswith(".json") or Path(self.scheduler).is_file(),
             f"no such scheduler file: {self.scheduler}",
@@ -309,6 +321,8 @@ class RunConfig:
         Label with this model (a model or a store of an earlier run).
     match
         Number the clusters as in this earlier model.
+    refit
+        Start the fit from the centroids of ``match``; there is one attempt and no search.
     """
 
     fit: FitSettings | None
@@ -317,8 +331,17 @@ class RunConfig:
     input: InputSettings = field(default_factory=InputSettings)
     model: str | None = None
     match: str | None = None
+    refit: bool = False
 
     def __post_init__(self) -> None:
+        _require(
+            not self.refit or (self.fit is not None and self.match is not None and not self.fit.start),
+            "--refit starts from the centroids of --model: leave out --start",
+        )
+        _require(
+            not self.output.checksum or self.model is not None,
+            "--checksum is for a growing folder, labelled with --model",
+        )
         _require(
             (self.fit is None) == (self.model is not None),
             "give either --k or --model: a number of clusters, or a model that has them",
@@ -353,4 +376,5 @@ class RunConfig:
             },
             "model": self.model,
             "match": self.match,
+            **({"refit": True} if self.refit else {}),
         }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from . import storage
 from .errors import UsageError
 
 EdgesOn = Literal["color", "gray"]
@@ -106,7 +106,7 @@ def edge_facts(settings: EdgeSettings, size: int, modified: int, mask: str | Non
     """
     facts = {**settings.to_json(), "size": size, "modified": modified, "mask": None}
     if mask is not None:
-        status = os.stat(mask)
+        status = storage.stat(mask)
         facts["mask"] = {"size": status.st_size, "modified": status.st_mtime_ns}
     return facts
 

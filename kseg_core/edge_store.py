@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import storage
 from .edge_settings import EdgeSettings, edge_facts
 from .edges import Bits, Maxima, WindowBorder, WindowEdges, decide_within, find_edges, find_maxima, promoted
 from .errors import UnreadableImage
@@ -71,9 +71,9 @@ def create_edges(path: str, key: str, layout: EdgeLayout, *, pieces: bool) -> No
         _remove_arrays(folder)
     else:
         remove_image(path, key)
-        os.mkdir(folder)  # not below a store that is not there
+        storage.make_folder(folder)  # not below a store that is not there
         write_group(folder)
-    if layout.geo is not None and not os.path.isdir(os.path.join(folder, GRID_MAPPING)):
+    if layout.geo is not None and not storage.is_dir(os.path.join(folder, GRID_MAPPING)):
         write_georeference(folder, layout.geo, layout.shape)
     create_array(os.path.join(folder, EDGES), _spec(layout), _placed(layout))
     if pieces:
@@ -99,16 +99,16 @@ def discard_edges(path: str, key: str) -> None:
 
 
 def _has_labels(folder: str) -> bool:
-    return os.path.isdir(os.path.join(folder, "labels"))
+    return storage.is_dir(os.path.join(folder, "labels"))
 
 
 def _remove_arrays(image: str) -> None:
     """First of all what declares them complete."""
     for folder in (os.path.join(image, EDGES), os.path.join(image, PENDING)):
-        if os.path.isdir(folder):
+        if storage.is_dir(folder):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, "zarr.json"))
-            shutil.rmtree(folder)
+                storage.remove_file(os.path.join(folder, "zarr.json"))
+            storage.remove_tree(folder)
 
 
 def whole_edges(piece: Piece, settings: EdgeSettings) -> Bits:
@@ -208,8 +208,8 @@ def finish_edges(path: str, source: ImageSource, layout: EdgeLayout, settings: E
     """
     folder = image_folder(path, source.file.key)
     pending = os.path.join(folder, PENDING)
-    if os.path.isdir(pending):
-        shutil.rmtree(pending)
+    if storage.is_dir(pending):
+        storage.remove_tree(pending)
     facts = edge_facts(settings, source.file.size, source.file.modified_ns, source.mask)
     attributes = {**facts, "edge_pixels": edge_pixels, "status": "complete"}
     create_array(os.path.join(folder, EDGES), _spec(layout), {**_placed(layout), "kseg": attributes})

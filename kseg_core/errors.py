@@ -21,6 +21,10 @@ class StoreError(KsegError):
     """A store or model that is missing, damaged, unfinished or made with other settings."""
 
 
+class OutputHeld(KsegError):
+    """Another run is writing the output: exit code 11."""
+
+
 class NoValidPixels(KsegError):
     """There are images, but not one pixel to cluster."""
 
@@ -62,3 +66,7 @@ class UnreadableImage(KsegError):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"
+
+
+class TooManyColors(KsegError):
+    """More distinct colours than memory has room for."""

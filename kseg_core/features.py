@@ -22,6 +22,7 @@ U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 I64 = NDArray[np.int64]
 
+CONVERTED = 1 << 16  # colours at a time: the intermediate results of one, in float64, take two hundred bytes
 AXES = 3  # kernels always see three components; gray leaves two of them zero
 
 
@@ -103,10 +104,13 @@ class FeatureSpace:
 
     def points(self, codes: U32) -> F32:
         """Grid units of colours: uint32 (n,) codes -> float32 (3, n) holding integers."""
-        channels = np.stack([codes >> 16, (codes >> 8) & 255, codes & 255]).astype(np.uint8)
         points = np.zeros((AXES, codes.size), np.float32)
-        # Adding zero makes a negative zero, whose sign is the last bit of a difference, a plain one.
-        points[: self.dimensions] = np.rint(self.convert(channels) * self.grid) + 0.0
+        for start in range(0, codes.size, CONVERTED):
+            part = codes[start : start + CONVERTED]
+            channels = np.stack([part >> 16, (part >> 8) & 255, part & 255]).astype(np.uint8)
+            # Adding zero makes a negative zero, whose sign is the last bit of a difference, a plain one.
+            rounded = np.rint(self.convert(channels) * self.grid) + 0.0
+            points[: self.dimensions, start : start + CONVERTED] = rounded
         return points
 
     def cell_ids(self, points: F32, coarser: int) -> tuple[I64, int]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
+
+from . import storage
 
 GRID_MAPPING = "spatial_ref"  # the name rioxarray and GDAL look for
 _PLACED = (33550, 33922, 34264)  # ModelPixelScale, ModelTiepoint, ModelTransformation
@@ -101,8 +102,12 @@ class GeoReference:
 
 def has_georeference(path: str) -> bool:
     """Whether a file has tags that place it on the ground, found without rasterio: its lack is then worth a warning."""
+    import tifffile
+
+    from kseg_core.images.tiff import silenced  # the images' modules need not be loaded for what was read before
+
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with storage.open_file(path) as file, silenced(), tifffile.TiffFile(file) as tiff:
             return any(code in tiff.pages.first.tags for code in _PLACED)
     except Exception:  # no TIFF, or a damaged one: what it is, is found out where its pixels are read
         return False
@@ -133,7 +138,10 @@ def read_georeference(path: str) -> GeoReference | None:
     logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)  # what matters here is told by our own messages
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     try:
-        with rasterio.open(os.path.abspath(path), driver="GTiff") as dataset:
+        # GDAL has credentials of its own: an object is read through us, no more of it than is needed.
+        here = not storage.is_remote(path)
+        how = {} if here else {"opener": lambda *_, **__: storage.open_file(path)}
+        with rasterio.open(os.path.abspath(path) if here else "object.tif", driver="GTiff", **how) as dataset:
             a, b, c, d, e, f = tuple(map(float, dataset.transform))[:6]
             crs = "" if dataset.crs is None else str(dataset.crs.to_wkt(version="WKT2_2019"))
     except (RasterioError, OSError, ValueError):

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError
 from kseg_core.keys import image_key, path_bytes, printable_source
 from kseg_core.not_images import is_plainly_no_image
@@ -176,20 +177,22 @@ def _look_at_all(search: _Search, inputs: Sequence[str], from_file: str | None, 
 
 
 def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
+    missing = "no such file or folder"
     try:
-        status = os.stat(given)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        status = storage.stat(given)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         status = None
+        missing = _reason(error) if storage.is_remote(given) else missing  # which may be that there is no such bucket
     except OSError as error:
         raise _Refused(given, _reason(error), usage=False) from None
     if status is None:
-        if given and os.path.islink(given):
+        if given and storage.is_link(given):
             raise _Refused(given, "broken link", usage=False)
         if patterns and has_magic(given):
             return _look_at_pattern(given, alone)
-        raise _Refused(given, "no such file or folder", usage=True)
+        raise _Refused(given, missing, usage=True)
     source = tidy(given)
-    path = os.path.join(os.getcwd(), source)  # a worker may have another current folder
+    path = storage.below(os.getcwd(), source)  # a worker may have another current folder
     if stat.S_ISDIR(status.st_mode):
         metadata = _zarr_metadata(given)
         if metadata is None:
@@ -207,7 +210,7 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
     parts = given.split("/")
     fixed = 0
     # A folder that has the very name "run[1]" is that folder.
-    while fixed < len(parts) and (not has_magic(parts[fixed]) or os.path.lexists("/".join(parts[: fixed + 1]))):
+    while fixed < len(parts) and (not has_magic(parts[fixed]) or storage.exists("/".join(parts[: fixed + 1]))):
         fixed += 1
     if fixed == len(parts):
         raise _Refused(given, "no such file or folder", usage=True)
@@ -235,7 +238,7 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
 def file_status(path: str) -> os.stat_result | None:
     """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there."""
     try:
-        status = os.stat(path)
+        status = storage.stat(path)
     except (OSError, ValueError):
         return None
     return _zarr_metadata(path) if stat.S_ISDIR(status.st_mode) else status
@@ -245,7 +248,7 @@ def _zarr_metadata(folder: str) -> os.stat_result | None:
     """The status of the file that says what a Zarr directory is; None for any other folder."""
     for marker in ZARR_MARKERS:
         try:
-            return os.stat(os.path.join(folder, marker))
+            return storage.stat(os.path.join(folder, marker))
         except OSError:
             continue
     return None
@@ -253,19 +256,14 @@ def _zarr_metadata(folder: str) -> os.stat_result | None:
 
 def _is_kseg_store(path: str) -> bool:
     try:
-        with open(os.path.join(path, "zarr.json"), "rb") as file:
-            return "kseg" in json.load(file)["attributes"]
+        return "kseg" in json.loads(storage.read(os.path.join(path, "zarr.json")))["attributes"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
 def _read_list(from_file: str) -> list[str]:
     try:
-        if from_file == "-":
-            content = sys.stdin.buffer.read()
-        else:
-            with open(from_file, "rb") as file:
-                content = file.read()
+        content = sys.stdin.buffer.read() if from_file == "-" else storage.read(from_file)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the list {printable_source(from_file)}: {_reason(error)}") from None
     content = content.removeprefix(b"\xef\xbb\xbf")  # some editors mark UTF-8 so
@@ -321,11 +319,11 @@ class _Search:
 
     def real_file(self, path: str) -> tuple[str, bool]:
         """The real path of a file, and whether `path` is a link; each folder is resolved once."""
-        if os.path.islink(path):
+        if storage.is_link(path):
             return os.path.realpath(path), True
         folder, name = os.path.split(path)
         if folder not in self.real_folders:
-            self.real_folders[folder] = os.path.realpath(folder)
+            self.real_folders[folder] = storage.real(folder)
         return os.path.join(self.real_folders[folder], name), False
 
     def listing(self) -> InputListing:
@@ -380,11 +378,11 @@ class _Folder:
 def _walk(search: _Search, start: _Start) -> int:
     """Collect the files below a folder; returns how many matched its pattern, filtered out or not."""
     matched = 0
-    stack = [_Folder(start.path, os.path.realpath(start.path), "", False, None)]
+    stack = [_Folder(start.path, storage.real(start.path), "", False, None)]
     while stack:
         folder = stack.pop()
         try:
-            with os.scandir(folder.path) as scan:
+            with storage.scan(folder.path) as scan:
                 entries = list(scan)
         except OSError as error:
             search.fail(start.source_of(folder.below.rstrip("/")), _reason(error))
@@ -406,7 +404,7 @@ def _walk(search: _Search, start: _Start) -> int:
     return matched
 
 
-def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: os.DirEntry[str]) -> Iterator[_Folder]:
+def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: storage.Entry) -> Iterator[_Folder]:
     below = f"{parent.below}{entry.name}/"
     if start.descend is not None and not start.descend.fullmatch(below.rstrip("/")):
         return
@@ -418,7 +416,7 @@ def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: os.DirEn
         yield _Folder(entry.path, real, below, parent.linked or linked, parent)
 
 
-def _visit(search: _Search, start: _Start, folder: _Folder, entry: os.DirEntry[str]) -> None:
+def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry) -> None:
     below = folder.below + entry.name
     if not search.keeps(below):
         return
@@ -459,7 +457,7 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
     return True
 
 
-def _entry_reason(entry: os.DirEntry[str], error: OSError) -> str:
+def _entry_reason(entry: storage.Entry, error: OSError) -> str:
     broken = isinstance(error, FileNotFoundError) and entry.is_symlink()
     return "broken link" if broken else _reason(error)
 

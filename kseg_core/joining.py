@@ -19,8 +19,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 class Rim(NamedTuple):
@@ -174,6 +172,9 @@ def join_components(windows: Sequence[Borders], columns: int) -> Joined:
     seen = np.concatenate(
         [np.zeros((0, 2), np.int64), *(np.unique(touching, axis=0) for touching in _seams(rows, nodes))]
     )
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     size = nodes.own.size
     graph = coo_array((np.ones(len(seen), np.bool_), (seen[:, 0], seen[:, 1])), shape=(size, size))
     group = connected_components(graph, directed=False)[1] if size else np.zeros(0, np.int32)

@@ -243,7 +243,9 @@ class SerialRunner:
         return [refine(data, proposal, settings) for proposal in proposals]
 
 
-def solve(data: PixelData, batch: LocalPixels, settings: FitSettings, runner: Runner) -> tuple[F64, History]:
+def solve(
+    data: PixelData, batch: LocalPixels, settings: FitSettings, runner: Runner, start: F64 | None = None
+) -> tuple[F64, History]:
     """Find the centroids: float64 (k found, 3) in grid units, not yet numbered.
 
     Parameters
@@ -256,6 +258,8 @@ def solve(data: PixelData, batch: LocalPixels, settings: FitSettings, runner: Ru
         What is asked for.
     runner
         Where attempts run.
+    start
+        First centroids in grid units; then there is one attempt and no search, as with ``settings.start``.
 
     Notes
     -----
@@ -265,7 +269,9 @@ def solve(data: PixelData, batch: LocalPixels, settings: FitSettings, runner: Ru
     coarse = coarse_form(data, k)
     if coarse.size <= k and len(distinct := data.distinct()) <= k:
         return distinct.astype(np.float64), ()
-    if settings.start:
+    if start is not None:
+        proposals = [Proposal(0, start, math.inf, ())]
+    elif settings.start:
         proposals = [Proposal(0, data.space.start_points(settings.start), math.inf, ())]
     else:
         search_data = SearchData(batch if batch.size else None, coarse, swaps_on(data))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .features import FeatureSpace
-from .kernels import assign, histogram
+from .kernels import assign, histogram, lookup
 from .kernels import confidence as ratings
 from .summary import NO_MASK, ColorTable, color_counter
 from .sums import ClusterSums
@@ -61,12 +61,36 @@ class LabelledPixels:
     confidence: NDArray[np.uint8] | None = None
 
 
-def _lookup(dtype: np.dtype[Any]) -> Labels:
-    """This thread's look-up table, whatever is in it."""
-    tables: dict[str, Labels] = _scratch.__dict__.setdefault("tables", {})
-    if dtype.name not in tables:
-        tables[dtype.name] = np.zeros(histogram.CODES, dtype)
-    return tables[dtype.name]
+@dataclass(slots=True)
+class _Lookup:
+    """A label for each colour code.
+
+    Parameters
+    ----------
+    labels
+        (2**24,).
+    of
+        The centroids that all of them belong to, where unknown ones have the dtype's largest value; None: there is
+        no telling what is in it.
+    """
+
+    labels: Labels
+    of: bytes | None = None
+
+
+def _lookup(dtype: np.dtype[Any], name: str = "labels") -> _Lookup:
+    """This thread's look-up table."""
+    tables: dict[tuple[str, str], _Lookup] = _scratch.__dict__.setdefault("tables", {})
+    if (name, dtype.name) not in tables:
+        tables[name, dtype.name] = _Lookup(np.zeros(histogram.CODES, dtype))
+    return tables[name, dtype.name]
+
+
+def _overwritten(dtype: np.dtype[Any], name: str = "labels") -> Labels:
+    """This thread's look-up table, to be filled with what its own kernel knows nothing of."""
+    table = _lookup(dtype, name)
+    table.of = None
+    return table.labels
 
 
 def label_colors(table: ColorTable, space: FeatureSpace, centroids: F64) -> tuple[NDArray[np.int64], ClusterSums]:
@@ -128,7 +152,8 @@ def label_pixels(
 ) -> LabelledPixels:
     """Label every pixel by the nearest centroid.
 
-    Each distinct colour is labelled once; the pixels are then a look-up, whatever k is.
+    Each distinct colour is labelled once (in ``rgb``, once for all images that a thread labels with the same
+    centroids); the pixels are then a look-up, whatever k is.
 
     Parameters
     ----------
@@ -141,29 +166,64 @@ def label_pixels(
     confidence
         Also tell how clearly each pixel belongs to its cluster.
     """
+    if space.name == "rgb" and not confidence:
+        return _label_rgb(rgb, valid, centroids)
+    k = len(centroids)
+    by_color = _overwritten(label_dtype(k))
+    ratings = _overwritten(np.dtype(np.uint8), "confidence") if confidence else None
+    sums = ClusterSums.zero(k)
     counter = color_counter()
     counter.add(rgb, valid)
-    table = counter.drain()
-    by_color, sums = label_colors(table, space, centroids)
-    labels = _look_up(rgb, valid, table, by_color, label_dtype(len(centroids)))
-    if not confidence:
-        return LabelledPixels(labels, sums)
-    rated = _look_up(rgb, valid, table, rate_colors(table, space, centroids), np.dtype(np.uint8))
-    return LabelledPixels(labels, sums, rated)
+    try:
+        for table in counter.drain_in_parts():
+            labels_of_colors, found = label_colors(table, space, centroids)
+            histogram.fill_lookup(table.codes, labels_of_colors, by_color)
+            if ratings is not None:
+                histogram.fill_lookup(table.codes, rate_colors(table, space, centroids), ratings)
+            sums = sums.merge(found)
+    except BaseException:
+        counter.forget()  # the thread's next count begins at zero
+        raise
+    labels = _look_up(rgb, valid, by_color)
+    return LabelledPixels(labels, sums, None if ratings is None else _look_up(rgb, valid, ratings))
+
+
+def _label_rgb(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, centroids: F64) -> LabelledPixels:
+    """`label_pixels` where the features are the colours themselves: no table of the image's colours is made."""
+    dtype = label_dtype(len(centroids))
+    unknown = int(np.iinfo(dtype).max)
+    table = _lookup(dtype)
+    centroids = np.ascontiguousarray(centroids)
+    if table.of != centroids.tobytes():
+        table.of = None  # while it is neither
+        table.labels[:] = unknown
+        table.of = centroids.tobytes()
+    flat, mask = _flat(rgb, valid)
+    labels = np.empty(rgb.shape[:2], dtype)
+    found = lookup.label_and_sum(flat, mask, centroids, table.labels, unknown, labels.reshape(-1))
+    counts, sums, squares = found
+    return LabelledPixels(labels, ClusterSums(counts, sums, int(squares)))
+
+
+def _flat(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Pixels (n, 3) and which are valid (n,), as kernels take them.
+
+    Raises
+    ------
+    ValueError
+        If ``valid`` is of another shape: a kernel would read past its end.
+    """
+    if valid is not None and valid.shape != rgb.shape[:-1]:
+        raise ValueError(f"expected valid of shape {rgb.shape[:-1]}, got {valid.shape}")
+    mask = NO_MASK if valid is None else np.ascontiguousarray(valid).reshape(-1)
+    return np.ascontiguousarray(rgb).reshape(-1, 3), mask
 
 
 def _look_up(
-    rgb: NDArray[np.uint8],
-    valid: NDArray[np.bool_] | None,
-    table: ColorTable,
-    by_color: NDArray[Any],
-    dtype: np.dtype[Any],
+    rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, by_color: NDArray[np.unsignedinteger[Any]]
 ) -> NDArray[Any]:
-    """What the table's colours have, pixel by pixel (y, x); the dtype's largest value where invalid."""
-    lookup = _lookup(dtype)
-    histogram.fill_lookup(table.codes, by_color, lookup)
-    found = np.empty(rgb.shape[:2], dtype)
-    flat = np.ascontiguousarray(rgb).reshape(-1, 3)
-    mask = NO_MASK if valid is None else np.ascontiguousarray(valid).reshape(-1)
-    histogram.look_up_labels(flat, mask, lookup, np.iinfo(dtype).max, found.reshape(-1))
+    """What a table (2**24,) has for the colours, pixel by pixel (y, x); its dtype's largest value where invalid."""
+    found = np.empty(rgb.shape[:2], by_color.dtype)
+    flat, mask = _flat(rgb, valid)
+    histogram.look_up_labels(flat, mask, by_color, np.iinfo(by_color.dtype).max, found.reshape(-1))
     return found

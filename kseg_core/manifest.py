@@ -8,14 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
+from . import storage
+from .beside import aside
 from .errors import StoreError
+from .soundness import MODEL, STORE, require_sound
 
 FORMAT = 1
+INCOMPLETE = "incomplete"  # the status of a store that was complete, and of which something has been lost since
 KINDS = ("store", "model")  # what stands on its own; an image's group inside a store does not
 
 
@@ -27,16 +29,21 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     StoreError
         If the group's metadata cannot be read.
     """
-    file = Path(path) / "zarr.json"
     try:
-        metadata = json.loads(file.read_bytes())
+        metadata = json.loads(storage.read(os.path.join(path, "zarr.json")))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: its zarr.json cannot be read ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise StoreError(f"{path}: its zarr.json cannot be read ({why})") from error
     attributes = metadata.get("attributes", {}) if isinstance(metadata, dict) else {}
     kseg = attributes.get("kseg") if isinstance(attributes, dict) else None
-    return kseg if isinstance(kseg, dict) else None
+    if not isinstance(kseg, dict):
+        return None
+    known = {"store": STORE, "model": MODEL}.get(str(kseg.get("kind")))
+    if known is not None:
+        require_sound(str(path), kseg, known)
+    return kseg
 
 
 def inputs_digest(files: Iterable[tuple[str, int, int]]) -> str:
@@ -69,9 +76,26 @@ def remove_kseg_store(path: str) -> None:
         If something is there that is not one.
     """
     path = path.rstrip(os.sep) or path  # "link/" is what the link points to
-    if not os.path.lexists(path):
+    if not storage.exists(path):
         return
-    attributes = None if os.path.islink(path) else read_attributes(path)
+    attributes = None if storage.is_link(path) else read_attributes(path)
     if attributes is None or attributes.get("kind") not in KINDS:
         raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
-    shutil.rmtree(path)
+    if storage.is_remote(path):
+        _unvouch(path)
+        doomed = path
+    else:
+        doomed = aside(path)
+        try:
+            os.rename(path, doomed)  # in one step: a job killed now leaves no half of a store
+        except OSError:
+            doomed = path  # such as where another disk is mounted
+    storage.remove_tree(doomed)
+
+
+def _unvouch(path: str) -> None:
+    """What cannot be taken away in one step says first that it is not complete."""
+    document = os.path.join(path, "zarr.json")
+    metadata = json.loads(storage.read(document))
+    metadata["attributes"]["kseg"]["status"] = "running"
+    storage.put(document, [json.dumps(metadata, allow_nan=False).encode()])

@@ -6,6 +6,7 @@ compares what jobs take with what is said here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,22 +14,41 @@ import numpy as np
 from .band_batch import held_px
 from .bands import is_whole
 from .config import OutputSettings
+from .edge_settings import EdgeSettings
 from .labelling import label_dtype
 from .writing import WRITE_SIDE
 
 if TYPE_CHECKING:
-    from .sources import Piece
+    from .images import PictureInfo
+    from .sources import ImageSource, Piece
 
 PROCESS_BYTES = 270_000_000  # interpreter, libraries and compiled kernels: 230 MB
-SCRATCH_BYTES = 95_000_000  # of a thread: counts of all 8-bit colours (71 MB) and its table of their labels (17 or 34)
-COLOR_BYTES = (
-    68  # of a distinct colour: 12 in a table, of which three exist while two are merged; 56 where it is solved
-)
+COUNTS_BYTES = 71_000_000  # of a thread: its counts of all 8-bit colours
+PART_BYTES = 30_000_000  # of a task: what is worked out of a part of its table of colours
+# Of a distinct colour: 12 in a table, of which three exist while two are merged; 56 where it is solved.
+COLOR_BYTES = 68
 WINDOW_COLOR_PX_BYTES = 14  # of a colour picture that is read by windows: samples, sRGB, validity, label
 WHOLE_COLOR_PX_BYTES = 6  # of one that is decoded whole, beside three copies of its samples
+EDGE_PX_BYTES = 28  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 26
 VIEW_BYTES = 200_000_000  # of a task that shows or measures windows of a stored image: the most was an export, 110 MB
+KEPT_BYTES = 512_000_000  # of pixels kept to be read again: memory must not grow with the number of images
 LEAST_COLORS = 1 << 20  # a job starts where so many distinct colours fit; photographs have one or two million
 MOST_COLORS = 1 << 24  # that 8 bits in three channels can have
+
+
+def scratch_bytes(k: int, output: OutputSettings) -> int:
+    """Most bytes that a thread keeps between pieces, and works with beside one: counts and labels of all 8-bit colours.
+
+    Parameters
+    ----------
+    k
+        Number of clusters; 0 where none is labelled.
+    output
+        What is written.
+    """
+    if not k:
+        return COUNTS_BYTES
+    return COUNTS_BYTES + PART_BYTES + MOST_COLORS * (label_dtype(k).itemsize + output.confidence)
 
 
 def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int:
@@ -46,19 +66,52 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
         How many are clustered; 0: colours.
     """
     info = piece.source.info
-    stored = info.bands * _itemsize(info.dtype)
+    stored = _stored_px_bytes(info)
     if bands:
         # as stored, those selected, on the grid, as float64 or int64 one band at a time; validity, picks
         grid = _itemsize(info.dtype) if is_whole(info.dtype) else 4
         a_pixel = stored + bands * (_itemsize(info.dtype) + grid) + 28
-    elif info.block is None:
-        a_pixel = WHOLE_COLOR_PX_BYTES + 3 * stored
     else:
-        a_pixel = WINDOW_COLOR_PX_BYTES + stored
+        a_pixel = _color_px_bytes(info)
     side = max(WRITE_SIDE, output.tile)
     masks = min(piece.pixels, side * side) * k * 2 if k and output.writes_masks(k) else 0
-    block_px = 0 if info.block is None else info.block[0] * info.block[1]  # decoded whole, however little is wanted
-    return piece.pixels * (a_pixel + label_dtype(max(1, k)).itemsize) + block_px * stored + masks
+    return piece.pixels * (a_pixel + label_dtype(max(1, k)).itemsize) + _block_px(info) * stored + masks
+
+
+def edge_bytes(piece: Piece, settings: EdgeSettings) -> int:
+    """Most bytes of reading a piece with what is around it, and finding its edges."""
+    info = piece.source.info
+    height, width = piece.source.shape
+    around = min(height, piece.height + 2 * settings.halo) * min(width, piece.width + 2 * settings.halo)
+    return around * max(_color_px_bytes(info), EDGE_PX_BYTES) + _block_px(info) * _stored_px_bytes(info)
+
+
+def viewing_bytes(source: ImageSource, bands: int = 0) -> int:
+    """Most bytes of a task that shows the pixels an image of a store was made from; ``bands`` as above."""
+    if source.info.block is None:
+        return VIEW_BYTES + piece_bytes(source.pieces(1)[0], 0, OutputSettings(masks=False), bands)
+    return VIEW_BYTES + _block_px(source.info) * _stored_px_bytes(source.info)
+
+
+def verifying_bytes(source: ImageSource, k: int, output: OutputSettings, bands: int) -> int:
+    """Most bytes of a task that labels them anew, piece by piece, and compares; parameters as of `piece_bytes`."""
+    piece, unmasked = source.pieces(output.tile)[0], replace(output, masks=False)
+    return max(VIEW_BYTES, scratch_bytes(k, output) + piece_bytes(piece, k, unmasked, bands))
+
+
+def _color_px_bytes(info: PictureInfo) -> int:
+    """Most bytes of reading a pixel as a colour."""
+    stored = _stored_px_bytes(info)
+    return WHOLE_COLOR_PX_BYTES + 3 * stored if info.block is None else WINDOW_COLOR_PX_BYTES + stored
+
+
+def _stored_px_bytes(info: PictureInfo) -> int:
+    return info.bands * _itemsize(info.dtype)
+
+
+def _block_px(info: PictureInfo) -> int:
+    """Pixels of a picture's own tile or strip, which is decoded whole, however little of it is wanted."""
+    return 0 if info.block is None else info.block[0] * info.block[1]
 
 
 def _itemsize(dtype: str) -> int:
@@ -72,6 +125,12 @@ def _itemsize(dtype: str) -> int:
 def held_bytes(total_px: int, bands: int, batch_px: int) -> int:
     """Most bytes of the mini-batches of bands: their values, and as features."""
     return min(total_px, max(held_px(bands), batch_px)) * (bands * (8 + 8 + 4) + 40)
+
+
+def kept_bytes(source: ImageSource, bands: int) -> int:
+    """Bytes of an image's pixels as they are kept to be read again, with their validity; ``bands`` as above."""
+    a_pixel = bands * _itemsize(source.info.dtype) if bands else 3
+    return source.pixels * (a_pixel + 1)
 
 
 def written_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int:

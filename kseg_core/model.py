@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bands import BandSpace
+from .chunks import write_array
 from .config import AUTO, MAX_K, FitSettings
 from .errors import StoreError
 from .features import SPACES, FeatureSpace, feature_space
 from .kmeans import History, Solution
 from .labelling import LabelledPixels, Labels, invalid_label, label_pixels
+from .nodes import ArraySpec, write_group
+from .soundness import MODEL, require_sound
 from .validity import nodata_mask
 
 if TYPE_CHECKING:
@@ -90,6 +94,7 @@ class Model:
             "batch_pixels": settings.batch_pixels,
             "seed": settings.seed,
             "start": list(settings.start),
+            **({} if settings.normalize == "none" else {"normalize": settings.normalize}),
             "history": [dataclasses.asdict(h) for h in history],
         }
         sums = solution.sums
@@ -230,12 +235,19 @@ class Model:
 
         return load_model(path)
 
-    def write(self, group: zarr.Group) -> None:
-        """Fill an empty Zarr group: arrays first, attributes last."""
+    def write(self, folder: str) -> None:
+        """Make a Zarr group of it: arrays first, attributes last.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
         for name, array in (("centroids", self.centroids), ("colors", self.colors), ("counts", self.counts)):
-            names = ["cluster", "channel"][: array.ndim]
-            group.create_array(name, data=array, chunks=array.shape, dimension_names=names, fill_value=0)
-        group.attrs["kseg"] = {
+            names = ("cluster", "channel")[: array.ndim]
+            spec = ArraySpec(array.shape, array.shape, array.dtype.name, 0, names, "small")
+            write_array(os.path.join(folder, name), array, spec)
+        facts = {
             "format": MODEL_FORMAT,
             "kind": "model",
             "features": self.features,
@@ -249,6 +261,7 @@ class Model:
             "mse": self.mse,
             "digest": self.digest,
         }
+        write_group(folder, {"kseg": facts})
 
     @classmethod
     def read(cls, group: zarr.Group) -> Model:
@@ -262,6 +275,7 @@ class Model:
         attributes = group.attrs.get("kseg")
         if not isinstance(attributes, dict) or "digest" not in attributes:
             raise StoreError("no kseg model there")
+        require_sound("the model", attributes, MODEL)
         if attributes.get("format") != MODEL_FORMAT:
             raise StoreError(f"a model of format {attributes.get('format')}; this version reads format {MODEL_FORMAT}")
         own = {"format", "kind", "features", "components", "bands", "normalisation", "k", "inertia", "mse", "digest"}

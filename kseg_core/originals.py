@@ -7,16 +7,26 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
+from . import storage
 from .config import InputSettings
 from .errors import UnreadableImage, UsageError
 from .inputs import InputFile, file_status
 from .keys import image_key, printable_source
 from .sources import ImageSource
-from .stored_image import StoredImage
 
 _ENCODED = re.compile("%[89A-F][0-9A-F]")  # how an undecodable byte is printed; none is below 0x80
+
+
+class OfFile(Protocol):
+    """An image of a store, as far as it says of which file it is."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def attributes(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Originals:
             None if created is None else datetime.fromisoformat(str(created)).timestamp(),
         )
 
-    def open(self, image: StoredImage, *, masked: bool = True) -> ImageSource:
+    def open(self, image: OfFile, *, masked: bool = True) -> ImageSource:
         """The source of an image, as the run saw it.
 
         Parameters
@@ -83,7 +93,7 @@ class Originals:
                 raise UnreadableImage(file.source, f"its mask {source.mask} has changed since it was labelled")
         return source
 
-    def find(self, image: StoredImage) -> InputFile:
+    def find(self, image: OfFile) -> InputFile:
         """The file of an image: there, and of the size and age it had.
 
         Raises
@@ -94,7 +104,7 @@ class Originals:
         facts = image.attributes
         printed = str(facts.get("source"))
         there = False
-        for path, below in _candidates(os.path.join(self.folder, printed), image.key):
+        for path, below in _candidates(storage.below(self.folder, printed), image.key):
             status = file_status(path)
             if status is None:
                 continue
@@ -103,15 +113,16 @@ class Originals:
                 return InputFile(path, printed, image.key, status.st_size, status.st_mtime_ns, below or printed)
         if there:
             raise UnreadableImage(printed, "changed since it was labelled")
-        looked = "" if os.path.isabs(printed) else f" in {self.folder or 'the current folder'}"
+        from_root = os.path.isabs(printed) or storage.is_remote(printed)
+        looked = "" if from_root else f" in {self.folder or 'the current folder'}"
         raise UnreadableImage(printed, f"the image it was labelled from is not there any more{looked}")
 
     def _mask(self, file: InputFile) -> str | None:
         """The mask, or the folder of masks, from wherever we are."""
         if self.mask is None:
             return None
-        path = os.path.join(self.folder, self.mask)
-        found = next((each for each in paths_printed_as(path) if os.path.exists(each)), None)
+        path = storage.below(self.folder, self.mask)
+        found = next((each for each in paths_printed_as(path) if storage.exists(each)), None)
         if found is None:
             raise UnreadableImage(file.source, f"its mask {self.mask} is not there any more")
         return found
@@ -122,6 +133,9 @@ def paths_printed_as(printed: str) -> Iterator[str]:
 
     ``%FF`` may be a byte that no character has or three characters of a name. Only the folder's listing can tell.
     """
+    if storage.is_remote(printed):  # names of objects are UTF-8
+        yield printed
+        return
     found = [""]
     for at, part in enumerate(printed.split("/")):
         slash = "/" if at else ""

@@ -11,8 +11,6 @@ from typing import IO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from .geojson import feature_parts
 from .joining import Borders, Rim, join_components
@@ -145,6 +143,9 @@ class Pieces:
 
     def _polygon_of_parts(self) -> I64:
         """Of each open part: the place of the first pixel of the 4-connected part of the whole image it belongs to."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
         starts = np.cumsum([0, *(window.open.parts.size for window in self._windows)])
         pairs = [np.zeros((0, 2), np.int64)]
         for at in range(len(self._windows)):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from kseg_core.errors import UsageError
 from kseg_core.keys import printable_source
+from kseg_core.storage import SCHEME, is_remote
 
 
 def slashed(path: str) -> str:
@@ -22,6 +23,8 @@ def slashed(path: str) -> str:
 def tidy(path: str) -> str:
     """Drop what says nothing (``./``, ``//``); ``..`` stays, since through a link it may lead anywhere."""
     leading = "/" if path.startswith("/") else ""
+    if is_remote(path):
+        leading, path = SCHEME, path.removeprefix(SCHEME)
     return leading + "/".join(part for part in path.split("/") if part not in ("", "."))
 
 

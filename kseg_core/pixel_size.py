@@ -6,14 +6,12 @@ The resolution tags of other TIFFs are left alone: they are dots per inch of som
 from __future__ import annotations
 
 import html
-import os
 import re
 from typing import Any, NamedTuple
 
-import tifffile
-import zarr
-
+from . import storage
 from .images import tiff_tags
+from .images.zarrs import is_zarr
 
 # What OME's schema calls a unit, and what OME-Zarr calls it (UDUNITS-2).
 _UNITS = {
@@ -46,14 +44,16 @@ def read_pixel_size(path: str) -> PixelSize | None:
     OME schema 2016-06, ``Pixels``: sizes are micrometres unless another unit is given.
     """
     try:
-        size = _of_zarr(path) if os.path.isdir(path) else _of_tiff(path)
+        size = _of_zarr(path) if is_zarr(path) else _of_tiff(path)
     except Exception:  # damaged, or neither of these: what it is, is found out where its pixels are read
         return None
     return size if size is not None and size.y > 0 and size.x > 0 else None
 
 
 def _of_tiff(path: str) -> PixelSize | None:
-    with tifffile.TiffFile(path) as tiff:
+    import tifffile
+
+    with storage.open_file(path) as file, tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages.first
         size = None
         if tiff.is_ome:
@@ -78,7 +78,9 @@ def _of_ome(xml: str) -> PixelSize | None:
 
 
 def _of_zarr(path: str) -> PixelSize | None:
-    attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r").attrs)
+    import zarr
+
+    attributes: dict[str, Any] = dict(zarr.open_group(storage.for_zarr(path), mode="r").attrs)
     image = attributes.get("ome", attributes)["multiscales"][0]
     axes = {axis["name"].lower(): (at, axis.get("unit")) for at, axis in enumerate(image["axes"])}
     (row, unit), (column, other) = axes["y"], axes["x"]

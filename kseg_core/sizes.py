@@ -43,6 +43,12 @@ def format_bytes(n: float) -> str:
     return f"{n:.0f} bytes"
 
 
+def format_at_least(n: int) -> str:
+    """The same, rounded up: who gives as much gives enough."""
+    step = 10 ** max(0, len(str(n)) - 3)
+    return format_bytes(-(-n // step) * step)
+
+
 def machine_memory_bytes() -> int:
     """What this machine has, or the container this runs in may use."""
     limits = [int(psutil.virtual_memory().total)]

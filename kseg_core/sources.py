@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,16 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import storage
 from .config import InputSettings
+from .decoded import read_once
 from .errors import UnreadableImage
 from .images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
-from .inputs import InputFile
+from .inputs import InputFile, file_status
 from .summary import Window
 from .validity import check_mask_shape, combine, mask_path, nodata_mask
 
 # An image that can be read by windows is worked on in pieces of about so many pixels: 2048 x 2048. Decoded pixels,
 # counts and labels of one are some fifty megabytes; a task's own cost is below a hundredth of its work.
 PIECE_PX = 1 << 22
+
+CHANGED = "changed while it was being read; run again"
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,11 @@ class ImageSource:
         try:
             with open_picture(self.file.path, max_pixels=self.max_pixels) as picture:
                 if (picture.info.shape, picture.info.dtype) != (self.shape, self.info.dtype):
-                    raise UnreadableImage(self.file.path, "changed while it was being read; run again")
+                    raise UnreadableImage(self.file.path, CHANGED)
                 yield picture
+            status = file_status(self.file.path)  # after reading: what was read is what was listed
+            if status is None or (status.st_size, status.st_mtime_ns) != (self.file.size, self.file.modified_ns):
+                raise UnreadableImage(self.file.path, CHANGED)
         except UnreadableImage as error:
             raise UnreadableImage(self.file.source, error.reason) from error
 
@@ -116,6 +124,11 @@ class Pixels(NamedTuple):
 
     samples: NDArray[Any]
     valid: NDArray[np.bool_] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory they take."""
+        return self.samples.nbytes + (0 if self.valid is None else self.valid.nbytes)
 
 
 @dataclass(frozen=True)
@@ -168,10 +181,13 @@ class Piece:
         UnreadableImage
             If they cannot be had.
         """
-        with self.source.opened() as picture:
-            samples, valid = picture.samples(self.rows, self.columns, bands or None)
-            valid = combine(valid, nodata_mask(samples, self.source.nodata), self._masked())
-        return Pixels(samples, valid)
+
+        def read() -> Pixels:
+            with self.source.opened() as picture:
+                samples, valid = picture.samples(self.rows, self.columns, bands or None)
+                return Pixels(samples, combine(valid, nodata_mask(samples, self.source.nodata), self._masked()))
+
+        return read_once(self._name(bands), read)
 
     def read(self) -> Window:
         """Its pixels, as 8-bit sRGB.
@@ -181,10 +197,24 @@ class Piece:
         UnreadableImage
             If they cannot be had, or the image is not that of the header any more.
         """
-        with self.source.opened() as picture:
-            image = picture.rgb(self.rows, self.columns, self.source.nodata)
-            valid = combine(image.valid, self._masked())
-        return Window(image.rgb, valid, self.top, self.left)
+
+        def read() -> Window:
+            with self.source.opened() as picture:
+                image = picture.rgb(self.rows, self.columns, self.source.nodata)
+                return Window(image.rgb, combine(image.valid, self._masked()), self.top, self.left)
+
+        return read_once(self._name(None), read)
+
+    def _name(self, bands: tuple[int, ...] | None) -> object:
+        """What its pixels are kept by, while the files are what they were; None: they are not to be kept."""
+        paths = [self.source.file.path, *([] if self.source.mask is None else [self.source.mask])]
+        try:
+            found = [storage.stat(path) for path in paths]
+        except OSError:
+            return None  # reading says what is wrong
+        if not all(stat.S_ISREG(state.st_mode) for state in found):
+            return None  # a folder of chunks does not tell when one changes
+        return (self, bands, *((state.st_size, state.st_mtime_ns, state.st_ino) for state in found))
 
     def _masked(self) -> NDArray[np.bool_] | None:
         """Where the mask says that pixels count."""

@@ -7,19 +7,18 @@ all.
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-import zarr
-
+from . import storage
+from .beside import aside
 from .errors import StoreError
 from .layout import Layout
 from .manifest import FORMAT, KINDS, read_attributes, remove_kseg_store
 from .model import Model
+from .nodes import read_document, write_group
 from .record import ImageRecord
 from .stored_image import StoredImage, read_model
 from .writing import (
@@ -80,42 +79,64 @@ def create_store(path: str, attributes: dict[str, Any]) -> None:
     """
     facts = {"format": FORMAT, "kind": "store", "status": "running", **attributes}
     facts |= {"software": software_versions(), "created": now()}
+    new = path if storage.is_remote(path) else aside(path)
     try:
-        root = zarr.create_group(path, attributes={"kseg": facts})
-        root.create_group("images")
+        write_group(os.path.join(new, "images"))
+        write_group(new, {"kseg": facts})
+        if new != path:
+            os.rename(new, path)
     except OSError as error:
         raise StoreError(f"{path}: the output cannot be written ({error.strerror or error})") from error
+    finally:
+        if new != path:
+            storage.remove_tree(new, ignore_errors=True)
 
 
 def update_attributes(path: str, changes: dict[str, Any]) -> None:
     """Change the store's own attributes, in one write."""
-    root = zarr.open_group(path, mode="r+")
-    root.attrs["kseg"] = {**dict(root.attrs["kseg"]), **changes}  # type: ignore[arg-type]
+    document = read_document(path)
+    attributes = document["attributes"]
+    write_group(path, {**attributes, "kseg": {**attributes["kseg"], **changes}})
 
 
 def write_model(path: str, model: Model) -> None:
-    """Write the store's model."""
-    root = zarr.open_group(path, mode="r+")
-    model.write(root.create_group("model", overwrite=True))
+    """Write the store's model; it appears whole or not at all."""
+    inside = os.path.join(path, "model")
+    if storage.is_remote(path):  # what makes a model of it comes last
+        storage.remove_tree(inside)
+        model.write(inside)
+        return
+    new = aside(path)
+    try:
+        model.write(new)
+        storage.remove_tree(inside, ignore_errors=True)
+        os.rename(new, inside)
+    finally:
+        storage.remove_tree(new, ignore_errors=True)
 
 
 def save_model(path: str, model: Model, *, overwrite: bool) -> None:
     """Write a model as a group of its own; it appears whole or not at all."""
     path = os.fspath(path).rstrip(os.sep) or path  # what is written aside must not lie inside
-    if os.path.lexists(path) and not overwrite:
+    there = storage.exists(path)
+    if there and not overwrite:
         what = "a kseg store or model" if read_attributes(path) else "something else"
         raise StoreError(f"{path} already exists ({what}); choose another output, or --overwrite a kseg one")
-    if os.path.lexists(path) and read_attributes(path) is None:
+    if there and read_attributes(path) is None:
         raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
-    aside = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+    new = path if storage.is_remote(path) else aside(path)
     try:
-        model.write(zarr.create_group(aside))
-        remove_kseg_store(path)
-        os.replace(aside, path)
+        if new == path:
+            remove_kseg_store(path)
+        model.write(new)
+        if new != path:
+            remove_kseg_store(path)
+            os.replace(new, path)
     except OSError as error:
         raise StoreError(f"{path}: the model cannot be written ({error.strerror or error})") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if new != path:
+            storage.remove_tree(new, ignore_errors=True)
 
 
 # ----------------------------------------------------------------------------------------------- reading
@@ -132,9 +153,15 @@ def load_model(path: str) -> Model:
     if (config.get("fit") or {}).get("scope") == "image":
         raise StoreError(f"{path}: each of its images has a model of its own (--scope image); there is none for all")
     inside = os.path.join(path, "model")
-    if not os.path.isdir(inside):
+    if not storage.is_dir(inside):
         raise StoreError(f"{path}: a store without a model: its run did not get that far")
     return read_model(inside)
+
+
+def images_in(folder: str) -> list[str]:
+    """Names of the groups in a folder, in any order."""
+    with storage.scan(folder) as entries:
+        return [entry.name for entry in entries if entry.is_dir()]
 
 
 class Store(Mapping[str, StoredImage]):
@@ -152,7 +179,7 @@ class Store(Mapping[str, StoredImage]):
         self.path = path
         self.attributes = attributes
         folder = os.path.join(path, "images")
-        self.keys_on_disk = sorted(e.name for e in os.scandir(folder) if e.is_dir()) if os.path.isdir(folder) else []
+        self.keys_on_disk = sorted(images_in(folder)) if storage.is_dir(folder) else []
         self._by_source: dict[str, str] | None = None
 
     @property
@@ -169,7 +196,7 @@ class Store(Mapping[str, StoredImage]):
     @property
     def has_model(self) -> bool:
         """Whether all images share one model."""
-        return os.path.isdir(os.path.join(self.path, "model"))
+        return storage.is_dir(os.path.join(self.path, "model"))
 
     @property
     def is_labelled(self) -> bool:

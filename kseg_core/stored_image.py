@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import zarr
-
+from . import storage
 from .errors import StoreError
 from .geo import GRID_MAPPING, GeoReference
 from .model import Model
+from .soundness import IMAGE, require_sound
 from .tiles import level_shape
 from .writing import LABELS
 
 if TYPE_CHECKING:
     import xarray
+    import zarr
 
 EDGES = "edges"  # of an image's group
 
 # What Zarr and its codecs raise where files are missing, cut short or not what they should be.
-DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ArithmeticError)
 
 
 def read_model(path: str) -> Model:
@@ -30,8 +31,10 @@ def read_model(path: str) -> Model:
     StoreError
         If it is damaged.
     """
+    import zarr
+
     try:
-        return Model.read(zarr.open_group(path, mode="r"))
+        return Model.read(zarr.open_group(storage.for_zarr(path), mode="r"))
     except StoreError as error:
         raise StoreError(f"{path}: {error}") from error
     except DAMAGE as error:
@@ -50,13 +53,29 @@ class StoredImage:
     """
 
     def __init__(self, store: str, key: str) -> None:
+        import zarr
+
         self.key = key
         self.path = os.path.join(store, "images", key)
         try:
-            self._group = zarr.open_group(self.path, mode="r")
+            self._group = zarr.open_group(storage.for_zarr(self.path), mode="r")
             self.attributes: dict[str, Any] = dict(self._group.attrs.get("kseg") or {})  # type: ignore[arg-type]
         except DAMAGE as error:
             raise StoreError(f"{self.path}: a damaged image ({error})") from error
+        require_sound(self.path, self.attributes, IMAGE)
+
+    def _has(self, name: str) -> bool:
+        """Whether there is a node of that name.
+
+        Raises
+        ------
+        StoreError
+            If there is one that cannot be read.
+        """
+        try:
+            return name in self._group
+        except DAMAGE as error:
+            raise StoreError(f"{self.path}: {name} cannot be read ({error})") from error
 
     @property
     def source(self) -> str:
@@ -77,7 +96,7 @@ class StoredImage:
     @property
     def image(self) -> zarr.Array[Any] | None:
         """The image itself (c, y, x), or None where it was not copied."""
-        return _array(self._group, "0") if "0" in self._group else None
+        return _array(self._group, "0") if self._has("0") else None
 
     @property
     def image_levels(self) -> list[zarr.Array[Any]]:
@@ -88,7 +107,7 @@ class StoredImage:
     def georeference(self) -> GeoReference | None:
         """CRS and transform of level 0, where known."""
         for name in (f"{LABELS}/{GRID_MAPPING}", GRID_MAPPING):  # without labels: beside the edges
-            if name in self._group:
+            if self._has(name):
                 return GeoReference.from_attributes(dict(_array(self._group, name).attrs))
         return None
 
@@ -104,11 +123,30 @@ class StoredImage:
         except (*DAMAGE, IndexError) as error:
             raise StoreError(f"{self.path}: its labels do not say how large a pixel is ({error})") from error
 
+    @property
+    def level_count(self) -> int:
+        """How many levels its labels have, by what is said of them."""
+        try:
+            ome: Any = self._group[LABELS].attrs["ome"]
+            (described,) = ome["multiscales"]
+            return len(described["datasets"])
+        except DAMAGE as error:
+            raise StoreError(f"{self.path}: its labels do not say how many levels they have ({error})") from error
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Source, size and modification time of its file, by what is said with its labels; empty where nothing is."""
+        try:
+            told: Any = self._group[LABELS].attrs.get("kseg")
+        except DAMAGE:
+            return {}
+        return told if isinstance(told, dict) else {}
+
     def _level_names(self, group: str) -> list[str]:
         """Names of the levels in a group: 0, 1, ... as far as they go without a gap."""
         folder = os.path.join(self.path, group)
         names: list[str] = []
-        while os.path.isdir(os.path.join(folder, str(len(names)))):
+        while storage.is_dir(os.path.join(folder, str(len(names)))):
             names.append(str(len(names)))
         return names
 
@@ -120,7 +158,7 @@ class StoredImage:
     @property
     def has_masks(self) -> bool:
         """Whether masks were made."""
-        return "masks" in self._group
+        return self._has("masks")
 
     @property
     def confidence(self) -> zarr.Array[Any] | None:
@@ -130,12 +168,12 @@ class StoredImage:
     @property
     def has_confidence(self) -> bool:
         """Whether it was told how clearly each pixel belongs to its cluster."""
-        return "confidence" in self._group
+        return self._has("confidence")
 
     @property
     def has_labels(self) -> bool:
         """Whether it was labelled; a store made by ``edges`` alone has none."""
-        return LABELS in self._group
+        return self._has(LABELS)
 
     @property
     def edges(self) -> zarr.Array[Any] | None:
@@ -145,13 +183,13 @@ class StoredImage:
     @property
     def has_edges(self) -> bool:
         """Whether edges were made."""
-        facts = _array(self._group, EDGES).attrs.get("kseg") if EDGES in self._group else None
+        facts = _array(self._group, EDGES).attrs.get("kseg") if self._has(EDGES) else None
         return isinstance(facts, dict) and facts.get("status") == "complete"
 
     @property
     def model(self) -> Model | None:
         """The image's own model, with ``--scope image``."""
-        return read_model(os.path.join(self.path, "model")) if "model" in self._group else None
+        return read_model(os.path.join(self.path, "model")) if self._has("model") else None
 
     def to_xarray(self, level: int = 0) -> xarray.Dataset:
         """The arrays of one level, read when used.
@@ -198,11 +236,12 @@ class StoredImage:
     def _opened(self, group: str, names: dict[str, str]) -> xarray.Dataset:
         """Some arrays of a group by new names, and nothing else of it: levels share dimensions but not their sizes."""
         import xarray
+        import zarr
 
         there = self._group[group] if group else self._group
         others = [name for name in there.array_keys() if name not in names] if isinstance(there, zarr.Group) else []
         opened: xarray.Dataset = xarray.open_zarr(
-            os.path.join(self.path, group) if group else self.path,
+            storage.for_zarr(os.path.join(self.path, group) if group else self.path),
             consolidated=False,
             zarr_format=3,
             chunks=None,
@@ -215,6 +254,8 @@ class StoredImage:
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    import zarr
+
     try:
         node = group[name]
     except KeyError as error:
@@ -223,4 +264,8 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
         raise StoreError(f"{group.store_path}: {name} cannot be read ({error})") from error
     if not isinstance(node, zarr.Array):
         raise StoreError(f"{group.store_path}: {name} is not an array")
+    if 0 in (*node.shape[-2:], *node.chunks):  # which Zarr does not look at either
+        raise StoreError(f"{group.store_path}: the shape of {name} is damaged")
+    if not isinstance(node.metadata.attributes, dict):  # which Zarr does not look at
+        raise StoreError(f"{group.store_path}: the attributes of {name} are damaged")
     return node

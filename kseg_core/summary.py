@@ -7,16 +7,18 @@ merges in any order: ``merge`` is associative and commutative.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import TooManyColors
 from .kernels import histogram as kernels
 from .kernels.sampling import picked_pixels
 
 NO_MASK: NDArray[np.bool_] = np.empty(0, np.bool_)
+PART_COLORS = 1 << 18  # where a table is worked on in parts: some twenty megabytes with all that is worked out
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,28 @@ class ColorCounter:
         mask = NO_MASK if valid is None else np.ascontiguousarray(valid).reshape(-1)
         return int(kernels.count_colors(flat, mask, self._counts, self._touched))
 
-    def drain(self) -> ColorTable:
-        """The table of everything added since the last call."""
+    def drain(self, most: int | None = None) -> ColorTable:
+        """The table of everything added since the last call.
+
+        Raises
+        ------
+        TooManyColors
+            If it would have more than ``most`` rows; it is not made, and nothing is left to drain.
+        """
+        if most is not None and kernels.count_codes(self._counts, self._touched) > most:
+            self.forget()
+            raise TooManyColors(f"more than {most} distinct colours")
         return ColorTable(*kernels.drain_counts(self._counts, self._touched))
+
+    def drain_in_parts(self) -> Iterator[ColorTable]:
+        """The same table in parts of about `PART_COLORS` colours, each made when it is asked for."""
+        while (part := ColorTable(*kernels.drain_counts(self._counts, self._touched, PART_COLORS))).codes.size:
+            yield part
+
+    def forget(self) -> None:
+        """Drop what was added since the last `drain`."""
+        self._counts.reshape(kernels.BLOCKS, -1)[self._touched] = 0
+        self._touched[:] = False
 
 
 _scratch = threading.local()
@@ -154,14 +175,21 @@ class Window:
     top: int = 0
     left: int = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Memory they take."""
+        return self.rgb.nbytes + (0 if self.valid is None else self.valid.nbytes)
 
-def summarise(windows: Iterable[Window], rule: BatchRule) -> ChunkSummary:
+
+def summarise(windows: Iterable[Window], rule: BatchRule, most_colors: int | None = None) -> ChunkSummary:
     """The summary of all pixels of some windows, each of which is let go before the next is read.
 
     Raises
     ------
     ValueError
         If a window's pixels are not uint8 (y, x, 3).
+    TooManyColors
+        If they have more than ``most_colors`` distinct colours.
     """
     counter = color_counter()
     picked: list[NDArray[np.uint8]] = []
@@ -172,8 +200,10 @@ def summarise(windows: Iterable[Window], rule: BatchRule) -> ChunkSummary:
             counter.add(window.rgb, window.valid)
             if rule.level > 0:
                 picked.append(_picked(window, rule))
-    finally:
-        everything = counter.drain()
+    except BaseException:
+        counter.forget()  # the thread's next count begins at zero
+        raise
+    everything = counter.drain(most_colors)
     if rule.level == 0:
         return ChunkSummary(everything, everything)
     for colors in picked:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from . import storage
 from .errors import KsegError, UsageError
 
 ROWS = 65_536  # so many rows of a Parquet file are put together at once
@@ -35,6 +36,7 @@ def require_table(path: str, *, overwrite: bool) -> None:
         raise UsageError(
             f"{path}: Parquet needs pyarrow: pip install 'kseg-batch[parquet]', or name a .csv file instead"
         )
+    storage.require_here(path, "a table is written")
     if os.path.lexists(path) and not (overwrite and os.path.isfile(path)):
         what = "replace it with --overwrite, or name another" if os.path.isfile(path) else "name another"
         raise KsegError(f"{path} exists; {what}")

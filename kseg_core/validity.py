@@ -6,11 +6,13 @@ Everywhere a mask is bool (height, width), True where the pixel counts; None sta
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core import storage
 from kseg_core.errors import UnreadableImage
 
 #: What a mask's file may be called after the dot, when its name is otherwise that of the image.
@@ -104,18 +106,16 @@ def mask_path(mask: str, below: str, source: str, *, is_folder: bool | None = No
         Where there is no such file, or more than one.
     """
     if is_folder is None:
-        is_folder = os.path.isdir(mask) and not any(
-            os.path.exists(os.path.join(mask, marker)) for marker in ("zarr.json", ".zarray", ".zgroup")
-        )
+        is_folder = _is_remote_folder(mask) if storage.is_remote(mask) else _is_folder(mask)
     if not is_folder:
         return mask
     same = os.path.join(mask, *below.split("/"))
-    if os.path.exists(same):
+    if storage.exists(same):
         return same
     folder, name = os.path.split(same)
     stems = {name, os.path.splitext(name)[0]}
     try:
-        entries = sorted(os.listdir(folder))
+        entries = sorted(storage.names(folder))
     except OSError:
         entries = []
     found = [entry for entry in entries if _is_mask_name(entry, stems)]
@@ -123,6 +123,14 @@ def mask_path(mask: str, below: str, source: str, *, is_folder: bool | None = No
         what = f"several masks for it in {mask}: {', '.join(found)}" if found else f"no mask for it in {mask}"
         raise UnreadableImage(source, what)
     return os.path.join(folder, found[0])
+
+
+def _is_folder(mask: str) -> bool:
+    markers = ("zarr.json", ".zarray", ".zgroup")
+    return storage.is_dir(mask) and not any(storage.exists(os.path.join(mask, marker)) for marker in markers)
+
+
+_is_remote_folder = lru_cache(maxsize=64)(_is_folder)  # looked at once a process: each look is several requests
 
 
 def _is_mask_name(entry: str, stems: set[str]) -> bool:

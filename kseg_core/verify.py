@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .arrays import NO_CONFIDENCE
+from .chunks import missing_chunks
 from .config import OutputSettings
 from .errors import StoreError, UnreadableImage
 from .labelling import invalid_label, label_dtype
 from .model import Model
 from .originals import Originals
+from .pyramid import mean_of_blocks, mode_of_blocks
 from .store import StoredImage
-from .tiles import tile_windows
-from .writing import NO_CONFIDENCE
+from .tiles import level_shape, source_window, tile_windows
+from .writing import LABELS
+
+if TYPE_CHECKING:
+    import zarr
 
 VERIFY_PX = 4096  # side of the windows arrays are compared in
+TILES_NAMED = 8  # of those that are missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,7 @@ class Findings:
 def verify_image(
     store: str,
     key: str,
-    originals: Originals,
+    originals: Originals | None,
     shared: Model | None,
     output: OutputSettings | None = None,
 ) -> Findings:
@@ -51,7 +63,7 @@ def verify_image(
     store, key
         Which.
     originals
-        Where the store's images came from.
+        Where the store's images came from; None: the source is not to be read.
     shared
         The model of all images; None where each has its own.
     output
@@ -65,9 +77,13 @@ def verify_image(
             return Findings((f"{key}: its masks are missing",))
         if output is not None and output.confidence and not image.has_confidence:
             return Findings((f"{key}: its confidence is missing",))
+        if output is not None and output.copy_image and image.image is None:
+            return Findings((f"{key}: its copy of the image is missing",))
         problems = _verify_edges(image, None if output is None else output.edges)
-        if image.has_edges and not image.has_labels:
-            return Findings(problems)
+        if not image.has_labels:
+            if "counts" in image.attributes:
+                return Findings((f"{key}: its labels are missing", *problems))
+            return Findings(problems if image.has_edges else (f"{key}: its edges are missing",))
         found = _verify(image, originals, model)
         return replace(found, problems=found.problems + problems)
     except (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -88,7 +104,7 @@ def _verify_edges(image: StoredImage, expected: tuple[float, float] | None) -> t
     return () if found == told else (f"{image.key}: its edges have {found} pixels, its attributes say {told}",)
 
 
-def _verify(image: StoredImage, originals: Originals, model: Model | None) -> Findings:
+def _verify(image: StoredImage, originals: Originals | None, model: Model | None) -> Findings:
     facts = image.attributes
     if facts.get("status") != "complete":
         return Findings((f"{image.key}: not complete",))
@@ -125,7 +141,11 @@ def _verify(image: StoredImage, originals: Originals, model: Model | None) -> Fi
         problems.append(f"{image.key}: labels that are no cluster")
     if list(counts) != list(facts["counts"]) or int(values[-1]) != facts["invalid"]:
         problems.append(f"{image.key}: the labels' counts are not those in its attributes")
-    compared, wrong, unsure = _compare_with_source(image, originals, model)
+        problems += _missing_tiles(image, int(values[-1]) - facts["invalid"])
+    problems += _wrong_levels(image, invalid_label(k))
+    compared, wrong, unsure, other = _compare_with_source(image, originals, model)
+    if other:
+        problems.append(f"{image.key}: {other} samples of its copy are not those of its source")
     if unsure and not wrong_confidence:
         problems.append(f"{image.key}: the confidence of {unsure} pixels is not that of their source's pixels")
     if wrong:
@@ -133,21 +153,78 @@ def _verify(image: StoredImage, originals: Originals, model: Model | None) -> Fi
     return Findings(tuple(problems), compared, counts)
 
 
-def _compare_with_source(image: StoredImage, originals: Originals, model: Model | None) -> tuple[bool, int, int]:
-    """Whether the source could be compared with, and how many labels and confidences differ."""
-    if model is None:
-        return False, 0, 0
-    wrong = unsure = 0
-    confidence = image.confidence
+def _missing_tiles(image: StoredImage, lost: int) -> list[str]:
+    """Names the tiles of labels that have no file, where more pixels are invalid than were when they were written."""
+    if lost <= 0:
+        return []
+    labels = image.labels
+    names = missing_chunks(os.path.join(image.path, LABELS, "0"), labels.shape, labels.chunks)
+    more = "" if len(names) <= TILES_NAMED else f" and {len(names) - TILES_NAMED} more"
+    named = f"tiles {', '.join(names[:TILES_NAMED])}{more}"
+    return [f"{image.key}: no file for {named} of its labels: {lost} pixels are lost"] if names else []
+
+
+def _wrong_levels(image: StoredImage, invalid: int) -> list[str]:
+    """Are all levels there, and each what it must be, made from the one above it?"""
+    of_labels: Callable[[NDArray[Any]], NDArray[Any]] = partial(mode_of_blocks, invalid=invalid)
+    told = image.level_count
+    pyramids = [("labels", image.levels, of_labels)]
+    if image.image is not None:
+        pyramids.append(("copy", image.image_levels, mean_of_blocks))
+    problems = []
+    for what, levels, made in pyramids:
+        if len(levels) != told:
+            problems.append(f"{image.key}: level {min(told, len(levels))} of its {what} is missing")
+        for level in range(1, min(told, len(levels))):
+            wrong = _wrong_pixels(levels[level - 1], levels[level], level, made)
+            if wrong:
+                problems.append(
+                    f"{image.key}: {wrong} pixels of level {level} of its {what} are not of the level above"
+                )
+    return problems
+
+
+def _wrong_pixels(
+    finer: zarr.Array[Any], array: zarr.Array[Any], level: int, made: Callable[[NDArray[Any]], NDArray[Any]]
+) -> int:
+    """How many pixels of a level are not what they are made of."""
+    height, width = finer.shape[-2:]
+    if array.shape != (*finer.shape[:-2], *level_shape((height, width), 1)) or array.dtype != finer.dtype:
+        raise StoreError(f"level {level} is {array.dtype} {array.shape}, made from {finer.dtype} {finer.shape}")
+    wrong = 0
+    for rows, columns in tile_windows(*level_shape((height, width), 1), VERIFY_PX // 2):
+        down, across = source_window((height, width), 1, rows, columns)
+        for plane in np.ndindex(array.shape[:-2]):  # of a copy: one a band
+            expected = made(np.asarray(finer[(*plane, down, across)]))
+            wrong += _differing(expected, np.asarray(array[(*plane, rows, columns)]))
+    return wrong
+
+
+def _differing(a: NDArray[Any], b: NDArray[Any]) -> int:
+    """How many values are not the same; NaN is the same as NaN."""
+    return int(np.count_nonzero((a != b) & ((a == a) | (b == b))))
+
+
+def _compare_with_source(
+    image: StoredImage, originals: Originals | None, model: Model | None
+) -> tuple[bool, int, int, int]:
+    """Whether the source could be compared with, and how many labels, confidences and copied samples differ."""
+    if model is None or originals is None:
+        return False, 0, 0, 0
+    wrong = unsure = other = 0
+    confidence, copy = image.confidence, image.image
     try:
         source = originals.open(image)
         bands = None if model.bands is None else model.bands.bands
-        for piece in source.pieces(VERIFY_PX):
+        for piece in source.pieces(image.labels.chunks[0]):
             pixels = piece.read_for(bands)
             anew = model.label(pixels.samples, pixels.valid, confidence=confidence is not None)
             wrong += int((anew.labels != np.asarray(image.labels[piece.rows, piece.columns])).sum())
             if confidence is not None and anew.confidence is not None:
                 unsure += int((anew.confidence != np.asarray(confidence[piece.rows, piece.columns])).sum())
+            for band in range(0 if copy is None else pixels.samples.shape[2]):
+                kept = np.asarray(copy[band, piece.rows, piece.columns])  # type: ignore[index]
+                other += _differing(pixels.samples[..., band], kept)
     except (OSError, UnreadableImage):
-        return False, 0, 0
-    return True, wrong, unsure
+        return False, 0, 0, 0
+    return True, wrong, unsure, other

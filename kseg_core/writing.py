@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from . import ome
+from . import arrays, ome, storage
+from .chunks import write_masks, write_plane
 from .config import OutputSettings
 from .geo import GRID_MAPPING, GeoReference
 from .labelling import Labels
 from .layout import Layout
+from .manifest import read_attributes
 from .model import Model
 from .nodes import ArraySpec, create_array, open_for_writing, store_array, write_group
 from .pyramid import mean_of_blocks, mode_of_blocks
 from .record import ImageRecord
 from .tiles import require_aligned, source_window, tile_windows
 
+if TYPE_CHECKING:
+    import zarr
+
 WRITE_SIDE = 1024  # masks and levels are made and written in squares of about so many pixels: megabytes at a time
 COORDINATE_CHUNK = 1 << 16
 LABELS = "labels/kmeans"
-NO_CONFIDENCE = 255  # of invalid pixels
 
 
 def image_folder(path: str, key: str) -> str:
@@ -58,25 +60,18 @@ def create_image(path: str, key: str, layout: Layout) -> None:
     """
     remove_image(path, key)
     folder = image_folder(path, key)
-    os.mkdir(folder)  # not below a store that is not there
+    storage.make_folder(folder)  # not below a store that is not there
     write_group(folder)
     write_group(os.path.join(folder, "labels"), ome.labels_index(["kmeans"]))
     for level in range(layout.levels):
         placed = {"grid_mapping": GRID_MAPPING} if layout.geo is not None and level == 0 else None
-        shape, chunks = layout.level_shape(level), layout.chunks(level)
-        labels = ArraySpec(shape, chunks, layout.label_dtype.name, layout.invalid, ("y", "x"))
-        create_array(os.path.join(folder, LABELS, str(level)), labels, placed)
+        create_array(os.path.join(folder, LABELS, str(level)), arrays.labels(layout, level), placed)
         if layout.copy_bands:
-            copy = ArraySpec(
-                (layout.copy_bands, *shape), (1, *chunks), layout.copy_dtype, 0, ("c", "y", "x"), "numbers"
-            )
-            create_array(os.path.join(folder, str(level)), copy, placed)
+            create_array(os.path.join(folder, str(level)), arrays.copy(layout, level), placed)
         if layout.has_masks and level == 0:
-            masks = ArraySpec((layout.k, *shape), (1, *chunks), "bool", False, ("cluster", "y", "x"), "bits")
-            create_array(os.path.join(folder, "masks"), masks, placed)
+            create_array(os.path.join(folder, "masks"), arrays.masks(layout), placed)
         if layout.confidence and level == 0:
-            confidence = ArraySpec(shape, chunks, "uint8", NO_CONFIDENCE, ("y", "x"))
-            create_array(os.path.join(folder, "confidence"), confidence, placed)
+            create_array(os.path.join(folder, "confidence"), arrays.confidence(layout), placed)
     if layout.geo is not None:
         write_georeference(os.path.join(folder, LABELS), layout.geo, layout.shape)
         if layout.copy_bands or layout.has_masks or layout.confidence:
@@ -86,10 +81,21 @@ def create_image(path: str, key: str, layout: Layout) -> None:
 def remove_image(path: str, key: str) -> None:
     """Remove an image and all that is in it, if it is there; first of all what declares it complete."""
     folder = image_folder(path, key)
-    if os.path.isdir(folder):
+    if storage.is_dir(folder):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(folder, "zarr.json"))
-        shutil.rmtree(folder)
+            storage.remove_file(os.path.join(folder, "zarr.json"))
+        with contextlib.suppress(FileNotFoundError):  # another process, taken for dead, removed some of it
+            storage.remove_tree(folder)
+
+
+def sweep_below(folder: str) -> None:
+    """Remove what killed processes were writing: files that were not whole yet and never got their names."""
+    if storage.is_remote(folder):
+        return  # where objects are whole from the first
+    for below, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".partial"):
+                os.unlink(os.path.join(below, name))
 
 
 def write_georeference(folder: str, geo: GeoReference, shape: tuple[int, int]) -> None:
@@ -123,16 +129,9 @@ def write_window(path: str, key: str, rows: slice, columns: slice, labels: Label
     require_aligned(layout.shape, layout.tile, rows, columns)
     layout.require_labels(labels, rows, columns)
     folder = image_folder(path, key)
-    open_for_writing(os.path.join(folder, LABELS, "0"))[rows, columns] = labels
+    write_plane(os.path.join(folder, LABELS, "0"), arrays.labels(layout, 0), (rows, columns), labels)
     if layout.has_masks:
-        masks = open_for_writing(os.path.join(folder, "masks"))
-        clusters = np.arange(layout.k, dtype=labels.dtype)[:, None, None]
-        for down, across in _parts(layout, rows, columns):
-            part = labels[
-                down.start - rows.start : down.stop - rows.start,
-                across.start - columns.start : across.stop - columns.start,
-            ]
-            masks[:, down, across] = part[None] == clusters
+        write_masks(os.path.join(folder, "masks"), arrays.masks(layout), (rows, columns), labels, layout.invalid)
 
 
 def write_confidence(
@@ -157,7 +156,8 @@ def write_confidence(
     if confidence is None or not layout.confidence or confidence.shape != shape or confidence.dtype != np.uint8:
         found = "none" if confidence is None else f"{confidence.dtype} {confidence.shape}"
         raise ValueError(f"expected confidence uint8 {shape} of a layout that has it, got {found}")
-    open_for_writing(os.path.join(image_folder(path, key), "confidence"))[rows, columns] = confidence
+    folder = os.path.join(image_folder(path, key), "confidence")
+    write_plane(folder, arrays.confidence(layout), (rows, columns), confidence)
 
 
 def write_copy(path: str, key: str, rows: slice, columns: slice, samples: NDArray[Any], layout: Layout) -> None:
@@ -179,9 +179,9 @@ def write_copy(path: str, key: str, rows: slice, columns: slice, samples: NDArra
     shape = (rows.stop - rows.start, columns.stop - columns.start, layout.copy_bands)
     if not layout.copy_bands or samples.shape != shape or samples.dtype != np.dtype(layout.copy_dtype):
         raise ValueError(f"expected samples {layout.copy_dtype} {shape}, got {samples.dtype} {samples.shape}")
-    array = open_for_writing(os.path.join(image_folder(path, key), "0"))
-    for band in range(layout.copy_bands):  # one at a time: a copy of one band, not of all
-        array[band, rows, columns] = samples[..., band]
+    folder, spec = os.path.join(image_folder(path, key), "0"), arrays.copy(layout, 0)
+    for band in range(layout.copy_bands):
+        write_plane(folder, spec, (rows, columns), samples[..., band], (band,))
 
 
 def build_level(path: str, key: str, level: int, rows: slice, columns: slice, layout: Layout) -> None:
@@ -254,9 +254,9 @@ def finish_image(
     folder = image_folder(path, record.key)
     pyramid = ome.multiscales("kmeans", layout.levels, layout.scale, layout.unit)
     labels = ome.label_image(colors, list(record.counts), layout.invalid, record.invalid, pyramid)
-    write_group(os.path.join(folder, LABELS), labels)
+    write_group(os.path.join(folder, LABELS), {**labels, "kseg": record.origin()})
     if own_model is not None:
-        own_model.write(zarr.open_group(folder, mode="r+").create_group("model", overwrite=True))
+        own_model.write(os.path.join(folder, "model"))
     attributes: dict[str, Any] = {}
     if layout.copy_bands:
         channels = "rgb" if (layout.copy_bands, layout.copy_dtype) == (3, "uint8") else "bands"
@@ -304,6 +304,34 @@ def write_image(
         raise ValueError(f"expected samples of {layout.copy_bands} bands, got {'none' if samples is None else 'some'}")
     if layout.confidence and confidence is None and any(record.counts):
         raise ValueError("expected the confidence of a layout that has it, got none")
+    for last in (False, False, True):
+        try:
+            if not is_written(path, record):
+                _write_all(path, record, labels, colors, layout, own_model, samples, confidence)
+            return
+        except (FileNotFoundError, FileExistsError):
+            # A worker that was taken for dead may be at the same image still, and removes what is half written.
+            if last or not storage.is_dir(os.path.join(path, "images")):
+                raise
+
+
+def is_written(path: str, record: ImageRecord) -> bool:
+    """Whether an image is in a store, complete, with this very record: then its labels are those of the record too."""
+    facts = read_attributes(image_folder(path, record.key))
+    wanted = record.attributes()
+    return facts is not None and {name: facts.get(name) for name in wanted} == wanted
+
+
+def _write_all(
+    path: str,
+    record: ImageRecord,
+    labels: Labels,
+    colors: NDArray[np.uint8],
+    layout: Layout,
+    own_model: Model | None,
+    samples: NDArray[Any] | None,
+    confidence: NDArray[np.uint8] | None,
+) -> None:
     rows, columns = (slice(0, size) for size in layout.shape)
     create_image(path, record.key, layout)
     write_window(path, record.key, rows, columns, labels, layout)

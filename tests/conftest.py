@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from tests.object_store import aws, bucket, object_store  # noqa: F401 - fixtures
 from workflows.request import InputSelection, prepare
 from workflows.results import JobResult
 
@@ -30,6 +31,9 @@ settings.load_profile("no times")
 
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(
+    str(ROOT)
+)  # worker processes have this path too and find what tests define; what is installed comes first
 DATA_VARIABLE = "KSEG_TEST_DATA"
 
 U8 = NDArray[np.uint8]

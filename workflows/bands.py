@@ -6,6 +6,7 @@ it once. All attempts are compared in one such pass; only the best is refined.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError
 from kseg_core.kmeans import (
     AttemptHistory,
     History,
+    Proposal,
     SearchData,
     Solution,
     coarse_form,
@@ -148,6 +150,7 @@ def fit_bands(
     *,
     strict: bool,
     match: Model | None = None,
+    refit: bool = False,
 ) -> tuple[Model | None, list[Failure]]:
     """One model for the bands of all images (None where not one could be read), and those that could not.
 
@@ -162,7 +165,7 @@ def fit_bands(
     if bands is None:
         return None, failures
     progress.stage("finding centroids", 0, 0)
-    return solve_bands(bands, settings, executor, match), failures
+    return solve_bands(bands, settings, executor, match, refit=refit), failures
 
 
 def data_of(bands: Bands, executor: Executor) -> BandPixels | StreamedBands:
@@ -174,8 +177,13 @@ def data_of(bands: Bands, executor: Executor) -> BandPixels | StreamedBands:
     return StreamedBands(bands.plan, bands.space, held, bands.batch.moments, executor)
 
 
-def solve_bands(bands: Bands, settings: FitSettings, executor: Executor, match: Model | None) -> Model:
-    """Find the centroids, from what the passes brought home and, where that is not all, further passes."""
+def solve_bands(
+    bands: Bands, settings: FitSettings, executor: Executor, match: Model | None, *, refit: bool = False
+) -> Model:
+    """Find the centroids, from what the passes brought home and, where that is not all, further passes.
+
+    ``refit``: start from those of ``match``.
+    """
     data, space = data_of(bands, executor), bands.space
 
     def numbered(centroids: F64) -> Solution:
@@ -191,23 +199,29 @@ def solve_bands(bands: Bands, settings: FitSettings, executor: Executor, match: 
         renumber = None if match is None else lambda solution: numbered(solution.centroids)
         return chosen_model(founds, settings, space, renumber)
     runner = TaskRunner(executor)
+    start = None
+    if refit and match is not None and match.bands is not None:
+        start = space.from_space(match.bands, match.centroids)
     if isinstance(data, BandPixels):
-        centroids, history = solve(data, first, settings, runner)
+        centroids, history = solve(data, first, settings, runner, start)
     else:
-        centroids, history = solve_streamed(data, first, settings, runner)
+        centroids, history = solve_streamed(data, first, settings, runner, start)
     return Model.from_solution(numbered(centroids), settings, history, space)
 
 
 def solve_streamed(
-    data: StreamedBands, first: BandPixels, settings: FitSettings, runner: TaskRunner
+    data: StreamedBands, first: BandPixels, settings: FitSettings, runner: TaskRunner, start: F64 | None = None
 ) -> tuple[F64, History]:
-    """Attempts on the mini-batches, compared in one pass over all data; the best is refined by exact steps."""
+    """Attempts on the mini-batches, compared in one pass over all data; the best is refined by exact steps.
+
+    With first centroids given (``start``) there is one attempt and no search.
+    """
     space, held = data.space, data.held
     coarse = coarse_form(held, settings.clusters)
     if coarse.size <= settings.clusters and (few := few_values(data, held, settings.clusters)) is not None:
         return few, ()
     search = SearchData(first if first.size else None, coarse)
-    proposals = runner.propose(search, settings)
+    proposals = runner.propose(search, settings) if start is None else [Proposal(0, start, math.inf, ())]
     chosen = shortlist(proposals)
     judged = data.sums_of_each([proposal.centroids for proposal in chosen])
     inertia = [space.inertia(sums, p.centroids) for sums, p in zip(judged, chosen, strict=True)]

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from dask.delayed import delayed
 
+from kseg_core import storage
 from kseg_core.config import ExecutionSettings, OutputSettings
 from kseg_core.errors import StoreError
-from kseg_core.manifest import read_attributes
+from kseg_core.manifest import INCOMPLETE, read_attributes
+from kseg_core.memory import verifying_bytes
+from kseg_core.model import Model
 from kseg_core.originals import Originals
 from kseg_core.store import Store, load_model, open_store
 from kseg_core.verify import Findings, verify_image
 
-from .budget import limit_tasks
-from .executor import open_executor
+from .executor import Executor, open_executor
 from .progress import Progress, Silent
+from .viewing import limit_tasks, needs_of_originals
+
+log = logging.getLogger("kseg")
 
 
 def output_settings(store: Store) -> OutputSettings:
@@ -28,6 +36,8 @@ def output_settings(store: Store) -> OutputSettings:
         tile=output.get("tile", OutputSettings().tile),
         confidence=bool(output.get("confidence")),
         edges=output.get("edges"),
+        pyramid=output.get("pyramid"),
+        copy_image=bool(output.get("copy_image")),
     )
 
 
@@ -38,6 +48,72 @@ def check_model(path: str) -> dict[str, Any]:
     except StoreError as error:
         return {"status": "failed", "problems": [str(error)], "images": 0, "compared": 0}
     return {"status": "ok", "problems": [], "images": 0, "compared": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What verifying a store came to.
+
+    Parameters
+    ----------
+    store
+        Which.
+    problems
+        Of the store as a whole.
+    findings
+        Of each image, by key.
+    """
+
+    store: Store
+    problems: tuple[str, ...]
+    findings: dict[str, Findings]
+
+    @property
+    def damaged(self) -> list[str]:
+        """Names of the images with problems."""
+        return [key for key, finding in self.findings.items() if finding.problems]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object ``--json`` prints."""
+        problems = [*self.problems, *(line for finding in self.findings.values() for line in finding.problems)]
+        if not problems:
+            problems += self._wrong_sums()
+        return {
+            "status": "failed" if problems else "ok",
+            "problems": problems,
+            "images": len(self.store),
+            "compared": sum(finding.compared for finding in self.findings.values()),
+            **({} if self.store.is_labelled else {"labelled": False}),
+        }
+
+    def _wrong_sums(self) -> list[str]:
+        """Do the images' counts add up to those of the run?"""
+        result = self.store.attributes.get("result") or {}
+        counts = [finding.counts for finding in self.findings.values() if finding.counts is not None]
+        if not self.store.has_model or not counts or left_behind(result):
+            return []
+        same = np.sum(counts, axis=0).tolist() == result.get("counts")
+        return [] if same else ["the images' counts do not add up to the run's"]
+
+
+def left_behind(result: dict[str, Any]) -> int:
+    """Images of a store that grows whose inputs are gone, or cannot be read any more."""
+    changes = result.get("changes") or {}
+    return int(changes.get("removed", 0)) + int(changes.get("outdated", 0))
+
+
+def was_finished(store: Store) -> bool:
+    """Whether its run has finished, whatever has become of it since."""
+    return store.attributes.get("status") in ("complete", INCOMPLETE) and "result" in store.attributes
+
+
+def images_lost(store: Store) -> int:
+    """How many images its run made that are not there any more."""
+    result = store.attributes.get("result") or {}
+    if not (was_finished(store) and store.is_labelled):
+        return 0
+    made = ((result.get("images") or {}).get("labelled") or 0) + left_behind(result)
+    return int(made) - len(store)
 
 
 def check_store(path: str, execution: ExecutionSettings, progress: Progress | None = None) -> dict[str, Any]:
@@ -53,11 +129,24 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
     StoreError
         If there is no store.
     """
-    progress = progress or Silent()
     if (read_attributes(path) or {}).get("kind") == "model":
         return check_model(path)
+    with open_executor(execution) as executor:
+        return verify_store(path, executor, progress or Silent()).to_json()
+
+
+def verify_store(path: str, executor: Executor, progress: Progress, *, repairs: bool = False) -> Checked:
+    """Verify a store and all of its images. ``repairs``: that it is incomplete is no news.
+
+    Raises
+    ------
+    StoreError
+        If there is no store.
+    """
     store = open_store(path)
-    problems = [] if store.complete else ["the run that made it has not finished; the same command completes it"]
+    problems = []
+    if not (store.complete or (repairs and was_finished(store))):
+        problems.append("the run that made it has not finished; the same command completes it")
     if (store.attributes.get("edges") or {}).get("status") == "running":
         problems.append("its edges are not finished; the same edges command completes them")
     model = None
@@ -67,31 +156,30 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
         except StoreError as error:
             if store.complete:
                 problems.append(str(error))
-            return {"status": "failed", "problems": problems, "images": len(store), "compared": 0}
-    keys = list(store)
+            return Checked(store, tuple(problems), {})
+    if images_lost(store):
+        made = len(store) + images_lost(store)
+        line = f"it holds {len(store)} images, its run labelled {made}"
+        problems.append(f"{line}; the command that made it labels what is missing" if repairs else line)
+    return Checked(store, tuple(problems), verify_images(store, list(store), model, executor, progress))
+
+
+def verify_images(
+    store: Store, keys: Sequence[str], model: Model | None, executor: Executor, progress: Progress
+) -> dict[str, Findings]:
+    """Verify some images of a store, by key. ``model``: the one all share, if there is one."""
     progress.stage("verifying", len(keys), 0)
     originals = Originals.of(store.attributes)
     output = output_settings(store)
-    with open_executor(execution) as executor:
-        limit_tasks(executor)
-        shared = executor.share(model)
-        task = delayed(verify_image, pure=False)
-        lazy = [task(os.path.abspath(path), key, originals, shared, output) for key in keys]
-        findings: list[Findings] = executor.compute(lazy, lazy, lambda _: progress.advance(1, 0))
-    problems += [problem for finding in findings for problem in finding.problems]
-    result = store.attributes.get("result") or {}
-    labelled = (result.get("images") or {}).get("labelled")
-    if store.complete and store.is_labelled and labelled != len(keys):
-        problems.append(f"it holds {len(keys)} images, its run labelled {labelled}")
-    counts = [finding.counts for finding in findings if finding.counts is not None]
-    if not problems and model is not None and counts:
-        total = np.sum(counts, axis=0).tolist()
-        if total != result.get("counts"):
-            problems.append("the images' counts do not add up to the run's")
-    return {
-        "status": "failed" if problems else "ok",
-        "problems": problems,
-        "images": len(keys),
-        "compared": sum(finding.compared for finding in findings),
-        **({} if store.is_labelled else {"labelled": False}),
-    }
+    k, bands = (1, 0) if model is None else (model.k, len(() if model.bands is None else model.bands.bands))
+    need = partial(verifying_bytes, k=k, output=output, bands=bands)
+    refused = limit_tasks(executor, needs_of_originals(store.path, keys, originals, need, executor, copied=True))
+    for key, reason in refused.items():
+        log.warning("%s: not compared with its source, which %s", key, reason)
+    shared = executor.share(model)
+    task = delayed(verify_image, pure=False)
+    lazy = [
+        task(storage.absolute(store.path), key, None if key in refused else originals, shared, output) for key in keys
+    ]
+    findings: list[Findings] = executor.compute(lazy, lazy, lambda _: progress.advance(1, 0))
+    return dict(zip(keys, findings, strict=True))

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any
 
+import dask
 from dask.delayed import Delayed, delayed
-from distributed import Client, LocalCluster, Worker, WorkerPlugin, as_completed, futures_of
+from distributed import (
+    Client,
+    KilledWorker,
+    LocalCluster,
+    Worker,
+    WorkerPlugin,
+    as_completed,
+    futures_of,
+    performance_report,
+)
+from distributed.comm import CommClosedError
 
 from kseg_core import release
 from kseg_core.errors import KsegError
 
-from .executor import OnDone, ignore, share_of_memory
+from .executor import OnDone, TasksKilled, ignore, share_of_memory
+from .faults import SAME_COMMAND, died_again
 
 CONNECT_SECONDS = 15  # how long a scheduler and its first worker are waited for
+NO_WORKER_SECONDS = 120  # how long for another when all are gone: batch systems and nannies start new ones
+PAUSED_SECONDS = 300  # how long for one to find memory again: it may be writing results to its disk
+LOOK_SECONDS = 2
+POLL_SECONDS = 0.005  # well below what a task takes
+ATTEMPTS = 3  # at work that died with its worker without being suspect
+ALLOWED_FAILURES = 1  # of our own processes: the second death at a task makes its input suspect
 LOOPBACK = "127.0.0.1"
+# Some time after a worker died Dask looks whether it is back, and if it is not, as it may be just then where a decoder
+# crashes one worker after the other, gives up for good the nanny that would start the next. Ours always start another.
+NEVER = "10000d"
 
 log = logging.getLogger("kseg")
 
@@ -28,8 +53,9 @@ log = logging.getLogger("kseg")
 class ClusterExecutor:
     """A Dask cluster, ours or someone else's."""
 
-    def __init__(self, client: Client, memory_bytes: int | None = None) -> None:
+    def __init__(self, client: Client, memory_bytes: int | None = None, where: str = "our own processes") -> None:
         self._client = client
+        self._where = where
         threads = client.nthreads()
         self.workers = max(1, sum(threads.values()))
         self.processes = max(1, len(threads))
@@ -40,23 +66,60 @@ class ClusterExecutor:
         """Workers have the threads they were started with."""
 
     def compute(self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore) -> list[Any]:
-        futures = self._client.compute([*lazy, *watch])
-        wanted = futures[: len(lazy)]
-        del futures[: len(lazy)]
-        _tell(futures, on_done)
-        return list(self._client.gather(wanted))
+        alike = [part.key for part in lazy] == [part.key for part in watch]
+        with losses_told(self._where):
+            for attempt in range(ATTEMPTS):
+                futures = self._client.compute([*lazy, *watch])
+                wanted = futures[: len(lazy)]
+                del futures[: len(lazy)]
+                deaths = wait_for(futures, on_done if attempt == 0 else ignore, self._client)
+                if deaths and not alike:
+                    break
+                late = late_deaths(wanted, deaths, self._client)
+                if alike:
+                    deaths |= late
+                if alike or not late:
+                    values = iter(self._client.gather([future for i, future in enumerate(wanted) if i not in deaths]))
+                    break
+                _tell_again(attempt)
+                del wanted
+            else:
+                raise died_again(deaths or {0: ATTEMPTS})
+        if not deaths:
+            return list(values)
+        raise TasksKilled(deaths, [None if i in deaths else next(values) for i in range(len(lazy))] if alike else None)
 
     def persist(
         self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore
     ) -> list[Delayed]:
-        kept = self._client.persist([*lazy, *watch])
-        futures = [future for part in kept[len(lazy) :] for future in futures_of(part)]
-        del kept[len(lazy) :]
-        _tell(futures, on_done)
-        return list(kept)
+        with losses_told(self._where):
+            for attempt in range(ATTEMPTS):
+                kept = self._client.persist([*lazy, *watch])
+                futures = [future for part in kept[len(lazy) :] for future in futures_of(part)]
+                del kept[len(lazy) :]
+                deaths = wait_for(futures, on_done if attempt == 0 else ignore, self._client)
+                if deaths:
+                    raise TasksKilled(deaths)
+                if not wait_for([future for part in kept for future in futures_of(part)], ignore, self._client):
+                    return list(kept)
+                _tell_again(attempt)
+                del kept
+        raise died_again({0: ATTEMPTS})
 
     def share(self, value: Any) -> Delayed:
-        return delayed(self._client.scatter(value, broadcast=True))
+        # As a task, not as data that is scattered: a worker that has it may die, and then it is made again.
+        with losses_told(self._where):
+            return delayed(self._client.submit(_itself, value, key=f"shared-{uuid.uuid4().hex}"))
+
+
+def _tell_again(attempt: int) -> None:
+    """Tasks that nobody watches died, most likely by the side of another's crash."""
+    log.info("workers died in the middle of work; it is done again (%d)", attempt + 1)
+
+
+def _itself(value: Any) -> Any:
+    """A task: what it is given."""
+    return value
 
 
 def least_limit(client: Client) -> int:
@@ -65,16 +128,110 @@ def least_limit(client: Client) -> int:
     return min((int(worker["memory_limit"]) for worker in workers if worker["memory_limit"]), default=0)
 
 
-def _tell(futures: list[Any], on_done: OnDone) -> None:
+def wait_for(futures: list[Any], on_done: OnDone, client: Client) -> dict[int, int]:
     """Call ``on_done`` as futures finish, and let go of each (the list is emptied): a result of which anybody still
     holds a future stays in its worker's memory.
+
+    Returns
+    -------
+    How many workers died at each future that ended so.
+
+    Raises
+    ------
+    KsegError
+        If all workers are gone or paused, for longer than they are waited for.
     """
     index = {future.key: i for i, future in enumerate(futures)}
     finished = as_completed(futures)
     futures.clear()
-    for future in finished:
-        on_done(index[future.key])
-        del future
+    deaths: dict[int, int] = {}
+    health = Health(client)
+    while not finished.is_empty():
+        batch = finished.next_batch(block=False)
+        if not batch:
+            health.check()
+            time.sleep(POLL_SECONDS)
+            continue
+        health.progress()
+        for future in batch:
+            error = future.exception() if future.status == "error" else None
+            if isinstance(error, KilledWorker):
+                deaths[index[future.key]] = error.allowed_failures + 1
+            elif future.status == "finished":
+                on_done(index[future.key])
+            else:
+                future.result()  # raises
+        del batch, future
+    return deaths
+
+
+def late_deaths(futures: Sequence[Any], deaths: Mapping[int, int], client: Client) -> dict[int, int]:
+    """How many workers died at each future that was finished, was lost with its worker and is so no more.
+
+    ``deaths`` are known already, by the future's place. What is lost is done again, maybe beside what kills.
+    """
+    late = dict[int, int]()
+    while True:
+        left = [i for i in range(len(futures)) if i not in deaths and i not in late]
+        more = wait_for([futures[i] for i in left], ignore, client)
+        if not more:
+            return late
+        late |= {left[i]: times for i, times in more.items()}
+
+
+class Health:
+    """Notices, while results are waited for, that none will ever come."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.progress()
+
+    def progress(self) -> None:
+        """Something was finished: all is well."""
+        self._since = self._looked = time.monotonic()
+
+    def check(self) -> None:
+        """Look at the workers, every few seconds.
+
+        Raises
+        ------
+        KsegError
+            If there has been none at work for too long.
+        """
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if any(worker["status"] == "running" for worker in workers):
+            self._since = now
+        waited = now - self._since
+        if not workers and waited > NO_WORKER_SECONDS:
+            raise KsegError(
+                f"no worker is left, and none came within {NO_WORKER_SECONDS} seconds; start some; {SAME_COMMAND}"
+            )
+        if workers and waited > PAUSED_SECONDS:
+            raise KsegError(
+                f"all workers have been paused for {PAUSED_SECONDS} seconds: their memory is full; "
+                f"give them more, or start more of them; {SAME_COMMAND}"
+            )
+
+
+@contextmanager
+def losses_told(where: str) -> Iterator[None]:
+    """A cluster that is lost is an error with a name.
+
+    Raises
+    ------
+    KsegError
+        If the scheduler, or what it held, is gone, or workers die again and again.
+    """
+    try:
+        yield
+    except KilledWorker as error:
+        raise died_again({0: error.allowed_failures + 1}) from error
+    except (CancelledError, CommClosedError) as error:
+        raise KsegError(f"the Dask scheduler at {where} is gone, or dropped the job; {SAME_COMMAND}") from error
 
 
 @contextmanager
@@ -84,17 +241,25 @@ def own_processes(workers: int, memory_bytes: int) -> Iterator[Client]:
     A worker that comes near its memory moves results that wait to its disk.
     """
     with ExitStack() as closing:
+        closing.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": NEVER}))
         with undisturbed():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=memory_bytes,
-                host=LOOPBACK,
-                dashboard_address=f"{LOOPBACK}:0",
-                worker_dashboard_address=f"{LOOPBACK}:0",
-                silence_logs=logging.ERROR,
-            )
+            try:
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=memory_bytes,
+                    host=LOOPBACK,
+                    dashboard_address=f"{LOOPBACK}:0",
+                    worker_dashboard_address=f"{LOOPBACK}:0",
+                    silence_logs=logging.CRITICAL,  # a worker that died is told by us, once
+                    scheduler_kwargs={"allowed_failures": ALLOWED_FAILURES},
+                )
+            except (OSError, RuntimeError) as error:
+                raise KsegError(
+                    f"no processes can be started here ({error}); where Dask is told to require encryption, "
+                    "use --scheduler threads"
+                ) from error
             client = closing.enter_context(Client(closing.enter_context(cluster)))
             if not log.isEnabledFor(logging.DEBUG):
                 client.register_plugin(QuietWorker())
@@ -104,13 +269,14 @@ def own_processes(workers: int, memory_bytes: int) -> Iterator[Client]:
 class QuietWorker(WorkerPlugin):  # type: ignore[misc]
     """Keeps a worker from writing to our terminal that it cannot reach a scheduler which has just been stopped.
 
-    What goes wrong in a task comes back as the task's exception; and a worker that is lost is told by the scheduler.
+    What goes wrong in a task comes back as the task's exception; a worker that is lost is told by the scheduler, and a
+    file that cannot be read by us.
     """
 
     name = "kseg-quiet-worker"
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002 - what every plugin is given
-        for noisy in ("distributed.worker", "distributed.core", "distributed.comm"):
+        for noisy in ("distributed.worker", "distributed.core", "distributed.comm", "tifffile"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
@@ -150,8 +316,9 @@ def existing_cluster(where: str) -> Iterator[Client]:
             client = Client(scheduler_file=where, timeout=CONNECT_SECONDS)
         else:
             client = Client(where, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError, TypeError) as error:  # the last where TLS has no certificates
         raise KsegError(f"no Dask scheduler answers at {where} ({error}); start one with: dask scheduler") from error
+    _warn_of_strangers(str(client.scheduler.address))
     with client:
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
@@ -161,15 +328,55 @@ def existing_cluster(where: str) -> Iterator[Client]:
         yield client
 
 
+def _warn_of_strangers(address: str) -> None:
+    """Without TLS, whoever reaches a scheduler can run anything on it; on the loopback that is this machine's users."""
+    protocol, _, place = address.partition("://")
+    host = place.rpartition(":")[0].strip("[]")
+    if protocol == "tls" or host == "localhost" or host == "::1" or host.startswith("127.") or protocol == "inproc":
+        return
+    log.warning(
+        "%s is not encrypted: Dask trusts everyone who can reach the scheduler or a worker, and runs what they send. "
+        "Use tls:// (docs/cluster.md), or a network of your own",
+        address,
+    )
+
+
+@contextmanager
+def reporting(file: str | None, client: Client) -> Iterator[None]:
+    """Dask's own report of what is done meanwhile, where one is asked for.
+
+    Raises
+    ------
+    KsegError
+        If it cannot be made or written.
+    """
+    if file is None:
+        yield
+        return
+    try:
+        client.run_on_scheduler(importlib.import_module, "bokeh")
+    except ImportError as error:
+        raise KsegError(
+            "--performance-report needs Bokeh where the scheduler runs: pip install 'kseg-batch[performance]'"
+        ) from error
+    try:
+        with open(file, "a", encoding="utf-8"):
+            pass  # a place that cannot be written is told before the work, not after it
+    except OSError as error:
+        raise KsegError(f"{file}: the report cannot be written ({error.strerror or error})") from error
+    with performance_report(filename=file):
+        yield
+
+
 def _require_same_program(client: Client, where: str) -> None:
     """Workers with another release, or without the program, could give other bits."""
     ours = release.version()
-    try:
-        theirs = client.run(release.version)
-    except Exception as error:
+    theirs = client.run(release.version, on_error="return").values()
+    broken = [answer for answer in theirs if isinstance(answer, Exception) and not isinstance(answer, OSError)]
+    if broken:
         raise KsegError(
-            f"the workers at {where} cannot load kseg-batch {ours}: install it there too ({error})"
-        ) from error
-    other = sorted({version for version in theirs.values() if version != ours})
+            f"the workers at {where} cannot load kseg-batch {ours}: install it there too ({broken[0]})"
+        ) from broken[0]
+    other = sorted({version for version in theirs if isinstance(version, str) and version != ours})  # the rest died
     if other:
         raise KsegError(f"the workers at {where} have kseg-batch {', '.join(other)}, this is {ours}: install the same")

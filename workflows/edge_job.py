@@ -6,7 +6,9 @@ import os
 import time
 from typing import Any
 
+from kseg_core.beside import sweep
 from kseg_core.keys import printable_source
+from kseg_core.lock import hold
 from kseg_core.manifest import read_attributes, remove_kseg_store
 from kseg_core.store import create_store, update_attributes
 
@@ -24,18 +26,26 @@ def find_edges(request: EdgesRequest, progress: Progress | None = None) -> Edges
 
     Raises
     ------
+    OutputHeld
+        If another run is writing the output.
     KsegError
         If there is nothing to show for it, or the output cannot be written.
     UnreadableImage
         If an image cannot be read, with ``--strict``.
     """
+    with hold(request.output):
+        return _find_edges(request, progress or Silent())
+
+
+def _find_edges(request: EdgesRequest, progress: Progress) -> EdgesResult:
     start = time.perf_counter()
     strict = request.config.execution.strict
     if strict and request.failures:
         raise request.failures[0]
+    sweep(request.output)
     earlier = read_attributes(request.output) or {}
     begin(request)
-    done = edges_of_files(request, progress or Silent(), strict=strict)
+    done = edges_of_files(request, progress, strict=strict)
     result = edges_result(request, done, time.perf_counter() - start)
     if result.done.images + result.reused.images == 0:
         leave_as_found(request, earlier)
@@ -52,7 +62,7 @@ def edges_of_files(request: EdgesRequest, progress: Progress, *, strict: bool) -
         done = Edged(failures=tuple(unreadable))
         if sources:
             plan = make_plan(sources, request.tile, executor.workers)
-            _, plan, unfit = make_budget(plan, Work(0, 0, 0, None), executor)
+            _, plan, unfit = make_budget(plan, Work(0, 0, 0, None, edges=config.edges), executor)
             done = done.merge(Edged(failures=tuple(unfit)))
             if strict and unfit:
                 raise unfit[0].error

@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from kseg_core import storage
 from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings
 from kseg_core.edge_settings import EdgeSettings, edge_facts
 from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, UsageError
 from kseg_core.inputs import InputFile, InputListing
 from kseg_core.keys import printable_source
 from kseg_core.manifest import FORMAT, differences, read_attributes
+from kseg_core.soundness import EDGES, IMAGE, require_sound
 
-from .request import InputSelection, default_output
+from .request import InputSelection, default_output, require_usable
 
 State = Literal["new", "to do", "done", "made otherwise", "not there", "changed"]
 
@@ -133,10 +135,11 @@ def prepare_edges(selection: InputSelection, config: EdgesConfig, output: str | 
     """
     if output is not None and not output.strip():
         raise UsageError("-o is empty: name the output, or leave it out for the default")
+    require_usable(output)
     listing = selection.list()
     output = default_output(selection) if output is None else output.rstrip("/") or "/"
     failures = tuple(listing.failures)
-    if not os.path.lexists(output):
+    if not storage.exists(output):
         tile = OutputSettings().tile if config.tile is None else config.tile
         return EdgesRequest(listing, config, output, tile, False, False, tuple(listing.files), failures=failures)
     attributes = _require_store(output)
@@ -189,7 +192,7 @@ def _require_store(output: str) -> dict[str, Any]:
     StoreError
         If there is something else.
     """
-    attributes = None if os.path.islink(output) else read_attributes(output)
+    attributes = None if storage.is_link(output) else read_attributes(output)
     if attributes is None:
         raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
     if attributes.get("kind") != "store":
@@ -212,7 +215,7 @@ def _require_same_ground(output: str, attributes: dict[str, Any], config: EdgesC
     inputs = was.get("input") or {}
     folder = str(attributes.get("folder") or "")
     earlier = {"nodata": inputs.get("nodata", "auto"), "mask": _real(folder, inputs.get("mask")), "tile": tile}
-    mask = None if config.input.mask is None else printable_source(os.path.realpath(config.input.mask))
+    mask = None if config.input.mask is None else printable_source(storage.real(config.input.mask))
     now = {"nodata": config.input.nodata, "mask": mask, "tile": tile if config.tile is None else config.tile}
     changed = differences(earlier, now)
     if changed:
@@ -224,7 +227,7 @@ def _require_same_ground(output: str, attributes: dict[str, Any], config: EdgesC
 
 
 def _real(folder: str, mask: str | None) -> str | None:
-    return None if mask is None else printable_source(os.path.realpath(os.path.join(folder, mask)))
+    return None if mask is None else printable_source(storage.real(storage.below(folder, mask)))
 
 
 # ------------------------------------------------------------------------------------------------- image by image
@@ -244,10 +247,11 @@ def _look_at(output: str, file: InputFile, config: EdgesConfig, has_labels: bool
     image = read_attributes(folder)
     if image is None:
         return _Image(file, "not there" if has_labels else "new")
+    require_sound(folder, image, IMAGE)
     if (image.get("size"), image.get("modified")) != (file.size, file.modified_ns):
         return _Image(file, "changed" if has_labels else "new")
-    edges = read_attributes(os.path.join(folder, "edges"))
-    if edges is None or edges.get("status") != "complete":
+    edges = _edges_of(folder)
+    if edges is None or "shape" not in image:
         return _Image(file, "to do")
     facts = edge_facts(config.edges, file.size, file.modified_ns, _mask_of(config.input.mask, file))
     changed = differences({name: edges.get(name) for name in facts}, facts)
@@ -258,6 +262,23 @@ def _look_at(output: str, file: InputFile, config: EdgesConfig, has_labels: bool
         return _Image(file, "made otherwise", changed=tuple(changed))
     height, width = image["shape"]
     return _Image(file, "to do" if config.overwrite else "done", EdgesMade(1, height * width, edges["edge_pixels"]))
+
+
+def _edges_of(image: str) -> dict[str, Any] | None:
+    """What is said of an image's edges; None where they are not complete, or it is not sound: they are made again."""
+    folder = os.path.join(image, "edges")
+    try:
+        edges = read_attributes(folder)
+        require_sound(folder, edges or {}, EDGES)
+    except StoreError:
+        return None
+    whole = edges is not None and edges.get("status") == "complete" and "edge_pixels" in edges
+    return edges if whole else None
+
+
+def has_edges(output: str, file: InputFile, settings: EdgeSettings, inputs: InputSettings) -> bool:
+    """Whether the store has edges of this very file, made with these settings."""
+    return _look_at(output, file, EdgesConfig(settings, inputs), has_labels=True).state == "done"
 
 
 def _mask_of(mask: str | None, file: InputFile) -> str | None:

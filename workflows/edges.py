@@ -10,7 +10,6 @@ eighth of the first.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 from dask.base import tokenize
 from dask.delayed import delayed
 
+from kseg_core import storage
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.edge_store import (
     EdgeLayout,
@@ -38,7 +38,8 @@ from kseg_core.joining import columns_of_grid
 from kseg_core.sources import ImageSource, Piece
 
 from .executor import Executor
-from .plan import Bundle, Failure, Plan, pixels_of
+from .faults import one_by_one
+from .plan import Bundle, Failure, Plan, killer, pixels_of
 from .progress import Progress
 from .waves import Watched, compute_in_waves
 
@@ -103,13 +104,14 @@ def edges_of_plan(
     UnreadableImage
         If an image cannot be read, with ``strict``.
     """
-    store = os.path.abspath(store)  # a worker may have another current folder
+    store = storage.absolute(store)  # a worker may have another current folder
     progress.stage("finding edges", len(plan.sources), plan.pixels)
     task = delayed(edges_of_bundle, pure=False)
     tasks = [
         Watched(
             task(bundle, settings, store, tile, strict, dask_key_name=f"edges-{tokenize(bundle, settings, store)}"),
             partial(progress.advance, len(bundle), pixels_of(bundle)),
+            partial(edges_one_by_one, bundle, settings, store, tile, executor, strict=strict),
         )
         for bundle in plan.bundles
     ]
@@ -159,6 +161,19 @@ def edges_of_bundle(bundle: Bundle, settings: EdgeSettings, store: str, tile: in
     return done
 
 
+def edges_one_by_one(
+    bundle: Bundle, settings: EdgeSettings, store: str, tile: int, executor: Executor, *, strict: bool
+) -> Edged:
+    """The edges of the images of a bundle that killed its workers, less those that do so again."""
+    task = delayed(edges_of_bundle, pure=False)
+    done = Edged()
+    for piece, part, deaths in one_by_one(
+        bundle, lambda piece: task((piece,), settings, store, tile, strict), executor
+    ):
+        done = done.merge(part or Edged(failures=(killer(piece.source.file, deaths, strict=strict),)))
+    return done
+
+
 def layout_of_edges(source: ImageSource, tile: int) -> EdgeLayout:
     """The arrays of an image's edges."""
     return EdgeLayout(source.shape, tile, read_georeference(source.file.path))
@@ -186,6 +201,15 @@ def edges_of_piece(piece: Piece, settings: EdgeSettings, store: str, layout: Edg
     return PieceEdged(write_piece_edges(store, piece, found, layout))
 
 
+def edges_alone(
+    piece: Piece, settings: EdgeSettings, store: str, layout: EdgeLayout, executor: Executor, *, strict: bool
+) -> PieceEdged:
+    """The edges of a piece that killed its workers once more, nothing else beside it."""
+    task = delayed(edges_of_piece, pure=False)
+    ((_, part, deaths),) = one_by_one([piece], lambda piece: task(piece, settings, store, layout, strict), executor)
+    return part or PieceEdged(None, killer(piece.source.file, deaths, strict=strict))
+
+
 def edges_of_large(
     images: Sequence[tuple[Piece, ...]],
     settings: EdgeSettings,
@@ -208,6 +232,7 @@ def edges_of_large(
         Watched(
             task(piece, settings, store, layout, strict, dask_key_name=f"edges-{tokenize(piece, settings, store)}"),
             partial(progress.advance, int(piece is pieces[-1]), piece.pixels),
+            partial(edges_alone, piece, settings, store, layout, executor, strict=strict),
         )
         for pieces, layout in zip(images, layouts, strict=True)
         for piece in pieces

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import dask
+import dask.local
+import dask.threaded
 from dask.callbacks import Callback
 from dask.delayed import Delayed, delayed
 from dask.system import CPU_COUNT
@@ -20,6 +23,23 @@ OnDone = Callable[[int], None]
 MEMORY_SHARE = 0.6  # of what this machine has (or its container may use): the rest is for its other programs
 
 log = logging.getLogger("kseg")
+
+
+class TasksKilled(Exception):
+    """Processes died at some tasks, as often as was tried.
+
+    Parameters
+    ----------
+    deaths
+        How many died at each, by its place among the watched tasks.
+    results
+        Where the watched tasks were all that was wanted: their values, None for those.
+    """
+
+    def __init__(self, deaths: dict[int, int], results: list[Any] | None = None) -> None:
+        super().__init__(deaths)
+        self.deaths = deaths
+        self.results = results
 
 
 def share_of_memory(processes: int) -> int:
@@ -71,6 +91,11 @@ class Executor(Protocol):
     def compute(self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore) -> list[Any]:
         """The values of ``lazy``. ``on_done(i)`` is called as each ``watch[i]``, of which they are made, is
         finished.
+
+        Raises
+        ------
+        TasksKilled
+            If watched tasks killed the processes they ran in.
         """
         ...
 
@@ -96,13 +121,22 @@ class LocalExecutor:
         self.workers = self.threads = 1 if scheduler == "sync" else workers or CPU_COUNT
         self.processes = self.least_threads = 1
         self.memory_bytes = memory_bytes or share_of_memory(1)
-        self._how: dict[str, Any] = {"scheduler": scheduler}
+        # The function, not its name: looking up a name makes Dask load the distributed scheduler, half a second.
+        self._threaded = scheduler == "threads"
+        self._how: dict[str, Any] = {"scheduler": dask.threaded.get if self._threaded else dask.local.get_sync}
+        self._pool: ThreadPoolExecutor | None = None
         self.limit_threads(self.threads)
 
     def limit_threads(self, threads: int) -> None:
         self.workers = self.threads = min(self.threads, threads)
-        if self._how["scheduler"] == "threads":
-            self._how["num_workers"] = self.threads
+        if self._threaded:
+            self.close()
+            self._how["pool"] = self._pool = ThreadPoolExecutor(self.threads)
+
+    def close(self) -> None:
+        """Wait for the tasks under way, which may be writing; those that have not begun are dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def compute(self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore) -> list[Any]:
         with _telling(watch, on_done):
@@ -139,15 +173,19 @@ def open_executor(settings: ExecutionSettings) -> Iterator[Executor]:
         If a cluster cannot be reached or has no worker.
     """
     if settings.scheduler in ("threads", "sync"):
-        yield LocalExecutor(settings.scheduler, settings.workers, settings.memory)
+        executor = LocalExecutor(settings.scheduler, settings.workers, settings.memory)
+        try:
+            yield executor
+        finally:
+            executor.close()
         return
-    from .cluster import ClusterExecutor, existing_cluster, own_processes
+    from .cluster import ClusterExecutor, existing_cluster, own_processes, reporting
 
     if settings.scheduler == "processes":
         workers = processes_that_fit(settings.workers or CPU_COUNT, settings.memory)
         memory_bytes = settings.memory or share_of_memory(workers)
-        with own_processes(workers, memory_bytes) as client:
+        with own_processes(workers, memory_bytes) as client, reporting(settings.performance_report, client):
             yield ClusterExecutor(client, memory_bytes)
     else:
-        with existing_cluster(settings.scheduler) as client:
-            yield ClusterExecutor(client, settings.memory)
+        with existing_cluster(settings.scheduler) as client, reporting(settings.performance_report, client):
+            yield ClusterExecutor(client, settings.memory, settings.scheduler)

@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
 from dask.delayed import delayed
 
+from kseg_core import storage
 from kseg_core.config import ExecutionSettings
-from kseg_core.errors import KsegError, StoreError, UnreadableImage
+from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.export.files import ExportFile, Made, Target, export_files
-from kseg_core.export.settings import PNG_PX, ExportSettings
+from kseg_core.export.settings import OF_PIXELS, PNG_PX, ExportSettings
+from kseg_core.memory import viewing_bytes
 from kseg_core.model import Model
 from kseg_core.originals import Originals
 from kseg_core.store import Store, load_model, open_store
 
-from .budget import limit_tasks
 from .executor import Executor, open_executor
 from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export, require_rasterio
 from .export_result import Exported, Failed
+from .folder import folder_for_files
 from .polygons import write_polygons
 from .progress import Progress, Silent
+from .viewing import limit_tasks, needs_of_originals
 from .waves import Watched, compute_in_waves
 
 
@@ -45,37 +49,16 @@ def export(request: ExportRequest, execution: ExecutionSettings, progress: Progr
     planned = plan_export(store, shared, request)
     planned, kept = leave_existing(planned, request)
     require_rasterio(planned)
-    new = make_folder(request.folder)
     target = Target(os.path.abspath(request.folder), uuid.uuid4().hex[:8])
-    progress.stage("exporting", len(planned), sum(image.pixels * len(image.files) for image in planned))
-    try:
-        with open_executor(execution) as executor:
-            limit_tasks(executor)
-            files, failures = make_files(store, planned, target, request.settings, executor, shared, progress)
-    except BaseException:
-        target.clean()
-        if new and not os.listdir(request.folder):
-            os.rmdir(request.folder)
-        raise
+    with folder_for_files(request.folder):
+        progress.stage("exporting", len(planned), sum(image.pixels * len(image.files) for image in planned))
+        try:
+            with open_executor(execution) as executor:
+                files, failures = make_files(store, planned, target, request.settings, executor, shared, progress)
+        except BaseException:
+            target.clean()
+            raise
     return Exported(request.folder, len(planned), tuple(files), kept, tuple(failures))
-
-
-def make_folder(path: str) -> bool:
-    """The folder for the files; whether it is new.
-
-    Raises
-    ------
-    KsegError
-        If it cannot be made or written to.
-    """
-    new = not os.path.lexists(path)
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise KsegError(f"{path}: files cannot be written there ({error.strerror or error})") from error
-    if not os.access(path, os.W_OK):
-        raise KsegError(f"{path}: files cannot be written there (permission denied)")
-    return new
 
 
 def make_files(
@@ -89,6 +72,8 @@ def make_files(
 ) -> tuple[list[ExportFile], list[Failed]]:
     """Make all files; what was made, and what could not be."""
     failures = [Failed(image.key, settings.what, image.failure) for image in planned if image.failure is not None]
+    planned, refused = what_fits(store, planned, executor, shared)
+    failures += refused
     task = delayed(export_files, pure=False)
     lazy_model, originals = executor.share(shared), Originals.of(store.attributes)
     groups: list[tuple[ExportFile, ...]] = []
@@ -98,7 +83,7 @@ def make_files(
         for group in in_tasks(pictures, image.pixels):
             last = int(group[-1] is image.files[-1])
             groups.append(group)
-            lazy = task(os.path.abspath(store.path), group, target, settings, originals, lazy_model)
+            lazy = task(storage.absolute(store.path), group, target, settings, originals, lazy_model)
             tasks.append(Watched(lazy, partial(progress.advance, last, image.pixels * len(group))))
     results: list[Made] = compute_in_waves(tasks, executor)
     made = {file for group, result in zip(groups, results, strict=True) for file in group[: result.files]}
@@ -118,6 +103,25 @@ def make_files(
                 progress.advance(int(file is image.files[-1]), image.pixels)
     in_order = [file for image in planned for file in image.files if file in made]
     return in_order, joined_failures(planned, failures)
+
+
+def what_fits(
+    store: Store, planned: Sequence[PlannedImage], executor: Executor, shared: Model | None
+) -> tuple[list[PlannedImage], list[Failed]]:
+    """The plan less the files that memory is too small for, as they show an original that must be decoded whole."""
+    keys = [image.key for image in planned if any(file.what in OF_PIXELS for file in image.files)]
+    need = partial(viewing_bytes, bands=0 if shared is None or shared.bands is None else len(shared.bands.bands))
+    needs = needs_of_originals(store.path, keys, Originals.of(store.attributes), need, executor)
+    refused = limit_tasks(executor, needs, tasks_each=len(OF_PIXELS))
+    left, failures = [], []
+    for image in planned:
+        if image.key not in refused:
+            left.append(image)
+            continue
+        kinds = tuple(dict.fromkeys(file.what for file in image.files if file.what in OF_PIXELS))
+        failures.append(Failed(image.key, kinds, UnreadableImage(store[image.key].source, refused[image.key])))
+        left.append(replace(image, files=tuple(file for file in image.files if file.what not in OF_PIXELS)))
+    return left, failures
 
 
 def in_tasks(files: Sequence[ExportFile], pixels: int) -> Iterator[tuple[ExportFile, ...]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from kseg_core import storage
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export.files import ExportFile
 from kseg_core.export.settings import OF_CLUSTERS, OF_LABELS, PNG_PX, ExportSettings
@@ -129,6 +130,7 @@ def require_folder(folder: str, store: str) -> None:
     UsageError
         If it is a file, or in the store.
     """
+    storage.require_here(folder, "files are exported")
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f"--to {folder}: that is a file, not a folder")
     if f"{os.path.realpath(folder)}/".startswith(f"{os.path.realpath(store)}/"):

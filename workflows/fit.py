@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -10,13 +11,13 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from kseg_core.config import AUTO, FitSettings
-from kseg_core.errors import NoValidPixels
+from kseg_core.errors import NoValidPixels, TooManyColors
 from kseg_core.features import feature_space
 from kseg_core.kmeans import Solution, finish, solve
 from kseg_core.model import Model
 from kseg_core.numbering import matching_order
 from kseg_core.sources import Piece
-from kseg_core.summary import BatchRule, summarise
+from kseg_core.summary import BatchRule, ChunkSummary, Window, summarise
 from kseg_core.sweep import chosen_model, sweep
 from kseg_core.table import FeatureTable
 
@@ -49,7 +50,7 @@ def table_on_workers(
     ------
     NoValidPixels
         If there is none.
-    KsegError
+    TooManyColors
         If there are more distinct colours than the memory's budget has room for.
     """
     space = feature_space(settings.features)
@@ -72,14 +73,18 @@ def fit_summary(
     match: Model | None = None,
     shard_rows: int = SHARD_ROWS,
     budget: Budget | None = None,
+    *,
+    refit: bool = False,
 ) -> Model:
     """Solve for the centroids of a lazy `ChunkSummary`, of as many clusters as a sweep suggests where k is ``auto``.
+
+    ``refit``: start from the centroids of ``match``.
 
     Raises
     ------
     NoValidPixels
         If there is none.
-    KsegError
+    TooManyColors
         If there are more distinct colours than the memory's budget has room for.
     UsageError
         If ``match`` is of another feature space.
@@ -97,7 +102,8 @@ def fit_summary(
         founds = sweep(data, batch, settings, SweepTasks(executor))
         renumber = None if match is None else lambda solution: numbered(solution.centroids)
         return chosen_model(founds, settings, space, renumber)
-    centroids, history = solve(data, batch, settings, TaskRunner(executor))
+    start = match.points if refit and match is not None else None
+    centroids, history = solve(data, batch, settings, TaskRunner(executor), start)
     return Model.from_solution(numbered(centroids), settings, history)
 
 
@@ -116,15 +122,42 @@ def read_colours(
     ------
     UnreadableImage
         If an image cannot be read and ``strict`` is set.
-    KsegError
+    TooManyColors
         If there are more distinct colours than the memory's budget has room for.
     """
     rule = BatchRule.for_pixels(plan.pixels, settings.batch_pixels, settings.seed)
-    digest = partial(summarise, rule=rule)
+    digest = Summarise(rule, budget)
     merge = merge_all if budget is None else partial(merge_within, budget=budget)
     merged = gather_plan(plan, Piece.read, digest, "reading colours", executor, progress, strict=strict, merge=merge)
     failures: list[Failure] = list(executor.compute([merged.failures])[0])
     return (None if len(failures) == len(plan.sources) else merged.found), failures
+
+
+@dataclass(frozen=True, slots=True)
+class Summarise:
+    """What a task makes of windows: their summary, as long as memory holds it."""
+
+    rule: BatchRule
+    budget: Budget | None
+
+    def __call__(self, windows: Iterable[Window]) -> ChunkSummary:
+        """The summary.
+
+        Raises
+        ------
+        TooManyColors
+            If memory does not hold it.
+        """
+        if self.budget is None:
+            return summarise(windows, self.rule)
+        try:
+            return summarise(windows, self.rule, self.budget.colors)
+        except TooManyColors as error:
+            raise too_many_colors(self.budget) from error
+
+    def __dask_tokenize__(self) -> tuple[str, BatchRule]:
+        """How much memory there is decides no result: what was kept with less is of use with more."""
+        return "summarise", self.rule
 
 
 def merge_within(parts: Sequence[Gathered], budget: Budget) -> Gathered:
@@ -132,7 +165,7 @@ def merge_within(parts: Sequence[Gathered], budget: Budget) -> Gathered:
 
     Raises
     ------
-    KsegError
+    TooManyColors
         If it does not.
     """
     merged = parts[0]
@@ -152,6 +185,7 @@ def fit_plan(
     strict: bool,
     match: Model | None = None,
     budget: Budget | None = None,
+    refit: bool = False,
 ) -> tuple[Model | None, list[Failure]]:
     """One model for all images (None where not one could be read), and those that could not.
 
@@ -159,7 +193,7 @@ def fit_plan(
     ------
     NoValidPixels
         If no image has one.
-    KsegError
+    TooManyColors
         If there are more distinct colours than the memory's budget has room for.
     UnreadableImage
         If an image cannot be read and ``strict`` is set.
@@ -168,4 +202,4 @@ def fit_plan(
     if summary is None:
         return None, failures
     progress.stage("finding centroids", 0, 0)
-    return fit_summary(summary, settings, executor, match, budget=budget), failures
+    return fit_summary(summary, settings, executor, match, budget=budget, refit=refit), failures

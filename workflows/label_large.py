@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
-from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 
 from kseg_core.config import OutputSettings
 from kseg_core.errors import UnreadableImage
+from kseg_core.journal import PieceSums, end_journal, note_piece, pieces_written
 from kseg_core.labelling import NO_COLORS
 from kseg_core.layout import Layout
 from kseg_core.model import Model
+from kseg_core.record import ImageRecord
 from kseg_core.sources import ImageSource, Piece
 from kseg_core.sums import ClusterSums
 from kseg_core.tiles import level_windows
@@ -23,16 +24,20 @@ from kseg_core.writing import (
     build_level,
     create_image,
     finish_image,
+    image_folder,
     remove_image,
+    sweep_below,
     write_confidence,
     write_copy,
     write_window,
 )
 
 from .executor import Executor
-from .label import Labelled, bands_of, image_record, layout_of, read_for_model
-from .plan import Failure
+from .faults import one_by_one
+from .label import Labelled, bands_of, image_record, labelled_image, layout_of, read_for_model
+from .plan import Failure, killer
 from .progress import Progress
+from .tasks import task_of, token_of
 from .waves import Watched, compute_in_waves, stream_in_waves
 
 LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above
@@ -65,7 +70,19 @@ def label_piece(piece: Piece, model: Model, store: str, layout: Layout, strict: 
         write_confidence(store, key, piece.rows, piece.columns, labelled.confidence, layout)
     if layout.copy_bands:
         write_copy(store, key, piece.rows, piece.columns, window.samples, layout)
+    note_piece(store, piece, labelled.sums)
     return PieceLabelled(labelled.sums)
+
+
+def begin_image(store: str, pieces: Sequence[Piece], layout: Layout) -> PieceSums:
+    """A task: go on with a large image, or make its arrays; the pieces that are written, with their sums."""
+    written = pieces_written(store, pieces)
+    key = pieces[0].source.file.key
+    if written:
+        sweep_below(image_folder(store, key))
+    else:
+        create_image(store, key, layout)
+    return written
 
 
 def label_large(
@@ -85,25 +102,32 @@ def label_large(
     """
     sources = [pieces[0].source for pieces in images]
     layouts = [layout_of(source, model.k, output, len(bands_of(model) or ())) for source in sources]
-    create = delayed(create_image, pure=False)
-    names = [source.file.key for source in sources]
-    executor.compute([create(store, key, layout) for key, layout in zip(names, layouts, strict=True)])
+    begin = delayed(begin_image, pure=False)
+    written: list[PieceSums] = executor.compute(
+        [begin(store, pieces, layout) for pieces, layout in zip(images, layouts, strict=True)]
+    )
+    for pieces, known in zip(images, written, strict=True):
+        if not known:
+            continue
+        progress.advance(0, sum(piece.pixels for piece in pieces if (piece.top, piece.left) in known))
     shared = executor.share(model)
-    task = delayed(label_piece, pure=False)
     tasks = (
         Watched(
-            task(piece, shared, store, layout, strict, dask_key_name=f"label-{tokenize(piece, store)}"),
+            task_of(label_piece, piece, shared, store, layout, strict, key=f"label-{token_of(piece, store)}"),
             partial(progress.advance, int(piece is pieces[-1]), piece.pixels),
+            partial(label_alone, piece, shared, store, layout, executor, strict=strict),
         )
-        for pieces, layout in zip(images, layouts, strict=True)
+        for pieces, layout, known in zip(images, layouts, written, strict=True)
         for piece in pieces
+        if (piece.top, piece.left) not in known
     )
     results: Iterator[PieceLabelled] = stream_in_waves(tasks, executor)
     done = Labelled()
     whole: list[tuple[ImageSource, Layout]] = []
     sums_of: dict[str, ClusterSums] = {}
-    for source, layout, pieces in zip(sources, layouts, images, strict=True):
-        image = reduce(PieceLabelled.merge, islice(results, len(pieces)))
+    for source, layout, pieces, known in zip(sources, layouts, images, written, strict=True):
+        parts = chain(map(PieceLabelled, known.values()), islice(results, len(pieces) - len(known)))
+        image = reduce(PieceLabelled.merge, parts)
         if image.failures:
             remove_image(store, source.file.key)
             done = done.merge(Labelled(failures=(image.failures[0],)))
@@ -112,21 +136,39 @@ def label_large(
         sums_of[source.file.key] = image.sums
         whole.append((source, layout))
     build_pyramids(whole, store, executor)
-    for source, layout in whole:
-        sums = sums_of[source.file.key]
-        inertia = model.space.inertia(sums, model.points)
-        record = image_record(source, tuple(sums.counts.tolist()), inertia)
+    record_of = delayed(record_of_sums, pure=False)
+    records = executor.compute(
+        [record_of(source, sums_of[source.file.key], shared, output, not own_model) for source, _ in whole]
+    )
+    for (_, layout), record in zip(whole, records, strict=True):
+        end_journal(store, record.key)
         finish_image(store, record, layout, model.colors, own_model=model if own_model else None)
-        shared_sums = None if own_model else sums
-        done = done.merge(Labelled(1, source.pixels, sums.pixels, shared_sums, {record.key: inertia}))
+        done = done.merge(labelled_image(record, model, sums_of[record.key], shared=not own_model))
     return done
+
+
+def record_of_sums(
+    source: ImageSource, sums: ClusterSums, model: Model, output: OutputSettings, keep_sums: bool
+) -> ImageRecord:
+    """A task (it may read the whole file for its checksum): what the store says of an image."""
+    inertia = model.space.inertia(sums, model.points)
+    return image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if keep_sums else None)
+
+
+def label_alone(
+    piece: Piece, model: Delayed, store: str, layout: Layout, executor: Executor, *, strict: bool
+) -> PieceLabelled:
+    """Label a piece that killed its workers once more, nothing else beside it."""
+    task = delayed(label_piece, pure=False)
+    ((_, part, deaths),) = one_by_one([piece], lambda piece: task(piece, model, store, layout, strict), executor)
+    return part or PieceLabelled(None, (killer(piece.source.file, deaths, strict=strict),))
 
 
 def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSettings, executor: Executor) -> Labelled:
     """Write a large image without a valid pixel: its labels are all fill value; its pixels are copied where asked."""
     source = pieces[0].source
     layout = layout_of(source, 0, output)
-    record = image_record(source, (), 0.0)
+    record = image_record(source, (), 0.0, output)
     create_image(store, record.key, layout)
     if layout.copy_bands:
         task = delayed(copy_piece, pure=False)

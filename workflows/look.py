@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 
 from kseg_core.errors import StoreError
+from kseg_core.memory import viewing_bytes
 from kseg_core.model import Model
 from kseg_core.originals import Originals
 from kseg_core.report.assembling import Pictures, Seen, assemble
@@ -32,6 +33,7 @@ from kseg_core.report.sampling import quotas
 
 from .executor import Executor
 from .progress import Progress
+from .viewing import limit_tasks
 from .waves import Watched, compute_in_waves
 
 GROUP = 64  # images looked at together: what is held of them before they are pictures has a bound
@@ -149,6 +151,7 @@ def _look_at_group(
     near = delayed(approach_safely, pure=False)
     keys = [image.facts.key for image in group]
     subjects = executor.compute([near(plan.store, key, plan.originals, shared, plan.longest) for key in keys])
+    subjects = _those_that_fit(plan, subjects, executor)
     looked = [
         _look(plan, subject, count, kept, shared)
         for subject, count, kept in zip(subjects, samples, points, strict=True)
@@ -178,6 +181,25 @@ def _look_at_group(
     made = dict(zip(whole, done, strict=True))
     failures += [(key, str(error)) for key, error in made.items() if isinstance(error, StoreError)]
     return {key: pictures for key, pictures in made.items() if isinstance(pictures, Pictures)}, failures
+
+
+def _those_that_fit(
+    plan: LookPlan, subjects: Sequence[Subject | StoreError], executor: Executor
+) -> list[Subject | StoreError]:
+    """The images, those whose original memory is too small for without it."""
+    bands = 0 if plan.shared is None or plan.shared.bands is None else len(plan.shared.bands.bands)
+    needs = {
+        subject.key: viewing_bytes(subject.source, bands)
+        for subject in subjects
+        if isinstance(subject, Subject) and subject.source is not None
+    }
+    refused = limit_tasks(executor, needs)
+    return [
+        replace(subject, source=None, lost=refused[subject.key])
+        if isinstance(subject, Subject) and subject.key in refused
+        else subject
+        for subject in subjects
+    ]
 
 
 def _look(plan: LookPlan, subject: Subject, count: int, kept: int, shared: Delayed) -> Looked:

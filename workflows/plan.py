@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from dask.base import tokenize
 from dask.delayed import delayed
 
 from kseg_core.config import InputSettings
@@ -14,7 +14,10 @@ from kseg_core.inputs import InputFile
 from kseg_core.sources import ImageSource, Piece
 
 from .executor import Executor
+from .faults import crashed, one_by_one
 from .progress import Progress
+from .tasks import task_of, token_of
+from .waves import Watched, compute_in_waves
 
 HEADERS_PER_TASK = 64  # a header takes about a tenth of a millisecond, a task about one
 BUNDLE_PX = 8_000_000  # about a tenth of a second of decoding: a task's own cost is below one per cent
@@ -30,6 +33,20 @@ class Failure:
 
     key: str
     error: UnreadableImage
+
+
+def killer(file: InputFile, deaths: int, *, strict: bool) -> Failure:
+    """The failure of a file at which so many workers died.
+
+    Raises
+    ------
+    UnreadableImage
+        If ``strict`` is set.
+    """
+    error = crashed(file.source, deaths)
+    if strict:
+        raise error
+    return Failure(file.key, error)
 
 
 def open_files(
@@ -53,12 +70,35 @@ def look_at_headers(
     """Which files are images, and how large, in the order given."""
     progress.stage("looking at headers", len(files), 0)
     groups = [files[at : at + HEADERS_PER_TASK] for at in range(0, len(files), HEADERS_PER_TASK)]
-    task = delayed(open_files, pure=True)
-    lazy = [task(group, settings, strict, dask_key_name=f"open-files-{tokenize(group, settings)}") for group in groups]
+    lazy = [
+        task_of(open_files, group, settings, strict, key=f"open-files-{token_of(group, settings)}") for group in groups
+    ]
     sources: list[ImageSource] = []
     failures: list[Failure] = []
-    for found, bad in executor.compute(lazy, lazy, lambda i: progress.advance(len(groups[i]), 0)):
+    tasks = [
+        Watched(
+            part,
+            partial(progress.advance, len(group), 0),
+            partial(open_one_by_one, group, settings, executor, strict=strict),
+        )
+        for part, group in zip(lazy, groups, strict=True)
+    ]
+    for found, bad in compute_in_waves(tasks, executor):
         sources += found
+        failures += bad
+    return sources, failures
+
+
+def open_one_by_one(
+    files: Sequence[InputFile], settings: InputSettings, executor: Executor, *, strict: bool
+) -> tuple[list[ImageSource], list[Failure]]:
+    """Look at the headers of files that killed their workers, less those that do so again."""
+    task = delayed(open_files, pure=False)
+    sources: list[ImageSource] = []
+    failures: list[Failure] = []
+    for file, found, deaths in one_by_one(files, lambda file: task([file], settings, strict), executor):
+        opened, bad = found or ([], [killer(file, deaths, strict=strict)])
+        sources += opened
         failures += bad
     return sources, failures
 
@@ -73,10 +113,13 @@ class Plan:
         Whole images, small ones together until they are worth a task.
     large
         Images worked on in pieces: every piece is a task.
+    kept
+        The folder where tasks keep what they bring home, for a job that goes on where it was stopped; None: nowhere.
     """
 
     bundles: tuple[Bundle, ...]
     large: tuple[tuple[Piece, ...], ...] = ()
+    kept: str | None = None
 
     @property
     def sources(self) -> list[ImageSource]:
@@ -94,7 +137,7 @@ class Plan:
         bad = {failure.key for failure in failures}
         bundles = [tuple(piece for piece in bundle if piece.source.file.key not in bad) for bundle in self.bundles]
         large = [pieces for pieces in self.large if pieces[0].source.file.key not in bad]
-        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large))
+        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large), self.kept)
 
 
 def make_plan(sources: Sequence[ImageSource], tile: int, workers: int) -> Plan:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from dask.delayed import Delayed, delayed
 
+from kseg_core import storage
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.geojson import TAIL, Placement, head
 from kseg_core.outline_pieces import Pieces
@@ -56,7 +57,7 @@ def write_polygons(
     KsegError
         If the labels cannot be read or the file cannot be written.
     """
-    opened = open_store(os.path.abspath(store))
+    opened = open_store(storage.absolute(store))
     image = opened[key]
     how = outlining(opened, image, clusters, min_area_px)
     windows = windows_of(image, WINDOW_PX)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.labelling import NO_COLORS
@@ -28,9 +28,9 @@ from kseg_core.regions import (
 from kseg_core.store import Store, StoredImage, open_store
 from kseg_core.tables import require_table, write_table
 
-from .budget import limit_tasks
 from .executor import Executor, open_executor
 from .progress import Progress, Silent
+from .viewing import limit_tasks
 from .waves import WAVE_TASKS, Watched, compute_in_waves
 
 
@@ -120,7 +120,7 @@ def _regions_of_wave(
     executor: Executor,
     progress: Progress,
 ) -> Iterator[ImageRegions]:
-    path = os.path.abspath(store.path)  # a worker may have another current folder
+    path = storage.absolute(store.path)  # a worker may have another current folder
     task = delayed(label_window, pure=False)
     colors = [colors_of(image, shared) for image in images]
     windows = [region_windows(image) for image in images]

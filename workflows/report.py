@@ -9,6 +9,7 @@ from typing import Any
 
 from dask.delayed import delayed
 
+from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.keys import printable_source
@@ -34,10 +35,10 @@ from kseg_core.report.settings import ReportSettings
 from kseg_core.report.several import models_of, read_sweep
 from kseg_core.store import Store, load_model, open_store
 
-from .budget import limit_tasks
 from .executor import Executor, open_executor
 from .look import Failures, LookPlan, look_at_images
 from .progress import Progress, Silent
+from .viewing import limit_tasks
 
 FACTS_PER_TASK = 256  # images whose documents one task reads: a tenth of a second
 
@@ -116,7 +117,7 @@ def _facts_of(store: Store, k: int | None, executor: Executor) -> tuple[list[Ima
     keys = list(store)
     task = delayed(read_facts, pure=False)
     groups = [keys[at : at + FACTS_PER_TASK] for at in range(0, len(keys), FACTS_PER_TASK)]
-    path = os.path.abspath(store.path)
+    path = storage.absolute(store.path)
     found = executor.compute([task(path, group, k) for group in groups])
     images: list[ImageFacts] = []
     failures: Failures = []
@@ -146,7 +147,7 @@ def _gather(
         record = sweep_in(shared.facts, shared.k)
     several = {} if record is None else models_of(record, shared)
     plan = LookPlan(
-        store=os.path.abspath(store.path),
+        store=storage.absolute(store.path),
         originals=Originals.of(store.attributes),
         longest=request.settings.thumbnail,
         shared=shared,
@@ -160,7 +161,7 @@ def _gather(
     sample = joined([p.sample for _, p in seen if p.sample is not None]) if shared is not None else None
     lead, facts, about = head(store.attributes, images, shared, below)
     report = Report(
-        name=printable_source(os.path.basename(os.path.abspath(store.path))),
+        name=printable_source(os.path.basename(storage.absolute(store.path))),
         lead=lead,
         facts=facts,
         about=about,

@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kseg_core import storage
 from kseg_core.config import FitSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UsageError
 from kseg_core.inputs import InputListing, list_inputs
-from kseg_core.manifest import differences, inputs_digest, read_attributes
+from kseg_core.manifest import INCOMPLETE, differences, inputs_digest, read_attributes
 
 OUTPUT_SUFFIX = ".kseg.zarr"
 
@@ -42,6 +43,8 @@ class InputSelection:
     def __post_init__(self) -> None:
         if not self.inputs and self.from_file is None:
             raise UsageError("no INPUT: name files or folders, or give a list with --from")
+        for given in self.inputs:
+            storage.require_known(given)
 
     def list(self) -> InputListing:
         """The files.
@@ -81,6 +84,8 @@ class Request:
         Identity of the inputs.
     finished
         The earlier result, where the same job was already done.
+    was_complete
+        Whether the output is a finished one, to which inputs have been added since or whose inputs have changed.
     """
 
     listing: InputListing
@@ -89,6 +94,12 @@ class Request:
     settings: dict[str, Any]
     inputs_digest: str
     finished: dict[str, Any] | None = None
+    was_complete: bool = False
+
+    @property
+    def grows(self) -> bool:
+        """Whether its output may be one of other inputs: with a given model, an image is labelled by itself."""
+        return self.config.model is not None
 
 
 def default_output(selection: InputSelection, suffix: str = OUTPUT_SUFFIX) -> str:
@@ -101,10 +112,11 @@ def default_output(selection: InputSelection, suffix: str = OUTPUT_SUFFIX) -> st
     """
     if len(selection.inputs) != 1 or selection.from_file is not None:
         raise UsageError("several inputs need an output: name one with -o")
-    path = Path(os.path.abspath(selection.inputs[0]))
-    if not path.exists():
+    path = storage.absolute(selection.inputs[0].rstrip("/") or "/")
+    if not storage.exists(path):
         raise UsageError(f"{selection.inputs[0]}: a pattern needs an output: name one with -o")
-    stem = path.name if path.is_dir() else path.stem
+    name = Path(path).name
+    stem = name if storage.is_dir(path) else Path(name).stem
     return f"{stem or 'images'}{suffix}"
 
 
@@ -137,17 +149,43 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
                 require_same_features(features, config.fit.features)
     if output is not None and not output.strip():
         raise UsageError("-o is empty: name the output, or leave it out for the default")
+    require_usable(output)
     listing = selection.list()
     output = default_output(selection) if output is None else output.rstrip("/") or "/"
     read = [(file.key, file.size, file.modified_ns) for file in listing.files]
     digest = inputs_digest([*read, *_mask_files(config.input.mask)])
-    finished = None
-    if os.path.lexists(output):
+    request = Request(listing, config, output, settings, digest)
+    if storage.exists(output):
         if config.output.overwrite:
             _require_replaceable(output, config, kind)
         else:
-            finished = _earlier_result(output, settings, digest, kind)
-    return Request(listing, config, output, settings, digest, finished)
+            return _held_against(request, kind)
+    return request
+
+
+def require_usable(output: str | None) -> None:
+    """An address is of a place that can be written to, below a bucket."""
+    if output is None:
+        return
+    storage.require_known(output)
+    if storage.is_remote(output) and "/" not in output.removeprefix(storage.SCHEME).rstrip("/"):
+        raise UsageError(
+            f"{output}: a whole bucket is no output; name a place in it: {output.rstrip('/')}/OUT.kseg.zarr"
+        )
+
+
+def require_unchanged(request: Request, kind: str) -> None:
+    """Between the look at an output and its lock, another job may have had it.
+
+    Raises
+    ------
+    StoreError
+        If one had.
+    """
+    there = storage.exists(request.output)
+    now = _held_against(request, kind) if there and not request.config.output.overwrite else request
+    if (now.finished, now.was_complete) != (request.finished, request.was_complete):
+        raise StoreError(f"{request.output}: another run has just finished there; give the same command again")
 
 
 def require_same_features(earlier: str, ours: str) -> None:
@@ -166,10 +204,10 @@ def _mask_files(mask: str | None) -> Iterator[tuple[str, int, int]]:
     """Name, bytes and modification time of a mask, or of every file in a folder of masks."""
     if mask is None:
         return
-    within = [os.path.join(folder, name) for folder, _, names in os.walk(mask) for name in names]
-    for path in within if os.path.isdir(mask) else [mask]:
+    within = [os.path.join(folder, name) for folder, _, names in storage.walk(mask) for name in names]
+    for path in within if storage.is_dir(mask) else [mask]:
         with suppress(OSError):  # what is missing is told when it is read
-            status = os.stat(path)
+            status = storage.stat(path)
             yield f"mask {os.path.relpath(path, mask)}", status.st_size, status.st_mtime_ns
 
 
@@ -188,18 +226,46 @@ def _model_identity(path: str) -> tuple[str, str]:
             raise StoreError(f"{path}: each image has a model of its own (--scope image); there is none for all")
         attributes = read_attributes(os.path.join(path, "model"))
     if attributes is None or not isinstance(attributes.get("digest"), str):
-        what = "no kseg model or store there" if os.path.lexists(path) else "no such model or store"
+        what = "no kseg model or store there" if storage.exists(path) else "no such model or store"
         raise UsageError(f"{path}: {what}")
     return str(attributes["digest"]), str(attributes.get("features"))
 
 
+def refit_settings(model: str, **options: Any) -> FitSettings:
+    """The settings of a fit that starts from a model's centroids: its features, its bands and its number of clusters.
+
+    Raises
+    ------
+    UsageError
+        If there is no model there.
+    StoreError
+        If it does not say what it is of.
+    """
+    _model_identity(model)
+    inside = os.path.join(model, "model")
+    facts = read_attributes(inside if storage.is_dir(inside) else model) or {}
+    try:
+        bands = tuple(facts["bands"] or ())
+        normalize = str(facts.get("normalize", "none"))
+        return FitSettings(
+            int(facts["k"]),
+            facts["features"],
+            attempts=1,
+            bands=bands,
+            normalize=normalize,  # type: ignore[arg-type]  # checked there
+            **options,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{model}: a damaged model ({error})") from error
+
+
 def _require_replaceable(output: str, config: RunConfig, kind: str) -> None:
     """An output may be replaced if it is a kseg store, and not the model the job works with."""
-    if os.path.islink(output) or read_attributes(output) is None:
+    if storage.is_link(output) or read_attributes(output) is None:
         raise StoreError(f"{output} is not a kseg store; it is left alone. Choose another output with -o")
     _require_kind(output, str((read_attributes(output) or {}).get("kind")), kind)
     for used in (config.model, config.match):
-        if used is not None and f"{os.path.realpath(used)}/".startswith(f"{os.path.realpath(output)}/"):
+        if used is not None and f"{storage.real(used)}/".startswith(f"{storage.real(output)}/"):
             raise UsageError(f"{output} is also the model to use; choose another output with -o")
 
 
@@ -209,8 +275,15 @@ def _require_kind(output: str, found: str, kind: str) -> None:
         raise StoreError(f"{output} is a kseg {found}, not a {kind}; choose another output with -o")
 
 
-def _earlier_result(output: str, settings: dict[str, Any], digest: str, kind: str) -> dict[str, Any] | None:
-    """The result of the same job, None where it was not finished; anything else there is an error."""
+def _held_against(request: Request, kind: str) -> Request:
+    """The request, knowing what there is at its output.
+
+    Raises
+    ------
+    StoreError
+        If that is not the same job's, nor one that can take in other inputs.
+    """
+    output = request.output
     attributes = read_attributes(output)
     if attributes is None:
         raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
@@ -220,16 +293,20 @@ def _earlier_result(output: str, settings: dict[str, Any], digest: str, kind: st
             f"{output} holds edges alone; choose another output with -o (edges can be added to a run's output), "
             "or replace it with --overwrite"
         )
-    changed = differences(attributes.get("config") or {}, settings)
+    changed = differences(attributes.get("config") or {}, request.settings)
     if changed:
         raise StoreError(
             f"{output} was made with other settings ({'; '.join(changed)}); choose another output with -o, "
             "or replace it with --overwrite"
         )
-    if attributes.get("inputs_digest") != digest:
+    same_inputs = attributes.get("inputs_digest") == request.inputs_digest
+    if not same_inputs and not request.grows:
         raise StoreError(
             f"{output} was made from other inputs (files added, removed or changed since); choose another output "
             "with -o, or replace it with --overwrite"
         )
     result = attributes.get("result")
-    return result if attributes.get("status") == "complete" and isinstance(result, dict) else None
+    status = attributes.get("status") if isinstance(result, dict) else None
+    if status == "complete" and same_inputs and not request.config.output.checksum:
+        return replace(request, finished=result)
+    return replace(request, was_complete=status in ("complete", INCOMPLETE))

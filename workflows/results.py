@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kseg_core.errors import NothingReadable, UnreadableImage
 from kseg_core.keys import printable_source
@@ -18,6 +18,25 @@ class Counted:
     labelled: int = 0
     reused: int = 0
     failed: int = 0
+
+
+class Changes(NamedTuple):
+    """What has become of the inputs of a store that grows.
+
+    Attributes
+    ----------
+    added, changed
+        Images labelled for the first time, and anew, since the store was last complete.
+    removed
+        Images in the store whose inputs are not there any more; they are left as they are.
+    outdated
+        Images in the store whose inputs have changed and cannot be read now; they are left as they were.
+    """
+
+    added: int
+    changed: int
+    removed: int
+    outdated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +57,10 @@ class JobResult:
         ``total``, ``fit``, ``label``.
     k, k_requested, k_why, features, scope, inertia, centroids, colors, counts
         As in the contract; None where there is none (each image its own model).
+    changes
+        With a given model: what has become of the inputs since the store was last complete.
+    drift
+        With a given model: how far the new images are from the model's own (see `workflows.drift`).
     """
 
     output: str
@@ -55,6 +78,8 @@ class JobResult:
     centroids: list[list[float]] | None = None
     colors: list[list[int]] | None = None
     counts: list[int] | None = field(default=None)
+    changes: Changes | None = None
+    drift: dict[str, Any] | None = None
 
     @property
     def status(self) -> str:
@@ -87,6 +112,7 @@ class JobResult:
             "colors": self.colors,
             "counts": self.counts,
             "failures": [{"source": f.source, "reason": f.reason} for f in self.failures],
+            **({} if self.changes is None else {"changes": self.changes._asdict(), "drift": self.drift}),
             "seconds": self.seconds,
         }
 
@@ -110,7 +136,10 @@ def reused_result(finished: dict[str, Any]) -> dict[str, Any]:
     """An earlier result, told again: nothing was labelled now, all of it was already there."""
     images = finished["images"]
     counted = {**images, "labelled": 0, "reused": images["total"] - images["failed"]}
-    return {**finished, "images": counted, "seconds": {"total": 0.0, "fit": None, "label": None}}
+    told = {**finished, "images": counted, "seconds": {"total": 0.0, "fit": None, "label": None}}
+    if isinstance(finished.get("changes"), dict):
+        told["changes"] = {**finished["changes"], "added": 0, "changed": 0}
+    return told
 
 
 def _finite(value: float | None) -> float | None:

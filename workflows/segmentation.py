@@ -20,12 +20,14 @@ from kseg_core.sources import Piece
 from kseg_core.store import load_model, open_store
 from kseg_core.summary import BatchRule, ChunkSummary, Window, summarise
 
+from .begun import earlier_model
 from .executor import Executor, open_executor
 from .fit import fit_summary
 from .label import read_for_model
+from .planning import fit_to_memory, survey
 from .progress import Silent
 from .request import InputSelection, Request, prepare
-from .run import earlier_model, fit_one, fit_to_memory, run, survey
+from .run import fit_one, run
 from .tree import tree_reduce
 
 ARRAY_KEY = "image"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +10,11 @@ from dask.base import tokenize
 from dask.delayed import delayed
 
 from kseg_core.config import FitSettings
-from kseg_core.errors import KsegError, NoValidPixels, UnreadableImage
+from kseg_core.errors import KsegError, NoValidPixels, TooManyColors, UnreadableImage
 from kseg_core.features import feature_space
+from kseg_core.lock import hold
 from kseg_core.release import version
 from kseg_core.sources import Piece
-from kseg_core.summary import BatchRule, Window, summarise
 from kseg_core.sweep import SerialSweepRunner
 from kseg_core.sweep import sweep as sweep_data
 from kseg_core.sweep_files import write_sweep
@@ -23,13 +22,17 @@ from kseg_core.sweep_table import AnySpace, Table
 from kseg_core.table import FeatureTable
 
 from .bands import data_of, look_at_bands
-from .budget import Budget
+from .budget import Budget, image_of_too_many_colors
+from .ending import Clock
 from .executor import Executor, open_executor
+from .faults import one_by_one
 from .fit import read_colours, table_on_workers
-from .plan import Bundle, Failure, Plan, pixels_of
+from .folder import folder_for_files
+from .label import summary_of_image
+from .plan import Bundle, Failure, Plan, killer, pixels_of
+from .planning import fit_to_memory, nothing_readable, survey
 from .progress import Progress, Silent
 from .request import Request
-from .run import Clock, fit_to_memory, nothing_readable, survey
 from .sweep_request import FIGURE, KIND, RECORD, TABLE
 from .sweep_result import SweepResult, Swept
 from .sweep_tasks import SweepTasks, sweep_bands
@@ -41,21 +44,26 @@ def sweep(request: Request, progress: Progress | None = None) -> SweepResult:
 
     Raises
     ------
+    OutputHeld
+        If another run is writing the output.
     KsegError
         If no image could be read, or the output cannot be written.
     """
-    progress = progress or Silent()
+    with hold(request.output):
+        return _sweep(request, progress or Silent())
+
+
+def _sweep(request: Request, progress: Progress) -> SweepResult:
     clock = Clock()
     settings = request.config.fit
     assert settings is not None
     strict = request.config.execution.strict
-    made = _make_folder(request.output)
-    try:
+    with folder_for_files(request.output):
         with open_executor(request.config.execution) as executor:
             plan, failures = survey(request, executor, progress)
             plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
             if settings.scope == "image":
-                found = sweep_each(plan, settings, executor, progress, clock.lap, strict=strict)
+                found = sweep_each(plan, settings, budget, executor, progress, clock.lap, strict=strict)
             else:
                 found = sweep_together(plan, settings, budget, executor, progress, clock.lap, strict=strict)
             failures += found.failures
@@ -64,10 +72,6 @@ def sweep(request: Request, progress: Progress | None = None) -> SweepResult:
         clock.lap("sweep")
         result = _result(request, settings, found, failures, clock.seconds)
         _write(result)
-    except BaseException:
-        if made:
-            _remove_if_empty(request.output)
-        raise
     return result
 
 
@@ -92,7 +96,7 @@ Lap = Callable[[str], None]
 def sweep_together(
     plan: Plan,
     settings: FitSettings,
-    budget: Budget | None,
+    budget: Budget,
     executor: Executor,
     progress: Progress,
     lap: Lap,
@@ -136,15 +140,16 @@ def _stage(settings: FitSettings, progress: Progress, lap: Lap) -> None:
 
 
 def sweep_each(
-    plan: Plan, settings: FitSettings, executor: Executor, progress: Progress, lap: Lap, *, strict: bool
+    plan: Plan, settings: FitSettings, budget: Budget, executor: Executor, progress: Progress, lap: Lap, *, strict: bool
 ) -> Sweeps:
     """A sweep of each image: whole ones in their bundles' tasks, large ones piece by piece."""
     progress.stage("sweeping each image", len(plan.sources), plan.pixels)
     task = delayed(sweep_bundle, pure=True)
     tasks = [
         Watched(
-            task(bundle, settings, strict, dask_key_name=f"sweep-{tokenize(bundle, settings, strict)}"),
+            task(bundle, settings, budget, strict, dask_key_name=f"sweep-{tokenize(bundle, settings, strict)}"),
             partial(progress.advance, len(bundle), pixels_of(bundle)),
+            partial(sweep_one_by_one, bundle, settings, budget, executor, strict=strict),
         )
         for bundle in plan.bundles
     ]
@@ -152,18 +157,18 @@ def sweep_each(
     for part in compute_in_waves(tasks, executor):
         found = found.merge(part)
     for pieces in plan.large:
-        found = found.merge(sweep_large(pieces, settings, executor, strict=strict))
+        found = found.merge(sweep_large(pieces, settings, budget, executor, strict=strict))
         progress.advance(1, sum(piece.pixels for piece in pieces))
     lap("read")
     return Sweeps(tuple(sorted(found.swept, key=lambda swept: swept.key)), found.failures, found.space)
 
 
-def sweep_bundle(bundle: Bundle, settings: FitSettings, strict: bool) -> Sweeps:
+def sweep_bundle(bundle: Bundle, settings: FitSettings, budget: Budget, strict: bool) -> Sweeps:
     """A task: sweep some whole images, one at a time."""
     found = Sweeps()
     for piece in bundle:
         try:
-            found = found.merge(Sweeps((sweep_image(piece, settings),)))
+            found = found.merge(Sweeps((sweep_image(piece, settings, budget),)))
         except UnreadableImage as error:
             if strict:
                 raise
@@ -171,18 +176,27 @@ def sweep_bundle(bundle: Bundle, settings: FitSettings, strict: bool) -> Sweeps:
     return found
 
 
-def sweep_image(piece: Piece, settings: FitSettings) -> Swept:
+def sweep_one_by_one(
+    bundle: Bundle, settings: FitSettings, budget: Budget, executor: Executor, *, strict: bool
+) -> Sweeps:
+    """Sweep the images of a bundle that killed its workers, less those that do so again."""
+    task = delayed(sweep_bundle, pure=False)
+    found = Sweeps()
+    for piece, part, deaths in one_by_one(bundle, lambda piece: task((piece,), settings, budget, strict), executor):
+        found = found.merge(part or Sweeps(failures=(killer(piece.source.file, deaths, strict=strict),)))
+    return found
+
+
+def sweep_image(piece: Piece, settings: FitSettings, budget: Budget) -> Swept:
     """The sweep of one whole image.
 
     Raises
     ------
     UnreadableImage
-        If it cannot be read.
+        If it cannot be read, or has more distinct colours than the memory's budget has room for.
     """
     source = piece.source
-    pixels = piece.read_for(None)
-    rule = BatchRule.for_pixels(source.pixels, settings.batch_pixels, settings.seed)
-    summary = summarise([Window(pixels.samples, pixels.valid)], rule)
+    summary = summary_of_image(settings, budget, source, piece.read_for(None))
     table = None
     if summary.everything.codes.size:
         space = feature_space(settings.features)
@@ -191,14 +205,22 @@ def sweep_image(piece: Piece, settings: FitSettings) -> Swept:
     return Swept(source.pixels, summary.everything.pixels, table, source.file.key, source.file.source)
 
 
-def sweep_large(pieces: tuple[Piece, ...], settings: FitSettings, executor: Executor, *, strict: bool) -> Sweeps:
+def sweep_large(
+    pieces: tuple[Piece, ...], settings: FitSettings, budget: Budget, executor: Executor, *, strict: bool
+) -> Sweeps:
     """The sweep of one image that is read in pieces."""
     source = pieces[0].source
     names = (source.file.key, source.file.source)
+    room = budget.for_one_table()
     try:
-        found = sweep_together(Plan((), (pieces,)), settings, None, executor, Silent(), lambda _: None, strict=strict)
+        found = sweep_together(Plan((), (pieces,)), settings, room, executor, Silent(), lambda _: None, strict=strict)
     except NoValidPixels:
         return Sweeps((Swept(source.pixels, 0, None, *names),))
+    except TooManyColors as error:
+        refused = image_of_too_many_colors(source, room)
+        if strict:
+            raise refused from error
+        return Sweeps(failures=(Failure(source.file.key, refused),))
     return Sweeps(tuple(Swept(s.pixels, s.valid, s.table, *names) for s in found.swept), found.failures)
 
 
@@ -230,29 +252,6 @@ def _result(
         told,
         space,
     )
-
-
-def _make_folder(path: str) -> bool:
-    """The folder; whether it is new.
-
-    Raises
-    ------
-    KsegError
-        If it cannot be made or written to.
-    """
-    new = not os.path.lexists(path)
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise KsegError(f"{path}: the output cannot be written ({error.strerror or error})") from error
-    if not os.access(path, os.W_OK):
-        raise KsegError(f"{path}: the output cannot be written (permission denied)")
-    return new
-
-
-def _remove_if_empty(path: str) -> None:
-    if not os.listdir(path):
-        os.rmdir(path)
 
 
 def _write(result: SweepResult) -> None:

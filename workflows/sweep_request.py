@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kseg_core import storage
 from kseg_core.config import RunConfig
 from kseg_core.errors import StoreError, UsageError
 from kseg_core.manifest import read_attributes
@@ -41,6 +42,8 @@ def prepare_sweep(selection: InputSelection, config: RunConfig, output: str | No
     """
     if output is not None and not output.strip():
         raise UsageError("-o is empty: name the folder to write, or leave it out for the default")
+    if output is not None:
+        storage.require_here(output, "a sweep writes its figure and table")
     listing = selection.list()
     output = default_output(selection, SUFFIX) if output is None else output.rstrip("/") or "/"
     _require_outside(output, selection)

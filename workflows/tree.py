@@ -9,6 +9,8 @@ from typing import Any, Protocol, Self, TypeVar
 from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 
+from .tasks import turn
+
 FAN_IN = 4  # partials a merge: few, as those that wait for their neighbours are held in memory
 
 
@@ -44,7 +46,7 @@ def tree_reduce(parts: Sequence[Delayed], name: str, merge: Merge = merge_all) -
         level = [
             group[0]
             if len(group) == 1
-            else task(group, dask_key_name=f"{name}-merge-{tokenize([part.key for part in group])}")
-            for group in groups
+            else task(group, dask_key_name=f"{name}-merge-{turn(at)}-{tokenize([part.key for part in group])}")
+            for at, group in enumerate(groups)
         ]
     return level[0]

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from dask.delayed import Delayed
 
-from .executor import Executor
+from .executor import Executor, TasksKilled
+from .faults import died_again
 from .tree import Merge, merge_all, tree_reduce
 
 WAVE_TASKS = 4096  # a scheduler takes about a millisecond a task: waves of seconds, and a few megabytes of graph
 
 
 class Watched(NamedTuple):
-    """A lazy result, and whom to tell when it is there."""
+    """A lazy result, whom to tell when it is there, and what is done where it kills its worker.
+
+    ``rescue`` gives what stands for a result of its own. Where results are merged as they come, ``pieces`` says what
+    it was made of.
+    """
 
     lazy: Delayed
     done: Callable[[], None]
+    rescue: Callable[[], Any] | None = None
+    pieces: tuple[Any, ...] = ()
+
+
+class Suspects(Exception):
+    """Workers died at tasks whose results are merged: these pieces are suspect.
+
+    Parameters
+    ----------
+    pieces
+        Of each such task.
+    deaths
+        How many workers died at most.
+    """
+
+    def __init__(self, pieces: list[tuple[Any, ...]], deaths: int) -> None:
+        super().__init__(pieces, deaths)
+        self.pieces = pieces
+        self.deaths = deaths
 
 
 class Waves:
@@ -61,7 +85,11 @@ class Waves:
             self._units, self._waiting = [], []
 
     def _compute(self, lazy: list[Delayed], wave: Sequence[Watched]) -> list[Delayed]:
-        return self._executor.persist(lazy, [task.lazy for task in wave], lambda i: wave[i].done())
+        try:
+            return self._executor.persist(lazy, [task.lazy for task in wave], lambda i: wave[i].done())
+        except TasksKilled as killed:
+            deaths = killed.deaths
+        raise Suspects([wave[i].pieces for i in deaths], max(deaths.values()))
 
 
 def stream_in_waves(tasks: Iterable[Watched], executor: Executor) -> Iterator[Any]:
@@ -69,7 +97,24 @@ def stream_in_waves(tasks: Iterable[Watched], executor: Executor) -> Iterator[An
     waiting = iter(tasks)
     while wave := list(islice(waiting, WAVE_TASKS)):
         lazy = [task.lazy for task in wave]
-        yield from executor.compute(lazy, lazy, lambda i, wave=wave: wave[i].done())  # type: ignore[misc]
+        try:
+            results = executor.compute(lazy, lazy, lambda i, wave=wave: wave[i].done())  # type: ignore[misc]
+        except TasksKilled as killed:
+            deaths, results = killed.deaths, killed.results or []
+        else:
+            deaths = {}
+        del lazy
+        for i, result in enumerate(results):
+            yield _rescued(wave[i], deaths) if i in deaths else result
+
+
+def _rescued(task: Watched, deaths: Mapping[int, int]) -> Any:
+    """What stands for a result that never came."""
+    if task.rescue is None:
+        raise died_again(deaths)
+    result = task.rescue()
+    task.done()
+    return result
 
 
 def compute_in_waves(tasks: Iterable[Watched], executor: Executor) -> list[Any]:

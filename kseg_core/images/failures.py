@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from kseg_core.errors import UnreadableImage
+from kseg_core import storage
+from kseg_core.errors import UnreadableImage, UsageError
 from kseg_core.images import sniff
 from kseg_core.images.raster import Refused
 
@@ -16,15 +17,23 @@ from kseg_core.images.raster import Refused
 @contextmanager
 def opened(path: str) -> Iterator[tuple[BinaryIO, bytes]]:
     """Open a regular file; give it, at its beginning, and its first bytes."""
+    if storage.is_remote(path):
+        with storage.open_file(path) as file:
+            yield file, _head(file)
+        return
     with open(path, "rb", opener=_open_at_once) as file:
         mode = os.fstat(file.fileno()).st_mode
         if stat.S_ISDIR(mode):
             raise Refused("a folder, not a file")
         if not stat.S_ISREG(mode):
             raise Refused("not a regular file")
-        head = file.read(sniff.HEAD_BYTES)
-        file.seek(0)
-        yield file, head
+        yield file, _head(file)
+
+
+def _head(file: BinaryIO) -> bytes:
+    head = file.read(sniff.HEAD_BYTES)
+    file.seek(0)
+    return head
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -40,7 +49,7 @@ def refusing(path: str, name: str) -> Iterator[None]:
     """
     try:
         yield
-    except UnreadableImage:
+    except (UnreadableImage, UsageError):  # the latter is nothing that another file would help against
         raise
     except Refused as error:
         raise UnreadableImage(path, str(error)) from error

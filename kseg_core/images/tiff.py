@@ -36,7 +36,7 @@ from kseg_core.images.tiff_colours import (
     orientation_of,
     to_raster,
 )
-from kseg_core.images.tiff_segments import MAX_TILE_PX, natural_block, read_box
+from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
 from kseg_core.images.windows import Box
 from kseg_core.validity import fits
 
@@ -55,13 +55,13 @@ def _opened(file: BinaryIO) -> Iterator[Any]:
     """Open a TIFF with tifffile, its log silent in this thread."""
     import tifffile
 
-    with _silence(), tifffile.TiffFile(file) as tiff:
+    with silenced(), tifffile.TiffFile(file) as tiff:
         yield tiff
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Keep tifffile's log silent in this thread."""
+def silenced() -> Iterator[None]:
+    """Keep tifffile's log silent in this thread: what it remarks on a damaged file is told by us, once."""
     log = logging.getLogger("tifffile")
     if _drop_while_reading not in log.filters:
         log.addFilter(_drop_while_reading)
@@ -90,7 +90,7 @@ def decode(file: BinaryIO, max_pixels: int) -> Raster:
     with _opened(file) as tiff:
         page = _first_page(tiff)
         check_size(page.imagelength, page.imagewidth, max_pixels)
-        pages = _Pages(tiff)
+        pages = _Pages(tiff, file)
         return pages.raster(Box.whole(pages.stored_shape), None)
 
 
@@ -108,9 +108,9 @@ class TiffPicture:
     def __init__(self, file: BinaryIO, max_pixels: int) -> None:
         import tifffile
 
-        with _silence(), contextlib.ExitStack() as closing:
+        with silenced(), contextlib.ExitStack() as closing:
             tiff = closing.enter_context(tifffile.TiffFile(file))
-            self._pages = _Pages(tiff)
+            self._pages = _Pages(tiff, file)
             if self._pages.block is None:
                 check_size(*self._pages.stored_shape, max_pixels)
             self._closing = closing.pop_all()
@@ -120,17 +120,17 @@ class TiffPicture:
 
     def raster(self, box: Box, nodata: float | None) -> Raster:
         """The colours of a box; see `Stored`."""
-        with _silence():
+        with silenced():
             return self._pages.raster(box, nodata)
 
     def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
         """The samples of a box; see `Stored`."""
-        with _silence():
+        with silenced():
             return self._pages.values(box, bands)
 
     def nonzero(self, box: Box) -> NDArray[np.bool_]:
         """Where a mask says "use"; see `Stored`."""
-        with _silence():
+        with silenced():
             return self._pages.nonzero(box)
 
     def close(self) -> None:
@@ -141,7 +141,8 @@ class TiffPicture:
 class _Pages:
     """The pages that make the picture: one, or those of an OME-TIFF's channels."""
 
-    def __init__(self, tiff: Any) -> None:
+    def __init__(self, tiff: Any, file: BinaryIO) -> None:
+        self._expect: Expect | None = getattr(file, "expect", None)  # of one in an object store
         self.page = _first_page(tiff)
         check_size(self.page.imagelength, self.page.imagewidth, sys.maxsize)
         self.dtype = dtype_of(self.page)
@@ -200,11 +201,11 @@ class _Pages:
 
     def _decoded(self, box: Box, bands: Sequence[int] | None, fill: float | None) -> Samples:
         if len(self._channels) == 1:
-            return read_box(self.page, box, bands, fill)
+            return read_box(self.page, box, bands, fill, self._expect)
         chosen = self._channels if bands is None else [self._channels[band] for band in bands]
         out = np.empty((*box.shape, len(chosen)), self.page.dtype)
         for number, page in enumerate(chosen):
-            out[..., number] = read_box(page, box, None, fill)[..., 0]
+            out[..., number] = read_box(page, box, None, fill, self._expect)[..., 0]
         return out
 
 

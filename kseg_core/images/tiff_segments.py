@@ -11,7 +11,7 @@ read by rows, so one of any size costs no more than what is wanted of it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +54,7 @@ class _Segment(NamedTuple):
 
 
 _Piece = tuple[Samples, _Segment]
+Expect = Callable[[Sequence[tuple[int, int]]], None]
 
 
 def layout_of(page: Any) -> Layout:
@@ -82,7 +83,13 @@ def natural_block(page: Any) -> tuple[int, int] | None:
     return None if is_one_strip or layout.rows * layout.columns > MAX_TILE_PX else (layout.rows, layout.columns)
 
 
-def read_box(page: Any, box: Box, bands: Sequence[int] | None = None, fill: float | None = None) -> Samples:
+def read_box(
+    page: Any,
+    box: Box,
+    bands: Sequence[int] | None = None,
+    fill: float | None = None,
+    expect: Expect | None = None,
+) -> Samples:
     """Decode the segments of a page that a box overlaps.
 
     Parameters
@@ -96,6 +103,8 @@ def read_box(page: Any, box: Box, bands: Sequence[int] | None = None, fill: floa
     fill
         What pixels of a sparse segment have (one that GDAL never wrote: offset and size are 0); None: they are
         missing, as they are for everybody else.
+    expect
+        Where the file is fetched piece by piece: to be told which bytes will be read.
 
     Returns
     -------
@@ -109,6 +118,9 @@ def read_box(page: Any, box: Box, bands: Sequence[int] | None = None, fill: floa
     frame = page.keyframe
     segments = list(_overlapped(frame, layout_of(page), box, bands))
     present = [segment for segment in segments if _is_present(page, segment, fill is not None)]
+    if expect is not None and not _is_by_rows(frame):
+        offsets, sizes = page.dataoffsets, page.databytecounts
+        expect([(offsets[each.number], offsets[each.number] + sizes[each.number]) for each in present])
     read = _jpeg_pieces if frame.compression == tiff_tags.JPEG else _plain_pieces
     pieces = _raw_pieces(page, present, box) if _is_by_rows(frame) else read(page, present)
     depth = frame.samplesperpixel if bands is None else len(bands)

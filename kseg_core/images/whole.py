@@ -52,6 +52,8 @@ class WholePicture:
     def raster(self, box: Box, nodata: float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         whole = self._whole()
+        if box.shape == self.stored_shape:
+            return without_nodata(whole, whole.samples, nodata)  # pixels by the hundred million are not copied
         valid = None if whole.valid is None else whole.valid[box.slices].copy()
         part = dataclasses.replace(whole, samples=whole.samples[box.slices].copy(), valid=valid)
         return without_nodata(part, part.samples, nodata)

@@ -16,11 +16,13 @@ A chunk that is not there has the fill value: so the format has it.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core import storage
 from kseg_core.images.raster import DTYPES, Colours, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import chosen_bands, without_nodata
 from kseg_core.images.windows import Box
@@ -35,7 +37,15 @@ _USE_BANDS = "use --features bands"
 
 def is_zarr(path: str) -> bool:
     """Say whether a path is the directory of a Zarr array or group."""
+    if storage.is_remote(path):
+        return _is_remote_zarr(path)
     return os.path.isdir(path) and any(os.path.lexists(os.path.join(path, marker)) for marker in MARKERS)
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_remote_zarr(path: str) -> bool:
+    """Asked once a process: an address stays what it is, and each question is a request."""
+    return storage.is_dir(path) and any(storage.exists(os.path.join(path, marker)) for marker in MARKERS)
 
 
 class ZarrPicture:
@@ -120,7 +130,7 @@ def _opened(path: str) -> tuple[str, Any, tuple[str, ...]]:
     """Return what it is, the array, and a name for each axis: ``y``, ``x``, perhaps ``c``, and others."""
     import zarr
 
-    node = zarr.open(path, mode="r")
+    node = zarr.open(storage.for_zarr(path), mode="r")
     if isinstance(node, zarr.Array):
         return "Zarr", node, _axes_of_array(node)
     attributes: dict[str, Any] = dict(node.attrs)

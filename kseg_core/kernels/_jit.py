@@ -6,8 +6,26 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba.np import linalg
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _without_blas() -> None:
+    """Load Numba's array functions without the look for a BLAS that loading them begins with.
+
+    That look imports SciPy's linear algebra and with it half of NumPy's test tools, a quarter of a second at every
+    start. No kernel multiplies matrices, and whose does is looked at again by Numba when it is compiled.
+    """
+    look = linalg.ensure_blas
+    linalg.ensure_blas = lambda: None
+    try:
+        import numba.np.arraymath  # noqa: F401
+    finally:
+        linalg.ensure_blas = look
+
+
+_without_blas()
 
 
 def kernel(function: F) -> F:

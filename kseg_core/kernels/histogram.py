@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 
 CODES = 1 << 24  # 8 bits of each of three channels
 BLOCK_BITS = 12  # codes are counted and swept in blocks of 4096: a block nobody touched is never read
@@ -39,23 +39,45 @@ def count_colors(rgb: U8, valid: Bools, counts: U32, touched: Bools) -> int:
     return total
 
 
+@inlined
+def _codes_in_block(counts: U32, block: int) -> int:
+    """How many codes of a block occur."""
+    found = 0
+    for code in range(block << BLOCK_BITS, (block + 1) << BLOCK_BITS):
+        if counts[code] != 0:
+            found += 1
+    return found
+
+
 @kernel
-def drain_counts(counts: U32, touched: Bools) -> tuple[U32, I64]:
-    """The codes that occur, rising, and their counts; both scratch arrays are left all zero."""
-    size = 1 << BLOCK_BITS
+def count_codes(counts: U32, touched: Bools) -> int:
+    """How many codes occur."""
     found = 0
     for block in range(BLOCKS):
         if touched[block]:
-            for code in range(block * size, (block + 1) * size):
-                if counts[code] != 0:
-                    found += 1
+            found += _codes_in_block(counts, block)
+    return found
+
+
+@kernel
+def drain_counts(counts: U32, touched: Bools, most: int = CODES) -> tuple[U32, I64]:
+    """The codes that occur, rising, and their counts; both scratch arrays are left all zero.
+
+    With ``most`` the lowest codes only, whole blocks up to the one with which there are at least so many: what is left
+    is zero for these alone, and the next call goes on.
+    """
+    found = end = 0
+    while end < BLOCKS and found < most:
+        if touched[end]:
+            found += _codes_in_block(counts, end)
+        end += 1
     codes = np.empty(found, np.uint32)
     weights = np.empty(found, np.int64)
     at = 0
-    for block in range(BLOCKS):
+    for block in range(end):
         if touched[block]:
             touched[block] = False
-            for code in range(block * size, (block + 1) * size):
+            for code in range(block << BLOCK_BITS, (block + 1) << BLOCK_BITS):
                 if counts[code] != 0:
                     codes[at] = code
                     weights[at] = counts[code]
@@ -91,7 +113,7 @@ def merge_counts(codes_a: U32, counts_a: I64, codes_b: U32, counts_b: I64) -> tu
 
 
 @kernel
-def fill_lookup(codes: U32, labels: I64, lookup: NDArray[np.unsignedinteger]) -> None:
+def fill_lookup(codes: U32, labels: NDArray[np.integer], lookup: NDArray[np.unsignedinteger]) -> None:
     """Write each code's label into ``lookup`` (CODES,)."""
     for i in range(codes.size):
         lookup[codes[i]] = labels[i]

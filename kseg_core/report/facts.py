@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from kseg_core.errors import StoreError
 from kseg_core.geo import GRID_MAPPING, GeoReference
 from kseg_core.manifest import read_attributes
+from kseg_core.nodes import read_document
 from kseg_core.pixel_area import metres_of_unit
 from kseg_core.writing import LABELS, image_folder
 
@@ -135,7 +134,7 @@ def _facts(store: str, key: str) -> ImageFacts:
 
 
 def _document(folder: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((Path(folder) / "zarr.json").read_bytes())["attributes"]
+    found: dict[str, Any] = read_document(folder)["attributes"]
     return found
 
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from kseg_core import storage
 from kseg_core.errors import KsegError, UsageError
 
 PAGE = "report.html"
@@ -56,6 +57,7 @@ def require_place(folder: str, store: str, *, overwrite: bool) -> None:
     """
     if not folder.strip():
         raise UsageError("--to is empty: name a folder, or leave it out for the default")
+    storage.require_here(folder, "a report is written")
     inside, outside = os.path.realpath(folder), os.path.realpath(store)
     if inside == outside or inside.startswith(outside + os.sep):
         raise UsageError(f"{folder} lies in the store; choose another folder with --to")

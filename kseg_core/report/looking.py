@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from kseg_core import storage
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.labelling import invalid_label
 from kseg_core.model import Model
@@ -178,7 +179,7 @@ def look_at_edges(subject: Subject, rows: slice, columns: slice) -> Patch:
     """
     path = os.path.join(subject.store, "images", subject.key, "edges")
     try:
-        array = zarr.open_array(path, mode="r", zarr_format=3)
+        array = zarr.open_array(storage.for_zarr(path), mode="r", zarr_format=3)
     except DAMAGE as error:
         raise StoreError(f"{path}: cannot be read ({error})") from error
     marked = _read(array, subject, (rows, columns)).astype(bool)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kseg_core import storage
 from kseg_core.errors import KsegError, StoreError
 from kseg_core.model import Model
 
@@ -27,7 +27,7 @@ def read_sweep(folder: str) -> dict[str, Any]:
     """
     path = os.path.join(folder, SWEEP_FILE)
     try:
-        found: dict[str, Any] = json.loads(Path(path).read_bytes())
+        found: dict[str, Any] = json.loads(storage.read(path))
     except OSError as error:
         raise KsegError(
             f"{path}: cannot be read ({error.strerror or error}); make it with: kseg-batch sweep"

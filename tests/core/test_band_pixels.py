@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from kseg_core.band_batch import BandBatch, Place
-from kseg_core.band_pixels import BandPixels
+from kseg_core.band_pixels import BandPixels, numbered
 from kseg_core.bands import BandGrid, BandMoments, BandRange, BandSpace, is_whole
 from kseg_core.config import FitSettings
 from kseg_core.kmeans import SerialRunner, solve
@@ -223,3 +223,10 @@ def test_rare_far_values_of_skewed_bands_are_no_worse_clustered_than_by_scikit_l
     points = samples.reshape(-1, bands).astype(np.float64)
     best = KMeans(8, n_init=10, max_iter=1000, tol=1e-6, random_state=0).fit(points).inertia_
     assert ours <= best * 1.001
+
+
+@pytest.mark.parametrize("largest", [5, 1 << 20, 1 << 40])
+def test_cells_are_numbered_as_numpy_numbers_them(largest: int) -> None:
+    cells = np.random.default_rng(3).integers(0, largest, 3000)
+    assert np.array_equal(numbered(cells), np.unique(cells, return_inverse=True)[1])
+    assert numbered(cells[:0]).size == 0

@@ -107,8 +107,12 @@ def test_labels_and_distances_by_a_naive_reference(dtype: str, k: int, make: Any
         counted = valid if valid.size else np.ones(n, bool)
         np.testing.assert_array_equal(found, np.where(counted, labels, invalid))
         np.testing.assert_array_equal(distances, np.where(counted, squared, -1.0))
-        counts, sums = dense.sum_labelled_dense(values, found, k)
+        again = np.full(n, 77, label_type)
+        counts, sums, high, low = dense.label_and_sum_dense(values, valid, affine, centroids, invalid, again)
+        np.testing.assert_array_equal(again, found)
         assert (counts.tolist(), sums.tolist()) == exact_sums(values, counted.astype(np.int64), labels, k)
+        squares = (values[counted].astype(object) ** 2).sum(axis=0)
+        assert [(int(h) << 17) + int(part) for h, part in zip(high, low, strict=True)] == squares.tolist()
 
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 7])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kseg_core import labelling
+from kseg_core import summary as of_colors
 from kseg_core.features import SPACES, FeatureSpace
 from kseg_core.labelling import LabelledPixels, invalid_label, label_dtype, label_pixels, no_labels
 from kseg_core.sums import ClusterSums
@@ -119,3 +120,27 @@ def test_pixels_need_not_be_contiguous() -> None:
     centers = np.array([[10.0, 20, 30], [200, 180, 90]])
     turned = label_pixels(rgb.transpose(1, 0, 2), valid.T, SPACES["rgb"], centers).labels
     np.testing.assert_array_equal(turned.T, label_pixels(rgb, valid, SPACES["rgb"], centers).labels)
+
+
+@pytest.mark.parametrize("k", [5, 100])  # compared with all, and by cells
+@ALL_SPACES
+def test_a_table_of_colours_in_parts_gives_the_same_bits(
+    space: FeatureSpace, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(k)
+    rgb = random.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    valid = random.random((200, 300)) > 0.1
+    centroids = space.points(random.integers(0, 1 << 24, k).astype(np.uint32)).T.astype(np.float64)
+    whole = label_pixels(rgb, valid, space, centroids, confidence=True)
+    monkeypatch.setattr(of_colors, "PART_COLORS", 5000)
+    parts = label_pixels(rgb, valid, space, centroids, confidence=True)
+    np.testing.assert_array_equal(parts.labels, whole.labels)
+    np.testing.assert_array_equal(parts.confidence, whole.confidence)
+    assert parts.sums.same_as(whole.sums)
+
+
+def test_labelling_that_fails_leaves_no_colour_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "label_colors", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        label_pixels(np.zeros((4, 4, 3), np.uint8), None, SPACES["lab"], np.zeros((1, 3)))
+    assert of_colors.color_counter().drain().pixels == 0

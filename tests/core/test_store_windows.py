@@ -366,10 +366,10 @@ def test_an_image_half_removed_no_longer_calls_itself_complete(path: str, monkey
     labels = labels_of(layout)
     write_image(path, record_of(labels, layout), labels, colors_of(layout), layout)
 
-    def killed(*_: Any) -> None:
+    def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kseg_core.writing.shutil.rmtree", killed)
+    monkeypatch.setattr("kseg_core.storage.shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         remove_image(path, "slide")
     with pytest.raises(StoreError, match="a damaged image"):

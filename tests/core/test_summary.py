@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kseg_core import summary as of_colors
+from kseg_core.errors import TooManyColors
 from kseg_core.features import SPACES
 from kseg_core.labelling import label_pixels
-from kseg_core.summary import BatchRule, ChunkSummary, ColorCounter, ColorTable, Window, summarise
+from kseg_core.summary import BatchRule, ChunkSummary, ColorCounter, ColorTable, Window, color_counter, summarise
 from tests import reference
 from tests.strategies import QUICK, chunkings, rgb_images, valid_masks
 
@@ -90,6 +92,29 @@ def test_other_shapes_and_dtypes_are_refused_and_leave_no_trace(rgb: Any) -> Non
     with pytest.raises(ValueError, match=r"expected uint8 \(y, x, 3\), got "):
         summarise([good, Window(rgb)], BatchRule(0, 0))
     assert summarise([good], BatchRule(0, 0)).everything.counts.tolist() == [4]
+
+
+def test_more_colours_than_there_is_room_for_are_refused_and_leave_no_trace() -> None:
+    rgb = np.arange(3 * 50, dtype=np.uint8).reshape(5, 10, 3)
+    assert summarise([Window(rgb)], BatchRule(0, 0), 50).colors == 50
+    with pytest.raises(TooManyColors, match="more than 49 distinct colours"):
+        summarise([Window(rgb)], BatchRule(0, 0), 49)
+    assert color_counter().drain().pixels == 0
+
+
+def test_a_table_in_parts_is_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    counter = ColorCounter()
+    counter.add(rgb)
+    whole = counter.drain()
+    monkeypatch.setattr(of_colors, "PART_COLORS", 10_000)
+    counter.add(rgb)
+    parts = list(counter.drain_in_parts())
+    assert len(parts) > 5
+    assert max(part.codes.size for part in parts) <= 10_000 + 4096
+    np.testing.assert_array_equal(np.concatenate([part.codes for part in parts]), whole.codes)
+    np.testing.assert_array_equal(np.concatenate([part.counts for part in parts]), whole.counts)
+    assert counter.drain().pixels == 0
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (4, 3), (3, 4, 1), (12,), (0,)])

@@ -201,7 +201,7 @@ DAMAGES: dict[str, tuple[Callable[[str], Any], str]] = {
     ),
     "an empty label chunk": (lambda p: file_of(p, LABEL_CHUNK).write_bytes(b""), "cannot be read"),
     "the labels missing": (lambda p: shutil.rmtree(file_of(p, LABELS)), "labels/kmeans/0 is missing"),
-    "all labels missing": (lambda p: shutil.rmtree(file_of(p, "labels")), "labels/kmeans/0 is missing"),
+    "all labels missing": (lambda p: shutil.rmtree(file_of(p, "labels")), "its labels are missing"),
     "label metadata": (lambda p: file_of(p, f"{LABELS}/zarr.json").write_bytes(b"{"), "cannot be read"),
     "image metadata": (lambda p: file_of(p, "zarr.json").write_bytes(b"{"), "cannot be read"),
     "image metadata missing": (lambda p: file_of(p, "zarr.json").unlink(), "cannot be read"),

@@ -57,7 +57,7 @@ def kseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     loggers = [logging.getLogger(name) for name in (None, "tornado", "asyncio", "numba", "PIL", "tifffile")]
     levels = [logger.level for logger in loggers]
     handlers = list(loggers[0].handlers)
-    monkeypatch.setenv("DASK_LOGGING__DISTRIBUTED", "error")
+    monkeypatch.setenv("DASK_LOGGING__DISTRIBUTED", "critical")
 
     def run(*arguments: str | Path) -> Outcome:
         capsys.readouterr()

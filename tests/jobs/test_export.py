@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(kseg: Any, store: Path, tmp_pa
     (tmp_path / "file").write_text("")
     outcome = kseg("export", store, "--to", tmp_path / "file" / "out", "--json")
     assert outcome.code == 1
-    assert outcome.err == f"kseg-batch: {tmp_path}/file/out: files cannot be written there (Not a directory)\n"
+    assert outcome.err == f"kseg-batch: {tmp_path}/file/out: the output cannot be written (Not a directory)\n"
     done = kseg("export", store, "--to", tmp_path / "out", "--json").json()
     assert outcome.json().keys() == done.keys() | {"error"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -120,6 +121,103 @@ def test_json_of_hostile_names_is_plain_ascii_on_one_line(hostile_run: Any, prog
         assert done.stdout.isascii()
         json.dumps(parse_json(done.stdout), ensure_ascii=False).encode("utf-8")  # no half of a character
         assert done.stderr == ""
+
+
+OTHERS = [
+    "export out.zarr --to files --what segmented,masks,polygons",
+    "report out.zarr --to page --limit 30 --thumbnail 16",
+    "edges in -o edges.zarr",
+    "sweep in --k-range 1:3 --attempts 1 -o curve",
+    "inspect out.zarr --table regions.csv",
+]
+
+
+@pytest.fixture(scope="module")
+def others(hostile_run: Any, program: Program, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the other commands print, as lines and as JSON, and where they wrote: in a folder of their own."""
+    here, _ = hostile_run
+    there = tmp_path_factory.mktemp("hostile-others") / "work"
+    there.mkdir()
+    for name in ("in", "out.zarr"):
+        (there / name).symlink_to(here / name)
+    done = {line: program(*line.split(), cwd=there) for line in OTHERS}
+    more = {
+        "export": "--overwrite",
+        "report": "--overwrite",
+        "edges": "",
+        "sweep": "--overwrite",
+        "inspect": "--overwrite",
+    }
+    for line in OTHERS:
+        done[f"{line} --json"] = program(*line.split(), *more[line.split()[0]].split(), "--json", cwd=there)
+    return there, done
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_no_other_command_steers_a_terminal(line: str, others: Any, parse_json: Any) -> None:
+    _, done = others
+    spoken, told = done[line], done[f"{line} --json"]
+    assert spoken.returncode == told.returncode == (3 if " in " in line else 0), spoken.stderr
+    for text in (spoken.stdout, spoken.stderr, told.stderr):
+        assert_printable(text)
+    assert told.stdout.isascii()
+    json.dumps(parse_json(told.stdout), ensure_ascii=False).encode("utf-8")
+
+
+def test_no_other_command_writes_outside_its_output(others: Any) -> None:
+    there, _ = others
+    assert sorted(os.listdir(there.parent)) == ["work"]
+    made = ["curve", "edges.zarr", "files", "in", "out.zarr", "page", "regions.csv"]
+    assert sorted(os.listdir(there)) == made
+    for folder in ("curve", "edges.zarr", "files", "page"):
+        for path in (there / folder).rglob("*"):
+            assert not path.is_symlink()
+            assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.name), path
+    assert len({path.stem.casefold() for path in (there / "files").rglob("*segmented*")}) == 26
+
+
+def test_names_in_a_page_are_text_and_nothing_else(others: Any) -> None:
+    there, _ = others
+    page = (there / "page/report.html").read_text(encoding="utf-8")
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert "right" in page  # the name that would turn the writing around is there
+    assert "quote' \" `" not in page  # unescaped, it would end an attribute
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)<", "&lt;b&gt;", "</title><img src=x onerror=alert(1)>"])
+def test_markup_in_a_name_is_shown_as_it_is(
+    name: str, tmp_path: Path, small_folder: Path, program: Program, parse_json: Any
+) -> None:
+    folder = tmp_path / "in" / name.replace("/", os.sep).strip(os.sep)
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes((small_folder / "a.png").read_bytes())
+    assert program("run", "in", "--k", "2", "--attempts", "1", "-o", "o.zarr", cwd=tmp_path).returncode == 0
+    assert program("report", "o.zarr", "--to", "page", cwd=tmp_path).returncode == 0
+    page = (tmp_path / "page/report.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert html.escape(f"in/{name}/a.png", quote=False) in html.unescape(html.escape(page, quote=False)) or (
+        html.escape(f"in/{name}/a.png") in page
+    )
+
+
+def test_a_store_that_names_a_way_out_is_read_inside_only(
+    tmp_path: Path, small_folder: Path, program: Program, job: Any
+) -> None:
+    """Keys come from folders on the disk, never from what is written in documents: an archive cannot lead astray."""
+    job(small_folder, tmp_path / "o.zarr", k=2)
+    group = tmp_path / "o.zarr/images/a.png/zarr.json"
+    document = json.loads(group.read_bytes())
+    for name, value in (("key", "../../../escaped"), ("source", "../../../escaped/a.png")):
+        document["attributes"]["kseg"][name] = value
+    group.write_text(json.dumps(document))
+    for line in ("export o.zarr --to files --what segmented,masks", "report o.zarr --to page", "inspect o.zarr"):
+        assert program(*line.split(), cwd=tmp_path).returncode in (0, 3)
+    assert sorted(os.listdir(tmp_path)) == ["files", "o.zarr", "page"]
+    assert not (tmp_path.parent / "escaped").exists()
+    for path in (tmp_path / "files").rglob("*"):
+        assert path.resolve().is_relative_to(tmp_path / "files")
 
 
 @pytest.mark.parametrize("name", [b"evil\x1b[2J\nfolder", b"bad \xff bytes", b"-rf"])

@@ -92,6 +92,20 @@ def test_a_job_that_was_done_already_is_told_without_loading_anything_heavy(
     assert not set(done.stdout.splitlines()[-1].split()) & HEAVY
 
 
+def test_a_run_over_photographs_loads_nothing_that_it_has_no_use_for(
+    small_folder: Path, tmp_path: Path, program_environment: dict[str, str]
+) -> None:
+    line = ["run", str(small_folder), "--k", "2", "--attempts", "1", "-o", str(tmp_path / "out.zarr")]
+    code = "import sys; from jobs.main import run_command; assert run_command(sys.argv[1:]) == 0;print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *line], env=program_environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"numba", "numcodecs", "dask"} <= loaded  # the list is really there
+    assert not loaded & {"zarr", "tifffile", "scipy.linalg", "scipy.sparse", "distributed", "matplotlib", "xarray"}
+
+
 def test_the_version_is_that_of_the_installed_package(program: Program) -> None:
     done = program("--version")
     assert (done.returncode, done.stdout, done.stderr) == (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,19 @@ import pytest
 import tifffile
 
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError
 from kseg_core.inputs import list_inputs
-from kseg_core.memory import COLOR_BYTES, PROCESS_BYTES
+from kseg_core.memory import COLOR_BYTES, MOST_COLORS, PROCESS_BYTES
+from kseg_core.sizes import parse_bytes
 from kseg_core.sources import ImageSource
-from workflows.budget import Work, make_budget, require_room_on_disk
+from workflows.budget import Work, make_budget, too_many_colors
+from workflows.disk import require_room_on_disk
+from workflows.dry_run import dry_run
 from workflows.executor import LocalExecutor, processes_that_fit
 from workflows.plan import Plan, make_plan
 from workflows.request import InputSelection, prepare
-from workflows.run import dry_run, run
+from workflows.run import run
 
 SIDE = 4096  # several pieces, and enough pixels to tell them from the program itself
 GB = 10**9
@@ -105,6 +111,44 @@ def test_a_picture_with_every_colour_stays_within_the_memory_that_is_asked_for(p
     assert peak <= 1.9 * GB
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("features", ["rgb", "lab"])
+def test_labelling_every_colour_takes_no_more_memory_than_the_dry_run_says(
+    features: str, pictures: Path, tmp_path: Path
+) -> None:
+    model = str(tmp_path / "m.zarr")
+    tifffile.imwrite(tmp_path / "small.tif", tifffile.imread(pictures / "every.tif")[:50, :50], photometric="rgb")
+    kseg("fit", str(tmp_path / "small.tif"), "--k", "3", "--features", features, "-o", model)
+    job = ["apply", str(pictures / "every.tif"), "--model", model, "-o", str(tmp_path / "out.zarr"), "--workers", "1"]
+    job += ["--confidence", "--edges", "50,100"]
+    said, _ = kseg(*job, "--dry-run")
+    least = said["hold"]["bytes"]
+    _, peak = kseg(*job, "--memory", str(least))
+    assert least / 4 <= peak <= least
+
+
+def test_what_edges_take_is_counted(pictures: Path) -> None:
+    plan = plan_of(pictures / "smooth.tif")
+    (pieces,) = plan.large
+    found = [
+        make_budget(plan, Work(2, 0, 0, OutputSettings(masks=False), edges=edges), LocalExecutor("threads", 2, 8 * GB))
+        for edges in (None, EdgeSettings(), EdgeSettings(blur=50))
+    ]
+    without, with_edges, blurred = (budget.fixed for budget, _, _ in found)
+    assert without < with_edges < blurred
+    alone, _, _ = make_budget(plan, Work(0, 0, 0, None, edges=EdgeSettings()), LocalExecutor("threads", 2, 8 * GB))
+    assert alone.fixed >= PROCESS_BYTES + 2 * pieces[0].pixels * 26  # as measured, with OpenCV's own arrays
+
+
+def test_of_a_large_image_as_many_pieces_are_counted_as_are_worked_on_at_a_time(pictures: Path) -> None:
+    plan = plan_of(pictures / "smooth.tif")  # four pieces
+    fixed = []
+    for threads in (1, 2, 3, 4, 5):
+        budget, _, _ = make_budget(plan, Work(2, 0, 0, OutputSettings()), LocalExecutor("threads", threads, 8 * GB))
+        fixed.append(budget.fixed - PROCESS_BYTES)
+    assert fixed == [fixed[0] * tasks for tasks in (1, 2, 3, 4, 4)]
+
+
 def plan_of(path: Path, tile: int = 1024) -> Plan:
     (file,) = list_inputs([str(path)]).files
     return make_plan([ImageSource.open(file, InputSettings())], tile, 1)
@@ -139,6 +183,27 @@ def test_more_colours_than_fit_are_refused_with_the_memory_they_need(pictures: P
     with pytest.raises(KsegError, match=r"more than \d\.\d million distinct colours.*give --memory 1\.\d+ GB"):
         run(request)
     assert not (tmp_path / "out.zarr").exists()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_memory_that_is_asked_for_is_enough(alone: bool, pictures: Path, tmp_path: Path) -> None:
+    plan, work = plan_of(pictures / "every.tif"), replace(COLORS, alone=alone)
+    least, _, _ = make_budget(plan, work, LocalExecutor("threads", 3, 600_000_000))
+    assert (least.threads, least.colors) < (3, MOST_COLORS)
+    advised = re.search(r"give --memory (\S+ GB)", str(too_many_colors(least)))
+    assert advised is not None
+    budget, _, _ = make_budget(plan, work, LocalExecutor("threads", 3, parse_bytes(advised[1], "--memory")))
+    assert (budget.threads, budget.colors) == (3, MOST_COLORS)
+
+
+def test_the_least_memory_that_is_told_is_enough(pictures: Path) -> None:
+    plan = plan_of(pictures / "smooth.tif")
+    with pytest.raises(KsegError, match="too little") as told:
+        make_budget(plan, COLORS, LocalExecutor("threads", 2, 1))
+    advised = re.search(r"needs at least (\S+ MB)", str(told.value))
+    assert advised is not None
+    budget, _, _ = make_budget(plan, COLORS, LocalExecutor("threads", 2, parse_bytes(advised[1], "--memory")))
+    assert budget.threads == 1
 
 
 def test_an_image_too_large_to_be_decoded_whole_is_named_and_the_others_go_on(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""What a command says on stderr: lines for a person, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+
+log = logging.getLogger("kseg")
+
+
+class JsonLines(logging.Formatter):
+    """One object a line, in plain ASCII: ``time`` (UTC, ISO 8601), ``level``, ``logger``, ``message``, what the record
+    has in ``facts``, and a ``traceback`` where there is one.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            told["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(told, default=str)
+
+
+def log_to_stderr(level: str, how: str) -> None:
+    """Send what is logged from ``level`` on to stderr, as text or JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if how == "json" else logging.Formatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=getattr(logging, level.upper()), handlers=[handler], force=True)
+    logging.captureWarnings(how == "json")
+    if level != "debug":
+        # distributed sets its own levels when it is imported, here and in worker processes: this variable is how.
+        # What it says of workers that died is told by us, once and in a line.
+        os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
+        for noisy in ("tornado", "asyncio", "numba", "PIL", "numcodecs"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a file it cannot read is named by us, with a reason
+        handler.addFilter(lambda record: not record.name.startswith(("distributed", "tornado", "asyncio")))
+
+
+def is_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON on stderr, found before it is understood: it may be wrong."""
+    for first, second in zip(arguments, [*arguments[1:], ""], strict=True):
+        if first == "--log-format=json" or (first == "--log-format" and second == "json"):
+            return True
+    return os.environ.get("KSEG_LOG_FORMAT") == "json"
+
+
+def write_line(message: str, *, as_json: bool | None = None) -> None:
+    """The one line a command ends with where something is wrong, whatever the log's level.
+
+    ``as_json`` says how; None: as the log is written.
+    """
+    if as_json is None:
+        as_json = any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers)
+    if as_json:
+        record = logging.LogRecord("kseg", logging.ERROR, __file__, 0, message, None, None)
+        typer.echo(JsonLines().format(record), err=True)
+    else:
+        typer.echo(f"kseg-batch: {message}", err=True)

@@ -1,0 +1,108 @@
+"""A command's settings as they stand before its flags: what `--config`, variables and defaults come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ._config import defaults_from, flags_of
+
+ORIGINS = {"ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of a command.
+
+    Parameters
+    ----------
+    name
+        As a file has it.
+    value
+        None where it is not set.
+    origin
+        ``variable``, ``file`` or ``default``.
+    where
+        Which variable or file; None for a default.
+    """
+
+    name: str
+    value: Any
+    origin: str
+    where: str | None
+
+
+def settings_of(command: Any, name: str, asking: typer.Context, file: Path | None) -> list[Setting]:
+    """Every setting of a command but ``config`` itself, as the command would find it.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the file or a variable has a value that the command would refuse to read.
+    """
+    context = type(asking)(command, info_name=name, parent=asking.parent)
+    if file is not None:
+        context.default_map = defaults_from(file, context)
+    return [
+        _setting(parameter, context, file)
+        for parameter in command.params
+        if parameter.name not in ("config", "help") and not getattr(parameter, "is_eager", False)
+    ]
+
+
+def _setting(parameter: Any, context: typer.Context, file: Path | None) -> Setting:
+    value, source = parameter.consume_value(context, {})
+    if value is not None:
+        value = parameter.process_value(context, value)
+    origin = ORIGINS[source.name]
+    where = {"variable": parameter.envvar, "file": str(file), "default": None}[origin]
+    return Setting(flags_of(parameter)[0], _plain(value), origin, where)
+
+
+def _plain(value: Any) -> Any:
+    """As TOML and JSON have it."""
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def as_json_values(command: str, settings: list[Setting]) -> dict[str, Any]:
+    """The settings as ``--json`` prints them."""
+    told = {one.name: {"value": one.value, "from": one.origin, "where": one.where} for one in settings}
+    return {"command": command, "settings": told}
+
+
+def as_toml(command: str, settings: list[Setting]) -> list[str]:
+    """The settings as lines of a file that ``--config`` takes; those that are not set are comments."""
+    lines = [f"# the settings of kseg-batch {command}", f"[{command}]"]
+    rows = []
+    for setting in settings:
+        origin = setting.origin if setting.where is None else f"{setting.origin} {_string(setting.where)[1:-1]}"
+        unset = setting.value is None
+        rows.append((f"# {setting.name} is not set" if unset else f"{setting.name} = {_toml(setting.value)}", origin))
+    width = min(40, max(len(left) for left, _ in rows))
+    return lines + [left if left.startswith("#") else f"{left.ljust(width)}  # {origin}" for left, origin in rows]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return _string(value) if isinstance(value, str) else repr(value)
+
+
+def _string(text: str) -> str:
+    """A TOML string; whatever cannot be seen is escaped, as it must not steer the terminal either."""
+    return f'"{"".join(_character(c) for c in text)}"'
+
+
+def _character(c: str) -> str:
+    if c in '"\\':
+        return f"\\{c}"
+    if c.isprintable():
+        return c
+    return "�" if "\ud800" <= c <= "\udfff" else f"\\U{ord(c):08x}"

@@ -1,0 +1,165 @@
+"""Inputs that change, vanish, may not be read or are all bad, folders without end: named, and the rest goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from kseg_core import open_store
+from kseg_core.errors import NothingReadable
+from kseg_core.inputs import list_inputs
+from workflows.results import JobResult
+
+RunJob = Callable[..., JobResult]
+
+
+@pytest.fixture
+def pictures(small_folder: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small_folder, tmp_path / "in")
+    return tmp_path / "in"
+
+
+def reasons(result: JobResult) -> dict[str, str]:
+    return {Path(failure.source).name: failure.reason for failure in result.failures}
+
+
+class During:
+    """Does something once, when a stage of the job begins."""
+
+    def __init__(self, stage: str, act: Callable[[], Any]) -> None:
+        self._stage, self._act = stage, act
+        self.done = False
+
+    def stage(self, name: str, images: int, pixels: int) -> None:
+        if name == self._stage and not self.done:
+            self._act()
+            self.done = True
+
+    def advance(self, images: int, pixels: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("stage", ["reading colours", "labelling"])
+def test_a_file_that_disappears_is_named_and_the_rest_is_labelled(
+    stage: str, pictures: Path, tmp_path: Path, job: RunJob
+) -> None:
+    during = During(stage, lambda: (pictures / "b.png").unlink())
+    result = job(pictures, tmp_path / "out.zarr", progress=during)
+    assert during.done
+    assert reasons(result) == {"b.png": "no such file or directory"}
+    assert sorted(open_store(str(tmp_path / "out.zarr"))) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize("stage", ["reading colours", "labelling"])
+def test_a_file_that_becomes_another_picture_is_named(
+    stage: str, pictures: Path, tmp_path: Path, job: RunJob, png: Any, smooth: Any
+) -> None:
+    during = During(stage, lambda: png(pictures / "b.png", smooth(9, 7, 1)))
+    result = job(pictures, tmp_path / "out.zarr", progress=during)
+    assert reasons(result) == {"b.png": "changed while it was being read; run again"}
+    assert sorted(open_store(str(tmp_path / "out.zarr"))) == ["a.png", "c.png"]
+
+
+def test_a_file_whose_pixels_change_between_the_fit_and_the_labels_is_named(
+    pictures: Path, tmp_path: Path, job: RunJob, png: Any, smooth: Any
+) -> None:
+    during = During("labelling", lambda: png(pictures / "b.png", smooth(40, 51, 77)))  # of the same size
+    result = job(pictures, tmp_path / "out.zarr", progress=during)
+    assert reasons(result) == {"b.png": "changed while it was being read; run again"}
+
+
+def test_a_file_cut_short_while_labelling_is_named(pictures: Path, tmp_path: Path, job: RunJob) -> None:
+    def cut() -> None:
+        os.truncate(pictures / "b.png", 500)
+
+    result = job(pictures, tmp_path / "out.zarr", progress=During("labelling", cut))
+    assert reasons(result)["b.png"].startswith("truncated")
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    pictures: Path, tmp_path: Path, job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def denied(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path).endswith("b.png"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", denied)  # whoever runs the tests may be allowed to read everything
+    result = job(pictures, tmp_path / "out.zarr")
+    assert reasons(result) == {"b.png": "permission denied"}
+
+
+def test_links_that_lead_in_circles_end(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "sub").mkdir()
+    (pictures / "sub/up").symlink_to(pictures)
+    (pictures / "sub/self").symlink_to("self")
+    (pictures / "one").symlink_to(pictures / "two")
+    (pictures / "two").symlink_to(pictures / "one")
+    (pictures / "again.png").symlink_to("a.png")
+    listing = list_inputs([str(pictures)])
+    assert [file.key for file in listing.files] == ["a.png", "b.png", "c.png"]
+    assert len(listing.failures) == 3
+    for failure in listing.failures:
+        assert "symbolic links" in failure.reason
+
+
+def test_names_that_are_no_text_or_differ_by_case_alone_are_images_of_their_own(
+    pictures: Path, tmp_path: Path, job: RunJob
+) -> None:
+    names = [b"Case.png", b"case.png", b"CASE.PNG", b"caf\xe9.png", b"caf\xc3\xa9.png", b"cafe\xcc\x81.png"]
+    for name in names:
+        shutil.copy(pictures / "a.png", os.path.join(os.fsencode(pictures), name))
+    result = job(pictures, tmp_path / "out.zarr", k=2)
+    assert result.failures == ()
+    keys = list(open_store(str(tmp_path / "out.zarr")))
+    assert len({key.casefold() for key in keys}) == len(keys) == 9
+
+
+def test_a_folder_of_bad_files_only_fails_and_names_each(tmp_path: Path, job: RunJob) -> None:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    for i in range(30):
+        (folder / f"{i:02d}.png").write_bytes(b"" if i % 2 else b"no picture")
+    with pytest.raises(NothingReadable, match=r"all 30 inputs could not be read: .*01.png: .* and 27 more") as told:
+        job(folder, tmp_path / "out.zarr")
+    assert len(told.value.failures) == 30
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_a_hundred_thousand_names_are_listed_in_a_moment(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(100_000):
+        os.close(os.open(folder / f"{i:06d}.png", os.O_CREAT | os.O_WRONLY))
+    begin = time.perf_counter()
+    listing = list_inputs([str(folder)])
+    seconds = time.perf_counter() - begin
+    print(f"\n100,000 names: {seconds:.2f} s")
+    assert len(listing.files) == 100_000
+    assert [listing.files[0].key, listing.files[-1].key] == ["000000.png", "099999.png"]
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_what_a_decoder_remarks_on_a_damaged_tag_is_not_told(scheduler: str, tmp_path: Path, program: Any) -> None:
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in/a.tif"
+    tifffile.imwrite(path, np.arange(300, dtype=np.uint8).reshape(10, 10, 3), resolution=(7, 7), photometric="rgb")
+    with tifffile.TiffFile(path) as tiff:
+        resolution = tiff.pages[0].tags[282].offset
+    content = bytearray(path.read_bytes())
+    content[resolution + 8 : resolution + 12] = (1 << 30).to_bytes(4, "little")  # far behind the file's end
+    path.write_bytes(content)
+    done = program(
+        "run", path.parent, "--k", "2", "--workers", "1", "--scheduler", scheduler, "-o", tmp_path / "o.zarr"
+    )
+    assert (done.returncode, done.stderr) == (0, "")

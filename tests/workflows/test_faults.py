@@ -1,0 +1,422 @@
+"""Workers die, pause or never come, decoders crash, a scheduler goes: nothing is lost, and what went wrong is said."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import tifffile
+from dask.delayed import delayed
+from distributed import Client
+from distributed.chaos import KillWorker
+
+from kseg_core.errors import KsegError
+from tests.killing import folder_of_pictures
+from workflows import cluster as clusters
+from workflows.cluster import ClusterExecutor
+from workflows.executor import TasksKilled
+
+Contents = Callable[[Path], dict[str, str]]
+
+#: What a worker runs when it starts: the reader of files called ``crash*`` ends the process, as a faulty decoder does;
+#: that of files called ``hungry*`` takes memory without end.
+FAULTY_DECODER = """
+import os, sys, time
+if "kseg-workers-crash" in os.environ and any("spawn" in word or "nanny" in word for word in sys.orig_argv):
+    from kseg_core import sources
+    sound = sources.Piece.read
+    def read(piece):
+        if "crash" in piece.source.file.source:
+            os._exit(139)
+        if "hungry" in piece.source.file.source:
+            taken = []
+            while True:
+                taken.append(b"x" * 20_000_000)
+                time.sleep(0.01)
+        return sound(piece)
+    sources.Piece.read = read
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, program_environment: dict[str, str]) -> dict[str, str]:
+    """The environment of a program whose workers have the faulty decoder."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(FAULTY_DECODER)
+    path = os.pathsep.join([str(tmp_path / "site"), program_environment["PYTHONPATH"]])
+    return {**program_environment, "PYTHONPATH": path, "kseg-workers-crash": "1"}
+
+
+@pytest.fixture
+def with_crashers(tmp_path: Path, smooth_folder: Path) -> Path:
+    """Good pictures, and two copies among them at which the decoder crashes."""
+    folder = tmp_path / "in"
+    shutil.copytree(smooth_folder, folder)
+    for name in ("crash-1.png", "crash-2.png"):
+        shutil.copy(folder / "picture-1.png", folder / name)
+    return folder
+
+
+def centroids_of(store: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted((store / "model/centroids").rglob("*")) if path.is_file())
+
+
+def test_a_file_that_kills_its_worker_twice_is_named_and_all_others_are_labelled(
+    with_crashers: Path, smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any
+) -> None:
+    processes = ["--scheduler", "processes", "--workers", "2", "--json"]
+    done = program("run", with_crashers, "--k", "3", "-o", tmp_path / "a.zarr", *processes, env=faulty)
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["images"]["labelled"], told["images"]["failed"]) == (8, 2)
+    assert [Path(failure["source"]).name for failure in told["failures"]] == ["crash-1.png", "crash-2.png"]
+    for failure in told["failures"]:
+        assert "its decoder crashed the worker twice" in failure["reason"]
+    whole = program("run", smooth_folder, "--k", "3", "-o", tmp_path / "b.zarr")
+    assert whole.returncode == 0
+    assert centroids_of(tmp_path / "a.zarr") == centroids_of(tmp_path / "b.zarr")
+
+
+def test_the_same_holds_while_labelling(
+    with_crashers: Path, smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, job: Any
+) -> None:
+    job(smooth_folder, tmp_path / "m.model.zarr")
+    options = ["--model", tmp_path / "m.model.zarr", "--scheduler", "processes", "--workers", "2", "--json"]
+    done = program("apply", with_crashers, "-o", tmp_path / "a.zarr", *options, env=faulty)
+    assert done.returncode == 3, done.stderr
+    images = json.loads(done.stdout)["images"]
+    assert (images["labelled"], images["failed"]) == (8, 2)
+
+
+def test_a_file_that_takes_more_memory_than_a_worker_has_is_named_and_all_others_are_labelled(
+    smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, contents: Contents
+) -> None:
+    folder = Path(shutil.copytree(smooth_folder, tmp_path / "in"))
+    shutil.copy(folder / "picture-1.png", folder / "hungry.png")
+    processes = ["--scheduler", "processes", "--workers", "1", "--memory", "1GB", "--json"]
+    done = program("run", folder, "--k", "3", "-o", tmp_path / "a.zarr", *processes, env=faulty)
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)
+    assert told["images"] == {"total": 9, "labelled": 8, "reused": 0, "failed": 1}
+    (failure,) = told["failures"]
+    assert Path(failure["source"]).name == "hungry.png"
+    assert failure["reason"].endswith("(or took more memory than a worker has)")
+    again = program("run", folder, "--k", "3", "-o", tmp_path / "a.zarr", "--json")
+    assert json.loads(again.stdout)["images"] == {"total": 9, "labelled": 0, "reused": 8, "failed": 1}
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_the_same_holds_for_edges(
+    large: bool,
+    with_crashers: Path,
+    smooth_folder: Path,
+    tmp_path: Path,
+    faulty: dict[str, str],
+    program: Any,
+    contents: Contents,
+    smooth: Any,
+) -> None:
+    if large:
+        for name in ("large.tif", "crash-large.tif"):
+            tifffile.imwrite(with_crashers / name, smooth(2100, 2200, 5), tile=(256, 256), photometric="rgb")
+    processes = ["--scheduler", "processes", "--workers", "2", "--json"]
+    done = program("edges", with_crashers, "-o", tmp_path / "a.zarr", *processes, env=faulty)
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)
+    crashed = ["crash-1.png", "crash-2.png", *(["crash-large.tif"] if large else [])]
+    assert [Path(failure["source"]).name for failure in told["failures"]] == crashed
+    assert all("its decoder crashed the worker twice" in failure["reason"] for failure in told["failures"])
+    for name in crashed:
+        (with_crashers / name).unlink()
+    assert program("edges", with_crashers, "-o", tmp_path / "b.zarr").returncode == 0
+    found, sound = contents(tmp_path / "a.zarr"), contents(tmp_path / "b.zarr")
+    assert {name for name in sound if found.get(name) != sound[name]} == {":attributes"}  # it tells of the failures
+    assert found.keys() == sound.keys()
+
+
+@pytest.mark.parametrize("scope", ["global", "image"])
+def test_the_same_holds_for_a_sweep(
+    scope: str, with_crashers: Path, smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any
+) -> None:
+    options = ["--k-range", "1:3", "--attempts", "1", "--scope", scope, "--json"]
+    processes = ["--scheduler", "processes", "--workers", "2"]
+    done = program("sweep", with_crashers, "-o", tmp_path / "a", *options, *processes, env=faulty)
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)
+    assert told["images"] == {"total": 10, "swept": 8, "failed": 2}
+    assert [Path(failure["source"]).name for failure in told["failures"]] == ["crash-1.png", "crash-2.png"]
+    whole = json.loads(program("sweep", smooth_folder, "-o", tmp_path / "b", *options).stdout)
+    assert (told["sweep"], told["k"]) == (whole["sweep"], whole["k"])
+    if scope == "image":
+        numbers = [{name: each[name] for name in ("key", "k", "sweep")} for each in told["each"]]
+        assert numbers == [{name: each[name] for name in ("key", "k", "sweep")} for each in whole["each"]]
+
+
+# ------------------------------------------------------------------------------------------------- lost workers
+
+
+def _end_the_process(_: Any) -> None:
+    os._exit(1)
+
+
+def _double(value: int) -> int:
+    return 2 * value
+
+
+def test_a_task_that_kills_is_told_with_the_results_of_the_others() -> None:
+    with clusters.own_processes(1, 1 << 30) as client:
+        executor = ClusterExecutor(client)
+        lazy = [delayed(_double)(1), delayed(_end_the_process)(2), delayed(_double)(3)]
+        with pytest.raises(TasksKilled) as told:
+            executor.compute(lazy, lazy)
+        deaths, results = told.value.deaths, told.value.results
+        assert deaths[1] == 2  # and of a neighbour, if it waited in the same worker
+        assert results is not None
+        assert results == [None if i in deaths else value for i, value in enumerate([2, None, 6])]
+
+
+def test_a_task_that_nobody_watches_is_tried_again_and_then_an_error_with_advice() -> None:
+    with clusters.own_processes(1, 1 << 30) as client, pytest.raises(KsegError, match=r"too little memory: .*--memory"):
+        ClusterExecutor(client).compute([delayed(_end_the_process)(2)])
+
+
+def test_no_worker_left_ends_after_a_stated_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "NO_WORKER_SECONDS", 1)
+    monkeypatch.setattr(clusters, "LOOK_SECONDS", 0.2)
+    with clusters.own_processes(1, 1 << 30) as client:
+        executor = ClusterExecutor(client)
+        client.cluster.scale(0)
+        while client.nthreads():
+            time.sleep(0.05)
+        with pytest.raises(KsegError, match="no worker is left, and none came within 1 seconds"):
+            executor.compute([delayed(_double)(1)])
+
+
+def _pause_above(share_of_memory: float, dask_worker: Any) -> None:
+    dask_worker.memory_manager.memory_pause_fraction = share_of_memory
+
+
+def test_workers_that_stay_paused_end_a_job_and_one_that_wakes_up_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "PAUSED_SECONDS", 2)
+    monkeypatch.setattr(clusters, "LOOK_SECONDS", 0.2)
+    with clusters.own_processes(1, 1 << 30) as client:
+        executor = ClusterExecutor(client)
+        client.run(_pause_above, 1e-6)
+        time.sleep(1)  # it looks at its memory every now and then
+        with pytest.raises(KsegError, match="paused for 2 seconds: their memory is full"):
+            executor.compute([delayed(_double)(1)])
+        client.run(_pause_above, 0.8)
+        assert executor.compute([delayed(_double)(4)]) == [8]
+
+
+def test_what_is_shared_survives_the_worker_that_has_it() -> None:
+    with clusters.own_processes(1, 1 << 30) as client:
+        executor = ClusterExecutor(client)
+        shared = executor.share(21)
+        assert executor.compute([delayed(_double)(shared)]) == [42]
+        client.restart_workers(list(client.nthreads()))
+        assert executor.compute([delayed(_double)(shared, dask_key_name="again")]) == [42]
+
+
+# ------------------------------------------------------------------------------------------------------- chaos
+
+
+def _processes(client: Client) -> set[int]:
+    return {answer for answer in client.run(os.getpid, on_error="return").values() if isinstance(answer, int)}
+
+
+@pytest.fixture
+def restless_cluster(tmp_path: Path, program_environment: dict[str, str]) -> Iterator[str]:
+    """A scheduler and two workers that are started again whenever they end, as a batch system does."""
+    file = tmp_path / "scheduler.json"
+    dask = f"'{sys.executable}' -m dask"
+    here = f"--host 127.0.0.1 --dashboard-address 127.0.0.1:0 --scheduler-file '{file}'"
+    worker = f"while :; do {dask} worker {here} --nthreads 1 --memory-limit 0 --local-directory '{tmp_path}'; done"
+    started = [
+        subprocess.Popen(
+            ["/bin/sh", "-c", line],
+            env=program_environment,
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for line in (f"exec {dask} scheduler {here} --port 0", worker, worker)
+    ]
+    try:
+        yield _address_in(file)
+    finally:
+        for process in started:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _address_in(file: Path) -> str:
+    for _ in range(600):
+        with contextlib.suppress(OSError, ValueError):
+            return str(json.loads(file.read_bytes())["address"])
+        time.sleep(0.1)
+    pytest.fail("the scheduler did not start")
+
+
+@pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])
+def test_workers_that_die_at_random_change_no_bit(
+    mode: Any, restless_cluster: str, smooth_folder: Path, tmp_path: Path, job: Any, contents: Contents
+) -> None:
+    whole = tmp_path / "whole.zarr"
+    job(smooth_folder, whole, tile=128)
+    expected = contents(whole)
+    with Client(restless_cluster, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        seen = _processes(client)
+        begun = time.monotonic()
+        job(smooth_folder, tmp_path / "first.zarr", scheduler=restless_cluster, tile=128)
+        life = max(4.0, 2 * (time.monotonic() - begun))  # a new worker must live to end its first task, imports and all
+        client.register_plugin(KillWorker(delay=f"{life} s", mode=mode), name="chaos")
+        for attempt in itertools.count():
+            disturbed = tmp_path / f"disturbed-{attempt}.zarr"
+            job(smooth_folder, disturbed, scheduler=restless_cluster, tile=128)
+            assert contents(disturbed) == expected
+            seen |= _processes(client)
+            if len(seen) >= 5 or time.monotonic() > begun + 150:  # three have died, or more
+                break
+    assert len(seen) >= 5
+
+
+# --------------------------------------------------------------------------------------------- lost scheduler
+
+
+@contextlib.contextmanager
+def lone_cluster(
+    folder: Path, environment: dict[str, str], port: str = "0", workers: int = 1
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A scheduler with one worker or none, each a process."""
+    file = folder / "scheduler.json"
+    file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "dask"]
+    here = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
+    options: dict[str, Any] = {"env": environment, "cwd": folder}
+    options |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    alone = ["--nthreads", "1", "--no-nanny", "--death-timeout", "20"]
+    processes = [subprocess.Popen([*command, "scheduler", *here, "--port", port], **options)]
+    processes += [subprocess.Popen([*command, "worker", *here, *alone], **options) for _ in range(workers)]
+    try:
+        yield _address_in(file), processes[0]
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("moment", ["fit", "labels"])
+def test_a_scheduler_that_is_killed_ends_the_job_and_once_it_is_back_the_same_command_completes_it(
+    moment: str, tmp_path: Path, program: Any, program_environment: dict[str, str], contents: Contents
+) -> None:
+    folder_of_pictures(tmp_path / "in", 30)
+    output = tmp_path / "out.zarr"
+    line = ["run", str(tmp_path / "in"), "--k", "6", "--attempts", "4"]
+    assert program(*line, "-o", tmp_path / "whole.zarr").returncode == 0
+    line += ["-o", str(output), "--scheduler"]
+    with lone_cluster(tmp_path, program_environment) as (address, scheduler):
+        running = subprocess.Popen(
+            [sys.executable, "-m", "jobs", *line, address],
+            env=program_environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        begun = {"fit": lambda: list(tmp_path.glob(".out.zarr.resume/*/*.kept")), "labels": lambda: images_in(output)}
+        for _ in range(20_000):
+            if begun[moment]():
+                break
+            time.sleep(0.005)
+        scheduler.send_signal(signal.SIGKILL)
+        out, err = running.communicate(timeout=100)
+    assert (running.returncode, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "the Dask scheduler at" in err
+    assert "is gone" in err
+    assert "the same command goes on" in err
+    finished = images_in(output) if moment == "labels" else []
+    times = {path: path.stat().st_mtime_ns for path in finished}
+    port = address.rpartition(":")[2]
+    with lone_cluster(tmp_path, program_environment, port) as (again, _):
+        assert again == address
+        done = program(*line, address, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["images"]["reused"] == len(finished)
+    assert {path: path.stat().st_mtime_ns for path in finished} == times
+    assert contents(output) == contents(tmp_path / "whole.zarr")
+
+
+def images_in(store: Path) -> list[Path]:
+    """The documents of its finished images."""
+    found = store.glob("images/*/zarr.json")
+    return [path for path in found if b'"complete"' in path.read_bytes()]
+
+
+def test_no_worker_ever_coming_ends_after_a_stated_time(
+    tmp_path: Path, smooth_folder: Path, program: Any, program_environment: dict[str, str]
+) -> None:
+    with lone_cluster(tmp_path, program_environment, workers=0) as (address, _):
+        began = time.monotonic()
+        done = program("run", smooth_folder, "--k", "3", "-o", tmp_path / "out.zarr", "--scheduler", address)
+        took = time.monotonic() - began
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"the scheduler at {address} has no worker; start some with: dask worker {address}" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert clusters.CONNECT_SECONDS <= took < clusters.CONNECT_SECONDS + 20
+    assert not (tmp_path / "out.zarr").exists()
+    assert program("run", smooth_folder, "--k", "3", "-o", tmp_path / "out.zarr").returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------- who listens
+
+
+def listeners(pid: int) -> set[str]:
+    """The addresses at which a process, or one that it has started, can be reached from outside of it."""
+    found = set[str]()
+    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            for each in process.net_connections("inet"):
+                if each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr):
+                    found.add(each.laddr.ip)
+    return found
+
+
+@pytest.mark.parametrize("options", [(), ("--performance-report", "run.html")])
+def test_nothing_listens_beyond_the_loopback_address(
+    options: tuple[str, ...], tmp_path: Path, program_environment: dict[str, str]
+) -> None:
+    if options:
+        pytest.importorskip("bokeh", reason="Dask draws it with Bokeh")
+    folder_of_pictures(tmp_path / "in", 6)
+    line = ["run", "in", "--k", "4", "--attempts", "2", "--workers", "2", "--scheduler", "processes", *options]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "jobs", *line],
+        cwd=tmp_path,
+        env=program_environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    seen, looks = set[str](), 0
+    while running.poll() is None:
+        seen |= listeners(running.pid)
+        looks += 1
+        time.sleep(0.02)
+    assert running.returncode == 0
+    assert looks > 20
+    assert seen == {"127.0.0.1"}

@@ -1,0 +1,341 @@
+"""A folder labelled night after night with one model: what is new or changed is labelled, nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kseg_core import open_store
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.errors import NothingReadable, OutputHeld, StoreError, UsageError
+from kseg_core.lock import hold
+from kseg_core.manifest import read_attributes
+from kseg_core.model import Model
+from workflows.check import check_store
+from workflows.dry_run import dry_run
+from workflows.request import InputSelection, prepare
+from workflows.results import JobResult
+from workflows.run import fit, run
+
+Files = dict[str, tuple[int, int]]
+
+
+@pytest.fixture
+def folder(small_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_folder, tmp_path / "in"))
+
+
+@pytest.fixture
+def model(folder: Path, tmp_path: Path, job: Any) -> Path:
+    job(folder, tmp_path / "m.model.zarr", k=3)
+    return tmp_path / "m.model.zarr"
+
+
+def night(
+    folder: Path, model: Path, output: Path, *, checksum: bool = False, mask: Path | None = None, **more: Any
+) -> JobResult | None:
+    """One night's run; None where all was done already."""
+    config = RunConfig(
+        None,
+        OutputSettings(checksum=checksum, **more),
+        ExecutionSettings("sync"),
+        InputSettings(mask=None if mask is None else str(mask)),
+        model=str(model),
+    )
+    request = prepare(InputSelection((str(folder),)), config, str(output), "store")
+    return None if request.finished is not None else run(request)
+
+
+def told(result: JobResult | None) -> dict[str, Any]:
+    assert result is not None
+    return result.to_json()
+
+
+def of_image(files: Files, key: str) -> Files:
+    return {path: status for path, status in files.items() if f"/images/{key}/" in path}
+
+
+def counted(labelled: int, reused: int, *, failed: int = 0) -> dict[str, int]:
+    return {"total": labelled + reused + failed, "labelled": labelled, "reused": reused, "failed": failed}
+
+
+def changes(*, added: int = 0, changed: int = 0, removed: int = 0, outdated: int = 0) -> dict[str, int]:
+    return {"added": added, "changed": changed, "removed": removed, "outdated": outdated}
+
+
+def test_only_what_changed_is_touched_over_three_nights(
+    folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, every_file: Callable[[Path], Files], contents: Any
+) -> None:
+    store = tmp_path / "out.zarr"
+    first = told(night(folder, model, store))
+    assert (first["images"], first["changes"]) == (counted(3, 0), changes(added=3))
+    before = every_file(store)
+    assert night(folder, model, store) is None  # nothing happened that day
+    assert every_file(store) == before
+    png(folder / "d.png", smooth(30, 60, 77))
+    second = told(night(folder, model, store))
+    assert (second["images"], second["changes"]) == (counted(1, 3), changes(added=1))
+    after = every_file(store)
+    for key in ("a.png", "b.png", "c.png"):
+        assert of_image(after, key) == of_image(before, key) != {}
+    assert of_image(after, "d.png")
+    png(folder / "b.png", smooth(44, 44, 5))
+    (folder / "a.png").unlink()
+    third = told(night(folder, model, store))
+    assert (third["images"], third["changes"]) == (counted(1, 2), changes(changed=1, removed=1))
+    last = every_file(store)
+    for key in ("a.png", "c.png", "d.png"):
+        assert of_image(last, key) == of_image(after, key)
+    assert of_image(last, "b.png") != of_image(after, "b.png")
+    assert np.asarray(open_store(str(store))["b.png"].labels).shape == (44, 44)
+    assert night(folder, model, store) is None
+    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+
+
+def test_a_grown_store_is_that_of_all_inputs_at_once(
+    folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, contents: Any
+) -> None:
+    night(folder, model, tmp_path / "grown.zarr")
+    png(folder / "d.png", smooth(30, 60, 77))
+    grown = told(night(folder, model, tmp_path / "grown.zarr"))
+    fresh = told(night(folder, model, tmp_path / "fresh.zarr"))
+    for name in ("inertia", "mse", "counts", "pixels"):
+        assert grown[name] == fresh[name]
+    differing = {
+        name
+        for name, value in contents(tmp_path / "fresh.zarr").items()
+        if contents(tmp_path / "grown.zarr")[name] != value
+    }
+    assert differing <= {":attributes"}  # its result tells of the new image's drift, and of no other
+
+
+def test_without_a_given_model_other_inputs_stay_refused(
+    folder: Path, model: Path, tmp_path: Path, job: Any, png: Any, smooth: Any
+) -> None:
+    job(folder, tmp_path / "out.zarr", k=3)
+    png(folder / "d.png", smooth(30, 60, 77))
+    with pytest.raises(StoreError, match="other inputs"):
+        job(folder, tmp_path / "out.zarr", k=3)
+    with pytest.raises(StoreError, match="other settings"):
+        night(folder, model, tmp_path / "out.zarr")
+
+
+def test_a_bad_new_file_is_told_and_tried_again_and_what_is_there_stays(
+    folder: Path, model: Path, tmp_path: Path, every_file: Callable[[Path], Files]
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    before = every_file(store / "images")
+    (folder / "bad.png").write_bytes(b"nothing")
+    result = night(folder, model, store)
+    assert told(result)["images"] == counted(0, 3, failed=1)
+    assert told(result)["status"] == "partial"
+    assert every_file(store / "images") == before
+
+
+def test_a_changed_file_that_cannot_be_read_keeps_its_labels_and_is_told(
+    folder: Path, model: Path, tmp_path: Path, every_file: Callable[[Path], Files]
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    before = every_file(store / "images")
+    (folder / "b.png").write_bytes(b"nothing")
+    result = told(night(folder, model, store))
+    assert (result["images"], result["changes"]) == (counted(0, 2, failed=1), changes(outdated=1))
+    assert every_file(store / "images") == before
+    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+
+
+def test_where_nothing_of_the_inputs_can_be_read_the_store_stays_as_it_was(
+    folder: Path, model: Path, tmp_path: Path, every_file: Callable[[Path], Files]
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    before = every_file(store)
+    for path in folder.iterdir():
+        path.write_bytes(b"nothing")
+    with pytest.raises(NothingReadable):
+        night(folder, model, store)
+    assert every_file(store) == before
+
+
+def test_a_changed_mask_changes_its_image_alone(
+    folder: Path, model: Path, tmp_path: Path, png: Any, every_file: Callable[[Path], Files]
+) -> None:
+    store, masks = tmp_path / "out.zarr", tmp_path / "masks"
+    for name, width in (("a.png", 50), ("b.png", 51), ("c.png", 52)):
+        png(masks / name, np.full((40, width), 255, np.uint8))
+    night(folder, model, store, mask=masks)
+    before = every_file(store)
+    half = np.zeros((40, 51), np.uint8)
+    half[:20] = 255
+    png(masks / "b.png", half)
+    assert told(night(folder, model, store, mask=masks))["images"] == counted(1, 2)
+    assert of_image(every_file(store), "a.png") == of_image(before, "a.png")
+    assert open_store(str(store))["b.png"].attributes["invalid"] == 20 * 51
+
+
+# ------------------------------------------------------------------------------------------------------ checksums
+
+
+def test_with_checksums_content_decides(
+    folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, every_file: Callable[[Path], Files]
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store, checksum=True)
+    before = every_file(store)
+    assert told(night(folder, model, store, checksum=True))["images"] == counted(0, 3)
+    os.utime(folder / "a.png", ns=(1, 1))  # copied anew
+    status = (folder / "b.png").stat()
+    content = bytearray((folder / "b.png").read_bytes())
+    content[-5] ^= 1  # within its size and time: the checksum of its last chunk, which is damaged now
+    (folder / "b.png").write_bytes(content)
+    os.utime(folder / "b.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    result = told(night(folder, model, store, checksum=True))
+    assert result["images"]["reused"] == 2  # a and c
+    after = every_file(store)
+    assert of_image(after, "c.png") == of_image(before, "c.png")
+    labels = f"{store}/images/a.png/labels"
+    assert [status for path, status in after.items() if path.startswith(labels)] == [
+        status for path, status in before.items() if path.startswith(labels)
+    ]
+    assert open_store(str(store))["a.png"].attributes["modified"] == 1
+
+
+def test_checksums_are_for_a_given_model() -> None:
+    with pytest.raises(UsageError, match="--model"):
+        RunConfig(FitSettings(2), OutputSettings(checksum=True))
+
+
+# ---------------------------------------------------------------------------------------------------------- drift
+
+
+def test_drift_points_at_the_odd_one(model: Path, tmp_path: Path, png: Any, smooth: Any) -> None:
+    store, folder = tmp_path / "out.zarr", tmp_path / "many"
+    for i in range(6):
+        png(folder / f"n{i}.png", smooth(60, 80, 20))
+    first = told(night(folder, model, store))
+    assert first["drift"]["batch"]["images"] == 6
+    assert not any(image["outlier"] for image in first["drift"]["images"])
+    png(folder / "n7.png", smooth(60, 80, 20))
+    png(folder / "odd.png", np.full((60, 80, 3), (255, 0, 255), np.uint8))
+    drift = told(night(folder, model, store))["drift"]
+    assert drift["batch"]["images"] == 2
+    worst = drift["images"][0]
+    assert (Path(worst["source"]).name, worst["outlier"]) == ("odd.png", True)
+    assert [image["outlier"] for image in drift["images"]] == [True, False]
+    facts = open_store(str(store))["odd.png"].attributes
+    known = Model.load(str(model))
+    shares = np.array(facts["counts"]) / sum(facts["counts"]), known.counts / known.counts.sum()
+    assert worst["share_distance"] == pytest.approx(np.abs(shares[0] - shares[1]).sum() / 2)
+    assert worst["mse_ratio"] == pytest.approx(facts["mse"] / known.mse)
+    stored = read_attributes(store)
+    assert stored is not None
+    assert stored["result"]["drift"] == drift
+
+
+def test_of_the_models_own_images_there_is_no_drift(folder: Path, model: Path, tmp_path: Path) -> None:
+    batch = told(night(folder, model, tmp_path / "out.zarr"))["drift"]["batch"]
+    assert batch == {"images": 3, "mse_ratio": pytest.approx(1.0), "share_distance": pytest.approx(0.0)}
+
+
+# ---------------------------------------------------------------------------------------------------------- refit
+
+
+@pytest.mark.parametrize("features", ["rgb", "lab", "bands"])
+def test_a_refit_starts_from_the_models_centroids_and_keeps_its_numbers(
+    features: str, folder: Path, tmp_path: Path, job: Any
+) -> None:
+    job(folder, tmp_path / "first.model.zarr", k=4, features=features)
+    first = Model.load(str(tmp_path / "first.model.zarr"))
+    bands = first.bands.bands if first.bands is not None else ()
+    settings = FitSettings(4, features, attempts=1, bands=bands)  # type: ignore[arg-type]
+    config = RunConfig(
+        settings, execution=ExecutionSettings("sync"), match=str(tmp_path / "first.model.zarr"), refit=True
+    )
+    request = prepare(InputSelection((str(folder),)), config, str(tmp_path / "again.model.zarr"), "model")
+    fit(request)
+    again = Model.load(str(tmp_path / "again.model.zarr"))
+    np.testing.assert_array_equal(again.centroids, first.centroids)  # an optimum of the same images stays what it is
+    (attempt,) = again.facts["history"]
+    assert attempt["batch"] == []  # no search, and not one step that changed a label
+    assert len(set(attempt["steps"])) == 1
+
+
+# ---------------------------------------------------------------------------------------------- stopped on the way
+
+
+def test_a_night_that_was_stopped_means_the_same_by_new(
+    folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, contents: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workflows import label
+
+    night(folder, model, tmp_path / "out.zarr")
+    shutil.copytree(tmp_path / "out.zarr", tmp_path / "whole.zarr")
+    for i in range(2):
+        png(folder / f"new{i}.png", smooth(30, 60, i))
+    png(folder / "b.png", smooth(30, 60, 5))
+    night(folder, model, tmp_path / "whole.zarr")
+    write, written = label.write_image, []
+
+    def stop_at_the_last(store: str, record: Any, *more: Any) -> None:
+        written.append(record.key)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        write(store, record, *more)
+
+    monkeypatch.setattr(label, "write_image", stop_at_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        night(folder, model, tmp_path / "out.zarr")
+    monkeypatch.undo()
+    assert not open_store(str(tmp_path / "out.zarr")).complete
+    result = told(night(folder, model, tmp_path / "out.zarr"))
+    assert result["images"] == counted(1, 4)
+    assert result["changes"] == changes(added=2, changed=1)
+    assert result["drift"]["batch"]["images"] == 3
+    assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "m.model.zarr", "out.zarr", "whole.zarr"]
+
+
+def test_what_a_stopped_night_left_half_written_of_a_file_that_is_gone_is_swept(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    root = store / "zarr.json"
+    document = json.loads(root.read_text())
+    document["attributes"]["kseg"] |= {"status": "running", "inputs_digest": "of another night"}
+    root.write_text(json.dumps(document))
+    (store / "images" / "half.png" / "labels").mkdir(parents=True)
+    (store / "zarr.json.0badcafe.partial").write_text("{")
+    assert told(night(folder, model, store))["images"] == counted(0, 3)
+    assert sorted(path.name for path in (store / "images").iterdir()) == ["a.png", "b.png", "c.png", "zarr.json"]
+    assert sorted(path.name for path in store.iterdir()) == ["images", "model", "zarr.json"]
+
+
+def test_a_held_output_is_left_alone(folder: Path, model: Path, tmp_path: Path) -> None:
+    with hold(str(tmp_path / "out.zarr")), pytest.raises(OutputHeld, match="another run holds"):
+        night(folder, model, tmp_path / "out.zarr")
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_a_dry_run_tells_what_is_new_or_changed_and_touches_nothing(
+    folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, every_file: Callable[[Path], Files]
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store, checksum=True)
+    png(folder / "d.png", smooth(30, 60, 77))
+    os.utime(folder / "a.png", ns=(1, 1))
+    before = every_file(tmp_path)
+    config = RunConfig(None, OutputSettings(checksum=True), ExecutionSettings("sync"), model=str(model))
+    left = dry_run(prepare(InputSelection((str(folder),)), config, str(store), "store")).to_json()
+    assert left["images"] == {"total": 4, "to_do": 1, "reused": 3, "large": 0, "failed": 0}
+    assert left["pixels"] == {"total": 30 * 60}
+    assert every_file(tmp_path) == before

@@ -1,0 +1,258 @@
+"""``check --repair`` makes anew what is damaged, to the last bit, and touches nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+
+from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.edge_settings import EdgeSettings
+from kseg_core.errors import OutputHeld, StoreError
+from kseg_core.lock import hold
+from kseg_core.manifest import read_attributes
+from kseg_core.store import update_attributes
+from workflows import label
+from workflows.check import check_store
+from workflows.edge_job import find_edges
+from workflows.edge_request import EdgesConfig, prepare_edges
+from workflows.repair import repair_store
+from workflows.request import InputSelection, Request, prepare
+from workflows.run import run
+
+SYNC = ExecutionSettings("sync")
+LARGE = "large.tif"  # of several pieces and levels
+
+
+@pytest.fixture(scope="module")
+def pictures(small_folder: Path, smooth: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(shutil.copytree(small_folder, tmp_path_factory.mktemp("repair") / "in"))
+    tifffile.imwrite(folder / LARGE, smooth(2100, 2200, 5), tile=(256, 256), photometric="rgb")
+    return folder
+
+
+def asked(folder: Path, output: Path, **fit: Any) -> Request:
+    written = OutputSettings(tile=512, copy_image=True, confidence=True, edges=(50.0, 100.0))
+    config = RunConfig(FitSettings(3, **{"attempts": 1, **fit}), written, SYNC)
+    return prepare(InputSelection((str(folder),)), config, str(output), "store")
+
+
+@pytest.fixture(scope="module")
+def made(pictures: Path) -> Path:
+    """A store with all that a store can hold. Not to be changed."""
+    run(asked(pictures, pictures.parent / "made.zarr"))
+    return pictures.parent / "made.zarr"
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "out.zarr"))
+
+
+def flip(path: Path, at: int = -6) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def change(path: Path, **facts: Any) -> None:
+    document = json.loads(path.read_text())
+    document["attributes"]["kseg"] |= facts
+    path.write_text(json.dumps(document))
+
+
+Damage = tuple[str, str, Callable[[Path], None], str]
+DAMAGES: dict[str, Damage] = {
+    "a label chunk": ("b.png", "labels/kmeans/0/c/0/0", flip, "cannot be read"),
+    "a label chunk of many": (LARGE, "labels/kmeans/0/c/2/1", flip, "cannot be read"),
+    "a tile": (LARGE, "labels/kmeans/0/c/1/3", remove, "no file for tiles 1/3 of its labels: 262144 pixels are lost"),
+    "a chunk of the masks": (LARGE, "masks/c/1/0/2", flip, "cannot be read"),
+    "a tile of the masks": (LARGE, "masks/c/1/0/2", remove, "mask pixels disagree with the labels"),
+    "the masks": ("b.png", "masks", remove, "its masks are missing"),
+    "a chunk of a level": (LARGE, "labels/kmeans/1/c/0/1", flip, "cannot be read"),
+    "a tile of a level": (LARGE, "labels/kmeans/2/c/0/0", remove, "pixels of level 2 of its labels are not of the"),
+    "a level": (LARGE, "labels/kmeans/3", remove, "level 3 of its labels is missing"),
+    "a chunk of the copy": ("b.png", "0/c/1/0/0", flip, "cannot be read"),
+    "a tile of the copy": (LARGE, "0/c/1/0/0", remove, "samples of its copy are not those of its source"),
+    "a tile of a level of the copy": (LARGE, "1/c/1/0/0", remove, "of level 1 of its copy are not of the level above"),
+    "the confidence": ("b.png", "confidence/c/0/0", flip, "cannot be read"),
+    "a tile of edges": (LARGE, "edges/c/0/0", remove, "its edges have"),
+    "a chunk of edges": ("b.png", "edges/c/0/0", flip, "cannot be read"),
+    "the image's metadata": ("b.png", "zarr.json", remove, "cannot be read"),
+    "a large image's metadata": (LARGE, "zarr.json", lambda path: path.write_text("{"), "cannot be read"),
+    "the labels' metadata": ("b.png", "labels/kmeans/zarr.json", remove, "its labels are missing"),
+    "an array's metadata": ("b.png", "labels/kmeans/0/zarr.json", remove, "cannot be read"),
+    "the image's figures": ("b.png", "zarr.json", lambda path: change(path, counts=[1, 2, 3]), "the labels' counts"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_is_damaged_is_found_and_made_anew_to_the_last_bit(
+    damage: Damage, store: Path, made: Path, contents: Any, every_file: Any
+) -> None:
+    key, part, act, told = damage
+    act(store / "images" / key / part)
+    found = check_store(str(store), SYNC)["problems"]
+    assert any(line.startswith(f"{key}: ") and told in line for line in found), found
+    before = every_file(store / "images")
+    mended = repair_store(str(store), SYNC)
+    assert (mended["status"], mended["problems"], mended["repaired"]) == ("ok", [], [key])
+    assert contents(store) == contents(made)
+    after = every_file(store / "images")
+    others = [path for path in after if f"/images/{key}" not in path and Path(path) != store / "images"]
+    assert others
+    assert [after[path] for path in others] == [before[path] for path in others]
+    assert check_store(str(store), SYNC)["problems"] == []
+    assert [path.name for path in store.parent.iterdir()] == [store.name]
+
+
+def test_where_nothing_is_damaged_nothing_is_touched(store: Path, every_file: Any) -> None:
+    before = every_file(store)
+    mended = repair_store(str(store), SYNC)
+    assert (mended["status"], mended["repaired"]) == ("ok", [])
+    assert every_file(store) == before
+
+
+def test_several_images_are_made_anew_at_once(store: Path, made: Path, contents: Any) -> None:
+    flip(store / "images/a.png/labels/kmeans/0/c/0/0")
+    remove(store / "images/c.png/zarr.json")
+    assert repair_store(str(store), ExecutionSettings("threads", 2))["repaired"] == ["a.png", "c.png"]
+    assert contents(store) == contents(made)
+
+
+def test_images_with_models_of_their_own_get_them_again(pictures: Path, tmp_path: Path, contents: Any) -> None:
+    whole, store = tmp_path / "whole.zarr", tmp_path / "out.zarr"
+    run(asked(pictures, whole, scope="image"))
+    shutil.copytree(whole, store)
+    flip(store / f"images/{LARGE}/labels/kmeans/0/c/0/0")
+    remove(store / "images/b.png/model")
+    assert repair_store(str(store), SYNC)["repaired"] == ["b.png", LARGE]
+    assert contents(store) == contents(whole)
+
+
+def test_edges_alone_and_edges_added_afterwards_are_made_anew_as_they_were(
+    pictures: Path, tmp_path: Path, job: Any, contents: Any
+) -> None:
+    job(pictures, tmp_path / "labelled.zarr", k=2)
+    for name in ("labelled.zarr", "alone.zarr"):
+        config = EdgesConfig(EdgeSettings(15, 30, blur=1.0), execution=SYNC)
+        find_edges(prepare_edges(InputSelection((str(pictures),)), config, str(tmp_path / name)))
+        store = Path(shutil.copytree(tmp_path / name, tmp_path / f"damaged-{name}"))
+        for key in ("a.png", LARGE):
+            flip(next(path for path in (store / f"images/{key}/edges/c").rglob("*") if path.is_file()))
+        assert repair_store(str(store), SYNC)["repaired"] == ["a.png", LARGE]
+        assert contents(store) == contents(tmp_path / name)
+
+
+# -------------------------------------------------------------------------------------- what cannot be made anew
+
+
+@pytest.mark.parametrize("fate", ["gone", "changed"])
+def test_what_has_no_source_any_more_is_named_and_left_as_it_is(
+    fate: str, pictures: Path, tmp_path: Path, png: Any, smooth: Any, every_file: Any
+) -> None:
+    folder, store = Path(shutil.copytree(pictures, tmp_path / "in")), tmp_path / "out.zarr"
+    run(asked(folder, store))
+    flip(store / "images/a.png/labels/kmeans/0/c/0/0")
+    flip(store / "images/b.png/labels/kmeans/0/c/0/0")
+    if fate == "gone":
+        (folder / "b.png").unlink()
+    else:
+        png(folder / "b.png", smooth(40, 51, 9))
+    before = every_file(store / "images/b.png")
+    mended = repair_store(str(store), SYNC)
+    assert (mended["status"], mended["repaired"]) == ("failed", ["a.png"])
+    assert all("b.png" in line for line in mended["problems"])
+    reason = "is not there any more" if fate == "gone" else "changed since it was labelled"
+    assert any("b.png: cannot be made anew" in line and reason in line for line in mended["problems"])
+    assert every_file(store / "images/b.png") == before
+    assert (read_attributes(store) or {})["status"] == "complete"
+
+
+def test_an_image_that_is_lost_is_labelled_by_the_command_that_made_the_store_and_nothing_else_is(
+    pictures: Path, store: Path, made: Path, tmp_path: Path, contents: Any, every_file: Any, monkeypatch: Any
+) -> None:
+    again = shutil.copytree(made, made.parent / "again.zarr")  # as its inputs are told relative to nothing
+    remove(again / "images/b.png")
+    mended = repair_store(str(again), SYNC)
+    assert mended["status"] == "failed"
+    assert any("the command that made it labels what is missing" in line for line in mended["problems"])
+    before = every_file(again / "images/a.png")
+    monkeypatch.setattr("workflows.run.fit_one", None)  # not called
+    result = run(asked(pictures, again))
+    assert (result.images.labelled, result.images.reused) == (1, 3)
+    assert contents(again) == contents(made)
+    assert every_file(again / "images/a.png") == before
+    shutil.rmtree(again)
+
+
+def test_a_damaged_model_is_told_and_nothing_is_touched(store: Path, every_file: Any) -> None:
+    flip(store / "model/colors/c/0/0")
+    flip(store / "images/a.png/labels/kmeans/0/c/0/0")
+    before = every_file(store)
+    mended = repair_store(str(store), SYNC)
+    assert (mended["status"], mended["repaired"]) == ("failed", [])
+    assert every_file(store) == before
+
+
+def test_an_unfinished_store_is_left_to_its_own_command(store: Path, every_file: Any) -> None:
+    update_attributes(str(store), {"status": "running"})
+    flip(store / "images/a.png/labels/kmeans/0/c/0/0")
+    before = every_file(store)
+    mended = repair_store(str(store), SYNC)
+    assert "the same command completes it" in mended["problems"][0]
+    assert every_file(store) == before
+
+
+def test_a_store_that_is_being_written_is_left_alone(store: Path) -> None:
+    with hold(str(store)), pytest.raises(OutputHeld):
+        repair_store(str(store), SYNC)
+
+
+def test_what_is_no_store_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        repair_store(str(tmp_path / "none.zarr"), SYNC)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------------ stopped on the way
+
+
+@pytest.mark.parametrize("then", ["repair", "run"])
+def test_a_repair_that_is_stopped_does_not_call_the_store_complete_and_is_gone_on_with(
+    then: str, pictures: Path, made: Path, contents: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = made.parent / "stopped.zarr"
+    shutil.copytree(made, store)
+    flip(store / "images/a.png/labels/kmeans/0/c/0/0")
+    flip(store / "images/b.png/labels/kmeans/0/c/0/0")
+    write, written = label.write_image, []
+
+    def stop_at_the_second(*arguments: Any, **more: Any) -> None:
+        written.append(1)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write(*arguments, **more)
+
+    monkeypatch.setattr(label, "write_image", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        repair_store(str(store), SYNC)
+    monkeypatch.undo()
+    assert (read_attributes(store) or {})["status"] == "incomplete"
+    assert "the same command completes it" in check_store(str(store), SYNC)["problems"][0]
+    if then == "repair":
+        assert repair_store(str(store), SYNC)["status"] == "ok"
+    else:
+        monkeypatch.setattr("workflows.run.fit_one", None)
+        run(asked(pictures, store))
+    assert contents(store) == contents(made)
+    shutil.rmtree(store)

@@ -1,0 +1,216 @@
+"""A stopped job given again: what it had read, found and written is not done again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kseg_core import open_store, sources
+from kseg_core.beside import beside
+from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.errors import StoreError
+from kseg_core.sources import Piece
+from workflows import label, label_large
+from workflows import run as jobs
+from workflows.dry_run import dry_run
+from workflows.request import InputSelection, Request, prepare
+
+
+class Stopped(BaseException):
+    """As from outside."""
+
+
+def request(folder: Path, output: Path, k: int = 3, kind: str = "store", **fit: Any) -> Request:
+    config = RunConfig(FitSettings(k, **{"attempts": 2, **fit}), OutputSettings(tile=64), ExecutionSettings("sync"))
+    return prepare(InputSelection((str(folder),)), config, str(output), kind)
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The image of every piece that is read, in order."""
+    found: list[str] = []
+    for name in ("read", "read_samples"):
+        real: Callable[..., Any] = getattr(Piece, name)
+
+        def read(piece: Piece, *more: Any, real: Callable[..., Any] = real) -> Any:
+            found.append(piece.source.file.key)
+            return real(piece, *more)
+
+        read.__name__ = read.__qualname__ = name
+        monkeypatch.setattr(Piece, name, read)
+    return found
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, call: int) -> None:
+    """Have a function stop the job at its ``call``-th call."""
+    real, calls = getattr(module, name), [0]
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == call:
+            raise Stopped
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, name, stopping)
+
+
+def test_a_job_stopped_after_the_fit_neither_reads_for_it_nor_searches_again(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readings: list[str], contents: Any
+) -> None:
+    output = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        stop_at(patch, label, "write_image", 2)
+        with pytest.raises(Stopped):
+            jobs.run(request(small_folder, output))
+    assert sorted(os.listdir(tmp_path)) == [".out.zarr.resume", "out.zarr"]
+    readings.clear()
+    monkeypatch.setattr(jobs, "fit_one", None)  # not called
+    result = jobs.run(request(small_folder, output))
+    assert (result.images.labelled, result.images.reused) == (2, 1)
+    assert len(readings) == 2
+    assert os.listdir(tmp_path) == ["out.zarr"]
+    monkeypatch.undo()
+    jobs.run(request(small_folder, tmp_path / "whole.zarr"))
+    assert contents(output) == contents(tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize("kind", ["store", "model"])
+@pytest.mark.parametrize("features", ["rgb", "bands"])
+def test_what_was_read_for_the_fit_is_not_read_again(
+    features: str,
+    kind: str,
+    small_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    readings: list[str],
+    contents: Any,
+) -> None:
+    output = tmp_path / "out.zarr"
+    carry_out = jobs.run if kind == "store" else jobs.fit
+    with monkeypatch.context() as patch:
+        solver = "workflows.bands.solve_bands" if features == "bands" else "workflows.fit.fit_summary"
+        patch.setattr(solver, lambda *_, **__: (_ for _ in ()).throw(Stopped()))
+        with pytest.raises(Stopped):
+            carry_out(request(small_folder, output, kind=kind, features=features))
+    kept = Path(beside(str(output), ".resume"))
+    assert list(kept.glob("*/*.kept"))
+    readings.clear()
+    again = request(small_folder, output, kind=kind, features=features)
+    result = carry_out(again)
+    look = 4 if features == "bands" else 0  # headers: one pixel of each image, and of the first once more
+    assert len(readings) - look == (3 if kind == "store" else 0)  # for labels alone
+    assert result.images.failed == 0
+    assert not kept.exists()
+    whole = request(small_folder, tmp_path / "whole.zarr", kind=kind, features=features)
+    carry_out(whole)
+    assert contents(output) == contents(tmp_path / "whole.zarr")
+
+
+def test_pieces_of_a_large_image_are_not_labelled_again(
+    tmp_path: Path, png: Any, smooth: Any, monkeypatch: pytest.MonkeyPatch, readings: list[str], contents: Any
+) -> None:
+    import tifffile
+
+    monkeypatch.setattr(sources, "PIECE_PX", 128 * 128)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", smooth(400, 500, 3), tile=(64, 64), photometric="rgb")
+    output = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        stop_at(patch, label_large, "write_window", 7)
+        with pytest.raises(Stopped):
+            jobs.run(request(tmp_path / "in", output))
+    (output / "images/a.tif/labels/kmeans/0/0.deadbeef.partial").write_text("half")
+    readings.clear()
+    result = jobs.run(request(tmp_path / "in", output))
+    assert (result.images.labelled, result.images.reused) == (1, 0)
+    assert len(readings) == 16 - 6
+    jobs.run(request(tmp_path / "in", tmp_path / "whole.zarr"))
+    assert contents(output) == contents(tmp_path / "whole.zarr")
+    files = [{str(path.relative_to(store)) for path in store.rglob("*")} for store in (output, tmp_path / "whole.zarr")]
+    assert files[0] == files[1]
+
+
+def test_what_another_job_kept_is_swept_and_overwrite_starts_anew(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readings: list[str]
+) -> None:
+    output = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        stop_at(patch, label, "write_image", 1)
+        with pytest.raises(Stopped):
+            jobs.run(request(small_folder, output))
+    with pytest.raises(StoreError, match="other settings"):
+        request(small_folder, output, k=2)
+    config = RunConfig(FitSettings(3, attempts=2), OutputSettings(tile=64, overwrite=True), ExecutionSettings("sync"))
+    anew = prepare(InputSelection((str(small_folder),)), config, str(output), "store")
+    readings.clear()
+    result = jobs.run(anew)
+    assert (len(readings), result.images.labelled) == (6, 3)
+    assert open_store(str(output)).complete
+    assert os.listdir(tmp_path) == ["out.zarr"]
+
+
+def test_a_damaged_kept_file_is_read_anew(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Any
+) -> None:
+    output = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr("workflows.fit.fit_summary", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
+        with pytest.raises(Stopped):
+            jobs.run(request(small_folder, output))
+    for path in Path(beside(str(output), ".resume")).glob("*/*.kept"):
+        path.write_bytes(path.read_bytes()[:-1])
+    jobs.run(request(small_folder, output))
+    jobs.run(request(small_folder, tmp_path / "whole.zarr"))
+    assert contents(output) == contents(tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize("bands", [{"features": "bands"}, {"features": "bands", "normalize": "standard"}])
+def test_what_was_read_of_bands_is_not_read_again(
+    bands: dict[str, Any],
+    small_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    readings: list[str],
+    contents: Any,
+) -> None:
+    output = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr("workflows.bands.data_of", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
+        with pytest.raises(Stopped):
+            jobs.run(request(small_folder, output, **bands))
+    readings.clear()
+    jobs.run(request(small_folder, output, **bands))
+    resumed = len(readings)
+    jobs.run(request(small_folder, tmp_path / "whole.zarr", **bands))
+    assert resumed <= len(readings) - resumed - 3  # the pass that was kept, at least
+    assert contents(output) == contents(tmp_path / "whole.zarr")
+
+
+# ------------------------------------------------------------------------------------------------------ a dry run
+
+
+def test_a_dry_run_tells_what_is_left_to_do_and_touches_nothing(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_file: Any
+) -> None:
+    output = tmp_path / "out.zarr"
+    sizes = {path.name: path.stat().st_size for path in small_folder.iterdir()}
+    anew = dry_run(request(small_folder, output)).to_json()
+    assert anew["images"] == {"total": 3, "to_do": 3, "reused": 0, "large": 0, "failed": 0}
+    with monkeypatch.context() as patch:
+        stop_at(patch, label, "write_image", 3)
+        with pytest.raises(Stopped):
+            jobs.run(request(small_folder, output))
+    before = every_file(tmp_path)
+    left = dry_run(request(small_folder, output)).to_json()
+    assert left["images"] == {"total": 3, "to_do": 1, "reused": 2, "large": 0, "failed": 0}
+    assert (left["pixels"], left["read"]) == ({"total": 40 * 50}, {"bytes": sizes["a.png"]})  # the smallest comes last
+    assert left["write"]["bytes_at_most"] < anew["write"]["bytes_at_most"]
+    assert every_file(tmp_path) == before
+    jobs.run(request(small_folder, output))
+    done = dry_run(request(small_folder, output)).to_json()
+    assert done["images"] == {"total": 3, "to_do": 0, "reused": 3, "large": 0, "failed": 0}
+    assert (done["pixels"], done["read"], done["write"]["bytes_at_most"]) == ({"total": 0}, {"bytes": 0}, 0)

@@ -1,0 +1,113 @@
+"""What a job would do, told from headers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kseg_core.errors import UnreadableImage
+from kseg_core.memory import COLOR_BYTES
+
+from .begun import earlier_model, look
+from .budget import Budget, make_budget
+from .disk import bytes_to_write, free_bytes
+from .executor import open_executor
+from .label import Labelled
+from .plan import Failure, Plan
+from .planning import plan_rest, work_of
+from .progress import Progress, Silent
+from .request import Request
+from .resume import Before, Found, Kept
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a job would do: to so many ``images``, besides those ``reused`` as they are finished."""
+
+    output: str
+    images: int
+    reused: int
+    large: int
+    pixels: int
+    read_bytes: int
+    write_bytes: int
+    free: int | None
+    budget: Budget
+    failures: Sequence[UnreadableImage]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        budget = self.budget
+        return {
+            "status": "dry-run",
+            "output": self.output,
+            "images": {
+                "total": self.images + self.reused + len(self.failures),
+                "to_do": self.images,
+                "reused": self.reused,
+                "large": self.large,
+                "failed": len(self.failures),
+            },
+            "pixels": {"total": self.pixels},
+            "read": {"bytes": self.read_bytes},
+            "hold": {
+                "processes": budget.processes,
+                "threads": budget.threads,
+                "memory": budget.limit,
+                "bytes": budget.fixed,
+                "bytes_per_color": COLOR_BYTES,
+                "colors": budget.colors,
+                "tables": budget.tables,
+            },
+            "write": {"bytes_at_most": self.write_bytes, "free": self.free},
+            "failures": [{"source": error.source, "reason": error.reason} for error in self.failures],
+        }
+
+
+def dry_run(request: Request, progress: Progress | None = None, *, writes: bool = True) -> DryRun:
+    """What ``run`` (or ``fit``, which ``writes`` no labels) would read, hold and write, from headers alone.
+
+    What is finished is not done again, and not told as something to do. Nothing on the disk changes.
+
+    Raises
+    ------
+    KsegError
+        If no image could be read, or memory is too small.
+    """
+    progress = progress or Silent()
+    given = earlier_model(request.config.model)
+    kept = Kept.of(request)
+    found, shared = Found(tuple(request.listing.files), Labelled(), Labelled()), given
+    with open_executor(request.config.execution) as executor:
+        if request.finished is not None:
+            found, plan, budget, reused = Found((), Labelled(), Labelled()), Plan(()), None, _reused(request.finished)
+            failures = [Failure("", UnreadableImage(**told)) for told in request.finished["failures"]]
+        else:
+            unused: list[Failure] = []
+            if writes:
+                found, shared, unused = look(request, kept, given, executor, Before(()), mends=False)
+            plan, failures, budget = plan_rest(request, found, shared, executor, progress, kept, writes=writes)
+            failures, reused = unused + failures, len(found.keys)
+        work = work_of(request, plan, shared, writes=writes)
+        if budget is None:  # nothing is left to do
+            budget, _, _ = make_budget(plan, work, executor)
+    sources = plan.sources
+    return DryRun(
+        output=request.output,
+        images=len(sources),
+        reused=reused,
+        large=len(plan.large),
+        pixels=plan.pixels,
+        read_bytes=sum(source.file.size for source in sources),
+        write_bytes=bytes_to_write(plan, work),
+        free=free_bytes(request.output),
+        budget=budget,
+        failures=tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))),
+    )
+
+
+def _reused(finished: dict[str, Any]) -> int:
+    """Images of an earlier result."""
+    images = finished["images"]
+    return int(images["total"]) - int(images["failed"])

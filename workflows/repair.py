@@ -1,0 +1,227 @@
+"""Redo what verifying a store has found damaged: the images concerned, from their sources, and nothing else.
+
+An image is made again whole, with the store's own model and settings, so that it has the very bits it had. While that
+goes on the store does not say that it is complete, and each image concerned says that it is damaged: a repair that is
+stopped is gone on with by the same command. Of an image that is lost altogether nobody knows the file but the command
+that made the store: the store is left incomplete, and that command labels what is missing, and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from kseg_core import storage
+from kseg_core.config import AUTO, ExecutionSettings, FitSettings, OutputSettings
+from kseg_core.edge_settings import EdgeSettings
+from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.lock import hold
+from kseg_core.manifest import INCOMPLETE, read_attributes
+from kseg_core.model import Model
+from kseg_core.nodes import read_document, write_group
+from kseg_core.originals import Originals
+from kseg_core.sources import ImageSource
+from kseg_core.store import Store, StoredImage, load_model, open_store, update_attributes
+from kseg_core.writing import image_folder
+
+from .budget import Work, make_budget
+from .check import Checked, check_model, images_lost, output_settings, verify_images, verify_store, was_finished
+from .edges import edges_of_plan
+from .executor import Executor, open_executor
+from .label_plan import label_plan
+from .plan import Failure, Plan, make_plan
+from .progress import Progress, Silent
+
+DAMAGED = "damaged"  # the status of an image that is being made anew
+
+
+class Origin(NamedTuple):
+    """Which file an image of a store is of, as `Originals` wants to know it."""
+
+    key: str
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Repairable:
+    """What can be made again, and what cannot.
+
+    Parameters
+    ----------
+    sources
+        The damaged images' sources.
+    edged
+        Those of them that have edges, or are to have them, by key, with how these are found.
+    lost
+        One line for each image that cannot be made again.
+    """
+
+    sources: tuple[ImageSource, ...]
+    edged: dict[str, EdgeSettings]
+    lost: tuple[str, ...]
+
+
+def repair_store(path: str, execution: ExecutionSettings, progress: Progress | None = None) -> dict[str, Any]:
+    """Verify a store, make anew what is damaged, and verify that.
+
+    Returns
+    -------
+    As `workflows.check.check_store`, after the repair; and ``repaired``: names of the images that were made anew.
+
+    Raises
+    ------
+    OutputHeld
+        If another run is writing the store.
+    StoreError
+        If there is no store.
+    """
+    progress = progress or Silent()
+    if (read_attributes(path) or {}).get("kind") == "model":
+        return {**check_model(path), "repaired": []}
+    open_store(path)  # nothing is locked where there is none
+    with hold(path), open_executor(execution) as executor:
+        checked = verify_store(path, executor, progress, repairs=True)
+        if not checked.findings or not was_finished(checked.store):
+            return {**checked.to_json(), "repaired": []}  # of its model, or of all: there is nothing to go by
+        return repair(checked, executor, progress)
+
+
+def repair(checked: Checked, executor: Executor, progress: Progress) -> dict[str, Any]:
+    """Make the damaged images anew, and tell what is right and wrong then."""
+    store, keys = checked.store, checked.damaged
+    found = what_can_be_made(store, keys)
+    plan = make_plan(found.sources, output_settings(store).tile, executor.workers)
+    failures: list[Failure] = []
+    if found.sources:
+        update_attributes(store.path, {"status": INCOMPLETE})
+        for source in found.sources:
+            mark_damaged(store.path, source.file.key)
+        failures = make_anew(store, plan, found.edged, executor, progress)
+    status = INCOMPLETE if images_lost(store) else "complete"
+    if store.attributes.get("status") != status or found.sources:
+        update_attributes(store.path, {"status": status})
+    bad = {failure.key for failure in failures}
+    made = [source.file.key for source in found.sources if source.file.key not in bad]
+    model = load_model(store.path) if store.has_model else None
+    findings = {**checked.findings, **verify_images(store, made, model, executor, progress)}
+    lost = found.lost + tuple(f"{failure.key}: cannot be made anew ({failure.error})" for failure in failures)
+    problems = Checked(store, checked.problems + lost, findings)
+    return {**problems.to_json(), "repaired": made}
+
+
+def mark_damaged(path: str, key: str) -> None:
+    """An image that is being made anew must not say that it is complete; its source stays known."""
+    folder = image_folder(path, key)
+    try:
+        attributes = read_document(folder).get("attributes") or {}
+        facts = attributes.get("kseg") or {}
+    except (OSError, ValueError, AttributeError):
+        attributes, facts = {}, {}
+    write_group(folder, {**attributes, "kseg": {**_origin(path, key), **facts, "status": DAMAGED}})
+
+
+# ----------------------------------------------------------------------------------------------- what can be made
+
+
+def what_can_be_made(store: Store, keys: Sequence[str]) -> Repairable:
+    """The sources of some images, if they are there and what they were."""
+    originals = Originals.of(store.attributes)
+    sources, edged, lost = [], dict[str, EdgeSettings](), []
+    for key in keys:
+        facts = _facts(store, key)
+        origin = Origin(key, facts if "source" in facts else _origin(store.path, key))
+        if not isinstance(origin.attributes.get("source"), str):
+            lost.append(f"{key}: which file it was made from is not known any more; make the store anew")
+            continue
+        try:
+            sources.append(originals.open(origin))
+        except UnreadableImage as error:
+            lost.append(f"{key}: cannot be made anew ({error})")
+            continue
+        settings = edge_settings(store, key)
+        if settings is not None:
+            edged[key] = settings
+    return Repairable(tuple(sources), edged, tuple(lost))
+
+
+def edge_settings(store: Store, key: str) -> EdgeSettings | None:
+    """How an image's edges are to be found; None where it has none."""
+    config = store.attributes.get("config") or {}
+    told = config.get("edges") or (store.attributes.get("edges") or {}).get("settings")
+    if told is None and (thresholds := output_settings(store).edges) is not None:
+        return EdgeSettings(*thresholds)
+    has = not store.is_labelled or storage.is_dir(os.path.join(image_folder(store.path, key), "edges"))
+    return EdgeSettings(**told) if told is not None and has else None
+
+
+def _facts(store: Store, key: str) -> dict[str, Any]:
+    """What an image says of itself; nothing where that cannot be read."""
+    try:
+        return StoredImage(store.path, key).attributes
+    except StoreError:
+        return {}
+
+
+def _origin(path: str, key: str) -> dict[str, Any]:
+    """What is said of an image's file with its labels."""
+    try:
+        told = read_document(os.path.join(image_folder(path, key), "labels", "kmeans"))["attributes"]["kseg"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+# -------------------------------------------------------------------------------------------------- making it anew
+
+
+def make_anew(
+    store: Store, plan: Plan, edged: dict[str, EdgeSettings], executor: Executor, progress: Progress
+) -> list[Failure]:
+    """Label the images of a plan as the run did, and find the edges of those that had them."""
+    output = dataclasses.replace(output_settings(store), checksum=keeps_checksums(store))
+    failures: list[Failure] = []
+    some_edges = next(iter(edged.values()), None)
+    if store.is_labelled:
+        how = how_labelled(store)
+        budget, plan, unfit = make_budget(plan, work_to_label(how, output, some_edges), executor)
+        done = label_plan(plan, how, store.path, output, executor, progress, strict=False, budget=budget)
+        failures += [*unfit, *done.failures]
+        plan = plan.without(failures)
+    else:
+        _, plan, failures = make_budget(plan, Work(0, 0, 0, None, edges=some_edges), executor)
+    for settings in set(edged.values()):
+        chosen = only(plan, {key for key, wanted in edged.items() if wanted == settings})
+        failures += edges_of_plan(chosen, settings, store.path, output.tile, executor, progress, strict=False).failures
+    return failures
+
+
+def keeps_checksums(store: Store) -> bool:
+    """Whether its images have the SHA-256 of their files: it is for each run to say, and not in its settings."""
+    return any("checksum" in _facts(store, key) for key in store)
+
+
+def only(plan: Plan, keys: set[str]) -> Plan:
+    """The plan of some images of a plan."""
+    bundles = [tuple(piece for piece in bundle if piece.source.file.key in keys) for bundle in plan.bundles]
+    large = tuple(pieces for pieces in plan.large if pieces[0].source.file.key in keys)
+    return Plan(tuple(bundle for bundle in bundles if bundle), large)
+
+
+def how_labelled(store: Store) -> Model | FitSettings:
+    """The model of all images, or how each got its own."""
+    fit = (store.attributes.get("config") or {}).get("fit") or {}
+    if fit.get("scope") != "image":
+        return load_model(store.path)
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fit.items()}
+    return FitSettings(**plain)
+
+
+def work_to_label(how: Model | FitSettings, output: OutputSettings, edges: EdgeSettings | None) -> Work:
+    """What is done to each pixel."""
+    if isinstance(how, Model):
+        return Work(how.k, 0 if how.bands is None else len(how.bands.bands), 0, output, edges=edges)
+    most = how.tried[1] if how.k == AUTO else how.clusters
+    return Work(most, 0, how.batch_pixels, output, alone=True, edges=edges)

@@ -1,0 +1,292 @@
+"""A job that goes on where it was stopped: what it found so far is kept beside its output until it is done.
+
+Kept are what the passes over the images brought home (one file a task, see `kseg_core.keeping`; a table of colours
+takes some two bytes a colour, at most twelve), and which images the fit could not use. The model, finished images and
+finished pieces are in the store itself. What is kept belongs to one job, of these settings, inputs and release: that
+of any other is swept away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dask.delayed import delayed
+
+from kseg_core import release, storage
+from kseg_core.beside import beside, remove, sweep
+from kseg_core.drift import Drift, Reference
+from kseg_core.errors import NothingReadable, NoValidPixels, StoreError, UnreadableImage, UsageError
+from kseg_core.finished import finished_image, images_of, unfinished_images
+from kseg_core.inputs import InputFile
+from kseg_core.keeping import keep, kept
+from kseg_core.manifest import INCOMPLETE, read_attributes
+from kseg_core.model import Model
+from kseg_core.store import load_model
+from kseg_core.writing import remove_image
+
+from .executor import Executor
+from .label import Labelled
+from .plan import HEADERS_PER_TASK, Failure
+from .request import Request
+from .tree import merge_all
+
+KEPT_TYPES = (Failure, UnreadableImage)
+
+
+class Before(NamedTuple):
+    """What was in a store when it was last complete.
+
+    Attributes
+    ----------
+    images
+        Names of its images.
+    changed
+        Those of them whose inputs have changed since.
+    """
+
+    images: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """Names of the images that are what they were."""
+        return frozenset(self.images) - frozenset(self.changed)
+
+    def after(self, rest: Iterable[InputFile]) -> Before:
+        """The same, knowing which inputs must be labelled."""
+        changed = frozenset(self.images).intersection(file.key for file in rest)
+        return Before(self.images, tuple(sorted(changed.union(self.changed))))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an unfinished job has found, on the output's own disk.
+
+    Parameters
+    ----------
+    folder
+        All of it.
+    job
+        The folder in it that is of this very job.
+    """
+
+    folder: str
+    job: str
+
+    @classmethod
+    def of(cls, request: Request) -> Kept:
+        """What there is of a job; nothing is touched."""
+        folder = beside(request.output, ".resume")
+        return cls(folder, os.path.join(folder, job_identity(request)))
+
+    # ---------------------------------------------------------------------------------------- the fit's failures
+
+    def keep_failures(self, failures: Sequence[Failure]) -> None:
+        """Keep which images the fit could not use: to be done before its model is written."""
+        keep(os.path.join(self.job, "failures"), tuple(failures))
+
+    def found_model(self, store: str) -> tuple[Model, list[Failure]] | None:
+        """The model that an earlier, stopped run of this job came to, and the images it could not use."""
+        failures = kept(os.path.join(self.job, "failures"), KEPT_TYPES)
+        if failures is None:
+            if (read_attributes(store) or {}).get("status") != INCOMPLETE:
+                return None
+            failures = ()  # what could not be used is found anew
+        try:
+            return load_model(store), list(failures)
+        except StoreError:
+            return None  # it did not get that far
+
+    # ------------------------------------------------------------------------------- what was there before this job
+
+    def before(self, store: str, request: Request) -> Before:
+        """What was in the store when it was last complete: what is new or changed is told against that.
+
+        It is kept until the job is done, as a job that goes on must mean the same by "new".
+        """
+        found = kept(self._before, (Before,))
+        if found is None:
+            return Before(tuple(sorted(images_of(store))) if request.was_complete else ())
+        assert isinstance(found, Before)
+        return found
+
+    def keep_before(self, before: Before) -> None:
+        """Keep it."""
+        keep(self._before, before)
+
+    @property
+    def _before(self) -> str:
+        return os.path.join(self.folder, "before")
+
+
+def job_identity(request: Request) -> str:
+    """What decides all that a job finds."""
+    told = [release.version(), request.settings, request.inputs_digest]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def what_is_kept(request: Request) -> Iterator[Kept]:
+    """Where this job keeps what it finds; nothing is left of it once the job is done or has failed for good.
+
+    Raises
+    ------
+    StoreError
+        If nothing can be written there.
+    """
+    sweep(request.output)
+    found = Kept.of(request)
+    folder = found.folder
+    if request.config.output.overwrite:
+        remove(folder)
+    try:
+        storage.make_folders(found.job)
+        for entry in storage.names(folder):
+            path = os.path.join(folder, entry)
+            if path != found.job and storage.is_dir(path):
+                remove(path)
+        for entry in storage.names(found.job):
+            if entry.endswith(".partial"):
+                remove(os.path.join(found.job, entry))
+    except OSError as error:
+        raise StoreError(f"{request.output}: the output cannot be written ({error.strerror or error})") from error
+    try:
+        yield found
+    except (NothingReadable, NoValidPixels, UsageError, UnreadableImage):
+        remove(folder)  # the same command would end in the same way
+        raise
+    except BaseException:
+        for empty in (found.job, folder):
+            with contextlib.suppress(OSError):
+                storage.remove_empty_folder(empty)
+        raise
+    remove(folder)
+
+
+# ------------------------------------------------------------------------------------------------ finished images
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a store has of some inputs.
+
+    Parameters
+    ----------
+    rest
+        Files to be labelled.
+    settled, fresh
+        What the finished images come to: those from before this job, and those that it had finished when it was
+        stopped.
+    before
+        Names of the images that were there before this job, whatever has become of their inputs.
+    """
+
+    rest: tuple[InputFile, ...]
+    settled: Labelled
+    fresh: Labelled
+    before: frozenset[str] = frozenset()
+
+    @property
+    def keys(self) -> set[str]:
+        """Names of the finished images."""
+        return set(self.settled.inertia) | set(self.fresh.inertia)
+
+    def merge(self, other: Found) -> Found:
+        return Found(
+            self.rest + other.rest,
+            self.settled.merge(other.settled),
+            self.fresh.merge(other.fresh),
+            self.before | other.before,
+        )
+
+
+def look_for_finished(
+    files: Sequence[InputFile],
+    store: str,
+    reference: Reference | None,
+    settled: frozenset[str],
+    executor: Executor,
+    *,
+    mask: str | None,
+    shared: bool,
+    checksum: bool,
+    mends: bool = True,
+) -> Found:
+    """What the store has of the inputs. ``reference``: what their drift is measured against, if at all.
+
+    ``mends``: as `finished_image` has it.
+    """
+    groups = [files[at : at + HEADERS_PER_TASK] for at in range(0, len(files), HEADERS_PER_TASK)]
+    task = delayed(finished_of, pure=False)
+    store = storage.absolute(store)
+    lazy = [
+        task(group, store, reference, settled.intersection(file.key for file in group), mask, shared, checksum, mends)
+        for group in groups
+    ]
+    parts: list[Found] = executor.compute(lazy) or [Found((), Labelled(), Labelled())]
+    while len(parts) > 1:  # by pairs: what is merged is copied
+        parts = [merge_all(parts[at : at + 2]) for at in range(0, len(parts), 2)]
+    return parts[0]
+
+
+def finished_of(
+    files: Sequence[InputFile],
+    store: str,
+    reference: Reference | None,
+    settled: frozenset[str],
+    mask: str | None,
+    shared: bool,
+    checksum: bool,
+    mends: bool,
+) -> Found:
+    """A task: what the store has of some files."""
+    rest: list[InputFile] = []
+    old, new = Labelled(), Labelled()
+    for file in files:
+        image = finished_image(store, file, mask, shared=shared, checksum=checksum, mends=mends)
+        if image is None:
+            rest.append(file)
+            continue
+        drift: dict[str, Drift] = {}
+        if reference is not None:
+            drift[file.key] = reference.drift(image.counts, image.inertia)
+        part = Labelled(
+            pixels=image.pixels,
+            valid=sum(image.counts),
+            sums=image.sums,
+            inertia={file.key: image.inertia},
+            drift=drift,
+        )
+        if file.key in settled:
+            old = old.merge(part)
+        else:
+            new = new.merge(part)
+    return Found(tuple(rest), old, new)
+
+
+def sweep_images(store: str, settled: set[str]) -> None:
+    """Remove what is left of images that were under way when a job was stopped and are not done again.
+
+    ``settled`` are those that are complete or will be done: what of these is half-written is told when they are begun.
+    """
+    for key in unfinished_images(store, besides=settled):
+        remove_image(store, key)
+    for folder in (store, os.path.join(store, "images")):
+        sweep_documents(folder)
+
+
+def sweep_documents(folder: str) -> None:
+    """Remove a group's documents that were never whole."""
+    if storage.is_remote(folder):
+        return  # there nothing is ever half written
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".partial") and entry.is_file():
+                remove(entry.path)
