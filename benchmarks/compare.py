@@ -64,12 +64,20 @@ class Inputs:
         for path in Path(self.photos).iterdir():
             for copy in range(10):
                 link = folder / f"{copy}-{path.name}"
-                if not link.is_symlink():
-                    link.symlink_to(path.resolve())
+                if not link.exists():
+                    copy_of(path.resolve(), link)
         return str(folder)
 
     def peer(self, way: str, source: str, k: int) -> list[str]:
         return [self.peers, str(HERE / "peers.py"), way, source, "OUT", str(k), "--workers", "2"]
+
+
+def copy_of(path: Path, other: Path) -> None:
+    """Another name of a file, or a copy on another disk; a symbolic link would be the same input given twice."""
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
 
 
 def ours(command: str, source: str, *options: str, workers: int = 2) -> list[str]:
