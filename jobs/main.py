@@ -85,4 +85,6 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of ours and of workers': no matrix is worth a spinning thread
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal with few characters is no reason to fail
-    sys.exit(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    gc.freeze()  # what is left goes with the process: looking through it for cycles takes as long as a small job
+    sys.exit(code)

@@ -22,6 +22,7 @@ I64 = NDArray[np.int64]
 SAMPLES = {1: 1 << 14, 0: 1 << 15, -1: 1 << 16, -2: 1 << 17}  # points of the search's coarse forms
 STEPS = {1: 32, 0: 64, -1: 128, -2: 256}  # cells along the widest band, as for colours
 MOST_NUMBERED = 1 << 25  # cells of four bands in 64 steps each; a table of them is 130 MB for a moment
+MOST_EMPTY = 32  # places of that table for each pixel: where it is emptier, sorting takes less
 MOST_CELLS = 1 << 17  # more would be slower to search than a sample
 
 
@@ -54,12 +55,16 @@ class BandPixels:
         int64 (n,), or empty where each counts once.
     squares
         Weighted sum of the squared values of each band, object (d,).
+    few
+        The same pixels as a table of their distinct values, where it is known and worth it: what is added up in whole
+        numbers is added up from it.
     """
 
     space: BandSpace
     values: Values
     weights: I64
     squares: NDArray[np.object_]
+    few: BandPixels | None = None
 
     @classmethod
     def build(cls, space: BandSpace, values: Values, weights: I64 = NO_WEIGHTS) -> BandPixels:
@@ -82,10 +87,14 @@ class BandPixels:
         return points, weights
 
     def sums(self, centroids: F64) -> ClusterSums:
+        if self.few is not None:
+            return self.few.sums(centroids)
         counts, sums = dense.assign_and_sum(self.values, self.weights, EVERYWHERE, self.space.affine, centroids)
         return ClusterSums(counts, sums, self.squares)
 
     def farthest(self, centroids: F64) -> FarPoint:
+        if self.few is not None:
+            return self.few.farthest(centroids)
         scratch = np.empty(self.size, label_dtype(len(centroids)))
         squared = dense.label_dense(self.values, EVERYWHERE, self.space.affine, centroids, 0, scratch)
         most = float(squared.max())
@@ -105,23 +114,33 @@ class BandPixels:
         """
         if self.space.dimensions == 1:
             return self._cells(SAMPLES[coarser])
-        points, weights = self.weighted_points()
-        lowest = points.min(axis=1, initial=np.inf)
-        reach = float((points.max(axis=1, initial=-np.inf) - lowest).max()) if self.size else 0.0
-        steps = STEPS[coarser]
-        if reach > 0.0 and self.space.dimensions * steps.bit_length() < 63:
-            cells = np.zeros(self.size, np.int64)
-            for row, low in zip(points, lowest, strict=True):
-                cells = cells * (steps + 1) + np.floor((row - low) * (steps / reach)).astype(np.int64)
-            inverse = numbered(cells)
-            counts: F64 = np.bincount(inverse, weights).astype(np.float64)
-            if counts.size <= MOST_CELLS:
-                return BandSample(np.stack([np.bincount(inverse, weights * row) / counts for row in points]), counts)
+        # sums of whole numbers are the same in any order, and of distinct values there are fewer
+        source = self.few if self.few is not None and self.space.has_whole_features else self
+        found = source._boxes(STEPS[coarser])
+        if found is not None:
+            return found
+        weights = np.ones(self.size) if not self.weights.size else self.weights.astype(np.float64)
         rows = np.unique(np.linspace(0, self.size - 1, min(self.size, SAMPLES[coarser])).astype(np.int64))
         values, inverse = np.unique(self.values[rows], axis=0, return_inverse=True)
         counts = np.bincount(inverse.reshape(-1), weights[rows]).astype(np.float64)
         sampled = self.space.features_of(values.astype(np.float64))
         return BandSample(np.ascontiguousarray(sampled.T), counts)
+
+    def _boxes(self, steps: int) -> BandSample | None:
+        """Means and weights of all pixels by cells, so many along the widest band; None where there are too many."""
+        points, weights = self.weighted_points()
+        lowest = points.min(axis=1, initial=np.inf)
+        reach = float((points.max(axis=1, initial=-np.inf) - lowest).max()) if self.size else 0.0
+        if reach == 0.0 or self.space.dimensions * steps.bit_length() >= 63:
+            return None
+        cells = np.zeros(self.size, np.int64)
+        for row, low in zip(points, lowest, strict=True):
+            cells = cells * (steps + 1) + np.floor((row - low) * (steps / reach)).astype(np.int64)
+        inverse = numbered(cells)
+        counts: F64 = np.bincount(inverse, weights).astype(np.float64)
+        if counts.size > MOST_CELLS:
+            return None
+        return BandSample(np.stack([np.bincount(inverse, weights * row) / counts for row in points]), counts)
 
     def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
         return silhouettes_of(self.space, self.values, self.weights, EVERYWHERE, centroids)
@@ -144,7 +163,7 @@ def numbered(cells: I64) -> I64:
     cells' numbers are small enough for a table of them.
     """
     largest = int(cells.max(initial=0))
-    if largest >= MOST_NUMBERED:
+    if largest >= MOST_NUMBERED or largest > MOST_EMPTY * cells.size:
         return np.unique(cells, return_inverse=True)[1].reshape(-1)
     there = np.zeros(largest + 1, np.bool_)
     there[cells] = True

@@ -248,6 +248,11 @@ class BandSpace:
         """What kernels need: base, step, offset, scale as float64 (4, d)."""
         return np.stack([self.grid.base, self.grid.step, self.offset, self.scale])
 
+    @property
+    def has_whole_features(self) -> bool:
+        """Whether features are whole numbers, of which float64 holds sums exactly."""
+        return bool((self.scale == 1.0).all() and (self.affine[:3] == np.floor(self.affine[:3])).all())
+
     def to_features(self, points: F64) -> F64:
         """Centroids as stored: the solver works in feature units already."""
         return points

@@ -96,6 +96,50 @@ def write_plane(folder: str, spec: ArraySpec, window: Window, data: NDArray[Any]
         write_chunk(folder, spec, (*first, *index), tile, empty=all_equal(tile, spec.fill))
 
 
+def read_plane(folder: str, spec: ArraySpec, window: Window, first: tuple[int, ...] = ()) -> NDArray[Any]:
+    """A window of a plane of an array that this program has written: (y, x), of the array's dtype.
+
+    Parameters
+    ----------
+    folder, spec, first
+        As `write_plane` has them.
+    window
+        Any pixels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such array.
+    Exception
+        Of the codec's own class, if a chunk is damaged.
+    """
+    require_array(folder)
+    rows, columns = window
+    found = np.full((rows.stop - rows.start, columns.stop - columns.start), spec.fill, spec.dtype)
+    height, width = spec.chunks[-2:]
+    for down in range(rows.start // height, -(-rows.stop // height)):
+        for across in range(columns.start // width, -(-columns.stop // width)):
+            tile = _read_chunk(folder, spec, (*first, down, across))
+            if tile is None:
+                continue
+            y, x = down * height, across * width
+            top, left = max(y, rows.start), max(x, columns.start)
+            bottom, right = min(y + height, rows.stop), min(x + width, columns.stop)
+            place = slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start)
+            found[place] = tile[top - y : bottom - y, left - x : right - x]
+    return found
+
+
+def _read_chunk(folder: str, spec: ArraySpec, index: Sequence[int]) -> NDArray[Any] | None:
+    """A chunk's values (y, x); None where it holds nothing but the fill value."""
+    try:
+        packed = storage.read(chunk_path(folder, index))
+    except FileNotFoundError:
+        return None
+    stored = np.frombuffer(codec(spec).decode(packed), np.dtype(spec.dtype).newbyteorder("<"))
+    return stored.astype(spec.dtype, copy=False).reshape(spec.chunks[-2:])
+
+
 def write_masks(folder: str, spec: ArraySpec, window: Window, labels: NDArray[Any], invalid: int) -> None:
     """Write a window of the masks (cluster, y, x) that labels (y, x) stand for; of one cluster's tile at a time."""
     require_array(folder)

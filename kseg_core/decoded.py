@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from . import buffers
+
 
 class Sized(Protocol):
     """Pixels that tell how much memory they take."""
@@ -45,6 +47,7 @@ def keeping(room_bytes: int) -> Iterator[None]:
         with _kept.lock:
             _kept.room = 0
             _kept.pixels.clear()
+        buffers.let_go()
 
 
 def read_once(name: Any, read: Callable[[], P]) -> P:
@@ -55,8 +58,11 @@ def read_once(name: Any, read: Callable[[], P]) -> P:
     found: P | None = _kept.pixels.get(name) if name is not None else None
     if found is not None:
         return found
-    pixels = read()
-    if _kept.room > 0 and name is not None:
+    if name is None or _kept.room <= 0:
+        return read()
+    with buffers.lasting():
+        pixels = read()
+    if _kept.room > 0:
         with _kept.lock:
             if pixels.nbytes <= _kept.room and name not in _kept.pixels:
                 _kept.room -= pixels.nbytes

@@ -8,6 +8,8 @@ it).
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,6 +56,11 @@ class Choice:
     k: int
     knee: int | None
     why: str
+
+
+def prepare() -> None:
+    """Begin to load what `find_knee` needs, SciPy's signals and Matplotlib: a second, while others read pixels."""
+    threading.Thread(target=importlib.import_module, args=("kneed",), name="loads kneed").start()
 
 
 def find_knee(ks: Sequence[int], inertias: Sequence[float]) -> int | None:

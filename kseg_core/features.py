@@ -6,6 +6,7 @@ sums of integers. To add one: a converter to grid units here, its entry in ``SPA
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .kernels.assign import cells_of
 from .numbering import canonical_order
 from .sums import ClusterSums
 
@@ -118,14 +120,10 @@ class FeatureSpace:
 
         ``coarser`` doubles the cells' sides so many times; where negative it halves them, down to one grid step.
         """
-        ids = np.zeros(points.shape[1], np.int64)
-        total = 1
-        for axis in range(AXES):
-            side = max(1, self.cell << coarser if coarser >= 0 else self.cell >> -coarser)
-            n = -(-self.cells[axis] * self.cell // side)
-            ids = ids * n + (points[axis].astype(np.int64) - self.lowest[axis]) // side
-            total *= n
-        return ids, total
+        side = [max(1, self.cell << coarser if coarser >= 0 else self.cell >> -coarser)] * AXES
+        along = [-(-self.cells[axis] * self.cell // side[axis]) for axis in range(AXES)]
+        lowest = np.array(self.lowest, np.int64)
+        return cells_of(points, lowest, np.array(side, np.int64), np.array(along, np.int64)), math.prod(along)
 
     @property
     def steps_per_unit(self) -> int:

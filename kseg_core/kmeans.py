@@ -148,19 +148,36 @@ def swaps_on(data: HasCoarseForms) -> int:
     return FINE_SWAPS if data.size <= FEW_VALUES else SWAPS
 
 
-def propose(data: SearchData, settings: FitSettings, attempt: int, swaps: int = SWAPS) -> Proposal:
+def trials_for(k: int) -> int:
+    """From how many points k-means++ chooses each next centre."""
+    return 2 + int(math.log(k))
+
+
+def seeds_of(data: SearchData, settings: FitSettings, attempt: int) -> F64:
+    """First centroids (k, d) of an attempt, from the first batch.
+
+    Each is drawn after the one before: of any number of clusters with as many trials they are the first of these.
+    """
+    k = settings.clusters
+    seed = attempt_seed(settings.seed, attempt)
+    points, weights = data.coarse.weighted_points() if data.batch is None else data.batch.weighted_points()
+    if settings.init == "random":
+        return search.seed_random(points, weights, k, seed)
+    return search.seed_plus_plus(points, weights, k, trials_for(k), seed)
+
+
+def propose(
+    data: SearchData, settings: FitSettings, attempt: int, swaps: int = SWAPS, seeds: F64 | None = None
+) -> Proposal:
     """One attempt: seed on the first batch, step on it until it tells no more, then swap on the coarse form.
 
-    Values on a line need no search: the first attempt is the best there is.
+    Values on a line need no search: the first attempt is the best there is. ``seeds``: `seeds_of` this attempt for as
+    many clusters or more, where they are known.
     """
     k = settings.clusters
     seed = attempt_seed(settings.seed, attempt)
     cells, cell_weights = data.coarse.weighted_points()
-    points, weights = (cells, cell_weights) if data.batch is None else data.batch.weighted_points()
-    if settings.init == "random":
-        centroids = search.seed_random(points, weights, k, seed)
-    else:
-        centroids = search.seed_plus_plus(points, weights, k, 2 + int(math.log(k)), seed)
+    centroids = seeds_of(data, settings, attempt) if seeds is None else seeds[:k].copy()
     history: tuple[float, ...] = ()
     if data.batch is not None:
         steps = lloyd(data.batch, centroids, StepLimits(settings.max_iter, sampling_noise=True))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import buffers
 from .features import FeatureSpace
 from .kernels import assign, histogram, lookup
 from .kernels import confidence as ratings
@@ -131,8 +132,8 @@ class _Cells(NamedTuple):
     @classmethod
     def of(cls, table: ColorTable, space: FeatureSpace, points: NDArray[np.float32]) -> _Cells:
         order, starts = assign.order_by_cell(*space.cell_ids(points, TABLE_COARSER))
-        ordered = np.ascontiguousarray(points[:, order])
-        lo, hi, _, _ = assign.summarise_cells(ordered, table.counts[order], starts)
+        ordered, weights = assign.in_order(points, table.counts, order)
+        lo, hi, _, _ = assign.summarise_cells(ordered, weights, starts)
         return cls(order, ordered, starts, lo, hi)
 
     def unordered(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -199,7 +200,7 @@ def _label_rgb(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, centroid
         table.labels[:] = unknown
         table.of = centroids.tobytes()
     flat, mask = _flat(rgb, valid)
-    labels = np.empty(rgb.shape[:2], dtype)
+    labels = buffers.empty(rgb.shape[:2], dtype)
     found = lookup.label_and_sum(flat, mask, centroids, table.labels, unknown, labels.reshape(-1))
     counts, sums, squares = found
     return LabelledPixels(labels, ClusterSums(counts, sums, int(squares)))
@@ -223,7 +224,7 @@ def _look_up(
     rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, by_color: NDArray[np.unsignedinteger[Any]]
 ) -> NDArray[Any]:
     """What a table (2**24,) has for the colours, pixel by pixel (y, x); its dtype's largest value where invalid."""
-    found = np.empty(rgb.shape[:2], by_color.dtype)
+    found = buffers.empty(rgb.shape[:2], by_color.dtype)
     flat, mask = _flat(rgb, valid)
     histogram.look_up_labels(flat, mask, by_color, np.iinfo(by_color.dtype).max, found.reshape(-1))
     return found

@@ -18,6 +18,7 @@ from .soundness import MODEL, STORE, require_sound
 
 FORMAT = 1
 INCOMPLETE = "incomplete"  # the status of a store that was complete, and of which something has been lost since
+BEGUN = "repairing"  # the attribute of a store that tells which images a repair is making anew
 KINDS = ("store", "model")  # what stands on its own; an image's group inside a store does not
 
 

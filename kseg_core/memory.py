@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import storage
 from .band_batch import held_px
 from .bands import is_whole
 from .config import OutputSettings
 from .edge_settings import EdgeSettings
 from .labelling import label_dtype
+from .storage.ranges import MOST_BYTES, most_held
 from .writing import WRITE_SIDE
 
 if TYPE_CHECKING:
     from .images import PictureInfo
     from .sources import ImageSource, Piece
 
-PROCESS_BYTES = 270_000_000  # interpreter, libraries and compiled kernels: 230 MB
+PROCESS_BYTES = 270_000_000  # interpreter, libraries and compiled kernels: 230 MB; those of object stores: 34 MB more
 COUNTS_BYTES = 71_000_000  # of a thread: its counts of all 8-bit colours
 PART_BYTES = 30_000_000  # of a task: what is worked out of a part of its table of colours
 # Of a distinct colour: 12 in a table, of which three exist while two are merged; 56 where it is solved.
@@ -75,7 +77,14 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
         a_pixel = _color_px_bytes(info)
     side = max(WRITE_SIDE, output.tile)
     masks = min(piece.pixels, side * side) * k * 2 if k and output.writes_masks(k) else 0
-    return piece.pixels * (a_pixel + label_dtype(max(1, k)).itemsize) + _block_px(info) * stored + masks
+    worked_on = piece.pixels * (a_pixel + label_dtype(max(1, k)).itemsize) + _block_px(info) * stored
+    return worked_on + masks + fetched_bytes(piece.source)
+
+
+def fetched_bytes(source: ImageSource) -> int:
+    """Most bytes of an object store's files that are held beside the pixels made of them, fetched ahead or kept."""
+    of_mask = most_held(MOST_BYTES) if source.mask is not None and storage.is_remote(source.mask) else 0
+    return of_mask + (most_held(source.file.size) if storage.is_remote(source.file.path) else 0)
 
 
 def edge_bytes(piece: Piece, settings: EdgeSettings) -> int:
@@ -83,14 +92,15 @@ def edge_bytes(piece: Piece, settings: EdgeSettings) -> int:
     info = piece.source.info
     height, width = piece.source.shape
     around = min(height, piece.height + 2 * settings.halo) * min(width, piece.width + 2 * settings.halo)
-    return around * max(_color_px_bytes(info), EDGE_PX_BYTES) + _block_px(info) * _stored_px_bytes(info)
+    found = around * max(_color_px_bytes(info), EDGE_PX_BYTES)
+    return found + _block_px(info) * _stored_px_bytes(info) + fetched_bytes(piece.source)
 
 
 def viewing_bytes(source: ImageSource, bands: int = 0) -> int:
     """Most bytes of a task that shows the pixels an image of a store was made from; ``bands`` as above."""
     if source.info.block is None:
         return VIEW_BYTES + piece_bytes(source.pieces(1)[0], 0, OutputSettings(masks=False), bands)
-    return VIEW_BYTES + _block_px(source.info) * _stored_px_bytes(source.info)
+    return VIEW_BYTES + _block_px(source.info) * _stored_px_bytes(source.info) + fetched_bytes(source)
 
 
 def verifying_bytes(source: ImageSource, k: int, output: OutputSettings, bands: int) -> int:
@@ -129,6 +139,8 @@ def held_bytes(total_px: int, bands: int, batch_px: int) -> int:
 
 def kept_bytes(source: ImageSource, bands: int) -> int:
     """Bytes of an image's pixels as they are kept to be read again, with their validity; ``bands`` as above."""
+    if not source.worth_keeping(as_bands=bands > 0):
+        return 0
     a_pixel = bands * _itemsize(source.info.dtype) if bands else 3
     return source.pixels * (a_pixel + 1)
 

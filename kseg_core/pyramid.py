@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .kernels import blocks
 from .labelling import Labels
 
 
@@ -29,17 +30,10 @@ def mode_of_blocks(labels: Labels, invalid: int) -> Labels:
     -------
     (ceil(y / 2), ceil(x / 2)), of the same dtype.
     """
-    a, b, c, d = _corners(labels)
-    a, b = np.minimum(a, b), np.maximum(a, b)  # sort the four of each block: invalid ones come last
-    c, d = np.minimum(c, d), np.maximum(c, d)
-    a, c = np.minimum(a, c), np.maximum(a, c)
-    b, d = np.minimum(b, d), np.maximum(b, d)
-    b, c = np.minimum(b, c), np.maximum(b, c)
-    # Four sorted values: the first is the mode, unless it is alone and a pair of valid ones follows.
-    mode = np.where((c == d) & (d != invalid), c, a)
-    mode = np.where((b == c) & (c != invalid), b, mode)
-    result: Labels = np.where(a == b, a, mode)
-    return result
+    height, width = labels.shape
+    halved: Labels = np.empty((-(-height // 2), -(-width // 2)), labels.dtype)
+    blocks.mode_of_blocks(np.ascontiguousarray(labels), labels.dtype.type(invalid), halved)
+    return halved
 
 
 def mean_of_blocks(samples: NDArray[Any]) -> NDArray[Any]:

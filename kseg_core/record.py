@@ -47,6 +47,31 @@ class ImageRecord:
     checksum: str | None = None
     mask: dict[str, int] | None = None
 
+    @classmethod
+    def from_attributes(cls, key: str, facts: dict[str, Any]) -> ImageRecord:
+        """What `attributes` gave, but for the status.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If something is missing or is not of its kind.
+        """
+        height, width = facts["shape"]
+        counts = tuple(facts["counts"])
+        return cls(
+            key=key,
+            source=facts["source"],
+            size=facts["size"],
+            modified=facts["modified"],
+            shape=(height, width),
+            counts=counts,
+            invalid=facts["invalid"],
+            inertia=facts["inertia"],
+            sums=sums_from_json(facts["sums"], counts) if "sums" in facts else None,
+            checksum=facts.get("checksum"),
+            mask=facts.get("mask"),
+        )
+
     def origin(self) -> dict[str, Any]:
         """Which file it is of, as JSON values: told once more with its labels, for a store that is to be repaired."""
         return {"source": self.source, "size": self.size, "modified": self.modified}

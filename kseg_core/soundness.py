@@ -139,6 +139,14 @@ _CONFIG: dict[str, Check] = {
     "match": _or_none(_is_text),
 }
 
+_BEGUN = _has_all({"source": _is_text, "size": _is_count, "modified": _is_count, "edges": _or_none(_is_settings)})
+
+
+def _are_begun(value: Any) -> bool:
+    """The images that a repair is making anew, by name."""
+    return isinstance(value, dict) and all(map(_BEGUN, value.values()))
+
+
 STORE: dict[str, Check] = {
     "kind": _is_text,
     "status": _is_text,
@@ -148,6 +156,7 @@ STORE: dict[str, Check] = {
     "result": _or_none(_is_result),
     "failures": _are(_FAILURE),
     "edges": _or_none(_is_settings),
+    "repairing": _are_begun,
 }
 
 MODEL: dict[str, Check] = {

@@ -24,6 +24,11 @@ from .validity import check_mask_shape, combine, mask_path, nodata_mask
 # counts and labels of one are some fifty megabytes; a task's own cost is below a hundredth of its work.
 PIECE_PX = 1 << 22
 
+# Reading a picture again against keeping its pixels, measured on a virtual machine: a decoder gets through one byte of
+# a JPEG while eight bytes of new memory are made ready; opening a file takes as long as a megabyte of it.
+DECODED_MEANWHILE = 8
+OPENING_BYTES = 1 << 20
+
 CHANGED = "changed while it was being read; run again"
 
 
@@ -98,6 +103,16 @@ class ImageSource:
                 raise UnreadableImage(self.file.path, CHANGED)
         except UnreadableImage as error:
             raise UnreadableImage(self.file.source, error.reason) from error
+
+    def worth_keeping(self, *, as_bands: bool) -> bool:
+        """Whether reading its pixels once more takes longer than making room for them.
+
+        Bands are read more than twice, and what comes over a network is not asked for twice. Else it is the bytes of
+        the file that take a decoder's time, and those of the pixels that take memory's.
+        """
+        if as_bands or storage.is_remote(self.file.path):
+            return True
+        return OPENING_BYTES + self.file.size * DECODED_MEANWHILE >= self.pixels * 3
 
     @property
     def in_pieces(self) -> bool:
@@ -207,6 +222,8 @@ class Piece:
 
     def _name(self, bands: tuple[int, ...] | None) -> object:
         """What its pixels are kept by, while the files are what they were; None: they are not to be kept."""
+        if not self.source.worth_keeping(as_bands=bands is not None):
+            return None
         paths = [self.source.file.path, *([] if self.source.mask is None else [self.source.mask])]
         try:
             found = [storage.stat(path) for path in paths]

@@ -92,11 +92,12 @@ def create_store(path: str, attributes: dict[str, Any]) -> None:
             storage.remove_tree(new, ignore_errors=True)
 
 
-def update_attributes(path: str, changes: dict[str, Any]) -> None:
-    """Change the store's own attributes, in one write."""
+def update_attributes(path: str, changes: dict[str, Any], *, without: str | None = None) -> None:
+    """Change the store's own attributes, in one write; ``without`` one that is there no more."""
     document = read_document(path)
     attributes = document["attributes"]
-    write_group(path, {**attributes, "kseg": {**attributes["kseg"], **changes}})
+    facts = {name: value for name, value in attributes["kseg"].items() if name != without}
+    write_group(path, {**attributes, "kseg": {**facts, **changes}})
 
 
 def write_model(path: str, model: Model) -> None:

@@ -85,14 +85,24 @@ class Judged:
     silhouette: int
 
 
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """All that was done for one number of clusters."""
+
+    proposals: list[Proposal]
+    start: Start
+    link: Link
+    judged: Judged
+
+
 def swaps_for(k: int) -> int:
     """Trial swaps of an attempt in a sweep."""
     return min(SWAPS, SWAPS_PER_CLUSTER * k)
 
 
-def starts_of(settings: Sequence[FitSettings], proposals: Sequence[list[Proposal]]) -> list[Start]:
-    """What every number of clusters is refined from."""
-    return [Start(how, shortlist(found)[:MOST_REFINED]) for how, found in zip(settings, proposals, strict=True)]
+def start_of(settings: FitSettings, proposals: Sequence[Proposal]) -> Start:
+    """What a number of clusters is refined from."""
+    return Start(settings, shortlist(list(proposals))[:MOST_REFINED])
 
 
 def one_more(data: PixelData, centroids: F64, settings: FitSettings) -> Proposal:
@@ -118,12 +128,8 @@ def judge(data: PixelData, centroids: F64) -> Judged:
 class SweepRunner(Protocol):
     """Where the work of a sweep runs: here one after the other, or as tasks."""
 
-    def propose_each(self, searches: Sequence[Search]) -> list[list[Proposal]]:
-        """All attempts for each number of clusters."""
-        ...
-
-    def link_all(self, data: PixelData, starts: Sequence[Start]) -> list[tuple[Link, Judged]]:
-        """The chain from the least k to the largest."""
+    def search_all(self, data: PixelData, searches: Sequence[Search]) -> list[Searched]:
+        """All attempts for each number of clusters, and the chain from the least of these to the largest."""
         ...
 
     def judge_one(self, data: PixelData, centroids: F64) -> Judged:
@@ -134,20 +140,26 @@ class SweepRunner(Protocol):
 class SerialSweepRunner:
     """Everything in this thread."""
 
-    def propose_each(self, searches: Sequence[Search]) -> list[list[Proposal]]:
-        return [[propose(data, how, i, swaps_for(how.clusters)) for i in range(how.attempts)] for data, how in searches]
-
-    def link_all(self, data: PixelData, starts: Sequence[Start]) -> list[tuple[Link, Judged]]:
-        found: list[tuple[Link, Judged]] = []
-        earlier: Link | None = None
-        for start in starts:
-            refined = [refine(data, proposal, start.settings) for proposal in start.proposals]
-            earlier = link(data, refined, earlier, start.settings)
-            found.append((earlier, judge(data, earlier.centroids)))
-        return found
+    def search_all(self, data: PixelData, searches: Sequence[Search]) -> list[Searched]:
+        proposals = [
+            [propose(search, how, i, swaps_for(how.clusters)) for i in range(how.attempts)] for search, how in searches
+        ]
+        return chain(data, [how for _, how in searches], proposals)
 
     def judge_one(self, data: PixelData, centroids: F64) -> Judged:
         return judge(data, centroids)
+
+
+def chain(data: PixelData, settings: Sequence[FitSettings], proposals: Sequence[list[Proposal]]) -> list[Searched]:
+    """The chain from the least k to the largest, from what was proposed for each."""
+    found: list[Searched] = []
+    earlier: Link | None = None
+    for how, each in zip(settings, proposals, strict=True):
+        start = start_of(how, each)
+        refined = [refine(data, proposal, how) for proposal in start.proposals]
+        earlier = link(data, refined, earlier, how)
+        found.append(Searched(each, start, earlier, judge(data, earlier.centroids)))
+    return found
 
 
 class CoarseForms:
@@ -213,17 +225,13 @@ def sweep(data: PixelData, batch: LocalPixels, settings: FitSettings, runner: Sw
     ks = range(settings.tried[0], settings.tried[1] + 1)
     forms = CoarseForms(data, batch)
     searched = [k for k in ks if forms.few_values(k) is None]
-    each = [settings.for_k(k) for k in searched]
-    proposals = runner.propose_each([(forms.search(k), how) for k, how in zip(searched, each, strict=True)])
-    starts = starts_of(each, proposals)
     founds = []
-    for k, found, start, (linked, judged) in zip(
-        searched, proposals, starts, runner.link_all(data, starts), strict=True
-    ):
+    for found in runner.search_all(data, [(forms.search(k), settings.for_k(k)) for k in searched]):
+        start, judged = found.start, found.judged
         numbers = [*(proposal.attempt for proposal in start.proposals), start.settings.attempts]
-        exact = {number: steps.inertia for number, steps in zip(numbers, linked.steps, strict=False)}
-        history = history_of(found, exact)
-        founds.append(Found(k, judged.solution, history, judged.silhouette))
+        exact = {number: steps.inertia for number, steps in zip(numbers, found.link.steps, strict=False)}
+        history = history_of(found.proposals, exact)
+        founds.append(Found(start.settings.clusters, judged.solution, history, judged.silhouette))
     if len(searched) < len(ks):
         values = forms.few_values(ks[-1])
         assert values is not None  # the last k is not among those searched

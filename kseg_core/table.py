@@ -158,12 +158,10 @@ class FeatureTable:
         """Convert a colour table to a feature space."""
         points = space.points(table.codes)
         order, starts = kernels.order_by_cell(*space.cell_ids(points, TABLE_COARSER))
-        codes = table.codes[order]
-        points = np.ascontiguousarray(points[:, order])
-        weights = table.counts[order]
+        points, weights = kernels.in_order(points, table.counts, order)
         high, low = kernels.sum_squares(points, weights)
         # in rgb the points are the colours
-        colors = points if space.name == "rgb" else _channels(codes)
+        colors = points if space.name == "rgb" else _channels(table.codes[order])
         boxes = kernels.summarise_cells(points, weights, starts)
         return cls(space, points, colors, weights, starts, *boxes, squares=(int(high) << 17) + int(low))
 
@@ -191,6 +189,8 @@ class FeatureTable:
 
     def color_sums(self, centroids: F64) -> I64:
         """int64 (k, 3): sum of the sRGB colours of each cluster's pixels."""
+        if self.colors is self.points:
+            return self.sums(centroids).sums
         labels = kernels.label_by_cells(self.points, self.starts, self.lo, self.hi, centroids)
         sums: I64 = kernels.sum_labelled(self.colors, self.weights, labels, len(centroids))[1]
         return sums
@@ -199,10 +199,13 @@ class FeatureTable:
         return np.unique(self.points.T, axis=0)
 
     def coarse(self, coarser: int) -> CoarseTable:
+        if coarser == TABLE_COARSER:  # the points lie so already
+            first = np.ascontiguousarray(self.points[:, self.starts[:-1]])
+            return CoarseTable(self.space.cell_ids(first, coarser)[0], self.cell_counts, self.cell_sums)
         ids, n_cells = self.space.cell_ids(self.points, coarser)
         order, starts = kernels.order_by_cell(ids, n_cells)
-        points = np.ascontiguousarray(self.points[:, order])
-        _, _, counts, sums = kernels.summarise_cells(points, self.weights[order], starts)
+        points, weights = kernels.in_order(self.points, self.weights, order)
+        _, _, counts, sums = kernels.summarise_cells(points, weights, starts)
         return CoarseTable(ids[order[starts[:-1]]], counts, sums)
 
     def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:

@@ -79,7 +79,7 @@ def verify_image(
             return Findings((f"{key}: its confidence is missing",))
         if output is not None and output.copy_image and image.image is None:
             return Findings((f"{key}: its copy of the image is missing",))
-        problems = _verify_edges(image, None if output is None else output.edges)
+        problems = verify_edges(image, None if output is None else output.edges)
         if not image.has_labels:
             if "counts" in image.attributes:
                 return Findings((f"{key}: its labels are missing", *problems))
@@ -90,7 +90,7 @@ def verify_image(
         return Findings((f"{key}: cannot be read ({error})",))
 
 
-def _verify_edges(image: StoredImage, expected: tuple[float, float] | None) -> tuple[str, ...]:
+def verify_edges(image: StoredImage, expected: tuple[float, float] | None) -> tuple[str, ...]:
     """Are the edges there that the run was to make, and are those that are there whole?"""
     edges = image.edges
     if edges is None:

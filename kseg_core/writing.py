@@ -10,26 +10,23 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import arrays, ome, storage
-from .chunks import write_masks, write_plane
+from .chunks import read_plane, write_masks, write_plane
 from .config import OutputSettings
 from .geo import GRID_MAPPING, GeoReference
 from .labelling import Labels
 from .layout import Layout
 from .manifest import read_attributes
 from .model import Model
-from .nodes import ArraySpec, create_array, open_for_writing, store_array, write_group
+from .nodes import ArraySpec, create_array, store_array, write_group
 from .pyramid import mean_of_blocks, mode_of_blocks
 from .record import ImageRecord
 from .tiles import require_aligned, source_window, tile_windows
-
-if TYPE_CHECKING:
-    import zarr
 
 WRITE_SIDE = 1024  # masks and levels are made and written in squares of about so many pixels: megabytes at a time
 COORDINATE_CHUNK = 1 << 16
@@ -63,19 +60,22 @@ def create_image(path: str, key: str, layout: Layout) -> None:
     storage.make_folder(folder)  # not below a store that is not there
     write_group(folder)
     write_group(os.path.join(folder, "labels"), ome.labels_index(["kmeans"]))
+    for name, spec, placed in image_arrays(layout):
+        create_array(os.path.join(folder, name), spec, placed)
+    write_georeferences(folder, layout)
+
+
+def image_arrays(layout: Layout) -> Iterator[tuple[str, ArraySpec, dict[str, Any]]]:
+    """The arrays of all levels: where in the image's folder each is, what it is, and its attributes."""
     for level in range(layout.levels):
-        placed = {"grid_mapping": GRID_MAPPING} if layout.geo is not None and level == 0 else None
-        create_array(os.path.join(folder, LABELS, str(level)), arrays.labels(layout, level), placed)
+        placed = {"grid_mapping": GRID_MAPPING} if layout.geo is not None and level == 0 else {}
+        yield os.path.join(LABELS, str(level)), arrays.labels(layout, level), placed
         if layout.copy_bands:
-            create_array(os.path.join(folder, str(level)), arrays.copy(layout, level), placed)
+            yield str(level), arrays.copy(layout, level), placed
         if layout.has_masks and level == 0:
-            create_array(os.path.join(folder, "masks"), arrays.masks(layout), placed)
+            yield "masks", arrays.masks(layout), placed
         if layout.confidence and level == 0:
-            create_array(os.path.join(folder, "confidence"), arrays.confidence(layout), placed)
-    if layout.geo is not None:
-        write_georeference(os.path.join(folder, LABELS), layout.geo, layout.shape)
-        if layout.copy_bands or layout.has_masks or layout.confidence:
-            write_georeference(folder, layout.geo, layout.shape)
+            yield "confidence", arrays.confidence(layout), placed
 
 
 def remove_image(path: str, key: str) -> None:
@@ -96,6 +96,15 @@ def sweep_below(folder: str) -> None:
         for name in names:
             if name.endswith(".partial"):
                 os.unlink(os.path.join(below, name))
+
+
+def write_georeferences(folder: str, layout: Layout) -> None:
+    """Say where an image is on the ground, where that is known, beside its labels and its other arrays."""
+    if layout.geo is None:
+        return
+    write_georeference(os.path.join(folder, LABELS), layout.geo, layout.shape)
+    if layout.copy_bands or layout.has_masks or layout.confidence:
+        write_georeference(folder, layout.geo, layout.shape)
 
 
 def write_georeference(folder: str, geo: GeoReference, shape: tuple[int, int]) -> None:
@@ -205,25 +214,20 @@ def build_level(path: str, key: str, level: int, rows: slice, columns: slice, la
         raise ValueError(f"expected a level from 1 to {layout.levels - 1}, got {level}")
     require_aligned(layout.level_shape(level), layout.tile, rows, columns)
     folder = image_folder(path, key)
-    labels, finer_labels = _level_and_finer(os.path.join(folder, LABELS), level)
-    windows = list(_parts(layout, rows, columns))
+    finer, coarser = (os.path.join(folder, LABELS, str(of)) for of in (level - 1, level))
+    windows = list(parts_of(layout, rows, columns))
     for part in windows:
-        above = source_window(layout.shape, level, *part)
-        labels[part] = mode_of_blocks(np.asarray(finer_labels[above]), layout.invalid)
-    if layout.copy_bands:
-        image, finer_image = _level_and_finer(folder, level)
+        above = read_plane(finer, arrays.labels(layout, level - 1), source_window(layout.shape, level, *part))
+        write_plane(coarser, arrays.labels(layout, level), part, mode_of_blocks(above, layout.invalid))
+    finer, coarser = (os.path.join(folder, str(of)) for of in (level - 1, level))
+    for band in range(layout.copy_bands):
         for part in windows:
-            above = source_window(layout.shape, level, *part)
-            for band in range(layout.copy_bands):
-                image[(band, *part)] = mean_of_blocks(np.asarray(finer_image[(band, *above)]))
+            window = source_window(layout.shape, level, *part)
+            above = read_plane(finer, arrays.copy(layout, level - 1), window, (band,))
+            write_plane(coarser, arrays.copy(layout, level), part, mean_of_blocks(above), (band,))
 
 
-def _level_and_finer(folder: str, level: int) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
-    """A level to be written and the one above it."""
-    return open_for_writing(os.path.join(folder, str(level))), open_for_writing(os.path.join(folder, str(level - 1)))
-
-
-def _parts(layout: Layout, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
+def parts_of(layout: Layout, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
     """A window in parts of whole tiles, so that what is held does not grow with the window."""
     side = layout.tile * max(1, WRITE_SIDE // layout.tile)
     for down, across in tile_windows(rows.stop - rows.start, columns.stop - columns.start, side):

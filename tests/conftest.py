@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from tests.command_lines import kseg, parse_json  # noqa: F401 - fixtures
 from tests.object_store import aws, bucket, object_store  # noqa: F401 - fixtures
 from workflows.request import InputSelection, prepare
 from workflows.results import JobResult
@@ -268,6 +270,52 @@ def program() -> Callable[..., subprocess.CompletedProcess[str]]:
         command = [sys.executable, "-m", "jobs", *arguments]
         options = {"env": environment_of_programs(), "timeout": 120, **options}
         return subprocess.run(command, capture_output=True, encoding="utf-8", errors="strict", **options)
+
+    return run
+
+
+#: Command lines one after the other, each with its exit code and all that went to stdout and stderr meanwhile.
+SEVERAL = """
+import itertools, json, os, sys, tempfile
+from jobs.main import main
+answer, trouble, ended = os.fdopen(os.dup(1), "w"), os.dup(2), []
+for last, line in itertools.groupby(sys.argv[1:], "; and then".__eq__):
+    if last:
+        continue
+    sys.argv = ["kseg-batch", *line]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        try:
+            main()
+        except SystemExit as done:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            told = [os.pread(file.fileno(), 1 << 30, 0).decode("utf-8") for file in (out, err)]
+            ended.append([done.code, *told])
+        finally:
+            os.dup2(trouble, 2)
+json.dump(ended, answer)
+"""
+
+
+@pytest.fixture(scope="session")
+def programs() -> Callable[..., list[subprocess.CompletedProcess[str]]]:
+    """Several command lines of ``kseg-batch`` in one process of their own, for tests that are not about its start."""
+
+    def run(*lines: Sequence[str | bytes | Path], cwd: Any) -> list[subprocess.CompletedProcess[str]]:
+        arguments = list(itertools.chain.from_iterable([*line, "; and then"] for line in lines))
+        done = subprocess.run(
+            [sys.executable, "-c", SEVERAL, *arguments],
+            capture_output=True,
+            cwd=cwd,
+            env=environment_of_programs(),
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        return [
+            subprocess.CompletedProcess(line, *told) for line, told in zip(lines, json.loads(done.stdout), strict=True)
+        ]
 
     return run
 

@@ -1,4 +1,8 @@
-"""Dask clusters: processes of this machine, or a scheduler that someone else started."""
+"""Dask clusters: processes of this machine, or a scheduler that someone else started.
+
+No client becomes Dask's default: what else this process computes with Dask must not go to a cluster of ours, which may
+be gone by then.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +25,6 @@ from distributed import (
     Client,
     KilledWorker,
     LocalCluster,
-    Worker,
-    WorkerPlugin,
     as_completed,
     futures_of,
     performance_report,
@@ -34,6 +36,7 @@ from kseg_core.errors import KsegError
 
 from .executor import OnDone, TasksKilled, ignore, share_of_memory
 from .faults import SAME_COMMAND, died_again
+from .worker_log import QuietWorker, listen_to_workers
 
 CONNECT_SECONDS = 15  # how long a scheduler and its first worker are waited for
 NO_WORKER_SECONDS = 120  # how long for another when all are gone: batch systems and nannies start new ones
@@ -142,7 +145,7 @@ def wait_for(futures: list[Any], on_done: OnDone, client: Client) -> dict[int, i
         If all workers are gone or paused, for longer than they are waited for.
     """
     index = {future.key: i for i, future in enumerate(futures)}
-    finished = as_completed(futures)
+    finished = as_completed(futures, loop=client.loop)
     futures.clear()
     deaths: dict[int, int] = {}
     health = Health(client)
@@ -260,24 +263,11 @@ def own_processes(workers: int, memory_bytes: int) -> Iterator[Client]:
                     f"no processes can be started here ({error}); where Dask is told to require encryption, "
                     "use --scheduler threads"
                 ) from error
-            client = closing.enter_context(Client(closing.enter_context(cluster)))
+            client = closing.enter_context(Client(closing.enter_context(cluster), set_as_default=False))
             if not log.isEnabledFor(logging.DEBUG):
                 client.register_plugin(QuietWorker())
+            listen_to_workers(client)
         yield client
-
-
-class QuietWorker(WorkerPlugin):  # type: ignore[misc]
-    """Keeps a worker from writing to our terminal that it cannot reach a scheduler which has just been stopped.
-
-    What goes wrong in a task comes back as the task's exception; a worker that is lost is told by the scheduler, and a
-    file that cannot be read by us.
-    """
-
-    name = "kseg-quiet-worker"
-
-    def setup(self, worker: Worker) -> None:  # noqa: ARG002 - what every plugin is given
-        for noisy in ("distributed.worker", "distributed.core", "distributed.comm", "tifffile"):
-            logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -313,9 +303,9 @@ def existing_cluster(where: str) -> Iterator[Client]:
     """A client of the scheduler at an address or described by a file."""
     try:
         if where.endswith(".json"):
-            client = Client(scheduler_file=where, timeout=CONNECT_SECONDS)
+            client = Client(scheduler_file=where, timeout=CONNECT_SECONDS, set_as_default=False)
         else:
-            client = Client(where, timeout=CONNECT_SECONDS)
+            client = Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError) as error:  # the last where TLS has no certificates
         raise KsegError(f"no Dask scheduler answers at {where} ({error}); start one with: dask scheduler") from error
     _warn_of_strangers(str(client.scheduler.address))
@@ -364,7 +354,7 @@ def reporting(file: str | None, client: Client) -> Iterator[None]:
             pass  # a place that cannot be written is told before the work, not after it
     except OSError as error:
         raise KsegError(f"{file}: the report cannot be written ({error.strerror or error})") from error
-    with performance_report(filename=file):
+    with client.as_current(), performance_report(filename=file):  # which asks for the current client
         yield
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from kseg_core.finished import images_of
+from kseg_core.manifest import BEGUN
 from kseg_core.model import Model
 from kseg_core.store import update_attributes
 
@@ -90,4 +91,5 @@ def finish_store(request: Request, result: JobResult) -> None:
     images = result.images
     told = replace(result, images=replace(images, labelled=images.labelled + images.reused, reused=0)).to_json()
     facts = {"status": "complete", "inputs_digest": request.inputs_digest, "failures": told["failures"]}
-    update_attributes(request.output, {**facts, "result": told})  # failures are sorted: bundles come in any order
+    # failures are sorted: bundles come in any order; a repair that was stopped ends with this job
+    update_attributes(request.output, {**facts, "result": told}, without=BEGUN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from itertools import chain, islice
@@ -57,21 +57,33 @@ class PieceLabelled:
 
 def label_piece(piece: Piece, model: Model, store: str, layout: Layout, strict: bool) -> PieceLabelled:
     """A task: read, label and write one piece."""
-    key = piece.source.file.key
     try:
-        window = read_for_model(piece, model)
+        sums = write_piece(piece, model, store, layout)
     except UnreadableImage as error:
         if strict:
             raise
-        return PieceLabelled(None, (Failure(key, error),))
+        return PieceLabelled(None, (Failure(piece.source.file.key, error),))
+    note_piece(store, piece, sums)
+    return PieceLabelled(sums)
+
+
+def write_piece(piece: Piece, model: Model, store: str, layout: Layout) -> ClusterSums:
+    """Read, label and write one piece.
+
+    Raises
+    ------
+    UnreadableImage
+        If its pixels cannot be had; then nothing is written.
+    """
+    key = piece.source.file.key
+    window = read_for_model(piece, model)
     labelled = model.label(window.samples, window.valid, confidence=layout.confidence)
     write_window(store, key, piece.rows, piece.columns, labelled.labels, layout)
     if layout.confidence:
         write_confidence(store, key, piece.rows, piece.columns, labelled.confidence, layout)
     if layout.copy_bands:
         write_copy(store, key, piece.rows, piece.columns, window.samples, layout)
-    note_piece(store, piece, labelled.sums)
-    return PieceLabelled(labelled.sums)
+    return labelled.sums
 
 
 def begin_image(store: str, pieces: Sequence[Piece], layout: Layout) -> PieceSums:
@@ -183,15 +195,22 @@ def copy_piece(piece: Piece, store: str, layout: Layout) -> None:
     write_copy(store, piece.source.file.key, piece.rows, piece.columns, piece.read().rgb, layout)
 
 
-def build_pyramids(images: Sequence[tuple[ImageSource, Layout]], store: str, executor: Executor) -> None:
+def build_pyramids(
+    images: Sequence[tuple[ImageSource, Layout]],
+    store: str,
+    executor: Executor,
+    build: Callable[..., None] = build_level,
+) -> None:
     """All levels of all images: each level in a pass of its own, after the one it is made from."""
     for level in range(1, max((layout.levels for _, layout in images), default=1)):
-        compute_in_waves((Watched(lazy, _nothing) for lazy in level_tasks(images, level, store)), executor)
+        compute_in_waves((Watched(lazy, _nothing) for lazy in level_tasks(images, level, store, build)), executor)
 
 
-def level_tasks(images: Sequence[tuple[ImageSource, Layout]], level: int, store: str) -> Iterator[Delayed]:
+def level_tasks(
+    images: Sequence[tuple[ImageSource, Layout]], level: int, store: str, how: Callable[..., None]
+) -> Iterator[Delayed]:
     """The tasks that make one level of some images."""
-    build = delayed(build_level, pure=False)
+    build = delayed(how, pure=False)
     for source, layout in images:
         if level < layout.levels:
             for rows, columns in level_windows(layout, level, LEVEL_SIDE):

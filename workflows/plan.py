@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 
@@ -132,12 +133,20 @@ class Plan:
     def pixels(self) -> int:
         return sum(source.pixels for source in self.sources)
 
+    @property
+    def keys(self) -> set[str]:
+        """Names of all images."""
+        return {source.file.key for source in self.sources}
+
+    def only(self, keys: AbstractSet[str]) -> Plan:
+        """The plan of some of its images."""
+        bundles = [tuple(piece for piece in bundle if piece.source.file.key in keys) for bundle in self.bundles]
+        large = [pieces for pieces in self.large if pieces[0].source.file.key in keys]
+        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large), self.kept)
+
     def without(self, failures: Sequence[Failure]) -> Plan:
         """The plan less the images that failed."""
-        bad = {failure.key for failure in failures}
-        bundles = [tuple(piece for piece in bundle if piece.source.file.key not in bad) for bundle in self.bundles]
-        large = [pieces for pieces in self.large if pieces[0].source.file.key not in bad]
-        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large), self.kept)
+        return self.only(self.keys - {failure.key for failure in failures})
 
 
 def make_plan(sources: Sequence[ImageSource], tile: int, workers: int) -> Plan:

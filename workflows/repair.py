@@ -1,9 +1,10 @@
 """Redo what verifying a store has found damaged: the images concerned, from their sources, and nothing else.
 
-An image is made again whole, with the store's own model and settings, so that it has the very bits it had. While that
-goes on the store does not say that it is complete, and each image concerned says that it is damaged: a repair that is
-stopped is gone on with by the same command. Of an image that is lost altogether nobody knows the file but the command
-that made the store: the store is left incomplete, and that command labels what is missing, and nothing else.
+An image is made again with the store's own model and settings, so that it has the very bits it had: whole, or of a
+large image whose documents are sound only the windows that are damaged (`mend`). While that goes on the store does not
+say that it is complete, and tells which images are being made anew; each of these says that it is damaged: a repair
+that is stopped is gone on with by the same command. Of an image that is lost altogether nobody knows the file but the
+command that made the store: the store is left incomplete, and that command labels what is missing, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,24 +15,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dask.delayed import delayed
+
 from kseg_core import storage
 from kseg_core.config import AUTO, ExecutionSettings, FitSettings, OutputSettings
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.lock import hold
-from kseg_core.manifest import INCOMPLETE, read_attributes
+from kseg_core.manifest import BEGUN, INCOMPLETE, read_attributes
+from kseg_core.mending import edges_are_sound
 from kseg_core.model import Model
 from kseg_core.nodes import read_document, write_group
 from kseg_core.originals import Originals
 from kseg_core.sources import ImageSource
 from kseg_core.store import Store, StoredImage, load_model, open_store, update_attributes
-from kseg_core.writing import image_folder
+from kseg_core.verify import Findings
+from kseg_core.writing import LABELS, image_folder
 
 from .budget import Work, make_budget
 from .check import Checked, check_model, images_lost, output_settings, verify_images, verify_store, was_finished
 from .edges import edges_of_plan
 from .executor import Executor, open_executor
 from .label_plan import label_plan
+from .mend import mend_images, mendable_images
 from .plan import Failure, Plan, make_plan
 from .progress import Progress, Silent
 
@@ -91,36 +97,78 @@ def repair_store(path: str, execution: ExecutionSettings, progress: Progress | N
 
 def repair(checked: Checked, executor: Executor, progress: Progress) -> dict[str, Any]:
     """Make the damaged images anew, and tell what is right and wrong then."""
-    store, keys = checked.store, checked.damaged
-    found = what_can_be_made(store, keys)
-    plan = make_plan(found.sources, output_settings(store).tile, executor.workers)
+    store = checked.store
+    found = what_can_be_made(store, [*checked.damaged, *without_their_edges(store, checked.damaged)])
     failures: list[Failure] = []
+    findings: dict[str, Findings] = {}
     if found.sources:
-        update_attributes(store.path, {"status": INCOMPLETE})
-        for source in found.sources:
-            mark_damaged(store.path, source.file.key)
-        failures = make_anew(store, plan, found.edged, executor, progress)
+        begin(store, found)
+        failures, findings = make_and_verify(store, found, executor, progress)
     status = INCOMPLETE if images_lost(store) else "complete"
-    if store.attributes.get("status") != status or found.sources:
-        update_attributes(store.path, {"status": status})
+    if store.attributes.get("status") != status or found.sources or BEGUN in store.attributes:
+        update_attributes(store.path, {"status": status}, without=BEGUN)
     bad = {failure.key for failure in failures}
     made = [source.file.key for source in found.sources if source.file.key not in bad]
-    model = load_model(store.path) if store.has_model else None
-    findings = {**checked.findings, **verify_images(store, made, model, executor, progress)}
     lost = found.lost + tuple(f"{failure.key}: cannot be made anew ({failure.error})" for failure in failures)
-    problems = Checked(store, checked.problems + lost, findings)
+    problems = Checked(store, checked.problems + lost, {**checked.findings, **findings})
     return {**problems.to_json(), "repaired": made}
 
 
-def mark_damaged(path: str, key: str) -> None:
+def make_and_verify(
+    store: Store, found: Repairable, executor: Executor, progress: Progress
+) -> tuple[list[Failure], dict[str, Findings]]:
+    """Mend what can be mended, make all else anew, and verify it; what is not right then is made anew whole.
+
+    Damage that no checksum tells (a chunk that somebody wrote) is such: it is found where labels are compared.
+    """
+    model = load_model(store.path) if store.has_model else None
+    failures: list[Failure] = []
+    findings: dict[str, Findings] = {}
+    sources, mends = found.sources, True
+    while sources:
+        plan = make_plan(sources, output_settings(store).tile, executor.workers)
+        mended, bad = make_anew(store, plan, found.edged, executor, progress, mends=mends)
+        failures += bad
+        unmade = {failure.key for failure in bad}
+        made = [source.file.key for source in sources if source.file.key not in unmade]
+        findings |= verify_images(store, made, model, executor, progress)
+        sources = tuple(
+            source for source in sources if source.file.key in mended and findings[source.file.key].problems
+        )
+        for source in sources:
+            mark_damaged(store, source.file.key)
+        mends = False
+    return failures, findings
+
+
+def begin(store: Store, found: Repairable) -> None:
+    """Neither the store nor an image that is made anew must say that it is complete; and what the store says of these
+    images must outlive them.
+    """
+    told = {
+        source.file.key: {
+            "source": source.file.source,
+            "size": source.file.size,
+            "modified": source.file.modified_ns,
+            "edges": found.edged[source.file.key].to_json() if source.file.key in found.edged else None,
+        }
+        for source in found.sources
+    }
+    update_attributes(store.path, {"status": INCOMPLETE, BEGUN: told})
+    store.attributes[BEGUN] = told
+    for source in found.sources:
+        mark_damaged(store, source.file.key)
+
+
+def mark_damaged(store: Store, key: str) -> None:
     """An image that is being made anew must not say that it is complete; its source stays known."""
-    folder = image_folder(path, key)
+    folder = image_folder(store.path, key)
     try:
         attributes = read_document(folder).get("attributes") or {}
         facts = attributes.get("kseg") or {}
     except (OSError, ValueError, AttributeError):
         attributes, facts = {}, {}
-    write_group(folder, {**attributes, "kseg": {**_origin(path, key), **facts, "status": DAMAGED}})
+    write_group(folder, {**attributes, "kseg": {**_origin(store, key), **facts, "status": DAMAGED}})
 
 
 # ----------------------------------------------------------------------------------------------- what can be made
@@ -132,7 +180,7 @@ def what_can_be_made(store: Store, keys: Sequence[str]) -> Repairable:
     sources, edged, lost = [], dict[str, EdgeSettings](), []
     for key in keys:
         facts = _facts(store, key)
-        origin = Origin(key, facts if "source" in facts else _origin(store.path, key))
+        origin = Origin(key, facts if "source" in facts else _origin(store, key))
         if not isinstance(origin.attributes.get("source"), str):
             lost.append(f"{key}: which file it was made from is not known any more; make the store anew")
             continue
@@ -149,6 +197,9 @@ def what_can_be_made(store: Store, keys: Sequence[str]) -> Repairable:
 
 def edge_settings(store: Store, key: str) -> EdgeSettings | None:
     """How an image's edges are to be found; None where it has none."""
+    begun = (store.attributes.get(BEGUN) or {}).get(key)
+    if begun is not None:
+        return None if begun["edges"] is None else EdgeSettings(**begun["edges"])
     config = store.attributes.get("config") or {}
     told = config.get("edges") or (store.attributes.get("edges") or {}).get("settings")
     if told is None and (thresholds := output_settings(store).edges) is not None:
@@ -165,49 +216,81 @@ def _facts(store: Store, key: str) -> dict[str, Any]:
         return {}
 
 
-def _origin(path: str, key: str) -> dict[str, Any]:
-    """What is said of an image's file with its labels."""
+def _origin(store: Store, key: str) -> dict[str, Any]:
+    """What is said of an image's file with its labels, or else by a repair that was stopped."""
     try:
-        told = read_document(os.path.join(image_folder(path, key), "labels", "kmeans"))["attributes"]["kseg"]
+        told = read_document(os.path.join(image_folder(store.path, key), LABELS))["attributes"]["kseg"]
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return told if isinstance(told, dict) else {}
+        told = None
+    if not isinstance(told, dict):
+        told = (store.attributes.get(BEGUN) or {}).get(key) or {}
+    return {name: value for name, value in told.items() if name in ("source", "size", "modified")}
+
+
+def without_their_edges(store: Store, besides: Sequence[str]) -> list[str]:
+    """Names of images that a repair, before it was stopped, labelled anew and did not come to find the edges of."""
+    begun = store.attributes.get(BEGUN) or {}
+    edged = [key for key in store if key not in besides and (begun.get(key) or {}).get("edges") is not None]
+    return [key for key in edged if not StoredImage(store.path, key).has_edges]
 
 
 # -------------------------------------------------------------------------------------------------- making it anew
 
 
 def make_anew(
-    store: Store, plan: Plan, edged: dict[str, EdgeSettings], executor: Executor, progress: Progress
-) -> list[Failure]:
-    """Label the images of a plan as the run did, and find the edges of those that had them."""
+    store: Store,
+    plan: Plan,
+    edged: dict[str, EdgeSettings],
+    executor: Executor,
+    progress: Progress,
+    *,
+    mends: bool,
+) -> tuple[set[str], list[Failure]]:
+    """Label the images of a plan as the run did, and find the edges of those that had them.
+
+    ``mends``: of large images only what is damaged. Returns the names of those that were mended, and all failures.
+    """
     output = dataclasses.replace(output_settings(store), checksum=keeps_checksums(store))
     failures: list[Failure] = []
+    mended: set[str] = set()
     some_edges = next(iter(edged.values()), None)
     if store.is_labelled:
         how = how_labelled(store)
-        budget, plan, unfit = make_budget(plan, work_to_label(how, output, some_edges), executor)
-        done = label_plan(plan, how, store.path, output, executor, progress, strict=False, budget=budget)
-        failures += [*unfit, *done.failures]
+        budget, plan, failures = make_budget(plan, work_to_label(how, output, some_edges), executor)
+        shared = how if isinstance(how, Model) else None
+        images = mendable_images(store, plan, shared, output) if mends else []
+        keys, bad = mend_images(images, store.path, executor, progress) if images else ([], [])
+        mended = set(keys)
+        rest = plan.without([*failures, *bad]).only(plan.keys - mended)
+        failures += bad
+        if rest.sources:
+            done = label_plan(rest, how, store.path, output, executor, progress, strict=False, budget=budget)
+            failures += done.failures
         plan = plan.without(failures)
+        whole = edges_that_are_sound(store.path, plan, mended, edged, executor)
+        plan = plan.only(plan.keys - whole)
     else:
         _, plan, failures = make_budget(plan, Work(0, 0, 0, None, edges=some_edges), executor)
     for settings in set(edged.values()):
-        chosen = only(plan, {key for key, wanted in edged.items() if wanted == settings})
+        chosen = plan.only({key for key, wanted in edged.items() if wanted == settings})
         failures += edges_of_plan(chosen, settings, store.path, output.tile, executor, progress, strict=False).failures
-    return failures
+    return mended, failures
+
+
+def edges_that_are_sound(
+    path: str, plan: Plan, mended: set[str], edged: dict[str, EdgeSettings], executor: Executor
+) -> set[str]:
+    """Names of the mended images whose edges need not be found again."""
+    task = delayed(edges_are_sound, pure=False)
+    sources = [source for source in plan.sources if source.file.key in mended and source.file.key in edged]
+    path = storage.absolute(path)
+    sound: list[bool] = executor.compute([task(path, source, edged[source.file.key]) for source in sources])
+    return {source.file.key for source, is_sound in zip(sources, sound, strict=True) if is_sound}
 
 
 def keeps_checksums(store: Store) -> bool:
     """Whether its images have the SHA-256 of their files: it is for each run to say, and not in its settings."""
     return any("checksum" in _facts(store, key) for key in store)
-
-
-def only(plan: Plan, keys: set[str]) -> Plan:
-    """The plan of some images of a plan."""
-    bundles = [tuple(piece for piece in bundle if piece.source.file.key in keys) for bundle in plan.bundles]
-    large = tuple(pieces for pieces in plan.large if pieces[0].source.file.key in keys)
-    return Plan(tuple(bundle for bundle in bundles if bundle), large)
 
 
 def how_labelled(store: Store) -> Model | FitSettings:

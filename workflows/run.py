@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from kseg_core import storage
+from kseg_core import elbow, storage
+from kseg_core.config import AUTO
 from kseg_core.decoded import keeping
 from kseg_core.errors import KsegError
 from kseg_core.keys import printable_source
@@ -167,6 +168,8 @@ def fit_one(
     """
     config = request.config
     assert config.fit is not None
+    if config.fit.k == AUTO:
+        elbow.prepare()
     strict = config.execution.strict
     if config.fit.features == "bands":
         model, unread = fit_bands(plan, config.fit, executor, progress, strict=strict, match=match, refit=config.refit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -97,6 +97,7 @@ class StreamedBands:
         self._images = tokenize([source.file.key for source in plan.sources])
         table = ValueTable.of(held.values, EVERYWHERE)
         if table.values is not None:  # few in the sample: perhaps few in all
+            self._held = replace(held, few=BandPixels.build(space, table.values, table.counts))
             table = self._pass(partial(look_at_distinct, space=space))
         self._table = None if table.values is None else BandPixels.build(space, table.values, table.counts)
 

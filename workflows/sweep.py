@@ -9,6 +9,7 @@ from functools import partial
 from dask.base import tokenize
 from dask.delayed import delayed
 
+from kseg_core import elbow
 from kseg_core.config import FitSettings
 from kseg_core.errors import KsegError, NoValidPixels, TooManyColors, UnreadableImage
 from kseg_core.features import feature_space
@@ -57,6 +58,7 @@ def _sweep(request: Request, progress: Progress) -> SweepResult:
     clock = Clock()
     settings = request.config.fit
     assert settings is not None
+    elbow.prepare()
     strict = request.config.execution.strict
     with folder_for_files(request.output):
         with open_executor(request.config.execution) as executor:

@@ -11,19 +11,32 @@ from numpy.typing import NDArray
 
 from kseg_core.band_pixels import BandPixels
 from kseg_core.config import DEFAULT_TOL, FitSettings
-from kseg_core.kmeans import Proposal, Solution, fill_empty, finish, propose, refine, shortlist
+from kseg_core.kmeans import (
+    Proposal,
+    Solution,
+    fill_empty,
+    finish,
+    propose,
+    refine,
+    seeds_of,
+    shortlist,
+    trials_for,
+)
 from kseg_core.lloyd import StepLimits, Steps, lloyd, lloyd_together
 from kseg_core.sweep import (
+    MOST_REFINED,
     CoarseForms,
     Judged,
     Link,
     Search,
-    SerialSweepRunner,
+    Searched,
     Start,
+    chain,
     history_of,
     judge,
     link,
     one_more,
+    start_of,
     swaps_for,
     sweep,
 )
@@ -40,9 +53,14 @@ F64 = NDArray[np.float64]
 # A task may take what an earlier task made, not a part of it: these take the whole.
 
 
-def link_task(data: PixelData, refined: list[Steps], earlier: Link | None, settings: FitSettings) -> Link:
+def refine_task(data: PixelData, start: Start, index: int) -> Steps | None:
+    """A task: the exact steps from one of a shortlist, if it has so many."""
+    return refine(data, start.proposals[index], start.settings) if index < len(start.proposals) else None
+
+
+def link_task(data: PixelData, refined: list[Steps | None], earlier: Link | None, settings: FitSettings) -> Link:
     """A task: one link of the chain."""
-    return link(data, refined, earlier, settings)
+    return link(data, [steps for steps in refined if steps is not None], earlier, settings)
 
 
 def judge_task(data: PixelData, linked: Link) -> Judged:
@@ -57,27 +75,44 @@ class SweepTasks:
         self._executor = executor
 
     def propose_each(self, searches: Sequence[Search]) -> list[list[Proposal]]:
-        shared = {id(data): self._executor.share(data) for data, _ in searches}
-        task = delayed(propose, pure=True)
-        lazy = [
-            task(shared[id(data)], how, i, swaps_for(how.clusters))
-            for data, how in searches
-            for i in range(how.attempts)
-        ]
-        found = iter(self._executor.compute(lazy))
-        return [[next(found) for _ in range(how.attempts)] for _, how in searches]
+        """All attempts for each number of clusters."""
+        lazy = self._attempts(searches)
+        found = iter(self._executor.compute([attempt for each in lazy for attempt in each]))
+        return [[next(found) for _ in each] for each in lazy]
 
-    def link_all(self, data: PixelData, starts: Sequence[Start]) -> list[tuple[Link, Judged]]:
+    def _attempts(self, searches: Sequence[Search]) -> list[list[Delayed]]:
+        shared = {id(data): self._executor.share(data) for data, _ in searches}
+        # an attempt's seeds are the first of those for a larger k with as many trials: these are drawn once
+        largest = {(id(data), trials_for(how.clusters)): how for data, how in searches}
+        seeding, task = delayed(seeds_of, pure=True), delayed(propose, pure=True)
+        seeds = {of: [seeding(shared[of[0]], how, i) for i in range(how.attempts)] for of, how in largest.items()}
+        return [
+            [
+                task(shared[id(data)], how, i, swaps_for(how.clusters), seeds[id(data), trials_for(how.clusters)][i])
+                for i in range(how.attempts)
+            ]
+            for data, how in searches
+        ]
+
+    def search_all(self, data: PixelData, searches: Sequence[Search]) -> list[Searched]:
         place = self._place(data)
         if place is None:
-            return SerialSweepRunner().link_all(data, starts)
-        refining, linking, judging = (delayed(task, pure=True) for task in (refine, link_task, judge_task))
+            return chain(data, [how for _, how in searches], self.propose_each(searches))
+        starting, refining, linking, judging = (
+            delayed(task, pure=True) for task in (start_of, refine_task, link_task, judge_task)
+        )
+        attempts = self._attempts(searches)
+        starts: list[Delayed] = []
         links: list[Delayed] = []
-        for start in starts:
-            refined = [refining(place, proposal, start.settings) for proposal in start.proposals]
-            links.append(linking(place, refined, links[-1] if links else None, start.settings))
-        results = self._executor.compute([*links, *(judging(place, linked) for linked in links)])
-        return list(zip(results[: len(links)], results[len(links) :], strict=True))
+        for (_, how), each in zip(searches, attempts, strict=True):
+            starts.append(starting(how, each))
+            refined = [refining(place, starts[-1], i) for i in range(MOST_REFINED)]
+            links.append(linking(place, refined, links[-1] if links else None, how))
+        judged = [judging(place, linked) for linked in links]
+        found = iter(self._executor.compute([*(a for each in attempts for a in each), *starts, *links, *judged]))
+        proposals = [[next(found) for _ in each] for each in attempts]
+        parts = ([next(found) for _ in searches] for _ in range(3))
+        return [Searched(*each) for each in zip(proposals, *parts, strict=True)]
 
     def judge_one(self, data: PixelData, centroids: F64) -> Judged:
         place = self._place(data)

@@ -29,6 +29,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core import buffers
 from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.jpeg_markers import (
     APP0,
@@ -149,7 +150,8 @@ def _decode(data: bytes, head: Head) -> NDArray[np.uint8]:
     import simplejpeg
 
     spaces: dict[int, Literal["GRAY", "RGB", "CMYK"]] = {1: "GRAY", 3: "RGB", 4: "CMYK"}
-    samples: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace=spaces[len(head.components)])
+    buffer = buffers.empty((head.height * head.width * len(head.components),))
+    samples: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace=spaces[len(head.components)], buffer=buffer)
     if samples.shape[:2] != (head.height, head.width):
         raise Refused("damaged: the JPEG has two sizes")
     return samples[..., 0] if len(head.components) == 1 else samples

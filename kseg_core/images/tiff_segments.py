@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core import buffers
 from kseg_core.images import jpeg, tiff_tags
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
 from kseg_core.images.raster import Refused, Samples, check_size
@@ -128,7 +129,7 @@ def read_box(
     for data, segment in pieces:
         _check_piece(frame, data, segment)
         if out is None:
-            out = np.empty((*box.shape, depth), data.dtype)
+            out = buffers.empty((*box.shape, depth), data.dtype)
         elif data.dtype != out.dtype:
             raise Refused(f"damaged: the TIFF has {out.dtype} and {data.dtype} samples")
         _paste(out, data, segment, box, bands)

@@ -7,6 +7,7 @@ Kernels are pure: arrays in, arrays out, no I/O and no globals; they release the
 ``sampling``     which pixels of an image belong to the first mini-batch
 ``histogram``    pixels to colours and counts, the merge of two such tables, labels by look-up
 ``assign``       nearest centroids and their integer sums, point by point and cell by cell
+``blocks``       labels of half the size, by the mode of each block
 ``components``   connected regions of equal labels, all clusters in one pass
 ``outlines``     walks along the boundaries of regions
 ``rings``        such walks as simple rings, and these as text

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import numba
 from numba.np import linalg
 
+from ._keeping import cache_of
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -30,9 +32,16 @@ _without_blas()
 
 def kernel(function: F) -> F:
     """Compile on first use, keep the machine code on disk, let other threads run meanwhile."""
-    return numba.njit(cache=True, nogil=True, fastmath=False)(function)  # type: ignore[no-any-return]
+    return _kept(numba.njit(nogil=True, fastmath=False)(function), function)
 
 
 def inlined(function: F) -> F:
     """A helper of kernels: compiled into its callers."""
-    return numba.njit(cache=True, nogil=True, fastmath=False, inline="never")(function)  # type: ignore[no-any-return]
+    return _kept(numba.njit(nogil=True, fastmath=False, inline="never")(function), function)
+
+
+def _kept(compiled: Any, function: F) -> F:
+    """Numba's compiled function with our way of keeping it; the function itself where Numba is told to do nothing."""
+    if compiled is not function:
+        compiled._cache = cache_of(function)  # as Numba's own ``cache=True`` sets it
+    return compiled  # type: ignore[no-any-return]

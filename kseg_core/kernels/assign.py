@@ -26,6 +26,7 @@ BLOCK = 256  # points a block: distances, best and labels of a block stay in the
 # share of the squared lengths involved: a thousand times the rounding of the distances compared, so no label can
 # differ.
 SLACK = 1e-12
+FAR = 1.0 + 1e-9  # the same for a look at the middle of the box alone
 
 
 @kernel
@@ -82,12 +83,78 @@ def cell_candidates(lo: F64, hi: F64, cell: int, centroids: F64, candidates: I64
         d = (mx - centroids[j, 0]) ** 2 + (my - centroids[j, 1]) ** 2 + (mz - centroids[j, 2]) ** 2
         if d < least:
             winner, least = j, d
+    # No point is farther from the middle than half a diagonal, so a rival more than a whole one farther away than the
+    # winner is out. That strikes off most of them at less cost than a look at the corners.
+    diagonal = (hi[cell, 0] - lo[cell, 0]) ** 2 + (hi[cell, 1] - lo[cell, 1]) ** 2 + (hi[cell, 2] - lo[cell, 2]) ** 2
+    far = (least + 2.0 * np.sqrt(least * diagonal) + diagonal) * FAR
     found = 0
     for j in range(centroids.shape[0]):
-        if j == winner or not farther_everywhere(lo, hi, cell, centroids[j], centroids[winner]):
+        d = (mx - centroids[j, 0]) ** 2 + (my - centroids[j, 1]) ** 2 + (mz - centroids[j, 2]) ** 2
+        if j == winner or not (d > far or farther_everywhere(lo, hi, cell, centroids[j], centroids[winner])):
             candidates[found] = j
             found += 1
     return found
+
+
+@inlined
+def _look_at_cells(lo: F64, hi: F64, start: int, size: int, centroids: F64, near: I64, rivals: I64) -> None:
+    """For a block of cells: the centroid nearest to the middle, and how many may be nearest to a point, it included.
+
+    Most cells have one; what `cell_candidates` finds out about one cell is found here for many side by side.
+    """
+    x, y, z = np.empty(size), np.empty(size), np.empty(size)
+    diagonal, least = np.empty(size), np.empty(size)
+    nearest, count = near[:size], rivals[:size]
+    for i in range(size):
+        cell = start + i
+        x[i], y[i], z[i] = (
+            0.5 * (lo[cell, 0] + hi[cell, 0]),
+            0.5 * (lo[cell, 1] + hi[cell, 1]),
+            0.5 * (lo[cell, 2] + hi[cell, 2]),
+        )
+        dx, dy, dz = hi[cell, 0] - lo[cell, 0], hi[cell, 1] - lo[cell, 1], hi[cell, 2] - lo[cell, 2]
+        diagonal[i] = dx * dx + dy * dy + dz * dz
+        least[i] = np.inf
+        nearest[i] = 0
+        count[i] = 0
+    for j in range(centroids.shape[0]):
+        cx, cy, cz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+        for i in range(size):
+            dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
+            d = dx * dx + dy * dy + dz * dz
+            closer = d < least[i]
+            least[i] = d if closer else least[i]
+            nearest[i] = j if closer else nearest[i]
+    for i in range(size):
+        diagonal[i] = (least[i] + 2.0 * np.sqrt(least[i] * diagonal[i]) + diagonal[i]) * FAR
+    for j in range(centroids.shape[0]):
+        cx, cy, cz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+        for i in range(size):
+            dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
+            count[i] += np.int64(dx * dx + dy * dy + dz * dz <= diagonal[i])
+
+
+@inlined
+def _sum_of_second(points: F32, weights: I64, start: int, stop: int, first: F64, second: F64, sums: I64) -> None:
+    """Weight and weighted sum, into ``sums`` (4,), of the points of a range that are nearer to the second of two
+    centroids; a tie is the first one's.
+    """
+    x, y, z, w = points[0, start:stop], points[1, start:stop], points[2, start:stop], weights[start:stop]
+    ax, ay, az = first[0], first[1], first[2]
+    bx, by, bz = second[0], second[1], second[2]
+    weight = sum_x = sum_y = sum_z = np.int64(0)
+    for i in range(w.size):
+        px, py, pz = np.float64(x[i]), np.float64(y[i]), np.float64(z[i])
+        dx, dy, dz = px - ax, py - ay, pz - az
+        a = dx * dx + dy * dy + dz * dz
+        dx, dy, dz = px - bx, py - by, pz - bz
+        b = dx * dx + dy * dy + dz * dz
+        counted = w[i] if b < a else np.int64(0)
+        weight += counted
+        sum_x += counted * np.int64(px)
+        sum_y += counted * np.int64(py)
+        sum_z += counted * np.int64(pz)
+    sums[0], sums[1], sums[2], sums[3] = weight, sum_x, sum_y, sum_z
 
 
 @kernel
@@ -113,13 +180,30 @@ def sum_by_cells(
     counts = np.zeros(k, np.int64)
     sums = np.zeros((k, 3), np.int64)
     candidates = np.empty(k, np.int64)
-    for cell in range(starts.size - 1):
-        found = cell_candidates(lo, hi, cell, centroids, candidates)
-        if found == 1:
+    other = np.zeros(4, np.int64)
+    cells = starts.size - 1
+    near, rivals = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    for cell in range(cells):
+        at = cell % BLOCK
+        if at == 0:
+            _look_at_cells(lo, hi, cell, min(BLOCK, cells - cell), centroids, near, rivals)
+        found = 1
+        candidates[0] = near[at]
+        if rivals[at] > 1:
+            found = cell_candidates(lo, hi, cell, centroids, candidates)
+        if found <= 2:  # all are the first one's, but those that are the second one's
             j = candidates[0]
             counts[j] += cell_counts[cell]
             for axis in range(3):
                 sums[j, axis] += cell_sums[cell, axis]
+            if found == 2:
+                h = candidates[1]
+                _sum_of_second(points, weights, starts[cell], starts[cell + 1], centroids[j], centroids[h], other)
+                counts[j] -= other[0]
+                counts[h] += other[0]
+                for axis in range(3):
+                    sums[j, axis] -= other[axis + 1]
+                    sums[h, axis] += other[axis + 1]
             continue
         for i in range(starts[cell], starts[cell + 1]):
             x, y, z = np.float64(points[0, i]), np.float64(points[1, i]), np.float64(points[2, i])
@@ -170,22 +254,33 @@ def sum_squares(points: F32, weights: I64) -> tuple[int, int]:
     return high, low
 
 
-@kernel
 def order_by_cell(cells: I64, n_cells: int) -> tuple[I64, I64]:
     """Order (n,) of the points by cell and the starts (m + 1,) of the occupied cells; stable."""
+    # A count of every possible cell may cost more than sorting the points, which Numba takes seconds to compile.
+    counted = n_cells <= 4 * cells.size + 65536
+    order = _counting_order(cells, n_cells) if counted else np.argsort(cells, kind="stable")
+    return order, _starts(cells, order)
+
+
+@kernel
+def _counting_order(cells: I64, n_cells: int) -> I64:
+    """The stable order of the points by cell, from a count of each cell's."""
+    order = np.empty(cells.size, np.int64)
+    bounds = np.zeros(n_cells + 1, np.int64)
+    for i in range(cells.size):
+        bounds[cells[i] + 1] += 1
+    for c in range(n_cells):
+        bounds[c + 1] += bounds[c]
+    for i in range(cells.size):
+        order[bounds[cells[i]]] = i
+        bounds[cells[i]] += 1
+    return order
+
+
+@kernel
+def _starts(cells: I64, order: I64) -> I64:
+    """Where each occupied cell begins in the order, and where the last one ends."""
     n = cells.size
-    order = np.empty(n, np.int64)
-    if n_cells > 4 * n + 65536:  # a count of every possible cell would cost more than sorting the points
-        order[:] = np.argsort(cells, kind="mergesort")
-    else:
-        bounds = np.zeros(n_cells + 1, np.int64)
-        for i in range(n):
-            bounds[cells[i] + 1] += 1
-        for c in range(n_cells):
-            bounds[c + 1] += bounds[c]
-        for i in range(n):
-            order[bounds[cells[i]]] = i
-            bounds[cells[i]] += 1
     starts = np.empty(n + 1, np.int64)
     found = 0
     for i in range(n):
@@ -193,7 +288,35 @@ def order_by_cell(cells: I64, n_cells: int) -> tuple[I64, I64]:
             starts[found] = i
             found += 1
     starts[found] = n
-    return order, starts[: found + 1].copy()
+    return starts[: found + 1].copy()
+
+
+@kernel
+def cells_of(points: F32, lowest: I64, side: I64, along: I64) -> I64:
+    """The cell of every point (3, n) -> (n,), counted with the last axis running fastest.
+
+    ``lowest``, ``side`` and ``along`` are (3,): where an axis begins, and how long and how many its cells are.
+    """
+    cells = np.zeros(points.shape[1], np.int64)
+    for axis in range(3):
+        row = points[axis]
+        # Points are integers, so half a step on top keeps the product clear of whole numbers however it is rounded.
+        low, share, n = np.float64(lowest[axis]) - 0.5, 1.0 / np.float64(side[axis]), along[axis]
+        for i in range(cells.size):
+            cells[i] = cells[i] * n + np.int64((np.float64(row[i]) - low) * share)
+    return cells
+
+
+@kernel
+def in_order(points: F32, weights: I64, order: I64) -> tuple[F32, I64]:
+    """Points (3, n) and weights (n,) in another order."""
+    ordered, ordered_weights = np.empty_like(points), np.empty_like(weights)
+    for i in range(order.size):
+        at = order[i]
+        ordered_weights[i] = weights[at]
+        for axis in range(3):
+            ordered[axis, i] = points[axis, at]
+    return ordered, ordered_weights
 
 
 @kernel

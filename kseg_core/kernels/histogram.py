@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import inlined, kernel
+from ._jit import kernel
 
 CODES = 1 << 24  # 8 bits of each of three channels
-BLOCK_BITS = 12  # codes are counted and swept in blocks of 4096: a block nobody touched is never read
+BLOCK_BITS = 8  # codes are counted and swept in blocks of 256: a block nobody touched is never read
 BLOCKS = CODES >> BLOCK_BITS
 
 U8 = NDArray[np.uint8]
@@ -39,23 +39,14 @@ def count_colors(rgb: U8, valid: Bools, counts: U32, touched: Bools) -> int:
     return total
 
 
-@inlined
-def _codes_in_block(counts: U32, block: int) -> int:
-    """How many codes of a block occur."""
-    found = 0
-    for code in range(block << BLOCK_BITS, (block + 1) << BLOCK_BITS):
-        if counts[code] != 0:
-            found += 1
-    return found
-
-
 @kernel
 def count_codes(counts: U32, touched: Bools) -> int:
     """How many codes occur."""
     found = 0
     for block in range(BLOCKS):
         if touched[block]:
-            found += _codes_in_block(counts, block)
+            for code in range(block << BLOCK_BITS, (block + 1) << BLOCK_BITS):
+                found += counts[code] != 0
     return found
 
 
@@ -66,24 +57,26 @@ def drain_counts(counts: U32, touched: Bools, most: int = CODES) -> tuple[U32, I
     With ``most`` the lowest codes only, whole blocks up to the one with which there are at least so many: what is left
     is zero for these alone, and the next call goes on.
     """
-    found = end = 0
-    while end < BLOCKS and found < most:
-        if touched[end]:
-            found += _codes_in_block(counts, end)
-        end += 1
-    codes = np.empty(found, np.uint32)
-    weights = np.empty(found, np.int64)
+    room = 0
+    for block in range(BLOCKS):
+        room += int(touched[block]) << BLOCK_BITS
+    room = min(room, most + (1 << BLOCK_BITS)) + 1
+    codes = np.empty(room, np.uint32)  # memory that is not written to is not there
+    weights = np.empty(room, np.int64)
     at = 0
-    for block in range(end):
+    for block in range(BLOCKS):
+        if at >= most:
+            break
         if touched[block]:
             touched[block] = False
-            for code in range(block << BLOCK_BITS, (block + 1) << BLOCK_BITS):
-                if counts[code] != 0:
-                    codes[at] = code
-                    weights[at] = counts[code]
-                    counts[code] = 0
-                    at += 1
-    return codes, weights
+            start = block << BLOCK_BITS
+            of_block = counts[start : start + (1 << BLOCK_BITS)]
+            for i in range(of_block.size):  # every one is written; the next takes the place of one that does not occur
+                codes[at] = start + i
+                weights[at] = of_block[i]
+                at += int(of_block[i] != 0)
+            of_block[:] = 0
+    return codes[:at].copy(), weights[:at].copy()
 
 
 @kernel
@@ -94,22 +87,18 @@ def merge_counts(codes_a: U32, counts_a: I64, codes_b: U32, counts_b: I64) -> tu
     i = j = n = 0
     while i < codes_a.size and j < codes_b.size:
         a, b = codes_a[i], codes_b[j]
+        # as arithmetic, not as branches: which table is next cannot be foreseen; a wrong guess costs more than a row
+        from_a, from_b = int(a <= b), int(b <= a)
         codes[n] = min(a, b)
-        counts[n] = 0
-        if a <= b:
-            counts[n] += counts_a[i]
-            i += 1
-        if b <= a:
-            counts[n] += counts_b[j]
-            j += 1
-        n += 1
+        counts[n] = from_a * counts_a[i] + from_b * counts_b[j]
+        i, j, n = i + from_a, j + from_b, n + 1
     while i < codes_a.size:
         codes[n], counts[n] = codes_a[i], counts_a[i]
         i, n = i + 1, n + 1
     while j < codes_b.size:
         codes[n], counts[n] = codes_b[j], counts_b[j]
         j, n = j + 1, n + 1
-    return codes[:n].copy(), counts[:n].copy()
+    return codes[:n], counts[:n]  # memory beyond them was never touched, so there is none
 
 
 @kernel

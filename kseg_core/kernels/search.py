@@ -58,8 +58,25 @@ def _draw(mass: F64, total: float, state: U64) -> int:
 
 
 @inlined
+def _place(points: F64, i: int, centre: F64) -> None:
+    """Move a centre to a point. (Assigning an array to a part of one takes Numba seconds to compile.)"""
+    for axis in range(centre.size):
+        centre[axis] = points[axis, i]
+
+
+@inlined
+def _repeat(centre: F64, other: F64) -> None:
+    """Move another centre to where a centre is."""
+    for axis in range(centre.size):
+        other[axis] = centre[axis]
+
+
+@inlined
 def _squared_to(points: F64, centre: F64, out: F64) -> None:
     """Squared distances of all points (d, n) to one centre."""
+    if points.shape[0] == 3:
+        _distances(points, 0, centre, out)
+        return
     out[:] = 0.0
     for axis in range(points.shape[0]):
         row, c = points[axis], centre[axis]
@@ -80,7 +97,7 @@ def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) ->
     state[0] = mix64(np.uint64(seed))
     centroids = np.empty((k, points.shape[0]), np.float64)
     first = _draw(weights, weights.sum(), state)
-    centroids[0] = points[:, first]
+    _place(points, first, centroids[0])
     closest = np.empty(n, np.float64)
     _squared_to(points, centroids[0], closest)
     mass = weights * closest
@@ -89,7 +106,7 @@ def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) ->
     for j in range(1, k):
         total = mass.sum()
         if total <= 0.0:
-            centroids[j] = centroids[0]
+            _repeat(centroids[0], centroids[j])
             continue
         least = np.inf
         chosen = 0
@@ -103,7 +120,7 @@ def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) ->
             if cost < least:
                 least, chosen = cost, candidate
                 best, trial = trial, best
-        centroids[j] = points[:, chosen]
+        _place(points, chosen, centroids[j])
         closest, best = best, closest
         mass = weights * closest
     return centroids
@@ -119,10 +136,10 @@ def seed_random(points: F64, weights: F64, k: int, seed: int) -> F64:
     for j in range(k):
         total = mass.sum()
         if total <= 0.0:
-            centroids[j] = centroids[0]
+            _repeat(centroids[0], centroids[j])
             continue
         chosen = _draw(mass, total, state)
-        centroids[j] = points[:, chosen]
+        _place(points, chosen, centroids[j])
         mass[chosen] = 0.0
     return centroids
 
@@ -151,15 +168,51 @@ def _nearest(points: F64, centroids: F64, d1: F64, label: I64) -> None:
     scratch = np.empty(BLOCK, np.float64)
     for start in range(0, points.shape[1], BLOCK):
         a, c = d1[start : start + BLOCK], label[start : start + BLOCK]
-        distance = scratch[: a.size]
-        a[:] = np.inf
         c[:] = 0
-        for j in range(centroids.shape[0]):
+        _distances(points, start, centroids[0], a)
+        if points.shape[0] == 3:
+            _nearer_by_pairs(points, start, centroids, a, c)
+            continue
+        distance = scratch[: a.size]
+        for j in range(1, centroids.shape[0]):
             _distances(points, start, centroids[j], distance)
             for i in range(a.size):
                 closer = distance[i] < a[i]
                 a[i] = distance[i] if closer else a[i]
                 c[i] = j if closer else c[i]
+
+
+@inlined
+def _nearer_by_pairs(points: F64, start: int, centroids: F64, a: F64, c: I64) -> None:
+    """The rest of `_nearest` for a block of points of three components, whose distances to the first centre are known.
+
+    Two centres at a time, so that half as much is read and written.
+    """
+    size, k = a.size, centroids.shape[0]
+    x, y, z = points[0, start : start + size], points[1, start : start + size], points[2, start : start + size]
+    for j in range(1, k - 1, 2):
+        px, py, pz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+        qx, qy, qz = centroids[j + 1, 0], centroids[j + 1, 1], centroids[j + 1, 2]
+        for i in range(size):
+            dx, dy, dz = x[i] - px, y[i] - py, z[i] - pz
+            p = dx * dx + dy * dy + dz * dz
+            dx, dy, dz = x[i] - qx, y[i] - qy, z[i] - qz
+            q = dx * dx + dy * dy + dz * dz
+            closer = p < a[i]
+            least = p if closer else a[i]
+            nearest = j if closer else c[i]
+            closer = q < least
+            a[i] = q if closer else least
+            c[i] = j + 1 if closer else nearest
+    if k % 2 == 0:
+        j = k - 1
+        px, py, pz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+        for i in range(size):
+            dx, dy, dz = x[i] - px, y[i] - py, z[i] - pz
+            p = dx * dx + dy * dy + dz * dz
+            closer = p < a[i]
+            a[i] = p if closer else a[i]
+            c[i] = j if closer else c[i]
 
 
 @inlined
@@ -172,6 +225,9 @@ def _two_nearest(points: F64, centroids: F64, d1: F64, d2: F64, label: I64) -> N
         a[:] = np.inf
         b[:] = np.inf
         c[:] = 0
+        if points.shape[0] == 3:
+            _two_nearest_of_three(points, start, centroids, a, b, c)
+            continue
         for j in range(centroids.shape[0]):
             _distances(points, start, centroids[j], distance)
             for i in range(a.size):
@@ -180,6 +236,24 @@ def _two_nearest(points: F64, centroids: F64, d1: F64, d2: F64, label: I64) -> N
                 b[i] = a[i] if closer else min(b[i], d)
                 a[i] = d if closer else a[i]
                 c[i] = j if closer else c[i]
+
+
+@inlined
+def _two_nearest_of_three(points: F64, start: int, centroids: F64, a: F64, b: F64, c: I64) -> None:
+    """`_two_nearest` for a block of points of three components."""
+    size = a.size
+    x, y, z = points[0, start : start + size], points[1, start : start + size], points[2, start : start + size]
+    for j in range(centroids.shape[0]):
+        px, py, pz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+        for i in range(size):
+            dx, dy, dz = x[i] - px, y[i] - py, z[i] - pz
+            d = dx * dx + dy * dy + dz * dz
+            least, second = a[i], b[i]
+            closer = d < least
+            second = d if d < second else second
+            b[i] = least if closer else second
+            a[i] = d if closer else least
+            c[i] = j if closer else c[i]
 
 
 @inlined
@@ -285,7 +359,7 @@ def swap_search(points: F64, weights: F64, start: F64, swaps: int, rounds: int, 
         if swap % RANDOM_EVERY == RANDOM_EVERY - 1:
             removed = int(_uniform(state) * k)
         trial = best.copy()
-        trial[removed] = fresh
+        _repeat(fresh, trial[removed])
         for _ in range(ROUNDS):
             _nearest(points, trial, trial_d1, trial_label)
             _move_past_means(points, weights, trial_label, trial)

@@ -16,6 +16,14 @@ _Block = tuple[int, bytes]  # position and bytes
 Fetch = Callable[[Sequence[Range]], Sequence[bytes]]
 
 
+def most_held(size_bytes: int) -> int:
+    """Most bytes that a `RangeFile` of a file of some size holds, and what fetches for it.
+
+    What was walked through is held twice while it grows; what was fetched ahead is while it arrives.
+    """
+    return 3 * min(size_bytes, MOST_BYTES) + min(size_bytes, BLOCKS_KEPT * BLOCK_BYTES)
+
+
 class RangeFile(io.RawIOBase):
     """A file behind a function that fetches parts of it. A few megabytes of what was fetched are kept.
 

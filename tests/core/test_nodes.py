@@ -12,7 +12,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
 
-from kseg_core.chunks import write_masks, write_plane
+from kseg_core.chunks import read_plane, write_masks, write_plane
 from kseg_core.nodes import ArraySpec, array_document, create_array, write_group
 
 SPECS = {
@@ -25,13 +25,17 @@ SPECS = {
 }
 
 
+def blosc(**how: object) -> BloscCodec:
+    return BloscCodec(cname="zstd", clevel=1, blocksize=1 << 18, **how)
+
+
 def zarrs_own(path: Path, spec: ArraySpec) -> zarr.Array:
     """The same array, made by zarr-python."""
     item = np.dtype(spec.dtype).itemsize
     compressor = {
         "bytes": ZstdCodec(level=1, checksum=True),
-        "bits": (BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle, typesize=1), Crc32cCodec()),
-        "numbers": (BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.shuffle, typesize=item), Crc32cCodec())
+        "bits": (blosc(shuffle=BloscShuffle.bitshuffle, typesize=1), Crc32cCodec()),
+        "numbers": (blosc(shuffle=BloscShuffle.shuffle, typesize=item), Crc32cCodec())
         if item > 1
         else ZstdCodec(level=1, checksum=True),
     }[spec.compression]
@@ -89,6 +93,36 @@ def test_the_chunks_of_masks_are_those_that_zarr_writes(tmp_path: Path) -> None:
     zarrs_own(tmp_path / "theirs", spec)[...] = labels == np.arange(2, dtype=np.uint8)[:, None, None]
     assert files(tmp_path / "ours") == files(tmp_path / "theirs")
     assert "c/0/0/0" not in files(tmp_path / "ours")
+
+
+@pytest.mark.parametrize("name", ["labels", "wide labels", "copy", "bytes of a copy"])
+def test_a_window_is_read_as_zarr_reads_it(name: str, tmp_path: Path) -> None:
+    """Whatever its tiles, those that were never written too."""
+    spec = SPECS[name]
+    data = np.random.default_rng(0).integers(0, 5, spec.shape).astype(spec.dtype)
+    data[..., :128, :128] = spec.fill
+    theirs = zarrs_own(tmp_path / "theirs", spec)
+    theirs[...] = data
+    assert not list((tmp_path / "theirs").glob("c/0/0" if data.ndim == 2 else "c/0/0/0"))
+    for window in (slice(0, 300), slice(0, 200)), (slice(100, 131), slice(7, 130)), (slice(299, 300), slice(128, 200)):
+        for first in ((0,), (1,)) if data.ndim == 3 else ((),):
+            found = read_plane(str(tmp_path / "theirs"), spec, window, first)
+            np.testing.assert_array_equal(found, theirs[(*first, *window)])
+            assert found.dtype == spec.dtype
+    with pytest.raises(FileNotFoundError):
+        read_plane(str(tmp_path / "none"), spec, (slice(0, 1), slice(0, 1)), (0,) if data.ndim == 3 else ())
+
+
+@pytest.mark.parametrize("name", ["labels", "copy"])
+def test_a_damaged_chunk_is_not_read(name: str, tmp_path: Path) -> None:
+    spec = SPECS[name]
+    zarrs_own(tmp_path / "a", spec)[...] = np.random.default_rng(0).integers(0, 5, spec.shape).astype(spec.dtype)
+    path = tmp_path / "a" / ("c/1/1" if len(spec.shape) == 2 else "c/0/1/1")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises((ValueError, RuntimeError)):
+        read_plane(str(tmp_path / "a"), spec, (slice(0, 300), slice(0, 200)), (0,) if len(spec.shape) == 3 else ())
 
 
 def test_a_copied_bands_chunks_are_those_that_zarr_writes(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ import zarr
 from kseg_core import storage
 from kseg_core.errors import UsageError
 from kseg_core.inputs import list_inputs
-from kseg_core.storage.ranges import BLOCK_BYTES, RangeFile
+from kseg_core.storage.ranges import BLOCK_BYTES, MOST_BYTES, RangeFile, most_held
 from tests.object_store import forget_connections, objects_below
 
 
@@ -323,6 +324,29 @@ def test_what_is_expected_is_fetched_by_several_requests_at_once_and_given_once(
     assert requests == [wanted[:4], wanted[4:]]  # of at most eight megabytes
     file.seek(wanted[0][0])
     assert file.read(2_000_000) == content[1:2_000_001]
+
+
+@pytest.mark.parametrize("size", [50_000, 1_500_000, 6_000_000, 40_000_000])
+def test_no_more_is_held_of_a_file_than_is_said(size: int) -> None:
+    content = np.random.default_rng(3).integers(0, 256, size, np.uint8)
+    file = RangeFile(lambda ranges: [content[start:stop].tobytes() for start, stop in ranges], size)
+    tracemalloc.start()
+    try:
+        for at in range(0, min(size, 9_000_000), 40_000):  # walked through
+            file.seek(at)
+            file.read(8)
+        for at in np.random.default_rng(4).integers(0, size, 40).tolist():  # and looked into here and there
+            file.seek(at)
+            file.read(100)
+        wanted = [(at, min(size, at + 500_000)) for at in range(0, size, 500_000)]
+        file.expect(wanted)
+        for start, stop in wanted:
+            file.seek(start)
+            file.read(stop - start)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert min(size, MOST_BYTES) < most <= most_held(size) + 10_000
 
 
 def test_a_file_that_became_shorter_is_no_shorter_read() -> None:

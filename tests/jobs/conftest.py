@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import os
 import signal
 import subprocess
@@ -16,60 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command line came to."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """The one JSON object on stdout."""
-        return strict_json(self.out)
-
-
-def strict_json(text: str) -> Any:
-    """Parse exactly one line of JSON, in which there is no NaN and no infinity."""
-    assert text.endswith("\n")
-    assert text.count("\n") == 1
-
-    def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-@pytest.fixture(scope="session")
-def parse_json() -> Callable[[str], Any]:
-    """The strict reader of ``--json``."""
-    return strict_json
-
-
-@pytest.fixture
-def kseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
-    """``kseg-batch`` in this process; what a command changes in it is put back."""
-    from jobs.main import run_command
-
-    handler = signal.getsignal(signal.SIGTERM)
-    loggers = [logging.getLogger(name) for name in (None, "tornado", "asyncio", "numba", "PIL", "tifffile")]
-    levels = [logger.level for logger in loggers]
-    handlers = list(loggers[0].handlers)
-    monkeypatch.setenv("DASK_LOGGING__DISTRIBUTED", "critical")
-
-    def run(*arguments: str | Path) -> Outcome:
-        capsys.readouterr()
-        code = run_command([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        return Outcome(code, told.out, told.err)
-
-    yield run
-    signal.signal(signal.SIGTERM, handler)
-    loggers[0].handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 @dataclass(frozen=True, slots=True)

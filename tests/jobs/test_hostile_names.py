@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-Program = Callable[..., subprocess.CompletedProcess[str]]
+Done = subprocess.CompletedProcess[str]
+Program = Callable[..., Done]
+Programs = Callable[..., list[Done]]
 
 NAMES: list[bytes] = [
     b"new\nline.png",
@@ -47,11 +49,14 @@ NAMES: list[bytes] = [
 BROKEN = b"broken \x1b[31m\n\xff.png"
 
 
+RUN = "run in --k 2 --attempts 1 -o out.zarr"
+
+
 @pytest.fixture(scope="module")
 def hostile_run(
-    tmp_path_factory: pytest.TempPathFactory, small_folder: Path, program: Program
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A run on a folder of such names, and one file that is no picture."""
+    tmp_path_factory: pytest.TempPathFactory, small_folder: Path, programs: Programs
+) -> tuple[Path, Done, dict[str, Done]]:
+    """A run on a folder of such names and one file that is no picture, and what is told of it afterwards."""
     here = tmp_path_factory.mktemp("hostile")
     picture = (small_folder / "a.png").read_bytes()
     for name in NAMES:
@@ -61,7 +66,9 @@ def hostile_run(
             file.write(picture)
     with open(os.path.join(os.fsencode(here), b"in", BROKEN), "wb") as file:
         file.write(b"hello")
-    return here, program("run", "in", "--k", "2", "--attempts", "1", "-o", "out.zarr", cwd=here)
+    lines = [f"{line}{as_json}" for line in (RUN, "inspect out.zarr", "check out.zarr") for as_json in ("", " --json")]
+    first, *later = programs(RUN.split(), *(line.split() for line in lines), cwd=here)
+    return here, first, dict(zip(lines, later, strict=True))
 
 
 def assert_printable(text: str) -> None:
@@ -70,11 +77,11 @@ def assert_printable(text: str) -> None:
     assert "\u202e" not in text
 
 
-def test_every_file_is_labelled_under_a_name_of_its_own(hostile_run: Any, program: Program, parse_json: Any) -> None:
-    here, done = hostile_run
+def test_every_file_is_labelled_under_a_name_of_its_own(hostile_run: Any, parse_json: Any) -> None:
+    _, done, later = hostile_run
     assert (done.returncode, done.stderr) == (3, "")
     assert "labelled 26 images" in done.stdout
-    told = parse_json(program("inspect", "out.zarr", "--json", cwd=here).stdout)
+    told = parse_json(later["inspect out.zarr --json"].stdout)
     keys = [image["key"] for image in told["images"]]
     assert len(keys) == len(NAMES) == 26
     assert len({unicodedata.normalize("NFC", key).casefold() for key in keys}) == 26
@@ -82,11 +89,9 @@ def test_every_file_is_labelled_under_a_name_of_its_own(hostile_run: Any, progra
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", key)
 
 
-def test_sources_are_kept_as_text_with_undecodable_bytes_percent_encoded(
-    hostile_run: Any, program: Program, parse_json: Any
-) -> None:
-    here, _ = hostile_run
-    told = parse_json(program("inspect", "out.zarr", "--json", cwd=here).stdout)
+def test_sources_are_kept_as_text_with_undecodable_bytes_percent_encoded(hostile_run: Any, parse_json: Any) -> None:
+    _, _, later = hostile_run
+    told = parse_json(later["inspect out.zarr --json"].stdout)
     sources = {image["source"] for image in told["images"]}
     assert {"in/new\nline.png", "in/bad bytes %FF%FE.png", "in/bad%20bytes %FF.png", "in/Case.png"} <= sources
     assert len(sources) == 26
@@ -95,16 +100,16 @@ def test_sources_are_kept_as_text_with_undecodable_bytes_percent_encoded(
 
 
 def test_no_name_leaves_the_store(hostile_run: Any) -> None:
-    here, _ = hostile_run
+    here, _, _ = hostile_run
     assert sorted(os.listdir(here)) == ["in", "out.zarr"]
     assert sorted(os.listdir(here / "out.zarr")) == ["images", "model", "zarr.json"]
     assert len(os.listdir(here / "out.zarr" / "images")) == 26 + 1  # and zarr.json
 
 
-@pytest.mark.parametrize("line", ["inspect out.zarr", "check out.zarr", "run in --k 2 --attempts 1 -o out.zarr"])
-def test_what_is_printed_cannot_steer_a_terminal(line: str, hostile_run: Any, program: Program) -> None:
-    here, first = hostile_run
-    done = program(*line.split(), cwd=here)
+@pytest.mark.parametrize("line", ["inspect out.zarr", "check out.zarr", RUN])
+def test_what_is_printed_cannot_steer_a_terminal(line: str, hostile_run: Any) -> None:
+    _, first, later = hostile_run
+    done = later[line]
     assert done.returncode == first.returncode if line.startswith("run") else done.returncode == 0
     for text in (first.stdout, done.stdout, done.stderr):
         assert_printable(text)
@@ -114,10 +119,10 @@ def test_what_is_printed_cannot_steer_a_terminal(line: str, hostile_run: Any, pr
         assert "complete" in done.stdout
 
 
-def test_json_of_hostile_names_is_plain_ascii_on_one_line(hostile_run: Any, program: Program, parse_json: Any) -> None:
-    here, _ = hostile_run
-    for line in ("run in --k 2 --attempts 1 -o out.zarr", "inspect out.zarr", "check out.zarr"):
-        done = program(*line.split(), "--json", cwd=here)
+def test_json_of_hostile_names_is_plain_ascii_on_one_line(hostile_run: Any, parse_json: Any) -> None:
+    _, _, later = hostile_run
+    for line in (RUN, "inspect out.zarr", "check out.zarr"):
+        done = later[f"{line} --json"]
         assert done.stdout.isascii()
         json.dumps(parse_json(done.stdout), ensure_ascii=False).encode("utf-8")  # no half of a character
         assert done.stderr == ""
@@ -133,24 +138,16 @@ OTHERS = [
 
 
 @pytest.fixture(scope="module")
-def others(hostile_run: Any, program: Program, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def others(hostile_run: Any, programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the other commands print, as lines and as JSON, and where they wrote: in a folder of their own."""
-    here, _ = hostile_run
+    here, _, _ = hostile_run
     there = tmp_path_factory.mktemp("hostile-others") / "work"
     there.mkdir()
     for name in ("in", "out.zarr"):
         (there / name).symlink_to(here / name)
-    done = {line: program(*line.split(), cwd=there) for line in OTHERS}
-    more = {
-        "export": "--overwrite",
-        "report": "--overwrite",
-        "edges": "",
-        "sweep": "--overwrite",
-        "inspect": "--overwrite",
-    }
-    for line in OTHERS:
-        done[f"{line} --json"] = program(*line.split(), *more[line.split()[0]].split(), "--json", cwd=there)
-    return there, done
+    again = [[*line.split(), *([] if line.startswith("edges") else ["--overwrite"]), "--json"] for line in OTHERS]
+    done = programs(*(line.split() for line in OTHERS), *again, cwd=there)
+    return there, dict(zip([*OTHERS, *(f"{line} --json" for line in OTHERS)], done, strict=True))
 
 
 @pytest.mark.parametrize("line", OTHERS)
@@ -186,14 +183,12 @@ def test_names_in_a_page_are_text_and_nothing_else(others: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)<", "&lt;b&gt;", "</title><img src=x onerror=alert(1)>"])
-def test_markup_in_a_name_is_shown_as_it_is(
-    name: str, tmp_path: Path, small_folder: Path, program: Program, parse_json: Any
-) -> None:
+def test_markup_in_a_name_is_shown_as_it_is(name: str, tmp_path: Path, small_folder: Path, programs: Programs) -> None:
     folder = tmp_path / "in" / name.replace("/", os.sep).strip(os.sep)
     folder.mkdir(parents=True)
     (folder / "a.png").write_bytes((small_folder / "a.png").read_bytes())
-    assert program("run", "in", "--k", "2", "--attempts", "1", "-o", "o.zarr", cwd=tmp_path).returncode == 0
-    assert program("report", "o.zarr", "--to", "page", cwd=tmp_path).returncode == 0
+    lines = ("run in --k 2 --attempts 1 -o o.zarr", "report o.zarr --to page")
+    assert [done.returncode for done in programs(*map(str.split, lines), cwd=tmp_path)] == [0, 0]
     page = (tmp_path / "page/report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "<img src=x" not in page
@@ -203,7 +198,7 @@ def test_markup_in_a_name_is_shown_as_it_is(
 
 
 def test_a_store_that_names_a_way_out_is_read_inside_only(
-    tmp_path: Path, small_folder: Path, program: Program, job: Any
+    tmp_path: Path, small_folder: Path, programs: Programs, job: Any
 ) -> None:
     """Keys come from folders on the disk, never from what is written in documents: an archive cannot lead astray."""
     job(small_folder, tmp_path / "o.zarr", k=2)
@@ -212,8 +207,9 @@ def test_a_store_that_names_a_way_out_is_read_inside_only(
     for name, value in (("key", "../../../escaped"), ("source", "../../../escaped/a.png")):
         document["attributes"]["kseg"][name] = value
     group.write_text(json.dumps(document))
-    for line in ("export o.zarr --to files --what segmented,masks", "report o.zarr --to page", "inspect o.zarr"):
-        assert program(*line.split(), cwd=tmp_path).returncode in (0, 3)
+    lines = ("export o.zarr --to files --what segmented,masks", "report o.zarr --to page", "inspect o.zarr")
+    for done in programs(*map(str.split, lines), cwd=tmp_path):
+        assert done.returncode in (0, 3)
     assert sorted(os.listdir(tmp_path)) == ["files", "o.zarr", "page"]
     assert not (tmp_path.parent / "escaped").exists()
     for path in (tmp_path / "files").rglob("*"):
@@ -222,7 +218,7 @@ def test_a_store_that_names_a_way_out_is_read_inside_only(
 
 @pytest.mark.parametrize("name", [b"evil\x1b[2J\nfolder", b"bad \xff bytes", b"-rf"])
 def test_a_folder_with_such_a_name_gives_a_store_of_that_name(
-    name: bytes, tmp_path: Path, small_folder: Path, program: Program, parse_json: Any
+    name: bytes, tmp_path: Path, small_folder: Path, programs: Programs, parse_json: Any
 ) -> None:
     folder = os.path.join(os.fsencode(tmp_path), name)
     os.mkdir(folder)
@@ -230,33 +226,35 @@ def test_a_folder_with_such_a_name_gives_a_store_of_that_name(
         file.write((small_folder / "a.png").read_bytes())
     given = os.path.join(b".", name)
     store = name + b".kseg.zarr"
-    for arguments in (
+    lines = (
         (b"run", given, b"--k", b"2", b"--attempts", b"1"),
         (b"inspect", b"./" + store),
         (b"check", b"./" + store),
         (b"run", given, b"--k", b"3"),
-    ):
-        done = program(*arguments, cwd=tmp_path)
+        (b"run", given, b"--k", b"2", b"--attempts", b"1", b"--json"),
+    )
+    *spoken, told = programs(*lines, cwd=tmp_path)
+    for arguments, done in zip(lines, spoken, strict=False):
         assert done.returncode == (1 if b"3" in arguments else 0), done
         assert_printable(done.stdout)
         assert_printable(done.stderr)
     assert sorted(os.listdir(os.fsencode(tmp_path))) == sorted([name, store])
-    done = program(b"run", given, b"--k", b"2", b"--attempts", b"1", b"--json", cwd=tmp_path)
-    json.dumps(parse_json(done.stdout), ensure_ascii=False).encode("utf-8")
+    json.dumps(parse_json(told.stdout), ensure_ascii=False).encode("utf-8")
     written = json.loads(Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), store, b"zarr.json"))).read_bytes())
     json.dumps(written, ensure_ascii=False).encode("utf-8")
 
 
 def test_a_current_folder_of_undecodable_bytes_leaves_no_trace_that_is_not_text(
-    tmp_path: Path, small_folder: Path, program: Program
+    tmp_path: Path, small_folder: Path, programs: Programs
 ) -> None:
     here = os.path.join(os.fsencode(tmp_path), b"bad \xff")
     os.mkdir(here)
-    done = program("run", small_folder, "--k", "2", "--attempts", "1", "-o", "out.zarr", cwd=here)
+    run = ("run", small_folder, "--k", "2", "--attempts", "1", "-o", "out.zarr")
+    done, checked = programs(run, ("check", "out.zarr"), cwd=here)
     assert (done.returncode, done.stderr) == (0, "")
     with open(os.path.join(here, b"out.zarr", b"zarr.json"), "rb") as file:
         json.dumps(json.load(file), ensure_ascii=False).encode("utf-8")
-    assert program("check", "out.zarr", cwd=here).returncode == 0
+    assert checked.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from kseg_core.inputs import list_inputs
 from kseg_core.memory import COLOR_BYTES, MOST_COLORS, PROCESS_BYTES
 from kseg_core.sizes import parse_bytes
 from kseg_core.sources import ImageSource
+from kseg_core.storage.ranges import MOST_BYTES, most_held
 from workflows.budget import Work, make_budget, too_many_colors
 from workflows.disk import require_room_on_disk
 from workflows.dry_run import dry_run
@@ -43,7 +44,7 @@ sys.exit(code)
 """
 
 
-def kseg(*arguments: str) -> tuple[dict[str, Any], int]:
+def measured(*arguments: str) -> tuple[dict[str, Any], int]:
     """The JSON of a command in a process of its own, and the most bytes of memory that process had."""
     command = [sys.executable, "-c", MEASURED, *arguments, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
@@ -87,11 +88,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_job_takes_no_more_memory_than_the_dry_run_says(
-    name: str, options: list[str], pictures: Path, tmp_path: Path
+    name: str, options: list[str], pictures: Path, tmp_path: Path, kseg: Any
 ) -> None:
     job = ["run", str(pictures / name), *options, "--workers", "2", "-o", str(tmp_path / "out.zarr")]
-    said, _ = kseg(*job, "--dry-run")
-    done, peak = kseg(*job, "--memory", str(2 * GB))
+    said = kseg(*job, "--dry-run", "--json").json()
+    done, peak = measured(*job, "--memory", str(2 * GB))
     assert done["status"] == "ok"
     colors = 0
     if said["hold"]["colors"] is not None:
@@ -107,23 +108,23 @@ def test_a_job_takes_no_more_memory_than_the_dry_run_says(
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_a_picture_with_every_colour_stays_within_the_memory_that_is_asked_for(pictures: Path, tmp_path: Path) -> None:
     job = ["run", str(pictures / "every.tif"), "--k", "2", "--workers", "1", "--attempts", "1", "--max-iter", "2"]
-    _, peak = kseg(*job, "-o", str(tmp_path / "out.zarr"), "--memory", "1.9GB")
+    _, peak = measured(*job, "-o", str(tmp_path / "out.zarr"), "--memory", "1.9GB")
     assert peak <= 1.9 * GB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize("features", ["rgb", "lab"])
 def test_labelling_every_colour_takes_no_more_memory_than_the_dry_run_says(
-    features: str, pictures: Path, tmp_path: Path
+    features: str, pictures: Path, tmp_path: Path, kseg: Any
 ) -> None:
     model = str(tmp_path / "m.zarr")
     tifffile.imwrite(tmp_path / "small.tif", tifffile.imread(pictures / "every.tif")[:50, :50], photometric="rgb")
-    kseg("fit", str(tmp_path / "small.tif"), "--k", "3", "--features", features, "-o", model)
+    assert kseg("fit", tmp_path / "small.tif", "--k", "3", "--features", features, "-o", model).code == 0
     job = ["apply", str(pictures / "every.tif"), "--model", model, "-o", str(tmp_path / "out.zarr"), "--workers", "1"]
     job += ["--confidence", "--edges", "50,100"]
-    said, _ = kseg(*job, "--dry-run")
+    said = kseg(*job, "--dry-run", "--json").json()
     least = said["hold"]["bytes"]
-    _, peak = kseg(*job, "--memory", str(least))
+    _, peak = measured(*job, "--memory", str(least))
     assert least / 4 <= peak <= least
 
 
@@ -147,6 +148,39 @@ def test_of_a_large_image_as_many_pieces_are_counted_as_are_worked_on_at_a_time(
         budget, _, _ = make_budget(plan, Work(2, 0, 0, OutputSettings()), LocalExecutor("threads", threads, 8 * GB))
         fixed.append(budget.fixed - PROCESS_BYTES)
     assert fixed == [fixed[0] * tasks for tasks in (1, 2, 3, 4, 4)]
+
+
+def in_an_object_store(plan: Plan, *, masked: bool = False) -> Plan:
+    """The same images, as if they (and masks of theirs) were objects."""
+    return Plan(
+        (),
+        tuple(
+            tuple(
+                replace(
+                    piece,
+                    source=replace(
+                        piece.source,
+                        file=replace(piece.source.file, path="s3://bucket/image.tif"),
+                        mask="s3://bucket/mask.png" if masked else None,
+                    ),
+                )
+                for piece in pieces
+            )
+            for pieces in plan.large
+        ),
+    )
+
+
+@pytest.mark.parametrize("edges", [None, EdgeSettings(blur=50)])
+def test_what_is_fetched_of_objects_is_counted_for_each_task(pictures: Path, edges: EdgeSettings | None) -> None:
+    here = plan_of(pictures / "smooth.tif")
+    size = here.sources[0].file.size
+    assert size > MOST_BYTES
+    fixed = [
+        make_budget(plan, Work(2, 0, 0, OutputSettings(), edges=edges), LocalExecutor("threads", 3, 8 * GB))[0].fixed
+        for plan in (here, in_an_object_store(here), in_an_object_store(here, masked=True))
+    ]
+    assert [each - fixed[0] for each in fixed] == [0, 3 * most_held(size), 6 * most_held(size)]
 
 
 def plan_of(path: Path, tile: int = 1024) -> Plan:

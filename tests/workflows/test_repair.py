@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.edge_settings import EdgeSettings
-from kseg_core.errors import OutputHeld, StoreError
+from kseg_core.errors import OutputHeld, StoreError, UnreadableImage
 from kseg_core.lock import hold
 from kseg_core.manifest import read_attributes
 from kseg_core.store import update_attributes
-from workflows import label
+from workflows import label, label_large, mend
 from workflows.check import check_store
 from workflows.edge_job import find_edges
 from workflows.edge_request import EdgesConfig, prepare_edges
@@ -256,3 +259,188 @@ def test_a_repair_that_is_stopped_does_not_call_the_store_complete_and_is_gone_o
         run(asked(pictures, store))
     assert contents(store) == contents(made)
     shutil.rmtree(store)
+
+
+# ----------------------------------------------------------------------------------------- windows of a large image
+
+WINDOWS = {(0, 0): "0/0", (0, 2048): "0/4", (2048, 0): "4/0", (2048, 2048): "4/4"}  # their corners, and first tiles
+
+
+@pytest.fixture
+def labelled_again(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, int]]:
+    """How often each window of the large image was labelled from its source."""
+    read, found = label_large.read_for_model, Counter[tuple[int, int]]()
+
+    def counted(piece: Any, model: Any) -> Any:
+        found[piece.top, piece.left] += 1
+        return read(piece, model)
+
+    monkeypatch.setattr(label_large, "read_for_model", counted)
+    return found
+
+
+ONE_WINDOW: dict[str, tuple[str, Callable[[Path], None], set[tuple[int, int]]]] = {
+    "labels": ("labels/kmeans/0/c/2/1", flip, {(0, 0)}),
+    "the last tile": ("labels/kmeans/0/c/4/4", flip, {(2048, 2048)}),
+    "a mask": ("masks/c/1/0/4", flip, {(0, 2048)}),
+    "confidence": ("confidence/c/0/4", remove, {(0, 2048)}),
+    "a copied band": ("0/c/2/4/0", flip, {(2048, 0)}),
+    "a level": ("labels/kmeans/1/c/2/2", flip, set()),
+    "a tile of a level": ("labels/kmeans/2/c/1/1", remove, set()),
+    "edges": ("edges/c/3/3", flip, set()),
+}
+
+
+@pytest.mark.parametrize("damage", ONE_WINDOW.values(), ids=ONE_WINDOW)
+def test_of_a_large_image_only_the_windows_that_are_damaged_are_labelled_and_written_again(
+    damage: tuple[str, Callable[[Path], None], set[tuple[int, int]]],
+    store: Path,
+    made: Path,
+    contents: Any,
+    every_file: Any,
+    labelled_again: Counter[tuple[int, int]],
+) -> None:
+    part, act, windows = damage
+    image = store / "images" / LARGE
+    before = every_file(image)
+    act(image / part)
+    mended = repair_store(str(store), SYNC)
+    assert (mended["status"], mended["problems"], mended["repaired"]) == ("ok", [], [LARGE])
+    assert contents(store) == contents(made)
+    assert labelled_again == dict.fromkeys(windows, 1)
+    after = every_file(image)
+    assert after.keys() == before.keys()
+    written = {path.removeprefix(f"{image}/") for path in after if after[path][1] != before[path][1]}
+    chunks = {name for name in written if "/c/" in name and (image / name).is_file()}
+    assert part in chunks
+    for name in chunks - {part}:
+        window = tuple(int(number) // 4 * 2048 for number in name.split("/")[-2:])
+        assert name.split("/c/")[0] == part.split("/c/")[0] or window in windows, name
+
+
+def test_a_chunk_that_somebody_wrote_is_made_anew_with_its_whole_image(
+    store: Path, made: Path, contents: Any, labelled_again: Counter[tuple[int, int]]
+) -> None:
+    copy = zarr.open_array(store / f"images/{LARGE}/0", mode="r+")
+    copy[0, :2, :3] = 255 - np.asarray(copy[0, :2, :3])
+    flip(store / f"images/{LARGE}/labels/kmeans/0/c/4/4")
+    mended = repair_store(str(store), SYNC)
+    assert (mended["status"], mended["problems"], mended["repaired"]) == ("ok", [], [LARGE])
+    assert contents(store) == contents(made)
+    assert labelled_again == {window: 2 if window == (2048, 2048) else 1 for window in WINDOWS}
+
+
+@pytest.mark.parametrize("fact", ["inertia", "mse", "size", "sums", "counts"])
+def test_figures_that_do_not_agree_with_each_other_are_found_again_with_the_whole_image(
+    fact: str, store: Path, made: Path, contents: Any, labelled_again: Counter[tuple[int, int]]
+) -> None:
+    document = store / f"images/{LARGE}/zarr.json"
+    facts = json.loads(document.read_text())["attributes"]["kseg"]
+    if fact == "sums":
+        facts["sums"]["linear"][0][0] += 1 << 20
+    elif fact == "counts":
+        facts["counts"][0] += 1
+    elif fact == "size":
+        change(store / f"images/{LARGE}/labels/kmeans/zarr.json", size=1)
+    else:
+        facts[fact] *= 2
+    change(document, **facts)
+    flip(store / f"images/{LARGE}/labels/kmeans/0/c/4/4")
+    assert repair_store(str(store), SYNC)["status"] == "ok"
+    assert contents(store) == contents(made)
+    assert labelled_again == dict.fromkeys(WINDOWS, 1)
+
+
+def test_what_was_mended_before_a_repair_was_stopped_is_not_made_anew_again(
+    store: Path,
+    made: Path,
+    contents: Any,
+    labelled_again: Counter[tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for tile in WINDOWS.values():
+        flip(store / f"images/{LARGE}/labels/kmeans/0/c/{tile}")
+    write = mend.write_piece
+
+    def stop_at_the_third(*arguments: Any) -> Any:
+        if labelled_again.total() == 2:
+            raise KeyboardInterrupt
+        return write(*arguments)
+
+    monkeypatch.setattr(mend, "write_piece", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        repair_store(str(store), SYNC)
+    monkeypatch.setattr(mend, "write_piece", write)
+    assert (read_attributes(store) or {})["status"] == "incomplete"
+    assert any(LARGE in line for line in check_store(str(store), SYNC)["problems"])
+    assert repair_store(str(store), SYNC)["status"] == "ok"
+    assert labelled_again == dict.fromkeys(WINDOWS, 1)
+    assert contents(store) == contents(made)
+
+
+def test_a_large_image_that_was_being_made_anew_whole_is_gone_on_with_piece_by_piece(
+    store: Path,
+    made: Path,
+    contents: Any,
+    labelled_again: Counter[tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remove(store / f"images/{LARGE}/labels/kmeans/0/zarr.json")
+    note = label_large.note_piece
+
+    def stop_after_the_second(*arguments: Any) -> None:
+        note(*arguments)
+        if labelled_again.total() == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(label_large, "note_piece", stop_after_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        repair_store(str(store), SYNC)
+    monkeypatch.setattr(label_large, "note_piece", note)
+    assert any(LARGE in line for line in check_store(str(store), SYNC)["problems"])
+    mended = repair_store(str(store), SYNC)
+    assert (mended["status"], mended["problems"], mended["repaired"]) == ("ok", [], [LARGE])
+    assert labelled_again == dict.fromkeys(WINDOWS, 1)
+    assert contents(store) == contents(made)
+
+
+def test_edges_that_were_added_afterwards_are_not_forgotten_by_a_repair_that_was_stopped(
+    pictures: Path, tmp_path: Path, job: Any, contents: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole.zarr"
+    job(pictures, whole, k=2)
+    config = EdgesConfig(EdgeSettings(15, 30, blur=1.0), execution=SYNC)
+    find_edges(prepare_edges(InputSelection((str(pictures),)), config, str(whole)))
+    store = Path(shutil.copytree(whole, tmp_path / "out.zarr"))
+    for key in ("a.png", LARGE):
+        flip(next(path for path in (store / f"images/{key}/edges/c").rglob("*") if path.is_file()))
+    flip(store / "images/a.png/labels/kmeans/0/c/0/0")
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workflows.repair.edges_of_plan", stop)
+    with pytest.raises(KeyboardInterrupt):
+        repair_store(str(store), SYNC)
+    monkeypatch.undo()
+    assert repair_store(str(store), SYNC)["status"] == "ok"
+    assert contents(store) == contents(whole)
+
+
+def test_a_window_whose_source_cannot_be_read_is_told_and_its_image_not_called_complete(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "out.zarr"
+    run(asked(pictures, store))
+    flip(store / f"images/{LARGE}/labels/kmeans/0/c/4/4")
+
+    def unreadable(piece: Any, _: Any) -> Any:
+        raise UnreadableImage(piece.source.file.source, "its disk is broken")
+
+    monkeypatch.setattr(label_large, "read_for_model", unreadable)
+    mended = repair_store(str(store), SYNC)
+    assert (mended["status"], mended["repaired"]) == ("failed", [])
+    assert any("its disk is broken" in line for line in mended["problems"])
+    assert (read_attributes(store / "images" / LARGE) or {})["status"] == "damaged"
+    monkeypatch.undo()
+    assert repair_store(str(store), SYNC)["repaired"] == [LARGE]

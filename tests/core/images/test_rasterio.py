@@ -44,17 +44,19 @@ def judge(path: Path) -> None:
         info = picture.info
         assert (info.shape, info.bands, info.dtype) == (raster.shape, raster.count, raster.dtypes[0])
         np.testing.assert_equal(info.nodata, raster.nodata)
+        painted = raster.colorinterp[0].name == "palette"
+        table = np.array(list(raster.colormap(1).values()), np.uint8)[:, :3] if painted else None
         for rows, columns in some_windows(raster.shape, 10):
-            if raster.colorinterp[0].name == "palette":
+            if table is not None:
                 part = picture.rgb(rows, columns, info.nodata)
-                table = np.array([raster.colormap(1)[index][:3] for index in range(256)], np.uint8)
-                np.testing.assert_array_equal(part.rgb, table[stored[rows, columns, 0]])
+                assert np.array_equal(part.rgb, table[stored[rows, columns, 0]]), (rows, columns)
                 valid = part.valid
             else:
                 values, alpha = picture.samples(rows, columns)
                 np.testing.assert_array_equal(values, stored[rows, columns, : values.shape[2]])
                 valid = combine(alpha, nodata_mask(values, info.nodata))
-            np.testing.assert_array_equal(True if valid is None else valid, expected[rows, columns])
+            found = np.ones_like(expected[rows, columns]) if valid is None else valid
+            assert np.array_equal(found, expected[rows, columns]), (rows, columns)
 
 
 @pytest.mark.parametrize("name", RASTERS)
