@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numba
 from numba.np import linalg
 
-from ._keeping import cache_of
+from ._cache import cache_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 

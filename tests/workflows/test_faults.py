@@ -429,7 +429,7 @@ def test_no_worker_ever_coming_ends_after_a_stated_time(
 FULL_CACHE = """
 import errno, os
 from kseg_core import storage
-from kseg_core.kernels._keeping import KernelFile
+from kseg_core.kernels._cache import KernelFile
 sound, found = storage.put, KernelFile.load
 def put(path, parts):
     if path.endswith(".nbc"):

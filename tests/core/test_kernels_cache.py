@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kseg_core.kernels._keeping import KernelFile
+from kseg_core.kernels._cache import KernelFile
 
 #: A program of its own: loads the kernels, uses one, and says how often it was found on the disk and how often not.
 USE_ONE = """
@@ -112,7 +112,7 @@ def test_code_of_another_signature_is_not_taken_for_this_one(tmp_path: Path) -> 
 
 def test_a_kernel_is_compiled_anew_where_a_helper_in_another_module_has_changed(use: Use, folder: Path) -> None:
     values, _, compiled, _ = use()
-    change = "from kseg_core.kernels import _keeping; _keeping.sources_digest = lambda: b'of other sources'"
+    change = "from kseg_core.kernels import _cache; _cache.sources_digest = lambda: b'of other sources'"
     assert use(between=change) == (values, 0, compiled, "")
 
 
