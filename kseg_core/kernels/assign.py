@@ -12,6 +12,8 @@ Lloyd 1982; Kanungo et al. 2002 (a cell whose points all share a nearest centroi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,31 @@ BLOCK = 256  # points a block: distances, best and labels of a block stay in the
 # differ.
 SLACK = 1e-12
 FAR = 1.0 + 1e-9  # the same for a look at the middle of the box alone
+
+
+@inlined
+def keep_nearer(x: Any, y: Any, z: Any, centroids: F64, j: int, best: F64, label: I64) -> None:
+    """Compare a block of points with centroid ``j``: where it is nearer than the ``best`` yet, it becomes the label."""
+    cx, cy, cz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
+    for i in range(best.size):
+        dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
+        d = dx * dx + dy * dy + dz * dz
+        closer = d < best[i]
+        best[i] = d if closer else best[i]
+        label[i] = j if closer else label[i]
+
+
+@inlined
+def nearest_candidate(x: float, y: float, z: float, centroids: F64, candidates: I64, found: int) -> int:
+    """The nearest of the first ``found`` candidates, which rise; the lowest of them at a tie."""
+    label, least = candidates[0], np.inf
+    for at in range(found):
+        j = candidates[at]
+        dx, dy, dz = x - centroids[j, 0], y - centroids[j, 1], z - centroids[j, 2]
+        d = dx * dx + dy * dy + dz * dz
+        if d < least:
+            label, least = j, d
+    return int(label)
 
 
 @kernel
@@ -45,13 +72,7 @@ def nearest(points: F32, centroids: F64) -> tuple[I64, F64]:
         for i in range(size):
             best[i] = np.inf
         for j in range(k):
-            cx, cy, cz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
-            for i in range(size):
-                dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
-                d = dx * dx + dy * dy + dz * dz
-                closer = d < best[i]
-                best[i] = d if closer else best[i]
-                label[i] = j if closer else label[i]
+            keep_nearer(x, y, z, centroids, j, best, label)
     return labels, squared
 
 
@@ -118,13 +139,7 @@ def _look_at_cells(lo: F64, hi: F64, start: int, size: int, centroids: F64, near
         nearest[i] = 0
         count[i] = 0
     for j in range(centroids.shape[0]):
-        cx, cy, cz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
-        for i in range(size):
-            dx, dy, dz = x[i] - cx, y[i] - cy, z[i] - cz
-            d = dx * dx + dy * dy + dz * dz
-            closer = d < least[i]
-            least[i] = d if closer else least[i]
-            nearest[i] = j if closer else nearest[i]
+        keep_nearer(x, y, z, centroids, j, least, nearest)
     for i in range(size):
         diagonal[i] = (least[i] + 2.0 * np.sqrt(least[i] * diagonal[i]) + diagonal[i]) * FAR
     for j in range(centroids.shape[0]):
@@ -207,13 +222,7 @@ def sum_by_cells(
             continue
         for i in range(starts[cell], starts[cell + 1]):
             x, y, z = np.float64(points[0, i]), np.float64(points[1, i]), np.float64(points[2, i])
-            label, least = 0, np.inf
-            for at in range(found):
-                j = candidates[at]
-                dx, dy, dz = x - centroids[j, 0], y - centroids[j, 1], z - centroids[j, 2]
-                d = dx * dx + dy * dy + dz * dz
-                if d < least:
-                    label, least = j, d
+            label = nearest_candidate(x, y, z, centroids, candidates, found)
             w = weights[i]
             counts[label] += w
             sums[label, 0] += w * np.int64(points[0, i])
@@ -231,14 +240,7 @@ def label_by_cells(points: F32, starts: I64, lo: F64, hi: F64, centroids: F64) -
         found = cell_candidates(lo, hi, cell, centroids, candidates)
         for i in range(starts[cell], starts[cell + 1]):
             x, y, z = np.float64(points[0, i]), np.float64(points[1, i]), np.float64(points[2, i])
-            label, least = candidates[0], np.inf
-            for at in range(found):
-                j = candidates[at]
-                dx, dy, dz = x - centroids[j, 0], y - centroids[j, 1], z - centroids[j, 2]
-                d = dx * dx + dy * dy + dz * dz
-                if d < least:
-                    label, least = j, d
-            labels[i] = label
+            labels[i] = nearest_candidate(x, y, z, centroids, candidates, found)
     return labels
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
-from .assign import cell_candidates
+from .assign import cell_candidates, nearest_candidate
 
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
@@ -41,14 +41,7 @@ def fill_cell(code: int, centroids: F64, lookup: Labels, lo: F64, hi: F64, candi
                     lookup[row | b] = candidates[0]
                 continue
             for b in range(blue, blue + 8):
-                label, least = candidates[0], np.inf
-                for at in range(found):
-                    j = candidates[at]
-                    dx, dy, dz = r - centroids[j, 0], g - centroids[j, 1], b - centroids[j, 2]
-                    d = dx * dx + dy * dy + dz * dz
-                    if d < least:
-                        label, least = j, d
-                lookup[row | b] = label
+                lookup[row | b] = nearest_candidate(r, g, b, centroids, candidates, found)
 
 
 @kernel

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from .assign import keep_nearer
 from .sampling import mix64
 
 F64 = NDArray[np.float64]
@@ -205,14 +206,7 @@ def _nearer_by_pairs(points: F64, start: int, centroids: F64, a: F64, c: I64) ->
             a[i] = q if closer else least
             c[i] = j + 1 if closer else nearest
     if k % 2 == 0:
-        j = k - 1
-        px, py, pz = centroids[j, 0], centroids[j, 1], centroids[j, 2]
-        for i in range(size):
-            dx, dy, dz = x[i] - px, y[i] - py, z[i] - pz
-            p = dx * dx + dy * dy + dz * dz
-            closer = p < a[i]
-            a[i] = p if closer else a[i]
-            c[i] = j if closer else c[i]
+        keep_nearer(x, y, z, centroids, k - 1, a, c)
 
 
 @inlined
