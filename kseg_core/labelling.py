@@ -13,7 +13,7 @@ from . import buffers
 from .features import FeatureSpace
 from .kernels import assign, histogram, lookup
 from .kernels import confidence as ratings
-from .summary import NO_MASK, ColorTable, color_counter
+from .summary import ColorTable, color_counter, flat_pixels
 from .sums import ClusterSums
 from .table import TABLE_COARSER
 
@@ -199,25 +199,11 @@ def _label_rgb(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, centroid
         table.of = None  # while it is neither
         table.labels[:] = unknown
         table.of = centroids.tobytes()
-    flat, mask = _flat(rgb, valid)
+    flat, mask = flat_pixels(rgb, valid)
     labels = buffers.empty(rgb.shape[:2], dtype)
     found = lookup.label_and_sum(flat, mask, centroids, table.labels, unknown, labels.reshape(-1))
     counts, sums, squares = found
     return LabelledPixels(labels, ClusterSums(counts, sums, int(squares)))
-
-
-def _flat(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Pixels (n, 3) and which are valid (n,), as kernels take them.
-
-    Raises
-    ------
-    ValueError
-        If ``valid`` is of another shape: a kernel would read past its end.
-    """
-    if valid is not None and valid.shape != rgb.shape[:-1]:
-        raise ValueError(f"expected valid of shape {rgb.shape[:-1]}, got {valid.shape}")
-    mask = NO_MASK if valid is None else np.ascontiguousarray(valid).reshape(-1)
-    return np.ascontiguousarray(rgb).reshape(-1, 3), mask
 
 
 def _look_up(
@@ -225,6 +211,6 @@ def _look_up(
 ) -> NDArray[Any]:
     """What a table (2**24,) has for the colours, pixel by pixel (y, x); its dtype's largest value where invalid."""
     found = buffers.empty(rgb.shape[:2], by_color.dtype)
-    flat, mask = _flat(rgb, valid)
+    flat, mask = flat_pixels(rgb, valid)
     histogram.look_up_labels(flat, mask, by_color, np.iinfo(by_color.dtype).max, found.reshape(-1))
     return found

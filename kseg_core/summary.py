@@ -103,6 +103,20 @@ class BatchRule:
         return cls(level, seed)
 
 
+def flat_pixels(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Pixels (n, 3) and which are valid (n,) or, where all are, `NO_MASK`: as kernels take them.
+
+    Raises
+    ------
+    ValueError
+        If ``valid`` is of another shape: a kernel would read past its end.
+    """
+    if valid is not None and valid.shape != rgb.shape[:-1]:
+        raise ValueError(f"expected valid of shape {rgb.shape[:-1]}, got {valid.shape}")
+    mask = NO_MASK if valid is None else np.ascontiguousarray(valid).reshape(-1)
+    return np.ascontiguousarray(rgb).reshape(-1, 3), mask
+
+
 class ColorCounter:
     """Counts colours over any number of windows, in 64 MB of memory that is kept for the next count.
 
@@ -121,13 +135,9 @@ class ColorCounter:
         Raises
         ------
         ValueError
-            If ``valid`` is of another shape: a kernel would read past its end.
+            As `flat_pixels` has it.
         """
-        if valid is not None and valid.shape != rgb.shape[:-1]:
-            raise ValueError(f"expected valid of shape {rgb.shape[:-1]}, got {valid.shape}")
-        flat = np.ascontiguousarray(rgb).reshape(-1, 3)
-        mask = NO_MASK if valid is None else np.ascontiguousarray(valid).reshape(-1)
-        return int(kernels.count_colors(flat, mask, self._counts, self._touched))
+        return int(kernels.count_colors(*flat_pixels(rgb, valid), self._counts, self._touched))
 
     def drain(self, most: int | None = None) -> ColorTable:
         """The table of everything added since the last call.
