@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import storage
+from .chunks import read_plane, write_plane
 from .edge_settings import EdgeSettings, edge_facts
 from .edges import Bits, Maxima, WindowBorder, WindowEdges, decide_within, find_edges, find_maxima, promoted
 from .errors import UnreadableImage
 from .geo import GRID_MAPPING, GeoReference
 from .images.tiff_colours import USE_BANDS
-from .nodes import ArraySpec, create_array, open_for_writing, write_group
+from .nodes import ArraySpec, create_array, write_group
 from .sources import ImageSource, Piece
 from .stored_image import EDGES
 from .summary import Window
@@ -164,7 +165,7 @@ def write_edges(path: str, key: str, rows: slice, columns: slice, edges: Bits, l
         If the window holds a part of a tile.
     """
     require_aligned(layout.shape, layout.tile, rows, columns)
-    open_for_writing(os.path.join(image_folder(path, key), EDGES))[rows, columns] = edges
+    write_plane(os.path.join(image_folder(path, key), EDGES), _spec(layout), (rows, columns), edges)
     return int(np.count_nonzero(edges))
 
 
@@ -172,7 +173,8 @@ def write_piece_edges(path: str, piece: Piece, found: WindowEdges, layout: EdgeL
     """Write what a piece knows by itself, and keep what it does not; returns what its neighbours must know."""
     key = piece.source.file.key
     write_edges(path, key, piece.rows, piece.columns, found.edges, layout)
-    open_for_writing(os.path.join(image_folder(path, key), PENDING))[piece.rows, piece.columns] = found.pending
+    pending = os.path.join(image_folder(path, key), PENDING)
+    write_plane(pending, _spec(layout), (piece.rows, piece.columns), found.pending)
     return found.border
 
 
@@ -183,10 +185,10 @@ def add_edges(path: str, piece: Piece, seeds: NDArray[np.int64], layout: EdgeLay
     """
     require_aligned(layout.shape, layout.tile, piece.rows, piece.columns)
     folder = image_folder(path, piece.source.file.key)
-    window = (piece.rows, piece.columns)
-    more = promoted(np.asarray(open_for_writing(os.path.join(folder, PENDING))[window]), seeds)
-    edges = open_for_writing(os.path.join(folder, EDGES))
-    edges[window] = np.asarray(edges[window]) | more
+    window, spec = (piece.rows, piece.columns), _spec(layout)
+    more = promoted(read_plane(os.path.join(folder, PENDING), spec, window), seeds)
+    edges = os.path.join(folder, EDGES)
+    write_plane(edges, spec, window, read_plane(edges, spec, window) | more)
     return int(np.count_nonzero(more))
 
 

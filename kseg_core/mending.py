@@ -9,29 +9,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import ome, storage
 from .arrays import NO_CONFIDENCE
-from .chunks import chunk_path
+from .chunks import chunk_path, read_plane, write_plane
 from .edge_settings import EdgeSettings, edge_facts
 from .errors import StoreError
 from .layout import Layout
 from .model import Model
-from .nodes import array_document, open_for_writing, read_document
-from .pyramid import mean_of_blocks, mode_of_blocks
+from .nodes import array_document, read_document
 from .record import ImageRecord
 from .sources import ImageSource
 from .stored_image import DAMAGE, StoredImage
-from .tiles import source_window
 from .verify import verify_edges
-from .writing import LABELS, image_arrays, image_folder, parts_of
-
-if TYPE_CHECKING:
-    import zarr
+from .writing import LABELS, image_arrays, image_folder, parts_of_level
 
 UNREADABLE = (*DAMAGE, StoreError)
 
@@ -150,32 +144,13 @@ def mend_level(path: str, key: str, level: int, rows: slice, columns: slice, lay
     path, key, level, rows, columns, layout
         As `writing.build_level` has them.
     """
-    folder = image_folder(path, key)
-    labels, finer = _level_and_finer(os.path.join(folder, LABELS), level)
-    for part in parts_of(layout, rows, columns):
-        above = source_window(layout.shape, level, *part)
-        _mend(labels, part, mode_of_blocks(np.asarray(finer[above]), layout.invalid))
-    if layout.copy_bands:
-        image, finer = _level_and_finer(folder, level)
-        for part in parts_of(layout, rows, columns):
-            above = source_window(layout.shape, level, *part)
-            for band in range(layout.copy_bands):
-                _mend(image, (band, *part), mean_of_blocks(np.asarray(finer[(band, *above)])))
-
-
-def _level_and_finer(folder: str, level: int) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
-    """A level to be written and the one above it."""
-    return open_for_writing(os.path.join(folder, str(level))), open_for_writing(os.path.join(folder, str(level - 1)))
-
-
-def _mend(array: zarr.Array[Any], window: tuple[Any, ...], expected: NDArray[Any]) -> None:
-    """Write a window of an array unless it holds these very bits."""
-    try:
-        sound = np.asarray(array[window]).tobytes() == expected.tobytes()
-    except DAMAGE:
-        sound = False
-    if not sound:
-        array[window] = expected
+    for part in parts_of_level(path, key, level, rows, columns, layout):
+        try:
+            sound = read_plane(part.folder, part.spec, part.window, part.first).tobytes() == part.made.tobytes()
+        except DAMAGE:
+            sound = False
+        if not sound:
+            write_plane(part.folder, part.spec, part.window, part.made, part.first)
 
 
 # ----------------------------------------------------------------------------------------------------------- edges

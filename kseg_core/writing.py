@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,16 +87,6 @@ def remove_image(path: str, key: str) -> None:
             storage.remove_file(os.path.join(folder, "zarr.json"))
         with contextlib.suppress(FileNotFoundError):  # another process, taken for dead, removed some of it
             storage.remove_tree(folder)
-
-
-def sweep_below(folder: str) -> None:
-    """Remove what killed processes were writing: files that were not whole yet and never got their names."""
-    if storage.is_remote(folder):
-        return  # where objects are whole from the first
-    for below, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(".partial"):
-                os.unlink(os.path.join(below, name))
 
 
 def write_georeferences(folder: str, layout: Layout) -> None:
@@ -210,24 +201,46 @@ def build_level(path: str, key: str, level: int, rows: slice, columns: slice, la
     ValueError
         If the window holds a part of a tile, or there is no such level.
     """
+    for part in parts_of_level(path, key, level, rows, columns, layout):
+        write_plane(part.folder, part.spec, part.window, part.made, part.first)
+
+
+class PartOfLevel(NamedTuple):
+    """A part of a level's array, and what it is to hold."""
+
+    folder: str
+    spec: ArraySpec
+    window: tuple[slice, slice]
+    first: tuple[int, ...]
+    made: NDArray[Any]
+
+
+def parts_of_level(
+    path: str, key: str, level: int, rows: slice, columns: slice, layout: Layout
+) -> Iterator[PartOfLevel]:
+    """A window of a level, made from the level above part by part, of its labels and of every band of a copied image.
+
+    Parameters and errors are those of `build_level`.
+    """
     if not 1 <= level < layout.levels:
         raise ValueError(f"expected a level from 1 to {layout.levels - 1}, got {level}")
     require_aligned(layout.level_shape(level), layout.tile, rows, columns)
     folder = image_folder(path, key)
-    finer, coarser = (os.path.join(folder, LABELS, str(of)) for of in (level - 1, level))
-    windows = list(parts_of(layout, rows, columns))
-    for part in windows:
-        above = read_plane(finer, arrays.labels(layout, level - 1), source_window(layout.shape, level, *part))
-        write_plane(coarser, arrays.labels(layout, level), part, mode_of_blocks(above, layout.invalid))
-    finer, coarser = (os.path.join(folder, str(of)) for of in (level - 1, level))
-    for band in range(layout.copy_bands):
-        for part in windows:
-            window = source_window(layout.shape, level, *part)
-            above = read_plane(finer, arrays.copy(layout, level - 1), window, (band,))
-            write_plane(coarser, arrays.copy(layout, level), part, mean_of_blocks(above), (band,))
+    halved: Callable[[NDArray[Any]], NDArray[Any]] = partial(mode_of_blocks, invalid=layout.invalid)
+    bands: list[tuple[int, ...]] = [(band,) for band in range(layout.copy_bands)]
+    for below, spec_of, planes, made in (
+        (os.path.join(folder, LABELS), arrays.labels, [()], halved),
+        (folder, arrays.copy, bands, mean_of_blocks),
+    ):
+        finer, coarser = (os.path.join(below, str(of)) for of in (level - 1, level))
+        for first in planes:
+            for window in _in_parts(layout, rows, columns):
+                above = source_window(layout.shape, level, *window)
+                found = made(read_plane(finer, spec_of(layout, level - 1), above, first))
+                yield PartOfLevel(coarser, spec_of(layout, level), window, first, found)
 
 
-def parts_of(layout: Layout, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
+def _in_parts(layout: Layout, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
     """A window in parts of whole tiles, so that what is held does not grow with the window."""
     side = layout.tile * max(1, WRITE_SIDE // layout.tile)
     for down, across in tile_windows(rows.stop - rows.start, columns.stop - columns.start, side):

@@ -10,6 +10,7 @@ from typing import Any
 
 from dask.delayed import Delayed, delayed
 
+from kseg_core import storage
 from kseg_core.config import OutputSettings
 from kseg_core.errors import UnreadableImage
 from kseg_core.journal import PieceSums, end_journal, note_piece, pieces_written
@@ -26,7 +27,6 @@ from kseg_core.writing import (
     finish_image,
     image_folder,
     remove_image,
-    sweep_below,
     write_confidence,
     write_copy,
     write_window,
@@ -91,7 +91,7 @@ def begin_image(store: str, pieces: Sequence[Piece], layout: Layout) -> PieceSum
     written = pieces_written(store, pieces)
     key = pieces[0].source.file.key
     if written:
-        sweep_below(image_folder(store, key))
+        storage.sweep(image_folder(store, key), below=True)
     else:
         create_image(store, key, layout)
     return written

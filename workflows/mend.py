@@ -23,7 +23,7 @@ from kseg_core.model import Model
 from kseg_core.record import ImageRecord
 from kseg_core.sources import Piece
 from kseg_core.store import Store, StoredImage
-from kseg_core.writing import finish_image, image_folder, sweep_below, write_georeferences
+from kseg_core.writing import finish_image, image_folder, write_georeferences
 
 from .executor import Executor
 from .faults import one_by_one
@@ -101,7 +101,7 @@ def mend_images(
     models = {id(model): executor.share(model) for model in {id(image.model): image.model for image in images}.values()}
     try:
         for image in images:
-            sweep_below(image_folder(store, image.record.key))
+            storage.sweep(image_folder(store, image.record.key), below=True)
         mended = compute_in_waves(
             (
                 watched(piece, models[id(image.model)], store, image.layout, executor, progress)

@@ -152,9 +152,7 @@ def what_is_kept(request: Request) -> Iterator[Kept]:
             path = os.path.join(folder, entry)
             if path != found.job and storage.is_dir(path):
                 remove(path)
-        for entry in storage.names(found.job):
-            if entry.endswith(".partial"):
-                remove(os.path.join(found.job, entry))
+        storage.sweep(found.job)
     except OSError as error:
         raise StoreError(f"{request.output}: the output cannot be written ({error.strerror or error})") from error
     try:
@@ -279,14 +277,4 @@ def sweep_images(store: str, settled: set[str]) -> None:
     for key in unfinished_images(store, besides=settled):
         remove_image(store, key)
     for folder in (store, os.path.join(store, "images")):
-        sweep_documents(folder)
-
-
-def sweep_documents(folder: str) -> None:
-    """Remove a group's documents that were never whole."""
-    if storage.is_remote(folder):
-        return  # there nothing is ever half written
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(".partial") and entry.is_file():
-                remove(entry.path)
+        storage.sweep(folder)

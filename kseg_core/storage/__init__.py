@@ -25,6 +25,7 @@ SCHEME = "s3://"
 # Of a file that is not whole yet: no other process, on whatever machine, may have the same name for it.
 _process = os.urandom(8).hex()
 _names = itertools.count()
+_ASIDE = ".partial"  # how the name of such a file ends
 
 _OTHER_SCHEME = re.compile(r"(?!s3:)[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -228,7 +229,7 @@ def put(path: str, parts: Iterable[bytes]) -> None:
     if path.startswith(SCHEME):
         _s3().put(path, b"".join(parts))
         return
-    aside = f"{path}.{_process}-{os.getpid():x}-{next(_names):x}.partial"
+    aside = f"{path}.{_process}-{os.getpid():x}-{next(_names):x}{_ASIDE}"
     try:
         with open(aside, "xb") as file:
             file.writelines(parts)
@@ -237,6 +238,24 @@ def put(path: str, parts: Iterable[bytes]) -> None:
         with contextlib.suppress(OSError):
             os.unlink(aside)
         raise
+
+
+def sweep(folder: str, *, below: bool = False) -> None:
+    """Remove what `put` was writing into a folder, or anywhere ``below`` it, when its process was killed.
+
+    To be called by the one job that may write there. An object is whole from the first.
+
+    Raises
+    ------
+    OSError
+        If something cannot be removed.
+    """
+    if folder.startswith(SCHEME):
+        return
+    for at, _, files in os.walk(folder):
+        remove_files(os.path.join(at, name) for name in files if name.endswith(_ASIDE))
+        if not below:
+            return
 
 
 def make_folder(path: str) -> None:
