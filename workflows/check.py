@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 
 from kseg_core import storage
 from kseg_core.config import ExecutionSettings, OutputSettings
@@ -22,8 +22,10 @@ from kseg_core.store import Store, load_model, open_store
 from kseg_core.verify import Findings, verify_image
 
 from .executor import Executor, open_executor
+from .faults import alone, crashed
 from .progress import Progress, Silent
 from .viewing import limit_tasks, needs_of_originals
+from .waves import Watched, compute_in_waves
 
 log = logging.getLogger("kseg")
 
@@ -178,8 +180,27 @@ def verify_images(
         log.warning("%s: not compared with its source, which %s", key, reason)
     shared = executor.share(model)
     task = delayed(verify_image, pure=False)
-    lazy = [
-        task(storage.absolute(store.path), key, None if key in refused else originals, shared, output) for key in keys
-    ]
-    findings: list[Findings] = executor.compute(lazy, lazy, lambda _: progress.advance(1, 0))
-    return dict(zip(keys, findings, strict=True))
+    path = storage.absolute(store.path)
+
+    def verify(key: str, originals: Originals | None) -> Delayed:
+        return task(path, key, None if key in refused else originals, shared, output)
+
+    done = partial(progress.advance, 1, 0)
+    tasks = (
+        Watched(verify(key, originals), done, partial(verify_alone, key, verify, originals, executor)) for key in keys
+    )
+    return dict(zip(keys, compute_in_waves(tasks, executor), strict=True))
+
+
+def verify_alone(
+    key: str, verify: Callable[[str, Originals | None], Delayed], originals: Originals, executor: Executor
+) -> Findings:
+    """Verify an image that killed its workers, nothing else beside it; without its source if it kills again."""
+    found, deaths = alone(verify(key, originals), executor)
+    if deaths:
+        log.warning("%s: not compared with its source: %s", key, crashed(key, deaths).reason)
+        found, deaths = alone(verify(key, None), executor)
+    if deaths:
+        found = Findings((f"{key}: cannot be read (it crashed the worker, or took more memory than a worker has)",))
+    assert isinstance(found, Findings)
+    return found

@@ -34,8 +34,8 @@ from distributed.comm import CommClosedError
 from kseg_core import release
 from kseg_core.errors import KsegError
 
-from .executor import OnDone, TasksKilled, ignore, share_of_memory
-from .faults import SAME_COMMAND, died_again
+from .executor import SAME_COMMAND, OnDone, TasksKilled, ignore, share_of_memory
+from .faults import died_again
 from .worker_log import QuietWorker, listen_to_workers
 
 CONNECT_SECONDS = 15  # how long a scheduler and its first worker are waited for

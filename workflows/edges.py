@@ -38,7 +38,7 @@ from kseg_core.joining import columns_of_grid
 from kseg_core.sources import ImageSource, Piece
 
 from .executor import Executor
-from .faults import one_by_one
+from .faults import alone, one_by_one
 from .plan import Bundle, Failure, Plan, killer, pixels_of
 from .progress import Progress
 from .waves import Watched, compute_in_waves
@@ -206,7 +206,7 @@ def edges_alone(
 ) -> PieceEdged:
     """The edges of a piece that killed its workers once more, nothing else beside it."""
     task = delayed(edges_of_piece, pure=False)
-    ((_, part, deaths),) = one_by_one([piece], lambda piece: task(piece, settings, store, layout, strict), executor)
+    part, deaths = alone(task(piece, settings, store, layout, strict), executor)
     return part or PieceEdged(None, killer(piece.source.file, deaths, strict=strict))
 
 

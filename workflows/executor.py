@@ -16,16 +16,19 @@ from dask.delayed import Delayed, delayed
 from dask.system import CPU_COUNT
 
 from kseg_core.config import ExecutionSettings
+from kseg_core.errors import KsegError
 from kseg_core.sizes import format_bytes, machine_memory_bytes
 
 OnDone = Callable[[int], None]
 
 MEMORY_SHARE = 0.6  # of what this machine has (or its container may use): the rest is for its other programs
 
+SAME_COMMAND = "what was finished is kept, and the same command goes on"
+
 log = logging.getLogger("kseg")
 
 
-class TasksKilled(Exception):
+class TasksKilled(KsegError):
     """Processes died at some tasks, as often as was tried.
 
     Parameters
@@ -37,9 +40,15 @@ class TasksKilled(Exception):
     """
 
     def __init__(self, deaths: dict[int, int], results: list[Any] | None = None) -> None:
-        super().__init__(deaths)
+        super().__init__(deaths, results)
         self.deaths = deaths
         self.results = results
+
+    def __str__(self) -> str:
+        return (
+            f"workers died {max(self.deaths.values())} times at the same task, which is mostly too little memory: "
+            f"give more with --memory, or fewer --workers; {SAME_COMMAND}"
+        )
 
 
 def share_of_memory(processes: int) -> int:

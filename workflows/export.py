@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 
 from kseg_core import storage
 from kseg_core.config import ExecutionSettings
@@ -24,6 +24,7 @@ from kseg_core.store import Store, load_model, open_store
 from .executor import Executor, open_executor
 from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export, require_rasterio
 from .export_result import Exported, Failed
+from .faults import alone, crashed
 from .folder import folder_for_files
 from .polygons import write_polygons
 from .progress import Progress, Silent
@@ -83,8 +84,9 @@ def make_files(
         for group in in_tasks(pictures, image.pixels):
             last = int(group[-1] is image.files[-1])
             groups.append(group)
-            lazy = task(storage.absolute(store.path), group, target, settings, originals, lazy_model)
-            tasks.append(Watched(lazy, partial(progress.advance, last, image.pixels * len(group))))
+            make = partial(task, storage.absolute(store.path), group, target, settings, originals, lazy_model)
+            done = partial(progress.advance, last, image.pixels * len(group))
+            tasks.append(Watched(make(), done, partial(make_alone, make, store[image.key].source, executor)))
     results: list[Made] = compute_in_waves(tasks, executor)
     made = {file for group, result in zip(groups, results, strict=True) for file in group[: result.files]}
     failures += [
@@ -103,6 +105,12 @@ def make_files(
                 progress.advance(int(file is image.files[-1]), image.pixels)
     in_order = [file for image in planned for file in image.files if file in made]
     return in_order, joined_failures(planned, failures)
+
+
+def make_alone(make: Callable[[], Delayed], source: str, executor: Executor) -> Made:
+    """Make files that killed their workers once more, nothing else beside them."""
+    made, deaths = alone(make(), executor)
+    return made or Made(0, crashed(source, deaths))
 
 
 def what_fits(

@@ -11,8 +11,6 @@ from kseg_core.errors import KsegError, UnreadableImage
 
 from .executor import Executor, TasksKilled
 
-SAME_COMMAND = "what was finished is kept, and the same command goes on"
-
 
 def crashed(source: str, deaths: int) -> UnreadableImage:
     """The failure of an input that nobody survives."""
@@ -20,26 +18,26 @@ def crashed(source: str, deaths: int) -> UnreadableImage:
     return UnreadableImage(source, f"its decoder crashed the worker {times} (or took more memory than a worker has)")
 
 
-def one_by_one(
-    items: Sequence[Any], task: Callable[[Any], Delayed], executor: Executor
-) -> Iterator[tuple[Any, Any, int]]:
-    """Run a task for each item, nothing else beside it: (item, result, 0), or (item, None, deaths) where it kills.
+def alone(lazy: Delayed, executor: Executor) -> tuple[Any, int]:
+    """Run a task, nothing else beside it: (result, 0), or (None, deaths) where it kills.
 
     Whoever shared a worker with a task that crashed it is suspect too; alone, only the guilty one dies again.
     """
+    try:
+        (result,) = executor.compute([lazy], [lazy])
+    except TasksKilled as killed:
+        return None, killed.deaths[0]
+    return result, 0
+
+
+def one_by_one(
+    items: Sequence[Any], task: Callable[[Any], Delayed], executor: Executor
+) -> Iterator[tuple[Any, Any, int]]:
+    """Run a task for each item, each `alone`: (item, result, 0), or (item, None, deaths) where it kills."""
     for item in items:
-        lazy = task(item)
-        try:
-            (result,) = executor.compute([lazy], [lazy])
-        except TasksKilled as killed:
-            yield item, None, killed.deaths[0]
-        else:
-            yield item, result, 0
+        yield item, *alone(task(item), executor)
 
 
 def died_again(deaths: Mapping[int, int]) -> KsegError:
     """The end of a job whose workers die though no single input is to blame."""
-    return KsegError(
-        f"workers died {max(deaths.values())} times at the same task, which is mostly too little memory: "
-        f"give more with --memory, or fewer --workers; {SAME_COMMAND}"
-    )
+    return KsegError(str(TasksKilled(dict(deaths))))

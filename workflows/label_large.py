@@ -33,7 +33,7 @@ from kseg_core.writing import (
 )
 
 from .executor import Executor
-from .faults import one_by_one
+from .faults import alone
 from .label import Labelled, bands_of, image_record, labelled_image, layout_of, read_for_model
 from .plan import Failure, killer
 from .progress import Progress
@@ -172,7 +172,7 @@ def label_alone(
 ) -> PieceLabelled:
     """Label a piece that killed its workers once more, nothing else beside it."""
     task = delayed(label_piece, pure=False)
-    ((_, part, deaths),) = one_by_one([piece], lambda piece: task(piece, model, store, layout, strict), executor)
+    part, deaths = alone(task(piece, model, store, layout, strict), executor)
     return part or PieceLabelled(None, (killer(piece.source.file, deaths, strict=strict),))
 
 

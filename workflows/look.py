@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from kseg_core.originals import Originals
 from kseg_core.report.assembling import Pictures, Seen, assemble
 from kseg_core.report.composing import MASK_CLUSTERS
 from kseg_core.report.looking import (
+    Look,
     Subject,
     approach,
     edge_windows,
@@ -32,6 +34,7 @@ from kseg_core.report.ranking import Ranked
 from kseg_core.report.sampling import quotas
 
 from .executor import Executor
+from .faults import alone, crashed
 from .progress import Progress
 from .viewing import limit_tasks
 from .waves import Watched, compute_in_waves
@@ -107,16 +110,29 @@ def assemble_safely(
 
 
 class Looked(NamedTuple):
-    """The parts of one image, each lazily: labels, pixels, edges."""
+    """The parts of one image, each lazily: labels, pixels, edges.
+
+    Pixels are read by decoders that may crash, and a task that did must not be run again under its name: each call
+    makes a new one.
+    """
 
     subject: Subject
     labels: list[Delayed]
-    looks: list[Delayed]
+    looks: list[Callable[[], Delayed]]
     edges: list[Delayed]
 
-    @property
-    def all(self) -> list[Delayed]:
-        return [*self.labels, *self.looks, *self.edges]
+    def watched(self, executor: Executor) -> Iterator[Watched]:
+        """All of them, in this order. Where a source's decoder crashes the worker, why nothing was seen."""
+        yield from (Watched(lazy, _nothing) for lazy in self.labels)
+        for look in self.looks:
+            yield Watched(look(), _nothing, partial(look_alone, self.subject, look, executor))
+        yield from (Watched(lazy, _nothing) for lazy in self.edges)
+
+
+def look_alone(subject: Subject, look: Callable[[], Delayed], executor: Executor) -> Look | str:
+    """Look once more at pixels that killed their workers, nothing else beside it."""
+    seen, deaths = alone(look(), executor)
+    return crashed(subject.key, deaths).reason if deaths else seen
 
 
 def look_at_images(
@@ -157,7 +173,7 @@ def _look_at_group(
         for subject, count, kept in zip(subjects, samples, points, strict=True)
         if isinstance(subject, Subject)
     ]
-    parts = compute_in_waves([Watched(lazy, _nothing) for one in looked for lazy in one.all], executor)
+    parts = compute_in_waves([task for one in looked for task in one.watched(executor)], executor)
     finish = delayed(assemble_safely, pure=False)
     failures: Failures = [
         (key, str(subject)) for key, subject in zip(keys, subjects, strict=True) if not isinstance(subject, Subject)
@@ -213,7 +229,7 @@ def _look(plan: LookPlan, subject: Subject, count: int, kept: int, shared: Delay
         subject,
         [safely(look_at_labels, subject, window) for window in label_windows(subject)],
         [
-            pixels(subject, shared, others, task)
+            partial(pixels, subject, shared, others, task)
             for task in tasks_of(windows, quotas(sizes, count), quotas(sizes, kept))
         ],
         [safely(look_at_edges, subject, window) for window in edge_windows(subject)],

@@ -26,7 +26,7 @@ from kseg_core.store import Store, StoredImage
 from kseg_core.writing import finish_image, image_folder, write_georeferences
 
 from .executor import Executor
-from .faults import one_by_one
+from .faults import alone
 from .label import bands_of, layout_of
 from .label_large import build_pyramids, write_piece
 from .plan import Failure, Plan, killer
@@ -142,7 +142,7 @@ def mend_piece(piece: Piece, model: Model, store: str, layout: Layout) -> Mended
 def mend_alone(piece: Piece, model: Delayed, store: str, layout: Layout, executor: Executor) -> Mended:
     """Mend a piece that killed its workers once more, nothing else beside it."""
     task = delayed(mend_piece, pure=False)
-    ((_, part, deaths),) = one_by_one([piece], lambda piece: task(piece, model, store, layout), executor)
+    part, deaths = alone(task(piece, model, store, layout), executor)
     return part or Mended(False, killer(piece.source.file, deaths, strict=False))
 
 

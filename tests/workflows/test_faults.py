@@ -1,4 +1,4 @@
-"""Workers die, pause or never come, decoders crash, a scheduler goes: nothing is lost, and what went wrong is said."""
+"""Workers die, pause or never come, a scheduler goes: nothing is lost, and what went wrong is said."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import contextlib
 import itertools
 import json
 import os
-import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,9 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-import tifffile
 from dask.delayed import delayed
 from distributed import Client
 from distributed.chaos import KillWorker
@@ -31,147 +26,6 @@ from workflows.cluster import ClusterExecutor
 from workflows.executor import TasksKilled
 
 Contents = Callable[[Path], dict[str, str]]
-
-#: What a worker runs when it starts: the reader of files called ``crash*`` ends the process, as a faulty decoder does;
-#: that of files called ``hungry*`` takes memory without end.
-FAULTY_DECODER = """
-import os, sys, time
-if "kseg-workers-crash" in os.environ and any("spawn" in word or "nanny" in word for word in sys.orig_argv):
-    from kseg_core import sources
-    sound = sources.Piece.read
-    def read(piece):
-        if "crash" in piece.source.file.source:
-            os._exit(139)
-        if "hungry" in piece.source.file.source:
-            taken = []
-            while True:
-                taken.append(b"x" * 20_000_000)
-                time.sleep(0.01)
-        return sound(piece)
-    sources.Piece.read = read
-"""
-
-
-@pytest.fixture
-def faulty(tmp_path: Path, program_environment: dict[str, str]) -> dict[str, str]:
-    """The environment of a program whose workers have the faulty decoder."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site/sitecustomize.py").write_text(FAULTY_DECODER)
-    path = os.pathsep.join([str(tmp_path / "site"), program_environment["PYTHONPATH"]])
-    return {**program_environment, "PYTHONPATH": path, "kseg-workers-crash": "1"}
-
-
-@pytest.fixture
-def with_crashers(tmp_path: Path, smooth_folder: Path) -> Path:
-    """Good pictures, and two copies among them at which the decoder crashes."""
-    folder = tmp_path / "in"
-    shutil.copytree(smooth_folder, folder)
-    for name in ("crash-1.png", "crash-2.png"):
-        shutil.copy(folder / "picture-1.png", folder / name)
-    return folder
-
-
-def centroids_of(store: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted((store / "model/centroids").rglob("*")) if path.is_file())
-
-
-def test_a_file_that_kills_its_worker_twice_is_named_and_all_others_are_labelled(
-    with_crashers: Path, smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, kseg: Any
-) -> None:
-    processes = ["--scheduler", "processes", "--workers", "2", "--json"]
-    done = program("run", with_crashers, "--k", "3", "-o", tmp_path / "a.zarr", *processes, env=faulty)
-    assert done.returncode == 3, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["images"]["labelled"], told["images"]["failed"]) == (8, 2)
-    assert [Path(failure["source"]).name for failure in told["failures"]] == ["crash-1.png", "crash-2.png"]
-    for failure in told["failures"]:
-        assert "its decoder crashed the worker twice" in failure["reason"]
-    assert kseg("run", smooth_folder, "--k", "3", "-o", tmp_path / "b.zarr").code == 0
-    assert centroids_of(tmp_path / "a.zarr") == centroids_of(tmp_path / "b.zarr")
-
-
-def test_the_same_holds_while_labelling(
-    with_crashers: Path, smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, job: Any
-) -> None:
-    job(smooth_folder, tmp_path / "m.model.zarr")
-    options = ["--model", tmp_path / "m.model.zarr", "--scheduler", "processes", "--workers", "2", "--json"]
-    done = program("apply", with_crashers, "-o", tmp_path / "a.zarr", *options, env=faulty)
-    assert done.returncode == 3, done.stderr
-    images = json.loads(done.stdout)["images"]
-    assert (images["labelled"], images["failed"]) == (8, 2)
-
-
-def test_a_file_that_takes_more_memory_than_a_worker_has_is_named_and_all_others_are_labelled(
-    smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, kseg: Any
-) -> None:
-    folder = Path(shutil.copytree(smooth_folder, tmp_path / "in"))
-    shutil.copy(folder / "picture-1.png", folder / "hungry.png")
-    processes = ["--scheduler", "processes", "--workers", "1", "--memory", "1GB", "--json"]
-    done = program("run", folder, "--k", "3", "-o", tmp_path / "a.zarr", *processes, env=faulty)
-    assert done.returncode == 3, done.stderr
-    told = json.loads(done.stdout)
-    assert told["images"] == {"total": 9, "labelled": 8, "reused": 0, "failed": 1}
-    (failure,) = told["failures"]
-    assert Path(failure["source"]).name == "hungry.png"
-    assert failure["reason"].endswith("(or took more memory than a worker has)")
-    again = kseg("run", folder, "--k", "3", "-o", tmp_path / "a.zarr", "--json")
-    assert again.json()["images"] == {"total": 9, "labelled": 0, "reused": 8, "failed": 1}
-
-
-@pytest.mark.parametrize("large", [False, True])
-def test_the_same_holds_for_edges(
-    large: bool,
-    with_crashers: Path,
-    smooth_folder: Path,
-    tmp_path: Path,
-    faulty: dict[str, str],
-    program: Any,
-    kseg: Any,
-    contents: Contents,
-    smooth: Any,
-) -> None:
-    if large:
-        (with_crashers / "crash-2.png").unlink()  # several of them are the other case
-        for name in ("large.tif", "crash-large.tif"):
-            tifffile.imwrite(with_crashers / name, smooth(2100, 2200, 5), tile=(256, 256), photometric="rgb")
-    processes = ["--scheduler", "processes", "--workers", "2", "--json"]
-    done = program("edges", with_crashers, "-o", tmp_path / "a.zarr", *processes, env=faulty)
-    assert done.returncode == 3, done.stderr
-    told = json.loads(done.stdout)
-    crashed = ["crash-1.png", "crash-large.tif" if large else "crash-2.png"]
-    assert [Path(failure["source"]).name for failure in told["failures"]] == crashed
-    assert all("its decoder crashed the worker twice" in failure["reason"] for failure in told["failures"])
-    for name in crashed:
-        (with_crashers / name).unlink()
-    assert kseg("edges", with_crashers, "-o", tmp_path / "b.zarr").code == 0
-    found, sound = contents(tmp_path / "a.zarr"), contents(tmp_path / "b.zarr")
-    assert {name for name in sound if found.get(name) != sound[name]} == {":attributes"}  # it tells of the failures
-    assert found.keys() == sound.keys()
-
-
-@pytest.mark.parametrize("scope", ["global", "image"])
-def test_the_same_holds_for_a_sweep(
-    scope: str,
-    with_crashers: Path,
-    smooth_folder: Path,
-    tmp_path: Path,
-    faulty: dict[str, str],
-    program: Any,
-    kseg: Any,
-) -> None:
-    options = ["--k-range", "1:3", "--attempts", "1", "--scope", scope, "--json"]
-    processes = ["--scheduler", "processes", "--workers", "2"]
-    done = program("sweep", with_crashers, "-o", tmp_path / "a", *options, *processes, env=faulty)
-    assert done.returncode == 3, done.stderr
-    told = json.loads(done.stdout)
-    assert told["images"] == {"total": 10, "swept": 8, "failed": 2}
-    assert [Path(failure["source"]).name for failure in told["failures"]] == ["crash-1.png", "crash-2.png"]
-    whole = kseg("sweep", smooth_folder, "-o", tmp_path / "b", *options).json()
-    assert (told["sweep"], told["k"]) == (whole["sweep"], whole["k"])
-    if scope == "image":
-        numbers = [{name: each[name] for name in ("key", "k", "sweep")} for each in told["each"]]
-        assert numbers == [{name: each[name] for name in ("key", "k", "sweep")} for each in whole["each"]]
-
 
 # ------------------------------------------------------------------------------------------------- lost workers
 
@@ -421,85 +275,3 @@ def test_no_worker_ever_coming_ends_after_a_stated_time(
     assert clusters.CONNECT_SECONDS <= took < clusters.CONNECT_SECONDS + 20
     assert not (tmp_path / "out.zarr").exists()
     assert kseg(*line).code == 0
-
-
-# ------------------------------------------------------------------------------------------- compiled kernels
-
-#: A disk that is full when a kernel is to be kept, of which one is not there yet.
-FULL_CACHE = """
-import errno, os
-from kseg_core import storage
-from kseg_core.kernels._cache import KernelFile
-sound, found = storage.put, KernelFile.load
-def put(path, parts):
-    if path.endswith(".nbc"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-    sound(path, parts)
-def load(self, key):
-    return None if "count_colors" in self.path(key) else found(self, key)
-storage.put, KernelFile.load = put, load
-"""
-
-
-@pytest.mark.parametrize("scheduler", ["threads", "processes"])
-def test_a_disk_without_room_for_compiled_kernels_is_told_once_and_ends_nothing(
-    scheduler: str, tmp_path: Path, program_environment: dict[str, str]
-) -> None:
-    folder_of_pictures(tmp_path / "in", 4)
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site/sitecustomize.py").write_text(FULL_CACHE)
-    path = os.pathsep.join([str(tmp_path / "site"), program_environment["PYTHONPATH"]])
-    line = ["run", "in", "--k", "2", "--attempts", "1", "--scheduler", scheduler, "--workers", "2"]
-    line += ["--log-format", "json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "jobs", *line],
-        cwd=tmp_path,
-        env={**program_environment, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    (said,) = map(json.loads, done.stderr.splitlines())
-    assert (said["level"], said["logger"]) == ("warning", "kseg")
-    assert re.search("compiled kernels cannot be kept in .*kernels.*No space left", said["message"])
-    assert "NUMBA_CACHE_DIR" in said["message"]
-
-
-# ------------------------------------------------------------------------------------------------- who listens
-
-
-def listeners(pid: int) -> set[str]:
-    """The addresses at which a process, or one that it has started, can be reached from outside of it."""
-    found = set[str]()
-    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-        with contextlib.suppress(psutil.Error):
-            for each in process.net_connections("inet"):
-                if each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr):
-                    found.add(each.laddr.ip)
-    return found
-
-
-@pytest.mark.parametrize("options", [(), ("--performance-report", "run.html")])
-def test_nothing_listens_beyond_the_loopback_address(
-    options: tuple[str, ...], tmp_path: Path, program_environment: dict[str, str]
-) -> None:
-    if options:
-        pytest.importorskip("bokeh", reason="Dask draws it with Bokeh")
-    folder_of_pictures(tmp_path / "in", 6)
-    line = ["run", "in", "--k", "4", "--attempts", "2", "--workers", "2", "--scheduler", "processes", *options]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "jobs", *line],
-        cwd=tmp_path,
-        env=program_environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    seen, looks = set[str](), 0
-    while running.poll() is None:
-        seen |= listeners(running.pid)
-        looks += 1
-        time.sleep(0.02)
-    assert running.returncode == 0
-    assert looks > 20
-    assert seen == {"127.0.0.1"}
