@@ -1,4 +1,4 @@
-"""Two thousand malformed files among good ones: python benchmarks/fuzz.py [--files 2000] [--data FOLDER] [--seed 0]
+"""Two thousand malformed files among good ones: python benchmarks/fuzz.py [--files 2000] [--data FOLDER]
 
 ``kseg-batch apply`` in a process of its own over a folder of sound and damaged files. Told are: how it ended, the time,
 the most memory it held, whether every good image has the labels that it has without bad neighbours, and which damaged
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it there")
+    parser.add_argument("--memory", help="what the job may take, as its own option says it")
     options = parser.parse_args()
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # the judge's own remarks are not ours
     with tempfile.TemporaryDirectory() as scratch:
@@ -112,7 +113,8 @@ def main() -> None:
         fit = ["fit", str(folder / "in/good"), "--k", "5", "-o", str(folder / "model.zarr"), "--json"]
         code, _, err, _, _ = run(fit)
         assert code == 0, err
-        label = ["--model", str(folder / "model.zarr"), "--json"]
+        memory = [] if options.memory is None else ["--memory", options.memory]
+        label = ["--model", str(folder / "model.zarr"), "--json", *memory]
         code, _, err, _, alone = run(["apply", str(folder / "in/good"), "-o", str(folder / "alone.zarr"), *label])
         assert code == 0, err
         code, out, err, seconds, peak = run(["apply", str(folder / "in"), "-o", str(folder / "all.zarr"), *label])

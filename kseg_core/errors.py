@@ -64,6 +64,10 @@ class UnreadableImage(KsegError):
         self.source = source
         self.reason = reason
 
+    def to_keep(self) -> UnreadableImage:
+        """The same without where it was raised: the frames of a traceback keep the pixels that were being read."""
+        return UnreadableImage(self.source, self.reason)
+
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"
 

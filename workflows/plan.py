@@ -35,6 +35,9 @@ class Failure:
     key: str
     error: UnreadableImage
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", self.error.to_keep())
+
 
 def killer(file: InputFile, deaths: int, *, strict: bool) -> Failure:
     """The failure of a file at which so many workers died.

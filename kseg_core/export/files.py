@@ -123,6 +123,10 @@ class Made:
     files: int
     failure: UnreadableImage | None = None
 
+    def __post_init__(self) -> None:
+        if self.failure is not None:
+            object.__setattr__(self, "failure", self.failure.to_keep())
+
 
 def export_files(
     store: str,

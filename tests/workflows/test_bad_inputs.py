@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from kseg_core import open_store
 from kseg_core.errors import NothingReadable
@@ -163,3 +165,35 @@ def test_what_a_decoder_remarks_on_a_damaged_tag_is_not_told(scheduler: str, tmp
         "run", path.parent, "--k", "2", "--workers", "1", "--scheduler", scheduler, "-o", tmp_path / "o.zarr"
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+class Holding:
+    """Notes the memory that is held as each task is done."""
+
+    def __init__(self) -> None:
+        self.bytes: list[int] = []
+
+    def stage(self, name: str, images: int, pixels: int) -> None:
+        pass
+
+    def advance(self, images: int, pixels: int) -> None:
+        self.bytes.append(tracemalloc.get_traced_memory()[0])
+
+
+def test_what_is_told_of_bad_files_keeps_none_of_their_pixels(
+    small_folder: Path, tmp_path: Path, job: RunJob, smooth: Any
+) -> None:
+    folder, number, side = tmp_path / "in", 30, 600
+    shutil.copytree(small_folder, folder)
+    Image.fromarray(smooth(side, side, 1)).save(tmp_path / "whole.png")
+    content = (tmp_path / "whole.png").read_bytes()
+    for i in range(number):
+        (folder / f"short-{i}.png").write_bytes(content[: -1000 - i])
+    holding = Holding()
+    tracemalloc.start()
+    try:
+        result = job(folder, tmp_path / "out.zarr", progress=holding, scheduler="sync")
+    finally:
+        tracemalloc.stop()
+    assert len(result.failures) == number
+    assert max(holding.bytes) - min(holding.bytes) < number * side * side * 3 / 4
