@@ -45,6 +45,7 @@ __all__ = [
     "open_store",
     "remove_image",
     "save_model",
+    "sweep_store",
     "update_attributes",
     "write_confidence",
     "write_copy",
@@ -98,6 +99,12 @@ def update_attributes(path: str, changes: dict[str, Any], *, without: str | None
     attributes = document["attributes"]
     facts = {name: value for name, value in attributes["kseg"].items() if name != without}
     write_group(path, {**attributes, "kseg": {**facts, **changes}})
+
+
+def sweep_store(path: str) -> None:
+    """Remove what killed jobs were writing of the store's own documents; see `storage.sweep`."""
+    for folder in (path, os.path.join(path, "images")):
+        storage.sweep(folder)
 
 
 def write_model(path: str, model: Model) -> None:
