@@ -18,7 +18,7 @@ from .errors import StoreError
 from .layout import Layout
 from .manifest import FORMAT, KINDS, read_attributes, remove_kseg_store
 from .model import Model
-from .nodes import read_document, write_group
+from .nodes import group_document, read_document, write_group
 from .record import ImageRecord
 from .stored_image import StoredImage, read_model
 from .writing import (
@@ -105,6 +105,20 @@ def sweep_store(path: str) -> None:
     """Remove what killed jobs were writing of the store's own documents; see `storage.sweep`."""
     for folder in (path, os.path.join(path, "images")):
         storage.sweep(folder)
+
+
+def images_group_is_sound(path: str) -> bool:
+    """Whether the group that all images are in says that it is one."""
+    try:
+        return read_document(os.path.join(path, "images")) == group_document()
+    except (OSError, ValueError):
+        return False
+
+
+def mend_images_group(path: str) -> None:
+    """Have it say so."""
+    if not images_group_is_sound(path):
+        write_group(os.path.join(path, "images"))
 
 
 def write_model(path: str, model: Model) -> None:
