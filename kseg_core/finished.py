@@ -95,7 +95,7 @@ def _record(folder: str, facts: dict[str, Any], key: str, *, shared: bool) -> Im
         told = read_document(os.path.join(folder, LABELS))["attributes"]
         whole = record.agrees_with(told) and (record.sums is not None or not shared)
         levels = [os.path.join(folder, LABELS, path, "zarr.json") for path in _levels(told)]
-    except (KeyError, TypeError, ValueError, FileNotFoundError):
+    except (KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
         return None
     return record if whole and all(map(storage.is_file, levels)) else None
 

@@ -90,7 +90,7 @@ def verify_image(
             return Findings(problems if image.has_edges else (f"{key}: its edges are missing",))
         found = _verify(image, originals, model)
         return replace(found, problems=found.problems + problems)
-    except (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
         return Findings((f"{key}: cannot be read ({error})",))
 
 
