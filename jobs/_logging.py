@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -67,8 +68,8 @@ def write_line(message: str, *, as_json: bool | None = None) -> None:
     """
     if as_json is None:
         as_json = any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers)
+    line = f"kseg-batch: {message}"
     if as_json:
-        record = logging.LogRecord("kseg", logging.ERROR, __file__, 0, message, None, None)
-        typer.echo(JsonLines().format(record), err=True)
-    else:
-        typer.echo(f"kseg-batch: {message}", err=True)
+        line = JsonLines().format(logging.LogRecord("kseg", logging.ERROR, __file__, 0, message, None, None))
+    with contextlib.suppress(OSError):  # where nobody can be told, the exit code tells
+        typer.echo(line, err=True)

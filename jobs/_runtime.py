@@ -87,8 +87,7 @@ def carry_out(
     except (KeyboardInterrupt, Terminated):
         return _stopped(report, signals, again)
     except BrokenPipeError:
-        # Whoever read our output has gone: nothing is left to say, and Python must not say it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()  # whoever read our output has gone: nothing is left to say
         return FAILED
     except UsageError as error:
         _say(report, str(error))
@@ -129,9 +128,18 @@ def _stopped(report: Report, signals: Signals, again: str | None) -> int:
 
 def _fail(report: Report, message: str, result: dict[str, Any]) -> int:
     _say(report, message)
-    if report.as_json:
-        typer.echo(json.dumps(result, allow_nan=False))
+    try:
+        if report.as_json:
+            typer.echo(json.dumps(result, allow_nan=False))
+        sys.stdout.flush()
+    except OSError:  # that may be what has failed, or what was written there before
+        _leave_stdout()
     return FAILED
+
+
+def _leave_stdout() -> None:
+    """Nothing can be written there any more, and Python must not try again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(report: Report, message: str) -> None:

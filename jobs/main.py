@@ -19,6 +19,8 @@ from ._logging import is_json, write_line
 # What the collector looks for, cycles, is rare here; with its usual thresholds it takes a tenth of a short run.
 SELDOM = (50_000, 20, 100)
 
+STDERR = 2  # the highest number of a file that every program has open from its start
+
 app = typer.Typer(
     name="kseg-batch",
     no_args_is_help=True,
@@ -79,9 +81,23 @@ def run_command(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def open_closed_streams() -> None:
+    """Have stdin, stdout and stderr, though whoever started us closed them: no file of a store may get their place.
+
+    What is printed there goes nowhere.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass  # the lowest that is free: 0 to 2 stay taken
+    os.close(number)
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - for as long as the process runs
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
 def main() -> None:
     """The console script."""
     gc.set_threshold(*SELDOM)
+    open_closed_streams()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of ours and of workers': no matrix is worth a spinning thread
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal with few characters is no reason to fail

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import storage
+from .errors import StoreError
 from .nodes import DOCUMENT, ArraySpec, codec, create_array, put_file
 
 Window = tuple[slice, slice]
@@ -110,8 +111,8 @@ def read_plane(folder: str, spec: ArraySpec, window: Window, first: tuple[int, .
     ------
     FileNotFoundError
         If there is no such array.
-    Exception
-        Of the codec's own class, if a chunk is damaged.
+    StoreError
+        If a chunk is damaged.
     """
     require_array(folder)
     rows, columns = window
@@ -136,8 +137,11 @@ def _read_chunk(folder: str, spec: ArraySpec, index: Sequence[int]) -> NDArray[A
         packed = storage.read(chunk_path(folder, index))
     except FileNotFoundError:
         return None
-    stored = np.frombuffer(codec(spec).decode(packed), np.dtype(spec.dtype).newbyteorder("<"))
-    return stored.astype(spec.dtype, copy=False).reshape(spec.chunks[-2:])
+    try:
+        stored = np.frombuffer(codec(spec).decode(packed), np.dtype(spec.dtype).newbyteorder("<"))
+        return stored.astype(spec.dtype, copy=False).reshape(spec.chunks[-2:])
+    except (ValueError, TypeError, RuntimeError) as error:  # each codec has its own
+        raise StoreError(f"{chunk_path(folder, index)}: a damaged chunk ({error})") from error
 
 
 def write_masks(folder: str, spec: ArraySpec, window: Window, labels: NDArray[Any], invalid: int) -> None:

@@ -9,14 +9,13 @@ from typing import Any
 
 from . import storage
 from .checksum import content_digest
-from .errors import StoreError, UnreadableImage
+from .errors import UnreadableImage
 from .inputs import InputFile
-from .manifest import read_attributes
 from .nodes import read_document, write_group
-from .record import sums_from_json
+from .record import ImageRecord
 from .sums import ClusterSums
 from .validity import mask_path
-from .writing import LABELS, image_folder
+from .writing import LABELS, image_facts, image_folder
 
 
 def mask_facts(mask: str | None) -> dict[str, int] | None:
@@ -64,50 +63,64 @@ def finished_image(
         Whether the store may be told what was found out: that an image is not whole, or that its file was touched.
     """
     folder = image_folder(store, file.key)
-    facts = _facts(folder)
-    if facts is None or facts.get("status") != "complete" or not _same_content(folder, facts, file, checksum, mends):
+    facts = image_facts(folder)
+    if facts is None or facts.get("status") != "complete" or not _same_content(facts, file, checksum):
         return None
     try:
         if facts.get("mask") != mask_facts(mask and mask_path(mask, file.below, file.source)):
             return None
-        height, width = facts["shape"]
-        counts = tuple(facts["counts"])
-        sums = sums_from_json(facts["sums"], counts) if shared else None
-        whole = all(storage.is_file(os.path.join(folder, LABELS, path, "zarr.json")) for path in _levels(folder))
-        if not whole and mends:
-            storage.remove_file(os.path.join(folder, "zarr.json"))  # what is not whole must not say that it is
-        return FinishedImage(height * width, counts, float(facts["inertia"]), sums) if whole else None
-    except (KeyError, TypeError, ValueError, OSError, UnreadableImage):
-        return None  # of an older version, damaged, or without its mask
+        record = _record(folder, facts, file.key, shared=shared)
+        if record is None:
+            if mends:
+                storage.remove_file(os.path.join(folder, "zarr.json"))  # what is not whole must not say that it is
+            return None
+        if mends and (record.size, record.modified) != (file.size, file.modified_ns):
+            _touched(folder, file)
+    except (OSError, UnreadableImage):
+        return None  # without its mask, or not to be had
+    height, width = record.shape
+    return FinishedImage(height * width, record.counts, record.inertia, record.sums)
 
 
-def _facts(folder: str) -> dict[str, Any] | None:
+def _record(folder: str, facts: dict[str, Any], key: str, *, shared: bool) -> ImageRecord | None:
+    """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version.
+
+    Raises
+    ------
+    OSError
+        If it cannot be looked at.
+    """
     try:
-        return read_attributes(folder)
-    except StoreError:
-        return None  # damaged: to be done again
+        record = ImageRecord.from_attributes(key, facts)
+        told = read_document(os.path.join(folder, LABELS))["attributes"]
+        whole = record.agrees_with(told) and (record.sums is not None or not shared)
+        levels = [os.path.join(folder, LABELS, path, "zarr.json") for path in _levels(told)]
+    except (KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
+        return None
+    return record if whole and all(map(storage.is_file, levels)) else None
 
 
-def _same_content(folder: str, facts: dict[str, Any], file: InputFile, checksum: bool, mends: bool) -> bool:
-    same = (facts.get("size"), facts.get("modified")) == (file.size, file.modified_ns)
+def _same_content(facts: dict[str, Any], file: InputFile, checksum: bool) -> bool:
     known = facts.get("checksum")
     if not checksum or not isinstance(known, str):
-        return same
+        return (facts.get("size"), facts.get("modified")) == (file.size, file.modified_ns)
     try:
-        if content_digest(file.path) != known:
-            return False
+        return content_digest(file.path) == known
     except OSError:
         return False  # why, is told where it is read
-    if not same and mends:  # touched, or copied anew: from now on its size and time are these
-        attributes = read_document(folder)["attributes"]
-        changed = {**facts, "size": file.size, "modified": file.modified_ns}
-        write_group(folder, {**attributes, "kseg": changed})
-    return True
 
 
-def _levels(folder: str) -> list[str]:
-    """Names of the label arrays that its metadata names."""
-    (described,) = read_document(os.path.join(folder, LABELS))["attributes"]["ome"]["multiscales"]
+def _touched(folder: str, file: InputFile) -> None:
+    """Of an image whose file was touched, or copied anew: from now on its size and time are these."""
+    for group in (os.path.join(folder, LABELS), folder):  # it is told in both
+        attributes = read_document(group)["attributes"]
+        told = {**attributes["kseg"], "size": file.size, "modified": file.modified_ns}
+        write_group(group, {**attributes, "kseg": told})
+
+
+def _levels(told: dict[str, Any]) -> list[str]:
+    """Names of the label arrays that the attributes of an image's labels name."""
+    (described,) = told["ome"]["multiscales"]
     return [str(level["path"]) for level in described["datasets"]]
 
 
@@ -116,7 +129,7 @@ def unfinished_images(store: str, besides: Collection[str] = ()) -> list[str]:
     folder = os.path.join(store, "images")
     with storage.scan(folder) as entries:
         names = [entry.name for entry in entries if entry.is_dir() and entry.name not in besides]
-    return sorted(name for name in names if (_facts(os.path.join(folder, name)) or {}).get("status") is None)
+    return sorted(name for name in names if (image_facts(os.path.join(folder, name)) or {}).get("status") is None)
 
 
 def images_of(store: str) -> set[str]:

@@ -1,16 +1,18 @@
 """Which pieces of a large image are written, told beside its arrays until the image is complete.
 
-A line a piece, with its exact sums, after its pixels. Every process has a file of its own and adds whole lines (in an
-object store each line is an object), so nobody waits for anybody; a line that was cut short is a piece that is done
-again.
+A line a piece, with its exact sums and a digest, after its pixels. Every process has a file of its own and adds whole
+lines (in an object store each line is an object), so nobody waits for anybody; a line that was cut short or damaged is
+a piece that is done again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from . import storage
 from .record import sums_from_json, sums_to_json
@@ -26,7 +28,8 @@ PieceSums = dict[tuple[int, int], ClusterSums]  # by top and left
 
 def note_piece(store: str, piece: Piece, sums: ClusterSums) -> None:
     """Tell that a piece is written, all of its arrays."""
-    line = json.dumps({"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums_to_json(sums)})
+    told = {"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums_to_json(sums)}
+    line = json.dumps({**told, "digest": _digest(told)})
     folder = image_folder(store, piece.source.file.key)
     if storage.is_remote(folder):  # no line can be added to an object: each is one
         storage.put(os.path.join(folder, f"{PREFIX}{uuid.uuid4().hex}.jsonl"), [line.encode()])
@@ -46,8 +49,10 @@ def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
     for line in _lines(image_folder(store, key)):
         try:
             told = json.loads(line)
+            if told.pop("digest") != _digest(told):
+                continue  # damaged
             found[tuple(told["piece"])] = sums_from_json(told["sums"], told["counts"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue  # cut short
     return {(p.top, p.left): found[_identity(p)] for p in pieces if _identity(p) in found}
 
@@ -61,6 +66,11 @@ def _identity(piece: Piece) -> tuple[int, ...]:
     """The file's bytes and time, and the window: of a file that has changed no piece is known."""
     file = piece.source.file
     return (file.size, file.modified_ns, piece.top, piece.left, piece.height, piece.width)
+
+
+def _digest(told: dict[str, Any]) -> str:
+    """What tells a line from a damaged one: sums that are nearly right look like any others."""
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def _files(folder: str) -> list[str]:

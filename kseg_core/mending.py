@@ -6,26 +6,24 @@ image's documents are not what they were, or do not agree with each other, nothi
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from . import ome, storage
+from . import storage
 from .arrays import NO_CONFIDENCE
 from .chunks import chunk_path, read_plane, write_plane
 from .edge_settings import EdgeSettings, edge_facts
 from .errors import StoreError
 from .layout import Layout
 from .model import Model
-from .nodes import array_document, read_document
+from .nodes import read_document
 from .record import ImageRecord
 from .sources import ImageSource
 from .stored_image import DAMAGE, StoredImage
 from .verify import verify_edges
-from .writing import LABELS, image_arrays, image_folder, parts_of_level
+from .writing import LABELS, arrays_are_sound, image_folder, parts_of_level
 
 UNREADABLE = (*DAMAGE, StoreError)
 
@@ -56,21 +54,13 @@ def sound_record(path: str, source: ImageSource, layout: Layout, model: Model) -
             record.attributes() == {**facts, "status": "complete"}
             and record.shape == source.shape
             and len(record.counts) == model.k
-            and record.invalid == source.pixels - sum(record.counts)
             and (record.sums is None or record.inertia == model.space.inertia(record.sums, model.points))
-            and read_document(os.path.join(folder, LABELS))["attributes"]["kseg"] == record.origin()
-            and read_document(os.path.join(folder, "labels"))["attributes"] == ome.labels_index(["kmeans"])
-            and all(read_document(os.path.join(folder, name)) == document for name, document in _documents(layout))
+            and record.agrees_with(read_document(os.path.join(folder, LABELS))["attributes"])
+            and arrays_are_sound(folder, layout)
         )
     except UNREADABLE:
         return None
     return record if sound else None
-
-
-def _documents(layout: Layout) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where each array of an image is, and what is said of it."""
-    for name, spec, attributes in image_arrays(layout):
-        yield name, {**json.loads(array_document(spec)), "attributes": attributes}
 
 
 # --------------------------------------------------------------------------------------------------------- windows
@@ -147,7 +137,7 @@ def mend_level(path: str, key: str, level: int, rows: slice, columns: slice, lay
     for part in parts_of_level(path, key, level, rows, columns, layout):
         try:
             sound = read_plane(part.folder, part.spec, part.window, part.first).tobytes() == part.made.tobytes()
-        except DAMAGE:
+        except UNREADABLE:
             sound = False
         if not sound:
             write_plane(part.folder, part.spec, part.window, part.made, part.first)

@@ -62,7 +62,12 @@ class Codec(Protocol):
 
 def write_group(folder: str, attributes: dict[str, Any] | None = None) -> None:
     """Make a group, or replace the attributes of one; what is in it stays."""
-    _put(folder, {"zarr_format": 3, "node_type": "group", "attributes": attributes or {}})
+    _put(folder, group_document(attributes))
+
+
+def group_document(attributes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A group's ``zarr.json``."""
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes or {}}
 
 
 def read_document(folder: str) -> dict[str, Any]:

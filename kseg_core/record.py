@@ -72,6 +72,27 @@ class ImageRecord:
             mask=facts.get("mask"),
         )
 
+    def agrees_with(self, told: dict[str, Any]) -> bool:
+        """Whether it makes sense, and what is said with the labels says the same; told twice, damage is seen.
+
+        Parameters
+        ----------
+        told
+            The attributes of the image's label group.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If something is missing there.
+        """
+        height, width = self.shape
+        areas = [entry["area"] for entry in told["ome"]["image-label"]["properties"]]
+        return (
+            self.invalid == height * width - sum(self.counts)
+            and areas == [*self.counts, self.invalid]
+            and told["kseg"] == self.origin()
+        )
+
     def origin(self) -> dict[str, Any]:
         """Which file it is of, as JSON values: told once more with its labels, for a store that is to be repaired."""
         return {"source": self.source, "size": self.size, "modified": self.modified}

@@ -18,7 +18,7 @@ from .errors import StoreError
 from .layout import Layout
 from .manifest import FORMAT, KINDS, read_attributes, remove_kseg_store
 from .model import Model
-from .nodes import read_document, write_group
+from .nodes import group_document, read_document, write_group
 from .record import ImageRecord
 from .stored_image import StoredImage, read_model
 from .writing import (
@@ -45,6 +45,7 @@ __all__ = [
     "open_store",
     "remove_image",
     "save_model",
+    "sweep_store",
     "update_attributes",
     "write_confidence",
     "write_copy",
@@ -98,6 +99,26 @@ def update_attributes(path: str, changes: dict[str, Any], *, without: str | None
     attributes = document["attributes"]
     facts = {name: value for name, value in attributes["kseg"].items() if name != without}
     write_group(path, {**attributes, "kseg": {**facts, **changes}})
+
+
+def sweep_store(path: str) -> None:
+    """Remove what killed jobs were writing of the store's own documents; see `storage.sweep`."""
+    for folder in (path, os.path.join(path, "images")):
+        storage.sweep(folder)
+
+
+def images_group_is_sound(path: str) -> bool:
+    """Whether the group that all images are in says that it is one."""
+    try:
+        return read_document(os.path.join(path, "images")) == group_document()
+    except (OSError, ValueError):
+        return False
+
+
+def mend_images_group(path: str) -> None:
+    """Have it say so."""
+    if not images_group_is_sound(path):
+        write_group(os.path.join(path, "images"))
 
 
 def write_model(path: str, model: Model) -> None:

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import ome
 from .arrays import NO_CONFIDENCE
 from .chunks import missing_chunks
 from .config import OutputSettings
 from .errors import StoreError, UnreadableImage
-from .labelling import invalid_label, label_dtype
+from .labelling import NO_COLORS, invalid_label, label_dtype
 from .model import Model
+from .nodes import read_document
 from .originals import Originals
 from .pyramid import mean_of_blocks, mode_of_blocks
+from .record import ImageRecord
 from .store import StoredImage
+from .stored_image import DAMAGE
 from .tiles import level_shape, source_window, tile_windows
 from .writing import LABELS
 
@@ -86,7 +90,7 @@ def verify_image(
             return Findings(problems if image.has_edges else (f"{key}: its edges are missing",))
         found = _verify(image, originals, model)
         return replace(found, problems=found.problems + problems)
-    except (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
         return Findings((f"{key}: cannot be read ({error})",))
 
 
@@ -143,6 +147,7 @@ def _verify(image: StoredImage, originals: Originals | None, model: Model | None
         problems.append(f"{image.key}: the labels' counts are not those in its attributes")
         problems += _missing_tiles(image, int(values[-1]) - facts["invalid"])
     problems += _wrong_levels(image, invalid_label(k))
+    problems += _wrong_documents(image, model)
     compared, wrong, unsure, other = _compare_with_source(image, originals, model)
     if other:
         problems.append(f"{image.key}: {other} samples of its copy are not those of its source")
@@ -151,6 +156,32 @@ def _verify(image: StoredImage, originals: Originals | None, model: Model | None
     if wrong:
         problems.append(f"{image.key}: {wrong} labels are not the nearest centroid of their source's pixels")
     return Findings(tuple(problems), compared, counts)
+
+
+def _wrong_documents(image: StoredImage, model: Model | None) -> list[str]:
+    """Is what is said of the image and of its labels what is written with such labels?"""
+    index = os.path.join(image.path, "labels")
+    problems = []
+    try:
+        listed = read_document(index)["attributes"] == ome.labels_index(["kmeans"])
+    except (*DAMAGE, StoreError):
+        listed = False
+    if not listed:
+        problems.append(f"{image.key}: labels/zarr.json, which lists its labels, is missing or damaged")
+    record = ImageRecord.from_attributes(image.key, image.attributes)
+    told = read_document(os.path.join(image.path, LABELS))["attributes"]
+    colors = NO_COLORS if model is None else model.colors
+    if len(record.counts) == len(colors):  # where it is not, the labels have said so
+        scale, (unit, _) = image.pixel_scale
+        pyramid = ome.multiscales("kmeans", image.level_count, scale, unit)
+        counts, invalid = list(record.counts), invalid_label(len(colors))
+        expected = ome.label_image(colors, counts, invalid, record.invalid, pyramid)
+        if told != {**expected, "kseg": record.origin()}:
+            problems.append(f"{image.key}: what is said with its labels is not what is said of the image and its model")
+    of_sums = None if record.sums is None or model is None else model.space.inertia(record.sums, model.points)
+    if record.attributes() != image.attributes or of_sums not in (None, record.inertia):
+        problems.append(f"{image.key}: its attributes do not agree with each other")
+    return problems
 
 
 def _missing_tiles(image: StoredImage, lost: int) -> list[str]:

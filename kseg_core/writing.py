@@ -8,6 +8,7 @@ complete. `write_image` is all of it for an image in memory. Arrays come before 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,12 +20,13 @@ from numpy.typing import NDArray
 from . import arrays, ome, storage
 from .chunks import read_plane, write_masks, write_plane
 from .config import OutputSettings
+from .errors import StoreError
 from .geo import GRID_MAPPING, GeoReference
 from .labelling import Labels
 from .layout import Layout
 from .manifest import read_attributes
 from .model import Model
-from .nodes import ArraySpec, create_array, store_array, write_group
+from .nodes import ArraySpec, array_document, create_array, read_document, store_array, write_group
 from .pyramid import mean_of_blocks, mode_of_blocks
 from .record import ImageRecord
 from .tiles import require_aligned, source_window, tile_windows
@@ -37,6 +39,14 @@ LABELS = "labels/kmeans"
 def image_folder(path: str, key: str) -> str:
     """Where an image of a store is."""
     return os.path.join(path, "images", key)
+
+
+def image_facts(folder: str) -> dict[str, Any] | None:
+    """What an image says of itself; None where that is nothing, or is damaged: then the image is to be done again."""
+    try:
+        return read_attributes(folder)
+    except StoreError:
+        return None
 
 
 def create_image(path: str, key: str, layout: Layout) -> None:
@@ -77,6 +87,20 @@ def image_arrays(layout: Layout) -> Iterator[tuple[str, ArraySpec, dict[str, Any
             yield "masks", arrays.masks(layout), placed
         if layout.confidence and level == 0:
             yield "confidence", arrays.confidence(layout), placed
+
+
+def arrays_are_sound(folder: str, layout: Layout) -> bool:
+    """Whether an image's folder has all that `create_image` makes of a layout, pixels apart.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, TypeError
+        Of various kinds, if something is missing or damaged.
+    """
+    return read_document(os.path.join(folder, "labels"))["attributes"] == ome.labels_index(["kmeans"]) and all(
+        read_document(os.path.join(folder, name)) == {**json.loads(array_document(spec)), "attributes": placed}
+        for name, spec, placed in image_arrays(layout)
+    )
 
 
 def remove_image(path: str, key: str) -> None:
@@ -334,7 +358,7 @@ def write_image(
 
 def is_written(path: str, record: ImageRecord) -> bool:
     """Whether an image is in a store, complete, with this very record: then its labels are those of the record too."""
-    facts = read_attributes(image_folder(path, record.key))
+    facts = image_facts(image_folder(path, record.key))
     wanted = record.attributes()
     return facts is not None and {name: facts.get(name) for name in wanted} == wanted
 

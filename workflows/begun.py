@@ -8,7 +8,7 @@ from kseg_core import storage
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError
 from kseg_core.model import Model
-from kseg_core.store import load_model, update_attributes
+from kseg_core.store import load_model, mend_images_group, update_attributes
 
 from .edge_request import has_edges
 from .edges import edges_of_plan
@@ -75,6 +75,7 @@ def look(
 def go_on(request: Request, found: Found) -> None:
     """A store that is there says that it is worked on; what a killed run left half-written is swept away."""
     update_attributes(request.output, {"status": "running", "inputs_digest": request.inputs_digest})
+    mend_images_group(request.output)
     sweep_images(storage.absolute(request.output), {file.key for file in found.rest} | found.keys)
 
 

@@ -18,7 +18,7 @@ from kseg_core.manifest import INCOMPLETE, read_attributes
 from kseg_core.memory import verifying_bytes
 from kseg_core.model import Model
 from kseg_core.originals import Originals
-from kseg_core.store import Store, load_model, open_store
+from kseg_core.store import Store, images_group_is_sound, load_model, mend_images_group, open_store
 from kseg_core.verify import Findings, verify_image
 
 from .executor import Executor, open_executor
@@ -149,6 +149,10 @@ def verify_store(path: str, executor: Executor, progress: Progress, *, repairs: 
     problems = []
     if not (store.complete or (repairs and was_finished(store))):
         problems.append("the run that made it has not finished; the same command completes it")
+    if repairs:
+        mend_images_group(path)
+    elif not images_group_is_sound(path):
+        problems.append("images/zarr.json, the group of all images, is missing or damaged")
     if (store.attributes.get("edges") or {}).get("status") == "running":
         problems.append("its edges are not finished; the same edges command completes them")
     model = None

@@ -10,7 +10,7 @@ from kseg_core.beside import sweep
 from kseg_core.keys import printable_source
 from kseg_core.lock import hold
 from kseg_core.manifest import read_attributes, remove_kseg_store
-from kseg_core.store import create_store, update_attributes
+from kseg_core.store import create_store, sweep_store, update_attributes
 
 from .budget import Work, make_budget
 from .edge_request import EdgesMade, EdgesRequest, nothing_to_do
@@ -76,7 +76,9 @@ def begin(request: EdgesRequest) -> None:
     folder = printable_source(os.getcwd())
     if not request.exists:
         create_store(request.output, {"config": request.store_config, "folder": folder})
-    elif request.has_labels:
+        return
+    sweep_store(request.output)
+    if request.has_labels:
         update_attributes(request.output, {"edges": {"settings": request.config.edges.to_json(), "status": "running"}})
     else:
         update_attributes(request.output, {"status": "running", "config": request.store_config, "folder": folder})

@@ -244,10 +244,15 @@ class _Image(NamedTuple):
 
 def _look_at(output: str, file: InputFile, config: EdgesConfig, has_labels: bool) -> _Image:
     folder = os.path.join(output, "images", file.key)
-    image = read_attributes(folder)
+    try:
+        image = read_attributes(folder)
+        require_sound(folder, image or {}, IMAGE)
+    except StoreError:
+        if has_labels:  # which are not made here
+            raise
+        image = None
     if image is None:
         return _Image(file, "not there" if has_labels else "new")
-    require_sound(folder, image, IMAGE)
     if (image.get("size"), image.get("modified")) != (file.size, file.modified_ns):
         return _Image(file, "changed" if has_labels else "new")
     edges = _edges_of(folder)

@@ -12,7 +12,7 @@ from dask.delayed import Delayed, delayed
 
 from kseg_core import storage
 from kseg_core.config import OutputSettings
-from kseg_core.errors import UnreadableImage
+from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.journal import PieceSums, end_journal, note_piece, pieces_written
 from kseg_core.labelling import NO_COLORS
 from kseg_core.layout import Layout
@@ -22,6 +22,7 @@ from kseg_core.sources import ImageSource, Piece
 from kseg_core.sums import ClusterSums
 from kseg_core.tiles import level_windows
 from kseg_core.writing import (
+    arrays_are_sound,
     build_level,
     create_image,
     finish_image,
@@ -88,13 +89,18 @@ def write_piece(piece: Piece, model: Model, store: str, layout: Layout) -> Clust
 
 def begin_image(store: str, pieces: Sequence[Piece], layout: Layout) -> PieceSums:
     """A task: go on with a large image, or make its arrays; the pieces that are written, with their sums."""
-    written = pieces_written(store, pieces)
     key = pieces[0].source.file.key
-    if written:
-        storage.sweep(image_folder(store, key), below=True)
-    else:
-        create_image(store, key, layout)
-    return written
+    folder = image_folder(store, key)
+    written = pieces_written(store, pieces)
+    try:
+        goes_on = bool(written) and arrays_are_sound(folder, layout)
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        goes_on = False
+    if goes_on:
+        storage.sweep(folder, below=True)
+        return written
+    create_image(store, key, layout)
+    return {}
 
 
 def label_large(
@@ -147,7 +153,7 @@ def label_large(
         assert image.sums is not None  # without a failure there are sums
         sums_of[source.file.key] = image.sums
         whole.append((source, layout))
-    build_pyramids(whole, store, executor)
+    build_pyramids(whole, store, executor, build_from_pieces)
     record_of = delayed(record_of_sums, pure=False)
     records = executor.compute(
         [record_of(source, sums_of[source.file.key], shared, output, not own_model) for source, _ in whole]
@@ -204,6 +210,21 @@ def build_pyramids(
     """All levels of all images: each level in a pass of its own, after the one it is made from."""
     for level in range(1, max((layout.levels for _, layout in images), default=1)):
         compute_in_waves((Watched(lazy, _nothing) for lazy in level_tasks(images, level, store, build)), executor)
+
+
+def build_from_pieces(store: str, key: str, level: int, rows: slice, columns: slice, layout: Layout) -> None:
+    """A task: a window of a level, as `build_level` makes it, of pieces that an earlier, stopped job may have written.
+
+    Raises
+    ------
+    StoreError
+        If what is written is damaged. Then none of it is gone on with: the same command makes the image anew.
+    """
+    try:
+        build_level(store, key, level, rows, columns, layout)
+    except StoreError as error:
+        end_journal(store, key)
+        raise StoreError(f"{error}; the same command labels its image anew") from error
 
 
 def level_tasks(

@@ -28,7 +28,7 @@ from kseg_core.inputs import InputFile
 from kseg_core.keeping import keep, kept
 from kseg_core.manifest import INCOMPLETE, read_attributes
 from kseg_core.model import Model
-from kseg_core.store import load_model
+from kseg_core.store import load_model, sweep_store
 from kseg_core.writing import remove_image
 
 from .executor import Executor
@@ -276,5 +276,4 @@ def sweep_images(store: str, settled: set[str]) -> None:
     """
     for key in unfinished_images(store, besides=settled):
         remove_image(store, key)
-    for folder in (store, os.path.join(store, "images")):
-        storage.sweep(folder)
+    sweep_store(store)

@@ -73,3 +73,21 @@ def test_sums_of_bands_come_back_too() -> None:
     assert back.squares.tolist() == [2**66, 3]
     with pytest.raises(ValueError, match="sums of"):
         sums_from_json(sums_to_json(value), [2, 3])
+
+
+@pytest.mark.parametrize("at", range(12, 150, 7))
+def test_a_damaged_line_is_a_piece_to_be_done_and_never_other_sums(store: str, at: int) -> None:
+    both = pieces()
+    note_piece(store, both[0], sums(7))
+    (journal,) = Path(image_folder(store, "a.tif")).iterdir()
+    line = journal.read_bytes()
+    digits = [i for i, byte in enumerate(line) if chr(byte).isdigit()]
+    place = digits[at % len(digits)]
+    journal.write_bytes(line[:place] + (b"4" if line[place : place + 1] != b"4" else b"5") + line[place + 1 :])
+    assert pieces_written(store, both) == {}
+
+
+@pytest.mark.parametrize("line", ["[]", "7", '{"piece": 1}', '{"piece": [[]], "digest": ""}'])
+def test_a_line_that_is_something_else_is_no_piece(store: str, line: str) -> None:
+    (Path(image_folder(store, "a.tif")) / ".pieces-1-x.jsonl").write_text(f"\n{line}\n")
+    assert pieces_written(store, pieces()) == {}

@@ -154,6 +154,17 @@ def file_of(path: str, name: str) -> Path:
     return Path(path) / "images" / KEY / name
 
 
+def in_file(name: str, was: str, becomes: str) -> Callable[[str], None]:
+    """Change a text in a file of the image, once."""
+
+    def apply(path: str) -> None:
+        text = file_of(path, name).read_text()
+        assert was in text
+        file_of(path, name).write_text(text.replace(was, becomes, 1))
+
+    return apply
+
+
 def replace(path: str, name: str, data: Any) -> None:
     zarr.open_group(path, path=f"images/{KEY}", mode="r+").create_array(name, data=data, overwrite=True)
 
@@ -205,6 +216,15 @@ DAMAGES: dict[str, tuple[Callable[[str], Any], str]] = {
     "label metadata": (lambda p: file_of(p, f"{LABELS}/zarr.json").write_bytes(b"{"), "cannot be read"),
     "image metadata": (lambda p: file_of(p, "zarr.json").write_bytes(b"{"), "cannot be read"),
     "image metadata missing": (lambda p: file_of(p, "zarr.json").unlink(), "cannot be read"),
+    "the list of labels missing": (lambda p: file_of(p, "labels/zarr.json").unlink(), "labels/zarr.json"),
+    "the list of labels": (lambda p: file_of(p, "labels/zarr.json").write_bytes(b"{"), "labels/zarr.json"),
+    "an area": (in_file("labels/kmeans/zarr.json", '"area": ', '"area": 1'), "what is said with its labels"),
+    "a colour": (in_file("labels/kmeans/zarr.json", "[20, 30", "[21, 30"), "what is said with its labels"),
+    "the file's size, as its labels say": (
+        in_file("labels/kmeans/zarr.json", '"size": ', '"size": 1'),
+        "what is said with its labels",
+    ),
+    "mse": (say("mse", lambda mse: mse + 1), "its attributes do not agree"),
     "the image missing": (lambda p: shutil.rmtree(file_of(p, "")), "cannot be read"),
 }
 

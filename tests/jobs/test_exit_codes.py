@@ -478,3 +478,45 @@ def test_json_of_a_real_process_is_all_there_is_on_stdout(pictures: Path, progra
     assert (done.returncode, done.stderr) == (0, "")
     assert_run_json(parse_json(done.stdout))
     assert json.loads(done.stdout)["images"]["labelled"] == 3
+
+
+def shell(line: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command line of a shell in which ``kseg`` is the program."""
+    told = f'kseg() {{ "{sys.executable}" -m jobs "$@"; }}; {line}'
+    return subprocess.run(
+        ["bash", "-c", told], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+RUN = "kseg run in --k 2 --attempts 1 --scheduler sync -o out.zarr"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_job_whose_streams_are_closed_does_its_work(
+    closed: str, small_folder: Path, tmp_path: Path, program_environment: dict[str, str]
+) -> None:
+    shutil.copytree(small_folder, tmp_path / "in")
+    assert shell(f"{RUN} --json {closed}", tmp_path, program_environment).returncode == 0
+    assert shell("kseg check out.zarr", tmp_path, program_environment).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("as_json", ["", "--json"])
+def test_a_full_disk_behind_stdout_is_one_line_and_a_code(
+    as_json: str, small_folder: Path, tmp_path: Path, program_environment: dict[str, str]
+) -> None:
+    shutil.copytree(small_folder, tmp_path / "in")
+    done = shell(f"{RUN} {as_json} > /dev/full", tmp_path, program_environment)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no space left" in done.stderr
+    assert shell("kseg check out.zarr", tmp_path, program_environment).returncode == 0
+    done = shell(f"kseg run nothing --k 2 {as_json} 2> /dev/full", tmp_path, program_environment)
+    assert done.returncode == 2  # nobody can be told why
+
+
+def test_a_job_that_fails_while_nobody_reads_has_its_own_code(
+    tmp_path: Path, program_environment: dict[str, str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    done = shell(f"{RUN} --json | true; exit ${{PIPESTATUS[0]}}", tmp_path, program_environment)
+    assert (done.returncode, done.stderr) == (1, "kseg-batch: no images in in\n")

@@ -237,10 +237,14 @@ def test_a_job_that_was_stopped_goes_on_where_it_was(
     assert check_store(str(output), SYNC)["status"] == "failed"
     assert "  large.tif  not complete" in inspect_lines(str(output), describe(str(output)))
     assert not open_store(str(output))["large.tif"].has_edges
+    (output / "zarr.json.deadbeef-1-0.partial").write_text("half")
+    damaged = output / "images/a.png/zarr.json"
+    damaged.write_bytes(damaged.read_bytes()[:50])
     request = asked(tmp_path / "in", output, tile=64)
-    assert [file.key for file in request.todo] == ["large.tif"]
+    assert {file.key for file in request.todo} == {"large.tif", "a.png"}
     result = find_edges(request)
-    assert result.to_json()["images"] == {"total": 4, "done": 1, "reused": 3, "failed": 0}
+    assert result.to_json()["images"] == {"total": 4, "done": 2, "reused": 2, "failed": 0}
+    assert not list(output.glob("*.partial"))
     once, again = contents(tmp_path / "never.zarr"), contents(output)
     assert set(once) == set(again)
     assert {name for name in once if once[name] != again[name]} <= {":attributes"}  # the result's counts

@@ -20,6 +20,7 @@ from kseg_core.manifest import read_attributes
 from kseg_core.model import Model
 from workflows.check import check_store
 from workflows.dry_run import dry_run
+from workflows.repair import repair_store
 from workflows.request import InputSelection, prepare
 from workflows.results import JobResult
 from workflows.run import fit, run
@@ -202,11 +203,14 @@ def test_with_checksums_content_decides(
     assert result["images"]["reused"] == 2  # a and c
     after = every_file(store)
     assert of_image(after, "c.png") == of_image(before, "c.png")
-    labels = f"{store}/images/a.png/labels"
+    labels = f"{store}/images/a.png/labels/kmeans/0"
     assert [status for path, status in after.items() if path.startswith(labels)] == [
         status for path, status in before.items() if path.startswith(labels)
     ]
-    assert open_store(str(store))["a.png"].attributes["modified"] == 1
+    image = open_store(str(store))["a.png"]
+    assert image.attributes["modified"] == image.origin["modified"] == 1
+    (store / "images/a.png/zarr.json").unlink()
+    assert repair_store(str(store), ExecutionSettings("sync"))["repaired"] == ["a.png"]
 
 
 def test_checksums_are_for_a_given_model() -> None:

@@ -94,6 +94,13 @@ DAMAGES: dict[str, Damage] = {
     "a large image's metadata": (LARGE, "zarr.json", lambda path: path.write_text("{"), "cannot be read"),
     "the labels' metadata": ("b.png", "labels/kmeans/zarr.json", remove, "its labels are missing"),
     "an array's metadata": ("b.png", "labels/kmeans/0/zarr.json", remove, "cannot be read"),
+    "the list of labels": (LARGE, "labels/zarr.json", lambda path: path.write_text("{"), "which lists its labels"),
+    "an area": (
+        LARGE,
+        "labels/kmeans/zarr.json",
+        lambda path: path.write_text(path.read_text().replace('"area": ', '"area": 1')),
+        "what is said with its labels",
+    ),
     "the image's figures": ("b.png", "zarr.json", lambda path: change(path, counts=[1, 2, 3]), "the labels' counts"),
 }
 
@@ -116,6 +123,17 @@ def test_what_is_damaged_is_found_and_made_anew_to_the_last_bit(
     assert [after[path] for path in others] == [before[path] for path in others]
     assert check_store(str(store), SYNC)["problems"] == []
     assert [path.name for path in store.parent.iterdir()] == [store.name]
+
+
+@pytest.mark.parametrize("act", [Path.unlink, lambda path: path.write_text("{")])
+def test_the_group_of_all_images_is_made_anew(
+    act: Callable[[Path], None], store: Path, made: Path, contents: Any
+) -> None:
+    act(store / "images/zarr.json")
+    assert any("images/zarr.json" in line for line in check_store(str(store), SYNC)["problems"])
+    assert repair_store(str(store), SYNC)["status"] == "ok"
+    assert contents(store) == contents(made)
+    assert check_store(str(store), SYNC)["status"] == "ok"
 
 
 def test_where_nothing_is_damaged_nothing_is_touched(store: Path, every_file: Any) -> None:

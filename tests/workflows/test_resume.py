@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -214,3 +215,92 @@ def test_a_dry_run_tells_what_is_left_to_do_and_touches_nothing(
     done = dry_run(request(small_folder, output)).to_json()
     assert done["images"] == {"total": 3, "to_do": 0, "reused": 3, "large": 0, "failed": 0}
     assert (done["pixels"], done["read"], done["write"]["bytes_at_most"]) == ({"total": 0}, {"bytes": 0}, 0)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def other_figure(name: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        document = json.loads(path.read_text())
+        facts = document["attributes"]["kseg"]
+        facts[name] = [facts[name][0] + 1, *facts[name][1:]] if isinstance(facts[name], list) else facts[name] + 1
+        path.write_text(json.dumps(document))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("zarr.json", cut_short),
+        ("zarr.json", other_figure("counts")),
+        ("zarr.json", other_figure("invalid")),
+        ("zarr.json", other_figure("shape")),
+        ("labels/kmeans/zarr.json", cut_short),
+        ("labels/kmeans/zarr.json", Path.unlink),
+    ],
+)
+def test_a_finished_image_whose_documents_are_damaged_is_done_again(
+    name: str,
+    damage: Callable[[Path], None],
+    small_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    contents: Any,
+) -> None:
+    output = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        stop_at(patch, label, "write_image", 3)
+        with pytest.raises(Stopped):
+            jobs.run(request(small_folder, output))
+    whole = tmp_path / "whole.zarr"
+    jobs.run(request(small_folder, whole))
+    finished = sorted(path.parent for path in output.glob("images/*/zarr.json"))
+    assert len(finished) == 2
+    damage(finished[0] / name)
+    result = jobs.run(request(small_folder, output))
+    assert (result.images.labelled, result.images.reused) == (2, 1)
+    assert contents(output) == contents(whole)
+
+
+@pytest.fixture
+def stopped_in_pieces(tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The output of a job that had labelled six of sixteen pieces of the one image in the folder ``in``."""
+    import tifffile
+
+    monkeypatch.setattr(sources, "PIECE_PX", 128 * 128)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", smooth(400, 500, 3), tile=(64, 64), photometric="rgb")
+    output = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        stop_at(patch, label_large, "write_window", 7)
+        with pytest.raises(Stopped):
+            jobs.run(request(tmp_path / "in", output))
+    return output
+
+
+def test_a_damaged_chunk_of_a_stopped_image_is_one_error_and_the_same_command_makes_it_anew(
+    stopped_in_pieces: Path, tmp_path: Path, contents: Any
+) -> None:
+    output, whole = stopped_in_pieces, tmp_path / "whole.zarr"
+    chunk = output / "images/a.tif/labels/kmeans/0/c/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:-3])
+    with pytest.raises(StoreError, match=r"c/0/0: a damaged chunk .* the same command labels its image anew"):
+        jobs.run(request(tmp_path / "in", output))
+    jobs.run(request(tmp_path / "in", output))
+    jobs.run(request(tmp_path / "in", whole))
+    assert contents(output) == contents(whole)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut_short])
+@pytest.mark.parametrize("name", ["labels", "labels/kmeans/0", "labels/kmeans/1", "masks"])
+def test_a_stopped_image_whose_arrays_are_damaged_is_made_anew(
+    name: str, damage: Callable[[Path], None], stopped_in_pieces: Path, tmp_path: Path, contents: Any
+) -> None:
+    whole = tmp_path / "whole.zarr"
+    damage(stopped_in_pieces / "images/a.tif" / name / "zarr.json")
+    jobs.run(request(tmp_path / "in", stopped_in_pieces))
+    jobs.run(request(tmp_path / "in", whole))
+    assert contents(stopped_in_pieces) == contents(whole)
