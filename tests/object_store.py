@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,3 +87,28 @@ def chunks_below(path: str) -> dict[str, str]:
     found = [os.path.join(folder, name) for folder, _, names in storage.walk(path) for name in names]
     digests = {each[len(path) :]: hashlib.sha256(storage.read(each)).hexdigest() for each in found}
     return {name: digest for name, digest in digests.items() if not name.endswith("zarr.json")}
+
+
+def documents_below(path: str) -> dict[str, Any]:
+    """Every ``zarr.json`` of a store or model in an object store, less how long it took."""
+    names = [name for name in objects_below(path) if name.endswith("zarr.json")]
+    return {name: _without_durations(json.loads(storage.read(f"{path}/{name}"))) for name in names}
+
+
+def _without_durations(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_durations(item) for name, item in value.items() if name != "seconds"}
+    return [_without_durations(item) for item in value] if isinstance(value, list) else value
+
+
+def versions(bucket: str) -> dict[str, tuple[str, ...]]:
+    """Every version of every object that there is or was since this was first asked: one for each write or removal."""
+    import boto3
+
+    client, name = boto3.client("s3"), bucket.removeprefix("s3://")
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    found: dict[str, tuple[str, ...]] = {}
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=name):
+        for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+            found[each["Key"]] = (*found.get(each["Key"], ()), each["VersionId"])
+    return found

@@ -18,9 +18,10 @@ from kseg_core.errors import StoreError
 from kseg_core.manifest import read_attributes, remove_kseg_store
 from kseg_core.storage import s3
 from kseg_core.store import load_model, open_store
-from tests.object_store import chunks_below, objects_below, upload
+from tests.object_store import chunks_below, documents_below, objects_below, upload, versions
 from workflows import run as jobs
 from workflows.check import check_store
+from workflows.repair import repair_store
 from workflows.request import InputSelection, Request, prepare
 from workflows.results import JobResult
 
@@ -248,3 +249,118 @@ def test_an_object_that_changes_while_it_is_read_is_no_image(
         ("b.png", "changed while it was being read; run again"),
         ("c.png", "no such object"),
     ]
+
+
+# ---------------------------------------------------------------------------------------------- check and repair
+
+LARGE = "large.tif"  # of several pieces and levels
+
+
+def remove(path: str) -> None:
+    assert storage.is_file(path)
+    storage.remove_file(path)
+
+
+def cut_short(path: str) -> None:
+    content = storage.read(path)
+    storage.put(path, [content[: len(content) // 2]])
+
+
+def flip(path: str) -> None:
+    content = bytearray(storage.read(path))
+    content[-6] ^= 1
+    storage.put(path, [bytes(content)])
+
+
+def break_document(path: str) -> None:
+    assert path.endswith("zarr.json")
+    cut_short(path)
+
+
+#: What is done to which object of which image, and what is told of that; and of the large image the corners (in tiles)
+#: of the windows that are labelled anew. None: all of it is.
+Damages = list[tuple[Callable[[str], None], str, str, str]]
+DAMAGES: dict[str, tuple[Damages, set[tuple[int, int]] | None]] = {
+    "deleted": (
+        [
+            (remove, "b.png", "confidence/c/0/0", "the confidence of 2040 pixels disagrees with their validity"),
+            (remove, LARGE, "labels/kmeans/0/c/1/0", "no file for tiles 1/0 of its labels: 4096 pixels are lost"),
+            (remove, LARGE, "masks/c/1/0/2", "mask pixels disagree with the labels"),
+            (remove, LARGE, "labels/kmeans/2/c/0/0", "pixels of level 2 of its labels are not of the level above"),
+            (remove, LARGE, "edges/c/1/1", "its edges have"),
+        ],
+        {(0, 0), (0, 2)},
+    ),
+    "cannot be read": (
+        [
+            (flip, "b.png", "0/c/1/0/0", "cannot be read"),
+            (cut_short, "c.png", "edges/c/0/0", "cannot be read"),
+            (flip, LARGE, "labels/kmeans/0/c/2/2", "cannot be read"),
+            (cut_short, LARGE, "0/c/0/2/1", "cannot be read"),
+        ],
+        {(2, 0), (2, 2)},
+    ),
+    "documents": (
+        [
+            (break_document, "b.png", "labels/kmeans/0/zarr.json", "cannot be read"),
+            (remove, "c.png", "zarr.json", "cannot be read"),
+            (break_document, LARGE, "zarr.json", "cannot be read"),
+        ],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("damages", "windows"), DAMAGES.values(), ids=DAMAGES)
+def test_what_is_damaged_there_is_named_and_made_anew_and_nothing_else_is_written(
+    damages: Damages,
+    windows: set[tuple[int, int]] | None,
+    small_folder: Path,
+    bucket: str,
+    smooth: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 128 * 128)
+    inputs, output, threads = (
+        upload(small_folder, f"{bucket}/in"),
+        f"{bucket}/out.zarr",
+        ExecutionSettings("threads", 2),
+    )
+    tifffile.imwrite(tmp_path / LARGE, smooth(180, 190, 5), tile=(64, 64), photometric="rgb")
+    storage.put(f"{inputs}/{LARGE}", [(tmp_path / LARGE).read_bytes()])
+    everything = OutputSettings(masks=True, tile=64, copy_image=True, confidence=True, edges=(50.0, 100.0))
+    done(inputs, output, fit=FitSettings(3, attempts=1), stored=everything)
+    chunks, documents = chunks_below(output), documents_below(output)
+    for act, key, part, _ in damages:
+        act(f"{output}/images/{key}/{part}")
+    concerned = {key for _, key, _, _ in damages}
+    found = check_store(output, threads)["problems"]
+    assert all(any(line.startswith(f"{key}: ") and told in line for line in found) for _, key, _, told in damages)
+    assert {line.partition(":")[0] for line in found} == concerned
+    before = versions(bucket)
+    mended = repair_store(output, threads)
+    assert (mended["status"], mended["problems"], mended["repaired"]) == ("ok", [], sorted(concerned))
+    assert (chunks_below(output), documents_below(output)) == (chunks, documents)
+    after = versions(bucket)
+    written = {name.removeprefix("out.zarr/") for name in after if after[name] != before.get(name)}
+    of_images = {name for name in written if name.startswith("images/")}
+    assert {name.split("/")[1] for name in of_images} == concerned
+    assert written - of_images == {"zarr.json", ".out.zarr.lock.json"}
+    if windows is not None:
+        rewritten = {
+            tuple(name.split("/c/")[1].split("/")) for name in of_images if f"{LARGE}/labels/kmeans/0/c/" in name
+        }
+        assert {(int(row) // 2 * 2, int(column) // 2 * 2) for row, column in rewritten} == windows
+    assert check_store(output, threads)["problems"] == []
+    assert {name.split("/")[0] for name in objects_below(bucket)} == {"in", "out.zarr"}
+
+
+def test_where_nothing_is_damaged_there_nothing_is_written(pictures: str, bucket: str) -> None:
+    output = f"{bucket}/out.zarr"
+    done(pictures, output, stored=OutputSettings(masks=True, pyramid=True, copy_image=True, edges=(50.0, 100.0)))
+    before = versions(bucket)
+    mended = repair_store(output, ExecutionSettings("sync"))
+    assert (mended["status"], mended["repaired"]) == ("ok", [])
+    after = versions(bucket)
+    assert {name for name in after if after[name] != before.get(name)} == {".out.zarr.lock.json"}
