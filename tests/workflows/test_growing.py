@@ -324,6 +324,21 @@ def test_what_a_stopped_night_left_half_written_of_a_file_that_is_gone_is_swept(
     assert sorted(path.name for path in store.iterdir()) == ["images", "model", "zarr.json"]
 
 
+def test_an_image_of_a_file_that_is_gone_stays_though_its_document_is_damaged(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    (folder / "a.png").rename(tmp_path / "a.png")
+    document = store / "images/a.png/zarr.json"
+    document.write_bytes(document.read_bytes()[:-9])
+    assert told(night(folder, model, store))["changes"]["removed"] == 1
+    assert (store / "images/a.png/labels/kmeans/0/c/0/0").exists()
+    assert check_store(str(store), ExecutionSettings("sync"))["status"] == "failed"
+    (tmp_path / "a.png").rename(folder / "a.png")
+    assert repair_store(str(store), ExecutionSettings("sync"))["repaired"] == ["a.png"]
+
+
 def test_a_held_output_is_left_alone(folder: Path, model: Path, tmp_path: Path) -> None:
     with hold(str(tmp_path / "out.zarr")), pytest.raises(OutputHeld, match="another run holds"):
         night(folder, model, tmp_path / "out.zarr")
