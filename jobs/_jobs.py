@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from kseg_core.config import AUTO, FitSettings, RunConfig
 from kseg_core.errors import UsageError
+from kseg_core.lock import sweep_after_kill
 from kseg_core.sizes import parse_bytes
 from workflows.request import InputSelection, Request, prepare, refit_settings
 from workflows.results import JobResult, reused_result
@@ -131,6 +132,7 @@ def label(
     if dry_run:
         return _tell_beforehand(report, request, writes=True)
     if request.finished is not None:
+        sweep_after_kill(request.output)
         result = reused_result(request.finished)
         return _gate(report, result, fail_on_drift, _tell(report, result, "labelled"))
     from workflows.run import run
@@ -165,6 +167,7 @@ def fit(selection: InputSelection, config: RunConfig, output: str, report: Repor
     if dry_run:
         return _tell_beforehand(report, request, writes=False)
     if request.finished is not None:
+        sweep_after_kill(request.output)
         return _tell(report, reused_result(request.finished), "fitted")
     from workflows.run import fit as fit_model
 

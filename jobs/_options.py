@@ -190,7 +190,8 @@ Checksum = Annotated[
     _option(
         "Input",
         "--checksum",
-        help="With --model: tell by SHA-256, not by size and time alone, which files of a growing folder have changed.",
+        help="With --model: tell by SHA-256, not by size and time alone, which files of a growing folder have changed, "
+        "where they were labelled with it.",
     ),
 ]
 FailOnDrift = Annotated[

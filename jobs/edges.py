@@ -55,6 +55,7 @@ def edges(
     def job(report: Report) -> int:
         from kseg_core.config import ExecutionSettings, InputSettings
         from kseg_core.edge_settings import EdgeSettings
+        from kseg_core.lock import sweep_after_kill
         from workflows.edge_request import EdgesConfig, prepare_edges
         from workflows.edge_results import nothing_done
         from workflows.request import InputSelection
@@ -72,6 +73,7 @@ def edges(
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
         request = prepare_edges(selection, settings, output)
         if request.finished:
+            sweep_after_kill(request.output)
             result = nothing_done(request)
         else:
             from workflows.edge_job import find_edges

@@ -9,8 +9,9 @@ from typing import Any
 
 from . import storage
 from .checksum import content_digest
-from .errors import UnreadableImage
+from .errors import StoreError, UnreadableImage
 from .inputs import InputFile
+from .manifest import read_attributes
 from .nodes import read_document, write_group
 from .record import ImageRecord
 from .sums import ClusterSums
@@ -125,11 +126,21 @@ def _levels(told: dict[str, Any]) -> list[str]:
 
 
 def unfinished_images(store: str, besides: Collection[str] = ()) -> list[str]:
-    """Names of the images that are there without being complete; those in ``besides`` are not looked at."""
+    """Names of the images that are there without being complete; those in ``besides`` are not looked at.
+
+    One whose document cannot be read is not among them: it was complete, and `check` can have it repaired.
+    """
     folder = os.path.join(store, "images")
     with storage.scan(folder) as entries:
         names = [entry.name for entry in entries if entry.is_dir() and entry.name not in besides]
-    return sorted(name for name in names if (image_facts(os.path.join(folder, name)) or {}).get("status") is None)
+    return sorted(name for name in names if _is_unfinished(os.path.join(folder, name)))
+
+
+def _is_unfinished(folder: str) -> bool:
+    try:
+        return (read_attributes(folder) or {}).get("status") is None
+    except StoreError:
+        return False
 
 
 def images_of(store: str) -> set[str]:

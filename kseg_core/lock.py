@@ -15,12 +15,14 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
 from . import storage
-from .beside import beside
+from .beside import RESUME, beside, remove, sweep
 from .errors import OutputHeld, StoreError
+
+MOST_PROCESSES = 1 << 31  # the number of a process is below, on every system
 
 log = logging.getLogger("kseg")
 
@@ -64,11 +66,12 @@ class Holder:
         """Whom the content of such a file names."""
         try:
             told = json.loads(content)
-            return cls(
-                str(told["owner"]), str(told["host"]), int(told["pid"]), str(told["since"]), float(told["started"])
-            )
-        except (ValueError, KeyError, TypeError):
+            owner, host, pid, since, started = (told[field.name] for field in fields(cls))
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
+        texts = all(isinstance(text, str) for text in (owner, host, since))
+        numbers = isinstance(pid, int) and 0 < pid < MOST_PROCESSES and isinstance(started, int | float)
+        return cls(owner, host, pid, since, started) if texts and numbers else None
 
     def told(self, token: str | None = None) -> bytes:
         """The content of a file that names it, and where asked for also which of several by the same process it is."""
@@ -147,6 +150,15 @@ def hold(output: str) -> Iterator[None]:
         for folder in made:  # the deepest first; those that hold something stay
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+
+
+def sweep_after_kill(output: str) -> None:
+    """Remove what a job that was killed at its very end left beside a finished output, unless another is at work."""
+    lock, resume = (beside(output, suffix) for suffix in (".lock.json", RESUME))
+    if storage.exists(lock) or storage.exists(resume):
+        with contextlib.suppress(OutputHeld, StoreError), hold(output):
+            sweep(output)
+            remove(resume)
 
 
 def _require_nobody(output: str, told: str) -> None:

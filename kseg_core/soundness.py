@@ -17,6 +17,11 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _is_time(value: Any) -> bool:
+    """Nanoseconds since 1970; of files of archives and cameras without a clock often before."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -48,7 +53,7 @@ def _are(check: Check) -> Check:
 IMAGE: dict[str, Check] = {
     "source": _is_text,
     "size": _is_count,
-    "modified": _is_count,
+    "modified": _is_time,
     "shape": _is_shape,
     "counts": _are_counts,
     "invalid": _is_count,
@@ -139,7 +144,7 @@ _CONFIG: dict[str, Check] = {
     "match": _or_none(_is_text),
 }
 
-_BEGUN = _has_all({"source": _is_text, "size": _is_count, "modified": _is_count, "edges": _or_none(_is_settings)})
+_BEGUN = _has_all({"source": _is_text, "size": _is_count, "modified": _is_time, "edges": _or_none(_is_settings)})
 
 
 def _are_begun(value: Any) -> bool:

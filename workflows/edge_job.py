@@ -13,7 +13,7 @@ from kseg_core.manifest import read_attributes, remove_kseg_store
 from kseg_core.store import create_store, sweep_store, update_attributes
 
 from .budget import Work, make_budget
-from .edge_request import EdgesMade, EdgesRequest, nothing_to_do
+from .edge_request import EdgesMade, EdgesRequest, nothing_to_do, require_unchanged
 from .edge_results import EdgesResult
 from .edges import Edged, edges_of_plan
 from .executor import open_executor
@@ -34,6 +34,7 @@ def find_edges(request: EdgesRequest, progress: Progress | None = None) -> Edges
         If an image cannot be read, with ``--strict``.
     """
     with hold(request.output):
+        require_unchanged(request)
         return _find_edges(request, progress or Silent())
 
 

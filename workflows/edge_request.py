@@ -89,6 +89,8 @@ class EdgesRequest:
         Inputs that have no image in the store to add edges to, and those that could not be listed.
     finished
         Whether there is nothing left to do.
+    seen
+        What the store said of itself when all this was looked up; None: there was none.
     """
 
     listing: InputListing
@@ -101,6 +103,7 @@ class EdgesRequest:
     reused: EdgesMade = NONE_MADE
     failures: tuple[UnreadableImage, ...] = ()
     finished: bool = False
+    seen: dict[str, Any] | None = None
 
     @property
     def store_config(self) -> dict[str, Any]:
@@ -168,7 +171,20 @@ def prepare_edges(selection: InputSelection, config: EdgesConfig, output: str | 
     reused = EdgesMade(*map(sum, zip(*done, strict=True))) if done else NONE_MADE
     under_way = (attributes.get("edges") or {}).get("status") if has_labels else attributes.get("status")
     finished = not todo and under_way != "running"
-    return EdgesRequest(listing, config, output, tile, True, has_labels, todo, reused, failures, finished)
+    return EdgesRequest(listing, config, output, tile, True, has_labels, todo, reused, failures, finished, attributes)
+
+
+def require_unchanged(request: EdgesRequest) -> None:
+    """Between the look at an output and its lock, another job may have had it.
+
+    Raises
+    ------
+    StoreError
+        If one had.
+    """
+    now = read_attributes(request.output) if storage.exists(request.output) else None
+    if now != request.seen:
+        raise StoreError(f"{request.output}: another run has just been there; give the same command again")
 
 
 _REASONS: dict[str, str] = {

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from dask.delayed import delayed
 
 from kseg_core import release, storage
-from kseg_core.beside import beside, remove, sweep
+from kseg_core.beside import RESUME, beside, remove, sweep
 from kseg_core.drift import Drift, Reference
 from kseg_core.errors import NothingReadable, NoValidPixels, StoreError, UnreadableImage, UsageError
 from kseg_core.finished import finished_image, images_of, unfinished_images
@@ -83,7 +83,7 @@ class Kept:
     @classmethod
     def of(cls, request: Request) -> Kept:
         """What there is of a job; nothing is touched."""
-        folder = beside(request.output, ".resume")
+        folder = beside(request.output, RESUME)
         return cls(folder, os.path.join(folder, job_identity(request)))
 
     # ---------------------------------------------------------------------------------------- the fit's failures

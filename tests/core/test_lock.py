@@ -105,7 +105,13 @@ def test_a_lock_of_another_machine_is_refused_with_what_to_do(tmp_path: Path) ->
         pass
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"owner": 1}'])
+HELD = {"owner": "ann", "host": socket.gethostname(), "pid": 1, "since": "2024-01-01", "started": 5.0}
+NOBODY = [
+    HELD | odd for odd in ({"pid": -1}, {"pid": 0}, {"pid": 1 << 70}, {"pid": "1"}, {"host": None}, {"started": ""})
+]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"owner": 1}', "[" * 100000, *map(json.dumps, NOBODY)])
 def test_a_file_that_names_nobody_is_no_lock(content: str, tmp_path: Path) -> None:
     (tmp_path / ".out.zarr.lock.json").write_text(content)
     with hold(str(tmp_path / "out.zarr")):

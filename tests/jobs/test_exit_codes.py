@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -520,3 +521,19 @@ def test_a_job_that_fails_while_nobody_reads_has_its_own_code(
     (tmp_path / "in").mkdir()
     done = shell(f"{RUN} --json | true; exit ${{PIPESTATUS[0]}}", tmp_path, program_environment)
     assert (done.returncode, done.stderr) == (1, "kseg-batch: no images in in\n")
+
+
+@pytest.mark.parametrize("command", ["run", "fit"])
+def test_what_a_job_killed_at_its_very_end_has_left_is_swept_by_the_same_command(
+    command: str, small_folder: Path, tmp_path: Path, kseg: Any
+) -> None:
+    output = tmp_path / "out.zarr"
+    line = (command, small_folder, "--k", "2", "--attempts", "1", "--scheduler", "sync", "-o", output)
+    assert kseg(*line).code == 0
+    (tmp_path / ".out.zarr.resume" / "0badcafe").mkdir(parents=True)
+    (tmp_path / ".out.zarr.resume" / "0badcafe" / "x.kept").write_text("of no use any more")
+    (tmp_path / ".out.zarr.lock").touch()
+    dead = {"owner": "me", "host": socket.gethostname(), "pid": 1, "since": "2024-01-01", "started": 1.0}
+    (tmp_path / ".out.zarr.lock.json").write_text(json.dumps(dead))
+    assert "already done" in kseg(*line).out
+    assert [path.name for path in tmp_path.iterdir()] == [output.name]

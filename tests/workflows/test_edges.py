@@ -486,3 +486,17 @@ def test_edges_keep_the_georeference_with_labels_and_without(data_folder: Path, 
         assert {"x", "y", "spatial_ref"} <= set(dataset.coords)
         assert edges_of(tmp_path / name).any()
     np.testing.assert_array_equal(edges_of(tmp_path / "edges.zarr"), edges_of(tmp_path / "run.zarr"))
+
+
+def test_what_another_run_did_between_the_look_and_the_lock_is_not_replaced(small_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.zarr"
+    early = asked(small_folder, output)
+    make(small_folder, output, EdgeSettings(10, 20))
+    for request in (early, asked(small_folder, output, overwrite=True)):
+        before = edges_of(output, "a.png")
+        if request is not early:
+            make(small_folder, output, EdgeSettings(30, 60), overwrite=True)
+            before = edges_of(output, "a.png")
+        with pytest.raises(StoreError, match="another run has just been there; give the same command again"):
+            find_edges(request)
+        np.testing.assert_array_equal(edges_of(output, "a.png"), before)

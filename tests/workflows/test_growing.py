@@ -20,6 +20,7 @@ from kseg_core.manifest import read_attributes
 from kseg_core.model import Model
 from workflows.check import check_store
 from workflows.dry_run import dry_run
+from workflows.inspect import describe
 from workflows.repair import repair_store
 from workflows.request import InputSelection, prepare
 from workflows.results import JobResult
@@ -322,6 +323,36 @@ def test_what_a_stopped_night_left_half_written_of_a_file_that_is_gone_is_swept(
     assert told(night(folder, model, store))["images"] == counted(0, 3)
     assert sorted(path.name for path in (store / "images").iterdir()) == ["a.png", "b.png", "c.png", "zarr.json"]
     assert sorted(path.name for path in store.iterdir()) == ["images", "model", "zarr.json"]
+
+
+def test_an_image_of_a_file_that_is_gone_stays_though_its_document_is_damaged(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    (folder / "a.png").rename(tmp_path / "a.png")
+    document = store / "images/a.png/zarr.json"
+    document.write_bytes(document.read_bytes()[:-9])
+    assert told(night(folder, model, store))["changes"]["removed"] == 1
+    assert (store / "images/a.png/labels/kmeans/0/c/0/0").exists()
+    assert check_store(str(store), ExecutionSettings("sync"))["status"] == "failed"
+    (tmp_path / "a.png").rename(folder / "a.png")
+    assert repair_store(str(store), ExecutionSettings("sync"))["repaired"] == ["a.png"]
+
+
+@pytest.mark.parametrize("modified", [-1, -(10**18), 2**62])
+def test_files_of_any_time_can_be_labelled_checked_and_repaired(
+    modified: int, folder: Path, model: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "out.zarr"
+    os.utime(folder / "a.png", ns=(modified, modified))
+    assert told(night(folder, model, store))["images"] == counted(3, 0)
+    assert night(folder, model, store) is None  # nothing to do
+    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+    (store / "images/a.png/labels/kmeans/0/c/0/0").unlink()
+    repaired = repair_store(str(store), ExecutionSettings("sync"))
+    assert (repaired["status"], repaired["repaired"]) == ("ok", ["a.png"])
+    assert [image["key"] for image in describe(str(store))["images"]] == ["a.png", "b.png", "c.png"]
 
 
 def test_a_held_output_is_left_alone(folder: Path, model: Path, tmp_path: Path) -> None:
