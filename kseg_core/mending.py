@@ -150,7 +150,7 @@ def edges_are_sound(path: str, source: ImageSource, settings: EdgeSettings) -> b
     """Whether an image has all its edges, found with these settings."""
     try:
         image = StoredImage(path, source.file.key)
-        if image.edges is None or verify_edges(image, None):
+        if image.edges is None or verify_edges(image):
             return False
         told: Any = image.edges.attrs["kseg"]
         facts = edge_facts(settings, source.file.size, source.file.modified_ns, source.mask)

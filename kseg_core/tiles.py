@@ -58,6 +58,34 @@ def source_window(shape: tuple[int, int], level: int, rows: slice, columns: slic
     )
 
 
+def window_of_level(
+    shape: tuple[int, int], level: int, window: tuple[slice, slice], side: int
+) -> tuple[slice, slice] | None:
+    """The part of a level >= 1 that a window of level 0 answers for: of all levels, all that begins in it.
+
+    Parameters
+    ----------
+    shape
+        Of level 0.
+    window
+        Of the grid of windows of ``side`` pixels of level 0.
+    side
+        An even number. Parts of levels are half as wide and as high, which is as much as a window makes of level 1.
+
+    Returns
+    -------
+    A window of the level; None where none begins here.
+    """
+    corner = (window[0].start, window[1].start)
+    if any(start % (side << level - 1) for start in corner):
+        return None
+    down, across = (
+        slice(start >> level, min((start >> level) + side // 2, size))
+        for start, size in zip(corner, level_shape(shape, level), strict=True)
+    )
+    return down, across
+
+
 def require_aligned(shape: tuple[int, int], tile: int, rows: slice, columns: slice) -> None:
     """Refuse a window that holds a part of a tile: two such writes to one chunk lose pixels without a word.
 

@@ -1,36 +1,31 @@
-"""Is what a store holds right?  Findings, not exceptions: a damaged image must not hide the next."""
+"""Is what a store holds right?  Findings, not exceptions: a damaged image must not hide the next.
+
+An image is looked at window by window (`verify_window`), in one place or by many workers. What they have seen is
+merged, and judged here.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from functools import reduce
 
 from . import ome
-from .arrays import NO_CONFIDENCE
 from .chunks import missing_chunks
 from .config import OutputSettings
-from .errors import StoreError, UnreadableImage
-from .labelling import NO_COLORS, invalid_label, label_dtype
+from .errors import StoreError
+from .labelling import NO_COLORS, invalid_label
 from .model import Model
 from .nodes import read_document
 from .originals import Originals
-from .pyramid import mean_of_blocks, mode_of_blocks
 from .record import ImageRecord
 from .store import StoredImage
 from .stored_image import DAMAGE
-from .tiles import level_shape, source_window, tile_windows
-from .writing import LABELS
+from .verify_subject import Subject, Window, image_windows, is_as_large_as_said, is_large
+from .verify_window import EDGES, LEVELS, OPENING, SOURCE, TROUBLES, Seen, Step, see, see_edges, unread
+from .verify_window import LABELS as OF_LABELS
+from .writing import LABELS, image_folder
 
-if TYPE_CHECKING:
-    import zarr
-
-VERIFY_PX = 4096  # side of the windows arrays are compared in
 TILES_NAMED = 8  # of those that are missing
 
 
@@ -74,92 +69,162 @@ def verify_image(
         The run's settings, which say whether masks were made; None: whatever is there.
     """
     try:
-        image = StoredImage(store, key)
-        model = shared if shared is not None else image.model
-        missing = output is not None and model is not None and output.writes_masks(model.k) and not image.has_masks
-        if missing:
-            return Findings((f"{key}: its masks are missing",))
-        if output is not None and output.confidence and not image.has_confidence:
-            return Findings((f"{key}: its confidence is missing",))
-        if output is not None and output.copy_image and image.image is None:
-            return Findings((f"{key}: its copy of the image is missing",))
-        problems = verify_edges(image, None if output is None else output.edges)
-        if not image.has_labels:
-            if "counts" in image.attributes:
-                return Findings((f"{key}: its labels are missing", *problems))
-            return Findings(problems if image.has_edges else (f"{key}: its edges are missing",))
-        found = _verify(image, originals, model)
-        return replace(found, problems=found.problems + problems)
-    except (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
-        return Findings((f"{key}: cannot be read ({error})",))
+        subject = _subject(store, key, originals, shared, output)
+        return _judged(subject, reduce(Seen.merge, (see(subject, window) for window in subject.windows), Seen()))
+    except TROUBLES as error:
+        return cannot_be_read(key, error)
 
 
-def verify_edges(image: StoredImage, expected: tuple[float, float] | None) -> tuple[str, ...]:
+def _subject(
+    store: str, key: str, originals: Originals | None, shared: Model | None, output: OutputSettings | None
+) -> Subject:
+    image = StoredImage(store, key)
+    return Subject(image, shared if shared is not None else image.model, originals, output)
+
+
+def cannot_be_read(key: str, why: object) -> Findings:
+    """Nothing else is known of an image."""
+    return Findings((f"{key}: cannot be read ({why})",))
+
+
+# ------------------------------------------------------------------------------------- a large image, by many workers
+
+
+def large_shape(store: str, key: str) -> tuple[int, int] | None:
+    """(height, width) of an image of several windows, which may be looked at one by one.
+
+    None where it has only one, and where something about it must be told first: `verify_image` does.
+    """
+    try:
+        height, width = read_document(image_folder(store, key))["attributes"]["kseg"]["shape"]
+        shape = (height, width)
+        return shape if is_large(shape) and is_as_large_as_said(StoredImage(store, key)) else None
+    except TROUBLES:
+        return None
+
+
+def see_window(
+    store: str,
+    key: str,
+    window: Window,
+    originals: Originals | None,
+    shared: Model | None,
+    output: OutputSettings | None = None,
+) -> Seen:
+    """Look at one of an image's windows (`image_windows`); other parameters as of `verify_image`."""
+    try:
+        return see(_subject(store, key, originals, shared, output), window)
+    except TROUBLES as error:
+        return unread(OPENING, window, error)
+
+
+def judge_image(
+    store: str, key: str, seen: Seen, shared: Model | None, output: OutputSettings | None = None
+) -> Findings:
+    """The findings of `verify_image`, of an image all of whose windows were seen."""
+    try:
+        return _judged(_subject(store, key, None, shared, output), seen)
+    except TROUBLES as error:
+        return cannot_be_read(key, error)
+
+
+# --------------------------------------------------------------------------------------------------- what was seen
+
+
+def _judged(subject: Subject, seen: Seen) -> Findings:
+    """What it means.
+
+    Raises
+    ------
+    StoreError
+        If something could not be read; like one who looks at all in turn this tells the first such thing alone.
+    """
+    key = subject.image.key
+
+    def readable(step: Step) -> None:
+        if seen.trouble is not None and seen.trouble.step <= step:
+            raise StoreError(seen.trouble.text)
+
+    readable(OPENING)
+    if subject.lacking is not None:
+        return Findings((f"{key}: {subject.lacking}",))
+    readable(EDGES)
+    of_edges = _of_edges(subject, seen.pixels["edge"])
+    if not subject.has_labels:
+        if "counts" in subject.image.attributes:
+            return Findings((f"{key}: its labels are missing", *of_edges))
+        return Findings(of_edges if subject.image.has_edges else (f"{key}: its edges are missing",))
+    if subject.odd_labels is not None:
+        return Findings((f"{key}: {subject.odd_labels}", *of_edges))
+    readable(OF_LABELS)
+    problems = _of_labels(subject, seen)
+    readable(LEVELS)
+    for at, pyramid in enumerate(subject.pyramids):
+        there = len(pyramid.levels)
+        if there != pyramid.told:
+            problems.append(f"level {min(pyramid.told, there)} of its {pyramid.what} is missing")
+        for level in range(1, min(pyramid.told, there)):
+            readable((LEVELS[0], at, level))
+            wrong = seen.levels[at, level]
+            if wrong:
+                problems.append(f"{wrong} pixels of level {level} of its {pyramid.what} are not of the level above")
+    problems += _wrong_documents(subject)
+    readable(SOURCE)
+    problems += _of_source(seen) if seen.compared else []
+    counts = tuple(seen.clusters[j] for j in range(subject.k))
+    return Findings((*(f"{key}: {line}" for line in problems), *of_edges), seen.compared, counts)
+
+
+def verify_edges(image: StoredImage) -> tuple[str, ...]:
+    """Are the edges of an image whole, where it has any?"""
+    subject = Subject(image)
+    found = sum(see_edges(subject, window).pixels["edge"] for window in image_windows(subject.shape))
+    return _of_edges(subject, found)
+
+
+def _of_edges(subject: Subject, found: int) -> tuple[str, ...]:
     """Are the edges there that the run was to make, and are those that are there whole?"""
-    edges = image.edges
-    if edges is None:
-        return () if expected is None else (f"{image.key}: its edges are missing",)
-    height, width = image.attributes["shape"]
-    if edges.shape != (height, width) or edges.dtype != np.bool_:
-        return (f"{image.key}: its edges are {edges.dtype} {edges.shape}, expected bool {(height, width)}",)
-    windows = tile_windows(height, width, VERIFY_PX)
-    found = sum(int(np.count_nonzero(np.asarray(edges[window]))) for window in windows)
-    told = dict(edges.attrs["kseg"])["edge_pixels"]  # type: ignore[arg-type]
-    return () if found == told else (f"{image.key}: its edges have {found} pixels, its attributes say {told}",)
+    key = subject.image.key
+    if subject.edges is None:
+        expected = subject.output is not None and subject.output.edges is not None
+        return (f"{key}: its edges are missing",) if expected else ()
+    if subject.odd_edges is not None:
+        return (f"{key}: {subject.odd_edges}",)
+    told = dict(subject.edges.attrs["kseg"])["edge_pixels"]  # type: ignore[arg-type]
+    return () if found == told else (f"{key}: its edges have {found} pixels, its attributes say {told}",)
 
 
-def _verify(image: StoredImage, originals: Originals | None, model: Model | None) -> Findings:
-    facts = image.attributes
-    if facts.get("status") != "complete":
-        return Findings((f"{image.key}: not complete",))
-    k = 0 if model is None else model.k
-    labels = image.labels
-    height, width = facts["shape"]
-    shape = (height, width)
-    if labels.shape != shape or labels.dtype != label_dtype(k):
-        return Findings((f"{image.key}: labels are {labels.dtype} {labels.shape}, expected {label_dtype(k)} {shape}",))
-    problems: list[str] = []
-    values = np.zeros(invalid_label(k) + 1, np.int64)
-    masks = image.masks
-    if masks is not None and masks.shape != (k, *shape):
-        return Findings((f"{image.key}: masks are {masks.shape}, expected {(k, *shape)}",))
-    confidence = image.confidence
-    if confidence is not None and (confidence.shape != shape or confidence.dtype != np.uint8):
-        found = f"{confidence.dtype} {confidence.shape}"
-        return Findings((f"{image.key}: its confidence is {found}, expected uint8 {shape}",))
-    wrong_masks = wrong_confidence = 0
-    for rows, columns in tile_windows(height, width, VERIFY_PX):
-        window = np.asarray(labels[rows, columns])
-        values += np.bincount(window.reshape(-1), minlength=values.size)
-        for j in range(0 if masks is None else k):
-            wrong_masks += int((np.asarray(masks[j, rows, columns]) != (window == j)).sum())  # type: ignore[index]
-        if confidence is not None:
-            told = np.asarray(confidence[rows, columns]) != NO_CONFIDENCE
-            wrong_confidence += int((told != (window != invalid_label(k))).sum())
-    counts = tuple(values[:k].tolist())
-    if wrong_masks:
-        problems.append(f"{image.key}: {wrong_masks} mask pixels disagree with the labels")
-    if wrong_confidence:
-        problems.append(f"{image.key}: the confidence of {wrong_confidence} pixels disagrees with their validity")
-    if values[k:-1].any():
-        problems.append(f"{image.key}: labels that are no cluster")
-    if list(counts) != list(facts["counts"]) or int(values[-1]) != facts["invalid"]:
-        problems.append(f"{image.key}: the labels' counts are not those in its attributes")
-        problems += _missing_tiles(image, int(values[-1]) - facts["invalid"])
-    problems += _wrong_levels(image, invalid_label(k))
-    problems += _wrong_documents(image, model)
-    compared, wrong, unsure, other = _compare_with_source(image, originals, model)
-    if other:
-        problems.append(f"{image.key}: {other} samples of its copy are not those of its source")
-    if unsure and not wrong_confidence:
-        problems.append(f"{image.key}: the confidence of {unsure} pixels is not that of their source's pixels")
-    if wrong:
-        problems.append(f"{image.key}: {wrong} labels are not the nearest centroid of their source's pixels")
-    return Findings(tuple(problems), compared, counts)
+def _of_labels(subject: Subject, seen: Seen) -> list[str]:
+    """Do labels, masks, confidence and what is said of them agree?"""
+    problems = []
+    facts, pixels = subject.image.attributes, seen.pixels
+    if pixels["mask"]:
+        problems.append(f"{pixels['mask']} mask pixels disagree with the labels")
+    if pixels["confidence"]:
+        problems.append(f"the confidence of {pixels['confidence']} pixels disagrees with their validity")
+    if pixels["stray"]:
+        problems.append("labels that are no cluster")
+    counts = [seen.clusters[j] for j in range(subject.k)]
+    if counts != list(facts["counts"]) or pixels["invalid"] != facts["invalid"]:
+        problems.append("the labels' counts are not those in its attributes")
+        problems += _missing_tiles(subject, pixels["invalid"] - facts["invalid"])
+    return problems
 
 
-def _wrong_documents(image: StoredImage, model: Model | None) -> list[str]:
+def _missing_tiles(subject: Subject, lost: int) -> list[str]:
+    """Names the tiles of labels that have no file, where more pixels are invalid than were when they were written."""
+    if lost <= 0:
+        return []
+    labels = subject.labels
+    names = missing_chunks(os.path.join(subject.image.path, LABELS, "0"), labels.shape, labels.chunks)
+    more = "" if len(names) <= TILES_NAMED else f" and {len(names) - TILES_NAMED} more"
+    named = f"tiles {', '.join(names[:TILES_NAMED])}{more}"
+    return [f"no file for {named} of its labels: {lost} pixels are lost"] if names else []
+
+
+def _wrong_documents(subject: Subject) -> list[str]:
     """Is what is said of the image and of its labels what is written with such labels?"""
+    image, model = subject.image, subject.model
     index = os.path.join(image.path, "labels")
     problems = []
     try:
@@ -167,7 +232,7 @@ def _wrong_documents(image: StoredImage, model: Model | None) -> list[str]:
     except (*DAMAGE, StoreError):
         listed = False
     if not listed:
-        problems.append(f"{image.key}: labels/zarr.json, which lists its labels, is missing or damaged")
+        problems.append("labels/zarr.json, which lists its labels, is missing or damaged")
     record = ImageRecord.from_attributes(image.key, image.attributes)
     told = read_document(os.path.join(image.path, LABELS))["attributes"]
     colors = NO_COLORS if model is None else model.colors
@@ -177,85 +242,20 @@ def _wrong_documents(image: StoredImage, model: Model | None) -> list[str]:
         counts, invalid = list(record.counts), invalid_label(len(colors))
         expected = ome.label_image(colors, counts, invalid, record.invalid, pyramid)
         if told != {**expected, "kseg": record.origin()}:
-            problems.append(f"{image.key}: what is said with its labels is not what is said of the image and its model")
+            problems.append("what is said with its labels is not what is said of the image and its model")
     of_sums = None if record.sums is None or model is None else model.space.inertia(record.sums, model.points)
     if record.attributes() != image.attributes or of_sums not in (None, record.inertia):
-        problems.append(f"{image.key}: its attributes do not agree with each other")
+        problems.append("its attributes do not agree with each other")
     return problems
 
 
-def _missing_tiles(image: StoredImage, lost: int) -> list[str]:
-    """Names the tiles of labels that have no file, where more pixels are invalid than were when they were written."""
-    if lost <= 0:
-        return []
-    labels = image.labels
-    names = missing_chunks(os.path.join(image.path, LABELS, "0"), labels.shape, labels.chunks)
-    more = "" if len(names) <= TILES_NAMED else f" and {len(names) - TILES_NAMED} more"
-    named = f"tiles {', '.join(names[:TILES_NAMED])}{more}"
-    return [f"{image.key}: no file for {named} of its labels: {lost} pixels are lost"] if names else []
-
-
-def _wrong_levels(image: StoredImage, invalid: int) -> list[str]:
-    """Are all levels there, and each what it must be, made from the one above it?"""
-    of_labels: Callable[[NDArray[Any]], NDArray[Any]] = partial(mode_of_blocks, invalid=invalid)
-    told = image.level_count
-    pyramids = [("labels", image.levels, of_labels)]
-    if image.image is not None:
-        pyramids.append(("copy", image.image_levels, mean_of_blocks))
-    problems = []
-    for what, levels, made in pyramids:
-        if len(levels) != told:
-            problems.append(f"{image.key}: level {min(told, len(levels))} of its {what} is missing")
-        for level in range(1, min(told, len(levels))):
-            wrong = _wrong_pixels(levels[level - 1], levels[level], level, made)
-            if wrong:
-                problems.append(
-                    f"{image.key}: {wrong} pixels of level {level} of its {what} are not of the level above"
-                )
+def _of_source(seen: Seen) -> list[str]:
+    """Are the labels, confidences and copied samples those of the source's pixels?"""
+    problems, pixels = [], seen.pixels
+    if pixels["other"]:
+        problems.append(f"{pixels['other']} samples of its copy are not those of its source")
+    if pixels["unsure"] and not pixels["confidence"]:
+        problems.append(f"the confidence of {pixels['unsure']} pixels is not that of their source's pixels")
+    if pixels["wrong"]:
+        problems.append(f"{pixels['wrong']} labels are not the nearest centroid of their source's pixels")
     return problems
-
-
-def _wrong_pixels(
-    finer: zarr.Array[Any], array: zarr.Array[Any], level: int, made: Callable[[NDArray[Any]], NDArray[Any]]
-) -> int:
-    """How many pixels of a level are not what they are made of."""
-    height, width = finer.shape[-2:]
-    if array.shape != (*finer.shape[:-2], *level_shape((height, width), 1)) or array.dtype != finer.dtype:
-        raise StoreError(f"level {level} is {array.dtype} {array.shape}, made from {finer.dtype} {finer.shape}")
-    wrong = 0
-    for rows, columns in tile_windows(*level_shape((height, width), 1), VERIFY_PX // 2):
-        down, across = source_window((height, width), 1, rows, columns)
-        for plane in np.ndindex(array.shape[:-2]):  # of a copy: one a band
-            expected = made(np.asarray(finer[(*plane, down, across)]))
-            wrong += _differing(expected, np.asarray(array[(*plane, rows, columns)]))
-    return wrong
-
-
-def _differing(a: NDArray[Any], b: NDArray[Any]) -> int:
-    """How many values are not the same; NaN is the same as NaN."""
-    return int(np.count_nonzero((a != b) & ((a == a) | (b == b))))
-
-
-def _compare_with_source(
-    image: StoredImage, originals: Originals | None, model: Model | None
-) -> tuple[bool, int, int, int]:
-    """Whether the source could be compared with, and how many labels, confidences and copied samples differ."""
-    if model is None or originals is None:
-        return False, 0, 0, 0
-    wrong = unsure = other = 0
-    confidence, copy = image.confidence, image.image
-    try:
-        source = originals.open(image)
-        bands = None if model.bands is None else model.bands.bands
-        for piece in source.pieces(image.labels.chunks[0]):
-            pixels = piece.read_for(bands)
-            anew = model.label(pixels.samples, pixels.valid, confidence=confidence is not None)
-            wrong += int((anew.labels != np.asarray(image.labels[piece.rows, piece.columns])).sum())
-            if confidence is not None and anew.confidence is not None:
-                unsure += int((anew.confidence != np.asarray(confidence[piece.rows, piece.columns])).sum())
-            for band in range(0 if copy is None else pixels.samples.shape[2]):
-                kept = np.asarray(copy[band, piece.rows, piece.columns])  # type: ignore[index]
-                other += _differing(pixels.samples[..., band], kept)
-    except (OSError, UnreadableImage):
-        return False, 0, 0, 0
-    return True, wrong, unsure, other

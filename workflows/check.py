@@ -1,46 +1,21 @@
-"""Verify a store, one image a task."""
+"""Is a store complete and right?"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from dask.delayed import Delayed, delayed
 
-from kseg_core import storage
-from kseg_core.config import ExecutionSettings, OutputSettings
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.manifest import INCOMPLETE, read_attributes
-from kseg_core.memory import verifying_bytes
-from kseg_core.model import Model
-from kseg_core.originals import Originals
 from kseg_core.store import Store, images_group_is_sound, load_model, mend_images_group, open_store
-from kseg_core.verify import Findings, verify_image
+from kseg_core.verify import Findings
 
 from .executor import Executor, open_executor
-from .faults import alone, crashed
 from .progress import Progress, Silent
-from .viewing import limit_tasks, needs_of_originals
-from .waves import Watched, compute_in_waves
-
-log = logging.getLogger("kseg")
-
-
-def output_settings(store: Store) -> OutputSettings:
-    """What the run was told to write."""
-    output = (store.attributes.get("config") or {}).get("output") or {}
-    return OutputSettings(
-        masks=output.get("masks"),
-        tile=output.get("tile", OutputSettings().tile),
-        confidence=bool(output.get("confidence")),
-        edges=output.get("edges"),
-        pyramid=output.get("pyramid"),
-        copy_image=bool(output.get("copy_image")),
-    )
+from .verify import verify_images
 
 
 def check_model(path: str) -> dict[str, Any]:
@@ -168,43 +143,3 @@ def verify_store(path: str, executor: Executor, progress: Progress, *, repairs: 
         line = f"it holds {len(store)} images, its run labelled {made}"
         problems.append(f"{line}; the command that made it labels what is missing" if repairs else line)
     return Checked(store, tuple(problems), verify_images(store, list(store), model, executor, progress))
-
-
-def verify_images(
-    store: Store, keys: Sequence[str], model: Model | None, executor: Executor, progress: Progress
-) -> dict[str, Findings]:
-    """Verify some images of a store, by key. ``model``: the one all share, if there is one."""
-    progress.stage("verifying", len(keys), 0)
-    originals = Originals.of(store.attributes)
-    output = output_settings(store)
-    k, bands = (1, 0) if model is None else (model.k, len(() if model.bands is None else model.bands.bands))
-    need = partial(verifying_bytes, k=k, output=output, bands=bands)
-    refused = limit_tasks(executor, needs_of_originals(store.path, keys, originals, need, executor, copied=True))
-    for key, reason in refused.items():
-        log.warning("%s: not compared with its source, which %s", key, reason)
-    shared = executor.share(model)
-    task = delayed(verify_image, pure=False)
-    path = storage.absolute(store.path)
-
-    def verify(key: str, originals: Originals | None) -> Delayed:
-        return task(path, key, None if key in refused else originals, shared, output)
-
-    done = partial(progress.advance, 1, 0)
-    tasks = (
-        Watched(verify(key, originals), done, partial(verify_alone, key, verify, originals, executor)) for key in keys
-    )
-    return dict(zip(keys, compute_in_waves(tasks, executor), strict=True))
-
-
-def verify_alone(
-    key: str, verify: Callable[[str, Originals | None], Delayed], originals: Originals, executor: Executor
-) -> Findings:
-    """Verify an image that killed its workers, nothing else beside it; without its source if it kills again."""
-    found, deaths = alone(verify(key, originals), executor)
-    if deaths:
-        log.warning("%s: not compared with its source: %s", key, crashed(key, deaths).reason)
-        found, deaths = alone(verify(key, None), executor)
-    if deaths:
-        found = Findings((f"{key}: cannot be read (it crashed the worker, or took more memory than a worker has)",))
-    assert isinstance(found, Findings)
-    return found

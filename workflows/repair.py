@@ -33,13 +33,14 @@ from kseg_core.verify import Findings
 from kseg_core.writing import LABELS, image_folder
 
 from .budget import Work, make_budget
-from .check import Checked, check_model, images_lost, output_settings, verify_images, verify_store, was_finished
+from .check import Checked, check_model, images_lost, verify_store, was_finished
 from .edges import edges_of_plan
 from .executor import Executor, open_executor
 from .label_plan import label_plan
 from .mend import mend_images, mendable_images
 from .plan import Failure, Plan, make_plan
 from .progress import Progress, Silent
+from .verify import output_settings, verify_images
 
 DAMAGED = "damaged"  # the status of an image that is being made anew
 

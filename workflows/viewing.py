@@ -22,7 +22,9 @@ ORIGINALS_PER_TASK = 64  # whose headers are read
 Need = Callable[[ImageSource], int]  # bytes of a task that looks at an original; see `kseg_core.memory`
 
 
-def limit_tasks(executor: Executor, needs: Mapping[str, int] | None = None, *, tasks_each: int = 1) -> dict[str, str]:
+def limit_tasks(
+    executor: Executor, needs: Mapping[str, int] | None = None, *, tasks_each: int | Mapping[str, int] = 1
+) -> dict[str, str]:
     """As many tasks at a time as memory allows.
 
     Parameters
@@ -30,7 +32,7 @@ def limit_tasks(executor: Executor, needs: Mapping[str, int] | None = None, *, t
     needs
         By image, bytes of a task that looks at its original, where that is more than other tasks take.
     tasks_each
-        How many tasks may look at one original at a time.
+        How many tasks may look at one original at a time; by image, 1 where it is not said.
 
     Returns
     -------
@@ -47,7 +49,13 @@ def limit_tasks(executor: Executor, needs: Mapping[str, int] | None = None, *, t
         needed = PROCESS_BYTES + executor.least_threads * VIEW_BYTES
         raise KsegError(too_little(limit, needed, "give more with --memory"))
     share = room // executor.least_threads  # others of these tasks may run beside each of them
-    fitting = [need for need in (needs or {}).values() if need <= share] * tasks_each
+    tasks = dict.fromkeys(needs or {}, tasks_each) if isinstance(tasks_each, int) else tasks_each
+    fitting = [
+        need
+        for key, need in (needs or {}).items()
+        if need <= share
+        for _ in range(min(tasks.get(key, 1), executor.threads))
+    ]
     largest = sorted([*fitting, *[VIEW_BYTES] * executor.threads], reverse=True)
     threads = next(
         (n for n in range(executor.threads, executor.least_threads, -1) if sum(largest[:n]) <= room),

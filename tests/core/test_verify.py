@@ -14,7 +14,7 @@ import pytest
 import zarr
 from PIL import Image
 
-from kseg_core import verify
+from kseg_core import verify_subject
 from kseg_core.config import OutputSettings
 from kseg_core.features import SPACES
 from kseg_core.labelling import NO_COLORS, no_labels
@@ -77,7 +77,7 @@ def test_a_good_image_has_no_problems_and_was_compared_with_its_source(tmp_path:
 def test_windows_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path)
     whole = look(path)
-    monkeypatch.setattr(verify, "VERIFY_PX", 32)
+    monkeypatch.setattr(verify_subject, "VERIFY_PX", 32)
     assert look(path) == whole
     arrays(path)[1][2, 89, 109] ^= True
     assert look(path).problems == (f"{KEY}: 1 mask pixels disagree with the labels",)

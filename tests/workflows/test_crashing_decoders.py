@@ -180,6 +180,27 @@ def test_check_compares_all_but_the_image_whose_decoder_crashes_and_says_so(
     assert "crash.png: not compared with its source: its decoder crashed the worker twice" in done.stderr
 
 
+def test_check_says_once_of_a_large_image_that_its_decoder_crashes_and_verifies_all_its_windows(
+    tmp_path: Path, smooth: Any, faulty: dict[str, str], program: Any, kseg: Any
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("crash.tif", "good.tif"):  # of two windows and three pieces
+        tifffile.imwrite(tmp_path / "in" / name, smooth(4200, 1024, 5), tile=(256, 256), photometric="rgb")
+    store = tmp_path / "a.zarr"
+    assert kseg("run", tmp_path / "in", "--k", "2", "--attempts", "1", "-o", store).code == 0
+    done = program("check", store, *PROCESSES, "--json", env=faulty)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["status"], told["problems"], told["images"], told["compared"]) == ("ok", [], 2, 1)
+    assert done.stderr.count("crash.tif: not compared with its source: its decoder crashed the worker twice") == 1
+    (store / "images/crash.tif/labels/kmeans/0/c/4/0").unlink()
+    again = program("check", store, *PROCESSES, "--json", env=faulty)
+    assert again.returncode == 1, again.stderr
+    problems = json.loads(again.stdout)["problems"]
+    assert "crash.tif: no file for tiles 4/0 of its labels: 106496 pixels are lost" in problems
+    assert all(line.startswith("crash.tif: ") for line in problems)
+
+
 def test_export_makes_all_but_the_files_of_the_image_whose_decoder_crashes(
     labelled: Path, tmp_path: Path, faulty: dict[str, str], program: Any
 ) -> None:

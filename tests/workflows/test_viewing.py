@@ -84,6 +84,14 @@ def test_fewer_tasks_run_where_originals_are_large() -> None:
     assert executor.workers == 1  # two may look at the same one
 
 
+def test_as_many_tasks_look_at_an_original_as_is_said_of_it() -> None:
+    needs = {"a": 3 * VIEW_BYTES // 2, "b": VIEW_BYTES}
+    for tasks_each, workers in (({}, 3), ({"b": 2}, 3), ({"a": 2}, 3), ({"a": 4}, 2)):
+        executor = LocalExecutor("threads", 4, PROCESS_BYTES + 4 * VIEW_BYTES)
+        assert limit_tasks(executor, needs, tasks_each=tasks_each) == {}
+        assert executor.workers == workers
+
+
 def test_where_threads_are_given_each_must_have_room() -> None:
     executor = LocalExecutor("threads", 4, PROCESS_BYTES + 4 * VIEW_BYTES)
     executor.least_threads = 4  # as workers of a cluster have them
