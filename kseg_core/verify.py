@@ -41,11 +41,14 @@ class Findings:
         Whether the source's pixels were labelled anew and compared.
     counts
         Pixels of each cluster as the labels say, or None where they cannot be read.
+    why
+        Why they were not compared, where that is known.
     """
 
     problems: tuple[str, ...]
     compared: bool = False
     counts: tuple[int, ...] | None = None
+    why: str | None = None
 
 
 def verify_image(
@@ -170,9 +173,9 @@ def _judged(subject: Subject, seen: Seen) -> Findings:
                 problems.append(f"{wrong} pixels of level {level} of its {pyramid.what} are not of the level above")
     problems += _wrong_documents(subject)
     readable(SOURCE)
-    problems += _of_source(seen) if seen.compared else []
+    problems += [] if seen.why else _of_source(seen)
     counts = tuple(seen.clusters[j] for j in range(subject.k))
-    return Findings((*(f"{key}: {line}" for line in problems), *of_edges), seen.compared, counts)
+    return Findings((*(f"{key}: {line}" for line in problems), *of_edges), seen.why is None, counts, seen.why)
 
 
 def verify_edges(image: StoredImage) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ LABELS: Step = (2, 0, 0)
 LEVELS: Step = (3, 0, 0)
 SOURCE: Step = (4, 0, 0)
 
+NOT_READ = "its source is not to be read"
 TROUBLES = (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError)
 
 
@@ -63,8 +64,8 @@ class Seen:
         How many labels there are of each cluster.
     levels
         How many pixels of a level, by pyramid and level, are not of the level above.
-    compared
-        Whether the source could be read wherever it was to be.
+    why
+        Why the source was not compared with, if so: the same of all windows, or the first of the reasons by letters.
     trouble
         What could not be read, the first of it.
     """
@@ -72,7 +73,7 @@ class Seen:
     pixels: Counter[str] = field(default_factory=Counter)
     clusters: Counter[int] = field(default_factory=Counter)
     levels: Counter[tuple[int, int]] = field(default_factory=Counter)
-    compared: bool = True
+    why: str | None = None
     trouble: Trouble | None = None
 
     def merge(self, other: Seen) -> Seen:
@@ -81,7 +82,7 @@ class Seen:
             self.pixels + other.pixels,
             self.clusters + other.clusters,
             self.levels + other.levels,
-            self.compared and other.compared,
+            min((each.why for each in (self, other) if each.why is not None), default=None),
             min(troubles, default=None),
         )
 
@@ -173,8 +174,10 @@ def _differing(a: NDArray[Any], b: NDArray[Any]) -> int:
 def _compare_with_source(subject: Subject, window: Window) -> Seen:
     """Label the source's pixels anew, piece by piece, and compare."""
     model, originals, confidence, copy = subject.model, subject.originals, subject.confidence, subject.copy
-    if model is None or originals is None:
-        return Seen(compared=False)
+    if model is None:
+        return Seen(why="an image without a valid pixel")
+    if originals is None:
+        return Seen(why=NOT_READ)
     pixels = Counter[str]()
     (top, bottom), (left, right) = ((part.start, part.stop) for part in window)
     try:
@@ -192,6 +195,8 @@ def _compare_with_source(subject: Subject, window: Window) -> Seen:
             for band in range(0 if copy is None else own.samples.shape[2]):
                 kept = np.asarray(copy[band, piece.rows, piece.columns])  # type: ignore[index]
                 pixels["other"] += _differing(own.samples[..., band], kept)
-    except (OSError, UnreadableImage):
-        return Seen(compared=False)
+    except UnreadableImage as error:
+        return Seen(why=error.reason)
+    except OSError as error:
+        return Seen(why=f"its source cannot be read ({error.strerror or error})")
     return Seen(pixels)
