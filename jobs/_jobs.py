@@ -131,7 +131,7 @@ def label(
     if dry_run:
         return _tell_beforehand(report, request, writes=True)
     if request.finished is not None:
-        result = reused_result(request.finished)
+        result = reused_result(request.finished, request.output)
         return _gate(report, result, fail_on_drift, _tell(report, result, "labelled"))
     from workflows.run import run
 
@@ -165,7 +165,7 @@ def fit(selection: InputSelection, config: RunConfig, output: str, report: Repor
     if dry_run:
         return _tell_beforehand(report, request, writes=False)
     if request.finished is not None:
-        return _tell(report, reused_result(request.finished), "fitted")
+        return _tell(report, reused_result(request.finished, request.output), "fitted")
     from workflows.run import fit as fit_model
 
     _say_how_to_go_on(report, config)

@@ -41,6 +41,8 @@ def _changes_lines(changes: dict[str, int], output: str) -> list[str]:
     lines = []
     if changes.get("changed"):
         lines.append(f"{changes['added']} added, {changes['changed']} changed since they were labelled")
+    if changes.get("repaired"):
+        lines.append(f"{_images(changes['repaired'])} in {output} missing or damaged; made anew")
     if changes.get("removed"):
         lines.append(f"{_images(changes['removed'])} in {output} not among the inputs any more; left as they are")
     if changes.get("outdated"):

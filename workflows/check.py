@@ -14,7 +14,7 @@ from dask.delayed import Delayed, delayed
 from kseg_core import storage
 from kseg_core.config import ExecutionSettings, OutputSettings
 from kseg_core.errors import StoreError
-from kseg_core.manifest import INCOMPLETE, read_attributes
+from kseg_core.manifest import INCOMPLETE, a_few, lost_images, read_attributes
 from kseg_core.memory import verifying_bytes
 from kseg_core.model import Model
 from kseg_core.originals import Originals
@@ -109,13 +109,9 @@ def was_finished(store: Store) -> bool:
     return store.attributes.get("status") in ("complete", INCOMPLETE) and "result" in store.attributes
 
 
-def images_lost(store: Store) -> int:
-    """How many images its run made that are not there any more."""
-    result = store.attributes.get("result") or {}
-    if not (was_finished(store) and store.is_labelled):
-        return 0
-    made = ((result.get("images") or {}).get("labelled") or 0) + left_behind(result)
-    return int(made) - len(store)
+def images_lost(store: Store) -> list[str]:
+    """Names of the images its run made that are not there any more."""
+    return lost_images(store.path, store.attributes) if was_finished(store) else []
 
 
 def check_store(path: str, execution: ExecutionSettings, progress: Progress | None = None) -> dict[str, Any]:
@@ -163,10 +159,9 @@ def verify_store(path: str, executor: Executor, progress: Progress, *, repairs: 
             if store.complete:
                 problems.append(str(error))
             return Checked(store, tuple(problems), {})
-    if images_lost(store):
-        made = len(store) + images_lost(store)
-        line = f"it holds {len(store)} images, its run labelled {made}"
-        problems.append(f"{line}; the command that made it labels what is missing" if repairs else line)
+    if lost := images_lost(store):
+        missing = "1 image is" if len(lost) == 1 else f"{len(lost)} images are"
+        problems.append(f"{missing} missing: {a_few(lost)}; the command that made the store labels what is missing")
     return Checked(store, tuple(problems), verify_images(store, list(store), model, executor, progress))
 
 

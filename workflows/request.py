@@ -16,7 +16,7 @@ from kseg_core import storage
 from kseg_core.config import FitSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UsageError
 from kseg_core.inputs import InputListing, list_inputs
-from kseg_core.manifest import INCOMPLETE, differences, inputs_digest, read_attributes
+from kseg_core.manifest import INCOMPLETE, KEYS, differences, inputs_digest, lost_images, read_attributes
 
 OUTPUT_SUFFIX = ".kseg.zarr"
 
@@ -275,6 +275,22 @@ def _require_kind(output: str, found: str, kind: str) -> None:
         raise StoreError(f"{output} is a kseg {found}, not a {kind}; choose another output with -o")
 
 
+def _is_whole(request: Request, attributes: dict[str, Any]) -> bool:
+    """Whether a complete output has all images that it had, each with all its arrays, as far as a glance can tell."""
+    if lost_images(request.output, attributes):
+        return False
+    if storage.is_remote(request.output):
+        return True  # there each look would be a request
+    output, result = request.config.output, attributes["result"]
+    arrays = ["", "labels/kmeans/0"]
+    arrays += ["masks"] if result["k"] is not None and output.writes_masks(result["k"]) else []
+    arrays += ["confidence"] if output.confidence else []
+    arrays += ["0"] if output.copy_image else []
+    arrays += ["edges"] if output.edges is not None and not result["failures"] else []
+    folders = (os.path.join(request.output, "images", key) for key in attributes.get(KEYS, ()))
+    return all(storage.is_file(os.path.join(folder, name, "zarr.json")) for folder in folders for name in arrays)
+
+
 def _held_against(request: Request, kind: str) -> Request:
     """The request, knowing what there is at its output.
 
@@ -307,6 +323,6 @@ def _held_against(request: Request, kind: str) -> Request:
         )
     result = attributes.get("result")
     status = attributes.get("status") if isinstance(result, dict) else None
-    if status == "complete" and same_inputs and not request.config.output.checksum:
+    if status == "complete" and same_inputs and not request.config.output.checksum and _is_whole(request, attributes):
         return replace(request, finished=result)
     return replace(request, was_complete=status in ("complete", INCOMPLETE))

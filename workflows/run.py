@@ -14,7 +14,7 @@ from kseg_core.decoded import keeping
 from kseg_core.errors import KsegError
 from kseg_core.keys import printable_source
 from kseg_core.lock import hold
-from kseg_core.manifest import remove_kseg_store
+from kseg_core.manifest import read_attributes, remove_kseg_store
 from kseg_core.model import Model
 from kseg_core.store import create_store, save_model, write_model
 
@@ -109,8 +109,13 @@ def _run(request: Request, given: Model | None, match: Model | None, kept: Kept,
             raise nothing_readable(failures)
     if given is not None:
         files = {file.key: file.source for file in request.listing.files}
-        drift = drift_result(given, done, done.merge(found.settled).drift, files)
-        result = replace(result, changes=changes(request, found, done), drift=drift)
+        told = changes(request, found, done)
+        earlier = (read_attributes(request.output) or {}).get("result") or {}
+        if not told.added and not told.changed and earlier.get("drift") is not None:
+            drift = earlier["drift"]  # the verdict on the images labelled last holds until there are new ones
+        else:
+            drift = drift_result(given, done, done.merge(found.settled).drift, files)
+        result = replace(result, changes=told, drift=drift)
     finish_store(request, result)
     return result
 

@@ -184,7 +184,7 @@ def test_a_check_that_finds_problems_exits_1_and_lists_them_on_stdout(pictures: 
     shutil.rmtree("out.zarr/images/b.png")
     outcome = kseg("check", "out.zarr")
     assert (outcome.code, outcome.err) == (1, "")
-    assert "out.zarr: 1 problem\n  it holds 2 images, its run labelled 3\n" in outcome.out
+    assert "out.zarr: 1 problem\n  1 image is missing: b.png; " in outcome.out
 
 
 @pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])

@@ -153,7 +153,7 @@ DAMAGES: dict[Callable[[Path], None], str] = {
     a_chunk: "b.png: cannot be read (",
     a_missing_chunk: "b.png: ",
     the_shape: "b.png: labels are uint8 (40, 52), expected uint8 (40, 51)",
-    the_whole_image: "it holds 3 images, its run labelled 4",
+    the_whole_image: "1 image is missing: b.png; the command that made the store labels what is missing",
     the_metadata: "b.png: cannot be read (",
 }
 
