@@ -20,6 +20,7 @@ FORMAT = 1
 INCOMPLETE = "incomplete"  # the status of a store that was complete, and of which something has been lost since
 BEGUN = "repairing"  # the attribute of a store that tells which images a repair is making anew
 KEYS = "keys"  # the attribute of a store that names the images it had when it was last complete
+WAY_OUT = "restore it from a copy, or remove this folder and give the command that made it again"
 NAMED = 5  # of the images in one line; the others are counted
 KINDS = ("store", "model")  # what stands on its own; an image's group inside a store does not
 
@@ -38,7 +39,7 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise StoreError(f"{path}: its zarr.json cannot be read ({why})") from error
+        raise StoreError(f"{path}: its zarr.json cannot be read ({why}); {WAY_OUT}") from error
     attributes = metadata.get("attributes", {}) if isinstance(metadata, dict) else {}
     kseg = attributes.get("kseg") if isinstance(attributes, dict) else None
     if not isinstance(kseg, dict):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import zarr
 
 VERIFY_PX = 4096  # side of the windows arrays are compared in
+NOT_READ = "its source is not to be read"
 TILES_NAMED = 8  # of those that are missing
 
 
@@ -46,11 +47,14 @@ class Findings:
         Whether the source's pixels were labelled anew and compared.
     counts
         Pixels of each cluster as the labels say, or None where they cannot be read.
+    why
+        Why they were not compared, where that is known.
     """
 
     problems: tuple[str, ...]
     compared: bool = False
     counts: tuple[int, ...] | None = None
+    why: str | None = None
 
 
 def verify_image(
@@ -148,14 +152,14 @@ def _verify(image: StoredImage, originals: Originals | None, model: Model | None
         problems += _missing_tiles(image, int(values[-1]) - facts["invalid"])
     problems += _wrong_levels(image, invalid_label(k))
     problems += _wrong_documents(image, model)
-    compared, wrong, unsure, other = _compare_with_source(image, originals, model)
+    why, wrong, unsure, other = _compare_with_source(image, originals, model)
     if other:
         problems.append(f"{image.key}: {other} samples of its copy are not those of its source")
     if unsure and not wrong_confidence:
         problems.append(f"{image.key}: the confidence of {unsure} pixels is not that of their source's pixels")
     if wrong:
         problems.append(f"{image.key}: {wrong} labels are not the nearest centroid of their source's pixels")
-    return Findings(tuple(problems), compared, counts)
+    return Findings(tuple(problems), why is None, counts, why)
 
 
 def _wrong_documents(image: StoredImage, model: Model | None) -> list[str]:
@@ -238,10 +242,12 @@ def _differing(a: NDArray[Any], b: NDArray[Any]) -> int:
 
 def _compare_with_source(
     image: StoredImage, originals: Originals | None, model: Model | None
-) -> tuple[bool, int, int, int]:
-    """Whether the source could be compared with, and how many labels, confidences and copied samples differ."""
-    if model is None or originals is None:
-        return False, 0, 0, 0
+) -> tuple[str | None, int, int, int]:
+    """Why the source could not be compared with, if so; and how many labels, confidences and copied samples differ."""
+    if model is None:
+        return "an image without a valid pixel", 0, 0, 0
+    if originals is None:
+        return NOT_READ, 0, 0, 0
     wrong = unsure = other = 0
     confidence, copy = image.confidence, image.image
     try:
@@ -256,6 +262,8 @@ def _compare_with_source(
             for band in range(0 if copy is None else pixels.samples.shape[2]):
                 kept = np.asarray(copy[band, piece.rows, piece.columns])  # type: ignore[index]
                 other += _differing(pixels.samples[..., band], kept)
-    except (OSError, UnreadableImage):
-        return False, 0, 0, 0
-    return True, wrong, unsure, other
+    except UnreadableImage as error:
+        return error.reason, 0, 0, 0
+    except OSError as error:
+        return f"its source cannot be read ({error.strerror or error})", 0, 0, 0
+    return None, wrong, unsure, other

@@ -10,7 +10,7 @@ from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError
 from kseg_core.model import Model
 from kseg_core.store import load_model, mend_images_group, update_attributes
-from kseg_core.writing import image_folder
+from kseg_core.writing import image_facts, image_folder
 
 from .edge_request import has_edges
 from .edges import edges_of_plan
@@ -34,6 +34,11 @@ def begin(
     if before.images:
         before = before.after(found.rest, found.changed)
         kept.keep_before(before)
+    if request.config.output.checksum:
+        facts = [image_facts(image_folder(request.output, key)) or {} for key in found.changed]
+        if unknown := sum("checksum" not in told for told in facts):
+            told_by = "no checksum was kept of %d of the images that changed: told by size and time, this once"
+            log.warning(f"%s: {told_by}", request.output, unknown)
     listed = {file.key for file in request.listing.files}
     for key in before.images:
         if key not in listed and not storage.is_dir(image_folder(request.output, key)):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from dask.delayed import Delayed, delayed
 from kseg_core import storage
 from kseg_core.config import ExecutionSettings, OutputSettings
 from kseg_core.errors import StoreError
+from kseg_core.lock import holder
 from kseg_core.manifest import INCOMPLETE, a_few, lost_images, read_attributes
 from kseg_core.memory import verifying_bytes
 from kseg_core.model import Model
@@ -28,6 +30,16 @@ from .viewing import limit_tasks, needs_of_originals
 from .waves import Watched, compute_in_waves
 
 log = logging.getLogger("kseg")
+
+
+MODEL_CHECKED: dict[str, Any] = {
+    "status": "ok",
+    "problems": [],
+    "images": 0,
+    "compared": 0,
+    "not_compared": {},
+    "damaged": [],
+}
 
 
 def output_settings(store: Store) -> OutputSettings:
@@ -48,8 +60,8 @@ def check_model(path: str) -> dict[str, Any]:
     try:
         load_model(path)
     except StoreError as error:
-        return {"status": "failed", "problems": [str(error)], "images": 0, "compared": 0}
-    return {"status": "ok", "problems": [], "images": 0, "compared": 0}
+        return {**MODEL_CHECKED, "status": "failed", "problems": [str(error)]}
+    return dict(MODEL_CHECKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,8 @@ class Checked:
             "problems": problems,
             "images": len(self.store),
             "compared": sum(finding.compared for finding in self.findings.values()),
+            "not_compared": dict(Counter(sorted(finding.why for finding in self.findings.values() if finding.why))),
+            "damaged": self.damaged,
             **({} if self.store.is_labelled else {"labelled": False}),
         }
 
@@ -119,8 +133,9 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
 
     Returns
     -------
-    ``status`` ("ok" or "failed"), ``problems`` (lines), ``images``, and ``compared``: how many of them were
-    labelled anew from their sources; ``labelled`` (False) where they have edges alone.
+    ``status`` ("ok" or "failed"), ``problems`` (lines), ``images``, ``compared``: how many of them were labelled anew
+    from their sources, ``not_compared``: why others were not, and how many each, ``damaged``: names of those with
+    problems; ``labelled`` (False) where they have edges alone.
 
     Raises
     ------
@@ -144,7 +159,12 @@ def verify_store(path: str, executor: Executor, progress: Progress, *, repairs: 
     store = open_store(path)
     problems = []
     if not (store.complete or (repairs and was_finished(store))):
-        problems.append("the run that made it has not finished; the same command completes it")
+        at_work = None if repairs else holder(path)  # a repair holds it itself
+        problems.append(
+            "the run that made it has not finished; the same command completes it"
+            if at_work is None
+            else f"it is being written: another run holds it, {at_work}; check it again when that has ended"
+        )
     if repairs:
         mend_images_group(path)
     elif not images_group_is_sound(path):
@@ -188,7 +208,8 @@ def verify_images(
     tasks = (
         Watched(verify(key, originals), done, partial(verify_alone, key, verify, originals, executor)) for key in keys
     )
-    return dict(zip(keys, compute_in_waves(tasks, executor), strict=True))
+    found = dict(zip(keys, compute_in_waves(tasks, executor), strict=True))
+    return found | {key: replace(found[key], why=f"its source {reason}") for key, reason in refused.items()}
 
 
 def verify_alone(

@@ -19,7 +19,7 @@ from kseg_core.model import Model
 from kseg_core.store import create_store, save_model, write_model
 
 from .bands import fit_bands
-from .begun import add_edges_to, begin, earlier_model, go_on, model_is_there
+from .begun import add_edges_to, begin, earlier_model, go_on, goes_on, model_is_there
 from .budget import Budget
 from .disk import bytes_to_write, require_room_on_disk
 from .drift import drift_result
@@ -66,7 +66,8 @@ def _run(request: Request, given: Model | None, match: Model | None, kept: Kept,
         plan, unread, budget = plan_rest(request, found, shared, executor, progress, kept)
         failures = failures + unread
         if plan.sources:
-            require_room_on_disk(request.output, bytes_to_write(plan, work_of(request, plan, shared)))
+            work = work_of(request, plan, shared)
+            require_room_on_disk(request.output, bytes_to_write(plan, work), begun=goes_on(request))
         if budget is not None:
             stack.enter_context(keeping(budget.kept))
         replaces = storage.exists(request.output) and config.output.overwrite
