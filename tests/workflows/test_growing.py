@@ -288,6 +288,22 @@ def test_with_checksums_content_decides(
     assert repair_store(str(store), ExecutionSettings("sync"))["repaired"] == ["a.png"]
 
 
+def test_where_no_checksum_was_kept_that_is_told_once(
+    folder: Path, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    for file in folder.iterdir():
+        os.utime(file, ns=(1, 1))
+    assert told(night(folder, model, store, checksum=True))["changes"] == changes(changed=3)
+    assert "no checksum was kept of 3 of the images that changed: told by size and time" in caplog.text
+    caplog.clear()
+    for file in folder.iterdir():
+        os.utime(file, ns=(2, 2))
+    assert told(night(folder, model, store, checksum=True))["changes"] == changes()
+    assert caplog.text == ""
+
+
 def test_checksums_are_for_a_given_model() -> None:
     with pytest.raises(UsageError, match="--model"):
         RunConfig(FitSettings(2), OutputSettings(checksum=True))
