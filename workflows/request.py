@@ -335,7 +335,7 @@ def _other_inputs(request: Request, attributes: dict[str, Any], kind: str) -> st
 
 
 def _is_whole(request: Request, attributes: dict[str, Any]) -> bool:
-    """Whether a complete output has all images that it had, each with all its arrays, as far as a glance can tell."""
+    """Whether a complete store has its model and all images that it had, each with all its arrays, as far as a glance can tell."""
     if lost_images(request.output, attributes):
         return False
     if storage.is_remote(request.output):
@@ -386,6 +386,7 @@ def _held_against(request: Request, kind: str) -> Request:
         )
     result = attributes.get("result")
     status = attributes.get("status") if isinstance(result, dict) else None
-    if status == "complete" and same_inputs and not request.config.output.checksum and _is_whole(request, attributes):
+    done = status == "complete" and same_inputs and not request.config.output.checksum
+    if done and (kind == "model" or _is_whole(request, attributes)):
         return replace(request, finished=result)
     return replace(request, was_complete=status in ("complete", INCOMPLETE))
