@@ -335,7 +335,7 @@ def _other_inputs(request: Request, attributes: dict[str, Any], kind: str) -> st
 
 
 def _is_whole(request: Request, attributes: dict[str, Any]) -> bool:
-    """Whether a complete store has its model and all images that it had, with their arrays, as far as a glance tells."""
+    """Whether a complete store has its model, and all images with their arrays, as far as one glance tells."""
     if lost_images(request.output, attributes):
         return False
     if storage.is_remote(request.output):
