@@ -133,7 +133,7 @@ def label(
         return _tell_beforehand(report, request, writes=True)
     if request.finished is not None:
         sweep_after_kill(request.output)
-        result = reused_result(request.finished)
+        result = reused_result(request.finished, request.output)
         return _gate(report, result, fail_on_drift, _tell(report, result, "labelled"))
     from workflows.run import run
 
@@ -168,7 +168,7 @@ def fit(selection: InputSelection, config: RunConfig, output: str, report: Repor
         return _tell_beforehand(report, request, writes=False)
     if request.finished is not None:
         sweep_after_kill(request.output)
-        return _tell(report, reused_result(request.finished), "fitted")
+        return _tell(report, reused_result(request.finished, request.output), "fitted")
     from workflows.run import fit as fit_model
 
     _say_how_to_go_on(report, config)

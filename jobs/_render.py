@@ -41,6 +41,8 @@ def _changes_lines(changes: dict[str, int], output: str) -> list[str]:
     lines = []
     if changes.get("changed"):
         lines.append(f"{changes['added']} added, {changes['changed']} changed since they were labelled")
+    if changes.get("repaired"):
+        lines.append(f"{_images(changes['repaired'])} in {output} missing or damaged; made anew")
     if changes.get("removed"):
         lines.append(f"{_images(changes['removed'])} in {output} not among the inputs any more; left as they are")
     if changes.get("outdated"):
@@ -122,6 +124,10 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
             about = f"k {len(image['counts'])}, {about}"
         rows.append(f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}")
     lines += _cut(rows, "images")
+    if found["failures"]:
+        bad = [f"  {printable(each['key'])}: {printable(each['reason'])}" for each in found["failures"]]
+        lines += [f"{_images(len(bad))} cannot be read (kseg-batch check --repair makes such anew):"]
+        lines += _cut(bad, "images")
     if found.get("table") is not None:
         lines.append(f"regions of every image's clusters → {printable(found['table'])}")
     return lines
@@ -135,16 +141,20 @@ def check_lines(store: str, found: dict[str, Any]) -> list[str]:
 
 
 def _verdict(store: str, found: dict[str, Any]) -> list[str]:
+    why = [f"  not compared: {_images(n)}: {printable(reason)}" for reason, n in found["not_compared"].items()]
     if found["status"] == "ok":
         if not found["images"]:
             return [f"{store}: complete and right"]
         if not found.get("labelled", True):
             return [f"{printable(store)}: complete and right; {_images(found['images'])}, with edges alone"]
         again = f"{found['compared']} of {_images(found['images'])} labelled anew from their sources and compared"
-        return [f"{printable(store)}: complete and right; {again}"]
+        return [f"{printable(store)}: complete and right; {again}", *_cut(why, "reasons")]
+    hint = found["damaged"] and "repaired" not in found
     return [
         f"{printable(store)}: {_problems(len(found['problems']))}",
         *_cut([f"  {printable(p)}" for p in found["problems"]], "problems"),
+        *_cut(why, "reasons"),
+        *([f"what is damaged is made anew by: kseg-batch check {printable(store)} --repair"] if hint else []),
     ]
 
 

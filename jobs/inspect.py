@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from . import _options as option
-from ._runtime import DONE, Report, carry_out
+from ._runtime import DONE, SOME_UNREADABLE, Report, carry_out
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def inspect(
             write_region_table(store, table, execution, report.progress, overwrite=overwrite)
             found |= {"table": printable_source(table)}
         report.finish(found, inspect_lines(store, found))
-        return DONE
+        return SOME_UNREADABLE if found["failures"] else DONE
 
     return carry_out(
         job, as_json, log_level, lambda error: {"status": "failed", "error": str(error)}, log_format=log_format

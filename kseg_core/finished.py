@@ -9,6 +9,7 @@ from typing import Any
 
 from . import storage
 from .checksum import content_digest
+from .config import OutputSettings
 from .errors import StoreError, UnreadableImage
 from .inputs import InputFile
 from .manifest import read_attributes
@@ -46,7 +47,7 @@ class FinishedImage:
 
 
 def finished_image(
-    store: str, file: InputFile, mask: str | None = None, *, shared: bool, checksum: bool = False, mends: bool = True
+    store: str, file: InputFile, output: OutputSettings, mask: str | None = None, *, shared: bool, mends: bool = True
 ) -> FinishedImage | None:
     """What the store has of a file; None where that is nothing, or not whole, or of another content.
 
@@ -54,23 +55,24 @@ def finished_image(
     ----------
     store, file
         Which.
+    output
+        What there must be of it; with ``checksum`` content decides what is the same, where the store knows it, else
+        size and time do.
     mask
         The mask, or the folder of masks.
     shared
         Whether all images have one model, so that their exact sums are wanted.
-    checksum
-        Whether content decides what is the same, where the store knows it; else size and time do.
     mends
         Whether the store may be told what was found out: that an image is not whole, or that its file was touched.
     """
     folder = image_folder(store, file.key)
     facts = image_facts(folder)
-    if facts is None or facts.get("status") != "complete" or not _same_content(facts, file, checksum):
+    if facts is None or facts.get("status") != "complete" or not _same_content(facts, file, output.checksum):
         return None
     try:
         if facts.get("mask") != mask_facts(mask and mask_path(mask, file.below, file.source)):
             return None
-        record = _record(folder, facts, file.key, shared=shared)
+        record = _record(folder, facts, file.key, output, shared=shared)
         if record is None:
             if mends:
                 storage.remove_file(os.path.join(folder, "zarr.json"))  # what is not whole must not say that it is
@@ -83,7 +85,9 @@ def finished_image(
     return FinishedImage(height * width, record.counts, record.inertia, record.sums)
 
 
-def _record(folder: str, facts: dict[str, Any], key: str, *, shared: bool) -> ImageRecord | None:
+def _record(
+    folder: str, facts: dict[str, Any], key: str, output: OutputSettings, *, shared: bool
+) -> ImageRecord | None:
     """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version.
 
     Raises
@@ -95,10 +99,11 @@ def _record(folder: str, facts: dict[str, Any], key: str, *, shared: bool) -> Im
         record = ImageRecord.from_attributes(key, facts)
         told = read_document(os.path.join(folder, LABELS))["attributes"]
         whole = record.agrees_with(told) and (record.sums is not None or not shared)
-        levels = [os.path.join(folder, LABELS, path, "zarr.json") for path in _levels(told)]
+        arrays = _arrays(_levels(told), len(record.counts), output)
+        documents = [os.path.join(folder, name, "zarr.json") for name in arrays]
     except (KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
         return None
-    return record if whole and all(map(storage.is_file, levels)) else None
+    return record if whole and all(map(storage.is_file, documents)) else None
 
 
 def _same_content(facts: dict[str, Any], file: InputFile, checksum: bool) -> bool:
@@ -117,6 +122,16 @@ def _touched(folder: str, file: InputFile) -> None:
         attributes = read_document(group)["attributes"]
         told = {**attributes["kseg"], "size": file.size, "modified": file.modified_ns}
         write_group(group, {**attributes, "kseg": told})
+
+
+def _arrays(levels: list[str], k: int, output: OutputSettings) -> list[str]:
+    """Names of the arrays that an image must have; its edges are looked for where they are added."""
+    return [
+        *(os.path.join(LABELS, level) for level in levels),
+        *(levels if output.copy_image else []),
+        *(["masks"] if k and output.writes_masks(k) else []),  # of no cluster there are none
+        *(["confidence"] if output.confidence else []),
+    ]
 
 
 def _levels(told: dict[str, Any]) -> list[str]:
@@ -143,7 +158,18 @@ def _is_unfinished(folder: str) -> bool:
         return False
 
 
-def images_of(store: str) -> set[str]:
-    """Names of all its images."""
-    with storage.scan(os.path.join(store, "images")) as entries:
-        return {entry.name for entry in entries if entry.is_dir()}
+def has_changed(store: str, file: InputFile, mask: str | None = None, *, checksum: bool = False) -> bool:
+    """Whether a store has labels of a file that was another then, rather than none, or none that are whole.
+
+    Parameters are those of `finished_image`.
+    """
+    folder = image_folder(store, file.key)
+    facts = image_facts(folder)
+    if facts is None or "size" not in facts:  # damaged: it is told once more with the labels
+        facts = image_facts(os.path.join(folder, LABELS)) or {}
+    if "size" in facts and not _same_content(facts, file, checksum):
+        return True
+    try:
+        return "shape" in facts and facts.get("mask") != mask_facts(mask and mask_path(mask, file.below, file.source))
+    except (OSError, UnreadableImage):
+        return True  # the mask it had is not to be had any more

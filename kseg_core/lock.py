@@ -103,6 +103,15 @@ def _born(pid: int | None = None) -> float:
         return 0.0
 
 
+def holder(output: str) -> Holder | None:
+    """Who is writing an output; None where nobody is, as far as can be seen from here."""
+    try:
+        found = Holder.told_by(storage.read(beside(output, ".lock.json")))
+    except OSError:
+        return None
+    return found if found is not None and (found.lives or found.host != socket.gethostname()) else None
+
+
 @contextmanager
 def hold(output: str) -> Iterator[None]:
     """Be the one that writes an output.
@@ -133,8 +142,8 @@ def hold(output: str) -> Iterator[None]:
         lock = FileLock(path, blocking=False)
         lock.acquire()
     except Timeout:
-        holder = Holder.read(told)
-        raise OutputHeld(f"another run holds {output}{'' if holder is None else f': {holder}'}; wait for it") from None
+        named = Holder.read(told)
+        raise OutputHeld(f"another run holds {output}{'' if named is None else f': {named}'}; wait for it") from None
     except OSError as error:
         raise StoreError(f"{output}: the output cannot be written ({error.strerror or error})") from error
     try:

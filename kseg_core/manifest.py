@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from . import storage
@@ -19,6 +19,9 @@ from .soundness import MODEL, STORE, require_sound
 FORMAT = 1
 INCOMPLETE = "incomplete"  # the status of a store that was complete, and of which something has been lost since
 BEGUN = "repairing"  # the attribute of a store that tells which images a repair is making anew
+KEYS = "keys"  # the attribute of a store that names the images it had when it was last complete
+WAY_OUT = "restore it from a copy, or remove this folder and give the command that made it again"
+NAMED = 5  # of the images in one line; the others are counted
 KINDS = ("store", "model")  # what stands on its own; an image's group inside a store does not
 
 
@@ -36,7 +39,7 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise StoreError(f"{path}: its zarr.json cannot be read ({why})") from error
+        raise StoreError(f"{path}: its zarr.json cannot be read ({why}); {WAY_OUT}") from error
     attributes = metadata.get("attributes", {}) if isinstance(metadata, dict) else {}
     kseg = attributes.get("kseg") if isinstance(attributes, dict) else None
     if not isinstance(kseg, dict):
@@ -45,6 +48,26 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     if known is not None:
         require_sound(str(path), kseg, known)
     return kseg
+
+
+def images_of(store: str) -> set[str]:
+    """Names of all images that a store has."""
+    try:
+        with storage.scan(os.path.join(store, "images")) as entries:
+            return {entry.name for entry in entries if entry.is_dir()}
+    except FileNotFoundError:
+        return set()
+
+
+def lost_images(store: str, attributes: dict[str, Any]) -> list[str]:
+    """Names of the images that a store had when it was last complete and has no more."""
+    return sorted(set(attributes.get(KEYS) or ()) - images_of(store))
+
+
+def a_few(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names) if more < 2 else f"{', '.join(names[:NAMED])} and {more} more"
 
 
 def inputs_digest(files: Iterable[tuple[str, int, int]]) -> str:

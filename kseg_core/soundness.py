@@ -104,7 +104,7 @@ RESULT: dict[str, Check] = {
     "colors": _COLORS,
     "counts": _or_none(_are_counts),
     "failures": _are(_FAILURE),
-    "changes": _or_none(_has_all(dict.fromkeys(("added", "changed", "removed", "outdated"), _is_count))),
+    "changes": _or_none(_has_all(dict.fromkeys(("added", "changed", "repaired", "removed", "outdated"), _is_count))),
     "seconds": _is_settings,
 }
 EDGES_RESULT: dict[str, Check] = {
@@ -160,6 +160,7 @@ STORE: dict[str, Check] = {
     "folder": _is_text,
     "result": _or_none(_is_result),
     "failures": _are(_FAILURE),
+    "keys": _are(_is_text),
     "edges": _or_none(_is_settings),
     "repairing": _are_begun,
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from . import storage
 from .errors import StoreError
 from .geo import GRID_MAPPING, GeoReference
+from .manifest import WAY_OUT
 from .model import Model
 from .soundness import IMAGE, require_sound
 from .tiles import level_shape
@@ -38,7 +39,7 @@ def read_model(path: str) -> Model:
     except StoreError as error:
         raise StoreError(f"{path}: {error}") from error
     except DAMAGE as error:
-        raise StoreError(f"{path}: a damaged model ({error})") from error
+        raise StoreError(f"{path}: a damaged model ({error}); {WAY_OUT}") from error
 
 
 class StoredImage:

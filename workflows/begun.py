@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from kseg_core import storage
@@ -9,6 +10,7 @@ from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError
 from kseg_core.model import Model
 from kseg_core.store import load_model, mend_images_group, update_attributes
+from kseg_core.writing import image_facts, image_folder
 
 from .edge_request import has_edges
 from .edges import edges_of_plan
@@ -18,18 +20,30 @@ from .plan import Failure, Plan, look_at_headers, make_plan
 from .progress import Progress
 from .request import Request
 from .results import Counted
-from .resume import Before, Found, Kept, look_for_finished, sweep_images
+from .resume import NOTHING, Before, Found, Kept, look_for_finished, sweep_images
+
+log = logging.getLogger("kseg")
 
 
 def begin(
     request: Request, kept: Kept, given: Model | None, executor: Executor
 ) -> tuple[Found, Model | None, list[Failure]]:
     """What is there of this job: finished images, its model, and the images that the model's fit could not use."""
-    before = kept.before(request.output, request) if goes_on(request) else Before(())
+    before = kept.before(request.output, request) if goes_on(request) else NOTHING
     found, shared, failures = look(request, kept, given, executor, before)
     if before.images:
-        kept.keep_before(before.after(found.rest))
-    return replace(found, before=frozenset(before.images)), shared, failures
+        before = before.after(found.rest, found.changed)
+        kept.keep_before(before)
+    if request.config.output.checksum:
+        facts = [image_facts(image_folder(request.output, key)) or {} for key in found.changed]
+        if unknown := sum("checksum" not in told for told in facts):
+            told_by = "no checksum was kept of %d of the images that changed: told by size and time, this once"
+            log.warning(f"%s: {told_by}", request.output, unknown)
+    listed = {file.key for file in request.listing.files}
+    for key in before.images:
+        if key not in listed and not storage.is_dir(image_folder(request.output, key)):
+            log.warning("%s: it had %s, which is lost: that is not among the inputs any more", request.output, key)
+    return replace(found, before=before), shared, failures
 
 
 def earlier_model(path: str | None) -> Model | None:
@@ -64,9 +78,9 @@ def look(
         None if shared is None else reference_of(shared),
         before.settled,
         executor,
+        output=request.config.output,
         mask=request.config.input.mask,
         shared=not each_its_own,
-        checksum=request.config.output.checksum,
         mends=mends,
     )
     return found, shared, failures

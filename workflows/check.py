@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
-from kseg_core.manifest import INCOMPLETE, read_attributes
+from kseg_core.lock import holder
+from kseg_core.manifest import INCOMPLETE, a_few, lost_images, read_attributes
 from kseg_core.store import Store, images_group_is_sound, load_model, mend_images_group, open_store
 from kseg_core.verify import Findings
 
@@ -17,14 +19,23 @@ from .executor import Executor, open_executor
 from .progress import Progress, Silent
 from .verify import verify_images
 
+MODEL_CHECKED: dict[str, Any] = {
+    "status": "ok",
+    "problems": [],
+    "images": 0,
+    "compared": 0,
+    "not_compared": {},
+    "damaged": [],
+}
+
 
 def check_model(path: str) -> dict[str, Any]:
     """Is the model whole, and its digest that of its centroids and colours?"""
     try:
         load_model(path)
     except StoreError as error:
-        return {"status": "failed", "problems": [str(error)], "images": 0, "compared": 0}
-    return {"status": "ok", "problems": [], "images": 0, "compared": 0}
+        return {**MODEL_CHECKED, "status": "failed", "problems": [str(error)]}
+    return dict(MODEL_CHECKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,8 @@ class Checked:
             "problems": problems,
             "images": len(self.store),
             "compared": sum(finding.compared for finding in self.findings.values()),
+            "not_compared": dict(Counter(sorted(finding.why for finding in self.findings.values() if finding.why))),
+            "damaged": self.damaged,
             **({} if self.store.is_labelled else {"labelled": False}),
         }
 
@@ -84,13 +97,9 @@ def was_finished(store: Store) -> bool:
     return store.attributes.get("status") in ("complete", INCOMPLETE) and "result" in store.attributes
 
 
-def images_lost(store: Store) -> int:
-    """How many images its run made that are not there any more."""
-    result = store.attributes.get("result") or {}
-    if not (was_finished(store) and store.is_labelled):
-        return 0
-    made = ((result.get("images") or {}).get("labelled") or 0) + left_behind(result)
-    return int(made) - len(store)
+def images_lost(store: Store) -> list[str]:
+    """Names of the images its run made that are not there any more."""
+    return lost_images(store.path, store.attributes) if was_finished(store) else []
 
 
 def check_store(path: str, execution: ExecutionSettings, progress: Progress | None = None) -> dict[str, Any]:
@@ -98,8 +107,9 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
 
     Returns
     -------
-    ``status`` ("ok" or "failed"), ``problems`` (lines), ``images``, and ``compared``: how many of them were
-    labelled anew from their sources; ``labelled`` (False) where they have edges alone.
+    ``status`` ("ok" or "failed"), ``problems`` (lines), ``images``, ``compared``: how many of them were labelled anew
+    from their sources, ``not_compared``: why others were not, and how many each, ``damaged``: names of those with
+    problems; ``labelled`` (False) where they have edges alone.
 
     Raises
     ------
@@ -123,7 +133,12 @@ def verify_store(path: str, executor: Executor, progress: Progress, *, repairs: 
     store = open_store(path)
     problems = []
     if not (store.complete or (repairs and was_finished(store))):
-        problems.append("the run that made it has not finished; the same command completes it")
+        at_work = None if repairs else holder(path)  # a repair holds it itself
+        problems.append(
+            "the run that made it has not finished; the same command completes it"
+            if at_work is None
+            else f"it is being written: another run holds it, {at_work}; check it again when that has ended"
+        )
     if repairs:
         mend_images_group(path)
     elif not images_group_is_sound(path):
@@ -138,8 +153,7 @@ def verify_store(path: str, executor: Executor, progress: Progress, *, repairs: 
             if store.complete:
                 problems.append(str(error))
             return Checked(store, tuple(problems), {})
-    if images_lost(store):
-        made = len(store) + images_lost(store)
-        line = f"it holds {len(store)} images, its run labelled {made}"
-        problems.append(f"{line}; the command that made it labels what is missing" if repairs else line)
+    if lost := images_lost(store):
+        missing = "1 image is" if len(lost) == 1 else f"{len(lost)} images are"
+        problems.append(f"{missing} missing: {a_few(lost)}; the command that made the store labels what is missing")
     return Checked(store, tuple(problems), verify_images(store, list(store), model, executor, progress))

@@ -25,8 +25,8 @@ def bytes_to_write(plan: Plan, work: Work) -> int:
     return sum(written_bytes(piece, work.k, work.output, work.bands) for piece in pieces_of(plan))
 
 
-def require_room_on_disk(output: str, at_most: int) -> None:
-    """Refuse to begin what the disk cannot hold.
+def require_room_on_disk(output: str, at_most: int, *, begun: bool) -> None:
+    """Refuse to begin what the disk cannot hold. ``begun``: there is an output to go on with, of these settings.
 
     Raises
     ------
@@ -35,9 +35,12 @@ def require_room_on_disk(output: str, at_most: int) -> None:
     """
     free = free_bytes(output)
     if free is not None and free < at_most * LEAST_FREE_SHARE:
+        advice = "Free some, choose another output with -o, or use --no-masks"
+        if begun:  # with other settings it would be refused
+            advice = "Free some: what was finished is kept, and the same command goes on"
         raise KsegError(
             f"{output}: {format_bytes(free)} are free on its disk; labels and masks of these images take up to "
-            f"{format_bytes(at_most)} before compression. Free some, choose another output with -o, or use --no-masks"
+            f"{format_bytes(at_most)} before compression. {advice}"
         )
 
 

@@ -18,7 +18,7 @@ from .plan import Failure, Plan
 from .planning import plan_rest, work_of
 from .progress import Progress, Silent
 from .request import Request
-from .resume import Before, Found, Kept
+from .resume import NOTHING, Found, Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
         else:
             unused: list[Failure] = []
             if writes:
-                found, shared, unused = look(request, kept, given, executor, Before(()), mends=False)
+                found, shared, unused = look(request, kept, given, executor, NOTHING, mends=False)
             plan, failures, budget = plan_rest(request, found, shared, executor, progress, kept, writes=writes)
             failures, reused = unused + failures, len(found.keys)
         work = work_of(request, plan, shared, writes=writes)

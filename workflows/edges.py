@@ -37,7 +37,7 @@ from kseg_core.geo import read_georeference
 from kseg_core.joining import columns_of_grid
 from kseg_core.sources import ImageSource, Piece
 
-from .executor import Executor
+from .executor import SAME_COMMAND, Executor
 from .faults import alone, one_by_one
 from .plan import Bundle, Failure, Plan, killer, pixels_of
 from .progress import Progress
@@ -122,7 +122,8 @@ def edges_of_plan(
         for images in _groups(plan.large):
             done = done.merge(edges_of_large(images, settings, store, tile, executor, progress, strict=strict))
     except OSError as error:
-        raise KsegError(f"{store}: the output cannot be written ({error.strerror or error})") from error
+        what = f"{store}: the output cannot be written ({error.strerror or error})"
+        raise KsegError(f"{what}; {SAME_COMMAND}") from error
     return done
 
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kseg_core.finished import images_of
-from kseg_core.manifest import BEGUN
+from kseg_core.manifest import BEGUN, KEYS, images_of
 from kseg_core.model import Model
 from kseg_core.store import update_attributes
 
@@ -79,8 +78,9 @@ def changes(request: Request, found: Found, done: Labelled) -> Changes:
     whole, there = labelled | found.keys, images_of(request.output)
     listed = {file.key for file in request.listing.files}
     return Changes(
-        added=len(labelled - found.before),
-        changed=len(labelled & found.before),
+        added=len(labelled.difference(found.before.images)),
+        changed=len(labelled.intersection(found.before.changed)),
+        repaired=len(labelled.intersection(found.before.damaged)),
         removed=len(there - listed),
         outdated=len((there & listed) - whole),
     )
@@ -92,4 +92,5 @@ def finish_store(request: Request, result: JobResult) -> None:
     told = replace(result, images=replace(images, labelled=images.labelled + images.reused, reused=0)).to_json()
     facts = {"status": "complete", "inputs_digest": request.inputs_digest, "failures": told["failures"]}
     # failures are sorted: bundles come in any order; a repair that was stopped ends with this job
-    update_attributes(request.output, {**facts, "result": told}, without=BEGUN)
+    keys = sorted(images_of(request.output))
+    update_attributes(request.output, {**facts, "result": told, KEYS: keys}, without=BEGUN)

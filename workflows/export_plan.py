@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -65,41 +65,58 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
     """
     settings = request.settings
     require_folder(request.folder, store.path)
-    images = list(chosen_images(store, request.images))
+    images, damaged = chosen_images(store, request.images)
+    if damaged and not images:
+        raise next(iter(damaged.values()))
     if settings.clusters is not None:
         require_clusters(images, settings.clusters, None if shared is None else shared.k)
     if "edges" in settings.what and not any(image.has_edges for image in images):
         raise StoreError(f"no edges in {store.path}; make them with: kseg-batch edges, or kseg-batch run --edges")
     if OF_LABELS & set(settings.what) and not any(image.has_labels for image in images):
         raise StoreError(f"no labels in {store.path}, only edges: --what edges")
-    return [plan_image(image, settings) for image in images]
+    planned = [plan_image(image, settings) for image in images]
+    for key, error in damaged.items():
+        reason = f"{error}; kseg-batch check --repair makes it anew"
+        planned.append(PlannedImage(key, 0, False, (), UnreadableImage(key, reason)))
+    return sorted(planned, key=lambda image: image.key)
 
 
-def chosen_images(store: Store, wanted: Sequence[str]) -> Iterator[StoredImage]:
-    """The images whose key or source is one of these, or matches one as a pattern; all, without any.
+def chosen_images(store: Store, wanted: Sequence[str]) -> tuple[list[StoredImage], dict[str, StoreError]]:
+    """The images whose key or source is one of these, or matches one as a pattern; all, without any. Of those that
+    are damaged, which have no source to go by, what is wrong with each.
 
     Raises
     ------
     UsageError
         If one of them means no image.
     """
-    images = {key: store[key] for key in store}
-    if not images:
+    images: dict[str, StoredImage] = {}
+    damaged: dict[str, StoreError] = {}
+    for key in store:
+        try:
+            images[key] = store[key]
+        except StoreError as error:
+            damaged[key] = error
+    if not images and not damaged:
         raise StoreError(f"{store.path}: a store without images")
     meant: set[str] = set()
     for name in wanted:
         pattern = any_of([name])
         assert pattern is not None
-        found = {key for key, image in images.items() if name in (key, image.source)}
+        names = {key: (key, image.source) for key, image in images.items()} | {key: (key,) for key in damaged}
+        found = {key for key, known in names.items() if name in known}
         found = found or {
             key
-            for key, image in images.items()
-            if pattern.fullmatch(key) or pattern.fullmatch(image.source.lstrip("/"))  # patterns have no leading slash
+            for key, known in names.items()
+            if any(pattern.fullmatch(each.lstrip("/")) for each in known)  # patterns have no leading slash
         }
         if not found:
             raise UsageError(f"--image {name}: no image of {store.path} is called so (kseg-batch inspect lists them)")
         meant |= found
-    yield from (image for key, image in images.items() if not wanted or key in meant)
+    return (
+        [image for key, image in images.items() if not wanted or key in meant],
+        {key: error for key, error in damaged.items() if not wanted or key in meant},
+    )
 
 
 def require_clusters(images: Sequence[StoredImage], clusters: Sequence[int], shared_k: int | None) -> None:

@@ -11,19 +11,21 @@ from kseg_core.store import StoredImage, load_model, open_store
 
 
 def describe(path: str) -> dict[str, Any]:
-    """A store or model: format, status, model, images with their array paths.
+    """A store or model: format, status, model, images with their array paths, and ``failures``: the images that cannot
+    be read, each with its reason.
 
     Raises
     ------
     StoreError
-        If there is none, or it is damaged.
+        If there is none, or what it says of itself or its model are damaged.
     """
     attributes = read_attributes(path)
     if attributes is None:
         raise StoreError(f"{path}: no kseg store there")
     if attributes.get("kind") == "model":
         model = load_model(path)
-        return {"format": attributes["format"], "status": "complete", "model": describe_model(model), "images": []}
+        told = {"format": attributes["format"], "status": "complete", "model": describe_model(model)}
+        return {**told, "images": [], "failures": []}
     store = open_store(path)
     try:
         shared = load_model(path) if store.has_model else None
@@ -31,11 +33,18 @@ def describe(path: str) -> dict[str, Any]:
         if store.complete:
             raise
         shared = None  # its run had not got that far
+    images, failures = [], []
+    for key in store:
+        try:
+            images.append(describe_image(store[key]))
+        except StoreError as error:
+            failures.append({"key": key, "reason": str(error)})
     return {
         "format": attributes["format"],
         "status": attributes.get("status"),
         "model": None if shared is None else describe_model(shared),
-        "images": [describe_image(store[key]) for key in store],
+        "images": images,
+        "failures": failures,
     }
 
 

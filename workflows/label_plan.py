@@ -12,7 +12,7 @@ from kseg_core.errors import KsegError, NoValidPixels, TooManyColors
 from kseg_core.model import Model
 
 from .budget import Budget, image_of_too_many_colors
-from .executor import Executor
+from .executor import SAME_COMMAND, Executor
 from .faults import one_by_one
 from .fit import fit_plan
 from .label import Labelled, label_bundle, own_model
@@ -71,7 +71,8 @@ def label_plan(
             part = label_alone(alone, model, store, output, executor, progress, strict=strict, budget=budget)
             done = done.merge(part)
     except OSError as error:
-        raise KsegError(f"{store}: the output cannot be written ({error.strerror or error})") from error
+        what = f"{store}: the output cannot be written ({error.strerror or error})"
+        raise KsegError(f"{what}; {SAME_COMMAND}") from error
     return done
 
 

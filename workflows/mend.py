@@ -25,7 +25,7 @@ from kseg_core.sources import Piece
 from kseg_core.store import Store, StoredImage
 from kseg_core.writing import finish_image, image_folder, write_georeferences
 
-from .executor import Executor
+from .executor import SAME_COMMAND, Executor
 from .faults import alone
 from .label import bands_of, layout_of
 from .label_large import build_pyramids, write_piece
@@ -112,7 +112,8 @@ def mend_images(
         )
         return finish(images, mended, store, executor)
     except OSError as error:
-        raise KsegError(f"{store}: the output cannot be written ({error.strerror or error})") from error
+        what = f"{store}: the output cannot be written ({error.strerror or error})"
+        raise KsegError(f"{what}; {SAME_COMMAND}") from error
 
 
 def watched(

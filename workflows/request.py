@@ -16,7 +16,16 @@ from kseg_core import storage
 from kseg_core.config import FitSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UsageError
 from kseg_core.inputs import InputListing, list_inputs
-from kseg_core.manifest import INCOMPLETE, differences, inputs_digest, read_attributes
+from kseg_core.manifest import (
+    INCOMPLETE,
+    KEYS,
+    a_few,
+    differences,
+    images_of,
+    inputs_digest,
+    lost_images,
+    read_attributes,
+)
 
 OUTPUT_SUFFIX = ".kseg.zarr"
 
@@ -275,6 +284,74 @@ def _require_kind(output: str, found: str, kind: str) -> None:
         raise StoreError(f"{output} is a kseg {found}, not a {kind}; choose another output with -o")
 
 
+def _other_settings(earlier: dict[str, Any], request: Request) -> list[str]:
+    """What differs between the settings that an output was made with and those of now; a model by its digest."""
+    now, was_fit = request.settings, earlier.get("fit")
+    rest = {name: value for name, value in now.items() if name not in ("fit", "model", "match")}
+    told = differences({name: earlier.get(name) for name in rest if name in earlier}, rest)
+    if isinstance(was_fit, dict) and isinstance(now["fit"], dict):
+        told = differences(was_fit, now["fit"]) + told
+    models = {"model": request.config.model, "match": request.config.match}
+    for name, path in models.items():
+        was, is_now = earlier.get(name), now[name]
+        if was != is_now and (was is not None or is_now is not None):
+            before = _how(name, was, was_fit)
+            after = _how(name, is_now, now["fit"], path)
+            told.append(f"{before}, now {after}")
+    return told
+
+
+def _how(name: str, digest: str | None, fit: dict[str, Any] | None, path: str | None = None) -> str:
+    """How an output was made, or is to be, as far as an earlier model goes."""
+    if digest is not None:
+        where = "" if path is None else f" ({path})"
+        return f"{'labelled' if name == 'model' else 'numbered'} with model {digest[:8]}{where}"
+    if name == "match":
+        return "numbered by colour"
+    return f"a fit of k {(fit or {}).get('k')}"
+
+
+def _other_inputs(request: Request, attributes: dict[str, Any], kind: str) -> str:
+    """How the inputs of now differ from those an output was made from, as far as it tells."""
+    if kind == "model":
+        made = ((attributes.get("result") or {}).get("images") or {}).get("total")
+        return f"of {made} files, now {len(request.listing.files)}" if made else "files added, removed or changed since"
+    there = images_of(request.output)
+    unread = {failure["source"] for failure in attributes.get("failures") or ()}
+    listed = {file.key: file for file in request.listing.files}
+    new = sorted(key for key, file in listed.items() if key not in there and file.source not in unread)
+    gone = sorted(there.difference(listed))
+    changed: list[str] = []
+    if not storage.is_remote(request.output):  # there each look would be a request
+        for key in sorted(there.intersection(listed)):
+            with suppress(StoreError):  # of what is damaged nothing is known
+                facts = read_attributes(os.path.join(request.output, "images", key)) or {}
+                file = listed[key]
+                if (facts.get("size"), facts.get("modified")) != (file.size, file.modified_ns):
+                    changed.append(key)
+    named = (("added", new), ("removed", gone), ("changed", changed))
+    told = [f"{len(keys)} {what}: {a_few(keys)}" for what, keys in named if keys]
+    return "; ".join(told) or "masks, or files that could not be read, have changed"
+
+
+def _is_whole(request: Request, attributes: dict[str, Any]) -> bool:
+    """Whether a complete store has its model, and all images with their arrays, as far as one glance tells."""
+    if lost_images(request.output, attributes):
+        return False
+    if storage.is_remote(request.output):
+        return True  # there each look would be a request
+    output, result = request.config.output, attributes["result"]
+    if result["k"] is not None and not storage.is_file(os.path.join(request.output, "model", "zarr.json")):
+        return False
+    arrays = ["", "labels/kmeans/0"]
+    arrays += ["masks"] if result["k"] is not None and output.writes_masks(result["k"]) else []
+    arrays += ["confidence"] if output.confidence else []
+    arrays += ["0"] if output.copy_image else []
+    arrays += ["edges"] if output.edges is not None and not result["failures"] else []
+    folders = (os.path.join(request.output, "images", key) for key in attributes.get(KEYS, ()))
+    return all(storage.is_file(os.path.join(folder, name, "zarr.json")) for folder in folders for name in arrays)
+
+
 def _held_against(request: Request, kind: str) -> Request:
     """The request, knowing what there is at its output.
 
@@ -293,7 +370,7 @@ def _held_against(request: Request, kind: str) -> Request:
             f"{output} holds edges alone; choose another output with -o (edges can be added to a run's output), "
             "or replace it with --overwrite"
         )
-    changed = differences(attributes.get("config") or {}, request.settings)
+    changed = _other_settings(attributes.get("config") or {}, request)
     if changed:
         raise StoreError(
             f"{output} was made with other settings ({'; '.join(changed)}); choose another output with -o, "
@@ -301,12 +378,15 @@ def _held_against(request: Request, kind: str) -> Request:
         )
     same_inputs = attributes.get("inputs_digest") == request.inputs_digest
     if not same_inputs and not request.grows:
+        how = _other_inputs(request, attributes, kind)
+        apply = f"kseg-batch apply INPUT --model {output} -o OTHER.zarr, which later labels what is new alone"
         raise StoreError(
-            f"{output} was made from other inputs (files added, removed or changed since); choose another output "
-            "with -o, or replace it with --overwrite"
+            f"{output} was made from other inputs ({how}); to label these with its clusters: {apply}; "
+            "or choose another output with -o, or replace it with --overwrite"
         )
     result = attributes.get("result")
     status = attributes.get("status") if isinstance(result, dict) else None
-    if status == "complete" and same_inputs and not request.config.output.checksum:
+    done = status == "complete" and same_inputs and not request.config.output.checksum
+    if done and (kind == "model" or _is_whole(request, attributes)):
         return replace(request, finished=result)
     return replace(request, was_complete=status in ("complete", INCOMPLETE))

@@ -26,7 +26,9 @@ class Changes(NamedTuple):
     Attributes
     ----------
     added, changed
-        Images labelled for the first time, and anew, since the store was last complete.
+        Images labelled for the first time, and anew as their inputs have changed, since the store was last complete.
+    repaired
+        Images made anew from inputs that have not changed: they were missing in the store, or damaged.
     removed
         Images in the store whose inputs are not there any more; they are left as they are.
     outdated
@@ -35,6 +37,7 @@ class Changes(NamedTuple):
 
     added: int
     changed: int
+    repaired: int
     removed: int
     outdated: int
 
@@ -60,7 +63,7 @@ class JobResult:
     changes
         With a given model: what has become of the inputs since the store was last complete.
     drift
-        With a given model: how far the new images are from the model's own (see `workflows.drift`).
+        With a given model: how far the images labelled last are from the model's own (see `workflows.drift`).
     """
 
     output: str
@@ -132,13 +135,14 @@ def failed_result(error: Exception) -> dict[str, Any]:
     return {**blank, "status": "failed", "output": None, "scope": None, "error": str(error)}
 
 
-def reused_result(finished: dict[str, Any]) -> dict[str, Any]:
-    """An earlier result, told again: nothing was labelled now, all of it was already there."""
+def reused_result(finished: dict[str, Any], output: str) -> dict[str, Any]:
+    """An earlier result, told again of where it is now: nothing was labelled, all of it was already there."""
     images = finished["images"]
     counted = {**images, "labelled": 0, "reused": images["total"] - images["failed"]}
-    told = {**finished, "images": counted, "seconds": {"total": 0.0, "fit": None, "label": None}}
+    seconds = {"total": 0.0, "fit": None, "label": None}
+    told = {**finished, "output": printable_source(output), "images": counted, "seconds": seconds}
     if isinstance(finished.get("changes"), dict):
-        told["changes"] = {**finished["changes"], "added": 0, "changed": 0}
+        told["changes"] = {**finished["changes"], "added": 0, "changed": 0, "repaired": 0}
     return told
 
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,12 +22,13 @@ from dask.delayed import delayed
 
 from kseg_core import release, storage
 from kseg_core.beside import RESUME, beside, remove, sweep
+from kseg_core.config import OutputSettings
 from kseg_core.drift import Drift, Reference
 from kseg_core.errors import NothingReadable, NoValidPixels, StoreError, UnreadableImage, UsageError
-from kseg_core.finished import finished_image, images_of, unfinished_images
+from kseg_core.finished import finished_image, has_changed, unfinished_images
 from kseg_core.inputs import InputFile
 from kseg_core.keeping import keep, kept
-from kseg_core.manifest import INCOMPLETE, read_attributes
+from kseg_core.manifest import INCOMPLETE, KEYS, images_of, read_attributes
 from kseg_core.model import Model
 from kseg_core.store import load_model, sweep_store
 from kseg_core.writing import remove_image
@@ -49,20 +51,33 @@ class Before(NamedTuple):
         Names of its images.
     changed
         Those of them whose inputs have changed since.
+    damaged
+        Those of them that are not there any more, or not whole, though their inputs are what they were.
     """
 
     images: tuple[str, ...]
     changed: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def settled(self) -> frozenset[str]:
         """Names of the images that are what they were."""
-        return frozenset(self.images) - frozenset(self.changed)
+        return frozenset(self.images).difference(self.changed, self.damaged)
 
-    def after(self, rest: Iterable[InputFile]) -> Before:
-        """The same, knowing which inputs must be labelled."""
-        changed = frozenset(self.images).intersection(file.key for file in rest)
-        return Before(self.images, tuple(sorted(changed.union(self.changed))))
+    def after(self, rest: Iterable[InputFile], changed: AbstractSet[str]) -> Before:
+        """The same, knowing which inputs must be labelled, and which of them have changed.
+
+        What was known stays: of an image that is being labelled anew nobody can tell any more why.
+        """
+        anew = self.settled.intersection(file.key for file in rest)
+        return Before(
+            self.images,
+            tuple(sorted((anew & changed).union(self.changed))),
+            tuple(sorted((anew - changed).union(self.damaged))),
+        )
+
+
+NOTHING = Before(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +111,7 @@ class Kept:
         """The model that an earlier, stopped run of this job came to, and the images it could not use."""
         failures = kept(os.path.join(self.job, "failures"), KEPT_TYPES)
         if failures is None:
-            if (read_attributes(store) or {}).get("status") != INCOMPLETE:
+            if (read_attributes(store) or {}).get("status") not in ("complete", INCOMPLETE):
                 return None
             failures = ()  # what could not be used is found anew
         try:
@@ -113,7 +128,8 @@ class Kept:
         """
         found = kept(self._before, (Before,))
         if found is None:
-            return Before(tuple(sorted(images_of(store))) if request.was_complete else ())
+            made = (read_attributes(store) or {}).get(KEYS) or images_of(store)
+            return Before(tuple(sorted(made)) if request.was_complete else ())
         assert isinstance(found, Before)
         return found
 
@@ -182,14 +198,17 @@ class Found:
     settled, fresh
         What the finished images come to: those from before this job, and those that it had finished when it was
         stopped.
+    changed
+        Names of those in ``rest`` of which there are labels, of another content than the inputs have now.
     before
-        Names of the images that were there before this job, whatever has become of their inputs.
+        What was there before this job.
     """
 
     rest: tuple[InputFile, ...]
     settled: Labelled
     fresh: Labelled
-    before: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
+    before: Before = NOTHING
 
     @property
     def keys(self) -> set[str]:
@@ -201,7 +220,8 @@ class Found:
             self.rest + other.rest,
             self.settled.merge(other.settled),
             self.fresh.merge(other.fresh),
-            self.before | other.before,
+            self.changed | other.changed,
+            self.before,
         )
 
 
@@ -212,9 +232,9 @@ def look_for_finished(
     settled: frozenset[str],
     executor: Executor,
     *,
+    output: OutputSettings,
     mask: str | None,
     shared: bool,
-    checksum: bool,
     mends: bool = True,
 ) -> Found:
     """What the store has of the inputs. ``reference``: what their drift is measured against, if at all.
@@ -225,7 +245,7 @@ def look_for_finished(
     task = delayed(finished_of, pure=False)
     store = storage.absolute(store)
     lazy = [
-        task(group, store, reference, settled.intersection(file.key for file in group), mask, shared, checksum, mends)
+        task(group, store, reference, settled.intersection(file.key for file in group), output, mask, shared, mends)
         for group in groups
     ]
     parts: list[Found] = executor.compute(lazy) or [Found((), Labelled(), Labelled())]
@@ -239,18 +259,21 @@ def finished_of(
     store: str,
     reference: Reference | None,
     settled: frozenset[str],
+    output: OutputSettings,
     mask: str | None,
     shared: bool,
-    checksum: bool,
     mends: bool,
 ) -> Found:
     """A task: what the store has of some files."""
     rest: list[InputFile] = []
+    changed: set[str] = set()
     old, new = Labelled(), Labelled()
     for file in files:
-        image = finished_image(store, file, mask, shared=shared, checksum=checksum, mends=mends)
+        image = finished_image(store, file, output, mask, shared=shared, mends=mends)
         if image is None:
             rest.append(file)
+            if has_changed(store, file, mask, checksum=output.checksum):
+                changed.add(file.key)
             continue
         drift: dict[str, Drift] = {}
         if reference is not None:
@@ -266,7 +289,7 @@ def finished_of(
             old = old.merge(part)
         else:
             new = new.merge(part)
-    return Found(tuple(rest), old, new)
+    return Found(tuple(rest), old, new, frozenset(changed))
 
 
 def sweep_images(store: str, settled: set[str]) -> None:

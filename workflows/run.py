@@ -14,12 +14,12 @@ from kseg_core.decoded import keeping
 from kseg_core.errors import KsegError
 from kseg_core.keys import printable_source
 from kseg_core.lock import hold
-from kseg_core.manifest import remove_kseg_store
+from kseg_core.manifest import read_attributes, remove_kseg_store
 from kseg_core.model import Model
 from kseg_core.store import create_store, save_model, write_model
 
 from .bands import fit_bands
-from .begun import add_edges_to, begin, earlier_model, go_on, model_is_there
+from .begun import add_edges_to, begin, earlier_model, go_on, goes_on, model_is_there
 from .budget import Budget
 from .disk import bytes_to_write, require_room_on_disk
 from .drift import drift_result
@@ -66,7 +66,8 @@ def _run(request: Request, given: Model | None, match: Model | None, kept: Kept,
         plan, unread, budget = plan_rest(request, found, shared, executor, progress, kept)
         failures = failures + unread
         if plan.sources:
-            require_room_on_disk(request.output, bytes_to_write(plan, work_of(request, plan, shared)))
+            work = work_of(request, plan, shared)
+            require_room_on_disk(request.output, bytes_to_write(plan, work), begun=goes_on(request))
         if budget is not None:
             stack.enter_context(keeping(budget.kept))
         replaces = storage.exists(request.output) and config.output.overwrite
@@ -109,8 +110,13 @@ def _run(request: Request, given: Model | None, match: Model | None, kept: Kept,
             raise nothing_readable(failures)
     if given is not None:
         files = {file.key: file.source for file in request.listing.files}
-        drift = drift_result(given, done, done.merge(found.settled).drift, files)
-        result = replace(result, changes=changes(request, found, done), drift=drift)
+        told = changes(request, found, done)
+        earlier = (read_attributes(request.output) or {}).get("result") or {}
+        if not told.added and not told.changed and earlier.get("drift") is not None:
+            drift = earlier["drift"]  # the verdict on the images labelled last holds until there are new ones
+        else:
+            drift = drift_result(given, done, done.merge(found.settled).drift, files)
+        result = replace(result, changes=told, drift=drift)
     finish_store(request, result)
     return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import chain, islice
 from typing import Any
@@ -113,6 +113,7 @@ def verify_images(
         for key, each in seen.items()
     )
     findings |= zip(seen, compute_in_waves(judging, executor), strict=True)
+    findings |= {key: replace(findings[key], why=f"its source {reason}") for key, reason in refused.items()}
     return {key: findings[key] for key in keys}
 
 
@@ -162,21 +163,21 @@ class Rescue:
         self._key = key
         self._originals = verifier.originals_of(key)
         self._executor = executor
-        self._crashes = False
+        self._why: str | None = None
 
     def __call__(self, task: Callable[[Originals | None], Delayed], nothing: Any) -> Any:
         """The result of a task, given where to look for the source; ``nothing`` if it kills without the source, too.
 
         At other windows of an image whose source has crashed a decoder that is not tried again.
         """
-        if not self._crashes:
+        if self._why is None:
             found, deaths = alone(task(self._originals), self._executor)
             if not deaths:
                 return found
-            log.warning("%s: not compared with its source: %s", self._key, crashed(self._key, deaths).reason)
-            self._crashes = True
+            self._why = crashed(self._key, deaths).reason
+            log.warning("%s: not compared with its source: %s", self._key, self._why)
         found, deaths = alone(task(None), self._executor)
-        return nothing if deaths else found
+        return nothing if deaths else replace(found, why=self._why)
 
 
 def crashed_at(key: str) -> Findings:

@@ -55,7 +55,10 @@ def gif_shape(file: BinaryIO) -> tuple[int, int]:
     if right <= left or bottom <= top:
         raise Refused("no pixels: the GIF's first frame is empty")
     shape = max(height, bottom), max(width, right)
-    check_size(*shape, _GIF_MAX_PIXELS)
+    if shape[0] * shape[1] > _GIF_MAX_PIXELS:
+        limit = f"a GIF of more than {_GIF_MAX_PIXELS / 1e6:.0f} megapixels is not read, whatever --max-pixels says"
+        found = f"{shape[1]} x {shape[0]} is {shape[0] * shape[1] / 1e6:.0f} megapixels"
+        raise Refused(f"too large: {found}; {limit} (damaged, or a decompression bomb; if neither, save it as a PNG)")
     return shape
 
 

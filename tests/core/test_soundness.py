@@ -24,7 +24,7 @@ RUN: dict[str, Any] = {
     "colors": [[1, 2, 3]],
     "counts": [30],
     "failures": [{"source": "a", "reason": "b"}],
-    "changes": {"added": 1, "changed": 1, "removed": 0, "outdated": 0},
+    "changes": {"added": 1, "changed": 1, "repaired": 0, "removed": 0, "outdated": 0},
     "seconds": {"total": 1.0, "fit": None, "label": 1.0},
 }
 EDGES: dict[str, Any] = {

@@ -105,7 +105,7 @@ def test_an_image_without_valid_pixels_and_model_is_sound(tmp_path: Path) -> Non
     write_image(
         path, ImageRecord(KEY, "leaf.png", 1, 1, (5, 6), (), 30, 0.0), no_labels((5, 6)), NO_COLORS, OutputSettings()
     )
-    assert look(path, own=True) == Findings((), False, ())
+    assert look(path, own=True) == Findings((), False, (), "an image without a valid pixel")
 
 
 # ------------------------------------------------------------------------------------------------ damage

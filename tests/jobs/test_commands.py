@@ -453,7 +453,7 @@ def test_a_command_calls_one_workflow_with_the_request_that_was_prepared(
 
 
 def test_inspect_describes_the_store_it_is_given(kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"format": 1, "status": "complete", "model": None, "images": []}
+    found = {"format": 1, "status": "complete", "model": None, "images": [], "failures": []}
     calls: list[Any] = []
     monkeypatch.setattr(inspect, "describe", lambda *given: calls.append(given) or found)
     outcome = kseg("inspect", "some.zarr", "--json")
@@ -464,7 +464,9 @@ def test_inspect_describes_the_store_it_is_given(kseg: Kseg, monkeypatch: pytest
 def test_check_verifies_the_store_it_is_given_where_it_is_told_to(
     status: str, code: int, kseg: Kseg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = {"status": status, "problems": [] if status == "ok" else ["a.png: bad"], "images": 1, "compared": 0}
+    problems: list[str] = [] if status == "ok" else ["a.png: bad"]
+    counted: dict[str, Any] = {"images": 1, "compared": 0, "not_compared": {}, "damaged": []}
+    found = {"status": status, "problems": problems, **counted}
     calls: list[Any] = []
     monkeypatch.setattr(check, "check_store", lambda *given: calls.append(given[:2]) or found)
     outcome = kseg("check", "some.zarr", "--json", "--scheduler", "processes", "--workers", "2")

@@ -142,6 +142,14 @@ FAILURES = {
     "run clear.png --k 2": ("no valid pixel",),
     "run in --k 3 -o done.zarr": ("done.zarr was made with other settings", "k 2 → 3", "--overwrite"),
     "run mixed --k 2 --attempts 3 -o done.zarr": ("done.zarr was made from other inputs",),
+    "run in/a.png --k 2 --attempts 3 -o done.zarr": (
+        "from other inputs (2 removed: b.png, c.png)",
+        "apply INPUT --model",
+    ),
+    "apply in --model palette.model.zarr -o done.zarr": (
+        "(a fit of k 2, now labelled with model ",
+        "palette.model.zarr",
+    ),
     "run in --k 2 -o mine": ("mine exists and is not a kseg store",),
     "run in --k 2 -o mine --overwrite": ("mine is not a kseg store; it is left alone",),
     "run bad --k 2 -o done.zarr --overwrite": ("2 inputs",),
@@ -185,7 +193,12 @@ def test_a_check_that_finds_problems_exits_1_and_lists_them_on_stdout(pictures: 
     shutil.rmtree("out.zarr/images/b.png")
     outcome = kseg("check", "out.zarr")
     assert (outcome.code, outcome.err) == (1, "")
-    assert "out.zarr: 1 problem\n  it holds 2 images, its run labelled 3\n" in outcome.out
+    assert "out.zarr: 1 problem\n  1 image is missing: b.png; " in outcome.out
+    assert "--repair" not in outcome.out  # which cannot know the file
+    Path("out.zarr/images/c.png/zarr.json").write_bytes(b"")
+    outcome = kseg("check", "out.zarr")
+    assert outcome.out.endswith("what is damaged is made anew by: kseg-batch check out.zarr --repair\n")
+    assert (kseg("inspect", "out.zarr").code, kseg("export", "out.zarr", "--to", "files").code) == (3, 3)
 
 
 @pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])

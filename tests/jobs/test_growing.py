@@ -73,7 +73,7 @@ def test_a_growing_folder_is_told_for_a_person_and_a_program(pictures: Path, kse
     assert "labelled 1 image (2 more were there already), " in kseg(*line).out
     told = kseg(*line, "--json").json()
     assert told["images"] == {"total": 3, "labelled": 0, "reused": 3, "failed": 0}
-    assert told["changes"] == {"added": 0, "changed": 0, "removed": 1, "outdated": 0}
+    assert told["changes"] == {"added": 0, "changed": 0, "repaired": 0, "removed": 1, "outdated": 0}
     assert told["drift"]["batch"]["images"] == 1
 
 
@@ -90,6 +90,22 @@ def test_a_gate_on_drift_fails_after_everything_is_written_and_fails_again(
         assert "more than --fail-on-drift 0.2; everything was written" in outcome.err
     assert kseg(*line, "--fail-on-drift", "1").code == 0
     assert kseg("check", "in.kseg.zarr").code == 0
+    assert kseg(*line, "--fail-on-drift", "0.2", "--checksum").code == 1
+    (pictures / "bad.png").write_bytes(b"no picture")
+    assert kseg(*line, "--fail-on-drift", "0.2").code == 1  # nothing was labelled: the verdict is on the last that were
+    (pictures / "a.png").unlink()
+    shutil.rmtree("in.kseg.zarr/images/b.png")
+    outcome = kseg(*line, "--fail-on-drift", "0.2")
+    assert (outcome.code, outcome.json()["changes"]["repaired"]) == (1, 1)  # which is not new either
+
+
+@pytest.mark.parametrize("line", ["run in --k 2 -o now.zarr", "apply in --model m.zarr -o now.zarr"])
+@pytest.mark.usefixtures("pictures", "model")
+def test_a_store_that_was_moved_is_told_by_its_new_name(line: str, kseg: Kseg) -> None:
+    kseg(*line.replace("now", "then").split())
+    Path("then.zarr").rename("now.zarr")
+    assert kseg(*line.split(), "--json").json()["output"] == "now.zarr"
+    assert kseg(*line.split()).out.startswith("now.zarr: already done")
 
 
 @pytest.mark.parametrize(

@@ -416,7 +416,11 @@ def no_attributes(store: Path) -> None:
     zarr.open_group(f"{store}/images/b.png", mode="r+").attrs.clear()
 
 
-@pytest.mark.parametrize("damage", [damage_labels, stray_label, no_attributes])
+def empty_document(store: Path) -> None:
+    (store / "images/b.png/zarr.json").write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [damage_labels, stray_label, no_attributes, empty_document])
 def test_a_damaged_image_is_named_and_the_rest_is_made(
     damage: Callable[[Path], None], small_folder: Path, tmp_path: Path, job: RunJob
 ) -> None:

@@ -68,8 +68,10 @@ def counted(labelled: int, reused: int, *, failed: int = 0) -> dict[str, int]:
     return {"total": labelled + reused + failed, "labelled": labelled, "reused": reused, "failed": failed}
 
 
-def changes(*, added: int = 0, changed: int = 0, removed: int = 0, outdated: int = 0) -> dict[str, int]:
-    return {"added": added, "changed": changed, "removed": removed, "outdated": outdated}
+def changes(
+    *, added: int = 0, changed: int = 0, repaired: int = 0, removed: int = 0, outdated: int = 0
+) -> dict[str, int]:
+    return {"added": added, "changed": changed, "repaired": repaired, "removed": removed, "outdated": outdated}
 
 
 def test_only_what_changed_is_touched_over_three_nights(
@@ -184,6 +186,79 @@ def test_a_changed_mask_changes_its_image_alone(
     assert open_store(str(store))["b.png"].attributes["invalid"] == 20 * 51
 
 
+# -------------------------------------------------------------------------------------------------- lost or damaged
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "the whole image": shutil.rmtree,
+    "its labels": lambda image: shutil.rmtree(image / "labels"),
+    "its label image": lambda image: shutil.rmtree(image / "labels/kmeans"),
+    "its masks": lambda image: shutil.rmtree(image / "masks"),
+    "its confidence": lambda image: shutil.rmtree(image / "confidence"),
+    "its copy": lambda image: shutil.rmtree(image / "0"),
+    "its edges": lambda image: shutil.rmtree(image / "edges"),
+}
+EVERYTHING: dict[str, Any] = {"masks": True, "confidence": True, "copy_image": True, "edges": (50.0, 100.0)}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_lost_of_an_image_is_noticed_and_made_anew_by_the_same_command(
+    damage: str, folder: Path, model: Path, tmp_path: Path, contents: Any
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store, **EVERYTHING)
+    before = contents(store)
+    DAMAGES[damage](store / "images/b.png")
+    found = told(night(folder, model, store, **EVERYTHING))
+    if damage != "its edges":  # its labels stay as they are
+        assert (found["images"], found["changes"]) == (counted(1, 2), changes(repaired=1))
+    after = contents(store)
+    assert {name for name, value in after.items() if before.get(name) != value} <= {":attributes"}
+    assert after.keys() == before.keys()
+    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+    assert night(folder, model, store, **EVERYTHING) is None
+
+
+def test_an_empty_document_is_made_anew_beside_what_is_new_and_changed_and_each_is_counted_as_what_it_is(
+    folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    (store / "images/b.png/zarr.json").write_bytes(b"")
+    png(folder / "c.png", smooth(44, 44, 5))
+    png(folder / "d.png", smooth(30, 60, 77))
+    found = told(night(folder, model, store))
+    assert (found["images"], found["changes"]) == (counted(3, 1), changes(added=1, changed=1, repaired=1))
+    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+
+
+def test_an_image_without_input_that_is_lost_is_told_once(
+    folder: Path, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    (folder / "a.png").unlink()
+    night(folder, model, store)
+    shutil.rmtree(store / "images/a.png")
+    found = told(night(folder, model, store))
+    assert (found["images"], found["changes"]) == (counted(0, 2), changes())
+    assert "it had a.png, which is lost" in caplog.text
+    assert night(folder, model, store) is None
+    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+
+
+def test_a_lost_image_is_missed_though_there_are_as_many_folders(folder: Path, tmp_path: Path, job: Any) -> None:
+    job(folder, tmp_path / "out.zarr", k=3)
+    store = tmp_path / "out.zarr"
+    (store / "images/b.png").rename(store / "images/stray.png")
+    (store / "images/stray.png/zarr.json").unlink()
+    lines = check_store(str(store), ExecutionSettings("sync"))["problems"]
+    assert "1 image is missing: b.png; the command that made the store labels what is missing" in lines
+    result = job(folder, store, k=3)
+    assert result.to_json()["images"] == counted(1, 2)
+    assert sorted(open_store(str(store))) == ["a.png", "b.png", "c.png"]
+    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+
+
 # ------------------------------------------------------------------------------------------------------ checksums
 
 
@@ -212,6 +287,22 @@ def test_with_checksums_content_decides(
     assert image.attributes["modified"] == image.origin["modified"] == 1
     (store / "images/a.png/zarr.json").unlink()
     assert repair_store(str(store), ExecutionSettings("sync"))["repaired"] == ["a.png"]
+
+
+def test_where_no_checksum_was_kept_that_is_told_once(
+    folder: Path, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "out.zarr"
+    night(folder, model, store)
+    for file in folder.iterdir():
+        os.utime(file, ns=(1, 1))
+    assert told(night(folder, model, store, checksum=True))["changes"] == changes(changed=3)
+    assert "no checksum was kept of 3 of the images that changed: told by size and time" in caplog.text
+    caplog.clear()
+    for file in folder.iterdir():
+        os.utime(file, ns=(2, 2))
+    assert told(night(folder, model, store, checksum=True))["changes"] == changes()
+    assert caplog.text == ""
 
 
 def test_checksums_are_for_a_given_model() -> None:

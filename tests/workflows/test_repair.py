@@ -206,7 +206,7 @@ def test_an_image_that_is_lost_is_labelled_by_the_command_that_made_the_store_an
     remove(again / "images/b.png")
     mended = repair_store(str(again), SYNC)
     assert mended["status"] == "failed"
-    assert any("the command that made it labels what is missing" in line for line in mended["problems"])
+    assert any("the command that made the store labels what is missing" in line for line in mended["problems"])
     before = every_file(again / "images/a.png")
     monkeypatch.setattr("workflows.run.fit_one", None)  # not called
     result = run(asked(pictures, again))

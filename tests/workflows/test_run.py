@@ -350,7 +350,7 @@ def test_the_same_job_again_changes_no_file_and_is_told_as_reused(
     before = every_file(output)
     again = request(mixed, output, kind=kind)
     assert again.finished is not None
-    assert reused_result(again.finished) == result.to_json() | {
+    assert reused_result(again.finished, str(output)) == result.to_json() | {
         "images": {"total": 5, "labelled": 0, "reused": 3, "failed": 2},
         "seconds": {"total": 0.0, "fit": None, "label": None},
     }
