@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from kseg_core.errors import system_reason
+
 
 def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
     """The file's values for the command of ``context``, by parameter name.
@@ -20,7 +22,7 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror or error}") from error
+        raise typer.BadParameter(f"{file}: {system_reason(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file}: not a TOML file ({error})") from error
     commands, several = _commands(context), _takes_several(context.command)

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kseg_core import storage
-from kseg_core.errors import UnreadableImage, UsageError
+from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.keys import image_key, path_bytes, printable_source
 from kseg_core.not_images import is_plainly_no_image
 from kseg_core.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
@@ -463,4 +463,4 @@ def _entry_reason(entry: storage.Entry, error: OSError) -> str:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+    return system_reason(error) if isinstance(error, OSError) else str(error)

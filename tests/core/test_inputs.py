@@ -426,8 +426,8 @@ def test_an_unreadable_sub_folder_is_a_failure_and_the_rest_is_listed(
     for pattern in ("in", "in/**/*.jpg", "in/*"):
         listing = list_inputs([pattern])
         assert keys(listing) == ["a.jpg"]
-        assert [str(failure) for failure in listing.failures] == ["in/locked: Permission denied"]
-    assert str(list_inputs(["in/locked"]).failures[0]) == "in/locked: Permission denied"
+        assert [str(failure) for failure in listing.failures] == ["in/locked: permission denied"]
+    assert str(list_inputs(["in/locked"]).failures[0]) == "in/locked: permission denied"
 
 
 # Links

@@ -87,8 +87,12 @@ def test_a_gate_on_drift_fails_after_everything_is_written_and_fails_again(
         outcome = kseg(*line, "--fail-on-drift", "0.2")
         assert outcome.code == 1
         assert outcome.json()["status"] == "ok"
+        drift = outcome.json()["drift"]
+        assert (drift["limit"], drift["failed"]) == (0.2, True)
         assert "more than --fail-on-drift 0.2; everything was written" in outcome.err
-    assert kseg(*line, "--fail-on-drift", "1").code == 0
+    passed = kseg(*line, "--fail-on-drift", "1")
+    assert (passed.code, passed.json()["drift"]["failed"]) == (0, False)
+    assert kseg(*line).json()["drift"]["limit"] is None
     assert kseg("check", "in.kseg.zarr").code == 0
 
 
