@@ -44,19 +44,14 @@ def _changes_lines(changes: dict[str, int], output: str) -> list[str]:
     lines = []
     if changes.get("changed"):
         lines.append(f"{changes['added']} added, {changes['changed']} changed since they were labelled")
-    if changes.get("removed"):
-        lines.append(
-            f"{_images(changes['removed'])} in {output} not among the inputs any more; {_left(changes['removed'])}"
-        )
-    if changes.get("outdated"):
-        lines.append(
-            f"{_images(changes['outdated'])} in {output} of inputs that cannot be read now; {_left(changes['outdated'])}"
-        )
+    for name, why in (
+        ("removed", "not among the inputs any more"),
+        ("outdated", "of inputs that cannot be read now"),
+    ):
+        n = changes.get(name, 0)
+        if n:
+            lines.append(f"{_images(n)} in {output} {why}; left as {'it is' if n == 1 else 'they are'}")
     return lines
-
-
-def _left(n: int) -> str:
-    return "left as it is" if n == 1 else "left as they are"
 
 
 def drift_lines(drift: dict[str, Any] | None) -> list[str]:

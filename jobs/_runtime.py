@@ -16,6 +16,7 @@ import typer
 from kseg_core.errors import KsegError, OutputHeld, UsageError, system_reason
 from kseg_core.sizes import return_freed_memory
 
+from ._config import with_origins
 from ._logging import LOG_FORMATS, LOG_LEVELS, log, log_failures, log_result, log_to_stderr, write_line
 from ._progress import Bar, LoggedStages
 
@@ -91,7 +92,7 @@ def carry_out(
         _leave_stdout()  # whoever read our output has gone: nothing is left to say
         return FAILED
     except UsageError as error:
-        _say(report, str(error))
+        _say(report, with_origins(str(error)))
         return WRONG_USAGE
     except OutputHeld as error:
         _say(report, str(error))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +26,29 @@ def test_the_code_of_the_python_page_runs(monkeypatch: pytest.MonkeyPatch, capsy
     for number, block in enumerate(blocks):
         exec(compile(block, f"docs/python.md block {number}", "exec"), names)
     assert "ok" in capsys.readouterr().out
+
+
+def test_the_commands_and_the_code_of_the_readme_run_from_top_to_bottom_in_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kseg: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "examples", "examples")
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n([\s\S]*?)```|(?<=\n\n)((?:    .+\n)+)", page)
+    outputs = []
+    names: dict[str, object] = {}
+    for code, commands in blocks:
+        exec(compile(code, "README.md", "exec"), names)
+        for line in commands.splitlines():
+            command = line.strip().removeprefix("pip install . && ")
+            if command.startswith("kseg-batch ") and "tcp://" not in command:  # a cluster is not for every machine
+                outcome = kseg(*shlex.split(command)[1:])
+                assert outcome.code == 0, f"{command}: {outcome.err}"
+                outputs.append(outcome.out)
+    assert len(outputs) == 6
+    assert np.shape(names["labels"]) == np.shape(names["red"]) == (400, 600)
+    told = page[page.index("    labelled 6 images") : page.index("Do it again")]
+    assert outputs[0].splitlines()[1:] == [line[4:] for line in told.rstrip().splitlines()[1:]]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

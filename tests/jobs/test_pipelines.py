@@ -48,6 +48,48 @@ def test_each_setting_is_told_with_where_it_comes_from(here: Path, kseg: Kseg, m
     assert "config" not in settings
 
 
+def test_flags_after_the_command_count_as_they_would_there(here: Path, kseg: Kseg) -> None:
+    Path("job.toml").write_text("k = 5\nseed = 1\n")
+    line = ("in", "--k", "3", "--no-masks", "--edges", "100,200", "--edges=9", "-o", "x.zarr")
+    settings = kseg("config", "run", *line, "--config", "job.toml", "--json").json()["settings"]
+    assert settings["k"] == {"value": "3", "from": "flag", "where": None}
+    assert settings["seed"] == {"value": 1, "from": "file", "where": "job.toml"}
+    given = {name: setting["value"] for name, setting in settings.items() if setting["from"] == "flag"}
+    assert given == {"inputs": ["in"], "k": "3", "masks": False, "edges": ["100,200", "9"], "output": "x.zarr"}
+    Path("effective.toml").write_text(kseg("config", "run", "in", "--k", "3").out)
+    assert kseg("run", "--config", "effective.toml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "variables", "content", "part"),
+    [
+        ("run in", {"KSEG_K": "many"}, "", "got 'many'; --k is from the variable KSEG_K"),
+        ("run in", {}, 'k = "many"', "got 'many'; --k is from job.toml"),
+        ("run in --k 3", {"KSEG_SEED": "x"}, "", "; --seed is from the variable KSEG_SEED"),
+        ("run in --k 3", {}, 'seed = "x"', "; --seed is from job.toml"),
+        ("run in --k 3", {"KSEG_LOG_LEVEL": "loud"}, "", "; --log-level is from the variable KSEG_LOG_LEVEL"),
+        ("config run", {"KSEG_SEED": "x"}, "", "; --seed is from the variable KSEG_SEED"),
+    ],
+)
+def test_a_value_that_is_refused_is_told_with_where_it_is_from(
+    line: str, variables: dict[str, str], content: str, part: str, here: Path, kseg: Kseg, monkeypatch: Any
+) -> None:
+    Path("job.toml").write_text(content)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    outcome = kseg(*line.split(), "--config", "job.toml")
+    assert outcome.code == 2
+    assert outcome.err.endswith(f"{part}\n")
+
+
+@pytest.mark.parametrize("line", ["run in --k many", "run in --k 3 --seed x", "config run --seed x"])
+def test_of_a_flag_nothing_more_is_told(line: str, here: Path, kseg: Kseg, monkeypatch: Any) -> None:
+    monkeypatch.setenv("KSEG_FEATURES", "nonsense")
+    outcome = kseg(*line.split())
+    assert outcome.code == 2
+    assert " is from " not in outcome.err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_is_printed_is_a_file_that_says_the_same(
     command: str, here: Path, kseg: Kseg, monkeypatch: pytest.MonkeyPatch
@@ -87,6 +129,8 @@ def test_texts_survive_whatever_is_in_them(here: Path, kseg: Kseg, monkeypatch: 
 @pytest.mark.parametrize(
     ("arguments", "variables", "part"),
     [
+        (("run", "--nonsense"), {}, "No such option: --nonsense"),
+        (("inspect", "a.zarr", "b.zarr"), {}, "inspect takes no argument 'b.zarr'"),
         (("nonsense",), {}, "no command is called 'nonsense'; it is one of run, fit"),
         (("config",), {}, "no command is called 'config'"),
         ((), {"KSEG_TILE": "big"}, "tile"),
