@@ -235,6 +235,7 @@ def test_drift_points_at_the_odd_one(model: Path, tmp_path: Path, png: Any, smoo
     worst = drift["images"][0]
     assert (Path(worst["source"]).name, worst["outlier"]) == ("odd.png", True)
     assert [image["outlier"] for image in drift["images"]] == [True, False]
+    assert (drift["outliers"], drift["not_listed"]) == (1, 0)
     facts = open_store(str(store))["odd.png"].attributes
     known = Model.load(str(model))
     shares = np.array(facts["counts"]) / sum(facts["counts"]), known.counts / known.counts.sum()
