@@ -63,7 +63,7 @@ def drift_lines(drift: dict[str, Any] | None) -> list[str]:
     odd = [image for image in drift["images"] if image["outlier"]]
     lines += [f"  stands out: {printable(image['source'])}, {_drift(image)}" for image in odd]
     more = drift.get("outliers", len(odd)) - len(odd)  # stores of earlier releases have no number
-    return [*lines, f"  … and {more} more stand out"] if more else lines
+    return [*lines, f"  … and {more} more {'stands' if more == 1 else 'stand'} out"] if more else lines
 
 
 def _drift(found: dict[str, Any]) -> str:
