@@ -1,12 +1,57 @@
-"""Settings from a TOML file: top-level keys for every command that knows them, a table for one command."""
+"""Settings from a TOML file: top-level keys for every command that knows them, a table for one command.
+
+Also where a setting is from, for messages about its value.
+"""
 
 from __future__ import annotations
 
+import re
 import tomllib
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
+
+from kseg_core.errors import system_reason
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The command whose settings are being read, and its file."""
+
+    context: typer.Context
+    file: Path | None
+
+
+_asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
+
+
+def remember(context: typer.Context | None, file: Path | None = None) -> None:
+    """The command that is run now, for `with_origins`; None: there is none yet."""
+    _asked.set(None if context is None else Asked(context, file))
+
+
+def with_origins(message: str) -> str:
+    """The message, and which variable or file the options are from that it names."""
+    asked = _asked.get()
+    if asked is None:
+        return message
+    origins = []
+    for parameter in asked.context.command.params:
+        named = [flag for flag in parameter.opts if re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", message)]
+        source = asked.context.get_parameter_source(str(parameter.name))
+        if named and source is not None and source.name == "ENVIRONMENT":
+            origins.append(f"{named[0]} is from the variable {parameter.envvar}")
+        elif named and source is not None and source.name == "DEFAULT_MAP":
+            origins.append(f"{named[0]} is from {asked.file}")
+    return "; ".join([message, *origins])
+
+
+def commands_with(flag: str, context: typer.Context) -> list[str]:
+    """The names of the commands that have an option."""
+    return [name for name, flags in _commands(context).items() if _key(flag.removeprefix("--")) in flags]
 
 
 def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
@@ -20,7 +65,7 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror or error}") from error
+        raise typer.BadParameter(f"{file}: {system_reason(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file}: not a TOML file ({error})") from error
     commands, several = _commands(context), _takes_several(context.command)

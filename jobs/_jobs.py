@@ -11,7 +11,7 @@ from kseg_core.errors import UsageError
 from kseg_core.lock import sweep_after_kill
 from kseg_core.sizes import parse_bytes
 from workflows.request import InputSelection, Request, prepare, refit_settings
-from workflows.results import JobResult, reused_result
+from workflows.results import JobResult, held_to, reused_result
 from workflows.sweep_request import prepare_sweep
 
 from ._logging import log
@@ -133,13 +133,15 @@ def label(
         return _tell_beforehand(report, request, writes=True)
     if request.finished is not None:
         sweep_after_kill(request.output)
-        result = reused_result(request.finished, request.output)
-        return _gate(report, result, fail_on_drift, _tell(report, result, "labelled"))
+        result = held_to(reused_result(request.finished, request.output), fail_on_drift)
+        return _gate(report, result, _tell(report, result, "labelled"))
     from workflows.run import run
 
     _say_how_to_go_on(report, config)
     done = run(request, report.progress)
-    return _gate(report, done.to_json(), fail_on_drift, _finish(report, request, done, "labelled"))
+    result = held_to(done.to_json(), fail_on_drift)
+    _say_of_the_work(request, done)
+    return _gate(report, result, _tell(report, result, "labelled"))
 
 
 def _say_how_to_go_on(report: Report, config: RunConfig) -> None:
@@ -148,15 +150,14 @@ def _say_how_to_go_on(report: Report, config: RunConfig) -> None:
     report.how_to_go_on = anew if config.output.overwrite else "what was finished is kept: the same command goes on"
 
 
-def _gate(report: Report, result: dict[str, Any], most: float | None, code: int) -> int:
+def _gate(report: Report, result: dict[str, Any], code: int) -> int:
     """The exit code, given how far the new images may be from the model's."""
-    batch = (result.get("drift") or {}).get("batch") or {}
-    found = batch.get("share_distance")
-    if most is None or found is None or found <= most:
+    drift = result.get("drift") or {}
+    if not drift.get("failed"):
         return code
     report.warn(
-        f"drift: the new images' cluster shares are {found:.3f} from the model's, more than --fail-on-drift {most:g}; "
-        "everything was written"
+        f"drift: the new images' cluster shares are {drift['batch']['share_distance']:.3f} from the model's, more than "
+        f"--fail-on-drift {drift['limit']:g}; everything was written"
     )
     return FAILED
 
@@ -172,7 +173,9 @@ def fit(selection: InputSelection, config: RunConfig, output: str, report: Repor
     from workflows.run import fit as fit_model
 
     _say_how_to_go_on(report, config)
-    return _finish(report, request, fit_model(request, report.progress), "fitted")
+    done = fit_model(request, report.progress)
+    _say_of_the_work(request, done)
+    return _tell(report, done.to_json(), "fitted")
 
 
 def sweep(selection: InputSelection, config: RunConfig, output: str | None, report: Report) -> int:
@@ -196,12 +199,12 @@ def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
     return SOME_UNREADABLE if found["failures"] else DONE
 
 
-def _finish(report: Report, request: Request, result: JobResult, verb: str) -> int:
+def _say_of_the_work(request: Request, result: JobResult) -> None:
+    """What was not as asked for, and what was passed over."""
     if result.k is not None and isinstance(result.k_requested, int) and result.k < result.k_requested:
         log.warning("the data has only %d distinct values: %d clusters, not %d", result.k, result.k, result.k_requested)
     if request.listing.passed_over:
         log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
-    return _tell(report, result.to_json(), verb)
 
 
 def _tell(report: Report, result: dict[str, Any], verb: str) -> int:

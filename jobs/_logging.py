@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,9 @@ import typer
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+
+RESULT_FACTS = ("status", "output", "report", "k", "images", "pixels", "changes", "drift", "seconds")
+"""What the log's last line has of a job's result, where the result has it."""
 
 log = logging.getLogger("kseg")
 
@@ -53,6 +56,37 @@ def log_to_stderr(level: str, how: str) -> None:
         handler.addFilter(lambda record: not record.name.startswith(("distributed", "tornado", "asyncio")))
 
 
+def writes_json() -> bool:
+    """Whether what is logged is written as JSON."""
+    return any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers)
+
+
+def log_failures(result: Mapping[str, Any]) -> None:
+    """One warning for whatever could not be done, with the result's own keys as facts; in a log of JSON only.
+
+    A log for people is read beside the result, which names them.
+    """
+    if not writes_json():
+        return
+    for failure in result.get("failures", ()):
+        log.warning("%s: %s", failure["source"], failure["reason"], extra={"facts": failure})
+
+
+def log_result(result: Mapping[str, Any], headline: str) -> None:
+    """Its failures and problems, then one line on what the job came to; in a log of JSON only."""
+    if not writes_json():
+        return
+    log_failures(result)
+    for problem in result.get("problems", ()):
+        log.warning("%s", problem, extra={"facts": {"problem": problem}})
+    if "status" not in result:
+        return
+    facts = {name: result[name] for name in RESULT_FACTS if not isinstance(result.get(name, []), list)}
+    if isinstance(facts.get("drift"), dict):  # the images that stand out are in the result
+        facts["drift"] = {name: value for name, value in facts["drift"].items() if name != "images"}
+    log.info("%s", headline, extra={"facts": facts})
+
+
 def is_json(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for JSON on stderr, found before it is understood: it may be wrong."""
     for first, second in zip(arguments, [*arguments[1:], ""], strict=True):
@@ -67,7 +101,7 @@ def write_line(message: str, *, as_json: bool | None = None) -> None:
     ``as_json`` says how; None: as the log is written.
     """
     if as_json is None:
-        as_json = any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers)
+        as_json = writes_json()
     line = f"kseg-batch: {message}"
     if as_json:
         line = JsonLines().format(logging.LogRecord("kseg", logging.ERROR, __file__, 0, message, None, None))

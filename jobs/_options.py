@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ._config import defaults_from, remember
+
 MODEL, EDGES, OUTPUT, EXECUTION, GENERAL = "Model", "Edges", "Output", "Execution", "General"
 
 
@@ -23,9 +25,8 @@ def _option(panel: str, *names: str, help: str, **more: Any) -> Any:
 
 def _load_config(context: typer.Context, file: Path | None) -> Path | None:
     """Use a TOML file's values as the defaults of this command."""
+    remember(context, file)
     if file is not None:
-        from ._config import defaults_from
-
         context.default_map = defaults_from(file, context)
     return file
 
@@ -167,6 +168,16 @@ GivenModel = Annotated[
         MODEL,
         "--model",
         help="Skip the fit: use this model, or the one of this store.",
+        metavar="M",
+        show_default=False,
+    ),
+]
+ModelToApply = Annotated[
+    str | None,
+    _option(
+        MODEL,
+        "--model",
+        help="What to label with: a model that fit saved, or a store of an earlier run. Must be given.",
         metavar="M",
         show_default=False,
     ),

@@ -17,6 +17,9 @@ def result_lines(result: dict[str, Any], verb: str) -> list[str]:
     images, pixels, output = result["images"], result["pixels"], printable(result["output"])
     if images["reused"] and result["seconds"]["label"] is None:
         head = f"{output}: already done, nothing changed ({_images(images['reused'])})"
+    elif images["reused"] and not images["labelled"] and verb == "labelled":
+        there = "1 image was" if images["reused"] == 1 else f"{images['reused']} images were"
+        head = f"{output}: nothing new: {there} there already"
     else:
         count = images["total"] - images["failed"] - images["reused"]
         there = f" ({images['reused']} more were there already)" if images["reused"] else ""
@@ -41,12 +44,15 @@ def _changes_lines(changes: dict[str, int], output: str) -> list[str]:
     lines = []
     if changes.get("changed"):
         lines.append(f"{changes['added']} added, {changes['changed']} changed since they were labelled")
-    if changes.get("repaired"):
-        lines.append(f"{_images(changes['repaired'])} in {output} missing or damaged; made anew")
-    if changes.get("removed"):
-        lines.append(f"{_images(changes['removed'])} in {output} not among the inputs any more; left as they are")
-    if changes.get("outdated"):
-        lines.append(f"{_images(changes['outdated'])} in {output} of inputs that cannot be read now; left as they were")
+    for name, why, done in (
+        ("repaired", "missing or damaged", "made anew"),
+        ("removed", "not among the inputs any more", None),
+        ("outdated", "of inputs that cannot be read now", None),
+    ):
+        n = changes.get(name, 0)
+        if n:
+            left = f"left as {'it is' if n == 1 else 'they are'}"
+            lines.append(f"{_images(n)} in {output} {why}; {done or left}")
     return lines
 
 
@@ -57,7 +63,9 @@ def drift_lines(drift: dict[str, Any] | None) -> list[str]:
         return []
     lines = [f"drift of the {_images(batch['images'])} from the model's: {_drift(batch)}"]
     odd = [image for image in drift["images"] if image["outlier"]]
-    return lines + [f"  stands out: {printable(image['source'])}, {_drift(image)}" for image in odd]
+    lines += [f"  stands out: {printable(image['source'])}, {_drift(image)}" for image in odd]
+    more = drift.get("outliers", len(odd)) - len(odd)  # stores of earlier releases have no number
+    return [*lines, f"  … and {more} more {'stands' if more == 1 else 'stand'} out"] if more else lines
 
 
 def _drift(found: dict[str, Any]) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 
 import typer
 
-from kseg_core.errors import KsegError, OutputHeld, UsageError
+from kseg_core.errors import KsegError, OutputHeld, UsageError, system_reason
 from kseg_core.sizes import return_freed_memory
 
-from ._logging import LOG_FORMATS, LOG_LEVELS, log, log_to_stderr, write_line
+from ._config import with_origins
+from ._logging import LOG_FORMATS, LOG_LEVELS, log, log_failures, log_result, log_to_stderr, write_line
 from ._progress import Bar, LoggedStages
 
 DONE, FAILED, WRONG_USAGE, SOME_UNREADABLE, HELD, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 11, 130, 143
@@ -49,6 +50,7 @@ class Report:
     def finish(self, result: dict[str, Any], lines: list[str]) -> None:
         """Print the result, for a program or for a person."""
         self.progress.close()
+        log_result(result, lines[0])
         if self.as_json:
             typer.echo(json.dumps(result, allow_nan=False, ensure_ascii=True))
         else:
@@ -90,7 +92,7 @@ def carry_out(
         _leave_stdout()  # whoever read our output has gone: nothing is left to say
         return FAILED
     except UsageError as error:
-        _say(report, str(error))
+        _say(report, with_origins(str(error)))
         return WRONG_USAGE
     except OutputHeld as error:
         _say(report, str(error))
@@ -115,8 +117,7 @@ def _of_the_machine(error: Exception) -> str | None:
         return "out of memory: use fewer --workers or a smaller --memory, or more of it; the same command goes on"
     if isinstance(error, OSError) and error.errno is not None and error.strerror is not None:
         where = f"{error.filename}: " if error.filename is not None else ""
-        what = f"{where}{error.strerror[0].lower()}{error.strerror[1:]}"
-        return f"{what}; what was finished is kept, and the same command goes on"
+        return f"{where}{system_reason(error)}; what was finished is kept, and the same command goes on"
     return None
 
 
@@ -127,6 +128,8 @@ def _stopped(report: Report, signals: Signals, again: str | None) -> int:
 
 
 def _fail(report: Report, message: str, result: dict[str, Any]) -> int:
+    report.progress.close()
+    log_failures(result)
     _say(report, message)
     try:
         if report.as_json:

@@ -1,16 +1,17 @@
-"""A command's settings as they stand before its flags: what `--config`, variables and defaults come to."""
+"""A command's settings: what its flags, variables, `--config` and defaults come to."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from ._config import defaults_from, flags_of
+from ._config import defaults_from, flags_of, remember
 
-ORIGINS = {"ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
+ORIGINS = {"COMMANDLINE": "flag", "ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ class Setting:
     value
         None where it is not set.
     origin
-        ``variable``, ``file`` or ``default``.
+        ``flag`` (or an argument), ``variable``, ``file`` or ``default``.
     where
-        Which variable or file; None for a default.
+        Which variable or file; None for the others.
     """
 
     name: str
@@ -38,27 +39,35 @@ class Setting:
 def settings_of(command: Any, name: str, asking: typer.Context, file: Path | None) -> list[Setting]:
     """Every setting of a command but ``config`` itself, as the command would find it.
 
+    What is left of the command line of ``asking`` is read as the command's own.
+
     Raises
     ------
-    typer.BadParameter
-        If the file or a variable has a value that the command would refuse to read.
+    typer.TyperException
+        If the file, a variable or a flag has a value that the command would refuse to read, or the command has no such
+        flag.
     """
     context = type(asking)(command, info_name=name, parent=asking.parent)
     if file is not None:
         context.default_map = defaults_from(file, context)
+    remember(context, file)
+    given, left, _ = command.make_parser(context).parse_args(args=list(asking.args))
+    if left:
+        raise typer.BadParameter(f"{name} takes no argument {left[0]!r}")
     return [
-        _setting(parameter, context, file)
+        _setting(parameter, given, context, file)
         for parameter in command.params
         if parameter.name not in ("config", "help") and not getattr(parameter, "is_eager", False)
     ]
 
 
-def _setting(parameter: Any, context: typer.Context, file: Path | None) -> Setting:
-    value, source = parameter.consume_value(context, {})
+def _setting(parameter: Any, given: Mapping[str, Any], context: typer.Context, file: Path | None) -> Setting:
+    value, source = parameter.consume_value(context, given)
+    context.set_parameter_source(parameter.name, source)
     if value is not None:
         value = parameter.process_value(context, value)
     origin = ORIGINS[source.name]
-    where = {"variable": parameter.envvar, "file": str(file), "default": None}[origin]
+    where = {"variable": parameter.envvar, "file": str(file)}.get(origin)
     return Setting(flags_of(parameter)[0], _plain(value), origin, where)
 
 

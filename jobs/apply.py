@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def apply(
     inputs: option.Inputs = None,
-    model: option.GivenModel = None,
+    model: option.ModelToApply = None,
     output: option.Output = None,
     include: option.Include = None,
     exclude: option.Exclude = None,

@@ -15,7 +15,8 @@ Shown = Annotated[str, typer.Argument(metavar="COMMAND", help="The command whose
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("config")(show_config)
+    # what it does not know itself may be an option of the command that is shown
+    app.command("config", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(show_config)
 
 
 def show_config(
@@ -26,15 +27,17 @@ def show_config(
     log_format: option.LogFormat = "text",
     config: option.Config = None,
 ) -> int:
-    """Print the settings a command would use, and where each comes from: a variable, the file, or the default.
+    """Print the settings a command would use, and where each comes from: a flag, a variable, the file, or the default.
 
-    The output is a TOML file that --config takes.
+    Options and inputs of the command stand after its name. The output is a TOML file that --config takes.
 
     Examples:
 
       kseg-batch config
 
       kseg-batch config fit --config job.toml
+
+      kseg-batch config run ./images --k 5 --features lab
 
       kseg-batch config run --config job.toml > effective.toml
     """

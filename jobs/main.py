@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from . import apply, check, config, edges, export, fit, inspect, report, run, sweep
+from ._config import commands_with, remember, with_origins
 from ._logging import is_json, write_line
 
 # What the collector looks for, cycles, is rare here; with its usual thresholds it takes a tenth of a short run.
@@ -65,16 +66,27 @@ def foreign_workflows_package() -> str | None:
     )
 
 
+def _wrong_usage(error: typer.TyperException) -> str:
+    """What is wrong with a command line, and where to look: a variable, the file, or a command that has the option."""
+    message = with_origins(" ".join(error.format_message().split()))
+    context = getattr(error, "ctx", None)
+    if context is None or not hasattr(error, "possibilities"):  # which an option that nobody knows has
+        return message
+    having = commands_with(str(getattr(error, "option_name", "")), context)
+    return f"{message}; it is an option of: kseg-batch {', '.join(having)}" if having else message
+
+
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; never raises for the user's mistakes."""
     problem = foreign_workflows_package()
     if problem is not None:
         typer.echo(f"kseg-batch: {problem}", err=True)
         return 1
+    remember(None)
     try:
         result: Any = app(args=list(arguments) or ["--help"], prog_name="kseg-batch", standalone_mode=False)
     except typer.TyperException as error:
-        write_line(" ".join(error.format_message().split()), as_json=is_json(arguments))
+        write_line(_wrong_usage(error), as_json=is_json(arguments))
         return 2
     except typer.Abort:
         return 130

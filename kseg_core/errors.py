@@ -72,5 +72,10 @@ class UnreadableImage(KsegError):
         return f"{self.source}: {self.reason}"
 
 
+def system_reason(error: OSError) -> str:
+    """What the operating system says is wrong, as a clause; what else raised the error where that is all there is."""
+    return f"{error.strerror[0].lower()}{error.strerror[1:]}" if error.strerror else str(error)
+
+
 class TooManyColors(KsegError):
     """More distinct colours than memory has room for."""

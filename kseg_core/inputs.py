@@ -22,15 +22,19 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from kseg_core import storage
-from kseg_core.errors import UnreadableImage, UsageError
+from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.keys import image_key, path_bytes, printable_source
 from kseg_core.not_images import is_plainly_no_image
 from kseg_core.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
 
 ZARR_MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 """A directory that holds one of these is a Zarr array or group; the first it has stands for its size and age."""
+
+_PART_OF_ZARR = re.compile(r"\..*|zarr\.json|c|\d+(\.\d+)*", re.DOTALL)
+"""Names of files that lie in an array or group of Zarr's: its document, chunks, and what is hidden."""
 
 _STORE_REFUSED = "a kseg store is an output, not an input"
 
@@ -95,8 +99,8 @@ def list_inputs(
     ----------
     inputs
         Files, folders (searched with all their sub-folders) and patterns. A Zarr array or group is one file, whatever
-        is in it; kseg stores found in a folder are left out. A name that exists is that
-        file or folder, even where it could be read as a pattern.
+        is in it; a folder of photographs with a stray file called zarr.json is a folder. kseg stores found in a folder
+        are left out. A name that exists is that file or folder, even where it could be read as a pattern.
     include, exclude
         Patterns: a file is taken if one of `include` matches, or there is none, and none of `exclude` does.
     from_file
@@ -195,7 +199,7 @@ def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
     path = storage.below(os.getcwd(), source)  # a worker may have another current folder
     if stat.S_ISDIR(status.st_mode):
         metadata = _zarr_metadata(given)
-        if metadata is None:
+        if metadata is None or not _is_zarr(given):
             return _Start(path, source, "" if alone else source.lstrip("/"), status)
         if _is_kseg_store(given):
             raise _Refused(given, _STORE_REFUSED, usage=True)
@@ -254,11 +258,45 @@ def _zarr_metadata(folder: str) -> os.stat_result | None:
     return None
 
 
+def _is_zarr(folder: str) -> bool:
+    """Whether a folder with a Zarr marker is an array or group, be it a damaged one, and not a folder of photographs
+    into which somebody has put a file called zarr.json.
+    """
+    try:
+        if "zarr_format" in _document(folder):
+            return True
+        with storage.scan(folder) as scan:
+            entries = {entry.name: entry.is_dir() for entry in scan}
+        if any(marker in entries for marker in ZARR_MARKERS[1:]):
+            return True
+        if any(not is_folder and not _PART_OF_ZARR.fullmatch(name) for name, is_folder in entries.items()):
+            return False
+        folders = [name for name, is_folder in entries.items() if is_folder and not name.startswith(".")]
+        return not folders or any(name == "c" or _zarr_metadata(os.path.join(folder, name)) for name in folders)
+    except OSError:
+        return True  # the reader will say what is wrong with it
+
+
 def _is_kseg_store(path: str) -> bool:
     try:
-        return "kseg" in json.loads(storage.read(os.path.join(path, "zarr.json")))["attributes"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "kseg" in _document(path)["attributes"]
+    except (OSError, KeyError, TypeError):
         return False
+
+
+def _document(folder: str) -> dict[str, Any]:
+    """What a folder's zarr.json says; empty where there is none, or it is none of Zarr's.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    try:
+        content = json.loads(storage.read(os.path.join(folder, "zarr.json")))
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _read_list(from_file: str) -> list[str]:
@@ -387,7 +425,7 @@ def _walk(search: _Search, start: _Start) -> int:
         except OSError as error:
             search.fail(start.source_of(folder.below.rstrip("/")), _reason(error))
             continue
-        if any(entry.name in ZARR_MARKERS for entry in entries):
+        if any(entry.name in ZARR_MARKERS for entry in entries) and _is_zarr(folder.path):
             matched += _visit_zarr(search, start, folder)
             continue
         for entry in entries:
@@ -463,4 +501,4 @@ def _entry_reason(entry: storage.Entry, error: OSError) -> str:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+    return system_reason(error) if isinstance(error, OSError) else str(error)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +27,95 @@ def test_the_code_of_the_python_page_runs(monkeypatch: pytest.MonkeyPatch, capsy
     for number, block in enumerate(blocks):
         exec(compile(block, f"docs/python.md block {number}", "exec"), names)
     assert "ok" in capsys.readouterr().out
+
+
+def test_the_commands_and_the_code_of_the_readme_run_from_top_to_bottom_in_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kseg: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "examples", "examples")
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n([\s\S]*?)```|(?<=\n\n)((?:    .+\n)+)", page)
+    outputs = []
+    names: dict[str, object] = {}
+    for code, commands in blocks:
+        exec(compile(code, "README.md", "exec"), names)
+        for line in commands.splitlines():
+            command = line.strip().removeprefix("pip install . && ")
+            if command.startswith("kseg-batch ") and "tcp://" not in command:  # a cluster is not for every machine
+                outcome = kseg(*shlex.split(command)[1:])
+                assert outcome.code == 0, f"{command}: {outcome.err}"
+                outputs.append(outcome.out)
+    assert len(outputs) == 6
+    assert np.shape(names["labels"]) == np.shape(names["red"]) == (400, 600)
+    told = page[page.index("    labelled 6 images") : page.index("Do it again")]
+    assert outputs[0].splitlines()[1:] == [line[4:] for line in told.rstrip().splitlines()[1:]]
+
+
+def named_keys(command: str) -> set[str]:
+    """The keys that docs/json.md names for a command."""
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    everywhere = {command} if command in ("config", "dry run") else {command, "all"}
+    return {
+        key
+        for keys, commands, _ in rows
+        for key in re.findall(r"`([^`]+)`", keys)
+        if everywhere & set(commands.strip().split(", "))
+    }
+
+
+def keys_of(value: Any, path: str = "") -> Iterator[str]:
+    """The keys of a JSON object as docs/json.md writes them; a list of numbers or of lists is one."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from keys_of(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        inside = [key for inner in value if isinstance(inner, dict) for key in keys_of(inner, f"{path}[]")]
+        yield from inside or [f"{path}[]"]
+    else:
+        yield path
+
+
+def is_named(key: str, named: set[str]) -> bool:
+    """Whether a key is, or those below it are where there are none this time."""
+    return key in named or any(one.startswith((f"{key}.", f"{key.removesuffix('[]')}[]")) for one in named)
+
+
+def test_every_key_of_json_is_named_in_its_page(
+    tmp_path: Path, small_folder: Path, monkeypatch: pytest.MonkeyPatch, kseg: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(small_folder, "in")
+    Path("in", "broken.png").write_bytes(b"no picture")
+    job = "in --attempts 1 --k 2"
+    lines = {
+        "fit": [f"fit {job} -o m.zarr"],
+        "run": [f"run {job} --edges 50,100 --confidence -o s.zarr", "run in/broken.png --k 2"],
+        "dry run": [f"run {job} -o new.zarr --dry-run"],
+        "apply": ["apply in --model m.zarr -o a.zarr --fail-on-drift 0.5"],
+        "edges": ["edges in -o e.zarr"],
+        "sweep": ["sweep in --k-range 1:2", "sweep in --k-range 1:2 --scope image -o each"],
+        "inspect": ["inspect s.zarr --table t.csv", "inspect m.zarr", "inspect missing.zarr"],
+        "check": ["check s.zarr", "check s.zarr --repair", "check e.zarr", "check missing.zarr"],
+        "config": ["config run"],
+        "export": ["export s.zarr --to files --what masks,cutout", "export missing.zarr --to files"],
+        "report": ["report s.zarr", "report missing.zarr"],
+    }
+    for command, several in lines.items():
+        named = named_keys(command)
+        if command == "export":
+            Path("in", "a.png").write_bytes(b"another file")
+        if command == "report":
+            Path("s.zarr", "images", "a.png", "labels", "kmeans", "0", "zarr.json").write_bytes(b"damaged")
+        met = set()
+        for line in several:
+            told = kseg(*line.split(), "--json").json()
+            if command == "config":
+                told["settings"] = {"NAME": told["settings"]["k"]}
+            met |= set(keys_of(told))
+        assert [key for key in sorted(met) if not is_named(key, named)] == [], command
+        assert sorted(named - {"error"} - met) == [], f"{command} has no such keys"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -25,6 +25,7 @@ from distributed import (
     Client,
     KilledWorker,
     LocalCluster,
+    Security,
     as_completed,
     futures_of,
     performance_report,
@@ -45,6 +46,7 @@ LOOK_SECONDS = 2
 POLL_SECONDS = 0.005  # well below what a task takes
 ATTEMPTS = 3  # at work that died with its worker without being suspect
 ALLOWED_FAILURES = 1  # of our own processes: the second death at a task makes its input suspect
+TLS_SETTING = "DASK_DISTRIBUTED__COMM__TLS__"  # what the variables begin with that name certificates
 LOOPBACK = "127.0.0.1"
 # Some time after a worker died Dask looks whether it is back, and if it is not, as it may be just then where a decoder
 # crashes one worker after the other, gives up for good the nanny that would start the next. Ours always start another.
@@ -306,8 +308,8 @@ def existing_cluster(where: str) -> Iterator[Client]:
             client = Client(scheduler_file=where, timeout=CONNECT_SECONDS, set_as_default=False)
         else:
             client = Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, TypeError) as error:  # the last where TLS has no certificates
-        raise KsegError(f"no Dask scheduler answers at {where} ({error}); start one with: dask scheduler") from error
+    except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
+        raise KsegError(_why_no_client(where, error)) from error
     _warn_of_strangers(str(client.scheduler.address))
     with client:
         try:
@@ -316,6 +318,21 @@ def existing_cluster(where: str) -> Iterator[Client]:
             raise KsegError(f"the scheduler at {where} has no worker; start some with: dask worker {where}") from error
         _require_same_program(client, where)
         yield client
+
+
+def _why_no_client(where: str, error: Exception) -> str:
+    """Why there is no client: our own settings of TLS, or that nobody answers."""
+    if isinstance(error, RuntimeError):  # Dask's, where encryption is required and the address has none
+        return f"{where}: {error}; use tls:// (docs/cluster.md)"
+    if where.startswith("tls://") or isinstance(error, TypeError):  # the latter where a scheduler's file says tls://
+        names = ", ".join(f"{TLS_SETTING}{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
+        try:
+            context = Security().get_connection_args("client")["ssl_context"]
+        except OSError as unusable:
+            return f"{where}: the certificates cannot be used ({unusable}); see {names} (docs/cluster.md)"
+        if context is None:
+            return f"{where}: no certificates are configured here; set {names} (docs/cluster.md)"
+    return f"no Dask scheduler answers at {where} ({error}); start one with: dask scheduler"
 
 
 def _warn_of_strangers(address: str) -> None:

@@ -31,11 +31,12 @@ def drift_result(
 
     Returns
     -------
-    ``batch`` {images, mse_ratio, share_distance}, None without new images, and ``images``: of the new ones the outliers
-    and the worst, by share distance, with ``outlier`` true or false.
+    ``batch`` {images, mse_ratio, share_distance}, None without new images; ``outliers``: how many of the new ones stand
+    out; ``images``: the outliers first and then the furthest by share distance, at most `WORST`, with ``outlier`` true
+    or false; ``not_listed``: how many new images are not among these.
     """
     if batch.sums is None:
-        return {"batch": None, "images": []}
+        return {"batch": None, "outliers": 0, "images": [], "not_listed": 0}
     whole = reference_of(model).drift(batch.sums.counts.tolist(), model.space.inertia(batch.sums, model.points))
     odd = outliers(drifts)
     ranked = sorted(
@@ -43,5 +44,7 @@ def drift_result(
     )
     return {
         "batch": {"images": len(batch.inertia), **whole._asdict()},
+        "outliers": len(odd & batch.drift.keys()),
         "images": [{"source": sources[key], **drift._asdict(), "outlier": key in odd} for key, drift in ranked[:WORST]],
+        "not_listed": len(ranked[WORST:]),
     }

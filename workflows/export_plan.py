@@ -167,7 +167,10 @@ def plan_image(image: StoredImage, settings: ExportSettings) -> PlannedImage:
     files = []
     for what in dict.fromkeys(settings.what):
         written_as = format_of(what, settings.format, pixels, placed)
-        files += [ExportFile(image.key, what, clusters, written_as) for clusters in clusters_to_show(what, k, settings)]
+        files += [
+            ExportFile(image.key, image.source, what, clusters, written_as)
+            for clusters in clusters_to_show(what, k, settings)
+        ]
     return PlannedImage(image.key, pixels, placed, tuple(files))
 
 

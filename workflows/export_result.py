@@ -8,6 +8,7 @@ from typing import Any
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.export.files import ExportFile
+from kseg_core.keys import printable_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Exported:
             "files": [
                 {
                     "image": file.key,
+                    "source": printable_source(file.source),
                     "what": file.what,
                     "clusters": None if file.clusters is None else list(file.clusters),
                     "path": os.path.join(self.folder, file.name),

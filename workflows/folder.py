@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ def folder_for_files(path: str) -> Iterator[None]:
     except OSError as error:
         raise KsegError(f"{path}: the output cannot be written ({error.strerror or error})") from error
     if not os.access(path, os.W_OK):
-        raise KsegError(f"{path}: the output cannot be written (permission denied)")
+        raise KsegError(f"{path}: the output cannot be written ({os.strerror(errno.EACCES)})")
     try:
         yield
     except BaseException:

@@ -63,7 +63,8 @@ class JobResult:
     changes
         With a given model: what has become of the inputs since the store was last complete.
     drift
-        With a given model: how far the images labelled last are from the model's own (see `workflows.drift`).
+        With a given model: how far the images labelled last are from the model's own (see `workflows.drift`,
+        `held_to`).
     """
 
     output: str
@@ -144,6 +145,24 @@ def reused_result(finished: dict[str, Any], output: str) -> dict[str, Any]:
     if isinstance(finished.get("changes"), dict):
         told["changes"] = {**finished["changes"], "added": 0, "changed": 0, "repaired": 0}
     return told
+
+
+def held_to(result: dict[str, Any], limit: float | None) -> dict[str, Any]:
+    """The result, whose ``drift`` says how far the new images might be from the model's, and whether they are further.
+
+    Parameters
+    ----------
+    result
+        Of a job, as JSON values.
+    limit
+        Of the batch's share distance; None: any.
+    """
+    drift = result.get("drift")
+    if not isinstance(drift, dict):
+        return result
+    distance = (drift.get("batch") or {}).get("share_distance")
+    failed = limit is not None and distance is not None and distance > limit
+    return {**result, "drift": {**drift, "limit": limit, "failed": failed}}
 
 
 def _finite(value: float | None) -> float | None:

@@ -30,6 +30,8 @@ class ExportFile:
     ----------
     key
         Of the image.
+    source
+        What the image was made of, as the store has it.
     what
         One of `ExportSettings.what`.
     clusters
@@ -39,6 +41,7 @@ class ExportFile:
     """
 
     key: str
+    source: str
     what: str
     clusters: tuple[int, ...] | None
     written_as: str

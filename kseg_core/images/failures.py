@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from kseg_core import storage
-from kseg_core.errors import UnreadableImage, UsageError
+from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.images import sniff
 from kseg_core.images.raster import Refused
 
@@ -66,7 +66,7 @@ def _system_reason(error: OSError) -> str | None:
     """Return what the operating system says, or None where a decoder raised the error itself."""
     if error.errno is None or error.strerror is None:
         return None
-    return error.strerror[0].lower() + error.strerror[1:]
+    return system_reason(error)
 
 
 def _decoder_reason(error: Exception, name: str) -> str:

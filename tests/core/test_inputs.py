@@ -35,7 +35,7 @@ def plant(folder: Path, *names: str) -> None:
 
 def plant_zarr(folder: Path, attributes: dict[str, object]) -> None:
     plant(folder, "images/a/c/0/0")
-    (folder / "zarr.json").write_text(json.dumps({"node_type": "group", "attributes": attributes}))
+    (folder / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
 
 
 def keys(listing: InputListing) -> list[str]:
@@ -426,8 +426,8 @@ def test_an_unreadable_sub_folder_is_a_failure_and_the_rest_is_listed(
     for pattern in ("in", "in/**/*.jpg", "in/*"):
         listing = list_inputs([pattern])
         assert keys(listing) == ["a.jpg"]
-        assert [str(failure) for failure in listing.failures] == ["in/locked: Permission denied"]
-    assert str(list_inputs(["in/locked"]).failures[0]) == "in/locked: Permission denied"
+        assert [str(failure) for failure in listing.failures] == ["in/locked: permission denied"]
+    assert str(list_inputs(["in/locked"]).failures[0]) == "in/locked: permission denied"
 
 
 # Links
@@ -487,6 +487,30 @@ def test_zarr_directories_in_a_folder_are_one_input_each_and_kseg_stores_none(he
     assert sources(list_inputs(["in"], include=["*.zarr"])) == ["in/deep/other.zarr"]
     assert sources(list_inputs(["in/**/*.zarr"])) == ["in/deep/other.zarr"]
     assert sources(list_inputs(["in/**/*.jpg"])) == ["in/a.jpg"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe no JSON", b"", b"[1]", b'{"name": "zarr"}'])
+@pytest.mark.parametrize("beside", [("a.jpg", "c/b.jpg"), ("x/a.jpg", "y/b.jpg"), ("a.jpg",)])
+@pytest.mark.parametrize("given", ["in", "in/**"])
+def test_photographs_beside_a_stray_zarr_json_are_found_and_it_is_passed_over(
+    given: str, beside: tuple[str, ...], content: bytes, here: Path
+) -> None:
+    plant(here / "in", *beside)
+    (here / "in" / "zarr.json").write_bytes(content)
+    listing = list_inputs([given])
+    assert sources(listing) == [f"in/{name}" for name in beside]
+    assert (listing.passed_over, listing.failures) == (1, ())
+    plant(here / "above/in", "z.jpg", "zarr.json")
+    assert sources(list_inputs(["above"])) == ["above/in/z.jpg"]
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [("zarr.json", "c/0/0"), ("zarr.json",), ("zarr.json", "0/zarr.json"), ("zarr.json", "c"), (".zarray", "a")],
+)
+def test_a_damaged_zarr_directory_stays_one_input(here: Path, inside: tuple[str, ...]) -> None:
+    plant(here / "in/x.zarr", *inside)
+    assert sources(list_inputs(["in"])) == sources(list_inputs(["in/x.zarr"])) == ["in/x.zarr"]
 
 
 @pytest.mark.parametrize("marker", ["zarr.json", ".zarray", ".zgroup", ".zattrs"])

@@ -48,7 +48,9 @@ def test_options_become_one_request(kseg: Any, monkeypatch: pytest.MonkeyPatch, 
     )
 
 
-def test_what_was_made_is_told_to_people_and_programs(kseg: Any, store: Path, tmp_path: Path) -> None:
+def test_what_was_made_is_told_to_people_and_programs(
+    kseg: Any, store: Path, small_folder: Path, tmp_path: Path
+) -> None:
     outcome = kseg("export", store, "--to", tmp_path / "one", "--what", "segmented,masks")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out == f"12 files (3 segmented, 9 masks) of 3 images → {tmp_path / 'one'}\n"
@@ -61,6 +63,7 @@ def test_what_was_made_is_told_to_people_and_programs(kseg: Any, store: Path, tm
         "files": [
             {
                 "image": "b.png",
+                "source": str(small_folder / "b.png"),
                 "what": "segmented",
                 "clusters": None,
                 "path": str(tmp_path / "two" / "b.png.segmented.png"),

@@ -70,11 +70,23 @@ def test_a_growing_folder_is_told_for_a_person_and_a_program(pictures: Path, kse
     assert "drift of the 3 images from the model's: cluster shares differ by 0.000, mse 1.00 times" in first.out
     png(pictures / "d.png", smooth(30, 40, 3))
     (pictures / "a.png").unlink()
-    assert "labelled 1 image (2 more were there already), " in kseg(*line).out
+    second = kseg(*line).out
+    assert "labelled 1 image (2 more were there already), " in second
+    assert "1 image in in.kseg.zarr not among the inputs any more; left as it is" in second
     told = kseg(*line, "--json").json()
     assert told["images"] == {"total": 3, "labelled": 0, "reused": 3, "failed": 0}
     assert told["changes"] == {"added": 0, "changed": 0, "repaired": 0, "removed": 1, "outdated": 0}
     assert told["drift"]["batch"]["images"] == 1
+
+
+@pytest.mark.usefixtures("model")
+def test_a_night_without_new_images_says_so(pictures: Path, kseg: Kseg) -> None:
+    line = ("apply", "in", "--model", "m.zarr")
+    assert kseg(*line).code == 0
+    (pictures / "broken.png").write_bytes(b"no picture")
+    outcome = kseg(*line)
+    assert outcome.code == 3
+    assert outcome.out.startswith("in.kseg.zarr: nothing new: 3 images were there already\n")
 
 
 @pytest.mark.usefixtures("model")
@@ -87,8 +99,12 @@ def test_a_gate_on_drift_fails_after_everything_is_written_and_fails_again(
         outcome = kseg(*line, "--fail-on-drift", "0.2")
         assert outcome.code == 1
         assert outcome.json()["status"] == "ok"
+        drift = outcome.json()["drift"]
+        assert (drift["limit"], drift["failed"]) == (0.2, True)
         assert "more than --fail-on-drift 0.2; everything was written" in outcome.err
-    assert kseg(*line, "--fail-on-drift", "1").code == 0
+    passed = kseg(*line, "--fail-on-drift", "1")
+    assert (passed.code, passed.json()["drift"]["failed"]) == (0, False)
+    assert kseg(*line).json()["drift"]["limit"] is None
     assert kseg("check", "in.kseg.zarr").code == 0
     assert kseg(*line, "--fail-on-drift", "0.2", "--checksum").code == 1
     (pictures / "bad.png").write_bytes(b"no picture")

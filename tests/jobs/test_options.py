@@ -168,3 +168,11 @@ def test_a_dry_run_changes_nothing(command: str, kseg: Any, png: Any, smooth: An
     assert outcome.json()["status"] == "dry-run"
     assert outcome.json()["pixels"]["total"] == 2000
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_option_of_another_command_is_told_with_which(kseg: Any) -> None:
+    outcome = kseg("apply", "in", "--model", "m.zarr", "--refit")
+    assert outcome.code == 2
+    assert outcome.err == "kseg-batch: No such option: --refit; it is an option of: kseg-batch run, fit\n"
+    assert "option of" not in kseg("apply", "in", "--nonsense").err
+    assert "option of" not in kseg("run", "in", "--k").err

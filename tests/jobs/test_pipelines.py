@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -13,6 +17,8 @@ from typing import Any
 import pytest
 
 Kseg = Callable[..., Any]
+
+ROOT = Path(__file__).parent.parent.parent
 
 COMMANDS = ["run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check"]
 
@@ -40,6 +46,48 @@ def test_each_setting_is_told_with_where_it_comes_from(here: Path, kseg: Kseg, m
     assert settings["tile"] == {"value": 1024, "from": "default", "where": None}
     assert settings["masks"] == {"value": None, "from": "default", "where": None}
     assert "config" not in settings
+
+
+def test_flags_after_the_command_count_as_they_would_there(here: Path, kseg: Kseg) -> None:
+    Path("job.toml").write_text("k = 5\nseed = 1\n")
+    line = ("in", "--k", "3", "--no-masks", "--edges", "100,200", "--edges=9", "-o", "x.zarr")
+    settings = kseg("config", "run", *line, "--config", "job.toml", "--json").json()["settings"]
+    assert settings["k"] == {"value": "3", "from": "flag", "where": None}
+    assert settings["seed"] == {"value": 1, "from": "file", "where": "job.toml"}
+    given = {name: setting["value"] for name, setting in settings.items() if setting["from"] == "flag"}
+    assert given == {"inputs": ["in"], "k": "3", "masks": False, "edges": ["100,200", "9"], "output": "x.zarr"}
+    Path("effective.toml").write_text(kseg("config", "run", "in", "--k", "3").out)
+    assert kseg("run", "--config", "effective.toml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "variables", "content", "part"),
+    [
+        ("run in", {"KSEG_K": "many"}, "", "got 'many'; --k is from the variable KSEG_K"),
+        ("run in", {}, 'k = "many"', "got 'many'; --k is from job.toml"),
+        ("run in --k 3", {"KSEG_SEED": "x"}, "", "; --seed is from the variable KSEG_SEED"),
+        ("run in --k 3", {}, 'seed = "x"', "; --seed is from job.toml"),
+        ("run in --k 3", {"KSEG_LOG_LEVEL": "loud"}, "", "; --log-level is from the variable KSEG_LOG_LEVEL"),
+        ("config run", {"KSEG_SEED": "x"}, "", "; --seed is from the variable KSEG_SEED"),
+    ],
+)
+def test_a_value_that_is_refused_is_told_with_where_it_is_from(
+    line: str, variables: dict[str, str], content: str, part: str, here: Path, kseg: Kseg, monkeypatch: Any
+) -> None:
+    Path("job.toml").write_text(content)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    outcome = kseg(*line.split(), "--config", "job.toml")
+    assert outcome.code == 2
+    assert outcome.err.endswith(f"{part}\n")
+
+
+@pytest.mark.parametrize("line", ["run in --k many", "run in --k 3 --seed x", "config run --seed x"])
+def test_of_a_flag_nothing_more_is_told(line: str, here: Path, kseg: Kseg, monkeypatch: Any) -> None:
+    monkeypatch.setenv("KSEG_FEATURES", "nonsense")
+    outcome = kseg(*line.split())
+    assert outcome.code == 2
+    assert " is from " not in outcome.err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -81,6 +129,8 @@ def test_texts_survive_whatever_is_in_them(here: Path, kseg: Kseg, monkeypatch: 
 @pytest.mark.parametrize(
     ("arguments", "variables", "part"),
     [
+        (("run", "--nonsense"), {}, "No such option: --nonsense"),
+        (("inspect", "a.zarr", "b.zarr"), {}, "inspect takes no argument 'b.zarr'"),
         (("nonsense",), {}, "no command is called 'nonsense'; it is one of run, fit"),
         (("config",), {}, "no command is called 'config'"),
         ((), {"KSEG_TILE": "big"}, "tile"),
@@ -121,6 +171,53 @@ def test_stages_are_told_as_objects(here: Path, kseg: Kseg) -> None:
     stages = {line["stage"]: line for line in log_lines(outcome.err) if "stage" in line}
     assert stages.keys() >= {"looking at headers", "reading colours", "finding centroids", "labelling"}
     assert (stages["labelling"]["images"], stages["labelling"]["pixels"]) == (3, 6120)
+
+
+@pytest.mark.parametrize("command", ["run", "apply", "edges", "sweep", "export", "report"])
+@pytest.mark.parametrize("level", ["warning", "info"])
+def test_a_log_of_json_names_what_failed_and_ends_with_what_the_job_came_to(
+    command: str, level: str, here: Path, kseg: Kseg, png: Any
+) -> None:
+    assert kseg("fit", "in", "--k", "2", "-o", "m.zarr").code == 0
+    (here / "in" / "broken.png").write_bytes(b"no picture")
+    if command in ("export", "report"):
+        assert kseg("run", "in", "--k", "2", "-o", "s.zarr").code == 3
+        (here / "in" / "a.png").write_bytes(b"gone")
+    line = {
+        "run": "run in --k 2 -o out.zarr",
+        "apply": "apply in --model m.zarr -o out.zarr --fail-on-drift 1",
+        "edges": "edges in -o out.zarr",
+        "sweep": "sweep in --k-range 1:3 -o out",
+        "export": "export s.zarr --to out --what cutout",
+        "report": "report s.zarr --to out",
+    }[command]
+    outcome = kseg(*line.split(), "--log-format", "json", "--log-level", level)
+    result = kseg(*line.split(), "--json", *(["--overwrite"] if command in ("export", "report") else [])).json()
+    lines = log_lines(outcome.err)
+    warnings = [line for line in lines if line["level"] == "warning"]
+    assert [(line["source"], line["reason"]) for line in warnings] == [
+        (failure["source"], failure["reason"]) for failure in result["failures"]
+    ]
+    if level == "warning":
+        assert lines == warnings
+        return
+    last = lines[-1]
+    assert (last["level"], last["status"], last["output"]) == ("info", result["status"], result["output"])
+    assert last["images"].keys() == result["images"].keys()
+    assert last["message"] in outcome.out
+    if command == "apply":
+        assert (last["drift"]["batch"]["images"], last["drift"]["failed"]) == (3, False)
+
+
+def test_a_job_that_fails_logs_each_input_that_failed_before_the_error(here: Path, kseg: Kseg) -> None:
+    Path("bad").mkdir()
+    for name in ("x.png", "y.png"):
+        Path("bad", name).write_bytes(b"no picture")
+    outcome = kseg("run", "bad", "--k", "2", "--log-format", "json")
+    assert outcome.code == 1
+    lines = log_lines(outcome.err)
+    assert [line["level"] for line in lines] == ["warning", "warning", "error"]
+    assert [line["source"] for line in lines[:2]] == ["bad/x.png", "bad/y.png"]
 
 
 @pytest.mark.parametrize("how", ["flag", "flag with =", "variable"])
@@ -191,3 +288,86 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(here: Path, prog
     assert done.returncode == 1
     assert "no/such/run.html: the report cannot be written" in done.stderr
     assert not (here / "x.zarr").exists()
+
+
+# -------------------------------------------------------------------------------------- recipes of docs/pipelines.md
+
+
+def recipe(start: str) -> str:
+    """The block of docs/pipelines.md that begins so."""
+    page = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```\w+\n(.*?)```", page, flags=re.DOTALL) if block.startswith(start)]
+    return str(block)
+
+
+@pytest.fixture
+def kseg_batch(here: Path, program_environment: dict[str, str]) -> Path:
+    """The program as a file that scripts can call."""
+    script = here / "bin" / "kseg-batch"
+    script.parent.mkdir()
+    paths = (
+        f"PYTHONPATH='{program_environment['PYTHONPATH']}' NUMBA_CACHE_DIR='{os.environ.get('NUMBA_CACHE_DIR', '')}'"
+    )
+    script.write_text(f'#!/bin/sh\n{paths} exec {sys.executable} -m jobs "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def test_the_line_of_cron_keeps_results_and_log_apart_and_prints_what_somebody_should_read(
+    here: Path, kseg_batch: Path, kseg: Kseg
+) -> None:
+    shutil.move("in", "incoming")
+    assert kseg("fit", "incoming", "--k", "2", "-o", "palette.zarr").code == 0
+    line = recipe("30 1 * * *").partition("  ")[2]
+    line = line.replace("/srv/venv/bin/kseg-batch", str(kseg_batch)).replace("/srv/plants", str(here))
+
+    def night() -> str:
+        done = subprocess.run(["/bin/sh", "-c", line], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+        assert done.stderr == ""
+        return done.stdout
+
+    assert night() == ""
+    Path("incoming", "broken.png").write_bytes(b"no picture")
+    assert night() == f"kseg-batch could not read some files: see {here}/kseg.log\n"
+    shutil.rmtree("palette.zarr")
+    assert night() == f"kseg-batch failed: see {here}/kseg.log\n"
+    results = [json.loads(line) for line in Path("results.jsonl").read_text().splitlines()]
+    assert [result["status"] for result in results] == ["ok", "partial"]  # wrong usage has none
+    told = log_lines(Path("kseg.log").read_text())
+    assert [line["source"] for line in told if "source" in line] == ["incoming/broken.png"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd checks its own files")
+def test_systemd_takes_the_units(here: Path) -> None:
+    service = recipe("[Unit]\nDescription=Label")
+    assert "StartLimitBurst" in service.partition("[Service]")[0]  # elsewhere it is ignored
+    Path("kseg-nightly.service").write_text(service.replace("/srv/venv/bin/kseg-batch", "/bin/true"))
+    Path("kseg-nightly.timer").write_text(recipe("[Unit]\nDescription=Every night"))
+    line = ["systemd-analyze", "verify", "./kseg-nightly.service", "./kseg-nightly.timer"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert not [line for line in done.stderr.splitlines() if "kseg-nightly" in line]
+
+
+@pytest.mark.skipif(shutil.which("snakemake") is None, reason="runs the rules with snakemake")
+def test_snakemake_labels_what_is_new_wherever_it_is(
+    here: Path, kseg_batch: Path, program_environment: dict[str, str], png: Any, smooth: Any
+) -> None:
+    shutil.move("in", "images")
+    Path("images", "sub").mkdir()
+    Path("Snakefile").write_text(recipe("from pathlib import Path\n\nrule all"))
+    environment = {**os.environ, "PATH": f"{kseg_batch.parent}:{os.environ['PATH']}", "HOME": str(here)}
+    environment.pop("PYTHONPATH", None)  # Snakemake has libraries of its own
+
+    def labelled() -> dict[str, Any]:
+        line = ["snakemake", "--cores", "1"]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        result: dict[str, Any] = json.loads(Path("results/plants.zarr/zarr.json").read_text())["attributes"]["kseg"]
+        return dict(result["result"]["changes"], said=done.stderr)
+
+    assert labelled()["added"] == 3
+    png(here / "images" / "sub" / "d.png", smooth(20, 30, 4))
+    assert labelled()["added"] == 1
+    png(here / "images" / "sub" / "d.png", smooth(20, 30, 5))
+    assert labelled()["changed"] == 1
+    assert "Nothing to be done" in labelled()["said"]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jobs._render import drift_lines
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import NothingReadable, OutputHeld, StoreError, UsageError
@@ -327,6 +328,7 @@ def test_drift_points_at_the_odd_one(model: Path, tmp_path: Path, png: Any, smoo
     worst = drift["images"][0]
     assert (Path(worst["source"]).name, worst["outlier"]) == ("odd.png", True)
     assert [image["outlier"] for image in drift["images"]] == [True, False]
+    assert (drift["outliers"], drift["not_listed"]) == (1, 0)
     facts = open_store(str(store))["odd.png"].attributes
     known = Model.load(str(model))
     shares = np.array(facts["counts"]) / sum(facts["counts"]), known.counts / known.counts.sum()
@@ -335,6 +337,19 @@ def test_drift_points_at_the_odd_one(model: Path, tmp_path: Path, png: Any, smoo
     stored = read_attributes(store)
     assert stored is not None
     assert stored["result"]["drift"] == drift
+
+
+def test_drift_says_how_many_images_it_does_not_list(
+    model: Path, tmp_path: Path, png: Any, smooth: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflows.drift.WORST", 2)
+    for i in range(9):
+        png(tmp_path / "many" / f"n{i}.png", smooth(60, 80, 20))
+    for name in "abc":
+        png(tmp_path / "many" / f"{name}.png", np.full((60, 80, 3), (255, 0, 255), np.uint8))
+    drift = told(night(tmp_path / "many", model, tmp_path / "out.zarr"))["drift"]
+    assert (len(drift["images"]), drift["outliers"], drift["not_listed"]) == (2, 3, 10)
+    assert drift_lines(drift)[-1] == "  … and 1 more stands out"
 
 
 def test_of_the_models_own_images_there_is_no_drift(folder: Path, model: Path, tmp_path: Path) -> None:

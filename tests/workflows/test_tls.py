@@ -20,6 +20,9 @@ from tests.conftest import environment_of_programs
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
 
 
+TLS = "DASK_DISTRIBUTED__COMM__TLS"
+
+
 def make_certificates(folder: Path) -> None:
     """An authority of our own, and a certificate of it for 127.0.0.1, as docs/cluster.md tells."""
 
@@ -91,13 +94,36 @@ def test_a_run_over_tls_gives_the_same_bits(
     }
 
 
-@pytest.mark.parametrize("protocol", ["tls", "tcp"])
+@pytest.mark.parametrize(
+    ("protocol", "variables", "reason"),
+    [
+        ("tls", {}, "no certificates are configured here; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "),
+        ("tls", {f"{TLS}__CA_FILE": "no.pem", f"{TLS}__CLIENT__CERT": "no.pem"}, "the certificates cannot be used"),
+        ("tcp", {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}, "encryption required"),
+        ("tcp", {}, "no Dask scheduler answers at"),
+    ],
+)
 def test_who_has_no_certificate_is_told_so_in_a_line(
-    protocol: str, tls_cluster: TlsCluster, small_folder: Path, tmp_path: Path, program: Program
+    protocol: str,
+    variables: dict[str, str],
+    reason: str,
+    tls_cluster: TlsCluster,
+    small_folder: Path,
+    tmp_path: Path,
+    program: Program,
 ) -> None:
     address = tls_cluster.address.replace("tls://", f"{protocol}://")
-    done = program("run", small_folder, "--k", "3", "-o", tmp_path / "x.zarr", "--scheduler", address)
+    line = ["run", small_folder, "--k", "3", "-o", tmp_path / "x.zarr", "--scheduler", address]
+    done = program(*line, env={**environment_of_programs(), **variables})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
-    assert "no Dask scheduler answers at" in done.stderr
+    assert reason in done.stderr
     assert not (tmp_path / "x.zarr").exists()
+
+
+def test_our_own_processes_speak_tls_too_where_encryption_is_required(
+    tls_cluster: TlsCluster, small_folder: Path, tmp_path: Path, program: Program
+) -> None:
+    line = ["run", small_folder, "--k", "3", "--scheduler", "processes", "--workers", "1", "-o", tmp_path / "x.zarr"]
+    done = program(*line, env=tls_cluster.environment)
+    assert (done.returncode, done.stderr) == (0, "")
