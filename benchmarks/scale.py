@@ -19,13 +19,13 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from synthetic import label_nothing, read_nothing
 
 from kseg_core.images import PictureInfo
-from kseg_core.inputs import InputFile
-from kseg_core.sources import PIECE_PX, ImageSource, Piece
-from workflows.cluster import ClusterExecutor, own_processes
-from workflows.gather import gather_plan, merge_found
-from workflows.plan import Plan, make_plan
-from workflows.progress import Silent
-from workflows.waves import Watched, stream_in_waves
+from kseg_core.inputs.listing import InputFile
+from kseg_core.reading.sources import PIECE_PX, ImageSource, Piece
+from workflows.computing.cluster import ClusterExecutor, own_processes
+from workflows.computing.progress import Silent
+from workflows.computing.waves import Watched, stream_in_waves
+from workflows.fitting.gather import gather_plan, merge_found
+from workflows.planning.plan import Plan, make_plan
 
 
 def synthetic_plan(tiles: int, workers: int) -> Plan:

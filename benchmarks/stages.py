@@ -24,18 +24,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from kseg_core.clustering.features import feature_space
+from kseg_core.clustering.kmeans import SerialRunner, finish, solve
+from kseg_core.clustering.labelling import label_pixels
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, color_counter, summarise
+from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings, InputSettings, OutputSettings
-from kseg_core.features import feature_space
-from kseg_core.inputs import list_inputs
-from kseg_core.kmeans import SerialRunner, finish, solve
-from kseg_core.labelling import label_pixels
-from kseg_core.model import Model
-from kseg_core.sources import ImageSource, Piece
-from kseg_core.summary import BatchRule, ChunkSummary, ColorTable, Window, color_counter, summarise
-from kseg_core.table import FeatureTable
-from kseg_core.writing import write_image
-from workflows.label import image_record
-from workflows.tree import merge_all
+from kseg_core.inputs.listing import list_inputs
+from kseg_core.reading.sources import ImageSource, Piece
+from kseg_core.store.model import Model
+from kseg_core.store.writing import write_image
+from workflows.computing.tree import merge_all
+from workflows.labelling.label import image_record
 
 T = TypeVar("T")
 NEW_BYTES = 256 << 20

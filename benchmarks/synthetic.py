@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kseg_core.sources import Piece
+from kseg_core.reading.sources import Piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from kseg_core.config import AUTO, FitSettings, RunConfig
 from kseg_core.errors import UsageError
-from kseg_core.lock import sweep_after_kill
+from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.sizes import parse_bytes
 from workflows.request import InputSelection, Request, prepare, refit_settings
-from workflows.results import JobResult, held_to, reused_result
+from workflows.running.results import JobResult, held_to, reused_result
 from workflows.sweep_request import prepare_sweep
 
 from ._logging import log

@@ -53,7 +53,7 @@ def apply(
 
       kseg-batch apply ./growing --model palette.zarr --fail-on-drift 0.3
     """
-    from workflows.results import failed_result
+    from workflows.running.results import failed_result
 
     def job(report: Report) -> int:
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig

@@ -50,14 +50,14 @@ def edges(
 
       kseg-batch edges scene.tif --low 50 --high 100 --blur 1.4 --on gray -o scene.kseg.zarr
     """
-    from workflows.edge_results import failed_edges
+    from workflows.edges.results import failed_edges
 
     def job(report: Report) -> int:
         from kseg_core.config import ExecutionSettings, InputSettings
         from kseg_core.edge_settings import EdgeSettings
-        from kseg_core.lock import sweep_after_kill
-        from workflows.edge_request import EdgesConfig, prepare_edges
-        from workflows.edge_results import nothing_done
+        from kseg_core.resume.lock import sweep_after_kill
+        from workflows.edges.request import EdgesConfig, prepare_edges
+        from workflows.edges.results import nothing_done
         from workflows.request import InputSelection
 
         from ._jobs import memory_bytes

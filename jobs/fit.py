@@ -61,7 +61,7 @@ def fit(
 
       kseg-batch fit ./this-year --model palette.zarr --refit -o this-year.zarr
     """
-    from workflows.results import failed_result
+    from workflows.running.results import failed_result
 
     def job(report: Report) -> int:
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig

@@ -39,7 +39,7 @@ def inspect(
     def job(report: Report) -> int:
         from kseg_core.config import ExecutionSettings
         from kseg_core.errors import UsageError
-        from kseg_core.keys import printable_source
+        from kseg_core.inputs.keys import printable_source
         from workflows.inspect import describe
 
         from ._jobs import memory_bytes

@@ -76,7 +76,7 @@ def run(
 
       kseg-batch run ./images --k 8 --scheduler tcp://127.0.0.1:8786
     """
-    from workflows.results import failed_result
+    from workflows.running.results import failed_result
 
     def job(report: Report) -> int:
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import storage
-from .band_batch import held_px
-from .bands import is_whole
+from .clustering.band_batch import held_px
+from .clustering.bands import is_whole
+from .clustering.labelling import label_dtype
 from .config import OutputSettings
 from .edge_settings import EdgeSettings
-from .labelling import label_dtype
 from .storage.ranges import MOST_BYTES, most_held
-from .writing import WRITE_SIDE
+from .store.writing import WRITE_SIDE
 
 if TYPE_CHECKING:
     from .images import PictureInfo
-    from .sources import ImageSource, Piece
+    from .reading.sources import ImageSource, Piece
 
 PROCESS_BYTES = 270_000_000  # interpreter, libraries and compiled kernels: 230 MB; those of object stores: 34 MB more
 COUNTS_BYTES = 71_000_000  # of a thread: its counts of all 8-bit colours

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from kseg_core.summary import ColorTable, Window
+from kseg_core.clustering.summary import ColorTable, Window
 
 #: For `hypothesis.settings`: kernels compile inside the first example, so no deadline.
 QUICK = settings(deadline=None, max_examples=40)

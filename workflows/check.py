@@ -10,14 +10,14 @@ import numpy as np
 
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
-from kseg_core.lock import holder
-from kseg_core.manifest import INCOMPLETE, a_few, lost_images, read_attributes
-from kseg_core.store import Store, images_group_is_sound, load_model, mend_images_group, open_store
-from kseg_core.verify import Findings
+from kseg_core.resume.lock import holder
+from kseg_core.store.manifest import INCOMPLETE, a_few, lost_images, read_attributes
+from kseg_core.store.opening import Store, images_group_is_sound, load_model, mend_images_group, open_store
+from kseg_core.store.verify import Findings
 
-from .executor import Executor, open_executor
-from .progress import Progress, Silent
-from .verify import verify_images
+from .computing.executor import Executor, open_executor
+from .computing.progress import Progress, Silent
+from .viewing.verify import verify_images
 
 MODEL_CHECKED: dict[str, Any] = {
     "status": "ok",

@@ -9,16 +9,16 @@ from typing import Any
 from kseg_core.errors import UnreadableImage
 from kseg_core.memory import COLOR_BYTES
 
-from .begun import earlier_model, look
-from .budget import Budget, make_budget
-from .disk import bytes_to_write, free_bytes
-from .executor import open_executor
-from .label import Labelled
-from .plan import Failure, Plan
-from .planning import plan_rest, work_of
-from .progress import Progress, Silent
+from .computing.executor import open_executor
+from .computing.progress import Progress, Silent
+from .labelling.label import Labelled
+from .planning.budget import Budget, make_budget
+from .planning.disk import bytes_to_write, free_bytes
+from .planning.plan import Failure, Plan
 from .request import Request
-from .resume import NOTHING, Found, Kept
+from .running.begun import earlier_model, look
+from .running.planning import plan_rest, work_of
+from .running.resume import NOTHING, Found, Kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,19 @@ import os
 import time
 from typing import Any
 
-from kseg_core.beside import sweep
-from kseg_core.keys import printable_source
-from kseg_core.lock import hold
-from kseg_core.manifest import read_attributes, remove_kseg_store
-from kseg_core.store import create_store, sweep_store, update_attributes
+from kseg_core.inputs.keys import printable_source
+from kseg_core.resume.lock import hold
+from kseg_core.storage.beside import sweep
+from kseg_core.store.manifest import read_attributes, remove_kseg_store
+from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
-from .budget import Work, make_budget
-from .edge_request import EdgesMade, EdgesRequest, nothing_to_do, require_unchanged
-from .edge_results import EdgesResult
-from .edges import Edged, edges_of_plan
-from .executor import open_executor
-from .plan import look_at_headers, make_plan
-from .progress import Progress, Silent
+from .computing.executor import open_executor
+from .computing.progress import Progress, Silent
+from .edges.finding import Edged, edges_of_plan
+from .edges.request import EdgesMade, EdgesRequest, nothing_to_do, require_unchanged
+from .edges.results import EdgesResult
+from .planning.budget import Work, make_budget
+from .planning.plan import look_at_headers, make_plan
 
 
 def find_edges(request: EdgesRequest, progress: Progress | None = None) -> EdgesResult:

@@ -17,19 +17,19 @@ from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.export.files import ExportFile, Made, Target, export_files
 from kseg_core.export.settings import OF_PIXELS, PNG_PX, ExportSettings
 from kseg_core.memory import viewing_bytes
-from kseg_core.model import Model
-from kseg_core.originals import Originals
-from kseg_core.store import Store, load_model, open_store
+from kseg_core.store.model import Model
+from kseg_core.store.opening import Store, load_model, open_store
+from kseg_core.store.originals import Originals
 
-from .executor import Executor, open_executor
+from .computing.executor import Executor, open_executor
+from .computing.faults import alone, crashed
+from .computing.progress import Progress, Silent
+from .computing.waves import Watched, compute_in_waves
 from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export, require_rasterio
-from .export_result import Exported, Failed
-from .faults import alone, crashed
-from .folder import folder_for_files
-from .polygons import write_polygons
-from .progress import Progress, Silent
-from .viewing import limit_tasks, needs_of_originals
-from .waves import Watched, compute_in_waves
+from .planning.folder import folder_for_files
+from .viewing.export_result import Exported, Failed
+from .viewing.polygons import write_polygons
+from .viewing.viewing import limit_tasks, needs_of_originals
 
 
 def export(request: ExportRequest, execution: ExecutionSettings, progress: Progress | None = None) -> Exported:

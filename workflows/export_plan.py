@@ -11,10 +11,10 @@ from kseg_core import storage
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export.files import ExportFile
 from kseg_core.export.settings import OF_CLUSTERS, OF_LABELS, PNG_PX, ExportSettings
-from kseg_core.geo import can_read_georeference
-from kseg_core.model import Model
-from kseg_core.patterns import any_of
-from kseg_core.store import Store, StoredImage
+from kseg_core.inputs.patterns import any_of
+from kseg_core.store.geo import can_read_georeference
+from kseg_core.store.model import Model
+from kseg_core.store.opening import Store, StoredImage
 
 Existing = Literal["refuse", "replace", "keep"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kseg_core.errors import StoreError
-from kseg_core.manifest import read_attributes
-from kseg_core.model import Model
-from kseg_core.store import StoredImage, load_model, open_store
+from kseg_core.store.manifest import read_attributes
+from kseg_core.store.model import Model
+from kseg_core.store.opening import StoredImage, load_model, open_store
 
 
 def describe(path: str) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from kseg_core import storage
+from kseg_core.clustering.labelling import NO_COLORS
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
-from kseg_core.labelling import NO_COLORS
-from kseg_core.regions import (
+from kseg_core.export.tables import require_table, write_table
+from kseg_core.shapes.regions import (
     COLUMNS,
     Regions,
     WindowRegions,
@@ -25,13 +26,12 @@ from kseg_core.regions import (
     region_windows,
     regions_of_window,
 )
-from kseg_core.store import Store, StoredImage, open_store
-from kseg_core.tables import require_table, write_table
+from kseg_core.store.opening import Store, StoredImage, open_store
 
-from .executor import Executor, open_executor
-from .progress import Progress, Silent
-from .viewing import limit_tasks
-from .waves import WAVE_TASKS, Watched, compute_in_waves
+from .computing.executor import Executor, open_executor
+from .computing.progress import Progress, Silent
+from .computing.waves import WAVE_TASKS, Watched, compute_in_waves
+from .viewing.viewing import limit_tasks
 
 
 def write_region_table(

@@ -21,26 +21,26 @@ from kseg_core import storage
 from kseg_core.config import AUTO, ExecutionSettings, FitSettings, OutputSettings
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError, UnreadableImage
-from kseg_core.lock import hold
-from kseg_core.manifest import BEGUN, INCOMPLETE, read_attributes
-from kseg_core.mending import edges_are_sound
-from kseg_core.model import Model
-from kseg_core.nodes import read_document, write_group
-from kseg_core.originals import Originals
-from kseg_core.sources import ImageSource
-from kseg_core.store import Store, StoredImage, load_model, open_store, update_attributes
-from kseg_core.verify import Findings
-from kseg_core.writing import LABELS, image_folder
+from kseg_core.reading.sources import ImageSource
+from kseg_core.resume.lock import hold
+from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
+from kseg_core.store.mending import edges_are_sound
+from kseg_core.store.model import Model
+from kseg_core.store.nodes import read_document, write_group
+from kseg_core.store.opening import Store, StoredImage, load_model, open_store, update_attributes
+from kseg_core.store.originals import Originals
+from kseg_core.store.verify import Findings
+from kseg_core.store.writing import LABELS, image_folder
 
-from .budget import Work, make_budget
 from .check import Checked, check_model, images_lost, verify_store, was_finished
-from .edges import edges_of_plan
-from .executor import Executor, open_executor
-from .label_plan import label_plan
-from .mend import mend_images, mendable_images
-from .plan import Failure, Plan, make_plan
-from .progress import Progress, Silent
-from .verify import output_settings, verify_images
+from .computing.executor import Executor, open_executor
+from .computing.progress import Progress, Silent
+from .edges.finding import edges_of_plan
+from .labelling.label_plan import label_plan
+from .labelling.mend import mend_images, mendable_images
+from .planning.budget import Work, make_budget
+from .planning.plan import Failure, Plan, make_plan
+from .viewing.verify import output_settings, verify_images
 
 DAMAGED = "damaged"  # the status of an image that is being made anew
 

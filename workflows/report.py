@@ -12,19 +12,9 @@ from dask.delayed import delayed
 from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
-from kseg_core.keys import printable_source
-from kseg_core.model import Model
-from kseg_core.originals import Originals
+from kseg_core.inputs.keys import printable_source
 from kseg_core.report.assembling import Pictures, joined
-from kseg_core.report.composing import (
-    MASK_IMAGES,
-    cloud_of,
-    cluster_rows,
-    head,
-    history_of,
-    notes,
-    shown_image,
-)
+from kseg_core.report.composing import MASK_IMAGES, cloud_of, cluster_rows, head, history_of, notes, shown_image
 from kseg_core.report.content import Painted, Report, ks_to_paint, sweep_from, sweep_in
 from kseg_core.report.drawn import figure_files
 from kseg_core.report.facts import ImageFacts, named_below, read_facts
@@ -33,12 +23,14 @@ from kseg_core.report.page import build_page, with_pictures_that_fit
 from kseg_core.report.ranking import Ranked, choose, most_typical, rank
 from kseg_core.report.settings import ReportSettings
 from kseg_core.report.several import models_of, read_sweep
-from kseg_core.store import Store, load_model, open_store
+from kseg_core.store.model import Model
+from kseg_core.store.opening import Store, load_model, open_store
+from kseg_core.store.originals import Originals
 
-from .executor import Executor, open_executor
-from .look import Failures, LookPlan, look_at_images
-from .progress import Progress, Silent
-from .viewing import limit_tasks
+from .computing.executor import Executor, open_executor
+from .computing.progress import Progress, Silent
+from .viewing.look import Failures, LookPlan, look_at_images
+from .viewing.viewing import limit_tasks
 
 FACTS_PER_TASK = 256  # images whose documents one task reads: a tenth of a second
 

@@ -15,8 +15,8 @@ from typing import Any
 from kseg_core import storage
 from kseg_core.config import FitSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UsageError
-from kseg_core.inputs import InputListing, list_inputs
-from kseg_core.manifest import (
+from kseg_core.inputs.listing import InputListing, list_inputs
+from kseg_core.store.manifest import (
     INCOMPLETE,
     KEYS,
     a_few,
@@ -221,7 +221,7 @@ def _mask_files(mask: str | None) -> Iterator[tuple[str, int, int]]:
 
 
 def _require_distinct_start(fit: FitSettings) -> None:
-    from kseg_core.features import feature_space  # NumPy: only where it is needed
+    from kseg_core.clustering.features import feature_space  # NumPy: only where it is needed
 
     feature_space(fit.features).start_points(fit.start)
 

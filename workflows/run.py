@@ -8,32 +8,33 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from kseg_core import elbow, storage
+from kseg_core import storage
 from kseg_core.config import AUTO
-from kseg_core.decoded import keeping
 from kseg_core.errors import KsegError
-from kseg_core.keys import printable_source
-from kseg_core.lock import hold
-from kseg_core.manifest import read_attributes, remove_kseg_store
-from kseg_core.model import Model
-from kseg_core.store import create_store, save_model, write_model
+from kseg_core.inputs.keys import printable_source
+from kseg_core.reading.decoded import keeping
+from kseg_core.resume.lock import hold
+from kseg_core.store.manifest import read_attributes, remove_kseg_store
+from kseg_core.store.model import Model
+from kseg_core.store.opening import create_store, save_model, write_model
+from kseg_core.sweep import elbow
 
-from .bands import fit_bands
-from .begun import add_edges_to, begin, earlier_model, go_on, goes_on, model_is_there
-from .budget import Budget
-from .disk import bytes_to_write, require_room_on_disk
-from .drift import drift_result
-from .ending import Clock, changes, finish_store, job_result
-from .executor import Executor, open_executor
-from .fit import fit_plan
-from .label import Labelled
-from .label_plan import label_plan
-from .plan import Failure, Plan
-from .planning import fit_to_memory, nothing_readable, plan_rest, survey, work_of
-from .progress import Progress, Silent
+from .computing.executor import Executor, open_executor
+from .computing.progress import Progress, Silent
+from .fitting.bands import fit_bands
+from .fitting.fit import fit_plan
+from .labelling.drift import drift_result
+from .labelling.label import Labelled
+from .labelling.label_plan import label_plan
+from .planning.budget import Budget
+from .planning.disk import bytes_to_write, require_room_on_disk
+from .planning.plan import Failure, Plan
 from .request import Request, require_unchanged
-from .results import Counted, JobResult
-from .resume import Kept, what_is_kept
+from .running.begun import add_edges_to, begin, earlier_model, go_on, goes_on, model_is_there
+from .running.ending import Clock, changes, finish_store, job_result
+from .running.planning import fit_to_memory, nothing_readable, plan_rest, survey, work_of
+from .running.results import Counted, JobResult
+from .running.resume import Kept, what_is_kept
 
 
 def run(request: Request, progress: Progress | None = None) -> JobResult:

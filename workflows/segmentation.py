@@ -12,23 +12,23 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
+from kseg_core.clustering.labelling import Labels, label_dtype
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
 from kseg_core.config import RunConfig
 from kseg_core.errors import KsegError, UnreadableImage, UsageError
-from kseg_core.labelling import Labels, label_dtype
-from kseg_core.model import Model, as_rgb
-from kseg_core.sources import Piece
-from kseg_core.store import load_model, open_store
-from kseg_core.summary import BatchRule, ChunkSummary, Window, summarise
+from kseg_core.reading.sources import Piece
+from kseg_core.store.model import Model, as_rgb
+from kseg_core.store.opening import load_model, open_store
 
-from .begun import earlier_model
-from .executor import Executor, open_executor
-from .fit import fit_summary
-from .label import read_for_model
-from .planning import fit_to_memory, survey
-from .progress import Silent
+from .computing.executor import Executor, open_executor
+from .computing.progress import Silent
+from .computing.tree import tree_reduce
+from .fitting.fit import fit_summary
+from .labelling.label import read_for_model
 from .request import InputSelection, Request, prepare
 from .run import fit_one, run
-from .tree import tree_reduce
+from .running.begun import earlier_model
+from .running.planning import fit_to_memory, survey
 
 ARRAY_KEY = "image"
 ROWS_PX = 4_000_000  # a NumPy array is cut into windows of about so many pixels

@@ -9,35 +9,35 @@ from functools import partial
 from dask.base import tokenize
 from dask.delayed import delayed
 
-from kseg_core import elbow
+from kseg_core.clustering.features import feature_space
+from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings
 from kseg_core.errors import KsegError, NoValidPixels, TooManyColors, UnreadableImage
-from kseg_core.features import feature_space
-from kseg_core.lock import hold
+from kseg_core.reading.sources import Piece
 from kseg_core.release import version
-from kseg_core.sources import Piece
-from kseg_core.sweep import SerialSweepRunner
-from kseg_core.sweep import sweep as sweep_data
-from kseg_core.sweep_files import write_sweep
-from kseg_core.sweep_table import AnySpace, Table
-from kseg_core.table import FeatureTable
+from kseg_core.resume.lock import hold
+from kseg_core.sweep import elbow
+from kseg_core.sweep.files import write_sweep
+from kseg_core.sweep.search import SerialSweepRunner
+from kseg_core.sweep.search import sweep as sweep_data
+from kseg_core.sweep.table import AnySpace, Table
 
-from .bands import data_of, look_at_bands
-from .budget import Budget, image_of_too_many_colors
-from .ending import Clock
-from .executor import Executor, open_executor
-from .faults import one_by_one
-from .fit import read_colours, table_on_workers
-from .folder import folder_for_files
-from .label import summary_of_image
-from .plan import Bundle, Failure, Plan, killer, pixels_of
-from .planning import fit_to_memory, nothing_readable, survey
-from .progress import Progress, Silent
+from .computing.executor import Executor, open_executor
+from .computing.faults import one_by_one
+from .computing.progress import Progress, Silent
+from .computing.waves import Watched, compute_in_waves
+from .fitting.bands import data_of, look_at_bands
+from .fitting.fit import read_colours, table_on_workers
+from .fitting.sweep_tasks import SweepTasks, sweep_bands
+from .labelling.label import summary_of_image
+from .planning.budget import Budget, image_of_too_many_colors
+from .planning.folder import folder_for_files
+from .planning.plan import Bundle, Failure, Plan, killer, pixels_of
 from .request import Request
+from .running.ending import Clock
+from .running.planning import fit_to_memory, nothing_readable, survey
 from .sweep_request import FIGURE, KIND, RECORD, TABLE
 from .sweep_result import SweepResult, Swept
-from .sweep_tasks import SweepTasks, sweep_bands
-from .waves import Watched, compute_in_waves
 
 
 def sweep(request: Request, progress: Progress | None = None) -> SweepResult:

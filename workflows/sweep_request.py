@@ -10,10 +10,10 @@ from typing import Any
 from kseg_core import storage
 from kseg_core.config import RunConfig
 from kseg_core.errors import StoreError, UsageError
-from kseg_core.manifest import read_attributes
+from kseg_core.store.manifest import read_attributes
 
 from .request import InputSelection, Request, default_output
-from .results import failed_result
+from .running.results import failed_result
 
 SUFFIX = ".sweep"
 KIND = "sweep"  # what ``sweep.json`` says of itself

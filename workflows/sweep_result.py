@@ -7,8 +7,8 @@ from typing import Any
 
 from kseg_core.config import FitSettings
 from kseg_core.errors import UnreadableImage
-from kseg_core.keys import printable_source
-from kseg_core.sweep_table import Table
+from kseg_core.inputs.keys import printable_source
+from kseg_core.sweep.table import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.errors import StoreError
-from kseg_core.labelling import NO_COLORS, Labels
-from kseg_core.model import Model
-from kseg_core.originals import Originals
-from kseg_core.shown import ShownPixels, open_shown
-from kseg_core.stored_image import DAMAGE, StoredImage
+from kseg_core.store.model import Model
+from kseg_core.store.originals import Originals
+from kseg_core.store.shown import ShownPixels, open_shown
+from kseg_core.store.stored_image import DAMAGE, StoredImage
 
 from . import painting
 from .settings import ExportSettings

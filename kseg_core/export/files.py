@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kseg_core.errors import KsegError, StoreError, UnreadableImage
-from kseg_core.geo import GeoReference
-from kseg_core.model import Model
-from kseg_core.originals import Originals
-from kseg_core.stored_image import StoredImage
+from kseg_core.store.geo import GeoReference
+from kseg_core.store.model import Model
+from kseg_core.store.originals import Originals
+from kseg_core.store.stored_image import StoredImage
 
 from .drawing import Drawing, ImageReader, draw
 from .geotiff import write_geotiff

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kseg_core.errors import StoreError
-from kseg_core.geo import GeoReference
+from kseg_core.store.geo import GeoReference
 
 from .drawing import Drawing, windows
 from .tiff import SIDE, as_shades

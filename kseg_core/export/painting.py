@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.labelling import Labels
-from kseg_core.pyramid import mean_of_blocks
+from kseg_core.clustering.labelling import Labels
+from kseg_core.store.pyramid import mean_of_blocks
 
 U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]

@@ -11,9 +11,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from kseg_core.nodes import ArraySpec, create_array, open_for_writing
 from kseg_core.release import version
-from kseg_core.tiles import pyramid_levels
+from kseg_core.store.nodes import ArraySpec, create_array, open_for_writing
+from kseg_core.store.tiles import pyramid_levels
 
 from .drawing import Drawing, windows
 from .painting import halved

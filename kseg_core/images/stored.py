@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples
+from kseg_core.images.validity import combine, nodata_mask
 from kseg_core.images.windows import Box
-from kseg_core.validity import combine, nodata_mask
 
 PALETTE_HAS_NO_BANDS = "a picture with a palette, whose numbers mean nothing by themselves: use --features rgb"
 

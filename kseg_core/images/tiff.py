@@ -37,8 +37,8 @@ from kseg_core.images.tiff_colours import (
     to_raster,
 )
 from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
+from kseg_core.images.validity import fits
 from kseg_core.images.windows import Box
-from kseg_core.validity import fits
 
 _OME_CHANNELS = re.compile(r'\bSizeC="(\d+)"')
 

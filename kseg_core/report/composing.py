@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kseg_core.model import Model
+from kseg_core.store.model import Model
 
 from .assembling import Pictures
 from .content import Cloud, ClusterRow, ShownImage

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.sweep_files import chosen_k
+from kseg_core.sweep.files import chosen_k
 
 from .ranking import Ranked
 
@@ -191,7 +191,7 @@ def sweep_from(record: Mapping[str, Any]) -> Sweep | None:
     Parameters
     ----------
     record
-        As ``sweep.json`` holds it (`kseg_core.sweep_files`).
+        As ``sweep.json`` holds it (`kseg_core.sweep.files`).
 
     Raises
     ------

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.labelling import UINT8_LABELS, Labels, invalid_label
+from kseg_core.clustering.labelling import UINT8_LABELS, Labels, invalid_label
 
 U8 = NDArray[np.uint8]
 QUALITY = 80  # of photographs a few hundred pixels wide: no difference is seen, and a PNG is eight times as large

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.features import feature_space
-from kseg_core.labelling import invalid_label
-from kseg_core.model import Model
-from kseg_core.sources import Pixels
+from kseg_core.clustering.features import feature_space
+from kseg_core.clustering.labelling import invalid_label
+from kseg_core.reading.sources import Pixels
+from kseg_core.store.model import Model
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]

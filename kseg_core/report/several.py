@@ -10,7 +10,7 @@ import numpy as np
 
 from kseg_core import storage
 from kseg_core.errors import KsegError, StoreError
-from kseg_core.model import Model
+from kseg_core.store.model import Model
 
 from .content import sweep_from
 

@@ -277,7 +277,7 @@ def test_the_fingerprint_survives_json(config: RunConfig) -> None:
 
 
 def test_importing_the_settings_loads_nothing_heavy() -> None:
-    code = "import sys, kseg_core.config, kseg_core.manifest; print(*sorted(sys.modules))"
+    code = "import sys, kseg_core.config, kseg_core.store.manifest; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numpy", "numba", "zarr", "dask", "PIL"} & set(loaded)
 

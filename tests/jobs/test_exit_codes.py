@@ -18,8 +18,8 @@ import pytest
 
 from jobs import main
 from kseg_core import open_store
-from workflows import cluster
 from workflows import run as jobs_of_workflows
+from workflows.computing import cluster
 
 Kseg = Callable[..., Any]
 Program = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,7 +12,7 @@ import pytest
 import workflows.export
 from kseg_core.export.settings import ExportSettings
 from workflows.export_plan import ExportRequest
-from workflows.export_result import Exported
+from workflows.viewing.export_result import Exported
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kseg_core.lock import hold
-from kseg_core.model import Model
+from kseg_core.resume.lock import hold
+from kseg_core.store.model import Model
 
 Kseg = Callable[..., Any]
 

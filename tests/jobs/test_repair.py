@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kseg_core.lock import hold
+from kseg_core.resume.lock import hold
 
 Kseg = Callable[..., Any]
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import zarr
 
-from kseg_core.nodes import ArraySpec, store_array
-from kseg_core.store import load_model, open_store
+from kseg_core.store.nodes import ArraySpec, store_array
+from kseg_core.store.opening import load_model, open_store
 from tests.browser import Page, browser, chromium
 
 HOSTILE = ("<img src=x onerror=alert(1)>.png", "a&b \"c\" 'd'.png", "{{x}} ${y} \u202eab.png")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kseg_core import storage
-from kseg_core.manifest import read_attributes
+from kseg_core.store.manifest import read_attributes
 from tests.killing import folder_of_tiled
 from tests.object_store import chunks_below, objects_below, upload
 
@@ -98,9 +98,8 @@ def test_a_killed_job_goes_on_where_it_was(
 def test_a_second_job_is_told_who_holds_the_output(
     pictures: str, bucket: str, program: Program, program_environment: dict[str, str]
 ) -> None:
-    code = (
-        "import sys, time; from kseg_core.lock import hold\nwith hold(sys.argv[1]): print(flush=True); time.sleep(99)"
-    )
+    code = "import sys, time\nfrom kseg_core.resume.lock import hold\n"
+    code += "with hold(sys.argv[1]): print(flush=True); time.sleep(99)"
     command = [sys.executable, "-c", code, f"{bucket}/out.zarr"]
     with subprocess.Popen(command, env=program_environment, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None

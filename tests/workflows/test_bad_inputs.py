@@ -17,8 +17,8 @@ from PIL import Image
 
 from kseg_core import open_store
 from kseg_core.errors import NothingReadable
-from kseg_core.inputs import list_inputs
-from workflows.results import JobResult
+from kseg_core.inputs.listing import list_inputs
+from workflows.running.results import JobResult
 
 RunJob = Callable[..., JobResult]
 

@@ -20,7 +20,7 @@ from kseg_core.errors import NothingReadable, NoValidPixels
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.request import InputSelection, prepare
-from workflows.results import JobResult
+from workflows.running.results import JobResult
 
 Array = NDArray[Any]
 F64 = NDArray[np.float64]
@@ -74,13 +74,13 @@ def values(contents: dict[str, str]) -> dict[str, str]:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is worked on in pieces begins at 128 x 128 pixels, in this process alone."""
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 14)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
 
 
 @pytest.fixture
 def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a sixteenth of the pixels, or so, may be held."""
-    monkeypatch.setattr("kseg_core.band_batch.HELD_PX", 1 << 13)
+    monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 13)
 
 
 def blobs(height: int, width: int, bands: int, seed: int) -> F64:
@@ -196,7 +196,7 @@ def test_no_tile_chunk_worker_or_order_changes_a_bit(
     name: str, how: str, tmp_path: Path, contents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "streamed":
-        monkeypatch.setattr("kseg_core.band_batch.HELD_PX", 1 << 13)
+        monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 13)
     samples = SCENES[name]()
     folder = tmp_path / "in"
     files = [save(folder / "b.tif", samples), save(folder / "a.tif", np.ascontiguousarray(samples[:90, :100]))]
@@ -209,7 +209,7 @@ def test_no_tile_chunk_worker_or_order_changes_a_bit(
             (100, 1 << 14, "threads", 4),
         ]
     ):
-        monkeypatch.setattr("kseg_core.sources.PIECE_PX", piece)
+        monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", piece)
         output = tmp_path / f"{at}.zarr"
         monkeypatch.chdir(folder)
         inputs = [Path(file.name) for file in (files if at % 2 else files[::-1])]
@@ -238,9 +238,9 @@ def test_the_streamed_fit_is_as_good_as_the_one_in_memory(
 ) -> None:
     samples = SCENES[name]()
     source = save(tmp_path / "image.tif", samples)
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 14)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
     one = make(source, tmp_path / "one.zarr", k=6)
-    monkeypatch.setattr("kseg_core.band_batch.HELD_PX", 1 << 13)
+    monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 13)
     two = make(source, tmp_path / "two.zarr", k=6, batch_pixels=1 << 12)
     assert one.inertia is not None
     assert two.inertia is not None
@@ -452,7 +452,7 @@ def test_applying_a_model_of_bands_gives_the_labels_of_its_run(
 ) -> None:
     source = save(tmp_path / "image.tif", SCENES[name]())
     made = make(source, tmp_path / "run.zarr", normalize=normalize)
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 14)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
     applied = make(source, tmp_path / "apply.zarr", model=tmp_path / "run.zarr")
     np.testing.assert_array_equal(
         labels_of(tmp_path / "apply.zarr", "image.tif"), labels_of(tmp_path / "run.zarr", "image.tif")

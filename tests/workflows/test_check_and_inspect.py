@@ -15,7 +15,7 @@ import zarr
 from kseg_core import Model, open_store
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
-from kseg_core.lock import hold
+from kseg_core.resume.lock import hold
 from workflows.check import check_store
 from workflows.inspect import describe
 

@@ -16,19 +16,19 @@ import pytest
 import tifffile
 import zarr
 
-from kseg_core import verify_subject
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
-from kseg_core.originals import Originals
-from kseg_core.store import load_model, open_store
-from kseg_core.verify import judge_image, see_window, verify_image
-from kseg_core.verify_subject import image_windows
-from kseg_core.verify_window import Seen
-from workflows import verify
+from kseg_core.store import verify_subject
+from kseg_core.store.opening import load_model, open_store
+from kseg_core.store.originals import Originals
+from kseg_core.store.verify import judge_image, see_window, verify_image
+from kseg_core.store.verify_subject import image_windows
+from kseg_core.store.verify_window import Seen
 from workflows.check import check_store
 from workflows.repair import repair_store
 from workflows.request import InputSelection, prepare
 from workflows.run import run
-from workflows.verify import output_settings
+from workflows.viewing import verify
+from workflows.viewing.verify import output_settings
 
 KEY = "large.tif"
 SHAPE = (330, 420)
@@ -39,7 +39,7 @@ THREADS = ExecutionSettings("threads", 2)
 def pieces() -> Iterator[None]:
     """Of 128 pixels, as the source is labelled and compared."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kseg_core.sources.PIECE_PX", 128 * 128)
+        patch.setattr("kseg_core.reading.sources.PIECE_PX", 128 * 128)
         yield
 
 

@@ -83,7 +83,7 @@ def test_pieces_and_tiles_change_no_bit(
 ) -> None:
     tifffile.imwrite(tmp_path / "in.tif", smooth(500, 400, 7), tile=(64, 64), photometric="rgb", metadata=None)
     whole = make(tmp_path / "in.tif", tmp_path / "whole.zarr", {"features": features}, confidence=True)
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 14)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
     wanted = np.asarray(open_store(str(whole))["in.tif"].confidence)
     assert len(np.unique(wanted)) > 100
     for tile in (64, 200):

@@ -19,7 +19,7 @@ Contents = Callable[[Path], dict[str, str]]
 FAULTY_DECODER = """
 import os, sys, time
 if "kseg-workers-crash" in os.environ and any("spawn" in word or "nanny" in word for word in sys.orig_argv):
-    from kseg_core.sources import ImageSource
+    from kseg_core.reading.sources import ImageSource
     sound = ImageSource.opened
     def opened(source):
         if "crash" in source.file.source:

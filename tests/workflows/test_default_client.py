@@ -11,7 +11,7 @@ from dask.delayed import delayed
 from distributed import Client, default_client
 
 from kseg_core.config import ExecutionSettings
-from workflows.executor import open_executor
+from workflows.computing.executor import open_executor
 
 
 @pytest.fixture(params=["processes", "address"])

@@ -21,12 +21,12 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.images import read_image
-from workflows import edges as graphs
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.edge_job import find_edges
-from workflows.edge_request import EdgesConfig, EdgesRequest, prepare_edges
-from workflows.edge_results import EdgesResult, nothing_done
+from workflows.edges import finding as graphs
+from workflows.edges.request import EdgesConfig, EdgesRequest, prepare_edges
+from workflows.edges.results import EdgesResult, nothing_done
 from workflows.inspect import describe
 from workflows.request import InputSelection, prepare
 
@@ -69,7 +69,7 @@ def save_tiled(path: Path, picture: Array, **options: Any) -> Path:
 @pytest.fixture
 def pieces_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """What is worked on in pieces is so in pieces of this side, in this process alone."""
-    return lambda side: monkeypatch.setattr("kseg_core.sources.PIECE_PX", side * side)
+    return lambda side: monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", side * side)
 
 
 # ------------------------------------------------------------------------------------------- the same as OpenCV's

@@ -22,13 +22,13 @@ from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export import drawing, files, tiff
 from kseg_core.export.settings import KINDS, ExportSettings
 from kseg_core.images import read_image
-from kseg_core.model import Model
+from kseg_core.store.model import Model
 from workflows import export_plan
 from workflows import run as jobs
 from workflows.export import export
 from workflows.export_plan import ExportRequest
-from workflows.export_result import Exported
 from workflows.request import InputSelection, prepare
+from workflows.viewing.export_result import Exported
 
 RunJob = Callable[..., Any]
 SYNC = ExecutionSettings("sync")
@@ -589,7 +589,7 @@ def test_every_kind_has_a_picture_or_outlines(everything: Path) -> None:
 def test_failures_are_told_once_for_each_reason() -> None:
     from workflows.export import joined_failures
     from workflows.export_plan import PlannedImage
-    from workflows.export_result import Failed
+    from workflows.viewing.export_result import Failed
 
     planned = [PlannedImage(key, 1, False, ()) for key in ("b", "a")]
     gone, bad = UnreadableImage("x", "gone"), UnreadableImage("x", "bad")

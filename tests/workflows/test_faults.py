@@ -21,9 +21,9 @@ from distributed.chaos import KillWorker
 
 from kseg_core.errors import KsegError
 from tests.killing import folder_of_pictures
-from workflows import cluster as clusters
-from workflows.cluster import ClusterExecutor
-from workflows.executor import TasksKilled
+from workflows.computing import cluster as clusters
+from workflows.computing.cluster import ClusterExecutor
+from workflows.computing.executor import TasksKilled
 
 Contents = Callable[[Path], dict[str, str]]
 

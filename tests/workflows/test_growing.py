@@ -16,16 +16,16 @@ from jobs._render import drift_lines
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import NothingReadable, OutputHeld, StoreError, UsageError
-from kseg_core.lock import hold
-from kseg_core.manifest import read_attributes
-from kseg_core.model import Model
+from kseg_core.resume.lock import hold
+from kseg_core.store.manifest import read_attributes
+from kseg_core.store.model import Model
 from workflows.check import check_store
 from workflows.dry_run import dry_run
 from workflows.inspect import describe
 from workflows.repair import repair_store
 from workflows.request import InputSelection, prepare
-from workflows.results import JobResult
 from workflows.run import fit, run
+from workflows.running.results import JobResult
 
 Files = dict[str, tuple[int, int]]
 
@@ -342,7 +342,7 @@ def test_drift_points_at_the_odd_one(model: Path, tmp_path: Path, png: Any, smoo
 def test_drift_says_how_many_images_it_does_not_list(
     model: Path, tmp_path: Path, png: Any, smooth: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workflows.drift.WORST", 2)
+    monkeypatch.setattr("workflows.labelling.drift.WORST", 2)
     for i in range(9):
         png(tmp_path / "many" / f"n{i}.png", smooth(60, 80, 20))
     for name in "abc":
@@ -386,7 +386,7 @@ def test_a_refit_starts_from_the_models_centroids_and_keeps_its_numbers(
 def test_a_night_that_was_stopped_means_the_same_by_new(
     folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, contents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflows import label
+    from workflows.labelling import label
 
     night(folder, model, tmp_path / "out.zarr")
     shutil.copytree(tmp_path / "out.zarr", tmp_path / "whole.zarr")

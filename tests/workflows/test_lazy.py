@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 from dask.delayed import Delayed
 
+from kseg_core.clustering.labelling import label_dtype
+from kseg_core.clustering.summary import BatchRule, summarise
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.images import PictureInfo
-from kseg_core.inputs import InputFile, list_inputs
-from kseg_core.labelling import label_dtype
-from kseg_core.model import Model
-from kseg_core.sources import ImageSource, Piece
-from kseg_core.summary import BatchRule, summarise
+from kseg_core.inputs.listing import InputFile, list_inputs
+from kseg_core.reading.sources import ImageSource, Piece
+from kseg_core.store.model import Model
 from workflows import segment
-from workflows.executor import LocalExecutor
-from workflows.gather import gather_plan
-from workflows.label_plan import label_plan
-from workflows.plan import Plan, make_plan
-from workflows.progress import Silent
-from workflows.tree import tree_reduce
+from workflows.computing.executor import LocalExecutor
+from workflows.computing.progress import Silent
+from workflows.computing.tree import tree_reduce
+from workflows.fitting.gather import gather_plan
+from workflows.labelling.label_plan import label_plan
+from workflows.planning.plan import Plan, make_plan
 
 
 class CountingScheduler:

@@ -17,16 +17,16 @@ import tifffile
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError
-from kseg_core.inputs import list_inputs
+from kseg_core.inputs.listing import list_inputs
 from kseg_core.memory import COLOR_BYTES, MOST_COLORS, PROCESS_BYTES
+from kseg_core.reading.sources import ImageSource
 from kseg_core.sizes import parse_bytes
-from kseg_core.sources import ImageSource
 from kseg_core.storage.ranges import MOST_BYTES, most_held
-from workflows.budget import Work, make_budget, too_many_colors
-from workflows.disk import require_room_on_disk
+from workflows.computing.executor import LocalExecutor, processes_that_fit
 from workflows.dry_run import dry_run
-from workflows.executor import LocalExecutor, processes_that_fit
-from workflows.plan import Plan, make_plan
+from workflows.planning.budget import Work, make_budget, too_many_colors
+from workflows.planning.disk import require_room_on_disk
+from workflows.planning.plan import Plan, make_plan
 from workflows.request import InputSelection, prepare
 from workflows.run import run
 

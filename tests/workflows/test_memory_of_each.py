@@ -13,17 +13,17 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 from PIL import Image
 
+from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, UnreadableImage
-from kseg_core.inputs import list_inputs
+from kseg_core.inputs.listing import list_inputs
 from kseg_core.memory import COLOR_BYTES, LEAST_COLORS, MOST_COLORS
-from kseg_core.sources import ImageSource
-from kseg_core.store import open_store
-from kseg_core.summary import BatchRule
-from workflows.budget import Budget, Work, make_budget
-from workflows.executor import LocalExecutor
-from workflows.fit import Summarise
-from workflows.plan import Plan, make_plan
+from kseg_core.reading.sources import ImageSource
+from kseg_core.store.opening import open_store
+from workflows.computing.executor import LocalExecutor
+from workflows.fitting.fit import Summarise
+from workflows.planning.budget import Budget, Work, make_budget
+from workflows.planning.plan import Plan, make_plan
 from workflows.request import InputSelection, Request, prepare
 from workflows.run import run
 from workflows.sweep import sweep

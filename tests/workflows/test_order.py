@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workflows import gather, label_plan
-from workflows.plan import Bundle, pixels_of
+from workflows.fitting import gather
+from workflows.labelling import label_plan
+from workflows.planning.plan import Bundle, pixels_of
 
 
 @pytest.mark.parametrize(("module", "name"), [(gather, "gather"), (label_plan, "label_bundle")])

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from kseg_core.config import ExecutionSettings, InputSettings
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import PictureInfo
-from kseg_core.inputs import InputFile, list_inputs
-from kseg_core.sources import ImageSource, Piece
-from workflows import plan
-from workflows.executor import open_executor
-from workflows.plan import BUNDLE_IMAGES, BUNDLE_PX, Bundle, Plan, make_plan
-from workflows.plan import look_at_headers as look
-from workflows.progress import Silent
+from kseg_core.inputs.listing import InputFile, list_inputs
+from kseg_core.reading.sources import ImageSource, Piece
+from workflows.computing.executor import open_executor
+from workflows.computing.progress import Silent
+from workflows.planning import plan
+from workflows.planning.plan import BUNDLE_IMAGES, BUNDLE_PX, Bundle, Plan, make_plan
+from workflows.planning.plan import look_at_headers as look
 
 TILE = 1024
 BY_WINDOWS = (512, 512)  # the tiles of a file that is read by windows

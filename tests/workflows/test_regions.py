@@ -17,12 +17,13 @@ from scipy import ndimage
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UsageError
-from workflows import polygons, regions
-from workflows.executor import open_executor
-from workflows.polygons import write_polygons
+from workflows import regions
+from workflows.computing.executor import open_executor
 from workflows.regions import write_region_table
 from workflows.request import InputSelection, prepare
 from workflows.run import run
+from workflows.viewing import polygons
+from workflows.viewing.polygons import write_polygons
 
 Array = NDArray[Any]
 SYNC = ExecutionSettings("sync")
@@ -49,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> P
 @pytest.fixture(params=["global", "image"])
 def store(request: pytest.FixtureRequest, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In tiles of 64, with windows of one tile for regions and outlines."""
-    monkeypatch.setattr("kseg_core.regions.WINDOW_PX", 64)
+    monkeypatch.setattr("kseg_core.shapes.regions.WINDOW_PX", 64)
     monkeypatch.setattr(polygons, "WINDOW_PX", 64)
     return make(folder, tmp_path / "out.zarr", {"scope": request.param}, tile=64)
 
@@ -104,7 +105,7 @@ def test_parquet_has_the_same_rows_with_their_types(store: Path, tmp_path: Path)
 def test_waves_change_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_region_table(str(store), str(tmp_path / "a.csv"), SYNC)
     monkeypatch.setattr(regions, "WAVE_TASKS", 3)
-    monkeypatch.setattr("kseg_core.regions.WINDOW_PX", 4096)
+    monkeypatch.setattr("kseg_core.shapes.regions.WINDOW_PX", 4096)
     write_region_table(str(store), str(tmp_path / "b.csv"), SYNC)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 

@@ -13,22 +13,22 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
+from kseg_core.clustering.labelling import invalid_label
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, StoreError
-from kseg_core.labelling import invalid_label
-from kseg_core.model import Model
-from kseg_core.nodes import ArraySpec, store_array
-from kseg_core.originals import Originals
-from kseg_core.pyramid import mode_of_blocks
 from kseg_core.report.encoding import pixels_of
 from kseg_core.report.facts import ImageFacts, read_facts
 from kseg_core.report.ranking import rank
 from kseg_core.report.settings import ReportSettings
-from kseg_core.store import load_model, open_store
-from workflows.executor import open_executor
-from workflows.look import LookPlan, look_at_images
-from workflows.progress import Silent
+from kseg_core.store.model import Model
+from kseg_core.store.nodes import ArraySpec, store_array
+from kseg_core.store.opening import load_model, open_store
+from kseg_core.store.originals import Originals
+from kseg_core.store.pyramid import mode_of_blocks
+from workflows.computing.executor import open_executor
+from workflows.computing.progress import Silent
 from workflows.report import ReportRequest, make_report
+from workflows.viewing.look import LookPlan, look_at_images
 
 SYNC = ExecutionSettings("sync")
 U8 = NDArray[np.uint8]
@@ -153,8 +153,8 @@ def test_windows_pyramids_and_copies_change_no_picture(
     """A tiled TIFF read by pieces, with and without a pyramid and a copy, looks as it does read at once."""
     import tifffile
 
+    import kseg_core.reading.sources as sources
     import kseg_core.report.looking as looking
-    import kseg_core.sources as sources
     from kseg_core.config import FitSettings, OutputSettings, RunConfig
     from workflows.request import InputSelection, prepare
     from workflows.run import run

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from kseg_core import open_store, sources
-from kseg_core.beside import beside
+from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import StoreError
-from kseg_core.sources import Piece
-from workflows import label, label_large
+from kseg_core.reading import sources
+from kseg_core.reading.sources import Piece
+from kseg_core.storage.beside import beside
 from workflows import run as jobs
 from workflows.dry_run import dry_run
+from workflows.labelling import label, label_large
 from workflows.request import InputSelection, Request, prepare
 
 
@@ -93,7 +94,7 @@ def test_what_was_read_for_the_fit_is_not_read_again(
     output = tmp_path / "out.zarr"
     carry_out = jobs.run if kind == "store" else jobs.fit
     with monkeypatch.context() as patch:
-        solver = "workflows.bands.solve_bands" if features == "bands" else "workflows.fit.fit_summary"
+        solver = "workflows.fitting.bands.solve_bands" if features == "bands" else "workflows.fitting.fit.fit_summary"
         patch.setattr(solver, lambda *_, **__: (_ for _ in ()).throw(Stopped()))
         with pytest.raises(Stopped):
             carry_out(request(small_folder, output, kind=kind, features=features))
@@ -159,7 +160,7 @@ def test_a_damaged_kept_file_is_read_anew(
 ) -> None:
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr("workflows.fit.fit_summary", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
+        patch.setattr("workflows.fitting.fit.fit_summary", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
         with pytest.raises(Stopped):
             jobs.run(request(small_folder, output))
     for path in Path(beside(str(output), ".resume")).glob("*/*.kept"):
@@ -180,7 +181,7 @@ def test_what_was_read_of_bands_is_not_read_again(
 ) -> None:
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr("workflows.bands.data_of", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
+        patch.setattr("workflows.fitting.bands.data_of", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
         with pytest.raises(Stopped):
             jobs.run(request(small_folder, output, **bands))
     readings.clear()

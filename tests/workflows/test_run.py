@@ -14,13 +14,13 @@ import pytest
 import zarr
 
 from kseg_core import Model, open_store
+from kseg_core.clustering.summary import Window
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
-from kseg_core.sources import Piece
-from kseg_core.summary import Window
+from kseg_core.reading.sources import Piece
 from workflows.request import InputSelection, Request, default_output, prepare
-from workflows.results import reused_result
 from workflows.run import run
+from workflows.running.results import reused_result
 
 Png = Callable[[Path, Any], Path]
 

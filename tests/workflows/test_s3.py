@@ -15,15 +15,15 @@ import kseg_core
 from kseg_core import storage
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import StoreError
-from kseg_core.manifest import read_attributes, remove_kseg_store
 from kseg_core.storage import s3
-from kseg_core.store import load_model, open_store
+from kseg_core.store.manifest import read_attributes, remove_kseg_store
+from kseg_core.store.opening import load_model, open_store
 from tests.object_store import chunks_below, documents_below, objects_below, upload, versions
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.repair import repair_store
 from workflows.request import InputSelection, Request, prepare
-from workflows.results import JobResult
+from workflows.running.results import JobResult
 
 LABELS = "/labels/kmeans/0/c/"
 SETTINGS = FitSettings(4, attempts=2)
@@ -144,7 +144,7 @@ def test_a_store_whose_removal_was_stopped_is_completed_by_the_same_command(
 def test_pieces_written_before_a_stop_are_not_written_again(
     bucket: str, tmp_path: Path, smooth: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 128 * 128)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 128 * 128)
     tiles = OutputSettings(tile=64)
     tifffile.imwrite(tmp_path / "in.tif", smooth(220, 210, 1), tile=(64, 64), photometric="rgb")
     storage.put(f"{bucket}/in.tif", [(tmp_path / "in.tif").read_bytes()])
@@ -321,7 +321,7 @@ def test_what_is_damaged_there_is_named_and_made_anew_and_nothing_else_is_writte
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 128 * 128)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 128 * 128)
     inputs, output, threads = (
         upload(small_folder, f"{bucket}/in"),
         f"{bucket}/out.zarr",

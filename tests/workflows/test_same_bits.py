@@ -13,8 +13,8 @@ import zarr
 from distributed import Client
 
 from kseg_core.config import FitSettings
-from workflows import fit as fitting
-from workflows import plan
+from workflows.fitting import fit as fitting
+from workflows.planning import plan
 
 Contents = dict[str, str]
 

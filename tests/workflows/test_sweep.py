@@ -20,9 +20,9 @@ import workflows
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, NothingReadable, NoValidPixels, StoreError, UsageError
-from kseg_core.store import load_model
-from workflows import fit as fitting
+from kseg_core.store.opening import load_model
 from workflows import sweep as sweeping
+from workflows.fitting import fit as fitting
 from workflows.request import InputSelection
 from workflows.sweep_request import prepare_sweep
 from workflows.sweep_result import SweepResult
@@ -121,7 +121,7 @@ def test_a_sweep_tells_everything_in_json_and_in_its_three_files(small_folder: P
 def test_the_pixels_are_read_once_however_many_k_there_are(
     small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kseg_core.sources import Piece
+    from kseg_core.reading.sources import Piece
 
     read: list[str] = []
     whole = Piece.read
@@ -151,7 +151,7 @@ def test_shards_threads_and_bundles_change_no_bit(
         return data, batch
 
     monkeypatch.setattr(sweeping, "table_on_workers", in_shards)
-    monkeypatch.setattr("workflows.plan.BUNDLE_IMAGES", 1)
+    monkeypatch.setattr("workflows.planning.plan.BUNDLE_IMAGES", 1)
     shards = sweep(smooth_folder, tmp_path / "c", (1, 4), **fit)
     assert used[0] > 2
     assert told(shards) == expected
@@ -206,9 +206,9 @@ def test_bands_too_many_to_hold_are_swept_in_few_readings_and_as_well(
     source = save_bands(tmp_path / "image.tif", samples)
     fit = {"features": "bands", "normalize": "standard", "batch_pixels": 1 << 12}
     held = sweep(source, tmp_path / "held", (1, 6), **fit)
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 14)
-    monkeypatch.setattr("kseg_core.band_batch.HELD_PX", 1 << 13)
-    from workflows.streamed import StreamedBands
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
+    monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 13)
+    from workflows.fitting.streamed import StreamedBands
 
     passes = []
     whole = StreamedBands._pass
@@ -242,8 +242,8 @@ def test_few_values_among_too_many_pixels_to_hold_are_found(tmp_path: Path, monk
     samples[:, 200:] = (700, 30)
     samples[0, 0] = (9, 9)  # hardly in any sample
     source = save_bands(tmp_path / "image.tif", samples)
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 14)
-    monkeypatch.setattr("kseg_core.band_batch.HELD_PX", 1 << 11)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
+    monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 11)
     found = sweep(source, tmp_path / "out", (1, 5), features="bands", batch_pixels=1 << 9).to_json()
     assert [row["k_found"] for row in found["sweep"]] == [1, 2, 3, 3, 3]
     assert [row["inertia"] == 0 for row in found["sweep"]] == [False, False, True, True, True]
@@ -283,7 +283,7 @@ def test_an_image_in_pieces_is_swept_alone_as_if_it_were_whole(
     source = tmp_path / "image.tif"
     tifffile.imwrite(source, smooth(200, 330, 4), tile=(64, 64), photometric="rgb", metadata=None)
     whole = told(sweep(source, tmp_path / "whole", (1, 4), scope="image"))
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 13)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 13)
     assert told(sweep(source, tmp_path / "pieces", (1, 4), scope="image")) == whole
 
 
@@ -358,7 +358,7 @@ def test_a_file_that_cannot_be_written_leaves_the_earlier_one(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kseg_core.sweep_files.os.replace", full)
+    monkeypatch.setattr("kseg_core.sweep.files.os.replace", full)
     with pytest.raises(KsegError, match="cannot be written"):
         sweep(small_folder, tmp_path / "out", (1, 3))
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

@@ -22,10 +22,10 @@ from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, NoValidPixels
 from workflows import run as jobs
-from workflows import waves
 from workflows.check import check_store
+from workflows.computing import waves
 from workflows.request import InputSelection, prepare
-from workflows.results import JobResult
+from workflows.running.results import JobResult
 
 Array = NDArray[Any]
 HEIGHT, WIDTH = 1500, 1300
@@ -88,7 +88,7 @@ def save_tiled(path: Path, picture: Array, tile: int = 64, **options: Any) -> Pa
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is worked on in pieces begins at 128 x 128 pixels, in this process alone."""
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 14)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
 
 
 # ------------------------------------------------------------------- the same bits as those of the same pixels as a PNG
@@ -151,7 +151,7 @@ CASES = [
 def test_labels_centroids_and_pyramid_of_a_tiled_image_are_those_of_the_same_pixels_as_a_png(
     version: str, tile: int, scheduler: str, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kseg_core.sources.PIECE_PX", 1 << 17)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 17)
     output = tmp_path / "out.zarr"
     progress = Steps()
     result = make(scene.files[version], output, tile=tile, scheduler=scheduler, progress=progress)

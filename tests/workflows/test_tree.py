@@ -12,8 +12,8 @@ from dask.delayed import Delayed, delayed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows import tree
-from workflows.tree import merge_all, tree_reduce
+from workflows.computing import tree
+from workflows.computing.tree import merge_all, tree_reduce
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from types import FrameType
 
 import pytest
 
-from workflows.cluster import undisturbed
+from workflows.computing.cluster import undisturbed
 
 
 class Heard(BaseException):

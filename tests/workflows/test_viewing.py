@@ -13,13 +13,13 @@ from kseg_core.errors import KsegError
 from kseg_core.export.settings import ExportSettings
 from kseg_core.memory import PROCESS_BYTES, VIEW_BYTES
 from workflows.check import check_store
-from workflows.executor import LocalExecutor
+from workflows.computing.executor import LocalExecutor
 from workflows.export import export
 from workflows.export_plan import ExportRequest
 from workflows.report import ReportRequest, make_report
 from workflows.request import InputSelection, prepare
 from workflows.run import run
-from workflows.viewing import limit_tasks
+from workflows.viewing.viewing import limit_tasks
 
 MB = 1_000_000
 LITTLE = ExecutionSettings(workers=2, memory=PROCESS_BYTES + VIEW_BYTES + 40 * MB)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import open_picture, read_image, read_info
-from kseg_core.validity import combine, nodata_mask
+from kseg_core.images.validity import combine, nodata_mask
 
 rasterio = pytest.importorskip("rasterio")
 

@@ -1,0 +1,216 @@
+"""Pixels and a model become labels, and the exact sums over those labels."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import buffers
+from ..kernels import assign, histogram, lookup
+from ..kernels import confidence as ratings
+from .features import FeatureSpace
+from .summary import ColorTable, color_counter, flat_pixels
+from .sums import ClusterSums
+from .table import TABLE_COARSER
+
+F64 = NDArray[np.float64]
+Labels = NDArray[np.unsignedinteger[Any]]
+
+UINT8_LABELS = 254  # up to here labels are uint8
+BRUTE_FORCE_K = 64  # measured: up to here comparing with every centroid beats sorting the colours into cells first
+
+NO_COLORS: NDArray[np.uint8] = np.empty((0, 3), np.uint8)  # of an image without a valid pixel
+
+_scratch = threading.local()
+
+
+def label_dtype(k: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """uint8 for up to 254 clusters, uint16 above; the dtype's largest value marks an invalid pixel."""
+    return np.dtype(np.uint8 if k <= UINT8_LABELS else np.uint16)
+
+
+def invalid_label(k: int) -> int:
+    """The label of an invalid pixel."""
+    return int(np.iinfo(label_dtype(k)).max)
+
+
+def no_labels(shape: tuple[int, int]) -> Labels:
+    """Labels of an image without a valid pixel."""
+    return np.full(shape, invalid_label(0), label_dtype(0))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPixels:
+    """Labels of some pixels.
+
+    Parameters
+    ----------
+    labels
+        (y, x), of `label_dtype`.
+    sums
+        Over exactly these labels.
+    confidence
+        uint8 (y, x): how clearly each pixel belongs to its cluster, 0 to 254; 255 where invalid. None: not asked for.
+    """
+
+    labels: Labels
+    sums: ClusterSums
+    confidence: NDArray[np.uint8] | None = None
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """A label for each colour code.
+
+    Parameters
+    ----------
+    labels
+        (2**24,).
+    of
+        The centroids that all of them belong to, where unknown ones have the dtype's largest value; None: there is
+        no telling what is in it.
+    """
+
+    labels: Labels
+    of: bytes | None = None
+
+
+def _lookup(dtype: np.dtype[Any], name: str = "labels") -> _Lookup:
+    """This thread's look-up table."""
+    tables: dict[tuple[str, str], _Lookup] = _scratch.__dict__.setdefault("tables", {})
+    if (name, dtype.name) not in tables:
+        tables[name, dtype.name] = _Lookup(np.zeros(histogram.CODES, dtype))
+    return tables[name, dtype.name]
+
+
+def _overwritten(dtype: np.dtype[Any], name: str = "labels") -> Labels:
+    """This thread's look-up table, to be filled with what its own kernel knows nothing of."""
+    table = _lookup(dtype, name)
+    table.of = None
+    return table.labels
+
+
+def label_colors(table: ColorTable, space: FeatureSpace, centroids: F64) -> tuple[NDArray[np.int64], ClusterSums]:
+    """Labels (n,) of the colours of a table, and their sums; ``centroids`` (k, 3) in grid units."""
+    points = space.points(table.codes)
+    if len(centroids) <= BRUTE_FORCE_K:
+        labels, _ = assign.nearest(points, centroids)
+    else:
+        cells = _Cells.of(table, space, points)
+        labels = cells.unordered(assign.label_by_cells(cells.points, cells.starts, cells.lo, cells.hi, centroids))
+    high, low = assign.sum_squares(points, table.counts)
+    counts, sums = assign.sum_labelled(points, table.counts, labels, len(centroids))
+    return labels, ClusterSums(counts, sums, (int(high) << 17) + int(low))
+
+
+def rate_colors(table: ColorTable, space: FeatureSpace, centroids: F64) -> NDArray[np.uint8]:
+    """Confidence (n,) of the colours of a table, 0 to 254: ``floor(254 (d2 - d1) / d2)``.
+
+    d1 and d2 are the distances (not squared) to the nearest and the second nearest centroid. With one centroid there
+    is no second: 254. Where d2 is 0 two centroids are the very colour: 0.
+    """
+    points = space.points(table.codes)
+    if len(centroids) <= BRUTE_FORCE_K:
+        return ratings.rate(points, centroids)
+    cells = _Cells.of(table, space, points)
+    return cells.unordered(ratings.rate_by_cells(cells.points, cells.starts, cells.lo, cells.hi, centroids))
+
+
+class _Cells(NamedTuple):
+    """The points of a table sorted into cells of their space, with the box around each cell's points."""
+
+    order: NDArray[np.int64]
+    points: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    lo: F64
+    hi: F64
+
+    @classmethod
+    def of(cls, table: ColorTable, space: FeatureSpace, points: NDArray[np.float32]) -> _Cells:
+        order, starts = assign.order_by_cell(*space.cell_ids(points, TABLE_COARSER))
+        ordered, weights = assign.in_order(points, table.counts, order)
+        lo, hi, _, _ = assign.summarise_cells(ordered, weights, starts)
+        return cls(order, ordered, starts, lo, hi)
+
+    def unordered(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of the sorted points in the table's own order."""
+        back = np.empty_like(values)
+        back[self.order] = values
+        return back
+
+
+def label_pixels(
+    rgb: NDArray[np.uint8],
+    valid: NDArray[np.bool_] | None,
+    space: FeatureSpace,
+    centroids: F64,
+    *,
+    confidence: bool = False,
+) -> LabelledPixels:
+    """Label every pixel by the nearest centroid.
+
+    Each distinct colour is labelled once (in ``rgb``, once for all images that a thread labels with the same
+    centroids); the pixels are then a look-up, whatever k is.
+
+    Parameters
+    ----------
+    rgb
+        uint8 (y, x, 3).
+    valid
+        bool (y, x), or None where all pixels are.
+    space, centroids
+        The feature space and float64 (k, 3) in its grid units.
+    confidence
+        Also tell how clearly each pixel belongs to its cluster.
+    """
+    if space.name == "rgb" and not confidence:
+        return _label_rgb(rgb, valid, centroids)
+    k = len(centroids)
+    by_color = _overwritten(label_dtype(k))
+    ratings = _overwritten(np.dtype(np.uint8), "confidence") if confidence else None
+    sums = ClusterSums.zero(k)
+    counter = color_counter()
+    counter.add(rgb, valid)
+    try:
+        for table in counter.drain_in_parts():
+            labels_of_colors, found = label_colors(table, space, centroids)
+            histogram.fill_lookup(table.codes, labels_of_colors, by_color)
+            if ratings is not None:
+                histogram.fill_lookup(table.codes, rate_colors(table, space, centroids), ratings)
+            sums = sums.merge(found)
+    except BaseException:
+        counter.forget()  # the thread's next count begins at zero
+        raise
+    labels = _look_up(rgb, valid, by_color)
+    return LabelledPixels(labels, sums, None if ratings is None else _look_up(rgb, valid, ratings))
+
+
+def _label_rgb(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, centroids: F64) -> LabelledPixels:
+    """`label_pixels` where the features are the colours themselves: no table of the image's colours is made."""
+    dtype = label_dtype(len(centroids))
+    unknown = int(np.iinfo(dtype).max)
+    table = _lookup(dtype)
+    centroids = np.ascontiguousarray(centroids)
+    if table.of != centroids.tobytes():
+        table.of = None  # while it is neither
+        table.labels[:] = unknown
+        table.of = centroids.tobytes()
+    flat, mask = flat_pixels(rgb, valid)
+    labels = buffers.empty(rgb.shape[:2], dtype)
+    found = lookup.label_and_sum(flat, mask, centroids, table.labels, unknown, labels.reshape(-1))
+    counts, sums, squares = found
+    return LabelledPixels(labels, ClusterSums(counts, sums, int(squares)))
+
+
+def _look_up(
+    rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, by_color: NDArray[np.unsignedinteger[Any]]
+) -> NDArray[Any]:
+    """What a table (2**24,) has for the colours, pixel by pixel (y, x); its dtype's largest value where invalid."""
+    found = buffers.empty(rgb.shape[:2], by_color.dtype)
+    flat, mask = flat_pixels(rgb, valid)
+    histogram.look_up_labels(flat, mask, by_color, np.iinfo(by_color.dtype).max, found.reshape(-1))
+    return found

@@ -1,0 +1,1 @@
+"""Canny edges of an image too large to be held, window by window."""

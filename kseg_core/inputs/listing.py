@@ -1,0 +1,504 @@
+"""Which files a job is about: folders, files, patterns and lists become one sorted list of images.
+
+Only names and one ``stat`` a file are looked at here; whether a file is an image, the reader decides by
+its content. The module needs nothing but the standard library, so that a misspelt INPUT is reported
+before anything heavy is loaded.
+
+Patterns (``include``, ``exclude`` and an INPUT such as ``photos/**/*.jpg``) are read alike:
+
+- ``*``, ``?`` and ``[a-z]`` stay within one name, ``**`` spans any number of folders, case is ignored;
+- a pattern that matches a folder stands for everything below it, and one that ends in ``/`` matches
+  folders only;
+- an include or exclude pattern without ``/`` is held against every name on the way down from the input,
+  one with ``/`` against the whole path below it. Files named one by one are matched by their name alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kseg_core import storage
+from kseg_core.errors import UnreadableImage, UsageError, system_reason
+from kseg_core.inputs.keys import image_key, path_bytes, printable_source
+from kseg_core.inputs.not_images import is_plainly_no_image
+from kseg_core.inputs.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
+
+ZARR_MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+"""A directory that holds one of these is a Zarr array or group; the first it has stands for its size and age."""
+
+_PART_OF_ZARR = re.compile(r"\..*|zarr\.json|c|\d+(\.\d+)*", re.DOTALL)
+"""Names of files that lie in an array or group of Zarr's: its document, chunks, and what is hidden."""
+
+_STORE_REFUSED = "a kseg store is an output, not an input"
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file, or one Zarr directory, to be read as an image.
+
+    Attributes
+    ----------
+    path
+        What to open: an absolute path.
+    source
+        The path as the user knows it, as valid UTF-8.
+    key
+        The name of the image in the store.
+    size
+        In bytes; of a Zarr directory, that of its metadata.
+    modified_ns
+        Time of the last change, in nanoseconds since 1970; of a Zarr directory, that of its metadata.
+    below
+        The path below the input, with slashes, from which the key comes.
+    """
+
+    path: str
+    source: str
+    key: str
+    size: int
+    modified_ns: int
+    below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputListing:
+    """What the inputs of a job came to.
+
+    Attributes
+    ----------
+    files
+        Sorted by key, whatever the order of arguments and directories.
+    passed_over
+        How many entries found in folders or by a pattern are plainly not images.
+    failures
+        What could not be looked at, such as a folder without permission or a broken link; sorted by source.
+    """
+
+    files: tuple[InputFile, ...]
+    passed_over: int
+    failures: tuple[UnreadableImage, ...]
+
+
+def list_inputs(
+    inputs: Sequence[str],
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    from_file: str | None = None,
+) -> InputListing:
+    """List the files that the inputs of a job stand for.
+
+    Parameters
+    ----------
+    inputs
+        Files, folders (searched with all their sub-folders) and patterns. A Zarr array or group is one file, whatever
+        is in it; a folder of photographs with a stray file called zarr.json is a folder. kseg stores found in a folder
+        are left out. A name that exists is that file or folder, even where it could be read as a pattern.
+    include, exclude
+        Patterns: a file is taken if one of `include` matches, or there is none, and none of `exclude` does.
+    from_file
+        A file with further inputs, one path a line or separated by NUL; ``-`` is standard input.
+        Its lines are files and folders, never patterns.
+
+    Returns
+    -------
+    InputListing
+        Every file once, however many inputs lead to it. Hidden entries of folders are left out. What is
+        wrong with a line of `from_file` is a failure of that line; the others stand.
+
+    Raises
+    ------
+    UsageError
+        If an input does not exist, matches nothing or is a kseg store, if a pattern is empty, if
+        `from_file` cannot be read, or if two files would share a key.
+
+    Notes
+    -----
+    A key comes from the path below a lone folder, below the leading folder of a lone pattern, or from
+    the name of a lone file. Several inputs, and those of a list, count from the paths as they were given.
+    """
+    if not inputs and from_file is None:
+        raise UsageError("no input given: name an image, a folder or a pattern such as 'photos/**/*.jpg'")
+    search = _Search(any_of(include), any_of(exclude))
+    alone = len(inputs) == 1 and from_file is None
+    # All are looked at before the first is walked: a misspelt one must not wait for a large folder.
+    starts = list(_look_at_all(search, inputs, from_file, alone))
+    for start in starts:
+        _collect(search, start)
+    return search.listing()
+
+
+# Looking at what was given
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One input, looked at but not yet walked."""
+
+    path: str  # absolute
+    source: str  # as given, tidied; "" is the current folder
+    below: str  # what the keys of its files begin with
+    status: os.stat_result
+    wanted: re.Pattern[str] | None = None  # of a pattern: which paths below it match
+    descend: re.Pattern[str] | None = None  # of a pattern: which folders may lead to a match
+    given: str = ""  # of a pattern: as it was typed
+
+    def source_of(self, below: str) -> str:
+        return joined(self.source, below) or "."
+
+
+class _Refused(Exception):
+    """An input that cannot be used: its own fault (usage) or that of its file."""
+
+    def __init__(self, given: str, reason: str, *, usage: bool) -> None:
+        super().__init__(given, reason)
+        self.source = printable_source(tidy(given) or given or "''")
+        self.reason = reason
+        self.usage = usage
+
+
+def _look_at_all(search: _Search, inputs: Sequence[str], from_file: str | None, alone: bool) -> Iterator[_Start]:
+    for given in inputs:
+        try:
+            yield _look_at(slashed(given), alone, patterns=True)
+        except _Refused as refused:
+            if refused.usage:
+                raise UsageError(f"{refused.reason}: {refused.source}") from None
+            search.fail(refused.source, refused.reason)
+    for given in _read_list(from_file) if from_file is not None else ():
+        try:
+            yield _look_at(slashed(given), alone, patterns=False)
+        except _Refused as refused:
+            # A list is often hours older than the run: one file that is gone must not stop the others.
+            search.fail(refused.source, refused.reason)
+
+
+def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
+    missing = "no such file or folder"
+    try:
+        status = storage.stat(given)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        status = None
+        missing = _reason(error) if storage.is_remote(given) else missing  # which may be that there is no such bucket
+    except OSError as error:
+        raise _Refused(given, _reason(error), usage=False) from None
+    if status is None:
+        if given and storage.is_link(given):
+            raise _Refused(given, "broken link", usage=False)
+        if patterns and has_magic(given):
+            return _look_at_pattern(given, alone)
+        raise _Refused(given, missing, usage=True)
+    source = tidy(given)
+    path = storage.below(os.getcwd(), source)  # a worker may have another current folder
+    if stat.S_ISDIR(status.st_mode):
+        metadata = _zarr_metadata(given)
+        if metadata is None or not _is_zarr(given):
+            return _Start(path, source, "" if alone else source.lstrip("/"), status)
+        if _is_kseg_store(given):
+            raise _Refused(given, _STORE_REFUSED, usage=True)
+        path = path.rstrip("/")  # of the current folder
+        source, status = source or os.path.basename(path), metadata
+    if not stat.S_ISREG(status.st_mode):
+        raise _Refused(given, "neither a file nor a folder", usage=True)
+    return _Start(path, source, source.rpartition("/")[2] if alone else source.lstrip("/"), status)
+
+
+def _look_at_pattern(given: str, alone: bool) -> _Start:
+    parts = given.split("/")
+    fixed = 0
+    # A folder that has the very name "run[1]" is that folder.
+    while fixed < len(parts) and (not has_magic(parts[fixed]) or storage.exists("/".join(parts[: fixed + 1]))):
+        fixed += 1
+    if fixed == len(parts):
+        raise _Refused(given, "no such file or folder", usage=True)
+    folder = "/".join(parts[:fixed]) or ("/" if fixed else "")
+    try:
+        start = _look_at(folder or ".", alone, patterns=False)
+    except _Refused as refused:
+        if refused.usage and refused.reason != _STORE_REFUSED:
+            raise _Refused(given, "no file matches", usage=True) from None
+        raise
+    if not stat.S_ISDIR(start.status.st_mode):
+        raise _Refused(given, "no file matches", usage=True)
+    wanted = "/".join(parts[fixed:])
+    return _Start(
+        start.path,
+        start.source,
+        start.below,
+        start.status,
+        wanted=compiled(pattern_regex(wanted, anchored=True)),
+        descend=compiled(descend_regex(wanted)),
+        given=given,
+    )
+
+
+def file_status(path: str) -> os.stat_result | None:
+    """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there."""
+    try:
+        status = storage.stat(path)
+    except (OSError, ValueError):
+        return None
+    return _zarr_metadata(path) if stat.S_ISDIR(status.st_mode) else status
+
+
+def _zarr_metadata(folder: str) -> os.stat_result | None:
+    """The status of the file that says what a Zarr directory is; None for any other folder."""
+    for marker in ZARR_MARKERS:
+        try:
+            return storage.stat(os.path.join(folder, marker))
+        except OSError:
+            continue
+    return None
+
+
+def _is_zarr(folder: str) -> bool:
+    """Whether a folder with a Zarr marker is an array or group, be it a damaged one, and not a folder of photographs
+    into which somebody has put a file called zarr.json.
+    """
+    try:
+        if "zarr_format" in _document(folder):
+            return True
+        with storage.scan(folder) as scan:
+            entries = {entry.name: entry.is_dir() for entry in scan}
+        if any(marker in entries for marker in ZARR_MARKERS[1:]):
+            return True
+        if any(not is_folder and not _PART_OF_ZARR.fullmatch(name) for name, is_folder in entries.items()):
+            return False
+        folders = [name for name, is_folder in entries.items() if is_folder and not name.startswith(".")]
+        return not folders or any(name == "c" or _zarr_metadata(os.path.join(folder, name)) for name in folders)
+    except OSError:
+        return True  # the reader will say what is wrong with it
+
+
+def _is_kseg_store(path: str) -> bool:
+    try:
+        return "kseg" in _document(path)["attributes"]
+    except (OSError, KeyError, TypeError):
+        return False
+
+
+def _document(folder: str) -> dict[str, Any]:
+    """What a folder's zarr.json says; empty where there is none, or it is none of Zarr's.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    try:
+        content = json.loads(storage.read(os.path.join(folder, "zarr.json")))
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_list(from_file: str) -> list[str]:
+    try:
+        content = sys.stdin.buffer.read() if from_file == "-" else storage.read(from_file)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the list {printable_source(from_file)}: {_reason(error)}") from None
+    content = content.removeprefix(b"\xef\xbb\xbf")  # some editors mark UTF-8 so
+    if b"\0" in content:
+        lines = content.split(b"\0")
+    else:
+        lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+# Collecting files
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    path: str
+    source: str
+    below: str  # the path its key is made of
+    linked: bool  # reached through a link
+    size: int
+    modified_ns: int
+
+    def rank(self) -> tuple[bool, bytes, bytes]:
+        """Of several names of one file the smallest is kept: its own rather than that of a link."""
+        return self.linked, path_bytes(self.below), path_bytes(self.source)
+
+
+@dataclass(slots=True)
+class _Search:
+    """The files found so far, by real path, so that each counts once."""
+
+    include: re.Pattern[str] | None
+    exclude: re.Pattern[str] | None
+    files: dict[str, _Candidate] = field(default_factory=dict)
+    passed_over: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    real_folders: dict[str, str] = field(default_factory=dict)
+
+    def keeps(self, below: str) -> bool:
+        included = self.include is None or self.include.fullmatch(below) is not None
+        return included and not self.excludes(below)
+
+    def excludes(self, below: str) -> bool:
+        return self.exclude is not None and self.exclude.fullmatch(below) is not None
+
+    def fail(self, source: str, reason: str) -> None:
+        self.failures.setdefault(printable_source(source), reason)
+
+    def add(self, real: str, candidate: _Candidate) -> None:
+        known = self.files.get(real)
+        if known is None or candidate.rank() < known.rank():
+            self.files[real] = candidate
+
+    def real_file(self, path: str) -> tuple[str, bool]:
+        """The real path of a file, and whether `path` is a link; each folder is resolved once."""
+        if storage.is_link(path):
+            return os.path.realpath(path), True
+        folder, name = os.path.split(path)
+        if folder not in self.real_folders:
+            self.real_folders[folder] = storage.real(folder)
+        return os.path.join(self.real_folders[folder], name), False
+
+    def listing(self) -> InputListing:
+        by_key: dict[str, _Candidate] = {}
+        for candidate in self.files.values():
+            other = by_key.setdefault(image_key(candidate.below), candidate)
+            if other is not candidate:
+                first, second = sorted(printable_source(each.source) for each in (other, candidate))
+                raise UsageError(
+                    f"two inputs would have one name in the store: {first} and {second}; "
+                    "give them by paths below one common folder"
+                )
+        files = (
+            InputFile(each.path, printable_source(each.source), key, each.size, each.modified_ns, each.below)
+            for key, each in sorted(by_key.items())
+        )
+        failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
+        return InputListing(tuple(files), len(self.passed_over), tuple(failures))
+
+
+def _collect(search: _Search, start: _Start) -> None:
+    if stat.S_ISDIR(start.status.st_mode):
+        failures = len(search.failures)
+        matched = _walk(search, start)
+        if start.wanted is not None and not matched and len(search.failures) == failures:
+            raise UsageError(f"no file matches: {printable_source(start.given)}")
+    elif search.keeps(os.path.basename(start.path)):
+        real, linked = search.real_file(start.path)
+        size, modified_ns = start.status.st_size, start.status.st_mtime_ns
+        search.add(real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
+
+
+# Walking folders
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: str
+    real: str
+    below: str  # the path below the start: "" or "a/b/"
+    linked: bool
+    parent: _Folder | None
+
+    def is_below(self, real: str) -> bool:
+        """Whether the folder or one on the way to it is `real`: to enter that again would never end."""
+        folder: _Folder | None = self
+        while folder is not None and folder.real != real:
+            folder = folder.parent
+        return folder is not None
+
+
+def _walk(search: _Search, start: _Start) -> int:
+    """Collect the files below a folder; returns how many matched its pattern, filtered out or not."""
+    matched = 0
+    stack = [_Folder(start.path, storage.real(start.path), "", False, None)]
+    while stack:
+        folder = stack.pop()
+        try:
+            with storage.scan(folder.path) as scan:
+                entries = list(scan)
+        except OSError as error:
+            search.fail(start.source_of(folder.below.rstrip("/")), _reason(error))
+            continue
+        if any(entry.name in ZARR_MARKERS for entry in entries) and _is_zarr(folder.path):
+            matched += _visit_zarr(search, start, folder)
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            try:
+                if entry.is_dir():
+                    stack.extend(_sub_folder(search, start, folder, entry))
+                elif start.wanted is None or start.wanted.fullmatch(folder.below + entry.name):
+                    matched += 1
+                    _visit(search, start, folder, entry)
+            except OSError as error:
+                search.fail(start.source_of(folder.below + entry.name), _entry_reason(entry, error))
+    return matched
+
+
+def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: storage.Entry) -> Iterator[_Folder]:
+    below = f"{parent.below}{entry.name}/"
+    if start.descend is not None and not start.descend.fullmatch(below.rstrip("/")):
+        return
+    if search.excludes(below):
+        return
+    linked = entry.is_symlink()
+    real = os.path.realpath(entry.path) if linked else os.path.join(parent.real, entry.name)
+    if not parent.is_below(real):
+        yield _Folder(entry.path, real, below, parent.linked or linked, parent)
+
+
+def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry) -> None:
+    below = folder.below + entry.name
+    if not search.keeps(below):
+        return
+    linked = entry.is_symlink()
+    real = os.path.realpath(entry.path) if linked else os.path.join(folder.real, entry.name)
+    if is_plainly_no_image(entry.name):
+        search.passed_over.add(real)
+        return
+    status = entry.stat()
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its other end
+        search.passed_over.add(real)
+        return
+    candidate = _Candidate(
+        entry.path,
+        start.source_of(below),
+        joined(start.below, below),
+        folder.linked or linked,
+        status.st_size,
+        status.st_mtime_ns,
+    )
+    search.add(real, candidate)
+
+
+def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
+    """Take a Zarr directory as one image, unless it is a store of ours; returns whether it matched the pattern."""
+    below = folder.below.rstrip("/")
+    if start.wanted is not None and not start.wanted.fullmatch(below):
+        return False
+    if not search.keeps(below) or _is_kseg_store(folder.path):
+        return True
+    status = _zarr_metadata(folder.path)
+    if status is None:
+        search.fail(start.source_of(below), "its Zarr metadata cannot be read")
+        return True
+    source, key_path = start.source_of(below), joined(start.below, below)
+    candidate = _Candidate(folder.path, source, key_path, folder.linked, status.st_size, status.st_mtime_ns)
+    search.add(folder.real, candidate)
+    return True
+
+
+def _entry_reason(entry: storage.Entry, error: OSError) -> str:
+    broken = isinstance(error, FileNotFoundError) and entry.is_symlink()
+    return "broken link" if broken else _reason(error)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return system_reason(error) if isinstance(error, OSError) else str(error)

@@ -1,0 +1,241 @@
+"""What an image is before its pixels are read, and the pieces it is read in: sent to a worker, opened there."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import storage
+from ..clustering.summary import Window
+from ..config import InputSettings
+from ..errors import UnreadableImage
+from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
+from ..images.validity import check_mask_shape, combine, mask_path, nodata_mask
+from ..inputs.listing import InputFile, file_status
+from .decoded import read_once
+
+# An image that can be read by windows is worked on in pieces of about so many pixels: 2048 x 2048. Decoded pixels,
+# counts and labels of one are some fifty megabytes; a task's own cost is below a hundredth of its work.
+PIECE_PX = 1 << 22
+
+# Reading a picture again against keeping its pixels, measured on a virtual machine: a decoder gets through one byte of
+# a JPEG while eight bytes of new memory are made ready; opening a file takes as long as a megabyte of it.
+DECODED_MEANWHILE = 8
+OPENING_BYTES = 1 << 20
+
+CHANGED = "changed while it was being read; run again"
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """A file (or Zarr array) known to be an image, and what of it counts.
+
+    Parameters
+    ----------
+    file
+        Where it is and what it is called.
+    info
+        What its header says.
+    nodata
+        The value that stands for no data; None: none does.
+    mask
+        A picture of the same shape that is not 0 where the image's pixels count; None: all may.
+    max_pixels
+        Most pixels of an image that must be decoded whole.
+    """
+
+    file: InputFile
+    info: PictureInfo
+    nodata: float | None = None
+    mask: str | None = None
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) as a person sees it."""
+        return self.info.shape
+
+    @property
+    def pixels(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    @classmethod
+    def open(cls, file: InputFile, settings: InputSettings) -> ImageSource:
+        """Look at the header, and find the mask.
+
+        Raises
+        ------
+        UnreadableImage
+            If it is not an image this program reads, or its mask is missing or of another shape.
+        """
+        try:
+            info = read_info(file.path, max_pixels=settings.max_pixels)
+            mask = None
+            if settings.mask is not None:
+                mask = mask_path(settings.mask, file.below, file.source)
+                check_mask_shape(info.shape, read_info(mask, max_pixels=settings.max_pixels).shape, file.source, mask)
+        except UnreadableImage as error:
+            raise UnreadableImage(file.source, error.reason) from error
+        return cls(file, info, settings.nodata_of(info.nodata), mask, settings.max_pixels)
+
+    @contextmanager
+    def opened(self) -> Iterator[Picture]:
+        """The picture, of the header seen before; failures name the image.
+
+        Raises
+        ------
+        UnreadableImage
+            If it cannot be opened or read, or is not the image of the header any more.
+        """
+        try:
+            with open_picture(self.file.path, max_pixels=self.max_pixels) as picture:
+                if (picture.info.shape, picture.info.dtype) != (self.shape, self.info.dtype):
+                    raise UnreadableImage(self.file.path, CHANGED)
+                yield picture
+            status = file_status(self.file.path)  # after reading: what was read is what was listed
+            if status is None or (status.st_size, status.st_mtime_ns) != (self.file.size, self.file.modified_ns):
+                raise UnreadableImage(self.file.path, CHANGED)
+        except UnreadableImage as error:
+            raise UnreadableImage(self.file.source, error.reason) from error
+
+    def worth_keeping(self, *, as_bands: bool) -> bool:
+        """Whether reading its pixels once more takes longer than making room for them.
+
+        Bands are read more than twice, and what comes over a network is not asked for twice. Else it is the bytes of
+        the file that take a decoder's time, and those of the pixels that take memory's.
+        """
+        if as_bands or storage.is_remote(self.file.path):
+            return True
+        return OPENING_BYTES + self.file.size * DECODED_MEANWHILE >= self.pixels * 3
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether it is read by windows and large enough that this pays."""
+        return self.info.block is not None and self.pixels > PIECE_PX
+
+    def pieces(self, tile: int) -> list[Piece]:
+        """The pieces it is worked on in, aligned to a grid of ``tile`` pixels; one where it must be read whole."""
+        height, width = self.shape
+        if self.info.block is None or not self.in_pieces:
+            return [Piece(self, 0, 0, height, width)]
+        side = max(1, round(PIECE_PX**0.5 / tile)) * tile
+        across = width if self.info.block[1] >= width else side  # strips are decoded in full width anyway
+        down = max(1, PIECE_PX // across // tile) * tile
+        return [
+            Piece(self, top, left, min(down, height - top), min(across, width - left))
+            for top in range(0, height, down)
+            for left in range(0, width, across)
+        ]
+
+
+class Pixels(NamedTuple):
+    """Pixels (y, x, c), sRGB or samples, and which count (None: all)."""
+
+    samples: NDArray[Any]
+    valid: NDArray[np.bool_] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory they take."""
+        return self.samples.nbytes + (0 if self.valid is None else self.valid.nbytes)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A window of an image: what one task reads, and later labels and writes.
+
+    Parameters
+    ----------
+    source
+        The image.
+    top, left, height, width
+        The window, aligned to the store's tiles.
+    """
+
+    source: ImageSource
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the image has no other piece."""
+        return (self.height, self.width) == self.source.shape
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.left, self.left + self.width)
+
+    def read_for(self, bands: tuple[int, ...] | None) -> Pixels:
+        """Its pixels as a model needs them: 8-bit sRGB, or with ``bands`` their samples as stored."""
+        if bands is not None:
+            return self.read_samples(bands)
+        window = self.read()
+        return Pixels(window.rgb, window.valid)
+
+    def read_samples(self, bands: tuple[int, ...]) -> Pixels:
+        """Samples of some bands (none: all but alpha) as stored, and which pixels count.
+
+        Raises
+        ------
+        UnreadableImage
+            If they cannot be had.
+        """
+
+        def read() -> Pixels:
+            with self.source.opened() as picture:
+                samples, valid = picture.samples(self.rows, self.columns, bands or None)
+                return Pixels(samples, combine(valid, nodata_mask(samples, self.source.nodata), self._masked()))
+
+        return read_once(self._name(bands), read)
+
+    def read(self) -> Window:
+        """Its pixels, as 8-bit sRGB.
+
+        Raises
+        ------
+        UnreadableImage
+            If they cannot be had, or the image is not that of the header any more.
+        """
+
+        def read() -> Window:
+            with self.source.opened() as picture:
+                image = picture.rgb(self.rows, self.columns, self.source.nodata)
+                return Window(image.rgb, combine(image.valid, self._masked()), self.top, self.left)
+
+        return read_once(self._name(None), read)
+
+    def _name(self, bands: tuple[int, ...] | None) -> object:
+        """What its pixels are kept by, while the files are what they were; None: they are not to be kept."""
+        if not self.source.worth_keeping(as_bands=bands is not None):
+            return None
+        paths = [self.source.file.path, *([] if self.source.mask is None else [self.source.mask])]
+        try:
+            found = [storage.stat(path) for path in paths]
+        except OSError:
+            return None  # reading says what is wrong
+        if not all(stat.S_ISREG(state.st_mode) for state in found):
+            return None  # a folder of chunks does not tell when one changes
+        return (self, bands, *((state.st_size, state.st_mtime_ns, state.st_ino) for state in found))
+
+    def _masked(self) -> NDArray[np.bool_] | None:
+        """Where the mask says that pixels count."""
+        if self.source.mask is None:
+            return None
+        with open_picture(self.source.mask, max_pixels=self.source.max_pixels) as mask:
+            return mask.nonzero(self.rows, self.columns)

@@ -1,0 +1,86 @@
+"""Which pieces of a large image are written, told beside its arrays until the image is complete.
+
+A line a piece, with its exact sums and a digest, after its pixels. Every process has a file of its own and adds whole
+lines (in an object store each line is an object), so nobody waits for anybody; a line that was cut short or damaged is
+a piece that is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .. import storage
+from ..clustering.sums import ClusterSums
+from ..reading.sources import Piece
+from ..store.record import sums_from_json, sums_to_json
+from ..store.writing import image_folder
+
+PREFIX = ".pieces-"
+_writer = uuid.uuid4().hex  # of this process
+
+PieceSums = dict[tuple[int, int], ClusterSums]  # by top and left
+
+
+def note_piece(store: str, piece: Piece, sums: ClusterSums) -> None:
+    """Tell that a piece is written, all of its arrays."""
+    told = {"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums_to_json(sums)}
+    line = json.dumps({**told, "digest": _digest(told)})
+    folder = image_folder(store, piece.source.file.key)
+    if storage.is_remote(folder):  # no line can be added to an object: each is one
+        storage.put(os.path.join(folder, f"{PREFIX}{uuid.uuid4().hex}.jsonl"), [line.encode()])
+        return
+    path = os.path.join(folder, f"{PREFIX}{os.getpid()}-{_writer}.jsonl")
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(file, f"\n{line}\n".encode())  # a line that a full disk cut short must not spoil the next
+    finally:
+        os.close(file)
+
+
+def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
+    """Of the pieces of one image those that are written, with their sums."""
+    found: dict[tuple[int, ...], ClusterSums] = {}
+    key = pieces[0].source.file.key
+    for line in _lines(image_folder(store, key)):
+        try:
+            told = json.loads(line)
+            if told.pop("digest") != _digest(told):
+                continue  # damaged
+            found[tuple(told["piece"])] = sums_from_json(told["sums"], told["counts"])
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            continue  # cut short
+    return {(p.top, p.left): found[_identity(p)] for p in pieces if _identity(p) in found}
+
+
+def end_journal(store: str, key: str) -> None:
+    """Forget it: the image is about to be declared complete."""
+    storage.remove_files(_files(image_folder(store, key)))
+
+
+def _identity(piece: Piece) -> tuple[int, ...]:
+    """The file's bytes and time, and the window: of a file that has changed no piece is known."""
+    file = piece.source.file
+    return (file.size, file.modified_ns, piece.top, piece.left, piece.height, piece.width)
+
+
+def _digest(told: dict[str, Any]) -> str:
+    """What tells a line from a damaged one: sums that are nearly right look like any others."""
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _files(folder: str) -> list[str]:
+    return sorted(os.path.join(folder, name) for name in storage.names(folder) if name.startswith(PREFIX))
+
+
+def _lines(folder: str) -> Iterator[str]:
+    try:
+        files = _files(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for file in files:
+        yield from storage.read(file).decode(errors="replace").split("\n")

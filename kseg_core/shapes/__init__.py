@@ -1,0 +1,1 @@
+"""Connected regions of labels: how large they are, and their outlines."""

@@ -1,0 +1,320 @@
+"""Outlines that go through several windows: laid aside on the disk window by window, joined end to end at last."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import IO, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.rings import split_rings
+from .geojson import feature_parts
+from .joining import Borders, Rim, join_components
+from .polygons import Open, Outlining, Rings, WindowOutlines
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+
+BATCH = 1 << 18  # corners that are joined at once, or those of one polygon
+
+
+class Text(NamedTuple):
+    """A piece of GeoJSON, and whether a feature begins with it."""
+
+    begins: bool
+    text: str
+
+
+class _Laid(NamedTuple):
+    """What is kept in memory of a window.
+
+    Attributes
+    ----------
+    open
+        Its open regions and parts, without walks, chains and corners.
+    borders, rim
+        Regions and 4-connected parts of the window's outermost lines.
+    places
+        int64 (parts, 5): of each part, where its chains are in the file (counted in 8 bytes), how many walks, where
+        their lengths are, where the corners, how many corners.
+    """
+
+    open: Open
+    borders: Borders
+    rim: Rim
+    places: I64
+
+
+@dataclass(slots=True)
+class Pieces:
+    """Pieces of outlines on the disk.
+
+    Held in memory: the borders of the windows and what is known of the parts of regions that touch them. When they are
+    joined, the outlines of some of these parts at a time, or of one polygon.
+
+    Parameters
+    ----------
+    path
+        A file that is made for it, and removed at the end.
+    columns
+        Windows in a row.
+    """
+
+    path: str
+    columns: int
+    _file: IO[bytes] | None = None
+    _windows: list[_Laid] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._file = open(self.path, "x+b")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._file is not None
+        self._file.close()
+        os.unlink(self.path)
+
+    def add(self, window: WindowOutlines) -> None:
+        """Lay aside what a window hands over; windows come row by row."""
+        assert self._file is not None
+        own = window.open
+        begin, walks = self._file.seek(0, os.SEEK_END) // 8, len(own.walks)
+        lengths = (own.walks[:, 2] - own.walks[:, 1]).astype(np.int64)
+        for array in (own.chains, lengths, own.corners):  # a corner is 8 bytes, like all the others
+            self._file.write(np.ascontiguousarray(array).tobytes())
+        first = np.searchsorted(own.walks[:, 0], own.parts)
+        last = np.searchsorted(own.walks[:, 0], own.parts, side="right")
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        places = [begin + 2 * first, last - first, begin + 2 * walks + first, begin + 3 * walks + ends[first]]
+        bare = own._replace(walks=own.walks[:0], chains=own.chains[:0], corners=own.corners[:0])
+        self._windows.append(
+            _Laid(bare, window.borders, window.parts, np.stack([*places, ends[last] - ends[first]], axis=1))
+        )
+
+    def features(self, how: Outlining) -> Iterator[Text]:
+        """The features of all regions that may go through several windows, in the order of their first pixels."""
+        assert self._file is not None
+        self._file.flush()
+        polygons = self._polygons_to_write(how.min_area_px)
+        if not polygons.parts.size:
+            return
+        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            data = np.frombuffer(mapped, np.int64)
+            try:
+                for some in polygons.batches():
+                    yield from _texts(some, data, how)
+            finally:
+                del data  # a file that is looked into cannot be unmapped
+
+    def _polygons_to_write(self, min_area_px: int) -> _Polygons:
+        """All parts of open regions that are large enough, in the order in which they are written."""
+        regions, own_region = self._regions()
+        polygon = self._polygon_of_parts()
+        places = np.concatenate([window.places for window in self._windows])
+        kept = np.flatnonzero(regions.pixels[own_region] >= min_area_px)
+        order = kept[np.lexsort((polygon[kept], regions.first[own_region[kept]]))]
+        facts = np.stack([regions.cluster, regions.pixels, regions.first], axis=1)
+        return _Polygons(places[order], polygon[order], facts[own_region[order]])
+
+    def _regions(self) -> tuple[_Regions, I64]:
+        """All open regions, by number; and the region of each open part."""
+        opened = [window.open for window in self._windows]
+        joined = join_components([window.borders for window in self._windows], self.columns)
+        numbers = np.concatenate([own.of(each.regions) for own, each in zip(joined.windows, opened, strict=True)])
+        found, region = np.unique(numbers, return_inverse=True)
+        pixels, cluster = np.zeros(found.size, np.int64), np.zeros(found.size, np.int64)
+        np.add.at(pixels, region, np.concatenate([each.pixels for each in opened]))
+        cluster[region] = np.concatenate([each.clusters for each in opened])
+        first = np.full(found.size, np.iinfo(np.int64).max)
+        np.minimum.at(first, region, np.concatenate([each.firsts for each in opened]))
+        starts = np.cumsum([0, *(each.regions.size for each in opened)])
+        of_parts = [
+            region[start + np.searchsorted(each.regions, each.part_regions)]
+            for start, each in zip(starts[:-1], opened, strict=True)
+        ]
+        return _Regions(pixels, cluster, first), np.concatenate(of_parts)
+
+    def _polygon_of_parts(self) -> I64:
+        """Of each open part: the place of the first pixel of the 4-connected part of the whole image it belongs to."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        starts = np.cumsum([0, *(window.open.parts.size for window in self._windows)])
+        pairs = [np.zeros((0, 2), np.int64)]
+        for at in range(len(self._windows)):
+            if (at + 1) % self.columns:
+                pairs.append(self._touching(starts, (at, "right"), (at + 1, "left")))
+            if at + self.columns < len(self._windows):
+                pairs.append(self._touching(starts, (at, "bottom"), (at + self.columns, "top")))
+        seen = np.concatenate(pairs)
+        size = int(starts[-1])
+        graph = coo_array((np.ones(len(seen), np.uint8), (seen[:, 0], seen[:, 1])), shape=(size, size))
+        group = connected_components(graph, directed=False)[1] if size else np.zeros(0, np.int32)
+        first = np.full(group.max(initial=-1) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(first, group, np.concatenate([window.open.part_firsts for window in self._windows]))
+        found: I64 = first[group]
+        return found
+
+    def _touching(self, starts: I64, one: tuple[int, str], other: tuple[int, str]) -> I64:
+        """Pairs (n, 2) of open parts with one label that lie on the two sides of a seam, side by side."""
+        lines, labels = [], []
+        for at, side in (one, other):
+            window = self._windows[at]
+            assert window.borders.classes is not None
+            line = getattr(window.rim, side)
+            place = starts[at] + np.searchsorted(window.open.parts, line)
+            lines.append(np.where(line > 0, place, -1))
+            labels.append(getattr(window.borders.classes, side))
+        touch = (lines[0] >= 0) & (lines[1] >= 0) & (labels[0] == labels[1])
+        pairs: I64 = np.unique(np.stack([line[touch] for line in lines], axis=1), axis=0)
+        return pairs
+
+
+class _Regions(NamedTuple):
+    """Regions by number: pixels, cluster, place of the first pixel; each (n,)."""
+
+    pixels: I64
+    cluster: I64
+    first: I64
+
+
+class _Polygons(NamedTuple):
+    """Parts of polygons, in the order in which these are written: by region, then by polygon.
+
+    Attributes
+    ----------
+    parts
+        int64 (n, 5): where a part's outlines are, as `_Laid` has it.
+    polygon
+        (n,): the place of the first pixel of the polygon a part belongs to.
+    facts
+        (n, 3): cluster, pixels and place of the first pixel of its region.
+    """
+
+    parts: I64
+    polygon: I64
+    facts: I64
+
+    def batches(self) -> Iterator[_Batch]:
+        """Whole polygons of not too many corners together."""
+        begins = np.flatnonzero(np.diff(self.polygon, prepend=-1))
+        regions = self.facts[begins, 2]
+        is_first, is_last = np.diff(regions, prepend=-1) != 0, np.diff(regions, append=-1) != 0
+        bounds = np.append(begins, len(self.parts))
+        corners = np.cumsum([0, *np.add.reduceat(self.parts[:, 4], begins)])
+        at = 0
+        while at < begins.size:
+            to = max(at + 1, int(np.searchsorted(corners, corners[at] + BATCH, side="right")) - 1)
+            parts = slice(bounds[at], bounds[to])
+            number = np.repeat(np.arange(to - at), np.diff(bounds[at : to + 1]))
+            yield _Batch(self.parts[parts], number, self.facts[begins[at:to]].tolist(), is_first[at:to], is_last[at:to])
+            at = to
+
+
+class _Batch(NamedTuple):
+    """Some polygons: their parts and which polygon each is of; of each polygon its region's cluster, pixels and first
+    place, and whether it is the region's first or last.
+    """
+
+    parts: I64
+    polygon: I64
+    facts: list[list[int]]
+    is_first: NDArray[np.bool_]
+    is_last: NDArray[np.bool_]
+
+
+def _texts(some: _Batch, data: I64, how: Outlining) -> Iterator[Text]:
+    """The rings of some polygons, with all that stands around them."""
+    corners, starts, polygon = _closed(some, data)
+    corners, starts, walk = split_rings(corners, starts)
+    rings = Rings.ordered(corners, starts, polygon[walk])
+    begins = True
+    texts = how.placement.ring_texts(rings.corners, rings.starts, rings.is_hole)
+    of_ring, ends = rings.part.tolist(), rings.ends_polygon.tolist()
+    is_first, is_last = some.is_first.tolist(), some.is_last.tolist()
+    for at, text, ended in zip(of_ring, texts, ends, strict=True):
+        several = not (is_first[at] and is_last[at])
+        before = after = ""
+        if begins:
+            before = ",["
+            if is_first[at]:
+                before = feature_parts(how.properties(*some.facts[at]), several)[0] + "[" * several + "["
+        if ended:
+            after = "]" + ("]" * several + feature_parts("", several)[1] if is_last[at] else "")
+        yield Text(begins and is_first[at], f"{before or ','}{text}{after}")
+        begins = ended
+
+
+def _closed(some: _Batch, data: I64) -> tuple[I32, I64, I64]:
+    """The closed walks around some polygons: corners, where each walk begins, and the polygon it is of."""
+    chains_at, walks, lengths_at, corners_at, count = some.parts.T
+    chains = data[_ranges(chains_at, 2 * walks)].reshape(-1, 2)
+    lengths = data[_ranges(lengths_at, walks)]
+    corners = data[_ranges(corners_at, count)]
+    order, closed = end_to_end(chains)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    sorted_corners = corners[_ranges(starts[order], lengths[order])].view(np.int32).reshape(-1, 2)
+    ends = np.cumsum(lengths[order])
+    polygon = np.repeat(some.polygon, walks)[order]
+    return sorted_corners, np.concatenate([[0], ends[closed]]).astype(np.int64), polygon[closed]
+
+
+def _ranges(first: I64, count: I64) -> I64:
+    """The numbers from each ``first`` on, so many of each."""
+    ends = np.cumsum(count)
+    found: I64 = np.arange(ends[-1]) + np.repeat(first - (ends - count), count)
+    return found
+
+
+def end_to_end(chains: I64) -> tuple[I64, I64]:
+    """Put walks in an order in which each chain is followed by the one that goes on where it ends.
+
+    Parameters
+    ----------
+    chains
+        int64 (n, 2): the names of a chain's first step and of the step after its last; -1 of closed walks.
+
+    Returns
+    -------
+    order
+        int64 (n,).
+    closed
+        int64: where in the order a closed walk is complete.
+
+    Raises
+    ------
+    ValueError
+        If a chain does not go on anywhere.
+    """
+    whole = np.flatnonzero(chains[:, 0] < 0)
+    parted = np.flatnonzero(chains[:, 0] >= 0)
+    own = parted[np.argsort(chains[parted, 0])]
+    names = chains[own]
+    following = np.searchsorted(names[:, 0], names[:, 1])
+    if not np.array_equal(np.append(names[:, 0], -1)[following], names[:, 1]):
+        raise ValueError("expected chains that go on in others, got one that ends nowhere")
+    order, closed = _cycles(following.tolist())
+    return np.concatenate([whole, own[order]]), np.concatenate([np.arange(whole.size), whole.size + closed])
+
+
+def _cycles(following: list[int]) -> tuple[I64, I64]:
+    """The cycles of a permutation one after the other, and where each of them ends."""
+    order: list[int] = []
+    closed: list[int] = []
+    taken = bytearray(len(following))
+    for first in range(len(following)):
+        here = first
+        while not taken[here]:
+            taken[here] = 1
+            order.append(here)
+            here = following[here]
+        if not closed or closed[-1] != len(order) - 1:  # the first had not been taken before
+            closed.append(len(order) - 1)
+    return np.array(order, np.int64), np.array(closed, np.int64)

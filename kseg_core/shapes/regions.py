@@ -1,0 +1,219 @@
+"""How many connected regions each cluster of an image has, and how large they are: whole across windows and tiles.
+
+A region is a set of 8-connected pixels with one label. A window labels the regions it sees; those that touch its border
+are joined with its neighbours' (`kseg_core.shapes.joining`), the others are counted at once. What a window hands over
+is of the size of its border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..clustering.labelling import Labels, invalid_label, label_dtype
+from ..errors import StoreError
+from ..kernels.components import label_components, measure_components
+from ..store.stored_image import DAMAGE, StoredImage
+from ..store.tiles import tile_windows
+from .joining import Borders, Rim, join_components
+from .pixel_area import pixel_area
+
+WINDOW_PX = 2048  # side of a window: tens of megabytes a task
+
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """The regions of one image.
+
+    Parameters
+    ----------
+    pixels
+        int64 (k,): of each cluster.
+    count
+        int64 (k,): 8-connected regions.
+    largest
+        int64 (k,): pixels of the largest region; 0 where there is none.
+    """
+
+    pixels: I64
+    count: I64
+    largest: I64
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRegions:
+    """What a window hands over.
+
+    Parameters
+    ----------
+    inside
+        The regions that touch no border of the window.
+    borders
+        Of its regions, to be joined with those of its neighbours.
+    open_numbers, open_pixels, open_labels
+        int64 (n,): the regions that touch the window's border, their pixels in it, their labels.
+    """
+
+    inside: Regions
+    borders: Borders
+    open_numbers: I64
+    open_pixels: I64
+    open_labels: I64
+
+
+def region_windows(image: StoredImage) -> list[tuple[slice, slice]]:
+    """The windows an image's regions are labelled in, row by row."""
+    return windows_of(image, WINDOW_PX)
+
+
+def windows_of(image: StoredImage, side: int) -> list[tuple[slice, slice]]:
+    """Windows of about such a side, row by row: whole tiles where these are not huge, as each is decoded once then."""
+    labels = image.labels
+    tile = max(labels.chunks)
+    height, width = labels.shape
+    return list(tile_windows(height, width, min(tile * max(1, side // tile), 2 * side)))
+
+
+def columns_of(windows: Sequence[tuple[slice, slice]]) -> int:
+    """How many windows a row of `windows_of` has."""
+    return sum(rows.start == 0 for rows, _ in windows)
+
+
+def read_labels(image: StoredImage, rows: slice, columns: slice, k: int) -> Labels:
+    """A window of an image's labels.
+
+    Raises
+    ------
+    StoreError
+        If they cannot be read, or are not those of ``k`` clusters.
+    """
+    array = image.labels
+    if array.dtype != label_dtype(k):
+        raise StoreError(f"{image.path}: its labels are {array.dtype}, expected {label_dtype(k)}")
+    try:
+        labels: Labels = np.asarray(array[rows, columns])
+    except DAMAGE as error:
+        raise StoreError(f"{image.path}: its labels cannot be read ({error})") from error
+    return labels
+
+
+def read_padded(image: StoredImage, rows: slice, columns: slice, k: int) -> tuple[Labels, NDArray[np.bool_]]:
+    """A window of an image's labels (y + 2, x + 2) with one pixel around it, and which of these are in the image.
+
+    Raises
+    ------
+    StoreError
+        As `read_labels` does.
+    """
+    height, width = image.labels.shape
+    top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
+    found = read_labels(image, slice(top, min(rows.stop + 1, height)), slice(left, min(columns.stop + 1, width)), k)
+    shape = (rows.stop - rows.start + 2, columns.stop - columns.start + 2)
+    padded, inside = np.full(shape, invalid_label(k), label_dtype(k)), np.zeros(shape, np.bool_)
+    down, across = top - rows.start + 1, left - columns.start + 1
+    window = np.s_[down : down + found.shape[0], across : across + found.shape[1]]
+    padded[window] = found
+    inside[window] = True
+    return padded, inside
+
+
+def wanted_labels(k: int, clusters: Sequence[int] | None = None) -> NDArray[np.bool_]:
+    """By label: whether it is one of the clusters (None: of all); never that of invalid pixels."""
+    wanted = np.zeros(invalid_label(k) + 1, np.bool_)
+    wanted[: k if clusters is None else 0] = True
+    wanted[[] if clusters is None else list(clusters)] = True
+    return wanted
+
+
+def regions_of_window(labels: Labels, k: int) -> WindowRegions:
+    """Label and measure the regions of one window.
+
+    Parameters
+    ----------
+    labels
+        (y, x) of at least one pixel.
+    k
+        Clusters: labels from 0 to k - 1, and the dtype's largest value where invalid.
+    """
+    components, count = label_components(labels, wanted_labels(k), True)
+    areas, classes, _ = measure_components(components, labels, count)
+    rim = Rim.of(components)
+    open_numbers = np.setdiff1d(np.concatenate(rim), [0]).astype(np.int64)
+    inside = np.ones(count + 1, np.bool_)
+    inside[0] = False
+    inside[open_numbers] = False
+    return WindowRegions(
+        _summed(areas[inside], classes[inside], k),
+        Borders(rim, count, Rim.of(labels)),
+        open_numbers,
+        areas[open_numbers],
+        classes[open_numbers],
+    )
+
+
+def join_regions(windows: Sequence[WindowRegions], columns: int) -> Regions:
+    """The regions of a whole image from those of its windows, row by row, ``columns`` of them in each."""
+    joined = join_components([window.borders for window in windows], columns)
+    numbers = np.concatenate([own.of(window.open_numbers) for own, window in zip(joined.windows, windows, strict=True)])
+    found, at = np.unique(numbers, return_inverse=True)
+    pixels, labels = np.zeros(found.size, np.int64), np.zeros(found.size, np.int64)
+    np.add.at(pixels, at, np.concatenate([window.open_pixels for window in windows]))
+    labels[at] = np.concatenate([window.open_labels for window in windows])
+    parts = [_summed(pixels, labels, windows[0].inside.pixels.size), *(window.inside for window in windows)]
+    return Regions(
+        np.sum([part.pixels for part in parts], axis=0),
+        np.sum([part.count for part in parts], axis=0),
+        np.max([part.largest for part in parts], axis=0),
+    )
+
+
+def _summed(pixels: I64, labels: I64, k: int) -> Regions:
+    """Whole regions by label."""
+    total, largest = np.zeros(k, np.int64), np.zeros(k, np.int64)
+    np.add.at(total, labels, pixels)
+    np.maximum.at(largest, labels, pixels)
+    return Regions(total, np.bincount(labels, minlength=k).astype(np.int64), largest)
+
+
+# ----------------------------------------------------------------------------------------------------- the table
+
+
+#: The table's columns and the Python type of what is in them (None where it is not known).
+COLUMNS: dict[str, type] = {
+    "image": str,
+    "source": str,
+    "cluster": int,
+    "color": str,
+    "pixels": int,
+    "share": float,
+    "regions": int,
+    "largest_region": int,
+    "area_m2": float,
+    "area_um2": float,
+}
+
+
+def region_rows(image: StoredImage, regions: Regions, colors: NDArray[np.uint8]) -> Iterator[tuple[Any, ...]]:
+    """One row a cluster, as `COLUMNS` has them; ``share`` is of the image's valid pixels."""
+    area = pixel_area(image)
+    valid = int(regions.pixels.sum())
+    for cluster, (red, green, blue) in enumerate(colors.tolist()):
+        pixels = int(regions.pixels[cluster])
+        yield (
+            image.key,
+            image.source,
+            cluster,
+            f"#{red:02x}{green:02x}{blue:02x}",
+            pixels,
+            pixels / valid if valid else None,
+            int(regions.count[cluster]),
+            int(regions.largest[cluster]),
+            None if area.square_metres is None else pixels * area.square_metres,
+            None if area.square_micrometres is None else pixels * area.square_micrometres,
+        )

@@ -1,0 +1,125 @@
+"""A store's own account of itself: the ``kseg`` attributes at its root, read and written without loading Zarr.
+
+Light on purpose: whether an output may be used is known before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .. import storage
+from ..errors import StoreError
+from ..storage.beside import aside
+from .soundness import MODEL, STORE, require_sound
+
+FORMAT = 1
+INCOMPLETE = "incomplete"  # the status of a store that was complete, and of which something has been lost since
+BEGUN = "repairing"  # the attribute of a store that tells which images a repair is making anew
+KEYS = "keys"  # the attribute of a store that names the images it had when it was last complete
+WAY_OUT = "restore it from a copy, or remove this folder and give the command that made it again"
+NAMED = 5  # of the images in one line; the others are counted
+KINDS = ("store", "model")  # what stands on its own; an image's group inside a store does not
+
+
+def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The ``kseg`` attributes of a Zarr v3 group on disk, or None where there are none.
+
+    Raises
+    ------
+    StoreError
+        If the group's metadata cannot be read.
+    """
+    try:
+        metadata = json.loads(storage.read(os.path.join(path, "zarr.json")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise StoreError(f"{path}: its zarr.json cannot be read ({why}); {WAY_OUT}") from error
+    attributes = metadata.get("attributes", {}) if isinstance(metadata, dict) else {}
+    kseg = attributes.get("kseg") if isinstance(attributes, dict) else None
+    if not isinstance(kseg, dict):
+        return None
+    known = {"store": STORE, "model": MODEL}.get(str(kseg.get("kind")))
+    if known is not None:
+        require_sound(str(path), kseg, known)
+    return kseg
+
+
+def images_of(store: str) -> set[str]:
+    """Names of all images that a store has."""
+    try:
+        with storage.scan(os.path.join(store, "images")) as entries:
+            return {entry.name for entry in entries if entry.is_dir()}
+    except FileNotFoundError:
+        return set()
+
+
+def lost_images(store: str, attributes: dict[str, Any]) -> list[str]:
+    """Names of the images that a store had when it was last complete and has no more."""
+    return sorted(set(attributes.get(KEYS) or ()) - images_of(store))
+
+
+def a_few(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names) if more < 2 else f"{', '.join(names[:NAMED])} and {more} more"
+
+
+def inputs_digest(files: Iterable[tuple[str, int, int]]) -> str:
+    """SHA-256 over (key, bytes, modification time) of all inputs, in any order."""
+    lines = sorted(json.dumps(entry) for entry in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def differences(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """Settings that differ, as ``name was → is`` texts.
+
+    A setting that an earlier version did not know and that is off now is no difference.
+    """
+    found = []
+    for name in sorted(set(earlier) | set(now)):
+        was, is_now = earlier.get(name), now.get(name)
+        if isinstance(was, dict) and isinstance(is_now, dict):
+            found += differences(was, is_now, "")
+        elif was != is_now and not (name not in earlier and is_now is False):
+            found.append(f"{prefix}{name} {json.dumps(was)} → {json.dumps(is_now)}")
+    return found
+
+
+def remove_kseg_store(path: str) -> None:
+    """Delete a kseg store or model, and nothing else.
+
+    Raises
+    ------
+    StoreError
+        If something is there that is not one.
+    """
+    path = path.rstrip(os.sep) or path  # "link/" is what the link points to
+    if not storage.exists(path):
+        return
+    attributes = None if storage.is_link(path) else read_attributes(path)
+    if attributes is None or attributes.get("kind") not in KINDS:
+        raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
+    if storage.is_remote(path):
+        _unvouch(path)
+        doomed = path
+    else:
+        doomed = aside(path)
+        try:
+            os.rename(path, doomed)  # in one step: a job killed now leaves no half of a store
+        except OSError:
+            doomed = path  # such as where another disk is mounted
+    storage.remove_tree(doomed)
+
+
+def _unvouch(path: str) -> None:
+    """What cannot be taken away in one step says first that it is not complete."""
+    document = os.path.join(path, "zarr.json")
+    metadata = json.loads(storage.read(document))
+    metadata["attributes"]["kseg"]["status"] = "running"
+    storage.put(document, [json.dumps(metadata, allow_nan=False).encode()])

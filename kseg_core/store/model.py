@@ -1,0 +1,333 @@
+"""Centroids and everything needed to label the same way next year."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..clustering.bands import BandSpace
+from ..clustering.features import SPACES, FeatureSpace, feature_space
+from ..clustering.kmeans import History, Solution
+from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels
+from ..config import AUTO, MAX_K, FitSettings
+from ..errors import StoreError
+from ..images.validity import nodata_mask
+from .chunks import write_array
+from .nodes import ArraySpec, write_group
+from .soundness import MODEL, require_sound
+
+if TYPE_CHECKING:
+    import zarr
+
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+MODEL_FORMAT = 1
+MAX_VALUES = 1 << 27  # a gigabyte of centroids: more is damaged metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A fitted K-means model.
+
+    Parameters
+    ----------
+    features
+        Name of the feature space.
+    centroids
+        float64 (k, d) in feature units.
+    colors
+        uint8 (k, 3): mean sRGB of each cluster's pixels, to paint it with.
+    counts
+        int64 (k,): valid pixels of each cluster over the whole fit.
+    inertia
+        Sum of squared distances over the fit, in squared feature units.
+    facts
+        How it was found (seed, attempts, history, ...): kept, not used.
+    bands
+        The feature space, where ``features`` is ``bands``.
+    """
+
+    features: str
+    centroids: F64
+    colors: U8
+    counts: NDArray[np.int64]
+    inertia: float
+    facts: dict[str, Any] = field(default_factory=dict)
+    bands: BandSpace | None = None
+
+    def __post_init__(self) -> None:
+        if self.features not in SPACES and not (self.features == "bands" and self.bands is not None):
+            raise StoreError(f"the model's features are {self.features!r}, which this version does not know")
+        k, d = len(self.centroids), self.space.dimensions
+        for name, array, dtype, shape in (
+            ("centroids", self.centroids, np.float64, (k, d)),
+            ("colors", self.colors, np.uint8, (k, 3)),
+            ("counts", self.counts, np.int64, (k,)),
+        ):
+            if array.dtype != dtype or array.shape != shape:
+                raise StoreError(
+                    f"the model's {name} are {array.dtype} {array.shape}; expected {np.dtype(dtype)} {shape}"
+                )
+        if not 1 <= k <= MAX_K or not np.isfinite(self.centroids).all():
+            raise StoreError("the model's centroids are not 1 to 65534 rows of finite numbers")
+
+    @classmethod
+    def from_solution(
+        cls, solution: Solution, settings: FitSettings, history: History, bands: BandSpace | None = None
+    ) -> Model:
+        """The model of a finished fit."""
+        space = feature_space(settings.features) if bands is None else bands
+        facts = {
+            "k_requested": settings.k,
+            "init": settings.init,
+            "attempts": len(history),
+            "max_iter": settings.max_iter,
+            "tol": settings.tol,
+            "batch_pixels": settings.batch_pixels,
+            "seed": settings.seed,
+            "start": list(settings.start),
+            **({} if settings.normalize == "none" else {"normalize": settings.normalize}),
+            "history": [dataclasses.asdict(h) for h in history],
+        }
+        sums = solution.sums
+        return cls(
+            settings.features,
+            space.to_features(solution.centroids),
+            solution.colors,
+            sums.counts,
+            space.inertia(sums, solution.centroids),
+            json.loads(json.dumps(facts)),
+            bands,
+        )
+
+    @property
+    def k(self) -> int:
+        """Number of clusters."""
+        return len(self.centroids)
+
+    @property
+    def k_requested(self) -> int | str:
+        """The number of clusters asked for (data with fewer distinct values has fewer), or ``"auto"``."""
+        asked = self.facts.get("k_requested", self.k)
+        return AUTO if asked == AUTO else int(asked)
+
+    @property
+    def k_why(self) -> str | None:
+        """Why there are so many clusters; None where that number was asked for."""
+        why = self.facts.get("k_why")
+        return None if why is None else str(why)
+
+    @property
+    def space(self) -> FeatureSpace | BandSpace:
+        """The feature space."""
+        return feature_space(self.features) if self.bands is None else self.bands
+
+    @property
+    def points(self) -> F64:
+        """Centroids in grid units, float64 (k, 3)."""
+        return self.space.to_points(self.centroids)
+
+    @property
+    def pixels(self) -> int:
+        """Valid pixels of the fit."""
+        return int(self.counts.sum())
+
+    @property
+    def mse(self) -> float | None:
+        """Inertia per valid pixel; None without pixels."""
+        return self.inertia / self.pixels if self.pixels else None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides a label and its colour: features, centroids, colours."""
+        parts = [f"kseg-model-{MODEL_FORMAT}:{self.features}:{self.k}".encode()]
+        parts += [self.centroids.astype("<f8").tobytes(), self.colors.tobytes()]
+        if self.bands is not None:
+            parts.append(json.dumps(self.bands.attributes(), sort_keys=True).encode())
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+    def label(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_] | None = None, *, confidence: bool = False
+    ) -> LabelledPixels:
+        """Labels of uint8 (y, x, 3) sRGB pixels, or of a bands model's samples (y, x, d), with their sums.
+
+        ``confidence`` also tells how clearly each pixel belongs to its cluster: ``floor(254 (d2 - d1) / d2)`` with the
+        distances to the nearest and the second nearest centroid.
+        """
+        if self.bands is not None:
+            return self.bands.label(pixels, valid, self.centroids, confidence=confidence)
+        return label_pixels(pixels, valid, feature_space(self.features), self.points, confidence=confidence)
+
+    def predict(self, image: NDArray[Any]) -> Labels:
+        """Label every pixel of an image.
+
+        Parameters
+        ----------
+        image
+            uint8 sRGB (y, x, 3), with alpha (y, x, 4), or gray (y, x): pixels of alpha 0 are invalid. For a model of
+            bands its bands (y, x, d) as stored: pixels with a NaN or infinity are invalid.
+
+        Returns
+        -------
+        (y, x): 0 to k - 1, uint8 up to 254 clusters and uint16 above; the dtype's largest value where invalid.
+
+        Raises
+        ------
+        ValueError
+            If the image is not one of these.
+        """
+        if self.bands is not None:
+            if image.ndim != 3 or image.shape[2] != self.bands.dimensions:
+                raise ValueError(f"expected (y, x, {self.bands.dimensions}), got {image.shape}")
+            if image.dtype != self.bands.dtype:  # kernels index by values
+                raise ValueError(f"expected {self.bands.dtype}, got {image.dtype}")
+            return self.label(image, nodata_mask(image, None)).labels
+        rgb, valid = as_rgb(image)
+        return self.label(rgb, valid).labels
+
+    def paint(self, labels: Labels) -> U8:
+        """Every label as its cluster's colour: (y, x) -> uint8 (y, x, 3); invalid pixels are black.
+
+        Raises
+        ------
+        ValueError
+            If a label is neither a cluster nor the invalid value.
+        """
+        invalid = invalid_label(self.k)
+        palette = np.zeros((invalid + 1, 3), np.uint8)
+        palette[: self.k] = self.colors
+        stray = (labels < 0) | (labels >= self.k) & (labels != invalid)
+        if stray.any():
+            raise ValueError(f"expected labels 0 to {self.k - 1} or {invalid}, got {int(labels[stray][0])}")
+        painted: U8 = palette[labels]
+        return painted
+
+    def save(self, path: str, *, overwrite: bool = False) -> None:
+        """Write the model as a Zarr group of its own; it appears whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            If something other than a kseg model or store is there, or one is and ``overwrite`` is False.
+        """
+        from .opening import save_model
+
+        save_model(path, self, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str) -> Model:
+        """Read a model, or the one of a whole store.
+
+        Raises
+        ------
+        StoreError
+            If there is none, or it is damaged, or each image of the store has its own.
+        """
+        from .opening import load_model
+
+        return load_model(path)
+
+    def write(self, folder: str) -> None:
+        """Make a Zarr group of it: arrays first, attributes last.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        for name, array in (("centroids", self.centroids), ("colors", self.colors), ("counts", self.counts)):
+            names = ("cluster", "channel")[: array.ndim]
+            spec = ArraySpec(array.shape, array.shape, array.dtype.name, 0, names, "small")
+            write_array(os.path.join(folder, name), array, spec)
+        facts = {
+            "format": MODEL_FORMAT,
+            "kind": "model",
+            "features": self.features,
+            "components": list(self.space.components),
+            "bands": None,
+            "normalisation": None,
+            **({} if self.bands is None else self.bands.attributes()),
+            "k": self.k,
+            **self.facts,
+            "inertia": self.inertia,
+            "mse": self.mse,
+            "digest": self.digest,
+        }
+        write_group(folder, {"kseg": facts})
+
+    @classmethod
+    def read(cls, group: zarr.Group) -> Model:
+        """The model in a Zarr group.
+
+        Raises
+        ------
+        StoreError
+            If the group holds none or its digest does not match.
+        """
+        attributes = group.attrs.get("kseg")
+        if not isinstance(attributes, dict) or "digest" not in attributes:
+            raise StoreError("no kseg model there")
+        require_sound("the model", attributes, MODEL)
+        if attributes.get("format") != MODEL_FORMAT:
+            raise StoreError(f"a model of format {attributes.get('format')}; this version reads format {MODEL_FORMAT}")
+        own = {"format", "kind", "features", "components", "bands", "normalisation", "k", "inertia", "mse", "digest"}
+        bands = None
+        if attributes.get("features") == "bands":
+            own |= {"dtype", "grid", "stretch"}
+            try:
+                bands = BandSpace.from_attributes(attributes)
+            except (KeyError, TypeError, ValueError) as error:
+                raise StoreError(f"a damaged model: its bands cannot be read ({error})") from error
+        facts = {name: value for name, value in attributes.items() if name not in own}
+        centroids, colors, counts = (_read_array(group, name) for name in ("centroids", "colors", "counts"))
+        try:
+            inertia = float(attributes["inertia"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError("a damaged model: its inertia is not a number") from error
+        model = cls(str(attributes.get("features")), centroids, colors, counts, inertia, facts, bands)
+        if model.digest != attributes["digest"]:
+            raise StoreError("a damaged model: its digest does not match its centroids and colours")
+        return model
+
+
+def _read_array(group: zarr.Group, name: str) -> NDArray[Any]:
+    try:
+        array: Any = group[name]
+        if array.size > MAX_VALUES:  # damaged metadata must not ask for all memory
+            raise ValueError(f"shape {array.shape}")
+        return np.asarray(array[...])
+    except KeyError as error:
+        raise StoreError(f"a damaged model: its {name} are missing") from error
+    except (AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:  # the last from codecs
+        raise StoreError(f"a damaged model: its {name} cannot be read ({error})") from error
+
+
+def as_rgb(image: U8) -> tuple[U8, NDArray[np.bool_] | None]:
+    """An array as sRGB pixels and validity.
+
+    Parameters
+    ----------
+    image
+        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4).
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"expected uint8 (y, x), (y, x, 3) or (y, x, 4), got {image.dtype} {image.shape}")
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2), None
+    valid = image[..., 3] > 0 if image.shape[2] == 4 else None
+    return np.ascontiguousarray(image[..., :3]), valid

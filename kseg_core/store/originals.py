@@ -1,0 +1,166 @@
+"""From an image of a store back to the file it was made from, if that is still there and still the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from .. import storage
+from ..config import InputSettings
+from ..errors import UnreadableImage, UsageError
+from ..inputs.keys import image_key, printable_source
+from ..inputs.listing import InputFile, file_status
+from ..reading.sources import ImageSource
+
+_ENCODED = re.compile("%[89A-F][0-9A-F]")  # how an undecodable byte is printed; none is below 0x80
+
+
+class OfFile(Protocol):
+    """An image of a store, as far as it says of which file it is."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def attributes(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Originals:
+    """Where the images of a store came from, and what their run was told of inputs; cheap to send to a worker.
+
+    Parameters
+    ----------
+    folder
+        The current folder of the run, which relative sources and masks are relative to; as it is printed.
+    nodata, mask, max_pixels
+        The run's settings, as `InputSettings` has them.
+    begun
+        When the store was begun, in seconds since 1970; None: not known. A mask that is younger is not the run's.
+    """
+
+    folder: str = ""
+    nodata: str = "auto"
+    mask: str | None = None
+    max_pixels: int = InputSettings().max_pixels
+    begun: float | None = None
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Originals:
+        """Those of a store with these attributes (``Store.attributes``)."""
+        inputs = (attributes.get("config") or {}).get("input") or {}
+        default = InputSettings()
+        created = attributes.get("created")
+        mask = inputs.get("mask")
+        return cls(
+            str(attributes.get("folder") or ""),
+            str(inputs.get("nodata", default.nodata)),
+            None if mask is None else str(mask),
+            int(inputs.get("max_pixels", default.max_pixels)),
+            None if created is None else datetime.fromisoformat(str(created)).timestamp(),
+        )
+
+    def open(self, image: OfFile, *, masked: bool = True) -> ImageSource:
+        """The source of an image, as the run saw it.
+
+        Parameters
+        ----------
+        image
+            Of the store.
+        masked
+            Whether the run's mask is needed; without it, `Piece.read` has pixels as valid that the run left out.
+
+        Raises
+        ------
+        UnreadableImage
+            If the source or its mask has gone, changed since it was labelled, or cannot be read.
+        """
+        file = self.find(image)
+        try:
+            mask = self._mask(file) if masked else None
+            source = ImageSource.open(file, InputSettings(self.nodata, mask, self.max_pixels))
+        except UsageError as error:
+            raise UnreadableImage(file.source, str(error)) from error
+        if list(source.shape) != list(image.attributes.get("shape") or source.shape):
+            raise UnreadableImage(file.source, "changed since it was labelled")
+        if source.mask is not None and self.begun is not None:
+            status = file_status(source.mask)
+            if status is None or status.st_mtime > self.begun + 1:  # `created` is in whole seconds
+                raise UnreadableImage(file.source, f"its mask {source.mask} has changed since it was labelled")
+        return source
+
+    def find(self, image: OfFile) -> InputFile:
+        """The file of an image: there, and of the size and age it had.
+
+        Raises
+        ------
+        UnreadableImage
+            If it is not.
+        """
+        facts = image.attributes
+        printed = str(facts.get("source"))
+        there = False
+        for path, below in _candidates(storage.below(self.folder, printed), image.key):
+            status = file_status(path)
+            if status is None:
+                continue
+            there = True
+            if (status.st_size, status.st_mtime_ns) == (facts.get("size"), facts.get("modified")):
+                return InputFile(path, printed, image.key, status.st_size, status.st_mtime_ns, below or printed)
+        if there:
+            raise UnreadableImage(printed, "changed since it was labelled")
+        from_root = os.path.isabs(printed) or storage.is_remote(printed)
+        looked = "" if from_root else f" in {self.folder or 'the current folder'}"
+        raise UnreadableImage(printed, f"the image it was labelled from is not there any more{looked}")
+
+    def _mask(self, file: InputFile) -> str | None:
+        """The mask, or the folder of masks, from wherever we are."""
+        if self.mask is None:
+            return None
+        path = storage.below(self.folder, self.mask)
+        found = next((each for each in paths_printed_as(path) if storage.exists(each)), None)
+        if found is None:
+            raise UnreadableImage(file.source, f"its mask {self.mask} is not there any more")
+        return found
+
+
+def paths_printed_as(printed: str) -> Iterator[str]:
+    """Every path that `printable_source` prints so: the text itself, and names on disk with undecodable bytes.
+
+    ``%FF`` may be a byte that no character has or three characters of a name. Only the folder's listing can tell.
+    """
+    if storage.is_remote(printed):  # names of objects are UTF-8
+        yield printed
+        return
+    found = [""]
+    for at, part in enumerate(printed.split("/")):
+        slash = "/" if at else ""
+        if _ENCODED.search(part):
+            found = [f"{folder}{slash}{name}" for folder in found for name in _names_printed_as(folder + slash, part)]
+        else:
+            found = [f"{folder}{slash}{part}" for folder in found]
+    yield from found
+
+
+def _names_printed_as(folder: str, printed: str) -> list[str]:
+    try:
+        return [name for name in sorted(os.listdir(folder or ".")) if printable_source(name) == printed]
+    except OSError:  # a folder that may be passed through but not listed
+        return [printed]
+
+
+def _candidates(printed: str, key: str) -> Iterator[tuple[str, str | None]]:
+    """Paths printed so, with the part below the run's input that the key was made of; if any has one, only such."""
+    paths = [(path, _below(path, key)) for path in paths_printed_as(printed)]
+    yield from [each for each in paths if each[1] is not None] or paths
+
+
+def _below(path: str, key: str) -> str | None:
+    """The end of a path that has this key; None where none has."""
+    parts = path.split("/")
+    ends = ("/".join(parts[at:]) for at in reversed(range(len(parts))))
+    return next((end for end in ends if end and image_key(end) == key), None)

@@ -1,0 +1,94 @@
+"""How large a pixel is under the microscope, as a file's header says: OME-TIFF, Aperio's SVS, OME-Zarr.
+
+The resolution tags of other TIFFs are left alone: they are dots per inch of some print or screen.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any, NamedTuple
+
+from .. import storage
+from ..images import tiff_tags
+from ..images.zarrs import is_zarr
+
+# What OME's schema calls a unit, and what OME-Zarr calls it (UDUNITS-2).
+_UNITS = {
+    "Å": "angstrom",
+    "nm": "nanometer",
+    "µm": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+    "in": "inch",
+}
+_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
+_APERIO_MPP = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
+_TURNED = range(5, 9)  # values of TIFF's orientation that exchange rows and columns
+
+
+class PixelSize(NamedTuple):
+    """The sides of a pixel of the image as a person sees it, and their unit as OME-Zarr names it (``micrometer``)."""
+
+    y: float
+    x: float
+    unit: str
+
+
+def read_pixel_size(path: str) -> PixelSize | None:
+    """The size of an image's pixels; None where its file does not say, or cannot be read.
+
+    References
+    ----------
+    OME schema 2016-06, ``Pixels``: sizes are micrometres unless another unit is given.
+    """
+    try:
+        size = _of_zarr(path) if is_zarr(path) else _of_tiff(path)
+    except Exception:  # damaged, or neither of these: what it is, is found out where its pixels are read
+        return None
+    return size if size is not None and size.y > 0 and size.x > 0 else None
+
+
+def _of_tiff(path: str) -> PixelSize | None:
+    import tifffile
+
+    with storage.open_file(path) as file, tifffile.TiffFile(file) as tiff:
+        page: Any = tiff.pages.first
+        size = None
+        if tiff.is_ome:
+            size = _of_ome(tiff.ome_metadata or "")
+        elif tiff.is_svs and (stated := _APERIO_MPP.search(page.description)):
+            size = PixelSize(float(stated[1]), float(stated[1]), "micrometer")
+        if size is not None and page.tags.valueof(tiff_tags.ORIENTATION, 1) in _TURNED:
+            size = PixelSize(size.x, size.y, size.unit)
+        return size
+
+
+def _of_ome(xml: str) -> PixelSize | None:
+    """Of the first image that is described."""
+    pixels = _PIXELS.search(xml)
+    if pixels is None:
+        return None
+    stated = {name: html.unescape(value) for name, value in re.findall(r'\bPhysicalSize(\w+)="([^"]*)"', pixels[0])}
+    units = {_UNITS.get(stated.get(f"{axis}Unit", "µm").replace("μ", "µ")) for axis in "YX"}  # Greek mu, micro sign
+    if len(units) > 1 or not {"X", "Y"} <= stated.keys() or (unit := units.pop()) is None:
+        return None
+    return PixelSize(float(stated["Y"]), float(stated["X"]), unit)
+
+
+def _of_zarr(path: str) -> PixelSize | None:
+    import zarr
+
+    attributes: dict[str, Any] = dict(zarr.open_group(storage.for_zarr(path), mode="r").attrs)
+    image = attributes.get("ome", attributes)["multiscales"][0]
+    axes = {axis["name"].lower(): (at, axis.get("unit")) for at, axis in enumerate(image["axes"])}
+    (row, unit), (column, other) = axes["y"], axes["x"]
+    if unit != other or unit not in _UNITS.values():
+        return None
+    y = x = 1.0
+    for steps in (image["datasets"][0]["coordinateTransformations"], image.get("coordinateTransformations", [])):
+        for step in steps:
+            if step["type"] == "scale":
+                y, x = y * float(step["scale"][row]), x * float(step["scale"][column])
+    return PixelSize(y, x, unit)

@@ -1,0 +1,1 @@
+"""The best clustering for every k, and which k to take."""

@@ -1,0 +1,92 @@
+"""The files of a sweep: a table, a figure, and a record of everything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+COLUMNS = ("k", "k_found", "inertia", "mse", "drop_percent", "silhouette", "calinski_harabasz", "knee", "chosen")
+OF_IMAGES = ("key", "source")  # before the others, where each image was swept alone
+
+
+def write_sweep(folder: str, names: tuple[str, str, str], record: dict[str, Any]) -> None:
+    """Write table, figure and record into a folder; each appears whole or not at all, the record last.
+
+    Parameters
+    ----------
+    folder
+        It exists.
+    names
+        Of the three files.
+    record
+        JSON values: what ``--json`` prints and for every k the clusters.
+
+    Raises
+    ------
+    OSError
+        If one cannot be written.
+    """
+    from ..figures.elbow import elbow_png  # Matplotlib: only where a figure is drawn
+
+    text = json.dumps(record, allow_nan=False, indent=1)
+    for name, content in zip(names, (table_csv(record).encode(), elbow_png(record), text.encode()), strict=True):
+        write_whole(Path(folder, name), content)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only when all of it is there.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; then nothing of it is left.
+    """
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(aside, 0o666 & ~umask)  # a temporary file is its owner's alone
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
+
+
+def drops(rows: list[dict[str, Any]]) -> list[float | None]:
+    """By how many per cent the inertia falls from each k to the next one; None for the first, and where it is 0."""
+    inertia = [row["inertia"] for row in rows]
+    falls = [100.0 * (1.0 - now / was) if was else None for was, now in pairwise(inertia)]
+    return [None, *falls] if rows else []
+
+
+def table_csv(record: dict[str, Any]) -> str:
+    """The table as CSV: a line for every k, or for every image and k; empty where a number is missing."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    each = record["each"]
+    writer.writerow(COLUMNS if each is None else (*OF_IMAGES, *COLUMNS))
+    for swept in [record] if each is None else each:
+        names = () if each is None else (swept["key"], swept["source"])
+        rows = swept["sweep"] or []
+        for row, drop in zip(rows, drops(rows), strict=True):
+            marks = (int(row["k"] == swept["knee"]), int(row["k"] == chosen_k(swept)))
+            numbers = [row["k"], row["k_found"], row["inertia"], row["mse"], drop]
+            numbers += [row["silhouette"], row["calinski_harabasz"], *marks]
+            writer.writerow([*names, *("" if number is None else number for number in numbers)])
+    return file.getvalue()
+
+
+def chosen_k(swept: dict[str, Any]) -> int | None:
+    """The k of the line that was chosen: the first that found so many clusters."""
+    found = [row["k"] for row in swept["sweep"] or [] if row["k_found"] == swept["k"]]
+    return found[0] if found else None

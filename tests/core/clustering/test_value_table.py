@@ -1,0 +1,53 @@
+"""The distinct values of bands and their counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kseg_core.clustering import value_table
+from kseg_core.clustering.value_table import ValueTable
+
+EVERYWHERE = np.empty(0, np.bool_)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32"])
+@pytest.mark.parametrize("bands", [1, 3, 4, 7])
+def test_a_table_has_the_rows_and_counts_of_numpy_unique(dtype: str, bands: int) -> None:
+    values = np.random.default_rng(bands).integers(0, 4, (5000, bands)).astype(dtype) * 31
+    values -= np.array(40 if dtype.startswith("i") else 0, dtype)
+    rows, counts = np.unique(values, axis=0, return_counts=True)
+    found = ValueTable.of(values, EVERYWHERE)
+    assert np.array_equal(found.values, rows)
+    assert np.array_equal(found.counts, counts)
+
+
+def test_invalid_pixels_are_not_counted() -> None:
+    values = np.array([[1, 2], [1, 2], [9, 9]], np.uint16)
+    found = ValueTable.of(values, np.array([True, False, False]))
+    assert found.values.tolist() == [[1, 2]]
+    assert found.counts.tolist() == [1]
+    nothing = ValueTable.of(values, np.zeros(3, np.bool_))
+    assert len(nothing.counts) == 0
+    assert nothing.merge(found).counts.tolist() == [1]
+
+
+def test_parts_merge_to_the_table_of_the_whole() -> None:
+    values = np.random.default_rng(0).integers(0, 9, (9000, 3)).astype(np.uint16)
+    parts = [ValueTable.of(values[at : at + 1000], EVERYWHERE) for at in range(0, 9000, 1000)]
+    merged = parts[4]
+    for part in (*parts[:4], *parts[5:]):
+        merged = merged.merge(part)
+    whole = ValueTable.of(values, EVERYWHERE)
+    assert np.array_equal(merged.values, whole.values)
+    assert np.array_equal(merged.counts, whole.counts)
+
+
+def test_many_values_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(value_table, "MOST_VALUES", 8)
+    rising = np.arange(16, dtype=np.uint16)[:, None]
+    assert ValueTable.of(rising, EVERYWHERE).values is None
+    low, high = ValueTable.of(rising[:8], EVERYWHERE), ValueTable.of(rising[8:], EVERYWHERE)
+    assert low.values is not None
+    assert low.merge(high).values is None
+    assert low.merge(low.merge(high)).values is None

@@ -1,0 +1,1 @@
+"""Edges of images, large ones piece by piece."""

@@ -1,0 +1,1 @@
+"""All pixels, or what they come to, on the way to a model."""

@@ -1,0 +1,285 @@
+"""The fit over bands: a pass for the range where the dtype needs one, a pass for statistics and samples, exact steps.
+
+Mini-batches are nested: the first is part of the second, and that of all data, which is streamed: each exact step reads
+it once. All attempts are compared in one such pass; only the best is refined.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from dask.delayed import delayed
+from numpy.typing import NDArray
+
+from kseg_core.clustering.band_batch import BandBatch, Place, held_px
+from kseg_core.clustering.band_pixels import BandPixels
+from kseg_core.clustering.bands import BandGrid, BandRange, BandSpace, is_whole
+from kseg_core.clustering.kmeans import (
+    AttemptHistory,
+    History,
+    Proposal,
+    SearchData,
+    Solution,
+    coarse_form,
+    fill_empty,
+    finish,
+    shortlist,
+    solve,
+)
+from kseg_core.clustering.lloyd import StepLimits, lloyd
+from kseg_core.clustering.numbering import matching_order
+from kseg_core.clustering.summary import BatchRule
+from kseg_core.config import AUTO, DEFAULT_TOL, FitSettings
+from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError
+from kseg_core.reading.sources import Piece
+from kseg_core.store.model import Model
+from kseg_core.sweep.search import chosen_model
+
+from ..computing.executor import Executor
+from ..computing.progress import Progress
+from ..planning.plan import Failure, Plan
+from .gather import pass_over
+from .sharded import TaskRunner
+from .streamed import StreamedBands, few_values
+from .sweep_tasks import sweep_bands
+
+F64 = NDArray[np.float64]
+
+MOSTLY_INVALID = 16  # where fewer than one in so many pixels are valid, the mini-batches are chosen anew
+
+
+# ------------------------------------------------------------------------------------------------- what is looked at
+
+
+def look_at_range(piece: Piece, bands: tuple[int, ...]) -> BandRange:
+    """Least and greatest values."""
+    samples, valid = piece.read_samples(bands)
+    return BandRange.of(samples, valid)
+
+
+def look_at_values(
+    piece: Piece, bands: tuple[int, ...], grid: BandGrid, first: BatchRule, held: BatchRule
+) -> BandBatch:
+    """Statistics of all values, and the mini-batches' pixels."""
+    samples, valid = piece.read_samples(bands)
+    values = grid.values(samples, valid)
+    place = Place(piece.source.file.key, piece.top, piece.left, piece.source.shape[1])
+    return BandBatch.of(values, valid, samples.shape[:2], grid, place, first, held)
+
+
+def look_at_dimensions(piece: Piece, bands: tuple[int, ...]) -> int:
+    """How many bands there are."""
+    corner = Piece(piece.source, 0, 0, 1, 1)
+    return int(corner.read_samples(bands).samples.shape[2])
+
+
+# -------------------------------------------------------------------------------------------------------- the driver
+
+
+class Bands(NamedTuple):
+    """What the passes before the fit brought home: the images that could be read, samples, statistics and the space."""
+
+    plan: Plan
+    batch: BandBatch
+    space: BandSpace
+
+
+def look_at_bands(
+    plan: Plan,
+    settings: FitSettings,
+    executor: Executor,
+    progress: Progress,
+    *,
+    strict: bool,
+    match: Model | None = None,
+) -> tuple[Bands | None, list[Failure]]:
+    """Read the bands of all images (None where not one could be), and tell those that could not.
+
+    Raises
+    ------
+    NoValidPixels
+        If there is none.
+    UsageError
+        If ``match`` is of other bands.
+    """
+    plan, failures = same_kind(plan, settings.bands, executor)
+    if not plan.sources:
+        return None, failures
+    dtype = plan.sources[0].info.dtype
+    dimensions = len(settings.bands) or look_at_dimensions(first_piece(plan), settings.bands)
+    numbers = settings.bands or tuple(range(1, dimensions + 1))
+    if match is not None and match.bands is not None:
+        require_same_bands(match.bands.bands, numbers)
+    if is_whole(dtype):
+        grid = BandGrid.for_dtype(dtype, dimensions)
+    else:
+        found, unread = pass_over(
+            plan, partial(look_at_range, bands=settings.bands), "reading ranges", executor, progress, strict=strict
+        )
+        plan, failures = plan.without(unread), failures + unread
+        if found is None:
+            return None, failures
+        if not np.isfinite(found.low).all():
+            raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
+        grid = BandGrid.for_range(found)
+    expected_px = plan.pixels
+    while True:
+        first = BatchRule.for_pixels(expected_px, settings.batch_pixels, settings.seed)
+        held = BatchRule.for_pixels(expected_px, max(held_px(dimensions), settings.batch_pixels), settings.seed)
+        look = partial(look_at_values, bands=settings.bands, grid=grid, first=first, held=held)
+        batch, unread = pass_over(plan, look, "reading bands", executor, progress, strict=strict)
+        plan, failures = plan.without(unread), failures + unread
+        if batch is None:
+            return None, failures
+        if batch.moments.pixels == 0:
+            raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
+        if held.level == 0 or batch.moments.pixels * MOSTLY_INVALID > expected_px:
+            break
+        expected_px = batch.moments.pixels  # the mini-batches are too small: again, with more of what is valid
+    return Bands(plan, batch, BandSpace.fitted(numbers, dtype, grid, batch.moments, settings.normalize)), failures
+
+
+def fit_bands(
+    plan: Plan,
+    settings: FitSettings,
+    executor: Executor,
+    progress: Progress,
+    *,
+    strict: bool,
+    match: Model | None = None,
+    refit: bool = False,
+) -> tuple[Model | None, list[Failure]]:
+    """One model for the bands of all images (None where not one could be read), and those that could not.
+
+    Raises
+    ------
+    NoValidPixels
+        If there is none.
+    UsageError
+        If ``match`` is of other bands.
+    """
+    bands, failures = look_at_bands(plan, settings, executor, progress, strict=strict, match=match)
+    if bands is None:
+        return None, failures
+    progress.stage("finding centroids", 0, 0)
+    return solve_bands(bands, settings, executor, match, refit=refit), failures
+
+
+def data_of(bands: Bands, executor: Executor) -> BandPixels | StreamedBands:
+    """All the pixels: in memory where they are few enough, else read anew for every question."""
+    everything = bands.batch.everything(bands.space)
+    if everything is not None:
+        return everything
+    held = bands.batch.held_pixels(bands.space)
+    return StreamedBands(bands.plan, bands.space, held, bands.batch.moments, executor)
+
+
+def solve_bands(
+    bands: Bands, settings: FitSettings, executor: Executor, match: Model | None, *, refit: bool = False
+) -> Model:
+    """Find the centroids, from what the passes brought home and, where that is not all, further passes.
+
+    ``refit``: start from those of ``match``.
+    """
+    data, space = data_of(bands, executor), bands.space
+
+    def numbered(centroids: F64) -> Solution:
+        order = None
+        if match is not None:
+            assert match.bands is not None  # `require_same_features`
+            order = matching_order(centroids, space.from_space(match.bands, match.centroids))
+        return finish(data, centroids, order)
+
+    first = bands.batch.first_pixels(space)
+    if settings.k == AUTO:
+        founds = sweep_bands(data, first, settings, executor)
+        renumber = None if match is None else lambda solution: numbered(solution.centroids)
+        return chosen_model(founds, settings, space, renumber)
+    runner = TaskRunner(executor)
+    start = None
+    if refit and match is not None and match.bands is not None:
+        start = space.from_space(match.bands, match.centroids)
+    if isinstance(data, BandPixels):
+        centroids, history = solve(data, first, settings, runner, start)
+    else:
+        centroids, history = solve_streamed(data, first, settings, runner, start)
+    return Model.from_solution(numbered(centroids), settings, history, space)
+
+
+def solve_streamed(
+    data: StreamedBands, first: BandPixels, settings: FitSettings, runner: TaskRunner, start: F64 | None = None
+) -> tuple[F64, History]:
+    """Attempts on the mini-batches, compared in one pass over all data; the best is refined by exact steps.
+
+    With first centroids given (``start``) there is one attempt and no search.
+    """
+    space, held = data.space, data.held
+    coarse = coarse_form(held, settings.clusters)
+    if coarse.size <= settings.clusters and (few := few_values(data, held, settings.clusters)) is not None:
+        return few, ()
+    search = SearchData(first if first.size else None, coarse)
+    proposals = runner.propose(search, settings) if start is None else [Proposal(0, start, math.inf, ())]
+    chosen = shortlist(proposals)
+    judged = data.sums_of_each([proposal.centroids for proposal in chosen])
+    inertia = [space.inertia(sums, p.centroids) for sums, p in zip(judged, chosen, strict=True)]
+    best = chosen[int(np.argmin(inertia))]
+    steps = lloyd(held, best.centroids, StepLimits(settings.max_iter, sampling_noise=True))
+    tol = DEFAULT_TOL if settings.tol is None else settings.tol
+    limit = tol * space.total_variance(judged[0]) / space.dimensions
+    exact = lloyd(data, steps.centroids, StepLimits(max(1, settings.max_iter - len(steps.inertia)), limit))
+    centroids = fill_empty(data, exact.centroids)
+    history = tuple(
+        AttemptHistory(p.attempt, p.history, exact.inertia if p.attempt == best.attempt else ()) for p in proposals
+    )
+    return centroids, history
+
+
+def require_same_bands(earlier: tuple[int, ...], ours: tuple[int, ...]) -> None:
+    """Clusters can be matched with those of an earlier model of the same bands only.
+
+    Raises
+    ------
+    UsageError
+        If it is of others.
+    """
+    if earlier != ours:
+        was, now = (",".join(map(str, bands)) for bands in (earlier, ours))
+        raise UsageError(f"--match has centroids of bands {was}, this fit of bands {now}; add --bands {was}")
+
+
+def first_piece(plan: Plan) -> Piece:
+    """Any piece of the plan."""
+    return plan.bundles[0][0] if plan.bundles else plan.large[0][0]
+
+
+def same_kind(plan: Plan, bands: tuple[int, ...], executor: Executor) -> tuple[Plan, list[Failure]]:
+    """The plan less the images whose dtype or number of bands is not that of the first, each named."""
+    pieces = sorted(
+        [piece for bundle in plan.bundles for piece in bundle] + [pieces[0] for pieces in plan.large],
+        key=lambda piece: piece.source.file.key,
+    )
+    kinds: list[tuple[str, int] | UnreadableImage] = executor.compute(
+        [delayed(kind_of, pure=True)(piece, bands) for piece in pieces]
+    )
+    failures: list[Failure] = []
+    expected: tuple[str, int] | None = None
+    for piece, kind in zip(pieces, kinds, strict=True):
+        if isinstance(kind, UnreadableImage):
+            failures.append(Failure(piece.source.file.key, kind))
+        elif expected is None:
+            expected = kind
+        elif kind != expected:
+            reason = f"{kind[1]} bands of {kind[0]}, the first image has {expected[1]} of {expected[0]}; run it apart"
+            failures.append(Failure(piece.source.file.key, UnreadableImage(piece.source.file.source, reason)))
+    return plan.without(failures), failures
+
+
+def kind_of(piece: Piece, bands: tuple[int, ...]) -> tuple[str, int] | UnreadableImage:
+    """A task: dtype and number of bands, or why there are none."""
+    try:
+        return piece.source.info.dtype, look_at_dimensions(piece, bands)
+    except UnreadableImage as error:
+        return error

@@ -1,0 +1,168 @@
+"""Bands that are read anew for every step: the solver's view of data that no memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from kseg_core.clustering.band_pixels import BandPixels, BandSample, silhouettes_of
+from kseg_core.clustering.bands import EVERYWHERE, NO_WEIGHTS, BandMoments, BandSpace, flat_mask
+from kseg_core.clustering.indices import Silhouettes
+from kseg_core.clustering.labelling import label_dtype
+from kseg_core.clustering.sums import ClusterSums
+from kseg_core.clustering.table import FarPoint
+from kseg_core.clustering.value_table import ValueTable
+from kseg_core.kernels import dense
+from kseg_core.reading.sources import Piece
+from kseg_core.resume.keeping import keep, kept
+
+from ..computing.executor import Executor
+from ..computing.progress import Silent
+from ..planning.plan import Plan
+from .gather import kept_path, pass_over
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SumsOfEach:
+    """One step's sums for several sets of centroids; merges."""
+
+    parts: tuple[ClusterSums, ...]
+
+    def merge(self, other: SumsOfEach) -> SumsOfEach:
+        return SumsOfEach(tuple(a.merge(b) for a, b in zip(self.parts, other.parts, strict=True)))
+
+
+def look_at_sums(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> SumsOfEach:
+    """Sums of one piece for each set of centroids; their squares are known already."""
+    samples, valid = piece.read_samples(space.bands)
+    values = space.grid.values(samples, valid)
+    mask = flat_mask(valid)
+    sums = [dense.assign_and_sum(values, NO_WEIGHTS, mask, space.affine, each) for each in centroids]
+    return SumsOfEach(tuple(ClusterSums(counts, total, 0) for counts, total in sums))
+
+
+def look_at_distinct(piece: Piece, space: BandSpace) -> ValueTable:
+    """The distinct values of one piece, where they are few."""
+    samples, valid = piece.read_samples(space.bands)
+    return ValueTable.of(space.grid.values(samples, valid), flat_mask(valid))
+
+
+def look_at_farthest(piece: Piece, space: BandSpace, centroids: F64) -> FarPoint:
+    """The pixel of one piece that is farthest from all centroids."""
+    samples, valid = piece.read_samples(space.bands)
+    values = space.grid.values(samples, valid)
+    mask = flat_mask(valid)
+    squared = dense.label_dense(
+        values, mask, space.affine, centroids, 0, np.empty(len(values), label_dtype(len(centroids)))
+    )
+    most = float(squared.max())
+    points = space.features_of(values[squared == most].astype(np.float64))
+    return FarPoint(most, tuple(min(points.tolist())))
+
+
+def look_at_silhouettes(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> Silhouettes:
+    """Sums of one piece's silhouettes for each set of centroids."""
+    samples, valid = piece.read_samples(space.bands)
+    values = space.grid.values(samples, valid)
+    mask = flat_mask(valid)
+    return silhouettes_of(space, values, NO_WEIGHTS, mask, centroids)
+
+
+KEPT_TYPES = (SumsOfEach, ClusterSums, FarPoint, Silhouettes, ValueTable)
+
+
+class StreamedBands:
+    """A `PixelData` that reads its images for every question, unless a table of their few distinct values answers it.
+
+    Both ways give the same bits: sums are of whole numbers, and a label is a function of the value.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        space: BandSpace,
+        held: BandPixels,
+        moments: BandMoments,
+        executor: Executor,
+    ) -> None:
+        self._plan, self._space, self._held, self._moments, self._executor = plan, space, held, moments, executor
+        self._images = tokenize([source.file.key for source in plan.sources])
+        table = ValueTable.of(held.values, EVERYWHERE)
+        if table.values is not None:  # few in the sample: perhaps few in all
+            self._held = replace(held, few=BandPixels.build(space, table.values, table.counts))
+            table = self._pass(partial(look_at_distinct, space=space))
+        self._table = None if table.values is None else BandPixels.build(space, table.values, table.counts)
+
+    @property
+    def size(self) -> int:
+        """Valid pixels."""
+        return self._moments.pixels
+
+    @property
+    def space(self) -> BandSpace:
+        return self._space
+
+    @property
+    def held(self) -> BandPixels:
+        """The larger mini-batch, in memory."""
+        return self._held
+
+    def sums_of_each(self, centroids: Sequence[F64]) -> list[ClusterSums]:
+        """The sums for several sets of centroids, from one reading."""
+        if self._table is not None:
+            return [self._table.sums(each) for each in centroids]
+        found: SumsOfEach = self._pass(partial(look_at_sums, space=self._space, centroids=list(centroids)))
+        return [ClusterSums(part.counts, part.sums, self._moments.squares) for part in found.parts]
+
+    def sums(self, centroids: F64) -> ClusterSums:
+        return self.sums_of_each([centroids])[0]
+
+    def farthest(self, centroids: F64) -> FarPoint:
+        if self._table is not None:
+            return self._table.farthest(centroids)
+        found: FarPoint = self._pass(partial(look_at_farthest, space=self._space, centroids=centroids))
+        return found
+
+    def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:  # noqa: ARG002 - sums say it all
+        return self._space.colors_of(sums)
+
+    def distinct(self) -> F64:
+        return self._held.distinct()
+
+    def coarse(self, coarser: int) -> BandSample:
+        return self._held.coarse(coarser)
+
+    def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
+        if self._table is not None:
+            return self._table.silhouettes(centroids)
+        found: Silhouettes = self._pass(partial(look_at_silhouettes, space=self._space, centroids=list(centroids)))
+        return found
+
+    def _pass(self, look: Any) -> Any:
+        """One reading; the images were all read before, so now none may fail."""
+        path = kept_path(self._plan.kept, self._images, look)
+        found = None if path is None else kept(path, KEPT_TYPES)
+        if found is None:
+            found = pass_over(self._plan, look, None, self._executor, Silent(), strict=True)[0]
+            if path is not None:
+                keep(path, found)
+        return found
+
+
+def few_values(data: StreamedBands, held: BandPixels, k: int) -> F64 | None:
+    """The distinct values of all data, where there are at most ``k``: every pass finds one that was not known."""
+    points = held.distinct()
+    while len(points) <= k:
+        far = data.farthest(points)
+        if far.squared == 0:
+            return np.unique(points, axis=0)
+        points = np.concatenate([points, [far.point]])
+    return None

@@ -1,0 +1,1 @@
+"""Every image read once more, labelled and written; large ones piece by piece."""

@@ -1,0 +1,227 @@
+"""Labelling whole images: each bundle's task reads its images, labels them and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from kseg_core.clustering.drift import Drift, Reference
+from kseg_core.clustering.features import feature_space
+from kseg_core.clustering.labelling import NO_COLORS, no_labels
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
+from kseg_core.clustering.sums import ClusterSums
+from kseg_core.clustering.table import FeatureTable
+from kseg_core.config import FitSettings, OutputSettings
+from kseg_core.errors import TooManyColors, UnreadableImage
+from kseg_core.inputs.checksum import content_digest
+from kseg_core.reading.sources import ImageSource, Piece, Pixels
+from kseg_core.resume.finished import mask_facts
+from kseg_core.store.geo import read_georeference
+from kseg_core.store.layout import Layout
+from kseg_core.store.model import Model
+from kseg_core.store.pixel_size import read_pixel_size
+from kseg_core.store.record import ImageRecord
+from kseg_core.store.writing import write_image
+from kseg_core.sweep.search import fit_alone
+
+from ..planning.budget import Budget, image_of_too_many_colors
+from ..planning.plan import Bundle, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What labelling some images came to.
+
+    Parameters
+    ----------
+    images
+        How many were written.
+    pixels, valid
+        Of those.
+    sums
+        Over all of them; None where each has its own model, or there are none.
+    inertia
+        Of each image, by key: floats, added up in the order of keys at the end.
+    failures
+        Images that could not be read.
+    drift
+        Of each image, by key, where all share a model.
+    """
+
+    images: int = 0
+    pixels: int = 0
+    valid: int = 0
+    sums: ClusterSums | None = None
+    inertia: dict[str, float] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    drift: dict[str, Drift] = field(default_factory=dict)
+
+    def merge(self, other: Labelled) -> Labelled:
+        sums = other.sums if self.sums is None else self.sums if other.sums is None else self.sums.merge(other.sums)
+        return Labelled(
+            self.images + other.images,
+            self.pixels + other.pixels,
+            self.valid + other.valid,
+            sums,
+            self.inertia | other.inertia,
+            self.failures + other.failures,
+            self.drift | other.drift,
+        )
+
+
+ModelFor = Callable[[ImageSource, Pixels], Model | None]  # how each image gets a model of its own
+
+
+def bands_of(how: object) -> tuple[int, ...] | None:
+    """The bands a model labels; None where it labels colours."""
+    return how.bands.bands if isinstance(how, Model) and how.bands is not None else None
+
+
+def read_for_model(piece: Piece, how: object) -> Pixels:
+    """The pixels of a piece as a model (or the search for one, of colours) needs them.
+
+    Raises
+    ------
+    UnreadableImage
+        If they cannot be had, or are not of the model's dtype.
+    """
+    space = how.bands if isinstance(how, Model) else None
+    if space is not None and piece.source.info.dtype != space.dtype:
+        reason = (
+            f"its bands are {piece.source.info.dtype}, the model is of {space.dtype}; it cannot be labelled with it"
+        )
+        raise UnreadableImage(piece.source.file.source, reason)
+    return piece.read_for(bands_of(how))
+
+
+def label_bundle(bundle: Bundle, how: Model | ModelFor, store: str, output: OutputSettings, strict: bool) -> Labelled:
+    """A task: label and write a bundle's images, one at a time."""
+    done = Labelled()
+    for piece in bundle:
+        shared = isinstance(how, Model)
+        try:
+            window = read_for_model(piece, how)
+            model = how if isinstance(how, Model) else how(piece.source, window)
+        except UnreadableImage as error:
+            if strict:
+                raise
+            done = done.merge(Labelled(failures=(Failure(piece.source.file.key, error),)))
+            continue
+        if model is None:
+            done = done.merge(leave_blank(piece.source, window, store, output))
+        else:
+            done = done.merge(label_image(piece.source, window, model, store, output, shared=shared))
+    return done
+
+
+def label_image(
+    source: ImageSource, window: Pixels, model: Model, store: str, output: OutputSettings, *, shared: bool
+) -> Labelled:
+    """Label and write one image."""
+    labelled = model.label(window.samples, window.valid, confidence=output.confidence)
+    sums = labelled.sums
+    inertia = model.space.inertia(sums, model.points)
+    record = image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if shared else None)
+    layout = layout_of(source, model.k, output, len(bands_of(model) or ()))
+    samples = window.samples if layout.copy_bands else None
+    own = None if shared else model
+    write_image(store, record, labelled.labels, model.colors, layout, own, samples, labelled.confidence)
+    return labelled_image(record, model, sums, shared=shared)
+
+
+def labelled_image(record: ImageRecord, model: Model, sums: ClusterSums, *, shared: bool) -> Labelled:
+    """What labelling one image came to."""
+    height, width = record.shape
+    done = Labelled(1, height * width, sums.pixels, sums if shared else None, {record.key: record.inertia})
+    drift = {record.key: reference_of(model).drift(record.counts, record.inertia)} if shared else {}
+    return replace(done, drift=drift)
+
+
+def reference_of(model: Model) -> Reference:
+    """What of a model drift is measured against."""
+    return Reference(tuple(model.counts.tolist()), model.mse)
+
+
+def leave_blank(source: ImageSource, window: Pixels, store: str, output: OutputSettings) -> Labelled:
+    """Write an image without a valid pixel, which has no model of its own."""
+    record = image_record(source, (), 0.0, output)
+    layout = layout_of(source, 0, output)
+    samples = window.samples if layout.copy_bands else None
+    write_image(store, record, no_labels(source.shape), NO_COLORS, layout, samples=samples)
+    return Labelled(1, source.pixels, 0, None, {record.key: 0.0})
+
+
+PLACED_FORMATS = ("TIFF", "Zarr", "OME-Zarr")  # which can say where a pixel is, or how large
+
+
+def layout_of(source: ImageSource, k: int, output: OutputSettings, bands: int = 0) -> Layout:
+    """The arrays of an image: pyramids where asked for, else for images worked on in pieces; copies; where it is
+    on the ground, or how large its pixels are.
+    """
+    pyramid = source.in_pieces if output.pyramid is None else output.pyramid
+    layout = Layout.planned(source.shape, k, output, pyramid=pyramid)
+    if output.copy_image:
+        kept = (bands, source.info.dtype) if bands else (3, "uint8")
+        layout = replace(layout, copy_bands=kept[0], copy_dtype=kept[1])
+    if source.info.format not in PLACED_FORMATS:
+        return layout
+    geo = read_georeference(source.file.path)
+    if geo is None and (size := read_pixel_size(source.file.path)) is not None:
+        return replace(layout, pixel_size=(size.y, size.x), unit=size.unit)
+    return replace(layout, geo=geo)
+
+
+def image_record(
+    source: ImageSource,
+    counts: tuple[int, ...],
+    inertia: float,
+    output: OutputSettings,
+    sums: ClusterSums | None = None,
+) -> ImageRecord:
+    """What the store says of an image; ``sums`` where all images share a model."""
+    return ImageRecord(
+        key=source.file.key,
+        source=source.file.source,
+        size=source.file.size,
+        modified=source.file.modified_ns,
+        shape=source.shape,
+        counts=counts,
+        invalid=source.pixels - sum(counts),
+        inertia=inertia,
+        sums=sums,
+        checksum=content_digest(source.file.path) if output.checksum else None,
+        mask=mask_facts(source.mask),
+    )
+
+
+def own_model(settings: FitSettings, budget: Budget | None, source: ImageSource, window: Pixels) -> Model | None:
+    """A model of this image alone (``--scope image``); None where it has no valid pixel.
+
+    Raises
+    ------
+    UnreadableImage
+        If it has more distinct colours than the memory's budget has room for.
+    """
+    space = feature_space(settings.features)
+    summary = summary_of_image(settings, budget, source, window)
+    if summary.everything.codes.size == 0:
+        return None
+    data, batch = (FeatureTable.build(table, space) for table in (summary.everything, summary.batch))
+    return fit_alone(data, batch, settings, space)
+
+
+def summary_of_image(settings: FitSettings, budget: Budget | None, source: ImageSource, window: Pixels) -> ChunkSummary:
+    """The colours of one whole image.
+
+    Raises
+    ------
+    UnreadableImage
+        If there are more than the memory's budget has room for.
+    """
+    rule = BatchRule.for_pixels(source.pixels, settings.batch_pixels, settings.seed)
+    most = None if budget is None else budget.colors
+    try:
+        return summarise([Window(window.samples, window.valid)], rule, most)
+    except TooManyColors as error:
+        assert budget is not None  # without one there is no limit
+        raise image_of_too_many_colors(source, budget) from error

@@ -1,0 +1,1 @@
+"""What is read in which task, and what memory and disk allow."""

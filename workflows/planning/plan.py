@@ -1,0 +1,178 @@
+"""From a list of files to images of known size, and to bundles worth a task each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import partial
+
+from dask.delayed import delayed
+
+from kseg_core.config import InputSettings
+from kseg_core.errors import UnreadableImage
+from kseg_core.inputs.listing import InputFile
+from kseg_core.reading.sources import ImageSource, Piece
+
+from ..computing.executor import Executor
+from ..computing.faults import crashed, one_by_one
+from ..computing.progress import Progress
+from ..computing.tasks import task_of, token_of
+from ..computing.waves import Watched, compute_in_waves
+
+HEADERS_PER_TASK = 64  # a header takes about a tenth of a millisecond, a task about one
+BUNDLE_PX = 8_000_000  # about a tenth of a second of decoding: a task's own cost is below one per cent
+BUNDLE_IMAGES = 64  # so that progress is seen and a lost worker loses little
+TASKS_PER_WORKER = 4  # enough pieces to keep all workers busy to the end
+
+Bundle = tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An input that cannot be labelled, with its name in the store."""
+
+    key: str
+    error: UnreadableImage
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", self.error.to_keep())
+
+
+def killer(file: InputFile, deaths: int, *, strict: bool) -> Failure:
+    """The failure of a file at which so many workers died.
+
+    Raises
+    ------
+    UnreadableImage
+        If ``strict`` is set.
+    """
+    error = crashed(file.source, deaths)
+    if strict:
+        raise error
+    return Failure(file.key, error)
+
+
+def open_files(
+    files: Sequence[InputFile], settings: InputSettings, strict: bool
+) -> tuple[list[ImageSource], list[Failure]]:
+    """A task: look at some headers."""
+    sources, failures = [], []
+    for file in files:
+        try:
+            sources.append(ImageSource.open(file, settings))
+        except UnreadableImage as error:
+            if strict:
+                raise
+            failures.append(Failure(file.key, error))
+    return sources, failures
+
+
+def look_at_headers(
+    files: Sequence[InputFile], settings: InputSettings, executor: Executor, progress: Progress, *, strict: bool
+) -> tuple[list[ImageSource], list[Failure]]:
+    """Which files are images, and how large, in the order given."""
+    progress.stage("looking at headers", len(files), 0)
+    groups = [files[at : at + HEADERS_PER_TASK] for at in range(0, len(files), HEADERS_PER_TASK)]
+    lazy = [
+        task_of(open_files, group, settings, strict, key=f"open-files-{token_of(group, settings)}") for group in groups
+    ]
+    sources: list[ImageSource] = []
+    failures: list[Failure] = []
+    tasks = [
+        Watched(
+            part,
+            partial(progress.advance, len(group), 0),
+            partial(open_one_by_one, group, settings, executor, strict=strict),
+        )
+        for part, group in zip(lazy, groups, strict=True)
+    ]
+    for found, bad in compute_in_waves(tasks, executor):
+        sources += found
+        failures += bad
+    return sources, failures
+
+
+def open_one_by_one(
+    files: Sequence[InputFile], settings: InputSettings, executor: Executor, *, strict: bool
+) -> tuple[list[ImageSource], list[Failure]]:
+    """Look at the headers of files that killed their workers, less those that do so again."""
+    task = delayed(open_files, pure=False)
+    sources: list[ImageSource] = []
+    failures: list[Failure] = []
+    for file, found, deaths in one_by_one(files, lambda file: task([file], settings, strict), executor):
+        opened, bad = found or ([], [killer(file, deaths, strict=strict)])
+        sources += opened
+        failures += bad
+    return sources, failures
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a job's tasks are.
+
+    Parameters
+    ----------
+    bundles
+        Whole images, small ones together until they are worth a task.
+    large
+        Images worked on in pieces: every piece is a task.
+    kept
+        The folder where tasks keep what they bring home, for a job that goes on where it was stopped; None: nowhere.
+    """
+
+    bundles: tuple[Bundle, ...]
+    large: tuple[tuple[Piece, ...], ...] = ()
+    kept: str | None = None
+
+    @property
+    def sources(self) -> list[ImageSource]:
+        """All images."""
+        return [piece.source for bundle in self.bundles for piece in bundle] + [
+            pieces[0].source for pieces in self.large
+        ]
+
+    @property
+    def pixels(self) -> int:
+        return sum(source.pixels for source in self.sources)
+
+    @property
+    def keys(self) -> set[str]:
+        """Names of all images."""
+        return {source.file.key for source in self.sources}
+
+    def only(self, keys: AbstractSet[str]) -> Plan:
+        """The plan of some of its images."""
+        bundles = [tuple(piece for piece in bundle if piece.source.file.key in keys) for bundle in self.bundles]
+        large = [pieces for pieces in self.large if pieces[0].source.file.key in keys]
+        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large), self.kept)
+
+    def without(self, failures: Sequence[Failure]) -> Plan:
+        """The plan less the images that failed."""
+        return self.only(self.keys - {failure.key for failure in failures})
+
+
+def make_plan(sources: Sequence[ImageSource], tile: int, workers: int) -> Plan:
+    """Cut large images into pieces, and put small neighbours together; what takes longest comes first."""
+    cut = [tuple(source.pieces(tile)) for source in sources]
+    whole = [pieces[0] for pieces in cut if len(pieces) == 1]
+    large = tuple(pieces for pieces in cut if len(pieces) > 1)
+    total = sum(piece.pixels for piece in whole)
+    target = min(BUNDLE_PX, max(1, total // (workers * TASKS_PER_WORKER)))
+    bundles: list[Bundle] = []
+    current: list[Piece] = []
+    size = 0
+    for piece in whole:
+        if current and (size + piece.pixels > target or len(current) >= BUNDLE_IMAGES):
+            bundles.append(tuple(current))
+            current, size = [], 0
+        current.append(piece)
+        size += piece.pixels
+    if current:
+        bundles.append(tuple(current))
+    return Plan(tuple(sorted(bundles, key=lambda bundle: -pixels_of(bundle))), large)
+
+
+def pixels_of(bundle: Bundle) -> int:
+    """Pixels of a bundle."""
+    return sum(piece.pixels for piece in bundle)

@@ -1,0 +1,169 @@
+"""What a job came to: plain values, the same for the terminal, for ``--json`` and for Python."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from kseg_core.errors import NothingReadable, UnreadableImage
+from kseg_core.inputs.keys import printable_source
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Images of a job."""
+
+    total: int
+    labelled: int = 0
+    reused: int = 0
+    failed: int = 0
+
+
+class Changes(NamedTuple):
+    """What has become of the inputs of a store that grows.
+
+    Attributes
+    ----------
+    added, changed
+        Images labelled for the first time, and anew as their inputs have changed, since the store was last complete.
+    repaired
+        Images made anew from inputs that have not changed: they were missing in the store, or damaged.
+    removed
+        Images in the store whose inputs are not there any more; they are left as they are.
+    outdated
+        Images in the store whose inputs have changed and cannot be read now; they are left as they were.
+    """
+
+    added: int
+    changed: int
+    repaired: int
+    removed: int
+    outdated: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """The result of `run`, `fit` or `apply`.
+
+    Parameters
+    ----------
+    output
+        The store or model.
+    images
+        How many of what.
+    pixels_total, pixels_valid
+        Of all readable images.
+    failures
+        Every input that could not be read.
+    seconds
+        ``total``, ``fit``, ``label``.
+    k, k_requested, k_why, features, scope, inertia, centroids, colors, counts
+        As in the contract; None where there is none (each image its own model).
+    changes
+        With a given model: what has become of the inputs since the store was last complete.
+    drift
+        With a given model: how far the images labelled last are from the model's own (see `workflows.labelling.drift`,
+        `held_to`).
+    """
+
+    output: str
+    images: Counted
+    pixels_total: int
+    pixels_valid: int
+    failures: tuple[UnreadableImage, ...]
+    seconds: dict[str, float | None]
+    k: int | None = None
+    k_requested: int | str | None = None
+    k_why: str | None = None
+    features: str | None = None
+    scope: str = "global"
+    inertia: float | None = None
+    centroids: list[list[float]] | None = None
+    colors: list[list[int]] | None = None
+    counts: list[int] | None = field(default=None)
+    changes: Changes | None = None
+    drift: dict[str, Any] | None = None
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``partial`` (some inputs were unreadable) or ``failed`` (all were)."""
+        if self.images.failed == 0:
+            return "ok"
+        return "partial" if self.images.failed < self.images.total else "failed"
+
+    def to_json(self) -> dict[str, Any]:
+        """The object ``--json`` prints: no NaN, None where a number is missing."""
+        mse = self.inertia / self.pixels_valid if self.inertia is not None and self.pixels_valid else None
+        return {
+            "status": self.status,
+            "output": printable_source(self.output),
+            "k": self.k,
+            "k_requested": self.k_requested,
+            "k_why": self.k_why,
+            "features": self.features,
+            "scope": self.scope,
+            "images": {
+                "total": self.images.total,
+                "labelled": self.images.labelled,
+                "reused": self.images.reused,
+                "failed": self.images.failed,
+            },
+            "pixels": {"total": self.pixels_total, "valid": self.pixels_valid},
+            "inertia": _finite(self.inertia),
+            "mse": _finite(mse),
+            "centroids": self.centroids,
+            "colors": self.colors,
+            "counts": self.counts,
+            "failures": [{"source": f.source, "reason": f.reason} for f in self.failures],
+            **({} if self.changes is None else {"changes": self.changes._asdict(), "drift": self.drift}),
+            "seconds": self.seconds,
+        }
+
+
+def failed_result(error: Exception) -> dict[str, Any]:
+    """What ``--json`` prints of a job that failed: the keys of `JobResult`, an ``error``, and what could not be
+    read.
+    """
+    unread: tuple[UnreadableImage, ...] = ()
+    if isinstance(error, NothingReadable):
+        unread = error.failures
+    elif isinstance(error, UnreadableImage):
+        unread = (error,)
+    seconds: dict[str, float | None] = {"total": None, "fit": None, "label": None}
+    counted = Counted(len(unread), failed=len(unread))
+    blank = JobResult("", counted, 0, 0, unread, seconds).to_json()
+    return {**blank, "status": "failed", "output": None, "scope": None, "error": str(error)}
+
+
+def reused_result(finished: dict[str, Any], output: str) -> dict[str, Any]:
+    """An earlier result, told again of where it is now: nothing was labelled, all of it was already there."""
+    images = finished["images"]
+    counted = {**images, "labelled": 0, "reused": images["total"] - images["failed"]}
+    seconds = {"total": 0.0, "fit": None, "label": None}
+    told = {**finished, "output": printable_source(output), "images": counted, "seconds": seconds}
+    if isinstance(finished.get("changes"), dict):
+        told["changes"] = {**finished["changes"], "added": 0, "changed": 0, "repaired": 0}
+    return told
+
+
+def held_to(result: dict[str, Any], limit: float | None) -> dict[str, Any]:
+    """The result, whose ``drift`` says how far the new images might be from the model's, and whether they are further.
+
+    Parameters
+    ----------
+    result
+        Of a job, as JSON values.
+    limit
+        Of the batch's share distance; None: any.
+    """
+    drift = result.get("drift")
+    if not isinstance(drift, dict):
+        return result
+    distance = (drift.get("batch") or {}).get("share_distance")
+    failed = limit is not None and distance is not None and distance > limit
+    return {**result, "drift": {**drift, "limit": limit, "failed": failed}}
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

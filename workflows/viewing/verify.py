@@ -1,0 +1,189 @@
+"""Verify images of a store: a task for each, and of a large one a task for each window."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from itertools import chain, islice
+from typing import Any
+
+from dask.delayed import Delayed, delayed
+
+from kseg_core import storage
+from kseg_core.config import OutputSettings
+from kseg_core.memory import verifying_bytes
+from kseg_core.store.model import Model
+from kseg_core.store.opening import Store
+from kseg_core.store.originals import Originals
+from kseg_core.store.verify import Findings, cannot_be_read, judge_image, large_shape, see_window, verify_image
+from kseg_core.store.verify_subject import Window, image_windows
+from kseg_core.store.verify_window import OPENING, Seen, unread
+
+from ..computing.executor import Executor
+from ..computing.faults import alone, crashed
+from ..computing.progress import Progress
+from ..computing.waves import Watched, compute_in_waves, stream_in_waves
+from .viewing import limit_tasks, needs_of_originals
+
+log = logging.getLogger("kseg")
+
+IMAGES_PER_TASK = 64  # whose metadata is read
+CRASHED = "it crashed the worker, or took more memory than a worker has"
+
+
+def output_settings(store: Store) -> OutputSettings:
+    """What the run was told to write."""
+    output = (store.attributes.get("config") or {}).get("output") or {}
+    return OutputSettings(
+        masks=output.get("masks"),
+        tile=output.get("tile", OutputSettings().tile),
+        confidence=bool(output.get("confidence")),
+        edges=output.get("edges"),
+        pyramid=output.get("pyramid"),
+        copy_image=bool(output.get("copy_image")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Makes the tasks that verify images of a store.
+
+    Parameters
+    ----------
+    path
+        The store's, from wherever a worker is.
+    shared
+        The model of all images.
+    originals, output
+        As `kseg_core.store.verify.verify_image` has them.
+    refused
+        Names of the images whose sources are not to be read.
+    """
+
+    path: str
+    shared: Delayed
+    originals: Originals
+    output: OutputSettings
+    refused: AbstractSet[str]
+
+    def originals_of(self, key: str) -> Originals | None:
+        """Where to look for the source of an image; None: it is not to be read."""
+        return None if key in self.refused else self.originals
+
+    def whole(self, key: str, originals: Originals | None) -> Delayed:
+        """All of an image."""
+        return delayed(verify_image, pure=False)(self.path, key, originals, self.shared, self.output)
+
+    def window(self, key: str, window: Window, originals: Originals | None) -> Delayed:
+        """One window of a large one."""
+        return delayed(see_window, pure=False)(self.path, key, window, originals, self.shared, self.output)
+
+    def judged(self, key: str, seen: Seen) -> Delayed:
+        """What all of its windows came to."""
+        return delayed(partial(judge_image, self.path, key, seen), pure=False)(self.shared, self.output)
+
+
+def verify_images(
+    store: Store, keys: Sequence[str], model: Model | None, executor: Executor, progress: Progress
+) -> dict[str, Findings]:
+    """Verify some images of a store, by key. ``model``: the one all share, if there is one."""
+    progress.stage("verifying", len(keys), 0)
+    originals = Originals.of(store.attributes)
+    output = output_settings(store)
+    k, bands = (1, 0) if model is None else (model.k, len(() if model.bands is None else model.bands.bands))
+    need = partial(verifying_bytes, k=k, output=output, bands=bands)
+    path = storage.absolute(store.path)
+    windows = {key: list(image_windows(shape)) for key, shape in shapes_of_large(path, keys, executor).items()}
+    needs = needs_of_originals(store.path, keys, originals, need, executor, copied=True)
+    refused = limit_tasks(executor, needs, tasks_each={key: len(each) for key, each in windows.items()})
+    for key, reason in refused.items():
+        log.warning("%s: not compared with its source, which %s", key, reason)
+    verifier = Verifier(path, executor.share(model), originals, output, refused.keys())
+    small = [key for key in keys if key not in windows]
+    results = stream_in_waves(
+        chain(see_tasks(windows, verifier, executor), whole_tasks(small, verifier, executor, progress)), executor
+    )
+    seen = {key: reduce(Seen.merge, islice(results, len(each))) for key, each in windows.items()}
+    findings: dict[str, Findings] = dict(zip(small, results, strict=True))
+    judging = (
+        Watched(verifier.judged(key, each), partial(progress.advance, 1, 0), partial(crashed_at, key))
+        for key, each in seen.items()
+    )
+    findings |= zip(seen, compute_in_waves(judging, executor), strict=True)
+    findings |= {key: replace(findings[key], why=f"its source {reason}") for key, reason in refused.items()}
+    return {key: findings[key] for key in keys}
+
+
+def shapes_of_large(path: str, keys: Sequence[str], executor: Executor) -> dict[str, tuple[int, int]]:
+    """The images that are verified in several tasks, from metadata alone."""
+    task = delayed(_large_shapes, pure=False)
+    groups = [keys[at : at + IMAGES_PER_TASK] for at in range(0, len(keys), IMAGES_PER_TASK)]
+    found: list[dict[str, tuple[int, int]]] = executor.compute([task(path, group) for group in groups])
+    return {key: shape for group in found for key, shape in group.items()}
+
+
+def _large_shapes(path: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """A task: `shapes_of_large` of some images."""
+    shapes = ((key, large_shape(path, key)) for key in keys)
+    return {key: shape for key, shape in shapes if shape is not None}
+
+
+def whole_tasks(keys: Sequence[str], verifier: Verifier, executor: Executor, progress: Progress) -> Iterator[Watched]:
+    """A task for each image."""
+    for key in keys:
+        rescue = Rescue(key, verifier, executor)
+        yield Watched(
+            verifier.whole(key, verifier.originals_of(key)),
+            partial(progress.advance, 1, 0),
+            partial(rescue, partial(verifier.whole, key), crashed_at(key)),
+        )
+
+
+def see_tasks(windows: Mapping[str, Sequence[Window]], verifier: Verifier, executor: Executor) -> Iterator[Watched]:
+    """A task for each window of each large image."""
+    for key, own in windows.items():
+        rescue = Rescue(key, verifier, executor)
+        for window in own:
+            yield Watched(
+                verifier.window(key, window, verifier.originals_of(key)),
+                _nothing,
+                partial(rescue, partial(verifier.window, key, window), unread(OPENING, window, CRASHED)),
+            )
+
+
+class Rescue:
+    """Verifies an image, or windows of it, at which workers died: nothing else beside it, and once more without its
+    source if it kills again.
+    """
+
+    def __init__(self, key: str, verifier: Verifier, executor: Executor) -> None:
+        self._key = key
+        self._originals = verifier.originals_of(key)
+        self._executor = executor
+        self._why: str | None = None
+
+    def __call__(self, task: Callable[[Originals | None], Delayed], nothing: Any) -> Any:
+        """The result of a task, given where to look for the source; ``nothing`` if it kills without the source, too.
+
+        At other windows of an image whose source has crashed a decoder that is not tried again.
+        """
+        if self._why is None:
+            found, deaths = alone(task(self._originals), self._executor)
+            if not deaths:
+                return found
+            self._why = crashed(self._key, deaths).reason
+            log.warning("%s: not compared with its source: %s", self._key, self._why)
+        found, deaths = alone(task(None), self._executor)
+        return nothing if deaths else replace(found, why=self._why)
+
+
+def crashed_at(key: str) -> Findings:
+    """The findings of an image at which workers die whatever is done."""
+    return cannot_be_read(key, CRASHED)
+
+
+def _nothing(*_: Any) -> None:
+    pass
