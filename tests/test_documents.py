@@ -96,7 +96,7 @@ def test_every_key_of_json_is_named_in_its_page(
         "apply": ["apply in --model m.zarr -o a.zarr --fail-on-drift 0.5"],
         "edges": ["edges in -o e.zarr"],
         "sweep": ["sweep in --k-range 1:2", "sweep in --k-range 1:2 --scope image -o each"],
-        "inspect": ["inspect s.zarr --table t.csv", "inspect m.zarr", "inspect missing.zarr"],
+        "inspect": ["inspect s.zarr --table t.csv", "inspect m.zarr", "inspect damaged.zarr", "inspect missing.zarr"],
         "check": ["check s.zarr", "check s.zarr --repair", "check e.zarr", "check missing.zarr"],
         "config": ["config run"],
         "export": ["export s.zarr --to files --what masks,cutout", "export missing.zarr --to files"],
@@ -106,6 +106,9 @@ def test_every_key_of_json_is_named_in_its_page(
         named = named_keys(command)
         if command == "export":
             Path("in", "a.png").write_bytes(b"another file")
+        if command == "inspect":
+            shutil.copytree("s.zarr", "damaged.zarr")
+            Path("damaged.zarr", "images", "a.png", "zarr.json").write_bytes(b"damaged")
         if command == "report":
             Path("s.zarr", "images", "a.png", "labels", "kmeans", "0", "zarr.json").write_bytes(b"damaged")
         met = set()
