@@ -286,9 +286,9 @@ def test_a_damaged_chunk_of_a_stopped_image_is_one_error_and_the_same_command_ma
     stopped_in_pieces: Path, tmp_path: Path, contents: Any
 ) -> None:
     output, whole = stopped_in_pieces, tmp_path / "whole.zarr"
-    chunk = output / "images/a.tif/labels/kmeans/0/c/0/0"
+    chunk = next(path for path in (output / "images/a.tif/labels/kmeans/0/c").rglob("*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-3])
-    with pytest.raises(StoreError, match=r"c/0/0: a damaged chunk .* the same command labels its image anew"):
+    with pytest.raises(StoreError, match=r"c/\d+/\d+: a damaged chunk .* the same command labels its image anew"):
         jobs.run(request(tmp_path / "in", output))
     jobs.run(request(tmp_path / "in", output))
     jobs.run(request(tmp_path / "in", whole))
