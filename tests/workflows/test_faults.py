@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from kseg_core.errors import KsegError
 from tests.killing import folder_of_pictures
 from workflows.computing import cluster as clusters
 from workflows.computing.cluster import ClusterExecutor
-from workflows.computing.executor import TasksKilled
+from workflows.computing.executor import LocalExecutor, TasksKilled
 
 Contents = Callable[[Path], dict[str, str]]
 
@@ -36,6 +37,16 @@ def _end_the_process(_: Any) -> None:
 
 def _double(value: int) -> int:
     return 2 * value
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_no_task_runs_in_the_thread_in_which_python_raises_what_signals_mean(scheduler: str) -> None:
+    executor = LocalExecutor(scheduler, None)
+    try:
+        (ran_in,) = executor.compute([delayed(threading.get_ident)()])
+    finally:
+        executor.close()
+    assert ran_in != threading.get_ident()
 
 
 def test_a_task_that_kills_is_told_with_the_results_of_the_others() -> None:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import dask
-import dask.local
 import dask.threaded
 from dask.callbacks import Callback
 from dask.delayed import Delayed, delayed
@@ -124,23 +123,25 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """This process: one thread or several."""
+    """This process: one task at a time (``sync``) or several.
+
+    No task runs in the calling thread: Python raises what a signal means there, in the middle of anything, and the
+    loading of compiled code does not survive that.
+    """
 
     def __init__(self, scheduler: str, workers: int | None, memory_bytes: int | None = None) -> None:
         self.workers = self.threads = 1 if scheduler == "sync" else workers or CPU_COUNT
         self.processes = self.least_threads = 1
         self.memory_bytes = memory_bytes or share_of_memory(1)
         # The function, not its name: looking up a name makes Dask load the distributed scheduler, half a second.
-        self._threaded = scheduler == "threads"
-        self._how: dict[str, Any] = {"scheduler": dask.threaded.get if self._threaded else dask.local.get_sync}
+        self._how: dict[str, Any] = {"scheduler": dask.threaded.get}
         self._pool: ThreadPoolExecutor | None = None
         self.limit_threads(self.threads)
 
     def limit_threads(self, threads: int) -> None:
         self.workers = self.threads = min(self.threads, threads)
-        if self._threaded:
-            self.close()
-            self._how["pool"] = self._pool = ThreadPoolExecutor(self.threads)
+        self.close()
+        self._how["pool"] = self._pool = ThreadPoolExecutor(self.threads)
 
     def close(self) -> None:
         """Wait for the tasks under way, which may be writing; those that have not begun are dropped."""
