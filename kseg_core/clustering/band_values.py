@@ -153,7 +153,7 @@ def window_of(values: Values, valid: Bools, bits: int) -> F64:
         last = exponent - 53 + np.log2(whole & -whole).astype(np.int64)  # where the last bit that is set lies
         finest = -int(np.percentile(last, 1))
         exponents[band] = min(finest, WINDOW_BITS - int(np.percentile(exponent, 99)), bits)
-    return np.ldexp(1.0, np.clip(exponents, -1000, 1000))
+    return np.ldexp(1.0, np.clip(exponents, 0, 1000))  # a product with 1 or more never comes to 0
 
 
 def _whole(sums: I64, steps: F64, bins: I64 | None, bits: int) -> Objects:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
-from .dense import BLOCK, fill_features, find_nearest
+from .dense import BLOCK, find_nearest
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -34,8 +34,6 @@ BINS = ((1024 - MANTISSA + BIN_UNIT + 50) >> 5) + 3  # up to the greatest float6
 SQUARE_UNIT = 2 * BIN_UNIT
 SQUARE_BINS = ((2 * (1024 - MANTISSA) + SQUARE_UNIT + 52) >> 5) + 3
 LIMIT = 2.0**51  # of a value in the window, in its steps
-SHIFT = 3 * 2.0**51  # added to a float, its lowest mantissa bits are the whole number that it was
-SHIFT_BITS = np.int64(0x4338000000000000)  # the bits of that number itself
 BLOCKS = 16  # so many blocks of such values add up to less than 2**63
 HALF = np.int64(32)
 LOW = np.int64(0xFFFFFFFF)
@@ -88,45 +86,58 @@ def _add_square(bins: I64, value: float) -> None:
 
 
 @inlined
-def _to_window(values: Floats, start: int, band: int, steps: float, label: I64, k: int, words: I64) -> bool:
-    """A block's values of one band as whole steps, 0 where they do not fit; whether all those of a cluster do."""
-    block = values[start : start + label.size]
-    shifted = words.view(np.float64)
-    all_fit = True
-    for i in range(label.size):
-        value = np.float64(block[i, band])
-        scaled = value * steps
-        moved = scaled + SHIFT
-        # A product that was rounded to zero is no step of the window.
-        fits = (moved - SHIFT == scaled) & (abs(scaled) < LIMIT) & ((scaled != 0.0) | (value == 0.0))
-        shifted[i] = moved if fits & (label[i] < k) else SHIFT
-        all_fit &= fits | (label[i] == k)
-    for i in range(label.size):
-        words[i] -= SHIFT_BITS
-    return all_fit
+def _fill(values: Floats, start: int, size: int, affine: F64, rows: F64, features: F64) -> None:
+    """Values and features (d, BLOCK) of the pixels ``start`` to ``start + size``."""
+    block = values[start : start + size]
+    for band in range(values.shape[1]):
+        offset, scale = affine[0, band], affine[1, band]
+        row, feature = rows[band], features[band]
+        for i in range(block.shape[0]):
+            value = np.float64(block[i, band])
+            row[i] = value
+            feature[i] = (value - offset) * scale
 
 
 @inlined
-def _fits(value: float, steps: float) -> bool:
-    """Whether a value is in the window: `_to_window` for one."""
-    scaled = value * steps
-    fits: bool = (scaled + SHIFT) - SHIFT == scaled and abs(scaled) < LIMIT and (scaled != 0.0 or value == 0.0)
-    return fits
+def _to_window(row: F64, steps: float, words: I64) -> int:
+    """Values as whole steps, and how many of them are not."""
+    strangers = np.int64(0)
+    for i in range(row.size):
+        scaled = row[i] * steps
+        word = np.int64(scaled if abs(scaled) < LIMIT else 0.0)
+        words[i] = word
+        strangers += np.int64(np.float64(word) != scaled)
+    return int(strangers)
 
 
 @inlined
 def _add_block(words: I64, label: I64, counts: I64, even: I64, odd: I64) -> None:
     """Add a block's words (d, BLOCK) to sums (k + 1, d); neighbours apart, so that an addition need not wait."""
-    bands = words.shape[0]
-    for i in range(label.size):
+    size, bands = label.size, words.shape[0]
+    for i in range(size):
         counts[label[i]] += 1
+    if size % 2:
+        for band in range(bands):
+            even[label[size - 1], band] += words[band, size - 1]
+    if bands == 4:
+        a, b, c, d = words[0], words[1], words[2], words[3]
+        for i in range(size // 2):
+            j = label[2 * i]
+            even[j, 0] += a[2 * i]
+            even[j, 1] += b[2 * i]
+            even[j, 2] += c[2 * i]
+            even[j, 3] += d[2 * i]
+            j = label[2 * i + 1]
+            odd[j, 0] += a[2 * i + 1]
+            odd[j, 1] += b[2 * i + 1]
+            odd[j, 2] += c[2 * i + 1]
+            odd[j, 3] += d[2 * i + 1]
+        return
     for band in range(bands):
         row = words[band]
-        for i in range(label.size // 2):
+        for i in range(size // 2):
             even[label[2 * i], band] += row[2 * i]
             odd[label[2 * i + 1], band] += row[2 * i + 1]
-        if label.size % 2:
-            even[label[label.size - 1], band] += row[label.size - 1]
 
 
 @inlined
@@ -158,7 +169,7 @@ def assign_and_sum_floats(
     centroids
         float64 (k, d).
     steps
-        float64 (d,), powers of two: how many steps of a band's window a unit has.
+        float64 (d,), powers of two from 1: how many steps of a band's window a unit has.
     sums
         int64 (2, k, d), zeros: filled with the sums of what fits the window, ``high * 2**32 + low`` steps.
     bins
@@ -167,14 +178,15 @@ def assign_and_sum_floats(
     n, bands = values.shape
     k = centroids.shape[0]
     counts = np.zeros(k + 1, np.int64)  # the last for what is invalid
-    features, best, label = np.empty((bands, BLOCK)), np.empty(BLOCK), np.empty(BLOCK, np.int64)
+    rows, features = np.empty((bands, BLOCK)), np.empty((bands, BLOCK))
+    best, label = np.empty(BLOCK), np.empty(BLOCK, np.int64)
     words = np.empty((bands, BLOCK), np.int64)
     even, odd = np.zeros((k + 1, bands), np.int64), np.zeros((k + 1, bands), np.int64)
     weighted, masked = weights.size > 0, valid.size > 0
     binned = 0
     for number, start in enumerate(range(0, n, BLOCK)):
         size = min(BLOCK, n - start)
-        fill_features(values, start, size, affine, features)
+        _fill(values, start, size, affine, rows, features)
         find_nearest(features, size, centroids, best, label)
         if masked:
             for i in range(size):
@@ -185,15 +197,19 @@ def assign_and_sum_floats(
                 if j < k:
                     counts[j] += weights[start + i]
                     for band in range(bands):
-                        _add_weighted(bins[j, band], np.float64(values[start + i, band]), weights[start + i])
+                        _add_weighted(bins[j, band], rows[band, i], weights[start + i])
                         binned += 1
             continue
         for band in range(bands):
-            if not _to_window(values, start, band, steps[band], label[:size], k, words[band]):
+            row, word = rows[band, :size], words[band, :size]
+            if masked:
                 for i in range(size):
-                    value = np.float64(values[start + i, band])
-                    if label[i] < k and not _fits(value, steps[band]):
-                        _add_value(bins[label[i], band], value)
+                    row[i] = row[i] if label[i] < k else 0.0
+            if _to_window(row, steps[band], word):
+                for i in range(size):
+                    if np.float64(word[i]) != row[i] * steps[band]:
+                        word[i] = 0
+                        _add_value(bins[label[i], band], row[i])
                         binned += 1
         _add_block(words, label[:size], counts, even, odd)
         if number % BLOCKS == BLOCKS - 1:
@@ -233,7 +249,8 @@ def label_and_sum_floats(
     n, bands = values.shape
     k = centroids.shape[0]
     counts = np.zeros(k + 1, np.int64)
-    features, best, label = np.empty((bands, BLOCK)), np.empty(BLOCK), np.empty(BLOCK, np.int64)
+    rows, features = np.empty((bands, BLOCK)), np.empty((bands, BLOCK))
+    best, label = np.empty(BLOCK), np.empty(BLOCK, np.int64)
     words = np.empty((bands, BLOCK), np.int64)
     even, odd = np.zeros((k + 1, bands), np.int64), np.zeros((k + 1, bands), np.int64)
     parts = np.zeros((3, bands), np.int64)
@@ -241,7 +258,7 @@ def label_and_sum_floats(
     binned = 0
     for number, start in enumerate(range(0, n, BLOCK)):
         size = min(BLOCK, n - start)
-        fill_features(values, start, size, affine, features)
+        _fill(values, start, size, affine, rows, features)
         find_nearest(features, size, centroids, best, label)
         told = labels[start : start + size]
         if masked:
@@ -250,17 +267,20 @@ def label_and_sum_floats(
         for i in range(size):
             told[i] = label[i] if label[i] < k else invalid
         for band in range(bands):
-            if not _to_window(values, start, band, steps[band], label[:size], k, words[band]):
+            row, word = rows[band, :size], words[band, :size]
+            if masked:
                 for i in range(size):
-                    value = np.float64(values[start + i, band])
-                    if label[i] < k and not _fits(value, steps[band]):
-                        _add_value(bins[label[i], band], value)
-                        _add_square(square_bins[band], value)
+                    row[i] = row[i] if label[i] < k else 0.0
+            if _to_window(row, steps[band], word):
+                for i in range(size):
+                    if np.float64(word[i]) != row[i] * steps[band]:
+                        word[i] = 0
+                        _add_value(bins[label[i], band], row[i])
+                        _add_square(square_bins[band], row[i])
                         binned += 1
-            row = words[band]
             upper, middle, lower = np.int64(0), np.int64(0), np.int64(0)
             for i in range(size):
-                front, back = row[i] >> FRONT, row[i] & BACK
+                front, back = word[i] >> FRONT, word[i] & BACK
                 upper += front * front
                 middle += front * back
                 lower += back * back
