@@ -13,6 +13,7 @@ from ..kernels.indices import silhouette_of_values
 from .band_values import EVERYWHERE, NO_WEIGHTS, Bools, Objects, Values, assign_and_sum, objects, sums_of_values
 from .bands import BandSpace
 from .indices import Silhouettes
+from .kmeans import FAR
 from .labelling import label_dtype
 from .sums import ClusterSums
 from .table import FarPoint
@@ -29,7 +30,6 @@ MOST_CELLS = 1 << 17  # more would be slower to search than a sample
 HEAVY = 4  # a cell with one pixel in so many, and more than one value, is divided in its turn: one far value (that of
 # fill, say) must not put all the others in one cell
 MOST_DIVISIONS = 64
-SAFE = 2.0**400  # of distances: their squares, times many pixels, are below the largest float64
 WORTH_A_TABLE = 4  # pixels a distinct value: with more, a table of them is quicker to add up
 
 
@@ -145,8 +145,8 @@ class BandPixels:
         points, weights = self.weighted_points()
         if not self.size or self.space.dimensions * steps.bit_length() >= 63:
             return None
-        shrunk = 1.0 / scale_of(points)  # sums of the farthest floats would be infinite
-        points *= shrunk
+        unit = 2.0**64 if np.abs(points).max() > FAR else 1.0  # sums of the farthest floats would be infinite
+        points /= unit
         cells = _cells_of(points, steps)
         if cells is None:
             return None
@@ -167,7 +167,7 @@ class BandPixels:
             heavy += [cell for cell in new if counts[cell] * HEAVY > counts.sum()]
         if counts.size > MOST_CELLS:
             return None
-        return BandSample(np.stack([np.bincount(inverse, weights * row) / counts / shrunk for row in points]), counts)
+        return BandSample(np.stack([np.bincount(inverse, weights * row) / counts * unit for row in points]), counts)
 
     def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
         return silhouettes_of(self.space, self.values, self.weights, EVERYWHERE, centroids)
@@ -194,12 +194,6 @@ def farthest_of(space: BandSpace, values: Values, valid: Bools, centroids: F64) 
         return FarPoint(most, (0.0,) * space.dimensions)  # no pixel is valid
     rows = np.unique(values[squared == most], axis=0)
     return FarPoint(most, tuple(min(space.features_of(rows.astype(np.float64)).tolist())))
-
-
-def scale_of(points: F64) -> float:
-    """A power of two to divide points by, so that squares of their distances, and sums of these, are finite."""
-    largest = float(np.abs(points).max(initial=0.0))
-    return 1.0 if largest < SAFE else float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 300))
 
 
 def _cells_of(points: F64, steps: int) -> I64 | None:

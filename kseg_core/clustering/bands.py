@@ -292,7 +292,8 @@ class BandSpace:
 
     def order(self, colors: NDArray[np.uint8], centroids: F64) -> I64:  # noqa: ARG002 - the numbering of bands asks no colours
         """The canonical numbering of bands: by the centroid's mean, then its components."""
-        return np.lexsort([*centroids.T[::-1], centroids.mean(axis=1)])
+        with np.errstate(over="ignore"):
+            return np.lexsort([*centroids.T[::-1], centroids.mean(axis=1)])
 
     def attributes(self) -> dict[str, Any]:
         """As JSON values, for a model."""
