@@ -71,7 +71,8 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
 def read_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype, from the beginning of the file alone."""
     head = _read_head(file)
-    return Stated(len(head.components), "uint8" if head.precision == 8 else "uint16")
+    count, dtype = len(head.components), "uint8" if head.precision == 8 else "uint16"
+    return Stated(count, dtype, colours="cmyk" if count == 4 else None)
 
 
 def _read_head(file: BinaryIO) -> Head:

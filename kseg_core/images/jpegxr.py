@@ -73,7 +73,9 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
 def read_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype by the pixel format's tag."""
     form = _header(file).form
-    return Stated(form.bands, "uint8" if form.dtype == "bool" else form.dtype)
+    is_cmyk = form.colours == "cmyk"
+    dtype = "uint8" if form.dtype == "bool" else form.dtype
+    return Stated(form.bands, dtype, form.bands == 4 and not is_cmyk, "cmyk" if is_cmyk else None)
 
 
 def decode(data: bytes, max_pixels: int) -> Raster:

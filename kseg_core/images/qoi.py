@@ -27,7 +27,8 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
 
 def read_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype."""
-    return Stated(_header(file.read(_HEADER.size))[2])
+    channels = _header(file.read(_HEADER.size))[2]
+    return Stated(channels, alpha=channels == 4)
 
 
 def decode(data: bytes, max_pixels: int) -> Raster:
