@@ -62,6 +62,11 @@ class PictureInfo:
         None where the picture can only be read whole.
     nodata
         The value that the file says stands for no data, which may be NaN; None where it says nothing.
+    notes
+        What is to be said of the file, once, though it can be read: a line each, such as which of its pages it is.
+    rules
+        The first of this program's `RULES` by which the file is read as it is now. A store that was made by earlier
+        ones may hold labels of another picture, or of other pixels.
     """
 
     format: str
@@ -70,6 +75,8 @@ class PictureInfo:
     dtype: str
     block: tuple[int, int] | None
     nodata: float | None
+    notes: tuple[str, ...] = ()
+    rules: int = 1
 
 
 class Stated(NamedTuple):
