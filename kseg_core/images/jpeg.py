@@ -69,7 +69,8 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
 
 def read_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype, from the beginning of the file alone."""
-    return Stated(len(_read_head(file).components))
+    components = len(_read_head(file).components)
+    return Stated(components, colours="cmyk" if components == 4 else None)
 
 
 def _read_head(file: BinaryIO) -> Head:
