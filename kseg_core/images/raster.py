@@ -64,15 +64,15 @@ class PictureInfo:
         None where the picture can only be read whole.
     nodata
         The value that the file says stands for no data, which may be NaN; None where it says nothing.
+    alpha
+        Whether the last of the bands is alpha.
+    colours
+        ``"palette"`` or ``"cmyk"`` where the header of a TIFF or JPEG says so.
     notes
         What is to be said of the file, once, though it can be read: a line each, such as which of its pages it is.
     rules
         The first of this program's `RULES` by which the file is read as it is now. A store that was made by earlier
         ones may hold labels of another picture, or of other pixels.
-    alpha
-        Whether the last of the bands is alpha.
-    colours
-        ``"palette"`` or ``"cmyk"`` where the header of a TIFF or JPEG says so.
     """
 
     format: str
@@ -81,10 +81,10 @@ class PictureInfo:
     dtype: str
     block: tuple[int, int] | None
     nodata: float | None
-    notes: tuple[str, ...] = ()
-    rules: int = 1
     alpha: bool = False
     colours: Colours | None = None
+    notes: tuple[str, ...] = ()
+    rules: int = 1
 
 
 class Stated(NamedTuple):
