@@ -32,6 +32,7 @@ from kseg_core.images.tiff_colours import (
     alpha_of,
     check_bands,
     check_samples,
+    colours_of,
     dtype_of,
     orientation_of,
     to_raster,
@@ -160,7 +161,9 @@ class _Pages:
     def info(self) -> PictureInfo:
         shape = turned_shape(*self.stored_shape, self.orientation)
         block = None if self.block is None else turned_shape(*self.block, self.orientation)
-        return PictureInfo("TIFF", shape, self.bands, self.dtype, block, _nodata_of(self.page))
+        alpha = bool(alpha_of(self.page)) and self.bands > 1
+        colours = colours_of(self.page)
+        return PictureInfo("TIFF", shape, self.bands, self.dtype, block, _nodata_of(self.page), alpha, colours)
 
     def raster(self, box: Box, nodata: float | None) -> Raster:
         check_samples(self.page)
@@ -211,11 +214,11 @@ class _Pages:
 
 def _nodata_of(page: Any) -> float | None:
     """Return the value of GDAL's nodata tag, None where there is none or it is no number."""
-    text = page.tags.valueof(tiff_tags.GDAL_NODATA, None)
-    try:
-        return None if text is None else float(str(text).strip(" \0"))
-    except ValueError:
-        return None
+    text = str(page.tags.valueof(tiff_tags.GDAL_NODATA, "")).strip(" \0")
+    for number in (int, float):  # float64 does not hold all integers of 64 bits
+        with contextlib.suppress(ValueError):
+            return number(text)
+    return None
 
 
 def _first_page(tiff: Any) -> Any:

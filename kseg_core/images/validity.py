@@ -5,6 +5,7 @@ Everywhere a mask is bool (height, width), True where the pixel counts; None sta
 
 from __future__ import annotations
 
+import math
 import os
 from functools import lru_cache
 from typing import Any
@@ -58,7 +59,7 @@ def _held(value: float, dtype: np.dtype[Any]) -> Any | None:
     if dtype.kind == "b":
         return bool(value) if value in (0, 1) else None
     limits = np.iinfo(dtype)
-    if not np.isfinite(value) or value != int(value) or not limits.min <= value <= limits.max:
+    if not math.isfinite(value) or value != int(value) or not limits.min <= value <= limits.max:
         return None
     return dtype.type(int(value))
 

@@ -23,7 +23,9 @@ from kseg_core.images.windows import Box
 
 Save = Callable[..., bytes]
 WHOLE = (slice(None), slice(None))
-DTYPES = ["uint8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+DTYPES = [
+    "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
+]  # fmt: skip
 
 
 def scene(dtype: str = "uint8", bands: int = 3, height: int = 70, width: int = 90) -> NDArray[Any]:
