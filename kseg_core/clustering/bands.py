@@ -7,6 +7,7 @@ are of whole numbers, in steps that hold every value of the dtype exactly (`band
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,16 +102,22 @@ class BandMoments:
             return self.ends
         return Extremes.of_histogram(self.histogram, lowest_of(self.dtype))
 
-    def percentile(self, band: int, share: int, sample: Values) -> float:
-        """The value that ``share`` per cent of a band's pixels do not exceed; of values that are not counted one by
-        one, of the pixels (n, d) of a sample.
+    def percentile(self, band: int, share: int, sample: Values, apart: Sequence[float] = ()) -> float:
+        """The value that ``share`` per cent of a band's pixels do not exceed, but for those of the values ``apart``.
+
+        Of values that are not counted one by one, that of the pixels (n, d) of a sample.
         """
         if self.histogram is not None:
-            rank = -(-self.pixels * share // 100)
-            found = int(np.searchsorted(np.cumsum(self.histogram[band]), max(rank, 1)))
+            counts = self.histogram[band].copy()
+            counts[[int(value) - lowest_of(self.dtype) for value in apart]] = 0
+            rank = -(-int(counts.sum()) * share // 100)
+            found = int(np.searchsorted(np.cumsum(counts), max(rank, 1)))
             return float(lowest_of(self.dtype) + found)
-        rank = max(-(-len(sample) * share // 100), 1) - 1
-        return float(np.partition(sample[:, band], rank)[rank])
+        values = sample[:, band]
+        near = values[~np.isin(values, apart)]
+        values = near if near.size else values
+        rank = max(-(-values.size * share // 100), 1) - 1
+        return float(np.partition(values, rank)[rank])
 
     def mean_and_deviation(self) -> tuple[F64, F64]:
         """Mean and standard deviation of each band, in its own units: exact quotients, rounded once."""
@@ -155,9 +162,18 @@ class BandSpace:
 
     @classmethod
     def fitted(
-        cls, bands: tuple[int, ...], dtype: str, moments: BandMoments, normalize: str, sample: Values
+        cls,
+        bands: tuple[int, ...],
+        dtype: str,
+        moments: BandMoments,
+        normalize: str,
+        sample: Values,
+        apart: Sequence[Sequence[float]] = (),
     ) -> BandSpace:
-        """The space that ``--normalize`` asks for, from the statistics of all data and a sample of it (n, d)."""
+        """The space that ``--normalize`` asks for, from the statistics of all data and a sample of it (n, d).
+
+        ``apart``: values of each band that are far from all others, which colours are not stretched to.
+        """
         d = len(bands)
         offset, width = np.zeros(d), np.ones(d)
         if normalize == "standard":
@@ -170,7 +186,10 @@ class BandSpace:
         scale = np.where(np.isfinite(scale), scale, 1.0)
         shown = range(3) if d >= 3 else range(1)
         stretch = tuple(
-            (moments.percentile(b, PERCENTILES[0], sample), moments.percentile(b, PERCENTILES[1], sample))
+            (
+                moments.percentile(b, PERCENTILES[0], sample, apart[b] if apart else ()),
+                moments.percentile(b, PERCENTILES[1], sample, apart[b] if apart else ()),
+            )
             for b in shown
         )
         return cls(bands, dtype, offset, scale, stretch)

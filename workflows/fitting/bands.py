@@ -31,9 +31,10 @@ from kseg_core.clustering.kmeans import (
 )
 from kseg_core.clustering.lloyd import StepLimits, lloyd
 from kseg_core.clustering.numbering import matching_order
+from kseg_core.clustering.outliers import likely_fill, outliers_of
 from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import AUTO, DEFAULT_TOL, FitSettings
-from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError
+from kseg_core.errors import BeyondFloats, NoValidPixels, UnreadableImage, UsageError
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import chosen_model
@@ -121,8 +122,10 @@ def look_at_bands(
         if held.level == 0 or batch.moments.pixels * MOSTLY_INVALID > expected_px:
             break
         expected_px = batch.moments.pixels  # the mini-batches are too small: again, with more of what is valid
-    space = BandSpace.fitted(numbers, dtype, batch.moments, settings.normalize, batch.sample())
-    return Bands(plan, batch, space), failures
+    outliers = outliers_of(batch.moments)
+    apart = [[outlier.value for outlier in those] for those in outliers]
+    space = BandSpace.fitted(numbers, dtype, batch.moments, settings.normalize, batch.sample(), apart)
+    return Bands(plan, batch, space, likely_fill(outliers, dtype, numbers)), failures
 
 
 def fit_bands(
@@ -141,6 +144,8 @@ def fit_bands(
     ------
     NoValidPixels
         If there is none.
+    BeyondFloats
+        If the squares of distances are not numbers.
     UsageError
         If ``match`` is of other bands.
     """
@@ -190,7 +195,11 @@ def solve_bands(
         centroids, history = solve(data, first, settings, runner, start)
     else:
         centroids, history = solve_streamed(data, first, settings, runner, start)
-    return Model.from_solution(numbered(centroids), settings, history, space)
+    solution = numbered(centroids)
+    if not math.isfinite(space.inertia(solution.sums, solution.centroids)):
+        ends = bands.batch.moments.extremes
+        raise BeyondFloats(f"{ends.low.min():.3g} to {ends.high.max():.3g}")
+    return Model.from_solution(solution, settings, history, space)
 
 
 def solve_streamed(
