@@ -23,6 +23,7 @@ from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, c
 
 _ALPHA_URNS = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _DERIVED = {b"grid", b"iovl", b"iden"}
+_CODED = {b"hvc1", b"hev1", b"av01"}
 _NOT_IMAGES = {b"Exif", b"mime", b"uri ", b"jpgs"}
 _HIDDEN = 1  # flag of an item's entry (ISO/IEC 23008-12, 6.4.2)
 
@@ -88,7 +89,7 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
 def read_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of the primary image."""
     header = _header(file)
-    return Stated(header.bands, "uint8" if header.depth <= 8 else "uint16", header.alpha)
+    return Stated(header.bands, "uint8" if header.depth <= 8 else "uint16", header.alpha, notes=header.notes)
 
 
 def decode(data: bytes, max_pixels: int) -> Raster:
@@ -112,7 +113,8 @@ def decode(data: bytes, max_pixels: int) -> Raster:
         samples = np.ascontiguousarray(samples[..., 0])
     found = turned_shape(*samples.shape[:2], orientation)
     if found != header.seen or (samples.dtype == np.uint8) != (depth <= 8):
-        raise Refused(f"damaged: it states {header.seen[1]} x {header.seen[0]}, its picture has {found[1]} x {found[0]}")
+        stated = f"{header.seen[1]} x {header.seen[0]}"
+        raise Refused(f"damaged: it states {stated}, its picture has {found[1]} x {found[0]}")
     return Raster(samples, colours, (1 << depth) - 1, valid=valid, icc=header.icc, orientation=orientation)
 
 
@@ -304,7 +306,11 @@ def _coded_kind(meta: _Meta) -> bytes:
         if not parts or not parts[0]:
             raise Refused("damaged: a derived image of the HEIF is made of nothing")
         item = parts[0][0]
-    return meta.items[item].kind if item in meta.items else b""
+    kind = meta.items[item].kind if item in meta.items else b""
+    if kind not in _CODED:
+        name = "".join(chr(byte) if 32 < byte < 127 else "?" for byte in kind)
+        raise Refused(f"a HEIF whose picture is coded as {name}: not supported here; convert it to JPEG or PNG first")
+    return kind
 
 
 def _of_configuration(meta: _Meta, kind: bytes) -> tuple[int, bool] | None:
@@ -325,7 +331,9 @@ def _of_configuration(meta: _Meta, kind: bytes) -> tuple[int, bool] | None:
 def _has_alpha(meta: _Meta) -> bool:
     """Say whether an auxiliary image of the primary one, or of its tiles, is its alpha."""
     parts = {meta.primary}
-    parts.update(target for source, targets in meta.references.get(b"dimg", ()) if source in parts for target in targets)
+    for source, targets in meta.references.get(b"dimg", ()):
+        if source == meta.primary:
+            parts.update(targets)
     for source, targets in meta.references.get(b"auxl", ()):
         if parts.intersection(targets) and any(
             kind == b"auxC" and body[4:].split(b"\0")[0] in _ALPHA_URNS for kind, body in meta.of(source)
@@ -335,7 +343,7 @@ def _has_alpha(meta: _Meta) -> bool:
 
 
 def _cropped(clap: list[int] | None, shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """Return top, left, bottom and right of a clean aperture; None where there is none, or it is all (14496-12, 12.1.4)."""
+    """Return top, left, bottom and right of a clean aperture (14496-12, 12.1.4); None where that is all, or none."""
     if clap is None:
         return None
     signed = [value - (1 << 32) if value >> 31 else value for value in clap]
@@ -352,7 +360,7 @@ def _cropped(clap: list[int] | None, shape: tuple[int, int]) -> tuple[int, int, 
 
 def _images_note(meta: _Meta, has_track: bool) -> tuple[str, ...]:
     """Return what is to be said of a file of several images."""
-    parts = {target for kind in (b"dimg",) for _, targets in meta.references.get(kind, ()) for target in targets}
+    parts = {target for _, targets in meta.references.get(b"dimg", ()) for target in targets}
     parts |= {source for kind in (b"thmb", b"auxl") for source, _ in meta.references.get(kind, ())}
     whole = [n for n, item in meta.items.items() if item.kind not in _NOT_IMAGES and not item.hidden and n not in parts]
     if len(whole) > 1:
