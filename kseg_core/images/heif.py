@@ -78,7 +78,8 @@ class _Header(NamedTuple):
         if self.crop is not None:
             top, left, bottom, right = self.crop
             return turned_shape(bottom - top, right - left, self.orientation)
-        return turned_shape(*self.shape, self.orientation)
+        height, width = self.shape
+        return turned_shape(height, width, self.orientation)
 
 
 def read_shape(file: BinaryIO) -> tuple[int, int]:
@@ -252,7 +253,8 @@ def _primary(meta: _Meta, has_track: bool) -> _Header:
     if item is None:
         raise Refused("damaged: the HEIF has no primary image")
     shape, orientation, clap, channels, depth = None, 1, None, 0, 8
-    icc, space, notes = None, None, ()
+    icc, space = None, None
+    notes: tuple[str, ...] = ()
     for kind, body in meta.of(meta.primary):
         of = Fields(body)
         if kind == b"ispe":
