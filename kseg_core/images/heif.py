@@ -112,7 +112,7 @@ def decode(data: bytes, max_pixels: int) -> Raster:
     valid = samples[..., -1] != 0 if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
     if samples.ndim == 3 and samples.shape[2] == 2:
         samples = np.ascontiguousarray(samples[..., 0])
-    found = turned_shape(*samples.shape[:2], orientation)
+    found = turned_shape(samples.shape[0], samples.shape[1], orientation)
     if found != header.seen or (samples.dtype == np.uint8) != (depth <= 8):
         stated = f"{header.seen[1]} x {header.seen[0]}"
         raise Refused(f"damaged: it states {stated}, its picture has {found[1]} x {found[0]}")
