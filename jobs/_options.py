@@ -58,6 +58,10 @@ FromFile = Annotated[
     str | None,
     _option("Input", "--from", help="Read inputs, one a line, from a file; - is standard input.", metavar="FILE|-"),
 ]
+Null = Annotated[
+    bool,
+    _option("Input", "--null", "-0", help="The names of --from are separated by NUL, as find -print0 writes them."),
+]
 
 StoreOrModel = Annotated[
     str, typer.Argument(metavar="STORE", help="A store made by run, apply or edges, or a model.", show_default=False)

@@ -25,6 +25,7 @@ def edges(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    null: option.Null = False,
     nodata: option.Nodata = "auto",
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
@@ -76,7 +77,7 @@ def edges(
             tile,
             overwrite,
         )
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         request = prepare_edges(selection, settings, output)
         if request.finished:
             sweep_after_kill(request.output)
