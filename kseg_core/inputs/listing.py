@@ -19,7 +19,6 @@ import json
 import os
 import re
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -337,7 +337,7 @@ def test_a_list_may_be_separated_by_nul(here: Path) -> None:
     plant(here, "two\nlines.jpg", "b.jpg")
     (here / "list").write_bytes(b"two\nlines.jpg\0b.jpg\0")
     assert sources(list_inputs([], from_file="list", null=True)) == ["b.jpg", "two\nlines.jpg"]
-    with pytest.raises(UsageError, match="list list .*--null"):
+    with pytest.raises(UsageError, match=r"list list .*--null"):
         list_inputs([], from_file="list")
 
 
@@ -381,7 +381,7 @@ def test_what_no_person_means_by_a_list_is_refused_before_anything_is_walked(
     plant(here, "b.jpg")
     Path("list").write_bytes(content)
     monkeypatch.setattr("kseg_core.storage.scan", lambda folder: pytest.fail(f"{folder} was walked"))
-    with pytest.raises(UsageError, match="list list .*" + why):
+    with pytest.raises(UsageError, match=f"list list .*{why}"):
         list_inputs([], from_file="list")
 
 
