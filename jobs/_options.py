@@ -482,14 +482,21 @@ Scheduler = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    _option(EXECUTION, "--workers", help="Threads or processes. Default: one a core.", metavar="N", show_default=False),
+    _option(
+        EXECUTION,
+        "--workers",
+        help="Threads or processes. Default: one a processor that this job may use (cgroups, Slurm, PBS and LSF say).",
+        metavar="N",
+        show_default=False,
+    ),
 ]
 Memory = Annotated[
     str | None,
     _option(
         EXECUTION,
         "--memory",
-        help="Most memory of each process, as in 4GB. Default: 60 % of this machine's, shared by the processes.",
+        help="Most memory of each process, as in 4GB. Default: 60 % of what this job may use, shared by the processes: "
+        "the least of the machine, its cgroups, Slurm and ulimit.",
         metavar="SIZE",
         show_default=False,
     ),
