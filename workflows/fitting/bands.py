@@ -33,7 +33,7 @@ from kseg_core.clustering.lloyd import StepLimits, lloyd
 from kseg_core.clustering.numbering import matching_order
 from kseg_core.clustering.outliers import likely_fill, outliers_of
 from kseg_core.clustering.summary import BatchRule
-from kseg_core.config import AUTO, DEFAULT_TOL, FitSettings
+from kseg_core.config import AUTO, FitSettings
 from kseg_core.errors import BeyondFloats, NoValidPixels, UnreadableImage, UsageError
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
@@ -44,7 +44,7 @@ from ..computing.progress import Progress
 from ..planning.plan import Failure, Plan
 from .gather import pass_over
 from .sharded import TaskRunner
-from .streamed import StreamedBands, few_values
+from .streamed import StreamedBands, exact_limits, few_values
 from .sweep_tasks import sweep_bands
 
 F64 = NDArray[np.float64]
@@ -220,9 +220,9 @@ def solve_streamed(
     inertia = [space.inertia(sums, p.centroids) for sums, p in zip(judged, chosen, strict=True)]
     best = chosen[int(np.argmin(inertia))]
     steps = lloyd(held, best.centroids, StepLimits(settings.max_iter, sampling_noise=True))
-    tol = DEFAULT_TOL if settings.tol is None else settings.tol
-    limit = tol * space.total_variance(judged[0]) / space.dimensions
-    exact = lloyd(data, steps.centroids, StepLimits(max(1, settings.max_iter - len(steps.inertia)), limit))
+    variance, mse = space.total_variance(judged[0]), min(inertia) / data.size
+    limits = exact_limits(settings, variance / space.dimensions, mse / space.dimensions, len(steps.inertia))
+    exact = lloyd(data, steps.centroids, limits)
     centroids = fill_empty(data, exact.centroids)
     history = tuple(
         AttemptHistory(p.attempt, p.history, exact.inertia if p.attempt == best.attempt else ()) for p in proposals
