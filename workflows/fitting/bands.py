@@ -7,6 +7,7 @@ it once. All attempts are compared in one such pass; only the best is refined.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ from kseg_core.errors import BeyondFloats, NoValidPixels, UnreadableImage, Usage
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import chosen_model
+from kseg_core.sweep.table import Found
 
 from ..computing.executor import Executor
 from ..computing.progress import Progress
@@ -184,7 +186,7 @@ def solve_bands(
 
     first = bands.batch.first_pixels(space)
     if settings.k == AUTO:
-        founds = sweep_bands(data, first, settings, executor)
+        founds = sweep_of(bands, data, settings, executor)
         renumber = None if match is None else lambda solution: numbered(solution.centroids)
         return chosen_model(founds, settings, space, renumber)
     runner = TaskRunner(executor)
@@ -196,10 +198,35 @@ def solve_bands(
     else:
         centroids, history = solve_streamed(data, first, settings, runner, start)
     solution = numbered(centroids)
-    if not math.isfinite(space.inertia(solution.sums, solution.centroids)):
-        ends = bands.batch.moments.extremes
-        raise BeyondFloats(f"{ends.low.min():.3g} to {ends.high.max():.3g}")
+    require_measurable(bands, [solution])
     return Model.from_solution(solution, settings, history, space)
+
+
+def sweep_of(bands: Bands, data: BandPixels | StreamedBands, settings: FitSettings, executor: Executor) -> list[Found]:
+    """What every number of clusters comes to.
+
+    Raises
+    ------
+    BeyondFloats
+        If the squares of distances are not numbers for one of them.
+    """
+    founds = sweep_bands(data, bands.batch.first_pixels(bands.space), settings, executor)
+    require_measurable(bands, [found.solution for found in founds])
+    return founds
+
+
+def require_measurable(bands: Bands, solutions: Sequence[Solution]) -> None:
+    """Refuse clusterings whose inertia float64 does not hold.
+
+    Raises
+    ------
+    BeyondFloats
+        If there is one.
+    """
+    if all(math.isfinite(bands.space.inertia(each.sums, each.centroids)) for each in solutions):
+        return
+    ends = bands.batch.moments.extremes
+    raise BeyondFloats(f"{ends.low.min():.3g} to {ends.high.max():.3g}")
 
 
 def solve_streamed(
