@@ -28,6 +28,10 @@ class Refused(Exception):
     """A picture that must not be labelled; its text is the reason, and the path is added on the way out."""
 
 
+class NotSupported(Refused):
+    """A sound picture, as far as anybody can tell, of a kind that is not read here: what it has, and what helps."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
     """What a file says of itself before any pixel is decoded.
