@@ -36,6 +36,7 @@ from kseg_core.images.tiff_colours import (
     to_raster,
 )
 from kseg_core.images.tiff_pages import picture_pages
+from kseg_core.images.tiff_plausible import check_directory, check_page
 from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
 from kseg_core.images.validity import fits
 from kseg_core.images.windows import Box
@@ -53,6 +54,7 @@ def _opened(file: BinaryIO) -> Iterator[Any]:
     """Open a TIFF with tifffile, its log silent in this thread."""
     import tifffile
 
+    check_directory(file)
     with silenced(), tifffile.TiffFile(file) as tiff:
         yield tiff
 
@@ -107,6 +109,7 @@ class TiffPicture:
     def __init__(self, file: BinaryIO, max_pixels: int, choice: PictureChoice = DEFAULT) -> None:
         import tifffile
 
+        check_directory(file)
         with silenced(), contextlib.ExitStack() as closing:
             tiff = closing.enter_context(tifffile.TiffFile(file))
             self._pages = _Pages(tiff, file, choice)
@@ -151,6 +154,9 @@ class _Pages:
         self.orientation = orientation_of(self.page)
         self.block = natural_block(self.page)
         self._channels = self._chosen.bands
+        for planes in self._channels:
+            for page in planes:
+                check_page(page)
         self._kept: tuple[float | None, Samples] | None = None
 
     @property

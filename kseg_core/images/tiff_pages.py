@@ -19,6 +19,7 @@ from kseg_core.images import tiff_tags
 from kseg_core.images.choosing import axis_notes, note, require_one_picture, taken
 from kseg_core.images.raster import Refused
 from kseg_core.images.tiff_directories import Directories, Directory, stated_tags, walk
+from kseg_core.images.tiff_plausible import check_directory
 
 #: Series of these names are not what was scanned, however large they are.
 _ASIDE = frozenset({"label", "macro", "thumbnail", "map"})
@@ -174,6 +175,7 @@ def _load(tiff: Any, directory: Directory) -> Any:
     """Read a page's tags."""
     import tifffile
 
+    check_directory(tiff.filehandle, directory.offset)
     tiff.filehandle.seek(directory.offset)
     return tifffile.TiffPage(tiff, index=directory.number)
 
