@@ -20,7 +20,8 @@ def sweep(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
-    nodata: option.Nodata = "auto",
+    nodata: option.Nodata = None,
+    nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
     features: option.Features = "rgb",
@@ -62,7 +63,7 @@ def sweep(
     from workflows.sweep_request import failed_sweep
 
     def job(report: Report) -> int:
-        from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
+        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
         from . import _jobs
@@ -87,7 +88,7 @@ def sweep(
             settings,
             OutputSettings(overwrite=overwrite),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
-            InputSettings(nodata, mask, max_pixels),
+            _jobs.input_settings(nodata, nodata_in, mask, max_pixels),
         )
         return _jobs.sweep(selection, job_config, output, report)
 
