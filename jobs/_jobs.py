@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
+from kseg_core.choice import PictureChoice
 from kseg_core.config import AUTO, FitSettings, InputSettings, NodataIn, RunConfig
 from kseg_core.errors import UsageError
 from kseg_core.resume.lock import sweep_after_kill
@@ -28,10 +29,10 @@ def joined(values: Sequence[str] | None) -> str | None:
 
 
 def input_settings(
-    nodata: Sequence[str] | None, nodata_in: str | None, mask: str | None, max_pixels: int
+    nodata: Sequence[str] | None, nodata_in: str | None, mask: str | None, max_pixels: int, choice: PictureChoice
 ) -> InputSettings:
-    """Which pixels count."""
-    return InputSettings(joined(nodata) or "auto", mask, max_pixels, cast(NodataIn | None, nodata_in))
+    """Which pixels of which picture count."""
+    return InputSettings(joined(nodata) or AUTO, mask, max_pixels, choice, cast(NodataIn | None, nodata_in))
 
 
 def settings_of_fit(

@@ -28,6 +28,11 @@ def fit(
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    series: option.Series = None,
+    page: option.Page = None,
+    channel: option.Channel = None,
+    z: option.Z = None,
+    t: option.T = None,
     refit: option.Refit = False,
     features: option.Features = "rgb",
     bands: option.Bands = None,
@@ -65,6 +70,7 @@ def fit(
     from workflows.running.results import failed_result
 
     def job(report: Report) -> int:
+        from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from kseg_core.errors import UsageError
         from workflows.request import InputSelection
@@ -97,7 +103,7 @@ def fit(
             settings,
             OutputSettings(overwrite=overwrite),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory), performance_report),
-            _jobs.input_settings(nodata, nodata_in, mask, max_pixels),
+            _jobs.input_settings(nodata, nodata_in, mask, max_pixels, choice_of(series, page, channel, z, t)),
             match=model if refit else match,
             refit=refit,
         )

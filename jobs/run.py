@@ -28,6 +28,11 @@ def run(
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    series: option.Series = None,
+    page: option.Page = None,
+    channel: option.Channel = None,
+    z: option.Z = None,
+    t: option.T = None,
     checksum: option.Checksum = False,
     fail_on_drift: option.FailOnDrift = None,
     refit: option.Refit = False,
@@ -80,6 +85,7 @@ def run(
     from workflows.running.results import failed_result
 
     def job(report: Report) -> int:
+        from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
@@ -105,7 +111,7 @@ def run(
             fit,
             OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, thresholds(edges), checksum),
             ExecutionSettings(scheduler, workers, strict, memory_bytes(memory), performance_report),
-            input_settings(nodata, nodata_in, mask, max_pixels),
+            input_settings(nodata, nodata_in, mask, max_pixels, choice_of(series, page, channel, z, t)),
             model=None if refit else model,
             match=model if refit else match,
             refit=refit,

@@ -24,6 +24,11 @@ def sweep(
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    series: option.Series = None,
+    page: option.Page = None,
+    channel: option.Channel = None,
+    z: option.Z = None,
+    t: option.T = None,
     features: option.Features = "rgb",
     bands: option.Bands = None,
     normalize: option.Normalize = "none",
@@ -63,6 +68,7 @@ def sweep(
     from workflows.sweep_request import failed_sweep
 
     def job(report: Report) -> int:
+        from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
@@ -88,7 +94,7 @@ def sweep(
             settings,
             OutputSettings(overwrite=overwrite),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
-            _jobs.input_settings(nodata, nodata_in, mask, max_pixels),
+            _jobs.input_settings(nodata, nodata_in, mask, max_pixels, choice_of(series, page, channel, z, t)),
         )
         return _jobs.sweep(selection, job_config, output, report)
 

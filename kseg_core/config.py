@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from . import storage
+from .choice import DEFAULT, PictureChoice
 from .edge_settings import edge_thresholds
 from .errors import UsageError
 
@@ -180,6 +181,8 @@ class InputSettings:
         A mask, or a folder of masks found by the images' paths: pixels where it is 0 are invalid.
     max_pixels
         Most pixels of an image that cannot be read by windows.
+    choice
+        Which picture of a file that holds several.
     nodata_in
         A pixel is invalid where ``any`` of the selected bands has no data, or where ``all`` have none; None: any of
         bands, all of colours, where 0 is also a colour.
@@ -191,6 +194,7 @@ class InputSettings:
     nodata: str = "auto"
     mask: str | None = None
     max_pixels: int = 1 << 29
+    choice: PictureChoice = DEFAULT
     nodata_in: NodataIn | None = None
     validity: int = VALIDITY
 
@@ -215,14 +219,15 @@ class InputSettings:
         """The same by the rules of release 0.1.0."""
         return dataclasses.replace(self, validity=1)
 
-    def fingerprint(self) -> dict[str, Any]:
-        """What decides which pixels count, as JSON values; in the words of the release whose rules are followed."""
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, the choice's among the others'; in the words of the release whose rules are followed."""
         values = dataclasses.asdict(self)
+        del values["choice"]
         if self.validity == 1:
             del values["validity"]
         if self.nodata_in is None:
             del values["nodata_in"]
-        return values
+        return values | self.choice.to_json()
 
 
 def _number(text: str) -> float:
@@ -399,7 +404,7 @@ class RunConfig:
         """
         return {
             "fit": None if self.fit is None else _plain(self.fit),
-            "input": self.input.fingerprint(),
+            "input": self.input.to_json(),
             "output": {
                 "masks": self.output.masks,
                 "tile": self.output.tile,

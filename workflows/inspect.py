@@ -64,6 +64,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "digest": model.digest,
         "seed": model.facts.get("seed"),
         "attempts": model.facts.get("attempts"),
+        "notes": list(model.notes),
     }
 
 
@@ -82,4 +83,5 @@ def describe_image(image: StoredImage) -> dict[str, Any]:
         "counts": facts.get("counts"),
         "invalid": facts.get("invalid"),
         "mse": facts.get("mse"),
+        "notes": list(facts.get("notes", ())),
     }

@@ -21,7 +21,7 @@ TABLE, FIGURE, RECORD = "sweep.csv", "sweep.png", "sweep.json"
 
 KEYS = (
     "status", "output", "k", "k_range", "why", "knee", "features", "scope", "images", "pixels", "sweep", "each",
-    "failures", "seconds",
+    "failures", "notes", "seconds",
 )  # fmt: skip
 
 

@@ -9,10 +9,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import formats
+from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
 from kseg_core.images.stored import Stored
+from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.windows import Box, box_of, stored_box, turn_samples
 from kseg_core.images.zarrs import is_zarr
 
@@ -31,7 +34,7 @@ class Picture:
     def info(self) -> PictureInfo:
         return self._stored.info
 
-    def rgb(self, rows: slice, columns: slice, nodata: float | None = None) -> RgbImage:
+    def rgb(self, rows: slice, columns: slice, nodata: Nodata | float | None = None) -> RgbImage:
         """Read a part as 8-bit sRGB.
 
         Parameters
@@ -39,8 +42,8 @@ class Picture:
         rows, columns
             Which part.
         nodata
-            Pixels all of whose colour bands are stored as this value (an index, where there is a palette) are
-            not valid. Tiles that GDAL left out of the file count as such; without a `nodata` they are missing.
+            Pixels all of whose colour bands (or any, if it says so) are stored as this value (an index, where there is
+            a palette) are not valid. Tiles that GDAL left out of the file have the file's nodata value, or 0.
 
         Returns
         -------
@@ -59,7 +62,11 @@ class Picture:
             return srgb.to_rgb(self._stored.raster(self._stored_box(box), nodata))
 
     def samples(
-        self, rows: slice, columns: slice, bands: tuple[int, ...] | None = None
+        self,
+        rows: slice,
+        columns: slice,
+        bands: tuple[int, ...] | None = None,
+        nodata: Nodata | float | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Read a part as it is stored.
 
@@ -69,6 +76,8 @@ class Picture:
             Which part.
         bands
             From 1, in the order wanted; None: all but alpha.
+        nodata
+            Pixels any of whose bands (or all, if it says so) are stored as this value are not valid.
 
         Returns
         -------
@@ -76,7 +85,8 @@ class Picture:
             (height, width, d) in the dtype of `info`. Tiles that GDAL left out of the file have the file's nodata
             value, or 0.
         valid
-            False where alpha is 0; None for a picture without alpha.
+            False where alpha is 0, and where bands are nodata, NaN or infinite; None where every pixel is valid, or
+            the picture has alpha and all of it is valid.
 
         Raises
         ------
@@ -88,6 +98,8 @@ class Picture:
         with refusing(self._path, self.info.format):
             values, valid = self._stored.values(self._stored_box(box), bands)
             values = values.view(np.uint8) if values.dtype == np.bool_ else values
+            numbers = self.info.but_alpha if bands is None else [band - 1 for band in bands]
+            valid = combine(valid, nodata_mask(values, nodata, "any", numbers))
             turned = None if valid is None else turn_samples(valid, self._stored.orientation)
             return turn_samples(values, self._stored.orientation), turned
 
@@ -119,7 +131,7 @@ class Picture:
         return stored_box(box, self._stored.stored_shape, self._stored.orientation)
 
 
-def open_picture(path: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def open_picture(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT) -> Picture:
     """Open a picture, or a Zarr array, for reading parts of it.
 
     Parameters
@@ -128,17 +140,20 @@ def open_picture(path: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
         A file, which may hold surrogate escapes, or the directory of a Zarr array or OME-Zarr image.
     max_pixels
         Pictures that can only be read whole are refused if they have more pixels.
+    choice
+        Which picture of a file that holds several.
 
     Raises
     ------
     UnreadableImage
-        Where it is not a picture that can be read here, as far as its header tells.
+        Where it is not a picture that can be read here, as far as its header tells, or has not what was chosen.
     """
     with ExitStack() as closing:
         if is_zarr(path):
             from kseg_core.images.zarrs import ZarrPicture
 
             with refusing(path, "Zarr"):
+                require_one_picture(choice)
                 return Picture(path, ZarrPicture(path), closing.pop_all())
         # Not `refusing` for as long as the file is open, which would catch what is none of its business.
         with refusing(path, ""):
@@ -146,14 +161,15 @@ def open_picture(path: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
         with refusing(path, ""):
             name = formats.readable_format(head)
         with refusing(path, name):
+            require_one_picture(choice)
             stored = _open_stored(name, file, max_pixels)
         closing.callback(stored.close)
         return Picture(path, stored, closing.pop_all())
 
 
-def read_info(path: str, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
+def read_info(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT) -> PictureInfo:
     """Read what a picture says of itself, without decoding it; parameters and errors as of `open_picture`."""
-    with open_picture(path, max_pixels=max_pixels) as picture:
+    with open_picture(path, max_pixels=max_pixels, choice=choice) as picture:
         return picture.info
 
 

@@ -36,17 +36,18 @@ def bmp_shape(file: BinaryIO) -> tuple[int, int]:
 def bmp_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of a BMP; its palettes are looked up."""
     with _bmp(file) as image:
-        return Stated({"1": 1, "L": 1, "RGBA": 4}.get(image.mode, 3))
+        return Stated({"1": 1, "L": 1, "RGBA": 4}.get(image.mode, 3), alpha=image.mode == "RGBA")
 
 
 def gif_stated(_file: BinaryIO) -> Stated:
     """Return bands and dtype of any GIF."""
-    return Stated(1)
+    return Stated(1, colours="palette")
 
 
 def webp_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of a WebP."""
-    return Stated(4 if _webp_has_alpha(_webp_chunks(file)) else 3)
+    has_alpha = _webp_has_alpha(_webp_chunks(file))
+    return Stated(4 if has_alpha else 3, alpha=has_alpha)
 
 
 def gif_shape(file: BinaryIO) -> tuple[int, int]:

@@ -50,7 +50,8 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
 def read_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype by the header chunk."""
     picture = _read_header(file)
-    return Stated(CHANNELS[picture.kind], "uint16" if picture.depth == 16 else "uint8")
+    dtype = "uint16" if picture.depth == 16 else "uint8"
+    return Stated(CHANNELS[picture.kind], dtype, picture.kind in (4, 6), "palette" if picture.kind == 3 else None)
 
 
 def _read_header(file: BinaryIO) -> Picture:

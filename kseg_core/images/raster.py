@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 MAX_PIXELS = 2**29
 
 #: The types of samples that are read as bands.
-DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+DTYPES = (
+    "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
+)  # fmt: skip
 
 #: How the samples of a picture are to be understood.
 Colours: TypeAlias = Literal["gray", "rgb", "cmyk", "palette"]
@@ -62,6 +64,19 @@ class PictureInfo:
         None where the picture can only be read whole.
     nodata
         The value that the file says stands for no data, which may be NaN; None where it says nothing.
+    alpha
+        Whether one of the bands is alpha: the last, unless ``alpha_at`` says which.
+    colours
+        ``"palette"`` or ``"cmyk"`` where the header of a TIFF or JPEG says so.
+    notes
+        What is to be said of the file, once, though it can be read: a line each, such as which of its pages it is.
+    rules
+        The first of this program's `RULES` by which the file is read as it is now. A store that was made by earlier
+        ones may hold labels of another picture, or of other pixels.
+    band_nodata
+        What the file says of each band by itself, as ``nodata`` is for all of them; empty where it says nothing.
+    alpha_at
+        Which band is alpha, from 0, where it is not the last.
     """
 
     format: str
@@ -70,13 +85,27 @@ class PictureInfo:
     dtype: str
     block: tuple[int, int] | None
     nodata: float | None
+    alpha: bool = False
+    colours: Colours | None = None
+    notes: tuple[str, ...] = ()
+    rules: int = 1
+    band_nodata: tuple[float | None, ...] = ()
+    alpha_at: int | None = None
+
+    @property
+    def but_alpha(self) -> tuple[int, ...]:
+        """The bands that are not alpha, from 0."""
+        last = self.bands - 1 if self.alpha_at is None else self.alpha_at
+        return tuple(band for band in range(self.bands) if not self.alpha or band != last)
 
 
 class Stated(NamedTuple):
-    """Bands and dtype of a picture that is read whole, as its header states them."""
+    """Bands and dtype of a picture that is read whole, as its header states them, and whether the last is alpha."""
 
     bands: int
     dtype: str = "uint8"
+    alpha: bool = False
+    colours: Colours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +156,21 @@ class Raster:
     valid: NDArray[np.bool_] | None = None
     icc: bytes | None = None
     orientation: int = 1
+
+
+def check_dtype(name: str) -> str:
+    """Return the name of a dtype that is read as bands.
+
+    Raises
+    ------
+    Refused
+        For any other, by name.
+    """
+    if name in DTYPES:
+        return name
+    if name.startswith("complex"):
+        raise Refused(f"{name} samples: complex numbers are not read here; save their magnitude first")
+    raise Refused(f"{name} samples are not read here; convert it to one of {', '.join(DTYPES)} first")
 
 
 def check_size(height: int, width: int, max_pixels: int) -> None:

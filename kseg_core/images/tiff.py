@@ -32,12 +32,13 @@ from kseg_core.images.tiff_colours import (
     alpha_of,
     check_bands,
     check_samples,
+    colours_of,
     dtype_of,
     orientation_of,
     to_raster,
 )
 from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
-from kseg_core.images.validity import fits
+from kseg_core.images.validity import Nodata, fits
 from kseg_core.images.windows import Box
 
 _OME_CHANNELS = re.compile(r'\bSizeC="(\d+)"')
@@ -118,7 +119,7 @@ class TiffPicture:
         self.stored_shape = self._pages.stored_shape
         self.info = self._pages.info()
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         with silenced():
             return self._pages.raster(box, nodata)
@@ -160,13 +161,14 @@ class _Pages:
     def info(self) -> PictureInfo:
         shape = turned_shape(*self.stored_shape, self.orientation)
         block = None if self.block is None else turned_shape(*self.block, self.orientation)
-        return PictureInfo("TIFF", shape, self.bands, self.dtype, block, _nodata_of(self.page))
+        alpha = bool(alpha_of(self.page)) and self.bands > 1
+        colours = colours_of(self.page)
+        return PictureInfo("TIFF", shape, self.bands, self.dtype, block, _nodata_of(self.page), alpha, colours)
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)
         check_bands(self.page, len(self._channels))
-        fill = nodata if nodata is not None and fits(nodata, self.page.dtype) else None
-        samples = self._read(box, None, fill)
+        samples = self._read(box, None, self._fill())
         raster = to_raster(self.page, samples[..., 0] if samples.shape[2] == 1 else samples)
         return without_nodata(raster, samples, nodata)
 
@@ -211,11 +213,11 @@ class _Pages:
 
 def _nodata_of(page: Any) -> float | None:
     """Return the value of GDAL's nodata tag, None where there is none or it is no number."""
-    text = page.tags.valueof(tiff_tags.GDAL_NODATA, None)
-    try:
-        return None if text is None else float(str(text).strip(" \0"))
-    except ValueError:
-        return None
+    text = str(page.tags.valueof(tiff_tags.GDAL_NODATA, "")).strip(" \0")
+    for number in (int, float):  # float64 does not hold all integers of 64 bits
+        with contextlib.suppress(ValueError):
+            return number(text)
+    return None
 
 
 def _first_page(tiff: Any) -> Any:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import known
-from kseg_core.images.raster import DTYPES, Colours, Raster, Refused, Samples
+from kseg_core.images.raster import Colours, Raster, Refused, Samples, check_dtype
 
 CONVERT = "convert it to 8- or 16-bit gray or RGB first"
 USE_BANDS = "use --features bands"
@@ -32,12 +32,11 @@ def dtype_of(page: Any) -> str:
         For samples that can be read neither as colours nor as bands.
     """
     bits = page.bitspersample
+    if page.sampleformat == tiff_tags.COMPLEX_INTEGER:  # which tifffile has no dtype for
+        check_dtype(f"complex int{int(bits) // 2}")
     if page.dtype is None or not isinstance(bits, int):
         raise Refused(f"samples of {bits} bits: not an 8- or 16-bit image; {CONVERT}")
-    name = "uint8" if page.dtype == np.bool_ else str(page.dtype)
-    if name not in DTYPES:
-        raise Refused(f"{name} samples are not read here; convert it to one of {', '.join(DTYPES)} first")
-    return name
+    return check_dtype("uint8" if page.dtype == np.bool_ else str(page.dtype))
 
 
 def check_samples(page: Any) -> None:
@@ -50,6 +49,12 @@ def check_samples(page: Any) -> None:
     """
     if page.sampleformat not in (tiff_tags.UNSIGNED, tiff_tags.UNDEFINED) or page.bitspersample > 16:
         raise Refused(f"{page.dtype} samples: not an 8- or 16-bit image; {USE_BANDS}")
+
+
+def colours_of(page: Any) -> Colours | None:
+    """Return ``"palette"`` or ``"cmyk"`` where the tags say so."""
+    special: dict[int, Colours] = {tiff_tags.PALETTE: "palette", tiff_tags.SEPARATED: "cmyk"}
+    return special.get(int(page.photometric))
 
 
 def check_bands(page: Any, pages: int) -> None:
@@ -100,12 +105,11 @@ def to_raster(page: Any, samples: Samples) -> Raster:
     else:
         name = getattr(page.photometric, "name", page.photometric)
         raise Refused(f"{name} colours are not read here; {CONVERT}")
-    special: dict[int, Colours] = {tiff_tags.PALETTE: "palette", tiff_tags.SEPARATED: "cmyk"}
     plain: Colours = "gray" if samples.ndim == 2 else "rgb"
     icc = page.tags.valueof(tiff_tags.PROFILE, None)
     return Raster(
         samples,
-        special.get(int(page.photometric), plain),
+        colours_of(page) or plain,
         maximum,
         palette=palette,
         valid=valid,

@@ -10,7 +10,7 @@ MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6  #
 RAW_PHOTOMETRICS = frozenset({32803, 34892})  # colour filter array, linear raw
 UNCOMPRESSED, OLD_JPEG, JPEG = 1, 6, 7  # Compression
 PREMULTIPLIED, ALPHA = 1, 2  # ExtraSamples
-UNSIGNED, UNDEFINED = 1, 4  # SampleFormat
+UNSIGNED, UNDEFINED, COMPLEX_INTEGER = 1, 4, 5  # SampleFormat
 CONTIGUOUS = 1  # PlanarConfiguration
 REVERSED_BITS = 2  # FillOrder
 

@@ -12,6 +12,7 @@ from kseg_core.images import formats
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 
 
@@ -36,7 +37,7 @@ class WholePicture:
         file.seek(0)
         stated = formats.stated_reader(name)(file)
         file.seek(0)
-        self.info = PictureInfo(name, shape, stated.bands, stated.dtype, None, None)
+        self.info = PictureInfo(name, shape, stated.bands, stated.dtype, None, None, stated.alpha, stated.colours)
         self._name, self._file, self._max_pixels = name, file, max_pixels
         self._decoded: Raster | None = None
 
@@ -49,7 +50,7 @@ class WholePicture:
         height, width = self._whole().samples.shape[:2]
         return height, width
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         whole = self._whole()
         if box.shape == self.stored_shape:

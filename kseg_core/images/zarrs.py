@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.images.raster import DTYPES, Colours, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
 from kseg_core.images.stored import chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 
 #: A directory that holds one of these is a Zarr array or group.
@@ -65,9 +66,8 @@ class ZarrPicture:
         self._axes = axes
         self.stored_shape: tuple[int, int] = (sizes["y"], sizes["x"])
         check_size(*self.stored_shape, sizes["y"] * sizes["x"])
-        dtype = "uint8" if self._array.dtype == np.bool_ else self._array.dtype.newbyteorder("=").name
-        if dtype not in DTYPES:
-            raise Refused(f"{dtype} samples are not read here; convert it to one of {', '.join(DTYPES)} first")
+        is_bool = self._array.dtype == np.bool_
+        dtype = check_dtype("uint8" if is_bool else self._array.dtype.newbyteorder("=").name)
         chunks = dict(zip(axes, self._array.chunks, strict=True))
         self._chunked_channels = chunks.get("c", 1)
         bands = sizes.get("c", 1)
@@ -75,9 +75,10 @@ class ZarrPicture:
             raise Refused(f"no pixels: the array's shape is {self._array.shape}")
         self._alpha = name == "Zarr" and axes[-1] == "c" and bands == 4 and dtype == "uint8"
         nodata = _number(self._array.attrs.get("_FillValue"))
-        self.info = PictureInfo(name, self.stored_shape, bands, dtype, (chunks["y"], chunks["x"]), nodata)
+        block = chunks["y"], chunks["x"]
+        self.info = PictureInfo(name, self.stored_shape, bands, dtype, block, nodata, self._alpha)
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         if self.info.dtype not in ("uint8", "uint16"):
             raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
@@ -177,4 +178,4 @@ def _checked(axes: tuple[str, ...], array: Any) -> tuple[str, ...]:
 
 def _number(value: Any) -> float | None:
     """Return what CF calls the fill value, where it is a number."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

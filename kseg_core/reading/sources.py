@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..choice import DEFAULT, PictureChoice
 from ..clustering.summary import Window
 from ..config import InputSettings
 from ..errors import UnreadableImage
 from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
-from ..images.validity import check_mask_shape, combine, mask_path, nodata_mask
+from ..images.validity import Nodata, check_mask_shape, combine, mask_path, nodata_of
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
 
@@ -43,18 +44,21 @@ class ImageSource:
     info
         What its header says.
     nodata
-        The value that stands for no data; None: none does.
+        The values that stand for no data; None: none does.
     mask
         A picture of the same shape that is not 0 where the image's pixels count; None: all may.
     max_pixels
         Most pixels of an image that must be decoded whole.
+    choice
+        Which picture of the file.
     """
 
     file: InputFile
     info: PictureInfo
-    nodata: float | None = None
+    nodata: Nodata | None = None
     mask: str | None = None
     max_pixels: int = MAX_PIXELS
+    choice: PictureChoice = DEFAULT
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,14 +79,14 @@ class ImageSource:
             If it is not an image this program reads, or its mask is missing or of another shape.
         """
         try:
-            info = read_info(file.path, max_pixels=settings.max_pixels)
+            info = read_info(file.path, max_pixels=settings.max_pixels, choice=settings.choice)
             mask = None
             if settings.mask is not None:
                 mask = mask_path(settings.mask, file.below, file.source)
                 check_mask_shape(info.shape, read_info(mask, max_pixels=settings.max_pixels).shape, file.source, mask)
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
-        return cls(file, info, settings.nodata_of(info.nodata), mask, settings.max_pixels)
+        return cls(file, info, nodata_of(settings, info), mask, settings.max_pixels, settings.choice)
 
     @contextmanager
     def opened(self) -> Iterator[Picture]:
@@ -94,7 +98,7 @@ class ImageSource:
             If it cannot be opened or read, or is not the image of the header any more.
         """
         try:
-            with open_picture(self.file.path, max_pixels=self.max_pixels) as picture:
+            with open_picture(self.file.path, max_pixels=self.max_pixels, choice=self.choice) as picture:
                 if (picture.info.shape, picture.info.dtype) != (self.shape, self.info.dtype):
                     raise UnreadableImage(self.file.path, CHANGED)
                 yield picture
@@ -199,8 +203,8 @@ class Piece:
 
         def read() -> Pixels:
             with self.source.opened() as picture:
-                samples, valid = picture.samples(self.rows, self.columns, bands or None)
-                return Pixels(samples, combine(valid, nodata_mask(samples, self.source.nodata), self._masked()))
+                samples, valid = picture.samples(self.rows, self.columns, bands or None, self.source.nodata)
+                return Pixels(samples, combine(valid, self._masked()))
 
         return read_once(self._name(bands), read)
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from .. import storage
-from ..config import InputSettings
+from ..choice import DEFAULT, PictureChoice
+from ..config import VALIDITY, InputSettings, NodataIn
 from ..errors import UnreadableImage, UsageError
 from ..inputs.keys import image_key, printable_source
 from ..inputs.listing import InputFile, file_status
@@ -41,6 +42,10 @@ class Originals:
         The run's settings, as `InputSettings` has them.
     begun
         When the store was begun, in seconds since 1970; None: not known. A mask that is younger is not the run's.
+    choice
+        Which picture of each file.
+    nodata_in, validity
+        As `InputSettings` has them; a store that does not say was made by the first rules.
     """
 
     folder: str = ""
@@ -48,6 +53,9 @@ class Originals:
     mask: str | None = None
     max_pixels: int = InputSettings().max_pixels
     begun: float | None = None
+    choice: PictureChoice = DEFAULT
+    nodata_in: NodataIn | None = None
+    validity: int = VALIDITY
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Originals:
@@ -62,6 +70,9 @@ class Originals:
             None if mask is None else str(mask),
             int(inputs.get("max_pixels", default.max_pixels)),
             None if created is None else datetime.fromisoformat(str(created)).timestamp(),
+            PictureChoice.from_json(inputs),
+            inputs.get("nodata_in"),
+            int(inputs.get("validity", 1)),
         )
 
     def open(self, image: OfFile, *, masked: bool = True) -> ImageSource:
@@ -82,7 +93,8 @@ class Originals:
         file = self.find(image)
         try:
             mask = self._mask(file) if masked else None
-            source = ImageSource.open(file, InputSettings(self.nodata, mask, self.max_pixels))
+            settings = InputSettings(self.nodata, mask, self.max_pixels, self.choice, self.nodata_in, self.validity)
+            source = ImageSource.open(file, settings)
         except UsageError as error:
             raise UnreadableImage(file.source, str(error)) from error
         if list(source.shape) != list(image.attributes.get("shape") or source.shape):

@@ -13,6 +13,7 @@ from kseg_core.store.model import Model
 from ..computing.executor import Executor
 from ..computing.progress import Progress
 from ..planning.budget import Budget, Work, make_budget
+from ..planning.notes import notes_of, say
 from ..planning.plan import Failure, Plan, look_at_headers, make_plan
 from ..request import Request
 from .resume import Found, Kept
@@ -40,6 +41,7 @@ def survey(request: Request, executor: Executor, progress: Progress) -> tuple[Pl
     failures += unreadable
     if not sources:
         raise nothing_readable(failures)
+    say(notes_of(sources))
     return make_plan(sources, request.config.output.tile, executor.workers), failures
 
 

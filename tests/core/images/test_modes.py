@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -257,16 +258,26 @@ def test_ome_tiff_of_one_channel_is_gray(read: Read, save_tiff: Save) -> None:
     same(read(file), data[0])
 
 
-@pytest.mark.parametrize("dtype", ["int16", "uint32", "int32", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "int16", "uint32", "int32", "int64", "uint64", "float16", "float32", "float64"]
+)
 def test_samples_that_are_no_picture_are_refused_with_advice(refusal: Refusal, save_tiff: Save, dtype: str) -> None:
     reason = refusal(save_tiff(np.zeros((4, 5), dtype), photometric="minisblack"))
     assert reason == f"{dtype} samples: not an 8- or 16-bit image; use --features bands"
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int64", "float16", "complex64"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 def test_samples_that_nothing_here_reads_are_refused_by_name(refusal: Refusal, save_tiff: Save, dtype: str) -> None:
     reason = refusal(save_tiff(np.zeros((4, 5), dtype), photometric="minisblack"))
-    assert reason.startswith(f"{dtype} samples are not read here; convert it to one of uint8, uint16")
+    assert reason == f"{dtype} samples: complex numbers are not read here; save their magnitude first"
+
+
+def test_complex_integers_are_refused_by_name(refusal: Refusal, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "x"
+    with rasterio.open(path, "w", driver="GTiff", height=4, width=5, count=1, dtype="complex_int16") as dataset:
+        dataset.write(np.ones((1, 4, 5), np.complex64))
+    assert refusal(path.read_bytes()).startswith("complex int16 samples: complex numbers are not read here")
 
 
 @pytest.mark.parametrize("bands", [2, 5, 7])
