@@ -28,6 +28,10 @@ class Refused(Exception):
     """A picture that must not be labelled; its text is the reason, and the path is added on the way out."""
 
 
+class NotSupported(Refused):
+    """A sound picture, as far as anybody can tell, of a kind that is not read here: what it has, and what helps."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
     """What a file says of itself before any pixel is decoded.
@@ -100,12 +104,16 @@ class PictureInfo:
 
 
 class Stated(NamedTuple):
-    """Bands and dtype of a picture that is read whole, as its header states them, and whether the last is alpha."""
+    """Bands and dtype of a picture that is read whole, as its header states them, and whether the last is alpha.
+
+    ``colours`` and ``notes`` are those of `PictureInfo`.
+    """
 
     bands: int
     dtype: str = "uint8"
     alpha: bool = False
     colours: Colours | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from kseg_core.images.tiff_colours import (
     orientation_of,
     to_raster,
 )
+from kseg_core.images.tiff_plausible import check_directory, check_page
 from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
 from kseg_core.images.validity import Nodata, fits
 from kseg_core.images.windows import Box
@@ -56,6 +57,7 @@ def _opened(file: BinaryIO) -> Iterator[Any]:
     """Open a TIFF with tifffile, its log silent in this thread."""
     import tifffile
 
+    check_directory(file)
     with silenced(), tifffile.TiffFile(file) as tiff:
         yield tiff
 
@@ -109,6 +111,7 @@ class TiffPicture:
     def __init__(self, file: BinaryIO, max_pixels: int) -> None:
         import tifffile
 
+        check_directory(file)
         with silenced(), contextlib.ExitStack() as closing:
             tiff = closing.enter_context(tifffile.TiffFile(file))
             self._pages = _Pages(tiff, file)
@@ -151,7 +154,10 @@ class _Pages:
         self.stored_shape: tuple[int, int] = (self.page.imagelength, self.page.imagewidth)
         self.orientation = orientation_of(self.page)
         self.block = natural_block(self.page)
+        check_page(self.page)
         self._channels = _channel_pages(tiff, self.page)
+        for page in self._channels[1:]:
+            check_page(page)
         self._kept: tuple[float | None, Samples] | None = None
 
     @property
