@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples
 from kseg_core.images.stored import Stored, chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 
 
@@ -48,7 +49,7 @@ class Channels:
     def orientation(self) -> int:
         return self._of.orientation
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         if self.info.dtype not in ("uint8", "uint16"):
             raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; use --features bands")
