@@ -39,7 +39,7 @@ from kseg_core.images.tiff_colours import (
 )
 from kseg_core.images.tiff_plausible import check_directory, check_page
 from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
-from kseg_core.images.validity import fits
+from kseg_core.images.validity import Nodata, fits
 from kseg_core.images.windows import Box
 
 _OME_CHANNELS = re.compile(r'\bSizeC="(\d+)"')
@@ -122,7 +122,7 @@ class TiffPicture:
         self.stored_shape = self._pages.stored_shape
         self.info = self._pages.info()
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         with silenced():
             return self._pages.raster(box, nodata)
@@ -171,11 +171,10 @@ class _Pages:
         colours = colours_of(self.page)
         return PictureInfo("TIFF", shape, self.bands, self.dtype, block, _nodata_of(self.page), alpha, colours)
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)
         check_bands(self.page, len(self._channels))
-        fill = nodata if nodata is not None and fits(nodata, self.page.dtype) else None
-        samples = self._read(box, None, fill)
+        samples = self._read(box, None, self._fill())
         raster = to_raster(self.page, samples[..., 0] if samples.shape[2] == 1 else samples)
         return without_nodata(raster, samples, nodata)
 
