@@ -37,8 +37,9 @@ from kseg_core.images.tiff_colours import (
     orientation_of,
     to_raster,
 )
+from kseg_core.images.tiff_plausible import check_directory, check_page
 from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
-from kseg_core.images.validity import fits
+from kseg_core.images.validity import Nodata, fits
 from kseg_core.images.windows import Box
 
 _OME_CHANNELS = re.compile(r'\bSizeC="(\d+)"')
@@ -78,6 +79,7 @@ class TiffPicture:
     def __init__(self, file: BinaryIO, max_pixels: int) -> None:
         import tifffile
 
+        check_directory(file)
         with silenced(), contextlib.ExitStack() as closing:
             tiff = closing.enter_context(tifffile.TiffFile(file))
             self._pages = _Pages(tiff, file)
@@ -88,7 +90,7 @@ class TiffPicture:
         self.stored_shape = self._pages.stored_shape
         self.info = self._pages.info()
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         with silenced():
             return self._pages.raster(box, nodata)
@@ -120,7 +122,10 @@ class _Pages:
         self.stored_shape: tuple[int, int] = (self.page.imagelength, self.page.imagewidth)
         self.orientation = orientation_of(self.page)
         self.block = natural_block(self.page)
+        check_page(self.page)
         self._channels = _channel_pages(tiff, self.page)
+        for page in self._channels[1:]:
+            check_page(page)
         self._kept: tuple[float | None, Samples] | None = None
 
     @property
@@ -134,11 +139,10 @@ class _Pages:
         colours = colours_of(self.page)
         return PictureInfo("TIFF", shape, self.bands, self.dtype, block, _nodata_of(self.page), alpha, colours)
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)
         check_bands(self.page, len(self._channels))
-        fill = nodata if nodata is not None and fits(nodata, self.page.dtype) else None
-        samples = self._read(box, None, fill)
+        samples = self._read(box, None, self._fill())
         raster = to_raster(self.page, samples[..., 0] if samples.shape[2] == 1 else samples)
         return without_nodata(raster, samples, nodata)
 

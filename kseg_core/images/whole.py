@@ -12,6 +12,7 @@ from kseg_core.images import formats
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 
 
@@ -52,7 +53,7 @@ class WholePicture:
         height, width = self._whole().samples.shape[:2]
         return height, width
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         whole = self._whole()
         if box.shape == self.stored_shape:

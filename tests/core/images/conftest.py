@@ -15,6 +15,7 @@ from PIL import Image
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import RgbImage, read_header, read_image
+from tests.fuzzing import PROGRAMMERS
 
 Read = Callable[[bytes], RgbImage]
 Refusal = Callable[[bytes], str]
@@ -54,6 +55,7 @@ def refusal(tmp_path: Path) -> Refusal:
         assert caught.value.source == str(path)
         assert caught.value.reason.strip()
         assert "\n" not in caught.value.reason
+        assert not PROGRAMMERS.search(caught.value.reason)
         return caught.value.reason
 
     return look
