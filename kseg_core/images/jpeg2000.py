@@ -21,6 +21,7 @@ from kseg_core.images.jpeg2000_stream import START, CodeStream, Component, read_
 from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_segments import MAX_TILE_PX
+from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 
 _NAME = "JPEG 2000"
@@ -92,7 +93,7 @@ class Jpeg2000Picture:
             "palette" if self._palette is not None else "cmyk" if self._space == _CMYK else None,
         )
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         if self._dtype.kind != "u" or self._dtype.itemsize > 2:
             raise Refused(f"{self._dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
