@@ -187,7 +187,11 @@ def _open_stored(name: str, file: BinaryIO, max_pixels: int, choice: PictureChoi
         from kseg_core.images.tiff import TiffPicture
 
         return TiffPicture(file, max_pixels, choice)
+    require_one_picture(choice, channels=False)
+    if name == "JPEG 2000":
+        from kseg_core.images.jpeg2000 import Jpeg2000Picture
+
+        return Jpeg2000Picture(file, max_pixels)
     from kseg_core.images.whole import WholePicture
 
-    require_one_picture(choice, channels=False)
     return WholePicture(name, file, max_pixels)
