@@ -28,6 +28,7 @@ from kseg_core import storage
 from kseg_core.images.plausible import SPARSE_RATIO, check_sparse
 from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
 from kseg_core.images.stored import chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 
 #: A directory that holds one of these is a Zarr array or group.
@@ -81,7 +82,7 @@ class ZarrPicture:
         block = chunks["y"], chunks["x"]
         self.info = PictureInfo(name, self.stored_shape, bands, dtype, block, nodata, self._alpha)
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         if self.info.dtype not in ("uint8", "uint16"):
             raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
