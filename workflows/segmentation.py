@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -17,7 +17,7 @@ from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summar
 from kseg_core.config import RunConfig
 from kseg_core.errors import KsegError, UnreadableImage, UsageError
 from kseg_core.reading.sources import Piece
-from kseg_core.store.model import Model, as_rgb
+from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
 from .computing.executor import Executor, open_executor
@@ -90,8 +90,29 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
         if output is not None:
             raise UsageError("an output store is made from paths; write an array's labels with dask.array.to_zarr")
         return _segment_array(images, config)
-    paths = (images,) if isinstance(images, str | os.PathLike) else tuple(images)
-    return _segment_paths(tuple(os.fspath(path) for path in paths), config, output)
+    return _segment_paths(_paths_of(images), config, output)
+
+
+def _paths_of(images: Any) -> tuple[str, ...]:
+    """Paths as text.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    wanted = "images: expected a path, a sequence of paths, or one image as a NumPy or Dask array"
+    if isinstance(images, str | os.PathLike):
+        return (os.fspath(images),)
+    if hasattr(images, "dtype") or not isinstance(images, Iterable):
+        helps = "; give its .data" if hasattr(images, "data") else ""  # of xarray, for one
+        raise ValueError(f"{wanted}; got {type(images).__name__}{helps}")
+    paths = tuple(images)
+    for i, path in enumerate(paths):
+        if not isinstance(path, str | os.PathLike):
+            shape = f" {path.shape} {path.dtype}" if hasattr(path, "shape") and hasattr(path, "dtype") else ""
+            raise ValueError(f"{wanted}; got a sequence whose item {i} is a {type(path).__name__}{shape}")
+    return tuple(os.fspath(path) for path in paths)
 
 
 def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None) -> Segmentation:
@@ -147,12 +168,14 @@ def label_piece(piece: Piece, model: Model) -> Labels:
 
 
 def _segment_array(image: NDArray[np.uint8] | da.Array, config: RunConfig) -> Segmentation:
-    as_rgb(np.empty((1, *image.shape[1:]) if image.ndim > 1 else image.shape, image.dtype))
+    require_rgb(image.shape, image.dtype, "images")
     lazy = image if isinstance(image, da.Array) else da.from_array(image, chunks=_row_chunks(image))
     if lazy.ndim == 3:
         lazy = lazy.rechunk({2: -1})
     if any(np.isnan(n) for axis in lazy.chunks for n in axis):
-        raise ValueError("expected an array of known chunk sizes; call compute_chunk_sizes() first")
+        raise ValueError(
+            f"images: expected an array of known chunk sizes, got {lazy.chunks}; call compute_chunk_sizes() first"
+        )
     if config.model is not None:
         model = load_model(config.model)
     else:
