@@ -60,7 +60,7 @@ def refit_of(
         raise UsageError("--refit starts from the centroids of a model: give --model M with it")
     if any(given is not None for given in (match, k, k_range, start)):
         raise UsageError("--refit keeps the number of clusters and their numbers: leave out --k, --start and --match")
-    kept = ("max_iter", "tol", "batch_pixels", "seed")
+    kept = ("max_iter", "tol", "batch_pixels", "seed", "kind")
     defaults = {field.name: field.default for field in dataclasses.fields(FitSettings)}
     for name, value in options.items():
         if name not in kept and value != defaults.get(name) and value is not None:

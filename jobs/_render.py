@@ -27,7 +27,7 @@ def result_lines(result: dict[str, Any], verb: str) -> list[str]:
         head += f" in {result['seconds']['total']:.1f} s"
     lines = [head]
     if result["k"] is not None:
-        lines.append(f"k {result['k']}, {result['features']}, {_mse(result['mse'])}")
+        lines.append(f"k {result['k']}, {_features(result)}, {_mse(result['mse'])}")
         if result.get("k_why"):
             lines.append(f"k {result['k']} was chosen: {result['k_why']}")
         lines += palette_lines(result["colors"], result["counts"])
@@ -117,7 +117,7 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     images, model = found["images"], found["model"]
     lines = [f"{printable(store)}: format {found['format']}, {found['status']}, {_images(len(images))}"]
     if model is not None:
-        lines.append(f"k {model['k']}, {model['features']}, {_mse(model['mse'])}")
+        lines.append(f"k {model['k']}, {_features(model)}, {_mse(model['mse'])}")
         if model["k_why"]:
             lines.append(f"k {model['k']} was chosen: {model['k_why']}")
         lines += palette_lines(model["colors"], model["counts"])
@@ -239,11 +239,17 @@ def export_lines(result: dict[str, Any]) -> list[str]:
 
 
 def failure_lines(failures: list[dict[str, str]]) -> list[str]:
-    """One line an input that could not be read."""
-    if not failures:
-        return []
-    rows = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures]
-    return [f"{len(failures)} of the inputs could not be read:", *_cut(rows, "inputs")]
+    """One line an input that could not be read, or not together with the others."""
+    unread = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures if "kind" not in f]
+    others = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures if "kind" in f]
+    lines = [f"{len(unread)} of the inputs could not be read:", *_cut(unread, "inputs")] if unread else []
+    if others:
+        lines += [f"{_images(len(others))} of another kind {_was(len(others))} left out:", *_cut(others, "images")]
+    return lines
+
+
+def _was(n: int) -> str:
+    return "was" if n == 1 else "were"
 
 
 def report_lines(result: dict[str, Any]) -> list[str]:
@@ -257,6 +263,12 @@ def report_lines(result: dict[str, Any]) -> list[str]:
 def printable(text: str) -> str:
     """The text without control characters: a file's name must not steer the terminal."""
     return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _features(result: dict[str, Any]) -> str:
+    """The features, and why they were taken where they were not asked for."""
+    why = result.get("features_why")
+    return str(result["features"]) if why is None else f"{result['features']} ({why})"
 
 
 def _mse(value: float | None) -> str:

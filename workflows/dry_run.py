@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kseg_core.errors import UnreadableImage
+from kseg_core.errors import UnreadableImage, facts_of, from_facts
 from kseg_core.memory import COLOR_BYTES
 
 from .computing.executor import open_executor
@@ -61,7 +61,7 @@ class DryRun:
                 "tables": budget.tables,
             },
             "write": {"bytes_at_most": self.write_bytes, "free": self.free},
-            "failures": [{"source": error.source, "reason": error.reason} for error in self.failures],
+            "failures": [facts_of(error) for error in self.failures],
         }
 
 
@@ -82,12 +82,13 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
     with open_executor(request.config.execution) as executor:
         if request.finished is not None:
             found, plan, budget, reused = Found((), Labelled(), Labelled()), Plan(()), None, _reused(request.finished)
-            failures = [Failure("", UnreadableImage(**told)) for told in request.finished["failures"]]
+            failures = [Failure("", from_facts(told)) for told in request.finished["failures"]]
         else:
             unused: list[Failure] = []
             if writes:
                 found, shared, unused = look(request, kept, given, executor, NOTHING, mends=False)
-            plan, failures, budget = plan_rest(request, found, shared, executor, progress, kept, writes=writes)
+            planned = plan_rest(request, found, shared, executor, progress, kept, writes=writes)
+            request, plan, failures, budget = planned
             failures, reused = unused + failures, len(found.keys)
         work = work_of(request, plan, shared, writes=writes)
         if budget is None:  # nothing is left to do

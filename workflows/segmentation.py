@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kseg_core.clustering.labelling import Labels, label_dtype
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
 from kseg_core.config import RunConfig
-from kseg_core.errors import KsegError, UnreadableImage, UsageError
+from kseg_core.errors import KsegError, UnreadableImage, UsageError, from_facts
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model, as_rgb
 from kseg_core.store.opening import load_model, open_store
@@ -107,13 +107,13 @@ def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
     """What a run has written, read when used."""
     store = open_store(output)
     labels = {key: da.from_zarr(image.labels) for key, image in store.items()}
-    failures = tuple(UnreadableImage(failure["source"], failure["reason"]) for failure in result["failures"])
+    failures = tuple(from_facts(failure) for failure in result["failures"])
     return Segmentation(store.model, labels, failures)
 
 
 def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
     with open_executor(config.execution) as executor:
-        plan, failures = survey(request, executor, Silent())
+        request, plan, failures = survey(request, executor, Silent())
         if model is None:
             plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
             match = earlier_model(config.match)

@@ -20,8 +20,8 @@ KIND = "sweep"  # what ``sweep.json`` says of itself
 TABLE, FIGURE, RECORD = "sweep.csv", "sweep.png", "sweep.json"
 
 KEYS = (
-    "status", "output", "k", "k_range", "why", "knee", "features", "scope", "images", "pixels", "sweep", "each",
-    "failures", "seconds",
+    "status", "output", "k", "k_range", "why", "knee", "features", "features_why", "scope", "images",
+    "pixels", "sweep", "each", "failures", "seconds",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kseg_core.config import FitSettings
-from kseg_core.errors import UnreadableImage
+from kseg_core.errors import UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 from kseg_core.sweep.table import Table
 
@@ -65,6 +65,8 @@ class SweepResult:
         ``total``, ``read`` (with ``--scope image`` all of it), ``sweep``.
     space
         What the centroids are in; as a model's attributes have it.
+    features_why
+        Why the features were taken; None where they were asked for.
     """
 
     output: str
@@ -75,6 +77,7 @@ class SweepResult:
     failures: tuple[UnreadableImage, ...]
     seconds: dict[str, float | None]
     space: dict[str, Any] = field(default_factory=dict)
+    features_why: str | None = None
 
     def to_json(self, *, palette: bool = False) -> dict[str, Any]:
         """The object ``--json`` prints; with the clusters for every k what ``sweep.json`` holds."""
@@ -90,11 +93,12 @@ class SweepResult:
             "why": told["why"] if self.together is not None else None,
             "knee": told["knee"],
             "features": self.settings.features,
+            "features_why": self.features_why,
             "scope": self.settings.scope,
             "images": {"total": self.total, "swept": self.total - failed, "failed": failed},
             "pixels": told["pixels"],
             "sweep": told["sweep"],
             "each": None if self.together is not None else own,
-            "failures": [{"source": error.source, "reason": error.reason} for error in self.failures],
+            "failures": [facts_of(error) for error in self.failures],
             "seconds": self.seconds,
         }

@@ -126,6 +126,12 @@ class Model:
         return None if why is None else str(why)
 
     @property
+    def features_why(self) -> str | None:
+        """Why its features were taken; None where they were asked for."""
+        why = self.facts.get("features_why")
+        return None if why is None else str(why)
+
+    @property
     def space(self) -> FeatureSpace | BandSpace:
         """The feature space."""
         return feature_space(self.features) if self.bands is None else self.bands
