@@ -93,6 +93,51 @@ MaxPixels = Annotated[
     _option("Input", "--max-pixels", help="Refuse larger images that cannot be read by windows.", metavar="N"),
 ]
 
+Series = Annotated[
+    int | None,
+    _option(
+        "Input",
+        "--series",
+        help="Which image of a file of several (OME-TIFF, SVS, SCN, a Zarr group), from 0. Default: the largest.",
+        metavar="N",
+        show_default=False,
+    ),
+]
+Page = Annotated[
+    int | None,
+    _option(
+        "Input",
+        "--page",
+        help="Which page of a TIFF, as it is stored, from 0. Default: the largest, of equal ones the first.",
+        metavar="N",
+        show_default=False,
+    ),
+]
+Channel = Annotated[
+    list[str] | None,
+    _option(
+        "Input",
+        "--channel",
+        help="Which channels, from 0, as in 2,0: they become the image's bands; may be given again. Default: all.",
+        metavar="N,...",
+        show_default=False,
+    ),
+]
+Z = Annotated[
+    str | None,
+    _option(
+        "Input",
+        "--z",
+        help="Which slice of a stack, from 0, or max: the largest value over all. Default: the first.",
+        metavar="N|max",
+        show_default=False,
+    ),
+]
+T = Annotated[
+    int | None,
+    _option("Input", "--t", help="Which point in time, from 0. Default: the first.", metavar="N", show_default=False),
+]
+
 K = Annotated[
     str | None,
     _option(
@@ -145,9 +190,7 @@ Bands = Annotated[
         show_default=False,
     ),
 ]
-Normalize = Annotated[
-    str, _option(MODEL, "--normalize", help="Of bands: none, standard or minmax.", metavar="NAME")
-]
+Normalize = Annotated[str, _option(MODEL, "--normalize", help="Of bands: none, standard or minmax.", metavar="NAME")]
 Scope = Annotated[
     str,
     _option(

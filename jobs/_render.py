@@ -121,6 +121,7 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
         if model["k_why"]:
             lines.append(f"k {model['k']} was chosen: {model['k_why']}")
         lines += palette_lines(model["colors"], model["counts"])
+        lines += [printable(note) for note in model["notes"]]
     rows = []
     for image in images:
         if image["shape"] is None:
@@ -131,6 +132,7 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
         if model is None and image["counts"]:
             about = f"k {len(image['counts'])}, {about}"
         rows.append(f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}")
+        rows += [f"    {printable(note)}" for note in image["notes"]]
     lines += _cut(rows, "images")
     if found["failures"]:
         bad = [f"  {printable(each['key'])}: {printable(each['reason'])}" for each in found["failures"]]

@@ -23,6 +23,11 @@ def apply(
     nodata: option.Nodata = "auto",
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    series: option.Series = None,
+    page: option.Page = None,
+    channel: option.Channel = None,
+    z: option.Z = None,
+    t: option.T = None,
     checksum: option.Checksum = False,
     fail_on_drift: option.FailOnDrift = None,
     masks: option.Masks = None,
@@ -56,6 +61,7 @@ def apply(
     from workflows.running.results import failed_result
 
     def job(report: Report) -> int:
+        from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from kseg_core.errors import UsageError
         from workflows.request import InputSelection
@@ -69,7 +75,7 @@ def apply(
             None,
             OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, _jobs.thresholds(edges), checksum),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory), performance_report),
-            InputSettings(nodata, mask, max_pixels),
+            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
             model=model,
         )
         return _jobs.label(selection, job_config, output, report, dry_run=dry_run, fail_on_drift=fail_on_drift)

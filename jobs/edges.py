@@ -28,6 +28,11 @@ def edges(
     nodata: option.Nodata = "auto",
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    series: option.Series = None,
+    page: option.Page = None,
+    channel: option.Channel = None,
+    z: option.Z = None,
+    t: option.T = None,
     tile: option.EdgesTile = None,
     overwrite: option.OverwriteEdges = False,
     scheduler: option.Scheduler = "threads",
@@ -53,6 +58,7 @@ def edges(
     from workflows.edges.results import failed_edges
 
     def job(report: Report) -> int:
+        from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, InputSettings
         from kseg_core.edge_settings import EdgeSettings
         from kseg_core.resume.lock import sweep_after_kill
@@ -65,7 +71,7 @@ def edges(
 
         settings = EdgesConfig(
             EdgeSettings(low, high, aperture, l2, blur, on),  # type: ignore[arg-type]  # checked there
-            InputSettings(nodata, mask, max_pixels),
+            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
             ExecutionSettings(scheduler, workers, strict, memory_bytes(memory)),
             tile,
             overwrite,

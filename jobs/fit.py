@@ -27,6 +27,11 @@ def fit(
     nodata: option.Nodata = "auto",
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    series: option.Series = None,
+    page: option.Page = None,
+    channel: option.Channel = None,
+    z: option.Z = None,
+    t: option.T = None,
     refit: option.Refit = False,
     features: option.Features = "auto",
     kind: option.Kind = None,
@@ -65,6 +70,7 @@ def fit(
     from workflows.running.results import failed_result
 
     def job(report: Report) -> int:
+        from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from kseg_core.errors import UsageError
         from workflows.request import InputSelection
@@ -98,7 +104,7 @@ def fit(
             settings,
             OutputSettings(overwrite=overwrite),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory), performance_report),
-            InputSettings(nodata, mask, max_pixels),
+            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
             match=model if refit else match,
             refit=refit,
         )

@@ -27,6 +27,11 @@ def run(
     nodata: option.Nodata = "auto",
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    series: option.Series = None,
+    page: option.Page = None,
+    channel: option.Channel = None,
+    z: option.Z = None,
+    t: option.T = None,
     checksum: option.Checksum = False,
     fail_on_drift: option.FailOnDrift = None,
     refit: option.Refit = False,
@@ -80,6 +85,7 @@ def run(
     from workflows.running.results import failed_result
 
     def job(report: Report) -> int:
+        from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
@@ -106,7 +112,7 @@ def run(
             fit,
             OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, thresholds(edges), checksum),
             ExecutionSettings(scheduler, workers, strict, memory_bytes(memory), performance_report),
-            InputSettings(nodata, mask, max_pixels),
+            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
             model=None if refit else model,
             match=model if refit else match,
             refit=refit,

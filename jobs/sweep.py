@@ -23,6 +23,11 @@ def sweep(
     nodata: option.Nodata = "auto",
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
+    series: option.Series = None,
+    page: option.Page = None,
+    channel: option.Channel = None,
+    z: option.Z = None,
+    t: option.T = None,
     features: option.Features = "auto",
     kind: option.Kind = None,
     bands: option.Bands = None,
@@ -63,6 +68,7 @@ def sweep(
     from workflows.sweep_request import failed_sweep
 
     def job(report: Report) -> int:
+        from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
@@ -89,7 +95,7 @@ def sweep(
             settings,
             OutputSettings(overwrite=overwrite),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
-            InputSettings(nodata, mask, max_pixels),
+            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
         )
         return _jobs.sweep(selection, job_config, output, report)
 

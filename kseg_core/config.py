@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from . import storage
+from .choice import DEFAULT, PictureChoice
 from .edge_settings import edge_thresholds
 from .errors import UsageError
 
@@ -200,11 +201,14 @@ class InputSettings:
         A mask, or a folder of masks found by the images' paths: pixels where it is 0 are invalid.
     max_pixels
         Most pixels of an image that cannot be read by windows.
+    choice
+        Which picture of a file that holds several.
     """
 
     nodata: str = "auto"
     mask: str | None = None
     max_pixels: int = 1 << 29
+    choice: PictureChoice = DEFAULT
 
     def __post_init__(self) -> None:
         if self.nodata not in ("auto", "none"):
@@ -214,6 +218,12 @@ class InputSettings:
                 raise UsageError(f"--nodata is auto, none or a number; got {self.nodata!r}") from None
         _require(self.mask is None or storage.exists(self.mask), f"no such mask or folder of masks: {self.mask}")
         _require(self.max_pixels >= 1, f"--max-pixels is at least 1; got {self.max_pixels}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, the choice's among the others'."""
+        told = dataclasses.asdict(self)
+        del told["choice"]
+        return told | self.choice.to_json()
 
     def nodata_of(self, stated: float | None) -> float | None:
         """The value that stands for no data in a file that says ``stated``."""
@@ -388,7 +398,7 @@ class RunConfig:
         """
         return {
             "fit": None if self.fit is None else _plain(self.fit),
-            "input": dataclasses.asdict(self.input),
+            "input": self.input.to_json(),
             "output": {
                 "masks": self.output.masks,
                 "tile": self.output.tile,

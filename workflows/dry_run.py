@@ -14,6 +14,7 @@ from .computing.progress import Progress, Silent
 from .labelling.label import Labelled
 from .planning.budget import Budget, make_budget
 from .planning.disk import bytes_to_write, free_bytes
+from .planning.notes import Note, notes_of
 from .planning.plan import Failure, Plan
 from .request import Request
 from .running.begun import earlier_model, look
@@ -35,6 +36,7 @@ class DryRun:
     free: int | None
     budget: Budget
     failures: Sequence[UnreadableImage]
+    notes: Sequence[Note] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -62,6 +64,7 @@ class DryRun:
             },
             "write": {"bytes_at_most": self.write_bytes, "free": self.free},
             "failures": [facts_of(error) for error in self.failures],
+            "notes": [note.to_json() for note in self.notes],
         }
 
 
@@ -105,6 +108,7 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
         free=free_bytes(request.output),
         budget=budget,
         failures=tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))),
+        notes=notes_of(sources),
     )
 
 

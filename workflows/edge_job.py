@@ -18,6 +18,7 @@ from .edges.finding import Edged, edges_of_plan
 from .edges.request import EdgesMade, EdgesRequest, nothing_to_do, require_unchanged
 from .edges.results import EdgesResult
 from .planning.budget import Work, make_budget
+from .planning.notes import notes_by_key, notes_of, say
 from .planning.plan import look_at_headers, make_plan
 
 
@@ -60,7 +61,9 @@ def edges_of_files(request: EdgesRequest, progress: Progress, *, strict: bool) -
     config = request.config
     with open_executor(config.execution) as executor:
         sources, unreadable = look_at_headers(request.todo, config.input, executor, progress, strict=strict)
-        done = Edged(failures=tuple(unreadable))
+        say(notes_of(sources))
+        noted = {source.file.key: source.info.notes for source in sources if source.info.notes}
+        done = Edged(failures=tuple(unreadable), notes=noted)
         if sources:
             plan = make_plan(sources, request.tile, executor.workers)
             _, plan, unfit = make_budget(plan, Work(0, 0, 0, None, edges=config.edges), executor)
@@ -113,4 +116,5 @@ def edges_result(request: EdgesRequest, done: Edged, seconds: float) -> EdgesRes
         request.reused,
         tuple(sorted(errors, key=lambda error: (error.source, error.reason))),
         seconds,
+        notes_by_key(done.notes, {file.key: file.source for file in request.listing.files}),
     )

@@ -65,6 +65,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "digest": model.digest,
         "seed": model.facts.get("seed"),
         "attempts": model.facts.get("attempts"),
+        "notes": list(model.notes),
     }
 
 
@@ -83,4 +84,5 @@ def describe_image(image: StoredImage) -> dict[str, Any]:
         "counts": facts.get("counts"),
         "invalid": facts.get("invalid"),
         "mse": facts.get("mse"),
+        "notes": list(facts.get("notes", ())),
     }

@@ -28,6 +28,7 @@ from .labelling.label import Labelled
 from .labelling.label_plan import label_plan
 from .planning.budget import Budget
 from .planning.disk import bytes_to_write, require_room_on_disk
+from .planning.notes import notes_of_all, say
 from .planning.plan import Failure, Plan
 from .request import Request, require_unchanged
 from .running.begun import add_edges_to, begin, earlier_model, go_on, goes_on, model_is_there
@@ -106,7 +107,8 @@ def _run(request: Request, given: Model | None, match: Model | None, kept: Kept,
             failures = failures + unedged
         clock.lap("label")
     counted = replace(counted, failed=len(failures))
-    result = job_result(request, clock, failures, done.merge(found.settled), shared, counted)
+    notes = plan.notes if config.fit is None or shared is None else shared.notes
+    result = job_result(request, clock, failures, done.merge(found.settled), shared, counted, notes)
     if result.images.labelled + result.images.reused == 0:
         with nothing_left_behind(request, keep=resumes):
             raise nothing_readable(failures)
@@ -146,10 +148,11 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
                 with keeping(budget.kept):
                     model, plan, failures = fit_one(request, plan, failures, budget, executor, progress, match)
             clock.lap("fit")
-            done = Labelled(0, plan.pixels, model.pixels, inertia={"": model.inertia})
+            noted = {source.file.key: source.info.notes for source in plan.sources if source.info.notes}
+            done = Labelled(0, plan.pixels, model.pixels, inertia={"": model.inertia}, notes=noted)
             listing = request.listing
             counted = Counted(len(listing.files) + len(listing.failures), failed=len(failures))
-            result = job_result(request, clock, failures, done, model, counted)
+            result = job_result(request, clock, failures, done, model, counted, model.notes)
             facts = {**store_attributes(request), "status": "complete", "result": result.to_json()}
             save_model(request.output, replace(model, facts=model.facts | facts), overwrite=True)
             return result
@@ -190,7 +193,8 @@ def fit_one(
         raise nothing_readable(failures)
     if request.chosen is not None:
         model = replace(model, facts=model.facts | {"features_why": request.chosen.why})
-    return model, plan.without(unread), failures
+    say(notes_of_all(model.notes))
+    return model.noted(plan.notes), plan.without(unread), failures
 
 
 def replace_store(request: Request) -> None:

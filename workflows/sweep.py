@@ -32,6 +32,7 @@ from .fitting.sweep_tasks import SweepTasks, sweep_bands
 from .labelling.label import summary_of_image
 from .planning.budget import Budget, image_of_too_many_colors
 from .planning.folder import folder_for_files
+from .planning.notes import Note, notes_of, notes_of_all, say
 from .planning.plan import Bundle, Failure, Plan, killer, pixels_of
 from .request import Request
 from .running.ending import Clock
@@ -72,7 +73,10 @@ def _sweep(request: Request, progress: Progress) -> SweepResult:
             if not found.swept:
                 raise nothing_readable(failures)
         clock.lap("sweep")
-        result = _result(request, settings, found, failures, clock.seconds)
+        told = notes_of_all(dict.fromkeys((*plan.notes, *found.notes)))
+        say(told)
+        notes = told + notes_of(plan.without(failures).sources)
+        result = _result(request, settings, found, failures, notes, clock.seconds)
         _write(result)
     return result
 
@@ -82,14 +86,16 @@ def _sweep(request: Request, progress: Progress) -> SweepResult:
 
 @dataclass(frozen=True, slots=True)
 class Sweeps:
-    """What was swept and what could not be."""
+    """What was swept, what could not be, and what there is to say of the data."""
 
     swept: tuple[Swept, ...] = ()
     failures: tuple[Failure, ...] = ()
     space: AnySpace | None = None
+    notes: tuple[str, ...] = ()
 
     def merge(self, other: Sweeps) -> Sweeps:
-        return Sweeps(self.swept + other.swept, self.failures + other.failures, self.space or other.space)
+        notes = tuple(dict.fromkeys(self.notes + other.notes))
+        return Sweeps(self.swept + other.swept, self.failures + other.failures, self.space or other.space, notes)
 
 
 Lap = Callable[[str], None]
@@ -117,19 +123,19 @@ def sweep_together(
         bands, failures = look_at_bands(plan, settings, executor, progress, strict=strict)
         if bands is None:
             return Sweeps(failures=tuple(failures))
-        space, left = bands.space, bands.plan
+        space, left, notes = bands.space, bands.plan, bands.notes
         _stage(settings, progress, lap)
         founds = sweep_bands(data_of(bands, executor), bands.batch.first_pixels(space), settings, executor)
     else:
         summary, failures = read_colours(plan, settings, executor, progress, strict=strict, budget=budget)
         if summary is None:
             return Sweeps(failures=tuple(failures))
-        space, left = feature_space(settings.features), plan.without(failures)
+        space, left, notes = feature_space(settings.features), plan.without(failures), ()
         _stage(settings, progress, lap)
         data, batch = table_on_workers(summary, settings, executor, budget=budget)
         founds = sweep_data(data, batch, settings, SweepTasks(executor))
     table = Table.of(founds, space)
-    return Sweeps((Swept(left.pixels, founds[0].solution.sums.pixels, table),), tuple(failures), space)
+    return Sweeps((Swept(left.pixels, founds[0].solution.sums.pixels, table),), tuple(failures), space, notes)
 
 
 def _stage(settings: FitSettings, progress: Progress, lap: Lap) -> None:
@@ -223,7 +229,9 @@ def sweep_large(
         if strict:
             raise refused from error
         return Sweeps(failures=(Failure(source.file.key, refused),))
-    return Sweeps(tuple(Swept(s.pixels, s.valid, s.table, *names) for s in found.swept), found.failures)
+    return Sweeps(
+        tuple(Swept(s.pixels, s.valid, s.table, *names) for s in found.swept), found.failures, notes=found.notes
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- the output
@@ -234,6 +242,7 @@ def _result(
     settings: FitSettings,
     found: Sweeps,
     failures: Sequence[Failure],
+    notes: tuple[Note, ...],
     seconds: dict[str, float | None],
 ) -> SweepResult:
     listing = request.listing
@@ -253,6 +262,7 @@ def _result(
         tuple(errors),
         told,
         space,
+        notes,
         None if request.chosen is None else request.chosen.why,
     )
 

@@ -21,7 +21,7 @@ TABLE, FIGURE, RECORD = "sweep.csv", "sweep.png", "sweep.json"
 
 KEYS = (
     "status", "output", "k", "k_range", "why", "knee", "features", "features_why", "scope", "images",
-    "pixels", "sweep", "each", "failures", "seconds",
+    "pixels", "sweep", "each", "failures", "notes", "seconds",
 )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from kseg_core.errors import UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 from kseg_core.sweep.table import Table
 
+from .planning.notes import Note
+
 
 @dataclass(frozen=True, slots=True)
 class Swept:
@@ -65,6 +67,8 @@ class SweepResult:
         ``total``, ``read`` (with ``--scope image`` all of it), ``sweep``.
     space
         What the centroids are in; as a model's attributes have it.
+    notes
+        What there is to say of inputs that were read, and of all of them.
     features_why
         Why the features were taken; None where they were asked for.
     """
@@ -77,6 +81,7 @@ class SweepResult:
     failures: tuple[UnreadableImage, ...]
     seconds: dict[str, float | None]
     space: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
     features_why: str | None = None
 
     def to_json(self, *, palette: bool = False) -> dict[str, Any]:
@@ -100,5 +105,6 @@ class SweepResult:
             "sweep": told["sweep"],
             "each": None if self.together is not None else own,
             "failures": [facts_of(error) for error in self.failures],
+            "notes": [note.to_json() for note in self.notes],
             "seconds": self.seconds,
         }

@@ -226,5 +226,6 @@ def source_attributes(source: ImageSource) -> dict[str, Any]:
         "size": source.file.size,
         "modified": source.file.modified_ns,
         "shape": list(source.shape),
+        **({"notes": list(source.info.notes)} if source.info.notes else {}),
         "status": "complete",
     }

@@ -1,16 +1,41 @@
-"""Which module reads which format; none of their decoders is imported before it is needed."""
+"""Which module reads which format; none of their decoders is imported before it is needed.
+
+A format whose files are decoded whole is a `WholeFormat`: its name and three functions, in a module of its own, entered
+in `whole_formats`. One that is read by windows has a class that is a `Stored`, opened in `picture`.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from kseg_core.images import sniff
 from kseg_core.images.raster import Raster, Refused, Stated
 
 #: Files are read whole (TIFF apart) up to here: the decoders below count bytes in signed 32-bit integers.
 _MAX_FILE_BYTES = 2**31 - 1
+
+
+class WholeFormat(NamedTuple):
+    """A format whose pictures are decoded whole.
+
+    Attributes
+    ----------
+    name
+        As `sniff` calls it.
+    shape
+        Reads (height, width) as a person sees it from a file standing at its beginning, decoding nothing.
+    stated
+        Reads bands and dtype likewise.
+    decode
+        Decodes the bytes of a file; pictures of more pixels than the number given are refused before.
+    """
+
+    name: str
+    shape: Callable[[BinaryIO], tuple[int, int]]
+    stated: Callable[[BinaryIO], Stated]
+    decode: Callable[[bytes, int], Raster]
 
 
 def readable_format(head: bytes) -> str:
@@ -25,47 +50,43 @@ def readable_format(head: bytes) -> str:
     return kind.name
 
 
-def shape_reader(name: str) -> Callable[[BinaryIO], tuple[int, int]]:
-    """Return the function that reads the size of a format, importing no other format's decoder."""
-    from kseg_core.images import jpeg, pillow, png, tiff
+def whole_formats() -> dict[str, WholeFormat]:
+    """Return the formats that are decoded whole, by name; their modules import no decoder."""
+    from kseg_core.images import jpeg, jpegxr, pillow, png, qoi
 
     return {
-        "JPEG": jpeg.read_shape,
-        "PNG": png.read_shape,
-        "BMP": pillow.bmp_shape,
-        "GIF": pillow.gif_shape,
-        "WebP": pillow.webp_shape,
-        "TIFF": tiff.read_shape,
-    }[name]
+        form.name: form
+        for form in (
+            WholeFormat("JPEG", jpeg.read_shape, jpeg.read_stated, jpeg.decode),
+            WholeFormat("PNG", png.read_shape, png.read_stated, png.decode),
+            WholeFormat("BMP", pillow.bmp_shape, pillow.bmp_stated, pillow.decode_bmp),
+            WholeFormat("GIF", pillow.gif_shape, pillow.gif_stated, pillow.decode_gif),
+            WholeFormat("WebP", pillow.webp_shape, pillow.webp_stated, pillow.decode_webp),
+            WholeFormat("QOI", qoi.read_shape, qoi.read_stated, qoi.decode),
+            WholeFormat("JPEG XR", jpegxr.read_shape, jpegxr.read_stated, jpegxr.decode),
+        )
+    }
+
+
+def shape_reader(name: str) -> Callable[[BinaryIO], tuple[int, int]]:
+    """Return the function that reads the size of a format, importing no other format's decoder."""
+    from kseg_core.images import tiff
+
+    return tiff.read_shape if name == "TIFF" else whole_formats()[name].shape
 
 
 def stated_reader(name: str) -> Callable[[BinaryIO], Stated]:
     """Return the function that reads bands and dtype of a format that is read whole."""
-    from kseg_core.images import jpeg, pillow, png
-
-    return {
-        "JPEG": jpeg.read_stated,
-        "PNG": png.read_stated,
-        "BMP": pillow.bmp_stated,
-        "GIF": pillow.gif_stated,
-        "WebP": pillow.webp_stated,
-    }[name]
+    return whole_formats()[name].stated
 
 
 def decode(name: str, file: BinaryIO, max_pixels: int) -> Raster:
     """Decode the file's samples."""
-    from kseg_core.images import jpeg, pillow, png, tiff
+    from kseg_core.images import tiff
 
     if name == "TIFF":
         return tiff.decode(file, max_pixels)
-    decoders: dict[str, Callable[[bytes, int], Raster]] = {
-        "JPEG": jpeg.decode,
-        "PNG": png.decode,
-        "BMP": pillow.decode_bmp,
-        "GIF": pillow.decode_gif,
-        "WebP": pillow.decode_webp,
-    }
     if file.seek(0, io.SEEK_END) > _MAX_FILE_BYTES:
         raise Refused(f"too large: a {name} file of more than 2 GiB")
     file.seek(0)
-    return decoders[name](file.read(), max_pixels)
+    return whole_formats()[name].decode(file.read(), max_pixels)

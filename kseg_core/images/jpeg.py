@@ -23,6 +23,7 @@ A JPEG that lacks only its end marker is refused as truncated; and a progressive
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import BinaryIO, Literal
 
@@ -45,7 +46,7 @@ from kseg_core.images.jpeg_markers import (
     next_segment,
     parse_head,
 )
-from kseg_core.images.raster import Colours, Raster, Refused, Stated, check_size
+from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size
 
 _FIRST_READ = 1 << 16  # enough for the header of nearly all photographs, EXIF preview included
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
@@ -69,8 +70,9 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
 
 def read_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype, from the beginning of the file alone."""
-    components = len(_read_head(file).components)
-    return Stated(components, colours="cmyk" if components == 4 else None)
+    head = _read_head(file)
+    count, dtype = len(head.components), "uint8" if head.precision == 8 else "uint16"
+    return Stated(count, dtype, colours="cmyk" if count == 4 else None)
 
 
 def _read_head(file: BinaryIO) -> Head:
@@ -103,16 +105,17 @@ def decode(data: bytes, max_pixels: int) -> Raster:
     samples = decode_strictly(data, head)
     if len(head.components) == 4:
         # As Pillow and the browsers do: CMYK JPEGs are Photoshop's, which stores 255 for no ink.
-        np.subtract(255, samples, out=samples)
+        np.subtract((1 << head.precision) - 1, samples, out=samples)
     return Raster(
         samples,
         colours[len(head.components)],
+        maximum=(1 << head.precision) - 1,
         icc=head.icc,
         orientation=orientation_of(head.exif),
     )
 
 
-def decode_strictly(data: bytes, head: Head) -> NDArray[np.uint8]:
+def decode_strictly(data: bytes, head: Head) -> Samples:
     """Decode the samples of a JPEG that is whole, or refuse it.
 
     Parameters
@@ -124,8 +127,10 @@ def decode_strictly(data: bytes, head: Head) -> NDArray[np.uint8]:
 
     Returns
     -------
-    uint8 (height, width) for gray, (height, width, 3) RGB, or (height, width, 4) CMYK as stored.
+    uint8, of 12 bits uint16; (height, width) for gray, (height, width, 3) RGB, or (height, width, 4) CMYK as stored.
     """
+    if head.precision == 12:
+        return _decode_12_bits(data, head)
     first_scan = data[head.segments[-1].start + 4]
     if head.progressive or first_scan != len(head.components):
         find_end(data, head)  # several scans: the decoder does not miss those that are not there
@@ -144,6 +149,24 @@ def decode_strictly(data: bytes, head: Head) -> NDArray[np.uint8]:
         return _decode(tidy[: -2 - padding] + tidy[-2:], head)
     except ValueError as error:
         raise Refused(_reason(str(error))) from error
+
+
+def _decode_12_bits(data: bytes, head: Head) -> NDArray[np.uint16]:
+    """Decode 12 bits a sample by libjpeg-turbo (imagecodecs), which passes over all warnings.
+
+    The codes of 12 and of 8 bits are the same but for the range of what they stand for. So the picture is decoded as
+    one of 8 bits first, strictly, for nothing but to see that it is whole.
+    """
+    import imagecodecs
+
+    (frame,) = (s for s in head.segments if s.marker == head.process)
+    as_8_bits = bytearray(data)
+    as_8_bits[frame.start + 4] = 8
+    decode_strictly(bytes(as_8_bits), dataclasses.replace(head, precision=8))
+    samples: NDArray[np.uint16] = imagecodecs.jpeg8_decode(data)
+    if samples.shape[:2] != (head.height, head.width) or samples.dtype != np.uint16:
+        raise Refused("damaged: the JPEG has two sizes")
+    return samples
 
 
 def _decode(data: bytes, head: Head) -> NDArray[np.uint8]:

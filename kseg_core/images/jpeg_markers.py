@@ -15,6 +15,7 @@ from kseg_core.images.raster import Refused
 SOI, EOI, SOS, DNL = 0xD8, 0xD9, 0xDA, 0xDC
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG and DAC
+_BASELINE = 0xC0
 _BARE = {0x01, *range(0xD0, 0xD9)}  # markers without a length: TEM, RST0 to RST7, SOI
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 #: What the decoder needs: frames, Huffman and arithmetic tables, quantisation tables, restart interval.
@@ -185,8 +186,10 @@ def _read_frame(head: Head, marker: int, payload: bytes) -> None:
     head.components = tuple(payload[6 + 3 * number] for number in range(count))
     if head.height == 0:
         raise Refused("no pixels: the JPEG states no height (or only after its scan, which is not read here)")
-    if head.precision != 8:
-        raise Refused(f"{head.precision}-bit JPEG: not read here; convert it to 8 bits or to a 16-bit TIFF first")
+    if head.precision not in (8, 12):
+        raise Refused(f"{head.precision}-bit JPEG: not supported here; convert it to 8 bits or to a 16-bit TIFF first")
+    if head.precision == 12 and marker == _BASELINE:
+        raise Refused("damaged: a baseline JPEG has 8 bits a sample, this one states 12")
     if count not in (1, 3, 4):
         raise Refused(f"a JPEG of {count} components: only gray, colour and CMYK are read")
 

@@ -9,7 +9,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import formats
+from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
 from kseg_core.images.stored import Stored
@@ -119,7 +121,7 @@ class Picture:
         return stored_box(box, self._stored.stored_shape, self._stored.orientation)
 
 
-def open_picture(path: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def open_picture(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT) -> Picture:
     """Open a picture, or a Zarr array, for reading parts of it.
 
     Parameters
@@ -128,17 +130,20 @@ def open_picture(path: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
         A file, which may hold surrogate escapes, or the directory of a Zarr array or OME-Zarr image.
     max_pixels
         Pictures that can only be read whole are refused if they have more pixels.
+    choice
+        Which picture of a file that holds several.
 
     Raises
     ------
     UnreadableImage
-        Where it is not a picture that can be read here, as far as its header tells.
+        Where it is not a picture that can be read here, as far as its header tells, or has not what was chosen.
     """
     with ExitStack() as closing:
         if is_zarr(path):
             from kseg_core.images.zarrs import ZarrPicture
 
             with refusing(path, "Zarr"):
+                require_one_picture(choice)
                 return Picture(path, ZarrPicture(path), closing.pop_all())
         # Not `refusing` for as long as the file is open, which would catch what is none of its business.
         with refusing(path, ""):
@@ -146,14 +151,15 @@ def open_picture(path: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
         with refusing(path, ""):
             name = formats.readable_format(head)
         with refusing(path, name):
+            require_one_picture(choice)
             stored = _open_stored(name, file, max_pixels)
         closing.callback(stored.close)
         return Picture(path, stored, closing.pop_all())
 
 
-def read_info(path: str, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
+def read_info(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT) -> PictureInfo:
     """Read what a picture says of itself, without decoding it; parameters and errors as of `open_picture`."""
-    with open_picture(path, max_pixels=max_pixels) as picture:
+    with open_picture(path, max_pixels=max_pixels, choice=choice) as picture:
         return picture.info
 
 

@@ -68,6 +68,11 @@ class PictureInfo:
         Whether the last of the bands is alpha.
     colours
         ``"palette"`` or ``"cmyk"`` where the header of a TIFF or JPEG says so.
+    notes
+        What is to be said of the file, once, though it can be read: a line each, such as which of its pages it is.
+    rules
+        The first of this program's `RULES` by which the file is read as it is now. A store that was made by earlier
+        ones may hold labels of another picture, or of other pixels.
     """
 
     format: str
@@ -78,6 +83,8 @@ class PictureInfo:
     nodata: float | None
     alpha: bool = False
     colours: Colours | None = None
+    notes: tuple[str, ...] = ()
+    rules: int = 1
 
 
 class Stated(NamedTuple):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 HEAD_BYTES = 4096
 
 #: The formats with a reader here.
-READABLE = frozenset({"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF"})
+READABLE = frozenset({"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "QOI", "JPEG XR"})
 
 
 class Kind(NamedTuple):
@@ -48,7 +48,7 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"FOVb", Kind("camera RAW (Sigma X3F)", advice=_RAW_ADVICE)),
     (0, b"\0MRM", Kind("camera RAW (Minolta MRW)", advice=_RAW_ADVICE)),
     (6, b"HEAPCCDR", Kind("camera RAW (Canon CRW)", advice=_RAW_ADVICE)),
-    (0, b"II\xbc\x01", Kind("JPEG XR", advice=_MAGICK)),
+    (0, b"II\xbc\x01", Kind("JPEG XR")),
     (0, b"II*\0", Kind("TIFF")),
     (0, b"MM\0*", Kind("TIFF")),
     (0, b"II+\0", Kind("TIFF")),
@@ -65,7 +65,7 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"#?RADIANCE", Kind("Radiance HDR", advice=_MAGICK)),
     (0, b"#?RGBE", Kind("Radiance HDR", advice=_MAGICK)),
     (0, b"DDS ", Kind("DirectDraw surface (DDS)", advice=_MAGICK)),
-    (0, b"qoif", Kind("QOI", advice=_MAGICK)),
+    (0, b"qoif", Kind("QOI")),
     (0, b"\x8aMNG\r\n\x1a\n", Kind("MNG", advice=_MAGICK)),
     (0, b"\x8bJNG\r\n\x1a\n", Kind("JNG", advice=_MAGICK)),
     (0, b"icns", Kind("an Apple icon (ICNS)", advice=_MAGICK)),

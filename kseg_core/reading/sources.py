@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..choice import DEFAULT, PictureChoice
 from ..clustering.summary import Window
 from ..config import InputSettings
 from ..errors import UnreadableImage
@@ -48,6 +49,8 @@ class ImageSource:
         A picture of the same shape that is not 0 where the image's pixels count; None: all may.
     max_pixels
         Most pixels of an image that must be decoded whole.
+    choice
+        Which picture of the file.
     """
 
     file: InputFile
@@ -55,6 +58,7 @@ class ImageSource:
     nodata: float | None = None
     mask: str | None = None
     max_pixels: int = MAX_PIXELS
+    choice: PictureChoice = DEFAULT
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,14 +79,14 @@ class ImageSource:
             If it is not an image this program reads, or its mask is missing or of another shape.
         """
         try:
-            info = read_info(file.path, max_pixels=settings.max_pixels)
+            info = read_info(file.path, max_pixels=settings.max_pixels, choice=settings.choice)
             mask = None
             if settings.mask is not None:
                 mask = mask_path(settings.mask, file.below, file.source)
                 check_mask_shape(info.shape, read_info(mask, max_pixels=settings.max_pixels).shape, file.source, mask)
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
-        return cls(file, info, settings.nodata_of(info.nodata), mask, settings.max_pixels)
+        return cls(file, info, settings.nodata_of(info.nodata), mask, settings.max_pixels, settings.choice)
 
     @contextmanager
     def opened(self) -> Iterator[Picture]:
@@ -94,7 +98,7 @@ class ImageSource:
             If it cannot be opened or read, or is not the image of the header any more.
         """
         try:
-            with open_picture(self.file.path, max_pixels=self.max_pixels) as picture:
+            with open_picture(self.file.path, max_pixels=self.max_pixels, choice=self.choice) as picture:
                 if (picture.info.shape, picture.info.dtype) != (self.shape, self.info.dtype):
                     raise UnreadableImage(self.file.path, CHANGED)
                 yield picture

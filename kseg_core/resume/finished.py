@@ -38,12 +38,15 @@ class FinishedImage:
         As its attributes have them.
     sums
         Exact sums; None where each image has its own model.
+    notes
+        What there was to say of the file.
     """
 
     pixels: int
     counts: tuple[int, ...]
     inertia: float
     sums: ClusterSums | None
+    notes: tuple[str, ...] = ()
 
 
 def finished_image(
@@ -82,7 +85,7 @@ def finished_image(
     except (OSError, UnreadableImage):
         return None  # without its mask, or not to be had
     height, width = record.shape
-    return FinishedImage(height * width, record.counts, record.inertia, record.sums)
+    return FinishedImage(height * width, record.counts, record.inertia, record.sums, record.notes)
 
 
 def _record(

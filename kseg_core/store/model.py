@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,16 @@ class Model:
         """Why its features were taken; None where they were asked for."""
         why = self.facts.get("features_why")
         return None if why is None else str(why)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there was to say of the data it was found on, a line each."""
+        return tuple(str(note) for note in self.facts.get("notes", ()))
+
+    def noted(self, notes: Sequence[str]) -> Model:
+        """The same model, which also says these lines of the data it was found on; each is said once."""
+        told = list(dict.fromkeys([*self.notes, *notes]))
+        return dataclasses.replace(self, facts=self.facts | {"notes": told}) if told else self
 
     @property
     def space(self) -> FeatureSpace | BandSpace:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from .. import storage
+from ..choice import DEFAULT, PictureChoice
 from ..config import InputSettings
 from ..errors import UnreadableImage, UsageError
 from ..inputs.keys import image_key, printable_source
@@ -41,6 +42,8 @@ class Originals:
         The run's settings, as `InputSettings` has them.
     begun
         When the store was begun, in seconds since 1970; None: not known. A mask that is younger is not the run's.
+    choice
+        Which picture of each file.
     """
 
     folder: str = ""
@@ -48,6 +51,7 @@ class Originals:
     mask: str | None = None
     max_pixels: int = InputSettings().max_pixels
     begun: float | None = None
+    choice: PictureChoice = DEFAULT
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Originals:
@@ -62,6 +66,7 @@ class Originals:
             None if mask is None else str(mask),
             int(inputs.get("max_pixels", default.max_pixels)),
             None if created is None else datetime.fromisoformat(str(created)).timestamp(),
+            PictureChoice.from_json(inputs),
         )
 
     def open(self, image: OfFile, *, masked: bool = True) -> ImageSource:
@@ -82,7 +87,7 @@ class Originals:
         file = self.find(image)
         try:
             mask = self._mask(file) if masked else None
-            source = ImageSource.open(file, InputSettings(self.nodata, mask, self.max_pixels))
+            source = ImageSource.open(file, InputSettings(self.nodata, mask, self.max_pixels, self.choice))
         except UsageError as error:
             raise UnreadableImage(file.source, str(error)) from error
         if list(source.shape) != list(image.attributes.get("shape") or source.shape):

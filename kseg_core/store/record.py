@@ -33,6 +33,8 @@ class ImageRecord:
         Of the file's content, where it was asked for.
     mask
         Bytes and modification time (ns) of its mask, where it has one.
+    notes
+        What there was to say of the file, a line each.
     """
 
     key: str
@@ -46,6 +48,7 @@ class ImageRecord:
     sums: ClusterSums | None = None
     checksum: str | None = None
     mask: dict[str, int] | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_attributes(cls, key: str, facts: dict[str, Any]) -> ImageRecord:
@@ -70,6 +73,7 @@ class ImageRecord:
             sums=sums_from_json(facts["sums"], counts) if "sums" in facts else None,
             checksum=facts.get("checksum"),
             mask=facts.get("mask"),
+            notes=tuple(facts.get("notes", ())),
         )
 
     def agrees_with(self, told: dict[str, Any]) -> bool:
@@ -110,6 +114,7 @@ class ImageRecord:
             **({} if self.sums is None else {"sums": sums_to_json(self.sums)}),  # beside `counts`, which are theirs
             **({} if self.checksum is None else {"checksum": self.checksum}),
             **({} if self.mask is None else {"mask": self.mask}),
+            **({"notes": list(self.notes)} if self.notes else {}),
             "status": "complete",
         }
 

@@ -59,6 +59,7 @@ IMAGE: dict[str, Check] = {
     "invalid": _is_count,
     "inertia": _is_number,
     "mse": _or_none(_is_number),
+    "notes": _are(_is_text),
     "status": _is_text,
 }
 
@@ -86,6 +87,7 @@ def _is_flag(value: Any) -> bool:
 
 
 _COLORS = _or_none(_are(lambda color: isinstance(color, list) and len(color) == 3 and all(map(_is_count, color))))
+_NOTE = _has_all({"source": _or_none(_is_text), "note": _is_text})
 _FAILURE = _has_all({"source": _is_text, "reason": _is_text})
 _PIXELS: dict[str, Check] = {"total": _is_count, "valid": _is_count}
 _IMAGES: dict[str, Check] = {"total": _is_count, "labelled": _is_count, "reused": _is_count, "failed": _is_count}
@@ -105,6 +107,7 @@ RESULT: dict[str, Check] = {
     "colors": _COLORS,
     "counts": _or_none(_are_counts),
     "failures": _are(_FAILURE),
+    "notes": _are(_NOTE),
     "changes": _or_none(_has_all(dict.fromkeys(("added", "changed", "repaired", "removed", "outdated"), _is_count))),
     "seconds": _is_settings,
 }
@@ -117,7 +120,7 @@ EDGES_RESULT: dict[str, Check] = {
     "failures": _are(_FAILURE),
     "seconds": _is_settings,
 }
-REQUIRED_OF_RESULT = frozenset({*RESULT} - {"centroids", "features", "features_why", "changes"})
+REQUIRED_OF_RESULT = frozenset({*RESULT} - {"centroids", "features", "features_why", "changes", "notes"})
 
 
 def _is_result(value: Any) -> bool:
@@ -181,6 +184,7 @@ MODEL: dict[str, Check] = {
     "history": _are(_has({"batch": _are(_is_number), "steps": _are(_is_number)})),
     "seed": _or_none(_is_count),
     "attempts": _or_none(_is_count),
+    "notes": _are(_is_text),
 }
 
 

@@ -173,6 +173,7 @@ def test_a_dry_run_changes_nothing(command: str, kseg: Any, png: Any, smooth: An
 def test_an_option_of_another_command_is_told_with_which(kseg: Any) -> None:
     outcome = kseg("apply", "in", "--model", "m.zarr", "--refit")
     assert outcome.code == 2
-    assert outcome.err == "kseg-batch: No such option: --refit; it is an option of: kseg-batch run, fit\n"
+    assert outcome.err.startswith("kseg-batch: No such option: --refit")
+    assert outcome.err.endswith("; it is an option of: kseg-batch run, fit\n")
     assert "option of" not in kseg("apply", "in", "--nonsense").err
     assert "option of" not in kseg("run", "in", "--k").err

@@ -58,12 +58,15 @@ class Edged:
         Of those.
     failures
         Images that could not be read.
+    notes
+        What there is to say of images that were looked at, by key.
     """
 
     images: int = 0
     pixels: int = 0
     edge_pixels: int = 0
     failures: tuple[Failure, ...] = field(default=())
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def merge(self, other: Edged) -> Edged:
         return Edged(
@@ -71,6 +74,7 @@ class Edged:
             self.pixels + other.pixels,
             self.edge_pixels + other.edge_pixels,
             self.failures + other.failures,
+            self.notes | other.notes,
         )
 
 

@@ -114,9 +114,10 @@ class EdgesRequest:
 def store_config(config: EdgesConfig, tile: int) -> dict[str, Any]:
     """The settings that decide what a store of edges alone holds, as JSON values."""
     nodata, mask = config.input.nodata, config.input.mask
+    chosen = {} if config.input.choice.is_default else config.input.choice.to_json()
     return {
         "edges": config.edges.to_json(),
-        "input": {"nodata": nodata, "mask": None if mask is None else printable_source(mask)},
+        "input": {"nodata": nodata, "mask": None if mask is None else printable_source(mask), **chosen},
         "output": {"tile": tile},
     }
 
@@ -233,7 +234,9 @@ def _require_same_ground(output: str, attributes: dict[str, Any], config: EdgesC
     earlier = {"nodata": inputs.get("nodata", "auto"), "mask": _real(folder, inputs.get("mask")), "tile": tile}
     mask = None if config.input.mask is None else printable_source(storage.real(config.input.mask))
     now = {"nodata": config.input.nodata, "mask": mask, "tile": tile if config.tile is None else config.tile}
-    changed = differences(earlier, now)
+    chosen = config.input.choice.to_json()
+    earlier |= {name: inputs.get(name) for name in chosen}
+    changed = differences(earlier, now | chosen)
     if changed:
         raise StoreError(
             f"{output} was made with other settings ({'; '.join(changed)}); give the same, or choose another output "

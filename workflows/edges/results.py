@@ -9,6 +9,7 @@ from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import NothingReadable, UnreadableImage
 from kseg_core.inputs.keys import printable_source
 
+from ..planning.notes import Note
 from .request import EdgesMade, EdgesRequest
 
 
@@ -30,6 +31,8 @@ class EdgesResult:
         Every input without edges.
     seconds
         It took.
+    notes
+        What there is to say of the inputs that were looked at.
     """
 
     output: str
@@ -39,6 +42,7 @@ class EdgesResult:
     reused: EdgesMade
     failures: tuple[UnreadableImage, ...]
     seconds: float
+    notes: tuple[Note, ...] = ()
 
     @property
     def status(self) -> str:
@@ -60,6 +64,7 @@ class EdgesResult:
             "edge_pixels": self.done.edge_pixels + self.reused.edge_pixels,
             "settings": self.settings.to_json(),
             "failures": [{"source": f.source, "reason": f.reason} for f in self.failures],
+            "notes": [note.to_json() for note in self.notes],
             "seconds": {"total": round(self.seconds, 3)},
         }
 
@@ -86,6 +91,7 @@ def failed_edges(error: Exception) -> dict[str, Any]:
         "edge_pixels": 0,
         "settings": None,
         "failures": [{"source": f.source, "reason": f.reason} for f in unread],
+        "notes": [],
         "seconds": {"total": None},
         "error": str(error),
     }

@@ -80,11 +80,14 @@ def look_at_dimensions(piece: Piece, bands: tuple[int, ...]) -> int:
 
 
 class Bands(NamedTuple):
-    """What the passes before the fit brought home: the images that could be read, samples, statistics and the space."""
+    """What the passes before the fit brought home: the images that could be read, samples, statistics, the space, and
+    what there is to say of the data, a line each.
+    """
 
     plan: Plan
     batch: BandBatch
     space: BandSpace
+    notes: tuple[str, ...] = ()
 
 
 def look_at_bands(
@@ -165,7 +168,8 @@ def fit_bands(
     if bands is None:
         return None, failures
     progress.stage("finding centroids", 0, 0)
-    return solve_bands(bands, settings, executor, match, refit=refit), failures
+    model = solve_bands(bands, settings, executor, match, refit=refit)
+    return model.noted(bands.notes), failures
 
 
 def data_of(bands: Bands, executor: Executor) -> BandPixels | StreamedBands:

@@ -46,6 +46,8 @@ class Labelled:
         Images that could not be read.
     drift
         Of each image, by key, where all share a model.
+    notes
+        What there is to say of images, by key.
     """
 
     images: int = 0
@@ -55,6 +57,7 @@ class Labelled:
     inertia: dict[str, float] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     drift: dict[str, Drift] = field(default_factory=dict)
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def merge(self, other: Labelled) -> Labelled:
         sums = other.sums if self.sums is None else self.sums if other.sums is None else self.sums.merge(other.sums)
@@ -66,6 +69,7 @@ class Labelled:
             self.inertia | other.inertia,
             self.failures + other.failures,
             self.drift | other.drift,
+            self.notes | other.notes,
         )
 
 
@@ -134,7 +138,12 @@ def labelled_image(record: ImageRecord, model: Model, sums: ClusterSums, *, shar
     height, width = record.shape
     done = Labelled(1, height * width, sums.pixels, sums if shared else None, {record.key: record.inertia})
     drift = {record.key: reference_of(model).drift(record.counts, record.inertia)} if shared else {}
-    return replace(done, drift=drift)
+    return replace(done, drift=drift, notes=noted(record))
+
+
+def noted(record: ImageRecord) -> dict[str, tuple[str, ...]]:
+    """What there is to say of an image, by its key; nothing of most."""
+    return {record.key: record.notes} if record.notes else {}
 
 
 def reference_of(model: Model) -> Reference:
@@ -148,7 +157,7 @@ def leave_blank(source: ImageSource, window: Pixels, store: str, output: OutputS
     layout = layout_of(source, 0, output)
     samples = window.samples if layout.copy_bands else None
     write_image(store, record, no_labels(source.shape), NO_COLORS, layout, samples=samples)
-    return Labelled(1, source.pixels, 0, None, {record.key: 0.0})
+    return Labelled(1, source.pixels, 0, None, {record.key: 0.0}, notes=noted(record))
 
 
 PLACED_FORMATS = ("TIFF", "Zarr", "OME-Zarr")  # which can say where a pixel is, or how large
@@ -191,6 +200,7 @@ def image_record(
         sums=sums,
         checksum=content_digest(source.file.path) if output.checksum else None,
         mask=mask_facts(source.mask),
+        notes=source.info.notes,
     )
 
 

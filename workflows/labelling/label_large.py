@@ -39,7 +39,7 @@ from ..computing.progress import Progress
 from ..computing.tasks import task_of, token_of
 from ..computing.waves import Watched, compute_in_waves, stream_in_waves
 from ..planning.plan import Failure, killer
-from .label import Labelled, bands_of, image_record, labelled_image, layout_of, read_for_model
+from .label import Labelled, bands_of, image_record, labelled_image, layout_of, noted, read_for_model
 
 LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above
 
@@ -193,7 +193,7 @@ def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSetting
         compute_in_waves((Watched(task(piece, store, layout), _nothing) for piece in pieces), executor)
     build_pyramids([(source, layout)], store, executor)
     finish_image(store, record, layout, NO_COLORS)
-    return Labelled(1, source.pixels, 0, None, {record.key: 0.0})
+    return Labelled(1, source.pixels, 0, None, {record.key: 0.0}, notes=noted(record))
 
 
 def copy_piece(piece: Piece, store: str, layout: Layout) -> None:

@@ -119,11 +119,14 @@ class Plan:
         Images worked on in pieces: every piece is a task.
     kept
         The folder where tasks keep what they bring home, for a job that goes on where it was stopped; None: nowhere.
+    notes
+        What there is to say of all images together, a line each.
     """
 
     bundles: tuple[Bundle, ...]
     large: tuple[tuple[Piece, ...], ...] = ()
     kept: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def sources(self) -> list[ImageSource]:
@@ -145,7 +148,7 @@ class Plan:
         """The plan of some of its images."""
         bundles = [tuple(piece for piece in bundle if piece.source.file.key in keys) for bundle in self.bundles]
         large = [pieces for pieces in self.large if pieces[0].source.file.key in keys]
-        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large), self.kept)
+        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large), self.kept, self.notes)
 
     def without(self, failures: Sequence[Failure]) -> Plan:
         """The plan less the images that failed."""

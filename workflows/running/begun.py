@@ -125,7 +125,7 @@ def add_edges_to(
     if without:
         sources, unread = look_at_headers(without, config.input, executor, progress, strict=strict)
         more = make_plan(sources, config.output.tile, executor.workers)
-        left = Plan(left.bundles + more.bundles, left.large + more.large)
+        left = Plan(left.bundles + more.bundles, left.large + more.large, notes=left.notes)
     edged = edges_of_plan(left, settings, output, config.output.tile, executor, progress, strict=strict)
     failed = unread + list(edged.failures)
     old = sum(failure.key in finished for failure in failed)

@@ -13,6 +13,7 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import update_attributes
 
 from ..labelling.label import Labelled
+from ..planning.notes import notes_by_key, notes_of_all
 from ..planning.plan import Failure
 from ..request import Request
 from .results import Changes, Counted, JobResult
@@ -41,11 +42,16 @@ def job_result(
     done: Labelled,
     model: Model | None,
     counted: Counted,
+    notes: Sequence[str] = (),
 ) -> JobResult:
-    """Everything there is to say, worked out from exact sums over the labels where there is one model."""
+    """Everything there is to say, worked out from exact sums over the labels where there is one model.
+
+    ``notes``: what there is to say of all inputs together.
+    """
     fit_settings = request.config.fit
     errors = tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason)))
     sums = done.sums
+    paths = {file.key: file.source for file in request.listing.files}
     common: dict[str, Any] = {
         "output": request.output,
         "images": counted,
@@ -54,6 +60,7 @@ def job_result(
         "failures": errors,
         "seconds": clock.seconds,
         "inertia": math.fsum(done.inertia.values()),
+        "notes": (*notes_of_all(notes), *notes_by_key(done.notes, paths)),
     }
     if model is None:
         assert fit_settings is not None

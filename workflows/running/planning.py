@@ -14,6 +14,7 @@ from kseg_core.store.model import Model
 from ..computing.executor import Executor
 from ..computing.progress import Progress
 from ..planning.budget import Budget, Work, make_budget
+from ..planning.notes import notes_of, say
 from ..planning.plan import Failure, Plan, look_at_headers, make_plan
 from ..request import Request
 from .kinds import of_one_kind
@@ -61,6 +62,7 @@ def survey(request: Request, executor: Executor, progress: Progress, model: Mode
     alike = of_one_kind(request, sources, model)
     if strict and alike.failures:
         raise alike.failures[0].error
+    say(notes_of(alike.sources))
     request = alike.request.without(alike.passed_over)
     plan = make_plan(alike.sources, request.config.output.tile, executor.workers)
     return Surveyed(request, plan, [*failures, *alike.failures])

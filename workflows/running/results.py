@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from kseg_core.errors import NothingReadable, UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 
+from ..planning.notes import Note
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -67,6 +69,8 @@ class JobResult:
     drift
         With a given model: how far the images labelled last are from the model's own (see `workflows.labelling.drift`,
         `held_to`).
+    notes
+        What there is to say of inputs that were read, and of all of them.
     """
 
     output: str
@@ -87,6 +91,7 @@ class JobResult:
     counts: list[int] | None = field(default=None)
     changes: Changes | None = None
     drift: dict[str, Any] | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def status(self) -> str:
@@ -120,6 +125,7 @@ class JobResult:
             "colors": self.colors,
             "counts": self.counts,
             "failures": [facts_of(error) for error in self.failures],
+            "notes": [note.to_json() for note in self.notes],
             **({} if self.changes is None else {"changes": self.changes._asdict(), "drift": self.drift}),
             "seconds": self.seconds,
         }
@@ -145,7 +151,7 @@ def reused_result(finished: dict[str, Any], output: str) -> dict[str, Any]:
     images = finished["images"]
     counted = {**images, "labelled": 0, "reused": images["total"] - images["failed"]}
     seconds = {"total": 0.0, "fit": None, "label": None}
-    told = {**finished, "output": printable_source(output), "images": counted, "seconds": seconds}
+    told = {"notes": [], **finished, "output": printable_source(output), "images": counted, "seconds": seconds}
     if isinstance(finished.get("changes"), dict):
         told["changes"] = {**finished["changes"], "added": 0, "changed": 0, "repaired": 0}
     return told

@@ -284,6 +284,7 @@ def finished_of(
             sums=image.sums,
             inertia={file.key: image.inertia},
             drift=drift,
+            notes={file.key: image.notes} if image.notes else {},
         )
         if file.key in settled:
             old = old.merge(part)

@@ -130,6 +130,11 @@ def samples(texture: NDArray[np.uint8]) -> dict[str, bytes]:
         "tiff group 3": encoded(bilevel, "TIFF", compression="group3"),
         "tiff group 4": encoded(bilevel, "TIFF", compression="group4"),
         "tiff webp": encoded_tiff(array, compression="webp", **colour),
+        "jpeg 12 bits": bytes(imagecodecs.jpeg8_encode(array.astype(np.uint16) * 16, level=90, bitspersample=12)),
+        "qoi": bytes(imagecodecs.qoi_encode(array)),
+        "qoi RGBA": bytes(imagecodecs.qoi_encode(texture)),
+        "jpeg xr": bytes(imagecodecs.jpegxr_encode(array)),
+        "jpeg xr RGBA 16": bytes(imagecodecs.jpegxr_encode(texture.astype(np.uint16) * 257)),
         "ome-tiff": encoded_tiff(
             np.moveaxis(array, 2, 0).copy(), ome=True, metadata={"axes": "CYX"}, photometric="minisblack"
         ),

@@ -122,7 +122,9 @@ def test_jpegs_of_other_kinds_are_refused_by_what_they_are(refusal: Refusal, pho
     data = photo["baseline"]
     at = data.index(b"\xff\xc0")
     twelve = data[: at + 4] + b"\x0c" + data[at + 5 :]
-    assert "12-bit JPEG" in refusal(twelve)
+    assert refusal(twelve) == "damaged: a baseline JPEG has 8 bits a sample, this one states 12"
+    lossless = data[: at + 4] + b"\x10" + data[at + 5 :]
+    assert refusal(lossless).startswith("16-bit JPEG: not supported here")
     strange = data[: at + 11] + b"\x42" + data[at + 12 :]
     assert "unusual chroma subsampling" in refusal(strange)
     no_height = data[: at + 5] + bytes(2) + data[at + 7 :]

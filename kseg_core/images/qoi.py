@@ -1,0 +1,65 @@
+"""QOI, by its reference decoder (imagecodecs).
+
+That decoder repeats the last pixel where the data ends early, and passes over data that is left. So it is given one
+more row than the picture has, and the codes of a row of known colours behind the picture's own: only where the picture
+takes exactly its codes does that row come out as it went in.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+import numpy as np
+
+from kseg_core.images.raster import Raster, Refused, Samples, Stated, check_size
+
+_HEADER = struct.Struct(">4sIIBB")
+_END = bytes(7) + b"\1"
+_RGBA = 0xFF  # the code that spells a colour out (QOI specification)
+_MAX_PX = 400_000_000  # the reference decoder's own limit
+
+
+def read_shape(file: BinaryIO) -> tuple[int, int]:
+    """Return (height, width)."""
+    return _header(file.read(_HEADER.size))[:2]
+
+
+def read_stated(file: BinaryIO) -> Stated:
+    """Return bands and dtype."""
+    channels = _header(file.read(_HEADER.size))[2]
+    return Stated(channels, alpha=channels == 4)
+
+
+def decode(data: bytes, max_pixels: int) -> Raster:
+    """Decode a whole QOI file; its colours are taken as sRGB, linear ones too, as viewers do.
+
+    Raises
+    ------
+    Refused
+        Where the data ends before the picture does, or after it.
+    """
+    import imagecodecs
+
+    height, width, channels = _header(data)
+    check_size(height, width, min(max_pixels, _MAX_PX - width))
+    if not data.endswith(_END):
+        raise Refused("truncated or damaged: the QOI lacks its end marker")
+    random = np.random.default_rng(len(data)).integers(0, 256, (width, 4), np.uint8)
+    known = np.concatenate([np.full((width, 1), _RGBA, np.uint8), random], axis=1).tobytes()
+    whole = _HEADER.pack(b"qoif", width, height + 1, 4, 0) + data[_HEADER.size : -len(_END)] + known + _END
+    samples: Samples = imagecodecs.qoi_decode(whole)
+    if not np.array_equal(samples[height], random):
+        raise Refused("truncated or damaged: the QOI's data does not end where the picture does")
+    valid = samples[:height, :, 3] != 0 if channels == 4 else None
+    return Raster(np.ascontiguousarray(samples[:height, :, :channels]), "rgb", valid=valid)
+
+
+def _header(data: bytes) -> tuple[int, int, int]:
+    """Return height, width and number of channels."""
+    if len(data) < _HEADER.size:
+        raise Refused("truncated: the QOI ends within its header")
+    _, width, height, channels, space = _HEADER.unpack_from(data)
+    if channels not in (3, 4) or space > 1:
+        raise Refused(f"damaged: a QOI of {channels} channels in colour space {space} does not exist")
+    return height, width, channels
