@@ -14,6 +14,7 @@ from workflows.request import InputSelection, Request, prepare, refit_settings
 from workflows.running.results import JobResult, held_to, reused_result
 from workflows.sweep_request import prepare_sweep
 
+from ._again import with_commands
 from ._logging import log
 from ._render import dry_run_lines, result_lines, sweep_lines
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, Report
@@ -183,7 +184,7 @@ def sweep(selection: InputSelection, config: RunConfig, output: str | None, repo
     request = prepare_sweep(selection, config, output)
     from workflows.sweep import sweep as sweep_over_k
 
-    result = sweep_over_k(request, report.progress).to_json()
+    result = with_commands(sweep_over_k(request, report.progress).to_json())
     if request.listing.passed_over:
         log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
     report.finish(result, sweep_lines(result))
@@ -195,6 +196,7 @@ def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
 
     found = dry_run(request, report.progress, writes=writes).to_json()
     done = request.finished is not None
+    found = with_commands(found)
     report.finish({**found, "already_done": done}, dry_run_lines(found, already_done=done))
     return SOME_UNREADABLE if found["failures"] else DONE
 
@@ -208,5 +210,6 @@ def _say_of_the_work(request: Request, result: JobResult) -> None:
 
 
 def _tell(report: Report, result: dict[str, Any], verb: str) -> int:
+    result = with_commands(result)
     report.finish(result, result_lines(result, verb))
     return SOME_UNREADABLE if result["failures"] else DONE

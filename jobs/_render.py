@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from kseg_core.sizes import format_bytes
@@ -31,11 +32,13 @@ def result_lines(result: dict[str, Any], verb: str) -> list[str]:
         if result.get("k_why"):
             lines.append(f"k {result['k']} was chosen: {result['k_why']}")
         lines += palette_lines(result["colors"], result["counts"])
-    elif result.get("k_requested") == "auto":
+    elif result.get("features_why"):
+        lines.append(f"{_features(result)}, a palette for each image")
+    if result["k"] is None and result.get("k_requested") == "auto":
         lines.append("k was chosen for each image alone; its model in the store says why")
     lines += drift_lines(result.get("drift"))
     lines += _changes_lines(result.get("changes") or {}, output)
-    lines += failure_lines(result["failures"])
+    lines += failure_lines(result["failures"], result.get("left_out", ()))
     return lines
 
 
@@ -100,6 +103,8 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
         f"{format_bytes(found['read']['bytes'])}{there}",
         f"  hold   {format_bytes(hold['bytes'])} in {each} with {tasks} at a time, of {format_bytes(hold['memory'])}",
     ]
+    if found["features"] is not None:
+        lines.insert(1, f"  fit    {_features(found)}")
     if hold["colors"] is not None:
         each_image = f" for each of {hold['tables']} images at a time" if hold["tables"] > 1 else ""
         lines.append(
@@ -109,7 +114,7 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
     if write["bytes_at_most"]:
         free = "" if write["free"] is None else f"; {format_bytes(write['free'])} are free"
         lines.append(f"  write  at most {format_bytes(write['bytes_at_most'])} before compression{free}")
-    return lines + failure_lines(found["failures"])
+    return lines + failure_lines(found["failures"], found.get("left_out", ()))
 
 
 def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
@@ -180,6 +185,8 @@ def sweep_lines(result: dict[str, Any]) -> list[str]:
     lines = [
         f"swept {swept}, {megapixels:.1f} MP, k {low} to {high} → {printable(result['output'])} in {seconds:.1f} s"
     ]
+    if result.get("features_why"):
+        lines.append(_features(result))
     if result["each"] is None:
         lines += [*_table(result), f"k {result['k']}: {result['why']}"]
     else:
@@ -188,7 +195,7 @@ def sweep_lines(result: dict[str, Any]) -> list[str]:
         )
         chosen = Counter(image["k"] for image in result["each"] if image["k"] is not None)
         lines += [f"k {k} for {_images(n)}" for k, n in sorted(chosen.items())]
-    return lines + failure_lines(result["failures"])
+    return lines + failure_lines(result["failures"], result.get("left_out", ()))
 
 
 def _table(result: dict[str, Any]) -> list[str]:
@@ -240,13 +247,14 @@ def export_lines(result: dict[str, Any]) -> list[str]:
     return [head, *([f"not everything of {_images(failed)}:", *_cut(rows, "failures")] if rows else [])]
 
 
-def failure_lines(failures: list[dict[str, str]]) -> list[str]:
+def failure_lines(failures: list[dict[str, str]], left_out: Sequence[dict[str, Any]] = ()) -> list[str]:
     """One line an input that could not be read, or not together with the others."""
     unread = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures if "kind" not in f]
     others = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures if "kind" in f]
     lines = [f"{len(unread)} of the inputs could not be read:", *_cut(unread, "inputs")] if unread else []
     if others:
         lines += [f"{_images(len(others))} of another kind {_was(len(others))} left out:", *_cut(others, "images")]
+    lines += [f"{_images(kind['images'])} of kind {kind['kind']}: {printable(kind['command'])}" for kind in left_out]
     return lines
 
 

@@ -36,6 +36,8 @@ class DryRun:
     free: int | None
     budget: Budget
     failures: Sequence[UnreadableImage]
+    features: str | None = None
+    features_why: str | None = None
     notes: Sequence[Note] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -51,6 +53,8 @@ class DryRun:
                 "large": self.large,
                 "failed": len(self.failures),
             },
+            "features": self.features,
+            "features_why": self.features_why,
             "pixels": {"total": self.pixels},
             "read": {"bytes": self.read_bytes},
             "hold": {
@@ -96,8 +100,10 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
         work = work_of(request, plan, shared, writes=writes)
         if budget is None:  # nothing is left to do
             budget, _, _ = make_budget(plan, work, executor)
-    sources = plan.sources
+    sources, fit = plan.sources, request.config.fit
     return DryRun(
+        features=None if fit is None else fit.features,
+        features_why=None if request.chosen is None else request.chosen.why,
         output=request.output,
         images=len(sources),
         reused=reused,

@@ -113,7 +113,7 @@ def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
 
 def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
     with open_executor(config.execution) as executor:
-        request, plan, failures = survey(request, executor, Silent())
+        request, plan, failures = survey(request, executor, Silent(), model)
         if model is None:
             plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
             match = earlier_model(config.match)

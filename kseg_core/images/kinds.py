@@ -80,3 +80,34 @@ def most_frequent(kinds: Iterable[Kind]) -> Kind:
     most = max(counted.values())
     first = next(kind for kind, count in counted.items() if count == most)
     return PICTURE if counted[PICTURE] == most else first
+
+
+def remarks_of_colours(info: PictureInfo, *, asked_for: bool) -> tuple[str, ...]:
+    """What there is to say of an image that is brought to 8-bit colours: what of it is left out.
+
+    Parameters
+    ----------
+    info
+        Of the image.
+    asked_for
+        Whether somebody said that it be so: then nothing is said of its depth.
+    """
+    told = []
+    count = info.bands - info.alpha
+    used = 1 if info.colours == "palette" or count < 3 else 4 if info.colours == "cmyk" else 3
+    if count > used:
+        left = f"band {count} is" if count == used + 1 else f"bands {used + 1} to {count} are"
+        told.append(f"{left} left out of the colours; --features bands takes all {count}")
+    elif info.alpha and info.format == "TIFF":  # where a band that is no transparency may be called alpha
+        told.append(f"band {info.bands} is alpha, by the file's own word: pixels where it is 0 do not count")
+    if not asked_for and info.dtype != "uint8":
+        told.append(f"{info.dtype} brought to 8 bits, as the model is of colours")
+    return tuple(told)
+
+
+def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...]) -> tuple[str, ...]:
+    """The same of an image whose bands are clustered: all but alpha, or those ``chosen``, which nothing is said of."""
+    if chosen or not info.alpha:
+        return ()
+    takes = f"; --bands {','.join(map(str, range(1, info.bands + 1)))} takes it too" if info.block is not None else ""
+    return (f"band {info.bands} is alpha and no band to cluster: pixels where it is 0 do not count{takes}",)

@@ -110,8 +110,8 @@ def _asked_for(request: Request, sources: Sequence[ImageSource], kinds: Sequence
 
 
 def _failure(source: ImageSource, kind: Kind, expected: Kind, alike: int, total: int) -> Failure:
-    most = f"{alike} of {total} images are {expected.text}" if total > alike else expected.text
-    reason = f"of another kind ({kind.text}) and left out: {most}; the same command with --kind {kind.name} labels it"
+    most = f"as {alike} of {total} images are" if total > alike else "as the others are"
+    reason = f"{kind.text}, not {expected.text} {most}: left out; --kind {kind.name} labels it"
     return Failure(source.file.key, OtherKind(source.file.source, reason, kind.name))
 
 

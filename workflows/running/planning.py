@@ -13,9 +13,11 @@ from kseg_core.store.model import Model
 
 from ..computing.executor import Executor
 from ..computing.progress import Progress
+from ..labelling.label import bands_of
 from ..planning.budget import Budget, Work, make_budget
 from ..planning.notes import notes_of, say
 from ..planning.plan import Failure, Plan, look_at_headers, make_plan
+from ..planning.remarks import remarked
 from ..request import Request
 from .kinds import of_one_kind
 from .resume import Found, Kept
@@ -62,9 +64,12 @@ def survey(request: Request, executor: Executor, progress: Progress, model: Mode
     alike = of_one_kind(request, sources, model)
     if strict and alike.failures:
         raise alike.failures[0].error
-    say(notes_of(alike.sources))
     request = alike.request.without(alike.passed_over)
-    plan = make_plan(alike.sources, request.config.output.tile, executor.workers)
+    fit = request.config.fit
+    bands = bands_of(model) if fit is None else fit.bands if fit.features == "bands" else None
+    images = remarked(alike.sources, bands, asked_for=fit is not None)
+    say(notes_of(images))
+    plan = make_plan(images, request.config.output.tile, executor.workers)
     return Surveyed(request, plan, [*failures, *alike.failures])
 
 
