@@ -110,5 +110,21 @@ def system_reason(error: OSError) -> str:
     return f"{error.strerror[0].lower()}{error.strerror[1:]}" if error.strerror else str(error)
 
 
+class BeyondFloats(KsegError):
+    """Values so large that the squares of their distances are no float64 any more.
+
+    Parameters
+    ----------
+    values
+        From which to which they go.
+    """
+
+    def __init__(self, values: str) -> None:
+        super().__init__(
+            f"values of {values}: the squares of their distances are more than float64 holds; if the farthest hold no "
+            "data name them with --nodata, else scale the data, or ask for more clusters"
+        )
+
+
 class TooManyColors(KsegError):
     """More distinct colours than memory has room for."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import storage
 from .clustering.band_batch import held_px
-from .clustering.bands import is_whole
+from .clustering.band_values import taken_as
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
 from .edge_settings import EdgeSettings
@@ -70,9 +70,8 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
     info = piece.source.info
     stored = _stored_px_bytes(info)
     if bands:
-        # as stored, those selected, on the grid, as float64 or int64 one band at a time; validity, picks
-        grid = _itemsize(info.dtype) if is_whole(info.dtype) else 4
-        a_pixel = stored + bands * (_itemsize(info.dtype) + grid) + 28
+        # as stored, those selected, as kernels take them, as float64 or int64 one band at a time; validity, picks
+        a_pixel = stored + bands * (_itemsize(info.dtype) + taken_as(info.dtype).itemsize) + 28
     else:
         a_pixel = _color_px_bytes(info)
     side = max(WRITE_SIDE, output.tile)

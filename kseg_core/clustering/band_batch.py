@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..kernels.sampling import picked_pixels
 from .band_pixels import BandPixels
-from .bands import BandGrid, BandMoments, BandSpace, Values
+from .band_values import EVERYWHERE, Values, as_values, ends_of, flat_mask, lowest_of
+from .bands import BandMoments, BandSpace
 from .summary import BatchRule
 
 I64 = NDArray[np.int64]
@@ -53,30 +54,29 @@ class BandBatch:
         Of all valid values.
     picked
         Pixels of the larger mini-batch, which holds the first.
-    grid
-        The values' grid.
+    far
+        Where the batch is not all data: for each band the pixel of its least and that of its greatest value, (2 d, d).
     holds_all
         Whether the larger batch is all data.
     """
 
     moments: BandMoments
     picked: tuple[Picked, ...]
-    grid: BandGrid
+    far: Values
     holds_all: bool
 
     @classmethod
     def of(
         cls,
-        values: Values,
+        samples: Values,
         valid: Bools | None,
-        shape: tuple[int, int],
-        grid: BandGrid,
         place: Place,
         first: BatchRule,
         held: BatchRule,
     ) -> BandBatch:
-        """What one window of values (n, d) has."""
-        height, width = shape
+        """What one window of samples (y, x, d) has."""
+        values, dtype = as_values(samples), samples.dtype.name
+        height, width = samples.shape[:2]
         picks = picked_pixels(height, width, place.top, place.left, held.level, held.seed)
         if valid is not None:
             picks = picks[valid.reshape(-1)[picks]]
@@ -84,22 +84,28 @@ class BandBatch:
         rows, columns = np.divmod(picks, width)
         offsets = (place.top + rows) * place.image_width + place.left + columns
         picked = Picked(place.key, offsets, values[picks], in_first)
-        return cls(BandMoments.of(values, valid, grid), (picked,), grid, held.level == 0)
+        far = values[:0] if held.level == 0 else _far_pixels(values, flat_mask(valid))
+        return cls(BandMoments.of(values, valid, dtype), (picked,), far, held.level == 0)
 
     def merge(self, other: BandBatch) -> BandBatch:
-        return BandBatch(self.moments.merge(other.moments), self.picked + other.picked, self.grid, self.holds_all)
+        far = _far_pixels(np.concatenate([self.far, other.far]), EVERYWHERE)
+        return BandBatch(self.moments.merge(other.moments), self.picked + other.picked, far, self.holds_all)
 
     def everything(self, space: BandSpace) -> BandPixels | None:
         """All data, where it is few enough: one band's values and their counts, or all pixels; else None."""
-        if space.dimensions == 1 and self.grid.shift == 0:
+        if space.dimensions == 1 and self.moments.histogram is not None:
             found = np.flatnonzero(self.moments.histogram[0])
-            values = (found + self.grid.lowest)[:, None]
-            return BandPixels.build(space, values, self.moments.histogram[0][found])
+            values = (found + lowest_of(space.dtype))[:, None]
+            return BandPixels.of_counts(space, values, self.moments.histogram[0][found])
         return self.held_pixels(space) if self.holds_all else None
 
     def held_pixels(self, space: BandSpace) -> BandPixels:
-        """The larger mini-batch."""
-        return BandPixels.build(space, self._ordered()[0])
+        """The larger mini-batch, and the farthest pixels, which no even sample need have."""
+        return BandPixels.build(space, np.concatenate([self.sample(), self.far]))
+
+    def sample(self) -> Values:
+        """The values (n, d) of the larger mini-batch."""
+        return self._ordered()[0]
 
     def first_pixels(self, space: BandSpace) -> BandPixels:
         """The first mini-batch."""
@@ -115,3 +121,9 @@ class BandBatch:
             values.append(np.concatenate([part.values for part in parts])[order])
             flags.append(np.concatenate([part.first for part in parts])[order])
         return np.concatenate(values), np.concatenate(flags)
+
+
+def _far_pixels(values: Values, valid: Bools) -> Values:
+    """For each band the valid pixel with its least value and that with its greatest, (2 d, d), where there is one."""
+    rows, counts = ends_of(values, valid)
+    return values[rows.reshape(-1)] + values.dtype.type(0) if counts.any() else values[:0]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import dense
 from ..kernels.indices import silhouette_of_values
-from .bands import EVERYWHERE, NO_WEIGHTS, BandSpace, Bools, Values, objects
+from .band_values import EVERYWHERE, NO_WEIGHTS, Bools, Objects, Values, assign_and_sum, objects, sums_of_values
+from .bands import BandSpace
 from .indices import Silhouettes
+from .kmeans import FAR
 from .labelling import label_dtype
 from .sums import ClusterSums
 from .table import FarPoint
+from .value_table import ValueTable
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -24,6 +27,10 @@ STEPS = {1: 32, 0: 64, -1: 128, -2: 256}  # cells along the widest band, as for 
 MOST_NUMBERED = 1 << 25  # cells of four bands in 64 steps each; a table of them is 130 MB for a moment
 MOST_EMPTY = 32  # places of that table for each pixel: where it is emptier, sorting takes less
 MOST_CELLS = 1 << 17  # more would be slower to search than a sample
+HEAVY = 4  # a cell with one pixel in so many, and more than one value, is divided in its turn: one far value (that of
+# fill, say) must not put all the others in one cell
+MOST_DIVISIONS = 64
+WORTH_A_TABLE = 4  # pixels a distinct value: with more, a table of them is quicker to add up
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +57,38 @@ class BandPixels:
     space
         The feature space.
     values
-        Whole numbers (n, d).
+        (n, d) of `band_values.as_values`.
     weights
         int64 (n,), or empty where each counts once.
     squares
         Weighted sum of the squared values of each band, object (d,).
     few
-        The same pixels as a table of their distinct values, where it is known and worth it: what is added up in whole
-        numbers is added up from it.
+        The same pixels as a table of their distinct values, where they are few: what is added up in whole numbers is
+        added up from it.
     """
 
     space: BandSpace
     values: Values
     weights: I64
-    squares: NDArray[np.object_]
+    squares: Objects
     few: BandPixels | None = None
 
     @classmethod
-    def build(cls, space: BandSpace, values: Values, weights: I64 = NO_WEIGHTS) -> BandPixels:
-        """Pixels with their sums of squares."""
-        w = np.ones(len(values), np.int64) if not weights.size else weights
-        totals = []
-        for band in range(values.shape[1]):
-            q = values[:, band].astype(np.int64)
-            square = q * q
-            totals.append((int((w * (square >> 17)).sum()) << 17) + int((w * (square & 0x1FFFF)).sum()))
-        return cls(space, values, weights, objects(totals))
+    def build(cls, space: BandSpace, values: Values) -> BandPixels:
+        """Pixels with their sums of squares, and a table of their distinct values where it is worth it."""
+        pixels = cls(space, values, NO_WEIGHTS, sums_of_values(values, EVERYWHERE, space.bits).squares)
+        table = ValueTable.of(values, EVERYWHERE)
+        if table.values is None or len(table.values) * WORTH_A_TABLE > len(values):
+            return pixels
+        return replace(pixels, few=cls(space, table.values, table.counts, pixels.squares))
+
+    @classmethod
+    def of_counts(cls, space: BandSpace, values: Values, counts: I64) -> BandPixels:
+        """A table of small values (n, 1) and how many pixels have each."""
+        q = values[:, 0].astype(np.int64)
+        square = q * q
+        total = (int((counts * (square >> 17)).sum()) << 17) + int((counts * (square & 0x1FFFF)).sum())
+        return cls(space, values, counts, objects([total]))
 
     @property
     def size(self) -> int:
@@ -89,34 +102,35 @@ class BandPixels:
     def sums(self, centroids: F64) -> ClusterSums:
         if self.few is not None:
             return self.few.sums(centroids)
-        counts, sums = dense.assign_and_sum(self.values, self.weights, EVERYWHERE, self.space.affine, centroids)
+        affine, bits = self.space.affine, self.space.bits
+        counts, sums = assign_and_sum(self.values, self.weights, EVERYWHERE, affine, centroids, bits)
         return ClusterSums(counts, sums, self.squares)
 
     def farthest(self, centroids: F64) -> FarPoint:
         if self.few is not None:
             return self.few.farthest(centroids)
-        scratch = np.empty(self.size, label_dtype(len(centroids)))
-        squared = dense.label_dense(self.values, EVERYWHERE, self.space.affine, centroids, 0, scratch)
-        most = float(squared.max())
-        points = self.space.features_of(self.values[squared == most].astype(np.float64))
-        return FarPoint(most, tuple(min(points.tolist())))
+        return farthest_of(self.space, self.values, EVERYWHERE, centroids)
 
     def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:  # noqa: ARG002 - the sums say it all
         return self.space.colors_of(sums)
 
     def distinct(self) -> F64:
-        return self.space.features_of(np.unique(self.values, axis=0).astype(np.float64))
+        values = self.values if self.few is None else self.few.values
+        return self.space.features_of(np.unique(values, axis=0).astype(np.float64))
 
     def coarse(self, coarser: int) -> BandSample:
         """Means and weights of all pixels by cells of even width, so that rare and far values count too.
 
-        With so many bands that cells have no number, or nearly every pixel a cell of its own: an even sample.
+        Of few distinct values these themselves; an even sample with so many bands that cells have no number, or where
+        nearly every pixel is a cell of its own.
         """
-        if self.space.dimensions == 1:
+        if self.few is not None and self.few.size <= SAMPLES[coarser]:
+            return BandSample(*self.few.weighted_points())
+        if self.space.dimensions == 1 and self.values.dtype.kind != "f":
             return self._cells(SAMPLES[coarser])
         # sums of whole numbers are the same in any order, and of distinct values there are fewer
         source = self.few if self.few is not None and self.space.has_whole_features else self
-        found = source._boxes(STEPS[coarser])
+        found = source._boxes(SAMPLES[coarser] if self.space.dimensions == 1 else STEPS[coarser])
         if found is not None:
             return found
         weights = np.ones(self.size) if not self.weights.size else self.weights.astype(np.float64)
@@ -129,18 +143,31 @@ class BandPixels:
     def _boxes(self, steps: int) -> BandSample | None:
         """Means and weights of all pixels by cells, so many along the widest band; None where there are too many."""
         points, weights = self.weighted_points()
-        lowest = points.min(axis=1, initial=np.inf)
-        reach = float((points.max(axis=1, initial=-np.inf) - lowest).max()) if self.size else 0.0
-        if reach == 0.0 or self.space.dimensions * steps.bit_length() >= 63:
+        if not self.size or self.space.dimensions * steps.bit_length() >= 63:
             return None
-        cells = np.zeros(self.size, np.int64)
-        for row, low in zip(points, lowest, strict=True):
-            cells = cells * (steps + 1) + np.floor((row - low) * (steps / reach)).astype(np.int64)
+        unit = 2.0**64 if np.abs(points).max() > FAR else 1.0  # sums of the farthest floats would be infinite
+        points /= unit
+        cells = _cells_of(points, steps)
+        if cells is None:
+            return None
         inverse = numbered(cells)
         counts: F64 = np.bincount(inverse, weights).astype(np.float64)
+        heavy = list(np.flatnonzero(counts * HEAVY > counts.sum()))
+        for _ in range(MOST_DIVISIONS):
+            if not heavy:
+                break
+            rows = np.flatnonzero(inverse == heavy.pop())
+            cells = _cells_of(points[:, rows], steps)
+            if cells is None:
+                continue
+            parts = numbered(cells)
+            inverse[rows[parts > 0]] = counts.size - 1 + parts[parts > 0]  # the first part keeps the cell's number
+            counts = np.bincount(inverse, weights).astype(np.float64)
+            new = [int(inverse[rows[parts == 0][0]]), *range(counts.size - int(parts.max()), counts.size)]
+            heavy += [cell for cell in new if counts[cell] * HEAVY > counts.sum()]
         if counts.size > MOST_CELLS:
             return None
-        return BandSample(np.stack([np.bincount(inverse, weights * row) / counts for row in points]), counts)
+        return BandSample(np.stack([np.bincount(inverse, weights * row) / counts * unit for row in points]), counts)
 
     def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
         return silhouettes_of(self.space, self.values, self.weights, EVERYWHERE, centroids)
@@ -156,6 +183,31 @@ class BandPixels:
         there = np.flatnonzero(counts)
         points = self.space.features_of((lowest + sums[there] / counts[there])[:, None])
         return BandSample(np.ascontiguousarray(points.T), counts[there])
+
+
+def farthest_of(space: BandSpace, values: Values, valid: Bools, centroids: F64) -> FarPoint:
+    """The pixel that is farthest from all centroids."""
+    scratch = np.empty(len(values), label_dtype(len(centroids)))
+    squared = dense.label_dense(values, valid, space.affine, centroids, 0, scratch)
+    most = float(squared.max(initial=-1.0))
+    if most < 0.0:
+        return FarPoint(most, (0.0,) * space.dimensions)  # no pixel is valid
+    rows = np.unique(values[squared == most], axis=0)
+    return FarPoint(most, tuple(min(space.features_of(rows.astype(np.float64)).tolist())))
+
+
+def _cells_of(points: F64, steps: int) -> I64 | None:
+    """The cell of each point (d, n), so many along the widest band; None where all are one point."""
+    lowest = points.min(axis=1)
+    reach = float((points.max(axis=1) - lowest).max())
+    if reach == 0.0:
+        return None
+    cells = np.zeros(points.shape[1], np.int64)
+    a_unit = steps / reach
+    for row, low in zip(points, lowest, strict=True):
+        along = (row - low) * a_unit if np.isfinite(a_unit) else (row - low) / reach * steps
+        cells = cells * (steps + 1) + np.minimum(np.floor(along), steps).astype(np.int64)
+    return cells
 
 
 def numbered(cells: I64) -> I64:
@@ -174,7 +226,7 @@ def numbered(cells: I64) -> I64:
 def silhouettes_of(
     space: BandSpace, values: Values, weights: I64, valid: Bools, centroids: Sequence[F64]
 ) -> Silhouettes:
-    """Sums of the silhouettes of whole-number values (n, d), for each of several sets of centroids."""
+    """Sums of the silhouettes of values (n, d), for each of several sets of centroids."""
     affine = space.affine
     return Silhouettes.of(
         [silhouette_of_values(values, weights, valid, affine, each) if len(each) > 1 else (0, 0) for each in centroids]

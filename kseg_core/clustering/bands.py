@@ -1,107 +1,48 @@
-"""Any number of bands of any dtype: values on a whole-number grid, features by an affine map.
+"""Any number of bands of any dtype: their values as they are stored, features by an affine map.
 
-A value is rounded once to the grid of its band, which depends only on the dtype or on the data's global range; sums
-are of whole numbers. The feature of a value is ``(value - offset) * scale`` (``--normalize``).
+Distances are between features, float64 ``(value - offset) * scale`` (``--normalize``), of the values as they are; sums
+are of whole numbers, in steps that hold every value of the dtype exactly (`band_values`).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import StoreError, UsageError
 from ..kernels import dense
 from ..kernels.confidence import rate_dense
+from .band_values import (
+    BINS,
+    Bools,
+    Extremes,
+    Objects,
+    Values,
+    as_values,
+    flat_mask,
+    is_small,
+    label_and_sum,
+    lowest_of,
+    objects,
+    squares_of,
+    sums_of_values,
+    unit_bits,
+)
 from .labelling import LabelledPixels, Labels, label_dtype
 from .sums import ClusterSums
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-Values = NDArray[np.integer[Any]]
-Bools = NDArray[np.bool_]
 
-BINS = 1 << 16  # of a band's histogram: one a value where the grid has no more steps
-GRID_BITS = 24  # steps across the global range where a band's values are no 16-bit whole numbers: float32's precision
 PERCENTILES = (2, 98)  # of the stretch that makes colours of bands
-NO_WEIGHTS: I64 = np.empty(0, np.int64)
-EVERYWHERE: Bools = np.empty(0, np.bool_)
 
-_LOWEST = {"uint8": 0, "uint16": 0, "int16": -(1 << 15)}  # dtypes whose values are their own grid
-
-
-def is_whole(dtype: str) -> bool:
-    """Whether values of this dtype are used as they are, without looking at the data's range first."""
-    return dtype in _LOWEST
-
-
-@dataclass(frozen=True, slots=True)
-class BandRange:
-    """Least and greatest valid value of each band; merges."""
-
-    low: F64
-    high: F64
-
-    @classmethod
-    def of(cls, samples: NDArray[Any], valid: Bools | None) -> BandRange:
-        """The range of samples (y, x, d)."""
-        flat = samples.reshape(-1, samples.shape[-1])
-        flat = flat if valid is None else flat[valid.reshape(-1)]
-        d = samples.shape[-1]
-        if not len(flat):
-            return cls(np.full(d, np.inf), np.full(d, -np.inf))
-        return cls(flat.min(axis=0).astype(np.float64), flat.max(axis=0).astype(np.float64))
-
-    def merge(self, other: BandRange) -> BandRange:
-        return BandRange(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
-
-
-@dataclass(frozen=True, slots=True)
-class BandGrid:
-    """Where the whole numbers of each band lie: ``value = base + step * q``.
-
-    Parameters
-    ----------
-    base, step
-        float64 (d,); steps are powers of two.
-    lowest
-        Least q; the histogram's first bin.
-    shift
-        A bin holds ``2**shift`` steps.
-    """
-
-    base: F64
-    step: F64
-    lowest: int
-    shift: int
-
-    @classmethod
-    def for_dtype(cls, dtype: str, bands: int) -> BandGrid:
-        """The grid of 8- and 16-bit whole numbers: the values themselves."""
-        return cls(np.zeros(bands), np.ones(bands), _LOWEST[dtype], 0)
-
-    @classmethod
-    def for_range(cls, found: BandRange) -> BandGrid:
-        """The grid of other dtypes: ``2**24`` steps or fewer across each band's global range."""
-        span = np.maximum(found.high - found.low, 1e-300)
-        finest = np.spacing(np.maximum(np.maximum(np.abs(found.low), np.abs(found.high)), 1e-300))
-        step = np.maximum(np.exp2(np.ceil(np.log2(span)) - GRID_BITS + 1), finest)  # no finer than float64 is there
-        base = np.floor(found.low / step) * step
-        return cls(base, step, 0, GRID_BITS - 16)
-
-    def values(self, samples: NDArray[Any], valid: Bools | None) -> Values:
-        """Samples (..., d) as whole numbers (n, d); what is invalid becomes the lowest."""
-        flat = samples.reshape(-1, samples.shape[-1])
-        if self.shift == 0:
-            return np.ascontiguousarray(flat)
-        with np.errstate(invalid="ignore", over="ignore"):
-            q = np.rint((flat.astype(np.float64) - self.base) / self.step)
-        if valid is not None:
-            q[~valid.reshape(-1)] = self.lowest
-        # What lies beyond the range of the data that was fitted is clipped to it: its nearest centroid is at that end.
-        return np.clip(q, 0, (1 << GRID_BITS) - 1).astype(np.int32)
+#: Models of these dtypes say what earlier releases read there: that values are their own grid.
+_OWN_GRID = ("uint8", "uint16", "int16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,76 +51,91 @@ class BandMoments:
 
     Parameters
     ----------
+    dtype
+        Of the samples.
     pixels
         How many.
     sums, squares
-        Whole numbers of any size, (d,) each.
+        Whole numbers of any size, (d,) each, in steps of `unit_bits` and in their squares.
     histogram
-        int64 (d, 65536).
+        int64 (d, 65536) of values of 8 or 16 bits; None of others.
+    ends
+        Least and greatest values of these others.
     """
 
+    dtype: str
     pixels: int
-    sums: NDArray[np.object_]
-    squares: NDArray[np.object_]
-    histogram: I64
+    sums: Objects
+    squares: Objects
+    histogram: I64 | None
+    ends: Extremes | None
 
     @classmethod
-    def of(cls, values: Values, valid: Bools | None, grid: BandGrid) -> BandMoments:
-        """The statistics of values (n, d)."""
-        histogram = np.zeros((values.shape[1], BINS), np.int64)
+    def of(cls, values: Values, valid: Bools | None, dtype: str) -> BandMoments:
+        """The statistics of values (n, d) of samples of a dtype."""
         mask = flat_mask(valid)
-        n, sums, high, low = dense.band_moments(values, mask, grid.shift, grid.lowest, histogram)
-        return cls(int(n), objects(sums.tolist()), squares_of(high, low), histogram)
+        if not is_small(dtype):
+            found = sums_of_values(values, mask, unit_bits(dtype))
+            return cls(dtype, found.pixels, found.sums[0], found.squares, None, Extremes.of(values, mask))
+        histogram = np.zeros((values.shape[1], BINS), np.int64)
+        n, sums, high, low = dense.band_moments(values, mask, lowest_of(dtype), histogram)
+        return cls(dtype, int(n), objects(sums.tolist()), squares_of(high, low), histogram, None)
 
     def merge(self, other: BandMoments) -> BandMoments:
+        """The statistics of both sets of values."""
+        counted = self.histogram is not None and other.histogram is not None
+        measured = self.ends is not None and other.ends is not None
         return BandMoments(
+            self.dtype,
             self.pixels + other.pixels,
             self.sums + other.sums,
             self.squares + other.squares,
-            self.histogram + other.histogram,
+            self.histogram + other.histogram if counted else None,  # type: ignore[operator]
+            self.ends.merge(other.ends) if measured else None,  # type: ignore[union-attr, arg-type]
         )
 
-    def percentile(self, band: int, share: int, grid: BandGrid) -> float:
-        """The value that ``share`` per cent of a band's pixels do not exceed."""
-        rank = -(-self.pixels * share // 100)
-        found = int(np.searchsorted(np.cumsum(self.histogram[band]), max(rank, 1)))
-        return float(grid.base[band] + grid.step[band] * (grid.lowest + (found << grid.shift)))
+    @property
+    def extremes(self) -> Extremes:
+        """Least and greatest values, and how many pixels have them."""
+        if self.histogram is None:
+            assert self.ends is not None
+            return self.ends
+        return Extremes.of_histogram(self.histogram, lowest_of(self.dtype))
 
-    def mean_and_deviation(self, grid: BandGrid) -> tuple[F64, F64]:
-        """Mean and standard deviation of each band, in its own units."""
-        n = self.pixels
-        mean = np.array([int(s) / n for s in self.sums])
-        variance = [(int(q) * n - int(s) ** 2) / (n * n) for s, q in zip(self.sums, self.squares, strict=True)]
-        return grid.base + grid.step * mean, grid.step * np.sqrt(np.maximum(variance, 0.0))
+    def percentile(self, band: int, share: int, sample: Values, apart: Sequence[float] = ()) -> float:
+        """The value that ``share`` per cent of a band's pixels do not exceed, but for those of the values ``apart``.
 
-    def limits(self, grid: BandGrid) -> tuple[F64, F64]:
-        """Least and greatest value of each band, to the width of a bin."""
-        bins = [np.flatnonzero(row) for row in self.histogram]
-        low = np.array([grid.lowest + (int(b[0]) << grid.shift) for b in bins])
-        high = np.array([grid.lowest + ((int(b[-1]) + 1) << grid.shift) - 1 for b in bins])
-        return grid.base + grid.step * low, grid.base + grid.step * high
+        Of values that are not counted one by one, that of the pixels (n, d) of a sample.
+        """
+        if self.histogram is not None:
+            counts = self.histogram[band].copy()
+            counts[[int(value) - lowest_of(self.dtype) for value in apart]] = 0
+            rank = -(-int(counts.sum()) * share // 100)
+            found = int(np.searchsorted(np.cumsum(counts), max(rank, 1)))
+            return float(lowest_of(self.dtype) + found)
+        values = sample[:, band]
+        near = values[~np.isin(values, apart)]
+        values = near if near.size else values
+        rank = max(-(-values.size * share // 100), 1) - 1
+        return float(np.partition(values, rank)[rank])
 
-
-def _band_of(sums: ClusterSums, band: int) -> ClusterSums:
-    """The sums of one band alone."""
-    return ClusterSums(sums.counts, sums.sums[:, band : band + 1], int(sums.squares[band]))
-
-
-def flat_mask(valid: Bools | None) -> Bools:
-    """Which pixels count, as kernels take it: (n,), or empty where all do."""
-    return EVERYWHERE if valid is None else np.ascontiguousarray(valid).reshape(-1)
-
-
-def squares_of(high: I64, low: I64) -> NDArray[np.object_]:
-    """Sums of squares (d,) from the two parts that kernels give."""
-    return objects([(int(h) << 17) + int(part) for h, part in zip(high, low, strict=True)])
+    def mean_and_deviation(self) -> tuple[F64, F64]:
+        """Mean and standard deviation of each band, in its own units: exact quotients, rounded once."""
+        n, bits = self.pixels, unit_bits(self.dtype)
+        mean = [_quotient(int(s), n << bits) for s in self.sums]
+        variance = [
+            _quotient(int(q) * n - int(s) ** 2, (n * n) << (2 * bits))
+            for s, q in zip(self.sums, self.squares, strict=True)
+        ]
+        return np.array(mean), np.sqrt(np.maximum(variance, 0.0))
 
 
-def objects(numbers: list[int]) -> NDArray[np.object_]:
-    """Whole numbers of any size as an array: adding two of them cannot overflow."""
-    array = np.empty(len(numbers), np.object_)
-    array[:] = numbers
-    return array
+def _quotient(numerator: int, denominator: int) -> float:
+    """The quotient of two whole numbers of any size, correctly rounded; infinity where float64 ends."""
+    try:
+        return numerator / denominator
+    except OverflowError:
+        return math.inf if numerator > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +148,6 @@ class BandSpace:
         1-based numbers of the bands in their file.
     dtype
         Of the samples.
-    grid
-        Their whole numbers.
     offset, scale
         float64 (d,): feature = (value - offset) * scale.
     stretch
@@ -202,29 +156,43 @@ class BandSpace:
 
     bands: tuple[int, ...]
     dtype: str
-    grid: BandGrid
     offset: F64
     scale: F64
     stretch: tuple[tuple[float, float], ...]
 
     @classmethod
     def fitted(
-        cls, bands: tuple[int, ...], dtype: str, grid: BandGrid, moments: BandMoments, normalize: str
+        cls,
+        bands: tuple[int, ...],
+        dtype: str,
+        moments: BandMoments,
+        normalize: str,
+        sample: Values,
+        apart: Sequence[Sequence[float]] = (),
     ) -> BandSpace:
-        """The space that ``--normalize`` asks for, from the statistics of all data."""
+        """The space that ``--normalize`` asks for, from the statistics of all data and a sample of it (n, d).
+
+        ``apart``: values of each band that are far from all others, which colours are not stretched to.
+        """
         d = len(bands)
-        offset, scale = np.zeros(d), np.ones(d)
+        offset, width = np.zeros(d), np.ones(d)
         if normalize == "standard":
-            offset, deviation = moments.mean_and_deviation(grid)
-            scale = 1.0 / np.where(deviation > 0, deviation, 1.0)
+            offset, width = moments.mean_and_deviation()
         elif normalize == "minmax":
-            offset, high = moments.limits(grid)
-            scale = 1.0 / np.where(high > offset, high - offset, 1.0)
+            ends = moments.extremes
+            offset, width = ends.low, ends.high - ends.low
+        with np.errstate(over="ignore"):
+            scale = 1.0 / np.where((width > 0) & np.isfinite(width), width, 1.0)
+        scale = np.where(np.isfinite(scale), scale, 1.0)
         shown = range(3) if d >= 3 else range(1)
         stretch = tuple(
-            (moments.percentile(b, PERCENTILES[0], grid), moments.percentile(b, PERCENTILES[1], grid)) for b in shown
+            (
+                moments.percentile(b, PERCENTILES[0], sample, apart[b] if apart else ()),
+                moments.percentile(b, PERCENTILES[1], sample, apart[b] if apart else ()),
+            )
+            for b in shown
         )
-        return cls(bands, dtype, grid, offset, scale, stretch)
+        return cls(bands, dtype, offset, scale, stretch)
 
     @property
     def name(self) -> str:
@@ -245,13 +213,18 @@ class BandSpace:
 
     @property
     def affine(self) -> F64:
-        """What kernels need: base, step, offset, scale as float64 (4, d)."""
-        return np.stack([self.grid.base, self.grid.step, self.offset, self.scale])
+        """What kernels need: offset and scale as float64 (2, d)."""
+        return np.stack([self.offset, self.scale])
+
+    @property
+    def bits(self) -> int:
+        """Sums of values count steps of ``2**-bits``."""
+        return unit_bits(self.dtype)
 
     @property
     def has_whole_features(self) -> bool:
         """Whether features are whole numbers, of which float64 holds sums exactly."""
-        return bool((self.scale == 1.0).all() and (self.affine[:3] == np.floor(self.affine[:3])).all())
+        return is_small(self.dtype) and bool((self.scale == 1.0).all() and (self.offset == np.floor(self.offset)).all())
 
     def to_features(self, points: F64) -> F64:
         """Centroids as stored: the solver works in feature units already."""
@@ -261,9 +234,9 @@ class BandSpace:
         """The same the other way."""
         return features
 
-    def features_of(self, q: F64) -> F64:
-        """Features of values on the grid, (..., d)."""
-        return ((self.grid.base + self.grid.step * q) - self.offset) * self.scale
+    def features_of(self, values: F64) -> F64:
+        """Features of values (..., d); of a negative zero those of zero."""
+        return (values - self.offset) * self.scale + 0.0
 
     def from_space(self, other: BandSpace, centroids: F64) -> F64:
         """Centroids of another space of the same bands, in the features of this one."""
@@ -271,25 +244,56 @@ class BandSpace:
 
     def means(self, sums: ClusterSums, otherwise: F64) -> F64:
         """The mean of every cluster in feature units; rows of ``otherwise`` where one is empty."""
-        return np.where((sums.counts > 0)[:, None], self.features_of(sums.means(otherwise)), otherwise)
+        return np.where((sums.counts > 0)[:, None], self.features_of(self.mean_values(sums)), otherwise)
+
+    def mean_values(self, sums: ClusterSums) -> F64:
+        """The mean of every cluster in the bands' own units, exact quotients rounded once; 0 where one is empty."""
+        if sums.sums.dtype != object:
+            return sums.means(np.zeros(sums.sums.shape))
+        means = [
+            [0.0 if n == 0 else _quotient(s, n << self.bits) for s in row]
+            for n, row in zip(sums.counts.tolist(), sums.sums.tolist(), strict=True)
+        ]
+        return np.array(means).reshape(sums.sums.shape)
 
     def inertia(self, sums: ClusterSums, centroids: F64) -> float:
-        """Sum of squared distances, worked out in whole numbers around each band's grid and rounded at the end."""
-        q = (centroids / self.scale + self.offset - self.grid.base) / self.grid.step
-        total = 0.0
-        for band in range(self.dimensions):
-            weight = float(self.scale[band] * self.grid.step[band]) ** 2
-            total += weight * _band_of(sums, band).inertia(np.ascontiguousarray(q[:, band : band + 1]), 1)
-        return total
+        """Sum of squared distances, worked out in whole numbers and rounded once; infinity where float64 ends.
+
+        A pixel's part is ``(scale * x - (scale * offset + c))**2``, of which every factor is a float.
+        """
+        counts, linear = sums.counts.tolist(), sums.sums.T.tolist()
+        parts: list[tuple[int, int]] = []  # numerators, and powers of two below them
+        for band, column in enumerate(linear):
+            scale, scale_bits = _dyadic(float(self.scale[band]))
+            offset, offset_bits = _dyadic(float(self.offset[band]))
+            total, below = scale * scale * int(sums.squares[band]), 2 * (scale_bits + self.bits)
+            shifted, shifted_bits = scale * offset, scale_bits + offset_bits
+            for n, s, c in zip(counts, column, centroids[:, band].tolist(), strict=True):
+                if n:
+                    center, center_bits = _sum_of((shifted, shifted_bits), _dyadic(c))
+                    cross = (-2 * scale * center * int(s), scale_bits + center_bits + self.bits)
+                    own = (n * center * center, 2 * center_bits)
+                    total, below = _sum_of((total, below), _sum_of(cross, own))
+            parts.append((total, below))
+        numerator, bits = parts[0]
+        for part in parts[1:]:
+            numerator, bits = _sum_of((numerator, bits), part)
+        return max(_quotient(numerator, 1 << bits), 0.0)
 
     def total_variance(self, sums: ClusterSums) -> float:
         """Variance of all features, summed over the bands."""
-        weights = (self.scale * self.grid.step) ** 2
-        return float(sum(w * _band_of(sums, band).total_variance() for band, w in enumerate(weights)))
+        n = sums.pixels
+        if not n:
+            return 0.0
+        total = 0.0
+        for band, column in enumerate(sums.sums.T.tolist()):
+            spread = int(sums.squares[band]) * n - sum(column) ** 2
+            total += float(self.scale[band]) ** 2 * _quotient(spread, (n * n) << (2 * self.bits))
+        return total
 
     def colors_of(self, sums: ClusterSums) -> NDArray[np.uint8]:
         """uint8 (k, 3): the clusters' means in the first three bands (or one), stretched."""
-        return self.shades(self.grid.base + self.grid.step * sums.means(np.zeros_like(sums.sums, np.float64)))
+        return self.shades(self.mean_values(sums))
 
     def shades(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """The colours of values (..., d >= 3), or of one band (..., 1 or 2): uint8 (..., 3), stretched; NaN is 0."""
@@ -307,56 +311,75 @@ class BandSpace:
 
     def order(self, colors: NDArray[np.uint8], centroids: F64) -> I64:  # noqa: ARG002 - the numbering of bands asks no colours
         """The canonical numbering of bands: by the centroid's mean, then its components."""
-        return np.lexsort([*centroids.T[::-1], centroids.mean(axis=1)])
+        with np.errstate(over="ignore"):
+            return np.lexsort([*centroids.T[::-1], centroids.mean(axis=1)])
 
     def attributes(self) -> dict[str, Any]:
         """As JSON values, for a model."""
-        grid = self.grid
         return {
             "bands": list(self.bands),
             "dtype": self.dtype,
-            "grid": {
-                "base": grid.base.tolist(),
-                "step": grid.step.tolist(),
-                "lowest": grid.lowest,
-                "shift": grid.shift,
-            },
+            **({"grid": self._own_grid()} if self.dtype in _OWN_GRID else {"values": "as stored"}),
             "normalisation": {"offset": self.offset.tolist(), "scale": self.scale.tolist()},
             "stretch": [list(limits) for limits in self.stretch],
         }
 
+    def _own_grid(self) -> dict[str, Any]:
+        """What earlier releases wrote, and read, of values that are their own grid."""
+        d = self.dimensions
+        return {"base": [0.0] * d, "step": [1.0] * d, "lowest": lowest_of(self.dtype), "shift": 0}
+
     @classmethod
     def from_attributes(cls, facts: dict[str, Any]) -> BandSpace:
-        """The space a model's attributes tell of."""
-        grid, normalisation = facts["grid"], facts["normalisation"]
-        base, step = (np.asarray(grid[name], np.float64) for name in ("base", "step"))
+        """The space a model's attributes tell of.
+
+        Raises
+        ------
+        StoreError
+            If it is one of an earlier release that rounded such values to a grid.
+        """
+        normalisation = facts["normalisation"]
         offset, scale = (np.asarray(normalisation[name], np.float64) for name in ("offset", "scale"))
-        bands = tuple(int(band) for band in facts["bands"])
-        if any(array.shape != (len(bands),) for array in (base, step, offset, scale)):
-            raise ValueError("the grid or normalisation is not one of its bands")
-        return cls(
-            bands,
-            str(facts["dtype"]),
-            BandGrid(base, step, int(grid["lowest"]), int(grid["shift"])),
-            offset,
-            scale,
-            tuple((float(low), float(high)) for low, high in facts["stretch"]),
-        )
+        bands, dtype = tuple(int(band) for band in facts["bands"]), str(facts["dtype"])
+        if any(array.shape != (len(bands),) for array in (offset, scale)):
+            raise ValueError("the normalisation is not one of its bands")
+        if dtype not in _OWN_GRID and "values" not in facts:
+            raise StoreError(
+                f"a model of {dtype} bands by an earlier release, which rounded their values to a grid; "
+                "fit it again (values are taken as they are stored now)"
+            )
+        stretch = tuple((float(low), float(high)) for low, high in facts["stretch"])
+        space = cls(bands, dtype, offset, scale, stretch)
+        if dtype in _OWN_GRID and facts["grid"] != space._own_grid():
+            raise ValueError("the grid is not that of its values")
+        return space
 
     def label(
         self, samples: NDArray[Any], valid: Bools | None, centroids: F64, *, confidence: bool = False
     ) -> LabelledPixels:
         """Labels (y, x) of samples (y, x, d), the exact sums over them, and their confidence where asked for."""
         k = len(centroids)
-        values = self.grid.values(samples, valid)
-        dtype = label_dtype(k)
-        labels: Labels = np.empty(len(values), dtype)
+        values = as_values(samples)
+        labels: Labels = np.empty(len(values), label_dtype(k))
         mask = flat_mask(valid)
-        told = dense.label_and_sum_dense(values, mask, self.affine, centroids, np.iinfo(dtype).max, labels)
-        counts, sums, high, low = told
-        sums_of_labels = ClusterSums(counts, sums, squares_of(high, low))
+        sums = label_and_sum(values, mask, self.affine, centroids, labels, self.bits)
         shape = samples.shape[:2]
         if not confidence:
-            return LabelledPixels(labels.reshape(shape), sums_of_labels)
+            return LabelledPixels(labels.reshape(shape), sums)
         rated = rate_dense(values, mask, self.affine, centroids)
-        return LabelledPixels(labels.reshape(shape), sums_of_labels, rated.reshape(shape))
+        return LabelledPixels(labels.reshape(shape), sums, rated.reshape(shape))
+
+
+Dyadic = tuple[int, int]  # a whole number, and the power of two that it is divided by
+
+
+def _dyadic(value: float) -> Dyadic:
+    """A finite float as it is."""
+    numerator, denominator = value.as_integer_ratio()
+    return numerator, denominator.bit_length() - 1
+
+
+def _sum_of(a: Dyadic, b: Dyadic) -> Dyadic:
+    """The exact sum."""
+    bits = max(a[1], b[1])
+    return (a[0] << (bits - a[1])) + (b[0] << (bits - b[1])), bits

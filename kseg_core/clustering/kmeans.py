@@ -37,6 +37,7 @@ SEARCH_DISTANCES = 1 << 30  # most distances of one attempt's search, about a se
 COARSE_LEVELS = (1, 0, -1, -2)  # of sides: from a 32nd of the widest axis to single 8-bit colours
 CELLS_PER_CLUSTER = 256  # fewer coarse cells than this a cluster and the next finer form is tried: with 32, single
 # thumbnails ended up to 0.7 % above the best of 20 restarts, with 256 below 0.01 %
+FAR = 2.0**400  # of coordinates: the squares of their distances, times many pixels, are below the largest float64
 SAME_INERTIA = 1e-9  # relative: two attempts this close found the same optimum
 WORTH_REFINING = 0.01  # relative: the coarse form misjudges by less than this (measured: below 0.3 %)
 MOST_REFINED = 4
@@ -163,7 +164,8 @@ def seeds_of(data: SearchData, settings: FitSettings, attempt: int) -> F64:
     points, weights = data.coarse.weighted_points() if data.batch is None else data.batch.weighted_points()
     if settings.init == "random":
         return search.seed_random(points, weights, k, seed)
-    return search.seed_plus_plus(points, weights, k, trials_for(k), seed)
+    near = within_reach(points)
+    return as_they_are(search.seed_plus_plus(near, weights, k, trials_for(k), seed), points)
 
 
 def propose(
@@ -182,11 +184,29 @@ def propose(
     if data.batch is not None:
         steps = lloyd(data.batch, centroids, StepLimits(settings.max_iter, sampling_noise=True))
         centroids, history = steps.centroids, steps.inertia
+    near = within_reach(cells)
     rounds = SEARCH_DISTANCES // (cell_weights.size * k)
-    if attempt == 0 and is_line(cells) and cell_weights.size * k <= LINE_CELLS:
-        centroids, rounds = on_line(cells, cell_weights, k), 1
-    found, inertia = search.swap_search(cells, cell_weights, centroids, min(swaps, data.swaps), rounds, seed)
-    return Proposal(attempt, found, float(inertia), history)
+    if attempt == 0 and is_line(near) and k <= cell_weights.size and cell_weights.size * k <= LINE_CELLS:
+        centroids, rounds = on_line(near, cell_weights, k), 1
+    start = within_reach(centroids)
+    found, inertia = search.swap_search(near, cell_weights, start, min(swaps, data.swaps), rounds, seed)
+    return Proposal(attempt, as_they_are(found, cells), float(inertia), history)
+
+
+def within_reach(points: F64) -> F64:
+    """Points for the search, none of them so far that the square of its distance is infinite."""
+    return points if np.abs(points).max(initial=0.0) <= FAR else np.clip(points, -FAR, FAR)
+
+
+def as_they_are(centroids: F64, points: F64) -> F64:
+    """Centroids (k, d) found `within_reach` of points (d, n): of those farther away, the point that each came from."""
+    far = np.flatnonzero(np.abs(centroids).max(axis=1, initial=0.0) > FAR / 2)
+    if not far.size or np.abs(points).max(initial=0.0) <= FAR:
+        return centroids
+    near, moved = within_reach(points), centroids.copy()
+    for j in far:
+        moved[j] = points[:, int(np.argmin(((near.T - centroids[j]) ** 2).sum(axis=1)))]
+    return moved
 
 
 def is_line(points: F64) -> bool:

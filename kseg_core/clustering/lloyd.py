@@ -99,7 +99,8 @@ def stepping(data: PixelData, centroids: F64, limits: StepLimits) -> Generator[F
         history.append(space.inertia(sums, centroids))
         if sums.same_as(before):
             return Steps(centroids, tuple(history), converged=True)
-        shift = float(((moved - centroids) ** 2).sum())
+        with np.errstate(over="ignore"):  # the squares of the farthest floats are infinite
+            shift = float(((moved - centroids) ** 2).sum())
         centroids, before = moved, sums
         if limits.squared_shift is not None and shift <= limits.squared_shift:
             return Steps(centroids, tuple(history), converged=True)

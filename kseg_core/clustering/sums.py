@@ -28,13 +28,13 @@ class ClusterSums:
     counts
         int64 (k,): pixels of each cluster.
     sums
-        int64 (k, 3): their sum in grid units.
+        int64 (k, 3): their sum in grid units; of bands (k, d), as an object array where it may be of any size.
     squares
         Sum of ``|x|**2`` over all pixels, in squared grid units, of any size; for bands an object array (d,), one each.
     """
 
     counts: I64
-    sums: I64
+    sums: NDArray[Any]
     squares: Any
 
     @classmethod

@@ -88,12 +88,16 @@ class PictureInfo:
 
 
 class Stated(NamedTuple):
-    """Bands and dtype of a picture that is read whole, as its header states them, and whether the last is alpha."""
+    """Bands and dtype of a picture that is read whole, as its header states them, and whether the last is alpha.
+
+    ``colours`` and ``notes`` are those of `PictureInfo`.
+    """
 
     bands: int
     dtype: str = "uint8"
     alpha: bool = False
     colours: Colours | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 HEAD_BYTES = 4096
 
 #: The formats with a reader here.
-READABLE = frozenset({"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "QOI", "JPEG XR"})
+READABLE = frozenset({"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "QOI", "JPEG XR", "HEIC", "AVIF"})
 
 
 class Kind(NamedTuple):
@@ -28,8 +28,8 @@ _RAW_ADVICE = "develop it to TIFF or JPEG first, e.g. with `darktable-cli` or `d
 _BIO_ADVICE = "export it to OME-TIFF or OME-Zarr first, e.g. with `bfconvert`"
 _MAGICK = "convert it to PNG or TIFF first, e.g. with ImageMagick's `magick`"
 
-_HEIC = Kind("HEIC", advice="convert it first, e.g. with `heif-convert` (package libheif-examples)")
-_AVIF = Kind("AVIF", advice="convert it first, e.g. with `avifdec` or `heif-convert`")
+_HEIC = Kind("HEIC")
+_AVIF = Kind("AVIF")
 _VIDEO = Kind("a video", is_image=False)
 
 #: (offset, magic bytes, what it is); the first that fits is taken, so longer ones come first.

@@ -36,7 +36,9 @@ class WholePicture:
         file.seek(0)
         stated = formats.stated_reader(name)(file)
         file.seek(0)
-        self.info = PictureInfo(name, shape, stated.bands, stated.dtype, None, None, stated.alpha, stated.colours)
+        self.info = PictureInfo(
+            name, shape, stated.bands, stated.dtype, None, None, stated.alpha, stated.colours, stated.notes
+        )
         self._name, self._file, self._max_pixels = name, file, max_pixels
         self._decoded: Raster | None = None
 

@@ -19,7 +19,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
-Values = NDArray[np.integer[Any]]
+Values = NDArray[Any]
 Bools = NDArray[np.bool_]
 
 BLOCK = 256  # points a block: its distances stay in the first-level cache
@@ -130,9 +130,9 @@ def rate_dense(values: Values, valid: Bools, affine: F64, centroids: F64) -> U8:
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
         for band in range(bands):
-            base, step, offset, scale = affine[0, band], affine[1, band], affine[2, band], affine[3, band]
+            offset, scale = affine[0, band], affine[1, band]
             for i in range(size):
-                features[band, i] = ((base + step * np.float64(values[start + i, band])) - offset) * scale
+                features[band, i] = (np.float64(values[start + i, band]) - offset) * scale
         for i in range(size):
             first[i] = second[i] = np.inf
         for j in range(centroids.shape[0]):

@@ -1,7 +1,7 @@
 """Assign and accumulate in one pass over pixels of any number of bands.
 
-Values are whole numbers on each band's grid; a feature is ``((base + step * value) - offset) * scale`` in float64. A
-distance is the float64 sum of ``(x - c)**2`` in band order, the lowest index wins a tie; sums are of the whole numbers.
+A feature is ``(value - offset) * scale`` in float64. A distance is the float64 sum of ``(x - c)**2`` in band order, the
+lowest index wins a tie. What adds up here are whole numbers of 8 and 16 bits; `dense_floats` does the others.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from ._jit import inlined, kernel
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-Values = NDArray[np.integer[Any]]
+Values = NDArray[Any]
 Bools = NDArray[np.bool_]
 
 BLOCK = 128  # pixels a block: features and distances stay in the first-level cache, two sums share a word
-HALF = np.int64(32)  # of such a word: 128 values of up to 2**24 on either side of zero
+HALF = np.int64(32)  # of such a word: 128 values of up to 2**16 on either side of zero
 
 
 @inlined
-def _fill_features(values: Values, start: int, size: int, affine: F64, features: F64) -> None:
+def fill_features(values: Values, start: int, size: int, affine: F64, features: F64) -> None:
     """Features (d, BLOCK) of the pixels ``start`` to ``start + size``."""
     block = values[start : start + size]
     for band in range(values.shape[1]):
-        base, step, offset, scale = affine[0, band], affine[1, band], affine[2, band], affine[3, band]
+        offset, scale = affine[0, band], affine[1, band]
         row = features[band]
         for i in range(block.shape[0]):
-            row[i] = ((base + step * np.float64(block[i, band])) - offset) * scale
+            row[i] = (np.float64(block[i, band]) - offset) * scale
 
 
 @inlined
-def _find_nearest(features: F64, size: int, centroids: F64, best: F64, label: I64) -> None:
+def find_nearest(features: F64, size: int, centroids: F64, best: F64, label: I64) -> None:
     """Squared distance of each of a block's pixels to its nearest centroid, and which that is.
 
     Four bands, two centroids at a time, are what most multispectral pictures take: nothing but the nearest so far goes
@@ -132,11 +132,11 @@ def _flush(packed: I64, sums: I64) -> None:
 
 @kernel
 def features_by_band(values: Values, affine: F64) -> F64:
-    """Features (d, n) of whole-number values (n, d)."""
+    """Features (d, n) of values (n, d)."""
     n, bands = values.shape
     features = np.empty((bands, n))
     for start in range(0, n, BLOCK):
-        _fill_features(values, start, min(BLOCK, n - start), affine, features[:, start : start + BLOCK])
+        fill_features(values, start, min(BLOCK, n - start), affine, features[:, start : start + BLOCK])
     return features
 
 
@@ -147,13 +147,13 @@ def assign_and_sum(values: Values, weights: I64, valid: Bools, affine: F64, cent
     Parameters
     ----------
     values
-        Whole numbers (n, d); without weights of at most ``2**24`` on either side of zero.
+        Whole numbers (n, d) of 8 or 16 bits.
     weights
         int64 (n,), or empty where each counts once.
     valid
         bool (n,), or empty where all are.
     affine
-        float64 (4, d): base, step, offset, scale.
+        float64 (2, d): offset, scale.
     centroids
         float64 (k, d).
     """
@@ -168,8 +168,8 @@ def assign_and_sum(values: Values, weights: I64, valid: Bools, affine: F64, cent
     even, odd = np.zeros((k + 1, pairs), np.int64), np.zeros((k + 1, pairs), np.int64)
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
-        _fill_features(values, start, size, affine, features)
-        _find_nearest(features, size, centroids, best, label)
+        fill_features(values, start, size, affine, features)
+        find_nearest(features, size, centroids, best, label)
         if masked:
             for i in range(size):
                 label[i] = label[i] if valid[start + i] else k
@@ -191,15 +191,15 @@ def assign_and_sum(values: Values, weights: I64, valid: Bools, affine: F64, cent
 def label_dense(
     values: Values, valid: Bools, affine: F64, centroids: F64, invalid: int, labels: NDArray[np.unsignedinteger[Any]]
 ) -> F64:
-    """Fill ``labels`` (n,); returns each pixel's squared distance (n,), for the farthest."""
+    """Fill ``labels`` (n,) of values of any kind; returns each pixel's squared distance (n,), for the farthest."""
     n, bands = values.shape
     squared = np.empty(n, np.float64)
     features, best, label = np.empty((bands, BLOCK)), np.empty(BLOCK), np.empty(BLOCK, np.int64)
     masked = valid.size > 0
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
-        _fill_features(values, start, size, affine, features)
-        _find_nearest(features, size, centroids, best, label)
+        fill_features(values, start, size, affine, features)
+        find_nearest(features, size, centroids, best, label)
         for i in range(size):
             if masked and not valid[start + i]:
                 labels[start + i] = invalid
@@ -230,8 +230,8 @@ def label_and_sum_dense(
     even, odd = np.zeros((k + 1, pairs), np.int64), np.zeros((k + 1, pairs), np.int64)
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
-        _fill_features(values, start, size, affine, features)
-        _find_nearest(features, size, centroids, best, label)
+        fill_features(values, start, size, affine, features)
+        find_nearest(features, size, centroids, best, label)
         block, told = values[start : start + size], labels[start : start + size]
         if masked:
             used = valid[start : start + size]
@@ -251,10 +251,10 @@ def label_and_sum_dense(
 
 
 @kernel
-def band_moments(values: Values, valid: Bools, shift: int, lowest: int, histogram: I64) -> tuple[int, I64, I64, I64]:
+def band_moments(values: Values, valid: Bools, lowest: int, histogram: I64) -> tuple[int, I64, I64, I64]:
     """Count, sums (d,) and sums of squares (d,) in two parts (high, low) of ``high * 2**17 + low``.
 
-    Also adds each value to ``histogram`` (d, bins), in bin ``(value - lowest) >> shift``.
+    Also adds each value to ``histogram`` (d, bins), in bin ``value - lowest``.
     """
     n, bands = values.shape
     masked = valid.size > 0
@@ -270,5 +270,5 @@ def band_moments(values: Values, valid: Bools, shift: int, lowest: int, histogra
             sums[band] += value
             high[band] += square >> 17
             low[band] += square & 0x1FFFF
-            histogram[band, (value - lowest) >> shift] += 1
+            histogram[band, value - lowest] += 1
     return total, sums, high, low

@@ -21,7 +21,7 @@ from ._jit import inlined, kernel
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-Values = NDArray[np.integer[Any]]
+Values = NDArray[Any]
 Bools = NDArray[np.bool_]
 
 BLOCK = 256  # points a block: its distances stay in the first-level cache
@@ -80,7 +80,7 @@ def silhouette_of_points(points: F32, weights: I64, centroids: F64) -> tuple[int
 
 @kernel
 def silhouette_of_values(values: Values, weights: I64, valid: Bools, affine: F64, centroids: F64) -> tuple[int, int]:
-    """The same of whole-number values (n, d) of bands; see `kseg_core.kernels.dense.assign_and_sum` for the rest."""
+    """The same of values (n, d) of bands; see `kseg_core.kernels.dense.assign_and_sum` for the rest."""
     n, bands = values.shape
     features = np.empty((bands, BLOCK))
     first, second, distance = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
@@ -89,9 +89,9 @@ def silhouette_of_values(values: Values, weights: I64, valid: Bools, affine: F64
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
         for band in range(bands):
-            base, step, offset, scale = affine[0, band], affine[1, band], affine[2, band], affine[3, band]
+            offset, scale = affine[0, band], affine[1, band]
             for i in range(size):
-                features[band, i] = ((base + step * np.float64(values[start + i, band])) - offset) * scale
+                features[band, i] = (np.float64(values[start + i, band]) - offset) * scale
         _two_nearest(features, size, centroids, first, second, distance)
         for i in range(size):
             if masked and not valid[start + i]:

@@ -88,8 +88,7 @@ def sample_pixels(pixels: Pixels, shown: U8, model: Model, count: int, kept: int
 def features_of(model: Model, samples: NDArray[Any]) -> F64:
     """Features float64 (n, d) of pixels (n, c): sRGB, or a bands model's samples."""
     if model.bands is not None:
-        grid = model.bands.grid
-        return model.bands.features_of(grid.values(samples[None], None).astype(np.float64))
+        return model.bands.features_of(samples.astype(np.float64))
     red, green, blue = samples.T.astype(np.uint32)
     space = feature_space(model.features)
     points = space.points(np.asarray(red << 16 | green << 8 | blue, np.uint32))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..clustering.sums import ClusterSums
 
@@ -120,10 +121,21 @@ class ImageRecord:
 
 
 def sums_to_json(sums: ClusterSums) -> dict[str, Any]:
-    """As JSON values; squares as texts, since many readers of JSON lose digits of whole numbers above 2**53."""
+    """As JSON values; numbers of any size as texts, since many readers of JSON lose digits of those above 2**53."""
     squares = sums.squares
     told = [str(int(square)) for square in squares] if isinstance(squares, np.ndarray) else str(int(squares))
-    return {"linear": sums.sums.tolist(), "squares": told}
+    linear = sums.sums if sums.sums.dtype != object else sums.sums.astype(str)
+    return {"linear": linear.tolist(), "squares": told}
+
+
+def _linear_of(told: list[list[int | str]]) -> NDArray[Any]:
+    """Sums (k, d): int64, or told as texts and whole numbers of any size."""
+    of_any_size = any(isinstance(number, str) for row in told for number in row)
+    if not of_any_size:
+        return np.asarray(told, np.int64)
+    whole = np.empty((len(told), len(told[0])), np.object_)
+    whole[:] = [[int(number) for number in row] for row in told]
+    return whole
 
 
 def sums_from_json(told: dict[str, Any], of_clusters: Sequence[int]) -> ClusterSums:
@@ -135,7 +147,7 @@ def sums_from_json(told: dict[str, Any], of_clusters: Sequence[int]) -> ClusterS
         If they are none.
     """
     counts = np.asarray(of_clusters, np.int64)
-    linear = np.asarray(told["linear"], np.int64)
+    linear = _linear_of(told["linear"])
     if counts.ndim != 1 or linear.ndim != 2 or len(linear) != len(counts):
         raise ValueError(f"expected sums of {counts.shape} clusters, got {linear.shape}")
     squares = told["squares"]

@@ -1,4 +1,4 @@
-"""The fit over bands: a pass for the range where the dtype needs one, a pass for statistics and samples, exact steps.
+"""The fit over bands: a pass for statistics and samples, then exact steps.
 
 Mini-batches are nested: the first is part of the second, and that of all data, which is streamed: each exact step reads
 it once. All attempts are compared in one such pass; only the best is refined.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.band_batch import BandBatch, Place, held_px
 from kseg_core.clustering.band_pixels import BandPixels
-from kseg_core.clustering.bands import BandGrid, BandRange, BandSpace, is_whole
+from kseg_core.clustering.bands import BandSpace
 from kseg_core.clustering.kmeans import (
     AttemptHistory,
     History,
@@ -31,9 +31,10 @@ from kseg_core.clustering.kmeans import (
 )
 from kseg_core.clustering.lloyd import StepLimits, lloyd
 from kseg_core.clustering.numbering import matching_order
+from kseg_core.clustering.outliers import likely_fill, outliers_of
 from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import AUTO, DEFAULT_TOL, FitSettings
-from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError
+from kseg_core.errors import BeyondFloats, NoValidPixels, UnreadableImage, UsageError
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import chosen_model
@@ -54,20 +55,11 @@ MOSTLY_INVALID = 16  # where fewer than one in so many pixels are valid, the min
 # ------------------------------------------------------------------------------------------------- what is looked at
 
 
-def look_at_range(piece: Piece, bands: tuple[int, ...]) -> BandRange:
-    """Least and greatest values."""
-    samples, valid = piece.read_samples(bands)
-    return BandRange.of(samples, valid)
-
-
-def look_at_values(
-    piece: Piece, bands: tuple[int, ...], grid: BandGrid, first: BatchRule, held: BatchRule
-) -> BandBatch:
+def look_at_values(piece: Piece, bands: tuple[int, ...], first: BatchRule, held: BatchRule) -> BandBatch:
     """Statistics of all values, and the mini-batches' pixels."""
     samples, valid = piece.read_samples(bands)
-    values = grid.values(samples, valid)
     place = Place(piece.source.file.key, piece.top, piece.left, piece.source.shape[1])
-    return BandBatch.of(values, valid, samples.shape[:2], grid, place, first, held)
+    return BandBatch.of(samples, valid, place, first, held)
 
 
 def look_at_dimensions(piece: Piece, bands: tuple[int, ...]) -> int:
@@ -116,23 +108,11 @@ def look_at_bands(
     numbers = settings.bands or tuple(range(1, dimensions + 1))
     if match is not None and match.bands is not None:
         require_same_bands(match.bands.bands, numbers)
-    if is_whole(dtype):
-        grid = BandGrid.for_dtype(dtype, dimensions)
-    else:
-        found, unread = pass_over(
-            plan, partial(look_at_range, bands=settings.bands), "reading ranges", executor, progress, strict=strict
-        )
-        plan, failures = plan.without(unread), failures + unread
-        if found is None:
-            return None, failures
-        if not np.isfinite(found.low).all():
-            raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
-        grid = BandGrid.for_range(found)
     expected_px = plan.pixels
     while True:
         first = BatchRule.for_pixels(expected_px, settings.batch_pixels, settings.seed)
         held = BatchRule.for_pixels(expected_px, max(held_px(dimensions), settings.batch_pixels), settings.seed)
-        look = partial(look_at_values, bands=settings.bands, grid=grid, first=first, held=held)
+        look = partial(look_at_values, bands=settings.bands, first=first, held=held)
         batch, unread = pass_over(plan, look, "reading bands", executor, progress, strict=strict)
         plan, failures = plan.without(unread), failures + unread
         if batch is None:
@@ -142,7 +122,10 @@ def look_at_bands(
         if held.level == 0 or batch.moments.pixels * MOSTLY_INVALID > expected_px:
             break
         expected_px = batch.moments.pixels  # the mini-batches are too small: again, with more of what is valid
-    return Bands(plan, batch, BandSpace.fitted(numbers, dtype, grid, batch.moments, settings.normalize)), failures
+    outliers = outliers_of(batch.moments)
+    apart = [[outlier.value for outlier in those] for those in outliers]
+    space = BandSpace.fitted(numbers, dtype, batch.moments, settings.normalize, batch.sample(), apart)
+    return Bands(plan, batch, space, likely_fill(outliers, dtype, numbers)), failures
 
 
 def fit_bands(
@@ -161,6 +144,8 @@ def fit_bands(
     ------
     NoValidPixels
         If there is none.
+    BeyondFloats
+        If the squares of distances are not numbers.
     UsageError
         If ``match`` is of other bands.
     """
@@ -210,7 +195,11 @@ def solve_bands(
         centroids, history = solve(data, first, settings, runner, start)
     else:
         centroids, history = solve_streamed(data, first, settings, runner, start)
-    return Model.from_solution(numbered(centroids), settings, history, space)
+    solution = numbered(centroids)
+    if not math.isfinite(space.inertia(solution.sums, solution.centroids)):
+        ends = bands.batch.moments.extremes
+        raise BeyondFloats(f"{ends.low.min():.3g} to {ends.high.max():.3g}")
+    return Model.from_solution(solution, settings, history, space)
 
 
 def solve_streamed(

@@ -13,7 +13,8 @@ from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 
 from kseg_core.clustering.band_batch import BandBatch, Picked
-from kseg_core.clustering.bands import BandGrid, BandMoments, BandRange
+from kseg_core.clustering.band_values import Extremes
+from kseg_core.clustering.bands import BandMoments
 from kseg_core.clustering.summary import ChunkSummary, ColorTable
 from kseg_core.errors import UnreadableImage
 from kseg_core.reading.sources import Piece
@@ -33,7 +34,7 @@ PIECES_PER_TASK = 16
 ATTEMPTS = 8  # of a pass, each without the images that killed their workers in the one before
 TASKS_PER_WORKER = 8  # an image of few pieces is still spread over all workers
 
-KEPT_TYPES = (ChunkSummary, ColorTable, BandBatch, BandMoments, BandGrid, BandRange, Picked)
+KEPT_TYPES = (ChunkSummary, ColorTable, BandBatch, BandMoments, Extremes, Picked)
 
 Read = Callable[[Piece], Any]
 Digest = Callable[[Iterator[Any]], Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,14 +11,13 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from kseg_core.clustering.band_pixels import BandPixels, BandSample, silhouettes_of
-from kseg_core.clustering.bands import EVERYWHERE, NO_WEIGHTS, BandMoments, BandSpace, flat_mask
+from kseg_core.clustering.band_pixels import BandPixels, BandSample, farthest_of, silhouettes_of
+from kseg_core.clustering.band_values import NO_WEIGHTS, as_values, assign_and_sum, flat_mask
+from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.indices import Silhouettes
-from kseg_core.clustering.labelling import label_dtype
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.clustering.table import FarPoint
 from kseg_core.clustering.value_table import ValueTable
-from kseg_core.kernels import dense
 from kseg_core.reading.sources import Piece
 from kseg_core.resume.keeping import keep, kept
 
@@ -43,37 +42,27 @@ class SumsOfEach:
 def look_at_sums(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> SumsOfEach:
     """Sums of one piece for each set of centroids; their squares are known already."""
     samples, valid = piece.read_samples(space.bands)
-    values = space.grid.values(samples, valid)
-    mask = flat_mask(valid)
-    sums = [dense.assign_and_sum(values, NO_WEIGHTS, mask, space.affine, each) for each in centroids]
+    values, mask = as_values(samples), flat_mask(valid)
+    sums = [assign_and_sum(values, NO_WEIGHTS, mask, space.affine, each, space.bits) for each in centroids]
     return SumsOfEach(tuple(ClusterSums(counts, total, 0) for counts, total in sums))
 
 
 def look_at_distinct(piece: Piece, space: BandSpace) -> ValueTable:
     """The distinct values of one piece, where they are few."""
     samples, valid = piece.read_samples(space.bands)
-    return ValueTable.of(space.grid.values(samples, valid), flat_mask(valid))
+    return ValueTable.of(as_values(samples), flat_mask(valid))
 
 
 def look_at_farthest(piece: Piece, space: BandSpace, centroids: F64) -> FarPoint:
     """The pixel of one piece that is farthest from all centroids."""
     samples, valid = piece.read_samples(space.bands)
-    values = space.grid.values(samples, valid)
-    mask = flat_mask(valid)
-    squared = dense.label_dense(
-        values, mask, space.affine, centroids, 0, np.empty(len(values), label_dtype(len(centroids)))
-    )
-    most = float(squared.max())
-    points = space.features_of(values[squared == most].astype(np.float64))
-    return FarPoint(most, tuple(min(points.tolist())))
+    return farthest_of(space, as_values(samples), flat_mask(valid), centroids)
 
 
 def look_at_silhouettes(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> Silhouettes:
     """Sums of one piece's silhouettes for each set of centroids."""
     samples, valid = piece.read_samples(space.bands)
-    values = space.grid.values(samples, valid)
-    mask = flat_mask(valid)
-    return silhouettes_of(space, values, NO_WEIGHTS, mask, centroids)
+    return silhouettes_of(space, as_values(samples), NO_WEIGHTS, flat_mask(valid), centroids)
 
 
 KEPT_TYPES = (SumsOfEach, ClusterSums, FarPoint, Silhouettes, ValueTable)
@@ -95,11 +84,11 @@ class StreamedBands:
     ) -> None:
         self._plan, self._space, self._held, self._moments, self._executor = plan, space, held, moments, executor
         self._images = tokenize([source.file.key for source in plan.sources])
-        table = ValueTable.of(held.values, EVERYWHERE)
-        if table.values is not None:  # few in the sample: perhaps few in all
-            self._held = replace(held, few=BandPixels.build(space, table.values, table.counts))
-            table = self._pass(partial(look_at_distinct, space=space))
-        self._table = None if table.values is None else BandPixels.build(space, table.values, table.counts)
+        self._table: BandPixels | None = None
+        if held.few is not None:  # few in the sample: perhaps few in all
+            table: ValueTable = self._pass(partial(look_at_distinct, space=space))
+            if table.values is not None:
+                self._table = BandPixels(space, table.values, table.counts, moments.squares)
 
     @property
     def size(self) -> int:

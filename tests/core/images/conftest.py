@@ -73,6 +73,24 @@ def encoded_tiff(samples: NDArray[Any], **options: Any) -> bytes:
     return out.getvalue()
 
 
+def encoded_heic(pixels: NDArray[Any], **options: Any) -> bytes:
+    """A file as libheif writes it, without loss; of 16 bits the upper ten."""
+    import pillow_heif
+
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels] + (";16" if pixels.dtype == np.uint16 else "")
+    image = pillow_heif.from_bytes(mode, pixels.shape[1::-1], np.ascontiguousarray(pixels).tobytes())
+    out = io.BytesIO()
+    image.save(out, quality=-1, chroma=444, matrix_coefficients=0, **options)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def save_heic() -> Callable[..., bytes]:
+    """The writer of HEIC by libheif."""
+    return encoded_heic
+
+
 @pytest.fixture(scope="session")
 def save() -> Callable[..., bytes]:
     """The writer of files by Pillow."""
@@ -135,6 +153,11 @@ def samples(texture: NDArray[np.uint8]) -> dict[str, bytes]:
         "qoi RGBA": bytes(imagecodecs.qoi_encode(texture)),
         "jpeg xr": bytes(imagecodecs.jpegxr_encode(array)),
         "jpeg xr RGBA 16": bytes(imagecodecs.jpegxr_encode(texture.astype(np.uint16) * 257)),
+        "heic": encoded_heic(array),
+        "heic RGBA": encoded_heic(texture),
+        "heic grid 10 bits": encoded_heic(wide, tile_size=32),
+        "avif": bytes(imagecodecs.avif_encode(array, level=80)),
+        "avif RGBA 10 bits": bytes(imagecodecs.avif_encode(texture.astype(np.uint16) * 4, level=100, bitspersample=10)),
         "ome-tiff": encoded_tiff(
             np.moveaxis(array, 2, 0).copy(), ome=True, metadata={"axes": "CYX"}, photometric="minisblack"
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import RgbImage, open_picture, read_image, read_info
+from kseg_core.images import RgbImage, cicp, open_picture, read_image, read_info
 
 Read = Callable[[bytes], RgbImage]
 Refusal = Callable[[bytes], str]
@@ -43,6 +45,11 @@ def cuts(data: bytes) -> list[int]:
 
 
 CUT = [
+    "heic",
+    "heic RGBA",
+    "heic grid 10 bits",
+    "avif",
+    "avif RGBA 10 bits",
     "jpeg 12 bits",
     "qoi",
     "qoi RGBA",
@@ -68,6 +75,159 @@ def test_a_file_cut_anywhere_is_refused_or_is_the_very_same(
         else:
             np.testing.assert_array_equal(part.rgb, whole.rgb, err_msg=f"cut to {length} of {len(data)}")
     assert refused > 0.9 * len(cuts(data))
+
+
+# -------------------------------------------------------------------------------------------------------- HEIC and AVIF
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("options", [{}, {"tile_size": 32}])
+def test_lossless_heic_is_as_it_was_encoded(
+    tmp_path: Path, save_heic: Save, texture: NDArray[np.uint8], channels: int, options: dict[str, Any]
+) -> None:
+    pixels = np.ascontiguousarray(texture[..., :channels])
+    pixels[:5, :, -1] = 0
+    found = stored(tmp_path / "picture", save_heic(pixels, **options))
+    np.testing.assert_array_equal(found, pixels[..., : min(channels, 3)])
+    image = read_image(str(tmp_path / "picture"))
+    if channels == 4:
+        assert image.valid is not None
+        np.testing.assert_array_equal(image.valid, pixels[..., 3] != 0)
+
+
+def test_ten_bits_of_heic_and_avif_stay_ten_bits(tmp_path: Path, save_heic: Save, texture: NDArray[np.uint8]) -> None:
+    import imagecodecs
+
+    wide = texture[..., :3].astype(np.uint16) * 257
+    ten = wide >> 6
+    for data in (
+        save_heic(wide),
+        bytes(imagecodecs.avif_encode(ten, level=100, bitspersample=10)),
+    ):
+        found = stored(tmp_path / "picture", data)
+        np.testing.assert_array_equal(found, ten)
+        seen = read_image(str(tmp_path / "picture")).rgb
+        np.testing.assert_array_equal(seen, (ten.astype(np.uint32) * 510 + 1023) // 2046)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heic_and_avif_are_turned_once(
+    tmp_path: Path, read: Read, texture: NDArray[np.uint8], orientation: int
+) -> None:
+    """By the container's properties; the EXIF block says the same, and Pillow's readers turn by one of them."""
+    import pillow_heif
+
+    image = Image.fromarray(texture[..., :3].copy())
+    exif = Image.Exif()
+    exif[274] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(with_orientation(image, orientation)))
+    out = io.BytesIO()
+    heif = pillow_heif.from_pillow(image)
+    heif.info["exif"] = exif.tobytes()
+    heif.save(out, quality=-1, chroma=444, matrix_coefficients=0)
+    np.testing.assert_array_equal(read(out.getvalue()).rgb, expected)
+    out = io.BytesIO()
+    image.save(out, "AVIF", quality=100, subsampling="4:4:4", exif=exif.tobytes())
+    judge = np.asarray(ImageOps.exif_transpose(Image.open(out)))
+    np.testing.assert_array_equal(read(out.getvalue()).rgb, judge)
+    assert np.abs(judge.astype(int) - expected).max() < 8
+
+
+def with_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """The same picture, to be turned by Pillow."""
+    out = io.BytesIO()
+    exif = Image.Exif()
+    exif[274] = orientation
+    image.save(out, "PNG", exif=exif)
+    return Image.open(out)
+
+
+def test_lossless_avif_is_as_it_was_encoded(tmp_path: Path, texture: NDArray[np.uint8]) -> None:
+    import imagecodecs
+
+    for channels in (1, 3, 4):
+        pixels = np.ascontiguousarray(texture[..., :channels].squeeze())
+        found = stored(tmp_path / "picture", bytes(imagecodecs.avif_encode(pixels, level=100)))
+        np.testing.assert_array_equal(found, pixels[..., None] if channels == 1 else pixels[..., :3])
+
+
+def test_profiles_of_heic_and_avif_are_applied(read: Read, texture: NDArray[np.uint8]) -> None:
+    import pillow_heif
+
+    image = Image.fromarray(texture[..., :3].copy())
+    swapped = cicp.profile_of(cicp.Colour((*cicp.PRIMARIES[1][2::-1], cicp.PRIMARIES[1][3])))
+    expected = ImageCms.profileToProfile(
+        image, ImageCms.ImageCmsProfile(io.BytesIO(swapped)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+    assert expected is not None
+    assert np.abs(np.asarray(expected).astype(int) - texture[..., 2::-1]).max() < 3
+    out = io.BytesIO()
+    heif = pillow_heif.from_pillow(image)
+    heif.info["icc_profile"] = swapped
+    heif.save(out, quality=-1, chroma=444, matrix_coefficients=0)
+    np.testing.assert_array_equal(read(out.getvalue()).rgb, np.asarray(expected))
+    out = io.BytesIO()
+    image.save(out, "AVIF", quality=100, subsampling="4:4:4", icc_profile=swapped)
+    assert np.abs(read(out.getvalue()).rgb.astype(int) - np.asarray(expected)).max() < 9
+
+
+def test_colours_named_by_numbers_are_converted(read: Read, samples: dict[str, bytes]) -> None:
+    """Display P3 (primaries 12, H.273) against a direct computation; PQ is said."""
+    data = samples["avif"]
+    plain = read(data).rgb
+    at = data.index(b"colrnclx") + 8
+    wide = data[:at] + struct.pack(">HH", 12, 13) + data[at + 4 :]
+    found = read(wide).rgb
+    expected = displayed(plain, 12)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert np.abs(found.astype(int) - plain).max() > 10
+
+
+def displayed(rgb: NDArray[np.uint8], primaries: int) -> NDArray[np.float64]:
+    """8-bit colours of other primaries and the curve of sRGB, in sRGB, by the textbook."""
+
+    def matrix(number: int) -> NDArray[np.float64]:
+        *corners, (x, y) = cicp.PRIMARIES[number]
+        columns = np.array([[a, b, 1 - a - b] for a, b in corners]).T
+        return np.asarray(columns * np.linalg.solve(columns, np.array([x / y, 1.0, (1 - x - y) / y])))
+
+    share = rgb / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    moved = np.clip(linear @ matrix(primaries).T @ np.linalg.inv(matrix(1)).T, 0, 1)
+    return np.asarray(255 * np.where(moved <= 0.0031308, moved * 12.92, 1.055 * moved ** (1 / 2.4) - 0.055))
+
+
+def test_several_images_and_high_dynamic_range_are_said(tmp_path: Path, samples: dict[str, bytes]) -> None:
+    import pillow_heif
+
+    file = pillow_heif.from_pillow(Image.new("RGB", (64, 64), "red"))
+    file.add_from_pillow(Image.new("RGB", (80, 64), "blue"))
+    out = io.BytesIO()
+    file.save(out, quality=-1, chroma=444, primary_index=1)
+    path = tmp_path / "two.heic"
+    path.write_bytes(out.getvalue())
+    info = read_info(str(path))
+    assert info.shape == (64, 80)
+    assert info.notes == ("its primary image of 2",)
+    assert read_image(str(path)).rgb[0, 0].tolist()[2] > 250
+    data = samples["avif"]
+    at = data.index(b"colrnclx") + 8
+    path.write_bytes(data[:at] + struct.pack(">HH", 9, 16) + data[at + 4 :])
+    assert "PQ" in " ".join(read_info(str(path)).notes)
+
+
+def test_what_a_heif_lacks_is_said(refusal: Refusal, samples: dict[str, bytes]) -> None:
+    heic = samples["heic"]
+    assert refusal(heic.replace(b"pitm\0\0\0\0\0\1", b"pitm\0\0\0\0\0\7")) == "damaged: the HEIF has no primary image"
+    assert "does not state its size" in refusal(heic.replace(b"ispe", b"free"))
+    assert refusal(heic[:200]).startswith("truncated")
+    at = heic.index(b"ispe") + 8
+    assert "too large" in refusal(heic[:at] + struct.pack(">II", 1 << 20, 1 << 20) + heic[at + 8 :])
+    assert refusal(heic[:at] + struct.pack(">II", 46, 48) + heic[at + 8 :]).startswith("damaged: ")
+    video = b"\0\0\0\x18ftypmsf1\0\0\0\0msf1hevc\0\0\0\x08moov"
+    assert "sequence" in refusal(video)
+    other = heic.replace(b"hvc1", b"vvc1")
+    assert "not supported" in refusal(other)
 
 
 # -------------------------------------------------------------------------------------------------------- JPEG, 12 bits

@@ -16,10 +16,6 @@ FTYP = b"\0\0\0\x18ftyp"
 @pytest.mark.parametrize(
     ("data", "name", "words"),
     [
-        (FTYP + b"heic\0\0\0\0mif1heic", "HEIC", "heif-convert"),
-        (FTYP + b"mif1\0\0\0\0mif1heic", "HEIC", "heif-convert"),
-        (FTYP + b"avif\0\0\0\0mif1miaf", "AVIF", "avifdec"),
-        (FTYP + b"mif1\0\0\0\0mif1avif", "AVIF", "avifdec"),
         (FTYP + b"crx \0\0\0\1crx isom", "camera RAW (Canon CR3)", "darktable-cli"),
         (b"II*\0\x10\0\0\0CR\x02\0" + bytes(50), "camera RAW (Canon CR2)", "darktable-cli"),
         (b"IIRO\x08\0\0\0" + bytes(50), "camera RAW (Olympus ORF)", "dcraw"),

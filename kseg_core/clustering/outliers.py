@@ -1,0 +1,110 @@
+"""Values beyond all others: what somebody wrote where there was nothing to measure, and did not declare as no data.
+
+One such value draws a centroid to itself, or whole clusters with it; so it is named, with what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .band_values import unit_bits
+from .bands import BandMoments
+
+DEVIATIONS = 20.0  # of the other values from their mean: no distribution that is measured reaches as far
+ROUNDS = 2  # one value at each end
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """A value beyond all others of its band: how many pixels have it, and how many of their deviations away it is."""
+
+    value: float
+    pixels: int
+    deviations: float
+
+
+def outliers_of(moments: BandMoments) -> tuple[tuple[Outlier, ...], ...]:
+    """For each band the values that lie far beyond all others, at most one at each end."""
+    if np.dtype(moments.dtype).itemsize == 1:  # 256 values are no room for it
+        return ((),) * len(moments.sums)
+    return tuple(tuple(_beyond(moments, band)) for band in range(len(moments.sums)))
+
+
+def likely_fill(outliers: Sequence[Sequence[Outlier]], dtype: str, bands: tuple[int, ...]) -> tuple[str, ...]:
+    """A line for each value that lies far beyond all others: the bands that have it, and what to do.
+
+    Parameters
+    ----------
+    outliers
+        Of each band.
+    dtype
+        Of the samples.
+    bands
+        The bands' numbers.
+    """
+    found: dict[float, list[tuple[int, Outlier]]] = {}
+    for number, those in zip(bands, outliers, strict=True):
+        for outlier in those:
+            found.setdefault(outlier.value, []).append((number, outlier))
+    lines = []
+    for value, places in found.items():
+        named = ", ".join(str(number) for number, _ in places)
+        pixels, deviations = max(far.pixels for _, far in places), min(far.deviations for _, far in places)
+        told = _told(value, dtype)
+        lines.append(
+            f"band{'s' if len(places) > 1 else ''} {named}: {pixels} pixel{'s' if pixels != 1 else ''} of {told}, "
+            f"{deviations:.3g} standard deviations from all others; if they hold no data, add --nodata={told}"
+        )
+    return tuple(lines)
+
+
+def _beyond(moments: BandMoments, band: int) -> list[Outlier]:
+    """The outliers of one band."""
+    ends, bits = moments.extremes, unit_bits(moments.dtype)
+    n, s, q = moments.pixels, int(moments.sums[band]), int(moments.squares[band])
+    left = [
+        (float(value[band]), int(pixels[band]))
+        for value, pixels in ((ends.low, ends.at_low), (ends.high, ends.at_high))
+    ]
+    found = []
+    for _ in range(ROUNDS):
+        for value, pixels in left:
+            whole = _whole(value, bits)
+            others = n - pixels
+            rest, squares = s - pixels * whole, q - pixels * whole * whole
+            spread = others * squares - rest * rest  # others**2 times their variance
+            # The distance of the value, in deviations of the others: (whole - rest / others) / sqrt(spread) * others
+            away = abs(whole * others - rest)
+            if others > pixels and spread > 0 and away * away > int(DEVIATIONS**2) * spread:
+                found.append(Outlier(value, pixels, math.sqrt(_ratio(away * away, spread))))
+                n, s, q = others, rest, squares
+                left = [end for end in left if end[0] != value]
+                break
+        else:
+            break
+    return found
+
+
+def _whole(value: float, bits: int) -> int:
+    """A value in steps of ``2**-bits``, of which it is a whole number."""
+    numerator, denominator = value.as_integer_ratio()
+    return (numerator << bits) // denominator
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    try:
+        return numerator / denominator
+    except OverflowError:
+        return math.inf
+
+
+def _told(value: float, dtype: str) -> str:
+    """A value as ``--nodata`` takes it: the fewest digits that mean it."""
+    if np.dtype(dtype).kind != "f":
+        return str(int(value))
+    shortest = repr(np.dtype(dtype).type(value).item()) if dtype == "float64" else str(np.dtype(dtype).type(value))
+    return shortest.removesuffix(".0")

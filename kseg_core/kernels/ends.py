@@ -1,0 +1,65 @@
+"""The pixels with the least and the greatest value of each band."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import inlined, kernel
+
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@inlined
+def _before(values: NDArray[Any], i: int, j: int) -> bool:
+    """Whether row ``i`` comes before row ``j`` in rising order."""
+    for band in range(values.shape[1]):
+        if values[i, band] != values[j, band]:
+            return bool(values[i, band] < values[j, band])
+    return False
+
+
+@kernel
+def find_ends(values: NDArray[Any], valid: Bools, rows: I64, counts: I64) -> None:
+    """The row with the least and that with the greatest valid value of each band, and how many have that value.
+
+    Of several rows it is the first in rising order, so that it does not matter which comes first.
+
+    Parameters
+    ----------
+    values
+        (n, d).
+    valid
+        bool (n,), or empty where all are.
+    rows
+        int64 (2, d), all -1: filled with the rows' numbers; they stay where no row is valid.
+    counts
+        int64 (2, d), all 0.
+    """
+    masked = valid.size > 0
+    n, bands = values.shape
+    for i in range(n):
+        if masked and not valid[i]:
+            continue
+        for band in range(bands):
+            value = values[i, band]
+            least, most = rows[0, band], rows[1, band]
+            if least < 0:
+                rows[0, band] = rows[1, band] = i
+                counts[0, band] = counts[1, band] = 1
+                continue
+            if value < values[least, band]:
+                rows[0, band], counts[0, band] = i, 1
+            elif value == values[least, band]:
+                counts[0, band] += 1
+                if _before(values, i, least):
+                    rows[0, band] = i
+            if value > values[most, band]:
+                rows[1, band], counts[1, band] = i, 1
+            elif value == values[most, band]:
+                counts[1, band] += 1
+                if _before(values, i, most):
+                    rows[1, band] = i
