@@ -85,6 +85,8 @@ class FitSettings:
     kind
         Take the images of one kind alone: ``rgb`` (pictures of 8 bits), or a type and a number of bands as in
         ``uint16x4``; None: of those that most are of where that must be one, else of all.
+    features_why
+        Why ``auto`` became these features, for the model to say: whoever chooses sets it.
     """
 
     k: int | Literal["auto"]
@@ -101,6 +103,7 @@ class FitSettings:
     normalize: Normalize = "none"
     k_range: tuple[int, int] | None = None
     kind: str | None = None
+    features_why: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("attempts", "max_iter", "batch_pixels", "seed"):
@@ -336,6 +339,7 @@ class ExecutionSettings:
 def _plain(settings: FitSettings) -> dict[str, Any]:
     """As JSON values; ``k_range`` is among them only where it decides anything."""
     values = dataclasses.asdict(settings)
+    del values["features_why"]  # which decides nothing
     if settings.k == AUTO:
         values["k_range"] = settings.tried
     else:

@@ -103,7 +103,7 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
     sources, fit = plan.sources, request.config.fit
     return DryRun(
         features=None if fit is None else fit.features,
-        features_why=None if request.chosen is None else request.chosen.why,
+        features_why=None if fit is None else fit.features_why,
         output=request.output,
         images=len(sources),
         reused=reused,

@@ -136,7 +136,8 @@ class Request:
             If other settings do not go with them.
         """
         assert self.config.fit is not None
-        fit = replace(self.config.fit, features=features)  # type: ignore[arg-type]  # checked there
+        why = None if chosen is None else chosen.why
+        fit = replace(self.config.fit, features=features, features_why=why)  # type: ignore[arg-type]  # checked there
         config = replace(self.config, fit=fit)
         models = {name: self.settings[name] for name in ("model", "match")}
         told = {} if chosen is None else {CHOSEN: {"why": chosen.why, "left_out": chosen.left_out}}
@@ -200,7 +201,7 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
         If it cannot be done.
     """
     if config.match is not None:
-        config = _in_space_of_match(config)
+        config = in_space_of_match(config)
     settings = config.fingerprint()
     if config.fit is not None and config.fit.start:
         _require_distinct_start(config.fit)
@@ -264,7 +265,7 @@ def require_same_features(earlier: str, ours: str) -> None:
         raise UsageError(f"--match has {earlier} centroids, this fit {ours} ones; add --features {earlier}")
 
 
-def _in_space_of_match(config: RunConfig) -> RunConfig:
+def in_space_of_match(config: RunConfig) -> RunConfig:
     """The configuration with the features of the model to match where they are ``auto``, and its bands.
 
     Raises

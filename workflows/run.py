@@ -191,8 +191,6 @@ def fit_one(
     failures = failures + unread
     if model is None:
         raise nothing_readable(failures)
-    if request.chosen is not None:
-        model = replace(model, facts=model.facts | {"features_why": request.chosen.why})
     say(notes_of_all(model.notes))
     return model.noted(plan.notes), plan.without(unread), failures
 

@@ -263,7 +263,6 @@ def _result(
         told,
         space,
         notes,
-        None if request.chosen is None else request.chosen.why,
     )
 
 

@@ -69,8 +69,6 @@ class SweepResult:
         What the centroids are in; as a model's attributes have it.
     notes
         What there is to say of inputs that were read, and of all of them.
-    features_why
-        Why the features were taken; None where they were asked for.
     """
 
     output: str
@@ -82,7 +80,6 @@ class SweepResult:
     seconds: dict[str, float | None]
     space: dict[str, Any] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
-    features_why: str | None = None
 
     def to_json(self, *, palette: bool = False) -> dict[str, Any]:
         """The object ``--json`` prints; with the clusters for every k what ``sweep.json`` holds."""
@@ -98,7 +95,7 @@ class SweepResult:
             "why": told["why"] if self.together is not None else None,
             "knee": told["knee"],
             "features": self.settings.features,
-            "features_why": self.features_why,
+            "features_why": self.settings.features_why,
             "scope": self.settings.scope,
             "images": {"total": self.total, "swept": self.total - failed, "failed": failed},
             "pixels": told["pixels"],

@@ -68,7 +68,7 @@ def job_result(
             **common,
             k_requested=fit_settings.k,
             features=fit_settings.features,
-            features_why=None if request.chosen is None else request.chosen.why,
+            features_why=fit_settings.features_why,
             scope=fit_settings.scope,
         )
     if sums is not None:
