@@ -70,12 +70,24 @@ LabelledStore = Annotated[
 ]
 
 Nodata = Annotated[
-    str,
+    list[str] | None,
     _option(
         "Input",
         "--nodata",
-        help="Pixels all of whose bands have this value are invalid: auto (what the file says), none, or a number.",
-        metavar="V|auto|none",
+        help="Values that stand for no data, as in -9999,0: auto (what the file says), none, or numbers; may be given "
+        "again.",
+        metavar="V,...|auto|none",
+        show_default="auto",
+    ),
+]
+NodataIn = Annotated[
+    str | None,
+    _option(
+        "Input",
+        "--nodata-in",
+        help="A pixel is invalid where any or all of its bands are nodata. Default: any of bands, all of colours.",
+        metavar="any|all",
+        show_default=False,
     ),
 ]
 Mask = Annotated[

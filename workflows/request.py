@@ -224,8 +224,22 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
         if config.output.overwrite:
             _require_replaceable(output, config, kind)
         else:
-            return _held_against(request, kind)
+            return _held_against(_by_its_rules(request), kind)
     return request
+
+
+def _by_its_rules(request: Request) -> Request:
+    """The request, which goes on by the rules that its output was made by: all of its labels are made alike."""
+    if not of_earlier_rules(read_attributes(request.output)):
+        return request
+    inputs = request.config.input.as_before()
+    settings = {**request.settings, "input": inputs.to_json()}
+    return replace(request, config=replace(request.config, input=inputs), settings=settings)
+
+
+def of_earlier_rules(attributes: dict[str, Any] | None) -> bool:
+    """Whether an output was made by the rules of release 0.1.0 for which pixels count."""
+    return attributes is not None and "validity" not in ((attributes.get("config") or {}).get("input") or {})
 
 
 def require_usable(output: str | None) -> None:
@@ -248,7 +262,7 @@ def require_unchanged(request: Request, kind: str) -> None:
         If one had.
     """
     there = storage.exists(request.output)
-    now = _held_against(request, kind) if there and not request.config.output.overwrite else request
+    now = _held_against(_by_its_rules(request), kind) if there and not request.config.output.overwrite else request
     if (now.finished, now.was_complete) != (request.finished, request.was_complete):
         raise StoreError(f"{request.output}: another run has just finished there; give the same command again")
 

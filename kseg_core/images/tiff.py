@@ -37,8 +37,9 @@ from kseg_core.images.tiff_colours import (
     orientation_of,
     to_raster,
 )
+from kseg_core.images.tiff_plausible import check_directory, check_page
 from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
-from kseg_core.images.validity import fits
+from kseg_core.images.validity import Nodata, fits
 from kseg_core.images.windows import Box
 
 _OME_CHANNELS = re.compile(r'\bSizeC="(\d+)"')
@@ -52,15 +53,6 @@ def _drop_while_reading(_record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _opened(file: BinaryIO) -> Iterator[Any]:
-    """Open a TIFF with tifffile, its log silent in this thread."""
-    import tifffile
-
-    with silenced(), tifffile.TiffFile(file) as tiff:
-        yield tiff
-
-
-@contextmanager
 def silenced() -> Iterator[None]:
     """Keep tifffile's log silent in this thread: what it remarks on a damaged file is told by us, once."""
     log = logging.getLogger("tifffile")
@@ -71,28 +63,6 @@ def silenced() -> Iterator[None]:
         yield
     finally:
         _quiet.depth -= 1
-
-
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) of the first page as a person sees it."""
-    with _opened(file) as tiff:
-        page = _first_page(tiff)
-        return turned_shape(page.imagelength, page.imagewidth, orientation_of(page))
-
-
-def decode(file: BinaryIO, max_pixels: int) -> Raster:
-    """Decode the first page of a TIFF file.
-
-    Raises
-    ------
-    Refused
-        Where a strip or tile is damaged or missing, or the samples are not those of an 8- or 16-bit picture.
-    """
-    with _opened(file) as tiff:
-        page = _first_page(tiff)
-        check_size(page.imagelength, page.imagewidth, max_pixels)
-        pages = _Pages(tiff, file)
-        return pages.raster(Box.whole(pages.stored_shape), None)
 
 
 class TiffPicture:
@@ -109,6 +79,7 @@ class TiffPicture:
     def __init__(self, file: BinaryIO, max_pixels: int) -> None:
         import tifffile
 
+        check_directory(file)
         with silenced(), contextlib.ExitStack() as closing:
             tiff = closing.enter_context(tifffile.TiffFile(file))
             self._pages = _Pages(tiff, file)
@@ -119,7 +90,7 @@ class TiffPicture:
         self.stored_shape = self._pages.stored_shape
         self.info = self._pages.info()
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         with silenced():
             return self._pages.raster(box, nodata)
@@ -151,7 +122,10 @@ class _Pages:
         self.stored_shape: tuple[int, int] = (self.page.imagelength, self.page.imagewidth)
         self.orientation = orientation_of(self.page)
         self.block = natural_block(self.page)
+        check_page(self.page)
         self._channels = _channel_pages(tiff, self.page)
+        for page in self._channels[1:]:
+            check_page(page)
         self._kept: tuple[float | None, Samples] | None = None
 
     @property
@@ -165,11 +139,10 @@ class _Pages:
         colours = colours_of(self.page)
         return PictureInfo("TIFF", shape, self.bands, self.dtype, block, _nodata_of(self.page), alpha, colours)
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)
         check_bands(self.page, len(self._channels))
-        fill = nodata if nodata is not None and fits(nodata, self.page.dtype) else None
-        samples = self._read(box, None, fill)
+        samples = self._read(box, None, self._fill())
         raster = to_raster(self.page, samples[..., 0] if samples.shape[2] == 1 else samples)
         return without_nodata(raster, samples, nodata)
 
