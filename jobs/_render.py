@@ -183,10 +183,9 @@ def sweep_lines(result: dict[str, Any]) -> list[str]:
     swept, seconds = _images(result["images"]["swept"]), result["seconds"]["total"]
     megapixels = result["pixels"]["total"] / 1e6
     lines = [
-        f"swept {swept}, {megapixels:.1f} MP, k {low} to {high} → {printable(result['output'])} in {seconds:.1f} s"
+        f"swept {swept}, {megapixels:.1f} MP, {_features(result)}, k {low} to {high} → {printable(result['output'])} "
+        f"in {seconds:.1f} s"
     ]
-    if result.get("features_why"):
-        lines.append(_features(result))
     if result["each"] is None:
         lines += [*_table(result), f"k {result['k']}: {result['why']}"]
     else:
