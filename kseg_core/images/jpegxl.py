@@ -17,6 +17,7 @@ from kseg_core.images.exif import turned_shape
 from kseg_core.images.isobmff import boxes
 from kseg_core.images.jpegxl_header import JxlHeader, read_jxl_header
 from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.srgb import to_8_bits
 
 _NAME = "JPEG XL"
 _BARE = b"\xff\x0a"
@@ -74,9 +75,10 @@ def decode(data: bytes, max_pixels: int) -> Raster:
     if header.gray and header.alpha:
         samples = np.ascontiguousarray(samples[..., 0])
     if is_linear and samples.dtype.kind == "u":
-        samples, maximum = _curved(samples, maximum), 255
+        samples, maximum = to_8_bits(samples, maximum, linear=True), 255
     colours: Colours = "gray" if header.gray else "rgb"
-    return Raster(samples, colours, maximum, valid=valid, icc=_profile(data, header))
+    stays_linear = header.space is not None and header.space.gamma == 1.0
+    return Raster(samples, colours, maximum, valid=valid, icc=_profile(data, header), linear=stays_linear)
 
 
 def _dtype_of(header: JxlHeader) -> str:
@@ -117,15 +119,6 @@ def _of_12_bits(data: bytes, header: JxlHeader, start: int) -> bytes:
     return bytes(out)
 
 
-def _curved(samples: Samples, maximum: int) -> Samples:
-    """Give linear light the curve of sRGB, as uint8."""
-    linear = np.arange(maximum + 1) / maximum
-    curve = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    table = np.floor(curve * 255 + 0.5).astype(np.uint8)
-    out: Samples = np.take(table, np.minimum(samples, maximum))
-    return out
-
-
 def _profile_reader() -> object | None:
     """Return the class that reads embedded profiles, where it is installed."""
     try:
@@ -140,6 +133,9 @@ def _profile(data: bytes, header: JxlHeader) -> bytes | None:
     if header.icc and not header.xyb:
         reader = _profile_reader()
         return None if reader is None else reader(num_threads=1)(data)[3] or None  # type: ignore[operator]
-    if header.space is None or header.icc:
+    space = header.space
+    if space is None or header.icc:
         return None
-    return cicp.gray_profile_of(header.space) if header.gray else cicp.profile_of(header.space)
+    if space.gamma == 1.0:
+        space = space._replace(gamma=None)  # the samples will have been given the curve of sRGB
+    return cicp.gray_profile_of(space) if header.gray else cicp.profile_of(space)

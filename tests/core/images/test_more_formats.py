@@ -18,6 +18,7 @@ from PIL import Image, ImageCms, ImageOps
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import RgbImage, cicp, open_picture, read_image, read_info
 from kseg_core.images.jpegxl_header import read_jxl_header
+from kseg_core.images.srgb import to_8_bits
 
 Read = Callable[[bytes], RgbImage]
 Refusal = Callable[[bytes], str]
@@ -313,9 +314,7 @@ def test_a_jpeg_xl_is_turned_and_its_first_frame_is_said(tmp_path: Path, texture
 
 
 def test_linear_light_gets_the_curve_of_srgb() -> None:
-    from kseg_core.images import jpegxl
-
-    found = jpegxl._curved(np.array([[0, 1, 2048, 4095]], np.uint16), 4095)
+    found = to_8_bits(np.array([[0, 1, 2048, 4095]], np.uint16), 4095, linear=True)
     expected = [0, 12.92 / 4095 * 255, (1.055 * (2048 / 4095) ** (1 / 2.4) - 0.055) * 255, 255]
     np.testing.assert_array_equal(found[0], np.round(expected))
 
