@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from kseg_core.config import AUTO, FitSettings, RunConfig
+from kseg_core.choice import PictureChoice
+from kseg_core.config import AUTO, FitSettings, InputSettings, NodataIn, RunConfig
 from kseg_core.errors import UsageError
 from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.sizes import parse_bytes
@@ -25,6 +26,13 @@ def joined(values: Sequence[str] | None) -> str | None:
     Of a variable the values are its words: their commas are at their ends.
     """
     return ",".join(value.strip(" ,;") for value in values) if values else None
+
+
+def input_settings(
+    nodata: Sequence[str] | None, nodata_in: str | None, mask: str | None, max_pixels: int, choice: PictureChoice
+) -> InputSettings:
+    """Which pixels of which picture count."""
+    return InputSettings(joined(nodata) or AUTO, mask, max_pixels, choice, cast(NodataIn | None, nodata_in))
 
 
 def settings_of_fit(

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -47,10 +48,13 @@ def log_to_stderr(level: str, how: str) -> None:
     logging.basicConfig(level=getattr(logging, level.upper()), handlers=[handler], force=True)
     logging.captureWarnings(how == "json")
     if level != "debug":
+        if not sys.warnoptions:  # what libraries remark on files and on themselves; here and in worker processes
+            warnings.simplefilter("ignore")
+            os.environ.setdefault("PYTHONWARNINGS", "ignore")
         # distributed sets its own levels when it is imported, here and in worker processes: this variable is how.
         # What it says of workers that died is told by us, once and in a line.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
-        for noisy in ("tornado", "asyncio", "numba", "PIL", "numcodecs"):
+        for noisy in ("tornado", "asyncio", "numba", "PIL", "numcodecs", "zarr", "rasterio"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a file it cannot read is named by us, with a reason
         handler.addFilter(lambda record: not record.name.startswith(("distributed", "tornado", "asyncio")))

@@ -58,6 +58,10 @@ FromFile = Annotated[
     str | None,
     _option("Input", "--from", help="Read inputs, one a line, from a file; - is standard input.", metavar="FILE|-"),
 ]
+Null = Annotated[
+    bool,
+    _option("Input", "--null", "-0", help="The names of --from are separated by NUL, as find -print0 writes them."),
+]
 
 StoreOrModel = Annotated[
     str, typer.Argument(metavar="STORE", help="A store made by run, apply or edges, or a model.", show_default=False)
@@ -70,12 +74,24 @@ LabelledStore = Annotated[
 ]
 
 Nodata = Annotated[
-    str,
+    list[str] | None,
     _option(
         "Input",
         "--nodata",
-        help="Pixels all of whose bands have this value are invalid: auto (what the file says), none, or a number.",
-        metavar="V|auto|none",
+        help="Values that stand for no data, as in -9999,0: auto (what the file says), none, or numbers; may be given "
+        "again.",
+        metavar="V,...|auto|none",
+        show_default="auto",
+    ),
+]
+NodataIn = Annotated[
+    str | None,
+    _option(
+        "Input",
+        "--nodata-in",
+        help="A pixel is invalid where any or all of its bands are nodata. Default: any of bands, all of colours.",
+        metavar="any|all",
+        show_default=False,
     ),
 ]
 Mask = Annotated[
@@ -478,14 +494,21 @@ Scheduler = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    _option(EXECUTION, "--workers", help="Threads or processes. Default: one a core.", metavar="N", show_default=False),
+    _option(
+        EXECUTION,
+        "--workers",
+        help="Threads or processes. Default: one a processor that this job may use (cgroups, Slurm, PBS and LSF say).",
+        metavar="N",
+        show_default=False,
+    ),
 ]
 Memory = Annotated[
     str | None,
     _option(
         EXECUTION,
         "--memory",
-        help="Most memory of each process, as in 4GB. Default: 60 % of this machine's, shared by the processes.",
+        help="Most memory of each process, as in 4GB. Default: 60 % of what this job may use, shared by the processes: "
+        "the least of the machine, its cgroups, Slurm and ulimit.",
         metavar="SIZE",
         show_default=False,
     ),

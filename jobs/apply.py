@@ -20,7 +20,9 @@ def apply(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
-    nodata: option.Nodata = "auto",
+    null: option.Null = False,
+    nodata: option.Nodata = None,
+    nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
     series: option.Series = None,
@@ -62,7 +64,7 @@ def apply(
 
     def job(report: Report) -> int:
         from kseg_core.choice import choice_of
-        from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
+        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from kseg_core.errors import UsageError
         from workflows.request import InputSelection
 
@@ -70,12 +72,12 @@ def apply(
 
         if model is None:
             raise UsageError("apply needs a model: --model M, a model or a store of an earlier run")
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         job_config = RunConfig(
             None,
             OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, _jobs.thresholds(edges), checksum),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory), performance_report),
-            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
+            _jobs.input_settings(nodata, nodata_in, mask, max_pixels, choice_of(series, page, channel, z, t)),
             model=model,
         )
         return _jobs.label(selection, job_config, output, report, dry_run=dry_run, fail_on_drift=fail_on_drift)

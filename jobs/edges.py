@@ -25,7 +25,9 @@ def edges(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
-    nodata: option.Nodata = "auto",
+    null: option.Null = False,
+    nodata: option.Nodata = None,
+    nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
     series: option.Series = None,
@@ -59,24 +61,24 @@ def edges(
 
     def job(report: Report) -> int:
         from kseg_core.choice import choice_of
-        from kseg_core.config import ExecutionSettings, InputSettings
+        from kseg_core.config import ExecutionSettings
         from kseg_core.edge_settings import EdgeSettings
         from kseg_core.resume.lock import sweep_after_kill
         from workflows.edges.request import EdgesConfig, prepare_edges
         from workflows.edges.results import nothing_done
         from workflows.request import InputSelection
 
-        from ._jobs import memory_bytes
+        from ._jobs import input_settings, memory_bytes
         from ._render import edges_lines
 
         settings = EdgesConfig(
             EdgeSettings(low, high, aperture, l2, blur, on),  # type: ignore[arg-type]  # checked there
-            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
+            input_settings(nodata, nodata_in, mask, max_pixels, choice_of(series, page, channel, z, t)),
             ExecutionSettings(scheduler, workers, strict, memory_bytes(memory)),
             tile,
             overwrite,
         )
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         request = prepare_edges(selection, settings, output)
         if request.finished:
             sweep_after_kill(request.output)

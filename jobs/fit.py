@@ -24,7 +24,9 @@ def fit(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
-    nodata: option.Nodata = "auto",
+    null: option.Null = False,
+    nodata: option.Nodata = None,
+    nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
     series: option.Series = None,
@@ -70,7 +72,7 @@ def fit(
 
     def job(report: Report) -> int:
         from kseg_core.choice import choice_of
-        from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
+        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from kseg_core.errors import UsageError
         from workflows.request import InputSelection
 
@@ -97,12 +99,12 @@ def fit(
         )
         if settings is None:
             raise UsageError("fit needs the number of clusters: --k N, or --k auto; or --model M --refit")
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         job_config = RunConfig(
             settings,
             OutputSettings(overwrite=overwrite),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory), performance_report),
-            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
+            _jobs.input_settings(nodata, nodata_in, mask, max_pixels, choice_of(series, page, channel, z, t)),
             match=model if refit else match,
             refit=refit,
         )

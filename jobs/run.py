@@ -24,7 +24,9 @@ def run(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
-    nodata: option.Nodata = "auto",
+    null: option.Null = False,
+    nodata: option.Nodata = None,
+    nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
     series: option.Series = None,
@@ -85,10 +87,10 @@ def run(
 
     def job(report: Report) -> int:
         from kseg_core.choice import choice_of
-        from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
+        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
-        from ._jobs import label, memory_bytes, refit_of, settings_of_fit, thresholds
+        from ._jobs import input_settings, label, memory_bytes, refit_of, settings_of_fit, thresholds
 
         of_options = partial(refit_of, model, match) if refit else settings_of_fit
         fit = of_options(
@@ -110,12 +112,12 @@ def run(
             fit,
             OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, thresholds(edges), checksum),
             ExecutionSettings(scheduler, workers, strict, memory_bytes(memory), performance_report),
-            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
+            input_settings(nodata, nodata_in, mask, max_pixels, choice_of(series, page, channel, z, t)),
             model=None if refit else model,
             match=model if refit else match,
             refit=refit,
         )
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         return label(selection, settings, output, report, dry_run=dry_run, fail_on_drift=fail_on_drift)
 
     return carry_out(job, as_json, log_level, failed_result, log_format=log_format)

@@ -20,7 +20,9 @@ def sweep(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
-    nodata: option.Nodata = "auto",
+    null: option.Null = False,
+    nodata: option.Nodata = None,
+    nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,
     series: option.Series = None,
@@ -68,7 +70,7 @@ def sweep(
 
     def job(report: Report) -> int:
         from kseg_core.choice import choice_of
-        from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
+        from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
         from . import _jobs
@@ -88,12 +90,12 @@ def sweep(
             batch_pixels=batch_pixels,
             seed=seed,
         )
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         job_config = RunConfig(
             settings,
             OutputSettings(overwrite=overwrite),
             ExecutionSettings(scheduler, workers, strict, _jobs.memory_bytes(memory)),
-            InputSettings(nodata, mask, max_pixels, choice_of(series, page, channel, z, t)),
+            _jobs.input_settings(nodata, nodata_in, mask, max_pixels, choice_of(series, page, channel, z, t)),
         )
         return _jobs.sweep(selection, job_config, output, report)
 

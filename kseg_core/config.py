@@ -20,17 +20,20 @@ Features = Literal["rgb", "gray", "hsv", "lab", "bands"]
 Scope = Literal["global", "image"]
 Init = Literal["k-means++", "random"]
 Normalize = Literal["none", "standard", "minmax"]
+NodataIn = Literal["any", "all"]
 
 FEATURES: tuple[str, ...] = get_args(Features)
 SCOPES: tuple[str, ...] = get_args(Scope)
 INITS: tuple[str, ...] = get_args(Init)
 NORMALIZE: tuple[str, ...] = get_args(Normalize)
+NODATA_IN: tuple[str, ...] = get_args(NodataIn)
 
 MAX_K = 65_534  # labels are at most uint16 and its largest value means "invalid"
 AUTO: Literal["auto"] = "auto"  # the number of clusters that the elbow of the inertia curve suggests
 K_RANGE = (1, 10)  # what ``auto`` tries unless told otherwise: an elbow further out is hardly seen as one
 DEFAULT_TOL = 1e-6  # of steps that read all data anew
 MASKS_UP_TO_K = 32  # more masks than this are only made when asked for
+VALIDITY = 2  # the rules of which pixels count: 1 are those of release 0.1.0, whose stores do not say
 
 
 def _require(condition: bool, message: str) -> None:
@@ -172,40 +175,66 @@ class InputSettings:
     Parameters
     ----------
     nodata
-        ``auto`` (what a file says of itself), ``none``, or a value: pixels all of whose bands have it are invalid.
+        ``auto`` (what a file says of itself), ``none``, or values with commas between them: where a pixel has one of
+        them it has no data.
     mask
         A mask, or a folder of masks found by the images' paths: pixels where it is 0 are invalid.
     max_pixels
         Most pixels of an image that cannot be read by windows.
     choice
         Which picture of a file that holds several.
+    nodata_in
+        A pixel is invalid where ``any`` of the selected bands has no data, or where ``all`` have none; None: any of
+        bands, all of colours, where 0 is also a colour.
+    validity
+        Which rules are followed. 1, for what was made by release 0.1.0: nodata in all of the bands, and the masks that
+        files carry are not used.
     """
 
     nodata: str = "auto"
     mask: str | None = None
     max_pixels: int = 1 << 29
     choice: PictureChoice = DEFAULT
+    nodata_in: NodataIn | None = None
+    validity: int = VALIDITY
 
     def __post_init__(self) -> None:
-        if self.nodata not in ("auto", "none"):
-            try:
-                float(self.nodata)
-            except ValueError:
-                raise UsageError(f"--nodata is auto, none or a number; got {self.nodata!r}") from None
+        try:
+            _ = self.nodata_values
+        except ValueError:
+            raise UsageError(
+                f"--nodata is auto, none, or numbers with commas between them; got {self.nodata!r}"
+            ) from None
         _require(self.mask is None or storage.exists(self.mask), f"no such mask or folder of masks: {self.mask}")
         _require(self.max_pixels >= 1, f"--max-pixels is at least 1; got {self.max_pixels}")
+        if self.nodata_in is not None:
+            _require_one_of("--nodata-in", self.nodata_in, NODATA_IN)
+
+    @property
+    def nodata_values(self) -> tuple[float, ...]:
+        """The values given; whole numbers as such, which may be beyond what a float can tell apart."""
+        return () if self.nodata in ("auto", "none") else tuple(_number(text) for text in self.nodata.split(","))
+
+    def as_before(self) -> InputSettings:
+        """The same by the rules of release 0.1.0."""
+        return dataclasses.replace(self, validity=1)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, the choice's among the others'."""
-        told = dataclasses.asdict(self)
-        del told["choice"]
-        return told | self.choice.to_json()
+        """As JSON values, the choice's among the others'; in the words of the release whose rules are followed."""
+        values = dataclasses.asdict(self)
+        del values["choice"]
+        if self.validity == 1:
+            del values["validity"]
+        if self.nodata_in is None:
+            del values["nodata_in"]
+        return values | self.choice.to_json()
 
-    def nodata_of(self, stated: float | None) -> float | None:
-        """The value that stands for no data in a file that says ``stated``."""
-        if self.nodata == "auto":
-            return stated
-        return None if self.nodata == "none" else float(self.nodata)
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 @dataclass(frozen=True, slots=True)

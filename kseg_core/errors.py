@@ -89,7 +89,7 @@ class BeyondFloats(KsegError):
     def __init__(self, values: str) -> None:
         super().__init__(
             f"values of {values}: the squares of their distances are more than float64 holds; if the farthest hold no "
-            "data name them with --nodata, else scale the data, or ask for more clusters"
+            "data name them with --nodata, else scale the data, or ask for more clusters (--k, --k-range)"
         )
 
 

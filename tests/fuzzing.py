@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,12 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 from PIL import Image
+
+#: What no message for people holds: reprs, types and errors of Python, and names in libraries.
+PROGRAMMERS = re.compile(
+    r"<|object has no|operand|subscript|argument|\bNone|numpy|index out of|Error\b|\bb'|\{|says: \d"
+    r"|[a-z]_[a-z]+_|[A-Z]{2}_[A-Z]"
+)
 
 Random = np.random.Generator
 HEADER_BYTES = 256  # most of what a format says of itself stands there

@@ -42,16 +42,21 @@ class InputSelection:
         Globs that narrow folders down.
     from_file
         A list of inputs, or ``-`` for standard input.
+    null
+        The list's names are separated by NUL.
     """
 
     inputs: tuple[str, ...]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     from_file: str | None = None
+    null: bool = False
 
     def __post_init__(self) -> None:
         if not self.inputs and self.from_file is None:
             raise UsageError("no INPUT: name files or folders, or give a list with --from")
+        if self.null and self.from_file is None:
+            raise UsageError("--null is of a list: give it with --from")
         for given in self.inputs:
             storage.require_known(given)
 
@@ -65,7 +70,9 @@ class InputSelection:
         KsegError
             If there is not one file to read.
         """
-        listing = list_inputs(self.inputs, include=self.include, exclude=self.exclude, from_file=self.from_file)
+        listing = list_inputs(
+            self.inputs, include=self.include, exclude=self.exclude, from_file=self.from_file, null=self.null
+        )
         if not listing.files:
             named = ", ".join(self.inputs) or f"the list {self.from_file}"
             more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
@@ -168,8 +175,22 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
         if config.output.overwrite:
             _require_replaceable(output, config, kind)
         else:
-            return _held_against(request, kind)
+            return _held_against(_by_its_rules(request), kind)
     return request
+
+
+def _by_its_rules(request: Request) -> Request:
+    """The request, which goes on by the rules that its output was made by: all of its labels are made alike."""
+    if not of_earlier_rules(read_attributes(request.output)):
+        return request
+    inputs = request.config.input.as_before()
+    settings = {**request.settings, "input": inputs.to_json()}
+    return replace(request, config=replace(request.config, input=inputs), settings=settings)
+
+
+def of_earlier_rules(attributes: dict[str, Any] | None) -> bool:
+    """Whether an output was made by the rules of release 0.1.0 for which pixels count."""
+    return attributes is not None and "validity" not in ((attributes.get("config") or {}).get("input") or {})
 
 
 def require_usable(output: str | None) -> None:
@@ -192,7 +213,7 @@ def require_unchanged(request: Request, kind: str) -> None:
         If one had.
     """
     there = storage.exists(request.output)
-    now = _held_against(request, kind) if there and not request.config.output.overwrite else request
+    now = _held_against(_by_its_rules(request), kind) if there and not request.config.output.overwrite else request
     if (now.finished, now.was_complete) != (request.finished, request.was_complete):
         raise StoreError(f"{request.output}: another run has just finished there; give the same command again")
 

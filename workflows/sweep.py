@@ -26,9 +26,9 @@ from .computing.executor import Executor, open_executor
 from .computing.faults import one_by_one
 from .computing.progress import Progress, Silent
 from .computing.waves import Watched, compute_in_waves
-from .fitting.bands import data_of, look_at_bands
+from .fitting.bands import data_of, look_at_bands, sweep_of
 from .fitting.fit import read_colours, table_on_workers
-from .fitting.sweep_tasks import SweepTasks, sweep_bands
+from .fitting.sweep_tasks import SweepTasks
 from .labelling.label import summary_of_image
 from .planning.budget import Budget, image_of_too_many_colors
 from .planning.folder import folder_for_files
@@ -125,7 +125,7 @@ def sweep_together(
             return Sweeps(failures=tuple(failures))
         space, left, notes = bands.space, bands.plan, bands.notes
         _stage(settings, progress, lap)
-        founds = sweep_bands(data_of(bands, executor), bands.batch.first_pixels(space), settings, executor)
+        founds = sweep_of(bands, data_of(bands, executor), settings, executor)
     else:
         summary, failures = read_colours(plan, settings, executor, progress, strict=strict, budget=budget)
         if summary is None:

@@ -10,6 +10,7 @@ points); Calinski & Harabasz 1974.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,8 +72,7 @@ def calinski_harabasz(space: Scatter, sums: ClusterSums, centroids: F64) -> floa
 
     Returns
     -------
-    None for a single cluster, and where the scatter within is 0 (every value its own cluster): the index is infinite
-    there.
+    None for a single cluster, and where the index is infinite: the scatter within is 0 (every value its own cluster).
     """
     k, n = int((sums.counts > 0).sum()), sums.pixels
     if k < 2:
@@ -81,4 +81,5 @@ def calinski_harabasz(space: Scatter, sums: ClusterSums, centroids: F64) -> floa
     if within <= 0.0:
         return None
     total = space.total_variance(sums) * n / space.steps_per_unit**2
-    return (total - within) * (n - k) / (within * (k - 1))
+    index = (total - within) * (n - k) / (within * (k - 1))
+    return index if math.isfinite(index) else None  # of values too far apart for float64

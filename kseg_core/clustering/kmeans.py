@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,11 @@ class AttemptHistory:
     attempt: int
     batch: tuple[float, ...]
     steps: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, which know no infinity: steps of which float64 cannot tell the inertia are left out."""
+        batch, steps = ([each for each in part if math.isfinite(each)] for part in (self.batch, self.steps))
+        return {"attempt": self.attempt, "batch": batch, "steps": steps}
 
 
 History = tuple[AttemptHistory, ...]

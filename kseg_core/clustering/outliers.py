@@ -57,7 +57,7 @@ def likely_fill(outliers: Sequence[Sequence[Outlier]], dtype: str, bands: tuple[
         told = _told(value, dtype)
         lines.append(
             f"band{'s' if len(places) > 1 else ''} {named}: {pixels} pixel{'s' if pixels != 1 else ''} of {told}, "
-            f"{deviations:.3g} standard deviations from all others; if they hold no data, add --nodata={told}"
+            f"{_far(deviations)} standard deviations from all others; if they hold no data, add --nodata={told}"
         )
     return tuple(lines)
 
@@ -100,6 +100,10 @@ def _ratio(numerator: int, denominator: int) -> float:
         return numerator / denominator
     except OverflowError:
         return math.inf
+
+
+def _far(deviations: float) -> str:
+    return f"{deviations:,.0f}" if deviations < 1e6 else "more than a million"
 
 
 def _told(value: float, dtype: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.images import sniff
 from kseg_core.images.raster import Refused
+
+CONVERT = "convert it to PNG or TIFF first, e.g. with ImageMagick's `magick`"
+#: Three words or more, without what names in programs are made of.
+_SENTENCE = re.compile(r"(?:[A-Za-z0-9,.;:()/%+-]+ ){2,}[A-Za-z0-9,.;:()/%+-]+")
 
 
 @contextmanager
@@ -70,9 +75,24 @@ def _system_reason(error: OSError) -> str | None:
 
 
 def _decoder_reason(error: Exception, name: str) -> str:
-    """Return a clause for what a decoder raised."""
-    message = " ".join(str(error).split()) or type(error).__name__
+    """Return a clause for what a decoder raised.
+
+    What a library says is repeated only where it is a sentence: no names of types, constants or functions.
+    """
+    message = " ".join(str(error).split())
     if "decompression bomb" in message:  # Pillow's own, which is met only above ours
         return f"too large: the {name} decoder says: {message}"
-    verdict = "truncated" if "truncated" in message.lower() else "damaged"
-    return f"{verdict}: the {name} decoder says: {message}" if name else f"{verdict}: {message}"
+    what = f"the {name}" if name else "the file"
+    if isinstance(error, NotImplementedError):
+        return f"not supported here: its decoder does not read {what} of this kind; {CONVERT}"
+    said = f": {message}" if _is_sentence(error, message) else ""
+    if isinstance(error, EOFError) or "truncated" in message.lower():
+        return f"truncated: {what} ends before its data does{said}"
+    return f"damaged: {what} cannot be decoded{said}"
+
+
+def _is_sentence(error: Exception, message: str) -> bool:
+    """Say whether a library's message is one for people; Python's own errors never are."""
+    if not isinstance(error, OSError) and type(error).__module__ == "builtins":
+        return False
+    return _SENTENCE.fullmatch(message) is not None

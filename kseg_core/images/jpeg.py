@@ -24,6 +24,7 @@ A JPEG that lacks only its end marker is refused as truncated; and a progressive
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 from typing import BinaryIO, Literal
 
@@ -35,6 +36,7 @@ from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.jpeg_markers import (
     APP0,
     APP14,
+    ARITHMETIC,
     EOI,
     NEXT_MARKER,
     SOS,
@@ -46,6 +48,7 @@ from kseg_core.images.jpeg_markers import (
     next_segment,
     parse_head,
 )
+from kseg_core.images.plausible import JPEG_RATIO, check_ratio
 from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size
 
 _FIRST_READ = 1 << 16  # enough for the header of nearly all photographs, EXIF preview included
@@ -71,6 +74,8 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
 def read_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype, from the beginning of the file alone."""
     head = _read_head(file)
+    if head.process not in ARITHMETIC:
+        check_ratio(head.height * head.width, file.seek(0, io.SEEK_END), JPEG_RATIO)
     count, dtype = len(head.components), "uint8" if head.precision == 8 else "uint16"
     return Stated(count, dtype, colours="cmyk" if count == 4 else None)
 

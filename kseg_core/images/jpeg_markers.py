@@ -17,6 +17,8 @@ APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG and DAC
 _BASELINE = 0xC0
 _BARE = {0x01, *range(0xD0, 0xD9)}  # markers without a length: TEM, RST0 to RST7, SOI
+#: Frames whose data is arithmetic codes, which take next to nothing where all pixels are alike.
+ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 #: What the decoder needs: frames, Huffman and arithmetic tables, quantisation tables, restart interval.
 TABLES = _FRAMES | {0xC4, 0xCC, 0xDB, 0xDD}

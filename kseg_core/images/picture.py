@@ -15,6 +15,7 @@ from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
 from kseg_core.images.stored import Stored
+from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.windows import Box, box_of, stored_box, turn_samples
 from kseg_core.images.zarrs import is_zarr
 
@@ -33,7 +34,7 @@ class Picture:
     def info(self) -> PictureInfo:
         return self._stored.info
 
-    def rgb(self, rows: slice, columns: slice, nodata: float | None = None) -> RgbImage:
+    def rgb(self, rows: slice, columns: slice, nodata: Nodata | float | None = None) -> RgbImage:
         """Read a part as 8-bit sRGB.
 
         Parameters
@@ -41,8 +42,8 @@ class Picture:
         rows, columns
             Which part.
         nodata
-            Pixels all of whose colour bands are stored as this value (an index, where there is a palette) are
-            not valid. Tiles that GDAL left out of the file count as such; without a `nodata` they are missing.
+            Pixels all of whose colour bands (or any, if it says so) are stored as this value (an index, where there is
+            a palette) are not valid. Tiles that GDAL left out of the file have the file's nodata value, or 0.
 
         Returns
         -------
@@ -61,7 +62,11 @@ class Picture:
             return srgb.to_rgb(self._stored.raster(self._stored_box(box), nodata))
 
     def samples(
-        self, rows: slice, columns: slice, bands: tuple[int, ...] | None = None
+        self,
+        rows: slice,
+        columns: slice,
+        bands: tuple[int, ...] | None = None,
+        nodata: Nodata | float | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Read a part as it is stored.
 
@@ -71,6 +76,8 @@ class Picture:
             Which part.
         bands
             From 1, in the order wanted; None: all but alpha.
+        nodata
+            Pixels any of whose bands (or all, if it says so) are stored as this value are not valid.
 
         Returns
         -------
@@ -78,7 +85,8 @@ class Picture:
             (height, width, d) in the dtype of `info`. Tiles that GDAL left out of the file have the file's nodata
             value, or 0.
         valid
-            False where alpha is 0; None for a picture without alpha.
+            False where alpha is 0, and where bands are nodata, NaN or infinite; None where every pixel is valid, or
+            the picture has alpha and all of it is valid.
 
         Raises
         ------
@@ -90,6 +98,8 @@ class Picture:
         with refusing(self._path, self.info.format):
             values, valid = self._stored.values(self._stored_box(box), bands)
             values = values.view(np.uint8) if values.dtype == np.bool_ else values
+            numbers = self.info.but_alpha if bands is None else [band - 1 for band in bands]
+            valid = combine(valid, nodata_mask(values, nodata, "any", numbers))
             turned = None if valid is None else turn_samples(valid, self._stored.orientation)
             return turn_samples(values, self._stored.orientation), turned
 
@@ -143,16 +153,15 @@ def open_picture(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoi
             from kseg_core.images.zarrs import ZarrPicture
 
             with refusing(path, "Zarr"):
-                require_one_picture(choice)
-                return Picture(path, ZarrPicture(path), closing.pop_all())
+                require_one_picture(choice, channels=False)
+                return Picture(path, _of_channels(ZarrPicture(path), choice), closing.pop_all())
         # Not `refusing` for as long as the file is open, which would catch what is none of its business.
         with refusing(path, ""):
             file, head = closing.enter_context(opened(path))
         with refusing(path, ""):
             name = formats.readable_format(head)
         with refusing(path, name):
-            require_one_picture(choice)
-            stored = _open_stored(name, file, max_pixels)
+            stored = _of_channels(_open_stored(name, file, max_pixels, choice), choice)
         closing.callback(stored.close)
         return Picture(path, stored, closing.pop_all())
 
@@ -163,12 +172,26 @@ def read_info(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice 
         return picture.info
 
 
-def _open_stored(name: str, file: BinaryIO, max_pixels: int) -> Stored:
+def _of_channels(stored: Stored, choice: PictureChoice) -> Stored:
+    """Return the chosen channels of a picture; without a choice, the picture."""
+    if choice.channel is None:
+        return stored
+    from kseg_core.images.channels import Channels
+
+    return Channels(stored, choice.channel)
+
+
+def _open_stored(name: str, file: BinaryIO, max_pixels: int, choice: PictureChoice) -> Stored:
     """Open what is in a file."""
     if name == "TIFF":
         from kseg_core.images.tiff import TiffPicture
 
-        return TiffPicture(file, max_pixels)
+        return TiffPicture(file, max_pixels, choice)
+    require_one_picture(choice, channels=False)
+    if name == "JPEG 2000":
+        from kseg_core.images.jpeg2000 import Jpeg2000Picture
+
+        return Jpeg2000Picture(file, max_pixels)
     from kseg_core.images.whole import WholePicture
 
     return WholePicture(name, file, max_pixels)

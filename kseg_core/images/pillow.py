@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from kseg_core.images.exif import orientation_of, turned_shape
+from kseg_core.images.plausible import LZW_RATIO, check_ratio
 from kseg_core.images.raster import Raster, Refused, Stated, check_size
 
 _BMP_RLE = {1, 2}  # biCompression: run lengths of 8 and of 4 bits
@@ -39,8 +40,10 @@ def bmp_stated(file: BinaryIO) -> Stated:
         return Stated({"1": 1, "L": 1, "RGBA": 4}.get(image.mode, 3), alpha=image.mode == "RGBA")
 
 
-def gif_stated(_file: BinaryIO) -> Stated:
-    """Return bands and dtype of any GIF."""
+def gif_stated(file: BinaryIO) -> Stated:
+    """Return bands and dtype of any GIF whose first frame its file can hold."""
+    left, top, right, bottom, _, _ = _gif_frame(file)
+    check_ratio((right - left) * (bottom - top), file.seek(0, io.SEEK_END), LZW_RATIO)
     return Stated(1, colours="palette")
 
 

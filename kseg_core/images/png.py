@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.images.exif import orientation_of, turned_shape
+from kseg_core.images.plausible import DEFLATE_RATIO, check_ratio
 from kseg_core.images.png_rows import CHANNELS, SIGNATURE, Picture, decode_rows
 from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size
 
@@ -50,6 +51,8 @@ def read_shape(file: BinaryIO) -> tuple[int, int]:
 def read_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype by the header chunk."""
     picture = _read_header(file)
+    samples = picture.width * picture.height * CHANNELS[picture.kind]
+    check_ratio(samples * picture.depth / 8, file.seek(0, io.SEEK_END), DEFLATE_RATIO)
     dtype = "uint16" if picture.depth == 16 else "uint8"
     return Stated(CHANNELS[picture.kind], dtype, picture.kind in (4, 6), "palette" if picture.kind == 3 else None)
 

@@ -6,6 +6,7 @@ that it can neither warn nor fail.
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 import zlib
 from collections.abc import Iterator
@@ -53,11 +54,7 @@ def decode_rows(picture: Picture) -> Samples:
     length = lines[0][0]
     if picture.interlaced or picture.depth < 8:
         (raw,) = _inflated(data, expected, expected)
-        at = 0
-        for line, rows in lines:
-            _check_filters(raw[at : at + line * rows : line])
-            at += line * rows
-        samples = _unfiltered(picture, picture.height, raw)
+        samples = _decoded_in_passes(picture, raw)
     else:
         samples = _decoded_in_bands(picture, data, length)
     if picture.kind == 3 and picture.depth < 8:
@@ -85,13 +82,42 @@ def _decoded_in_bands(picture: Picture, data: bytes, length: int) -> Samples:
     return out
 
 
+def _decoded_in_passes(picture: Picture, raw: bytes) -> Samples:
+    """Decode each pass of an interlaced picture as a picture of its own: libpng warns where it is given all of them."""
+    out: Samples | None = None
+    at = 0
+    for (x0, y0, dx, dy), columns, rows in _passes_of(picture):
+        line = _line_bytes(picture, columns)
+        part = raw[at : at + line * rows]
+        at += line * rows
+        _check_filters(part[::line])
+        samples = _unfiltered(dataclasses.replace(picture, width=columns), rows, part)
+        if not picture.interlaced:
+            return samples
+        if out is None:
+            out = np.empty((picture.height, picture.width, *samples.shape[2:]), samples.dtype)
+        out[y0::dy, x0::dx] = samples
+    assert out is not None  # the first pass has the first pixel
+    return out
+
+
+def _passes_of(picture: Picture) -> Iterator[tuple[tuple[int, int, int, int], int, int]]:
+    """Yield where the pixels of each pass lie (x0, y0, dx, dy), and its columns and rows; empty passes are left out."""
+    for place in _ADAM7 if picture.interlaced else ((0, 0, 1, 1),):
+        x0, y0, dx, dy = place
+        columns, rows = -(-(picture.width - x0) // dx), -(-(picture.height - y0) // dy)
+        if columns > 0 and rows > 0:
+            yield place, columns, rows
+
+
+def _line_bytes(picture: Picture, columns: int) -> int:
+    """Bytes of a line of so many pixels, its filter byte among them."""
+    return 1 + (columns * picture.depth * CHANNELS[picture.kind] + 7) // 8
+
+
 def _lines_of(picture: Picture) -> list[tuple[int, int]]:
     """Return the lines of the image data, filter bytes included: (bytes of a line, how many), for each pass."""
-    passes = [(picture.width, picture.height)]
-    if picture.interlaced:
-        passes = [(-(-(picture.width - x0) // dx), -(-(picture.height - y0) // dy)) for x0, y0, dx, dy in _ADAM7]
-    bits = picture.depth * CHANNELS[picture.kind]
-    return [(1 + (columns * bits + 7) // 8, rows) for columns, rows in passes if columns > 0 and rows > 0]
+    return [(_line_bytes(picture, columns), rows) for _, columns, rows in _passes_of(picture)]
 
 
 def _inflated(data: bytes, expected: int, band: int) -> Iterator[bytes]:
@@ -127,7 +153,8 @@ def _inflated(data: bytes, expected: int, band: int) -> Iterator[bytes]:
             if stream.decompress(rest, 1):
                 break
     except zlib.error as error:
-        raise Refused(f"damaged: the PNG's image data cannot be inflated ({error})") from error
+        what = str(error).rpartition(": ")[2]
+        raise Refused(f"damaged: the PNG's image data cannot be inflated ({what})") from error
 
 
 def _check_filters(filters: bytes) -> None:
@@ -137,11 +164,11 @@ def _check_filters(filters: bytes) -> None:
 
 
 def _unfiltered(picture: Picture, height: int, raw: bytes) -> Samples:
-    """Let libpng undo the row filters of ``height`` rows, or of all passes; palettes as gray, which keeps indices."""
+    """Let libpng undo the row filters of ``height`` rows, or of one pass; palettes as gray, which keeps indices."""
     import imagecodecs
 
     kind = 0 if picture.kind == 3 else picture.kind
-    header = struct.pack(">IIBBBBB", picture.width, height, picture.depth, kind, 0, 0, picture.interlaced)
+    header = struct.pack(">IIBBBBB", picture.width, height, picture.depth, kind, 0, 0, 0)
     stored = zlib.compress(raw, 0)
     out = [SIGNATURE]
     pieces = [stored[at : at + _CHUNK_BYTES] for at in range(0, len(stored), _CHUNK_BYTES)]

@@ -28,6 +28,10 @@ class Refused(Exception):
     """A picture that must not be labelled; its text is the reason, and the path is added on the way out."""
 
 
+class NotSupported(Refused):
+    """A sound picture, as far as anybody can tell, of a kind that is not read here: what it has, and what helps."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
     """What a file says of itself before any pixel is decoded.
@@ -65,7 +69,7 @@ class PictureInfo:
     nodata
         The value that the file says stands for no data, which may be NaN; None where it says nothing.
     alpha
-        Whether the last of the bands is alpha.
+        Whether one of the bands is alpha: the last, unless ``alpha_at`` says which.
     colours
         ``"palette"`` or ``"cmyk"`` where the header of a TIFF or JPEG says so.
     notes
@@ -73,6 +77,10 @@ class PictureInfo:
     rules
         The first of this program's `RULES` by which the file is read as it is now. A store that was made by earlier
         ones may hold labels of another picture, or of other pixels.
+    band_nodata
+        What the file says of each band by itself, as ``nodata`` is for all of them; empty where it says nothing.
+    alpha_at
+        Which band is alpha, from 0, where it is not the last.
     """
 
     format: str
@@ -85,6 +93,14 @@ class PictureInfo:
     colours: Colours | None = None
     notes: tuple[str, ...] = ()
     rules: int = 1
+    band_nodata: tuple[float | None, ...] = ()
+    alpha_at: int | None = None
+
+    @property
+    def but_alpha(self) -> tuple[int, ...]:
+        """The bands that are not alpha, from 0."""
+        last = self.bands - 1 if self.alpha_at is None else self.alpha_at
+        return tuple(band for band in range(self.bands) if not self.alpha or band != last)
 
 
 class Stated(NamedTuple):
@@ -139,6 +155,8 @@ class Raster:
         The embedded colour profile, unchecked.
     orientation
         EXIF orientation, 1 to 8.
+    linear
+        Whether the samples are linear light, to which the curve of sRGB is still to be given.
     """
 
     samples: Samples
@@ -148,6 +166,7 @@ class Raster:
     valid: NDArray[np.bool_] | None = None
     icc: bytes | None = None
     orientation: int = 1
+    linear: bool = False
 
 
 def check_dtype(name: str) -> str:

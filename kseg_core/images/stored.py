@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples
-from kseg_core.images.validity import combine, nodata_mask
+from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.windows import Box
 
 PALETTE_HAS_NO_BANDS = "a picture with a palette, whose numbers mean nothing by themselves: use --features rgb"
@@ -32,8 +32,8 @@ class Stored(Protocol):
     def orientation(self) -> int:
         """As EXIF numbers them, 1 to 8."""
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
-        """Return the colours of a box, invalid where all of them were stored as ``nodata``."""
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
+        """Return the colours of a box, invalid where all of them (or any, as it says) were stored as ``nodata``."""
 
     def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
         """Return (height, width, d) samples of 1-based bands (None: all but alpha), and where alpha is not 0."""
@@ -68,8 +68,8 @@ def chosen_bands(bands: tuple[int, ...] | None, count: int, without_alpha: int) 
     return tuple(band - 1 for band in bands)
 
 
-def without_nodata(raster: Raster, samples: Samples, nodata: float | None) -> Raster:
-    """Return the raster with those pixels invalid whose colours are all nodata.
+def without_nodata(raster: Raster, samples: Samples, nodata: Nodata | float | None) -> Raster:
+    """Return the raster with those pixels invalid whose colours are all nodata (or any, where it says so).
 
     Parameters
     ----------

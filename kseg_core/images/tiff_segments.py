@@ -252,8 +252,7 @@ def _plain_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
         except (OSError, MemoryError):
             raise
         except Exception as error:  # of any class: each of imagecodecs' codecs has its own
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise Refused(f"damaged: the TIFF's image data cannot be decoded ({lines[0]})") from error
+            raise Refused(f"damaged: {_kind(page)} {segment.number + 1} of the TIFF cannot be decoded") from error
         if decoded is None:
             raise Refused("a strip or tile of the TIFF is missing")
         yield decoded[0], segment

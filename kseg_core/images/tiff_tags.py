@@ -8,7 +8,8 @@ MAKE, ORIENTATION, T4_OPTIONS, COLOUR_MAP, SUB_IFDS, PROFILE, GDAL_NODATA, DNG_V
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6  # PhotometricInterpretation
 RAW_PHOTOMETRICS = frozenset({32803, 34892})  # colour filter array, linear raw
-UNCOMPRESSED, OLD_JPEG, JPEG = 1, 6, 7  # Compression
+UNCOMPRESSED, LZW, OLD_JPEG, JPEG, ADOBE_DEFLATE, PACKBITS, DEFLATE = 1, 5, 6, 7, 8, 32773, 32946  # Compression
+FAX = frozenset({2, 3, 4, 32771})  # modified Huffman, Group 3, Group 4, modified Huffman in words
 PREMULTIPLIED, ALPHA = 1, 2  # ExtraSamples
 UNSIGNED, UNDEFINED, COMPLEX_INTEGER = 1, 4, 5  # SampleFormat
 CONTIGUOUS = 1  # PlanarConfiguration

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,13 +16,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
+from kseg_core.config import AUTO, InputSettings, NodataIn
 from kseg_core.errors import UnreadableImage
+from kseg_core.images.raster import PictureInfo
 
 #: What a mask's file may be called after the dot, when its name is otherwise that of the image.
 _MASK_SUFFIXES = frozenset({"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "zarr"})
 
 
-def nodata_mask(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
+@dataclass(frozen=True, slots=True)
+class Nodata:
+    """Which stored values stand for no data.
+
+    Parameters
+    ----------
+    values
+        Of every band.
+    by_band
+        Of each band as stored, None where it has none; what a file says, with one more for each band.
+    within
+        A pixel is invalid where ``any`` of its bands has no data, or ``all``; None: any of bands, all of colours.
+    """
+
+    values: tuple[float, ...] = ()
+    by_band: tuple[float | None, ...] = ()
+    within: NodataIn | None = None
+
+    def of_band(self, band: int) -> tuple[float, ...]:
+        """The values of a band as stored, from 0."""
+        own = self.by_band[band] if band < len(self.by_band) else None
+        return self.values if own is None else (*self.values, own)
+
+
+def nodata_of(settings: InputSettings, info: PictureInfo) -> Nodata | None:
+    """Return what stands for no data in a file, None where nothing does: what the user gave, or the file states."""
+    within: NodataIn | None = "all" if settings.validity == 1 else settings.nodata_in
+    stated: tuple[float, ...] = () if info.nodata is None else (info.nodata,)
+    by_band: tuple[float | None, ...] = () if settings.validity == 1 else info.band_nodata
+    if settings.nodata != AUTO:
+        stated, by_band = settings.nodata_values, ()
+    return Nodata(stated, by_band, within) if stated or by_band else None
+
+
+def nodata_mask(
+    values: NDArray[Any],
+    nodata: Nodata | float | None,
+    within: NodataIn = "all",
+    bands: Sequence[int] | None = None,
+) -> NDArray[np.bool_] | None:
     """Return which pixels have data.
 
     Parameters
@@ -28,23 +71,48 @@ def nodata_mask(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]
     values
         Integers or floats, (height, width, bands): the selected bands alone.
     nodata
-        A pixel all of whose bands have this value has no data. It is compared exactly, in the dtype of `values`: a
-        value that the dtype cannot hold is found nowhere.
+        What stands for no data. It is compared exactly, in the dtype of `values`: a value that the dtype cannot hold
+        is found nowhere.
+    within
+        A pixel is left out where any or all of its bands are nodata, unless `nodata` itself says which.
+    bands
+        Which bands of the file these are, from 0; None: the first.
 
     Returns
     -------
-    False where all bands are `nodata`, and where any of them is NaN or infinite; None where every pixel has data.
+    False where bands are nodata, and where any of them is NaN or infinite; None where every pixel has data.
     """
     invalid: NDArray[np.bool_] | None = None
     if values.dtype.kind == "f":
         invalid = ~np.isfinite(values).all(axis=2)
-    wanted = None if nodata is None else _held(nodata, values.dtype)
-    if wanted is not None:
-        found = (values == wanted).all(axis=2)
-        invalid = found if invalid is None else np.logical_or(invalid, found, out=invalid)
+    if nodata is not None:
+        rule = nodata if isinstance(nodata, Nodata) else Nodata((nodata,))
+        found = _where_nodata(values, rule, rule.within or within, range(values.shape[2]) if bands is None else bands)
+        if found is not None:
+            invalid = found if invalid is None else np.logical_or(invalid, found, out=invalid)
     if invalid is None or not invalid.any():
         return None
     np.logical_not(invalid, out=invalid)
+    return invalid
+
+
+def _where_nodata(
+    values: NDArray[Any], nodata: Nodata, within: NodataIn, bands: Sequence[int]
+) -> NDArray[np.bool_] | None:
+    """Return where any or all bands are nodata, None: nowhere; no more than two masks are held, whatever the bands."""
+    merge = np.logical_or if within == "any" else np.logical_and
+    invalid: NDArray[np.bool_] | None = None
+    for at, band in enumerate(bands):
+        held = [_held(value, values.dtype) for value in dict.fromkeys(nodata.of_band(band))]
+        wanted = [value for value in held if value is not None]
+        if not wanted:
+            if within == "all":
+                return None
+            continue
+        found = values[..., at] == wanted[0]
+        for value in wanted[1:]:
+            found |= values[..., at] == value
+        invalid = found if invalid is None else merge(invalid, found, out=invalid)
     return invalid
 
 

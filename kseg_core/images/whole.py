@@ -12,11 +12,12 @@ from kseg_core.images import formats
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 
 
 class WholePicture:
-    """A JPEG, PNG, BMP, GIF or WebP; decoded when the first pixel is asked for, and kept.
+    """A picture of a `WholeFormat`; decoded when the first pixel is asked for, and kept.
 
     Gray and RGB samples are as decoded (a PNG's of less than 8 bits scaled to 0 to 255); CMYK has 0 for no ink.
 
@@ -31,15 +32,16 @@ class WholePicture:
     """
 
     def __init__(self, name: str, file: BinaryIO, max_pixels: int) -> None:
-        shape = formats.shape_reader(name)(file)
+        self._format = formats.whole_formats()[name]
+        shape = self._format.shape(file)
         check_size(*shape, max_pixels)
         file.seek(0)
-        stated = formats.stated_reader(name)(file)
+        stated = self._format.stated(file)
         file.seek(0)
         self.info = PictureInfo(
             name, shape, stated.bands, stated.dtype, None, None, stated.alpha, stated.colours, stated.notes
         )
-        self._name, self._file, self._max_pixels = name, file, max_pixels
+        self._file, self._max_pixels = file, max_pixels
         self._decoded: Raster | None = None
 
     @property
@@ -51,9 +53,11 @@ class WholePicture:
         height, width = self._whole().samples.shape[:2]
         return height, width
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         whole = self._whole()
+        if whole.samples.dtype.kind not in "bu":
+            raise Refused(f"{whole.samples.dtype} samples: not an 8- or 16-bit image; use --features bands")
         if box.shape == self.stored_shape:
             return without_nodata(whole, whole.samples, nodata)  # pixels by the hundred million are not copied
         valid = None if whole.valid is None else whole.valid[box.slices].copy()
@@ -92,7 +96,7 @@ class WholePicture:
 
     def _whole(self) -> Raster:
         if self._decoded is None:
-            decoded = formats.decode(self._name, self._file, self._max_pixels)
+            decoded = formats.decode(self._format, self._file, self._max_pixels)
             height, width = decoded.samples.shape[:2]
             if turned_shape(height, width, decoded.orientation) != self.info.shape:
                 raise Refused("changed while it was being read; run again")

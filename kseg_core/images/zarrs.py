@@ -15,6 +15,8 @@ A chunk that is not there has the fill value: so the format has it.
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from functools import lru_cache
 from typing import Any
@@ -23,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
+from kseg_core.images.plausible import SPARSE_RATIO, check_sparse
+from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
 from kseg_core.images.stored import chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 
 #: A directory that holds one of these is a Zarr array or group.
@@ -72,12 +76,13 @@ class ZarrPicture:
         bands = sizes.get("c", 1)
         if bands < 1 or 0 in self._array.shape:
             raise Refused(f"no pixels: the array's shape is {self._array.shape}")
+        _check_chunks(self._array)
         self._alpha = name == "Zarr" and axes[-1] == "c" and bands == 4 and dtype == "uint8"
         nodata = _number(self._array.attrs.get("_FillValue"))
         block = chunks["y"], chunks["x"]
         self.info = PictureInfo(name, self.stored_shape, bands, dtype, block, nodata, self._alpha)
 
-    def raster(self, box: Box, nodata: float | None) -> Raster:
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         if self.info.dtype not in ("uint8", "uint16"):
             raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
@@ -137,15 +142,36 @@ def _opened(path: str) -> tuple[str, Any, tuple[str, ...]]:
     ome = attributes.get("ome")
     multiscales = (ome if isinstance(ome, dict) else attributes).get("multiscales")
     if not multiscales:
-        inside = ", ".join(sorted(name for name, _ in node.members())[:5])
-        raise Refused(
-            "a Zarr group without multiscales is no image: name an array or an OME-Zarr image inside it"
-            + (f" ({inside}, …)" if inside else "")
-        )
-    image = multiscales[0]
-    array: Any = node[image["datasets"][0]["path"]]
-    axes = [axis if isinstance(axis, str) else str(axis["name"]) for axis in image.get("axes") or "tczyx"]
+        raise Refused("a Zarr group without multiscales is no image: " + _name_what_is_inside(node))
+    try:
+        image = multiscales[0]
+        level = str(image["datasets"][0]["path"])
+        axes = [axis if isinstance(axis, str) else str(axis["name"]) for axis in image.get("axes") or "tczyx"]
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise Refused("a Zarr group whose multiscales are not OME-Zarr's: " + _name_what_is_inside(node)) from None
+    array: Any = node.get(level)
+    if not isinstance(array, zarr.Array):
+        raise Refused(f"damaged: the OME-Zarr's largest level {level!r} is not there, or is no array")
     return "OME-Zarr", array, _checked(tuple(axis.lower() for axis in axes), array)
+
+
+def _name_what_is_inside(group: Any) -> str:
+    """Return what to do with a group that is no image, naming what is in it."""
+    inside = ", ".join(sorted(name for name, _ in group.members())[:5])
+    return "name an array or an OME-Zarr image inside it" + (f" ({inside}, …)" if inside else "")
+
+
+def _check_chunks(array: Any) -> None:
+    """Refuse an array of next to nothing but chunks that are not there, as far as its files can be counted here."""
+    stated = math.prod(array.shape)
+    root = getattr(array.store_path.store, "root", None)  # of a local folder
+    if stated <= MAX_PIXELS or root is None:
+        return
+    of_a_file = math.prod(array.shards or array.chunks)
+    enough = -(-stated // (of_a_file * SPARSE_RATIO))
+    files = (name for _, _, names in os.walk(os.path.join(root, array.store_path.path)) for name in names)
+    chunks = (name for name in files if not name.startswith((".z", "zarr.json")))
+    check_sparse(stated, sum(1 for _ in itertools.islice(chunks, enough)) * of_a_file)
 
 
 def _axes_of_array(array: Any) -> tuple[str, ...]:

@@ -55,6 +55,8 @@ def _rounded(first: float, second: float) -> np.int64:
     if second <= 0.0:
         return np.int64(0)
     a, b = np.sqrt(first), np.sqrt(second)
+    if np.isinf(b):  # farther than float64 can say
+        return np.int64(0) if np.isinf(a) else np.int64(ONE)
     return np.int64(np.floor((b - a) / b * ONE + 0.5))
 
 

@@ -17,7 +17,7 @@ from ..clustering.summary import Window
 from ..config import InputSettings
 from ..errors import UnreadableImage
 from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
-from ..images.validity import check_mask_shape, combine, mask_path, nodata_mask
+from ..images.validity import Nodata, check_mask_shape, combine, mask_path, nodata_of
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
 
@@ -44,7 +44,7 @@ class ImageSource:
     info
         What its header says.
     nodata
-        The value that stands for no data; None: none does.
+        The values that stand for no data; None: none does.
     mask
         A picture of the same shape that is not 0 where the image's pixels count; None: all may.
     max_pixels
@@ -55,7 +55,7 @@ class ImageSource:
 
     file: InputFile
     info: PictureInfo
-    nodata: float | None = None
+    nodata: Nodata | None = None
     mask: str | None = None
     max_pixels: int = MAX_PIXELS
     choice: PictureChoice = DEFAULT
@@ -86,7 +86,7 @@ class ImageSource:
                 check_mask_shape(info.shape, read_info(mask, max_pixels=settings.max_pixels).shape, file.source, mask)
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
-        return cls(file, info, settings.nodata_of(info.nodata), mask, settings.max_pixels, settings.choice)
+        return cls(file, info, nodata_of(settings, info), mask, settings.max_pixels, settings.choice)
 
     @contextmanager
     def opened(self) -> Iterator[Picture]:
@@ -203,8 +203,8 @@ class Piece:
 
         def read() -> Pixels:
             with self.source.opened() as picture:
-                samples, valid = picture.samples(self.rows, self.columns, bands or None)
-                return Pixels(samples, combine(valid, nodata_mask(samples, self.source.nodata), self._masked()))
+                samples, valid = picture.samples(self.rows, self.columns, bands or None, self.source.nodata)
+                return Pixels(samples, combine(valid, self._masked()))
 
         return read_once(self._name(bands), read)
 

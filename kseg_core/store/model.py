@@ -96,7 +96,7 @@ class Model:
             "seed": settings.seed,
             "start": list(settings.start),
             **({} if settings.normalize == "none" else {"normalize": settings.normalize}),
-            "history": [dataclasses.asdict(h) for h in history],
+            "history": [h.to_json() for h in history],
         }
         sums = solution.sums
         return cls(

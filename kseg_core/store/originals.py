@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from .. import storage
 from ..choice import DEFAULT, PictureChoice
-from ..config import InputSettings
+from ..config import VALIDITY, InputSettings, NodataIn
 from ..errors import UnreadableImage, UsageError
 from ..inputs.keys import image_key, printable_source
 from ..inputs.listing import InputFile, file_status
@@ -44,6 +44,8 @@ class Originals:
         When the store was begun, in seconds since 1970; None: not known. A mask that is younger is not the run's.
     choice
         Which picture of each file.
+    nodata_in, validity
+        As `InputSettings` has them; a store that does not say was made by the first rules.
     """
 
     folder: str = ""
@@ -52,6 +54,8 @@ class Originals:
     max_pixels: int = InputSettings().max_pixels
     begun: float | None = None
     choice: PictureChoice = DEFAULT
+    nodata_in: NodataIn | None = None
+    validity: int = VALIDITY
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Originals:
@@ -67,6 +71,8 @@ class Originals:
             int(inputs.get("max_pixels", default.max_pixels)),
             None if created is None else datetime.fromisoformat(str(created)).timestamp(),
             PictureChoice.from_json(inputs),
+            inputs.get("nodata_in"),
+            int(inputs.get("validity", 1)),
         )
 
     def open(self, image: OfFile, *, masked: bool = True) -> ImageSource:
@@ -87,7 +93,8 @@ class Originals:
         file = self.find(image)
         try:
             mask = self._mask(file) if masked else None
-            source = ImageSource.open(file, InputSettings(self.nodata, mask, self.max_pixels, self.choice))
+            settings = InputSettings(self.nodata, mask, self.max_pixels, self.choice, self.nodata_in, self.validity)
+            source = ImageSource.open(file, settings)
         except UsageError as error:
             raise UnreadableImage(file.source, str(error)) from error
         if list(source.shape) != list(image.attributes.get("shape") or source.shape):

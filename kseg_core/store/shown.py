@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..clustering.bands import BandSpace
 from ..errors import StoreError
 from ..images import Picture
+from ..images.validity import Nodata
 from .originals import Originals
 from .stored_image import DAMAGE, StoredImage
 
@@ -89,7 +90,7 @@ def _reader_of_copy(image: StoredImage, copy: zarr.Array[Any], bands: BandSpace 
     return read
 
 
-def _reader_of_source(picture: Picture, nodata: float | None, bands: BandSpace | None) -> Callable[[slice, slice], U8]:
+def _reader_of_source(picture: Picture, nodata: Nodata | None, bands: BandSpace | None) -> Callable[[slice, slice], U8]:
     def read(rows: slice, columns: slice) -> U8:
         if bands is None:
             return picture.rgb(rows, columns, nodata).rgb

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kseg_core.choice import PictureChoice
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, UsageError
 
@@ -95,8 +96,10 @@ def test_fit_settings_at_their_bounds_are_accepted(changes: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"nodata": "zero"}, "--nodata is auto, none or a number; got 'zero'"),
-        ({"nodata": ""}, "--nodata is auto, none or a number; got ''"),
+        ({"nodata": "zero"}, "--nodata is auto, none, or numbers with commas between them; got 'zero'"),
+        ({"nodata": ""}, "--nodata is auto, none, or numbers with commas between them; got ''"),
+        ({"nodata": "1,,2"}, "--nodata is auto, none, or numbers with commas between them; got '1,,2'"),
+        ({"nodata_in": "most"}, "--nodata-in is one of any, all; got 'most'"),
         ({"mask": "/no/such.png"}, "no such mask or folder of masks: /no/such.png"),
         ({"max_pixels": 0}, "--max-pixels is at least 1; got 0"),
     ],
@@ -107,12 +110,16 @@ def test_input_settings_that_make_no_sense_are_refused(arguments: dict[str, Any]
     assert str(caught.value) == message
 
 
-def test_the_value_that_stands_for_no_data_is_the_files_own_none_or_the_given_one() -> None:
-    found = {
-        nodata: [InputSettings(nodata).nodata_of(stated) for stated in (None, 7.0)]
-        for nodata in ("auto", "none", "-9999", "1e3")
-    }
-    assert found == {"auto": [None, 7.0], "none": [None, None], "-9999": [-9999.0] * 2, "1e3": [1000.0] * 2}
+def test_values_of_nodata_are_numbers_whole_ones_as_such() -> None:
+    found = {text: InputSettings(text).nodata_values for text in ("auto", "none", "-9999", "1e3,0", str(2**63 - 1))}
+    assert found == {"auto": (), "none": (), "-9999": (-9999,), "1e3,0": (1000.0, 0), str(2**63 - 1): (2**63 - 1,)}
+
+
+def test_settings_of_earlier_rules_are_told_as_that_release_told_them() -> None:
+    told = InputSettings("0").as_before().to_json()
+    assert not {"validity", "nodata_in"} & set(told)
+    assert InputSettings("0").to_json() == {**told, "validity": 2}
+    assert InputSettings("0", nodata_in="any").to_json() == {**told, "validity": 2, "nodata_in": "any"}
 
 
 @pytest.mark.parametrize("tile", [-1, 0, 63, 16_385])
@@ -232,7 +239,14 @@ OTHER_FIT = {
 AUTO = FitSettings("auto")
 OTHER_AUTO = {"k_range": (2, 5)}
 OTHER_BANDS = {"bands": (2, 1), "normalize": "standard"}
-OTHER_INPUT = {"nodata": "none", "mask": __file__, "max_pixels": 5}
+OTHER_INPUT = {
+    "nodata": "none",
+    "mask": __file__,
+    "max_pixels": 5,
+    "choice": PictureChoice(page=1),
+    "nodata_in": "all",
+    "validity": 1,
+}
 OTHER_OUTPUT = {
     "masks": False,
     "tile": 64,

@@ -108,6 +108,8 @@ class Option:
 RUN_OPTIONS = [
     Option(("--nodata", "none"), "NODATA", "none", 'nodata = "none"', inputs(nodata="none")),
     Option(("--nodata", "-9999"), "NODATA", "-9999", 'nodata = "-9999"', inputs(nodata="-9999")),
+    Option(("--nodata", "-9999,0"), "NODATA", "-9999,0", "nodata = [-9999, 0]", inputs(nodata="-9999,0")),
+    Option(("--nodata-in", "any"), "NODATA_IN", "any", 'nodata_in = "any"', inputs(nodata_in="any")),
     Option(("--mask", "/"), "MASK", "/", 'mask = "/"', inputs(mask="/")),
     Option(("--max-pixels", "77"), "MAX_PIXELS", "77", "max-pixels = 77", inputs(max_pixels=77)),
     Option(("--features", "lab"), "FEATURES", "lab", 'features = "lab"', fit(features="lab")),

@@ -251,7 +251,7 @@ USAGE = {
     "run in --k 2 --features bands --bands red": ("--bands takes numbers like 4,3,2; got 'red'",),
     "run in --k 2 --normalize minmax": ("--normalize goes with --features bands",),
     "run in --k 2 --features bands --normalize unit": ("--normalize is one of none, standard, minmax; got 'unit'",),
-    "run in --k 2 --nodata zero": ("--nodata is auto, none or a number; got 'zero'",),
+    "run in --k 2 --nodata zero": ("--nodata is auto, none, or numbers with commas between them; got 'zero'",),
     "run in --k 2 --mask missing.png": ("no such mask or folder of masks: missing.png",),
     "run in --k 2 --max-pixels 0": ("--max-pixels is at least 1; got 0",),
     "run in --k 2 --max-pixels many": ("--max-pixels",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from kseg_core import open_store
@@ -99,6 +101,29 @@ def test_a_file_that_may_not_be_read_is_named(
     monkeypatch.setattr(os, "open", denied)  # whoever runs the tests may be allowed to read everything
     result = job(pictures, tmp_path / "out.zarr")
     assert reasons(result) == {"b.png": "permission denied"}
+
+
+def test_headers_that_state_terabytes_are_named_and_the_rest_is_labelled(
+    pictures: Path, tmp_path: Path, job: RunJob
+) -> None:
+    entries = [
+        (256, 60_000),
+        (257, 60_000),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (277, 1),
+        (322, 1),
+        (323, 1),
+        (324, 0),
+        (325, 0),
+    ]
+    packed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    (pictures / "tiles.tif").write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + packed + bytes(4))
+    zarr.create_array(str(pictures / "chunks.zarr"), shape=(10**9, 10**9), chunks=(1000, 1000), dtype="u1")
+    result = job(pictures, tmp_path / "out.zarr")
+    assert set(reasons(result)) == {"tiles.tif", "chunks.zarr"}
+    assert sorted(open_store(str(tmp_path / "out.zarr"))) == ["a.png", "b.png", "c.png"]
 
 
 def test_links_that_lead_in_circles_end(pictures: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def make(
     scheduler: str = "sync",
     workers: int | None = None,
     nodata: str = "auto",
+    nodata_in: Any = None,
     tile: int = 64,
     **fit: Any,
 ) -> JobResult:
@@ -43,7 +44,7 @@ def make(
         None if model is not None else FitSettings(**{"k": k, "attempts": 3, "features": "bands", **fit}),
         OutputSettings(tile=tile),
         ExecutionSettings(scheduler, workers),
-        InputSettings(nodata),
+        InputSettings(nodata, nodata_in=nodata_in),
         model=None if model is None else str(model),
     )
     listed = inputs if isinstance(inputs, list) else [inputs]
@@ -388,11 +389,13 @@ def test_nodata_is_of_the_selected_bands_alone(tmp_path: Path) -> None:
     samples[20:30, :, 0] = 9999  # in one of them
     samples[40:50, :, [1, 3]] = 9999  # in the others
     source = save(tmp_path / "image.tif", samples)
-    make(source, tmp_path / "out.zarr", k=3, bands=(1, 3), nodata="9999")
-    labels = labels_of(tmp_path / "out.zarr", "image.tif")
-    expected = np.zeros((60, 70), bool)
-    expected[:10] = True
-    np.testing.assert_array_equal(labels == 255, expected)
+    for within in (None, "any", "all"):  # any is the default
+        output = tmp_path / f"{within}.zarr"
+        make(source, output, k=3, bands=(1, 3), nodata="9999", nodata_in=within)
+        expected = np.zeros((60, 70), bool)
+        expected[:10] = True
+        expected[20:30] = within != "all"
+        np.testing.assert_array_equal(labels_of(output, "image.tif") == 255, expected)
 
 
 def test_alpha_is_no_band_and_makes_pixels_invalid(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from kseg_core import storage
@@ -20,7 +20,7 @@ from kseg_core.inputs.listing import InputFile, InputListing
 from kseg_core.store.manifest import FORMAT, differences, read_attributes
 from kseg_core.store.soundness import EDGES, IMAGE, require_sound
 
-from ..request import InputSelection, default_output, require_usable
+from ..request import InputSelection, default_output, of_earlier_rules, require_usable
 
 State = Literal["new", "to do", "done", "made otherwise", "not there", "changed"]
 
@@ -113,13 +113,20 @@ class EdgesRequest:
 
 def store_config(config: EdgesConfig, tile: int) -> dict[str, Any]:
     """The settings that decide what a store of edges alone holds, as JSON values."""
-    nodata, mask = config.input.nodata, config.input.mask
+    mask = config.input.mask
     chosen = {} if config.input.choice.is_default else config.input.choice.to_json()
+    given = {"mask": None if mask is None else printable_source(mask), **chosen}
     return {
         "edges": config.edges.to_json(),
-        "input": {"nodata": nodata, "mask": None if mask is None else printable_source(mask), **chosen},
+        "input": {**_validity(config.input.to_json()), **given},
         "output": {"tile": tile},
     }
+
+
+def _validity(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Of a store's settings of inputs, those that say which values are invalid."""
+    told: dict[str, Any] = {name: value for name, value in inputs.items() if name in ("nodata_in", "validity")}
+    return {"nodata": inputs.get("nodata", "auto"), **told}
 
 
 def prepare_edges(selection: InputSelection, config: EdgesConfig, output: str | None) -> EdgesRequest:
@@ -148,6 +155,8 @@ def prepare_edges(selection: InputSelection, config: EdgesConfig, output: str | 
         return EdgesRequest(listing, config, output, tile, False, False, tuple(listing.files), failures=failures)
     attributes = _require_store(output)
     has_labels = "edges" not in (attributes.get("config") or {})
+    if of_earlier_rules(attributes):
+        config = replace(config, input=config.input.as_before())
     tile = _require_same_ground(output, attributes, config)
     if has_labels and attributes.get("status") != "complete":
         raise StoreError(
@@ -231,9 +240,9 @@ def _require_same_ground(output: str, attributes: dict[str, Any], config: EdgesC
     tile = int((was.get("output") or {}).get("tile", OutputSettings().tile))
     inputs = was.get("input") or {}
     folder = str(attributes.get("folder") or "")
-    earlier = {"nodata": inputs.get("nodata", "auto"), "mask": _real(folder, inputs.get("mask")), "tile": tile}
+    earlier = {**_validity(inputs), "mask": _real(folder, inputs.get("mask")), "tile": tile}
     mask = None if config.input.mask is None else printable_source(storage.real(config.input.mask))
-    now = {"nodata": config.input.nodata, "mask": mask, "tile": tile if config.tile is None else config.tile}
+    now = {**_validity(config.input.to_json()), "mask": mask, "tile": tile if config.tile is None else config.tile}
     chosen = config.input.choice.to_json()
     earlier |= {name: inputs.get(name) for name in chosen}
     changed = differences(earlier, now | chosen)

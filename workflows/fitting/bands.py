@@ -7,6 +7,7 @@ it once. All attempts are compared in one such pass; only the best is refined.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -33,18 +34,19 @@ from kseg_core.clustering.lloyd import StepLimits, lloyd
 from kseg_core.clustering.numbering import matching_order
 from kseg_core.clustering.outliers import likely_fill, outliers_of
 from kseg_core.clustering.summary import BatchRule
-from kseg_core.config import AUTO, DEFAULT_TOL, FitSettings
+from kseg_core.config import AUTO, FitSettings
 from kseg_core.errors import BeyondFloats, NoValidPixels, UnreadableImage, UsageError
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import chosen_model
+from kseg_core.sweep.table import Found
 
 from ..computing.executor import Executor
 from ..computing.progress import Progress
 from ..planning.plan import Failure, Plan
 from .gather import pass_over
 from .sharded import TaskRunner
-from .streamed import StreamedBands, few_values
+from .streamed import StreamedBands, exact_limits, few_values
 from .sweep_tasks import sweep_bands
 
 F64 = NDArray[np.float64]
@@ -184,7 +186,7 @@ def solve_bands(
 
     first = bands.batch.first_pixels(space)
     if settings.k == AUTO:
-        founds = sweep_bands(data, first, settings, executor)
+        founds = sweep_of(bands, data, settings, executor)
         renumber = None if match is None else lambda solution: numbered(solution.centroids)
         return chosen_model(founds, settings, space, renumber)
     runner = TaskRunner(executor)
@@ -196,10 +198,35 @@ def solve_bands(
     else:
         centroids, history = solve_streamed(data, first, settings, runner, start)
     solution = numbered(centroids)
-    if not math.isfinite(space.inertia(solution.sums, solution.centroids)):
-        ends = bands.batch.moments.extremes
-        raise BeyondFloats(f"{ends.low.min():.3g} to {ends.high.max():.3g}")
+    require_measurable(bands, [solution])
     return Model.from_solution(solution, settings, history, space)
+
+
+def sweep_of(bands: Bands, data: BandPixels | StreamedBands, settings: FitSettings, executor: Executor) -> list[Found]:
+    """What every number of clusters comes to.
+
+    Raises
+    ------
+    BeyondFloats
+        If the squares of distances are not numbers for one of them.
+    """
+    founds = sweep_bands(data, bands.batch.first_pixels(bands.space), settings, executor)
+    require_measurable(bands, [found.solution for found in founds])
+    return founds
+
+
+def require_measurable(bands: Bands, solutions: Sequence[Solution]) -> None:
+    """Refuse clusterings whose inertia float64 does not hold.
+
+    Raises
+    ------
+    BeyondFloats
+        If there is one.
+    """
+    if all(math.isfinite(bands.space.inertia(each.sums, each.centroids)) for each in solutions):
+        return
+    ends = bands.batch.moments.extremes
+    raise BeyondFloats(f"{ends.low.min():.3g} to {ends.high.max():.3g}")
 
 
 def solve_streamed(
@@ -220,9 +247,9 @@ def solve_streamed(
     inertia = [space.inertia(sums, p.centroids) for sums, p in zip(judged, chosen, strict=True)]
     best = chosen[int(np.argmin(inertia))]
     steps = lloyd(held, best.centroids, StepLimits(settings.max_iter, sampling_noise=True))
-    tol = DEFAULT_TOL if settings.tol is None else settings.tol
-    limit = tol * space.total_variance(judged[0]) / space.dimensions
-    exact = lloyd(data, steps.centroids, StepLimits(max(1, settings.max_iter - len(steps.inertia)), limit))
+    variance, mse = space.total_variance(judged[0]), min(inertia) / data.size
+    limits = exact_limits(settings, variance / space.dimensions, mse / space.dimensions, len(steps.inertia))
+    exact = lloyd(data, steps.centroids, limits)
     centroids = fill_empty(data, exact.centroids)
     history = tuple(
         AttemptHistory(p.attempt, p.history, exact.inertia if p.attempt == best.attempt else ()) for p in proposals

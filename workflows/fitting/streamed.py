@@ -15,9 +15,11 @@ from kseg_core.clustering.band_pixels import BandPixels, BandSample, farthest_of
 from kseg_core.clustering.band_values import NO_WEIGHTS, as_values, assign_and_sum, flat_mask
 from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.indices import Silhouettes
+from kseg_core.clustering.lloyd import StepLimits
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.clustering.table import FarPoint
 from kseg_core.clustering.value_table import ValueTable
+from kseg_core.config import DEFAULT_TOL, FitSettings
 from kseg_core.reading.sources import Piece
 from kseg_core.resume.keeping import keep, kept
 
@@ -27,6 +29,8 @@ from ..planning.plan import Plan
 from .gather import kept_path, pass_over
 
 F64 = NDArray[np.float64]
+
+VARIANCE_OF_ERROR = 100.0  # times the error that clusters leave: more than data without far values has
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +159,18 @@ def few_values(data: StreamedBands, held: BandPixels, k: int) -> F64 | None:
             return np.unique(points, axis=0)
         points = np.concatenate([points, [far.point]])
     return None
+
+
+def exact_limits(settings: FitSettings, variance: float, mse: float, done: int = 0) -> StepLimits:
+    """When the steps that read all data anew are enough, after so many on the mini-batch.
+
+    A few far values make the variance of all data as large as they like, and every step small beside it; the error
+    that is left once they have centroids of their own does not know them.
+
+    Parameters
+    ----------
+    variance, mse
+        Of all data and of what clusters leave of it, a band.
+    """
+    limit = DEFAULT_TOL * min(variance, VARIANCE_OF_ERROR * mse) if settings.tol is None else settings.tol * variance
+    return StepLimits(max(1, settings.max_iter - done), limit)

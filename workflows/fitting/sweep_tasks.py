@@ -23,7 +23,7 @@ from kseg_core.clustering.kmeans import (
 )
 from kseg_core.clustering.lloyd import StepLimits, Steps, lloyd, lloyd_together
 from kseg_core.clustering.table import PixelData
-from kseg_core.config import DEFAULT_TOL, FitSettings
+from kseg_core.config import FitSettings
 from kseg_core.sweep.search import (
     MOST_REFINED,
     CoarseForms,
@@ -45,7 +45,7 @@ from kseg_core.sweep.table import Found
 
 from ..computing.executor import Executor
 from .sharded import ShardedTable
-from .streamed import StreamedBands, few_values
+from .streamed import StreamedBands, exact_limits, few_values
 
 F64 = NDArray[np.float64]
 
@@ -201,18 +201,13 @@ def refine_together(data: StreamedBands, starts: Sequence[Begun], searched: Sequ
     """The exact steps for every k at once: each reads all data one time."""
     if not starts:
         return []
-    variance = data.space.total_variance(data.sums(starts[0].steps.centroids[:1])) / data.space.dimensions
+    dimensions = data.space.dimensions
+    variance = data.space.total_variance(data.sums(starts[0].steps.centroids[:1])) / dimensions
     limits = [
-        exact_limits(how, variance, len(begun.steps.inertia)) for begun, how in zip(starts, searched, strict=True)
+        exact_limits(how, variance, begun.steps.inertia[-1] / data.held.size / dimensions, len(begun.steps.inertia))
+        for begun, how in zip(starts, searched, strict=True)
     ]
     return lloyd_together(data, list(zip([begun.steps.centroids for begun in starts], limits, strict=True)))
-
-
-def exact_limits(settings: FitSettings, variance: float, done: int = 0) -> StepLimits:
-    """When the steps that read all data anew are enough, after so many on the mini-batch."""
-    return StepLimits(
-        max(1, settings.max_iter - done), (DEFAULT_TOL if settings.tol is None else settings.tol) * variance
-    )
 
 
 def never_rising(data: StreamedBands, each: Sequence[F64], searched: Sequence[FitSettings]) -> list[F64]:
@@ -229,8 +224,9 @@ def never_rising(data: StreamedBands, each: Sequence[F64], searched: Sequence[Fi
             centroids = fill_empty(data, centroids)
             inertia = space.inertia(data.sums(centroids), centroids)
         if inertia > lowest and i < len(searched):
-            variance = space.total_variance(sums) / space.dimensions
-            again = lloyd(data, one_more(data, kept[-1], searched[i]).centroids, exact_limits(searched[i], variance))
+            variance, mse = space.total_variance(sums) / space.dimensions, lowest / data.size / space.dimensions
+            limits = exact_limits(searched[i], variance, mse)
+            again = lloyd(data, one_more(data, kept[-1], searched[i]).centroids, limits)
             centroids = fill_empty(data, again.centroids)
             inertia = space.inertia(data.sums(centroids), centroids)
         kept.append(centroids)

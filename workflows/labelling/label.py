@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -106,31 +107,54 @@ def label_bundle(bundle: Bundle, how: Model | ModelFor, store: str, output: Outp
         try:
             window = read_for_model(piece, how)
             model = how if isinstance(how, Model) else how(piece.source, window)
+            if model is None:
+                done = done.merge(leave_blank(piece.source, window, store, output))
+            else:
+                done = done.merge(label_image(piece.source, window, model, store, output, shared=shared))
         except UnreadableImage as error:
             if strict:
                 raise
             done = done.merge(Labelled(failures=(Failure(piece.source.file.key, error),)))
-            continue
-        if model is None:
-            done = done.merge(leave_blank(piece.source, window, store, output))
-        else:
-            done = done.merge(label_image(piece.source, window, model, store, output, shared=shared))
     return done
 
 
 def label_image(
     source: ImageSource, window: Pixels, model: Model, store: str, output: OutputSettings, *, shared: bool
 ) -> Labelled:
-    """Label and write one image."""
+    """Label and write one image.
+
+    Raises
+    ------
+    UnreadableImage
+        If its values are beyond what float64 can measure.
+    """
     labelled = model.label(window.samples, window.valid, confidence=output.confidence)
     sums = labelled.sums
-    inertia = model.space.inertia(sums, model.points)
+    inertia = inertia_of(source, sums, model)
     record = image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if shared else None)
     layout = layout_of(source, model.k, output, len(bands_of(model) or ()))
     samples = window.samples if layout.copy_bands else None
     own = None if shared else model
     write_image(store, record, labelled.labels, model.colors, layout, own, samples, labelled.confidence)
     return labelled_image(record, model, sums, shared=shared)
+
+
+def inertia_of(source: ImageSource, sums: ClusterSums, model: Model) -> float:
+    """The inertia of an image.
+
+    Raises
+    ------
+    UnreadableImage
+        If it is beyond float64.
+    """
+    inertia = model.space.inertia(sums, model.points)
+    if not math.isfinite(inertia):
+        reason = (
+            "it has values so far from all centroids that the squares of their distances are more than float64 holds; "
+            "if they hold no data name them with --nodata"
+        )
+        raise UnreadableImage(source.file.source, reason)
+    return inertia
 
 
 def labelled_image(record: ImageRecord, model: Model, sums: ClusterSums, *, shared: bool) -> Labelled:

@@ -39,7 +39,7 @@ from ..computing.progress import Progress
 from ..computing.tasks import task_of, token_of
 from ..computing.waves import Watched, compute_in_waves, stream_in_waves
 from ..planning.plan import Failure, killer
-from .label import Labelled, bands_of, image_record, labelled_image, layout_of, noted, read_for_model
+from .label import Labelled, bands_of, image_record, inertia_of, labelled_image, layout_of, noted, read_for_model
 
 LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above
 
@@ -146,6 +146,8 @@ def label_large(
     for source, layout, pieces, known in zip(sources, layouts, images, written, strict=True):
         parts = chain(map(PieceLabelled, known.values()), islice(results, len(pieces) - len(known)))
         image = reduce(PieceLabelled.merge, parts)
+        if image.sums is not None:
+            image = measured(source, image, model, strict=strict)
         if image.failures:
             remove_image(store, source.file.key)
             done = done.merge(Labelled(failures=(image.failures[0],)))
@@ -163,6 +165,18 @@ def label_large(
         finish_image(store, record, layout, model.colors, own_model=model if own_model else None)
         done = done.merge(labelled_image(record, model, sums_of[record.key], shared=not own_model))
     return done
+
+
+def measured(source: ImageSource, image: PieceLabelled, model: Model, *, strict: bool) -> PieceLabelled:
+    """An image whose pieces are labelled; a failure where its values are beyond what float64 can measure."""
+    assert image.sums is not None
+    try:
+        inertia_of(source, image.sums, model)
+    except UnreadableImage as error:
+        if strict:
+            raise
+        return PieceLabelled(None, (Failure(source.file.key, error),))
+    return image
 
 
 def record_of_sums(

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import open_picture, read_header, read_image
-from tests.fuzzing import DAMAGE, damaged_files, sound_files, spoil_header, write_damaged_zarr, write_sound_zarr
+from tests.fuzzing import (
+    DAMAGE,
+    PROGRAMMERS,
+    damaged_files,
+    sound_files,
+    spoil_header,
+    write_damaged_zarr,
+    write_sound_zarr,
+)
 
 SOUND = sound_files(40, 60)
 MOST_PX = 1 << 22
@@ -32,6 +40,7 @@ def read_or_refuse(path: Path) -> bool:
         assert refused.reason.strip()
         assert "\n" not in refused.reason
         assert len(refused.reason) < 500
+        assert not PROGRAMMERS.search(refused.reason)
         return False
     assert image.rgb.dtype == np.uint8
     assert image.rgb.shape == (*read_header(str(path), max_pixels=MOST_PX).shape, 3)

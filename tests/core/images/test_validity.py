@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from kseg_core.config import InputSettings
 from kseg_core.errors import UnreadableImage
-from kseg_core.images.validity import check_mask_shape, combine, mask_path, nodata_mask
+from kseg_core.images.raster import PictureInfo
+from kseg_core.images.validity import Nodata, check_mask_shape, combine, mask_path, nodata_mask, nodata_of
 
 NAN, INF = float("nan"), float("inf")
 
@@ -65,6 +69,42 @@ def test_a_value_that_the_dtype_cannot_hold_is_found_nowhere(dtype: str, nodata:
 def test_the_least_float32_is_found_however_it_was_written(text: str) -> None:
     values = np.array([[[np.finfo(np.float32).min], [0]]], np.float32)
     np.testing.assert_array_equal(nodata_mask(values, float(text)), [[False, True]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=hnp.arrays(
+        np.int16, st.tuples(st.integers(1, 4), st.integers(1, 4), st.just(3)), elements=st.integers(-1, 2)
+    ),
+    given_values=st.lists(st.integers(-1, 3), max_size=2),
+    by_band=st.lists(st.one_of(st.none(), st.integers(-1, 2)), max_size=3),
+    bands=st.permutations(range(3)).flatmap(lambda order: st.integers(1, 3).map(lambda n: order[:n])),
+    within=st.sampled_from(["any", "all"]),
+)
+def test_nodata_of_any_or_all_bands_by_a_naive_reference(
+    values: np.ndarray, given_values: list[int], by_band: list[int | None], bands: list[int], within: Any
+) -> None:
+    nodata = Nodata(tuple(given_values), tuple(by_band))
+    chosen = values[..., bands]
+    is_nodata = np.zeros(chosen.shape, bool)
+    for at in np.ndindex(chosen.shape):
+        band = bands[at[2]]
+        own = by_band[band] if band < len(by_band) else None
+        is_nodata[at] = chosen[at] in [*given_values, *([] if own is None else [own])]
+    expected = ~(is_nodata.any(axis=2) if within == "any" else is_nodata.all(axis=2))
+    for rule, default in ((nodata, within), (Nodata(nodata.values, nodata.by_band, within), "all")):
+        found = nodata_mask(chosen, rule, default, bands)
+        np.testing.assert_array_equal(np.ones(expected.shape, bool) if found is None else found, expected)
+
+
+def test_the_value_that_stands_for_no_data_is_the_files_own_none_or_the_given_ones() -> None:
+    plain = PictureInfo("TIFF", (4, 4), 2, "int16", None, None)
+    stating = replace(plain, nodata=7, band_nodata=(None, 3.0))
+    assert nodata_of(InputSettings(), plain) is None
+    assert nodata_of(InputSettings(), stating) == Nodata((7,), (None, 3.0))
+    assert nodata_of(InputSettings("none"), stating) is None
+    assert nodata_of(InputSettings("-9999,0", nodata_in="all"), stating) == Nodata((-9999, 0), within="all")
+    assert nodata_of(InputSettings().as_before(), stating) == Nodata((7,), within="all")
 
 
 def test_all_bands_have_to_be_nodata_but_one_nan_is_enough() -> None:

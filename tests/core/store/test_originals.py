@@ -17,6 +17,7 @@ from PIL import Image
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.images.validity import Nodata
 from kseg_core.inputs.keys import printable_source
 from kseg_core.store.originals import Originals, paths_printed_as
 from workflows import run as jobs
@@ -179,11 +180,11 @@ def test_a_mask_that_is_not_what_it_was_is_refused_unless_it_is_not_needed(
 
 def test_the_nodata_of_the_run_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = masked_store(tmp_path, "one.png", monkeypatch, nodata="7")
-    assert open_original(store, *store).nodata == 7.0
+    assert open_original(store, *store).nodata == Nodata((7,))
 
 
 def test_originals_of_a_store_without_settings_are_looked_for_as_by_default() -> None:
-    assert Originals.of({}) == Originals("", "auto", None, InputSettings().max_pixels, None)
+    assert Originals.of({}) == Originals("", "auto", None, InputSettings().max_pixels, None, validity=1)
 
 
 # ------------------------------------------------------------------------------------------- pixels as shown
