@@ -19,7 +19,6 @@ import json
 import os
 import re
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,8 +26,11 @@ from typing import Any
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
+from kseg_core.inputs.lists import read_list, require_plausible
 from kseg_core.inputs.not_images import is_plainly_no_image
 from kseg_core.inputs.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
+from kseg_core.inputs.zarr_images import zarr_images
+from kseg_core.storage import zipped
 
 ZARR_MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 """A directory that holds one of these is a Zarr array or group; the first it has stands for its size and age."""
@@ -92,6 +94,7 @@ def list_inputs(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     from_file: str | None = None,
+    null: bool = False,
 ) -> InputListing:
     """List the files that the inputs of a job stand for.
 
@@ -104,8 +107,10 @@ def list_inputs(
     include, exclude
         Patterns: a file is taken if one of `include` matches, or there is none, and none of `exclude` does.
     from_file
-        A file with further inputs, one path a line or separated by NUL; ``-`` is standard input.
-        Its lines are files and folders, never patterns.
+        A file with further inputs, one path a line; ``-`` is standard input. UTF-16 and UTF-32 are decoded, all else
+        is taken byte by byte. Its lines are files and folders, never patterns.
+    null
+        They are separated by NUL, as ``find -print0`` writes them.
 
     Returns
     -------
@@ -117,7 +122,7 @@ def list_inputs(
     ------
     UsageError
         If an input does not exist, matches nothing or is a kseg store, if a pattern is empty, if
-        `from_file` cannot be read, or if two files would share a key.
+        `from_file` cannot be read or is plainly no list of names, or if two files would share a key.
 
     Notes
     -----
@@ -129,7 +134,7 @@ def list_inputs(
     search = _Search(any_of(include), any_of(exclude))
     alone = len(inputs) == 1 and from_file is None
     # All are looked at before the first is walked: a misspelt one must not wait for a large folder.
-    starts = list(_look_at_all(search, inputs, from_file, alone))
+    starts = list(_look_at_all(search, inputs, from_file, alone, null=null))
     for start in starts:
         _collect(search, start)
     return search.listing()
@@ -164,7 +169,9 @@ class _Refused(Exception):
         self.usage = usage
 
 
-def _look_at_all(search: _Search, inputs: Sequence[str], from_file: str | None, alone: bool) -> Iterator[_Start]:
+def _look_at_all(
+    search: _Search, inputs: Sequence[str], from_file: str | None, alone: bool, *, null: bool
+) -> Iterator[_Start]:
     for given in inputs:
         try:
             yield _look_at(slashed(given), alone, patterns=True)
@@ -172,18 +179,26 @@ def _look_at_all(search: _Search, inputs: Sequence[str], from_file: str | None, 
             if refused.usage:
                 raise UsageError(f"{refused.reason}: {refused.source}") from None
             search.fail(refused.source, refused.reason)
-    for given in _read_list(from_file) if from_file is not None else ():
+    if from_file is None:
+        return
+    names, missing = read_list(from_file, null=null), []
+    starts = []
+    for given in names:
         try:
-            yield _look_at(slashed(given), alone, patterns=False)
+            starts.append(_look_at(slashed(given), alone, patterns=False))
         except _Refused as refused:
             # A list is often hours older than the run: one file that is gone must not stop the others.
             search.fail(refused.source, refused.reason)
+            missing.append(given)
+    require_plausible(names, missing, from_file)
+    yield from starts
 
 
 def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
     missing = "no such file or folder"
     try:
-        status = storage.stat(given)
+        inside_zip = zipped.split(given)
+        status = storage.stat(given if inside_zip is None else inside_zip[0])
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         status = None
         missing = _reason(error) if storage.is_remote(given) else missing  # which may be that there is no such bucket
@@ -240,7 +255,12 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
 
 
 def file_status(path: str) -> os.stat_result | None:
-    """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there."""
+    """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there.
+
+    Of what is in a zip file they are the file's.
+    """
+    if (parts := zipped.split(path)) is not None:
+        path = parts[0]
     try:
         status = storage.stat(path)
     except (OSError, ValueError):
@@ -297,19 +317,6 @@ def _document(folder: str) -> dict[str, Any]:
     except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _read_list(from_file: str) -> list[str]:
-    try:
-        content = sys.stdin.buffer.read() if from_file == "-" else storage.read(from_file)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the list {printable_source(from_file)}: {_reason(error)}") from None
-    content = content.removeprefix(b"\xef\xbb\xbf")  # some editors mark UTF-8 so
-    if b"\0" in content:
-        lines = content.split(b"\0")
-    else:
-        lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
-    return [os.fsdecode(line) for line in lines if line.strip()]
 
 
 # Collecting files
@@ -391,7 +398,39 @@ def _collect(search: _Search, start: _Start) -> None:
     elif search.keeps(os.path.basename(start.path)):
         real, linked = search.real_file(start.path)
         size, modified_ns = start.status.st_size, start.status.st_mtime_ns
-        search.add(real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
+        _add(search, real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
+
+
+def _add(search: _Search, real: str, candidate: _Candidate) -> None:
+    """Add a file, or each image in a Zarr hierarchy."""
+    if zipped.split(candidate.path) is None and not storage.is_dir(candidate.path):
+        search.add(real, candidate)
+        return
+    try:
+        images = zarr_images(candidate.path)
+    except OSError as error:
+        search.fail(candidate.source, _reason(error))
+        return
+    for inside in images.inside:
+        if not inside:
+            search.add(real, candidate)
+            continue
+        path = f"{candidate.path}/{inside}"
+        status = file_status(path)
+        if status is None:
+            search.fail(f"{candidate.source}/{inside}", "its Zarr metadata cannot be read")
+            continue
+        part = _Candidate(
+            path,
+            f"{candidate.source}/{inside}",
+            f"{candidate.below}/{inside}",
+            candidate.linked,
+            status.st_size,
+            status.st_mtime_ns,
+        )
+        search.add(f"{real}/{inside}", part)
+    for inside in images.missing:
+        search.fail(f"{candidate.source}/{inside}", "it is named as an image, but is not there")
 
 
 # Walking folders
@@ -460,7 +499,7 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
         return
     linked = entry.is_symlink()
     real = os.path.realpath(entry.path) if linked else os.path.join(folder.real, entry.name)
-    if is_plainly_no_image(entry.name):
+    if is_plainly_no_image(entry.name) and not zipped.is_zipped_name(entry.name):
         search.passed_over.add(real)
         return
     status = entry.stat()
@@ -475,7 +514,10 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
         status.st_size,
         status.st_mtime_ns,
     )
-    search.add(real, candidate)
+    if zipped.is_zipped_name(entry.name):
+        _add(search, real, candidate)
+    else:
+        search.add(real, candidate)
 
 
 def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
@@ -491,7 +533,7 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
         return True
     source, key_path = start.source_of(below), joined(start.below, below)
     candidate = _Candidate(folder.path, source, key_path, folder.linked, status.st_size, status.st_mtime_ns)
-    search.add(folder.real, candidate)
+    _add(search, folder.real, candidate)
     return True
 
 
