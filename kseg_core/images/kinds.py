@@ -99,7 +99,7 @@ def remarks_of_colours(info: PictureInfo, *, asked_for: bool) -> tuple[str, ...]
         left = f"band {count} is" if count == used + 1 else f"bands {used + 1} to {count} are"
         told.append(f"{left} left out of the colours; --features bands takes all {count}")
     elif info.alpha and info.format == "TIFF":  # where a band that is no transparency may be called alpha
-        told.append(f"band {info.bands} is alpha, by the file's own word: pixels where it is 0 do not count")
+        told.append(f"band {_alpha_of(info)} is alpha, by the file's own word: pixels where it is 0 do not count")
     if not asked_for and info.dtype != "uint8":
         told.append(f"{info.dtype} brought to 8 bits, as the model is of colours")
     return tuple(told)
@@ -110,4 +110,9 @@ def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...]) -> tuple[str, .
     if chosen or not info.alpha:
         return ()
     takes = f"; --bands {','.join(map(str, range(1, info.bands + 1)))} takes it too" if info.block is not None else ""
-    return (f"band {info.bands} is alpha and no band to cluster: pixels where it is 0 do not count{takes}",)
+    return (f"band {_alpha_of(info)} is alpha and no band to cluster: pixels where it is 0 do not count{takes}",)
+
+
+def _alpha_of(info: PictureInfo) -> int:
+    """Which band is alpha, from 1."""
+    return info.bands if info.alpha_at is None else info.alpha_at + 1
