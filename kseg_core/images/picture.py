@@ -179,6 +179,10 @@ def _open_stored(name: str, file: BinaryIO, max_pixels: int) -> Stored:
         from kseg_core.images.tiff import TiffPicture
 
         return TiffPicture(file, max_pixels)
+    if name == "JPEG 2000":
+        from kseg_core.images.jpeg2000 import Jpeg2000Picture
+
+        return Jpeg2000Picture(file, max_pixels)
     from kseg_core.images.whole import WholePicture
 
     return WholePicture(name, file, max_pixels)

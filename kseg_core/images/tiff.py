@@ -53,16 +53,6 @@ def _drop_while_reading(_record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _opened(file: BinaryIO) -> Iterator[Any]:
-    """Open a TIFF with tifffile, its log silent in this thread."""
-    import tifffile
-
-    check_directory(file)
-    with silenced(), tifffile.TiffFile(file) as tiff:
-        yield tiff
-
-
-@contextmanager
 def silenced() -> Iterator[None]:
     """Keep tifffile's log silent in this thread: what it remarks on a damaged file is told by us, once."""
     log = logging.getLogger("tifffile")
@@ -73,28 +63,6 @@ def silenced() -> Iterator[None]:
         yield
     finally:
         _quiet.depth -= 1
-
-
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) of the first page as a person sees it."""
-    with _opened(file) as tiff:
-        page = _first_page(tiff)
-        return turned_shape(page.imagelength, page.imagewidth, orientation_of(page))
-
-
-def decode(file: BinaryIO, max_pixels: int) -> Raster:
-    """Decode the first page of a TIFF file.
-
-    Raises
-    ------
-    Refused
-        Where a strip or tile is damaged or missing, or the samples are not those of an 8- or 16-bit picture.
-    """
-    with _opened(file) as tiff:
-        page = _first_page(tiff)
-        check_size(page.imagelength, page.imagewidth, max_pixels)
-        pages = _Pages(tiff, file)
-        return pages.raster(Box.whole(pages.stored_shape), None)
 
 
 class TiffPicture:
