@@ -11,6 +11,7 @@ note.
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,18 +22,20 @@ from numpy.typing import NDArray
 
 from kseg_core.config import NodataIn
 from kseg_core.images.raster import Refused, check_size
+from kseg_core.images.stored import Stored
 from kseg_core.images.windows import Box
 
 SUFFIX = ".msk"
 _PER_DATASET = 2  # GMF_PER_DATASET
 _JPEG_END = b"\xff\xd9"
+_SMALLEST_JPEG = 32
 
 
 class FileMask(Protocol):
     """A mask, opened. Boxes are in stored pixels."""
 
-    def valid(self, box: Box, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_]:
-        """Return where pixels count.
+    def valid(self, box: Box, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
+        """Return where pixels count, None: everywhere.
 
         Parameters
         ----------
@@ -82,10 +85,13 @@ class PageMask:
         return np.ones(box.shape, np.bool_) if found is None else found
 
     def _read(self, box: Box, band: int) -> NDArray[np.bool_]:
+        height, width = self._page.imagelength, self._page.imagewidth
+        if box.bottom > height or box.right > width:
+            raise Refused(f"its mask is of {width} x {height} pixels, the picture as it is stored is not")
         if self._in_parts:
             return self._decoded(box, [band])[..., 0]
         if self._kept is None:
-            self._kept = self._decoded(Box.whole((self._page.imagelength, self._page.imagewidth)), None)
+            self._kept = self._decoded(Box.whole((height, width)), None)
         return self._kept[box.slices][..., band].copy()
 
     def _decoded(self, box: Box, bands: Sequence[int] | None) -> NDArray[np.bool_]:
@@ -97,15 +103,51 @@ class PageMask:
         return used
 
 
-class BitMask:
-    """A mask that is held: bool (height, width)."""
+class MaskBehindJpeg:
+    """The mask that GDAL appends to a JPEG: its bits by rows without a gap, deflated, and where they begin.
 
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
-        self._mask = mask
+    Looked for when the first pixel is asked for.
 
-    def valid(self, box: Box, _bands: Sequence[int], _within: NodataIn) -> NDArray[np.bool_]:
+    Parameters
+    ----------
+    file, stored
+        The JPEG, and what was opened of it.
+    """
+
+    def __init__(self, file: BinaryIO, stored: Stored) -> None:
+        self._file, self._stored = file, stored
+        self._found: tuple[NDArray[np.bool_] | None] | None = None
+
+    def valid(self, box: Box, _bands: Sequence[int], _within: NodataIn) -> NDArray[np.bool_] | None:
         """Where pixels count; see `FileMask`."""
-        return self._mask[box.slices].copy()
+        if self._found is None:
+            self._found = (self._read(),)
+        (mask,) = self._found
+        return None if mask is None else mask[box.slices].copy()
+
+    def _read(self) -> NDArray[np.bool_] | None:
+        file = self._file
+        size = file.seek(0, io.SEEK_END)
+        if size < _SMALLEST_JPEG:
+            return None
+        file.seek(-4, io.SEEK_END)
+        start = int.from_bytes(file.read(4), "little")
+        if not size // 2 <= start <= size - 8:  # GDAL looks for no mask larger than its picture
+            return None
+        file.seek(start - 2)
+        if file.read(2) != _JPEG_END:
+            return None
+        height, width = self._stored.stored_shape
+        wanted = -(-height * width // 8)
+        file.seek(start)
+        try:
+            bits = zlib.decompressobj().decompress(file.read(size - 4 - start), wanted)
+        except zlib.error:
+            return None
+        if len(bits) < wanted:
+            raise Refused("damaged: the mask behind the JPEG's end is cut short")
+        mask = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little", count=height * width)
+        return mask.view(np.bool_).reshape(height, width)
 
 
 def mask_beside(file: BinaryIO, shape: tuple[int, int], max_pixels: int, closing: ExitStack) -> PageMask | str:
@@ -116,7 +158,7 @@ def mask_beside(file: BinaryIO, shape: tuple[int, int], max_pixels: int, closing
     file
         The ``.msk`` file, at its beginning.
     shape
-        (height, width) of the picture as stored.
+        (height, width) of the picture as a person sees it.
     max_pixels
         The limit for what can only be read whole.
     closing
@@ -137,37 +179,6 @@ def mask_beside(file: BinaryIO, shape: tuple[int, int], max_pixels: int, closing
         flags = parse_tag(str(page.tags.valueof(42112, ""))).mask_flags
     if flags is None:
         return "is no mask as GDAL writes them: it does not say what of"
-    if (page.imagelength, page.imagewidth) != shape:
+    if (page.imagelength, page.imagewidth) not in (shape, shape[::-1]):  # turned pictures' are as stored
         return f"is a mask of {page.imagewidth} x {page.imagelength} pixels, not of {shape[1]} x {shape[0]}"
     return PageMask(page, file, max_pixels, per_band=not any(flag & _PER_DATASET for flag in flags.values()))
-
-
-def mask_behind_jpeg(file: BinaryIO, shape: tuple[int, int]) -> BitMask | None:
-    """Return the mask that GDAL appends to a JPEG: its bits by rows without a gap, deflated, and where they begin.
-
-    Parameters
-    ----------
-    file
-        The JPEG.
-    shape
-        (height, width) as stored.
-    """
-    size = file.seek(0, 2)
-    if size < 32:
-        return None
-    file.seek(-4, 2)
-    start = int.from_bytes(file.read(4), "little")
-    if not size // 2 <= start <= size - 8:  # GDAL looks for no mask larger than its picture
-        return None
-    file.seek(start - 2)
-    if file.read(2) != _JPEG_END:
-        return None
-    wanted = -(-shape[0] * shape[1] // 8)
-    try:
-        bits = zlib.decompressobj().decompress(file.read(size - 4 - start), wanted)
-    except zlib.error:
-        return None
-    if len(bits) < wanted:
-        raise Refused("damaged: the mask behind the JPEG's end is cut short")
-    mask = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little", count=shape[0] * shape[1])
-    return BitMask(mask.view(np.bool_).reshape(shape))

@@ -1,11 +1,12 @@
-"""What GDAL writes of a raster as XML: into tag 42112 of its TIFFs, and into ``.aux.xml`` beside files of any format."""
+"""What GDAL writes of a raster as XML: into tag 42112 of its TIFFs, and into ``.aux.xml`` beside any file."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 _ITEM = re.compile(r"<Item\s([^>]*)>([^<]*)</Item>")
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
@@ -24,23 +25,21 @@ class GdalMetadata:
         Of each band (``NODATA_VALUES``), as texts; empty where it says nothing.
     mask_flags
         Of a ``.msk`` file: by band, from 1, the flags of the mask that it is (2: of all bands).
-    alpha
-        Which band, from 0, is alpha, where roles of bands are told; None: none of them.
     roles
-        Whether roles of bands are told.
+        What bands are, from 0, such as ``"alpha"``, in lower case; as far as TIFF's own tags do not say it.
     """
 
     nodata_values: tuple[str, ...] = ()
     mask_flags: Mapping[int, int] | None = None
-    alpha: int | None = None
-    roles: bool = False
+    roles: Mapping[int, str] = field(default_factory=dict)
 
 
+@lru_cache(maxsize=64)  # asked several times of a page
 def parse_tag(text: str) -> GdalMetadata:
     """Return what tag 42112 says; nothing where it is not of the form that GDAL gives it."""
     values: tuple[str, ...] = ()
     flags: dict[int, int] = {}
-    alpha, roles = None, False
+    roles: dict[int, str] = {}
     for stated, content in _ITEM.findall(text):
         attributes = dict(_ATTRIBUTE.findall(stated))
         name, value = attributes.get("name", ""), html.unescape(content).strip()
@@ -50,10 +49,8 @@ def parse_tag(text: str) -> GdalMetadata:
         elif band != name and band.isdecimal() and value.isdecimal():
             flags[int(band)] = int(value)
         elif attributes.get("role") == "colorinterp" and attributes.get("sample", "").isdecimal():
-            roles = True
-            if value.lower() == "alpha" and alpha is None:
-                alpha = int(attributes["sample"])
-    return GdalMetadata(values, flags or None, alpha, roles)
+            roles[int(attributes["sample"])] = value.lower()
+    return GdalMetadata(values, flags or None, roles)
 
 
 def nodata_beside(text: str) -> tuple[dict[int, float], tuple[float | None, ...]]:
@@ -61,14 +58,14 @@ def nodata_beside(text: str) -> tuple[dict[int, float], tuple[float | None, ...]
     by_band: dict[int, float] = {}
     for stated, content in _BAND.findall(text):
         band, found = dict(_ATTRIBUTE.findall(stated)).get("band", ""), _NODATA.search(content)
-        value = None if found is None else number(found[1])
+        value = None if found is None else as_number(found[1])
         if value is not None and band.isdecimal() and int(band) > 0:
             by_band[int(band) - 1] = value
     of_all = _KEY.search(_BAND.sub("", text))
-    return by_band, () if of_all is None else tuple(number(value) for value in of_all[1].split())
+    return by_band, () if of_all is None else tuple(as_number(value) for value in of_all[1].split())
 
 
-def number(text: str) -> float | None:
+def as_number(text: str) -> float | None:
     """Return a number as GDAL writes it, whole ones as such (float64 does not hold all of 64 bits); None for others."""
     text = text.strip(" \0\n\t")
     for kind in (int, float):
