@@ -58,6 +58,10 @@ FromFile = Annotated[
     str | None,
     _option("Input", "--from", help="Read inputs, one a line, from a file; - is standard input.", metavar="FILE|-"),
 ]
+Null = Annotated[
+    bool,
+    _option("Input", "--null", "-0", help="The names of --from are separated by NUL, as find -print0 writes them."),
+]
 
 StoreOrModel = Annotated[
     str, typer.Argument(metavar="STORE", help="A store made by run, apply or edges, or a model.", show_default=False)
@@ -490,14 +494,21 @@ Scheduler = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    _option(EXECUTION, "--workers", help="Threads or processes. Default: one a core.", metavar="N", show_default=False),
+    _option(
+        EXECUTION,
+        "--workers",
+        help="Threads or processes. Default: one a processor that this job may use (cgroups, Slurm, PBS and LSF say).",
+        metavar="N",
+        show_default=False,
+    ),
 ]
 Memory = Annotated[
     str | None,
     _option(
         EXECUTION,
         "--memory",
-        help="Most memory of each process, as in 4GB. Default: 60 % of this machine's, shared by the processes.",
+        help="Most memory of each process, as in 4GB. Default: 60 % of what this job may use, shared by the processes: "
+        "the least of the machine, its cgroups, Slurm and ulimit.",
         metavar="SIZE",
         show_default=False,
     ),

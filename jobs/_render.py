@@ -98,7 +98,8 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
         f"{printable(found['output'])}: " + ("already done; nothing would change" if already_done else "a dry run"),
         f"  read   {_images(images['to_do'])}{large}, {found['pixels']['total'] / 1e6:.1f} MP, "
         f"{format_bytes(found['read']['bytes'])}{there}",
-        f"  hold   {format_bytes(hold['bytes'])} in {each} with {tasks} at a time, of {format_bytes(hold['memory'])}",
+        f"  hold   {format_bytes(hold['bytes'])} in {each} with {tasks} at a time, of {format_bytes(hold['memory'])} "
+        f"({hold['memory_from']})",
     ]
     if hold["colors"] is not None:
         each_image = f" for each of {hold['tables']} images at a time" if hold["tables"] > 1 else ""

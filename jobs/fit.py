@@ -24,6 +24,7 @@ def fit(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    null: option.Null = False,
     nodata: option.Nodata = None,
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
@@ -98,7 +99,7 @@ def fit(
         )
         if settings is None:
             raise UsageError("fit needs the number of clusters: --k N, or --k auto; or --model M --refit")
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         job_config = RunConfig(
             settings,
             OutputSettings(overwrite=overwrite),

@@ -24,6 +24,7 @@ def run(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    null: option.Null = False,
     nodata: option.Nodata = None,
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
@@ -116,7 +117,7 @@ def run(
             match=model if refit else match,
             refit=refit,
         )
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         return label(selection, settings, output, report, dry_run=dry_run, fail_on_drift=fail_on_drift)
 
     return carry_out(job, as_json, log_level, failed_result, log_format=log_format)

@@ -20,6 +20,7 @@ def sweep(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    null: option.Null = False,
     nodata: option.Nodata = None,
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
@@ -89,7 +90,7 @@ def sweep(
             batch_pixels=batch_pixels,
             seed=seed,
         )
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         job_config = RunConfig(
             settings,
             OutputSettings(overwrite=overwrite),

@@ -35,6 +35,8 @@ class DryRun:
     write_bytes: int
     free: int | None
     budget: Budget
+    memory_from: str
+    workers_from: str
     failures: Sequence[UnreadableImage]
     notes: Sequence[Note] = ()
 
@@ -57,6 +59,8 @@ class DryRun:
                 "processes": budget.processes,
                 "threads": budget.threads,
                 "memory": budget.limit,
+                "memory_from": self.memory_from,
+                "workers_from": self.workers_from,
                 "bytes": budget.fixed,
                 "bytes_per_color": COLOR_BYTES,
                 "colors": budget.colors,
@@ -106,6 +110,8 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
         write_bytes=bytes_to_write(plan, work),
         free=free_bytes(request.output),
         budget=budget,
+        memory_from=executor.memory_from,
+        workers_from=executor.workers_from,
         failures=tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))),
         notes=notes_of(sources),
     )

@@ -42,16 +42,21 @@ class InputSelection:
         Globs that narrow folders down.
     from_file
         A list of inputs, or ``-`` for standard input.
+    null
+        The list's names are separated by NUL.
     """
 
     inputs: tuple[str, ...]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     from_file: str | None = None
+    null: bool = False
 
     def __post_init__(self) -> None:
         if not self.inputs and self.from_file is None:
             raise UsageError("no INPUT: name files or folders, or give a list with --from")
+        if self.null and self.from_file is None:
+            raise UsageError("--null is of a list: give it with --from")
         for given in self.inputs:
             storage.require_known(given)
 
@@ -65,7 +70,9 @@ class InputSelection:
         KsegError
             If there is not one file to read.
         """
-        listing = list_inputs(self.inputs, include=self.include, exclude=self.exclude, from_file=self.from_file)
+        listing = list_inputs(
+            self.inputs, include=self.include, exclude=self.exclude, from_file=self.from_file, null=self.null
+        )
         if not listing.files:
             named = ", ".join(self.inputs) or f"the list {self.from_file}"
             more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""

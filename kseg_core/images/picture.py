@@ -166,16 +166,15 @@ def open_picture(
             from kseg_core.images.zarrs import ZarrPicture
 
             with refusing(path, "Zarr"):
-                require_one_picture(choice)
-                return Picture(path, ZarrPicture(path), closing.pop_all())
+                require_one_picture(choice, channels=False)
+                return Picture(path, _of_channels(ZarrPicture(path), choice), closing.pop_all())
         # Not `refusing` for as long as the file is open, which would catch what is none of its business.
         with refusing(path, ""):
             file, head = closing.enter_context(opened(path))
         with refusing(path, ""):
             name = formats.readable_format(head)
         with refusing(path, name):
-            require_one_picture(choice)
-            stored = _open_stored(name, file, max_pixels)
+            stored = _of_channels(_open_stored(name, file, max_pixels, choice), choice)
         closing.callback(stored.close)
         beside = look_beside(path, name, file, stored, max_pixels, closing) if carried else NOTHING_BESIDE
         return Picture(path, stored, closing.pop_all(), beside)
@@ -189,12 +188,22 @@ def read_info(
         return picture.info
 
 
-def _open_stored(name: str, file: BinaryIO, max_pixels: int) -> Stored:
+def _of_channels(stored: Stored, choice: PictureChoice) -> Stored:
+    """Return the chosen channels of a picture; without a choice, the picture."""
+    if choice.channel is None:
+        return stored
+    from kseg_core.images.channels import Channels
+
+    return Channels(stored, choice.channel)
+
+
+def _open_stored(name: str, file: BinaryIO, max_pixels: int, choice: PictureChoice) -> Stored:
     """Open what is in a file."""
     if name == "TIFF":
         from kseg_core.images.tiff import TiffPicture
 
-        return TiffPicture(file, max_pixels)
+        return TiffPicture(file, max_pixels, choice)
+    require_one_picture(choice, channels=False)
     if name == "JPEG 2000":
         from kseg_core.images.jpeg2000 import Jpeg2000Picture
 

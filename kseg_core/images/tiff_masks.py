@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any, BinaryIO
 
 from kseg_core.images.file_masks import PageMask
-from kseg_core.images.tiff_plausible import check_page
+from kseg_core.images.tiff_directories import read_directory, stated_tags
+from kseg_core.images.tiff_plausible import check_directory, check_page
 
-_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _TRANSPARENCY = 4  # PhotometricInterpretation
-_SUBFILE, _WIDTH, _LENGTH, _PHOTOMETRIC = 254, 256, 257, 262
-_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # TIFF's types of whole numbers
-_MOST_TAGS = 4096  # as tifffile has it: more is damage
 _FARTHEST = 256  # pages between a picture and its mask: overviews and their masks
 
 
@@ -40,41 +36,23 @@ def mask_of(tiff: Any, page: Any, file: BinaryIO, max_pixels: int) -> PageMask |
     layout = tiff.tiff
     if layout.offsetsize == 8 and layout.tagsize == 12:  # Hamamatsu's, which carry no masks
         return None
+    _, at = stated_tags(tiff, page.offset)
     seen = {page.offset}
-    _, offset = _directory(tiff, page.offset)
-    while offset and offset not in seen and len(seen) < _FARTHEST:
-        seen.add(offset)
-        tags, following = _directory(tiff, offset)
-        is_mask = tags.get(_SUBFILE, 0) & _MASK or tags.get(_PHOTOMETRIC) == _TRANSPARENCY
-        reduced = tags.get(_SUBFILE, 0) & _REDUCED
-        if is_mask and not reduced and (tags.get(_LENGTH), tags.get(_WIDTH)) == (page.imagelength, page.imagewidth):
-            tiff.filehandle.seek(offset)
-            found: Any = tifffile.TiffPage(tiff, index=len(seen))
-            check_page(found)
-            return PageMask(found, file, max_pixels, per_band=found.samplesperpixel == page.samplesperpixel)
-        if not is_mask and not reduced:
+    while at and at not in seen and len(seen) < _FARTHEST:
+        found = read_directory(tiff.filehandle, layout, at, len(seen), below=False)
+        if found is None:
             return None
-        offset = following
+        seen.add(at)
+        directory, following, _ = found
+        is_mask = directory.is_mask or directory.photometric == _TRANSPARENCY
+        same = (directory.height, directory.width) == (page.imagelength, page.imagewidth)
+        if is_mask and not directory.is_reduced and same:
+            check_directory(tiff.filehandle, at)
+            tiff.filehandle.seek(at)
+            mask: Any = tifffile.TiffPage(tiff, index=len(seen))
+            check_page(mask)
+            return PageMask(mask, file, max_pixels, per_band=mask.samplesperpixel == page.samplesperpixel)
+        if not is_mask and not directory.is_reduced:
+            return None
+        at = following
     return None
-
-
-def _directory(tiff: Any, offset: int) -> tuple[dict[int, int], int]:
-    """Return those tags of a page that tell what it is, and where the next page is; 0 where this is the last."""
-    file, layout = tiff.filehandle, tiff.tiff
-    file.seek(offset)
-    head = file.read(layout.tagnosize)
-    (count,) = struct.unpack(layout.tagnoformat, head) if len(head) == layout.tagnosize else (0,)
-    if count > _MOST_TAGS:
-        return {}, 0
-    length = count * layout.tagsize
-    body = file.read(length + layout.offsetsize)
-    if len(body) < length + layout.offsetsize:
-        return {}, 0
-    tags: dict[int, int] = {}
-    for at in range(0, length, layout.tagsize):
-        tag, kind = struct.unpack_from(layout.byteorder + "HH", body, at)
-        if tag in (_SUBFILE, _WIDTH, _LENGTH, _PHOTOMETRIC) and kind in _FORMATS:
-            place = at + layout.tagsize - layout.offsetsize
-            (tags[tag],) = struct.unpack_from(layout.byteorder + _FORMATS[kind], body, place)
-    (found,) = struct.unpack(layout.offsetformat, body[length:])
-    return tags, int(found) if found < file.size else 0

@@ -19,7 +19,6 @@ import json
 import os
 import re
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +26,7 @@ from typing import Any
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
+from kseg_core.inputs.lists import read_list, require_plausible
 from kseg_core.inputs.not_images import is_plainly_no_image
 from kseg_core.inputs.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
 
@@ -92,6 +92,7 @@ def list_inputs(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     from_file: str | None = None,
+    null: bool = False,
 ) -> InputListing:
     """List the files that the inputs of a job stand for.
 
@@ -104,8 +105,10 @@ def list_inputs(
     include, exclude
         Patterns: a file is taken if one of `include` matches, or there is none, and none of `exclude` does.
     from_file
-        A file with further inputs, one path a line or separated by NUL; ``-`` is standard input.
-        Its lines are files and folders, never patterns.
+        A file with further inputs, one path a line; ``-`` is standard input. UTF-16 and UTF-32 are decoded, all else
+        is taken byte by byte. Its lines are files and folders, never patterns.
+    null
+        They are separated by NUL, as ``find -print0`` writes them.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def list_inputs(
     ------
     UsageError
         If an input does not exist, matches nothing or is a kseg store, if a pattern is empty, if
-        `from_file` cannot be read, or if two files would share a key.
+        `from_file` cannot be read or is plainly no list of names, or if two files would share a key.
 
     Notes
     -----
@@ -129,7 +132,7 @@ def list_inputs(
     search = _Search(any_of(include), any_of(exclude))
     alone = len(inputs) == 1 and from_file is None
     # All are looked at before the first is walked: a misspelt one must not wait for a large folder.
-    starts = list(_look_at_all(search, inputs, from_file, alone))
+    starts = list(_look_at_all(search, inputs, from_file, alone, null=null))
     for start in starts:
         _collect(search, start)
     return search.listing()
@@ -164,7 +167,9 @@ class _Refused(Exception):
         self.usage = usage
 
 
-def _look_at_all(search: _Search, inputs: Sequence[str], from_file: str | None, alone: bool) -> Iterator[_Start]:
+def _look_at_all(
+    search: _Search, inputs: Sequence[str], from_file: str | None, alone: bool, *, null: bool
+) -> Iterator[_Start]:
     for given in inputs:
         try:
             yield _look_at(slashed(given), alone, patterns=True)
@@ -172,12 +177,19 @@ def _look_at_all(search: _Search, inputs: Sequence[str], from_file: str | None, 
             if refused.usage:
                 raise UsageError(f"{refused.reason}: {refused.source}") from None
             search.fail(refused.source, refused.reason)
-    for given in _read_list(from_file) if from_file is not None else ():
+    if from_file is None:
+        return
+    names, missing = read_list(from_file, null=null), []
+    starts = []
+    for given in names:
         try:
-            yield _look_at(slashed(given), alone, patterns=False)
+            starts.append(_look_at(slashed(given), alone, patterns=False))
         except _Refused as refused:
             # A list is often hours older than the run: one file that is gone must not stop the others.
             search.fail(refused.source, refused.reason)
+            missing.append(given)
+    require_plausible(names, missing, from_file)
+    yield from starts
 
 
 def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
@@ -297,19 +309,6 @@ def _document(folder: str) -> dict[str, Any]:
     except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _read_list(from_file: str) -> list[str]:
-    try:
-        content = sys.stdin.buffer.read() if from_file == "-" else storage.read(from_file)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the list {printable_source(from_file)}: {_reason(error)}") from None
-    content = content.removeprefix(b"\xef\xbb\xbf")  # some editors mark UTF-8 so
-    if b"\0" in content:
-        lines = content.split(b"\0")
-    else:
-        lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
-    return [os.fsdecode(line) for line in lines if line.strip()]
 
 
 # Collecting files

@@ -34,8 +34,9 @@ from distributed.comm import CommClosedError
 
 from kseg_core import release
 from kseg_core.errors import KsegError
+from kseg_core.limits import Limit, share_of_memory
 
-from .executor import SAME_COMMAND, OnDone, TasksKilled, ignore, share_of_memory
+from .executor import SAME_COMMAND, OnDone, TasksKilled, ignore
 from .faults import died_again
 from .worker_log import QuietWorker, listen_to_workers
 
@@ -58,14 +59,23 @@ log = logging.getLogger("kseg")
 class ClusterExecutor:
     """A Dask cluster, ours or someone else's."""
 
-    def __init__(self, client: Client, memory_bytes: int | None = None, where: str = "our own processes") -> None:
+    def __init__(
+        self,
+        client: Client,
+        memory: Limit | None = None,
+        where: str = "our own processes",
+        workers_from: str = "the cluster",
+    ) -> None:
         self._client = client
         self._where = where
         threads = client.nthreads()
         self.workers = max(1, sum(threads.values()))
         self.processes = max(1, len(threads))
         self.threads = self.least_threads = max(threads.values(), default=1)
-        self.memory_bytes = memory_bytes or least_limit(client) or share_of_memory(self.processes)
+        if memory is None:
+            least = least_limit(client)
+            memory = Limit(least, "the cluster's workers") if least else share_of_memory(self.processes)
+        self.memory_bytes, self.memory_from, self.workers_from = memory.amount, memory.source, workers_from
 
     def limit_threads(self, threads: int) -> None:
         """Workers have the threads they were started with."""
