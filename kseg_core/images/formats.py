@@ -52,7 +52,7 @@ def readable_format(head: bytes) -> str:
 
 def whole_formats() -> dict[str, WholeFormat]:
     """Return the formats that are decoded whole, by name; their modules import no decoder."""
-    from kseg_core.images import heif, jpeg, jpegxr, pillow, png, qoi
+    from kseg_core.images import heif, jpeg, jpegxl, jpegxr, pillow, png, qoi
 
     return {
         form.name: form
@@ -65,6 +65,7 @@ def whole_formats() -> dict[str, WholeFormat]:
             WholeFormat("QOI", qoi.read_shape, qoi.read_stated, qoi.decode),
             WholeFormat("HEIC", heif.read_shape, heif.read_stated, heif.decode),
             WholeFormat("AVIF", heif.read_shape, heif.read_stated, heif.decode),
+            WholeFormat("JPEG XL", jpegxl.read_shape, jpegxl.read_stated, jpegxl.decode),
             WholeFormat("JPEG XR", jpegxr.read_shape, jpegxr.read_stated, jpegxr.decode),
         )
     }

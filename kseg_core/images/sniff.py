@@ -13,7 +13,9 @@ from typing import NamedTuple
 HEAD_BYTES = 4096
 
 #: The formats with a reader here.
-READABLE = frozenset({"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "QOI", "JPEG XR", "HEIC", "AVIF", "JPEG 2000"})
+READABLE = frozenset(
+    {"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "QOI", "JPEG XR", "HEIC", "AVIF", "JPEG 2000", "JPEG XL"}
+)
 
 
 class Kind(NamedTuple):
@@ -55,8 +57,8 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"MM\0+", Kind("TIFF")),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", Kind("JPEG 2000")),
     (0, b"\xff\x4f\xff\x51", Kind("JPEG 2000")),
-    (0, b"\0\0\0\x0cJXL \r\n\x87\n", Kind("JPEG XL", advice="convert it first, e.g. with `djxl`")),
-    (0, b"\xff\x0a", Kind("JPEG XL", advice="convert it first, e.g. with `djxl`")),
+    (0, b"\0\0\0\x0cJXL \r\n\x87\n", Kind("JPEG XL")),
+    (0, b"\xff\x0a", Kind("JPEG XL")),
     (0, b"8BPS", Kind("Photoshop (PSD)", advice="save it as TIFF or PNG first")),
     (0, b"gimp xcf", Kind("GIMP (XCF)", advice="export it as PNG or TIFF first")),
     (0, b"%PDF", Kind("PDF", advice="extract its pictures first, e.g. with `pdfimages` or `pdftoppm`")),

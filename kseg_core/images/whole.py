@@ -56,6 +56,8 @@ class WholePicture:
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         whole = self._whole()
+        if whole.samples.dtype.kind not in "bu":
+            raise Refused(f"{whole.samples.dtype} samples: not an 8- or 16-bit image; use --features bands")
         if box.shape == self.stored_shape:
             return without_nodata(whole, whole.samples, nodata)  # pixels by the hundred million are not copied
         valid = None if whole.valid is None else whole.valid[box.slices].copy()

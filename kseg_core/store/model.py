@@ -88,6 +88,7 @@ class Model:
         space = feature_space(settings.features) if bands is None else bands
         facts = {
             "k_requested": settings.k,
+            **({} if settings.features_why is None else {"features_why": settings.features_why}),
             "init": settings.init,
             "attempts": len(history),
             "max_iter": settings.max_iter,
@@ -124,6 +125,12 @@ class Model:
     def k_why(self) -> str | None:
         """Why there are so many clusters; None where that number was asked for."""
         why = self.facts.get("k_why")
+        return None if why is None else str(why)
+
+    @property
+    def features_why(self) -> str | None:
+        """Why its features were taken; None where they were asked for."""
+        why = self.facts.get("features_why")
         return None if why is None else str(why)
 
     @property
@@ -328,13 +335,15 @@ def as_rgb(image: U8) -> tuple[U8, NDArray[np.bool_] | None]:
     Parameters
     ----------
     image
-        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4).
+        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4); bool counts as black and white.
 
     Raises
     ------
     ValueError
         If it is none of these.
     """
+    if image.dtype == np.bool_:
+        image = image.view(np.uint8) * np.uint8(255)
     require_rgb(image.shape, image.dtype, "image")
     if image.ndim == 2:
         image = image[..., None]
@@ -366,7 +375,7 @@ def require_rgb(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None
     elif len(shape) == 3 and shape[0] in (1, 3, 4):
         helps = "; its channels come first: numpy.moveaxis(image, 0, -1) puts them last"
     else:
-        helps = "; more than three channels are bands, which are read from files (features 'bands')"
+        helps = "; more than four channels are bands (features 'bands')"
         helps = helps if len(shape) == 3 else ""
     raise ValueError(
         f"{name}: expected an array of uint8 (y, x), (y, x, 3) or (y, x, 4); got {shape} {np.dtype(dtype)}{helps}"

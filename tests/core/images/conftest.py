@@ -160,6 +160,9 @@ def samples(texture: NDArray[np.uint8]) -> dict[str, bytes]:
         "j2k tiles 16": encoded(
             Image.fromarray(wide[..., 0].copy()), "JPEG2000", no_jp2=True, tile_size=(32, 16), progression="RPCL"
         ),
+        "jxl": bytes(imagecodecs.jpegxl_encode(array, distance=1.0)),
+        "jxl lossless RGBA 16": bytes(imagecodecs.jpegxl_encode(texture.astype(np.uint16) * 257, lossless=True)),
+        "jxl boxes": bytes(imagecodecs.jpegxl_encode(array, lossless=True, usecontainer=True)),
         "heic": encoded_heic(array),
         "heic RGBA": encoded_heic(texture),
         "heic grid 10 bits": encoded_heic(wide, tile_size=32),

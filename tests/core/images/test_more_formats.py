@@ -17,6 +17,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import RgbImage, cicp, open_picture, read_image, read_info
+from kseg_core.images.jpegxl_header import read_jxl_header
+from kseg_core.images.srgb import to_8_bits
 
 Read = Callable[[bytes], RgbImage]
 Refusal = Callable[[bytes], str]
@@ -47,6 +49,9 @@ def cuts(data: bytes) -> list[int]:
 
 
 CUT = [
+    "jxl",
+    "jxl lossless RGBA 16",
+    "jxl boxes",
     "jp2",
     "jp2 RGBA tiles",
     "j2k tiles 16",
@@ -232,6 +237,89 @@ def test_a_jpeg_2000_of_hostile_size_is_refused_before_it_is_decoded(
     one = data[:8] + size + data[16:24] + size + data[32 : data.index(b"\xff\x90")]
     one += struct.pack(">HHHIBB", 0xFF90, 10, 0, 0, 0, 1) + data[last + 12 :]
     assert refusal(one).startswith("too large: 1048576 x 1048576")
+
+
+# -------------------------------------------------------------------------------------------------------------- JPEG XL
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_lossless_jpeg_xl_is_as_it_was_encoded(
+    tmp_path: Path, texture: NDArray[np.uint8], dtype: str, channels: int
+) -> None:
+    import imagecodecs
+
+    pixels = np.ascontiguousarray(texture[:33, :51, :channels].squeeze()).astype(dtype)
+    pixels = pixels / np.float32(255) if dtype == "float32" else pixels * (257 if dtype == "uint16" else 1)
+    path = tmp_path / "picture"
+    path.write_bytes(bytes(imagecodecs.jpegxl_encode(pixels.astype(dtype), lossless=True)))
+    deep = pixels[..., None] if channels == 1 else pixels[..., : channels - (channels in (2, 4))]
+    with open_picture(str(path)) as picture:
+        assert picture.info.alpha == (channels in (2, 4))
+        np.testing.assert_array_equal(picture.samples(*WHOLE)[0], deep)
+        if dtype == "float32":
+            with pytest.raises(UnreadableImage, match="--features bands"):
+                picture.rgb(*WHOLE)
+        else:
+            expected = texture[:33, :51, : deep.shape[2]].astype(float)
+            if dtype == "uint16":  # which imagecodecs writes as linear light
+                share = expected / 255
+                expected = np.where(share <= 0.0031308, share * 12.92, 1.055 * share ** (1 / 2.4) - 0.055) * 255
+            found = picture.rgb(*WHOLE).rgb
+            assert np.abs(found - np.broadcast_to(expected, found.shape)).max() <= (0.51 if dtype == "uint16" else 0)
+
+
+def test_jpeg_xl_is_as_another_build_of_libjxl_reads_it(tmp_path: Path, samples: dict[str, bytes]) -> None:
+    plugin = pytest.importorskip("pillow_jxl")
+    assert plugin
+    for kind in ("jxl", "jxl boxes"):
+        judge = np.asarray(Image.open(io.BytesIO(samples[kind])))
+        found = stored(tmp_path / "picture", samples[kind])
+        assert np.abs(found.astype(int) - judge).max() <= (1 if kind == "jxl" else 0)
+
+
+def test_the_profile_of_a_jpeg_within_a_jpeg_xl(tmp_path: Path, save: Save, texture: NDArray[np.uint8]) -> None:
+    import imagecodecs
+
+    image = Image.fromarray(texture[..., :3].copy())
+    swapped = cicp.profile_of(cicp.Colour((*cicp.PRIMARIES[1][2::-1], cicp.PRIMARIES[1][3])))
+    data = bytes(imagecodecs.jpegxl_encode_jpeg(save(image, "JPEG", quality=95, icc_profile=swapped)))
+    path = tmp_path / "picture.jxl"
+    path.write_bytes(data)
+    seen, plain = read_image(str(path)).rgb, read_image_of(path.with_suffix(".jpg"), save(image, "JPEG", quality=95))
+    try:
+        import pillow_jxl
+    except ImportError:
+        assert "kseg-batch[jxl]" in " ".join(read_info(str(path)).notes)
+        assert np.abs(seen.astype(int) - plain).mean() < 3
+    else:
+        assert pillow_jxl
+        assert read_info(str(path)).notes == ()
+        assert np.abs(seen.astype(int) - plain[..., ::-1]).mean() < 3
+
+
+def read_image_of(path: Path, data: bytes) -> NDArray[np.uint8]:
+    path.write_bytes(data)
+    return read_image(str(path)).rgb
+
+
+def test_a_jpeg_xl_is_turned_and_its_first_frame_is_said(tmp_path: Path, texture: NDArray[np.uint8]) -> None:
+    import imagecodecs
+
+    frames = np.stack([texture[..., :3], texture[::-1, :, :3]])
+    path = tmp_path / "picture"
+    path.write_bytes(bytes(imagecodecs.jpegxl_encode(frames, lossless=True)))
+    np.testing.assert_array_equal(read_image(str(path)).rgb, frames[0])
+    assert read_info(str(path)).notes == ("the first frame of an animation",)
+    # The header of a bare stream: signature, size of 48 x 64 by eighths, then "all is as usual" becomes an orientation.
+    header = read_jxl_header(bytes(imagecodecs.jpegxl_encode(texture[..., :3].copy(), lossless=True)))
+    assert (header.height, header.width, header.bits, header.xyb, header.orientation) == (48, 64, 8, False, 1)
+
+
+def test_linear_light_gets_the_curve_of_srgb() -> None:
+    found = to_8_bits(np.array([[0, 1, 2048, 4095]], np.uint16), 4095, linear=True)
+    expected = [0, 12.92 / 4095 * 255, (1.055 * (2048 / 4095) ** (1 / 2.4) - 0.055) * 255, 255]
+    np.testing.assert_array_equal(found[0], np.round(expected))
 
 
 # -------------------------------------------------------------------------------------------------------- HEIC and AVIF

@@ -380,7 +380,6 @@ def test_labels_are_as_wide_as_they_must_be(k: int, dtype: type, reserved: int) 
         np.zeros((2, 2), np.uint16),
         np.zeros((2, 2, 3), np.float32),
         np.zeros((2, 2, 3), np.int8),
-        np.zeros((2, 2), bool),
         np.zeros(4, np.uint8),
         np.zeros((2, 2, 2), np.uint8),
         np.zeros((2, 2, 5), np.uint8),
