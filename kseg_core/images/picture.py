@@ -153,8 +153,9 @@ def open_picture(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoi
             from kseg_core.images.zarrs import ZarrPicture
 
             with refusing(path, "Zarr"):
-                require_one_picture(choice, channels=False)
-                return Picture(path, _of_channels(ZarrPicture(path), choice), closing.pop_all())
+                stored: Stored = _of_channels(ZarrPicture(path, choice), choice)
+            closing.callback(stored.close)
+            return Picture(path, stored, closing.pop_all())
         # Not `refusing` for as long as the file is open, which would catch what is none of its business.
         with refusing(path, ""):
             file, head = closing.enter_context(opened(path))

@@ -29,6 +29,8 @@ from kseg_core.inputs.keys import image_key, path_bytes, printable_source
 from kseg_core.inputs.lists import read_list, require_plausible
 from kseg_core.inputs.not_images import is_plainly_no_image
 from kseg_core.inputs.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
+from kseg_core.inputs.zarr_images import zarr_images
+from kseg_core.storage import zipped
 
 ZARR_MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 """A directory that holds one of these is a Zarr array or group; the first it has stands for its size and age."""
@@ -195,7 +197,8 @@ def _look_at_all(
 def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
     missing = "no such file or folder"
     try:
-        status = storage.stat(given)
+        inside_zip = zipped.split(given)
+        status = storage.stat(given if inside_zip is None else inside_zip[0])
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         status = None
         missing = _reason(error) if storage.is_remote(given) else missing  # which may be that there is no such bucket
@@ -252,7 +255,12 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
 
 
 def file_status(path: str) -> os.stat_result | None:
-    """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there."""
+    """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there.
+
+    Of what is in a zip file they are the file's.
+    """
+    if (parts := zipped.split(path)) is not None:
+        path = parts[0]
     try:
         status = storage.stat(path)
     except (OSError, ValueError):
@@ -390,7 +398,39 @@ def _collect(search: _Search, start: _Start) -> None:
     elif search.keeps(os.path.basename(start.path)):
         real, linked = search.real_file(start.path)
         size, modified_ns = start.status.st_size, start.status.st_mtime_ns
-        search.add(real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
+        _add(search, real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
+
+
+def _add(search: _Search, real: str, candidate: _Candidate) -> None:
+    """Add a file, or each image in a Zarr hierarchy."""
+    if zipped.split(candidate.path) is None and not storage.is_dir(candidate.path):
+        search.add(real, candidate)
+        return
+    try:
+        images = zarr_images(candidate.path)
+    except OSError as error:
+        search.fail(candidate.source, _reason(error))
+        return
+    for inside in images.inside:
+        if not inside:
+            search.add(real, candidate)
+            continue
+        path = f"{candidate.path}/{inside}"
+        status = file_status(path)
+        if status is None:
+            search.fail(f"{candidate.source}/{inside}", "its Zarr metadata cannot be read")
+            continue
+        part = _Candidate(
+            path,
+            f"{candidate.source}/{inside}",
+            f"{candidate.below}/{inside}",
+            candidate.linked,
+            status.st_size,
+            status.st_mtime_ns,
+        )
+        search.add(f"{real}/{inside}", part)
+    for inside in images.missing:
+        search.fail(f"{candidate.source}/{inside}", "it is named as an image, but is not there")
 
 
 # Walking folders
@@ -459,7 +499,7 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
         return
     linked = entry.is_symlink()
     real = os.path.realpath(entry.path) if linked else os.path.join(folder.real, entry.name)
-    if is_plainly_no_image(entry.name):
+    if is_plainly_no_image(entry.name) and not zipped.is_zipped_name(entry.name):
         search.passed_over.add(real)
         return
     status = entry.stat()
@@ -474,7 +514,10 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
         status.st_size,
         status.st_mtime_ns,
     )
-    search.add(real, candidate)
+    if zipped.is_zipped_name(entry.name):
+        _add(search, real, candidate)
+    else:
+        search.add(real, candidate)
 
 
 def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
@@ -490,7 +533,7 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
         return True
     source, key_path = start.source_of(below), joined(start.below, below)
     candidate = _Candidate(folder.path, source, key_path, folder.linked, status.st_size, status.st_mtime_ns)
-    search.add(folder.real, candidate)
+    _add(search, folder.real, candidate)
     return True
 
 
