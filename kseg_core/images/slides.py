@@ -21,8 +21,8 @@ from kseg_core.images.stored import chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 
-NDPI, BIF, MRXS, CZI, DICOM = "Hamamatsu NDPI", "Ventana BIF", "3DHISTECH MRXS", "Zeiss CZI", "DICOM"
-NAMES = frozenset({NDPI, BIF, MRXS, CZI, DICOM})
+NDPI, BIF, MRXS, CZI = "Hamamatsu NDPI", "Ventana BIF", "3DHISTECH MRXS", "Zeiss CZI"
+NAMES = frozenset({NDPI, BIF, MRXS, CZI})
 
 _BLOCK = 512  # a multiple of most tiles; OpenSlide keeps those that two windows share
 _MOST_PX = 1 << 24  # of one call: it makes four bytes of each, twice

@@ -15,7 +15,7 @@ HEAD_BYTES = 4096
 #: The formats with a reader here.
 READABLE = frozenset(
     {"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "JPEG 2000", "JPEG XL", "JPEG XR", "HEIC", "AVIF", "QOI", "VRT"}
-    | {"Zeiss CZI", "DICOM"}  # by OpenSlide, which reads further slides that are TIFFs or JPEGs by their first bytes
+    | {"Zeiss CZI"}  # by OpenSlide, which reads further slides that are TIFFs or JPEGs by their first bytes
 )
 
 
@@ -75,7 +75,7 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\0\0\1\0", Kind("a Windows icon (ICO)", advice=_MAGICK)),
     (0, b"AT&TFORM", Kind("DjVu", advice="convert it first, e.g. with `ddjvu -format=tiff`")),
     (0, b"SIMPLE  =", Kind("FITS", advice="convert it to TIFF first")),
-    (128, b"DICM", Kind("DICOM")),
+    (128, b"DICM", Kind("DICOM", advice="convert it first, e.g. with `dcm2pnm`, or a slide with `bfconvert`")),
     (0, b"ZISRAWFILE", Kind("Zeiss CZI")),
     (0, b"\xda\xce\xbe\x0a", Kind("Nikon ND2", advice=_BIO_ADVICE)),
     (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file", is_image=False)),
