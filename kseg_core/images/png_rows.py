@@ -39,6 +39,7 @@ class Picture:
     used: dict[bytes, list[bytes]] = field(default_factory=dict)
     icc: bytes | None = None
     exif: bytes | None = None
+    has_profile: bool = False
 
 
 def decode_rows(picture: Picture) -> Samples:
