@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kseg_core.clustering.band_values import assign_and_sum, unit_bits
 from kseg_core.kernels import assign, dense, histogram, lookup, sampling, search
 from kseg_core.kernels.confidence import rate
 from kseg_core.kernels.distinct import count_rows
@@ -51,8 +52,7 @@ def centroids(k: int, dimensions: int, top: float) -> NDArray[np.float64]:
 
 
 def affine(dimensions: int) -> NDArray[np.float64]:
-    zeros, ones = np.zeros(dimensions), np.ones(dimensions)
-    return np.stack([zeros, ones, zeros, ones])
+    return np.stack([np.zeros(dimensions), np.ones(dimensions)])
 
 
 def test_count_colors(benchmark: Any, rgb: NDArray[np.uint8]) -> None:
@@ -91,6 +91,14 @@ def test_assign_and_sum_bands(benchmark: Any, values: NDArray[np.uint16], k: int
     measure(benchmark, PIXELS, dense.assign_and_sum, values, NO_WEIGHTS, EVERYWHERE, affine(4), centroids(k, 4, 4096))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [8, 16])
+def test_assign_and_sum_bands_of_floats(benchmark: Any, values: NDArray[np.uint16], k: int, dtype: str) -> None:
+    reflectances = (values / 10_000).astype(dtype)
+    arguments = (NO_WEIGHTS, EVERYWHERE, affine(4), centroids(k, 4, 0.4096), unit_bits(dtype))
+    measure(benchmark, PIXELS, assign_and_sum, reflectances, *arguments)
+
+
 def test_label_bands(benchmark: Any, values: NDArray[np.uint16]) -> None:
     labels = np.empty(PIXELS, np.uint8)
     measure(benchmark, PIXELS, dense.label_dense, values, EVERYWHERE, affine(4), centroids(8, 4, 4096), 255, labels)
@@ -98,7 +106,7 @@ def test_label_bands(benchmark: Any, values: NDArray[np.uint16]) -> None:
 
 def test_moments_of_bands(benchmark: Any, values: NDArray[np.uint16]) -> None:
     counts = np.zeros((4, 1 << 16), np.int64)
-    measure(benchmark, PIXELS, dense.band_moments, values, EVERYWHERE, 0, 0, counts)
+    measure(benchmark, PIXELS, dense.band_moments, values, EVERYWHERE, 0, counts)
 
 
 def test_distinct_rows(benchmark: Any, values: NDArray[np.uint16]) -> None:

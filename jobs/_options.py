@@ -42,7 +42,11 @@ Inputs = Annotated[
 Include = Annotated[
     list[str] | None,
     _option(
-        "Input", "--include", help="Only files below a folder that match this glob; may be given again.", metavar="GLOB"
+        "Input",
+        "--include",
+        help="Only files below a folder that match: a glob, a name with or without its suffix, a folder, or a suffix "
+        "such as .jpg; case is ignored. May be given again.",
+        metavar="GLOB",
     ),
 ]
 Exclude = Annotated[
@@ -50,13 +54,17 @@ Exclude = Annotated[
     _option(
         "Input",
         "--exclude",
-        help="Leave out files below a folder that match this glob; may be given again.",
+        help="Leave out files below a folder that match: as --include. May be given again.",
         metavar="GLOB",
     ),
 ]
 FromFile = Annotated[
     str | None,
     _option("Input", "--from", help="Read inputs, one a line, from a file; - is standard input.", metavar="FILE|-"),
+]
+Null = Annotated[
+    bool,
+    _option("Input", "--null", "-0", help="The names of --from are separated by NUL, as find -print0 writes them."),
 ]
 
 StoreOrModel = Annotated[
@@ -172,21 +180,37 @@ KRange = Annotated[
 ]
 SweepRange = Annotated[str, _option(MODEL, "--k-range", help="Numbers of clusters to try.", metavar="A:B")]
 Features = Annotated[
-    str, _option(MODEL, "--features", help="Colour space of the distances: rgb, gray, hsv, lab, bands.", metavar="NAME")
+    str,
+    _option(
+        MODEL,
+        "--features",
+        help="Space of the distances: colours (rgb, gray, hsv, lab), bands as they are stored, or auto: rgb for 8-bit "
+        "pictures, bands for what is deeper or has other bands; most images decide.",
+        metavar="NAME",
+    ),
+]
+Kind = Annotated[
+    str | None,
+    _option(
+        MODEL,
+        "--kind",
+        help="Of a folder of several kinds take this one alone: rgb (8-bit pictures), or a type and a number of bands, "
+        "as in uint16x4.",
+        metavar="KIND",
+        show_default=False,
+    ),
 ]
 Bands = Annotated[
     list[str] | None,
     _option(
         MODEL,
         "--bands",
-        help="With --features bands: which, from 1, as in 4,3,2; may be given again. Default: all but alpha.",
+        help="Cluster these bands, from 1, as in 4,3,2; may be given again. Default: all but alpha.",
         metavar="LIST",
         show_default=False,
     ),
 ]
-Normalize = Annotated[
-    str, _option(MODEL, "--normalize", help="With --features bands: none, standard or minmax.", metavar="NAME")
-]
+Normalize = Annotated[str, _option(MODEL, "--normalize", help="Of bands: none, standard or minmax.", metavar="NAME")]
 Scope = Annotated[
     str,
     _option(
@@ -410,7 +434,8 @@ ExportImages = Annotated[
     _option(
         OUTPUT,
         "--image",
-        help="Only images whose key or source is this or matches this glob; may be given again.",
+        help="Only these images: a key or source, a name without its suffix, a folder, a suffix such as .jpg, or a "
+        "glob; may be given again.",
         metavar="KEY|GLOB",
     ),
 ]
@@ -436,7 +461,7 @@ ExportFormat = Annotated[
 ]
 LineColor = Annotated[str, _option(OUTPUT, "--line-color", help="Colour of the boundaries.", metavar="COLOUR")]
 MinArea = Annotated[
-    int, _option(OUTPUT, "--min-area", help="Leave out polygons of regions with fewer pixels.", metavar="PX")
+    int, _option(OUTPUT, "--min-area", help="With --what polygons: leave out regions with fewer pixels.", metavar="PX")
 ]
 OverwriteFiles = Annotated[
     bool, _option(OUTPUT, "--overwrite", help="Replace files of the same names (nothing else is ever touched).")
@@ -490,14 +515,21 @@ Scheduler = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    _option(EXECUTION, "--workers", help="Threads or processes. Default: one a core.", metavar="N", show_default=False),
+    _option(
+        EXECUTION,
+        "--workers",
+        help="Threads or processes. Default: one a processor that this job may use (cgroups, Slurm, PBS and LSF say).",
+        metavar="N",
+        show_default=False,
+    ),
 ]
 Memory = Annotated[
     str | None,
     _option(
         EXECUTION,
         "--memory",
-        help="Most memory of each process, as in 4GB. Default: 60 % of this machine's, shared by the processes.",
+        help="Most memory of each process, as in 4GB. Default: 60 % of what this job may use, shared by the processes: "
+        "the least of the machine, its cgroups, Slurm and ulimit.",
         metavar="SIZE",
         show_default=False,
     ),

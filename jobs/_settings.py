@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from kseg_core.limits import Limit, processor_limit, share_of_memory
+from kseg_core.sizes import format_bytes
+
 from ._config import defaults_from, flags_of, remember
 
+LOCAL_SCHEDULERS = ("threads", "processes", "sync")
 ORIGINS = {"COMMANDLINE": "flag", "ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
 
 
@@ -27,7 +31,8 @@ class Setting:
     origin
         ``flag`` (or an argument), ``variable``, ``file`` or ``default``.
     where
-        Which variable or file; None for the others.
+        Which variable or file; for the memory and the workers that a job takes where it is not told, how much that is
+        and who says so; None for the others.
     """
 
     name: str
@@ -54,10 +59,32 @@ def settings_of(command: Any, name: str, asking: typer.Context, file: Path | Non
     given, left, _ = command.make_parser(context).parse_args(args=list(asking.args))
     if left:
         raise typer.BadParameter(f"{name} takes no argument {left[0]!r}")
+    return _with_limits(
+        [
+            _setting(parameter, given, context, file)
+            for parameter in command.params
+            if parameter.name not in ("config", "help") and not getattr(parameter, "is_eager", False)
+        ]
+    )
+
+
+def _with_limits(settings: list[Setting]) -> list[Setting]:
+    """The settings, of which those of memory and workers that are not set say what is taken then, and why."""
+    values = {setting.name: setting.value for setting in settings}
+    scheduler = str(values.get("scheduler"))
+    if scheduler not in LOCAL_SCHEDULERS:
+        return settings  # a cluster has the workers it has
+    processors = Limit(1, "--scheduler sync") if scheduler == "sync" else processor_limit()
+    memory = share_of_memory(int(values.get("workers") or processors.amount) if scheduler == "processes" else 1)
+    taken = {
+        "memory": f"{format_bytes(memory.amount)} a process: {memory.source}",
+        "workers": f"{processors.amount}: one a processor of {processors.source}",
+    }
+    if scheduler == "sync":
+        taken["workers"] = f"1: {processors.source}"
     return [
-        _setting(parameter, given, context, file)
-        for parameter in command.params
-        if parameter.name not in ("config", "help") and not getattr(parameter, "is_eager", False)
+        replace(setting, where=taken[setting.name]) if setting.name in taken and setting.value is None else setting
+        for setting in settings
     ]
 
 
@@ -91,7 +118,10 @@ def as_toml(command: str, settings: list[Setting]) -> list[str]:
     for setting in settings:
         origin = setting.origin if setting.where is None else f"{setting.origin} {_string(setting.where)[1:-1]}"
         unset = setting.value is None
-        rows.append((f"# {setting.name} is not set" if unset else f"{setting.name} = {_toml(setting.value)}", origin))
+        taken = f": {setting.where}" if unset and setting.where is not None else ""
+        rows.append(
+            (f"# {setting.name} is not set{taken}" if unset else f"{setting.name} = {_toml(setting.value)}", origin)
+        )
     width = min(40, max(len(left) for left, _ in rows))
     return lines + [left if left.startswith("#") else f"{left.ljust(width)}  # {origin}" for left, origin in rows]
 

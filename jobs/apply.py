@@ -20,6 +20,7 @@ def apply(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    null: option.Null = False,
     nodata: option.Nodata = None,
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
@@ -71,7 +72,7 @@ def apply(
 
         if model is None:
             raise UsageError("apply needs a model: --model M, a model or a store of an earlier run")
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         job_config = RunConfig(
             None,
             OutputSettings(masks, tile, overwrite, pyramid, copy_image, confidence, _jobs.thresholds(edges), checksum),

@@ -25,6 +25,7 @@ def edges(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    null: option.Null = False,
     nodata: option.Nodata = None,
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
@@ -77,7 +78,7 @@ def edges(
             tile,
             overwrite,
         )
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         request = prepare_edges(selection, settings, output)
         if request.finished:
             sweep_after_kill(request.output)

@@ -24,6 +24,7 @@ def fit(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    null: option.Null = False,
     nodata: option.Nodata = None,
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
@@ -34,7 +35,8 @@ def fit(
     z: option.Z = None,
     t: option.T = None,
     refit: option.Refit = False,
-    features: option.Features = "rgb",
+    features: option.Features = "auto",
+    kind: option.Kind = None,
     bands: option.Bands = None,
     normalize: option.Normalize = "none",
     init: option.Init = "k-means++",
@@ -87,6 +89,7 @@ def fit(
             k_range,
             start,
             features=features,
+            kind=kind,
             bands=bands,
             normalize=normalize,
             init=init,
@@ -98,7 +101,7 @@ def fit(
         )
         if settings is None:
             raise UsageError("fit needs the number of clusters: --k N, or --k auto; or --model M --refit")
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         job_config = RunConfig(
             settings,
             OutputSettings(overwrite=overwrite),

@@ -24,6 +24,7 @@ def run(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    null: option.Null = False,
     nodata: option.Nodata = None,
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
@@ -36,7 +37,8 @@ def run(
     checksum: option.Checksum = False,
     fail_on_drift: option.FailOnDrift = None,
     refit: option.Refit = False,
-    features: option.Features = "rgb",
+    features: option.Features = "auto",
+    kind: option.Kind = None,
     bands: option.Bands = None,
     normalize: option.Normalize = "none",
     scope: option.Scope = "global",
@@ -97,6 +99,7 @@ def run(
             k_range,
             start,
             features=features,
+            kind=kind,
             bands=bands,
             normalize=normalize,
             scope=scope,
@@ -116,7 +119,7 @@ def run(
             match=model if refit else match,
             refit=refit,
         )
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         return label(selection, settings, output, report, dry_run=dry_run, fail_on_drift=fail_on_drift)
 
     return carry_out(job, as_json, log_level, failed_result, log_format=log_format)

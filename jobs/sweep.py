@@ -20,6 +20,7 @@ def sweep(
     include: option.Include = None,
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
+    null: option.Null = False,
     nodata: option.Nodata = None,
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
@@ -29,7 +30,8 @@ def sweep(
     channel: option.Channel = None,
     z: option.Z = None,
     t: option.T = None,
-    features: option.Features = "rgb",
+    features: option.Features = "auto",
+    kind: option.Kind = None,
     bands: option.Bands = None,
     normalize: option.Normalize = "none",
     scope: option.Scope = "global",
@@ -79,6 +81,7 @@ def sweep(
             k_range,
             None,
             features=features,
+            kind=kind,
             bands=bands,
             normalize=normalize,
             scope=scope,
@@ -89,7 +92,7 @@ def sweep(
             batch_pixels=batch_pixels,
             seed=seed,
         )
-        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file)
+        selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         job_config = RunConfig(
             settings,
             OutputSettings(overwrite=overwrite),

@@ -30,7 +30,7 @@ class PictureChoice:
     series
         One image of an OME-TIFF, SVS, SCN, ... or of a Zarr group.
     page
-        One page of a TIFF as it is stored (its directory's number), one frame of a GIF.
+        One page of a TIFF as it is stored: its directory's number.
     channel
         Which channels, in the order wanted: they become the picture's bands.
     z

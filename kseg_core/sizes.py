@@ -1,19 +1,14 @@
-"""Sizes of memory and files, as people write and read them, and how much memory there is."""
+"""Sizes of memory and files, as people write and read them."""
 
 from __future__ import annotations
 
 import ctypes
 import re
-from contextlib import suppress
-from pathlib import Path
-
-import psutil
 
 from .errors import UsageError
 
 MMAP_THRESHOLD = 4 << 20
 _M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
-_CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -47,15 +42,6 @@ def format_at_least(n: int) -> str:
     """The same, rounded up: who gives as much gives enough."""
     step = 10 ** max(0, len(str(n)) - 3)
     return format_bytes(-(-n // step) * step)
-
-
-def machine_memory_bytes() -> int:
-    """What this machine has, or the container this runs in may use."""
-    limits = [int(psutil.virtual_memory().total)]
-    for file in _CONTAINER_LIMITS:
-        with suppress(OSError, ValueError):  # there is none, or it is "max"
-            limits.append(int(Path(file).read_text(encoding="ascii")))
-    return min(limits)
 
 
 def return_freed_memory() -> None:

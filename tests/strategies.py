@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -75,3 +76,72 @@ def centroids(draw: st.DrawFn, points: NDArray[Any], max_k: int = 8) -> NDArray[
     rows = draw(st.lists(st.one_of(point, middle, anywhere), min_size=1, max_size=max_k))
     twice = draw(st.lists(st.integers(0, len(rows) - 1), max_size=2))
     return np.array(rows + [rows[i] for i in twice], np.float64)
+
+
+# ----------------------------------------------------------------------------------------------------- bands
+
+#: Every dtype of which samples can be bands.
+BAND_DTYPES = (
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+)
+
+
+def exactly(values: NDArray[Any]) -> list[Fraction]:
+    """Finite numbers (n,) as fractions."""
+    return [Fraction(value) for value in values.tolist()]
+
+
+def rounded(exact: Fraction) -> float:
+    """The nearest float64; infinity where there is none."""
+    try:
+        return float(exact)
+    except OverflowError:
+        return np.inf if exact > 0 else -np.inf
+
+
+def _numbers(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
+    """Any finite number of a dtype: near ones, so that many are equal, and those at the ends of its range."""
+    if dtype.kind != "f":
+        limits = np.iinfo(dtype)
+        ends = [limits.min, limits.min + 1, limits.max - 1, limits.max]
+        return st.one_of(st.integers(0, 5), st.sampled_from(ends), st.integers(limits.min, limits.max))
+    kind = np.finfo(dtype)
+    least, most = float(kind.smallest_subnormal), float(kind.max)
+    ends = [0.0, -0.0, least, -3 * least, float(kind.tiny), -float(kind.tiny), most, -most, float(kind.eps)]
+    fills = [fill for fill in (-9999.0, -32768.0, 1e10, -3.4028234663852886e38) if abs(fill) <= most]
+    width: Any = 8 * dtype.itemsize
+    near = st.integers(-4, 4).map(lambda quarter: quarter / 4)
+    anything = st.floats(width=width, allow_nan=False, allow_infinity=False)
+    return st.one_of(near, st.sampled_from([*ends, *fills]), anything)
+
+
+@st.composite
+def band_samples(
+    draw: st.DrawFn, dtypes: tuple[str, ...] = BAND_DTYPES, max_side: int = 7, max_bands: int = 4
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Samples (y, x, d) of any dtype, and which pixels are valid: ties, fill values, subnormals, constant bands.
+
+    Where a float is no number the pixel is not valid.
+    """
+    dtype = np.dtype(draw(st.sampled_from(dtypes)))
+    side = st.integers(1, max_side)
+    shape = draw(st.tuples(side, side, st.integers(1, max_bands)))
+    palette = np.array(draw(st.lists(_numbers(dtype), min_size=1, max_size=12)), dtype)
+    samples = palette[draw(hnp.arrays(np.int64, shape, elements=st.integers(0, len(palette) - 1)))]
+    valid = draw(valid_masks(shape[:2]))
+    if dtype.kind == "f" and draw(st.booleans()):
+        holes = draw(hnp.arrays(np.bool_, shape))
+        samples = np.where(holes, draw(st.sampled_from([np.nan, np.inf, -np.inf])), samples).astype(dtype)
+        finite = np.isfinite(samples).all(axis=2)
+        valid = finite if valid is None else finite & valid
+    return samples, valid

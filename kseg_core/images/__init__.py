@@ -24,7 +24,9 @@ changed. Whatever goes wrong with a file is an `UnreadableImage` with a reason.
 
 from __future__ import annotations
 
-from kseg_core.images import formats, sniff
+import sys
+
+from kseg_core.images import sniff
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.picture import Picture, open_picture, read_info
 from kseg_core.images.raster import MAX_PIXELS, ImageHeader, PictureInfo, RgbImage, check_size
@@ -83,17 +85,10 @@ def read_header(path: str, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     UnreadableImage
         Where the file is not a picture that can be read here, as far as its header tells.
     """
-    if is_zarr(path):
-        info = read_info(path)
-        with refusing(path, info.format):
-            check_size(*info.shape, max_pixels)
-        return ImageHeader(info.format, info.shape)
-    with refusing(path, ""), opened(path) as (file, head):
-        name = formats.readable_format(head)
-        with refusing(path, name):
-            shape = formats.shape_reader(name)(file)
-            check_size(*shape, max_pixels)
-        return ImageHeader(name, shape)
+    info = read_info(path, max_pixels=sys.maxsize)
+    with refusing(path, info.format):
+        check_size(*info.shape, max_pixels)
+    return ImageHeader(info.format, info.shape)
 
 
 def read_image(path: str, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
@@ -115,13 +110,7 @@ def read_image(path: str, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     UnreadableImage
         Where any part of the picture is damaged, missing, or not of a kind that is read here.
     """
-    if is_zarr(path):
-        with open_picture(path) as picture, refusing(path, picture.info.format):
+    with open_picture(path, max_pixels=max_pixels) as picture:
+        with refusing(path, picture.info.format):
             check_size(*picture.info.shape, max_pixels)
-            return picture.rgb(slice(None), slice(None))
-    with refusing(path, ""), opened(path) as (file, head):
-        name = formats.readable_format(head)
-        with refusing(path, name):
-            from kseg_core.images import srgb
-
-            return srgb.to_rgb(formats.decode(name, file, max_pixels))
+        return picture.rgb(slice(None), slice(None))

@@ -58,6 +58,8 @@ def require_one_picture(choice: PictureChoice, *, channels: bool = True) -> None
     Refused
         Naming what there is.
     """
+    if choice.is_default:
+        return
     for name in ("series", "page", "t"):
         taken(name, {"series": choice.series, "page": choice.page, "t": choice.t}[name], 1)
     taken("z", None if choice.z == "max" else choice.z, 1)

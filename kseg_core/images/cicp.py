@@ -53,18 +53,31 @@ def hdr_note(transfer: int) -> tuple[str, ...]:
     return (f"high dynamic range ({HDR[transfer]}): its values are taken as they are stored, without tone mapping",)
 
 
+def gray_profile_of(colour: Colour) -> bytes:
+    """Return an ICC profile of grays with the curve of a colour space."""
+    return _assembled({**_said(), b"wtpt": _xyz(_D50), b"kTRC": _curve(colour)}, b"GRAY")
+
+
 @lru_cache(maxsize=16)
 def profile_of(colour: Colour) -> bytes:
     """Return an ICC profile (version 4, a matrix and a curve) of a colour space."""
     matrix = _adapted(colour.primaries)
-    curve = (colour.gamma,) if colour.gamma is not None else _SRGB_CURVE
-    para = b"para" + bytes(4) + struct.pack(">HH", 0 if len(curve) == 1 else 3, 0) + b"".join(map(_fixed, curve))
+    tags = {**_said(), b"wtpt": _xyz(_D50)}
+    tags |= {name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), matrix.T, strict=True)}
+    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(colour))
+    return _assembled(tags, b"RGB ")
+
+
+def _said() -> dict[bytes, bytes]:
+    """Return what a profile has to say of itself."""
     text = "by its primaries".encode("utf-16-be")
     said = b"mluc" + bytes(4) + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(text), 28) + text
-    tags = {b"desc": said, b"cprt": said, b"wtpt": _xyz(_D50)}
-    tags |= {name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), matrix.T, strict=True)}
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), para)
-    return _assembled(tags)
+    return {b"desc": said, b"cprt": said}
+
+
+def _curve(colour: Colour) -> bytes:
+    curve = (colour.gamma,) if colour.gamma is not None else _SRGB_CURVE
+    return b"para" + bytes(4) + struct.pack(">HH", 0 if len(curve) == 1 else 3, 0) + b"".join(map(_fixed, curve))
 
 
 def _adapted(primaries: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
@@ -86,7 +99,7 @@ def _xyz(values: NDArray[np.float64]) -> bytes:
     return b"XYZ " + bytes(4) + b"".join(_fixed(float(value)) for value in values)
 
 
-def _assembled(tags: dict[bytes, bytes]) -> bytes:
+def _assembled(tags: dict[bytes, bytes], space: bytes) -> bytes:
     """Return a profile of these tags."""
     at = 128 + 4 + 12 * len(tags)
     table, body = [struct.pack(">I", len(tags))], []
@@ -94,6 +107,6 @@ def _assembled(tags: dict[bytes, bytes]) -> bytes:
         table.append(struct.pack(">4sII", name, at, len(data)))
         body.append(data + bytes(-len(data) % 4))
         at += len(body[-1])
-    head = struct.pack(">I4sI4s4s4s", at, bytes(4), 0x04200000, b"mntr", b"RGB ", b"XYZ ")
+    head = struct.pack(">I4sI4s4s4s", at, bytes(4), 0x04200000, b"mntr", space, b"XYZ ")
     head += struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + b"".join(_fixed(float(v)) for v in _D50)
     return (head + bytes(128 - len(head))) + b"".join(table) + b"".join(body)

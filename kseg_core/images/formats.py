@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from kseg_core.images import sniff
 from kseg_core.images.raster import Raster, Refused, Stated
 
-#: Files are read whole (TIFF apart) up to here: the decoders below count bytes in signed 32-bit integers.
+#: Files are read whole up to here: the decoders below count bytes in signed 32-bit integers.
 _MAX_FILE_BYTES = 2**31 - 1
 
 
@@ -52,7 +52,7 @@ def readable_format(head: bytes) -> str:
 
 def whole_formats() -> dict[str, WholeFormat]:
     """Return the formats that are decoded whole, by name; their modules import no decoder."""
-    from kseg_core.images import bmp, heif, jpeg, jpegxr, pillow, png, qoi
+    from kseg_core.images import bmp, heif, jpeg, jpegxl, jpegxr, pillow, png, qoi
 
     return {
         form.name: form
@@ -65,30 +65,15 @@ def whole_formats() -> dict[str, WholeFormat]:
             WholeFormat("QOI", qoi.read_shape, qoi.read_stated, qoi.decode),
             WholeFormat("HEIC", heif.read_shape, heif.read_stated, heif.decode),
             WholeFormat("AVIF", heif.read_shape, heif.read_stated, heif.decode),
+            WholeFormat("JPEG XL", jpegxl.read_shape, jpegxl.read_stated, jpegxl.decode),
             WholeFormat("JPEG XR", jpegxr.read_shape, jpegxr.read_stated, jpegxr.decode),
         )
     }
 
 
-def shape_reader(name: str) -> Callable[[BinaryIO], tuple[int, int]]:
-    """Return the function that reads the size of a format, importing no other format's decoder."""
-    from kseg_core.images import tiff
-
-    return tiff.read_shape if name == "TIFF" else whole_formats()[name].shape
-
-
-def stated_reader(name: str) -> Callable[[BinaryIO], Stated]:
-    """Return the function that reads bands and dtype of a format that is read whole."""
-    return whole_formats()[name].stated
-
-
-def decode(name: str, file: BinaryIO, max_pixels: int) -> Raster:
-    """Decode the file's samples."""
-    from kseg_core.images import tiff
-
-    if name == "TIFF":
-        return tiff.decode(file, max_pixels)
+def decode(form: WholeFormat, file: BinaryIO, max_pixels: int) -> Raster:
+    """Decode the samples of a file."""
     if file.seek(0, io.SEEK_END) > _MAX_FILE_BYTES:
-        raise Refused(f"too large: a {name} file of more than 2 GiB")
+        raise Refused(f"too large: a {form.name} file of more than 2 GiB")
     file.seek(0)
-    return whole_formats()[name].decode(file.read(), max_pixels)
+    return form.decode(file.read(), max_pixels)

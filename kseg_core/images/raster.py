@@ -155,6 +155,8 @@ class Raster:
         The embedded colour profile, unchecked.
     orientation
         EXIF orientation, 1 to 8.
+    linear
+        Whether the samples are linear light, to which the curve of sRGB is still to be given.
     """
 
     samples: Samples
@@ -164,6 +166,7 @@ class Raster:
     valid: NDArray[np.bool_] | None = None
     icc: bytes | None = None
     orientation: int = 1
+    linear: bool = False
 
 
 def check_dtype(name: str) -> str:

@@ -27,7 +27,7 @@ def to_rgb(raster: Raster) -> RgbImage:
     return RgbImage(rgb, valid)
 
 
-def to_8_bits(samples: Samples, maximum: int) -> NDArray[np.uint8]:
+def to_8_bits(samples: Samples, maximum: int, *, linear: bool = False) -> NDArray[np.uint8]:
     """Scale samples of 0 to ``maximum`` to 0 to 255, to the nearest (16 bits: ``(v + 128) // 257``).
 
     Parameters
@@ -36,17 +36,24 @@ def to_8_bits(samples: Samples, maximum: int) -> NDArray[np.uint8]:
         bool, uint8 or uint16 of any shape.
     maximum
         The value that stands for 255; larger samples are not expected, and become 255.
+    linear
+        Whether they are linear light, and get the curve of sRGB.
     """
-    if maximum == 255 and samples.dtype == np.uint8:
+    if maximum == 255 and samples.dtype == np.uint8 and not linear:
         return samples
-    return np.take(_scale(maximum), samples.view(np.uint8) if samples.dtype == np.bool_ else samples)
+    return np.take(_scale(maximum, linear), samples.view(np.uint8) if samples.dtype == np.bool_ else samples)
 
 
 @lru_cache(maxsize=16)
-def _scale(maximum: int) -> NDArray[np.uint8]:
+def _scale(maximum: int, linear: bool) -> NDArray[np.uint8]:
     """Return the table of 2**16 values that `to_8_bits` looks up."""
     values = np.minimum(np.arange(1 << 16, dtype=np.int64), maximum)
-    table = ((2 * 255 * values + maximum) // (2 * maximum)).astype(np.uint8)
+    if linear:
+        share = values / maximum
+        curve = np.where(share <= 0.0031308, share * 12.92, 1.055 * share ** (1 / 2.4) - 0.055)
+        table = np.floor(curve * 255 + 0.5).astype(np.uint8)
+    else:
+        table = ((2 * 255 * values + maximum) // (2 * maximum)).astype(np.uint8)
     table.setflags(write=False)
     return table
 
@@ -55,7 +62,7 @@ def _colours_of(raster: Raster) -> NDArray[np.uint8]:
     """Return the raster's colours as uint8 (height, width, 3) sRGB, as stored."""
     if raster.colours == "palette":
         return _looked_up(_whole_palette(raster), raster.samples)
-    samples = np.ascontiguousarray(to_8_bits(raster.samples, raster.maximum))
+    samples = np.ascontiguousarray(to_8_bits(raster.samples, raster.maximum, linear=raster.linear))
     if raster.colours == "gray":
         # All 256 grays go through the profile, and the picture through the table of them.
         ramp = np.arange(256, dtype=np.uint8)

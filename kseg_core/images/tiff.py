@@ -4,31 +4,31 @@ imageio's own TIFF plugin is tifffile's whole-page reading, which fills missing 
 takes damaged ones for good; Pillow's reader cannot do 16-bit colour, and the libtiff below it writes to standard
 error. So tifffile reads the structure, and `tiff_segments` decodes its pages strip by strip.
 
-The picture is the first page; of an OME-TIFF, all channels at t = 0 and z = 0.
+Which of its pages are the picture, `tiff_pages` says.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import re
-import struct
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import turned_shape
+from kseg_core.images.gdal_metadata import as_number, parse_tag
 from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_colours import (
-    alpha_of,
+    alpha_band,
     check_bands,
     check_samples,
     colours_of,
@@ -36,12 +36,12 @@ from kseg_core.images.tiff_colours import (
     orientation_of,
     to_raster,
 )
+from kseg_core.images.tiff_masks import mask_of
+from kseg_core.images.tiff_pages import picture_pages
 from kseg_core.images.tiff_plausible import check_directory, check_page
 from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, check_codec, natural_block, read_box
 from kseg_core.images.validity import Nodata, fits
 from kseg_core.images.windows import Box
-
-_OME_CHANNELS = re.compile(r'\bSizeC="(\d+)"')
 
 _quiet = threading.local()
 
@@ -49,16 +49,6 @@ _quiet = threading.local()
 def _drop_while_reading(_record: logging.LogRecord) -> bool:
     """Logging filter: what tifffile remarks on a file being read here does not go to the terminal."""
     return not getattr(_quiet, "depth", 0)
-
-
-@contextmanager
-def _opened(file: BinaryIO) -> Iterator[Any]:
-    """Open a TIFF with tifffile, its log silent in this thread."""
-    import tifffile
-
-    check_directory(file)
-    with silenced(), tifffile.TiffFile(file) as tiff:
-        yield tiff
 
 
 @contextmanager
@@ -74,28 +64,6 @@ def silenced() -> Iterator[None]:
         _quiet.depth -= 1
 
 
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) of the first page as a person sees it."""
-    with _opened(file) as tiff:
-        page = _first_page(tiff)
-        return turned_shape(page.imagelength, page.imagewidth, orientation_of(page))
-
-
-def decode(file: BinaryIO, max_pixels: int) -> Raster:
-    """Decode the first page of a TIFF file.
-
-    Raises
-    ------
-    Refused
-        Where a strip or tile is damaged or missing, or the samples are not those of an 8- or 16-bit picture.
-    """
-    with _opened(file) as tiff:
-        page = _first_page(tiff)
-        check_size(page.imagelength, page.imagewidth, max_pixels)
-        pages = _Pages(tiff, file)
-        return pages.raster(Box.whole(pages.stored_shape), None)
-
-
 class TiffPicture:
     """A TIFF opened for reading by windows.
 
@@ -105,17 +73,20 @@ class TiffPicture:
         It stays the caller's to close.
     max_pixels
         The limit for what can only be read whole.
+    choice
+        Which of its pictures.
     """
 
-    def __init__(self, file: BinaryIO, max_pixels: int) -> None:
+    def __init__(self, file: BinaryIO, max_pixels: int, choice: PictureChoice = DEFAULT) -> None:
         import tifffile
 
         check_directory(file)
         with silenced(), contextlib.ExitStack() as closing:
             tiff = closing.enter_context(tifffile.TiffFile(file))
-            self._pages = _Pages(tiff, file)
+            self._pages = _Pages(tiff, file, choice)
             if self._pages.block is None:
                 check_size(*self._pages.stored_shape, max_pixels)
+            self.mask = mask_of(tiff, self._pages.page, file, max_pixels)
             self._closing = closing.pop_all()
         self.orientation = self._pages.orientation
         self.stored_shape = self._pages.stored_shape
@@ -142,37 +113,50 @@ class TiffPicture:
 
 
 class _Pages:
-    """The pages that make the picture: one, or those of an OME-TIFF's channels."""
+    """The pages that make the picture: one, or those of its channels and slices."""
 
-    def __init__(self, tiff: Any, file: BinaryIO) -> None:
+    def __init__(self, tiff: Any, file: BinaryIO, choice: PictureChoice) -> None:
         self._expect: Expect | None = getattr(file, "expect", None)  # of one in an object store
-        self.page = _first_page(tiff)
+        self._chosen = picture_pages(tiff, choice)
+        self.page = self._chosen.first
         check_size(self.page.imagelength, self.page.imagewidth, sys.maxsize)
         self.dtype = dtype_of(self.page)
         _check_layout(self.page)
         self.stored_shape: tuple[int, int] = (self.page.imagelength, self.page.imagewidth)
         self.orientation = orientation_of(self.page)
         self.block = natural_block(self.page)
-        check_page(self.page)
-        self._channels = _channel_pages(tiff, self.page)
-        for page in self._channels[1:]:
-            check_page(page)
+        self._channels = self._chosen.bands
+        for planes in self._channels:
+            for page in planes:
+                check_page(page)
         self._kept: tuple[float | None, Samples] | None = None
 
     @property
     def bands(self) -> int:
-        return len(self._channels) if len(self._channels) > 1 else int(self.page.samplesperpixel)
+        return len(self._channels) * int(self.page.samplesperpixel)
+
+    @property
+    def _alpha(self) -> int | None:
+        """Which band is alpha, from 0."""
+        return alpha_band(self.page) if self.bands > 1 and len(self._channels) == 1 else None
 
     def info(self) -> PictureInfo:
         shape = turned_shape(*self.stored_shape, self.orientation)
         block = None if self.block is None else turned_shape(*self.block, self.orientation)
-        alpha = bool(alpha_of(self.page)) and self.bands > 1
-        colours = colours_of(self.page)
-        return PictureInfo("TIFF", shape, self.bands, self.dtype, block, _nodata_of(self.page), alpha, colours)
+        nodata, alpha = _nodata_of(self.page), self._alpha
+        info = PictureInfo("TIFF", shape, self.bands, self.dtype, block, nodata, alpha is not None)
+        return replace(
+            info,
+            colours=colours_of(self.page),
+            notes=self._chosen.notes,
+            rules=self._chosen.rules,
+            band_nodata=_nodata_by_band(self.page),
+            alpha_at=alpha,
+        )
 
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)
-        check_bands(self.page, len(self._channels))
+        check_bands(self.page, self.bands if len(self._channels) > 1 else 1)
         samples = self._read(box, None, self._fill())
         raster = to_raster(self.page, samples[..., 0] if samples.shape[2] == 1 else samples)
         return without_nodata(raster, samples, nodata)
@@ -180,15 +164,17 @@ class _Pages:
     def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
         if self.page.photometric == tiff_tags.PALETTE:
             raise Refused(PALETTE_HAS_NO_BANDS)
-        alpha = self.bands - 1 if alpha_of(self.page) and self.bands > 1 else None
-        chosen = chosen_bands(bands, self.bands, self.bands - (alpha is not None))
+        alpha = self._alpha
+        but_alpha = [band for band in range(self.bands) if band != alpha]
+        chosen = but_alpha if bands is None else chosen_bands(bands, self.bands, self.bands)
         wanted = [*chosen, *([alpha] if alpha is not None and alpha not in chosen else [])]
         samples = self._read(box, None if wanted == [*range(self.bands)] else wanted, self._fill())
         valid = None if alpha is None else samples[..., wanted.index(alpha)] != 0
         return samples[..., : len(chosen)], valid
 
     def nonzero(self, box: Box) -> NDArray[np.bool_]:
-        bands = range(self.bands - 1) if alpha_of(self.page) and self.bands > 1 else None
+        alpha = self._alpha
+        bands = None if alpha is None else [band for band in range(self.bands) if band != alpha]
         used: NDArray[np.bool_] = (self._read(box, bands, self._fill()) != 0).any(axis=2)
         return used
 
@@ -208,52 +194,33 @@ class _Pages:
 
     def _decoded(self, box: Box, bands: Sequence[int] | None, fill: float | None) -> Samples:
         if len(self._channels) == 1:
-            return read_box(self.page, box, bands, fill, self._expect)
-        chosen = self._channels if bands is None else [self._channels[band] for band in bands]
+            return self._projected(self._channels[0], box, bands, fill)
+        each = int(self.page.samplesperpixel)
+        chosen = range(self.bands) if bands is None else bands
         out = np.empty((*box.shape, len(chosen)), self.page.dtype)
-        for number, page in enumerate(chosen):
-            out[..., number] = read_box(page, box, None, fill, self._expect)[..., 0]
+        for number, band in enumerate(chosen):
+            plane, sample = divmod(band, each)
+            only = None if each == 1 else (sample,)
+            out[..., number] = self._projected(self._channels[plane], box, only, fill)[..., 0]
         return out
+
+    def _projected(self, planes: Sequence[Any], box: Box, bands: Sequence[int] | None, fill: float | None) -> Samples:
+        """The largest values over some planes, as NumPy's ``max`` has them; nearly always there is one."""
+        highest = read_box(planes[0], box, bands, fill, self._expect)
+        for plane in planes[1:]:
+            highest = np.maximum(highest, read_box(plane, box, bands, fill, self._expect))
+        return highest
 
 
 def _nodata_of(page: Any) -> float | None:
     """Return the value of GDAL's nodata tag, None where there is none or it is no number."""
-    text = str(page.tags.valueof(tiff_tags.GDAL_NODATA, "")).strip(" \0")
-    for number in (int, float):  # float64 does not hold all integers of 64 bits
-        with contextlib.suppress(ValueError):
-            return number(text)
-    return None
+    return as_number(str(page.tags.valueof(tiff_tags.GDAL_NODATA, "")))
 
 
-def _first_page(tiff: Any) -> Any:
-    """Return the first page, or refuse a camera's raw file by name."""
-    if not len(tiff.pages):
-        raise Refused("damaged: the TIFF has no pages")
-    page = tiff.pages[0]
-    lost = tiff_tags.MEANINGFUL.intersection(_stated_tags(tiff, page)).difference(page.tags.keys())
-    if lost:
-        raise Refused(f"truncated or damaged: tag {min(lost)} of the TIFF cannot be read")
-    # Raw files of most cameras are TIFFs whose first page is a small preview of the raw data in a sub-page.
-    preview = page.subfiletype & 1 and tiff_tags.SUB_IFDS in page.tags and tiff_tags.MAKE in page.tags
-    is_dng = tiff_tags.DNG_VERSION in page.tags
-    if is_dng or preview or page.photometric in tiff_tags.RAW_PHOTOMETRICS:
-        name = "DNG" if is_dng else str(page.tags.valueof(tiff_tags.MAKE, "")).strip() or "TIFF"
-        raise Refused(
-            f"camera RAW ({name}): not supported here; develop it to TIFF or JPEG first, "
-            "e.g. with `darktable-cli` or `dcraw -T`"
-        )
-    return page
-
-
-def _stated_tags(tiff: Any, page: Any) -> Iterator[int]:
-    """Yield the codes of all tags in a page's directory; tifffile leaves out those that it cannot read."""
-    layout = tiff.tiff  # offsets and formats of classic or BigTIFF
-    file = tiff.filehandle
-    file.seek(page.offset)
-    (count,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
-    directory = file.read(count * layout.tagsize)
-    for at in range(0, len(directory) - 1, layout.tagsize):
-        yield struct.unpack_from(layout.byteorder + "H", directory, at)[0]
+def _nodata_by_band(page: Any) -> tuple[float | None, ...]:
+    """Return the values that GDAL's metadata state for each band, empty where they state none."""
+    text = page.tags.valueof(tiff_tags.GDAL_METADATA, None)
+    return () if text is None else tuple(as_number(value) for value in parse_tag(str(text)).nodata_values)
 
 
 def _check_layout(page: Any) -> None:
@@ -268,22 +235,3 @@ def _check_layout(page: Any) -> None:
         raise Refused(f"a volume of {page.imagedepth} slices; save one slice as an image first")
     if page.is_tiled and not 0 < page.tilelength * page.tilewidth <= MAX_TILE_PX:
         raise Refused(f"damaged: the TIFF states tiles of {page.tilewidth} x {page.tilelength}")
-
-
-def _channel_pages(tiff: Any, page: Any) -> list[Any]:
-    """Return the pages that make the picture: the first, or in an OME-TIFF one for each separate channel."""
-    if not tiff.is_ome or page.samplesperpixel != 1:
-        return [page]
-    stated = _OME_CHANNELS.search(tiff.ome_metadata or "")
-    if stated is None or int(stated[1]) == 1:
-        return [page]
-    series = tiff.series[0]
-    sizes = dict(zip(series.axes, series.shape, strict=True))
-    if sizes.get("C") != int(stated[1]) or series.axes[-2:] != "YX":
-        raise Refused(f"damaged: the OME-TIFF states {stated[1]} channels but does not hold them all")
-    outer = series.axes[:-2]
-    stride = math.prod(sizes[axis] for axis in outer[outer.index("C") + 1 :])
-    chosen = [series.pages[channel * stride] for channel in range(sizes["C"])]
-    if any(p is None for p in chosen):
-        raise Refused("a channel of the OME-TIFF is in another file or missing")
-    return chosen

@@ -38,13 +38,15 @@ _SCALARS = {
 _LISTS = {273: "strips", 279: "strips", 324: "tiles", 325: "tiles"}
 
 
-def check_directory(file: BinaryIO) -> None:
-    """Look at a TIFF's first directory before a library builds anything from what is stated there.
+def check_directory(file: BinaryIO, at: int | None = None) -> None:
+    """Look at a directory of a TIFF before a library builds anything from what is stated there.
 
     Parameters
     ----------
     file
         Anywhere; it stands at its beginning afterwards.
+    at
+        Where the directory is; None: the first.
 
     Raises
     ------
@@ -58,7 +60,8 @@ def check_directory(file: BinaryIO) -> None:
     order = "<" if head[:2] == b"II" else ">"
     try:
         is_big = struct.unpack_from(order + "H", head, 2)[0] == 43
-        (at,) = struct.unpack_from(order + ("Q" if is_big else "I"), head, 8 if is_big else 4)
+        if at is None:
+            (at,) = struct.unpack_from(order + ("Q" if is_big else "I"), head, 8 if is_big else 4)
         file.seek(min(at, size))
         (count,) = struct.unpack(order + ("Q" if is_big else "H"), file.read(8 if is_big else 2))
     except struct.error:

@@ -17,7 +17,7 @@ from kseg_core.images.windows import Box
 
 
 class WholePicture:
-    """A JPEG, PNG, BMP, GIF or WebP; decoded when the first pixel is asked for, and kept.
+    """A picture of a `WholeFormat`; decoded when the first pixel is asked for, and kept.
 
     Gray and RGB samples are as decoded (a PNG's of less than 8 bits scaled to 0 to 255); CMYK has 0 for no ink.
 
@@ -32,15 +32,16 @@ class WholePicture:
     """
 
     def __init__(self, name: str, file: BinaryIO, max_pixels: int) -> None:
-        shape = formats.shape_reader(name)(file)
+        self._format = formats.whole_formats()[name]
+        shape = self._format.shape(file)
         check_size(*shape, max_pixels)
         file.seek(0)
-        stated = formats.stated_reader(name)(file)
+        stated = self._format.stated(file)
         file.seek(0)
         self.info = PictureInfo(
             name, shape, stated.bands, stated.dtype, None, None, stated.alpha, stated.colours, stated.notes
         )
-        self._name, self._file, self._max_pixels = name, file, max_pixels
+        self._file, self._max_pixels = file, max_pixels
         self._decoded: Raster | None = None
 
     @property
@@ -55,6 +56,8 @@ class WholePicture:
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
         whole = self._whole()
+        if whole.samples.dtype.kind not in "bu":
+            raise Refused(f"{whole.samples.dtype} samples: not an 8- or 16-bit image; use --features bands")
         if box.shape == self.stored_shape:
             return without_nodata(whole, whole.samples, nodata)  # pixels by the hundred million are not copied
         valid = None if whole.valid is None else whole.valid[box.slices].copy()
@@ -93,7 +96,7 @@ class WholePicture:
 
     def _whole(self) -> Raster:
         if self._decoded is None:
-            decoded = formats.decode(self._name, self._file, self._max_pixels)
+            decoded = formats.decode(self._format, self._file, self._max_pixels)
             height, width = decoded.samples.shape[:2]
             if turned_shape(height, width, decoded.orientation) != self.info.shape:
                 raise Refused("changed while it was being read; run again")

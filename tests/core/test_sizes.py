@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kseg_core.errors import UsageError
-from kseg_core.sizes import format_bytes, machine_memory_bytes, parse_bytes
+from kseg_core.sizes import format_bytes, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,3 @@ def test_what_is_no_size_is_wrong_usage(text: str) -> None:
 def test_a_size_that_is_shown_is_within_a_percent_of_what_it_is(n: int) -> None:
     shown = format_bytes(n)
     assert abs(parse_bytes(shown.replace(" bytes", "b"), "x") - n) <= n / 100
-
-
-def test_this_machine_has_memory() -> None:
-    assert machine_memory_bytes() > 1 << 28

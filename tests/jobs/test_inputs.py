@@ -68,14 +68,30 @@ def test_a_list_may_come_from_a_file(kseg: Any) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("between", ["\n", "\0"])
-def test_a_list_may_come_from_standard_input(between: str, program: Program, parse_json: Any) -> None:
+@pytest.mark.parametrize(("between", "flags"), [("\n", []), ("\0", ["-0"])])
+def test_a_list_may_come_from_standard_input(between: str, flags: list[str], program: Program, parse_json: Any) -> None:
     done = program(
-        "run", "--from", "-", "--k", "2", "--attempts", "1", "-o", "out.zarr", "--json",
+        "run", "--from", "-", *flags, "--k", "2", "--attempts", "1", "-o", "out.zarr", "--json",
         input=between.join(["in/one/a.png", "in/two/d.jpg", ""]),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert parse_json(done.stdout)["images"]["labelled"] == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_a_list_as_windows_writes_it_names_its_files(encoding: str, kseg: Any) -> None:
+    Path("list.txt").write_bytes("in/one/a.png\r\nin/two/d.jpg\r\n".encode(encoding))
+    assert labelled(kseg, "--from", "list.txt") == ["in/one/a.png", "in/two/d.jpg"]
+
+
+def test_a_list_with_nul_and_without_the_flag_is_refused_and_the_flag_named(kseg: Any) -> None:
+    Path("list").write_bytes(b"in/one/a.png\0in/two/d.jpg\0")
+    outcome = kseg("run", "--from", "list", "--k", "2", "-o", "out.zarr")
+    assert outcome.code == 2
+    assert "the list list" in outcome.err
+    assert "--null" in outcome.err
+    assert not Path("out.zarr").exists()
+    assert kseg("run", "in", "--null", "--k", "2").code == 2
 
 
 def test_a_line_of_a_list_that_leads_nowhere_is_a_failure_of_that_line(kseg: Any) -> None:

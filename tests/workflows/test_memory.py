@@ -206,7 +206,9 @@ def test_fewer_workers_are_used_where_memory_is_short(pictures: Path, caplog: py
 def test_below_the_floor_a_job_does_not_start_and_says_what_it_needs(pictures: Path, tmp_path: Path) -> None:
     config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(memory=PROCESS_BYTES))
     request = prepare(InputSelection((str(pictures / "smooth.tif"),)), config, str(tmp_path / "out.zarr"), "store")
-    with pytest.raises(KsegError, match=r"270 MB of memory a process are too little: this job needs at least \d+ MB"):
+    with pytest.raises(
+        KsegError, match=r"270 MB of memory a process \(--memory\) are too little: this job needs at least \d+ MB"
+    ):
         run(request)
     assert not (tmp_path / "out.zarr").exists()
 

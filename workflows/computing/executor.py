@@ -12,15 +12,15 @@ import dask
 import dask.threaded
 from dask.callbacks import Callback
 from dask.delayed import Delayed, delayed
-from dask.system import CPU_COUNT
 
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError
-from kseg_core.sizes import format_bytes, machine_memory_bytes
+from kseg_core.limits import Limit, memory_limit, processor_limit, share_of_memory
+from kseg_core.sizes import format_bytes
 
 OnDone = Callable[[int], None]
 
-MEMORY_SHARE = 0.6  # of what this machine has (or its container may use): the rest is for its other programs
+GIVEN_MEMORY, GIVEN_WORKERS = "--memory", "--workers"  # where a limit is from that was asked for
 
 SAME_COMMAND = "what was finished is kept, and the same command goes on"
 
@@ -50,25 +50,27 @@ class TasksKilled(KsegError):
         )
 
 
-def share_of_memory(processes: int) -> int:
-    """Bytes that each of some processes on this machine may take unless told otherwise."""
-    return int(machine_memory_bytes() * MEMORY_SHARE) // processes
-
-
 def processes_that_fit(wanted: int, memory_bytes: int | None) -> int:
     """As many processes as this machine has memory for, where it is said how much each may take."""
     if memory_bytes is None:
         return wanted
-    fit = max(1, machine_memory_bytes() // memory_bytes)
+    limit = memory_limit(wanted)
+    fit = max(1, limit.amount // memory_bytes)
     if fit < wanted:
         log.warning(
-            "%d processes of %s would take more than this machine has (%s): %d instead",
+            "%d processes of %s would take more than there is (%s of %s): %d instead",
             wanted,
             format_bytes(memory_bytes),
-            format_bytes(machine_memory_bytes()),
+            format_bytes(limit.amount),
+            limit.source,
             fit,
         )
     return min(wanted, fit)
+
+
+def workers_of(wanted: int | None) -> Limit:
+    """How many workers there are, unless told otherwise one a processor."""
+    return processor_limit() if wanted is None else Limit(wanted, GIVEN_WORKERS)
 
 
 def ignore(index: int) -> None:
@@ -88,6 +90,8 @@ class Executor(Protocol):
         As few as each can be made to use.
     memory_bytes
         What each process may take.
+    memory_from, workers_from
+        Who says so, and who says how many workers there are; as parts of a sentence.
     """
 
     workers: int
@@ -95,6 +99,8 @@ class Executor(Protocol):
     threads: int
     least_threads: int
     memory_bytes: int
+    memory_from: str
+    workers_from: str
 
     def compute(self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore) -> list[Any]:
         """The values of ``lazy``. ``on_done(i)`` is called as each ``watch[i]``, of which they are made, is
@@ -130,9 +136,11 @@ class LocalExecutor:
     """
 
     def __init__(self, scheduler: str, workers: int | None, memory_bytes: int | None = None) -> None:
-        self.workers = self.threads = 1 if scheduler == "sync" else workers or CPU_COUNT
+        wanted = workers_of(1 if scheduler == "sync" else workers)
+        self.workers = self.threads = wanted.amount
         self.processes = self.least_threads = 1
-        self.memory_bytes = memory_bytes or share_of_memory(1)
+        memory = share_of_memory() if memory_bytes is None else Limit(memory_bytes, GIVEN_MEMORY)
+        self.memory_bytes, self.memory_from, self.workers_from = memory.amount, memory.source, wanted.source
         # The function, not its name: looking up a name makes Dask load the distributed scheduler, half a second.
         self._how: dict[str, Any] = {"scheduler": dask.threaded.get}
         self._pool: ThreadPoolExecutor | None = None
@@ -192,10 +200,12 @@ def open_executor(settings: ExecutionSettings) -> Iterator[Executor]:
     from .cluster import ClusterExecutor, existing_cluster, own_processes, reporting
 
     if settings.scheduler == "processes":
-        workers = processes_that_fit(settings.workers or CPU_COUNT, settings.memory)
-        memory_bytes = settings.memory or share_of_memory(workers)
-        with own_processes(workers, memory_bytes) as client, reporting(settings.performance_report, client):
-            yield ClusterExecutor(client, memory_bytes)
+        wanted = workers_of(settings.workers)
+        workers = processes_that_fit(wanted.amount, settings.memory)
+        memory = share_of_memory(workers) if settings.memory is None else Limit(settings.memory, GIVEN_MEMORY)
+        with own_processes(workers, memory.amount) as client, reporting(settings.performance_report, client):
+            yield ClusterExecutor(client, memory, workers_from=wanted.source)
     else:
         with existing_cluster(settings.scheduler) as client, reporting(settings.performance_report, client):
-            yield ClusterExecutor(client, settings.memory, settings.scheduler)
+            given = None if settings.memory is None else Limit(settings.memory, GIVEN_MEMORY)
+            yield ClusterExecutor(client, given, settings.scheduler)

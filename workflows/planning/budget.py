@@ -126,7 +126,7 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
     base = PROCESS_BYTES + held
     table = COLOR_BYTES * min(LEAST_COLORS, most_colors(plan, work))  # the least that a table has room for
     failures = [
-        Failure(file.key, UnreadableImage(file.source, too_large(need, limit)))
+        Failure(file.key, UnreadableImage(file.source, too_large(need, executor)))
         for file, need in (
             (piece.source.file, base + task_bytes(piece, work) + table)
             for piece in largest_of(plan, 1)
@@ -149,7 +149,7 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
     )
     least = fixed(threads) + tables(threads) * table
     if least > limit:
-        raise KsegError(too_little(limit, least))
+        raise KsegError(too_little(executor, least))
     enough = fixed(executor.threads) + tables(executor.threads) * COLOR_BYTES * most_colors(plan, work)
     lower_threads(executor, threads)
     room = (limit - fixed(threads)) // COLOR_BYTES // tables(threads)
@@ -189,11 +189,13 @@ def to_keep(budget: Budget, plan: Plan, work: Work, executor: Executor) -> int:
     return max(0, min(pixels, KEPT_BYTES, budget.limit - budget.needed))
 
 
-def too_little(limit: int, needed: int, advice: str = "give more with --memory, or use a smaller --tile") -> str:
+def too_little(
+    executor: Executor, needed: int, advice: str = "give more with --memory, or use a smaller --tile"
+) -> str:
     """Why a job does not start."""
     return (
-        f"{format_bytes(limit)} of memory a process are too little: this job needs at least {format_at_least(needed)}; "
-        f"{advice}"
+        f"{format_bytes(executor.memory_bytes)} of memory a process ({executor.memory_from}) are too little: "
+        f"this job needs at least {format_at_least(needed)}; {advice}"
     )
 
 
@@ -201,7 +203,11 @@ def lower_threads(executor: Executor, threads: int) -> None:
     """Run fewer tasks at a time, and say so."""
     if threads < executor.threads:
         log.warning(
-            "within %s of memory: %d worker(s), not %d", format_bytes(executor.memory_bytes), threads, executor.threads
+            "within %s of memory (%s): %d worker(s), not %d",
+            format_bytes(executor.memory_bytes),
+            executor.memory_from,
+            threads,
+            executor.threads,
         )
         executor.limit_threads(threads)
 
@@ -211,10 +217,11 @@ def pieces_of(plan: Plan) -> list[Piece]:
     return [piece for part in (plan.bundles, plan.large) for pieces in part for piece in pieces]
 
 
-def too_large(need: int, limit: int) -> str:
+def too_large(need: int, executor: Executor) -> str:
     """Why an image that must be decoded whole cannot be."""
     return (
-        f"takes about {format_bytes(need)} of memory to decode whole, a process may take {format_bytes(limit)}; "
+        f"takes about {format_at_least(need)} of memory to decode whole, a process may take "
+        f"{format_bytes(executor.memory_bytes)} ({executor.memory_from}); "
         "give more with --memory, or convert it to a tiled TIFF"
     )
 

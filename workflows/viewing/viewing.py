@@ -47,7 +47,7 @@ def limit_tasks(
     room = limit - PROCESS_BYTES
     if executor.least_threads * VIEW_BYTES > room:  # tiles are as the store has them: no smaller one helps
         needed = PROCESS_BYTES + executor.least_threads * VIEW_BYTES
-        raise KsegError(too_little(limit, needed, "give more with --memory"))
+        raise KsegError(too_little(executor, needed, "give more with --memory"))
     share = room // executor.least_threads  # others of these tasks may run beside each of them
     tasks = dict.fromkeys(needs or {}, tasks_each) if isinstance(tasks_each, int) else tasks_each
     fitting = [
@@ -65,7 +65,7 @@ def limit_tasks(
     return {
         key: (
             f"takes about {format_at_least(PROCESS_BYTES + need * executor.least_threads)} of memory to look at, a "
-            f"process may take {format_bytes(limit)}; give more with --memory"
+            f"process may take {format_bytes(limit)} ({executor.memory_from}); give more with --memory"
         )
         for key, need in (needs or {}).items()
         if need > share

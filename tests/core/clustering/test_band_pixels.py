@@ -2,64 +2,109 @@
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import replace
+from fractions import Fraction
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from kseg_core.clustering.band_batch import BandBatch, Place
 from kseg_core.clustering.band_pixels import BandPixels, numbered
-from kseg_core.clustering.bands import BandGrid, BandMoments, BandRange, BandSpace, is_whole
+from kseg_core.clustering.band_values import as_values, unit_bits
+from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.kmeans import SerialRunner, solve
 from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import FitSettings
 from tests import reference
-from tests.strategies import QUICK
+from tests.strategies import QUICK, band_samples, exactly, rounded
 
 Array = NDArray[Any]
 
 
-def grid_of(samples: Array) -> BandGrid:
-    if is_whole(samples.dtype.name):
-        return BandGrid.for_dtype(samples.dtype.name, samples.shape[-1])
-    return BandGrid.for_range(BandRange.of(samples, None))
+def moments_of(samples: Array, valid: Array | None = None) -> BandMoments:
+    return BandMoments.of(as_values(samples), valid, samples.dtype.name)
 
 
 def space_of(samples: Array, normalize: str = "none") -> BandSpace:
-    grid = grid_of(samples)
-    moments = BandMoments.of(grid.values(samples, None), None, grid)
-    return BandSpace.fitted(tuple(range(1, samples.shape[-1] + 1)), samples.dtype.name, grid, moments, normalize)
+    bands = tuple(range(1, samples.shape[-1] + 1))
+    return BandSpace.fitted(bands, samples.dtype.name, moments_of(samples), normalize, as_values(samples))
 
 
-def pixels_of(samples: Array, normalize: str = "none", weights: Array | None = None) -> BandPixels:
-    space = space_of(samples, normalize)
-    values = space.grid.values(samples, None)
-    return BandPixels.build(space, values) if weights is None else BandPixels.build(space, values, weights)
+def pixels_of(samples: Array, normalize: str = "none") -> BandPixels:
+    return BandPixels.build(space_of(samples, normalize), as_values(samples))
 
 
-SMALL = hnp.arrays("uint16", st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 4)))
-
-
-@given(SMALL, st.booleans())
+@given(band_samples(), st.booleans())
 @QUICK
-def test_squares_and_sums_are_those_of_python_integers(samples: Array, weighted: bool) -> None:
-    n = samples.shape[0] * samples.shape[1]
-    weights = np.arange(1, n + 1) * 1_000_003 if weighted else None
-    pixels = pixels_of(samples, weights=weights)
-    each = [1] * n if weights is None else weights.tolist()
-    d = samples.shape[2]
-    columns = samples.reshape(n, d).T.tolist()
-    assert pixels.squares.tolist() == [sum(w * v**2 for w, v in zip(each, column, strict=True)) for column in columns]
+def test_squares_and_sums_are_those_of_fractions(drawn: tuple[Array, Any], weighted: bool) -> None:
+    samples = drawn[0] if drawn[0].dtype.kind != "f" else np.nan_to_num(drawn[0], posinf=3.0, neginf=3.0)
+    n, d = samples.shape[0] * samples.shape[1], samples.shape[2]
+    columns = [exactly(column) for column in as_values(samples).T]
+    unit = Fraction(1, 2 ** unit_bits(samples.dtype.name))
+    pixels = pixels_of(samples)
+    assert [s * unit**2 for s in pixels.squares.tolist()] == [sum(v * v for v in column) for column in columns]
+    each = [1] * n
+    if weighted:
+        each = [1 + i * 1_000_003 for i in range(n)]
+        pixels = replace(pixels, weights=np.array(each), few=None)
     sums = pixels.sums(np.zeros((1, d)))
     assert sums.counts.tolist() == [sum(each)]
-    assert sums.sums.tolist() == [[sum(w * v for w, v in zip(each, column, strict=True)) for column in columns]]
+    expected = [sum(w * v for w, v in zip(each, column, strict=True)) for column in columns]
+    assert [total * unit for total in sums.sums[0].tolist()] == expected
+
+
+@given(band_samples(), st.data())
+@QUICK
+def test_labels_sums_and_inertia_of_any_values_are_those_written_out(drawn: tuple[Array, Any], data: Any) -> None:
+    """Nearest by a direct float64 computation, sums by fractions; of the parts in any order the same bits."""
+    samples, valid = drawn
+    values = as_values(samples).astype(np.float64)
+    n, d = values.shape
+    counted = np.ones(n, bool) if valid is None else valid.reshape(-1)
+    offset, scale = np.zeros(d), np.ones(d)
+    if data.draw(st.booleans()):
+        offset = np.array([data.draw(st.sampled_from([0.0, -1.5, 300.1])) for _ in range(d)])
+        scale = np.array([data.draw(st.sampled_from([1.0, 0.1, 1 / 3, 1e-3])) for _ in range(d)])
+    space = BandSpace(tuple(range(1, d + 1)), samples.dtype.name, offset, scale, ((0.0, 1.0),))
+    rows = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=5))
+    centroids = np.nan_to_num(space.features_of(values[rows]), nan=0.5, posinf=1.0, neginf=-1.0)
+    centroids[1::2] *= data.draw(st.sampled_from([1.0, 0.5, 1 + 1e-9]))
+    squared = np.zeros((n, len(centroids)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for band in range(d):
+            squared += ((values[:, band, None] - offset[band]) * scale[band] - centroids[None, :, band]) ** 2
+    expected = np.where(counted, squared.argmin(axis=1), 255)
+    found = space.label(samples, valid, centroids)
+    np.testing.assert_array_equal(found.labels.reshape(-1), expected)
+
+    unit = Fraction(1, 2**space.bits)
+    inertia = Fraction(0)
+    for band in range(d):
+        shift, factor = Fraction(float(offset[band])), Fraction(float(scale[band]))
+        assert int(found.sums.squares[band]) * unit**2 == sum(v * v for v in exactly(values[counted, band]))
+        for j in range(len(centroids)):
+            column = exactly(values[expected == j, band])
+            assert found.sums.counts[j] == len(column)
+            assert int(found.sums.sums[j, band]) * unit == sum(column)
+            center = Fraction(float(centroids[j, band]))
+            inertia += sum(((v - shift) * factor - center) ** 2 for v in column)
+    assert space.inertia(found.sums, centroids) == rounded(inertia)
+    alone = BandPixels.build(space, as_values(samples)[counted]) if counted.any() else None
+    assert alone is None or alone.sums(centroids).same_as(found.sums)
+
+    cuts = sorted({0, len(samples), *data.draw(st.lists(st.integers(0, len(samples)), max_size=3))})
+    parts = [space.label(samples[a:b], None if valid is None else valid[a:b], centroids) for a, b in pairwise(cuts)]
+    np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), found.labels)
+    merged = reduce(lambda one, other: one.merge(other), data.draw(st.permutations([part.sums for part in parts])))
+    assert merged.same_as(found.sums)
+    assert merged.squares.tolist() == found.sums.squares.tolist()
 
 
 def test_a_table_of_values_and_counts_answers_like_the_pixels_themselves() -> None:
@@ -67,7 +112,7 @@ def test_a_table_of_values_and_counts_answers_like_the_pixels_themselves() -> No
     samples = rng.integers(0, 40, (50, 60, 1)).astype(np.int16)
     pixels = pixels_of(samples)
     found, counts = np.unique(samples, return_counts=True)
-    table = BandPixels.build(pixels.space, found[:, None], counts)
+    table = BandPixels.of_counts(pixels.space, found[:, None], counts)
     centroids = np.array([[3.0], [11.5], [30.0]])
     one, other = pixels.sums(centroids), table.sums(centroids)
     assert one.same_as(other)
@@ -104,9 +149,9 @@ def test_the_coarse_form_of_several_bands_has_the_weight_and_the_mean_of_all_pix
         assert weights.sum() == 60_000
         np.testing.assert_allclose((points * weights).sum(axis=1) / 60_000, values.mean(axis=1), rtol=1e-9)
         assert [60_000.0, 7.0] in points.T.tolist()
-    few = pixels_of(np.array([[[1, 2], [3, 4], [1, 2], [1, 2]]], np.uint8), weights=np.array([1, 5, 10, 100]))
+    few = pixels_of(np.array([[[1, 2], [3, 4]] + [[1, 2]] * 20], np.uint8))
     points, weights = few.coarse(1).weighted_points()
-    assert (points.T.tolist(), weights.tolist()) == ([[1, 2], [3, 4]], [111, 5])
+    assert (points.T.tolist(), weights.tolist()) == ([[1, 2], [3, 4]], [21, 1])
 
 
 def test_the_coarse_form_of_very_many_bands_is_the_distinct_values_of_an_even_sample() -> None:
@@ -136,17 +181,17 @@ def test_the_coarse_form_of_one_band_has_the_weight_and_the_mean_of_all_values(d
 
 
 def batch_of(
-    samples: Array, valid: Array | None, grid: BandGrid, rules: tuple[BatchRule, BatchRule], key: str, cuts: Any
+    samples: Array, valid: Array | None, rules: tuple[BatchRule, BatchRule], key: str, cuts: Any
 ) -> list[BandBatch]:
     """What the chunks between some cuts bring home."""
     rows, columns = cuts
     parts = []
-    for top, bottom in itertools.pairwise(rows):
-        for left, right in itertools.pairwise(columns):
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
             window = samples[top:bottom, left:right]
             some = None if valid is None else np.ascontiguousarray(valid[top:bottom, left:right])
             place = Place(key, top, left, samples.shape[1])
-            parts.append(BandBatch.of(grid.values(window, some), some, window.shape[:2], grid, place, *rules))
+            parts.append(BandBatch.of(window, some, place, *rules))
     return parts
 
 
@@ -159,14 +204,13 @@ def test_any_chunks_in_any_order_bring_home_the_same(dtype: str, masked: bool) -
     rng = np.random.default_rng(2)
     images = {key: rng.integers(0, 9000, (37, 41, 3)).astype(dtype) for key in ("b", "a")}
     valid = rng.random((37, 41)) < 0.6 if masked else None
-    grid = grid_of(np.concatenate(list(images.values())))
     rules = BatchRule(3, 7), BatchRule(1, 7)
     results = []
     for cuts in CUTS:
-        parts = [part for key, samples in images.items() for part in batch_of(samples, valid, grid, rules, key, cuts)]
+        parts = [part for key, samples in images.items() for part in batch_of(samples, valid, rules, key, cuts)]
         order = rng.permutation(len(parts))
         results.append(reduce(lambda one, other: one.merge(other), [parts[i] for i in order]))
-    space = BandSpace.fitted((1, 2, 3), dtype, grid, results[0].moments, "standard")
+    space = BandSpace.fitted((1, 2, 3), dtype, results[0].moments, "standard", results[0].sample())
     for other in results[1:]:
         assert other.moments.sums.tolist() == results[0].moments.sums.tolist()
         assert other.moments.squares.tolist() == results[0].moments.squares.tolist()
@@ -175,15 +219,14 @@ def test_any_chunks_in_any_order_bring_home_the_same(dtype: str, masked: bool) -
             np.testing.assert_array_equal(one.values, two.values)
     picked = reference.picked(37, 41, 3, 7)
     kept = picked if valid is None else picked & valid
-    expected = np.concatenate([grid.values(images[key][kept][:, None], None) for key in ("a", "b")])
+    expected = np.concatenate([as_values(images[key][kept][:, None]) for key in ("a", "b")])
     np.testing.assert_array_equal(results[0].first_pixels(space).values, expected)
 
 
 def test_batches_are_nested() -> None:
     rng = np.random.default_rng(3)
     samples = rng.permutation(37 * 41).reshape(37, 41, 1).astype(np.uint16)  # every pixel can be told
-    grid = grid_of(samples)
-    (batch,) = batch_of(samples, None, grid, (BatchRule(2, 0), BatchRule(1, 0)), "a", CUTS[0])
+    (batch,) = batch_of(samples, None, (BatchRule(2, 0), BatchRule(1, 0)), "a", CUTS[0])
     space = space_of(samples)
     first, held = (set(part(space).values[:, 0].tolist()) for part in (batch.first_pixels, batch.held_pixels))
     assert first < held < set(samples.reshape(-1).tolist())
@@ -191,8 +234,7 @@ def test_batches_are_nested() -> None:
 
 def test_one_band_of_16_bits_is_a_table_whatever_the_batches_hold() -> None:
     samples = np.random.default_rng(4).integers(-50, 50, (37, 41, 1)).astype(np.int16)
-    grid = grid_of(samples)
-    parts = batch_of(samples, None, grid, (BatchRule(5, 0), BatchRule(4, 0)), "a", CUTS[1])
+    parts = batch_of(samples, None, (BatchRule(5, 0), BatchRule(4, 0)), "a", CUTS[1])
     batch = reduce(lambda one, other: one.merge(other), parts)
     table = batch.everything(space_of(samples))
     assert table is not None
@@ -203,7 +245,7 @@ def test_one_band_of_16_bits_is_a_table_whatever_the_batches_hold() -> None:
 @pytest.mark.parametrize(("level", "is_all"), [(0, True), (1, False)])
 def test_several_bands_are_all_at_hand_only_where_the_larger_batch_is_all(level: int, is_all: bool) -> None:
     samples = np.random.default_rng(5).integers(0, 9, (37, 41, 2)).astype(np.uint8)
-    (batch,) = batch_of(samples, None, grid_of(samples), (BatchRule(2, 0), BatchRule(level, 0)), "a", CUTS[0])
+    (batch,) = batch_of(samples, None, (BatchRule(2, 0), BatchRule(level, 0)), "a", CUTS[0])
     everything = batch.everything(space_of(samples))
     assert (everything is not None) == is_all
     if everything is not None:
@@ -213,10 +255,7 @@ def test_several_bands_are_all_at_hand_only_where_the_larger_batch_is_all(level:
 @pytest.mark.parametrize("bands", [2, 3])
 def test_rare_far_values_of_skewed_bands_are_no_worse_clustered_than_by_scikit_learn(bands: int) -> None:
     samples = np.exp(1.3 * np.random.default_rng(1).normal(size=(120, 120, bands))).astype(np.float32)
-    grid = BandGrid.for_range(BandRange.of(samples, None))
-    values = grid.values(samples, None)
-    moments = BandMoments.of(values, None, grid)
-    space = BandSpace.fitted(tuple(range(1, bands + 1)), "float32", grid, moments, "none")
+    space, values = space_of(samples), as_values(samples)
     pixels = BandPixels.build(space, values)
     centroids, _ = solve(pixels, BandPixels.build(space, values[::4]), FitSettings(8, features="bands"), SerialRunner())
     ours = space.inertia(pixels.sums(centroids), centroids)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import calinski_harabasz_score
 
 from kseg_core.clustering.band_pixels import BandPixels, silhouettes_of
-from kseg_core.clustering.bands import EVERYWHERE, NO_WEIGHTS, BandGrid, BandSpace
+from kseg_core.clustering.band_values import EVERYWHERE, NO_WEIGHTS
+from kseg_core.clustering.bands import BandSpace
 from kseg_core.clustering.features import SPACES
 from kseg_core.clustering.indices import Silhouettes, calinski_harabasz, mean_silhouette
 from kseg_core.clustering.summary import ColorTable
@@ -34,7 +35,7 @@ def silhouette(points: NDArray[Any], weights: NDArray[Any], centers: F64) -> flo
 
 def two_bands(dtype: str = "uint16") -> BandSpace:
     stretch = ((0.0, 1.0),)
-    return BandSpace((1, 2), dtype, BandGrid.for_dtype(dtype, 2), np.array([10.0, 0.0]), np.array([0.5, 2.0]), stretch)
+    return BandSpace((1, 2), dtype, np.array([10.0, 0.0]), np.array([0.5, 2.0]), stretch)
 
 
 def random_table(seed: int, colors: int = 300) -> ColorTable:
@@ -101,10 +102,11 @@ def test_a_single_cluster_has_neither_index() -> None:
     assert calinski_harabasz(data.space, data.sums(center), center) is None
 
 
-def test_bands_have_the_silhouette_of_their_features_and_no_invalid_pixel_counts() -> None:
-    space = two_bands()
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+def test_bands_have_the_silhouette_of_their_features_and_no_invalid_pixel_counts(dtype: str) -> None:
+    space = two_bands(dtype)
     random = np.random.default_rng(3)
-    values = random.integers(0, 1000, (5000, 2)).astype(np.uint16)
+    values = random.integers(0, 1000, (5000, 2)).astype(dtype)
     valid = random.random(5000) > 0.3
     centers = np.array([[100.0, 300.0], [400.0, 1500.0], [20.0, 1000.0]])
     (total,) = silhouettes_of(space, values, NO_WEIGHTS, valid, [centers]).totals

@@ -11,15 +11,26 @@ from kseg_core.clustering.value_table import ValueTable
 EVERYWHERE = np.empty(0, np.bool_)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
 @pytest.mark.parametrize("bands", [1, 3, 4, 7])
 def test_a_table_has_the_rows_and_counts_of_numpy_unique(dtype: str, bands: int) -> None:
     values = np.random.default_rng(bands).integers(0, 4, (5000, bands)).astype(dtype) * 31
-    values -= np.array(40 if dtype.startswith("i") else 0, dtype)
+    values -= np.array(0 if dtype.startswith("u") else 40, dtype)
     rows, counts = np.unique(values, axis=0, return_counts=True)
     found = ValueTable.of(values, EVERYWHERE)
     assert np.array_equal(found.values, rows)
     assert np.array_equal(found.counts, counts)
+
+
+def test_a_negative_zero_is_zero_and_the_order_is_that_of_numbers() -> None:
+    values = np.array([[0.0], [-0.0], [-1.0], [5e-324], [-5e-324], [1.7e308], [-0.0]])
+    found = ValueTable.of(values, EVERYWHERE)
+    assert found.values is not None
+    assert found.values[:, 0].tolist() == [-1.0, -5e-324, 0.0, 5e-324, 1.7e308]
+    assert not np.signbit(found.values[2, 0])
+    assert found.counts.tolist() == [1, 1, 3, 1, 1]
+    holed = np.where(values == -1.0, np.nan, values)
+    assert ValueTable.of(holed, ~np.isnan(holed[:, 0])).counts.tolist() == [1, 3, 1, 1]
 
 
 def test_invalid_pixels_are_not_counted() -> None:

@@ -155,6 +155,14 @@ def samples(texture: NDArray[np.uint8]) -> dict[str, bytes]:
         "qoi RGBA": bytes(imagecodecs.qoi_encode(texture)),
         "jpeg xr": bytes(imagecodecs.jpegxr_encode(array)),
         "jpeg xr RGBA 16": bytes(imagecodecs.jpegxr_encode(texture.astype(np.uint16) * 257)),
+        "jp2": encoded(rgb, "JPEG2000"),
+        "jp2 RGBA tiles": encoded(rgba, "JPEG2000", tile_size=(16, 16)),
+        "j2k tiles 16": encoded(
+            Image.fromarray(wide[..., 0].copy()), "JPEG2000", no_jp2=True, tile_size=(32, 16), progression="RPCL"
+        ),
+        "jxl": bytes(imagecodecs.jpegxl_encode(array, distance=1.0)),
+        "jxl lossless RGBA 16": bytes(imagecodecs.jpegxl_encode(texture.astype(np.uint16) * 257, lossless=True)),
+        "jxl boxes": bytes(imagecodecs.jpegxl_encode(array, lossless=True, usecontainer=True)),
         "heic": encoded_heic(array),
         "heic RGBA": encoded_heic(texture),
         "heic grid 10 bits": encoded_heic(wide, tile_size=32),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import RgbImage, cicp, open_picture, read_image, read_info
+from kseg_core.images.jpegxl_header import read_jxl_header
+from kseg_core.images.srgb import to_8_bits
 
 Read = Callable[[bytes], RgbImage]
 Refusal = Callable[[bytes], str]
@@ -45,6 +49,12 @@ def cuts(data: bytes) -> list[int]:
 
 
 CUT = [
+    "jxl",
+    "jxl lossless RGBA 16",
+    "jxl boxes",
+    "jp2",
+    "jp2 RGBA tiles",
+    "j2k tiles 16",
     "heic",
     "heic RGBA",
     "heic grid 10 bits",
@@ -75,6 +85,241 @@ def test_a_file_cut_anywhere_is_refused_or_is_the_very_same(
         else:
             np.testing.assert_array_equal(part.rgb, whole.rgb, err_msg=f"cut to {length} of {len(data)}")
     assert refused > 0.9 * len(cuts(data))
+
+
+# ------------------------------------------------------------------------------------------------------------ JPEG 2000
+
+TILES = {"BLOCKXSIZE": 32, "BLOCKYSIZE": 32}
+LOSSLESS = {"QUALITY": "100", "REVERSIBLE": "YES"}
+
+
+def by_gdal(path: Path, pixels: NDArray[Any], options: dict[str, Any], *, alpha: bool = False) -> NDArray[Any]:
+    """Have GDAL write a JPEG 2000, and read it."""
+    import rasterio
+    import rasterio.shutil
+
+    height, width, bands = pixels.shape
+    profile: dict[str, Any] = {"height": height, "width": width, "count": bands, "dtype": pixels.dtype}
+    if bands > 2:
+        profile |= {"photometric": "rgb"} | ({"alpha": "yes"} if alpha else {})
+    plain = path.with_suffix(".tif")
+    with rasterio.open(plain, "w", driver="GTiff", **profile) as target:
+        target.write(np.moveaxis(pixels, 2, 0))
+    rasterio.shutil.copy(plain, path, driver="JP2OpenJPEG", **options)
+    with rasterio.open(path) as source:
+        read: NDArray[Any] = np.moveaxis(source.read(), 0, 2)
+    return read
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        ("uint8", {**LOSSLESS, **TILES}),
+        ("uint8", LOSSLESS),
+        ("uint8", {"QUALITY": "20", **TILES}),  # the irreversible transform
+        ("uint8", {"YCC": "YES", **LOSSLESS, **TILES, "PLT": "YES", "TLM": "YES"}),
+        ("uint8", {**LOSSLESS, **TILES, "SOP": "YES", "EPH": "YES", "TILEPARTS": "RESOLUTIONS"}),
+        ("uint8", {**LOSSLESS, "CODEC": "J2K", **TILES}),
+        ("uint16", {**LOSSLESS, **TILES}),
+        ("uint16", {**LOSSLESS, "NBITS": 12}),
+        ("int16", {**LOSSLESS, **TILES}),
+    ],
+)
+def test_jpeg_2000_is_as_gdal_reads_it(
+    tmp_path: Path, texture: NDArray[np.uint8], dtype: str, options: dict[str, Any]
+) -> None:
+    pixels = texture[..., :3].astype(dtype) * np.dtype(dtype).type(1 if dtype == "uint8" else 16)
+    pixels = pixels - 900 if dtype == "int16" else pixels
+    path = tmp_path / "picture.jp2"
+    judge = by_gdal(path, pixels, options)
+    found = stored(path, path.read_bytes())
+    np.testing.assert_array_equal(found, judge)
+    if options.get("REVERSIBLE"):
+        np.testing.assert_array_equal(found, pixels)
+    block = read_info(str(path)).block
+    assert block == ((32, 32) if "BLOCKXSIZE" in options else None)
+    if "NBITS" in options:
+        seen = read_image(str(path)).rgb
+        np.testing.assert_array_equal(seen, (found.astype(np.int64) * 510 + 4095) // 8190)
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+@pytest.mark.parametrize("options", [{}, {"1BIT_ALPHA": "YES"}, TILES])
+def test_alpha_of_jpeg_2000_is_what_its_boxes_say(
+    tmp_path: Path, texture: NDArray[np.uint8], options: dict[str, Any]
+) -> None:
+    pixels = texture.copy()
+    pixels[..., 3] = np.where(pixels[..., 3] > 99, 255, 0)
+    path = tmp_path / "picture.jp2"
+    by_gdal(path, pixels, {**LOSSLESS, **options}, alpha=True)
+    info = read_info(str(path))
+    assert (info.bands, info.alpha) == (4, True)
+    np.testing.assert_array_equal(stored(path, path.read_bytes()), pixels[..., :3])
+    image = read_image(str(path))
+    assert image.valid is not None
+    np.testing.assert_array_equal(image.valid, pixels[..., 3] != 0)
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_bands_of_jpeg_2000_without_colours(tmp_path: Path, refusal: Refusal, texture: NDArray[np.uint8]) -> None:
+    pixels = np.concatenate([texture, texture[..., :3] // 2], axis=2)
+    path = tmp_path / "picture.jp2"
+    by_gdal(path, pixels, {**LOSSLESS, **TILES})
+    with open_picture(str(path)) as picture:
+        np.testing.assert_array_equal(picture.samples(*WHOLE)[0], pixels)
+        np.testing.assert_array_equal(picture.samples(*WHOLE, (7, 2))[0], pixels[..., [6, 1]])
+    assert "--features bands" in refusal(path.read_bytes())
+
+
+def test_palettes_of_jpeg_2000_are_looked_up(tmp_path: Path, texture: NDArray[np.uint8]) -> None:
+    from rasterio import open as raster_open
+    from rasterio import shutil
+
+    indices = texture[..., 0] // 16
+    table = {n: (n * 16, 255 - n * 16, n, 255) for n in range(16)}
+    plain, path = tmp_path / "plain.tif", tmp_path / "picture.jp2"
+    transform = Affine(10, 0, 500_000, 0, -10, 5_000_000)
+    profile = {"height": 64, "width": 48, "count": 1, "dtype": "uint8", "transform": transform}
+    profile |= {"height": indices.shape[0], "width": indices.shape[1]}
+    with raster_open(plain, "w", driver="GTiff", **profile) as target:
+        target.write(indices, 1)
+        target.write_colormap(1, table)
+    shutil.copy(plain, path, driver="JP2OpenJPEG", **LOSSLESS, **TILES)
+    expected = np.array([table[n][:3] for n in range(16)], np.uint8)[indices]
+    np.testing.assert_array_equal(read_image(str(path)).rgb, expected)
+    assert read_info(str(path)).colours == "palette"
+    with open_picture(str(path)) as picture, pytest.raises(UnreadableImage, match="palette"):
+        picture.samples(*WHOLE)
+
+
+def test_jpeg_2000_off_the_grid_and_of_pillow(tmp_path: Path, save: Save, texture: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(texture[..., :3].copy())
+    for options in (
+        {"offset": (13, 7), "tile_offset": (3, 5), "tile_size": (16, 16)},
+        {"irreversible": True, "quality_layers": [9, 3], "tile_size": (40, 11)},
+        {"precinct_size": (32, 32), "codeblock_size": (16, 16), "progression": "PCRL"},
+    ):
+        data = save(image, "JPEG2000", **options)
+        np.testing.assert_array_equal(stored(tmp_path / "p", data), np.asarray(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_subsampled_chroma_of_jpeg_2000(tmp_path: Path, texture: NDArray[np.uint8]) -> None:
+    path = tmp_path / "picture.jp2"
+    judge = by_gdal(path, texture[..., :3], {"YCBCR420": "YES", "QUALITY": "100"})
+    assert np.abs(stored(path, path.read_bytes()).astype(int) - judge).max() <= 1  # each rounds in its own way
+
+
+def test_a_jpeg_2000_without_all_its_tiles_is_refused(refusal: Refusal, samples: dict[str, bytes]) -> None:
+    data = samples["j2k tiles 16"]
+    parts = [at.start() for at in re.finditer(b"\xff\x90\0\x0a", data)]
+    assert len(parts) == 6
+    assert refusal(data[: parts[3]] + data[parts[4] :]).endswith("has 5 tiles of 6")
+    assert refusal(data[: parts[3]] + b"\xff\xd9").endswith("has 3 tiles of 6")
+    assert refusal(data[: parts[3]]).startswith("truncated")
+    short = data[: parts[3] + 6] + struct.pack(">I", 13) + data[parts[3] + 10 :]
+    assert "shorter than its header" in refusal(short)
+    beyond = data[: parts[5] + 6] + struct.pack(">I", 1 << 20) + data[parts[5] + 10 :]
+    assert refusal(beyond).startswith("truncated: tile 6")
+    twice = data[: parts[3]] + data[parts[2] : parts[3]] + data[parts[3] :]
+    assert "lacks a part" in refusal(twice)
+
+
+def test_a_jpeg_2000_of_hostile_size_is_refused_before_it_is_decoded(
+    refusal: Refusal, samples: dict[str, bytes]
+) -> None:
+    data = samples["j2k tiles 16"]
+    size = struct.pack(">II", 1 << 20, 1 << 20)
+    large = data[:8] + size + data[16:]
+    assert "tiles of" in refusal(large)
+    last = data.rindex(b"\xff\x90\0\x0a")
+    one = data[:8] + size + data[16:24] + size + data[32 : data.index(b"\xff\x90")]
+    one += struct.pack(">HHHIBB", 0xFF90, 10, 0, 0, 0, 1) + data[last + 12 :]
+    assert refusal(one).startswith("too large: 1048576 x 1048576")
+
+
+# -------------------------------------------------------------------------------------------------------------- JPEG XL
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_lossless_jpeg_xl_is_as_it_was_encoded(
+    tmp_path: Path, texture: NDArray[np.uint8], dtype: str, channels: int
+) -> None:
+    import imagecodecs
+
+    pixels = np.ascontiguousarray(texture[:33, :51, :channels].squeeze()).astype(dtype)
+    pixels = pixels / np.float32(255) if dtype == "float32" else pixels * (257 if dtype == "uint16" else 1)
+    path = tmp_path / "picture"
+    path.write_bytes(bytes(imagecodecs.jpegxl_encode(pixels.astype(dtype), lossless=True)))
+    deep = pixels[..., None] if channels == 1 else pixels[..., : channels - (channels in (2, 4))]
+    with open_picture(str(path)) as picture:
+        assert picture.info.alpha == (channels in (2, 4))
+        np.testing.assert_array_equal(picture.samples(*WHOLE)[0], deep)
+        if dtype == "float32":
+            with pytest.raises(UnreadableImage, match="--features bands"):
+                picture.rgb(*WHOLE)
+        else:
+            expected = texture[:33, :51, : deep.shape[2]].astype(float)
+            if dtype == "uint16":  # which imagecodecs writes as linear light
+                share = expected / 255
+                expected = np.where(share <= 0.0031308, share * 12.92, 1.055 * share ** (1 / 2.4) - 0.055) * 255
+            found = picture.rgb(*WHOLE).rgb
+            assert np.abs(found - np.broadcast_to(expected, found.shape)).max() <= (0.51 if dtype == "uint16" else 0)
+
+
+def test_jpeg_xl_is_as_another_build_of_libjxl_reads_it(tmp_path: Path, samples: dict[str, bytes]) -> None:
+    plugin = pytest.importorskip("pillow_jxl")
+    assert plugin
+    for kind in ("jxl", "jxl boxes"):
+        judge = np.asarray(Image.open(io.BytesIO(samples[kind])))
+        found = stored(tmp_path / "picture", samples[kind])
+        assert np.abs(found.astype(int) - judge).max() <= (1 if kind == "jxl" else 0)
+
+
+def test_the_profile_of_a_jpeg_within_a_jpeg_xl(tmp_path: Path, save: Save, texture: NDArray[np.uint8]) -> None:
+    import imagecodecs
+
+    image = Image.fromarray(texture[..., :3].copy())
+    swapped = cicp.profile_of(cicp.Colour((*cicp.PRIMARIES[1][2::-1], cicp.PRIMARIES[1][3])))
+    data = bytes(imagecodecs.jpegxl_encode_jpeg(save(image, "JPEG", quality=95, icc_profile=swapped)))
+    path = tmp_path / "picture.jxl"
+    path.write_bytes(data)
+    seen, plain = read_image(str(path)).rgb, read_image_of(path.with_suffix(".jpg"), save(image, "JPEG", quality=95))
+    try:
+        import pillow_jxl
+    except ImportError:
+        assert "kseg-batch[jxl]" in " ".join(read_info(str(path)).notes)
+        assert np.abs(seen.astype(int) - plain).mean() < 3
+    else:
+        assert pillow_jxl
+        assert read_info(str(path)).notes == ()
+        assert np.abs(seen.astype(int) - plain[..., ::-1]).mean() < 3
+
+
+def read_image_of(path: Path, data: bytes) -> NDArray[np.uint8]:
+    path.write_bytes(data)
+    return read_image(str(path)).rgb
+
+
+def test_a_jpeg_xl_is_turned_and_its_first_frame_is_said(tmp_path: Path, texture: NDArray[np.uint8]) -> None:
+    import imagecodecs
+
+    frames = np.stack([texture[..., :3], texture[::-1, :, :3]])
+    path = tmp_path / "picture"
+    path.write_bytes(bytes(imagecodecs.jpegxl_encode(frames, lossless=True)))
+    np.testing.assert_array_equal(read_image(str(path)).rgb, frames[0])
+    assert read_info(str(path)).notes == ("the first frame of an animation",)
+    # The header of a bare stream: signature, size of 48 x 64 by eighths, then "all is as usual" becomes an orientation.
+    header = read_jxl_header(bytes(imagecodecs.jpegxl_encode(texture[..., :3].copy(), lossless=True)))
+    assert (header.height, header.width, header.bits, header.xyb, header.orientation) == (48, 64, 8, False, 1)
+
+
+def test_linear_light_gets_the_curve_of_srgb() -> None:
+    found = to_8_bits(np.array([[0, 1, 2048, 4095]], np.uint16), 4095, linear=True)
+    expected = [0, 12.92 / 4095 * 255, (1.055 * (2048 / 4095) ** (1 / 2.4) - 0.055) * 255, 255]
+    np.testing.assert_array_equal(found[0], np.round(expected))
 
 
 # -------------------------------------------------------------------------------------------------------- HEIC and AVIF

@@ -132,6 +132,15 @@ def test_a_pipe_is_never_a_candidate(here: Path) -> None:
         (["**/raw/*"], [], ["day1/raw/c.jpg"]),
         (["./day2/**/*.jpg"], [], ["day2/thumbs/d.jpg"]),
         (["raw/*"], [], []),
+        ([".jpg"], [], ["a.jpg", "day1/B.JPG", "day1/raw/c.jpg", "day2/thumbs/d.jpg"]),
+        ([".PNG"], [], ["day2/e.png"]),
+        (["a", "E"], [], ["a.jpg", "day2/e.png"]),
+        (["./a.jpg"], [], ["a.jpg"]),
+        (["./day1/"], [], ["day1/B.JPG", "day1/raw/c.jpg"]),
+        (["in/day1"], [], ["day1/B.JPG", "day1/raw/c.jpg"]),
+        (["./in/*/*.png"], [], ["day2/e.png"]),
+        ([], ["in/day1", "in"], ["a.jpg", "day2/e.png", "day2/thumbs/d.jpg"]),
+        ([], ["day1/b"], ["a.jpg", "day1/raw/c.jpg", "day2/e.png", "day2/thumbs/d.jpg"]),
         ([], ["thumbs/", "a.jpg/"], ["a.jpg", "day1/B.JPG", "day1/raw/c.jpg", "day2/e.png"]),
         ([], ["[!a]*"], ["a.jpg"]),
         ([], ["DAY*"], ["a.jpg"]),
@@ -144,6 +153,14 @@ def test_filters_choose_by_name_and_by_path_below_the_folder(
     plant(here / "in", "a.jpg", "day1/B.JPG", "day1/raw/c.jpg", "day2/thumbs/d.jpg", "day2/e.png")
     listing = list_inputs(["in"], include=include, exclude=exclude)
     assert sources(listing) == [f"in/{path}" for path in expected]
+
+
+def test_patterns_that_match_nothing_are_told(here: Path) -> None:
+    plant(here / "in", "a.jpg", "day1/b.jpg")
+    listing = list_inputs(["in"], include=["a", "*.jpg", "*.gif"], exclude=["day2", "day1"])
+    assert sources(listing) == ["in/a.jpg"]
+    assert listing.unmatched == ("--include *.gif", "--exclude day2")
+    assert list_inputs(["in/a.jpg"], include=["in/a.jpg"]).unmatched == ()
 
 
 def test_filters_count_from_each_of_several_folders(here: Path) -> None:
@@ -336,7 +353,67 @@ def test_a_list_names_one_path_a_line(here: Path) -> None:
 def test_a_list_may_be_separated_by_nul(here: Path) -> None:
     plant(here, "two\nlines.jpg", "b.jpg")
     (here / "list").write_bytes(b"two\nlines.jpg\0b.jpg\0")
-    assert sources(list_inputs([], from_file="list")) == ["b.jpg", "two\nlines.jpg"]
+    assert sources(list_inputs([], from_file="list", null=True)) == ["b.jpg", "two\nlines.jpg"]
+    with pytest.raises(UsageError, match=r"list list .*--null"):
+        list_inputs([], from_file="list")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-8"])
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("between", ["\n", "\r\n", "\r\n\r\n"])
+def test_a_list_is_read_in_any_form_of_unicode(here: Path, encoding: str, marked: bool, between: str) -> None:
+    names = ["b.jpg", "\u00dcber \u00e4.jpg", "\u5199\u771f.jpg", "\U0001f33f.jpg"]
+    for name in names:
+        plant(here, name)
+    Path("list").write_bytes((marked * "\ufeff" + between.join([*names, ""])).encode(encoding))
+    assert sources(list_inputs([], from_file="list")) == sorted(names)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-be"])
+def test_a_wide_list_may_be_separated_by_nul(here: Path, encoding: str) -> None:
+    plant(here, "b.jpg", "two\nlines.jpg")
+    Path("list").write_bytes("b.jpg\0two\nlines.jpg\0".encode(encoding))
+    if encoding == "utf-16":  # marked
+        assert sources(list_inputs([], from_file="list", null=True)) == ["b.jpg", "two\nlines.jpg"]
+    with pytest.raises(UsageError, match="--null"):
+        list_inputs([], from_file="list")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("\ufeffa.jpg\n".encode("utf-16-le") + b"x", "save it as UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "--null"),
+        (b"w\na\nn\nt\ne\nd\n.\nj\np\ng\n", "single characters"),
+        (b"b.jpg\n.\n", "working folder"),
+        (b"./\nb.jpg\n", "working folder"),
+        (b"b.jpg\n..\n", "working folder"),
+        (b"b.jpg\n/\n", "root"),
+        (b"b.jpg\n//\n", "root"),
+    ],
+)
+def test_what_no_person_means_by_a_list_is_refused_before_anything_is_walked(
+    here: Path, content: bytes, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(here, "b.jpg")
+    Path("list").write_bytes(content)
+    monkeypatch.setattr("kseg_core.storage.scan", lambda folder: pytest.fail(f"{folder} was walked"))
+    with pytest.raises(UsageError, match=f"list list .*{why}"):
+        list_inputs([], from_file="list")
+
+
+def test_the_letters_of_a_wide_list_taken_for_names_are_refused(here: Path) -> None:
+    Path("list").write_bytes("wanted.jpg\r\n".encode("utf-16-le"))  # as if its zeros separated names
+    with pytest.raises(UsageError, match="single characters"):
+        list_inputs([], from_file="list", null=True)
+
+
+def test_a_list_may_name_the_working_folder_alone_and_files_of_one_letter(here: Path) -> None:
+    plant(here, "a", "b", "c", "d.jpg")
+    Path("list").write_bytes(b"a\nb\nc\nx\ny\nd.jpg\n")
+    assert sources(list_inputs([], from_file="list")) == ["a", "b", "c", "d.jpg"]
+    Path("list").write_bytes(b".\n")
+    assert "d.jpg" in sources(list_inputs([], from_file="list"))
 
 
 def test_a_list_is_read_from_standard_input(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,20 @@ def test_sums_of_bands_come_back_too() -> None:
     assert back.squares.tolist() == [2**66, 3]
     with pytest.raises(ValueError, match="sums of"):
         sums_from_json(sums_to_json(value), [2, 3])
+
+
+def test_sums_of_any_size_are_texts_and_come_back_to_the_last_bit(store: str) -> None:
+    linear = np.array([[2**2000 + 1, -6], [0, -(2**1100)]], object)
+    value = ClusterSums(np.array([2, 9]), linear, np.array([2**4000 + 3, 0], object))
+    told = json.loads(json.dumps(sums_to_json(value)))
+    assert {type(number) for row in told["linear"] for number in row} == {str}  # readers of JSON have 53 bits
+    back = sums_from_json(told, [2, 9])
+    assert back.same_as(value)
+    assert (back.sums.dtype, back.sums.tolist()) == (object, linear.tolist())
+    assert back.squares.tolist() == [2**4000 + 3, 0]
+    both = pieces()
+    note_piece(store, both[1], value)
+    assert pieces_written(store, both)[0, 64].same_as(value)
 
 
 @pytest.mark.parametrize("at", range(12, 150, 7))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from kseg_core.clustering.band_batch import BandBatch, Picked
-from kseg_core.clustering.bands import BandGrid, BandMoments
+from kseg_core.clustering.band_values import Extremes
+from kseg_core.clustering.bands import BandMoments
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, summarise
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.resume.keeping import keep, kept
 
-TYPES = (ChunkSummary, ColorTable, ClusterSums, BandBatch, BandMoments, BandGrid, Picked)
+TYPES = (ChunkSummary, ColorTable, ClusterSums, BandBatch, BandMoments, Extremes, Picked)
 
 
 def summary() -> ChunkSummary:
@@ -46,16 +47,31 @@ def test_sums_of_any_size_and_floats_come_back_to_the_last_bit(tmp_path: Path) -
 
 
 def test_a_batch_of_bands_comes_back(tmp_path: Path) -> None:
-    grid = BandGrid(np.array([0.5, 1.0]), np.array([0.25, 2.0]), -3, 2)
-    moments = BandMoments(2, np.array([2**65, 1], object), np.array([7, 8], object), np.eye(2, 9, dtype=np.int64))
-    picked = Picked("a.tif", np.array([5, 9]), np.array([[1, -2], [3, 4]], np.int32), np.array([True, False]))
-    keep(str(tmp_path / "a"), BandBatch(moments, (picked,), grid, False))
+    sums, squares = np.array([2**1100, 1], object), np.array([7, 2**2200], object)
+    ends = Extremes(np.array([-0.5, 5e-324]), np.array([1.0, 1.7e308]), np.array([3, 1]), np.array([1, 2]))
+    moments = BandMoments("float64", 2, sums, squares, None, ends)
+    picked = Picked("a.tif", np.array([5, 9]), np.array([[1, -2], [3, 5e-324]]), np.array([True, False]))
+    far = np.array([[1.7e308, 0.1]])
+    keep(str(tmp_path / "a"), BandBatch(moments, (picked,), far, False))
     found = kept(str(tmp_path / "a"), TYPES)
     assert isinstance(found.picked[0], Picked)
-    assert (found.picked[0].key, found.grid.lowest, found.holds_all) == ("a.tif", -3, False)
-    assert found.moments.sums.tolist() == [2**65, 1]
+    assert (found.picked[0].key, found.holds_all, found.far.tolist()) == ("a.tif", False, far.tolist())
     np.testing.assert_array_equal(found.picked[0].first, picked.first)
-    np.testing.assert_array_equal(found.grid.step, grid.step)
+    np.testing.assert_array_equal(found.picked[0].values, picked.values)
+    assert (found.moments.dtype, found.moments.pixels, found.moments.histogram) == ("float64", 2, None)
+    assert found.moments.sums.tolist() == sums.tolist()
+    assert found.moments.squares.tolist() == squares.tolist()
+    assert found.moments.ends.low.tolist() == [-0.5, 5e-324]
+    assert found.moments.ends.at_high.tolist() == [1, 2]
+
+
+def test_the_statistics_of_small_whole_numbers_come_back(tmp_path: Path) -> None:
+    histogram = np.eye(2, 9, dtype=np.int64)
+    moments = BandMoments("uint16", 2, np.array([2**65, 1], object), np.array([7, 8], object), histogram, None)
+    keep(str(tmp_path / "a"), moments)
+    found = kept(str(tmp_path / "a"), TYPES)
+    assert (found.sums.tolist(), found.ends) == ([2**65, 1], None)
+    np.testing.assert_array_equal(found.histogram, histogram)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "gone"])

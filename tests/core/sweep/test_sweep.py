@@ -16,7 +16,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import calinski_harabasz_score
 
 from kseg_core.clustering.band_pixels import BandPixels
-from kseg_core.clustering.bands import BandGrid, BandMoments, BandSpace
+from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.features import SPACES
 from kseg_core.clustering.lloyd import StepLimits, lloyd, lloyd_together
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, summarise
@@ -189,12 +189,12 @@ def test_a_model_says_as_much_of_its_k_as_was_asked(photographs: ChunkSummary) -
     assert isinstance(model, Model)
 
 
-def test_bands_are_swept_too() -> None:
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_bands_are_swept_too(dtype: str) -> None:
     random = np.random.default_rng(2)
     centers = np.array([[100, 900, 300, 500], [700, 200, 800, 100], [400, 500, 100, 900]])
-    values = (centers[random.integers(0, 3, 4000)] + random.normal(0, 20, (4000, 4))).astype(np.uint16)
-    grid = BandGrid.for_dtype("uint16", 4)
-    space = BandSpace.fitted((1, 2, 3, 4), "uint16", grid, BandMoments.of(values, None, grid), "standard")
+    values = (centers[random.integers(0, 3, 4000)] + random.normal(0, 20, (4000, 4))).astype(dtype)
+    space = BandSpace.fitted((1, 2, 3, 4), dtype, BandMoments.of(values, None, dtype), "standard", values)
     data, batch = BandPixels.build(space, values), BandPixels.build(space, values[::8])
     how = FitSettings("auto", features="bands", normalize="standard", attempts=3, k_range=(1, 6))
     swept = Table.of(sweep(data, batch, how, SerialSweepRunner()), space)

@@ -1,0 +1,78 @@
+"""Some channels of a picture as a picture of its own: its bands; one of them is gray, three are R, G and B."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples
+from kseg_core.images.stored import Stored, chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata
+from kseg_core.images.windows import Box
+
+
+class Channels:
+    """Chosen channels of an opened picture, in the order chosen.
+
+    Parameters
+    ----------
+    of
+        The picture; closed with this one.
+    channels
+        Which, from 0.
+
+    Raises
+    ------
+    Refused
+        Where there is no such channel.
+    """
+
+    def __init__(self, of: Stored, channels: tuple[int, ...]) -> None:
+        there = of.info.bands
+        for channel in channels:
+            if channel >= there:
+                which = "only --channel 0" if there == 1 else f"--channel 0 to {there - 1}"
+                raise Refused(f"it has no channel {channel}; there is {which}")
+        self._of, self._bands = of, tuple(channel + 1 for channel in channels)
+
+    @property
+    def info(self) -> PictureInfo:
+        return dataclasses.replace(self._of.info, bands=len(self._bands), alpha=False, colours=None)
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        return self._of.stored_shape
+
+    @property
+    def orientation(self) -> int:
+        return self._of.orientation
+
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
+        """The colours of a box; see `Stored`."""
+        if self.info.dtype not in ("uint8", "uint16"):
+            raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; use --features bands")
+        if len(self._bands) not in (1, 3):
+            raise Refused(f"{len(self._bands)} channels: neither gray nor RGB; use --features bands")
+        samples, valid = self.values(box, None)
+        colours: Colours = "gray" if len(self._bands) == 1 else "rgb"
+        flat = samples[..., 0] if colours == "gray" else samples
+        maximum = 1 if samples.dtype == np.bool_ else int(np.iinfo(samples.dtype).max)
+        return without_nodata(
+            Raster(flat, colours, maximum, valid=valid, orientation=self.orientation), samples, nodata
+        )
+
+    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a box; see `Stored`."""
+        chosen = chosen_bands(bands, len(self._bands), len(self._bands))
+        return self._of.values(box, tuple(self._bands[band] for band in chosen))
+
+    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+        """Where a mask says "use"; see `Stored`."""
+        used: NDArray[np.bool_] = (self.values(box, None)[0] != 0).any(axis=2)
+        return used
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        self._of.close()

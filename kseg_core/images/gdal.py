@@ -1,0 +1,40 @@
+"""GDAL, by rasterio: silent, with little cache, and every error a reason."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kseg_core.images.raster import Refused
+
+_CACHE_MB = 64  # its default is a twentieth of the machine's memory
+
+
+@contextmanager
+def gdal(name: str, **options: Any) -> Iterator[Any]:
+    """Give rasterio with settings of this thread alone; its errors become a `Refused`.
+
+    Parameters
+    ----------
+    name
+        The format, for messages.
+    options
+        GDAL's configuration options.
+    """
+    import rasterio  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from rasterio.errors import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        NotGeoreferencedWarning,
+        RasterioError,
+    )
+
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)  # what matters here is told by our own messages
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **options):
+            yield rasterio
+    except (RasterioError, ValueError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise Refused(f"damaged: the {name} decoder says: {' '.join(str(cause).split())}") from error

@@ -1,0 +1,133 @@
+"""Lists of inputs, as ``--from`` takes them: how their bytes become names, and which of them no person can mean.
+
+A list is bytes, one name a line, and a name may be of bytes that are no text. Only what a byte order mark or the zeros
+of UTF-16 and UTF-32 give away is decoded; nothing is guessed beyond that.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import storage
+from ..errors import UsageError, system_reason
+from .keys import printable_source
+
+_MARKS = (  # UTF-32's begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+LEAST_LETTERS = 3  # single letters that are no files: fewer may be a slip
+_PLACES = ("", ".", "..")  # parts of a path that name no file
+
+
+def read_list(from_file: str, *, null: bool) -> list[str]:
+    """The names in a list.
+
+    Parameters
+    ----------
+    from_file
+        Its path; ``-`` is standard input.
+    null
+        They are separated by NUL, as ``find -print0`` writes them, and not by line ends.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, or is no list of names: of another encoding, or separated by NUL without ``null``.
+    """
+    called = "on standard input" if from_file == "-" else printable_source(from_file)
+    try:
+        content = sys.stdin.buffer.read() if from_file == "-" else storage.read(from_file)
+    except (OSError, ValueError) as error:
+        reason = system_reason(error) if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot read the list {called}: {reason}") from None
+    text = _as_text(content, called, null=null)
+    if text is not None:
+        names = text.split("\0") if null else [line.removesuffix("\r") for line in text.split("\n")]
+        return [name for name in names if name.strip()]
+    content = content.removeprefix(codecs.BOM_UTF8)  # some editors mark UTF-8 so
+    if null:
+        lines = content.split(b"\0")
+    elif b"\0" in content:
+        raise UsageError(
+            f"the list {called} has NUL bytes in it: add --null if they separate its names (find -print0); "
+            "otherwise it is no list of names, one a line"
+        )
+    else:
+        lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def _as_text(content: bytes, called: str, *, null: bool) -> str | None:
+    """The text of a list in UTF-16 or UTF-32; None for one in bytes, UTF-8 among them."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            try:
+                text = content[len(mark) :].decode(encoding)
+            except UnicodeDecodeError as error:
+                raise UsageError(
+                    f"the list {called} begins as {encoding[:6].upper()} and is not ({error.reason}); save it as UTF-8"
+                ) from None
+            if "\0" in text and not null:
+                raise UsageError(f"the list {called} has NUL characters in it: add --null if they separate its names")
+            return text
+    if null or b"\0" not in content:
+        return None
+    for encoding in _WIDE:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if _reads_as_lines(text):
+            return text
+    return None
+
+
+def _reads_as_lines(text: str) -> bool:
+    """Whether a text without a byte order mark is names, each on a line, so that its encoding was guessed right.
+
+    In the wrong order of bytes an end of line is U+0A00, which is no character, and a letter of Latin is of another
+    script or none. So lines must end, or all must be of Latin.
+    """
+    plain = all(character.isprintable() or character in "\r\n\t" for character in text)
+    return plain and ("\n" in text or all(ord(character) < 0x250 for character in text))
+
+
+def require_plausible(names: Sequence[str], missing: Sequence[str], from_file: str) -> None:
+    """Refuse a list that no person can mean, before anything of it is walked.
+
+    Parameters
+    ----------
+    names
+        All that are in it.
+    missing
+        Those of them that are not there.
+    from_file
+        The list, for the message.
+
+    Raises
+    ------
+    UsageError
+        If its names are mostly single letters that are no files, or one of several is the root, the working folder
+        or one above it.
+    """
+    called = "on standard input" if from_file == "-" else printable_source(from_file)
+    letters = [name for name in missing if len(name.strip()) == 1]
+    if len(letters) >= LEAST_LETTERS and 2 * len(letters) > len(names):
+        raise UsageError(
+            f"the list {called} is no list of names: {len(letters)} of its {len(names)} entries are single characters, "
+            "and no such files are there; write it in UTF-8, one name a line"
+        )
+    places = [name for name in names if all(part in _PLACES for part in name.strip().split("/"))]
+    if places and len(names) > len(set(places)):
+        what = "the root of all folders" if not places[0].strip().strip("/") else "the working folder, or one above it"
+        raise UsageError(
+            f"the list {called} names {places[0].strip()!r} among its files, which is {what}: all images below it "
+            "would be taken; leave that line out, or give the folder as an INPUT"
+        )
