@@ -62,7 +62,8 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     ----------
     images
         A path (file, folder or glob) or several; or one image as a uint8 NumPy or Dask array (y, x, c) of sRGB
-        (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)). A Dask array is never held whole.
+        (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)). Pixels with a masked value (``numpy.ma``, also in a Dask
+        array's chunks) are invalid. A Dask array is never held whole.
     config
         The same settings as the commands'. ``scope`` is ``global`` here.
     output
@@ -159,7 +160,11 @@ def _segment_array(image: NDArray[np.uint8] | da.Array, config: RunConfig) -> Se
         with open_executor(config.execution) as executor:
             model = _fit_array(lazy, config, executor)
     labels = lazy.map_blocks(
-        predict_block, model=model, dtype=label_dtype(model.k), drop_axis=2 if lazy.ndim == 3 else None
+        predict_block,
+        model=model,
+        dtype=label_dtype(model.k),
+        drop_axis=2 if lazy.ndim == 3 else None,
+        meta=np.empty((0, 0), label_dtype(model.k)),  # masked arrays have plain labels
     )
     return Segmentation(model, {ARRAY_KEY: labels})
 

@@ -19,7 +19,7 @@ from ..clustering.kmeans import History, Solution
 from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels
 from ..config import AUTO, MAX_K, FitSettings
 from ..errors import StoreError
-from ..images.validity import nodata_mask
+from ..images.validity import combine, nodata_mask, unmasked
 from .chunks import write_array
 from .nodes import ArraySpec, write_group
 from .soundness import MODEL, require_sound
@@ -184,7 +184,8 @@ class Model:
         ----------
         image
             uint8 sRGB (y, x, 3), with alpha (y, x, 4), or gray (y, x): pixels of alpha 0 are invalid. For a model of
-            bands its bands (y, x, d) as stored: pixels with a NaN or infinity are invalid.
+            bands its bands (y, x, d) as stored: pixels with a NaN or infinity are invalid. So are pixels with a masked
+            value, of a NumPy masked array.
 
         Returns
         -------
@@ -200,7 +201,8 @@ class Model:
                 raise ValueError(f"expected (y, x, {self.bands.dimensions}), got {image.shape}")
             if image.dtype != self.bands.dtype:  # kernels index by values
                 raise ValueError(f"expected {self.bands.dtype}, got {image.dtype}")
-            return self.label(image, nodata_mask(image, None)).labels
+            samples, counts = unmasked(image)
+            return self.label(samples, combine(nodata_mask(samples, None), counts)).labels
         rgb, valid = as_rgb(image)
         return self.label(rgb, valid).labels
 
@@ -327,7 +329,7 @@ def as_rgb(image: U8) -> tuple[U8, NDArray[np.bool_] | None]:
     Parameters
     ----------
     image
-        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4).
+        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4); pixels with a masked value are invalid.
 
     Raises
     ------
@@ -336,9 +338,10 @@ def as_rgb(image: U8) -> tuple[U8, NDArray[np.bool_] | None]:
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ValueError(f"expected uint8 (y, x), (y, x, 3) or (y, x, 4), got {image.dtype} {image.shape}")
+    image, counts = unmasked(image)
     if image.ndim == 2:
         image = image[..., None]
     if image.shape[2] == 1:
-        return np.repeat(image, 3, axis=2), None
+        return np.repeat(image, 3, axis=2), counts
     valid = image[..., 3] > 0 if image.shape[2] == 4 else None
-    return np.ascontiguousarray(image[..., :3]), valid
+    return np.ascontiguousarray(image[..., :3]), combine(valid, counts)
