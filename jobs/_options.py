@@ -176,21 +176,37 @@ KRange = Annotated[
 ]
 SweepRange = Annotated[str, _option(MODEL, "--k-range", help="Numbers of clusters to try.", metavar="A:B")]
 Features = Annotated[
-    str, _option(MODEL, "--features", help="Colour space of the distances: rgb, gray, hsv, lab, bands.", metavar="NAME")
+    str,
+    _option(
+        MODEL,
+        "--features",
+        help="Space of the distances: colours (rgb, gray, hsv, lab), bands as they are stored, or auto: rgb for 8-bit "
+        "pictures, bands for what is deeper or has other bands; most images decide.",
+        metavar="NAME",
+    ),
+]
+Kind = Annotated[
+    str | None,
+    _option(
+        MODEL,
+        "--kind",
+        help="Of a folder of several kinds take this one alone: rgb (8-bit pictures), or a type and a number of bands, "
+        "as in uint16x4.",
+        metavar="KIND",
+        show_default=False,
+    ),
 ]
 Bands = Annotated[
     list[str] | None,
     _option(
         MODEL,
         "--bands",
-        help="With --features bands: which, from 1, as in 4,3,2; may be given again. Default: all but alpha.",
+        help="Cluster these bands, from 1, as in 4,3,2; may be given again. Default: all but alpha.",
         metavar="LIST",
         show_default=False,
     ),
 ]
-Normalize = Annotated[
-    str, _option(MODEL, "--normalize", help="With --features bands: none, standard or minmax.", metavar="NAME")
-]
+Normalize = Annotated[str, _option(MODEL, "--normalize", help="Of bands: none, standard or minmax.", metavar="NAME")]
 Scope = Annotated[
     str,
     _option(

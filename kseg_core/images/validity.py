@@ -130,7 +130,7 @@ def unmasked(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | Non
     if np.ma.getmask(image) is np.ma.nomask:
         return plain, None
     mask: NDArray[np.bool_] = np.ma.getmaskarray(image)
-    return plain, ~(mask if mask.ndim == 2 else mask.any(axis=2))
+    return plain, ~(mask if mask.ndim == 2 else np.logical_or.reduce(mask, axis=2))
 
 
 def _held(value: float, dtype: np.dtype[Any]) -> Any | None:

@@ -28,6 +28,7 @@ from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
 from kseg_core.inputs.lists import read_list, require_plausible
 from kseg_core.inputs.not_images import is_plainly_no_image
+from kseg_core.inputs.parts import is_of_mrxs, named_by_vrt
 from kseg_core.inputs.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
 from kseg_core.inputs.zarr_images import zarr_images
 from kseg_core.storage import zipped
@@ -81,11 +82,14 @@ class InputListing:
         How many entries found in folders or by a pattern are plainly not images.
     failures
         What could not be looked at, such as a folder without permission or a broken link; sorted by source.
+    read_through
+        Virtual rasters that name files of the folders searched, which are then no inputs of their own, and how many.
     """
 
     files: tuple[InputFile, ...]
     passed_over: int
     failures: tuple[UnreadableImage, ...]
+    read_through: tuple[tuple[str, int], ...] = ()
 
 
 def list_inputs(
@@ -330,6 +334,7 @@ class _Candidate:
     linked: bool  # reached through a link
     size: int
     modified_ns: int
+    named: bool = True  # by the user, and not found in a folder
 
     def rank(self) -> tuple[bool, bytes, bytes]:
         """Of several names of one file the smallest is kept: its own rather than that of a link."""
@@ -371,7 +376,22 @@ class _Search:
             self.real_folders[folder] = storage.real(folder)
         return os.path.join(self.real_folders[folder], name), False
 
+    def leave_parts(self) -> tuple[tuple[str, int], ...]:
+        """Leave out what a virtual raster among the files names, and was found in a folder; says how many by which."""
+        counts = []
+        for vrt in sorted(real for real in self.files if real.lower().endswith(".vrt")):
+            if vrt not in self.files or storage.is_remote(vrt):
+                continue
+            parts = {part for part in named_by_vrt(vrt) if part != vrt and part in self.files}
+            parts = {part for part in parts if not self.files[part].named}
+            for part in parts:
+                del self.files[part]
+            if parts:
+                counts.append((printable_source(self.files[vrt].source), len(parts)))
+        return tuple(counts)
+
     def listing(self) -> InputListing:
+        read_through = self.leave_parts()
         by_key: dict[str, _Candidate] = {}
         for candidate in self.files.values():
             other = by_key.setdefault(image_key(candidate.below), candidate)
@@ -386,7 +406,7 @@ class _Search:
             for key, each in sorted(by_key.items())
         )
         failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
-        return InputListing(tuple(files), len(self.passed_over), tuple(failures))
+        return InputListing(tuple(files), len(self.passed_over), tuple(failures), read_through)
 
 
 def _collect(search: _Search, start: _Start) -> None:
@@ -467,11 +487,14 @@ def _walk(search: _Search, start: _Start) -> int:
         if any(entry.name in ZARR_MARKERS for entry in entries) and _is_zarr(folder.path):
             matched += _visit_zarr(search, start, folder)
             continue
+        slides = {entry.name.lower() for entry in entries if entry.name.lower().endswith(".mrxs")}
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             try:
                 if entry.is_dir():
+                    if slides and is_of_mrxs(entry.path, slides):
+                        continue
                     stack.extend(_sub_folder(search, start, folder, entry))
                 elif start.wanted is None or start.wanted.fullmatch(folder.below + entry.name):
                     matched += 1
@@ -513,6 +536,7 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
         folder.linked or linked,
         status.st_size,
         status.st_mtime_ns,
+        named=False,
     )
     if zipped.is_zipped_name(entry.name):
         _add(search, real, candidate)

@@ -88,6 +88,7 @@ class Model:
         space = feature_space(settings.features) if bands is None else bands
         facts = {
             "k_requested": settings.k,
+            **({} if settings.features_why is None else {"features_why": settings.features_why}),
             "init": settings.init,
             "attempts": len(history),
             "max_iter": settings.max_iter,
@@ -124,6 +125,12 @@ class Model:
     def k_why(self) -> str | None:
         """Why there are so many clusters; None where that number was asked for."""
         why = self.facts.get("k_why")
+        return None if why is None else str(why)
+
+    @property
+    def features_why(self) -> str | None:
+        """Why its features were taken; None where they were asked for."""
+        why = self.facts.get("features_why")
         return None if why is None else str(why)
 
     @property
@@ -329,16 +336,19 @@ def as_rgb(image: U8) -> tuple[U8, NDArray[np.bool_] | None]:
     Parameters
     ----------
     image
-        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4); pixels with a masked value are invalid.
+        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4); bool counts as black and white. Pixels with a
+        masked value are invalid.
 
     Raises
     ------
     ValueError
         If it is none of these.
     """
+    image, counts = unmasked(image)
+    if image.dtype == np.bool_:
+        image = image.view(np.uint8) * np.uint8(255)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ValueError(f"expected uint8 (y, x), (y, x, 3) or (y, x, 4), got {image.dtype} {image.shape}")
-    image, counts = unmasked(image)
     if image.ndim == 2:
         image = image[..., None]
     if image.shape[2] == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,27 @@ def test_masked_values_make_pixels_invalid(
     found = segment(lazy, config())
     assert_same(found, "image", expected)
     np.testing.assert_array_equal(found.model.predict(masked), expected[1])
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+def test_masked_values_and_nan_make_pixels_of_bands_invalid(kind: str) -> None:
+    """The band selected decides; what is masked or NaN may hold any value."""
+    rng = np.random.default_rng(3)
+    image = rng.choice([10.0, 20.0, 30.0], (40, 50, 2)).astype(np.float32)
+    mask = np.zeros(image.shape, bool)
+    mask[:10, :, 1] = True
+    mask[30:, :, 0] = True  # of the other band
+    image[:10, :, 1], image[20, :, 1] = 1e30, np.nan
+    masked: Any = np.ma.MaskedArray(image, mask)
+    if kind == "dask":
+        lazy = da.from_array(image, chunks=(13, 20, 2))
+        masked = da.ma.masked_array(lazy, da.from_array(mask, chunks=lazy.chunks))
+    found = segment(masked, config(k=3, features="bands", bands=(2,)))
+    assert found.model.centroids[:, 0].tolist() == [10, 20, 30]
+    labels = found.labels["image"].compute(scheduler="sync")
+    expected = np.zeros((40, 50), bool)
+    expected[:10], expected[20] = True, True
+    np.testing.assert_array_equal(labels == 255, expected)
 
 
 def test_an_array_with_a_mask_of_nothing_is_the_array(pictures: dict[str, Any]) -> None:
@@ -223,9 +245,12 @@ def test_match_of_other_features_is_wrong_usage(
     images: str, small_folder: Path, pictures: dict[str, Any], tmp_path: Path
 ) -> None:
     Model("gray", np.zeros((1, 1)), np.zeros((1, 3), np.uint8), np.ones(1, np.int64), 0.0).save(str(tmp_path / "g"))
-    setting = RunConfig(FitSettings(**FIT), execution=ExecutionSettings("sync"), match=str(tmp_path / "g"))
+    fit = FitSettings(**FIT, features="rgb")
+    setting = RunConfig(fit, execution=ExecutionSettings("sync"), match=str(tmp_path / "g"))
     with pytest.raises(UsageError, match="add --features gray"):
         segment(small_folder if images == "folder" else pictures[images], setting)
+    setting = dataclasses.replace(setting, fit=FitSettings(**FIT))  # auto: those of the model to match
+    assert segment(small_folder if images == "folder" else pictures[images], setting).model.features == "gray"
 
 
 def test_files_that_cannot_be_read_are_told_and_the_others_are_labelled(small_folder: Path, tmp_path: Path) -> None:
@@ -267,20 +292,24 @@ def test_what_was_found_paints_a_picture(pictures: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "image",
     [
-        np.zeros((4, 4, 3), np.uint16),
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((4, 4, 2), np.uint8),
-        np.zeros((4, 4, 5), np.uint8),
+        np.zeros((4, 4, 3), np.complex64),
+        np.zeros((4, 4), object),
         np.zeros((2, 4, 4, 3), np.uint8),
         np.zeros(4, np.uint8),
-        da.zeros((4, 4, 3), dtype=np.int64),
-        da.zeros((4, 4, 6), dtype=np.uint8),
+        da.zeros((4, 4, 3), dtype=np.complex128),
+        da.zeros((4, 4, 3), dtype="datetime64[s]"),
     ],
     ids=lambda image: f"{type(image).__module__.partition('.')[0]}-{image.dtype}-{'x'.join(map(str, image.shape))}",
 )
 def test_an_array_of_another_form_is_refused_with_what_came(image: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8 \(y, x\).* got \w+ \("):
+    with pytest.raises(ValueError, match=r"expected an image .* got \S+ \("):
         segment(image, config())
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 4, 3), np.uint16), ((4, 4, 2), np.uint8), ((4, 4, 6), np.uint8)])
+def test_an_array_that_is_no_picture_is_refused_as_colours(shape: tuple[int, ...], dtype: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8 \(y, x\).* got \w+ \("):
+        segment(np.zeros(shape, dtype), config(features="rgb"))
 
 
 def test_unknown_chunk_sizes_are_refused_with_what_to_do() -> None:
