@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
@@ -19,7 +19,7 @@ from kseg_core.errors import KsegError, UnreadableImage, UsageError, from_facts
 from kseg_core.images.kinds import PICTURE, Kind
 from kseg_core.images.raster import DTYPES
 from kseg_core.reading.sources import Piece
-from kseg_core.store.model import Model, as_rgb
+from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
 from .computing.executor import Executor, open_executor
@@ -95,8 +95,29 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
         if output is not None:
             raise UsageError("an output store is made from paths; write an array's labels with dask.array.to_zarr")
         return _segment_array(images, config)
-    paths = (images,) if isinstance(images, str | os.PathLike) else tuple(images)
-    return _segment_paths(tuple(os.fspath(path) for path in paths), config, output)
+    return _segment_paths(_paths_of(images), config, output)
+
+
+def _paths_of(images: Any) -> tuple[str, ...]:
+    """Paths as text.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    wanted = "images: expected a path, a sequence of paths, or one image as a NumPy or Dask array"
+    if isinstance(images, str | os.PathLike):
+        return (os.fspath(images),)
+    if hasattr(images, "dtype") or not isinstance(images, Iterable):
+        helps = "; give its .data" if hasattr(images, "data") else ""  # of xarray, for one
+        raise ValueError(f"{wanted}; got {type(images).__name__}{helps}")
+    paths = tuple(images)
+    for i, path in enumerate(paths):
+        if not isinstance(path, str | os.PathLike):
+            shape = f" {path.shape} {path.dtype}" if hasattr(path, "shape") and hasattr(path, "dtype") else ""
+            raise ValueError(f"{wanted}; got a sequence whose item {i} is a {type(path).__name__}{shape}")
+    return tuple(os.fspath(path) for path in paths)
 
 
 def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None) -> Segmentation:
@@ -158,7 +179,9 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
     if lazy.ndim == 3:
         lazy = lazy.rechunk({2: -1})
     if any(np.isnan(n) for axis in lazy.chunks for n in axis):
-        raise ValueError("expected an array of known chunk sizes; call compute_chunk_sizes() first")
+        raise ValueError(
+            f"images: expected an array of known chunk sizes, got {lazy.chunks}; call compute_chunk_sizes() first"
+        )
     model = None if config.model is None else load_model(config.model)
     config = config if config.fit is None else replace(config, fit=_in_space_of(lazy, config))
     of_bands = model.bands is not None if model is not None else _is_of_bands(config)
@@ -166,7 +189,7 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
         lazy = lazy[..., None] if lazy.ndim == 2 else lazy
         lazy = lazy.view(np.uint8) if lazy.dtype == np.bool_ else lazy
     else:
-        as_rgb(np.empty((1, *image.shape[1:]), image.dtype))
+        require_rgb(image.shape, image.dtype, "images")
     if model is None:
         with open_executor(config.execution) as executor:
             model = _fit_bands(lazy, image, config, executor) if of_bands else _fit_array(lazy, config, executor)
@@ -191,10 +214,12 @@ def require_array(image: NDArray[Any] | da.Array) -> None:
         If it is neither.
     """
     if image.ndim not in (2, 3):
-        raise ValueError(f"expected an image (y, x) or (y, x, c), got {image.dtype} {image.shape}")
+        raise ValueError(f"images: expected an image (y, x) or (y, x, c); got {image.shape} {image.dtype}")
     name = "uint8" if image.dtype == np.bool_ else image.dtype.newbyteorder("=").name
     if name not in DTYPES:
-        raise ValueError(f"expected an image of one of {', '.join(DTYPES)} or bool, got {image.dtype} {image.shape}")
+        raise ValueError(
+            f"images: expected an image of one of {', '.join(DTYPES)} or bool; got {image.shape} {image.dtype}"
+        )
 
 
 def _is_of_bands(config: RunConfig) -> bool:

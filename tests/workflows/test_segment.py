@@ -302,14 +302,35 @@ def test_what_was_found_paints_a_picture(pictures: dict[str, Any]) -> None:
     ids=lambda image: f"{type(image).__module__.partition('.')[0]}-{image.dtype}-{'x'.join(map(str, image.shape))}",
 )
 def test_an_array_of_another_form_is_refused_with_what_came(image: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected an image .* got \S+ \("):
+    with pytest.raises(ValueError, match=r"^images: expected an image") as caught:
         segment(image, config())
+    assert f"got {image.shape} {image.dtype}" in str(caught.value)  # its own shape, whole
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        ([np.zeros((4, 5, 3), np.uint8)], "item 0 is a ndarray (4, 5, 3) uint8"),
+        (["a.png", 3], "item 1 is a int"),
+        (7, "got int"),
+    ],
+)
+def test_what_is_neither_paths_nor_an_array_is_refused_by_the_arguments_name(images: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=r"^images: expected a path") as caught:
+        segment(images, config())
+    assert told in str(caught.value)
+
+
+def test_channels_that_come_first_are_told_how_to_put_last() -> None:
+    with pytest.raises(ValueError, match=r"got \(3, 40, 50\) uint8; its channels come first: numpy.moveaxis"):
+        segment(np.zeros((3, 40, 50), np.uint8), config(features="rgb"))
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((4, 4, 3), np.uint16), ((4, 4, 2), np.uint8), ((4, 4, 6), np.uint8)])
 def test_an_array_that_is_no_picture_is_refused_as_colours(shape: tuple[int, ...], dtype: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8 \(y, x\).* got \w+ \("):
+    with pytest.raises(ValueError, match=r"^images: expected an array of uint8 \(y, x\)") as caught:
         segment(np.zeros(shape, dtype), config(features="rgb"))
+    assert f"got {shape} {np.dtype(dtype)}" in str(caught.value)
 
 
 def test_unknown_chunk_sizes_are_refused_with_what_to_do() -> None:
