@@ -21,6 +21,7 @@ from kseg_core import buffers
 from kseg_core.images import jpeg, tiff_tags
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
 from kseg_core.images.raster import Refused, Samples, check_size
+from kseg_core.images.tiff_lzw import decode_lzw
 from kseg_core.images.windows import Box
 
 #: A tile may be larger than its picture, but not without bound: 2**26 pixels are 8192 x 8192. A page of larger
@@ -247,6 +248,10 @@ def _plain_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
     """Decode by tifffile. One thread: the caller reads several images at once."""
     for segment in segments:
         data = _bytes_of(page, segment)
+        quick = decode_lzw(page, data, segment.rows, segment.columns)
+        if quick is not None:
+            yield quick, segment
+            continue
         try:
             decoded = page.keyframe.decode(data, segment.number)[0]
         except (OSError, MemoryError):
