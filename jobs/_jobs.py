@@ -193,8 +193,7 @@ def sweep(selection: InputSelection, config: RunConfig, output: str | None, repo
     from workflows.sweep import sweep as sweep_over_k
 
     result = with_commands(sweep_over_k(request, report.progress).to_json())
-    if request.listing.passed_over:
-        log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
+    _say_of_the_files(request)
     report.finish(result, sweep_lines(result))
     return SOME_UNREADABLE if result["failures"] else DONE
 
@@ -213,8 +212,15 @@ def _say_of_the_work(request: Request, result: JobResult) -> None:
     """What was not as asked for, and what was passed over."""
     if result.k is not None and isinstance(result.k_requested, int) and result.k < result.k_requested:
         log.warning("the data has only %d distinct values: %d clusters, not %d", result.k, result.k, result.k_requested)
+    _say_of_the_files(request)
+
+
+def _say_of_the_files(request: Request) -> None:
+    """What of the folders was no input of its own."""
     if request.listing.passed_over:
         log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
+    for vrt, count in request.listing.read_through:
+        log.info("%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count)
 
 
 def _tell(report: Report, result: dict[str, Any], verb: str) -> int:

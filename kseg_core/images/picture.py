@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
-from kseg_core.images import formats
+from kseg_core.images import formats, slides
 from kseg_core.images.beside import NOTHING_BESIDE, Beside, look_beside
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.failures import opened, refusing
@@ -174,8 +174,12 @@ def open_picture(
             file, head = closing.enter_context(opened(path))
         with refusing(path, ""):
             name = formats.readable_format(head)
+            if name == "TIFF":
+                name = slides.kind_of_tiff(file) or name
+            elif slides.is_mrxs(path):
+                name = slides.MRXS
         with refusing(path, name):
-            stored = _of_channels(_open_stored(name, file, max_pixels, choice), choice)
+            stored = _of_channels(_open_stored(name, path, file, max_pixels, choice), choice)
         closing.callback(stored.close)
         beside = look_beside(path, name, file, stored, max_pixels, closing) if carried else NOTHING_BESIDE
         return Picture(path, stored, closing.pop_all(), beside)
@@ -198,13 +202,20 @@ def _of_channels(stored: Stored, choice: PictureChoice) -> Stored:
     return Channels(stored, choice.channel)
 
 
-def _open_stored(name: str, file: BinaryIO, max_pixels: int, choice: PictureChoice) -> Stored:
+def _open_stored(name: str, path: str, file: BinaryIO, max_pixels: int, choice: PictureChoice) -> Stored:
     """Open what is in a file."""
+    if name in slides.NAMES:
+        require_one_picture(choice, channels=False)
+        return slides.SlidePicture(name, path)
     if name == "TIFF":
         from kseg_core.images.tiff import TiffPicture
 
         return TiffPicture(file, max_pixels, choice)
     require_one_picture(choice, channels=False)
+    if name == "VRT":
+        from kseg_core.images.vrt import VrtPicture
+
+        return VrtPicture(path)
     if name == "JPEG 2000":
         from kseg_core.images.jpeg2000 import Jpeg2000Picture
 
