@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import turned_shape
+from kseg_core.images.geo import PLACED_TAGS
 from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_colours import (
@@ -139,7 +140,8 @@ class _Pages:
         colours = colours_of(self.page)
         notes, rules = self._chosen.notes, self._chosen.rules
         nodata = _nodata_of(self.page)
-        return PictureInfo("TIFF", shape, self.bands, self.dtype, block, nodata, alpha, colours, notes, rules)
+        placed = None if PLACED_TAGS.isdisjoint(self.page.tags.keys()) else self._chosen.number or 0
+        return PictureInfo("TIFF", shape, self.bands, self.dtype, block, nodata, alpha, colours, notes, rules, placed)
 
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)

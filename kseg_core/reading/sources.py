@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..clustering.summary import Window
 from ..config import InputSettings
 from ..errors import UnreadableImage
 from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
+from ..images.geo import GeoReference, read_place
 from ..images.validity import Nodata, check_mask_shape, combine, mask_path, nodata_of
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
@@ -51,6 +52,8 @@ class ImageSource:
         Most pixels of an image that must be decoded whole.
     choice
         Which picture of the file.
+    geo
+        Where it is on the ground, where that is known.
     """
 
     file: InputFile
@@ -59,6 +62,7 @@ class ImageSource:
     mask: str | None = None
     max_pixels: int = MAX_PIXELS
     choice: PictureChoice = DEFAULT
+    geo: GeoReference | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -79,14 +83,17 @@ class ImageSource:
             If it is not an image this program reads, or its mask is missing or of another shape.
         """
         try:
-            info = read_info(file.path, max_pixels=settings.max_pixels, choice=settings.choice)
+            with open_picture(file.path, max_pixels=settings.max_pixels, choice=settings.choice) as picture:
+                info = picture.info
+                place = read_place(file.path, info.format, info.placed, picture.turned)
+            info = replace(info, notes=info.notes + place.notes) if place.notes else info
             mask = None
             if settings.mask is not None:
                 mask = mask_path(settings.mask, file.below, file.source)
                 check_mask_shape(info.shape, read_info(mask, max_pixels=settings.max_pixels).shape, file.source, mask)
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
-        return cls(file, info, nodata_of(settings, info), mask, settings.max_pixels, settings.choice)
+        return cls(file, info, nodata_of(settings, info), mask, settings.max_pixels, settings.choice, place.geo)
 
     @contextmanager
     def opened(self) -> Iterator[Picture]:
