@@ -52,6 +52,7 @@ def describe_model(model: Model) -> dict[str, Any]:
     """A model's centroids and how they were found; the inertia of every step stays in the store."""
     return {
         "features": model.features,
+        "features_why": model.features_why,
         "components": list(model.space.components),
         "k": model.k,
         "k_requested": model.k_requested,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import known
+from kseg_core.images.gdal_metadata import parse_tag
 from kseg_core.images.raster import Colours, Raster, Refused, Samples, check_dtype
 
 CONVERT = "convert it to 8- or 16-bit gray or RGB first"
@@ -91,6 +92,7 @@ def to_raster(page: Any, samples: Samples) -> Raster:
         For colours that are not read here (CIELAB, …).
     """
     maximum = (1 << page.bitspersample) - 1
+    samples = _alpha_last(page, samples)
     valid = _valid(page, samples)
     palette = None
     if page.photometric == tiff_tags.PALETTE:
@@ -135,13 +137,42 @@ def _gray_or_rgb(page: Any, samples: Samples, maximum: int) -> Samples:
 
 
 def alpha_of(page: Any) -> int:
-    """Return 1 (premultiplied) or 2 where the last band is alpha, 0 where there is none."""
-    extra = tuple(int(kind) for kind in page.extrasamples)
-    return extra[-1] if extra and extra[-1] in (tiff_tags.PREMULTIPLIED, tiff_tags.ALPHA) else 0
+    """Return 1 (premultiplied) or 2 where a band is alpha, 0 where none is."""
+    band = alpha_band(page)
+    if band is None:
+        return 0
+    extra = [int(kind) for kind in page.extrasamples]
+    at = band - (page.samplesperpixel - len(extra))
+    return tiff_tags.PREMULTIPLIED if at >= 0 and extra[at] == tiff_tags.PREMULTIPLIED else tiff_tags.ALPHA
+
+
+def alpha_band(page: Any) -> int | None:
+    """Return which band is alpha, from 0: by ExtraSamples, or by what GDAL's metadata say of bands; None: none is.
+
+    Never by a band's place or by how many there are. Of several the first.
+    """
+    text = page.tags.valueof(tiff_tags.GDAL_METADATA, None)
+    roles = {} if text is None else parse_tag(str(text)).roles
+    count = page.samplesperpixel
+    extra = [int(kind) for kind in page.extrasamples]
+    for band in range(count):
+        at = band - (count - len(extra))
+        tagged = at >= 0 and extra[at] in (tiff_tags.PREMULTIPLIED, tiff_tags.ALPHA)
+        if roles.get(band, "alpha" if tagged else "") == "alpha":
+            return band
+    return None
+
+
+def _alpha_last(page: Any, samples: Samples) -> Samples:
+    """Return samples (height, width, bands) whose last band is alpha, where there is one."""
+    band = alpha_band(page)
+    if band is None or samples.ndim == 2 or band == samples.shape[2] - 1:
+        return samples
+    return samples[..., [*(each for each in range(samples.shape[2]) if each != band), band]]
 
 
 def _valid(page: Any, samples: Samples) -> NDArray[np.bool_] | None:
-    """Return where alpha is not 0, or None without alpha."""
+    """Return where alpha, the last band, is not 0, or None without alpha."""
     if not alpha_of(page) or samples.ndim == 2:
         return None
     valid: NDArray[np.bool_] = samples[..., -1] != 0

@@ -102,7 +102,7 @@ def read_box(
     bands
         Which, from 0, in the order wanted; None: all.
     fill
-        What pixels of a sparse segment have (one that GDAL never wrote: offset and size are 0); None: they are
+        What pixels of a sparse segment have (one that was never written: its size is 0, as GDAL has it); None: they are
         missing, as they are for everybody else.
     expect
         Where the file is fetched piece by piece: to be told which bytes will be read.
@@ -178,7 +178,7 @@ def _is_present(page: Any, segment: _Segment, sparse: bool) -> bool:
     if listed < count:
         raise Refused(f"damaged: the TIFF lists {listed} {kind}s of {count}")
     offset, size = offsets[segment.number], sizes[segment.number]
-    if sparse and offset == 0 and size == 0:
+    if sparse and size == 0:  # and, by most writers, offset 0
         return False
     if offset <= 0 or size <= 0:
         raise Refused(f"{kind} {segment.number + 1} of {count} of the TIFF is missing")

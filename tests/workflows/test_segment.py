@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -191,9 +192,12 @@ def test_match_of_other_features_is_wrong_usage(
     images: str, small_folder: Path, pictures: dict[str, Any], tmp_path: Path
 ) -> None:
     Model("gray", np.zeros((1, 1)), np.zeros((1, 3), np.uint8), np.ones(1, np.int64), 0.0).save(str(tmp_path / "g"))
-    setting = RunConfig(FitSettings(**FIT), execution=ExecutionSettings("sync"), match=str(tmp_path / "g"))
+    fit = FitSettings(**FIT, features="rgb")
+    setting = RunConfig(fit, execution=ExecutionSettings("sync"), match=str(tmp_path / "g"))
     with pytest.raises(UsageError, match="add --features gray"):
         segment(small_folder if images == "folder" else pictures[images], setting)
+    setting = dataclasses.replace(setting, fit=FitSettings(**FIT))  # auto: those of the model to match
+    assert segment(small_folder if images == "folder" else pictures[images], setting).model.features == "gray"
 
 
 def test_files_that_cannot_be_read_are_told_and_the_others_are_labelled(small_folder: Path, tmp_path: Path) -> None:
@@ -235,20 +239,45 @@ def test_what_was_found_paints_a_picture(pictures: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "image",
     [
-        np.zeros((4, 4, 3), np.uint16),
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((4, 4, 2), np.uint8),
-        np.zeros((4, 4, 5), np.uint8),
+        np.zeros((4, 4, 3), np.complex64),
+        np.zeros((4, 4), object),
         np.zeros((2, 4, 4, 3), np.uint8),
         np.zeros(4, np.uint8),
-        da.zeros((4, 4, 3), dtype=np.int64),
-        da.zeros((4, 4, 6), dtype=np.uint8),
+        da.zeros((4, 4, 3), dtype=np.complex128),
+        da.zeros((4, 4, 3), dtype="datetime64[s]"),
     ],
     ids=lambda image: f"{type(image).__module__.partition('.')[0]}-{image.dtype}-{'x'.join(map(str, image.shape))}",
 )
 def test_an_array_of_another_form_is_refused_with_what_came(image: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8 \(y, x\).* got \w+ \("):
+    with pytest.raises(ValueError, match=r"^images: expected an image") as caught:
         segment(image, config())
+    assert f"got {image.shape} {image.dtype}" in str(caught.value)  # its own shape, whole
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        ([np.zeros((4, 5, 3), np.uint8)], "item 0 is a ndarray (4, 5, 3) uint8"),
+        (["a.png", 3], "item 1 is a int"),
+        (7, "got int"),
+    ],
+)
+def test_what_is_neither_paths_nor_an_array_is_refused_by_the_arguments_name(images: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=r"^images: expected a path") as caught:
+        segment(images, config())
+    assert told in str(caught.value)
+
+
+def test_channels_that_come_first_are_told_how_to_put_last() -> None:
+    with pytest.raises(ValueError, match=r"got \(3, 40, 50\) uint8; its channels come first: numpy.moveaxis"):
+        segment(np.zeros((3, 40, 50), np.uint8), config(features="rgb"))
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 4, 3), np.uint16), ((4, 4, 2), np.uint8), ((4, 4, 6), np.uint8)])
+def test_an_array_that_is_no_picture_is_refused_as_colours(shape: tuple[int, ...], dtype: Any) -> None:
+    with pytest.raises(ValueError, match=r"^images: expected an array of uint8 \(y, x\)") as caught:
+        segment(np.zeros(shape, dtype), config(features="rgb"))
+    assert f"got {shape} {np.dtype(dtype)}" in str(caught.value)
 
 
 def test_unknown_chunk_sizes_are_refused_with_what_to_do() -> None:
