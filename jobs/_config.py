@@ -33,6 +33,12 @@ def remember(context: typer.Context | None, file: Path | None = None) -> None:
     _asked.set(None if context is None else Asked(context, file))
 
 
+def asked_context() -> typer.Context | None:
+    """The command that is run now; None where there is none."""
+    asked = _asked.get()
+    return None if asked is None else asked.context
+
+
 def with_origins(message: str) -> str:
     """The message, and which variable or file the options are from that it names."""
     asked = _asked.get()

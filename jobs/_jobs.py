@@ -15,6 +15,7 @@ from workflows.request import InputSelection, Request, prepare, refit_settings
 from workflows.running.results import JobResult, held_to, reused_result
 from workflows.sweep_request import prepare_sweep
 
+from ._again import with_commands
 from ._logging import log
 from ._render import dry_run_lines, result_lines, sweep_lines
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, Report
@@ -68,7 +69,7 @@ def refit_of(
         raise UsageError("--refit starts from the centroids of a model: give --model M with it")
     if any(given is not None for given in (match, k, k_range, start)):
         raise UsageError("--refit keeps the number of clusters and their numbers: leave out --k, --start and --match")
-    kept = ("max_iter", "tol", "batch_pixels", "seed")
+    kept = ("max_iter", "tol", "batch_pixels", "seed", "kind")
     defaults = {field.name: field.default for field in dataclasses.fields(FitSettings)}
     for name, value in options.items():
         if name not in kept and value != defaults.get(name) and value is not None:
@@ -191,9 +192,8 @@ def sweep(selection: InputSelection, config: RunConfig, output: str | None, repo
     request = prepare_sweep(selection, config, output)
     from workflows.sweep import sweep as sweep_over_k
 
-    result = sweep_over_k(request, report.progress).to_json()
-    if request.listing.passed_over:
-        log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
+    result = with_commands(sweep_over_k(request, report.progress).to_json())
+    _say_of_the_files(request)
     report.finish(result, sweep_lines(result))
     return SOME_UNREADABLE if result["failures"] else DONE
 
@@ -203,6 +203,7 @@ def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
 
     found = dry_run(request, report.progress, writes=writes).to_json()
     done = request.finished is not None
+    found = with_commands(found)
     report.finish({**found, "already_done": done}, dry_run_lines(found, already_done=done))
     return SOME_UNREADABLE if found["failures"] else DONE
 
@@ -211,10 +212,18 @@ def _say_of_the_work(request: Request, result: JobResult) -> None:
     """What was not as asked for, and what was passed over."""
     if result.k is not None and isinstance(result.k_requested, int) and result.k < result.k_requested:
         log.warning("the data has only %d distinct values: %d clusters, not %d", result.k, result.k, result.k_requested)
+    _say_of_the_files(request)
+
+
+def _say_of_the_files(request: Request) -> None:
+    """What of the folders was no input of its own."""
     if request.listing.passed_over:
         log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
+    for vrt, count in request.listing.read_through:
+        log.info("%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count)
 
 
 def _tell(report: Report, result: dict[str, Any], verb: str) -> int:
+    result = with_commands(result) if "drift" not in result else result  # of a given model: no kind is left out
     report.finish(result, result_lines(result, verb))
     return SOME_UNREADABLE if result["failures"] else DONE

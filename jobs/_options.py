@@ -42,7 +42,11 @@ Inputs = Annotated[
 Include = Annotated[
     list[str] | None,
     _option(
-        "Input", "--include", help="Only files below a folder that match this glob; may be given again.", metavar="GLOB"
+        "Input",
+        "--include",
+        help="Only files below a folder that match: a glob, a name with or without its suffix, a folder, or a suffix "
+        "such as .jpg; case is ignored. May be given again.",
+        metavar="GLOB",
     ),
 ]
 Exclude = Annotated[
@@ -50,7 +54,7 @@ Exclude = Annotated[
     _option(
         "Input",
         "--exclude",
-        help="Leave out files below a folder that match this glob; may be given again.",
+        help="Leave out files below a folder that match: as --include. May be given again.",
         metavar="GLOB",
     ),
 ]
@@ -176,21 +180,37 @@ KRange = Annotated[
 ]
 SweepRange = Annotated[str, _option(MODEL, "--k-range", help="Numbers of clusters to try.", metavar="A:B")]
 Features = Annotated[
-    str, _option(MODEL, "--features", help="Colour space of the distances: rgb, gray, hsv, lab, bands.", metavar="NAME")
+    str,
+    _option(
+        MODEL,
+        "--features",
+        help="Space of the distances: colours (rgb, gray, hsv, lab), bands as they are stored, or auto: rgb for 8-bit "
+        "pictures, bands for what is deeper or has other bands; most images decide.",
+        metavar="NAME",
+    ),
+]
+Kind = Annotated[
+    str | None,
+    _option(
+        MODEL,
+        "--kind",
+        help="Of a folder of several kinds take this one alone: rgb (8-bit pictures), or a type and a number of bands, "
+        "as in uint16x4.",
+        metavar="KIND",
+        show_default=False,
+    ),
 ]
 Bands = Annotated[
     list[str] | None,
     _option(
         MODEL,
         "--bands",
-        help="With --features bands: which, from 1, as in 4,3,2; may be given again. Default: all but alpha.",
+        help="Cluster these bands, from 1, as in 4,3,2; may be given again. Default: all but alpha.",
         metavar="LIST",
         show_default=False,
     ),
 ]
-Normalize = Annotated[
-    str, _option(MODEL, "--normalize", help="With --features bands: none, standard or minmax.", metavar="NAME")
-]
+Normalize = Annotated[str, _option(MODEL, "--normalize", help="Of bands: none, standard or minmax.", metavar="NAME")]
 Scope = Annotated[
     str,
     _option(
@@ -414,7 +434,8 @@ ExportImages = Annotated[
     _option(
         OUTPUT,
         "--image",
-        help="Only images whose key or source is this or matches this glob; may be given again.",
+        help="Only these images: a key or source, a name without its suffix, a folder, a suffix such as .jpg, or a "
+        "glob; may be given again.",
         metavar="KEY|GLOB",
     ),
 ]
@@ -440,7 +461,7 @@ ExportFormat = Annotated[
 ]
 LineColor = Annotated[str, _option(OUTPUT, "--line-color", help="Colour of the boundaries.", metavar="COLOUR")]
 MinArea = Annotated[
-    int, _option(OUTPUT, "--min-area", help="Leave out polygons of regions with fewer pixels.", metavar="PX")
+    int, _option(OUTPUT, "--min-area", help="With --what polygons: leave out regions with fewer pixels.", metavar="PX")
 ]
 OverwriteFiles = Annotated[
     bool, _option(OUTPUT, "--overwrite", help="Replace files of the same names (nothing else is ever touched).")

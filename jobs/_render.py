@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from kseg_core.sizes import format_bytes
@@ -27,15 +28,17 @@ def result_lines(result: dict[str, Any], verb: str) -> list[str]:
         head += f" in {result['seconds']['total']:.1f} s"
     lines = [head]
     if result["k"] is not None:
-        lines.append(f"k {result['k']}, {result['features']}, {_mse(result['mse'])}")
+        lines.append(f"k {result['k']}, {_features(result)}, {_mse(result['mse'])}")
         if result.get("k_why"):
             lines.append(f"k {result['k']} was chosen: {result['k_why']}")
         lines += palette_lines(result["colors"], result["counts"])
-    elif result.get("k_requested") == "auto":
+    elif result.get("features_why"):
+        lines.append(f"{_features(result)}, a palette for each image")
+    if result["k"] is None and result.get("k_requested") == "auto":
         lines.append("k was chosen for each image alone; its model in the store says why")
     lines += drift_lines(result.get("drift"))
     lines += _changes_lines(result.get("changes") or {}, output)
-    lines += failure_lines(result["failures"])
+    lines += failure_lines(result["failures"], result.get("left_out", ()))
     return lines
 
 
@@ -101,6 +104,8 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
         f"  hold   {format_bytes(hold['bytes'])} in {each} with {tasks} at a time, of {format_bytes(hold['memory'])} "
         f"({hold['memory_from']})",
     ]
+    if found["features"] is not None:
+        lines.insert(1, f"  fit    {_features(found)}")
     if hold["colors"] is not None:
         each_image = f" for each of {hold['tables']} images at a time" if hold["tables"] > 1 else ""
         lines.append(
@@ -110,7 +115,7 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
     if write["bytes_at_most"]:
         free = "" if write["free"] is None else f"; {format_bytes(write['free'])} are free"
         lines.append(f"  write  at most {format_bytes(write['bytes_at_most'])} before compression{free}")
-    return lines + failure_lines(found["failures"])
+    return lines + failure_lines(found["failures"], found.get("left_out", ()))
 
 
 def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
@@ -118,7 +123,7 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     images, model = found["images"], found["model"]
     lines = [f"{printable(store)}: format {found['format']}, {found['status']}, {_images(len(images))}"]
     if model is not None:
-        lines.append(f"k {model['k']}, {model['features']}, {_mse(model['mse'])}")
+        lines.append(f"k {model['k']}, {_features(model)}, {_mse(model['mse'])}")
         if model["k_why"]:
             lines.append(f"k {model['k']} was chosen: {model['k_why']}")
         lines += palette_lines(model["colors"], model["counts"])
@@ -179,7 +184,8 @@ def sweep_lines(result: dict[str, Any]) -> list[str]:
     swept, seconds = _images(result["images"]["swept"]), result["seconds"]["total"]
     megapixels = result["pixels"]["total"] / 1e6
     lines = [
-        f"swept {swept}, {megapixels:.1f} MP, k {low} to {high} → {printable(result['output'])} in {seconds:.1f} s"
+        f"swept {swept}, {megapixels:.1f} MP, {_features(result)}, k {low} to {high} → {printable(result['output'])} "
+        f"in {seconds:.1f} s"
     ]
     if result["each"] is None:
         lines += [*_table(result), f"k {result['k']}: {result['why']}"]
@@ -189,7 +195,7 @@ def sweep_lines(result: dict[str, Any]) -> list[str]:
         )
         chosen = Counter(image["k"] for image in result["each"] if image["k"] is not None)
         lines += [f"k {k} for {_images(n)}" for k, n in sorted(chosen.items())]
-    return lines + failure_lines(result["failures"])
+    return lines + failure_lines(result["failures"], result.get("left_out", ()))
 
 
 def _table(result: dict[str, Any]) -> list[str]:
@@ -241,12 +247,19 @@ def export_lines(result: dict[str, Any]) -> list[str]:
     return [head, *([f"not everything of {_images(failed)}:", *_cut(rows, "failures")] if rows else [])]
 
 
-def failure_lines(failures: list[dict[str, str]]) -> list[str]:
-    """One line an input that could not be read."""
-    if not failures:
-        return []
-    rows = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures]
-    return [f"{len(failures)} of the inputs could not be read:", *_cut(rows, "inputs")]
+def failure_lines(failures: list[dict[str, str]], left_out: Sequence[dict[str, Any]] = ()) -> list[str]:
+    """One line an input that could not be read, or not together with the others."""
+    unread = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures if "kind" not in f]
+    others = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures if "kind" in f]
+    lines = [f"{len(unread)} of the inputs could not be read:", *_cut(unread, "inputs")] if unread else []
+    if others:
+        lines += [f"{_images(len(others))} of another kind {_was(len(others))} left out:", *_cut(others, "images")]
+    lines += [f"{_images(kind['images'])} of kind {kind['kind']}: {printable(kind['command'])}" for kind in left_out]
+    return lines
+
+
+def _was(n: int) -> str:
+    return "was" if n == 1 else "were"
 
 
 def report_lines(result: dict[str, Any]) -> list[str]:
@@ -260,6 +273,12 @@ def report_lines(result: dict[str, Any]) -> list[str]:
 def printable(text: str) -> str:
     """The text without control characters: a file's name must not steer the terminal."""
     return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _features(result: dict[str, Any]) -> str:
+    """The features, and why they were taken where they were not asked for."""
+    why = result.get("features_why")
+    return str(result["features"]) if why is None else f"{result['features']} ({why})"
 
 
 def _mse(value: float | None) -> str:

@@ -16,7 +16,7 @@ from .choice import DEFAULT, PictureChoice
 from .edge_settings import edge_thresholds
 from .errors import UsageError
 
-Features = Literal["rgb", "gray", "hsv", "lab", "bands"]
+Features = Literal["auto", "rgb", "gray", "hsv", "lab", "bands"]
 Scope = Literal["global", "image"]
 Init = Literal["k-means++", "random"]
 Normalize = Literal["none", "standard", "minmax"]
@@ -29,10 +29,15 @@ NORMALIZE: tuple[str, ...] = get_args(Normalize)
 NODATA_IN: tuple[str, ...] = get_args(NodataIn)
 
 MAX_K = 65_534  # labels are at most uint16 and its largest value means "invalid"
-AUTO: Literal["auto"] = "auto"  # the number of clusters that the elbow of the inertia curve suggests
+AUTO: Literal["auto"] = "auto"  # clusters: the elbow of the inertia curve; features: what suits most images
+KIND = r"rgb|[a-z]+[0-9]+(x[0-9]+)?"  # as `kseg_core.images.kinds` names them
 K_RANGE = (1, 10)  # what ``auto`` tries unless told otherwise: an elbow further out is hardly seen as one
 DEFAULT_TOL = 1e-6  # of steps that read all data anew
 MASKS_UP_TO_K = 32  # more masks than this are only made when asked for
+EDGES_OF_BANDS = (
+    "--edges are of colours, --features bands of samples: leave out --edges; the command edges can add them "
+    "afterwards where the images have colours"
+)
 VALIDITY = 2  # the rules of which pixels count: 1 are those of release 0.1.0, whose stores do not say
 
 
@@ -54,7 +59,9 @@ class FitSettings:
     k
         Number of clusters, 1 to 65534, or ``"auto"``: chosen from ``k_range`` by the elbow method.
     features
-        The colour space distances are measured in.
+        The space distances are measured in: of colours, or ``bands`` as they are stored. ``auto`` is what suits most of
+        the images: ``rgb`` for pictures of 8 bits, ``bands`` for what is deeper or has other bands. ``start`` makes it
+        ``rgb``; ``bands``, ``normalize`` and a ``kind`` of bands make it ``bands``.
     scope
         One palette for all images (``global``) or one for each (``image``).
     init
@@ -73,15 +80,20 @@ class FitSettings:
     start
         First centroids as sRGB colours ``#rrggbb``, one a cluster; then there is one attempt and no search.
     bands
-        With ``features="bands"``: which, from 1, in the order wanted; empty for all but alpha.
+        Of ``features="bands"``: which, from 1, in the order wanted; empty for all but alpha.
     normalize
-        With ``features="bands"``: ``standard`` (mean 0, deviation 1), ``minmax`` (0 to 1) or ``none``.
+        Of ``features="bands"``: ``standard`` (mean 0, deviation 1), ``minmax`` (0 to 1) or ``none``.
     k_range
         With ``k="auto"``: the least and the greatest number to try; None stands for (1, 10).
+    kind
+        Take the images of one kind alone: ``rgb`` (pictures of 8 bits), or a type and a number of bands as in
+        ``uint16x4``; None: of those that most are of where that must be one, else of all.
+    features_why
+        Why ``auto`` became these features, for the model to say: whoever chooses sets it.
     """
 
     k: int | Literal["auto"]
-    features: Features = "rgb"
+    features: Features = "auto"
     scope: Scope = "global"
     init: Init = "k-means++"
     attempts: int = 10
@@ -93,6 +105,8 @@ class FitSettings:
     bands: tuple[int, ...] = ()
     normalize: Normalize = "none"
     k_range: tuple[int, int] | None = None
+    kind: str | None = None
+    features_why: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("attempts", "max_iter", "batch_pixels", "seed"):
@@ -102,6 +116,12 @@ class FitSettings:
         self._check_k()
         _require_one_of("--features", self.features, FEATURES)
         _require_one_of("--normalize", self.normalize, NORMALIZE)
+        _require(
+            self.kind is None or re.fullmatch(KIND, self.kind) is not None,
+            f"--kind is rgb, or a type and a number of bands like uint16x4; got {self.kind!r}",
+        )
+        if self.features == AUTO and (implied := self._implied()) is not None:
+            object.__setattr__(self, "features", implied)
         is_bands = self.features == "bands"
         _require(is_bands or not self.bands, "--bands goes with --features bands")
         _require(is_bands or self.normalize == "none", "--normalize goes with --features bands")
@@ -110,6 +130,7 @@ class FitSettings:
             "--features bands finds one model for all images; leave out --scope image",
         )
         _require(not is_bands or not self.start, "--start gives colours; bands have none")
+        _require(not is_bands or self.kind != "rgb", "--kind rgb is of pictures: leave out --features bands")
         _require(all(band >= 1 for band in self.bands), f"--bands are numbered from 1; got {list(self.bands)}")
         _require_one_of("--scope", self.scope, SCOPES)
         _require_one_of("--init", self.init, INITS)
@@ -131,6 +152,12 @@ class FitSettings:
             len({color.lower() for color in self.start}) == len(self.start),
             "--start names a colour twice; first centroids must differ",
         )
+
+    def _implied(self) -> Features | None:
+        """The features that other settings ask for; None where nothing does."""
+        of_bands = bool(self.bands) or self.normalize != "none" or self.kind not in (None, "rgb")
+        of_colors = bool(self.start) or self.kind == "rgb"
+        return "bands" if of_bands else "rgb" if of_colors else None
 
     def _check_k(self) -> None:
         if self.k == AUTO:
@@ -341,6 +368,7 @@ class ExecutionSettings:
 def _plain(settings: FitSettings) -> dict[str, Any]:
     """As JSON values; ``k_range`` is among them only where it decides anything."""
     values = dataclasses.asdict(settings)
+    del values["features_why"]  # which decides nothing
     if settings.k == AUTO:
         values["k_range"] = settings.tried
     else:
@@ -394,8 +422,7 @@ class RunConfig:
         )
         _require(
             self.output.edges is None or self.fit is None or self.fit.features != "bands",
-            "--edges are of colours, --features bands of samples: leave out --edges; the command edges can add them "
-            "afterwards where the images have colours",
+            EDGES_OF_BANDS,
         )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -72,6 +72,39 @@ class UnreadableImage(KsegError):
         return f"{self.source}: {self.reason}"
 
 
+class OtherKind(UnreadableImage):
+    """An image that can be read, and is of another kind than those it would be clustered with.
+
+    Parameters
+    ----------
+    source, reason
+        As of `UnreadableImage`.
+    kind
+        Which, as ``--kind`` takes it.
+    """
+
+    def __init__(self, source: str, reason: str, kind: str) -> None:
+        super().__init__(source, reason)
+        self.args = (source, reason, kind)
+        self.kind = kind
+
+    def to_keep(self) -> OtherKind:
+        return OtherKind(self.source, self.reason, self.kind)
+
+
+def facts_of(error: UnreadableImage) -> dict[str, str]:
+    """An input that could not be labelled, as JSON values."""
+    kind = {"kind": error.kind} if isinstance(error, OtherKind) else {}
+    return {"source": error.source, "reason": error.reason, **kind}
+
+
+def from_facts(facts: dict[str, str]) -> UnreadableImage:
+    """The same the other way."""
+    if "kind" in facts:
+        return OtherKind(facts["source"], facts["reason"], facts["kind"])
+    return UnreadableImage(facts["source"], facts["reason"])
+
+
 def system_reason(error: OSError) -> str:
     """What the operating system says is wrong, as a clause; what else raised the error where that is all there is."""
     return f"{error.strerror[0].lower()}{error.strerror[1:]}" if error.strerror else str(error)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kseg_core.errors import UnreadableImage
+from kseg_core.errors import UnreadableImage, facts_of, from_facts
 from kseg_core.memory import COLOR_BYTES
 
 from .computing.executor import open_executor
@@ -38,6 +38,8 @@ class DryRun:
     memory_from: str
     workers_from: str
     failures: Sequence[UnreadableImage]
+    features: str | None = None
+    features_why: str | None = None
     notes: Sequence[Note] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -53,6 +55,8 @@ class DryRun:
                 "large": self.large,
                 "failed": len(self.failures),
             },
+            "features": self.features,
+            "features_why": self.features_why,
             "pixels": {"total": self.pixels},
             "read": {"bytes": self.read_bytes},
             "hold": {
@@ -67,7 +71,7 @@ class DryRun:
                 "tables": budget.tables,
             },
             "write": {"bytes_at_most": self.write_bytes, "free": self.free},
-            "failures": [{"source": error.source, "reason": error.reason} for error in self.failures],
+            "failures": [facts_of(error) for error in self.failures],
             "notes": [note.to_json() for note in self.notes],
         }
 
@@ -89,18 +93,21 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
     with open_executor(request.config.execution) as executor:
         if request.finished is not None:
             found, plan, budget, reused = Found((), Labelled(), Labelled()), Plan(()), None, _reused(request.finished)
-            failures = [Failure("", UnreadableImage(**told)) for told in request.finished["failures"]]
+            failures = [Failure("", from_facts(told)) for told in request.finished["failures"]]
         else:
             unused: list[Failure] = []
             if writes:
                 found, shared, unused = look(request, kept, given, executor, NOTHING, mends=False)
-            plan, failures, budget = plan_rest(request, found, shared, executor, progress, kept, writes=writes)
+            planned = plan_rest(request, found, shared, executor, progress, kept, writes=writes)
+            request, plan, failures, budget = planned
             failures, reused = unused + failures, len(found.keys)
         work = work_of(request, plan, shared, writes=writes)
         if budget is None:  # nothing is left to do
             budget, _, _ = make_budget(plan, work, executor)
-    sources = plan.sources
+    sources, fit = plan.sources, request.config.fit
     return DryRun(
+        features=None if fit is None else fit.features,
+        features_why=None if fit is None else fit.features_why,
         output=request.output,
         images=len(sources),
         reused=reused,

@@ -36,10 +36,12 @@ from .check import Checked, check_model, images_lost, verify_store, was_finished
 from .computing.executor import Executor, open_executor
 from .computing.progress import Progress, Silent
 from .edges.finding import edges_of_plan
+from .labelling.label import bands_of
 from .labelling.label_plan import label_plan
 from .labelling.mend import mend_images, mendable_images
 from .planning.budget import Work, make_budget
 from .planning.plan import Failure, Plan, make_plan
+from .planning.remarks import remarked
 from .viewing.verify import output_settings, verify_images
 
 DAMAGED = "damaged"  # the status of an image that is being made anew
@@ -126,6 +128,10 @@ def make_and_verify(
     failures: list[Failure] = []
     findings: dict[str, Findings] = {}
     sources, mends = found.sources, True
+    if store.is_labelled:
+        fit = (store.attributes.get("config") or {}).get("fit") or {}
+        bands = tuple(fit.get("bands") or ()) if fit.get("features") == "bands" else bands_of(model)
+        sources = remarked(sources, bands, asked_for=bool(fit))
     while sources:
         plan = make_plan(sources, output_settings(store).tile, executor.workers)
         mended, bad = make_anew(store, plan, found.edged, executor, progress, mends=mends)

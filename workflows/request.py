@@ -5,16 +5,18 @@ Wrong usage, an empty folder or an output that must not be touched is told here,
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kseg_core import storage
-from kseg_core.config import FitSettings, RunConfig
-from kseg_core.errors import KsegError, StoreError, UsageError
+from kseg_core.config import AUTO, FitSettings, RunConfig
+from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.listing import InputListing, list_inputs
 from kseg_core.store.manifest import (
     INCOMPLETE,
@@ -27,7 +29,10 @@ from kseg_core.store.manifest import (
     read_attributes,
 )
 
+log = logging.getLogger("kseg")
+
 OUTPUT_SUFFIX = ".kseg.zarr"
+CHOSEN = "auto"  # in the settings of an output: what `--features auto` came to
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,27 @@ class InputSelection:
             more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
             first = f"; {listing.failures[0]}" if listing.failures else ""
             passing = " that pass --include and --exclude" if self.include or self.exclude else ""
-            raise KsegError(f"no images in {named}{passing}{more}{first}")
+            nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""
+            raise KsegError(f"no images in {named}{passing}{nothing}{more}{first}")
+        for pattern in listing.unmatched:
+            log.warning("%s matches nothing in %s", pattern, ", ".join(self.inputs) or f"the list {self.from_file}")
         return listing
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What ``--features auto`` came to.
+
+    Parameters
+    ----------
+    why
+        Why these features were taken.
+    left_out
+        How many images were left out that they do not suit, and would have been taken had they been asked for.
+    """
+
+    why: str
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +126,9 @@ class Request:
         The earlier result, where the same job was already done.
     was_complete
         Whether the output is a finished one, to which inputs have been added since or whose inputs have changed.
+    chosen
+        What ``--features auto`` came to, for this job or for the one that made the output; None where features were
+        asked for, or are still to be chosen.
     """
 
     listing: InputListing
@@ -111,6 +138,39 @@ class Request:
     inputs_digest: str
     finished: dict[str, Any] | None = None
     was_complete: bool = False
+    chosen: Chosen | None = None
+
+    def choosing(self, features: str, chosen: Chosen | None) -> Request:
+        """The same with features in the place of ``auto``; ``chosen`` is None where they count as asked for.
+
+        Raises
+        ------
+        UsageError
+            If other settings do not go with them.
+        """
+        assert self.config.fit is not None
+        why = None if chosen is None else chosen.why
+        fit = replace(self.config.fit, features=features, features_why=why)  # type: ignore[arg-type]  # checked there
+        config = replace(self.config, fit=fit)
+        models = {name: self.settings[name] for name in ("model", "match")}
+        told = {} if chosen is None else {CHOSEN: {"why": chosen.why, "left_out": chosen.left_out}}
+        return replace(self, config=config, settings={**config.fingerprint(), **models, **told}, chosen=chosen)
+
+    def without(self, keys: AbstractSet[str]) -> Request:
+        """The same less some files, which are passed over."""
+        if not keys:
+            return self
+        files = tuple(file for file in self.listing.files if file.key not in keys)
+        passed_over = self.listing.passed_over + len(self.listing.files) - len(files)
+        return replace(self, listing=replace(self.listing, files=files, passed_over=passed_over))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The settings as they were asked for."""
+        if self.chosen is None:
+            return self.settings
+        asked = {name: value for name, value in self.settings.items() if name != CHOSEN}
+        return {**asked, "fit": {**asked["fit"], "features": AUTO}}
 
     @property
     def grows(self) -> bool:
@@ -153,6 +213,8 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
     UsageError, KsegError
         If it cannot be done.
     """
+    if config.match is not None:
+        config = in_space_of_match(config)
     settings = config.fingerprint()
     if config.fit is not None and config.fit.start:
         _require_distinct_start(config.fit)
@@ -230,6 +292,29 @@ def require_same_features(earlier: str, ours: str) -> None:
         raise UsageError(f"--match has {earlier} centroids, this fit {ours} ones; add --features {earlier}")
 
 
+def in_space_of_match(config: RunConfig) -> RunConfig:
+    """The configuration with the features of the model to match where they are ``auto``, and its bands.
+
+    Raises
+    ------
+    UsageError
+        If there is no model there, or other settings do not go with its features.
+    """
+    if config.fit is None or config.match is None or config.fit.features != AUTO:
+        return config
+    _, features = _model_identity(config.match)
+    bands = tuple((_model_facts(config.match)).get("bands") or ())
+    every = bands == tuple(range(1, len(bands) + 1))
+    fit = replace(config.fit, features=features, bands=() if every else bands)  # type: ignore[arg-type]  # checked there
+    return replace(config, fit=fit)
+
+
+def _model_facts(path: str) -> dict[str, Any]:
+    """What a model, or that of a whole store, says of itself."""
+    inside = os.path.join(path, "model")
+    return read_attributes(inside if storage.is_dir(inside) else path) or {}
+
+
 def _mask_files(mask: str | None) -> Iterator[tuple[str, int, int]]:
     """Name, bytes and modification time of a mask, or of every file in a folder of masks."""
     if mask is None:
@@ -272,8 +357,7 @@ def refit_settings(model: str, **options: Any) -> FitSettings:
         If it does not say what it is of.
     """
     _model_identity(model)
-    inside = os.path.join(model, "model")
-    facts = read_attributes(inside if storage.is_dir(inside) else model) or {}
+    facts = _model_facts(model)
     try:
         bands = tuple(facts["bands"] or ())
         normalize = str(facts.get("normalize", "none"))
@@ -308,10 +392,10 @@ def _require_kind(output: str, found: str, kind: str) -> None:
 def _other_settings(earlier: dict[str, Any], request: Request) -> list[str]:
     """What differs between the settings that an output was made with and those of now; a model by its digest."""
     now, was_fit = request.settings, earlier.get("fit")
-    rest = {name: value for name, value in now.items() if name not in ("fit", "model", "match")}
+    rest = {name: value for name, value in now.items() if name not in ("fit", "model", "match", CHOSEN)}
     told = differences({name: earlier.get(name) for name in rest if name in earlier}, rest)
     if isinstance(was_fit, dict) and isinstance(now["fit"], dict):
-        told = differences(was_fit, now["fit"]) + told
+        told = differences(was_fit, now["fit"]) + _otherwise_chosen(earlier, request) + told
     models = {"model": request.config.model, "match": request.config.match}
     for name, path in models.items():
         was, is_now = earlier.get(name), now[name]
@@ -320,6 +404,54 @@ def _other_settings(earlier: dict[str, Any], request: Request) -> list[str]:
             after = _how(name, is_now, now["fit"], path)
             told.append(f"{before}, now {after}")
     return told
+
+
+def _otherwise_chosen(earlier: dict[str, Any], request: Request) -> list[str]:
+    """How features that were chosen for an output differ from the same ones asked for, or the other way."""
+    was, now = earlier.get(CHOSEN) or {}, request.settings.get(CHOSEN) or {}
+    if request.chosen is not None and earlier["fit"].get("features") != request.settings["fit"]["features"]:
+        return [f"auto features are of most images: {request.chosen.why}"]
+    left = was.get("left_out", 0), now.get("left_out", 0)
+    if left[0] == left[1] or (was and now):
+        return []
+    n = max(left)
+    images = "1 image" if n == 1 else f"{n} images"
+    return [f"--features auto {'left' if left[0] else 'leaves'} out {images} of another kind"]
+
+
+def _settled(request: Request, earlier: dict[str, Any]) -> Request:
+    """The request with features in the place of ``auto``, as far as the settings of its output tell.
+
+    What was chosen when the output was made stands. Where features were asked for then, the images' headers say whether
+    they are those that would be chosen.
+    """
+    fit, was_fit = request.config.fit, earlier.get("fit")
+    was = was_fit.get("features") if isinstance(was_fit, dict) else None
+    if fit is None or fit.features != AUTO or was not in ("rgb", "bands"):
+        return request
+    chosen = earlier.get(CHOSEN)
+    if chosen is not None:
+        return request.choosing(was, Chosen(str(chosen.get("why")), int(chosen.get("left_out", 0))))
+    found = _by_headers(request)
+    if found is None:
+        return request
+    features, chosen_now = found
+    return request.choosing(features, None if (features, chosen_now.left_out) == (was, 0) else chosen_now)
+
+
+def _by_headers(request: Request) -> tuple[str, Chosen] | None:
+    """The features that suit most images, by their headers; None where not one can be read."""
+    from kseg_core.images.kinds import kind_of, most_frequent  # NumPy: only where it is needed
+    from kseg_core.reading.sources import ImageSource
+
+    kinds = []
+    for file in request.listing.files:
+        with suppress(UnreadableImage):
+            kinds.append(kind_of(ImageSource.open(file, request.config.input).info))
+    if not kinds:
+        return None
+    kind = most_frequent(kinds)
+    return kind.features, Chosen(kind.why, sum(other.features != kind.features for other in kinds))
 
 
 def _how(name: str, digest: str | None, fit: dict[str, Any] | None, path: str | None = None) -> str:
@@ -391,6 +523,7 @@ def _held_against(request: Request, kind: str) -> Request:
             f"{output} holds edges alone; choose another output with -o (edges can be added to a run's output), "
             "or replace it with --overwrite"
         )
+    request = _settled(request, attributes.get("config") or {})
     changed = _other_settings(attributes.get("config") or {}, request)
     if changed:
         raise StoreError(

@@ -65,7 +65,8 @@ def _run(request: Request, given: Model | None, match: Model | None, kept: Kept,
     with ExitStack() as stack:
         executor = stack.enter_context(open_executor(config.execution))
         found, shared, failures = begin(request, kept, given, executor)
-        plan, unread, budget = plan_rest(request, found, shared, executor, progress, kept)
+        request, plan, unread, budget = plan_rest(request, found, shared, executor, progress, kept)
+        config = request.config
         failures = failures + unread
         if plan.sources:
             work = work_of(request, plan, shared)
@@ -141,7 +142,7 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
         require_unchanged(request, "model")
         with what_is_kept(request) as kept:
             with open_executor(request.config.execution) as executor:
-                plan, failures = survey(request, executor, progress)
+                request, plan, failures = survey(request, executor, progress)
                 plan = replace(plan, kept=kept.job)
                 plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
                 with keeping(budget.kept):

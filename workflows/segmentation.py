@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 import dask.array as da
@@ -14,18 +14,22 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import Labels, label_dtype
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
-from kseg_core.config import RunConfig
-from kseg_core.errors import KsegError, UnreadableImage, UsageError
+from kseg_core.config import AUTO, FitSettings, RunConfig
+from kseg_core.errors import KsegError, UnreadableImage, UsageError, from_facts
+from kseg_core.images.kinds import PICTURE, Kind
+from kseg_core.images.raster import DTYPES
 from kseg_core.reading.sources import Piece
-from kseg_core.store.model import Model, as_rgb
+from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
 from .computing.executor import Executor, open_executor
 from .computing.progress import Silent
 from .computing.tree import tree_reduce
+from .fitting.bands import fit_bands
 from .fitting.fit import fit_summary
 from .labelling.label import read_for_model
-from .request import InputSelection, Request, prepare
+from .planning.arrays import plan_of_array
+from .request import InputSelection, Request, in_space_of_match, prepare
 from .run import fit_one, run
 from .running.begun import earlier_model
 from .running.planning import fit_to_memory, survey
@@ -33,7 +37,7 @@ from .running.planning import fit_to_memory, survey
 ARRAY_KEY = "image"
 ROWS_PX = 4_000_000  # a NumPy array is cut into windows of about so many pixels
 
-Images: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | NDArray[np.uint8] | da.Array
+Images: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | NDArray[Any] | da.Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,11 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     Parameters
     ----------
     images
-        A path (file, folder or glob) or several; or one image as a uint8 NumPy or Dask array (y, x, c) of sRGB
-        (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)). A Dask array is never held whole.
+        A path (file, folder or glob) or several; or one image as a NumPy or Dask array. Of uint8 it is (y, x, c) of
+        sRGB (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)); bool is black and white. Other integers and floats,
+        and other numbers of bands, are clustered as bands (y, x, d), without pixels that have a NaN or infinity.
+        Pixels with a masked value (``numpy.ma``, also in a Dask array's chunks) are invalid. A Dask array is never held
+        whole.
     config
         The same settings as the commands'. ``scope`` is ``global`` here.
     output
@@ -85,13 +92,32 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     if config.fit is not None and config.fit.scope == "image":
         raise UsageError("segment finds one palette for all images; for scope 'image' call it for each")
     if isinstance(images, np.ndarray | da.Array):
-        if config.fit is not None and config.fit.features == "bands":
-            raise UsageError("segment clusters the bands of files; an array is one of colours")
         if output is not None:
             raise UsageError("an output store is made from paths; write an array's labels with dask.array.to_zarr")
         return _segment_array(images, config)
-    paths = (images,) if isinstance(images, str | os.PathLike) else tuple(images)
-    return _segment_paths(tuple(os.fspath(path) for path in paths), config, output)
+    return _segment_paths(_paths_of(images), config, output)
+
+
+def _paths_of(images: Any) -> tuple[str, ...]:
+    """Paths as text.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    wanted = "images: expected a path, a sequence of paths, or one image as a NumPy or Dask array"
+    if isinstance(images, str | os.PathLike):
+        return (os.fspath(images),)
+    if hasattr(images, "dtype") or not isinstance(images, Iterable):
+        helps = "; give its .data" if hasattr(images, "data") else ""  # of xarray, for one
+        raise ValueError(f"{wanted}; got {type(images).__name__}{helps}")
+    paths = tuple(images)
+    for i, path in enumerate(paths):
+        if not isinstance(path, str | os.PathLike):
+            shape = f" {path.shape} {path.dtype}" if hasattr(path, "shape") and hasattr(path, "dtype") else ""
+            raise ValueError(f"{wanted}; got a sequence whose item {i} is a {type(path).__name__}{shape}")
+    return tuple(os.fspath(path) for path in paths)
 
 
 def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None) -> Segmentation:
@@ -99,6 +125,7 @@ def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None
     if output is not None:
         request = prepare(selection, config, output, "store")
         return _stored_images(output, request.finished or run(request).to_json())
+    config = in_space_of_match(config)
     request = Request(selection.list(), config, "", config.fingerprint(), "")
     return _lazy_images(request, earlier_model(config.model), config)
 
@@ -107,13 +134,13 @@ def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
     """What a run has written, read when used."""
     store = open_store(output)
     labels = {key: da.from_zarr(image.labels) for key, image in store.items()}
-    failures = tuple(UnreadableImage(failure["source"], failure["reason"]) for failure in result["failures"])
+    failures = tuple(from_facts(failure) for failure in result["failures"])
     return Segmentation(store.model, labels, failures)
 
 
 def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
     with open_executor(config.execution) as executor:
-        plan, failures = survey(request, executor, Silent())
+        request, plan, failures = survey(request, executor, Silent(), model)
         if model is None:
             plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
             match = earlier_model(config.match)
@@ -146,25 +173,101 @@ def label_piece(piece: Piece, model: Model) -> Labels:
 # ----------------------------------------------------------------------------------------------------- arrays
 
 
-def _segment_array(image: NDArray[np.uint8] | da.Array, config: RunConfig) -> Segmentation:
-    as_rgb(np.empty((1, *image.shape[1:]) if image.ndim > 1 else image.shape, image.dtype))
+def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segmentation:
+    require_array(image)
     lazy = image if isinstance(image, da.Array) else da.from_array(image, chunks=_row_chunks(image))
     if lazy.ndim == 3:
         lazy = lazy.rechunk({2: -1})
     if any(np.isnan(n) for axis in lazy.chunks for n in axis):
-        raise ValueError("expected an array of known chunk sizes; call compute_chunk_sizes() first")
-    if config.model is not None:
-        model = load_model(config.model)
+        raise ValueError(
+            f"images: expected an array of known chunk sizes, got {lazy.chunks}; call compute_chunk_sizes() first"
+        )
+    model = None if config.model is None else load_model(config.model)
+    config = config if config.fit is None else replace(config, fit=_in_space_of(lazy, config))
+    of_bands = model.bands is not None if model is not None else _is_of_bands(config)
+    if of_bands:
+        lazy = lazy[..., None] if lazy.ndim == 2 else lazy
+        lazy = lazy.view(np.uint8) if lazy.dtype == np.bool_ else lazy
     else:
+        require_rgb(image.shape, image.dtype, "images")
+    if model is None:
         with open_executor(config.execution) as executor:
-            model = _fit_array(lazy, config, executor)
+            model = _fit_bands(lazy, image, config, executor) if of_bands else _fit_array(lazy, config, executor)
+    if model.bands is not None:
+        lazy = _bands_for(lazy, model.bands.bands)
     labels = lazy.map_blocks(
-        predict_block, model=model, dtype=label_dtype(model.k), drop_axis=2 if lazy.ndim == 3 else None
+        predict_block,
+        model=model,
+        dtype=label_dtype(model.k),
+        drop_axis=2 if lazy.ndim == 3 else None,
+        meta=np.empty((0, 0), label_dtype(model.k)),  # masked arrays have plain labels
     )
     return Segmentation(model, {ARRAY_KEY: labels})
 
 
-def _row_chunks(image: NDArray[np.uint8]) -> tuple[int, ...]:
+def require_array(image: NDArray[Any] | da.Array) -> None:
+    """An array is of pixels or of bands.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if image.ndim not in (2, 3):
+        raise ValueError(f"images: expected an image (y, x) or (y, x, c); got {image.shape} {image.dtype}")
+    name = "uint8" if image.dtype == np.bool_ else image.dtype.newbyteorder("=").name
+    if name not in DTYPES:
+        raise ValueError(
+            f"images: expected an image of one of {', '.join(DTYPES)} or bool; got {image.shape} {image.dtype}"
+        )
+
+
+def _is_of_bands(config: RunConfig) -> bool:
+    return config.fit is not None and config.fit.features == "bands"
+
+
+def _in_space_of(image: da.Array, config: RunConfig) -> FitSettings:
+    """The fit's settings with the features that suit an array, or those of the model to match, in the place of auto."""
+    fit = config.fit
+    assert fit is not None
+    if fit.features != AUTO:
+        return fit
+    if config.match is not None:
+        return replace(fit, features=load_model(config.match).features)  # type: ignore[arg-type]  # checked there
+    is_picture = image.dtype in (np.uint8, np.bool_) and (image.ndim == 2 or image.shape[2] in (1, 3, 4))
+    dtype = "uint8" if image.dtype == np.bool_ else image.dtype.newbyteorder("=").name
+    kind = PICTURE if is_picture else Kind(dtype, 1 if image.ndim == 2 else image.shape[2])
+    return replace(fit, features=kind.features, features_why=kind.why)  # type: ignore[arg-type]  # checked there
+
+
+def _fit_bands(lazy: da.Array, image: NDArray[Any] | da.Array, config: RunConfig, executor: Executor) -> Model:
+    """A model of an array's bands."""
+    assert config.fit is not None
+    if 0 in lazy.shape:
+        raise KsegError("no valid pixel in the array: there is nothing to cluster")
+    whole = None if isinstance(image, da.Array) else image.reshape(lazy.shape).view(lazy.dtype)
+    plan, match = plan_of_array(lazy, whole, ARRAY_KEY), earlier_model(config.match)
+    model, failures = fit_bands(plan, config.fit, executor, Silent(), strict=True, match=match, refit=config.refit)
+    if model is None:
+        raise failures[0].error
+    return model
+
+
+def _bands_for(image: da.Array, bands: tuple[int, ...]) -> da.Array:
+    """The bands of an array that a model labels, in its order.
+
+    Raises
+    ------
+    ValueError
+        If it has not all of them.
+    """
+    if max(bands) > image.shape[2]:
+        raise ValueError(f"expected an image with bands {', '.join(map(str, bands))}, got {image.dtype} {image.shape}")
+    every = bands == tuple(range(1, image.shape[2] + 1))
+    return image if every else image[..., [band - 1 for band in bands]]
+
+
+def _row_chunks(image: NDArray[Any]) -> tuple[int, ...]:
     rows = max(1, ROWS_PX // max(1, image.shape[1]))
     return (rows, *image.shape[1:])
 

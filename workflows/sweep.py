@@ -57,13 +57,13 @@ def sweep(request: Request, progress: Progress | None = None) -> SweepResult:
 
 def _sweep(request: Request, progress: Progress) -> SweepResult:
     clock = Clock()
-    settings = request.config.fit
-    assert settings is not None
     elbow.prepare()
     strict = request.config.execution.strict
     with folder_for_files(request.output):
         with open_executor(request.config.execution) as executor:
-            plan, failures = survey(request, executor, progress)
+            request, plan, failures = survey(request, executor, progress)
+            settings = request.config.fit
+            assert settings is not None
             plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
             if settings.scope == "image":
                 found = sweep_each(plan, settings, budget, executor, progress, clock.lap, strict=strict)

@@ -20,8 +20,8 @@ KIND = "sweep"  # what ``sweep.json`` says of itself
 TABLE, FIGURE, RECORD = "sweep.csv", "sweep.png", "sweep.json"
 
 KEYS = (
-    "status", "output", "k", "k_range", "why", "knee", "features", "scope", "images", "pixels", "sweep", "each",
-    "failures", "notes", "seconds",
+    "status", "output", "k", "k_range", "why", "knee", "features", "features_why", "scope", "images",
+    "pixels", "sweep", "each", "failures", "notes", "seconds", "left_out",
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def failed_sweep(error: Exception) -> dict[str, Any]:
         **known,
         "images": {"total": told["images"]["total"], "swept": 0, "failed": told["images"]["failed"]},
         "seconds": {"total": None, "read": None, "sweep": None},
+        "left_out": [],
         "error": told["error"],
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kseg_core.config import FitSettings
-from kseg_core.errors import UnreadableImage
+from kseg_core.errors import UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 from kseg_core.sweep.table import Table
 
@@ -95,12 +95,13 @@ class SweepResult:
             "why": told["why"] if self.together is not None else None,
             "knee": told["knee"],
             "features": self.settings.features,
+            "features_why": self.settings.features_why,
             "scope": self.settings.scope,
             "images": {"total": self.total, "swept": self.total - failed, "failed": failed},
             "pixels": told["pixels"],
             "sweep": told["sweep"],
             "each": None if self.together is not None else own,
-            "failures": [{"source": error.source, "reason": error.reason} for error in self.failures],
+            "failures": [facts_of(error) for error in self.failures],
             "notes": [note.to_json() for note in self.notes],
             "seconds": self.seconds,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
-from kseg_core.images import formats
+from kseg_core.images import formats, slides
+from kseg_core.images.beside import NOTHING_BESIDE, Beside, look_beside
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
@@ -27,12 +29,9 @@ class Picture:
     that lie within the picture.
     """
 
-    def __init__(self, path: str, stored: Stored, closing: ExitStack) -> None:
+    def __init__(self, path: str, stored: Stored, closing: ExitStack, beside: Beside = NOTHING_BESIDE) -> None:
         self._path, self._stored, self._closing = path, stored, closing
-
-    @property
-    def info(self) -> PictureInfo:
-        return self._stored.info
+        self._mask, self.info = beside.mask, beside.added_to(stored.info)
 
     def rgb(self, rows: slice, columns: slice, nodata: Nodata | float | None = None) -> RgbImage:
         """Read a part as 8-bit sRGB.
@@ -59,7 +58,13 @@ class Picture:
 
         box = box_of(rows, columns, self.info.shape)
         with refusing(self._path, self.info.format):
-            return srgb.to_rgb(self._stored.raster(self._stored_box(box), nodata))
+            stored_box = self._stored_box(box)
+            raster = self._stored.raster(stored_box, nodata)
+            if self._mask is not None:
+                within = nodata.within if isinstance(nodata, Nodata) else None
+                counts = self._mask.valid(stored_box, self.info.but_alpha, within or "all")
+                raster = dataclasses.replace(raster, valid=combine(raster.valid, counts))
+            return srgb.to_rgb(raster)
 
     def samples(
         self,
@@ -96,10 +101,14 @@ class Picture:
         """
         box = box_of(rows, columns, self.info.shape)
         with refusing(self._path, self.info.format):
-            values, valid = self._stored.values(self._stored_box(box), bands)
+            stored_box = self._stored_box(box)
+            values, valid = self._stored.values(stored_box, bands)
             values = values.view(np.uint8) if values.dtype == np.bool_ else values
             numbers = self.info.but_alpha if bands is None else [band - 1 for band in bands]
             valid = combine(valid, nodata_mask(values, nodata, "any", numbers))
+            if self._mask is not None:
+                within = nodata.within if isinstance(nodata, Nodata) else None
+                valid = combine(valid, self._mask.valid(stored_box, numbers, within or "any"))
             turned = None if valid is None else turn_samples(valid, self._stored.orientation)
             return turn_samples(values, self._stored.orientation), turned
 
@@ -131,7 +140,9 @@ class Picture:
         return stored_box(box, self._stored.stored_shape, self._stored.orientation)
 
 
-def open_picture(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT) -> Picture:
+def open_picture(
+    path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT, carried: bool = True
+) -> Picture:
     """Open a picture, or a Zarr array, for reading parts of it.
 
     Parameters
@@ -142,6 +153,8 @@ def open_picture(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoi
         Pictures that can only be read whole are refused if they have more pixels.
     choice
         Which picture of a file that holds several.
+    carried
+        Whether the masks and values of nodata that the file carries, within or beside it, are used.
 
     Raises
     ------
@@ -153,22 +166,30 @@ def open_picture(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoi
             from kseg_core.images.zarrs import ZarrPicture
 
             with refusing(path, "Zarr"):
-                require_one_picture(choice, channels=False)
-                return Picture(path, _of_channels(ZarrPicture(path), choice), closing.pop_all())
+                stored: Stored = _of_channels(ZarrPicture(path, choice), choice)
+            closing.callback(stored.close)
+            return Picture(path, stored, closing.pop_all())
         # Not `refusing` for as long as the file is open, which would catch what is none of its business.
         with refusing(path, ""):
             file, head = closing.enter_context(opened(path))
         with refusing(path, ""):
             name = formats.readable_format(head)
+            if name == "TIFF":
+                name = slides.kind_of_tiff(file) or name
+            elif slides.is_mrxs(path):
+                name = slides.MRXS
         with refusing(path, name):
-            stored = _of_channels(_open_stored(name, file, max_pixels, choice), choice)
+            stored = _of_channels(_open_stored(name, path, file, max_pixels, choice), choice)
         closing.callback(stored.close)
-        return Picture(path, stored, closing.pop_all())
+        beside = look_beside(path, name, file, stored, max_pixels, closing) if carried else NOTHING_BESIDE
+        return Picture(path, stored, closing.pop_all(), beside)
 
 
-def read_info(path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT) -> PictureInfo:
+def read_info(
+    path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT, carried: bool = True
+) -> PictureInfo:
     """Read what a picture says of itself, without decoding it; parameters and errors as of `open_picture`."""
-    with open_picture(path, max_pixels=max_pixels, choice=choice) as picture:
+    with open_picture(path, max_pixels=max_pixels, choice=choice, carried=carried) as picture:
         return picture.info
 
 
@@ -181,13 +202,20 @@ def _of_channels(stored: Stored, choice: PictureChoice) -> Stored:
     return Channels(stored, choice.channel)
 
 
-def _open_stored(name: str, file: BinaryIO, max_pixels: int, choice: PictureChoice) -> Stored:
+def _open_stored(name: str, path: str, file: BinaryIO, max_pixels: int, choice: PictureChoice) -> Stored:
     """Open what is in a file."""
+    if name in slides.NAMES:
+        require_one_picture(choice, channels=False)
+        return slides.SlidePicture(name, path)
     if name == "TIFF":
         from kseg_core.images.tiff import TiffPicture
 
         return TiffPicture(file, max_pixels, choice)
     require_one_picture(choice, channels=False)
+    if name == "VRT":
+        from kseg_core.images.vrt import VrtPicture
+
+        return VrtPicture(path)
     if name == "JPEG 2000":
         from kseg_core.images.jpeg2000 import Jpeg2000Picture
 

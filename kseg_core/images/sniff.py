@@ -14,7 +14,8 @@ HEAD_BYTES = 4096
 
 #: The formats with a reader here.
 READABLE = frozenset(
-    {"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "QOI", "JPEG XR", "HEIC", "AVIF", "JPEG 2000", "JPEG XL"}
+    {"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "JPEG 2000", "JPEG XL", "JPEG XR", "HEIC", "AVIF", "QOI", "VRT"}
+    | {"Zeiss CZI"}  # by OpenSlide, which reads further slides that are TIFFs or JPEGs by their first bytes
 )
 
 
@@ -74,8 +75,8 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\0\0\1\0", Kind("a Windows icon (ICO)", advice=_MAGICK)),
     (0, b"AT&TFORM", Kind("DjVu", advice="convert it first, e.g. with `ddjvu -format=tiff`")),
     (0, b"SIMPLE  =", Kind("FITS", advice="convert it to TIFF first")),
-    (128, b"DICM", Kind("DICOM", advice="convert it first, e.g. with `dcm2pnm`")),
-    (0, b"ZISRAWFILE", Kind("Zeiss CZI", advice=_BIO_ADVICE)),
+    (128, b"DICM", Kind("DICOM", advice="convert it first, e.g. with `dcm2pnm`, or a slide with `bfconvert`")),
+    (0, b"ZISRAWFILE", Kind("Zeiss CZI")),
     (0, b"\xda\xce\xbe\x0a", Kind("Nikon ND2", advice=_BIO_ADVICE)),
     (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file", is_image=False)),
     (0, b"PK\3\4", Kind("a ZIP archive", is_image=False)),
@@ -88,6 +89,7 @@ _RAW_BRANDS = {b"crx ": Kind("camera RAW (Canon CR3)", advice=_RAW_ADVICE)}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
+_VRT = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<VRTDataset[\s>]", re.DOTALL)
 _NETPBM = re.compile(rb"P[1-7fF]\s")
 
 
@@ -114,6 +116,8 @@ def identify(head: bytes) -> Kind | None:
         return Kind("BMP")
     if _NETPBM.match(head):
         return Kind("Netpbm (PBM, PGM, PPM)", advice=_MAGICK)
+    if _VRT.match(head):
+        return Kind("VRT")
     if _SVG.search(head) and _is_text(head):
         return Kind("SVG", advice="render it first, e.g. with `rsvg-convert`")
     if _is_text(head):

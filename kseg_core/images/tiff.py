@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,11 +24,11 @@ from numpy.typing import NDArray
 from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import turned_shape
-from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.gdal_metadata import as_number, parse_tag
+from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_colours import (
-    CONVERT,
-    alpha_of,
+    alpha_band,
     check_bands,
     check_samples,
     colours_of,
@@ -35,9 +36,10 @@ from kseg_core.images.tiff_colours import (
     orientation_of,
     to_raster,
 )
+from kseg_core.images.tiff_masks import mask_of
 from kseg_core.images.tiff_pages import picture_pages
 from kseg_core.images.tiff_plausible import check_directory, check_page
-from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
+from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, check_codec, natural_block, read_box
 from kseg_core.images.validity import Nodata, fits
 from kseg_core.images.windows import Box
 
@@ -84,6 +86,7 @@ class TiffPicture:
             self._pages = _Pages(tiff, file, choice)
             if self._pages.block is None:
                 check_size(*self._pages.stored_shape, max_pixels)
+            self.mask = mask_of(tiff, self._pages.page, file, max_pixels)
             self._closing = closing.pop_all()
         self.orientation = self._pages.orientation
         self.stored_shape = self._pages.stored_shape
@@ -132,14 +135,24 @@ class _Pages:
     def bands(self) -> int:
         return len(self._channels) * int(self.page.samplesperpixel)
 
+    @property
+    def _alpha(self) -> int | None:
+        """Which band is alpha, from 0."""
+        return alpha_band(self.page) if self.bands > 1 and len(self._channels) == 1 else None
+
     def info(self) -> PictureInfo:
         shape = turned_shape(*self.stored_shape, self.orientation)
         block = None if self.block is None else turned_shape(*self.block, self.orientation)
-        alpha = bool(alpha_of(self.page)) and self.bands > 1
-        colours = colours_of(self.page)
-        notes, rules = self._chosen.notes, self._chosen.rules
-        nodata = _nodata_of(self.page)
-        return PictureInfo("TIFF", shape, self.bands, self.dtype, block, nodata, alpha, colours, notes, rules)
+        nodata, alpha = _nodata_of(self.page), self._alpha
+        info = PictureInfo("TIFF", shape, self.bands, self.dtype, block, nodata, alpha is not None)
+        return replace(
+            info,
+            colours=colours_of(self.page),
+            notes=self._chosen.notes,
+            rules=self._chosen.rules,
+            band_nodata=_nodata_by_band(self.page),
+            alpha_at=alpha,
+        )
 
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)
@@ -151,15 +164,17 @@ class _Pages:
     def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
         if self.page.photometric == tiff_tags.PALETTE:
             raise Refused(PALETTE_HAS_NO_BANDS)
-        alpha = self.bands - 1 if alpha_of(self.page) and self.bands > 1 else None
-        chosen = chosen_bands(bands, self.bands, self.bands - (alpha is not None))
+        alpha = self._alpha
+        but_alpha = [band for band in range(self.bands) if band != alpha]
+        chosen = but_alpha if bands is None else chosen_bands(bands, self.bands, self.bands)
         wanted = [*chosen, *([alpha] if alpha is not None and alpha not in chosen else [])]
         samples = self._read(box, None if wanted == [*range(self.bands)] else wanted, self._fill())
         valid = None if alpha is None else samples[..., wanted.index(alpha)] != 0
         return samples[..., : len(chosen)], valid
 
     def nonzero(self, box: Box) -> NDArray[np.bool_]:
-        bands = range(self.bands - 1) if alpha_of(self.page) and self.bands > 1 else None
+        alpha = self._alpha
+        bands = None if alpha is None else [band for band in range(self.bands) if band != alpha]
         used: NDArray[np.bool_] = (self._read(box, bands, self._fill()) != 0).any(axis=2)
         return used
 
@@ -199,17 +214,23 @@ class _Pages:
 
 def _nodata_of(page: Any) -> float | None:
     """Return the value of GDAL's nodata tag, None where there is none or it is no number."""
-    text = str(page.tags.valueof(tiff_tags.GDAL_NODATA, "")).strip(" \0")
-    for number in (int, float):  # float64 does not hold all integers of 64 bits
-        with contextlib.suppress(ValueError):
-            return number(text)
-    return None
+    return as_number(str(page.tags.valueof(tiff_tags.GDAL_NODATA, "")))
+
+
+def _nodata_by_band(page: Any) -> tuple[float | None, ...]:
+    """Return the values that GDAL's metadata state for each band, empty where they state none."""
+    text = page.tags.valueof(tiff_tags.GDAL_METADATA, None)
+    return () if text is None else tuple(as_number(value) for value in parse_tag(str(text)).nodata_values)
 
 
 def _check_layout(page: Any) -> None:
-    """Refuse volumes, tiles of hostile size, and the one compression that cannot be decoded strictly."""
-    if page.compression == tiff_tags.OLD_JPEG:
-        raise Refused(f"old-style JPEG compression (TIFF 6.0) is not read here; {CONVERT}")
+    """Refuse volumes, tiles of hostile size, and what no decoder here reads."""
+    if int(page.photometric) in tiff_tags.LOGS:
+        raise NotSupported(
+            f"{tiff_tags.LOGS[int(page.photometric)]} (SGI's logarithmic colours): not supported here; "
+            "convert it to a float TIFF first, e.g. with `gmic` or `tiffcp -c none`"
+        )
+    check_codec(page)
     if page.imagedepth != 1:
         raise Refused(f"a volume of {page.imagedepth} slices; save one slice as an image first")
     if page.is_tiled and not 0 < page.tilelength * page.tilewidth <= MAX_TILE_PX:

@@ -98,14 +98,14 @@ def walk(tiff: Any) -> Directories:
     seen: set[int] = set()
     offset = tiff.pages.first.offset
     while offset and len(chain) < _MOST_PAGES:
-        found = None if offset in seen else _directory(file, layout, offset, len(chain), below=False)
+        found = None if offset in seen else read_directory(file, layout, offset, len(chain), below=False)
         if found is None:
             return Directories(chain, below, True)
         seen.add(offset)
         directory, offset, offsets = found
         chain.append(directory)
         for each in offsets:
-            if each not in seen and (part := _directory(file, layout, each, directory.number, below=True)):
+            if each not in seen and (part := read_directory(file, layout, each, directory.number, below=True)):
                 below.append(part[0])
                 seen.add(each)
     return Directories(chain, below, False)
@@ -135,7 +135,7 @@ def _of_page(page: Any) -> Directory:
     return Directory(page.index, False, page.offset, page.imagelength, page.imagewidth, *numbers)
 
 
-def _directory(
+def read_directory(
     file: Any, layout: Any, offset: int, number: int, *, below: bool
 ) -> tuple[Directory, int, tuple[int, ...]] | None:
     """Return a page, where the next one is, and where those below it are; None where no page can be."""

@@ -7,8 +7,9 @@ Which axis is which says, in this order of trust,
 3. the shape: two axes are (y, x). Of three, the last are channels where there are at most 4 of them; else the first,
    where it is the shortest and has at most 16; else the last, where it is the shortest.
 
-Axes that are neither channels nor y nor x (time, depth) are read at 0. A fourth channel is alpha in a
-plain array of uint8 whose last axis it is, as pictures are kept; the channels of a microscope never are.
+Axes that are neither channels nor y nor x (time, depth) are read at 0, unless another place is chosen. A fourth
+channel is alpha in a plain array of uint8 whose last axis it is, as pictures are kept; the channels of a microscope
+never are.
 
 A chunk that is not there has the fill value: so the format has it.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
 
@@ -25,16 +27,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
+from kseg_core.choice import DEFAULT, PictureChoice
+from kseg_core.images.choosing import axis_notes, note, taken
 from kseg_core.images.plausible import SPARSE_RATIO, check_sparse
 from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
 from kseg_core.images.stored import chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
+from kseg_core.storage import zipped
 
 #: A directory that holds one of these is a Zarr array or group.
 MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
-_CHANNEL_NAMES = frozenset({"c", "channel", "channels", "band", "bands"})
+_AXIS_NAMES = {
+    **dict.fromkeys(("c", "channel", "channels", "band", "bands"), "c"),
+    **dict.fromkeys(("z", "depth", "slice", "slices"), "z"),
+    **dict.fromkeys(("t", "time", "frame", "frames"), "t"),
+}
 _MAX_LEADING_CHANNELS = 16
 _USE_BANDS = "use --features bands"
 
@@ -43,6 +52,8 @@ def is_zarr(path: str) -> bool:
     """Say whether a path is the directory of a Zarr array or group."""
     if storage.is_remote(path):
         return _is_remote_zarr(path)
+    if zipped.split(path) is not None:
+        return True
     return os.path.isdir(path) and any(os.path.lexists(os.path.join(path, marker)) for marker in MARKERS)
 
 
@@ -58,15 +69,27 @@ class ZarrPicture:
     Parameters
     ----------
     path
-        The directory of the array or of the group.
+        The directory of the array or of the group, or a path into a zip file.
+    choice
+        Which of its pictures.
     """
 
     orientation = 1
 
-    def __init__(self, path: str) -> None:
-        name, self._array, axes = _opened(path)
+    def __init__(self, path: str, choice: PictureChoice = DEFAULT) -> None:
+        taken("page", choice.page, 1)
+        with ExitStack() as closing:
+            self._open(path, choice, closing)
+            self._closing = closing.pop_all()
+
+    def _open(self, path: str, choice: PictureChoice, closing: ExitStack) -> None:
+        node = open_node(path, closing)
+        name, self._array, axes, notes = _array_of(node, choice)
         sizes = dict(zip(axes, self._array.shape, strict=True))
         self._axes = axes
+        slices = sizes.get("z", 1)
+        z = range(slices) if choice.z == "max" else range(number := taken("z", choice.z, slices), number + 1)
+        self._slices, self._time = z, taken("t", choice.t, sizes.get("t", 1))
         self.stored_shape: tuple[int, int] = (sizes["y"], sizes["x"])
         check_size(*self.stored_shape, sizes["y"] * sizes["x"])
         is_bool = self._array.dtype == np.bool_
@@ -80,7 +103,9 @@ class ZarrPicture:
         self._alpha = name == "Zarr" and axes[-1] == "c" and bands == 4 and dtype == "uint8"
         nodata = _number(self._array.attrs.get("_FillValue"))
         block = chunks["y"], chunks["x"]
-        self.info = PictureInfo(name, self.stored_shape, bands, dtype, block, nodata, self._alpha)
+        self._chunked_slices = max(1, chunks.get("z", 1))
+        notes += axis_notes({axis: size for axis, size in sizes.items() if axis != "c"}, choice)
+        self.info = PictureInfo(name, self.stored_shape, bands, dtype, block, nodata, self._alpha, notes=notes)
 
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
@@ -109,7 +134,8 @@ class ZarrPicture:
         return used
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Close the zip file, where it is in one."""
+        self._closing.close()
 
     def _read(self, box: Box, bands: range | tuple[int, ...]) -> Samples:
         """Read (height, width, bands) in native byte order; chunks of other channels are left alone."""
@@ -121,30 +147,69 @@ class ZarrPicture:
         return np.concatenate([self._selected(box, slice(band, band + 1)) for band in bands], axis=2)
 
     def _selected(self, box: Box, channels: slice) -> Samples:
+        first, last = self._slices.start, self._slices.stop
+        if "z" not in self._axes or last - first == 1:
+            return self._plane(box, channels, slice(first, first + 1))
+        starts = range(first, last, self._chunked_slices)
+        parts = (self._plane(box, channels, slice(at, min(last, at + self._chunked_slices))) for at in starts)
+        highest = next(parts)
+        for part in parts:
+            highest = np.maximum(highest, part)
+        return highest
+
+    def _plane(self, box: Box, channels: slice, slices: slice) -> Samples:
+        """The largest values over some slices, (height, width, channels)."""
         rows, columns = box.slices
         chosen: dict[str, slice] = {"y": rows, "x": columns, "c": channels}
-        part = np.asarray(self._array[tuple(chosen.get(axis, 0) for axis in self._axes)])
-        kept = [axis for axis in self._axes if axis in chosen]
+        fixed: dict[str, int | slice] = {"t": self._time, "z": slices}
+        part = np.asarray(self._array[tuple(chosen.get(axis, fixed.get(axis, 0)) for axis in self._axes)])
+        kept = [axis for axis in self._axes if axis in chosen or axis == "z"]
+        if "z" in kept:
+            part = part.max(axis=kept.index("z"))
+            kept.remove("z")
         if "c" not in kept:
             part, kept = part[..., None], [*kept, "c"]
         part = part.transpose([kept.index(axis) for axis in ("y", "x", "c")])
         return part.astype(part.dtype.newbyteorder("="), copy=False)
 
 
-def _opened(path: str) -> tuple[str, Any, tuple[str, ...]]:
-    """Return what it is, the array, and a name for each axis: ``y``, ``x``, perhaps ``c``, and others."""
+def open_node(path: str, closing: ExitStack) -> Any:
+    """Open a Zarr array or group: a directory, in an object store, or in a zip file.
+
+    Parameters
+    ----------
+    closing
+        Closes what must be closed.
+    """
     import zarr
 
-    node = zarr.open(storage.for_zarr(path), mode="r")
+    parts = zipped.split(path)
+    if parts is None:
+        return zarr.open(storage.for_zarr(path), mode="r")
+    file, inside = parts
+    store = zarr.storage.ZipStore(file, mode="r")
+    closing.callback(store.close)
+    return zarr.open(store, mode="r", path=inside)
+
+
+def _array_of(node: Any, choice: PictureChoice) -> tuple[str, Any, tuple[str, ...], tuple[str, ...]]:
+    """Return what it is, the array, a name for each axis (``y``, ``x``, perhaps ``c``, and others), and notes."""
+    import zarr
+
     if isinstance(node, zarr.Array):
-        return "Zarr", node, _axes_of_array(node)
+        taken("series", choice.series, 1)
+        return "Zarr", node, _axes_of_array(node), ()
     attributes: dict[str, Any] = dict(node.attrs)
     ome = attributes.get("ome")
     multiscales = (ome if isinstance(ome, dict) else attributes).get("multiscales")
     if not multiscales:
         raise Refused("a Zarr group without multiscales is no image: " + _name_what_is_inside(node))
+    notes: tuple[str, ...] = ()
     try:
-        image = multiscales[0]
+        index = taken("series", choice.series, len(multiscales))
+        if len(multiscales) > 1 and choice.series is None:
+            notes = (note("series", index, len(multiscales)),)
+        image = multiscales[index]
         level = str(image["datasets"][0]["path"])
         axes = [axis if isinstance(axis, str) else str(axis["name"]) for axis in image.get("axes") or "tczyx"]
     except (KeyError, IndexError, TypeError, AttributeError):
@@ -152,7 +217,7 @@ def _opened(path: str) -> tuple[str, Any, tuple[str, ...]]:
     array: Any = node.get(level)
     if not isinstance(array, zarr.Array):
         raise Refused(f"damaged: the OME-Zarr's largest level {level!r} is not there, or is no array")
-    return "OME-Zarr", array, _checked(tuple(axis.lower() for axis in axes), array)
+    return "OME-Zarr", array, _checked(tuple(axis.lower() for axis in axes), array), notes
 
 
 def _name_what_is_inside(group: Any) -> str:
@@ -179,7 +244,7 @@ def _axes_of_array(array: Any) -> tuple[str, ...]:
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     if names and {"y", "x"} <= {str(name).lower() for name in names}:
         lowered = tuple(str(name).lower() for name in names)
-        return _checked(tuple("c" if name in _CHANNEL_NAMES else name for name in lowered), array)
+        return _checked(tuple(_AXIS_NAMES.get(name, name) for name in lowered), array)
     if array.ndim == 2:
         return ("y", "x")
     if array.ndim != 3:

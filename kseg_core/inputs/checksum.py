@@ -6,6 +6,7 @@ import hashlib
 import os
 
 from kseg_core import storage
+from kseg_core.storage import zipped
 
 READ_BYTES = 1 << 20
 
@@ -18,6 +19,8 @@ def content_digest(path: str) -> str:
     OSError
         If it cannot be read.
     """
+    if (parts := zipped.split(path)) is not None:
+        return _of_file(parts[0])
     if not storage.is_dir(path):
         return _of_file(path)
     whole = hashlib.sha256()

@@ -9,8 +9,10 @@ Patterns (``include``, ``exclude`` and an INPUT such as ``photos/**/*.jpg``) are
 - ``*``, ``?`` and ``[a-z]`` stay within one name, ``**`` spans any number of folders, case is ignored;
 - a pattern that matches a folder stands for everything below it, and one that ends in ``/`` matches
   folders only;
-- an include or exclude pattern without ``/`` is held against every name on the way down from the input,
-  one with ``/`` against the whole path below it. Files named one by one are matched by their name alone.
+- an include or exclude pattern without ``/`` is held against every name on the way down from the input: a folder's, a
+  file's with or without its suffix, or (``.jpg``) its suffix; one with ``/`` against the whole path below the input,
+  and against the path as it was given. Files named one by one are matched by their name, or by the path that was
+  given.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
 from kseg_core.inputs.lists import read_list, require_plausible
 from kseg_core.inputs.not_images import is_plainly_no_image
-from kseg_core.inputs.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
+from kseg_core.inputs.parts import is_of_mrxs, named_by_vrt
+from kseg_core.inputs.patterns import Filter, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
+from kseg_core.inputs.zarr_images import zarr_images
+from kseg_core.storage import zipped
 
 ZARR_MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 """A directory that holds one of these is a Zarr array or group; the first it has stands for its size and age."""
@@ -79,11 +84,17 @@ class InputListing:
         How many entries found in folders or by a pattern are plainly not images.
     failures
         What could not be looked at, such as a folder without permission or a broken link; sorted by source.
+    read_through
+        Virtual rasters that name files of the folders searched, which are then no inputs of their own, and how many.
+    unmatched
+        Patterns of `include` and `exclude` that matched nothing that was looked at, as ``--include *.jpg``.
     """
 
     files: tuple[InputFile, ...]
     passed_over: int
     failures: tuple[UnreadableImage, ...]
+    read_through: tuple[tuple[str, int], ...] = ()
+    unmatched: tuple[str, ...] = ()
 
 
 def list_inputs(
@@ -129,7 +140,7 @@ def list_inputs(
     """
     if not inputs and from_file is None:
         raise UsageError("no input given: name an image, a folder or a pattern such as 'photos/**/*.jpg'")
-    search = _Search(any_of(include), any_of(exclude))
+    search = _Search(Filter(tuple(include)), Filter(tuple(exclude)))
     alone = len(inputs) == 1 and from_file is None
     # All are looked at before the first is walked: a misspelt one must not wait for a large folder.
     starts = list(_look_at_all(search, inputs, from_file, alone, null=null))
@@ -195,7 +206,8 @@ def _look_at_all(
 def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
     missing = "no such file or folder"
     try:
-        status = storage.stat(given)
+        inside_zip = zipped.split(given)
+        status = storage.stat(given if inside_zip is None else inside_zip[0])
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         status = None
         missing = _reason(error) if storage.is_remote(given) else missing  # which may be that there is no such bucket
@@ -252,7 +264,12 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
 
 
 def file_status(path: str) -> os.stat_result | None:
-    """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there."""
+    """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there.
+
+    Of what is in a zip file they are the file's.
+    """
+    if (parts := zipped.split(path)) is not None:
+        path = parts[0]
     try:
         status = storage.stat(path)
     except (OSError, ValueError):
@@ -322,6 +339,7 @@ class _Candidate:
     linked: bool  # reached through a link
     size: int
     modified_ns: int
+    named: bool = True  # by the user, and not found in a folder
 
     def rank(self) -> tuple[bool, bytes, bytes]:
         """Of several names of one file the smallest is kept: its own rather than that of a link."""
@@ -332,19 +350,19 @@ class _Candidate:
 class _Search:
     """The files found so far, by real path, so that each counts once."""
 
-    include: re.Pattern[str] | None
-    exclude: re.Pattern[str] | None
+    include: Filter
+    exclude: Filter
     files: dict[str, _Candidate] = field(default_factory=dict)
     passed_over: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     real_folders: dict[str, str] = field(default_factory=dict)
 
-    def keeps(self, below: str) -> bool:
-        included = self.include is None or self.include.fullmatch(below) is not None
-        return included and not self.excludes(below)
+    def keeps(self, below: str, source: str = "") -> bool:
+        included = not self.include or self.include.matches(below, source)
+        return included and not self.excludes(below, source)
 
-    def excludes(self, below: str) -> bool:
-        return self.exclude is not None and self.exclude.fullmatch(below) is not None
+    def excludes(self, below: str, source: str = "") -> bool:
+        return self.exclude.matches(below, source)
 
     def fail(self, source: str, reason: str) -> None:
         self.failures.setdefault(printable_source(source), reason)
@@ -363,7 +381,22 @@ class _Search:
             self.real_folders[folder] = storage.real(folder)
         return os.path.join(self.real_folders[folder], name), False
 
+    def leave_parts(self) -> tuple[tuple[str, int], ...]:
+        """Leave out what a virtual raster among the files names, and was found in a folder; says how many by which."""
+        counts = []
+        for vrt in sorted(real for real in self.files if real.lower().endswith(".vrt")):
+            if vrt not in self.files or storage.is_remote(vrt):
+                continue
+            parts = {part for part in named_by_vrt(vrt) if part != vrt and part in self.files}
+            parts = {part for part in parts if not self.files[part].named}
+            for part in parts:
+                del self.files[part]
+            if parts:
+                counts.append((printable_source(self.files[vrt].source), len(parts)))
+        return tuple(counts)
+
     def listing(self) -> InputListing:
+        read_through = self.leave_parts()
         by_key: dict[str, _Candidate] = {}
         for candidate in self.files.values():
             other = by_key.setdefault(image_key(candidate.below), candidate)
@@ -378,7 +411,9 @@ class _Search:
             for key, each in sorted(by_key.items())
         )
         failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
-        return InputListing(tuple(files), len(self.passed_over), tuple(failures))
+        unmatched = [f"--include {pattern}" for pattern in self.include.unmatched]
+        unmatched += [f"--exclude {pattern}" for pattern in self.exclude.unmatched]
+        return InputListing(tuple(files), len(self.passed_over), tuple(failures), read_through, tuple(unmatched))
 
 
 def _collect(search: _Search, start: _Start) -> None:
@@ -387,10 +422,42 @@ def _collect(search: _Search, start: _Start) -> None:
         matched = _walk(search, start)
         if start.wanted is not None and not matched and len(search.failures) == failures:
             raise UsageError(f"no file matches: {printable_source(start.given)}")
-    elif search.keeps(os.path.basename(start.path)):
+    elif search.keeps(os.path.basename(start.path), start.source):
         real, linked = search.real_file(start.path)
         size, modified_ns = start.status.st_size, start.status.st_mtime_ns
-        search.add(real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
+        _add(search, real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
+
+
+def _add(search: _Search, real: str, candidate: _Candidate) -> None:
+    """Add a file, or each image in a Zarr hierarchy."""
+    if zipped.split(candidate.path) is None and not storage.is_dir(candidate.path):
+        search.add(real, candidate)
+        return
+    try:
+        images = zarr_images(candidate.path)
+    except OSError as error:
+        search.fail(candidate.source, _reason(error))
+        return
+    for inside in images.inside:
+        if not inside:
+            search.add(real, candidate)
+            continue
+        path = f"{candidate.path}/{inside}"
+        status = file_status(path)
+        if status is None:
+            search.fail(f"{candidate.source}/{inside}", "its Zarr metadata cannot be read")
+            continue
+        part = _Candidate(
+            path,
+            f"{candidate.source}/{inside}",
+            f"{candidate.below}/{inside}",
+            candidate.linked,
+            status.st_size,
+            status.st_mtime_ns,
+        )
+        search.add(f"{real}/{inside}", part)
+    for inside in images.missing:
+        search.fail(f"{candidate.source}/{inside}", "it is named as an image, but is not there")
 
 
 # Walking folders
@@ -427,11 +494,14 @@ def _walk(search: _Search, start: _Start) -> int:
         if any(entry.name in ZARR_MARKERS for entry in entries) and _is_zarr(folder.path):
             matched += _visit_zarr(search, start, folder)
             continue
+        slides = {entry.name.lower() for entry in entries if entry.name.lower().endswith(".mrxs")}
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             try:
                 if entry.is_dir():
+                    if slides and is_of_mrxs(entry.path, slides):
+                        continue
                     stack.extend(_sub_folder(search, start, folder, entry))
                 elif start.wanted is None or start.wanted.fullmatch(folder.below + entry.name):
                     matched += 1
@@ -445,7 +515,7 @@ def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: storage.
     below = f"{parent.below}{entry.name}/"
     if start.descend is not None and not start.descend.fullmatch(below.rstrip("/")):
         return
-    if search.excludes(below):
+    if search.excludes(below, start.source_of(below)):
         return
     linked = entry.is_symlink()
     real = os.path.realpath(entry.path) if linked else os.path.join(parent.real, entry.name)
@@ -455,11 +525,11 @@ def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: storage.
 
 def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry) -> None:
     below = folder.below + entry.name
-    if not search.keeps(below):
+    if not search.keeps(below, start.source_of(below)):
         return
     linked = entry.is_symlink()
     real = os.path.realpath(entry.path) if linked else os.path.join(folder.real, entry.name)
-    if is_plainly_no_image(entry.name):
+    if is_plainly_no_image(entry.name) and not zipped.is_zipped_name(entry.name):
         search.passed_over.add(real)
         return
     status = entry.stat()
@@ -473,8 +543,12 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
         folder.linked or linked,
         status.st_size,
         status.st_mtime_ns,
+        named=False,
     )
-    search.add(real, candidate)
+    if zipped.is_zipped_name(entry.name):
+        _add(search, real, candidate)
+    else:
+        search.add(real, candidate)
 
 
 def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
@@ -482,7 +556,7 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
     below = folder.below.rstrip("/")
     if start.wanted is not None and not start.wanted.fullmatch(below):
         return False
-    if not search.keeps(below) or _is_kseg_store(folder.path):
+    if not search.keeps(below, start.source_of(below)) or _is_kseg_store(folder.path):
         return True
     status = _zarr_metadata(folder.path)
     if status is None:
@@ -490,7 +564,7 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
         return True
     source, key_path = start.source_of(below), joined(start.below, below)
     candidate = _Candidate(folder.path, source, key_path, folder.linked, status.st_size, status.st_mtime_ns)
-    search.add(folder.real, candidate)
+    _add(search, folder.real, candidate)
     return True
 
 

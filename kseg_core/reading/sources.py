@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from ..clustering.summary import Window
 from ..config import InputSettings
 from ..errors import UnreadableImage
 from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
+from ..images.file_masks import SUFFIX
 from ..images.validity import Nodata, check_mask_shape, combine, mask_path, nodata_of
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
@@ -51,6 +53,8 @@ class ImageSource:
         Most pixels of an image that must be decoded whole.
     choice
         Which picture of the file.
+    carried
+        Whether the masks that the file carries count.
     """
 
     file: InputFile
@@ -59,6 +63,7 @@ class ImageSource:
     mask: str | None = None
     max_pixels: int = MAX_PIXELS
     choice: PictureChoice = DEFAULT
+    carried: bool = True
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -79,14 +84,18 @@ class ImageSource:
             If it is not an image this program reads, or its mask is missing or of another shape.
         """
         try:
-            info = read_info(file.path, max_pixels=settings.max_pixels, choice=settings.choice)
+            info = read_info(
+                file.path, max_pixels=settings.max_pixels, choice=settings.choice, carried=settings.validity > 1
+            )
             mask = None
             if settings.mask is not None:
                 mask = mask_path(settings.mask, file.below, file.source)
                 check_mask_shape(info.shape, read_info(mask, max_pixels=settings.max_pixels).shape, file.source, mask)
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
-        return cls(file, info, nodata_of(settings, info), mask, settings.max_pixels, settings.choice)
+        return cls(
+            file, info, nodata_of(settings, info), mask, settings.max_pixels, settings.choice, settings.validity > 1
+        )
 
     @contextmanager
     def opened(self) -> Iterator[Picture]:
@@ -98,7 +107,9 @@ class ImageSource:
             If it cannot be opened or read, or is not the image of the header any more.
         """
         try:
-            with open_picture(self.file.path, max_pixels=self.max_pixels, choice=self.choice) as picture:
+            with open_picture(
+                self.file.path, max_pixels=self.max_pixels, choice=self.choice, carried=self.carried
+            ) as picture:
                 if (picture.info.shape, picture.info.dtype) != (self.shape, self.info.dtype):
                     raise UnreadableImage(self.file.path, CHANGED)
                 yield picture
@@ -228,7 +239,10 @@ class Piece:
         """What its pixels are kept by, while the files are what they were; None: they are not to be kept."""
         if not self.source.worth_keeping(as_bands=bands is not None):
             return None
-        paths = [self.source.file.path, *([] if self.source.mask is None else [self.source.mask])]
+        path = self.source.file.path
+        beside = [path + SUFFIX] if self.source.carried and not storage.is_remote(path) else []
+        paths = [path, *(each for each in beside if os.path.isfile(each))]
+        paths += [] if self.source.mask is None else [self.source.mask]
         try:
             found = [storage.stat(path) for path in paths]
         except OSError:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import html
 import re
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from .. import storage
 from ..images import tiff_tags
-from ..images.zarrs import is_zarr
+from ..images.zarrs import is_zarr, open_node
 
 # What OME's schema calls a unit, and what OME-Zarr calls it (UDUNITS-2).
 _UNITS = {
@@ -78,9 +79,8 @@ def _of_ome(xml: str) -> PixelSize | None:
 
 
 def _of_zarr(path: str) -> PixelSize | None:
-    import zarr
-
-    attributes: dict[str, Any] = dict(zarr.open_group(storage.for_zarr(path), mode="r").attrs)
+    with ExitStack() as closing:
+        attributes: dict[str, Any] = dict(open_node(path, closing).attrs)
     image = attributes.get("ome", attributes)["multiscales"][0]
     axes = {axis["name"].lower(): (at, axis.get("unit")) for at, axis in enumerate(image["axes"])}
     (row, unit), (column, other) = axes["y"], axes["x"]

@@ -98,6 +98,7 @@ RESULT: dict[str, Check] = {
     "output": _is_text,
     "k": _or_none(_is_count),
     "features": _or_none(_is_text),
+    "features_why": _or_none(_is_text),
     "images": _has_all(_IMAGES),
     "pixels": _has_all(_PIXELS),
     "inertia": _or_none(_is_number),
@@ -119,7 +120,7 @@ EDGES_RESULT: dict[str, Check] = {
     "failures": _are(_FAILURE),
     "seconds": _is_settings,
 }
-REQUIRED_OF_RESULT = frozenset({*RESULT} - {"centroids", "features", "changes", "notes"})
+REQUIRED_OF_RESULT = frozenset({*RESULT} - {"centroids", "features", "features_why", "changes", "notes"})
 
 
 def _is_result(value: Any) -> bool:
@@ -145,6 +146,7 @@ _CONFIG: dict[str, Check] = {
     "input": _or_none(_is_settings),
     "model": _or_none(_is_text),
     "match": _or_none(_is_text),
+    "auto": _has({"why": _is_text, "left_out": _is_count}),
 }
 
 _BEGUN = _has_all({"source": _is_text, "size": _is_count, "modified": _is_time, "edges": _or_none(_is_settings)})
@@ -173,6 +175,7 @@ MODEL: dict[str, Check] = {
     "k": _is_count,
     "k_requested": lambda value: _is_count(value) or value == "auto",
     "k_why": _or_none(_is_text),
+    "features_why": _or_none(_is_text),
     "status": _is_text,
     "inputs_digest": _is_text,
     "folder": _is_text,

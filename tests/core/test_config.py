@@ -36,7 +36,7 @@ BANDS = FitSettings(5, features="bands")
             {"k": "auto", "start": ("#000000",)},
             "--start gives first centroids for a number of clusters: leave out --k auto",
         ),
-        ({"features": "cmyk"}, "--features is one of rgb, gray, hsv, lab, bands; got 'cmyk'"),
+        ({"features": "cmyk"}, "--features is one of auto, rgb, gray, hsv, lab, bands; got 'cmyk'"),
         ({"scope": "folder"}, "--scope is one of global, image; got 'folder'"),
         ({"init": "zeros"}, "--init is one of k-means++, random; got 'zeros'"),
         ({"attempts": 0}, "--attempts is at least 1; got 0"),
@@ -53,8 +53,8 @@ BANDS = FitSettings(5, features="bands")
         ({"k": 1, "start": ("#12345g",)}, "--start takes colours like '#1f77b4,#ff7f0e'; got '#12345g'"),
         ({"k": 3, "start": ("#000000", "#ffffff")}, "--start gives 2 colours for 3 clusters; give one for each"),
         ({"k": 2, "start": ("#00000a", "#00000A")}, "--start names a colour twice; first centroids must differ"),
-        ({"bands": (1,)}, "--bands goes with --features bands"),
-        ({"normalize": "minmax"}, "--normalize goes with --features bands"),
+        ({"features": "rgb", "bands": (1,)}, "--bands goes with --features bands"),
+        ({"features": "lab", "normalize": "minmax"}, "--normalize goes with --features bands"),
         ({"features": "bands", "normalize": "unit"}, "--normalize is one of none, standard, minmax; got 'unit'"),
         ({"features": "bands", "bands": (2, 0)}, "--bands are numbered from 1; got [2, 0]"),
         ({"features": "bands", "bands": (-1,)}, "--bands are numbered from 1; got [-1]"),
@@ -63,12 +63,34 @@ BANDS = FitSettings(5, features="bands")
             "--features bands finds one model for all images; leave out --scope image",
         ),
         ({"k": 1, "features": "bands", "start": ("#000000",)}, "--start gives colours; bands have none"),
+        ({"k": 1, "bands": (1,), "start": ("#000000",)}, "--start gives colours; bands have none"),
+        ({"bands": (1,), "scope": "image"}, "--features bands finds one model for all images; leave out --scope image"),
+        ({"kind": "deep"}, "--kind is rgb, or a type and a number of bands like uint16x4; got 'deep'"),
+        ({"kind": "rgb", "features": "bands"}, "--kind rgb is of pictures: leave out --features bands"),
     ],
 )
 def test_fit_settings_out_of_bounds_are_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         FitSettings(**{"k": 5, **changes})
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "features"),
+    [
+        ({}, "auto"),
+        ({"scope": "image"}, "auto"),
+        ({"bands": (2,)}, "bands"),
+        ({"normalize": "minmax"}, "bands"),
+        ({"kind": "uint16x4"}, "bands"),
+        ({"kind": "float32"}, "bands"),
+        ({"kind": "rgb"}, "rgb"),
+        ({"k": 1, "start": ("#000000",)}, "rgb"),
+        ({"features": "lab", "kind": "uint16"}, "lab"),
+    ],
+)
+def test_what_goes_with_one_kind_of_features_alone_asks_for_it(changes: dict[str, Any], features: str) -> None:
+    assert FitSettings(**{"k": 5, **changes}).features == features
 
 
 @pytest.mark.parametrize(
@@ -235,6 +257,7 @@ OTHER_FIT = {
     "batch_pixels": 5,
     "seed": 1,
     "start": ("#000000", "#000001", "#000002", "#000003", "#000004"),
+    "kind": "uint16x4",
 }
 AUTO = FitSettings("auto")
 OTHER_AUTO = {"k_range": (2, 5)}
@@ -262,7 +285,7 @@ def names(settings: type) -> set[str]:
 
 
 def test_the_fingerprint_sees_every_other_setting() -> None:
-    assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS, *OTHER_AUTO}
+    assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS, *OTHER_AUTO, "features_why"}
     assert names(InputSettings) == set(OTHER_INPUT)
     assert names(OutputSettings) == {*OTHER_OUTPUT, "overwrite", "checksum"}
     others = [RunConfig(dataclasses.replace(FIT, **{name: value})) for name, value in OTHER_FIT.items()]  # type: ignore[arg-type]

@@ -148,7 +148,7 @@ def test_a_table_for_people_with_the_knee_marked(here: Path, kseg: Kseg) -> None
     outcome = kseg("sweep", "in", "--k-range", "1:6", "--attempts", "2")
     assert (outcome.code, outcome.err) == (0, "")
     lines = outcome.out.splitlines()
-    assert lines[0].startswith("swept 2 images, 0.0 MP, k 1 to 6 → in.sweep in ")
+    assert lines[0].startswith("swept 2 images, 0.0 MP, rgb (8-bit), k 1 to 6 → in.sweep in ")
     assert lines[1].split() == ["k", "inertia", "mse", "drop", "silhouette", "Calinski-Harabasz"]
     assert lines[2].split()[0] == "1"
     assert lines[2].split()[3:] == ["–", "–", "–"]

@@ -427,10 +427,10 @@ def test_images_of_another_dtype_or_number_of_bands_are_named_failures(assorted:
     result = make(assorted, tmp_path / "out.zarr", k=4)
     assert sorted(open_store(str(tmp_path / "out.zarr"))) == ["a.tif", "b.tif"]
     reasons = {Path(failure.source).name: failure.reason for failure in result.failures}
-    expected = "the first image has 4 of uint16; run it apart"
+    expected = "not 4 bands of uint16 as 2 of 4 images are: left out"
     assert reasons == {
-        "c-float.tif": f"4 bands of float32, {expected}",
-        "d-three.tif": f"3 bands of uint16, {expected}",
+        "c-float.tif": f"4 bands of float32, {expected}; --kind float32x4 labels it",
+        "d-three.tif": f"3 bands of uint16, {expected}; --kind uint16x3 labels it",
     }
     for name in ("c-float.tif", "d-three.tif"):
         (assorted / name).unlink()

@@ -511,6 +511,7 @@ def test_a_folder_that_cannot_be_written_is_told(made: Path, tmp_path: Path, mon
         ({"format": "gif"}, "--format is one of"),
         ({"line": "yellow"}, "--line-color"),
         ({"min_area_px": 0}, "--min-area"),
+        ({"min_area_px": 2}, "--min-area leaves out small polygons"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(more: dict[str, Any], message: str) -> None:

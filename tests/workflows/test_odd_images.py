@@ -32,6 +32,8 @@ class Case:
         Expected; the colours dark to light.
     k
         Clusters asked for; None: as many as there are colours.
+    features
+        Asked for: 16 bits are bands unless somebody says otherwise.
     """
 
     write: Callable[[Path], object]
@@ -39,6 +41,7 @@ class Case:
     colors: list[Color]
     k: int | None = None
     suffix: str = ".png"
+    features: str = "auto"
 
 
 def grays(*values: int) -> list[Color]:
@@ -133,12 +136,14 @@ CASES = {
         lambda p: array("I;16", [[0, 128, 129], [65406, 65407, 65535]]).save(p),
         [[0, 0, 1], [2, 3, 3]],
         grays(0, 1, 254, 255),
+        features="rgb",
     ),
     "16-bit gray TIFF": Case(
         lambda p: tifffile.imwrite(p, np.array([[0, 128, 129], [65406, 65407, 65535]], np.uint16)),
         [[0, 0, 1], [2, 3, 3]],
         grays(0, 1, 254, 255),
         suffix=".tif",
+        features="rgb",
     ),
     "16-bit RGB": Case(
         lambda p: p.write_bytes(
@@ -146,6 +151,7 @@ CASES = {
         ),
         [[0, 1, 2]],
         [(1, 0, 0), (49, 49, 49), (255, 255, 255)],  # dropping the low byte would give 0 and 48
+        features="rgb",
     ),
     "1-bit": Case(two_bits, [[0, 1, 1], [0, 0, 1]], grays(0, 255)),
     "1-bit TIFF": Case(two_bits, [[0, 1, 1], [0, 0, 1]], grays(0, 255), suffix=".tif"),
@@ -172,7 +178,8 @@ def test_a_picture_gives_the_result_written_out(case: Case, tmp_path: Path, job:
     path = tmp_path / f"odd{case.suffix}"
     case.write(path)
     k = case.k or len(case.colors)
-    told = job(path, tmp_path / "out.zarr", k=k).to_json()
+    told = job(path, tmp_path / "out.zarr", k=k, features=case.features).to_json()
+    assert (told["features"], told["features_why"]) == ("rgb", "8-bit" if case.features == "auto" else None)
     labels = np.array(case.labels)
     image = open_store(str(tmp_path / "out.zarr"))[path.name]
     np.testing.assert_array_equal(image.labels, labels)
@@ -188,7 +195,7 @@ def test_a_picture_gives_the_result_written_out(case: Case, tmp_path: Path, job:
 def test_the_name_of_a_file_does_not_say_what_it_is(tmp_path: Path, job: Any) -> None:
     CASES["16-bit gray"].write(tmp_path / "made.png")
     (tmp_path / "made.png").rename(tmp_path / "odd.jpg")
-    job(tmp_path / "odd.jpg", tmp_path / "out.zarr", k=4)
+    job(tmp_path / "odd.jpg", tmp_path / "out.zarr", k=4, features="rgb")
     assert np.asarray(open_store(str(tmp_path / "out.zarr"))["odd.jpg"].labels).tolist() == [[0, 0, 1], [2, 3, 3]]
 
 
@@ -199,7 +206,7 @@ def test_all_kinds_together_are_labelled_in_one_run(scope: str, tmp_path: Path, 
         path.parent.mkdir(exist_ok=True)
         case.write(path)
     Image.new("RGBA", (3, 3)).save(tmp_path / "in" / "all transparent.png")
-    result = job(tmp_path / "in", tmp_path / "out.zarr", k=4, scope=scope, scheduler="threads")
+    result = job(tmp_path / "in", tmp_path / "out.zarr", k=4, scope=scope, scheduler="threads", features="rgb")
     assert (result.images.labelled, result.failures) == (len(CASES) + 1, ())
     store = open_store(str(tmp_path / "out.zarr"))
     for name, case in CASES.items():

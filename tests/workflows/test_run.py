@@ -659,7 +659,7 @@ def test_match_of_other_features_is_wrong_usage_before_anything_is_replaced(
     job(small_folder, tmp_path / f"out.{kind}", k=3)
     before = every_file(tmp_path)
     with pytest.raises(UsageError, match="--match has gray centroids, this fit rgb ones; add --features gray"):
-        job(small_folder, tmp_path / f"out.{kind}", k=1, match=tmp_path / "gray.zarr", overwrite=True)
+        job(small_folder, tmp_path / f"out.{kind}", k=1, match=tmp_path / "gray.zarr", overwrite=True, features="rgb")
     assert every_file(tmp_path) == before
 
 

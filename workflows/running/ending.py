@@ -64,7 +64,13 @@ def job_result(
     }
     if model is None:
         assert fit_settings is not None
-        return JobResult(**common, k_requested=fit_settings.k, features=fit_settings.features, scope=fit_settings.scope)
+        return JobResult(
+            **common,
+            k_requested=fit_settings.k,
+            features=fit_settings.features,
+            features_why=fit_settings.features_why,
+            scope=fit_settings.scope,
+        )
     if sums is not None:
         common["inertia"] = model.space.inertia(sums, model.points)
     return JobResult(
@@ -73,6 +79,7 @@ def job_result(
         k_requested=model.k_requested,
         k_why=model.k_why,
         features=model.features,
+        features_why=model.features_why,
         centroids=model.centroids.tolist(),
         colors=model.colors.tolist(),
         counts=(model.counts if sums is None else sums.counts).tolist(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from kseg_core.config import AUTO
 from kseg_core.edge_settings import EdgeSettings
@@ -12,24 +13,43 @@ from kseg_core.store.model import Model
 
 from ..computing.executor import Executor
 from ..computing.progress import Progress
+from ..labelling.label import bands_of
 from ..planning.budget import Budget, Work, make_budget
 from ..planning.notes import notes_of, say
 from ..planning.plan import Failure, Plan, look_at_headers, make_plan
+from ..planning.remarks import remarked
 from ..request import Request
+from .kinds import of_one_kind
 from .resume import Found, Kept
 
 FAILURES_SHOWN = 3  # in the one line of an error
 
 
-def survey(request: Request, executor: Executor, progress: Progress) -> tuple[Plan, list[Failure]]:
-    """The plan for the readable images, and the files that are not.
+class Surveyed(NamedTuple):
+    """A job whose inputs were looked at.
+
+    Attributes
+    ----------
+    request
+        With the features that suit them, less the files of other kinds where one was asked for.
+    plan, failures
+        The images that can be read, and those that cannot, or not together with these.
+    """
+
+    request: Request
+    plan: Plan
+    failures: list[Failure]
+
+
+def survey(request: Request, executor: Executor, progress: Progress, model: Model | None = None) -> Surveyed:
+    """The plan for the readable images of one kind, and the other files. ``model``: of this job, where it has one.
 
     Raises
     ------
     KsegError
         If not one is readable.
     UnreadableImage
-        If one is not, with ``--strict``.
+        If one is not, or is of another kind, with ``--strict``.
     """
     strict = request.config.execution.strict
     if strict and request.listing.failures:
@@ -41,8 +61,25 @@ def survey(request: Request, executor: Executor, progress: Progress) -> tuple[Pl
     failures += unreadable
     if not sources:
         raise nothing_readable(failures)
-    say(notes_of(sources))
-    return make_plan(sources, request.config.output.tile, executor.workers), failures
+    alike = of_one_kind(request, sources, model)
+    if strict and alike.failures:
+        raise alike.failures[0].error
+    request = alike.request.without(alike.passed_over)
+    fit = request.config.fit
+    bands = bands_of(model) if fit is None else fit.bands if fit.features == "bands" else None
+    images = remarked(alike.sources, bands, asked_for=fit is not None)
+    say(notes_of(images))
+    plan = make_plan(images, request.config.output.tile, executor.workers)
+    return Surveyed(request, plan, [*failures, *alike.failures])
+
+
+class Planned(NamedTuple):
+    """What is left of a job; `Surveyed`, and the memory's budget where there is something to do."""
+
+    request: Request
+    plan: Plan
+    failures: list[Failure]
+    budget: Budget | None
 
 
 def plan_rest(
@@ -54,7 +91,7 @@ def plan_rest(
     kept: Kept,
     *,
     writes: bool = True,
-) -> tuple[Plan, list[Failure], Budget | None]:
+) -> Planned:
     """The plan for what is not finished, what of it cannot be done, and the memory's budget where there is a plan.
 
     Raises
@@ -67,16 +104,19 @@ def plan_rest(
         if not found.rest:
             if request.config.execution.strict and listed:
                 raise listed[0]
-            return Plan(()), [Failure("", error) for error in listed], None
+            return Planned(request, Plan(()), [Failure("", error) for error in listed], None)
         rest = replace(request, listing=replace(request.listing, files=found.rest))
-        plan, failures = survey(rest, executor, progress)
-        plan = replace(plan, kept=kept.job)
+        surveyed = survey(rest, executor, progress, shared)
+        left = {file.key for file in surveyed.request.listing.files}
+        passed_over = {file.key for file in found.rest} - left
+        request = replace(surveyed.request, listing=request.listing).without(passed_over)
+        plan, failures = replace(surveyed.plan, kept=kept.job), surveyed.failures
         plan, failures, budget = fit_to_memory(request, plan, failures, executor, shared, writes=writes)
     except NothingReadable as error:
         if not found.keys:
             raise
-        return Plan(()), [Failure("", failure) for failure in error.failures], None
-    return plan, failures, budget
+        return Planned(request, Plan(()), [Failure("", failure) for failure in error.failures], None)
+    return Planned(request, plan, failures, budget)
 
 
 def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool = True) -> Work:

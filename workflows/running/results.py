@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from kseg_core.errors import NothingReadable, UnreadableImage
+from kseg_core.errors import NothingReadable, UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 
 from ..planning.notes import Note
@@ -60,6 +60,8 @@ class JobResult:
         Every input that could not be read.
     seconds
         ``total``, ``fit``, ``label``.
+    features_why
+        Why these features were taken; None where they were asked for.
     k, k_requested, k_why, features, scope, inertia, centroids, colors, counts
         As in the contract; None where there is none (each image its own model).
     changes
@@ -81,6 +83,7 @@ class JobResult:
     k_requested: int | str | None = None
     k_why: str | None = None
     features: str | None = None
+    features_why: str | None = None
     scope: str = "global"
     inertia: float | None = None
     centroids: list[list[float]] | None = None
@@ -107,6 +110,7 @@ class JobResult:
             "k_requested": self.k_requested,
             "k_why": self.k_why,
             "features": self.features,
+            "features_why": self.features_why,
             "scope": self.scope,
             "images": {
                 "total": self.images.total,
@@ -120,7 +124,7 @@ class JobResult:
             "centroids": self.centroids,
             "colors": self.colors,
             "counts": self.counts,
-            "failures": [{"source": f.source, "reason": f.reason} for f in self.failures],
+            "failures": [facts_of(error) for error in self.failures],
             "notes": [note.to_json() for note in self.notes],
             **({} if self.changes is None else {"changes": self.changes._asdict(), "drift": self.drift}),
             "seconds": self.seconds,

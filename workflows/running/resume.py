@@ -23,7 +23,7 @@ from dask.delayed import delayed
 from kseg_core import release, storage
 from kseg_core.clustering.drift import Drift, Reference
 from kseg_core.config import OutputSettings
-from kseg_core.errors import NothingReadable, NoValidPixels, StoreError, UnreadableImage, UsageError
+from kseg_core.errors import NothingReadable, NoValidPixels, OtherKind, StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.listing import InputFile
 from kseg_core.resume.finished import finished_image, has_changed, unfinished_images
 from kseg_core.resume.keeping import keep, kept
@@ -39,7 +39,7 @@ from ..labelling.label import Labelled
 from ..planning.plan import HEADERS_PER_TASK, Failure
 from ..request import Request
 
-KEPT_TYPES = (Failure, UnreadableImage)
+KEPT_TYPES = (Failure, UnreadableImage, OtherKind)
 
 
 class Before(NamedTuple):
@@ -144,7 +144,7 @@ class Kept:
 
 def job_identity(request: Request) -> str:
     """What decides all that a job finds."""
-    told = [release.version(), request.settings, request.inputs_digest]
+    told = [release.version(), request.asked, request.inputs_digest]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -126,7 +126,7 @@ def test_jpegs_of_other_kinds_are_refused_by_what_they_are(refusal: Refusal, pho
     lossless = data[: at + 4] + b"\x10" + data[at + 5 :]
     assert refusal(lossless).startswith("16-bit JPEG: not supported here")
     strange = data[: at + 11] + b"\x42" + data[at + 12 :]
-    assert "unusual chroma subsampling" in refusal(strange)
+    assert refusal(strange).startswith("damaged")  # its data is not of such blocks
     no_height = data[: at + 5] + bytes(2) + data[at + 7 :]
     assert "no height" in refusal(no_height)
 
@@ -259,16 +259,16 @@ def changed_tag(data: bytes, tag: int, values: list[int]) -> bytes:
 
 
 def test_a_tiff_with_missing_strips_or_tiles_is_refused(refusal: Refusal, samples: dict[str, bytes]) -> None:
-    for kind, offsets, sizes, name in [
-        ("tiff deflate", 273, 279, "strip 2 of 6"),
-        ("tiff LZW tiles", 324, 325, "tile 2 of 12"),
-        ("tiff jpeg tiles", 324, 325, "tile 2 of 12"),
+    for kind, offsets, name in [
+        ("tiff deflate", 273, "strip 2 of 6"),
+        ("tiff LZW tiles", 324, "tile 2 of 12"),
+        ("tiff jpeg tiles", 324, "tile 2 of 12"),
     ]:
         data = samples[kind]
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            where, long = list(tiff.pages[0].dataoffsets), list(tiff.pages[0].databytecounts)
-        no_size = changed_tag(data, sizes, [long[0], 0, *long[2:]])
-        assert refusal(no_size) == f"{name} of the TIFF is missing"
+            where = list(tiff.pages[0].dataoffsets)
+        nowhere = changed_tag(data, offsets, [where[0], 0, *where[2:]])  # without bytes it were sparse
+        assert refusal(nowhere) == f"{name} of the TIFF is missing"
         beyond = changed_tag(data, offsets, [where[0], len(data) - 1, *where[2:]])
         assert refusal(beyond) == f"truncated: {name} of the TIFF reaches beyond the file's end"
 
@@ -292,13 +292,6 @@ def test_a_zeroed_jpeg_tile_of_a_tiff_is_refused(refusal: Refusal, save_tiff: Sa
     at = len(data) // 2
     data[at : at + 2000] = bytes(2000)
     assert re.match("damaged|truncated", refusal(bytes(data)))
-
-
-def test_old_style_jpeg_and_subsampled_ycbcr_tiffs_are_refused_with_a_reason(refusal: Refusal, save_tiff: Save) -> None:
-    rgb = np.zeros((16, 16, 3), np.uint8)
-    assert "old-style JPEG" in refusal(changed_tag(save_tiff(rgb, photometric="rgb"), 259, [6]))
-    ycbcr = save_tiff(rgb, photometric="ycbcr", subsampling=(1, 1), metadata=None)
-    assert refusal(changed_tag(ycbcr, 530, [2, 2])).startswith("damaged")
 
 
 def test_camera_raw_inside_a_tiff_is_refused_by_name(refusal: Refusal, save_tiff: Save) -> None:

@@ -26,8 +26,6 @@ FTYP = b"\0\0\0\x18ftyp"
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG", "rsvg-convert"),
         (b"P6\n2 2\n255\n" + bytes(12), "Netpbm (PBM, PGM, PPM)", "magick"),
         (b"\x76\x2f\x31\x01\2\0\0\0", "OpenEXR", "magick"),
-        (bytes(128) + b"DICM\2\0", "DICOM", "dcm2pnm"),
-        (b"ZISRAWFILE\0\0\0", "Zeiss CZI", "bfconvert"),
     ],
 )
 def test_formats_without_a_reader_are_refused_by_name_with_what_to_do(

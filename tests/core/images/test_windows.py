@@ -332,7 +332,7 @@ def test_damage_is_met_by_the_windows_that_need_it_alone(
     file = save_tiff(data, photometric="rgb", compression=compression, **layout)
     number = 4 if "tile" in layout else 1  # the rows in the middle
     sound = save_as(tmp_path / "sound", file)
-    for change in ({"size": 0}, {"where": len(file) - 1}, {"size": 20}):
+    for change in ({"where": 0}, {"where": len(file) - 1}, {"size": 20}):
         path = save_as(tmp_path / "x", changed_segment(file, number, **change))
         with open_picture(path) as picture, open_picture(sound) as whole:
             for rows in (slice(0, 32), slice(64, 96)):
@@ -346,9 +346,9 @@ def test_damage_is_met_by_the_windows_that_need_it_alone(
 
 def test_tiles_that_gdal_left_out_have_the_files_nodata_or_0(tmp_path: Path, save_tiff: Save) -> None:
     data = scene(height=64, width=64)
-    for tag, fill in (([(42113, 2, 3, "99", True)], 99), ([], 0)):
+    for tag, fill, where in (([(42113, 2, 3, "99", True)], 99, 0), ([], 0, 0), ([], 0, None)):
         file = save_tiff(data, photometric="rgb", tile=(32, 32), extratags=tag)
-        path = save_as(tmp_path / "x", changed_segment(file, 1, 0, 0))
+        path = save_as(tmp_path / "x", changed_segment(file, 1, where, 0))
         expected = data.copy()
         expected[:32, 32:] = fill
         valid = np.ones((64, 64), np.bool_)

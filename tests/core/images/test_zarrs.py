@@ -57,7 +57,7 @@ def write_ome(path: Path, data: NDArray[Any], axes: str, version: str = "0.5", *
 def check(path: str, data: NDArray[Any], name: str, block: tuple[int, int]) -> None:
     with open_picture(path) as picture:
         info = PictureInfo(name, data.shape[:2], data.shape[2], str(data.dtype), block, None)
-        assert dataclasses.replace(picture.info, alpha=False) == info
+        assert dataclasses.replace(picture.info, alpha=False, notes=()) == info
         assert picture.info == read_info(path)
         height, width = data.shape[:2]
         ends = [(0, 1), (0, height), (height - 5, height)], [(width - 1, width), (3, width - 4), (0, width)]

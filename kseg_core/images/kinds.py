@@ -1,0 +1,118 @@
+"""What kind an image is: a picture of 8-bit colours, or so many bands of a type. Told by its header alone.
+
+Images that are clustered together are of one kind. Pictures of every sort (gray, colours, palettes, CMYK, with or
+without alpha) are one kind, as they all become 8-bit sRGB.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kseg_core.images.raster import PictureInfo
+
+#: Bands of an 8-bit picture, alpha not among them: gray, RGB, and RGB with a fourth that nothing is said of.
+_PICTURE_BANDS = (1, 3, 4)
+
+
+class Kind(NamedTuple):
+    """What images that are clustered together have in common.
+
+    Attributes
+    ----------
+    dtype
+        Of the bands; empty for pictures.
+    bands
+        How many; 0 for pictures, and where it makes no difference as the bands to cluster are chosen.
+    """
+
+    dtype: str = ""
+    bands: int = 0
+
+    @property
+    def features(self) -> str:
+        """The feature space that suits it."""
+        return "bands" if self.dtype else "rgb"
+
+    @property
+    def name(self) -> str:
+        """As ``--kind`` takes it: ``rgb``, ``uint16``, ``uint16x4``."""
+        return f"{self.dtype}x{self.bands}" if self.bands > 1 else self.dtype or "rgb"
+
+    @property
+    def text(self) -> str:
+        """For a person."""
+        if not self.dtype:
+            return "8-bit pictures"
+        return f"{self.bands} bands of {self.dtype}" if self.bands > 1 else self.dtype
+
+    @property
+    def why(self) -> str:
+        """Why its feature space was taken, in a word or two."""
+        return self.text if self.dtype else "8-bit"
+
+
+PICTURE = Kind()
+
+
+def is_picture(info: PictureInfo) -> bool:
+    """Say whether an image is a picture of 8-bit colours: deeper samples, and two or five bands, are not."""
+    if info.colours == "palette":
+        return True
+    colours = info.bands - info.alpha
+    return info.dtype == "uint8" and (colours in _PICTURE_BANDS or info.colours == "cmyk")
+
+
+def kind_of_bands(info: PictureInfo, chosen: tuple[int, ...] = ()) -> Kind:
+    """Return the kind of an image whose bands are clustered: all but alpha, or those ``chosen``."""
+    return Kind(info.dtype, 0 if chosen else info.bands - info.alpha)
+
+
+def kind_of(info: PictureInfo) -> Kind:
+    """Return the kind of an image, by itself."""
+    return PICTURE if is_picture(info) else kind_of_bands(info)
+
+
+def most_frequent(kinds: Iterable[Kind]) -> Kind:
+    """Return the kind of most images; of as many of each, pictures, and else the one that comes first."""
+    counted = Counter(kinds)
+    most = max(counted.values())
+    first = next(kind for kind, count in counted.items() if count == most)
+    return PICTURE if counted[PICTURE] == most else first
+
+
+def remarks_of_colours(info: PictureInfo, *, asked_for: bool) -> tuple[str, ...]:
+    """What there is to say of an image that is brought to 8-bit colours: what of it is left out.
+
+    Parameters
+    ----------
+    info
+        Of the image.
+    asked_for
+        Whether somebody said that it be so: then nothing is said of its depth.
+    """
+    told = []
+    count = info.bands - info.alpha
+    used = 1 if info.colours == "palette" or count < 3 else 4 if info.colours == "cmyk" else 3
+    if count > used:
+        left = f"band {count} is" if count == used + 1 else f"bands {used + 1} to {count} are"
+        told.append(f"{left} left out of the colours; --features bands takes all {count}")
+    elif info.alpha and info.format == "TIFF":  # where a band that is no transparency may be called alpha
+        told.append(f"band {_alpha_of(info)} is alpha, by the file's own word: pixels where it is 0 do not count")
+    if not asked_for and info.dtype != "uint8":
+        told.append(f"{info.dtype} brought to 8 bits, as the model is of colours")
+    return tuple(told)
+
+
+def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...]) -> tuple[str, ...]:
+    """The same of an image whose bands are clustered: all but alpha, or those ``chosen``, which nothing is said of."""
+    if chosen or not info.alpha:
+        return ()
+    takes = f"; --bands {','.join(map(str, range(1, info.bands + 1)))} takes it too" if info.block is not None else ""
+    return (f"band {_alpha_of(info)} is alpha and no band to cluster: pixels where it is 0 do not count{takes}",)
+
+
+def _alpha_of(info: PictureInfo) -> int:
+    """Which band is alpha, from 1."""
+    return info.bands if info.alpha_at is None else info.alpha_at + 1

@@ -1,0 +1,170 @@
+"""Slides of scanners, by OpenSlide (the `slides` extra), window by window at full resolution.
+
+What OpenSlide paints nothing on is transparent, and so not valid. Any error of its is damage: a slide that has raised
+one gives no further pixel. Slides that are plain TIFFs inside (Aperio SVS, Leica SCN, Philips) are read as those; NDPI
+and BIF are TIFFs too, but of strips wider than a JPEG can be, and of tiles that overlap.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core import storage
+from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.stored import chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata
+from kseg_core.images.windows import Box
+
+NDPI, BIF, MRXS, CZI = "Hamamatsu NDPI", "Ventana BIF", "3DHISTECH MRXS", "Zeiss CZI"
+NAMES = frozenset({NDPI, BIF, MRXS, CZI})
+
+_BLOCK = 512  # a multiple of most tiles; OpenSlide keeps those that two windows share
+_MOST_PX = 1 << 24  # of one call: it makes four bytes of each, twice
+_NDPI_TAG, _XMP_TAG = 65420, 700
+_ISCAN = re.compile(rb"<(\w+:)?iScan\b")
+_MAX_ENTRIES, _MAX_XMP = 4096, 1 << 24
+_EXPORT = "export it to OME-TIFF first, e.g. with `bfconvert`"
+
+
+def kind_of_tiff(file: BinaryIO) -> str | None:
+    """Say whether a TIFF is a slide that has to be read by OpenSlide: its name, or None.
+
+    Parameters
+    ----------
+    file
+        It is left standing at its beginning.
+    """
+    try:
+        return _kind_of_tiff(file)
+    except (struct.error, ValueError, OverflowError, OSError):
+        return None  # a damaged one: the reader of TIFFs will say how
+    finally:
+        file.seek(0)
+
+
+def _kind_of_tiff(file: BinaryIO) -> str | None:
+    file.seek(0)
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
+    (at,) = struct.unpack_from(order + "Q", head, 8) if big else struct.unpack_from(order + "I", head, 4)
+    file.seek(at)
+    (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
+    size = 20 if big else 12
+    entries = file.read(size * min(count, _MAX_ENTRIES))
+    for entry in range(0, len(entries) - size + 1, size):
+        (tag,) = struct.unpack_from(order + "H", entries, entry)
+        if tag == _NDPI_TAG:
+            return NDPI
+        if tag == _XMP_TAG:
+            length, place = struct.unpack_from(order + ("QQ" if big else "II"), entries, entry + 4)
+            if length <= _MAX_XMP:
+                file.seek(place)
+                return BIF if _ISCAN.search(file.read(length)) else None
+    return None
+
+
+def is_mrxs(path: str) -> bool:
+    """Say whether a file is the one that stands for a MIRAX slide: by its name, and the folder beside it."""
+    stem, suffix = os.path.splitext(path)
+    return suffix.lower() == ".mrxs" and not storage.is_remote(path) and os.path.isfile(f"{stem}/Slidedat.ini")
+
+
+class SlidePicture:
+    """A slide opened for reading by windows.
+
+    Parameters
+    ----------
+    name
+        One of `NAMES`.
+    path
+        A file of this machine.
+    """
+
+    orientation = 1
+
+    def __init__(self, name: str, path: str) -> None:
+        if storage.is_remote(path):
+            raise Refused(f"{name}: slides in object stores are not supported here; copy it to a disk first")
+        openslide = _library(name)
+        self._name, self._error = name, openslide.OpenSlideError
+        try:
+            self._slide: Any = openslide.OpenSlide(path)
+        except openslide.OpenSlideUnsupportedFormatError as error:
+            raise Refused(f"{name} of a kind that OpenSlide does not read: not supported here; {_EXPORT}") from error
+        except openslide.OpenSlideError as error:
+            raise self._refused(error) from error
+        width, height = self._slide.dimensions
+        self.stored_shape: tuple[int, int] = (height, width)
+        try:
+            check_size(height, width, height * width)
+            self._icc = self._profile()
+        except BaseException:
+            self.close()
+            raise
+        self.info = PictureInfo(name, self.stored_shape, 3, "uint8", (_BLOCK, _BLOCK), None)
+
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
+        """The colours of a box; see `Stored`."""
+        rgb, valid = self._read(box)
+        return without_nodata(Raster(rgb, "rgb", valid=valid, icc=self._icc), rgb, nodata)
+
+    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a box; see `Stored`."""
+        chosen = chosen_bands(bands, 3, 3)
+        rgb, valid = self._read(box)
+        return rgb if chosen == (0, 1, 2) else np.ascontiguousarray(rgb[..., list(chosen)]), valid
+
+    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+        """Where a mask says "use"; see `Stored`."""
+        used: NDArray[np.bool_] = (self._read(box)[0] != 0).any(axis=2)
+        return used
+
+    def close(self) -> None:
+        """Close the slide."""
+        self._slide.close()
+
+    def _read(self, box: Box) -> tuple[Samples, NDArray[np.bool_]]:
+        """Read a box: uint8 (height, width, 3), and where something was painted."""
+        height, width = box.shape
+        rgb, valid = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.bool_)
+        rows = max(1, _MOST_PX // width)
+        for top in range(0, height, rows):
+            count = min(rows, height - top)
+            try:
+                region = self._slide.read_region((box.left, box.top + top), 0, (width, count))
+            except self._error as error:
+                raise self._refused(error) from error
+            part = np.asarray(region)
+            rgb[top : top + count] = part[..., :3]
+            valid[top : top + count] = part[..., 3] != 0
+        return rgb, valid
+
+    def _profile(self) -> bytes | None:
+        """Return the embedded colour profile."""
+        try:
+            profile = self._slide.color_profile
+        except Exception:  # one that Pillow cannot open, and viewers ignore
+            return None
+        return None if profile is None else bytes(profile.tobytes())
+
+    def _refused(self, error: Exception) -> Refused:
+        message = " ".join(str(error).split()) or type(error).__name__
+        if re.search("not supported|nsupported|nrecognized|onzero subblock", message):
+            return Refused(f"{self._name}: not supported here ({message}); {_EXPORT}")
+        return Refused(f"damaged: OpenSlide says of the {self._name}: {message}")
+
+
+def _library(name: str) -> Any:
+    """Return openslide, or refuse for lack of it."""
+    try:
+        import openslide  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    except ImportError as error:  # ModuleNotFoundError, or a library that does not load
+        raise Refused(f"{name}: not supported without `pip install 'kseg-batch[slides]'`") from error
+    return openslide

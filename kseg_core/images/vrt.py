@@ -1,0 +1,206 @@
+"""Virtual rasters (VRT), by rasterio, window by window.
+
+A VRT is a text that names files, and GDAL would fetch from wherever it says. So the text is read here first, and those
+that it names: only files of this machine that begin as pictures do, and VRTs of the same kind, are let through.
+"""
+
+from __future__ import annotations
+
+import os
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core import storage
+from kseg_core.images import sniff
+from kseg_core.images.gdal import gdal
+from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
+from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
+from kseg_core.images.validity import Nodata, combine
+from kseg_core.images.windows import Box
+
+_NAME = "VRT"
+_BLOCK = 512  # GDAL's own of 128 would decode a source's tiles many times
+_MOST_BYTES = 1 << 26
+_MOST_DEPTH = 8
+_SOURCES = frozenset({"SourceFilename", "SourceDataset"})
+_CLASSES = frozenset({None, "VRTSourcedRasterBand", "VRTDerivedRasterBand", "VRTWarpedRasterBand", "VRTWarpedDataset"})
+_READABLE = frozenset({"TIFF", "PNG", "JPEG", "JPEG 2000", "GIF", "BMP", "WebP"})
+#: No request leaves the machine, whatever a source may be; warnings of libjpeg are damage.
+_OPTIONS = {
+    "GDAL_HTTP_PROXY": "127.0.0.1:9",
+    "GDAL_HTTP_MAX_RETRY": "0",
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
+}
+_USE_BANDS = "use --features bands"
+
+
+class VrtPicture:
+    """A VRT opened for reading by windows.
+
+    Parameters
+    ----------
+    path
+        A file of this machine.
+    """
+
+    orientation = 1
+
+    def __init__(self, path: str) -> None:
+        from rasterio.enums import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+            ColorInterp,
+            MaskFlags,
+        )
+
+        if storage.is_remote(path):
+            raise Refused("a VRT in an object store: not supported here; copy it and what it names to a disk first")
+        _check(os.path.abspath(path), 0)
+        with gdal(_NAME, **_OPTIONS) as rasterio:
+            dataset = self._dataset = rasterio.open(os.path.abspath(path), driver=_NAME)
+            self.stored_shape: tuple[int, int] = (dataset.height, dataset.width)
+            check_size(*self.stored_shape, dataset.height * dataset.width)
+            if not dataset.count:
+                raise Refused("a VRT without bands")
+            self._dtype = np.result_type(*(np.dtype(name) for name in dataset.dtypes))
+            kinds = list(dataset.colorinterp)
+            self._alpha_at = kinds.index(ColorInterp.alpha) if ColorInterp.alpha in kinds else None
+            self._palette = dataset.colormap(1) if kinds[0] == ColorInterp.palette else None
+            self._masked = any(
+                MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums
+            )
+            nodata = tuple(None if value is None else float(value) for value in dataset.nodatavals)
+        one = nodata[0] if all(_same(value, nodata[0]) for value in nodata) else None
+        self.info = PictureInfo(
+            _NAME,
+            self.stored_shape,
+            dataset.count,
+            check_dtype(str(self._dtype)),
+            (_BLOCK, _BLOCK),
+            one,
+            self._alpha_at is not None,
+            "palette" if self._palette is not None else None,
+            band_nodata=() if one is not None or not any(value is not None for value in nodata) else nodata,
+            alpha_at=self._alpha_at,
+        )
+
+    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
+        """The colours of a box; see `Stored`."""
+        if self._dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
+            raise Refused(f"{self._dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
+        bands = self.info.but_alpha
+        if len(bands) not in (1, 3, 4):
+            raise Refused(f"{len(bands)} bands: neither gray nor RGB; {_USE_BANDS}")
+        samples, valid = self._read(box, bands[:1] if len(bands) == 1 else bands[:3])
+        maximum = int(np.iinfo(self._dtype).max)
+        if self._palette is not None:
+            table = np.array([self._palette.get(n, (0, 0, 0, 255)) for n in range(maximum + 1)], np.uint8)
+            if (table[:, 3] == 0).any():
+                valid = combine(valid, np.take(table[:, 3] != 0, samples[..., 0]))
+            raster = Raster(np.ascontiguousarray(samples[..., 0]), "palette", palette=table[:, :3], valid=valid)
+        else:
+            colours: Colours = "gray" if len(bands) == 1 else "rgb"
+            raster = Raster(samples[..., 0] if colours == "gray" else samples, colours, maximum, valid=valid)
+        return without_nodata(raster, samples, nodata)
+
+    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a box; see `Stored`."""
+        if self._palette is not None:
+            raise Refused(PALETTE_HAS_NO_BANDS)
+        but_alpha = self.info.but_alpha
+        chosen = but_alpha if bands is None else chosen_bands(bands, self.info.bands, len(but_alpha))
+        return self._read(box, chosen)
+
+    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+        """Where a mask says "use"; see `Stored`."""
+        used: NDArray[np.bool_] = (self._read(box, self.info.but_alpha)[0] != 0).any(axis=2)
+        return used
+
+    def close(self) -> None:
+        """Close the files."""
+        self._dataset.close()
+
+    def _read(self, box: Box, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """Read a box, (height, width, bands), and where alpha or the files' own masks are not 0."""
+        window = ((box.top, box.bottom), (box.left, box.right))
+        with gdal(_NAME, **_OPTIONS):
+            samples = self._dataset.read([band + 1 for band in bands], window=window, out_dtype=self._dtype)
+            valid: NDArray[np.bool_] | None = None
+            if self._alpha_at is not None:
+                valid = self._dataset.read(self._alpha_at + 1, window=window) != 0
+            elif self._masked:
+                valid = self._dataset.dataset_mask(window=window) != 0
+        return np.ascontiguousarray(np.moveaxis(samples, 0, 2)), valid
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one == other or (one is not None and other is not None and one != one and other != other)
+
+
+def _check(path: str, depth: int) -> None:
+    """Refuse a VRT that names anything but pictures in files of this machine.
+
+    Raises
+    ------
+    Refused
+        Naming what it names.
+    """
+    if depth > _MOST_DEPTH:
+        raise Refused(f"VRTs within VRTs more than {_MOST_DEPTH} deep")
+    if os.path.getsize(path) > _MOST_BYTES:
+        raise Refused(f"a VRT of more than {_MOST_BYTES >> 20} MiB")
+    root = _root(path)
+    for element in root.iter():
+        said = element.attrib.get("subClass")
+        if said not in _CLASSES or element.tag in ("PixelFunctionCode", "PixelFunctionLanguage", "OverviewFile"):
+            raise Refused(f"a VRT with {said or element.tag}: not supported here; make a TIFF of it first")
+    for name in named_sources(root, os.path.dirname(path)):
+        kind = _kind(name)
+        if kind == _NAME:
+            _check(name, depth + 1)
+        elif kind not in _READABLE:
+            raise Refused(f"it names {os.path.basename(name)}, which is {kind or 'no picture that is read'} here")
+
+
+def _root(path: str) -> ElementTree.Element:
+    """Parse a VRT; one that defines entities, of which a small text can make a huge one, is refused."""
+    with open(path, "rb") as file:
+        text = file.read()
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise Refused("damaged: a VRT with a document type")
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise Refused(f"damaged or truncated: the VRT cannot be parsed ({error})") from error
+
+
+def named_sources(root: ElementTree.Element, folder: str) -> list[str]:
+    """Return the files that a VRT names, as absolute paths.
+
+    Raises
+    ------
+    Refused
+        Where it names something that is no file of this machine.
+    """
+    found: dict[str, None] = {}
+    for element in root.iter():
+        if element.tag not in _SOURCES:
+            continue
+        name = (element.text or "").strip()
+        relative = (element.attrib.get("relativeToVRT") or element.attrib.get("relativetoVRT") or "0") == "1"
+        path = os.path.join(folder, name) if relative else os.path.abspath(name)
+        if "://" in name or name.startswith(("/vsi", "<")) or not name:
+            raise Refused(f"it names {name or 'nothing'}, which is no file of this machine")
+        if not os.path.isfile(path):
+            raise Refused(f"it names {name}, which is not there")
+        found[os.path.normpath(path)] = None
+    return list(found)
+
+
+def _kind(path: str) -> str | None:
+    """Say what a file is, by its content."""
+    with open(path, "rb") as file:
+        kind = sniff.identify(file.read(sniff.HEAD_BYTES))
+    return None if kind is None else kind.name

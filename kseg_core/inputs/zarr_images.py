@@ -1,0 +1,238 @@
+"""Which images are in a Zarr group: those of a bioformats2raw layout, of a plate's wells, or of a plain group.
+
+Only documents are read (``zarr.json``, ``.zattrs``, ``.zarray``), on a disk, in an object store or in a zip file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from kseg_core import storage
+from kseg_core.storage import zipped
+
+_DEPTH = 3  # folders of groups that are gone through for images
+#: What else groups hold, after OME-Zarr and SpatialData.
+_NO_IMAGES = frozenset({"labels", "OME", "tables", "shapes", "points"})
+
+
+class Hierarchy(Protocol):
+    """Where a group's documents are."""
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None where there is none."""
+
+    def folders(self, name: str) -> list[str]:
+        """Names of the folders in a folder, sorted."""
+
+
+class Folder:
+    """A group on a disk or in an object store."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None where there is none."""
+        try:
+            return storage.read(os.path.join(self._path, name))
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return None
+
+    def folders(self, name: str) -> list[str]:
+        """Names of the folders in a folder, sorted."""
+        try:
+            with storage.scan(os.path.join(self._path, name)) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+class Zipped:
+    """A group in a zip file.
+
+    Raises
+    ------
+    OSError, zipfile.BadZipFile
+        If it cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        with zipfile.ZipFile(path) as archive:
+            self._names = frozenset(archive.namelist())
+        self._path = path
+        self._folders: dict[str, set[str]] = {}
+        for name in self._names:
+            parts = name.strip("/").split("/")
+            parts = parts if name.endswith("/") else parts[:-1]
+            for at, part in enumerate(parts[: _DEPTH + 3]):
+                self._folders.setdefault("/".join(parts[:at]), set()).add(part)
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None where there is none."""
+        if name not in self._names:
+            return None
+        with zipfile.ZipFile(self._path) as archive:
+            return archive.read(name)
+
+    def folders(self, name: str) -> list[str]:
+        """Names of the folders in a folder, sorted."""
+        return sorted(self._folders.get(name, ()))
+
+
+class Images:
+    """The images of a hierarchy, and what of it should be there and is not.
+
+    Attributes
+    ----------
+    inside
+        Paths of images; ``""`` is the hierarchy itself.
+    missing
+        Paths that its documents name and that are not there.
+    """
+
+    def __init__(self) -> None:
+        self.inside: list[str] = []
+        self.missing: list[str] = []
+
+
+def zarr_images(path: str) -> Images:
+    """Return the images in a Zarr array or group.
+
+    Parameters
+    ----------
+    path
+        A directory, or a zip file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    found = Images()
+    if (parts := zipped.split(path)) is None:
+        _look(Folder(path), "", found)
+    else:
+        try:
+            archive = Zipped(parts[0])
+        except zipfile.BadZipFile as error:
+            raise OSError(f"not a zip file, or a damaged one ({error})") from error
+        start = parts[1]
+        if not start and not _is_node(archive, ""):  # packed with the folder that it was in
+            start = next((name for name in archive.folders("") if _is_node(archive, name)), "")
+        _look(archive, start, found)
+        for places in (found.inside, found.missing):
+            places[:] = [place.removeprefix(parts[1]).lstrip("/") for place in places]
+    return found
+
+
+def _look(hierarchy: Hierarchy, start: str, found: Images) -> None:
+    attributes = _attributes(hierarchy, start)
+    plate = attributes.get("plate")
+    if isinstance(plate, dict):
+        for well in _paths(plate.get("wells")):
+            _well(hierarchy, _joined(start, well), found)
+    elif isinstance(attributes.get("well"), dict):
+        _well(hierarchy, start, found)
+    elif "bioformats2raw.layout" in attributes:
+        series = _attributes(hierarchy, _joined(start, "OME")).get("series")
+        named = [str(name) for name in series] if isinstance(series, list) else _numbered(hierarchy, start)
+        _fields(hierarchy, start, named, found)
+    elif _shape(hierarchy, start) is not None or _has_multiscales(attributes):
+        found.inside.append(start)
+    else:
+        inside = list(_images_below(hierarchy, start, _DEPTH)) or list(_arrays_in(hierarchy, start))
+        found.inside.extend(inside or [start])  # of none the reader says what is wrong with it
+
+
+def _well(hierarchy: Hierarchy, well: str, found: Images) -> None:
+    images = _attributes(hierarchy, well).get("well")
+    named = list(_paths(images.get("images"))) if isinstance(images, dict) else _numbered(hierarchy, well)
+    if named:
+        _fields(hierarchy, well, named, found)
+    else:
+        found.missing.append(well)
+
+
+def _fields(hierarchy: Hierarchy, start: str, names: list[str], found: Images) -> None:
+    for name in names:
+        place = _joined(start, name)
+        (found.inside if _is_node(hierarchy, place) else found.missing).append(place)
+
+
+def _numbered(hierarchy: Hierarchy, start: str) -> list[str]:
+    return sorted((name for name in hierarchy.folders(start) if name.isdecimal()), key=int)
+
+
+def _images_below(hierarchy: Hierarchy, start: str, depth: int) -> Iterator[str]:
+    """Paths of OME-Zarr images in a plain group."""
+    for name in hierarchy.folders(start):
+        place = _joined(start, name)
+        if name in _NO_IMAGES or name.startswith(".") or not _is_node(hierarchy, place):
+            continue
+        if _has_multiscales(_attributes(hierarchy, place)):
+            yield place
+        elif depth > 1 and _shape(hierarchy, place) is None:
+            yield from _images_below(hierarchy, place, depth - 1)
+
+
+def _arrays_in(hierarchy: Hierarchy, start: str) -> Iterator[str]:
+    """Paths of arrays in a plain group that may be pictures: those of two axes and more."""
+    for name in hierarchy.folders(start):
+        shape = _shape(hierarchy, _joined(start, name))
+        if shape is not None and len(shape) >= 2:
+            yield _joined(start, name)
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _paths(entries: Any) -> Iterator[str]:
+    for entry in entries if isinstance(entries, list) else ():
+        path = entry.get("path") if isinstance(entry, dict) else None
+        if isinstance(path, str) and path.strip("/") and ".." not in path.split("/"):
+            yield path.strip("/")
+
+
+def _document(hierarchy: Hierarchy, name: str) -> dict[str, Any]:
+    content = hierarchy.read(name)
+    try:
+        document = json.loads(content) if content is not None else {}
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _is_node(hierarchy: Hierarchy, place: str) -> bool:
+    return any(
+        hierarchy.read(_joined(place, name)) is not None for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+    )
+
+
+def _attributes(hierarchy: Hierarchy, place: str) -> dict[str, Any]:
+    """The attributes of a group, those of OME-Zarr 0.5 among the others."""
+    document = _document(hierarchy, _joined(place, "zarr.json"))
+    attributes = document.get("attributes") if document else _document(hierarchy, _joined(place, ".zattrs"))
+    if not isinstance(attributes, dict):
+        return {}
+    ome = attributes.get("ome")
+    return {**attributes, **ome} if isinstance(ome, dict) else attributes
+
+
+def _has_multiscales(attributes: dict[str, Any]) -> bool:
+    return bool(attributes.get("multiscales"))
+
+
+def _shape(hierarchy: Hierarchy, place: str) -> list[Any] | None:
+    """The shape of an array; None where there is none."""
+    document = _document(hierarchy, _joined(place, "zarr.json"))
+    if not document:
+        document = _document(hierarchy, _joined(place, ".zarray"))
+    elif document.get("node_type") != "array":
+        return None
+    shape = document.get("shape")
+    return shape if isinstance(shape, list) else None

@@ -1,0 +1,286 @@
+"""Slides by OpenSlide and virtual rasters by rasterio: its pixels, any window the whole's, nothing fetched."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from kseg_core.errors import UnreadableImage
+from kseg_core.images import open_picture, read_image, read_info, sniff_format
+from kseg_core.inputs.listing import list_inputs
+
+WHOLE = (slice(None), slice(None))
+
+
+def windows(height: int, width: int) -> list[tuple[slice, slice]]:
+    return [
+        (slice(0, 1), slice(0, 1)),
+        (slice(height // 3, height), slice(width // 4, width // 2)),
+        (slice(height - 1, height), slice(0, width)),
+    ]
+
+
+def check_windows(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """The whole; every window has to be its part, as samples and in colours."""
+    with open_picture(str(path)) as picture:
+        whole, valid = picture.samples(*WHOLE)
+        seen = picture.rgb(*WHOLE)
+        for rows, columns in windows(*picture.info.shape):
+            part, mask = picture.samples(rows, columns)
+            np.testing.assert_array_equal(part, whole[rows, columns])
+            if valid is not None and mask is not None:
+                np.testing.assert_array_equal(mask, valid[rows, columns])
+            np.testing.assert_array_equal(picture.rgb(rows, columns).rgb, seen.rgb[rows, columns])
+    return whole, valid
+
+
+# --------------------------------------------------------------------------------------------------------------- slides
+
+
+def write_ndpi(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """A TIFF with Hamamatsu's tags, as small as OpenSlide takes for one of theirs."""
+    tags = [
+        (65420, 3, 1, 1, True),
+        (65421, 11, 1, 20.0, True),
+        *((tag, 9, 1, 0, True) for tag in (65422, 65423, 65424)),
+    ]
+    options: dict[str, Any] = {"photometric": "ycbcr", "subsampling": (1, 1), "compression": "jpeg", "metadata": None}
+    tifffile.imwrite(path, pixels, rowsperstrip=len(pixels), extratags=tags, resolution=(9000, 9000), **options)
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    y, x, c = np.mgrid[0:300, 0:400, 0:3]
+    noise = np.random.default_rng(4).integers(0, 40, (300, 400, 3))
+    write_ndpi(tmp_path / "slide.ndpi", ((x + y * (c + 1)) // 6 % 200 + noise).astype(np.uint8))
+    return tmp_path / "slide.ndpi"
+
+
+def test_an_ndpi_is_as_openslide_and_tifffile_read_it(slide: Path) -> None:
+    openslide = pytest.importorskip("openslide")
+    whole, valid = check_windows(slide)
+    info = read_info(str(slide))
+    assert (info.format, info.shape, info.block) == ("Hamamatsu NDPI", (300, 400), (512, 512))
+    judge = np.asarray(openslide.OpenSlide(str(slide)).read_region((0, 0), 0, (400, 300)))
+    np.testing.assert_array_equal(whole, judge[..., :3])
+    np.testing.assert_array_equal(whole, tifffile.imread(slide.rename(slide.with_suffix(".tif"))))
+    assert valid is not None
+    assert valid.all()
+
+
+def test_a_cut_slide_is_refused(slide: Path) -> None:
+    pytest.importorskip("openslide")
+    data = slide.read_bytes()
+    for length in [*range(400, len(data), len(data) // 25), len(data) - 1]:
+        slide.write_bytes(data[:length])
+        with pytest.raises(UnreadableImage):
+            read_image(str(slide))
+
+
+def test_a_czi_is_as_it_was_written(tmp_path: Path) -> None:
+    pytest.importorskip("openslide")
+    y, x = np.mgrid[:30, :40]
+    path = Path(__file__).with_name("tiny.czi")
+    assert sniff_format(str(path)) == "Zeiss CZI"
+    whole, valid = check_windows(path)
+    np.testing.assert_array_equal(whole, np.dstack([x * 6, y * 8, x + y]).astype(np.uint8))
+    assert valid is not None
+    assert valid.all()
+    data = path.read_bytes()
+    gray = tmp_path / "other.czi"
+    gray.write_bytes(data.replace(b"S\0\0\0" + bytes(4), b"Z\0\0\0" + bytes(4)))
+    with pytest.raises(UnreadableImage, match="not supported here"):
+        read_image(str(gray))
+    for length in range(100, len(data), 500):
+        gray.write_bytes(data[:length])
+        with pytest.raises(UnreadableImage):
+            read_image(str(gray))
+
+
+def test_without_the_extra_slides_are_refused_by_name(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    for path in (slide, Path(__file__).with_name("tiny.czi")):
+        with pytest.raises(UnreadableImage, match=r"not supported without `pip install 'kseg-batch\[slides\]'`"):
+            read_info(str(path))
+
+
+def test_a_bif_goes_to_openslide_by_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "slide.bif"
+    xmp = b"<iScan Magnification='20' ScanRes='0.465'/>"
+    options: dict[str, Any] = {"photometric": "rgb", "tile": (16, 16), "metadata": None}
+    tifffile.imwrite(path, np.zeros((32, 32, 3), np.uint8), extratags=[(700, 1, len(xmp), xmp, True)], **options)
+    with pytest.raises(UnreadableImage, match="Ventana BIF"):
+        read_info(str(path))
+    xmp = b"<x:xmpmeta>a photograph of an iScan</x:xmpmeta>"
+    tifffile.imwrite(path, np.zeros((32, 32, 3), np.uint8), extratags=[(700, 1, len(xmp), xmp, True)], **options)
+    assert read_info(str(path)).format == "TIFF"
+
+
+def test_a_mirax_slide_is_one_input_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for name in ("a/Slidedat.ini", "a/Data0000.dat", "a/Index.dat", "a/preview.jpg", "b/plain.jpg", "b.mrxs"):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0")
+    (tmp_path / "a.mrxs").write_bytes(b"\xff\xd8\xff\xe0")
+    assert [file.source for file in list_inputs([str(tmp_path)]).files] == [
+        str(tmp_path / name) for name in ("a.mrxs", "b.mrxs", "b/plain.jpg")
+    ]
+    with pytest.raises(UnreadableImage, match="3DHISTECH MRXS"):  # no real one could be had to test with
+        read_info(str(tmp_path / "a.mrxs"))
+    with pytest.raises(UnreadableImage, match="JPEG"):
+        read_info(str(tmp_path / "b.mrxs"))
+
+
+# ----------------------------------------------------------------------------------------------------------------- VRTs
+
+
+def write_tiles(folder: Path, dtype: str = "uint8", bands: int = 3, **options: Any) -> NDArray[Any]:
+    """Two tiles side by side as GeoTIFFs, and what their mosaic is."""
+    import rasterio
+    from affine import Affine
+
+    y, x, c = np.mgrid[0:40, 0:60, 0:bands]
+    pixels = ((x * 3 + y * 2 + c * 40) % 251).astype(dtype)
+    for number in (0, 1):
+        part = pixels[:, 30 * number : 30 * number + 30]
+        profile: dict[str, Any] = {"height": 40, "width": 30, "count": bands, "dtype": dtype, "crs": "EPSG:32633"}
+        profile |= {"transform": Affine(10, 0, 500_000 + 300 * number, 0, -10, 5_000_000), "tiled": True}
+        with rasterio.open(folder / f"tile{number}.tif", "w", blockxsize=16, blockysize=16, **profile, **options) as to:
+            to.write(np.moveaxis(part, 2, 0))
+    return pixels
+
+
+def vrt_of(bands: int, dtype: str = "Byte", *, more: str = "", source: str = "", width: int = 60) -> str:
+    """The text that gdalbuildvrt writes of the two tiles."""
+    out = [f'<VRTDataset rasterXSize="{width}" rasterYSize="40">{more}']
+    for band in range(1, bands + 1):
+        out.append(f'<VRTRasterBand dataType="{dtype}" band="{band}">')
+        for number in (0, 1):
+            name = source or f"tile{number}.tif"
+            out.append(
+                f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
+                f"<SourceBand>{band}</SourceBand>"
+                f'<SrcRect xOff="0" yOff="0" xSize="30" ySize="40"/>'
+                f'<DstRect xOff="{30 * number}" yOff="0" xSize="30" ySize="40"/></SimpleSource>'
+            )
+        out.append("</VRTRasterBand>")
+    return "".join([*out, "</VRTDataset>"])
+
+
+@pytest.mark.parametrize(("dtype", "name"), [("uint8", "Byte"), ("uint16", "UInt16")])
+def test_a_mosaic_is_as_rasterio_reads_it(tmp_path: Path, dtype: str, name: str) -> None:
+    import rasterio
+
+    pixels = write_tiles(tmp_path, dtype)
+    path = tmp_path / "mosaic.vrt"
+    path.write_text(vrt_of(3, name))
+    whole, _ = check_windows(path)
+    np.testing.assert_array_equal(whole, pixels)
+    with rasterio.open(path) as judge:
+        np.testing.assert_array_equal(whole, np.moveaxis(judge.read(), 0, 2))
+    info = read_info(str(path))
+    assert (info.format, info.shape, info.bands, info.dtype) == ("VRT", (40, 60), 3, dtype)
+
+
+def test_floats_nodata_and_masks_of_a_vrt(tmp_path: Path) -> None:
+    import rasterio
+
+    pixels = write_tiles(tmp_path, "float32", 1, nodata=7)
+    path = tmp_path / "mosaic.vrt"
+    path.write_text(
+        vrt_of(1, "Float32")
+        .replace('band="1">', 'band="1"><NoDataValue>7</NoDataValue>', 1)
+        .replace("Simple", "Complex")
+    )
+    with open_picture(str(path)) as picture:
+        assert picture.info.nodata == 7
+        np.testing.assert_array_equal(picture.samples(*WHOLE)[0], pixels)
+    write_tiles(tmp_path)
+    for number in (0, 1):
+        with rasterio.open(tmp_path / f"tile{number}.tif", "r+") as tile:
+            tile.write_mask(np.arange(40 * 30).reshape(40, 30) % 7 > number)
+    mask = '<MaskBand><VRTRasterBand dataType="Byte">'
+    for number in (0, 1):
+        mask += (
+            f'<SimpleSource><SourceFilename relativeToVRT="1">tile{number}.tif</SourceFilename><SourceBand>mask,1'
+            f'</SourceBand><SrcRect xOff="0" yOff="0" xSize="30" ySize="40"/>'
+            f'<DstRect xOff="{30 * number}" yOff="0" xSize="30" ySize="40"/></SimpleSource>'
+        )
+    path.write_text(vrt_of(3, more=f"{mask}</VRTRasterBand></MaskBand>"))
+    _, valid = check_windows(path)
+    with rasterio.open(path) as judge:
+        expected = judge.dataset_mask() != 0
+    assert valid is not None
+    assert 0 < expected.sum() < expected.size
+    np.testing.assert_array_equal(valid, expected)
+    image = read_image(str(path))
+    assert image.valid is not None
+    np.testing.assert_array_equal(image.valid, expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/vsicurl/http://127.0.0.1:9/a.tif",
+        "http://127.0.0.1:9/a.tif",
+        "/vsizip/a.zip/b.tif",
+        "WMS:http://127.0.0.1/x",
+        "&lt;GDAL_WMS/&gt;",
+        "notes.txt",
+        "missing.tif",
+    ],
+)
+def test_a_vrt_reaches_for_nothing_but_pictures_on_this_machine(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rasterio
+
+    (tmp_path / "notes.txt").write_text("<GDAL_WMS><Service/></GDAL_WMS>")
+    (tmp_path / "outer.vrt").write_text(vrt_of(1, source="inner.vrt"))
+    (tmp_path / "inner.vrt").write_text(vrt_of(1, source=name))
+    monkeypatch.setattr(rasterio, "open", lambda *_, **__: pytest.fail("it was opened"))
+    for path in ("inner.vrt", "outer.vrt"):
+        with pytest.raises(UnreadableImage, match="it names"):
+            read_info(str(tmp_path / path))
+
+
+def test_a_vrt_that_is_a_program_or_damaged_is_refused(tmp_path: Path) -> None:
+    write_tiles(tmp_path, bands=1)
+    path = tmp_path / "mosaic.vrt"
+    text = vrt_of(1)
+    for bad, words in [
+        (text[:-30], "parsed"),
+        (text.replace("<VRTRasterBand", '<VRTRasterBand subClass="VRTRawRasterBand"'), "VRTRawRasterBand"),
+        (
+            text.replace("</VRTRasterBand>", "<PixelFunctionCode>1</PixelFunctionCode></VRTRasterBand>"),
+            "PixelFunctionCode",
+        ),
+        (vrt_of(1, source="mosaic.vrt"), "deep"),
+    ]:
+        path.write_text(bad)
+        with pytest.raises(UnreadableImage, match=words):
+            read_info(str(path))
+    path.write_text(text)
+    tile = tmp_path / "tile1.tif"
+    tile.write_bytes(tile.read_bytes()[:900])
+    with pytest.raises(UnreadableImage):
+        read_image(str(path))
+
+
+def test_a_mosaic_stands_for_its_tiles_in_a_folder_and_not_where_they_are_named(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    (tmp_path / "mosaic.vrt").write_text(vrt_of(3))
+    (tmp_path / "other.tif").write_bytes((tmp_path / "tile0.tif").read_bytes())
+    listing = list_inputs([str(tmp_path)])
+    assert [file.key for file in listing.files] == ["mosaic.vrt", "other.tif"]
+    assert listing.read_through == ((str(tmp_path / "mosaic.vrt"), 2),)
+    named = list_inputs([str(tmp_path / name) for name in ("mosaic.vrt", "tile0.tif", "tile1.tif")])
+    assert len(named.files) == 3
+    assert not named.read_through
+    assert len(list_inputs([str(tmp_path)], exclude=["*.vrt"]).files) == 3
