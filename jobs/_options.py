@@ -42,7 +42,11 @@ Inputs = Annotated[
 Include = Annotated[
     list[str] | None,
     _option(
-        "Input", "--include", help="Only files below a folder that match this glob; may be given again.", metavar="GLOB"
+        "Input",
+        "--include",
+        help="Only files below a folder that match: a glob, a name with or without its suffix, a folder, or a suffix "
+        "such as .jpg; case is ignored. May be given again.",
+        metavar="GLOB",
     ),
 ]
 Exclude = Annotated[
@@ -50,7 +54,7 @@ Exclude = Annotated[
     _option(
         "Input",
         "--exclude",
-        help="Leave out files below a folder that match this glob; may be given again.",
+        help="Leave out files below a folder that match: as --include. May be given again.",
         metavar="GLOB",
     ),
 ]
@@ -430,7 +434,8 @@ ExportImages = Annotated[
     _option(
         OUTPUT,
         "--image",
-        help="Only images whose key or source is this or matches this glob; may be given again.",
+        help="Only these images: a key or source, a name without its suffix, a folder, a suffix such as .jpg, or a "
+        "glob; may be given again.",
         metavar="KEY|GLOB",
     ),
 ]
@@ -456,7 +461,7 @@ ExportFormat = Annotated[
 ]
 LineColor = Annotated[str, _option(OUTPUT, "--line-color", help="Colour of the boundaries.", metavar="COLOUR")]
 MinArea = Annotated[
-    int, _option(OUTPUT, "--min-area", help="Leave out polygons of regions with fewer pixels.", metavar="PX")
+    int, _option(OUTPUT, "--min-area", help="With --what polygons: leave out regions with fewer pixels.", metavar="PX")
 ]
 OverwriteFiles = Annotated[
     bool, _option(OUTPUT, "--overwrite", help="Replace files of the same names (nothing else is ever touched).")

@@ -51,11 +51,17 @@ class Report:
         """Print the result, for a program or for a person."""
         self.progress.close()
         log_result(result, lines[0])
-        if self.as_json:
-            typer.echo(json.dumps(result, allow_nan=False, ensure_ascii=True))
-        else:
-            for line in lines:
-                typer.echo(line)
+        try:
+            if self.as_json:
+                typer.echo(json.dumps(result, allow_nan=False, ensure_ascii=True))
+            else:
+                for line in lines:
+                    typer.echo(line)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read our output has gone, which undoes nothing
+            _leave_stdout()
+            where = f" and written to {result['output']}" if result.get("output") else ""
+            self.warn(f"the output was closed before all of it was printed; the work is done{where}")
 
     def warn(self, message: str) -> None:
         """Say on stderr what does not go well with the result."""
@@ -88,9 +94,6 @@ def carry_out(
         return job(report)
     except (KeyboardInterrupt, Terminated):
         return _stopped(report, signals, again)
-    except BrokenPipeError:
-        _leave_stdout()  # whoever read our output has gone: nothing is left to say
-        return FAILED
     except UsageError as error:
         _say(report, with_origins(str(error)))
         return WRONG_USAGE

@@ -5,6 +5,7 @@ Wrong usage, an empty folder or an output that must not be touched is told here,
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -27,6 +28,8 @@ from kseg_core.store.manifest import (
     lost_images,
     read_attributes,
 )
+
+log = logging.getLogger("kseg")
 
 OUTPUT_SUFFIX = ".kseg.zarr"
 CHOSEN = "auto"  # in the settings of an output: what `--features auto` came to
@@ -80,7 +83,10 @@ class InputSelection:
             more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
             first = f"; {listing.failures[0]}" if listing.failures else ""
             passing = " that pass --include and --exclude" if self.include or self.exclude else ""
-            raise KsegError(f"no images in {named}{passing}{more}{first}")
+            nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""
+            raise KsegError(f"no images in {named}{passing}{nothing}{more}{first}")
+        for pattern in listing.unmatched:
+            log.warning("%s matches nothing in %s", pattern, ", ".join(self.inputs) or f"the list {self.from_file}")
         return listing
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
@@ -19,7 +19,7 @@ from kseg_core.errors import KsegError, UnreadableImage, UsageError, from_facts
 from kseg_core.images.kinds import PICTURE, Kind
 from kseg_core.images.raster import DTYPES
 from kseg_core.reading.sources import Piece
-from kseg_core.store.model import Model, as_rgb
+from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
 from .computing.executor import Executor, open_executor
@@ -67,8 +67,9 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     images
         A path (file, folder or glob) or several; or one image as a NumPy or Dask array. Of uint8 it is (y, x, c) of
         sRGB (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)); bool is black and white. Other integers and floats,
-        and other numbers of bands, are clustered as bands (y, x, d), without pixels that have a NaN or infinity. A Dask
-        array is never held whole.
+        and other numbers of bands, are clustered as bands (y, x, d), without pixels that have a NaN or infinity.
+        Pixels with a masked value (``numpy.ma``, also in a Dask array's chunks) are invalid. A Dask array is never held
+        whole.
     config
         The same settings as the commands'. ``scope`` is ``global`` here.
     output
@@ -94,8 +95,29 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
         if output is not None:
             raise UsageError("an output store is made from paths; write an array's labels with dask.array.to_zarr")
         return _segment_array(images, config)
-    paths = (images,) if isinstance(images, str | os.PathLike) else tuple(images)
-    return _segment_paths(tuple(os.fspath(path) for path in paths), config, output)
+    return _segment_paths(_paths_of(images), config, output)
+
+
+def _paths_of(images: Any) -> tuple[str, ...]:
+    """Paths as text.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    wanted = "images: expected a path, a sequence of paths, or one image as a NumPy or Dask array"
+    if isinstance(images, str | os.PathLike):
+        return (os.fspath(images),)
+    if hasattr(images, "dtype") or not isinstance(images, Iterable):
+        helps = "; give its .data" if hasattr(images, "data") else ""  # of xarray, for one
+        raise ValueError(f"{wanted}; got {type(images).__name__}{helps}")
+    paths = tuple(images)
+    for i, path in enumerate(paths):
+        if not isinstance(path, str | os.PathLike):
+            shape = f" {path.shape} {path.dtype}" if hasattr(path, "shape") and hasattr(path, "dtype") else ""
+            raise ValueError(f"{wanted}; got a sequence whose item {i} is a {type(path).__name__}{shape}")
+    return tuple(os.fspath(path) for path in paths)
 
 
 def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None) -> Segmentation:
@@ -157,7 +179,9 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
     if lazy.ndim == 3:
         lazy = lazy.rechunk({2: -1})
     if any(np.isnan(n) for axis in lazy.chunks for n in axis):
-        raise ValueError("expected an array of known chunk sizes; call compute_chunk_sizes() first")
+        raise ValueError(
+            f"images: expected an array of known chunk sizes, got {lazy.chunks}; call compute_chunk_sizes() first"
+        )
     model = None if config.model is None else load_model(config.model)
     config = config if config.fit is None else replace(config, fit=_in_space_of(lazy, config))
     of_bands = model.bands is not None if model is not None else _is_of_bands(config)
@@ -165,14 +189,18 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
         lazy = lazy[..., None] if lazy.ndim == 2 else lazy
         lazy = lazy.view(np.uint8) if lazy.dtype == np.bool_ else lazy
     else:
-        as_rgb(np.empty((1, *image.shape[1:]), image.dtype))
+        require_rgb(image.shape, image.dtype, "images")
     if model is None:
         with open_executor(config.execution) as executor:
             model = _fit_bands(lazy, image, config, executor) if of_bands else _fit_array(lazy, config, executor)
     if model.bands is not None:
         lazy = _bands_for(lazy, model.bands.bands)
     labels = lazy.map_blocks(
-        predict_block, model=model, dtype=label_dtype(model.k), drop_axis=2 if lazy.ndim == 3 else None
+        predict_block,
+        model=model,
+        dtype=label_dtype(model.k),
+        drop_axis=2 if lazy.ndim == 3 else None,
+        meta=np.empty((0, 0), label_dtype(model.k)),  # masked arrays have plain labels
     )
     return Segmentation(model, {ARRAY_KEY: labels})
 
@@ -186,10 +214,12 @@ def require_array(image: NDArray[Any] | da.Array) -> None:
         If it is neither.
     """
     if image.ndim not in (2, 3):
-        raise ValueError(f"expected an image (y, x) or (y, x, c), got {image.dtype} {image.shape}")
+        raise ValueError(f"images: expected an image (y, x) or (y, x, c); got {image.shape} {image.dtype}")
     name = "uint8" if image.dtype == np.bool_ else image.dtype.newbyteorder("=").name
     if name not in DTYPES:
-        raise ValueError(f"expected an image of one of {', '.join(DTYPES)} or bool, got {image.dtype} {image.shape}")
+        raise ValueError(
+            f"images: expected an image of one of {', '.join(DTYPES)} or bool; got {image.shape} {image.dtype}"
+        )
 
 
 def _is_of_bands(config: RunConfig) -> bool:

@@ -57,6 +57,8 @@ class ExportSettings:
             raise UsageError(f"--line-color is like '#ffff00'; got {self.line!r}")
         if self.min_area_px < 1:
             raise UsageError(f"--min-area is at least 1 pixel; got {self.min_area_px}")
+        if self.min_area_px > 1 and "polygons" not in self.what:
+            raise UsageError("--min-area leaves out small polygons, and --what names no polygons: leave it out")
 
     @property
     def line_rgb(self) -> tuple[int, int, int]:

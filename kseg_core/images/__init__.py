@@ -1,17 +1,17 @@
 """Pictures: what a file is, and its pixels as 8-bit sRGB in the orientation a person sees.
 
-The project reads with imageio and its plugins where those do the job right, and with the decoders below
-them where they do not; each module says which and why:
+The decoders are those that imageio's plugins stand on, called directly where the plugins do not do the job right; each
+module says which and why:
 
 =========== =================== ==========================================================
 format      module              decoder
 =========== =================== ==========================================================
-JPEG        `jpeg`              simplejpeg, strict
+JPEG        `jpeg`              simplejpeg, strict; unusual subsampling by libjpeg and GDAL
 PNG         `png`               zlib and libpng (imagecodecs)
-BMP         `pillow`            imageio's Pillow plugin
+BMP         `bmp`               NumPy
 GIF         `pillow`            Pillow's reader
 WebP        `pillow`            libwebp (imagecodecs); Pillow's reader for animations
-TIFF        `tiff`              tifffile and imagecodecs; simplejpeg for JPEG tiles
+TIFF        `tiff`              tifffile and imagecodecs; simplejpeg, libtiff and GDAL
 Zarr        `zarrs`             zarr-python; OME-Zarr too
 =========== =================== ==========================================================
 

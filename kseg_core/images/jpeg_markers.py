@@ -89,6 +89,8 @@ def next_segment(data: bytes, at: int) -> Segment | None:
         if at + 4 > len(data):
             raise Incomplete
         (length,) = struct.unpack_from(">H", data, at + 2)
+        if length < 2 and marker not in TABLES | {SOS}:
+            return Segment(marker, at, at + 4)  # a comment of less than nothing: libjpeg passes over its length
         if length < 2:
             raise Refused(f"damaged: the JPEG segment 0x{marker:02x} has no length")
         if at + 2 + length > len(data):

@@ -116,6 +116,23 @@ def _where_nodata(
     return invalid
 
 
+def unmasked(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return an array without its mask, and where pixels count: where none of their values is masked.
+
+    Parameters
+    ----------
+    image
+        (y, x) or (y, x, c); a ``numpy.ma.MaskedArray`` or a plain array, which has no mask.
+    """
+    if not isinstance(image, np.ma.MaskedArray):
+        return image, None
+    plain: NDArray[Any] = np.ma.getdata(image)
+    if np.ma.getmask(image) is np.ma.nomask:
+        return plain, None
+    mask: NDArray[np.bool_] = np.ma.getmaskarray(image)
+    return plain, ~(mask if mask.ndim == 2 else np.logical_or.reduce(mask, axis=2))
+
+
 def _held(value: float, dtype: np.dtype[Any]) -> Any | None:
     """Return a value as the dtype holds it; None where it does not.
 

@@ -9,8 +9,10 @@ Patterns (``include``, ``exclude`` and an INPUT such as ``photos/**/*.jpg``) are
 - ``*``, ``?`` and ``[a-z]`` stay within one name, ``**`` spans any number of folders, case is ignored;
 - a pattern that matches a folder stands for everything below it, and one that ends in ``/`` matches
   folders only;
-- an include or exclude pattern without ``/`` is held against every name on the way down from the input,
-  one with ``/`` against the whole path below it. Files named one by one are matched by their name alone.
+- an include or exclude pattern without ``/`` is held against every name on the way down from the input: a folder's, a
+  file's with or without its suffix, or (``.jpg``) its suffix; one with ``/`` against the whole path below the input,
+  and against the path as it was given. Files named one by one are matched by their name, or by the path that was
+  given.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from kseg_core.inputs.keys import image_key, path_bytes, printable_source
 from kseg_core.inputs.lists import read_list, require_plausible
 from kseg_core.inputs.not_images import is_plainly_no_image
 from kseg_core.inputs.parts import is_of_mrxs, named_by_vrt
-from kseg_core.inputs.patterns import any_of, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
+from kseg_core.inputs.patterns import Filter, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
 from kseg_core.inputs.zarr_images import zarr_images
 from kseg_core.storage import zipped
 
@@ -84,12 +86,15 @@ class InputListing:
         What could not be looked at, such as a folder without permission or a broken link; sorted by source.
     read_through
         Virtual rasters that name files of the folders searched, which are then no inputs of their own, and how many.
+    unmatched
+        Patterns of `include` and `exclude` that matched nothing that was looked at, as ``--include *.jpg``.
     """
 
     files: tuple[InputFile, ...]
     passed_over: int
     failures: tuple[UnreadableImage, ...]
     read_through: tuple[tuple[str, int], ...] = ()
+    unmatched: tuple[str, ...] = ()
 
 
 def list_inputs(
@@ -135,7 +140,7 @@ def list_inputs(
     """
     if not inputs and from_file is None:
         raise UsageError("no input given: name an image, a folder or a pattern such as 'photos/**/*.jpg'")
-    search = _Search(any_of(include), any_of(exclude))
+    search = _Search(Filter(tuple(include)), Filter(tuple(exclude)))
     alone = len(inputs) == 1 and from_file is None
     # All are looked at before the first is walked: a misspelt one must not wait for a large folder.
     starts = list(_look_at_all(search, inputs, from_file, alone, null=null))
@@ -345,19 +350,19 @@ class _Candidate:
 class _Search:
     """The files found so far, by real path, so that each counts once."""
 
-    include: re.Pattern[str] | None
-    exclude: re.Pattern[str] | None
+    include: Filter
+    exclude: Filter
     files: dict[str, _Candidate] = field(default_factory=dict)
     passed_over: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     real_folders: dict[str, str] = field(default_factory=dict)
 
-    def keeps(self, below: str) -> bool:
-        included = self.include is None or self.include.fullmatch(below) is not None
-        return included and not self.excludes(below)
+    def keeps(self, below: str, source: str = "") -> bool:
+        included = not self.include or self.include.matches(below, source)
+        return included and not self.excludes(below, source)
 
-    def excludes(self, below: str) -> bool:
-        return self.exclude is not None and self.exclude.fullmatch(below) is not None
+    def excludes(self, below: str, source: str = "") -> bool:
+        return self.exclude.matches(below, source)
 
     def fail(self, source: str, reason: str) -> None:
         self.failures.setdefault(printable_source(source), reason)
@@ -406,7 +411,9 @@ class _Search:
             for key, each in sorted(by_key.items())
         )
         failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
-        return InputListing(tuple(files), len(self.passed_over), tuple(failures), read_through)
+        unmatched = [f"--include {pattern}" for pattern in self.include.unmatched]
+        unmatched += [f"--exclude {pattern}" for pattern in self.exclude.unmatched]
+        return InputListing(tuple(files), len(self.passed_over), tuple(failures), read_through, tuple(unmatched))
 
 
 def _collect(search: _Search, start: _Start) -> None:
@@ -415,7 +422,7 @@ def _collect(search: _Search, start: _Start) -> None:
         matched = _walk(search, start)
         if start.wanted is not None and not matched and len(search.failures) == failures:
             raise UsageError(f"no file matches: {printable_source(start.given)}")
-    elif search.keeps(os.path.basename(start.path)):
+    elif search.keeps(os.path.basename(start.path), start.source):
         real, linked = search.real_file(start.path)
         size, modified_ns = start.status.st_size, start.status.st_mtime_ns
         _add(search, real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
@@ -508,7 +515,7 @@ def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: storage.
     below = f"{parent.below}{entry.name}/"
     if start.descend is not None and not start.descend.fullmatch(below.rstrip("/")):
         return
-    if search.excludes(below):
+    if search.excludes(below, start.source_of(below)):
         return
     linked = entry.is_symlink()
     real = os.path.realpath(entry.path) if linked else os.path.join(parent.real, entry.name)
@@ -518,7 +525,7 @@ def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: storage.
 
 def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry) -> None:
     below = folder.below + entry.name
-    if not search.keeps(below):
+    if not search.keeps(below, start.source_of(below)):
         return
     linked = entry.is_symlink()
     real = os.path.realpath(entry.path) if linked else os.path.join(folder.real, entry.name)
@@ -549,7 +556,7 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
     below = folder.below.rstrip("/")
     if start.wanted is not None and not start.wanted.fullmatch(below):
         return False
-    if not search.keeps(below) or _is_kseg_store(folder.path):
+    if not search.keeps(below, start.source_of(below)) or _is_kseg_store(folder.path):
         return True
     status = _zarr_metadata(folder.path)
     if status is None:

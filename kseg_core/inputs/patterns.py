@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from kseg_core.errors import UsageError
 from kseg_core.inputs.keys import printable_source
@@ -45,11 +45,47 @@ def compiled(regex: str) -> re.Pattern[str]:
     return re.compile(regex, re.DOTALL | re.IGNORECASE)
 
 
-def any_of(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    """What matches one of the patterns; None without any."""
-    if not patterns:
-        return None
-    return compiled("|".join(pattern_regex(slashed(pattern), anchored=False) for pattern in patterns))
+@dataclass(slots=True)
+class Filter:
+    """Some patterns that a person gave, and which of them have matched anything yet.
+
+    A pattern without ``/`` is held against every name of a path below an input, and stands for a folder, a file, a
+    file without its suffix, or (as ``.jpg``) all files with that suffix; one with ``/`` against the whole path below
+    the input, and against the path as it was given.
+    """
+
+    patterns: tuple[str, ...]
+    matched: set[str] = field(default_factory=set)
+    _names: dict[str, re.Pattern[str]] = field(default_factory=dict)
+    _all: re.Pattern[str] | None = None
+    _paths: re.Pattern[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.patterns:
+            regexes = [pattern_regex(slashed(each), anchored=False) for each in self.patterns]
+            self._names = dict(zip(self.patterns, map(compiled, regexes), strict=True))
+            self._all = compiled("|".join(regexes))
+            paths = [regex for each, regex in zip(self.patterns, regexes, strict=True) if "/" in each.rstrip("/")]
+            self._paths = compiled("|".join(paths)) if paths else None
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns)
+
+    def matches(self, below: str, source: str = "") -> bool:
+        """Whether one of them matches a path below an input, or the same path as it was given."""
+        source = source.lstrip("/")  # as patterns have it
+        by_path = self._paths is not None and self._paths.fullmatch(source) is not None
+        found = by_path or (self._all is not None and self._all.fullmatch(below) is not None)
+        if found and len(self.matched) < len(self._names):
+            for pattern, regex in self._names.items():
+                if regex.fullmatch(below) or (by_path and regex.fullmatch(source)):
+                    self.matched.add(pattern)
+        return found
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """The patterns that have matched nothing."""
+        return tuple(pattern for pattern in self.patterns if pattern not in self.matched)
 
 
 def _pattern_parts(pattern: str) -> list[str]:
@@ -72,7 +108,13 @@ def pattern_regex(pattern: str, *, anchored: bool) -> str:
         regex += "(?:[^/]+/)*" if part == "**" else _name_regex(part) + "/"
     if parts[-1] == "**":
         return regex + ".*"
-    return regex + _name_regex(parts[-1]) + ("/.*" if pattern.endswith("/") else "(?:/.*)?")
+    last = parts[-1]
+    if anchored or has_magic(last) or pattern.endswith("/"):
+        return regex + _name_regex(last) + ("/.*" if pattern.endswith("/") else "(?:/.*)?")
+    if re.fullmatch(r"\.\w+", last):  # a suffix, or a hidden file's name
+        return f"{regex}[^/]*{re.escape(last)}(?:/.*)?"
+    suffix = "" if "." in last else r"|\.[^/]+"  # a name without the suffix it has
+    return f"{regex}{re.escape(last)}(?:/.*{suffix})?"
 
 
 def descend_regex(pattern: str) -> str:

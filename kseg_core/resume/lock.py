@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
 from .. import storage
-from ..errors import OutputHeld, StoreError
+from ..errors import OutputHeld, StoreError, system_reason
 from ..storage.beside import RESUME, beside, remove, sweep
 
 MOST_PROCESSES = 1 << 31  # the number of a process is below, on every system
@@ -139,13 +139,14 @@ def hold(output: str) -> Iterator[None]:
     path, told = beside(output, ".lock"), beside(output, ".lock.json")
     try:
         made = _make_folders(os.path.dirname(path))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))  # what cannot be written is not held by anyone
         lock = FileLock(path, blocking=False)
         lock.acquire()
     except Timeout:
         named = Holder.read(told)
         raise OutputHeld(f"another run holds {output}{'' if named is None else f': {named}'}; wait for it") from None
     except OSError as error:
-        raise StoreError(f"{output}: the output cannot be written ({error.strerror or error})") from error
+        raise unwritable(output, error) from error
     try:
         _require_nobody(output, told)
         _write(output, told)
@@ -205,7 +206,21 @@ def _write(output: str, told: str) -> None:
         os.replace(aside, told)
     except OSError as error:
         _unlink(aside)
-        raise StoreError(f"{output}: the output cannot be written ({error.strerror or error})") from error
+        raise unwritable(output, error) from error
+
+
+def unwritable(output: str, error: OSError) -> StoreError:
+    """Why an output cannot be written: a file on the way to it, or what the system says of which path."""
+    folder = os.path.dirname(os.path.abspath(output))
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        why = f"{folder} is {'a broken link' if os.path.islink(folder) else 'a file'}, not a folder"
+    elif isinstance(error.filename, str) and os.path.isdir(error.filename):
+        why = f"{error.filename} is a folder where the output's lock is to be; remove it"
+    else:
+        why = f"{system_reason(error)}: {folder}"
+    return StoreError(f"{output}: the output cannot be written ({why}); choose another with -o")
 
 
 def _make_folders(folder: str) -> list[str]:

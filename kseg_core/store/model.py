@@ -19,7 +19,7 @@ from ..clustering.kmeans import History, Solution
 from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels
 from ..config import AUTO, MAX_K, FitSettings
 from ..errors import StoreError
-from ..images.validity import nodata_mask
+from ..images.validity import combine, nodata_mask, unmasked
 from .chunks import write_array
 from .nodes import ArraySpec, write_group
 from .soundness import MODEL, require_sound
@@ -191,7 +191,8 @@ class Model:
         ----------
         image
             uint8 sRGB (y, x, 3), with alpha (y, x, 4), or gray (y, x): pixels of alpha 0 are invalid. For a model of
-            bands its bands (y, x, d) as stored: pixels with a NaN or infinity are invalid.
+            bands its bands (y, x, d) as stored: pixels with a NaN or infinity are invalid. So are pixels with a masked
+            value, of a NumPy masked array.
 
         Returns
         -------
@@ -203,11 +204,11 @@ class Model:
             If the image is not one of these.
         """
         if self.bands is not None:
-            if image.ndim != 3 or image.shape[2] != self.bands.dimensions:
-                raise ValueError(f"expected (y, x, {self.bands.dimensions}), got {image.shape}")
-            if image.dtype != self.bands.dtype:  # kernels index by values
-                raise ValueError(f"expected {self.bands.dtype}, got {image.dtype}")
-            return self.label(image, nodata_mask(image, None)).labels
+            wanted = f"(y, x, {self.bands.dimensions}) {self.bands.dtype}, the bands of this model"
+            if image.ndim != 3 or image.shape[2] != self.bands.dimensions or image.dtype != self.bands.dtype:
+                raise ValueError(f"image: expected an array {wanted}; got {image.shape} {image.dtype}")
+            samples, counts = unmasked(image)
+            return self.label(samples, combine(nodata_mask(samples, None), counts)).labels
         rgb, valid = as_rgb(image)
         return self.label(rgb, valid).labels
 
@@ -219,12 +220,14 @@ class Model:
         ValueError
             If a label is neither a cluster nor the invalid value.
         """
+        if labels.dtype.kind not in "iu":
+            raise ValueError(f"labels: expected whole numbers, as predict returns; got {labels.shape} {labels.dtype}")
         invalid = invalid_label(self.k)
         palette = np.zeros((invalid + 1, 3), np.uint8)
         palette[: self.k] = self.colors
         stray = (labels < 0) | (labels >= self.k) & (labels != invalid)
         if stray.any():
-            raise ValueError(f"expected labels 0 to {self.k - 1} or {invalid}, got {int(labels[stray][0])}")
+            raise ValueError(f"labels: expected 0 to {self.k - 1} or {invalid}, got {int(labels[stray][0])}")
         painted: U8 = palette[labels]
         return painted
 
@@ -334,20 +337,50 @@ def as_rgb(image: U8) -> tuple[U8, NDArray[np.bool_] | None]:
     Parameters
     ----------
     image
-        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4); bool counts as black and white.
+        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4); bool counts as black and white. Pixels with a
+        masked value are invalid.
 
     Raises
     ------
     ValueError
         If it is none of these.
     """
+    image, counts = unmasked(image)
     if image.dtype == np.bool_:
         image = image.view(np.uint8) * np.uint8(255)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
-        raise ValueError(f"expected uint8 (y, x), (y, x, 3) or (y, x, 4), got {image.dtype} {image.shape}")
+    require_rgb(image.shape, image.dtype, "image")
     if image.ndim == 2:
         image = image[..., None]
     if image.shape[2] == 1:
-        return np.repeat(image, 3, axis=2), None
+        return np.repeat(image, 3, axis=2), counts
     valid = image[..., 3] > 0 if image.shape[2] == 4 else None
-    return np.ascontiguousarray(image[..., :3]), valid
+    return np.ascontiguousarray(image[..., :3]), combine(valid, counts)
+
+
+def require_rgb(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+    """Refuse an array, of which this is all that is known, that is not an image of 8-bit colours.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the array, whole.
+    name
+        The argument it was given as.
+
+    Raises
+    ------
+    ValueError
+        Saying what it is, and what helps.
+    """
+    if dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))):
+        return
+    if dtype != np.uint8:
+        helps = "; bring its values to 0..255 and convert it with .astype(numpy.uint8)"
+    elif len(shape) == 3 and shape[0] in (1, 3, 4):
+        helps = "; its channels come first: numpy.moveaxis(image, 0, -1) puts them last"
+    else:
+        helps = "; more than four channels are bands (features 'bands')"
+        helps = helps if len(shape) == 3 else ""
+    raise ValueError(
+        f"{name}: expected an array of uint8 (y, x), (y, x, 3) or (y, x, 4); got {shape} {np.dtype(dtype)}{helps}"
+    )

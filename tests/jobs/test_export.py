@@ -31,11 +31,11 @@ def test_options_become_one_request(kseg: Any, monkeypatch: pytest.MonkeyPatch, 
         return Exported(request.folder, 2, (), 0, ())
 
     monkeypatch.setattr(workflows.export, "export", made)
-    line = "export s.zarr --to d --what masks,cutout,masks --image a* --image b --cluster 2,0 --format tiff"
+    line = "export s.zarr --to d --what masks,cutout,polygons,masks --image a* --image b --cluster 2,0 --format tiff"
     line += " --line-color #010203 --min-area 9 --skip-existing --workers 3"
     assert kseg(*line.split()).code == 0
     ((request, execution),) = asked
-    settings = ExportSettings(("masks", "cutout"), (2, 0), "tiff", "#010203", 9)
+    settings = ExportSettings(("masks", "cutout", "polygons"), (2, 0), "tiff", "#010203", 9)
     assert request == ExportRequest("s.zarr", "d", settings, ("a*", "b"), "keep")
     assert (execution.scheduler, execution.workers) == ("threads", 3)
     asked.clear()
@@ -114,6 +114,8 @@ def test_existing_files_are_one_line_and_exit_code_1(kseg: Any, store: Path, tmp
         "--format gif",
         "--line-color red",
         "--min-area 0",
+        "--min-area 5",
+        "--what masks,labels --min-area 5",
         "--image nobody",
         "--overwrite --skip-existing",
         "--scheduler nowhere",

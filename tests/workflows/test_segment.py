@@ -67,6 +67,59 @@ def test_a_numpy_array_gives_what_a_run_gives_on_its_picture(
     assert_same(found, "image", expected)
 
 
+@pytest.mark.parametrize("form", ["gray", "rgb", "rgba"])
+def test_masked_values_make_pixels_invalid(
+    form: str, pictures: dict[str, Any], tmp_path: Path, job: Any, png: Any
+) -> None:
+    """As a run has it with the mask as a file; a pixel counts where none of its values is masked."""
+    picture = pictures[form]
+    mask = np.zeros(picture.shape, bool)
+    mask[5:25, 10:40] = True
+    if picture.ndim == 3:
+        mask[30:50, 60:70, 1] = True  # one value is enough
+    deep = mask if mask.ndim == 2 else mask.any(axis=2)
+    png(tmp_path / "mask.png", np.where(deep, 0, 255).astype(np.uint8))
+    png(tmp_path / "in.png", picture)
+    job(tmp_path / "in.png", tmp_path / "expected.zarr", **FIT, mask=tmp_path / "mask.png")
+    store = open_store(str(tmp_path / "expected.zarr"))
+    expected = store.model, np.asarray(store["in.png"].labels)
+    assert (expected[1][deep] == 255).all()
+    masked = np.ma.MaskedArray(picture, mask)
+    assert_same(segment(masked, config()), "image", expected)
+    lazy = da.from_array(picture, chunks=(17, 31, *picture.shape[2:]))
+    lazy = da.ma.masked_array(lazy, da.from_array(mask, chunks=lazy.chunks))
+    found = segment(lazy, config())
+    assert_same(found, "image", expected)
+    np.testing.assert_array_equal(found.model.predict(masked), expected[1])
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+def test_masked_values_and_nan_make_pixels_of_bands_invalid(kind: str) -> None:
+    """The band selected decides; what is masked or NaN may hold any value."""
+    rng = np.random.default_rng(3)
+    image = rng.choice([10.0, 20.0, 30.0], (40, 50, 2)).astype(np.float32)
+    mask = np.zeros(image.shape, bool)
+    mask[:10, :, 1] = True
+    mask[30:, :, 0] = True  # of the other band
+    image[:10, :, 1], image[20, :, 1] = 1e30, np.nan
+    masked: Any = np.ma.MaskedArray(image, mask)
+    if kind == "dask":
+        lazy = da.from_array(image, chunks=(13, 20, 2))
+        masked = da.ma.masked_array(lazy, da.from_array(mask, chunks=lazy.chunks))
+    found = segment(masked, config(k=3, features="bands", bands=(2,)))
+    assert found.model.centroids[:, 0].tolist() == [10, 20, 30]
+    labels = found.labels["image"].compute(scheduler="sync")
+    expected = np.zeros((40, 50), bool)
+    expected[:10], expected[20] = True, True
+    np.testing.assert_array_equal(labels == 255, expected)
+
+
+def test_an_array_with_a_mask_of_nothing_is_the_array(pictures: dict[str, Any]) -> None:
+    plain = segment(pictures["rgb"], config())
+    masked = segment(np.ma.MaskedArray(pictures["rgb"]), config())
+    assert_same(masked, "image", (plain.model, plain.labels["image"].compute()))
+
+
 def test_a_gray_array_may_have_an_axis_of_one_channel(pictures: dict[str, Any]) -> None:
     two, three = (segment(image, config()) for image in (pictures["gray"], pictures["gray"][..., None]))
     assert_same(three, "image", (two.model, two.labels["image"].compute()))
@@ -249,14 +302,35 @@ def test_what_was_found_paints_a_picture(pictures: dict[str, Any]) -> None:
     ids=lambda image: f"{type(image).__module__.partition('.')[0]}-{image.dtype}-{'x'.join(map(str, image.shape))}",
 )
 def test_an_array_of_another_form_is_refused_with_what_came(image: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected an image .* got \S+ \("):
+    with pytest.raises(ValueError, match=r"^images: expected an image") as caught:
         segment(image, config())
+    assert f"got {image.shape} {image.dtype}" in str(caught.value)  # its own shape, whole
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        ([np.zeros((4, 5, 3), np.uint8)], "item 0 is a ndarray (4, 5, 3) uint8"),
+        (["a.png", 3], "item 1 is a int"),
+        (7, "got int"),
+    ],
+)
+def test_what_is_neither_paths_nor_an_array_is_refused_by_the_arguments_name(images: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=r"^images: expected a path") as caught:
+        segment(images, config())
+    assert told in str(caught.value)
+
+
+def test_channels_that_come_first_are_told_how_to_put_last() -> None:
+    with pytest.raises(ValueError, match=r"got \(3, 40, 50\) uint8; its channels come first: numpy.moveaxis"):
+        segment(np.zeros((3, 40, 50), np.uint8), config(features="rgb"))
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((4, 4, 3), np.uint16), ((4, 4, 2), np.uint8), ((4, 4, 6), np.uint8)])
 def test_an_array_that_is_no_picture_is_refused_as_colours(shape: tuple[int, ...], dtype: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8 \(y, x\).* got \w+ \("):
+    with pytest.raises(ValueError, match=r"^images: expected an array of uint8 \(y, x\)") as caught:
         segment(np.zeros(shape, dtype), config(features="rgb"))
+    assert f"got {shape} {np.dtype(dtype)}" in str(caught.value)
 
 
 def test_unknown_chunk_sizes_are_refused_with_what_to_do() -> None:

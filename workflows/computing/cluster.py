@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+import multiprocessing
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -49,6 +51,7 @@ ATTEMPTS = 3  # at work that died with its worker without being suspect
 ALLOWED_FAILURES = 1  # of our own processes: the second death at a task makes its input suspect
 TLS_SETTING = "DASK_DISTRIBUTED__COMM__TLS__"  # what the variables begin with that name certificates
 LOOPBACK = "127.0.0.1"
+GUARD = 'if __name__ == "__main__":'
 # Some time after a worker died Dask looks whether it is back, and if it is not, as it may be just then where a decoder
 # crashes one worker after the other, gives up for good the nanny that would start the next. Ours always start another.
 NEVER = "10000d"
@@ -249,12 +252,39 @@ def losses_told(where: str) -> Iterator[None]:
         raise KsegError(f"the Dask scheduler at {where} is gone, or dropped the job; {SAME_COMMAND}") from error
 
 
+def require_main_guard() -> None:
+    """Refuse to start processes from a script each of them would run again, and so start processes of its own.
+
+    Raises
+    ------
+    KsegError
+        If this is such a process, or the program is a script that does not ask what it is run as.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if dask.config.get("distributed.worker.multiprocessing-method", "spawn") == "fork" or script is None:
+        return  # nothing is run again
+    again = bool(getattr(multiprocessing.current_process(), "_inheriting", False))  # as the standard library asks
+    if not again:
+        try:
+            with open(script, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            return
+        again = not any(word in text for word in ("__name__", "parent_process", "current_process"))
+    if again:
+        raise KsegError(
+            f"{script}: each process that is started runs this script again, and would start processes too; put what "
+            f"it does below {GUARD}, or use --scheduler threads"
+        )
+
+
 @contextmanager
 def own_processes(workers: int, memory_bytes: int) -> Iterator[Client]:
     """One process a worker on this machine; nothing listens beyond the loopback address.
 
     A worker that comes near its memory moves results that wait to its disk.
     """
+    require_main_guard()
     with ExitStack() as closing:
         closing.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": NEVER}))
         with undisturbed():
@@ -272,8 +302,8 @@ def own_processes(workers: int, memory_bytes: int) -> Iterator[Client]:
                 )
             except (OSError, RuntimeError) as error:
                 raise KsegError(
-                    f"no processes can be started here ({error}); where Dask is told to require encryption, "
-                    "use --scheduler threads"
+                    f"no processes can be started here ({error}); use --scheduler threads. Dask may be told to require "
+                    f"encryption, or a script starts them outside of {GUARD}"
                 ) from error
             client = closing.enter_context(Client(closing.enter_context(cluster), set_as_default=False))
             if not log.isEnabledFor(logging.DEBUG):

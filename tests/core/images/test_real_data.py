@@ -19,15 +19,15 @@ SOUND = "labelled"
 #: Pillow 13 decodes 34 of them. Of these 34 three are refused here, because their pixels are damaged; see below.
 FAX = ("crash-0da0", "crash-74d2")
 VERDICTS = {
-    "badbitcount.bmp": "Unsupported BMP pixel depth",
+    "badbitcount.bmp": "30000 bits",
     "badbitssize.bmp": SOUND,  # wrong counts beside the pixels, here and in the next four
     "baddens1.bmp": SOUND,
     "baddens2.bmp": SOUND,
     "badfilesize.bmp": SOUND,
-    "badheadersize.bmp": "Unsupported BMP header type",
-    "badpalettesize.bmp": "Unsupported BMP Palette size",
+    "badheadersize.bmp": "header of 66 bytes",
+    "badpalettesize.bmp": SOUND,  # no more colours than a palette can have are looked at,
     "badplanes.bmp": SOUND,
-    "badrle.bmp": SOUND,  # runs that leave their row are cut at its end, as all viewers do; the data goes on to its end
+    "badrle.bmp": "past the end of its row",
     "badwidth.bmp": "too large",
     "broken.png": "truncated",
     "broken_data_stream.png": "checksum",
@@ -62,7 +62,7 @@ VERDICTS = {
     "invalid-exif.jpg": SOUND,
     "non_zero_bb.png": SOUND,
     "non_zero_bb_scale2.png": SOUND,
-    "oom-225817ca0f8c663be7ab4b9e717b02c661e66834.tif": "corrupted IFD",
+    "oom-225817ca0f8c663be7ab4b9e717b02c661e66834.tif": "damaged",
     "pal8badindex.bmp": SOUND,  # indices beyond the palette are black
     "photoshop-200dpi-broken.jpg": SOUND,
     "split_fdat_zero_chunk.png": SOUND,  # the frames behind the first are broken, here and in the next but one

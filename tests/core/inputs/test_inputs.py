@@ -132,6 +132,15 @@ def test_a_pipe_is_never_a_candidate(here: Path) -> None:
         (["**/raw/*"], [], ["day1/raw/c.jpg"]),
         (["./day2/**/*.jpg"], [], ["day2/thumbs/d.jpg"]),
         (["raw/*"], [], []),
+        ([".jpg"], [], ["a.jpg", "day1/B.JPG", "day1/raw/c.jpg", "day2/thumbs/d.jpg"]),
+        ([".PNG"], [], ["day2/e.png"]),
+        (["a", "E"], [], ["a.jpg", "day2/e.png"]),
+        (["./a.jpg"], [], ["a.jpg"]),
+        (["./day1/"], [], ["day1/B.JPG", "day1/raw/c.jpg"]),
+        (["in/day1"], [], ["day1/B.JPG", "day1/raw/c.jpg"]),
+        (["./in/*/*.png"], [], ["day2/e.png"]),
+        ([], ["in/day1", "in"], ["a.jpg", "day2/e.png", "day2/thumbs/d.jpg"]),
+        ([], ["day1/b"], ["a.jpg", "day1/raw/c.jpg", "day2/e.png", "day2/thumbs/d.jpg"]),
         ([], ["thumbs/", "a.jpg/"], ["a.jpg", "day1/B.JPG", "day1/raw/c.jpg", "day2/e.png"]),
         ([], ["[!a]*"], ["a.jpg"]),
         ([], ["DAY*"], ["a.jpg"]),
@@ -144,6 +153,14 @@ def test_filters_choose_by_name_and_by_path_below_the_folder(
     plant(here / "in", "a.jpg", "day1/B.JPG", "day1/raw/c.jpg", "day2/thumbs/d.jpg", "day2/e.png")
     listing = list_inputs(["in"], include=include, exclude=exclude)
     assert sources(listing) == [f"in/{path}" for path in expected]
+
+
+def test_patterns_that_match_nothing_are_told(here: Path) -> None:
+    plant(here / "in", "a.jpg", "day1/b.jpg")
+    listing = list_inputs(["in"], include=["a", "*.jpg", "*.gif"], exclude=["day2", "day1"])
+    assert sources(listing) == ["in/a.jpg"]
+    assert listing.unmatched == ("--include *.gif", "--exclude day2")
+    assert list_inputs(["in/a.jpg"], include=["in/a.jpg"]).unmatched == ()
 
 
 def test_filters_count_from_each_of_several_folders(here: Path) -> None:

@@ -125,6 +125,44 @@ def test_a_place_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
         pytest.fail("held")
 
 
+@pytest.mark.parametrize("output", ["/proc/out.zarr", "{here}/file/a/out.zarr", "{here}/out.zarr"])
+def test_what_cannot_be_written_is_not_held_by_another_run(output: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / ".out.zarr.lock").mkdir()  # in the lock's way
+    if output.startswith("/proc") and not Path("/proc").is_dir():
+        pytest.skip("no /proc here")
+    told = pytest.raises(StoreError, match=r"the output cannot be written .* choose another with -o")
+    with told as caught, hold(output.format(here=tmp_path)):
+        pytest.fail("held")
+    assert "/file/a" not in output or f"{tmp_path}/file is a file, not a folder" in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
+@pytest.mark.parametrize("lock", [True, False])
+def test_no_permission_for_the_lock_is_not_held_by_another_run(lock: bool, tmp_path: Path) -> None:
+    if lock:
+        (tmp_path / ".out.zarr.lock").touch(0o444)
+    tmp_path.chmod(0o555)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # who may write everywhere is made somebody who may not
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            with hold(str(tmp_path / "out.zarr")):
+                os.write(write, b"held")
+        except BaseException as error:
+            os.write(write, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as answer:
+        told = answer.read().decode()
+    os.waitpid(child, 0)
+    tmp_path.chmod(0o755)
+    assert told.startswith("StoreError: ")
+    assert "the output cannot be written (permission denied" in told
+
+
 def test_the_longest_name_has_a_lock_too(tmp_path: Path) -> None:
     with hold(str(tmp_path / ("n" * 250))):
         assert len(list(tmp_path.iterdir())) == 2

@@ -380,7 +380,6 @@ def test_labels_are_as_wide_as_they_must_be(k: int, dtype: type, reserved: int) 
         np.zeros((2, 2), np.uint16),
         np.zeros((2, 2, 3), np.float32),
         np.zeros((2, 2, 3), np.int8),
-        np.zeros((2, 2), bool),
         np.zeros(4, np.uint8),
         np.zeros((2, 2, 2), np.uint8),
         np.zeros((2, 2, 5), np.uint8),
@@ -391,9 +390,9 @@ def test_labels_are_as_wide_as_they_must_be(k: int, dtype: type, reserved: int) 
     ids=lambda a: f"{a.dtype}{a.shape}",
 )
 def test_other_images_are_refused(image: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected uint8 \(y, x\), \(y, x, 3\) or \(y, x, 4\), got ") as caught:
+    with pytest.raises(ValueError, match=r"^image: expected an array of uint8 \(y, x\), \(y, x, 3\) or") as caught:
         hand_made().predict(image)
-    assert str(caught.value).endswith(f"got {image.dtype} {image.shape}")
+    assert f"; got {image.shape} {image.dtype}" in str(caught.value)
 
 
 def test_an_image_without_pixels_is_labelled() -> None:
@@ -421,5 +420,5 @@ def test_labels_are_painted_in_their_clusters_colours_and_invalid_ones_black(dty
 
 @pytest.mark.parametrize("stray", [2, 254, 256, 65_535, -1, -254])
 def test_labels_that_are_no_cluster_are_not_painted(stray: int) -> None:
-    with pytest.raises(ValueError, match=f"expected labels 0 to 1 or 255, got {stray}"):
+    with pytest.raises(ValueError, match=f"labels: expected 0 to 1 or 255, got {stray}"):
         hand_made().paint(np.array([[0, stray]]))  # type: ignore[arg-type]
