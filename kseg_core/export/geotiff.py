@@ -1,4 +1,4 @@
-"""Cloud-optimised GeoTIFFs, by rasterio (the ``geo`` extra)."""
+"""Cloud-optimised GeoTIFFs, by rasterio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kseg_core.errors import StoreError
-from kseg_core.store.geo import GeoReference
+from kseg_core.images.geo import GeoReference
 
 from .drawing import Drawing, windows
 from .tiff import SIDE, as_shades

@@ -25,6 +25,7 @@ from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.gdal_metadata import as_number, parse_tag
+from kseg_core.images.geo import PLACED_TAGS
 from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_colours import (
@@ -150,6 +151,7 @@ class _Pages:
             colours=colours_of(self.page),
             notes=self._chosen.notes,
             rules=self._chosen.rules,
+            placed=None if PLACED_TAGS.isdisjoint(self.page.tags.keys()) else self._chosen.number or 0,
             band_nodata=_nodata_by_band(self.page),
             alpha_at=alpha,
         )

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..config import InputSettings
 from ..errors import UnreadableImage
 from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
 from ..images.file_masks import SUFFIX
+from ..images.geo import GeoReference, read_place
 from ..images.validity import Nodata, check_mask_shape, combine, mask_path, nodata_of
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
@@ -55,6 +56,8 @@ class ImageSource:
         Which picture of the file.
     carried
         Whether the masks that the file carries count.
+    geo
+        Where it is on the ground, where that is known.
     """
 
     file: InputFile
@@ -64,6 +67,7 @@ class ImageSource:
     max_pixels: int = MAX_PIXELS
     choice: PictureChoice = DEFAULT
     carried: bool = True
+    geo: GeoReference | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -84,18 +88,21 @@ class ImageSource:
             If it is not an image this program reads, or its mask is missing or of another shape.
         """
         try:
-            info = read_info(
-                file.path, max_pixels=settings.max_pixels, choice=settings.choice, carried=settings.validity > 1
-            )
+            carried = settings.validity > 1
+            with open_picture(
+                file.path, max_pixels=settings.max_pixels, choice=settings.choice, carried=carried
+            ) as picture:
+                info = picture.info
+                place = read_place(file.path, info.format, info.placed, picture.turned)
+            info = replace(info, notes=info.notes + place.notes) if place.notes else info
             mask = None
             if settings.mask is not None:
                 mask = mask_path(settings.mask, file.below, file.source)
                 check_mask_shape(info.shape, read_info(mask, max_pixels=settings.max_pixels).shape, file.source, mask)
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
-        return cls(
-            file, info, nodata_of(settings, info), mask, settings.max_pixels, settings.choice, settings.validity > 1
-        )
+        nodata = nodata_of(settings, info)
+        return cls(file, info, nodata, mask, settings.max_pixels, settings.choice, carried, place.geo)
 
     @contextmanager
     def opened(self) -> Iterator[Picture]:
