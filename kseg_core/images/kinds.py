@@ -50,7 +50,9 @@ class Kind(NamedTuple):
     @property
     def why(self) -> str:
         """Why its feature space was taken, in a word or two."""
-        return self.text if self.dtype else "8-bit"
+        if not self.dtype:
+            return "8-bit"
+        return f"{self.bands} of {self.dtype}" if self.bands > 1 else self.dtype
 
 
 PICTURE = Kind()

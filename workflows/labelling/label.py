@@ -13,7 +13,8 @@ from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summar
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings, OutputSettings
-from kseg_core.errors import TooManyColors, UnreadableImage
+from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
+from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.checksum import content_digest
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
 from kseg_core.resume.finished import mask_facts
@@ -87,14 +88,14 @@ def read_for_model(piece: Piece, how: object) -> Pixels:
     Raises
     ------
     UnreadableImage
-        If they cannot be had, or are not of the model's dtype.
+        If they cannot be had, or are not of the model's dtype (`OtherKind`).
     """
     space = how.bands if isinstance(how, Model) else None
     if space is not None and piece.source.info.dtype != space.dtype:
         reason = (
             f"its bands are {piece.source.info.dtype}, the model is of {space.dtype}; it cannot be labelled with it"
         )
-        raise UnreadableImage(piece.source.file.source, reason)
+        raise OtherKind(piece.source.file.source, reason, kind_of_bands(piece.source.info).name)
     return piece.read_for(bands_of(how))
 
 
