@@ -103,7 +103,8 @@ Mask = Annotated[
     _option(
         "Input",
         "--mask",
-        help="A mask, or a folder of masks with the images' names: pixels where it is 0 are invalid.",
+        help="Pixels where this image is 0, or outside these polygons (GeoJSON, shapefile, GeoPackage, ...), are "
+        "invalid; or a folder of such masks with the images' names.",
         metavar="PATH",
         show_default=False,
     ),

@@ -29,7 +29,7 @@ from .fitting.bands import fit_bands
 from .fitting.fit import fit_summary
 from .labelling.label import read_for_model
 from .planning.arrays import plan_of_array
-from .request import InputSelection, Request, in_space_of_match, prepare
+from .request import InputSelection, Request, in_space_of_match, prepare, require_mask
 from .run import fit_one, run
 from .running.begun import earlier_model
 from .running.planning import fit_to_memory, survey
@@ -126,6 +126,7 @@ def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None
         request = prepare(selection, config, output, "store")
         return _stored_images(output, request.finished or run(request).to_json())
     config = in_space_of_match(config)
+    require_mask(config.input)
     request = Request(selection.list(), config, "", config.fingerprint(), "")
     return _lazy_images(request, earlier_model(config.model), config)
 

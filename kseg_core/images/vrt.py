@@ -16,7 +16,16 @@ from kseg_core import storage
 from kseg_core.images import sniff
 from kseg_core.images.gdal import gdal
 from kseg_core.images.plausible import check_sparse
-from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
+from kseg_core.images.raster import (
+    Colours,
+    NotSupported,
+    PictureInfo,
+    Raster,
+    Refused,
+    Samples,
+    check_dtype,
+    check_size,
+)
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata, combine
 from kseg_core.images.windows import Box
@@ -57,7 +66,9 @@ class VrtPicture:
         )
 
         if storage.is_remote(path):
-            raise Refused("a VRT in an object store: not supported here; copy it and what it names to a disk first")
+            raise NotSupported(
+                "VRTs in object stores are not supported here; copy it and what it names to a disk first"
+            )
         held = _check(os.path.abspath(path), 0)
         with gdal(_NAME, **_OPTIONS) as rasterio:
             dataset = self._dataset = rasterio.open(os.path.abspath(path), driver=_NAME)
@@ -161,7 +172,7 @@ def _check(path: str, depth: int) -> int:
     for element in root.iter():
         said = element.attrib.get("subClass")
         if said not in _CLASSES or element.tag in ("PixelFunctionCode", "PixelFunctionLanguage", "OverviewFile"):
-            raise Refused(f"a VRT with {said or element.tag}: not supported here; make a TIFF of it first")
+            raise NotSupported(f"a VRT with {said or element.tag}: not supported here; make a TIFF of it first")
     held = 0
     for name in named_sources(root, os.path.dirname(path)):
         kind = _kind(name)
