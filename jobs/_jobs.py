@@ -217,6 +217,9 @@ def _say_of_the_work(request: Request, result: JobResult) -> None:
 
 def _say_of_the_files(request: Request) -> None:
     """What of the folders was no input of its own."""
+    if request.listing.ours:
+        made = "%d pictures that this program made (exports, reports) lie among the inputs and were passed over; "
+        log.warning(made + "a pattern such as '*.png' takes them", request.listing.ours)
     if request.listing.passed_over:
         log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
     for vrt, count in request.listing.read_through:

@@ -81,6 +81,9 @@ class InputSelection:
         if not listing.files:
             named = ", ".join(self.inputs) or f"the list {self.from_file}"
             more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
+            if listing.ours:
+                made = f"{listing.ours} pictures there were exported by this program"
+                more += f"; {made}: a pattern such as '*.png' takes them"
             first = f"; {listing.failures[0]}" if listing.failures else ""
             passing = " that pass --include and --exclude" if self.include or self.exclude else ""
             nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""

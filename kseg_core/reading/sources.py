@@ -35,6 +35,10 @@ PIECE_PX = 1 << 22
 DECODED_MEANWHILE = 8
 OPENING_BYTES = 1 << 20
 
+READ_OTHERWISE = (
+    "release 0.1.0, by whose rules this output is made, took another picture of this file (its first page): choose "
+    "another output with -o, or replace it with --overwrite"
+)
 CHANGED = "changed while it was being read; run again"
 
 
@@ -96,6 +100,8 @@ class ImageSource:
             ) as picture:
                 info = picture.info
                 place = read_place(file.path, info.format, info.placed, picture.turned)
+            if settings.validity == 1 and info.rules > 1:
+                raise UnreadableImage(file.source, READ_OTHERWISE)
             info = replace(info, notes=info.notes + place.notes) if place.notes else info
             mask = None
             if settings.mask is not None:
