@@ -48,7 +48,7 @@ def check_subsampling(page: Any) -> None:
     if page.planarconfig != tiff_tags.CONTIGUOUS or page.compression not in _BYTES or not plain:
         raise NotSupported(
             "YCbCr with subsampled chroma, in planes or of another kind than 8 bits: not supported here; "
-            "convert it to RGB first, e.g. with `gdal_translate` or `tiff2rgba`"
+            "convert it to RGB first, e.g. with `tiff2rgba`"
         )
 
 
