@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from kseg_core import storage
 from kseg_core.images import sniff
 from kseg_core.images.gdal import gdal
-from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
+from kseg_core.images.raster import (
+    Colours,
+    NotSupported,
+    PictureInfo,
+    Raster,
+    Refused,
+    Samples,
+    check_dtype,
+    check_size,
+)
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata, combine
 from kseg_core.images.windows import Box
@@ -56,7 +65,9 @@ class VrtPicture:
         )
 
         if storage.is_remote(path):
-            raise Refused("a VRT in an object store: not supported here; copy it and what it names to a disk first")
+            raise NotSupported(
+                "VRTs in object stores are not supported here; copy it and what it names to a disk first"
+            )
         _check(os.path.abspath(path), 0)
         with gdal(_NAME, **_OPTIONS) as rasterio:
             dataset = self._dataset = rasterio.open(os.path.abspath(path), driver=_NAME)
@@ -155,7 +166,7 @@ def _check(path: str, depth: int) -> None:
     for element in root.iter():
         said = element.attrib.get("subClass")
         if said not in _CLASSES or element.tag in ("PixelFunctionCode", "PixelFunctionLanguage", "OverviewFile"):
-            raise Refused(f"a VRT with {said or element.tag}: not supported here; make a TIFF of it first")
+            raise NotSupported(f"a VRT with {said or element.tag}: not supported here; make a TIFF of it first")
     for name in named_sources(root, os.path.dirname(path)):
         kind = _kind(name)
         if kind == _NAME:

@@ -272,6 +272,7 @@ def test_samples_that_nothing_here_reads_are_refused_by_name(refusal: Refusal, s
     assert reason == f"{dtype} samples: complex numbers are not read here; save their magnitude first"
 
 
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_complex_integers_are_refused_by_name(refusal: Refusal, tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     path = tmp_path / "x"
