@@ -23,7 +23,7 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MAX_FILTER = 4  # Paeth (PNG specification, 9.2)
 _BAND_BYTES = 1 << 22  # rows unfiltered at once: more than fits in a cache gains nothing
-_QUICK_BANDS = 256  # pictures of up to 1 GB are inflated whole, by a decoder that can only do that
+_QUICK_BANDS = 16  # pictures of up to 64 MB are inflated whole, by a decoder that can only do that
 _INFLATE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 30  # a chunk's length has 31 bits
 
