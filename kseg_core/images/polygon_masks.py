@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -79,25 +80,26 @@ def read_polygons(path: str) -> Polygons:
 def _polygons(path: str, _size: int, _modified: int) -> Polygons:
     import pyogrio  # type: ignore[import-untyped, import-not-found, unused-ignore]
     import shapely  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from pyogrio.errors import DataSourceError  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
+    # What GDAL remarks of a file that it reads is none of a terminal's.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"pyogrio\.")
     remote = storage.is_remote(path)
     if remote and path.lower().endswith(".shp"):
         raise Refused("a shapefile is several files: give a GeoPackage or GeoJSON there")
     data: Any = storage.read(path) if remote else os.path.abspath(path)
     shapes, systems = [], set()
     try:
-        for layer, kind in pyogrio.list_layers(data):
+        for number, (_, kind) in enumerate(pyogrio.list_layers(data)):
             if kind is None:  # a table
                 continue
-            meta, _, geometry, _ = pyogrio.raw.read(data, layer=layer, columns=[], force_2d=True)
+            meta, _, geometry, _ = pyogrio.raw.read(data, layer=number, columns=[], force_2d=True)
             parts = shapely.get_parts(shapely.from_wkb(geometry[geometry != None]))  # noqa: E711 - an array's elements
             parts = shapely.get_parts(parts)  # of collections
             polygons = parts[np.isin(shapely.get_type_id(parts), _POLYGONS) & ~shapely.is_empty(parts)]
             if len(polygons):
                 shapes.append(polygons)
                 systems.add(meta["crs"] or "")
-    except (DataSourceError, shapely.errors.ShapelyError, ValueError) as error:
+    except (RuntimeError, shapely.errors.ShapelyError, ValueError) as error:  # RuntimeError: pyogrio's own
         raise Refused(f"no polygons can be read from it ({' '.join(str(error).split())})") from error
     if not shapes:
         raise Refused("it has no polygon, so no pixel would count")
@@ -135,12 +137,15 @@ class PolygonMask:
     """
 
     def __init__(self, path: str, place: GeoReference | None, shape: tuple[int, int]) -> None:
+        import shapely
+
         polygons = read_polygons(path)
         self._shape = shape
         try:
             self._shapes = _in_pixels(polygons, place)
         except Refused as error:
             raise UnreadableImage(path, str(error)) from error
+        self._bounds: NDArray[np.float64] = shapely.bounds(self._shapes)
 
     @property
     def touches(self) -> bool:
@@ -168,9 +173,7 @@ class PolygonMask:
 
     def _drawn(self, tile: Box) -> NDArray[np.bool_] | None:
         """Draw a tile of the grid; None where nothing is in it."""
-        import shapely
-
-        bounds = shapely.bounds(self._shapes)
+        bounds = self._bounds
         near = (bounds[:, 0] < tile.right) & (bounds[:, 1] < tile.bottom)
         near &= (bounds[:, 2] > tile.left) & (bounds[:, 3] > tile.top)
         if not near.any():
@@ -182,6 +185,22 @@ class PolygonMask:
             shift = Affine.translation(tile.left, tile.top)
             drawn: NDArray[np.uint8] = rasterize(self._shapes[near], tile.shape, transform=shift, dtype="uint8")
         return drawn.view(np.bool_)
+
+
+def polygon_mask(path: str, place: GeoReference | None, shape: tuple[int, int]) -> PolygonMask:
+    """Return the mask; parameters and errors as of `PolygonMask`. The last few are kept: each piece asks for one."""
+    try:
+        status = storage.stat(path)
+    except OSError as error:
+        raise UnreadableImage(path, error.strerror or "cannot be read") from error
+    return _polygon_mask(path, status.st_size, status.st_mtime_ns, place, shape)
+
+
+@lru_cache(maxsize=4)
+def _polygon_mask(
+    path: str, _size: int, _modified: int, place: GeoReference | None, shape: tuple[int, int]
+) -> PolygonMask:
+    return PolygonMask(path, place, shape)
 
 
 def _in_pixels(polygons: Polygons, place: GeoReference | None) -> NDArray[Any]:

@@ -230,7 +230,7 @@ def _check_layout(page: Any) -> None:
     if int(page.photometric) in tiff_tags.LOGS:
         raise NotSupported(
             f"{tiff_tags.LOGS[int(page.photometric)]} (SGI's logarithmic colours): not supported here; "
-            "convert it to a float TIFF first, e.g. with `gmic` or `tiffcp -c none`"
+            "convert it to 8-bit RGB first, e.g. with `tiff2rgba`"
         )
     check_codec(page)
     if page.imagedepth != 1:

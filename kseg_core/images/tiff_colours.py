@@ -135,7 +135,9 @@ def _gray_or_rgb(page: Any, samples: Samples, maximum: int) -> Samples:
         # Bands the tags give no colour to are shown as viewers do: three and more as R, G, B.
         bands = samples.shape[2] - bool(alpha)
         samples = samples[..., 0] if bands < 3 else samples
-    if page.photometric == tiff_tags.MIN_IS_WHITE:
+    # A page that does not say what its samples are is RGB where it has three of them, as libtiff has it.
+    unsaid = tiff_tags.PHOTOMETRIC not in page.tags and samples.ndim == 3
+    if page.photometric == tiff_tags.MIN_IS_WHITE and not unsaid:
         samples = ~samples if samples.dtype == np.bool_ else maximum - samples
     return samples
 

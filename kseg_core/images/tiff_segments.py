@@ -259,6 +259,8 @@ def check_codec(frame: Any) -> None:
         Naming it, and what to do.
     """
     check_subsampling(frame)
+    if frame.photometric != tiff_tags.YCBCR and frame.compression != tiff_tags.JPEG:
+        frame.subsampling = None  # of no meaning there, and tifffile would refuse it
     special = {tiff_tags.OLD_JPEG, tiff_tags.JPEG, *tiff_tags.FAX}
     if frame.compression in special or subsampling_of(frame) != (1, 1):
         return

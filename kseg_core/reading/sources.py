@@ -20,7 +20,7 @@ from ..errors import UnreadableImage, UsageError
 from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
 from ..images.file_masks import SUFFIX
 from ..images.geo import GeoReference, read_place
-from ..images.polygon_masks import PolygonMask, is_polygons, read_polygons
+from ..images.polygon_masks import is_polygons, polygon_mask, read_polygons
 from ..images.validity import Nodata, check_mask_shape, combine, is_folder_of_masks, mask_path, nodata_of
 from ..inputs.keys import printable_source
 from ..inputs.listing import InputFile, file_status
@@ -273,7 +273,7 @@ class Piece:
             return None
         with _naming(source.mask, source.file):
             if is_polygons(source.mask):
-                return PolygonMask(source.mask, source.geo, source.shape).nonzero(self.rows, self.columns)
+                return polygon_mask(source.mask, source.geo, source.shape).nonzero(self.rows, self.columns)
             with open_picture(source.mask, max_pixels=source.max_pixels, carried=False) as mask:
                 return mask.nonzero(self.rows, self.columns)
 
@@ -299,7 +299,7 @@ def _with_mask(
     """
     if is_polygons(mask):
         with _naming(mask, file):
-            touches = PolygonMask(mask, geo, info.shape).touches
+            touches = polygon_mask(mask, geo, info.shape).touches
         note = f"no polygon of its mask {printable_source(mask)} is in it: no pixel counts"
         return info if touches else replace(info, notes=(*info.notes, note))
     with _naming(mask, file):

@@ -117,3 +117,11 @@ def test_what_compresses_best_is_read(tmp_path: Path, compression: Any) -> None:
     with open_picture(str(path)) as picture:
         samples, _ = picture.samples(slice(4990, 5000), slice(0, 5000))
     assert (samples == 7).all()
+
+
+def test_a_virtual_raster_of_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "huge.vrt"
+    size = 'rasterXSize="2000000000" rasterYSize="2000000000"'
+    path.write_text(f'<VRTDataset {size}><VRTRasterBand dataType="Byte" band="1"></VRTRasterBand></VRTDataset>')
+    with pytest.raises(UnreadableImage, match="empty"):
+        read_info(str(path))

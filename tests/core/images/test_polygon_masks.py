@@ -19,6 +19,7 @@ from rasterio.warp import transform_geom
 
 from kseg_core.config import InputSettings
 from kseg_core.errors import UnreadableImage
+from kseg_core.images import polygon_masks
 from kseg_core.images.polygon_masks import PolygonMask, is_polygons
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.reading.sources import ImageSource
@@ -102,6 +103,24 @@ def test_geojson_without_a_crs_is_wgs_84_where_the_image_has_one(scene: Path, tm
 def test_another_file_without_a_crs_is_in_that_of_the_image(scene: Path, picture: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(valid_of(scene, written(tmp_path / "a.shp", on_the_ground(RING), None)), drawn(RING))
     np.testing.assert_array_equal(valid_of(picture, written(tmp_path / "b.shp", RING, None)), drawn(RING))
+
+
+@pytest.mark.parametrize("ending", ["geojson", "gpkg"])
+def test_polygons_in_an_object_store_are_read_from_their_bytes(
+    ending: str, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = tmp_path / f"aoi.{ending}"
+    _ = geojson(mask, RING) if ending == "geojson" else written(mask, RING, None)
+    monkeypatch.setattr(polygon_masks.storage, "is_remote", lambda path: path == str(mask))
+    expected = PolygonMask(str(mask), None, (HEIGHT, WIDTH)).nonzero(slice(0, HEIGHT), slice(0, WIDTH))
+    np.testing.assert_array_equal(expected, drawn(RING))
+
+
+def test_collections_are_taken_apart_and_what_is_empty_is_left_out(picture: Path, tmp_path: Path) -> None:
+    boxes = shapely.box(3, 4, 20, 30), shapely.box(60, 4, 80, 30)
+    shapes = shapely.GeometryCollection([shapely.MultiPolygon([boxes[0]]), shapely.Point(5, 80)]), boxes[1]
+    mask = geojson(tmp_path / "aoi.geojson", *shapes, shapely.Polygon())
+    np.testing.assert_array_equal(valid_of(picture, mask), drawn(*boxes))
 
 
 def test_all_layers_of_a_file_are_drawn(picture: Path, tmp_path: Path) -> None:

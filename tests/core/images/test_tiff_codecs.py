@@ -184,6 +184,30 @@ def test_the_pages_own_coefficients_and_ranges_are_used(tmp_path: Path, read: Re
     assert np.abs(read(path.read_bytes()).rgb.astype(int) - by_gdal(path)).max() <= 3  # libtiff rounds on the way
 
 
+def test_subsampling_that_is_stated_of_rgb_means_nothing(read: Read) -> None:
+    rgb = noise(10, 12)
+    tags = {**picture_tags(10, 12, 10, 1, 2, 3), 530: [2, 2]}
+    np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).rgb, rgb)
+
+
+def test_three_bands_that_are_not_said_to_be_colours_are_rgb(read: Read) -> None:
+    rgb = noise(10, 12)
+    tags = {tag: values for tag, values in picture_tags(10, 12, 10, 1, 2, 3).items() if tag != 262}
+    np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).rgb, rgb)
+
+
+def test_a_list_of_sizes_that_is_not_there_is_not_taken_for_sparse(refusal: Refusal, read: Read) -> None:
+    gray = noise(10, 12)[..., 0]
+    for compression, data in ((1, gray.tobytes()), (8, zlib.compress(gray.tobytes()))):
+        whole = tiff_of(picture_tags(10, 12, 10, compression, 1, 1), [data])
+        at = whole.rindex(struct.pack("<HHI", 279, 3, 1))
+        without = whole[:at] + struct.pack("<H", 283) + whole[at + 2 :]  # a resolution, of all things
+        if compression == 1:
+            np.testing.assert_array_equal(read(without).rgb[..., 0], gray)
+        else:
+            assert refusal(without).startswith("damaged")
+
+
 def test_planes_of_subsampled_chroma_are_not_called_damaged(refusal: Refusal) -> None:
     tags = {**picture_tags(8, 8, 8, 1, 6, 3), 284: [2], 530: [2, 2]}
     assert "not supported here" in refusal(tiff_of(tags, [bytes(64), bytes(16), bytes(16)]))
