@@ -223,7 +223,9 @@ def _say_of_the_files(request: Request) -> None:
     if request.listing.passed_over:
         log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
     for vrt, count in request.listing.read_through:
-        log.info("%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count)
+        log.warning(
+            "%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count
+        )
 
 
 def _tell(report: Report, result: dict[str, Any], verb: str) -> int:

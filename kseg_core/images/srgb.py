@@ -11,6 +11,8 @@ from kseg_core.images import icc
 from kseg_core.images.exif import turn
 from kseg_core.images.raster import Raster, RgbImage, Samples
 
+_LOOKED_UP_AT_ONCE = 1 << 20
+
 
 def to_rgb(raster: Raster) -> RgbImage:
     """Finish a decoded picture: 8 bits, sRGB, three channels, turned.
@@ -43,7 +45,12 @@ def to_8_bits(samples: Samples, maximum: int, *, linear: bool = False) -> NDArra
         return samples
     if samples.dtype == np.uint16 and samples.size and not linear and _scales_exactly(maximum):
         return _scaled(samples, maximum)
-    return np.take(_scale(maximum, linear=linear), samples.view(np.uint8) if samples.dtype == np.bool_ else samples)
+    table, values = _scale(maximum, linear=linear), samples.view(np.uint8) if samples.dtype == np.bool_ else samples
+    out = np.empty(samples.shape, np.uint8)
+    step = max(1, _LOOKED_UP_AT_ONCE * len(samples) // max(1, samples.size))
+    for top in range(0, len(samples), step):  # each index becomes one of 64 bits
+        out[top : top + step] = np.take(table, values[top : top + step])
+    return out
 
 
 def _scaled(samples: Samples, maximum: int) -> NDArray[np.uint8]:

@@ -18,6 +18,8 @@ from kseg_core.images.raster import NotSupported, Refused, Samples
 _LUMA = (0.299, 0.587, 0.114)
 _RANGES = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
 _DEFLATE = (tiff_tags.ADOBE_DEFLATE, tiff_tags.DEFLATE)
+_SURPLUS_BYTES = 1 << 20  # inflated at once and thrown away
+_MOST_SURPLUS = 8  # times what is needed, or so many megabytes: more is a bomb
 _BYTES = (tiff_tags.UNCOMPRESSED, tiff_tags.LZW, tiff_tags.PACKBITS, *_DEFLATE)
 
 
@@ -102,9 +104,9 @@ def unpacked(page: Any, data: bytes, length: int) -> bytes:
         raw = bytes(imagecodecs.bitorder_decode(raw))
     try:
         if page.compression == tiff_tags.LZW:
-            raw = bytes(imagecodecs.lzw_decode(raw))
+            raw = bytes(imagecodecs.lzw_decode(raw, out=length))
         elif page.compression == tiff_tags.PACKBITS:
-            raw = bytes(imagecodecs.packbits_decode(raw))
+            raw = bytes(imagecodecs.packbits_decode(raw, out=length))
         elif page.compression in _DEFLATE:
             raw = inflated(raw, length)
     except (imagecodecs.LzwError, imagecodecs.PackbitsError, ValueError) as error:
@@ -125,10 +127,14 @@ def inflated(data: bytes, length: int) -> bytes:
     stream = zlib.decompressobj()
     try:
         raw = stream.decompress(data, length)
-        while not stream.eof and stream.unconsumed_tail:
-            stream.decompress(stream.unconsumed_tail, 1 << 20)
+        for _ in range(max(1, length // _SURPLUS_BYTES) * _MOST_SURPLUS):
+            if stream.eof or not stream.unconsumed_tail:
+                break
+            stream.decompress(stream.unconsumed_tail, _SURPLUS_BYTES)
     except zlib.error as error:
         raise Refused("damaged: a strip or tile of the TIFF cannot be inflated") from error
+    if len(raw) == length and stream.unconsumed_tail:
+        raise Refused("damaged, or a decompression bomb: a strip or tile of the TIFF goes on far beyond its place")
     if len(raw) < length or not stream.eof:
         raise Refused("truncated: a strip or tile of the TIFF is too short")
     return raw

@@ -99,6 +99,12 @@ def test_components_named_r_g_b_are_colours_as_they_are(smooth: NDArray[np.uint8
     np.testing.assert_array_equal(read(data).rgb, pillows(data))
 
 
+def test_a_jpeg_of_thousands_of_scans_is_a_bomb(smooth: NDArray[np.uint8], refusal: Refusal, save: Save) -> None:
+    data = save(Image.fromarray(smooth), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    assert "scans" in refusal(data[:last] + data[last:-2] * 600 + b"\xff\xd9")
+
+
 @pytest.mark.parametrize("length", [0, 1])
 @pytest.mark.parametrize("marker", [0xFE, 0xE5])
 def test_a_comment_of_no_length_is_passed_over(
