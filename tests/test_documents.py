@@ -89,6 +89,7 @@ def test_every_key_of_json_is_named_in_its_page(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(small_folder, "in")
     Path("in", "broken.png").write_bytes(b"no picture")
+    tifffile.imwrite("in/pages.tif", np.zeros((2, 16, 16, 3), np.uint8), photometric="rgb")  # there is something to say
     tifffile.imwrite("in/deep.tif", np.arange(99, dtype=np.uint16).reshape(9, 11))
     tifffile.imwrite("in/pages.tif", np.zeros((2, 9, 11), np.uint8), photometric="minisblack")
     job = "in --attempts 1 --k 2"

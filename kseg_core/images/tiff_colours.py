@@ -206,7 +206,10 @@ def _palette(page: Any) -> NDArray[np.uint8]:
     tag = page.tags.valueof(tiff_tags.COLOUR_MAP, None)
     if tag is None:
         raise Refused("damaged: the TIFF lacks its colour map")
-    wide = np.asarray(tag, np.uint32).reshape(3, -1).T
+    wide = np.asarray(tag, np.uint32)
+    if wide.size != 3 << page.bitspersample:
+        raise Refused(f"damaged: the TIFF's colour map has {wide.size} numbers of {3 << page.bitspersample}")
+    wide = wide.reshape(3, -1).T
     if wide.max(initial=0) > 255:  # some writers put 8-bit values where 16-bit ones belong
         wide >>= 8  # writers widen by 257 or by 256; the high byte is the colour of either
     return np.ascontiguousarray(wide, np.uint8)

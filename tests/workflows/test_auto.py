@@ -122,6 +122,21 @@ def test_a_zarr_array_is_of_the_kind_of_its_samples(tmp_path: Path, job: Any) ->
     assert told["mse"] == pytest.approx(judged(data, 3)[1], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("int64", 2**63 - 1), ("int64", -(2**63)), ("uint64", 2**64 - 1), ("int8", -128), ("uint32", 2**32 - 1)],
+)
+def test_the_nodata_of_64_bit_integers_is_compared_to_the_last_digit(
+    dtype: str, nodata: int, tmp_path: Path, job: Any
+) -> None:
+    data = samples([3, 50, 99], dtype)
+    data[:10] = nodata
+    source = tiff(tmp_path / "a.tif", data, extratags=[(42113, "s", 0, str(nodata), True)])
+    told = job(source, tmp_path / "out.zarr", k=3).to_json()
+    assert told["pixels"] == {"total": 4800, "valid": 4000}
+    assert told["mse"] == pytest.approx(judged(data[10:], 3)[1], rel=1e-6)
+
+
 def test_the_copy_of_a_new_dtype_is_what_was_read_and_the_store_is_right(tmp_path: Path, kseg: Kseg) -> None:
     for dtype in ("int8", "float16", "int64", "uint64"):
         data = samples([3, 50, 99], dtype)

@@ -196,6 +196,15 @@ def test_three_bands_that_are_not_said_to_be_colours_are_rgb(read: Read) -> None
     np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).rgb, rgb)
 
 
+def test_a_colour_map_of_few_colours_is_damage(refusal: Refusal, read: Read) -> None:
+    """Its indices would be black, or gray, as each reader pleases."""
+    indices = np.arange(16, dtype=np.uint8)
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256))
+    tags = {**picture_tags(4, 4, 4, 1, 3, 1), 320: [int(value) * 257 for value in colours.ravel()]}
+    np.testing.assert_array_equal(read(tiff_of(tags, [indices.tobytes()])).rgb.reshape(16, 3), colours.T[:16])
+    assert "colour map" in refusal(tiff_of({**tags, 320: [7] * 30}, [indices.tobytes()]))
+
+
 def test_a_list_of_sizes_that_is_not_there_is_not_taken_for_sparse(refusal: Refusal, read: Read) -> None:
     gray = noise(10, 12)[..., 0]
     for compression, data in ((1, gray.tobytes()), (8, zlib.compress(gray.tobytes()))):
