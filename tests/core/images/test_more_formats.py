@@ -626,3 +626,13 @@ def test_jpeg_xr_of_other_pixel_formats_is_not_called_damaged(refusal: Refusal, 
     data = bytes(imagecodecs.jpegxr_encode(texture[..., 0].copy()))
     guid = bytes.fromhex("24c3dd6f034efe4bb1853d77768dc9")
     assert "not supported" in refusal(data.replace(guid + b"\x08", guid + b"\x13"))
+
+
+def test_the_first_frame_of_an_animation_is_said(tmp_path: Path, save: Save, samples: dict[str, bytes]) -> None:
+    path = tmp_path / "picture"
+    for kind in ("gif", "gif animated", "webp animated", "webp lossy"):
+        path.write_bytes(samples[kind])
+        expected = ("the first frame of an animation",) if "animated" in kind else ()
+        assert read_info(str(path)).notes == expected, kind
+    path.write_bytes(samples["gif"].rstrip(b";"))
+    assert read_info(str(path)).notes == ()
