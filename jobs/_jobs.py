@@ -30,7 +30,7 @@ def joined(values: Sequence[str] | None) -> str | None:
 
 
 def input_settings(
-    nodata: Sequence[str] | None, nodata_in: str | None, mask: str | None, max_pixels: int, choice: PictureChoice
+    nodata: Sequence[str], nodata_in: str | None, mask: str | None, max_pixels: int, choice: PictureChoice
 ) -> InputSettings:
     """Which pixels of which picture count."""
     return InputSettings(joined(nodata) or AUTO, mask, max_pixels, choice, cast(NodataIn | None, nodata_in))

@@ -78,16 +78,16 @@ LabelledStore = Annotated[
 ]
 
 Nodata = Annotated[
-    list[str] | None,
+    list[str],
     _option(
         "Input",
         "--nodata",
         help="Values that stand for no data, as in -9999,0: auto (what the file says), none, or numbers; may be given "
         "again.",
         metavar="V,...|auto|none",
-        show_default="auto",
     ),
 ]
+NODATA = ["auto"]
 NodataIn = Annotated[
     str | None,
     _option(

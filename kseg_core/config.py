@@ -227,6 +227,7 @@ class InputSettings:
     validity: int = VALIDITY
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "nodata", str(self.nodata))  # from Python it may be a number
         try:
             _ = self.nodata_values
         except ValueError:
