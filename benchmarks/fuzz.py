@@ -110,7 +110,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
         good, bad = build(folder / "in", options.files, options.seed, options.data)
-        fit = ["fit", str(folder / "in/good"), "--k", "5", "-o", str(folder / "model.zarr"), "--json"]
+        fit = [
+            "fit",
+            str(folder / "in/good"),
+            "--k",
+            "5",
+            "--features",
+            "rgb",
+            "-o",
+            str(folder / "model.zarr"),
+            "--json",
+        ]
         code, _, err, _, _ = run(fit)
         assert code == 0, err
         memory = [] if options.memory is None else ["--memory", options.memory]

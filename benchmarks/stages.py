@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    settings = FitSettings(k=given.k)
+    settings = FitSettings(k=given.k, features="rgb")
     sources = [ImageSource.open(file, SETTINGS) for file in list_inputs([given.folder]).files]
     pieces = [Piece(source, 0, 0, *source.shape) for source in sources]
     watch = Stopwatch()

@@ -30,7 +30,7 @@ def joined(values: Sequence[str] | None) -> str | None:
 
 
 def input_settings(
-    nodata: Sequence[str] | None, nodata_in: str | None, mask: str | None, max_pixels: int, choice: PictureChoice
+    nodata: Sequence[str], nodata_in: str | None, mask: str | None, max_pixels: int, choice: PictureChoice
 ) -> InputSettings:
     """Which pixels of which picture count."""
     return InputSettings(joined(nodata) or AUTO, mask, max_pixels, choice, cast(NodataIn | None, nodata_in))
@@ -217,10 +217,15 @@ def _say_of_the_work(request: Request, result: JobResult) -> None:
 
 def _say_of_the_files(request: Request) -> None:
     """What of the folders was no input of its own."""
+    if request.listing.ours:
+        made = "%d pictures that this program made (exports, reports) lie among the inputs and were passed over; "
+        log.warning(made + "a pattern such as '*.png' takes them", request.listing.ours)
     if request.listing.passed_over:
         log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
     for vrt, count in request.listing.read_through:
-        log.info("%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count)
+        log.warning(
+            "%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count
+        )
 
 
 def _tell(report: Report, result: dict[str, Any], verb: str) -> int:

@@ -78,16 +78,16 @@ LabelledStore = Annotated[
 ]
 
 Nodata = Annotated[
-    list[str] | None,
+    list[str],
     _option(
         "Input",
         "--nodata",
         help="Values that stand for no data, as in -9999,0: auto (what the file says), none, or numbers; may be given "
         "again.",
         metavar="V,...|auto|none",
-        show_default="auto",
     ),
 ]
+NODATA = ["auto"]
 NodataIn = Annotated[
     str | None,
     _option(
@@ -103,7 +103,8 @@ Mask = Annotated[
     _option(
         "Input",
         "--mask",
-        help="A mask, or a folder of masks with the images' names: pixels where it is 0 are invalid.",
+        help="Pixels where this image is 0, or outside these polygons (GeoJSON, shapefile, GeoPackage, ...), are "
+        "invalid; or a folder of such masks with the images' names.",
         metavar="PATH",
         show_default=False,
     ),

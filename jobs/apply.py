@@ -21,7 +21,7 @@ def apply(
     exclude: option.Exclude = None,
     from_file: option.FromFile = None,
     null: option.Null = False,
-    nodata: option.Nodata = None,
+    nodata: option.Nodata = option.NODATA,
     nodata_in: option.NodataIn = None,
     mask: option.Mask = None,
     max_pixels: option.MaxPixels = 1 << 29,

@@ -205,7 +205,8 @@ class InputSettings:
         ``auto`` (what a file says of itself), ``none``, or values with commas between them: where a pixel has one of
         them it has no data.
     mask
-        A mask, or a folder of masks found by the images' paths: pixels where it is 0 are invalid.
+        A mask, or a folder of masks found by the images' paths: pixels where it is 0, or outside its polygons, are
+        invalid.
     max_pixels
         Most pixels of an image that cannot be read by windows.
     choice
@@ -226,6 +227,7 @@ class InputSettings:
     validity: int = VALIDITY
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "nodata", str(self.nodata))  # from Python it may be a number
         try:
             _ = self.nodata_values
         except ValueError:

@@ -38,6 +38,10 @@ WINDOW_COLOR_PX_BYTES = 7  # of a colour picture that is read by windows, beside
 WHOLE_COLOR_PX_BYTES = 6  # of one that is decoded whole, beside three copies of its samples, where it was not measured
 DEEP_SAMPLE_BYTES = 6  # of a sample of more than 8 bits, while it is brought to 8
 BAND_PX_BYTES = 10  # of a pixel of bands, beside them: validity, what is picked, a copy in the order of bands
+_CACHE_BYTES = {  # of tiles that are kept by libraries: GDAL's as set for it, OpenSlide's own
+    "VRT": 64_000_000, "Hamamatsu NDPI": 32_000_000, "Ventana BIF": 32_000_000, "3DHISTECH MRXS": 32_000_000,
+    "Zeiss CZI": 32_000_000,
+}  # fmt: skip
 EDGE_PX_BYTES = 28  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 26
 VIEW_BYTES = 200_000_000  # of a task that shows or measures windows of a stored image: the most was an export, 110 MB
 KEPT_BYTES = 512_000_000  # of pixels kept to be read again: memory must not grow with the number of images
@@ -152,8 +156,18 @@ def _stored_px_bytes(info: PictureInfo) -> int:
 
 
 def _block_px(info: PictureInfo) -> int:
-    """Pixels of a picture's own tile or strip, which is decoded whole, however little of it is wanted."""
-    return 0 if info.block is None else info.block[0] * info.block[1]
+    """Pixels of a picture's own tile or strip, which is decoded whole, however little of it is wanted.
+
+    What decoders and caches of some formats hold beside is counted as so many more pixels.
+    """
+    stored = _stored_px_bytes(info)
+    cache = _CACHE_BYTES.get(info.format, 0) // stored
+    if info.format == "JPEG 2000":
+        if info.block is None:  # beside three copies of the samples
+            return info.shape[0] * info.shape[1] * info.bands // stored
+        # OpenJPEG works with 32 bits a sample; then there are the tile as decoded, and in the order of its colours
+        return info.block[0] * info.block[1] * (4 * info.bands + 2 * stored) // stored
+    return cache + (0 if info.block is None else info.block[0] * info.block[1])
 
 
 def sample_bytes(source: ImageSource) -> int:

@@ -49,10 +49,13 @@ def kseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     from jobs.main import run_command
 
     handler = signal.getsignal(signal.SIGTERM)
-    loggers = [logging.getLogger(name) for name in (None, "tornado", "asyncio", "numba", "PIL", "tifffile")]
+    loggers = [
+        logging.getLogger(name) for name in (None, "tornado", "asyncio", "numba", "PIL", "tifffile", "zarr", "rasterio")
+    ]
     levels = [logger.level for logger in loggers]
     handlers = list(loggers[0].handlers)
     monkeypatch.setenv("DASK_LOGGING__DISTRIBUTED", "critical")
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
 
     def run(*arguments: str | Path) -> Outcome:
         capsys.readouterr()

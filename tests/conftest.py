@@ -22,7 +22,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from tests.command_lines import kseg, parse_json  # noqa: F401 - fixtures
 from tests.object_store import aws, bucket, object_store  # noqa: F401 - fixtures
 from workflows.request import InputSelection, prepare
@@ -172,6 +172,7 @@ def run_job(
     masks: bool | None = None,
     overwrite: bool = False,
     progress: Any = None,
+    mask: Path | None = None,
     **fit: Any,
 ) -> JobResult:
     """Make a store as ``kseg-batch run`` does, or a model with ``output`` named ``*.model.zarr``."""
@@ -183,6 +184,7 @@ def run_job(
         settings,
         OutputSettings(masks, tile, overwrite),
         ExecutionSettings(scheduler, workers, strict),
+        InputSettings(mask=None if mask is None else str(mask)),
         model=None if model is None else str(model),
         match=None if match is None else str(match),
     )

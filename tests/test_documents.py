@@ -89,14 +89,15 @@ def test_every_key_of_json_is_named_in_its_page(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(small_folder, "in")
     Path("in", "broken.png").write_bytes(b"no picture")
+    tifffile.imwrite("in/pages.tif", np.zeros((2, 16, 16, 3), np.uint8), photometric="rgb")  # there is something to say
     tifffile.imwrite("in/deep.tif", np.arange(99, dtype=np.uint16).reshape(9, 11))
     tifffile.imwrite("in/pages.tif", np.zeros((2, 9, 11), np.uint8), photometric="minisblack")
     job = "in --attempts 1 --k 2"
     lines = {
-        "fit": [f"fit {job} -o m.zarr"],
+        "fit": [f"fit {job} -o m.zarr", "fit in/deep.tif --k 2 -o deep.zarr"],
         "run": [f"run {job} --edges 50,100 --confidence -o s.zarr", "run in/broken.png --k 2"],
         "dry run": [f"run {job} -o new.zarr --dry-run"],
-        "apply": ["apply in --model m.zarr -o a.zarr --fail-on-drift 0.5"],
+        "apply": ["apply in --model m.zarr -o a.zarr --fail-on-drift 0.5", "apply in --model deep.zarr -o d.zarr"],
         "edges": ["edges in -o e.zarr"],
         "sweep": ["sweep in --k-range 1:2", "sweep in --k-range 1:2 --scope image -o each"],
         "inspect": ["inspect s.zarr --table t.csv", "inspect m.zarr", "inspect damaged.zarr", "inspect missing.zarr"],

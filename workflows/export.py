@@ -25,7 +25,7 @@ from .computing.executor import Executor, open_executor
 from .computing.faults import alone, crashed
 from .computing.progress import Progress, Silent
 from .computing.waves import Watched, compute_in_waves
-from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export, require_rasterio
+from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export
 from .planning.folder import folder_for_files
 from .viewing.export_result import Exported, Failed
 from .viewing.polygons import write_polygons
@@ -49,7 +49,6 @@ def export(request: ExportRequest, execution: ExecutionSettings, progress: Progr
     shared = load_model(request.store) if store.has_model else None
     planned = plan_export(store, shared, request)
     planned, kept = leave_existing(planned, request)
-    require_rasterio(planned)
     target = Target(os.path.abspath(request.folder), uuid.uuid4().hex[:8])
     with folder_for_files(request.folder):
         progress.stage("exporting", len(planned), sum(image.pixels * len(image.files) for image in planned))

@@ -12,7 +12,6 @@ from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export.files import ExportFile
 from kseg_core.export.settings import OF_CLUSTERS, OF_LABELS, PNG_PX, ExportSettings
 from kseg_core.inputs.patterns import Filter
-from kseg_core.store.geo import can_read_georeference
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 
@@ -212,22 +211,3 @@ def leave_existing(planned: list[PlannedImage], request: ExportRequest) -> tuple
         )
     left = [replace(image, files=tuple(file for file in image.files if file.name not in there)) for image in planned]
     return left, len(old)
-
-
-def require_rasterio(planned: Sequence[PlannedImage]) -> None:
-    """GeoTIFFs need it, and the longitudes and latitudes of polygons.
-
-    Raises
-    ------
-    KsegError
-        If it is not installed and one is to be made.
-    """
-    if can_read_georeference():
-        return
-    for image in planned:
-        kinds = {file.written_as for file in image.files} & {"geotiff", "geojson"}
-        if image.placed and kinds:
-            what, instead = ("GeoTIFF needs", ", or take --format png") if "geotiff" in kinds else ("polygons need", "")
-            raise KsegError(
-                f"{image.key} is georeferenced, and {what} rasterio: pip install 'kseg-batch[geo]'{instead}"
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from kseg_core.errors import StoreError
@@ -42,10 +43,29 @@ def describe(path: str) -> dict[str, Any]:
     return {
         "format": attributes["format"],
         "status": attributes.get("status"),
-        "model": None if shared is None else describe_model(shared),
+        "model": None if shared is None else describe_model(shared) | _of_the_store(attributes, images),
         "images": images,
         "failures": failures,
     }
+
+
+def _of_the_store(attributes: dict[str, Any], images: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of a store that was labelled with a given model: how many of its own pixels each cluster has, and their error.
+
+    The model's own figures are of the pixels that it was found on.
+    """
+    if (attributes.get("config") or {}).get("model") is None:
+        return {}
+    names = ("counts", "inertia", "mse")
+    result = attributes.get("result")
+    if attributes.get("status") == "complete" and isinstance(result, dict):
+        return {name: result.get(name) for name in names}  # as its run told, from exact sums
+    labelled = [image for image in images if image["counts"]]
+    if not labelled:
+        return dict.fromkeys(names)
+    counts = [sum(column) for column in zip(*(image["counts"] for image in labelled), strict=True)]
+    inertia = math.fsum((image["mse"] or 0.0) * sum(image["counts"]) for image in labelled)
+    return dict(zip(names, (counts, inertia, inertia / sum(counts) if sum(counts) else None), strict=True))
 
 
 def describe_model(model: Model) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from .labelling.mend import mend_images, mendable_images
 from .planning.budget import Work, make_budget
 from .planning.plan import Failure, Plan, make_plan
 from .planning.remarks import remarked
+from .request import CHOSEN
 from .viewing.verify import output_settings, verify_images
 
 DAMAGED = "damaged"  # the status of an image that is being made anew
@@ -302,11 +303,12 @@ def keeps_checksums(store: Store) -> bool:
 
 def how_labelled(store: Store) -> Model | FitSettings:
     """The model of all images, or how each got its own."""
-    fit = (store.attributes.get("config") or {}).get("fit") or {}
+    config = store.attributes.get("config") or {}
+    fit = config.get("fit") or {}
     if fit.get("scope") != "image":
         return load_model(store.path)
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fit.items()}
-    return FitSettings(**plain)
+    return FitSettings(**plain, features_why=(config.get(CHOSEN) or {}).get("why"))
 
 
 def work_to_label(how: Model | FitSettings, output: OutputSettings, edges: EdgeSettings | None) -> Work:

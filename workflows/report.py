@@ -13,12 +13,13 @@ from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.inputs.keys import printable_source
+from kseg_core.inputs.ours import PAGE
 from kseg_core.report.assembling import Pictures, joined
 from kseg_core.report.composing import MASK_IMAGES, cloud_of, cluster_rows, head, history_of, notes, shown_image
 from kseg_core.report.content import Painted, Report, ks_to_paint, sweep_from, sweep_in
 from kseg_core.report.drawn import figure_files
 from kseg_core.report.facts import ImageFacts, named_below, read_facts
-from kseg_core.report.folder import PAGE, default_folder, require_place, write_report
+from kseg_core.report.folder import default_folder, require_place, write_report
 from kseg_core.report.page import build_page, with_pictures_that_fit
 from kseg_core.report.ranking import Ranked, choose, most_typical, rank
 from kseg_core.report.settings import ReportSettings

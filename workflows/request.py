@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kseg_core import storage
-from kseg_core.config import AUTO, FitSettings, RunConfig
+from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.listing import InputListing, list_inputs
 from kseg_core.store.manifest import (
@@ -81,6 +81,9 @@ class InputSelection:
         if not listing.files:
             named = ", ".join(self.inputs) or f"the list {self.from_file}"
             more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
+            if listing.ours:
+                made = f"{listing.ours} pictures there were exported by this program"
+                more += f"; {made}: a pattern such as '*.png' takes them"
             first = f"; {listing.failures[0]}" if listing.failures else ""
             passing = " that pass --include and --exclude" if self.include or self.exclude else ""
             nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""
@@ -229,9 +232,9 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
         raise UsageError("-o is empty: name the output, or leave it out for the default")
     require_usable(output)
     listing = selection.list()
+    require_mask(config.input)
     output = default_output(selection) if output is None else output.rstrip("/") or "/"
-    read = [(file.key, file.size, file.modified_ns) for file in listing.files]
-    digest = inputs_digest([*read, *_mask_files(config.input.mask)])
+    digest = _digest_of(listing, config.input)
     request = Request(listing, config, output, settings, digest)
     if storage.exists(output):
         if config.output.overwrite:
@@ -247,7 +250,8 @@ def _by_its_rules(request: Request) -> Request:
         return request
     inputs = request.config.input.as_before()
     settings = {**request.settings, "input": inputs.to_json()}
-    return replace(request, config=replace(request.config, input=inputs), settings=settings)
+    config, digest = replace(request.config, input=inputs), _digest_of(request.listing, inputs)
+    return replace(request, config=config, settings=settings, inputs_digest=digest)
 
 
 def of_earlier_rules(attributes: dict[str, Any] | None) -> bool:
@@ -313,6 +317,36 @@ def _model_facts(path: str) -> dict[str, Any]:
     """What a model, or that of a whole store, says of itself."""
     inside = os.path.join(path, "model")
     return read_attributes(inside if storage.is_dir(inside) else path) or {}
+
+
+def require_mask(settings: InputSettings) -> None:
+    """One mask for all images is looked at before any of them: what is wrong with it is wrong with the job.
+
+    Raises
+    ------
+    UsageError
+        Naming the mask.
+    """
+    if settings.mask is not None:
+        from kseg_core.reading.sources import require_usable_mask  # NumPy: only where it is needed
+
+        require_usable_mask(settings)
+
+
+def _digest_of(listing: InputListing, settings: InputSettings) -> str:
+    """Identity of the inputs and of all masks."""
+    read = [(file.key, file.size, file.modified_ns) for file in listing.files]
+    beside = [] if settings.validity == 1 else _masks_beside(listing)
+    return inputs_digest([*read, *_mask_files(settings.mask), *beside])
+
+
+def _masks_beside(listing: InputListing) -> Iterator[tuple[str, int, int]]:
+    """The same of the masks beside files of this machine; of others each look would be a request."""
+    for file in listing.files:
+        if not storage.is_remote(file.path):
+            with suppress(OSError):  # nearly none has one
+                status = os.stat(f"{file.path}.msk")
+                yield f"mask beside {file.key}", status.st_size, status.st_mtime_ns
 
 
 def _mask_files(mask: str | None) -> Iterator[tuple[str, int, int]]:

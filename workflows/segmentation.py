@@ -29,7 +29,7 @@ from .fitting.bands import fit_bands
 from .fitting.fit import fit_summary
 from .labelling.label import read_for_model
 from .planning.arrays import plan_of_array
-from .request import InputSelection, Request, in_space_of_match, prepare
+from .request import InputSelection, Request, in_space_of_match, prepare, require_mask
 from .run import fit_one, run
 from .running.begun import earlier_model
 from .running.planning import fit_to_memory, survey
@@ -67,8 +67,9 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     images
         A path (file, folder or glob) or several; or one image as a NumPy or Dask array. Of uint8 it is (y, x, c) of
         sRGB (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)); bool is black and white. Other integers and floats,
-        and other numbers of bands, are clustered as bands (y, x, d), without pixels that have a NaN or infinity. A Dask
-        array is never held whole.
+        and other numbers of bands, are clustered as bands (y, x, d), without pixels that have a NaN or infinity.
+        Pixels with a masked value (``numpy.ma``, also in a Dask array's chunks) are invalid. A Dask array is never held
+        whole.
     config
         The same settings as the commands'. ``scope`` is ``global`` here.
     output
@@ -125,6 +126,7 @@ def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None
         request = prepare(selection, config, output, "store")
         return _stored_images(output, request.finished or run(request).to_json())
     config = in_space_of_match(config)
+    require_mask(config.input)
     request = Request(selection.list(), config, "", config.fingerprint(), "")
     return _lazy_images(request, earlier_model(config.model), config)
 
@@ -195,7 +197,11 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
     if model.bands is not None:
         lazy = _bands_for(lazy, model.bands.bands)
     labels = lazy.map_blocks(
-        predict_block, model=model, dtype=label_dtype(model.k), drop_axis=2 if lazy.ndim == 3 else None
+        predict_block,
+        model=model,
+        dtype=label_dtype(model.k),
+        drop_axis=2 if lazy.ndim == 3 else None,
+        meta=np.empty((0, 0), label_dtype(model.k)),  # masked arrays have plain labels
     )
     return Segmentation(model, {ARRAY_KEY: labels})
 

@@ -12,7 +12,7 @@ from kseg_core.config import RunConfig
 from kseg_core.errors import StoreError, UsageError
 from kseg_core.store.manifest import read_attributes
 
-from .request import InputSelection, Request, default_output
+from .request import InputSelection, Request, default_output, require_mask
 from .running.results import failed_result
 
 SUFFIX = ".sweep"
@@ -45,6 +45,7 @@ def prepare_sweep(selection: InputSelection, config: RunConfig, output: str | No
     if output is not None:
         storage.require_here(output, "a sweep writes its figure and table")
     listing = selection.list()
+    require_mask(config.input)
     output = default_output(selection, SUFFIX) if output is None else output.rstrip("/") or "/"
     _require_outside(output, selection)
     _require_free(output, overwrite=config.output.overwrite)

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .band_values import unit_bits
+from .band_values import Values, unit_bits
 from .bands import BandMoments
 
 DEVIATIONS = 20.0  # of the other values from their mean: no distribution that is measured reaches as far
 ROUNDS = 2  # one value at each end
+GAP = 1.0  # between such a value and the next, at least as wide as all others lie apart: long tails have no such gap
+GAP_OF_ONE = 5.0  # for a lone pixel, which may be the last of a long tail (one of 500 samples of Student's t with 3
+# degrees of freedom ends so far out, and hardly a lognormal one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,19 @@ class Outlier:
     deviations: float
 
 
-def outliers_of(moments: BandMoments) -> tuple[tuple[Outlier, ...], ...]:
-    """For each band the values that lie far beyond all others, at most one at each end."""
+def outliers_of(moments: BandMoments, sample: Values) -> tuple[tuple[Outlier, ...], ...]:
+    """For each band the values that lie far beyond all others, at most one at each end.
+
+    Parameters
+    ----------
+    moments
+        Of all values.
+    sample
+        Some of the pixels (n, d), which say how far the others reach.
+    """
     if np.dtype(moments.dtype).itemsize == 1:  # 256 values are no room for it
         return ((),) * len(moments.sums)
-    return tuple(tuple(_beyond(moments, band)) for band in range(len(moments.sums)))
+    return tuple(tuple(_apart(_beyond(moments, band), sample[:, band])) for band in range(len(moments.sums)))
 
 
 def likely_fill(outliers: Sequence[Sequence[Outlier]], dtype: str, bands: tuple[int, ...]) -> tuple[str, ...]:
@@ -87,6 +98,20 @@ def _beyond(moments: BandMoments, band: int) -> list[Outlier]:
         else:
             break
     return found
+
+
+def _apart(found: list[Outlier], values: Values) -> list[Outlier]:
+    """Those of the outliers that a wide gap parts from all other values."""
+    others = values[~np.isin(values, [outlier.value for outlier in found])] if found else values
+    if not found or not others.size:
+        return found
+    low, high = float(others.min()) / 4, float(others.max()) / 4  # quarters, whose differences are finite
+    return [
+        outlier
+        for outlier in found
+        if max(low - outlier.value / 4, outlier.value / 4 - high)
+        > (GAP if outlier.pixels > 1 else GAP_OF_ONE) * (high - low)
+    ]
 
 
 def _whole(value: float, bits: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kseg_core.errors import KsegError, StoreError, UnreadableImage
-from kseg_core.store.geo import GeoReference
+from kseg_core.images.geo import GeoReference
 from kseg_core.store.model import Model
 from kseg_core.store.originals import Originals
 from kseg_core.store.stored_image import StoredImage

@@ -1,4 +1,4 @@
-"""Cloud-optimised GeoTIFFs, by rasterio (the ``geo`` extra)."""
+"""Cloud-optimised GeoTIFFs, by rasterio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from kseg_core.errors import StoreError
-from kseg_core.store.geo import GeoReference
+from kseg_core.images.geo import GeoReference
+from kseg_core.inputs.ours import SOFTWARE
+from kseg_core.release import version
 
 from .drawing import Drawing, windows
 from .tiff import SIDE, as_shades
@@ -51,6 +53,7 @@ def write_geotiff(path: str, drawing: Drawing, geo: GeoReference, scratch: str) 
     overviews = "NEAREST" if drawing.flat else "AVERAGE"
     with _errors_of_rasterio(), rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
         with rasterio.open(plain, "w", **_profile(drawing, geo)) as target:
+            target.update_tags(TIFFTAG_SOFTWARE=f"{SOFTWARE} {version()}")
             if drawing.palette is not None:
                 colors = {j: (*map(int, color), 255) for j, color in enumerate(drawing.palette)}
                 target.write_colormap(1, colors | {int(drawing.nodata or 0): (0, 0, 0, 0)})

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs.ours import SOFTWARE
+from ..release import version
 from .drawing import WINDOW_PX, Drawing
 
 U8 = NDArray[np.uint8]
@@ -44,6 +46,7 @@ def write_png(file: BinaryIO, drawing: Drawing) -> None:
     depth, color = _type_of(drawing)
     file.write(_SIGNATURE)
     _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    _chunk(file, b"tEXt", f"Software\0{SOFTWARE} {version()}".encode("latin-1"))
     _write_colors(file, drawing, color)
     compressor = zlib.compressobj(_LEVEL)
     waiting = bytearray()

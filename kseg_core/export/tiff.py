@@ -11,6 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from kseg_core.inputs.ours import SOFTWARE
 from kseg_core.release import version
 from kseg_core.store.nodes import ArraySpec, create_array, open_for_writing
 from kseg_core.store.tiles import pyramid_levels
@@ -63,7 +64,7 @@ def write_tiff(path: str, drawing: Drawing, scratch: str) -> None:
                 dtype=dtype,
                 subifds=levels - 1 if level == 0 else None,
                 subfiletype=int(level > 0),
-                software=f"kseg-batch {version()}" if level == 0 else False,
+                software=f"{SOFTWARE} {version()}" if level == 0 else False,
                 **options,
             )
             if smaller is not None:

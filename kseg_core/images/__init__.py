@@ -1,22 +1,32 @@
 """Pictures: what a file is, and its pixels as 8-bit sRGB in the orientation a person sees.
 
-The project reads with imageio and its plugins where those do the job right, and with the decoders below
-them where they do not; each module says which and why:
+The decoders are those that imageio's plugins stand on, called directly where the plugins do not do the job right; each
+module says which and why:
 
 =========== =================== ==========================================================
 format      module              decoder
 =========== =================== ==========================================================
-JPEG        `jpeg`              simplejpeg, strict
+JPEG        `jpeg`              simplejpeg, strict; 12 bits by libjpeg-turbo (imagecodecs)
 PNG         `png`               zlib and libpng (imagecodecs)
 BMP         `pillow`            imageio's Pillow plugin
 GIF         `pillow`            Pillow's reader
 WebP        `pillow`            libwebp (imagecodecs); Pillow's reader for animations
 TIFF        `tiff`              tifffile and imagecodecs; simplejpeg for JPEG tiles
+JPEG 2000   `jpeg2000`          OpenJPEG (imagecodecs), tile by tile
+JPEG XL     `jpegxl`            libjxl (imagecodecs)
+JPEG XR     `jpegxr`            jxrlib (imagecodecs)
+HEIC        `heif`              libheif (pillow-heif)
+AVIF        `heif`              libavif (imagecodecs)
+Netpbm      `netpbm`            NumPy
+QOI         `qoi`               its reference decoder (imagecodecs)
+slides      `slides`            OpenSlide (an extra): NDPI, BIF, MRXS, CZI
+VRT         `vrt`               GDAL (rasterio)
 Zarr        `zarrs`             zarr-python; OME-Zarr too
 =========== =================== ==========================================================
 
 `read_image` gives a picture whole. `open_picture` gives any part of it, as 8-bit sRGB or as the samples that are
-stored; of tiled and striped TIFFs and of Zarr arrays no more is read and decoded for that than the part needs.
+stored; of tiled and striped TIFFs, of tiled JPEG 2000, slides, VRTs and Zarr arrays no more is read and decoded for
+that than the part needs.
 
 All functions may be called from several threads at once, and no global setting of any library is
 changed. Whatever goes wrong with a file is an `UnreadableImage` with a reason.

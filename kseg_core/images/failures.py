@@ -61,10 +61,10 @@ def refusing(path: str, name: str) -> Iterator[None]:
     except MemoryError as error:
         raise UnreadableImage(path, "not enough memory to decode it (or damaged: its header asks too much)") from error
     except OSError as error:
-        reason = _system_reason(error) or _decoder_reason(error, name)
+        reason = _system_reason(error) or decoder_reason(error, name)
         raise UnreadableImage(path, reason) from error
     except Exception as error:
-        raise UnreadableImage(path, _decoder_reason(error, name)) from error
+        raise UnreadableImage(path, decoder_reason(error, name)) from error
 
 
 def _system_reason(error: OSError) -> str | None:
@@ -74,7 +74,7 @@ def _system_reason(error: OSError) -> str | None:
     return system_reason(error)
 
 
-def _decoder_reason(error: Exception, name: str) -> str:
+def decoder_reason(error: Exception, name: str) -> str:
     """Return a clause for what a decoder raised.
 
     What a library says is repeated only where it is a sentence: no names of types, constants or functions.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kseg_core.images.failures import decoder_reason
 from kseg_core.images.raster import Refused
 
 _CACHE_MB = 64  # its default is a twentieth of the machine's memory
@@ -37,4 +38,4 @@ def gdal(name: str, **options: Any) -> Iterator[Any]:
             yield rasterio
     except (RasterioError, ValueError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        raise Refused(f"damaged: the {name} decoder says: {' '.join(str(cause).split())}") from error
+        raise Refused(decoder_reason(cause, name)) from error

@@ -19,7 +19,7 @@ import numpy as np
 from kseg_core.images import cicp
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.isobmff import Fields, boxes, inner_boxes, payload
-from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, Stated, check_size
 
 _ALPHA_URNS = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _DERIVED = {b"grid", b"iovl", b"iden"}
@@ -141,7 +141,9 @@ def _decoded_heic(data: bytes) -> Samples:
     except Exception as error:  # of many classes, for what is damaged and for what is not supported
         message = " ".join(str(error).split()) or type(error).__name__
         if "nsupported" in message or "No decoding plugin" in message:
-            raise Refused(f"a HEIF that is not supported here ({message}); convert it to JPEG or PNG first") from error
+            raise NotSupported(
+                f"a HEIF that is not supported here ({message}); convert it to JPEG or PNG first"
+            ) from error
         raise Refused(f"damaged: the HEIC decoder says: {message}") from error
     if samples.ndim == 3 and getattr(image, "premultiplied_alpha", False):
         from kseg_core.images.jpegxr import undivided
@@ -156,7 +158,7 @@ def _header(file: BinaryIO) -> _Header:
     try:
         meta, has_track = _read_meta(file, size)
         if meta is None:
-            raise Refused("an image sequence without a still image: not supported here; save one image of it first")
+            raise NotSupported("a sequence without a still image: not supported here; save one image of it first")
         header = _primary(meta, has_track)
         _check_extents(meta, size)
     except IndexError:
@@ -311,7 +313,7 @@ def _coded_kind(meta: _Meta) -> bytes:
     kind = meta.items[item].kind if item in meta.items else b""
     if kind not in _CODED:
         name = "".join(chr(byte) if 32 < byte < 127 else "?" for byte in kind)
-        raise Refused(f"a HEIF whose picture is coded as {name}: not supported here; convert it to JPEG or PNG first")
+        raise NotSupported(f"a HEIF coded as {name}: not supported here; convert it to JPEG or PNG first")
     return kind
 
 

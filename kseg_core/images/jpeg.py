@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from kseg_core import buffers
 from kseg_core.images.exif import orientation_of, turned_shape
+from kseg_core.images.failures import CONVERT
 from kseg_core.images.jpeg_markers import (
     APP0,
     APP14,
@@ -48,6 +49,7 @@ from kseg_core.images.jpeg_markers import (
     next_segment,
     parse_head,
 )
+from kseg_core.images.jpeg_unusual import decode_unusual
 from kseg_core.images.plausible import JPEG_RATIO, check_ratio
 from kseg_core.images.raster import PROFILE_PX, TURNED_PX, Colours, Raster, Refused, Samples, Stated, check_size
 
@@ -55,13 +57,17 @@ _REFINED_PX = 5  # of scans that refine each other, whose coefficients are all h
 _FIRST_READ = 1 << 16  # enough for the header of nearly all photographs, EXIF preview included
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
+#: TurboJPEG's words for subsampling that it has no name for.
+_NOT_KNOWN = "determine subsampling"
+
 #: libjpeg's words for damage, and what to tell a person.
 _REASONS = (
     ("premature end of data", "damaged or truncated: the JPEG's image data ends early"),
     ("Premature end", "truncated: the JPEG ends before its end marker"),
     ("bad Huffman code", "damaged: the JPEG's image data has an invalid code"),
     ("extraneous bytes", "damaged: the JPEG's image data does not end where its last scan does"),
-    ("determine subsampling", "a JPEG of unusual chroma subsampling: not read here; save it anew as JPEG or PNG"),
+    ("not implemented", "a JPEG whose components are subsampled by fractions: not supported here; save it anew as PNG"),
+    ("Unsupported", f"a JPEG of a kind that no decoder here reads: not supported here; {CONVERT}"),
     ("instead of RST", "damaged: a restart marker of the JPEG is not where it should be"),
 )
 
@@ -183,7 +189,13 @@ def _decode(data: bytes, head: Head) -> NDArray[np.uint8]:
 
     spaces: dict[int, Literal["GRAY", "RGB", "CMYK"]] = {1: "GRAY", 3: "RGB", 4: "CMYK"}
     buffer = buffers.empty((head.height * head.width * len(head.components),))
-    samples: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace=spaces[len(head.components)], buffer=buffer)
+    samples: NDArray[np.uint8]
+    try:
+        samples = simplejpeg.decode_jpeg(data, colorspace=spaces[len(head.components)], buffer=buffer)
+    except ValueError as error:
+        if _NOT_KNOWN not in str(error):
+            raise
+        samples = decode_unusual(data, len(head.components))
     if samples.shape[:2] != (head.height, head.width):
         raise Refused("damaged: the JPEG has two sizes")
     return samples[..., 0] if len(head.components) == 1 else samples
@@ -201,9 +213,9 @@ def _tidied(data: bytes, head: Head) -> bytes:
     if any(s.marker == APP0 and data[s.start + 4 : s.start + 9] == b"JFIF\0" for s in head.segments):
         out.append(jfif_segment())
     if head.adobe is not None:
-        # An unknown transform means what libjpeg takes it for: YCbCr, or YCCK with four components.
+        # A transform that does not go with the components means what libjpeg takes it for: YCbCr, or YCCK with four.
         usual = 2 if len(head.components) == 4 else 1
-        out.append(adobe_segment(head.adobe if head.adobe in (0, 1, 2) else usual))
+        out.append(adobe_segment(usual if head.adobe else 0))
     out += [data[s.start : s.end] for s in head.segments if s.marker in TABLES]
     out.append(_scan_header(data, head.segments[-1], head))
     at = head.end
@@ -249,4 +261,4 @@ def _reason(message: str) -> str:
     for words, reason in _REASONS:
         if words in message:
             return reason
-    return f"damaged: the JPEG decoder says: {message.strip() or 'no reason'}"
+    return f"damaged: the JPEG cannot be decoded: {' '.join(message.split()) or 'no reason is given'}"

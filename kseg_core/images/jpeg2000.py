@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kseg_core.images.gdal import gdal
 from kseg_core.images.isobmff import Fields, boxes, inner_boxes, payload
 from kseg_core.images.jpeg2000_stream import START, CodeStream, Component, read_stream
-from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.raster import Colours, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_segments import MAX_TILE_PX
 from kseg_core.images.validity import Nodata
@@ -185,7 +185,7 @@ def _decoded(stream: bytes, components: list[Component]) -> Samples:
     try:
         samples: Samples = imagecodecs.jpeg2k_decode(stream, numthreads=1)
     except NotImplementedError as error:
-        raise Refused(f"a {_NAME} of unusual components ({error}): not supported here; {_CONVERT}") from error
+        raise NotSupported(f"a {_NAME} of unusual components ({error}): not supported here; {_CONVERT}") from error
     return samples[..., None] if samples.ndim == 2 else samples
 
 
@@ -203,7 +203,7 @@ def _from_sycc(samples: Samples) -> Samples:
     from PIL import Image
 
     if samples.dtype != np.uint8:
-        raise Refused(f"sYCC of more than 8 bits: not supported here; {_CONVERT}")
+        raise NotSupported(f"sYCC of more than 8 bits: not supported here; {_CONVERT}")
     height, width = samples.shape[:2]
     out = samples.copy()
     ycc = Image.frombytes("YCbCr", (width, height), np.ascontiguousarray(samples[..., :3]).tobytes())
@@ -215,9 +215,9 @@ def _dtype_of(components: list[Component]) -> np.dtype[Any]:
     """Return the dtype that holds the samples of all components."""
     bits, signed = max(each.bits for each in components), components[0].signed
     if any(each.signed != signed for each in components):
-        raise Refused(f"a {_NAME} whose components have different signs: not supported here; {_CONVERT}")
+        raise NotSupported(f"a {_NAME} whose components have different signs: not supported here; {_CONVERT}")
     if bits > 32:
-        raise Refused(f"a {_NAME} of {bits} bits a sample: not supported here; {_CONVERT}")
+        raise NotSupported(f"a {_NAME} of {bits} bits a sample: not supported here; {_CONVERT}")
     size = 1 if bits <= 8 else 2 if bits <= 16 else 4
     return np.dtype(f"{'i' if signed else 'u'}{size}")
 
@@ -256,7 +256,7 @@ def _read_header(said: _Boxes, data: bytes) -> None:
         elif kind == b"pclr":
             entries, columns = of.number(2), of.number(1)
             if any(of.number(1) != 7 for _ in range(columns)) or not columns:
-                raise Refused(f"a {_NAME} with a palette of other than 8 bits: not supported here; {_CONVERT}")
+                raise NotSupported(f"a {_NAME} with a palette of other than 8 bits: not supported here; {_CONVERT}")
             said.columns = np.frombuffer(of.take(entries * columns), np.uint8).reshape(entries, columns)
         elif kind == b"cmap":
             said.mapped = [(of.number(2), of.number(1), of.number(1)) for _ in range(len(body) // 4)]
@@ -270,13 +270,13 @@ def _palette_of(said: _Boxes) -> _Palette | None:
         return None
     mapped = said.mapped or [(0, 1, column) for column in range(said.columns.shape[1])]
     if any(component or by_palette != 1 or column >= said.columns.shape[1] for component, by_palette, column in mapped):
-        raise Refused(f"a {_NAME} of palette and plain channels together: not supported here; {_CONVERT}")
+        raise NotSupported(f"a {_NAME} of palette and plain channels together: not supported here; {_CONVERT}")
     channels = np.ascontiguousarray(said.columns[:, [column for _, _, column in mapped]])
     order, alpha, _ = _channel_order(said, channels.shape[1])
     channels = channels[:, order]
     colours = channels.shape[1] - alpha
     if colours not in (1, 3):
-        raise Refused(f"a {_NAME} with a palette of {colours} colours: not supported here; {_CONVERT}")
+        raise NotSupported(f"a {_NAME} with a palette of {colours} colours: not supported here; {_CONVERT}")
     rgb = np.repeat(channels[:, :1], 3, axis=1) if colours == 1 else channels[:, :3]
     return _Palette(np.ascontiguousarray(rgb), channels[:, -1] != 0 if alpha else None)
 

@@ -10,7 +10,7 @@ import re
 import struct
 from dataclasses import dataclass, field
 
-from kseg_core.images.raster import Refused
+from kseg_core.images.raster import NotSupported, Refused
 
 SOI, EOI, SOS, DNL = 0xD8, 0xD9, 0xDA, 0xDC
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
@@ -19,6 +19,8 @@ _BASELINE = 0xC0
 _BARE = {0x01, *range(0xD0, 0xD9)}  # markers without a length: TEM, RST0 to RST7, SOI
 #: Frames whose data is arithmetic codes, which take next to nothing where all pixels are alike.
 ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+#: Encoders write some ten; each one takes the decoder through the whole picture, however short it is.
+MOST_SCANS = 500
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 #: What the decoder needs: frames, Huffman and arithmetic tables, quantisation tables, restart interval.
 TABLES = _FRAMES | {0xC4, 0xCC, 0xDB, 0xDD}
@@ -89,6 +91,8 @@ def next_segment(data: bytes, at: int) -> Segment | None:
         if at + 4 > len(data):
             raise Incomplete
         (length,) = struct.unpack_from(">H", data, at + 2)
+        if length < 2 and marker not in TABLES | {SOS}:
+            return Segment(marker, at, at + 4)  # a comment of less than nothing: libjpeg passes over its length
         if length < 2:
             raise Refused(f"damaged: the JPEG segment 0x{marker:02x} has no length")
         if at + 2 + length > len(data):
@@ -154,11 +158,13 @@ def find_end(data: bytes, head: Head) -> int:
     # For each component, the bits still to come of each of the 64 coefficients; None: not begun.
     missing: dict[int, list[int | None]] = {number: [None] * 64 for number in head.components}
     _note_scan(data, head.segments[-1], missing)
-    at = head.end
+    at, scans = head.end, 1
     while True:
         found = NEXT_MARKER.search(data, at)
         if found is None:
             raise Refused("truncated: the JPEG ends before its end marker")
+        if scans > MOST_SCANS:
+            raise Refused(f"damaged, or a decompression bomb: a JPEG of more than {MOST_SCANS} scans")
         at = found.end() - 2
         try:
             segment = next_segment(data, at)
@@ -168,6 +174,7 @@ def find_end(data: bytes, head: Head) -> int:
             break
         at = segment.end
         if segment.marker == SOS:
+            scans += 1
             _note_scan(data, segment, missing)
     # Coefficients never begun are zero in good files too (an encoder may leave out empty bands); the
     # first (DC) of every component, and the last bit of all that were begun, are never left out.
@@ -193,7 +200,7 @@ def _read_frame(head: Head, marker: int, payload: bytes) -> None:
     if head.precision == 12 and marker == _BASELINE:
         raise Refused("damaged: a baseline JPEG has 8 bits a sample, this one states 12")
     if count not in (1, 3, 4):
-        raise Refused(f"a JPEG of {count} components: only gray, colour and CMYK are read")
+        raise NotSupported(f"a JPEG of {count} components: not supported here; save it as gray, RGB or CMYK first")
 
 
 def _note_scan(data: bytes, segment: Segment, missing: dict[int, list[int | None]]) -> None:

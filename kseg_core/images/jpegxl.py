@@ -16,7 +16,7 @@ from kseg_core.images import cicp
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.isobmff import boxes
 from kseg_core.images.jpegxl_header import JxlHeader, read_jxl_header
-from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, Stated, check_size
 from kseg_core.images.srgb import to_8_bits
 
 _NAME = "JPEG XL"
@@ -54,7 +54,7 @@ def decode(data: bytes, max_pixels: int) -> Raster:
     header, start = _header(io.BytesIO(data))
     check_size(header.height, header.width, max_pixels)
     if header.black:
-        raise Refused("CMYK in a JPEG XL: not supported here; convert it to TIFF first, e.g. with `djxl`")
+        raise NotSupported("CMYK in a JPEG XL: not supported here; convert it to TIFF first, e.g. with `djxl`")
     is_linear = header.xyb and header.icc
     if is_linear:
         data = _of_12_bits(data, header, start)

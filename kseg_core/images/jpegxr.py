@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from kseg_core.images.exif import turned_shape
-from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, Stated, check_size
 
 _PIXEL_FORMAT, _TRANSFORM, _WIDTH, _HEIGHT, _OFFSET, _BYTES = 0xBC01, 0xBC02, 0xBC80, 0xBC81, 0xBCC0, 0xBCC1
 _ALPHA_OFFSET, _ALPHA_BYTES, _PROFILE = 0xBCC2, 0xBCC3, 0x8773
@@ -127,7 +127,7 @@ def _header(file: BinaryIO) -> _Header:
     guid = tags.get(_PIXEL_FORMAT, b"")
     form = _FORMATS.get(guid)
     if form is None:
-        raise Refused("JPEG XR of an unusual pixel format: not supported here; convert it to 8- or 16-bit TIFF first")
+        raise NotSupported("JPEG XR of an unusual pixel format: not supported here; convert it to TIFF first")
     turned = _number(tags, _TRANSFORM, 0)
     orientation = _ORIENTATIONS[turned] if 0 <= turned < len(_ORIENTATIONS) else 1
     height, width = _number(tags, _HEIGHT), _number(tags, _WIDTH)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from kseg_core.images.raster import PictureInfo
 
-#: Bands of an 8-bit picture, alpha not among them: gray, RGB, and RGB with a fourth that nothing is said of.
-_PICTURE_BANDS = (1, 3, 4)
+_INKS = 4
+_RGB_AND_MORE = 4  # RGB with a fourth band that is alpha, or that nothing is said of
 
 
 class Kind(NamedTuple):
@@ -50,7 +50,9 @@ class Kind(NamedTuple):
     @property
     def why(self) -> str:
         """Why its feature space was taken, in a word or two."""
-        return self.text if self.dtype else "8-bit"
+        if not self.dtype:
+            return "8-bit"
+        return f"{self.bands} of {self.dtype}" if self.bands > 1 else self.dtype
 
 
 PICTURE = Kind()
@@ -60,8 +62,9 @@ def is_picture(info: PictureInfo) -> bool:
     """Say whether an image is a picture of 8-bit colours: deeper samples, and two or five bands, are not."""
     if info.colours == "palette":
         return True
-    colours = info.bands - info.alpha
-    return info.dtype == "uint8" and (colours in _PICTURE_BANDS or info.colours == "cmyk")
+    if info.colours == "cmyk":
+        return info.dtype == "uint8" and info.bands - info.alpha == _INKS
+    return info.dtype == "uint8" and (info.bands - info.alpha in (1, 3) or info.bands == _RGB_AND_MORE)
 
 
 def kind_of_bands(info: PictureInfo, chosen: tuple[int, ...] = ()) -> Kind:

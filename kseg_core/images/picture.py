@@ -33,6 +33,11 @@ class Picture:
         self._path, self._stored, self._closing = path, stored, closing
         self._mask, self.info = beside.mask, beside.added_to(stored.info)
 
+    def turned(self) -> tuple[int, tuple[int, int]]:
+        """EXIF's orientation, 1 to 8, and (height, width) as stored; some formats are decoded to know them."""
+        with refusing(self._path, self.info.format):
+            return self._stored.orientation, self._stored.stored_shape
+
     def rgb(self, rows: slice, columns: slice, nodata: Nodata | float | None = None) -> RgbImage:
         """Read a part as 8-bit sRGB.
 

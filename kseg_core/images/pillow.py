@@ -1,9 +1,8 @@
-"""BMP, GIF and WebP, by Pillow and libwebp.
+"""GIF and WebP, by Pillow and libwebp.
 
-BMP goes through imageio and its Pillow plugin as long as the picture is not above Pillow's own bomb limit, a
-process-wide setting that is not to be touched. Larger ones, GIF (imageio drops its transparency and would decode
-all frames) and animated WebP (imageio reads its EXIF block too, and fails where that is damaged and the picture is not)
-go to Pillow's readers directly. WebP without animation goes to libwebp by imagecodecs, which knows no such limit.
+GIF (imageio drops its transparency and would decode all frames) and animated WebP (imageio reads its EXIF block too,
+and fails where that is damaged and the picture is not) go to Pillow's readers directly. WebP without animation goes to
+libwebp by imagecodecs, which knows no limit of pixels.
 
 For an animation the picture is the first frame.
 """
@@ -20,37 +19,25 @@ from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.plausible import LZW_RATIO, check_ratio
 from kseg_core.images.raster import Raster, Refused, Stated, check_size
 
-_BMP_RLE = {1, 2}  # biCompression: run lengths of 8 and of 4 bits
-_BMP_HEADER_BYTES = 34
+_ANIMATED = ("the first frame of an animation",)
 _WEBP_ANIMATED = 2  # flag of the extended header (RFC 9649, 2.7)
 
 #: Above a process-wide limit (89 megapixels unless set) Pillow's GIF reader may warn; this stays clear of it.
 _GIF_MAX_PIXELS = 1 << 26
 
 
-def bmp_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) of a BMP."""
-    with _bmp(file) as image:
-        return image.height, image.width
-
-
-def bmp_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype of a BMP; its palettes are looked up."""
-    with _bmp(file) as image:
-        return Stated({"1": 1, "L": 1, "RGBA": 4}.get(image.mode, 3), alpha=image.mode == "RGBA")
-
-
 def gif_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of any GIF whose first frame its file can hold."""
     left, top, right, bottom, _, _ = _gif_frame(file)
     check_ratio((right - left) * (bottom - top), file.seek(0, io.SEEK_END), LZW_RATIO)
-    return Stated(1, colours="palette")
+    return Stated(1, colours="palette", notes=_ANIMATED if _gif_has_more(file) else ())
 
 
 def webp_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of a WebP."""
-    has_alpha = _webp_has_alpha(_webp_chunks(file))
-    return Stated(4 if has_alpha else 3, alpha=has_alpha)
+    chunks = _webp_chunks(file)
+    has_alpha, animated = _webp_has_alpha(chunks), chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED
+    return Stated(4 if has_alpha else 3, alpha=has_alpha, notes=_ANIMATED if animated else ())
 
 
 def gif_shape(file: BinaryIO) -> tuple[int, int]:
@@ -72,24 +59,6 @@ def webp_shape(file: BinaryIO) -> tuple[int, int]:
     height, width = _webp_size(chunks)
     exif = chunks.get(b"EXIF")
     return turned_shape(height, width, orientation_of(exif))
-
-
-def decode_bmp(data: bytes, max_pixels: int) -> Raster:
-    """Decode a whole BMP file; its colours are taken as sRGB (no viewer reads the profiles of version 5)."""
-    from PIL import Image
-
-    height, width = bmp_shape(io.BytesIO(data))
-    check_size(height, width, max_pixels)
-    _check_bmp_runs(data)
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and height * width > limit:
-        with _bmp(io.BytesIO(data)) as image:
-            image.load()
-            return _separated(np.array(image.convert("RGBA" if image.mode == "RGBA" else "RGB")))
-    import imageio.v3 as iio
-
-    with iio.imopen(data, "r", plugin="pillow") as file:
-        return _separated(np.asarray(file.read(index=0)))
 
 
 def decode_webp(data: bytes, max_pixels: int) -> Raster:
@@ -129,13 +98,6 @@ def decode_gif(data: bytes, max_pixels: int) -> Raster:
         return Raster(samples, "palette", palette=palette, valid=valid)
 
 
-def _bmp(file: BinaryIO) -> Any:
-    """Open a BMP by Pillow's reader."""
-    from PIL.BmpImagePlugin import BmpImageFile
-
-    return BmpImageFile(file)
-
-
 def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:
     """Return left, top, right and bottom of the first frame, and width and height of the canvas.
 
@@ -158,6 +120,26 @@ def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:
     return left, top, left + columns, top + rows, width, height
 
 
+def _gif_has_more(file: BinaryIO) -> bool:
+    """Say whether a second frame follows the first, as far as that can be read."""
+    file.seek(0)
+    _gif_frame(file)
+    flags = file.read(1)
+    if flags and flags[0] & 0x80:  # a palette of its own
+        file.seek(3 << ((flags[0] & 7) + 1), io.SEEK_CUR)
+    file.seek(1, io.SEEK_CUR)  # the size of the first code
+    mark = b""
+    while mark not in (b",", b";"):
+        while (length := file.read(1)) and length[0]:  # of a sub-block; the last is empty
+            file.seek(length[0], io.SEEK_CUR)
+        mark = file.read(1)
+        if not mark:
+            return False
+        if mark == b"!":
+            file.seek(1, io.SEEK_CUR)  # the label of an extension
+    return mark == b","
+
+
 def _separated(samples: np.ndarray[Any, Any], icc: bytes | None = None, orientation: int = 1) -> Raster:
     """Make a raster of gray, RGB or RGBA samples."""
     if samples.ndim == 2:
@@ -166,32 +148,6 @@ def _separated(samples: np.ndarray[Any, Any], icc: bytes | None = None, orientat
         )
     valid = samples[..., 3] != 0 if samples.shape[2] == 4 else None
     return Raster(samples, "rgb", valid=valid, icc=icc, orientation=orientation)
-
-
-def _check_bmp_runs(data: bytes) -> None:
-    """Refuse a run-length BMP whose data ends before the picture does: Pillow fills the rest with zeros."""
-    offset, _, width, height = struct.unpack_from("<IIii", data, 10)
-    (compression,) = struct.unpack_from("<I", data, 30) if len(data) >= _BMP_HEADER_BYTES else (0,)
-    if compression not in _BMP_RLE:
-        return
-    at, x, y = offset, 0, 0
-    while at + 1 < len(data):
-        count, value = data[at], data[at + 1]
-        at += 2
-        if count:
-            x += count
-        elif value == 0:
-            x, y = 0, y + 1
-        elif value == 1:
-            return
-        elif value == 2 and at + 1 < len(data):
-            x, y, at = x + data[at], y + data[at + 1], at + 2
-        else:
-            packed = value if compression == 1 else (value + 1) // 2
-            x, at = x + value, at + packed + packed % 2
-        if at <= len(data) and (y >= abs(height) or (y == abs(height) - 1 and x >= width)):
-            return
-    raise Refused("truncated: the BMP's run lengths end before the picture does")
 
 
 def _webp_chunks(file: BinaryIO) -> dict[bytes, bytes]:

@@ -152,6 +152,9 @@ def _collect(data: bytes, max_pixels: int) -> Picture:
                 raise Refused(f"damaged: the checksum of the PNG's {_printable(name)} chunk is wrong")
         if critical and name not in _KNOWN_CRITICAL:
             raise Refused(f"not a standard PNG: it has a critical {_printable(name)} chunk")
+        if picture is not None and name == b"IDAT":
+            picture.used.setdefault(name, []).append(view[start : start + length])  # megabytes, not copied
+            continue
         payload = bytes(view[start : start + length])
         if picture is None:
             if name != b"IHDR":

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kseg_core import buffers
 from kseg_core.images.raster import Refused, Samples
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -22,7 +23,7 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MAX_FILTER = 4  # Paeth (PNG specification, 9.2)
 _BAND_BYTES = 1 << 22  # rows unfiltered at once: more than fits in a cache gains nothing
-_QUICK_BANDS = 16  # pictures of up to 64 MB are inflated whole
+_QUICK_BANDS = 16  # pictures of up to 64 MB are inflated whole, by a decoder that can only do that
 _INFLATE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 30  # a chunk's length has 31 bits
 
@@ -36,7 +37,7 @@ class Picture:
     depth: int
     kind: int
     interlaced: bool
-    used: dict[bytes, list[bytes]] = field(default_factory=dict)
+    used: dict[bytes, list[bytes | memoryview]] = field(default_factory=dict)
     icc: bytes | None = None
     exif: bytes | None = None
     has_profile: bool = False
@@ -75,7 +76,7 @@ def _decoded_in_bands(picture: Picture, data: bytes, length: int) -> Samples:
         if rows == picture.height:
             return band
         if out is None:
-            out = np.empty((picture.height, *band.shape[1:]), band.dtype)
+            out = buffers.empty((picture.height, *band.shape[1:]), band.dtype)
         out[top : top + rows] = band
         top += rows
         before = b"\0" + band[-1].astype(band.dtype.newbyteorder(">")).tobytes()
@@ -130,11 +131,11 @@ def _inflated(data: bytes, expected: int, band: int) -> Iterator[bytes]:
 
     if expected <= _BAND_BYTES * _QUICK_BANDS:
         try:
-            raw = bytes(imagecodecs.deflate_decode(data, out=expected, raw=False))  # libdeflate: twice zlib's speed
+            raw = memoryview(imagecodecs.deflate_decode(data, out=expected, raw=False))  # twice zlib's speed
         except imagecodecs.DeflateError:
-            raw = b""  # damaged or too long; zlib says which
+            raw = memoryview(b"")  # damaged or too long; zlib says which
         if len(raw) == expected:
-            yield from (raw[at : at + band] for at in range(0, expected, band))
+            yield from (bytes(raw[at : at + band]) for at in range(0, expected, band))
             return
     stream = zlib.decompressobj()
     left, at, buffer = expected, 0, bytearray()

@@ -77,6 +77,8 @@ class PictureInfo:
     rules
         The first of this program's `RULES` by which the file is read as it is now. A store that was made by earlier
         ones may hold labels of another picture, or of other pixels.
+    placed
+        Of a TIFF whose page has tags that place it on the ground: the page's number, from 0.
     band_nodata
         What the file says of each band by itself, as ``nodata`` is for all of them; empty where it says nothing.
     alpha_at
@@ -96,6 +98,7 @@ class PictureInfo:
     colours: Colours | None = None
     notes: tuple[str, ...] = ()
     rules: int = 1
+    placed: int | None = None
     band_nodata: tuple[float | None, ...] = ()
     alpha_at: int | None = None
     decoding_px: int = 0

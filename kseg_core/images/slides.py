@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
@@ -91,13 +91,15 @@ class SlidePicture:
 
     def __init__(self, name: str, path: str) -> None:
         if storage.is_remote(path):
-            raise Refused(f"{name}: slides in object stores are not supported here; copy it to a disk first")
+            raise NotSupported(f"{name}: slides in object stores are not supported here; copy it to a disk first")
         openslide = _library(name)
         self._name, self._error = name, openslide.OpenSlideError
         try:
             self._slide: Any = openslide.OpenSlide(path)
         except openslide.OpenSlideUnsupportedFormatError as error:
-            raise Refused(f"{name} of a kind that OpenSlide does not read: not supported here; {_EXPORT}") from error
+            raise NotSupported(
+                f"{name} of a kind that OpenSlide does not read: not supported here; {_EXPORT}"
+            ) from error
         except openslide.OpenSlideError as error:
             raise self._refused(error) from error
         width, height = self._slide.dimensions
@@ -157,7 +159,7 @@ class SlidePicture:
     def _refused(self, error: Exception) -> Refused:
         message = " ".join(str(error).split()) or type(error).__name__
         if re.search("not supported|nsupported|nrecognized|onzero subblock", message):
-            return Refused(f"{self._name}: not supported here ({message}); {_EXPORT}")
+            return NotSupported(f"{self._name}: not supported here ({message}); {_EXPORT}")
         return Refused(f"damaged: OpenSlide says of the {self._name}: {message}")
 
 
@@ -166,5 +168,5 @@ def _library(name: str) -> Any:
     try:
         import openslide  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:  # ModuleNotFoundError, or a library that does not load
-        raise Refused(f"{name}: not supported without `pip install 'kseg-batch[slides]'`") from error
+        raise NotSupported(f"{name}: not supported without `pip install 'kseg-batch[slides]'`") from error
     return openslide

@@ -25,10 +25,10 @@ from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.gdal_metadata import as_number, parse_tag
-from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.geo import PLACED_TAGS
+from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_colours import (
-    CONVERT,
     alpha_band,
     check_bands,
     check_samples,
@@ -40,7 +40,7 @@ from kseg_core.images.tiff_colours import (
 from kseg_core.images.tiff_masks import mask_of
 from kseg_core.images.tiff_pages import picture_pages
 from kseg_core.images.tiff_plausible import check_directory, check_page
-from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, natural_block, read_box
+from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, check_codec, natural_block, read_box
 from kseg_core.images.validity import Nodata, fits
 from kseg_core.images.windows import Box
 
@@ -151,6 +151,7 @@ class _Pages:
             colours=colours_of(self.page),
             notes=self._chosen.notes,
             rules=self._chosen.rules,
+            placed=None if PLACED_TAGS.isdisjoint(self.page.tags.keys()) else self._chosen.number or 0,
             band_nodata=_nodata_by_band(self.page),
             alpha_at=alpha,
         )
@@ -225,9 +226,13 @@ def _nodata_by_band(page: Any) -> tuple[float | None, ...]:
 
 
 def _check_layout(page: Any) -> None:
-    """Refuse volumes, tiles of hostile size, and the one compression that cannot be decoded strictly."""
-    if page.compression == tiff_tags.OLD_JPEG:
-        raise Refused(f"old-style JPEG compression (TIFF 6.0) is not read here; {CONVERT}")
+    """Refuse volumes, tiles of hostile size, and what no decoder here reads."""
+    if int(page.photometric) in tiff_tags.LOGS:
+        raise NotSupported(
+            f"{tiff_tags.LOGS[int(page.photometric)]} (SGI's logarithmic colours): not supported here; "
+            "convert it to 8-bit RGB first, e.g. with `tiff2rgba`"
+        )
+    check_codec(page)
     if page.imagedepth != 1:
         raise Refused(f"a volume of {page.imagedepth} slices; save one slice as an image first")
     if page.is_tiled and not 0 < page.tilelength * page.tilewidth <= MAX_TILE_PX:

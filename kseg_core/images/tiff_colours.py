@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.images import tiff_tags
+from kseg_core.images import tiff_lab, tiff_tags, tiff_ycbcr
 from kseg_core.images.exif import known
 from kseg_core.images.gdal_metadata import parse_tag
-from kseg_core.images.raster import Colours, Raster, Refused, Samples, check_dtype
+from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, check_dtype
 
 CONVERT = "convert it to 8- or 16-bit gray or RGB first"
 USE_BANDS = "use --features bands"
@@ -68,7 +68,7 @@ def check_bands(page: Any, pages: int) -> None:
     """
     count = pages if pages > 1 else page.samplesperpixel
     separated = page.photometric == tiff_tags.SEPARATED
-    if (page.photometric in _COLOURS and count < 3) or (separated and count < 4):
+    if (page.photometric in (*_COLOURS, tiff_lab.CIELAB, tiff_lab.ICCLAB) and count < 3) or (separated and count < 4):
         raise Refused(f"damaged: a colour TIFF of {count} bands")
     if count > (5 if separated else 4):
         raise Refused(f"{count} bands: not a gray or RGB image; {USE_BANDS}")
@@ -89,7 +89,7 @@ def to_raster(page: Any, samples: Samples) -> Raster:
     Raises
     ------
     Refused
-        For colours that are not read here (CIELAB, …).
+        For colours that are not read here.
     """
     maximum = (1 << page.bitspersample) - 1
     samples = _alpha_last(page, samples)
@@ -104,11 +104,15 @@ def to_raster(page: Any, samples: Samples) -> Raster:
         samples = samples[..., :4]
     elif page.photometric in (*_GRAYS, *_COLOURS):
         samples = _gray_or_rgb(page, samples, maximum)
+    elif page.photometric in (tiff_lab.CIELAB, tiff_lab.ICCLAB) and page.bitspersample in (8, 16):
+        samples, maximum = tiff_lab.to_rgb(samples[..., :3], int(page.photometric)), 255
     else:
         name = getattr(page.photometric, "name", page.photometric)
-        raise Refused(f"{name} colours are not read here; {CONVERT}")
+        raise NotSupported(f"{name} colours of {page.bitspersample} bits: not supported here; {CONVERT}")
     plain: Colours = "gray" if samples.ndim == 2 else "rgb"
     icc = page.tags.valueof(tiff_tags.PROFILE, None)
+    if page.photometric in (tiff_lab.CIELAB, tiff_lab.ICCLAB):
+        icc = None  # it describes L*, a*, b*, which are sRGB by now
     return Raster(
         samples,
         colours_of(page) or plain,
@@ -123,7 +127,7 @@ def to_raster(page: Any, samples: Samples) -> Raster:
 def _gray_or_rgb(page: Any, samples: Samples, maximum: int) -> Samples:
     """Return (height, width) or (height, width, 3 or 4), 0 for black, premultiplication undone."""
     alpha = alpha_of(page)
-    if page.photometric == tiff_tags.YCBCR and page.compression != tiff_tags.JPEG:
+    if page.photometric == tiff_tags.YCBCR and page.compression not in (tiff_tags.JPEG, tiff_tags.OLD_JPEG):
         samples = _from_ycbcr(page, samples)
     if alpha == tiff_tags.PREMULTIPLIED and samples.ndim == 3:
         samples = _divided_by_alpha(samples, maximum)
@@ -131,7 +135,9 @@ def _gray_or_rgb(page: Any, samples: Samples, maximum: int) -> Samples:
         # Bands the tags give no colour to are shown as viewers do: three and more as R, G, B.
         bands = samples.shape[2] - bool(alpha)
         samples = samples[..., 0] if bands < 3 else samples
-    if page.photometric == tiff_tags.MIN_IS_WHITE:
+    # A page that does not say what its samples are is RGB where it has three of them, as libtiff has it.
+    unsaid = tiff_tags.PHOTOMETRIC not in page.tags and samples.ndim == 3
+    if page.photometric == tiff_tags.MIN_IS_WHITE and not unsaid:
         samples = ~samples if samples.dtype == np.bool_ else maximum - samples
     return samples
 
@@ -189,13 +195,10 @@ def _divided_by_alpha(samples: Samples, maximum: int) -> Samples:
 
 
 def _from_ycbcr(page: Any, samples: Samples) -> Samples:
-    """Convert YCbCr that is not JPEG-compressed (tifffile refuses it when it is subsampled) by Pillow."""
-    from PIL import Image
-
+    """Convert YCbCr that is not JPEG-compressed."""
     if page.bitspersample != 8 or samples.ndim != 3 or samples.shape[2] != 3:
-        raise Refused(f"YCbCr of {page.bitspersample} bits; {CONVERT}")
-    height, width = samples.shape[:2]
-    return np.array(Image.frombytes("YCbCr", (width, height), samples.tobytes()).convert("RGB"))
+        raise NotSupported(f"YCbCr of {page.bitspersample} bits or with alpha: not supported here; {CONVERT}")
+    return tiff_ycbcr.to_rgb(page, samples)
 
 
 def _palette(page: Any) -> NDArray[np.uint8]:
@@ -203,7 +206,10 @@ def _palette(page: Any) -> NDArray[np.uint8]:
     tag = page.tags.valueof(tiff_tags.COLOUR_MAP, None)
     if tag is None:
         raise Refused("damaged: the TIFF lacks its colour map")
-    wide = np.asarray(tag, np.uint32).reshape(3, -1).T
+    wide = np.asarray(tag, np.uint32)
+    if wide.size != 3 << page.bitspersample:
+        raise Refused(f"damaged: the TIFF's colour map has {wide.size} numbers of {3 << page.bitspersample}")
+    wide = wide.reshape(3, -1).T
     if wide.max(initial=0) > 255:  # some writers put 8-bit values where 16-bit ones belong
         wide >>= 8  # writers widen by 257 or by 256; the high byte is the colour of either
     return np.ascontiguousarray(wide, np.uint8)

@@ -17,7 +17,7 @@ from typing import Any
 from kseg_core.choice import RULES, PictureChoice
 from kseg_core.images import tiff_tags
 from kseg_core.images.choosing import axis_notes, note, require_one_picture, taken
-from kseg_core.images.raster import Refused
+from kseg_core.images.raster import NotSupported, Refused
 from kseg_core.images.tiff_directories import Directories, Directory, stated_tags, walk
 from kseg_core.images.tiff_plausible import check_directory
 
@@ -317,9 +317,9 @@ def _plane(series: Any, number: int) -> Plane:
     start = page.dataoffsets[0] if page.dataoffsets else 0
     whole = page.compression == tiff_tags.UNCOMPRESSED and page.is_contiguous and not page.is_tiled
     if not whole or not start or page.dtype is None or page.bitspersample != page.dtype.itemsize * 8:
-        raise Refused("a stack of one directory that is compressed or packed: save it with a page for each plane")
+        raise NotSupported("a stack of one directory that is compressed or packed: save it with a page for each plane")
     if page.planarconfig != tiff_tags.CONTIGUOUS and page.samplesperpixel > 1:
-        raise Refused("a stack of one directory whose samples are apart: save it with a page for each plane")
+        raise NotSupported("a stack of one directory whose samples are apart: save it with a page for each plane")
     row_bytes = page.imagewidth * page.samplesperpixel * page.dtype.itemsize
     rows = min(page.rowsperstrip or page.imagelength, page.imagelength)
     begin = start + number * page.imagelength * row_bytes
@@ -359,7 +359,7 @@ def _refuse_raw(page: Any) -> None:
     is_dng = tiff_tags.DNG_VERSION in page.tags
     if is_dng or preview or page.photometric in tiff_tags.RAW_PHOTOMETRICS:
         name = "DNG" if is_dng else str(page.tags.valueof(tiff_tags.MAKE, "")).strip() or "TIFF"
-        raise Refused(
+        raise NotSupported(
             f"camera RAW ({name}): not supported here; develop it to TIFF or JPEG first, "
             "e.g. with `darktable-cli` or `dcraw -T`"
         )

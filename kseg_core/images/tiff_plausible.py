@@ -94,6 +94,10 @@ def check_page(page: Any) -> None:
     """
     frame, layout = page.keyframe, layout_of(page)
     kind = "tile" if frame.is_tiled else "strip"
+    if page is frame and not {279, 325}.intersection(frame.tags.keys()):
+        plain = frame.compression == tiff_tags.UNCOMPRESSED and int(np.max(frame.bitspersample)) % 8 == 0
+        if not plain:  # else their sizes follow from the picture's
+            raise Refused(f"damaged: the TIFF does not say how many bytes its {kind}s have")
     listed = min(len(page.dataoffsets), len(page.databytecounts))
     if listed < layout.total:
         raise Refused(f"damaged: the TIFF lists {listed:,} {kind}s of {layout.total:,}")

@@ -1,8 +1,8 @@
 """The strips and tiles of a TIFF page: every one that is needed has to be there and to be whole.
 
 tifffile's own reading fills missing ones with zeros, and libjpeg's warnings pass. Here tifffile
-decodes what its codecs are strict about; JPEG goes to the strict decoder of JPEG files. Fax codes (CCITT)
-are the one compression whose decoders, all of them, make white rows of invalid codes without a word.
+decodes what its codecs are strict about; JPEG goes to the strict decoder of JPEG files, fax codes (CCITT) and old-style
+JPEG to libtiff, subsampled YCbCr to `tiff_ycbcr`.
 
 A box of pixels is read from the segments that it overlaps, one after the other; uncompressed strips are
 read by rows, so one of any size costs no more than what is wanted of it.
@@ -11,6 +11,7 @@ read by rows, so one of any size costs no more than what is wanted of it.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,8 +20,13 @@ from numpy.typing import NDArray
 
 from kseg_core import buffers
 from kseg_core.images import jpeg, tiff_tags
+from kseg_core.images.failures import CONVERT
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
-from kseg_core.images.raster import Refused, Samples, check_size
+from kseg_core.images.raster import NotSupported, Refused, Samples, check_size
+from kseg_core.images.tiff_fax import decode_fax
+from kseg_core.images.tiff_lzw import decode_lzw
+from kseg_core.images.tiff_old_jpeg import decode_old_jpeg
+from kseg_core.images.tiff_ycbcr import check_subsampling, decode_subsampled, inflated, subsampling_of
 from kseg_core.images.windows import Box
 
 #: A tile may be larger than its picture, but not without bound: 2**26 pixels are 8192 x 8192. A page of larger
@@ -78,6 +84,8 @@ def layout_of(page: Any) -> Layout:
 def natural_block(page: Any) -> tuple[int, int] | None:
     """Return (rows, columns) of the page's unit of reading, as stored; None where it is all or nothing."""
     layout = layout_of(page)
+    if page.keyframe.compression == tiff_tags.OLD_JPEG:
+        return None  # one stream, whatever its strips are
     if _is_by_rows(page.keyframe):
         return min(layout.rows, _rows_at_once(page.keyframe)), layout.columns
     is_one_strip = not page.keyframe.is_tiled and layout.down == 1
@@ -122,8 +130,7 @@ def read_box(
     if expect is not None and not _is_by_rows(frame):
         offsets, sizes = page.dataoffsets, page.databytecounts
         expect([(offsets[each.number], offsets[each.number] + sizes[each.number]) for each in present])
-    read = _jpeg_pieces if frame.compression == tiff_tags.JPEG else _plain_pieces
-    pieces = _raw_pieces(page, present, box) if _is_by_rows(frame) else read(page, present)
+    pieces = _raw_pieces(page, present, box) if _is_by_rows(frame) else _decoder_of(frame)(page, present)
     depth = frame.samplesperpixel if bands is None else len(bands)
     out = None if len(present) == len(segments) else np.full((*box.shape, depth), fill, frame.dtype)
     for data, segment in pieces:
@@ -211,7 +218,7 @@ def _is_by_rows(frame: Any) -> bool:
     """Say whether any rows of a strip can be read by themselves: whole bytes, neither compressed nor predicted."""
     plain = frame.compression == tiff_tags.UNCOMPRESSED and frame.predictor == 1 and frame.fillorder == 1
     regular = frame.dtype is not None and frame.dtype.kind in "uif" and frame.bitspersample == frame.dtype.itemsize * 8
-    return bool(plain and regular and not frame.is_tiled and not frame.is_subsampled)
+    return bool(plain and regular and not frame.is_tiled and subsampling_of(frame) == (1, 1))
 
 
 def _row_bytes(frame: Any) -> int:
@@ -243,19 +250,86 @@ def _raw_pieces(page: Any, segments: Sequence[_Segment], box: Box) -> Iterator[_
 # ------------------------------------------------------------------------------------------------------- decoders
 
 
+def check_codec(frame: Any) -> None:
+    """Refuse, by name, a compression or layout that no decoder here reads.
+
+    Raises
+    ------
+    NotSupported
+        Naming it, and what to do.
+    """
+    check_subsampling(frame)
+    if frame.photometric != tiff_tags.YCBCR and frame.compression != tiff_tags.JPEG:
+        frame.subsampling = None  # of no meaning there, and tifffile would refuse it
+    special = {tiff_tags.OLD_JPEG, tiff_tags.JPEG, *tiff_tags.FAX}
+    if frame.compression in special or subsampling_of(frame) != (1, 1):
+        return
+    if getattr(frame.decode, "__name__", "").startswith("decode_raise"):  # what tifffile has instead of a decoder
+        name = getattr(frame.compression, "name", "of a number that is not known").replace("_", " ")
+        raise NotSupported(
+            f"TIFF compression {name} ({int(frame.compression)}), predictor {int(frame.predictor)}, "
+            f"{frame.bitspersample} bits: not supported here (or damaged); {CONVERT}"
+        )
+
+
+def _decoder_of(frame: Any) -> Callable[[Any, Sequence[_Segment]], Iterator[_Piece]]:
+    """Return what decodes the segments of a page."""
+    if frame.compression == tiff_tags.JPEG:
+        return _jpeg_pieces
+    if frame.compression == tiff_tags.OLD_JPEG:
+        return _old_jpeg_piece
+    if frame.compression in tiff_tags.FAX:
+        return _fax_pieces
+    return _plain_pieces if subsampling_of(frame) == (1, 1) else _subsampled_pieces
+
+
+def _fax_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
+    """Decode fax codes, strictly."""
+    for segment in segments:
+        yield decode_fax(page.keyframe, _bytes_of(page, segment), segment.rows, segment.columns)[..., None], segment
+
+
+def _subsampled_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
+    """Decode YCbCr whose chroma has fewer samples."""
+    for segment in segments:
+        yield decode_subsampled(page.keyframe, _bytes_of(page, segment), segment.rows, segment.columns), segment
+
+
+def _old_jpeg_piece(page: Any, _segments: Sequence[_Segment]) -> Iterator[_Piece]:
+    """Decode a page of old-style JPEG, whole."""
+    frame = page.keyframe
+    yield decode_old_jpeg(page), _Segment(0, -1, 0, 0, frame.imagelength, frame.imagewidth)
+
+
 def _plain_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
     """Decode by tifffile. One thread: the caller reads several images at once."""
     for segment in segments:
         data = _bytes_of(page, segment)
+        quick = decode_lzw(page, data, segment.rows, segment.columns)
+        if quick is not None:
+            yield quick, segment
+            continue
         try:
-            decoded = page.keyframe.decode(data, segment.number)[0]
-        except (OSError, MemoryError):
+            decoded = _decode_plain(page.keyframe, data, segment)
+        except (OSError, MemoryError, Refused):
             raise
         except Exception as error:  # of any class: each of imagecodecs' codecs has its own
             raise Refused(f"damaged: {_kind(page)} {segment.number + 1} of the TIFF cannot be decoded") from error
         if decoded is None:
             raise Refused("a strip or tile of the TIFF is missing")
         yield decoded[0], segment
+
+
+def _decode_plain(frame: Any, data: bytes, segment: _Segment) -> Any:
+    """Decode by tifffile; where Deflate has more bytes than the segment needs, by zlib before."""
+    try:
+        return frame.decode(data, segment.number)[0]
+    except Exception:
+        if frame.compression not in (tiff_tags.ADOBE_DEFLATE, tiff_tags.DEFLATE):
+            raise
+    samples = frame.samplesperpixel if frame.planarconfig == tiff_tags.CONTIGUOUS else 1
+    length = segment.rows * -(-segment.columns * samples * int(np.max(frame.bitspersample)) // 8)
+    return frame.decode(zlib.compress(inflated(data, length), 0), segment.number)[0]
 
 
 def _jpeg_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:

@@ -20,6 +20,10 @@ from kseg_core.config import AUTO, InputSettings, NodataIn
 from kseg_core.errors import UnreadableImage
 from kseg_core.images.raster import PictureInfo
 
+#: Of masks that are polygons.
+POLYGON_SUFFIXES = frozenset(
+    {"geojson", "json", "geojsonl", "geojsons", "topojson", "shp", "shz", "gpkg", "fgb", "kml", "gml", "parquet"}
+)
 #: What a mask's file may be called after the dot, when its name is otherwise that of the image.
 _MASK_SUFFIXES = frozenset({"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "zarr"})
 
@@ -116,6 +120,23 @@ def _where_nodata(
     return invalid
 
 
+def unmasked(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return an array without its mask, and where pixels count: where none of their values is masked.
+
+    Parameters
+    ----------
+    image
+        (y, x) or (y, x, c); a ``numpy.ma.MaskedArray`` or a plain array, which has no mask.
+    """
+    if not isinstance(image, np.ma.MaskedArray):
+        return image, None
+    plain: NDArray[Any] = np.ma.getdata(image)
+    if np.ma.getmask(image) is np.ma.nomask:
+        return plain, None
+    mask: NDArray[np.bool_] = np.ma.getmaskarray(image)
+    return plain, ~(mask if mask.ndim == 2 else np.logical_or.reduce(mask, axis=2))
+
+
 def _held(value: float, dtype: np.dtype[Any]) -> Any | None:
     """Return a value as the dtype holds it; None where it does not.
 
@@ -175,7 +196,7 @@ def mask_path(mask: str, below: str, source: str, *, is_folder: bool | None = No
         Where there is no such file, or more than one.
     """
     if is_folder is None:
-        is_folder = _is_remote_folder(mask) if storage.is_remote(mask) else _is_folder(mask)
+        is_folder = is_folder_of_masks(mask)
     if not is_folder:
         return mask
     same = os.path.join(mask, *below.split("/"))
@@ -194,6 +215,11 @@ def mask_path(mask: str, below: str, source: str, *, is_folder: bool | None = No
     return os.path.join(folder, found[0])
 
 
+def is_folder_of_masks(mask: str) -> bool:
+    """Say whether what the user named is a folder of masks, and not one mask."""
+    return _is_remote_folder(mask) if storage.is_remote(mask) else _is_folder(mask)
+
+
 def _is_folder(mask: str) -> bool:
     markers = ("zarr.json", ".zarray", ".zgroup")
     return storage.is_dir(mask) and not any(storage.exists(os.path.join(mask, marker)) for marker in markers)
@@ -205,7 +231,8 @@ _is_remote_folder = lru_cache(maxsize=64)(_is_folder)  # looked at once a proces
 def _is_mask_name(entry: str, stems: set[str]) -> bool:
     """Say whether a file is called as an image is, but for a suffix of images."""
     stem, dot_suffix = os.path.splitext(entry)
-    return stem in stems and dot_suffix[1:].lower() in _MASK_SUFFIXES
+    suffix = dot_suffix[1:].lower()
+    return stem in stems and (suffix in _MASK_SUFFIXES or suffix in POLYGON_SUFFIXES)
 
 
 def check_mask_shape(shape: tuple[int, int], mask_shape: tuple[int, int], source: str, path: str) -> None:

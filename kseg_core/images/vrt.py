@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 from kseg_core import storage
 from kseg_core.images import sniff
 from kseg_core.images.gdal import gdal
-from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
+from kseg_core.images.plausible import check_sparse
+from kseg_core.images.raster import (
+    Colours,
+    NotSupported,
+    PictureInfo,
+    Raster,
+    Refused,
+    Samples,
+    check_dtype,
+    check_size,
+)
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata, combine
 from kseg_core.images.windows import Box
@@ -56,12 +66,15 @@ class VrtPicture:
         )
 
         if storage.is_remote(path):
-            raise Refused("a VRT in an object store: not supported here; copy it and what it names to a disk first")
-        _check(os.path.abspath(path), 0)
+            raise NotSupported(
+                "VRTs in object stores are not supported here; copy it and what it names to a disk first"
+            )
+        held = _check(os.path.abspath(path), 0)
         with gdal(_NAME, **_OPTIONS) as rasterio:
             dataset = self._dataset = rasterio.open(os.path.abspath(path), driver=_NAME)
             self.stored_shape: tuple[int, int] = (dataset.height, dataset.width)
             check_size(*self.stored_shape, dataset.height * dataset.width)
+            check_sparse(dataset.height * dataset.width, held)
             if not dataset.count:
                 raise Refused("a VRT without bands")
             self._dtype = np.result_type(*(np.dtype(name) for name in dataset.dtypes))
@@ -139,8 +152,12 @@ def _same(one: float | None, other: float | None) -> bool:
     return one == other or (one is not None and other is not None and one != one and other != other)
 
 
-def _check(path: str, depth: int) -> None:
+def _check(path: str, depth: int) -> int:
     """Refuse a VRT that names anything but pictures in files of this machine.
+
+    Returns
+    -------
+    Bytes of the pictures: no more pixels than of so many bytes can be there.
 
     Raises
     ------
@@ -155,13 +172,14 @@ def _check(path: str, depth: int) -> None:
     for element in root.iter():
         said = element.attrib.get("subClass")
         if said not in _CLASSES or element.tag in ("PixelFunctionCode", "PixelFunctionLanguage", "OverviewFile"):
-            raise Refused(f"a VRT with {said or element.tag}: not supported here; make a TIFF of it first")
+            raise NotSupported(f"a VRT with {said or element.tag}: not supported here; make a TIFF of it first")
+    held = 0
     for name in named_sources(root, os.path.dirname(path)):
         kind = _kind(name)
-        if kind == _NAME:
-            _check(name, depth + 1)
-        elif kind not in _READABLE:
+        held += _check(name, depth + 1) if kind == _NAME else os.path.getsize(name)
+        if kind != _NAME and kind not in _READABLE:
             raise Refused(f"it names {os.path.basename(name)}, which is {kind or 'no picture that is read'} here")
+    return held
 
 
 def _root(path: str) -> ElementTree.Element:

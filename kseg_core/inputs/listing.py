@@ -22,7 +22,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kseg_core import storage
@@ -30,6 +30,7 @@ from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
 from kseg_core.inputs.lists import read_list, require_plausible
 from kseg_core.inputs.not_images import is_plainly_no_image
+from kseg_core.inputs.ours import figures_in, is_exported
 from kseg_core.inputs.parts import is_of_mrxs, named_by_vrt
 from kseg_core.inputs.patterns import Filter, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
 from kseg_core.inputs.zarr_images import zarr_images
@@ -81,13 +82,15 @@ class InputListing:
     files
         Sorted by key, whatever the order of arguments and directories.
     passed_over
-        How many entries found in folders or by a pattern are plainly not images.
+        How many entries found in folders or by a pattern are plainly not images, or are stores of this program.
     failures
         What could not be looked at, such as a folder without permission or a broken link; sorted by source.
     read_through
         Virtual rasters that name files of the folders searched, which are then no inputs of their own, and how many.
     unmatched
         Patterns of `include` and `exclude` that matched nothing that was looked at, as ``--include *.jpg``.
+    ours
+        How many pictures found in folders this program made: exports, and the figures of reports and sweeps.
     """
 
     files: tuple[InputFile, ...]
@@ -95,6 +98,7 @@ class InputListing:
     failures: tuple[UnreadableImage, ...]
     read_through: tuple[tuple[str, int], ...] = ()
     unmatched: tuple[str, ...] = ()
+    ours: int = 0
 
 
 def list_inputs(
@@ -354,6 +358,8 @@ class _Search:
     exclude: Filter
     files: dict[str, _Candidate] = field(default_factory=dict)
     passed_over: set[str] = field(default_factory=set)
+    ours: set[str] = field(default_factory=set)
+    stores: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     real_folders: dict[str, str] = field(default_factory=dict)
 
@@ -413,7 +419,8 @@ class _Search:
         failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
         unmatched = [f"--include {pattern}" for pattern in self.include.unmatched]
         unmatched += [f"--exclude {pattern}" for pattern in self.exclude.unmatched]
-        return InputListing(tuple(files), len(self.passed_over), tuple(failures), read_through, tuple(unmatched))
+        passed_over, ours = len(self.passed_over) + len(self.stores), len(self.ours)
+        return InputListing(tuple(files), passed_over, tuple(failures), read_through, tuple(unmatched), ours)
 
 
 def _collect(search: _Search, start: _Start) -> None:
@@ -470,6 +477,7 @@ class _Folder:
     below: str  # the path below the start: "" or "a/b/"
     linked: bool
     parent: _Folder | None
+    figures: frozenset[str] = frozenset()  # names in it of what this program drew
 
     def is_below(self, real: str) -> bool:
         """Whether the folder or one on the way to it is `real`: to enter that again would never end."""
@@ -494,6 +502,7 @@ def _walk(search: _Search, start: _Start) -> int:
         if any(entry.name in ZARR_MARKERS for entry in entries) and _is_zarr(folder.path):
             matched += _visit_zarr(search, start, folder)
             continue
+        folder = replace(folder, figures=figures_in(folder.path, {entry.name for entry in entries}))
         slides = {entry.name.lower() for entry in entries if entry.name.lower().endswith(".mrxs")}
         for entry in entries:
             if entry.name.startswith("."):
@@ -532,6 +541,9 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
     if is_plainly_no_image(entry.name) and not zipped.is_zipped_name(entry.name):
         search.passed_over.add(real)
         return
+    if start.wanted is None and (entry.name in folder.figures or is_exported(entry.path)):
+        search.ours.add(real)
+        return
     status = entry.stat()
     if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its other end
         search.passed_over.add(real)
@@ -556,7 +568,10 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
     below = folder.below.rstrip("/")
     if start.wanted is not None and not start.wanted.fullmatch(below):
         return False
-    if not search.keeps(below, start.source_of(below)) or _is_kseg_store(folder.path):
+    if not search.keeps(below, start.source_of(below)):
+        return True
+    if _is_kseg_store(folder.path):
+        search.stores.add(folder.real)
         return True
     status = _zarr_metadata(folder.path)
     if status is None:

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +16,13 @@ from .. import storage
 from ..choice import DEFAULT, PictureChoice
 from ..clustering.summary import Window
 from ..config import InputSettings
-from ..errors import UnreadableImage
+from ..errors import UnreadableImage, UsageError
 from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
 from ..images.file_masks import SUFFIX
-from ..images.validity import Nodata, check_mask_shape, combine, mask_path, nodata_of
+from ..images.geo import GeoReference, read_place
+from ..images.polygon_masks import is_polygons, polygon_mask, read_polygons
+from ..images.validity import Nodata, check_mask_shape, combine, is_folder_of_masks, mask_path, nodata_of
+from ..inputs.keys import printable_source
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
 
@@ -32,6 +35,10 @@ PIECE_PX = 1 << 22
 DECODED_MEANWHILE = 8
 OPENING_BYTES = 1 << 20
 
+READ_OTHERWISE = (
+    "release 0.1.0, by whose rules this output is made, took another picture of this file (its first page): choose "
+    "another output with -o, or replace it with --overwrite"
+)
 CHANGED = "changed while it was being read; run again"
 
 
@@ -55,6 +62,8 @@ class ImageSource:
         Which picture of the file.
     carried
         Whether the masks that the file carries count.
+    geo
+        Where it is on the ground, where that is known.
     """
 
     file: InputFile
@@ -64,6 +73,7 @@ class ImageSource:
     max_pixels: int = MAX_PIXELS
     choice: PictureChoice = DEFAULT
     carried: bool = True
+    geo: GeoReference | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -84,18 +94,23 @@ class ImageSource:
             If it is not an image this program reads, or its mask is missing or of another shape.
         """
         try:
-            info = read_info(
-                file.path, max_pixels=settings.max_pixels, choice=settings.choice, carried=settings.validity > 1
-            )
+            carried = settings.validity > 1
+            with open_picture(
+                file.path, max_pixels=settings.max_pixels, choice=settings.choice, carried=carried
+            ) as picture:
+                info = picture.info
+                place = read_place(file.path, info.format, info.placed, picture.turned)
+            if settings.validity == 1 and info.rules > 1:
+                raise UnreadableImage(file.source, READ_OTHERWISE)
+            info = replace(info, notes=info.notes + place.notes) if place.notes else info
             mask = None
             if settings.mask is not None:
                 mask = mask_path(settings.mask, file.below, file.source)
-                check_mask_shape(info.shape, read_info(mask, max_pixels=settings.max_pixels).shape, file.source, mask)
+                info = _with_mask(info, file, mask, place.geo, settings)
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
-        return cls(
-            file, info, nodata_of(settings, info), mask, settings.max_pixels, settings.choice, settings.validity > 1
-        )
+        nodata = nodata_of(settings, info)
+        return cls(file, info, nodata, mask, settings.max_pixels, settings.choice, carried, place.geo)
 
     @contextmanager
     def opened(self) -> Iterator[Picture]:
@@ -253,7 +268,61 @@ class Piece:
 
     def _masked(self) -> NDArray[np.bool_] | None:
         """Where the mask says that pixels count."""
-        if self.source.mask is None:
+        source = self.source
+        if source.mask is None:
             return None
-        with open_picture(self.source.mask, max_pixels=self.source.max_pixels) as mask:
-            return mask.nonzero(self.rows, self.columns)
+        with _naming(source.mask, source.file):
+            if is_polygons(source.mask):
+                return polygon_mask(source.mask, source.geo, source.shape).nonzero(self.rows, self.columns)
+            with open_picture(source.mask, max_pixels=source.max_pixels, carried=False) as mask:
+                return mask.nonzero(self.rows, self.columns)
+
+
+@contextmanager
+def _naming(mask: str, file: InputFile) -> Iterator[None]:
+    """What is wrong with an image's mask names the mask."""
+    try:
+        yield
+    except UnreadableImage as error:
+        raise UnreadableImage(file.source, f"its mask {printable_source(mask)}: {error.reason}") from error
+
+
+def _with_mask(
+    info: PictureInfo, file: InputFile, mask: str, geo: GeoReference | None, settings: InputSettings
+) -> PictureInfo:
+    """What is known of an image, after a look at its mask; of polygons that are elsewhere there is something to say.
+
+    Raises
+    ------
+    UnreadableImage
+        If the mask cannot be used.
+    """
+    if is_polygons(mask):
+        with _naming(mask, file):
+            touches = polygon_mask(mask, geo, info.shape).touches
+        note = f"no polygon of its mask {printable_source(mask)} is in it: no pixel counts"
+        return info if touches else replace(info, notes=(*info.notes, note))
+    with _naming(mask, file):
+        shape = read_info(mask, max_pixels=settings.max_pixels, carried=False).shape
+    check_mask_shape(info.shape, shape, file.source, mask)
+    return info
+
+
+def require_usable_mask(settings: InputSettings) -> None:
+    """One mask for all images is looked at before any of them: what is wrong with it is wrong with the job.
+
+    Raises
+    ------
+    UsageError
+        Naming the mask.
+    """
+    mask = settings.mask
+    if mask is None or is_folder_of_masks(mask):
+        return
+    try:
+        if is_polygons(mask):
+            read_polygons(mask)
+        else:
+            read_info(mask, max_pixels=settings.max_pixels, carried=False)
+    except UnreadableImage as error:
+        raise UsageError(f"--mask {printable_source(mask)}: {error.reason}") from error

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kseg_core.errors import StoreError
+from kseg_core.images.geo import GRID_MAPPING, GeoReference
 from kseg_core.shapes.pixel_area import metres_of_unit
-from kseg_core.store.geo import GRID_MAPPING, GeoReference
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.nodes import read_document
 from kseg_core.store.writing import LABELS, image_folder

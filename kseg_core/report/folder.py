@@ -10,20 +10,7 @@ from pathlib import Path
 
 from kseg_core import storage
 from kseg_core.errors import KsegError, UsageError
-
-PAGE = "report.html"
-FIGURES = (
-    "palette.png",
-    "comparison.png",
-    "masks.png",
-    "edges.png",
-    "scatter.png",
-    "history.png",
-    "elbow.png",
-    "several-k.png",
-)
-GENERATOR = '<meta name="generator" content="kseg-batch report">'
-HEAD_BYTES = 2000  # of a page, where its generator is named
+from kseg_core.inputs.ours import FIGURES, PAGE, is_report
 
 
 def default_folder(store: str) -> str:
@@ -34,15 +21,6 @@ def default_folder(store: str) -> str:
             name = name[: -len(suffix)]
             break
     return f"{name or 'store'}.report"
-
-
-def is_report(folder: str) -> bool:
-    """Whether an earlier report is there."""
-    try:
-        with open(os.path.join(folder, PAGE), encoding="utf-8", errors="replace") as file:
-            return GENERATOR in file.read(HEAD_BYTES)
-    except OSError:
-        return False
 
 
 def require_place(folder: str, store: str, *, overwrite: bool) -> None:

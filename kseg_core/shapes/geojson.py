@@ -7,7 +7,6 @@ RFC 7946 (the GeoJSON format): WGS 84, outer rings counterclockwise, holes clock
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StoreError, UsageError
+from ..errors import StoreError
+from ..images.geo import GeoReference
 from ..kernels.rings import ring_text, with_steps
-from ..store.geo import GeoReference
 
 DECIMALS = 9  # of degrees: a tenth of a millimetre
 BATCH = 1 << 18  # corners that are placed at once
@@ -47,21 +46,8 @@ class Placement:
 
     @classmethod
     def of(cls, geo: GeoReference | None) -> Placement:
-        """That of an image; without a coordinate system there is no way to longitude and latitude.
-
-        Raises
-        ------
-        UsageError
-            If rasterio is needed, which knows coordinate systems, and missing.
-        """
-        if geo is None or not geo.crs_wkt:
-            return cls(None)
-        if importlib.util.find_spec("rasterio") is None:
-            raise UsageError(
-                "polygons of a georeferenced image need rasterio for longitude and latitude: "
-                "pip install 'kseg-batch[geo]'"
-            )
-        return cls(geo)
+        """That of an image; without a coordinate system there is no way to longitude and latitude."""
+        return cls(geo if geo is not None and geo.crs_wkt else None)
 
     @property
     def name(self) -> str:

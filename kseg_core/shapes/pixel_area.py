@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..store.geo import GeoReference
+from ..images.geo import GeoReference
 from ..store.stored_image import StoredImage
 
 

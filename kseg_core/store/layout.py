@@ -8,7 +8,7 @@ import numpy as np
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..config import OutputSettings
-from .geo import GeoReference
+from ..images.geo import GeoReference
 from .tiles import level_shape, pyramid_levels
 
 

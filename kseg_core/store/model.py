@@ -19,7 +19,7 @@ from ..clustering.kmeans import History, Solution
 from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels
 from ..config import AUTO, MAX_K, FitSettings
 from ..errors import StoreError
-from ..images.validity import nodata_mask
+from ..images.validity import combine, nodata_mask, unmasked
 from .chunks import write_array
 from .nodes import ArraySpec, write_group
 from .soundness import MODEL, require_sound
@@ -191,7 +191,8 @@ class Model:
         ----------
         image
             uint8 sRGB (y, x, 3), with alpha (y, x, 4), or gray (y, x): pixels of alpha 0 are invalid. For a model of
-            bands its bands (y, x, d) as stored: pixels with a NaN or infinity are invalid.
+            bands its bands (y, x, d) as stored: pixels with a NaN or infinity are invalid. So are pixels with a masked
+            value, of a NumPy masked array.
 
         Returns
         -------
@@ -206,7 +207,8 @@ class Model:
             wanted = f"(y, x, {self.bands.dimensions}) {self.bands.dtype}, the bands of this model"
             if image.ndim != 3 or image.shape[2] != self.bands.dimensions or image.dtype != self.bands.dtype:
                 raise ValueError(f"image: expected an array {wanted}; got {image.shape} {image.dtype}")
-            return self.label(image, nodata_mask(image, None)).labels
+            samples, counts = unmasked(image)
+            return self.label(samples, combine(nodata_mask(samples, None), counts)).labels
         rgb, valid = as_rgb(image)
         return self.label(rgb, valid).labels
 
@@ -335,22 +337,24 @@ def as_rgb(image: U8) -> tuple[U8, NDArray[np.bool_] | None]:
     Parameters
     ----------
     image
-        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4); bool counts as black and white.
+        uint8: gray (y, x), (y, x, 1), RGB (y, x, 3) or RGBA (y, x, 4); bool counts as black and white. Pixels with a
+        masked value are invalid.
 
     Raises
     ------
     ValueError
         If it is none of these.
     """
+    image, counts = unmasked(image)
     if image.dtype == np.bool_:
         image = image.view(np.uint8) * np.uint8(255)
     require_rgb(image.shape, image.dtype, "image")
     if image.ndim == 2:
         image = image[..., None]
     if image.shape[2] == 1:
-        return np.repeat(image, 3, axis=2), None
+        return np.repeat(image, 3, axis=2), counts
     valid = image[..., 3] > 0 if image.shape[2] == 4 else None
-    return np.ascontiguousarray(image[..., :3]), valid
+    return np.ascontiguousarray(image[..., :3]), combine(valid, counts)
 
 
 def require_rgb(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:

@@ -37,28 +37,37 @@ class PixelSize(NamedTuple):
     unit: str
 
 
-def read_pixel_size(path: str) -> PixelSize | None:
+def read_pixel_size(path: str, shape: tuple[int, int] | None = None) -> PixelSize | None:
     """The size of an image's pixels; None where its file does not say, or cannot be read.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    shape
+        (height, width) of the image, as a person sees it, where the file holds several; None: its first.
 
     References
     ----------
     OME schema 2016-06, ``Pixels``: sizes are micrometres unless another unit is given.
     """
     try:
-        size = _of_zarr(path) if is_zarr(path) else _of_tiff(path)
+        size = _of_zarr(path) if is_zarr(path) else _of_tiff(path, shape)
     except Exception:  # damaged, or neither of these: what it is, is found out where its pixels are read
         return None
     return size if size is not None and size.y > 0 and size.x > 0 else None
 
 
-def _of_tiff(path: str) -> PixelSize | None:
+def _of_tiff(path: str, shape: tuple[int, int] | None) -> PixelSize | None:
     import tifffile
 
     with storage.open_file(path) as file, tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages.first
         size = None
         if tiff.is_ome:
-            size = _of_ome(tiff.ome_metadata or "")
+            size = _of_ome(tiff.ome_metadata or "", shape)
+        elif shape is not None and sorted(shape) != sorted((page.imagelength, page.imagewidth)):
+            return None  # of another page than the one that it is said of
         elif tiff.is_svs and (stated := _APERIO_MPP.search(page.description)):
             size = PixelSize(float(stated[1]), float(stated[1]), "micrometer")
         if size is not None and page.tags.valueof(tiff_tags.ORIENTATION, 1) in _TURNED:
@@ -66,10 +75,13 @@ def _of_tiff(path: str) -> PixelSize | None:
         return size
 
 
-def _of_ome(xml: str) -> PixelSize | None:
-    """Of the first image that is described."""
-    pixels = _PIXELS.search(xml)
-    if pixels is None:
+def _of_ome(xml: str, shape: tuple[int, int] | None) -> PixelSize | None:
+    """Of the first image that is described, or the first of a shape, whichever way it is turned."""
+    pixels = _PIXELS.findall(xml)
+    if shape is not None:
+        sides = sorted(map(str, shape))
+        pixels = [each for each in pixels if sorted(re.findall(r'\bSize[XY]="(\d+)"', each)) == sides]
+    if not pixels:
         return None
     stated = {name: html.unescape(value) for name, value in re.findall(r'\bPhysicalSize(\w+)="([^"]*)"', pixels[0])}
     units = {_UNITS.get(stated.get(f"{axis}Unit", "µm").replace("μ", "µ")) for axis in "YX"}  # Greek mu, micro sign

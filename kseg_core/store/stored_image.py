@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import storage
 from ..errors import StoreError
-from .geo import GRID_MAPPING, GeoReference
+from ..images.geo import GRID_MAPPING, GeoReference
 from .manifest import WAY_OUT
 from .model import Model
 from .soundness import IMAGE, require_sound

@@ -21,9 +21,9 @@ from .. import storage
 from ..clustering.labelling import Labels
 from ..config import OutputSettings
 from ..errors import StoreError
+from ..images.geo import GRID_MAPPING, GeoReference
 from . import arrays, ome
 from .chunks import read_plane, write_masks, write_plane
-from .geo import GRID_MAPPING, GeoReference
 from .layout import Layout
 from .manifest import read_attributes
 from .model import Model

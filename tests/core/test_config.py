@@ -137,6 +137,11 @@ def test_values_of_nodata_are_numbers_whole_ones_as_such() -> None:
     assert found == {"auto": (), "none": (), "-9999": (-9999,), "1e3,0": (1000.0, 0), str(2**63 - 1): (2**63 - 1,)}
 
 
+def test_from_python_nodata_may_be_a_number() -> None:
+    assert InputSettings(-9999) == InputSettings("-9999")  # type: ignore[arg-type]
+    assert InputSettings(0.5).nodata_values == (0.5,)  # type: ignore[arg-type]
+
+
 def test_settings_of_earlier_rules_are_told_as_that_release_told_them() -> None:
     told = InputSettings("0").as_before().to_json()
     assert not {"validity", "nodata_in"} & set(told)

@@ -357,17 +357,6 @@ def test_a_png_of_a_georeferenced_image_has_a_world_file(scene: Path, tmp_path: 
             assert tuple(dataset.transform)[:6] == (10, 0, 400000, 0, -10, 5200000)
 
 
-def test_without_rasterio_a_georeferenced_image_is_refused_before_anything_is_made(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(export_plan, "can_read_georeference", lambda: False)
-    for what in ("segmented", "polygons"):
-        with pytest.raises(KsegError, match=r"scene.tif is georeferenced.*pip install 'kseg-batch\[geo\]'"):
-            run(scene, tmp_path / "out", what)
-    assert not (tmp_path / "out").exists()
-    assert run(scene, tmp_path / "out", "segmented", format="png").status == "ok"
-
-
 # ----------------------------------------------------------------------------------------- what goes wrong
 
 

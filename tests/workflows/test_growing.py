@@ -461,6 +461,26 @@ def test_files_of_any_time_can_be_labelled_checked_and_repaired(
     assert [image["key"] for image in describe(str(store))["images"]] == ["a.png", "b.png", "c.png"]
 
 
+def test_a_store_of_a_given_model_is_described_by_its_own_pixels(folder: Path, model: Path, tmp_path: Path) -> None:
+    store = tmp_path / "out.zarr"
+    (folder / "b.png").unlink()
+    (folder / "c.png").unlink()
+    of_run = told(night(folder, model, store))
+    found, of_model = describe(str(store))["model"], describe(str(model))["model"]
+    labels = np.asarray(open_store(str(store))["a.png"].labels)
+    assert found["counts"] == of_run["counts"] == np.bincount(labels[labels < 255], minlength=3).tolist()
+    assert (found["inertia"], found["mse"]) == (of_run["inertia"], of_run["mse"])
+    assert found["mse"] != of_model["mse"]
+    assert (found["digest"], found["centroids"]) == (of_model["digest"], of_model["centroids"])
+    (store / "images/a.png/labels/kmeans/0/zarr.json").unlink()  # of what is not complete, as far as it goes
+    attributes = json.loads((store / "zarr.json").read_text())
+    attributes["attributes"]["kseg"]["status"] = "incomplete"
+    (store / "zarr.json").write_text(json.dumps(attributes))
+    partly = describe(str(store))["model"]
+    assert partly["counts"] == found["counts"]
+    assert partly["mse"] == pytest.approx(found["mse"], rel=1e-12)
+
+
 def test_a_held_output_is_left_alone(folder: Path, model: Path, tmp_path: Path) -> None:
     with hold(str(tmp_path / "out.zarr")), pytest.raises(OutputHeld, match="another run holds"):
         night(folder, model, tmp_path / "out.zarr")

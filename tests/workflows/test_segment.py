@@ -67,6 +67,59 @@ def test_a_numpy_array_gives_what_a_run_gives_on_its_picture(
     assert_same(found, "image", expected)
 
 
+@pytest.mark.parametrize("form", ["gray", "rgb", "rgba"])
+def test_masked_values_make_pixels_invalid(
+    form: str, pictures: dict[str, Any], tmp_path: Path, job: Any, png: Any
+) -> None:
+    """As a run has it with the mask as a file; a pixel counts where none of its values is masked."""
+    picture = pictures[form]
+    mask = np.zeros(picture.shape, bool)
+    mask[5:25, 10:40] = True
+    if picture.ndim == 3:
+        mask[30:50, 60:70, 1] = True  # one value is enough
+    deep = mask if mask.ndim == 2 else mask.any(axis=2)
+    png(tmp_path / "mask.png", np.where(deep, 0, 255).astype(np.uint8))
+    png(tmp_path / "in.png", picture)
+    job(tmp_path / "in.png", tmp_path / "expected.zarr", **FIT, mask=tmp_path / "mask.png")
+    store = open_store(str(tmp_path / "expected.zarr"))
+    expected = store.model, np.asarray(store["in.png"].labels)
+    assert (expected[1][deep] == 255).all()
+    masked = np.ma.MaskedArray(picture, mask)
+    assert_same(segment(masked, config()), "image", expected)
+    lazy = da.from_array(picture, chunks=(17, 31, *picture.shape[2:]))
+    lazy = da.ma.masked_array(lazy, da.from_array(mask, chunks=lazy.chunks))
+    found = segment(lazy, config())
+    assert_same(found, "image", expected)
+    np.testing.assert_array_equal(found.model.predict(masked), expected[1])
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+def test_masked_values_and_nan_make_pixels_of_bands_invalid(kind: str) -> None:
+    """The band selected decides; what is masked or NaN may hold any value."""
+    rng = np.random.default_rng(3)
+    image = rng.choice([10.0, 20.0, 30.0], (40, 50, 2)).astype(np.float32)
+    mask = np.zeros(image.shape, bool)
+    mask[:10, :, 1] = True
+    mask[30:, :, 0] = True  # of the other band
+    image[:10, :, 1], image[20, :, 1] = 1e30, np.nan
+    masked: Any = np.ma.MaskedArray(image, mask)
+    if kind == "dask":
+        lazy = da.from_array(image, chunks=(13, 20, 2))
+        masked = da.ma.masked_array(lazy, da.from_array(mask, chunks=lazy.chunks))
+    found = segment(masked, config(k=3, features="bands", bands=(2,)))
+    assert found.model.centroids[:, 0].tolist() == [10, 20, 30]
+    labels = found.labels["image"].compute(scheduler="sync")
+    expected = np.zeros((40, 50), bool)
+    expected[:10], expected[20] = True, True
+    np.testing.assert_array_equal(labels == 255, expected)
+
+
+def test_an_array_with_a_mask_of_nothing_is_the_array(pictures: dict[str, Any]) -> None:
+    plain = segment(pictures["rgb"], config())
+    masked = segment(np.ma.MaskedArray(pictures["rgb"]), config())
+    assert_same(masked, "image", (plain.model, plain.labels["image"].compute()))
+
+
 def test_a_gray_array_may_have_an_axis_of_one_channel(pictures: dict[str, Any]) -> None:
     two, three = (segment(image, config()) for image in (pictures["gray"], pictures["gray"][..., None]))
     assert_same(three, "image", (two.model, two.labels["image"].compute()))

@@ -35,7 +35,6 @@ from kseg_core.edges.store import (
 from kseg_core.errors import KsegError, UnreadableImage
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.shapes.joining import columns_of_grid
-from kseg_core.store.geo import read_georeference
 
 from ..computing.executor import SAME_COMMAND, Executor
 from ..computing.faults import alone, one_by_one
@@ -181,7 +180,7 @@ def edges_one_by_one(
 
 def layout_of_edges(source: ImageSource, tile: int) -> EdgeLayout:
     """The arrays of an image's edges."""
-    return EdgeLayout(source.shape, tile, read_georeference(source.file.path))
+    return EdgeLayout(source.shape, tile, source.geo)
 
 
 # ------------------------------------------------------------------------------------------ images in several pieces

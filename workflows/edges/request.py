@@ -20,7 +20,7 @@ from kseg_core.inputs.listing import InputFile, InputListing
 from kseg_core.store.manifest import FORMAT, differences, read_attributes
 from kseg_core.store.soundness import EDGES, IMAGE, require_sound
 
-from ..request import InputSelection, default_output, of_earlier_rules, require_usable
+from ..request import InputSelection, default_output, of_earlier_rules, require_mask, require_usable
 
 State = Literal["new", "to do", "done", "made otherwise", "not there", "changed"]
 
@@ -148,6 +148,7 @@ def prepare_edges(selection: InputSelection, config: EdgesConfig, output: str | 
         raise UsageError("-o is empty: name the output, or leave it out for the default")
     require_usable(output)
     listing = selection.list()
+    require_mask(config.input)
     output = default_output(selection) if output is None else output.rstrip("/") or "/"
     failures = tuple(listing.failures)
     if not storage.exists(output):

@@ -124,9 +124,10 @@ def look_at_bands(
         if held.level == 0 or batch.moments.pixels * MOSTLY_INVALID > expected_px:
             break
         expected_px = batch.moments.pixels  # the mini-batches are too small: again, with more of what is valid
-    outliers = outliers_of(batch.moments)
+    sample = batch.sample()
+    outliers = outliers_of(batch.moments, sample)
     apart = [[outlier.value for outlier in those] for those in outliers]
-    space = BandSpace.fitted(numbers, dtype, batch.moments, settings.normalize, batch.sample(), apart)
+    space = BandSpace.fitted(numbers, dtype, batch.moments, settings.normalize, sample, apart)
     return Bands(plan, batch, space, likely_fill(outliers, dtype, numbers)), failures
 
 

@@ -13,11 +13,11 @@ from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summar
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings, OutputSettings
-from kseg_core.errors import TooManyColors, UnreadableImage
+from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
+from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.checksum import content_digest
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
 from kseg_core.resume.finished import mask_facts
-from kseg_core.store.geo import read_georeference
 from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
 from kseg_core.store.pixel_size import read_pixel_size
@@ -88,14 +88,14 @@ def read_for_model(piece: Piece, how: object) -> Pixels:
     Raises
     ------
     UnreadableImage
-        If they cannot be had, or are not of the model's dtype.
+        If they cannot be had, or are not of the model's dtype (`OtherKind`).
     """
     space = how.bands if isinstance(how, Model) else None
     if space is not None and piece.source.info.dtype != space.dtype:
         reason = (
             f"its bands are {piece.source.info.dtype}, the model is of {space.dtype}; it cannot be labelled with it"
         )
-        raise UnreadableImage(piece.source.file.source, reason)
+        raise OtherKind(piece.source.file.source, reason, kind_of_bands(piece.source.info).name)
     return piece.read_for(bands_of(how))
 
 
@@ -184,7 +184,7 @@ def leave_blank(source: ImageSource, window: Pixels, store: str, output: OutputS
     return Labelled(1, source.pixels, 0, None, {record.key: 0.0}, notes=noted(record))
 
 
-PLACED_FORMATS = ("TIFF", "Zarr", "OME-Zarr")  # which can say where a pixel is, or how large
+SIZED_FORMATS = ("TIFF", "Zarr", "OME-Zarr")  # which can say how large a pixel is
 
 
 def layout_of(source: ImageSource, k: int, output: OutputSettings, bands: int = 0) -> Layout:
@@ -196,12 +196,13 @@ def layout_of(source: ImageSource, k: int, output: OutputSettings, bands: int = 
     if output.copy_image:
         kept = (bands, source.info.dtype) if bands else (3, "uint8")
         layout = replace(layout, copy_bands=kept[0], copy_dtype=kept[1])
-    if source.info.format not in PLACED_FORMATS:
+    if source.geo is not None:
+        return replace(layout, geo=source.geo)
+    if source.info.format not in SIZED_FORMATS:
         return layout
-    geo = read_georeference(source.file.path)
-    if geo is None and (size := read_pixel_size(source.file.path)) is not None:
+    if (size := read_pixel_size(source.file.path, source.shape)) is not None:
         return replace(layout, pixel_size=(size.y, size.x), unit=size.unit)
-    return replace(layout, geo=geo)
+    return layout
 
 
 def image_record(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import Picture, PictureInfo
+from kseg_core.images.validity import Nodata, combine, nodata_mask, unmasked
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 
@@ -57,8 +58,10 @@ class _Chunk:
     def __init__(self, source: ArraySource) -> None:
         self._source = source
 
-    def samples(self, rows: slice, columns: slice, bands: tuple[int, ...] | None) -> tuple[NDArray[Any], None]:
-        """Read a part: (height, width, d)."""
+    def samples(
+        self, rows: slice, columns: slice, bands: tuple[int, ...] | None, nodata: Nodata | None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Read a part: (height, width, d), and which pixels are finite and have no masked value."""
         source = self._source
         part = source.block[
             rows.start - source.top : rows.stop - source.top, columns.start - source.left : columns.stop - source.left
@@ -69,8 +72,10 @@ class _Chunk:
             part = part[..., [band - 1 for band in bands]]
         if isinstance(part, da.Array):  # within a task: its own chunk alone, in this thread
             part = part.compute(scheduler="synchronous")
-        found = np.ascontiguousarray(part)
-        return found.astype(found.dtype.newbyteorder("="), copy=False), None
+        plain, counts = unmasked(part)
+        found = np.ascontiguousarray(plain)
+        found = found.astype(found.dtype.newbyteorder("="), copy=False)
+        return found, combine(nodata_mask(found, nodata, "any"), counts)
 
 
 def plan_of_array(image: da.Array, whole: NDArray[Any] | None, key: str) -> Plan:

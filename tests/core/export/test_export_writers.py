@@ -22,7 +22,7 @@ from kseg_core.export.drawing import Drawing, windows
 from kseg_core.export.geotiff import write_geotiff
 from kseg_core.export.png import write_png
 from kseg_core.export.tiff import write_tiff
-from kseg_core.store.geo import GeoReference
+from kseg_core.images.geo import GeoReference
 from kseg_core.store.tiles import pyramid_levels
 
 KINDS = ("bool", "palette", "palette with nodata", "uint16", "uint16 with nodata", "rgb", "rgb flat", "rgba")

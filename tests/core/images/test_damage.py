@@ -126,7 +126,7 @@ def test_jpegs_of_other_kinds_are_refused_by_what_they_are(refusal: Refusal, pho
     lossless = data[: at + 4] + b"\x10" + data[at + 5 :]
     assert refusal(lossless).startswith("16-bit JPEG: not supported here")
     strange = data[: at + 11] + b"\x42" + data[at + 12 :]
-    assert "unusual chroma subsampling" in refusal(strange)
+    assert refusal(strange).startswith("damaged")  # its data is not of such blocks
     no_height = data[: at + 5] + bytes(2) + data[at + 7 :]
     assert "no height" in refusal(no_height)
 
@@ -292,13 +292,6 @@ def test_a_zeroed_jpeg_tile_of_a_tiff_is_refused(refusal: Refusal, save_tiff: Sa
     at = len(data) // 2
     data[at : at + 2000] = bytes(2000)
     assert re.match("damaged|truncated", refusal(bytes(data)))
-
-
-def test_old_style_jpeg_and_subsampled_ycbcr_tiffs_are_refused_with_a_reason(refusal: Refusal, save_tiff: Save) -> None:
-    rgb = np.zeros((16, 16, 3), np.uint8)
-    assert "old-style JPEG" in refusal(changed_tag(save_tiff(rgb, photometric="rgb"), 259, [6]))
-    ycbcr = save_tiff(rgb, photometric="ycbcr", subsampling=(1, 1), metadata=None)
-    assert refusal(changed_tag(ycbcr, 530, [2, 2])).startswith("damaged")
 
 
 def test_camera_raw_inside_a_tiff_is_refused_by_name(refusal: Refusal, save_tiff: Save) -> None:

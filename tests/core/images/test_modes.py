@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -272,11 +273,14 @@ def test_samples_that_nothing_here_reads_are_refused_by_name(refusal: Refusal, s
     assert reason == f"{dtype} samples: complex numbers are not read here; save their magnitude first"
 
 
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_complex_integers_are_refused_by_name(refusal: Refusal, tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
-    path = tmp_path / "x"
-    with rasterio.open(path, "w", driver="GTiff", height=4, width=5, count=1, dtype="complex_int16") as dataset:
-        dataset.write(np.ones((1, 4, 5), np.complex64))
+    path, profile = tmp_path / "x", {"driver": "GTiff", "count": 1, "dtype": "complex_int16"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path, "w", height=4, width=5, **profile) as dataset:
+            dataset.write(np.ones((1, 4, 5), np.complex64))
     assert refusal(path.read_bytes()).startswith("complex int16 samples: complex numbers are not read here")
 
 

@@ -11,15 +11,16 @@ import pytest
 from pyproj import CRS
 
 from kseg_core.errors import KsegError, UsageError
+from kseg_core.images.geo import GeoReference
+from kseg_core.inputs.ours import PAGE, is_report
 from kseg_core.report import sections
 from kseg_core.report.composing import cluster_rows, history_of
 from kseg_core.report.content import ks_to_paint, sweep_from, sweep_in
 from kseg_core.report.facts import ImageFacts, area_of_georeference, area_of_scale, named_below
-from kseg_core.report.folder import PAGE, default_folder, is_report, require_place, write_report
+from kseg_core.report.folder import default_folder, require_place, write_report
 from kseg_core.report.ranking import choose, mean_shares, most_typical, outlier_fence, rank
 from kseg_core.report.sampling import PixelSample
 from kseg_core.report.several import models_of, read_sweep
-from kseg_core.store.geo import GeoReference
 from kseg_core.store.ome import multiscales
 
 COLORS = ((0, 0, 0), (255, 255, 255))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
-import logging
 import subprocess
 import sys
 import warnings
@@ -17,7 +15,10 @@ import zarr
 from numpy.typing import NDArray
 from ome_zarr_models.v05 import Image, ImageLabel
 
-from kseg_core.store.geo import GeoReference, can_read_georeference, has_georeference, read_georeference
+from kseg_core.config import InputSettings
+from kseg_core.images.geo import GeoReference
+from kseg_core.inputs.listing import list_inputs
+from kseg_core.reading.sources import ImageSource
 from kseg_core.store.opening import ImageRecord, Layout, create_store, open_store, write_image
 
 rasterio = pytest.importorskip("rasterio")
@@ -56,68 +57,6 @@ def write_placed(folder: Path, geo: GeoReference, shape: tuple[int, int] = SHAPE
         samples = np.ones((*shape, layout.copy_bands), layout.copy_dtype)
     write_image(path, record, labels, np.zeros((2, 3), np.uint8), layout, samples=samples)
     return path
-
-
-# ---------------------------------------------------------------------------------------------- reading
-
-
-@pytest.mark.parametrize(
-    ("transform", "crs"), [(NORTH_UP, "EPSG:32633"), (ROTATED, "EPSG:32633"), (DEGREES, "EPSG:4326"), (NORTH_UP, None)]
-)
-def test_a_geotiff_has_the_georeference_it_was_written_with(
-    tmp_path: Path, transform: tuple[float, ...], crs: str | None
-) -> None:
-    path = geotiff(tmp_path / "scene.tif", transform, crs)
-    geo = read_georeference(str(path))
-    assert geo is not None
-    assert has_georeference(str(path))
-    assert geo.transform == pytest.approx(transform)
-    assert (rasterio.CRS.from_wkt(geo.crs_wkt) == rasterio.CRS.from_user_input(crs)) if crs else geo.crs_wkt == ""
-    assert geo.is_rotated is (transform == ROTATED)
-    assert geo.is_geographic is (crs == "EPSG:4326")
-
-
-@pytest.mark.parametrize("name", ["plain.tif", "only-crs.tif", "text.tif", "cut.tif", "missing.tif", "photo.png"])
-def test_a_file_without_a_place_or_a_bad_one_has_none_and_makes_no_noise(
-    tmp_path: Path, png: Any, name: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / name
-    if name == "plain.tif":
-        geotiff(path, None, None)
-    elif name == "only-crs.tif":
-        geotiff(path, None, "EPSG:32633")
-    elif name == "text.tif":
-        path.write_text("not an image")
-    elif name == "cut.tif":
-        path.write_bytes(geotiff(path, NORTH_UP, "EPSG:32633").read_bytes()[:200])
-    elif name == "photo.png":
-        png(path, np.zeros((4, 4, 3), np.uint8))
-    with caplog.at_level(logging.DEBUG, logger="kseg_core"):
-        assert read_georeference(str(path)) is None
-    assert capfd.readouterr() == ("", "")
-
-
-def test_without_rasterio_there_is_none_and_it_can_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = str(geotiff(tmp_path / "scene.tif", NORTH_UP, "EPSG:32633"))
-    assert can_read_georeference()
-    original = builtins.__import__
-
-    def without(name: str, *rest: Any, **more: Any) -> Any:
-        if name.split(".")[0] == "rasterio":
-            raise ImportError(name)
-        return original(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    assert read_georeference(path) is None
-    assert has_georeference(path)
-
-
-def test_rasterio_is_imported_only_where_there_is_something_to_read(tmp_path: Path) -> None:
-    path = geotiff(tmp_path / "plain.tif", None, None)
-    code = "import sys; from kseg_core.store.geo import *; read_georeference(sys.argv[1]);"
-    code += "print('rasterio' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
 
 
 # -------------------------------------------------------------------------------------------- arithmetic
@@ -208,7 +147,7 @@ def test_a_real_cog_keeps_its_place(data_folder: Path, tmp_path: Path) -> None:
     file = data_folder / "rasters" / "cog.tif"
     if not file.is_file():
         pytest.skip(f"no {file}")
-    geo = read_georeference(str(file))
+    geo = ImageSource.open(list_inputs([str(file)]).files[0], InputSettings()).geo
     assert geo is not None
     source = rioxarray.open_rasterio(file)
     path = write_placed(tmp_path, geo, source.shape[-2:])

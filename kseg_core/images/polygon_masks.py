@@ -1,0 +1,247 @@
+"""Masks given as polygons, in any vector format that GDAL reads: a pixel counts where its centre is within one.
+
+Where the polygons lie:
+
+- the image has a coordinate system: theirs is transformed into it. A GeoJSON without a ``crs`` member is WGS 84 (RFC
+  7946); another file that states none is in the image's.
+- the image has none: they are in pixels, x to the right and y down from the image's upper left corner as a person sees
+  it, or in the units of the image's transform where it has one. A file that states a coordinate system is refused.
+
+They are drawn tile by tile of a grid that is the same for every window, so that rounding is, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core import storage
+from kseg_core.errors import UnreadableImage
+from kseg_core.images.gdal import gdal
+from kseg_core.images.geo import GeoReference
+from kseg_core.images.raster import Refused
+from kseg_core.images.validity import POLYGON_SUFFIXES
+from kseg_core.images.windows import Box
+
+_GRID_PX = 2048  # the side of what is drawn at once: four megabytes
+_POLYGONS = (3, 6)  # shapely's types of polygons and of several of them
+_JSON = frozenset({"geojson", "json"})
+
+
+def is_polygons(path: str) -> bool:
+    """Say by its name whether a mask is one of polygons."""
+    return path.rstrip("/").rpartition(".")[2].lower() in POLYGON_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Polygons:
+    """What a file holds.
+
+    Parameters
+    ----------
+    shapes
+        Shapely's polygons, flat.
+    crs
+        The coordinate system that the file states; empty where it states none.
+    is_json
+        Whether one that is not stated is WGS 84.
+    """
+
+    shapes: NDArray[Any]
+    crs: str
+    is_json: bool
+
+
+def read_polygons(path: str) -> Polygons:
+    """Read the polygons of a mask, of all its layers; points and lines have no pixels and are left out.
+
+    Raises
+    ------
+    UnreadableImage
+        Naming the mask, where it cannot be read or has no polygon.
+    """
+    try:
+        status = storage.stat(path)
+        return _polygons(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise UnreadableImage(path, error.strerror or "cannot be read") from error
+    except Refused as error:
+        raise UnreadableImage(path, str(error)) from error
+
+
+@lru_cache(maxsize=4)
+def _polygons(path: str, _size: int, _modified: int) -> Polygons:
+    import pyogrio  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    import shapely  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    # What GDAL remarks of a file that it reads is none of a terminal's.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"pyogrio\.")
+    remote = storage.is_remote(path)
+    if remote and path.lower().endswith(".shp"):
+        raise Refused("a shapefile is several files: give a GeoPackage or GeoJSON there")
+    data: Any = storage.read(path) if remote else os.path.abspath(path)
+    shapes, systems = [], set()
+    try:
+        for number, (_, kind) in enumerate(pyogrio.list_layers(data)):
+            if kind is None:  # a table
+                continue
+            meta, _, geometry, _ = pyogrio.raw.read(data, layer=number, columns=[], force_2d=True)
+            parts = shapely.get_parts(shapely.from_wkb(geometry[geometry != None]))  # noqa: E711 - an array's elements
+            parts = shapely.get_parts(parts)  # of collections
+            polygons = parts[np.isin(shapely.get_type_id(parts), _POLYGONS) & ~shapely.is_empty(parts)]
+            if len(polygons):
+                shapes.append(polygons)
+                systems.add(meta["crs"] or "")
+    except (RuntimeError, shapely.errors.ShapelyError, ValueError) as error:  # RuntimeError: pyogrio's own
+        raise Refused(f"no polygons can be read from it ({' '.join(str(error).split())})") from error
+    if not shapes:
+        raise Refused("it has no polygon, so no pixel would count")
+    if len(systems) > 1:
+        raise Refused("its layers are of several coordinate systems: give one of them in a file of its own")
+    is_json = path.rpartition(".")[2].lower() in _JSON and not _states_crs(path)
+    return Polygons(np.concatenate(shapes), "" if is_json else systems.pop(), is_json)
+
+
+def _states_crs(path: str) -> bool:
+    """Say whether a GeoJSON has the member that GDAL still writes."""
+    try:
+        told = json.loads(storage.read(path))
+    except ValueError:
+        return False  # GDAL reads one feature a line, too
+    return isinstance(told, dict) and bool(told.get("crs"))
+
+
+class PolygonMask:
+    """The polygons of a mask, where they are in an image.
+
+    Parameters
+    ----------
+    path
+        The mask.
+    place
+        Where the image is on the ground; None: it does not say.
+    shape
+        (height, width) of the image as a person sees it.
+
+    Raises
+    ------
+    UnreadableImage
+        Naming the mask, where it cannot be used.
+    """
+
+    def __init__(self, path: str, place: GeoReference | None, shape: tuple[int, int]) -> None:
+        import shapely
+
+        polygons = read_polygons(path)
+        self._shape = shape
+        try:
+            self._shapes = _in_pixels(polygons, place)
+        except Refused as error:
+            raise UnreadableImage(path, str(error)) from error
+        self._bounds: NDArray[np.float64] = shapely.bounds(self._shapes)
+
+    @property
+    def touches(self) -> bool:
+        """Whether a polygon lies in the image, as far as the boxes around them tell."""
+        import shapely
+
+        left, top, right, bottom = shapely.total_bounds(self._shapes)
+        return bool(left < self._shape[1] and top < self._shape[0] and right > 0 and bottom > 0)
+
+    def nonzero(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Return bool (height, width) of a window: where the centres of pixels are within a polygon."""
+        box = Box(rows.start, columns.start, rows.stop, columns.stop)
+        out = np.zeros(box.shape, np.bool_)
+        for top in range(box.top // _GRID_PX * _GRID_PX, box.bottom, _GRID_PX):
+            for left in range(box.left // _GRID_PX * _GRID_PX, box.right, _GRID_PX):
+                tile = Box(top, left, min(top + _GRID_PX, self._shape[0]), min(left + _GRID_PX, self._shape[1]))
+                part = Box(
+                    max(top, box.top), max(left, box.left), min(tile.bottom, box.bottom), min(tile.right, box.right)
+                )
+                drawn = self._drawn(tile)
+                if drawn is not None:
+                    to = Box(part.top - box.top, part.left - box.left, part.bottom - box.top, part.right - box.left)
+                    out[to.slices] = drawn[part.top - top : part.bottom - top, part.left - left : part.right - left]
+        return out
+
+    def _drawn(self, tile: Box) -> NDArray[np.bool_] | None:
+        """Draw a tile of the grid; None where nothing is in it."""
+        bounds = self._bounds
+        near = (bounds[:, 0] < tile.right) & (bounds[:, 1] < tile.bottom)
+        near &= (bounds[:, 2] > tile.left) & (bounds[:, 3] > tile.top)
+        if not near.any():
+            return None
+        with gdal("polygons"):
+            from rasterio.features import rasterize  # type: ignore[import-untyped, import-not-found, unused-ignore]
+            from rasterio.transform import Affine  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+            shift = Affine.translation(tile.left, tile.top)
+            drawn: NDArray[np.uint8] = rasterize(self._shapes[near], tile.shape, transform=shift, dtype="uint8")
+        return drawn.view(np.bool_)
+
+
+def polygon_mask(path: str, place: GeoReference | None, shape: tuple[int, int]) -> PolygonMask:
+    """Return the mask; parameters and errors as of `PolygonMask`. The last few are kept: each piece asks for one."""
+    try:
+        status = storage.stat(path)
+    except OSError as error:
+        raise UnreadableImage(path, error.strerror or "cannot be read") from error
+    return _polygon_mask(path, status.st_size, status.st_mtime_ns, place, shape)
+
+
+@lru_cache(maxsize=4)
+def _polygon_mask(
+    path: str, _size: int, _modified: int, place: GeoReference | None, shape: tuple[int, int]
+) -> PolygonMask:
+    return PolygonMask(path, place, shape)
+
+
+def _in_pixels(polygons: Polygons, place: GeoReference | None) -> NDArray[Any]:
+    """Return the polygons in the image's pixels.
+
+    Raises
+    ------
+    Refused
+        Where it cannot be said how they lie in it.
+    """
+    import shapely
+
+    system = "" if place is None else place.crs_wkt
+    shapes = polygons.shapes
+    if not system and polygons.crs:
+        raise Refused(
+            "its polygons are on the ground, the image states no coordinate system; give them in the image's pixels, "
+            "as GeoJSON"
+        )
+    theirs = polygons.crs or ("OGC:CRS84" if polygons.is_json else "")
+    coordinates = shapely.get_coordinates(shapes)
+    if system and theirs:
+        coordinates = _transformed(coordinates, theirs, system)
+    if place is not None:
+        a, b, c, d, e, f = place.transform
+        x, y = coordinates[:, 0] - c, coordinates[:, 1] - f
+        area = a * e - b * d
+        coordinates = np.stack([(e * x - b * y) / area, (a * y - d * x) / area], axis=1)
+    return np.asarray(shapely.set_coordinates(shapes.copy(), coordinates))
+
+
+def _transformed(coordinates: NDArray[np.float64], theirs: str, ours: str) -> NDArray[np.float64]:
+    """Return the corners in another coordinate system; edges stay straight."""
+    with gdal("polygons"):
+        from rasterio.crs import CRS  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+        source, target = CRS.from_user_input(theirs), CRS.from_user_input(ours)
+        if source == target:
+            return coordinates
+        moved = np.stack(transform(source, target, coordinates[:, 0], coordinates[:, 1]), axis=1)
+    if not np.isfinite(moved).all():
+        raise Refused("its polygons reach where the image's coordinate system is not defined")
+    return moved

@@ -1,0 +1,88 @@
+"""Which values lie far beyond all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kseg_core.clustering.band_values import as_values
+from kseg_core.clustering.bands import BandMoments
+from kseg_core.clustering.outliers import Outlier, likely_fill, outliers_of
+
+Array = NDArray[Any]
+
+
+def outliers(samples: Array, every: int = 1) -> tuple[tuple[Outlier, ...], ...]:
+    """Of samples (n, d), of which one in so many is in the sample."""
+    values = as_values(samples[None])
+    return outliers_of(BandMoments.of(values, None, samples.dtype.name), values[::every])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("kind", ["uniform", "normal", "exponential", "lognormal", "lognormal 1.3"])
+def test_the_last_of_a_long_tail_is_no_outlier(kind: str, every: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 200_000
+    values = {
+        "uniform": lambda: rng.uniform(-1, 1, n),
+        "normal": lambda: rng.normal(0, 1, n),
+        "exponential": lambda: rng.exponential(1, n),
+        "lognormal": lambda: np.exp(rng.normal(0, 1, n)),
+        "lognormal 1.3": lambda: np.exp(rng.normal(0, 1.3, n)),
+    }[kind]()
+    assert outliers(values[:, None], every) == ((),)
+    assert outliers(values.astype(np.float32)[:, None], every) == ((),)
+    assert outliers((values * 100).clip(-32768, 32767).astype(np.int16)[:, None], every) == ((),)
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 300])
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [
+        ("int16", -32768),
+        ("uint16", 65535),
+        ("int32", -(1 << 31)),
+        ("int64", -(1 << 63)),
+        ("float16", 65504.0),
+        ("float32", -9999.0),
+        ("float64", -1.7976931348623157e308),
+        ("float64", 1e10),
+    ],
+)
+def test_a_fill_value_is_found_however_many_pixels_have_it_and_whether_the_sample_holds_it(
+    dtype: str, fill: float, pixels: int
+) -> None:
+    samples = np.random.default_rng(1).normal(900, 30, (20_000, 2)).astype(dtype)
+    samples[1 : 2 * pixels : 2, 1] = fill
+    for every in (1, 10):
+        first, second = outliers(samples, every)
+        assert first == ()
+        assert [(found.value, found.pixels) for found in second] == [(float(samples[1, 1]), pixels)]
+        assert second[0].deviations > 20
+
+
+def test_one_value_at_each_end_may_be_far() -> None:
+    samples = np.random.default_rng(2).normal(0.3, 0.1, (5000, 1))
+    samples[:3], samples[3:5] = -9999.0, 1e10
+    assert sorted((found.value, found.pixels) for found in outliers(samples)[0]) == [(-9999.0, 3), (1e10, 2)]
+
+
+def test_a_line_names_all_bands_that_have_a_value() -> None:
+    samples = np.random.default_rng(3).normal(0.3, 0.1, (5000, 3)).astype(np.float32)
+    samples[:7, [0, 2]] = -9999
+    (line,) = likely_fill(outliers(samples), "float32", (4, 2, 1))
+    assert line.startswith("bands 4, 1: 7 pixels of -9999, ")
+    assert line.endswith("--nodata=-9999")
+    assert likely_fill(((), ()), "float32", (1, 2)) == ()
+
+
+@pytest.mark.parametrize("values", [[0, 1, 2], [0, 0, 255], [7]])
+def test_class_maps_and_constants_have_none(values: list[int]) -> None:
+    maps = np.random.default_rng(4).choice(values, (5000, 1))
+    maps[0] = values[-1]
+    for dtype in ("uint8", "uint16", "int32", "float32"):
+        assert outliers(maps.astype(dtype)) == ((),)

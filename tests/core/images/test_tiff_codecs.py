@@ -1,0 +1,302 @@
+"""TIFF as only libtiff or a decoder of our own reads it: fax codes, subsampled YCbCr, old-style JPEG, CIELAB."""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from kseg_core.images import RgbImage, open_picture
+from tests.tiffs import Number, picture_tags, tiff_of
+
+Read = Callable[[bytes], RgbImage]
+Refusal = Callable[[bytes], str]
+Save = Callable[..., bytes]
+CODES = ["group3", "group4", "tiff_ccitt"]
+
+
+def by_gdal(path: Path) -> NDArray[Any]:
+    rasterio = pytest.importorskip("rasterio")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path) as dataset:
+            return dataset.read().transpose(1, 2, 0)
+
+
+def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    smooth = np.random.default_rng(seed).integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
+    return np.array(Image.fromarray(smooth).resize((width, height), Image.Resampling.BICUBIC))
+
+
+# --------------------------------------------------------------------------------------------------- fax codes
+
+
+def fax(bits: NDArray[np.bool_], code: str, tmp_path: Path, **tags: Any) -> bytes:
+    path = tmp_path / "fax.tif"
+    Image.fromarray(bits).save(path, "TIFF", compression=code, **tags)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def bits() -> NDArray[np.bool_]:
+    return np.random.default_rng(8).random((60, 200)) < 0.2
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_fax_codes_that_end_early_are_refused(
+    code: str, bits: NDArray[np.bool_], tmp_path: Path, refusal: Refusal, read: Read
+) -> None:
+    whole = fax(bits, code, tmp_path, tiffinfo={278: 60})
+    np.testing.assert_array_equal(read(whole).rgb[..., 0] != 0, bits)
+    with tifffile.TiffFile(io.BytesIO(whole)) as tiff:
+        page = tiff.pages[0]
+        entry = page.tags[279].valueoffset
+        (length,) = page.databytecounts
+    for cut in (length // 4, length // 2, length - 8):
+        broken = whole[:entry] + struct.pack("<I", cut) + whole[entry + 4 :]
+        assert refusal(broken).startswith("damaged: fax codes")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_fax_codes_of_fewer_rows_than_stated_are_refused(
+    code: str, bits: NDArray[np.bool_], tmp_path: Path, refusal: Refusal
+) -> None:
+    """Group 4 may end by its end mark; a decoder that stops there has rows that nobody wrote."""
+    whole = bytearray(fax(bits, code, tmp_path, tiffinfo={278: 60}))
+    with tifffile.TiffFile(io.BytesIO(bytes(whole))) as tiff:
+        places = [tiff.pages[0].tags[tag].valueoffset for tag in (257, 278)]
+    for place in places:
+        whole[place : place + 2] = struct.pack("<H", 61)
+    assert refusal(bytes(whole)).startswith("damaged: fax codes")
+
+
+def test_invalid_fax_codes_are_refused_and_nothing_is_logged(
+    bits: NDArray[np.bool_], tmp_path: Path, refusal: Refusal, caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
+    whole = bytearray(fax(bits, "group4", tmp_path, tiffinfo={278: 60}))
+    whole[60:100] = bytes(40)
+    logging.getLogger().setLevel(logging.ERROR)  # as --log-level error does: findings must not depend on it
+    assert refusal(bytes(whole)).startswith("damaged: fax codes")
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_windows_of_fax_codes_are_parts_of_the_whole(code: str, bits: NDArray[np.bool_], tmp_path: Path) -> None:
+    path = tmp_path / "strips.tif"
+    path.write_bytes(fax(bits, code, tmp_path, tiffinfo={278: 16}))
+    with open_picture(str(path)) as picture:
+        whole = picture.rgb(slice(None), slice(None)).rgb
+        np.testing.assert_array_equal(whole[..., 0] != 0, bits)
+        for top, bottom, left, right in ((0, 1, 0, 1), (15, 17, 30, 200), (40, 60, 7, 9)):
+            part = picture.rgb(slice(top, bottom), slice(left, right)).rgb
+            np.testing.assert_array_equal(part, whole[top:bottom, left:right])
+
+
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("fillorder", [1, 2])
+@pytest.mark.parametrize("code", CODES)
+def test_both_orders_of_bits_and_both_meanings_of_one(
+    code: str, fillorder: int, photometric: int, bits: NDArray[np.bool_], tmp_path: Path, read: Read
+) -> None:
+    path = tmp_path / "x.tif"
+    with tifffile.TiffFile(io.BytesIO(fax(bits, code, tmp_path, tiffinfo={278: 60}))) as tiff:
+        page = tiff.pages[0]
+        start, length = page.dataoffsets[0], page.databytecounts[0]
+        options = page.tags.valueof(292, 0)
+        tiff.filehandle.seek(start)
+        data = tiff.filehandle.read(length)
+        compression = int(page.compression)
+    if fillorder == 2:
+        data = bytes(imagecodecs.bitorder_decode(data))
+    tags: dict[int, Sequence[Number]] = {
+        256: [200], 257: [60], 258: [1], 259: [compression], 262: [photometric], 266: [fillorder], 277: [1], 278: [60],
+        **({292: [options]} if compression == 3 else {}),
+    }  # fmt: skip
+    path.write_bytes(tiff_of(tags, [data]))
+    ours = read(path.read_bytes()).rgb
+    judge = np.array(Image.open(path).convert("RGB"))
+    np.testing.assert_array_equal(ours, judge)
+
+
+# ------------------------------------------------------------------------------------------------------- YCbCr
+
+
+def subsampled(ycbcr: NDArray[np.uint8], across: int, down: int) -> bytes:
+    """Blocks of lumas, Cb, Cr."""
+    height, width = ycbcr.shape[:2]
+    full = np.pad(ycbcr, ((0, -height % down), (0, -width % across), (0, 0)), "edge")
+    rows, columns = full.shape[0] // down, full.shape[1] // across
+    blocks = full.reshape(rows, down, columns, across, 3).transpose(0, 2, 1, 3, 4)
+    lumas = blocks[..., 0].reshape(rows, columns, -1)
+    return np.concatenate([lumas, blocks[:, :, 0, 0, 1:]], axis=-1).tobytes()
+
+
+PACKERS: dict[int, Callable[[bytes], bytes]] = {
+    1: bytes,
+    5: lambda data: bytes(imagecodecs.lzw_encode(data)),
+    8: zlib.compress,
+    32773: lambda data: bytes(imagecodecs.packbits_encode(data)),
+}
+
+
+@pytest.mark.parametrize("compression", PACKERS)
+@pytest.mark.parametrize(("across", "down"), [(1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4)])
+def test_subsampled_ycbcr_is_what_libtiff_makes_of_it(
+    across: int, down: int, compression: int, tmp_path: Path, read: Read, refusal: Refusal
+) -> None:
+    ycbcr = np.array(Image.fromarray(noise(37, 43)).convert("YCbCr"))
+    strips = [PACKERS[compression](subsampled(ycbcr[top : top + 16], across, down)) for top in range(0, 37, 16)]
+    tags = {**picture_tags(37, 43, 16, compression, 6, 3), 530: [across, down]}
+    path = tmp_path / "x.tif"
+    path.write_bytes(tiff_of(tags, strips))
+    ours = read(path.read_bytes()).rgb
+    blocks = ycbcr[::down, ::across].repeat(down, axis=0).repeat(across, axis=1)[:37, :43]
+    judge = Image.fromarray(np.dstack([ycbcr[..., 0], blocks[..., 1:]]), "YCbCr").convert("RGB")
+    assert np.abs(ours.astype(int) - np.array(judge)).max() <= 2
+    if down < 4:  # of four rows libtiff 4.7 gets the last ones of each strip wrong
+        assert np.abs(ours.astype(int) - by_gdal(path)).max() <= 2
+    with open_picture(str(path)) as picture:
+        np.testing.assert_array_equal(picture.rgb(slice(15, 34), slice(5, 40)).rgb, ours[15:34, 5:40])
+    short = [strips[0], strips[1][: len(strips[1]) // 2], strips[2]]
+    assert refusal(tiff_of(tags, short)).startswith(("truncated", "damaged"))
+
+
+def test_the_pages_own_coefficients_and_ranges_are_used(tmp_path: Path, read: Read) -> None:
+    ycbcr = np.array(Image.fromarray(noise(16, 16)).convert("YCbCr")).clip(16, 235)
+    coefficients = [(2126, 10000), (7152, 10000), (722, 10000)]
+    ranges = [(16, 1), (235, 1), (128, 1), (240, 1), (128, 1), (240, 1)]
+    tags = {**picture_tags(16, 16, 16, 1, 6, 3), 529: coefficients, 530: [2, 2], 532: ranges}
+    path = tmp_path / "x.tif"
+    path.write_bytes(tiff_of(tags, [subsampled(ycbcr, 2, 2)]))
+    assert np.abs(read(path.read_bytes()).rgb.astype(int) - by_gdal(path)).max() <= 3  # libtiff rounds on the way
+
+
+def test_subsampling_that_is_stated_of_rgb_means_nothing(read: Read) -> None:
+    rgb = noise(10, 12)
+    tags = {**picture_tags(10, 12, 10, 1, 2, 3), 530: [2, 2]}
+    np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).rgb, rgb)
+
+
+def test_three_bands_that_are_not_said_to_be_colours_are_rgb(read: Read) -> None:
+    rgb = noise(10, 12)
+    tags = {tag: values for tag, values in picture_tags(10, 12, 10, 1, 2, 3).items() if tag != 262}
+    np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).rgb, rgb)
+
+
+def test_a_colour_map_of_few_colours_is_damage(refusal: Refusal, read: Read) -> None:
+    """Its indices would be black, or gray, as each reader pleases."""
+    indices = np.arange(16, dtype=np.uint8)
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256))
+    tags = {**picture_tags(4, 4, 4, 1, 3, 1), 320: [int(value) * 257 for value in colours.ravel()]}
+    np.testing.assert_array_equal(read(tiff_of(tags, [indices.tobytes()])).rgb.reshape(16, 3), colours.T[:16])
+    assert "colour map" in refusal(tiff_of({**tags, 320: [7] * 30}, [indices.tobytes()]))
+
+
+def test_a_list_of_sizes_that_is_not_there_is_not_taken_for_sparse(refusal: Refusal, read: Read) -> None:
+    gray = noise(10, 12)[..., 0]
+    for compression, data in ((1, gray.tobytes()), (8, zlib.compress(gray.tobytes()))):
+        whole = tiff_of(picture_tags(10, 12, 10, compression, 1, 1), [data])
+        at = whole.rindex(struct.pack("<HHI", 279, 3, 1))
+        without = whole[:at] + struct.pack("<H", 283) + whole[at + 2 :]  # a resolution, of all things
+        if compression == 1:
+            np.testing.assert_array_equal(read(without).rgb[..., 0], gray)
+        else:
+            assert refusal(without).startswith("damaged")
+
+
+def test_planes_of_subsampled_chroma_are_not_called_damaged(refusal: Refusal) -> None:
+    tags = {**picture_tags(8, 8, 8, 1, 6, 3), 284: [2], 530: [2, 2]}
+    assert "not supported here" in refusal(tiff_of(tags, [bytes(64), bytes(16), bytes(16)]))
+
+
+# ------------------------------------------------------------------------------------- old-style JPEG, Deflate, names
+
+
+def old_jpeg(rgb: NDArray[np.uint8], save: Save) -> tuple[bytes, NDArray[np.uint8]]:
+    """A TIFF whose only strip is a whole JPEG, and what Pillow makes of that JPEG."""
+    stream = save(Image.fromarray(rgb), "JPEG", quality=92, subsampling=0)
+    height, width = rgb.shape[:2]
+    tags = {**picture_tags(height, width, height, 6, 6, 3), 512: [1], 513: [8], 514: [len(stream)], 530: [1, 1]}
+    return tiff_of(tags, [stream]), np.array(Image.open(io.BytesIO(stream)))
+
+
+def test_old_style_jpeg_is_read_and_damage_to_it_is_seen(read: Read, refusal: Refusal, save: Save) -> None:
+    data, expected = old_jpeg(noise(64, 80), save)
+    assert np.abs(read(data).rgb.astype(int) - expected).max() <= 2
+    middle = data.index(b"\xff\xda") + 200
+    for broken in (
+        data[:middle] + bytes(300) + data[middle + 300 :],
+        data[:middle] + b"\xff\xd9" * 100 + data[middle + 200 :],
+    ):
+        assert "damaged" in refusal(broken)
+
+
+def test_old_style_jpeg_is_read_by_windows_as_whole(tmp_path: Path, save: Save) -> None:
+    path = tmp_path / "x.tif"
+    path.write_bytes(old_jpeg(noise(64, 80), save)[0])
+    with open_picture(str(path)) as picture:
+        whole = picture.rgb(slice(None), slice(None)).rgb
+        np.testing.assert_array_equal(picture.rgb(slice(9, 30), slice(3, 77)).rgb, whole[9:30, 3:77])
+
+
+def test_surplus_after_deflate_is_passed_over_and_a_wrong_checksum_is_not(read: Read, refusal: Refusal) -> None:
+    rgb = noise(16, 20)
+    tags = picture_tags(16, 20, 16, 8, 2, 3)
+    for surplus in (1, 60, 5000):
+        data = zlib.compress(rgb.tobytes() + bytes(surplus))
+        np.testing.assert_array_equal(read(tiff_of(tags, [data])).rgb, rgb)
+        broken = data[:-1] + bytes([data[-1] ^ 1])
+        assert refusal(tiff_of(tags, [broken])).startswith("damaged")
+    assert refusal(tiff_of(tags, [zlib.compress(rgb.tobytes()[:-1])])).startswith(("damaged", "truncated"))
+
+
+@pytest.mark.parametrize("compression", [9, 10, 32766, 32809, 34661, 34715, 64999])
+def test_compressions_without_a_decoder_are_not_called_damaged(refusal: Refusal, compression: int) -> None:
+    reason = refusal(tiff_of(picture_tags(4, 4, 4, compression, 1, 1), [bytes(16)]))
+    assert "not supported here" in reason
+    assert str(compression) in reason
+    assert not reason.startswith("damaged")
+
+
+@pytest.mark.parametrize(("photometric", "name"), [(32844, "LogL"), (32845, "LogLuv"), (10, "ITULAB")])
+def test_colours_that_are_not_read_are_named(refusal: Refusal, photometric: int, name: str) -> None:
+    reason = refusal(tiff_of(picture_tags(4, 4, 4, 1, photometric, 3), [bytes(48)]))
+    assert name in reason
+    assert "not supported here" in reason
+
+
+# ----------------------------------------------------------------------------------------------------- CIELAB
+
+
+@pytest.mark.parametrize("photometric", [8, 9])
+@pytest.mark.parametrize("wide", [False, True])
+def test_cielab_is_the_colour_that_littlecms_encoded(photometric: int, wide: bool, read: Read) -> None:
+    rgb = noise(24, 32)
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    there = ImageCms.buildTransform(srgb, lab, "RGB", "LAB")
+    encoded = ImageCms.applyTransform(Image.fromarray(rgb), there)
+    assert encoded is not None
+    values = np.array(encoded)  # a* and b* signed
+    if photometric == 9:
+        values[..., 1:] ^= 128
+    samples: NDArray[Any] = values
+    if wide:
+        samples = values.astype(np.uint16) << 8  # signed and offset values alike
+        samples[..., 0] = (values[..., 0].astype(np.float64) * (0xFF00 if photometric == 9 else 0xFFFF) / 255).round()
+    tags = {**picture_tags(24, 32, 24, 1, photometric, 3), 258: [16 if wide else 8] * 3}
+    off = np.abs(read(tiff_of(tags, [samples.tobytes()])).rgb.astype(int) - rgb)
+    assert off.max() <= 8  # a step of L*, a* or b* of 8 bits is so much in dark or vivid colours
+    assert off.mean() < 1
