@@ -36,7 +36,7 @@ MERGED_COLOR_BYTES = 36
 COLOR_BYTES = 68
 WINDOW_COLOR_PX_BYTES = 7  # of a colour picture that is read by windows, beside its samples: sRGB, validity, a copy
 WHOLE_COLOR_PX_BYTES = 6  # of one that is decoded whole, beside three copies of its samples, where it was not measured
-DEEP_SAMPLE_BYTES = 6  # of a sample of more than 8 bits, while it is brought to 8
+DEEP_SAMPLE_BYTES = 1  # of a sample of more than 8 bits, while it is brought to 8 a band of rows at a time
 BAND_PX_BYTES = 10  # of a pixel of bands, beside them: validity, what is picked, a copy in the order of bands
 _CACHE_BYTES = {  # of tiles that are kept by libraries: GDAL's as set for it, OpenSlide's own
     "VRT": 64_000_000, "Hamamatsu NDPI": 32_000_000, "Ventana BIF": 32_000_000, "3DHISTECH MRXS": 32_000_000,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -92,14 +93,26 @@ def test_every_key_of_json_is_named_in_its_page(
     tifffile.imwrite("in/pages.tif", np.zeros((2, 16, 16, 3), np.uint8), photometric="rgb")  # there is something to say
     tifffile.imwrite("in/deep.tif", np.arange(99, dtype=np.uint16).reshape(9, 11))
     tifffile.imwrite("in/pages.tif", np.zeros((2, 9, 11), np.uint8), photometric="minisblack")
+    Path("big").mkdir()
+    shutil.copy("in/a.png", "big")
+    Image.fromarray(np.zeros((6000, 6000, 3), np.uint8)).save("big/large.png")
+    little = "big --k 2 --memory 430MB --workers 1"
     job = "in --attempts 1 --k 2"
     lines = {
-        "fit": [f"fit {job} -o m.zarr", "fit in/deep.tif --k 2 -o deep.zarr"],
-        "run": [f"run {job} --edges 50,100 --confidence -o s.zarr", "run in/broken.png --k 2"],
-        "dry run": [f"run {job} -o new.zarr --dry-run"],
+        "fit": [f"fit {job} -o m.zarr", "fit in/deep.tif --k 2 -o deep.zarr", f"fit {little} -o l.zarr"],
+        "run": [
+            f"run {job} --edges 50,100 --confidence -o s.zarr",
+            "run in/broken.png --k 2",
+            f"run {little} -o b.zarr",
+        ],
+        "dry run": [f"run {job} -o new.zarr --dry-run", f"run {little} -o n.zarr --dry-run"],
         "apply": ["apply in --model m.zarr -o a.zarr --fail-on-drift 0.5", "apply in --model deep.zarr -o d.zarr"],
         "edges": ["edges in -o e.zarr"],
-        "sweep": ["sweep in --k-range 1:2", "sweep in --k-range 1:2 --scope image -o each"],
+        "sweep": [
+            "sweep in --k-range 1:2",
+            "sweep in --k-range 1:2 --scope image -o each",
+            "sweep big --k-range 1:2 --memory 430MB --workers 1 -o b",
+        ],
         "inspect": ["inspect s.zarr --table t.csv", "inspect m.zarr", "inspect damaged.zarr", "inspect missing.zarr"],
         "check": ["check s.zarr", "check s.zarr --repair", "check e.zarr", "check missing.zarr"],
         "config": ["config run"],

@@ -27,9 +27,9 @@ LITTLE = ExecutionSettings(workers=2, memory=PROCESS_BYTES + VIEW_BYTES + 40 * M
 
 @pytest.fixture(scope="module", params=[False, True], ids=["sources", "copies"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of a picture that needs 230 MB beside all else, and of a small one."""
+    """A store of a picture that needs 280 MB beside all else, and of a small one."""
     folder = tmp_path_factory.mktemp("pictures")
-    ramp = np.add.outer(np.arange(4200), np.arange(4200))[..., None] // 33
+    ramp = np.add.outer(np.arange(5000), np.arange(5000))[..., None] // 40
     Image.fromarray(np.repeat(ramp, 3, axis=2).astype(np.uint8)).save(folder / "large.png", compress_level=1)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / "small.png")
     config = RunConfig(FitSettings(k=2, attempts=1), OutputSettings(copy_image=request.param))
