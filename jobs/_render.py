@@ -247,11 +247,16 @@ def export_lines(result: dict[str, Any]) -> list[str]:
     return [head, *([f"not everything of {_images(failed)}:", *_cut(rows, "failures")] if rows else [])]
 
 
-def failure_lines(failures: list[dict[str, str]], left_out: Sequence[dict[str, Any]] = ()) -> list[str]:
-    """One line an input that could not be read, or not together with the others."""
-    unread = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures if "kind" not in f]
+def failure_lines(failures: list[dict[str, Any]], left_out: Sequence[dict[str, Any]] = ()) -> list[str]:
+    """One line an input that could not be read, not in the memory there is, or not together with the others."""
+    rest = [f for f in failures if "kind" not in f]
+    unread = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in rest if "needs" not in f]
+    large = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in rest if "needs" in f]
     others = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures if "kind" in f]
     lines = [f"{len(unread)} of the inputs could not be read:", *_cut(unread, "inputs")] if unread else []
+    if large:
+        do = "does" if len(large) == 1 else "do"
+        lines += [f"{len(large)} of the inputs {do} not fit into the memory:", *_cut(large, "inputs")]
     if others:
         lines += [f"{_images(len(others))} of another kind {_was(len(others))} left out:", *_cut(others, "images")]
     lines += [f"{_images(kind['images'])} of kind {kind['kind']}: {printable(kind['command'])}" for kind in left_out]

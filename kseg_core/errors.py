@@ -7,6 +7,7 @@ there is something to be done, what to do. ``jobs`` alone turns errors into exit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class KsegError(Exception):
@@ -92,14 +93,40 @@ class OtherKind(UnreadableImage):
         return OtherKind(self.source, self.reason, self.kind)
 
 
-def facts_of(error: UnreadableImage) -> dict[str, str]:
+class TooLarge(UnreadableImage):
+    """An image that can be read, but not in the memory there is.
+
+    Parameters
+    ----------
+    source, reason
+        As of `UnreadableImage`.
+    needs
+        Bytes of memory of a process that it takes.
+    """
+
+    def __init__(self, source: str, reason: str, needs: int) -> None:
+        super().__init__(source, reason)
+        self.args = (source, reason, needs)
+        self.needs = needs
+
+    def to_keep(self) -> TooLarge:
+        return TooLarge(self.source, self.reason, self.needs)
+
+
+def facts_of(error: UnreadableImage) -> dict[str, Any]:
     """An input that could not be labelled, as JSON values."""
-    kind = {"kind": error.kind} if isinstance(error, OtherKind) else {}
-    return {"source": error.source, "reason": error.reason, **kind}
+    more: dict[str, Any] = {}
+    if isinstance(error, OtherKind):
+        more = {"kind": error.kind}
+    elif isinstance(error, TooLarge):
+        more = {"needs": error.needs}
+    return {"source": error.source, "reason": error.reason, **more}
 
 
-def from_facts(facts: dict[str, str]) -> UnreadableImage:
+def from_facts(facts: dict[str, Any]) -> UnreadableImage:
     """The same the other way."""
+    if "needs" in facts:
+        return TooLarge(facts["source"], facts["reason"], facts["needs"])
     if "kind" in facts:
         return OtherKind(facts["source"], facts["reason"], facts["kind"])
     return UnreadableImage(facts["source"], facts["reason"])

@@ -6,6 +6,7 @@ compares what jobs take with what is said here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
     from .images import PictureInfo
     from .reading.sources import ImageSource, Piece
 
-PROCESS_BYTES = 270_000_000  # interpreter, libraries and compiled kernels: 230 MB; those of object stores: 34 MB more
-COUNTS_BYTES = 71_000_000  # of a thread: its counts of all 8-bit colours
-PART_BYTES = 30_000_000  # of a task: what is worked out of a part of its table of colours
-# Of a distinct colour: 12 in a table, of which three exist while two are merged; 56 where it is solved.
+PROCESS_BYTES = 240_000_000  # interpreter, libraries and compiled kernels
+BANDS_PROCESS_BYTES = 214_000_000  # of a process that clusters bands: 191 MB, with other kernels
+REMOTE_BYTES = 34_000_000  # of a process that works with an object store: its libraries
+COUNTS_BYTES = 45_000_000  # of a thread: its counts of all 8-bit colours, where photographs touch them: 16 to 39 MB
+PART_BYTES = 20_000_000  # of a task: what is worked out of a part of its table of colours
+# Of a distinct colour: 12 in a table, of which three exist while two are merged, beside pieces that are read; 56 where
+# it is solved, and then none is.
+MERGED_COLOR_BYTES = 36
 COLOR_BYTES = 68
-WINDOW_COLOR_PX_BYTES = 14  # of a colour picture that is read by windows: samples, sRGB, validity, label
-WHOLE_COLOR_PX_BYTES = 6  # of one that is decoded whole, beside three copies of its samples
+WINDOW_COLOR_PX_BYTES = 7  # of a colour picture that is read by windows, beside its samples: sRGB, validity, a copy
+WHOLE_COLOR_PX_BYTES = 6  # of one that is decoded whole, beside three copies of its samples, where it was not measured
+DEEP_SAMPLE_BYTES = 6  # of a sample of more than 8 bits, while it is brought to 8
+BAND_PX_BYTES = 10  # of a pixel of bands, beside them: validity, what is picked, a copy in the order of bands
 _CACHE_BYTES = {  # of tiles that are kept by libraries: GDAL's as set for it, OpenSlide's own
     "VRT": 64_000_000, "Hamamatsu NDPI": 32_000_000, "Ventana BIF": 32_000_000, "3DHISTECH MRXS": 32_000_000,
     "Zeiss CZI": 32_000_000,
@@ -42,7 +49,7 @@ LEAST_COLORS = 1 << 20  # a job starts where so many distinct colours fit; photo
 MOST_COLORS = 1 << 24  # that 8 bits in three channels can have
 
 
-def scratch_bytes(k: int, output: OutputSettings) -> int:
+def scratch_bytes(k: int, output: OutputSettings, bands: int = 0) -> int:
     """Most bytes that a thread keeps between pieces, and works with beside one: counts and labels of all 8-bit colours.
 
     Parameters
@@ -51,7 +58,11 @@ def scratch_bytes(k: int, output: OutputSettings) -> int:
         Number of clusters; 0 where none is labelled.
     output
         What is written.
+    bands
+        How many are clustered; 0: colours.
     """
+    if bands:
+        return 0
     if not k:
         return COUNTS_BYTES
     return COUNTS_BYTES + PART_BYTES + MOST_COLORS * (label_dtype(k).itemsize + output.confidence)
@@ -74,13 +85,14 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
     info = piece.source.info
     stored = _stored_px_bytes(info)
     if bands:
-        # as stored, those selected, as kernels take them, as float64 or int64 one band at a time; validity, picks
-        a_pixel = stored + bands * (_itemsize(info.dtype) + taken_as(info.dtype).itemsize) + 28
+        taken = taken_as(info.dtype)
+        a_pixel = stored * 1.1 + (bands * taken.itemsize if taken.name != info.dtype else 0) + BAND_PX_BYTES
     else:
         a_pixel = _color_px_bytes(info)
     side = max(WRITE_SIDE, output.tile)
     masks = min(piece.pixels, side * side) * k * 2 if k and output.writes_masks(k) else 0
-    worked_on = piece.pixels * (a_pixel + label_dtype(max(1, k)).itemsize) + _block_px(info) * stored
+    label = label_dtype(k).itemsize + output.confidence if k else 0
+    worked_on = int(piece.pixels * (a_pixel + label)) + _block_px(info) * stored
     return worked_on + masks + fetched_bytes(piece.source)
 
 
@@ -113,9 +125,30 @@ def verifying_bytes(source: ImageSource, k: int, output: OutputSettings, bands: 
 
 
 def _color_px_bytes(info: PictureInfo) -> int:
-    """Most bytes of reading a pixel as a colour."""
+    """Most bytes of reading a pixel as a colour, its label aside."""
     stored = _stored_px_bytes(info)
-    return WHOLE_COLOR_PX_BYTES + 3 * stored if info.block is None else WINDOW_COLOR_PX_BYTES + stored
+    deep = DEEP_SAMPLE_BYTES * info.bands if _itemsize(info.dtype) > 1 else 0
+    if info.block is not None:
+        return WINDOW_COLOR_PX_BYTES + stored + deep
+    measured = _WHOLE_PX_BYTES.get(info.format)
+    held = 3 * stored + WHOLE_COLOR_PX_BYTES if measured is None else measured(stored, info)
+    return held + deep + info.decoding_px
+
+
+def _rgb_px(info: PictureInfo) -> int:
+    """Of the colours, where they are not the samples as decoded, and of validity."""
+    plain = info.dtype == "uint8" and info.bands == 3 and info.colours is None
+    return (0 if plain else 3) + info.alpha
+
+
+# Measured, 10 and 24 megapixels: what is decoded, what it is decoded from where that is as large, the colours.
+_WHOLE_PX_BYTES: dict[str, Callable[[int, PictureInfo], int]] = {
+    "JPEG": lambda stored, info: stored + _rgb_px(info),
+    "PNG": lambda stored, info: 2 * stored + 1 + _rgb_px(info),  # filtered and unfiltered; what is compressed
+    "WebP": lambda stored, info: stored + 2 + _rgb_px(info),
+    "GIF": lambda stored, info: stored + 1 + _rgb_px(info),
+    "BMP": lambda stored, info: 3 * stored + 2 + _rgb_px(info),
+}
 
 
 def _stored_px_bytes(info: PictureInfo) -> int:
@@ -137,6 +170,14 @@ def _block_px(info: PictureInfo) -> int:
     return cache + (0 if info.block is None else info.block[0] * info.block[1])
 
 
+def sample_bytes(source: ImageSource) -> int:
+    """Bytes of a sample as kernels take it."""
+    try:
+        return taken_as(source.info.dtype).itemsize
+    except (TypeError, KeyError):
+        return 8
+
+
 def _itemsize(dtype: str) -> int:
     """Bytes of a sample; of one that cannot be read here, as many as any has."""
     try:
@@ -145,9 +186,9 @@ def _itemsize(dtype: str) -> int:
         return 8
 
 
-def held_bytes(total_px: int, bands: int, batch_px: int) -> int:
-    """Most bytes of the mini-batches of bands: their values, and as features."""
-    return min(total_px, max(held_px(bands), batch_px)) * (bands * (8 + 8 + 4) + 40)
+def held_bytes(total_px: int, bands: int, batch_px: int, sample_bytes: int) -> int:
+    """Most bytes of the mini-batches of bands: their values twice, while they are merged, and where they lie."""
+    return min(total_px, max(held_px(bands), batch_px)) * (bands * 2 * sample_bytes + 24)
 
 
 def kept_bytes(source: ImageSource, bands: int) -> int:

@@ -67,6 +67,7 @@ class DryRun:
                 "workers_from": self.workers_from,
                 "bytes": budget.fixed,
                 "bytes_per_color": COLOR_BYTES,
+                "estimate": budget.photographs,
                 "colors": budget.colors,
                 "tables": budget.tables,
             },

@@ -234,8 +234,7 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
     listing = selection.list()
     require_mask(config.input)
     output = default_output(selection) if output is None else output.rstrip("/") or "/"
-    read = [(file.key, file.size, file.modified_ns) for file in listing.files]
-    digest = inputs_digest([*read, *_mask_files(config.input.mask)])
+    digest = _digest_of(listing, config.input)
     request = Request(listing, config, output, settings, digest)
     if storage.exists(output):
         if config.output.overwrite:
@@ -251,7 +250,8 @@ def _by_its_rules(request: Request) -> Request:
         return request
     inputs = request.config.input.as_before()
     settings = {**request.settings, "input": inputs.to_json()}
-    return replace(request, config=replace(request.config, input=inputs), settings=settings)
+    config, digest = replace(request.config, input=inputs), _digest_of(request.listing, inputs)
+    return replace(request, config=config, settings=settings, inputs_digest=digest)
 
 
 def of_earlier_rules(attributes: dict[str, Any] | None) -> bool:
@@ -331,6 +331,22 @@ def require_mask(settings: InputSettings) -> None:
         from kseg_core.reading.sources import require_usable_mask  # NumPy: only where it is needed
 
         require_usable_mask(settings)
+
+
+def _digest_of(listing: InputListing, settings: InputSettings) -> str:
+    """Identity of the inputs and of all masks."""
+    read = [(file.key, file.size, file.modified_ns) for file in listing.files]
+    beside = [] if settings.validity == 1 else _masks_beside(listing)
+    return inputs_digest([*read, *_mask_files(settings.mask), *beside])
+
+
+def _masks_beside(listing: InputListing) -> Iterator[tuple[str, int, int]]:
+    """The same of the masks beside files of this machine; of others each look would be a request."""
+    for file in listing.files:
+        if not storage.is_remote(file.path):
+            with suppress(OSError):  # nearly none has one
+                status = os.stat(f"{file.path}.msk")
+                yield f"mask beside {file.key}", status.st_size, status.st_mtime_ns
 
 
 def _mask_files(mask: str | None) -> Iterator[tuple[str, int, int]]:

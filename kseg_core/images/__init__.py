@@ -17,6 +17,7 @@ JPEG XL     `jpegxl`            libjxl (imagecodecs)
 JPEG XR     `jpegxr`            jxrlib (imagecodecs)
 HEIC        `heif`              libheif (pillow-heif)
 AVIF        `heif`              libavif (imagecodecs)
+Netpbm      `netpbm`            NumPy
 QOI         `qoi`               its reference decoder (imagecodecs)
 slides      `slides`            OpenSlide (an extra): NDPI, BIF, MRXS, CZI
 VRT         `vrt`               GDAL (rasterio)

@@ -52,7 +52,7 @@ def readable_format(head: bytes) -> str:
 
 def whole_formats() -> dict[str, WholeFormat]:
     """Return the formats that are decoded whole, by name; their modules import no decoder."""
-    from kseg_core.images import bmp, heif, jpeg, jpegxl, jpegxr, pillow, png, qoi
+    from kseg_core.images import bmp, heif, jpeg, jpegxl, jpegxr, netpbm, pillow, png, qoi
 
     return {
         form.name: form
@@ -62,6 +62,7 @@ def whole_formats() -> dict[str, WholeFormat]:
             WholeFormat("BMP", bmp.read_shape, bmp.read_stated, bmp.decode),
             WholeFormat("GIF", pillow.gif_shape, pillow.gif_stated, pillow.decode_gif),
             WholeFormat("WebP", pillow.webp_shape, pillow.webp_stated, pillow.decode_webp),
+            WholeFormat("Netpbm", netpbm.read_shape, netpbm.read_stated, netpbm.decode),
             WholeFormat("QOI", qoi.read_shape, qoi.read_stated, qoi.decode),
             WholeFormat("HEIC", heif.read_shape, heif.read_stated, heif.decode),
             WholeFormat("AVIF", heif.read_shape, heif.read_stated, heif.decode),

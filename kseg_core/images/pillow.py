@@ -19,6 +19,7 @@ from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.plausible import LZW_RATIO, check_ratio
 from kseg_core.images.raster import Raster, Refused, Stated, check_size
 
+_ANIMATED = ("the first frame of an animation",)
 _WEBP_ANIMATED = 2  # flag of the extended header (RFC 9649, 2.7)
 
 #: Above a process-wide limit (89 megapixels unless set) Pillow's GIF reader may warn; this stays clear of it.
@@ -29,13 +30,14 @@ def gif_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of any GIF whose first frame its file can hold."""
     left, top, right, bottom, _, _ = _gif_frame(file)
     check_ratio((right - left) * (bottom - top), file.seek(0, io.SEEK_END), LZW_RATIO)
-    return Stated(1, colours="palette")
+    return Stated(1, colours="palette", notes=_ANIMATED if _gif_has_more(file) else ())
 
 
 def webp_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of a WebP."""
-    has_alpha = _webp_has_alpha(_webp_chunks(file))
-    return Stated(4 if has_alpha else 3, alpha=has_alpha)
+    chunks = _webp_chunks(file)
+    has_alpha, animated = _webp_has_alpha(chunks), chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED
+    return Stated(4 if has_alpha else 3, alpha=has_alpha, notes=_ANIMATED if animated else ())
 
 
 def gif_shape(file: BinaryIO) -> tuple[int, int]:
@@ -116,6 +118,26 @@ def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:
     if mark != b",":
         raise Refused("damaged: the GIF has no frame")
     return left, top, left + columns, top + rows, width, height
+
+
+def _gif_has_more(file: BinaryIO) -> bool:
+    """Say whether a second frame follows the first, as far as that can be read."""
+    file.seek(0)
+    _gif_frame(file)
+    flags = file.read(1)
+    if flags and flags[0] & 0x80:  # a palette of its own
+        file.seek(3 << ((flags[0] & 7) + 1), io.SEEK_CUR)
+    file.seek(1, io.SEEK_CUR)  # the size of the first code
+    mark = b""
+    while mark not in (b",", b";"):
+        while (length := file.read(1)) and length[0]:  # of a sub-block; the last is empty
+            file.seek(length[0], io.SEEK_CUR)
+        mark = file.read(1)
+        if not mark:
+            return False
+        if mark == b"!":
+            file.seek(1, io.SEEK_CUR)  # the label of an extension
+    return mark == b","
 
 
 def _separated(samples: np.ndarray[Any, Any], icc: bytes | None = None, orientation: int = 1) -> Raster:

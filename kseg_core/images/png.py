@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.plausible import DEFLATE_RATIO, check_ratio
 from kseg_core.images.png_rows import CHANNELS, SIGNATURE, Picture, decode_rows
-from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.raster import PROFILE_PX, TURNED_PX, Colours, Raster, Refused, Samples, Stated, check_size
 
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _USED = {b"PLTE", b"tRNS", b"IDAT"}
@@ -54,7 +54,9 @@ def read_stated(file: BinaryIO) -> Stated:
     samples = picture.width * picture.height * CHANNELS[picture.kind]
     check_ratio(samples * picture.depth / 8, file.seek(0, io.SEEK_END), DEFLATE_RATIO)
     dtype = "uint16" if picture.depth == 16 else "uint8"
-    return Stated(CHANNELS[picture.kind], dtype, picture.kind in (4, 6), "palette" if picture.kind == 3 else None)
+    colours: Colours | None = "palette" if picture.kind == 3 else None
+    extra = TURNED_PX * (orientation_of(picture.exif) != 1) + PROFILE_PX * picture.has_profile
+    return Stated(CHANNELS[picture.kind], dtype, picture.kind in (4, 6), colours, decoding_px=extra)
 
 
 def _read_header(file: BinaryIO) -> Picture:
@@ -65,6 +67,8 @@ def _read_header(file: BinaryIO) -> Picture:
         for chunk in _chunks(file):
             if chunk.name == b"IHDR":
                 picture = _header(file.read(chunk.length))
+            elif chunk.name == b"iCCP" and picture is not None:
+                picture.has_profile = True
             elif chunk.name == b"eXIf" and chunk.length <= _MAX_EXIF_BYTES:
                 exif = file.read(chunk.length)
                 break

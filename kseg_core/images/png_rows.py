@@ -40,6 +40,7 @@ class Picture:
     used: dict[bytes, list[bytes | memoryview]] = field(default_factory=dict)
     icc: bytes | None = None
     exif: bytes | None = None
+    has_profile: bool = False
 
 
 def decode_rows(picture: Picture) -> Samples:

@@ -83,6 +83,9 @@ class PictureInfo:
         What the file says of each band by itself, as ``nodata`` is for all of them; empty where it says nothing.
     alpha_at
         Which band is alpha, from 0, where it is not the last.
+    decoding_px
+        Bytes a pixel that decoding takes beside the samples and their colours: of scans that refine each other, of
+        turning, of a profile.
     """
 
     format: str
@@ -98,6 +101,7 @@ class PictureInfo:
     placed: int | None = None
     band_nodata: tuple[float | None, ...] = ()
     alpha_at: int | None = None
+    decoding_px: int = 0
 
     @property
     def but_alpha(self) -> tuple[int, ...]:
@@ -109,7 +113,7 @@ class PictureInfo:
 class Stated(NamedTuple):
     """Bands and dtype of a picture that is read whole, as its header states them, and whether the last is alpha.
 
-    ``colours`` and ``notes`` are those of `PictureInfo`.
+    ``colours``, ``notes`` and ``decoding_px`` are those of `PictureInfo`.
     """
 
     bands: int
@@ -117,6 +121,11 @@ class Stated(NamedTuple):
     alpha: bool = False
     colours: Colours | None = None
     notes: tuple[str, ...] = ()
+    decoding_px: int = 0
+
+
+TURNED_PX = 4  # of a picture that is turned, beside its colours: a second copy of them; measured: 3.8
+PROFILE_PX = 4  # of one whose colours are converted by a profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,22 @@ HEAD_BYTES = 4096
 
 #: The formats with a reader here.
 READABLE = frozenset(
-    {"JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF", "JPEG 2000", "JPEG XL", "JPEG XR", "HEIC", "AVIF", "QOI", "VRT"}
+    {
+        "JPEG",
+        "PNG",
+        "BMP",
+        "GIF",
+        "WebP",
+        "TIFF",
+        "JPEG 2000",
+        "JPEG XL",
+        "JPEG XR",
+        "HEIC",
+        "AVIF",
+        "QOI",
+        "VRT",
+        "Netpbm",
+    }
     | {"Zeiss CZI"}  # by OpenSlide, which reads further slides that are TIFFs or JPEGs by their first bytes
 )
 
@@ -90,7 +105,8 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 _AVIF_BRANDS = {b"avif", b"avis"}
 _SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
 _VRT = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<VRTDataset[\s>]", re.DOTALL)
-_NETPBM = re.compile(rb"P[1-7fF]\s")
+_NETPBM = re.compile(rb"P[1-6]\s+(?:#|\d)")
+_OTHER_NETPBM = re.compile(rb"P[7fF]\s")
 
 
 def identify(head: bytes) -> Kind | None:
@@ -115,7 +131,9 @@ def identify(head: bytes) -> Kind | None:
     if head.startswith(b"BM") and not _is_text(head):
         return Kind("BMP")
     if _NETPBM.match(head):
-        return Kind("Netpbm (PBM, PGM, PPM)", advice=_MAGICK)
+        return Kind("Netpbm")
+    if _OTHER_NETPBM.match(head):
+        return Kind("PAM or PFM", advice=_MAGICK)
     if _VRT.match(head):
         return Kind("VRT")
     if _SVG.search(head) and _is_text(head):

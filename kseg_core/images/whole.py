@@ -39,7 +39,16 @@ class WholePicture:
         stated = self._format.stated(file)
         file.seek(0)
         self.info = PictureInfo(
-            name, shape, stated.bands, stated.dtype, None, None, stated.alpha, stated.colours, stated.notes
+            name,
+            shape,
+            stated.bands,
+            stated.dtype,
+            None,
+            None,
+            stated.alpha,
+            stated.colours,
+            stated.notes,
+            decoding_px=stated.decoding_px,
         )
         self._file, self._max_pixels = file, max_pixels
         self._decoded: Raster | None = None

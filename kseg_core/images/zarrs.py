@@ -19,6 +19,8 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import zipfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
@@ -45,6 +47,7 @@ _AXIS_NAMES = {
     **dict.fromkeys(("t", "time", "frame", "frames"), "t"),
 }
 _MAX_LEADING_CHANNELS = 16
+_MOST_OF_A_CHUNK = 1 << 31  # samples: the codecs count bytes of a chunk in 32 bits
 _USE_BANDS = "use --features bands"
 
 
@@ -99,7 +102,7 @@ class ZarrPicture:
         bands = sizes.get("c", 1)
         if bands < 1 or 0 in self._array.shape:
             raise Refused(f"no pixels: the array's shape is {self._array.shape}")
-        _check_chunks(self._array)
+        _check_chunks(self._array, path)
         self._alpha = name == "Zarr" and axes[-1] == "c" and bands == 4 and dtype == "uint8"
         nodata = _number(self._array.attrs.get("_FillValue"))
         block = chunks["y"], chunks["x"]
@@ -226,17 +229,32 @@ def _name_what_is_inside(group: Any) -> str:
     return "name an array or an OME-Zarr image inside it" + (f" ({inside}, …)" if inside else "")
 
 
-def _check_chunks(array: Any) -> None:
-    """Refuse an array of next to nothing but chunks that are not there, as far as its files can be counted here."""
+def _check_chunks(array: Any, path: str) -> None:
+    """Refuse an array of chunks of no decodable size, and one of next to nothing but chunks that are not there.
+
+    The chunks of a local folder and of a zip file are counted, those of an object store are not.
+    """
+    if math.prod(array.chunks) > _MOST_OF_A_CHUNK:
+        raise Refused(f"damaged: chunks of {' x '.join(map(str, array.chunks))} samples, which are decoded whole")
     stated = math.prod(array.shape)
-    root = getattr(array.store_path.store, "root", None)  # of a local folder
-    if stated <= MAX_PIXELS or root is None:
+    if stated <= MAX_PIXELS or storage.is_remote(path):
         return
     of_a_file = math.prod(array.shards or array.chunks)
     enough = -(-stated // (of_a_file * SPARSE_RATIO))
-    files = (name for _, _, names in os.walk(os.path.join(root, array.store_path.path)) for name in names)
-    chunks = (name for name in files if not name.startswith((".z", "zarr.json")))
+    chunks = (name for name in _files(array, path) if not name.startswith((".z", "zarr.json")))
     check_sparse(stated, sum(1 for _ in itertools.islice(chunks, enough)) * of_a_file)
+
+
+def _files(array: Any, path: str) -> Iterator[str]:
+    """Yield the names of the files of an array, without their folders."""
+    inside = array.store_path.path
+    parts = zipped.split(path)
+    if parts is None:
+        root = getattr(array.store_path.store, "root", path)
+        yield from (name for _, _, names in os.walk(os.path.join(root, inside)) for name in names)
+        return
+    with zipfile.ZipFile(parts[0]) as packed:
+        yield from (name.rpartition("/")[2] for name in packed.namelist() if name.startswith(inside))
 
 
 def _axes_of_array(array: Any) -> tuple[str, ...]:

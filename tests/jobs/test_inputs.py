@@ -8,7 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
+import pillow_heif
 import pytest
+import tifffile
+import zarr
+from PIL import Image
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -114,3 +120,50 @@ def test_passed_over_files_are_counted_where_information_is_wanted(kseg: Any) ->
     assert outcome.code == 0
     assert "1 file" in outcome.err
     assert "passed over" in outcome.err
+
+
+def test_the_same_picture_in_every_format_gets_the_same_labels(kseg: Any) -> None:
+    pixels = np.add.outer(np.arange(40), np.arange(30))[..., None] * np.array([3, 2, 1], np.int64) % 256
+    picture = Image.fromarray(pixels.astype(np.uint8))
+    Path("formats").mkdir()
+    encoders: dict[str, bytes] = {
+        "jxl": bytes(imagecodecs.jpegxl_encode(np.asarray(picture), lossless=True)),
+        "jxr": bytes(imagecodecs.jpegxr_encode(np.asarray(picture), level=1.0)),
+        "qoi": bytes(imagecodecs.qoi_encode(np.asarray(picture))),
+        "avif": bytes(imagecodecs.avif_encode(np.asarray(picture), level=100)),
+    }
+    for suffix, data in encoders.items():
+        Path("formats", f"a.{suffix}").write_bytes(data)
+    picture.save("formats/a.jp2")
+    picture.save("formats/a.png")
+    heif = pillow_heif.from_pillow(picture)
+    heif.save("formats/a.heic", quality=-1, chroma=444, matrix_coefficients=0)
+    outcome = kseg("run", "formats", "--k", "3", "-o", "out.zarr", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json()["images"]["labelled"] == 7
+    labels = [zarr.open(f"out.zarr/images/a.{end}/labels/kmeans/0")[:] for end in ("png", "jp2", "heic", *encoders)]
+    for other in labels[1:]:
+        np.testing.assert_array_equal(other, labels[0])
+
+
+def test_a_mosaic_is_labelled_for_its_tiles_and_a_line_says_so(kseg: Any) -> None:
+    Path("scene").mkdir()
+    for number in (0, 1):
+        ramp = np.add.outer(np.arange(20), np.arange(30 * number, 30 * number + 30)).astype(np.uint8)
+        tifffile.imwrite(f"scene/tile{number}.tif", np.dstack([ramp, ramp, ramp]), photometric="rgb")
+    text = ['<VRTDataset rasterXSize="60" rasterYSize="20">']
+    for band, name in enumerate(("Red", "Green", "Blue"), 1):
+        text.append(f'<VRTRasterBand dataType="Byte" band="{band}"><ColorInterp>{name}</ColorInterp>')
+        text += [
+            f'<SimpleSource><SourceFilename relativeToVRT="1">tile{number}.tif</SourceFilename>'
+            f'<SourceBand>{band}</SourceBand><SrcRect xOff="0" yOff="0" xSize="30" ySize="20"/>'
+            f'<DstRect xOff="{30 * number}" yOff="0" xSize="30" ySize="20"/></SimpleSource>'
+            for number in (0, 1)
+        ]
+        text.append("</VRTRasterBand>")
+    Path("scene/mosaic.vrt").write_text("".join([*text, "</VRTDataset>"]))
+    outcome = kseg("run", "scene", "--k", "2", "-o", "out.zarr", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json()["images"]["total"] == 1
+    assert outcome.json()["pixels"]["total"] == 1200
+    assert "mosaic.vrt names 2 of the files" in outcome.err

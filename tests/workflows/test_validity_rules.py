@@ -106,6 +106,18 @@ def test_a_store_of_the_first_release_is_done_checked_and_goes_on_by_its_rules(k
     assert prepare(InputSelection((str(source),)), anew, str(store), "store").config.input.validity == 2
 
 
+def test_a_mask_beside_a_file_that_has_changed_is_another_input(tmp_path: Path) -> None:
+    source, _ = banded_scene(tmp_path / "x.tif")
+    first, second = request(source, tmp_path / "a.zarr"), request(source, tmp_path / "b.zarr", features="bands")
+    assert first.inputs_digest == second.inputs_digest
+    run.run(second)
+    (tmp_path / "x.tif.msk").write_bytes(b"a mask")
+    with pytest.raises(StoreError, match="made from other inputs"):
+        request(source, tmp_path / "b.zarr", features="bands")
+    early = request(source, tmp_path / "c.zarr", InputSettings().as_before())
+    assert early.inputs_digest == first.inputs_digest
+
+
 @pytest.mark.parametrize("changed", [{"nodata": "-9999,100"}, {"nodata": "none"}, {"nodata_in": "all"}])
 def test_other_rules_of_nodata_are_other_settings(changed: dict[str, Any], tmp_path: Path) -> None:
     source, _ = banded_scene(tmp_path / "x.tif")

@@ -27,9 +27,9 @@ LITTLE = ExecutionSettings(workers=2, memory=PROCESS_BYTES + VIEW_BYTES + 40 * M
 
 @pytest.fixture(scope="module", params=[False, True], ids=["sources", "copies"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of a picture that needs 150 MB beside all else, and of a small one."""
+    """A store of a picture that needs 230 MB beside all else, and of a small one."""
     folder = tmp_path_factory.mktemp("pictures")
-    ramp = np.add.outer(np.arange(3000), np.arange(3000))[..., None] // 24
+    ramp = np.add.outer(np.arange(4200), np.arange(4200))[..., None] // 33
     Image.fromarray(np.repeat(ramp, 3, axis=2).astype(np.uint8)).save(folder / "large.png", compress_level=1)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / "small.png")
     config = RunConfig(FitSettings(k=2, attempts=1), OutputSettings(copy_image=request.param))
@@ -54,7 +54,7 @@ def test_an_export_names_the_image_and_makes_all_other_files(store: Path, tmp_pa
     (failure,) = made["failures"]
     assert failure["source"].endswith("large.png")
     assert failure["what"] == ["cutout", "boundaries"]
-    assert "of memory to look at, a process may take 510 MB; give more with --memory" in failure["reason"]
+    assert "of memory to look at, a process may take 480 MB (--memory); give more with" in failure["reason"]
 
 
 def test_a_report_shows_all_but_that_original(store: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_where_threads_are_given_each_must_have_room() -> None:
     executor = LocalExecutor("threads", 4, PROCESS_BYTES + 4 * VIEW_BYTES)
     executor.least_threads = 4  # as workers of a cluster have them
     refused = limit_tasks(executor, {"a": VIEW_BYTES + 1})
-    assert refused["a"].startswith("takes about 1.08 GB of memory to look at")
+    assert refused["a"].startswith("takes about 1.05 GB of memory to look at")
     executor.memory_bytes -= 1
-    with pytest.raises(KsegError, match=r"too little: this job needs at least 1\.07 GB; give more with --memory"):
+    with pytest.raises(KsegError, match=r"too little: this job needs at least 1\.04 GB; give more with --memory"):
         limit_tasks(executor)

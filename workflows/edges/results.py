@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kseg_core.edge_settings import EdgeSettings
-from kseg_core.errors import NothingReadable, UnreadableImage
+from kseg_core.errors import NothingReadable, UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 
 from ..planning.notes import Note
@@ -63,7 +63,7 @@ class EdgesResult:
             "pixels": {"total": self.done.pixels + self.reused.pixels},
             "edge_pixels": self.done.edge_pixels + self.reused.edge_pixels,
             "settings": self.settings.to_json(),
-            "failures": [{"source": f.source, "reason": f.reason} for f in self.failures],
+            "failures": [facts_of(error) for error in self.failures],
             "notes": [note.to_json() for note in self.notes],
             "seconds": {"total": round(self.seconds, 3)},
         }
@@ -90,7 +90,7 @@ def failed_edges(error: Exception) -> dict[str, Any]:
         "pixels": {"total": 0},
         "edge_pixels": 0,
         "settings": None,
-        "failures": [{"source": f.source, "reason": f.reason} for f in unread],
+        "failures": [facts_of(error) for error in unread],
         "notes": [],
         "seconds": {"total": None},
         "error": str(error),

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kseg_core import storage
 from kseg_core.config import OutputSettings
 from kseg_core.edge_settings import EdgeSettings
-from kseg_core.errors import KsegError, TooManyColors, UnreadableImage
+from kseg_core.errors import KsegError, TooLarge, TooManyColors, UnreadableImage
 from kseg_core.memory import (
+    BANDS_PROCESS_BYTES,
     COLOR_BYTES,
     KEPT_BYTES,
     LEAST_COLORS,
+    MERGED_COLOR_BYTES,
     MOST_COLORS,
     PROCESS_BYTES,
+    REMOTE_BYTES,
     edge_bytes,
     held_bytes,
     kept_bytes,
     piece_bytes,
+    sample_bytes,
     scratch_bytes,
 )
 from kseg_core.reading.sources import ImageSource, Piece
@@ -27,6 +33,8 @@ from ..computing.executor import Executor, LocalExecutor
 from .plan import Failure, Plan
 
 log = logging.getLogger("kseg")
+
+NOTHING_WRITTEN = OutputSettings(masks=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ class Budget:
     processes, threads
         How many, and how many tasks each has at a time.
     fixed
-        Bytes it takes before it has counted a colour.
+        Bytes it takes before it has counted a colour, at whatever it does.
     colors
         Distinct colours that a table may have; None: there is no table of them.
     tables
@@ -91,6 +99,10 @@ class Budget:
         Bytes of pixels that are kept from one reading to the next.
     enough
         Limit at which all threads that were asked for have room for all colours that there may be.
+    stages
+        What it takes at a time; None: ``fixed`` and `COLOR_BYTES` of each colour.
+    photographs
+        Bytes with as many colours as photographs have: with less it does not start.
     """
 
     limit: int
@@ -101,16 +113,55 @@ class Budget:
     tables: int = 1
     kept: int = 0
     enough: int = 0
+    stages: Stages | None = None
+    photographs: int = 0
 
     @property
     def needed(self) -> int:
         """Bytes with as many colours as there may be."""
-        return self.fixed + COLOR_BYTES * (self.colors or 0) * self.tables + self.kept
+        stages = self.stages or Stages(self.fixed, self.fixed, self.fixed, self.tables)
+        return stages.taking(self.colors or 0) + self.kept
 
     def for_one_table(self) -> Budget:
         """The same where all tasks work for one table: it has the room of all."""
         colors = None if self.colors is None else min(MOST_COLORS, self.colors * self.tables)
         return replace(self, colors=colors, tables=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Bytes that a process takes one after the other, before it has counted a colour.
+
+    Parameters
+    ----------
+    reading
+        While pieces are read and their colours counted: tables are merged beside it.
+    solving
+        While the table is solved: nothing is read, but with a table for each image.
+    labelling
+        While pieces are labelled: there is no table any more.
+    tables
+        How many tables there are at a time.
+    """
+
+    reading: int
+    solving: int
+    labelling: int
+    tables: int = 1
+
+    @property
+    def fixed(self) -> int:
+        return max(self.reading, self.solving, self.labelling)
+
+    def taking(self, colors: int) -> int:
+        """Bytes with so many distinct colours in each table."""
+        merged = self.reading + MERGED_COLOR_BYTES * colors * self.tables
+        return max(merged, self.solving + COLOR_BYTES * colors * self.tables, self.labelling)
+
+    def room(self, limit: int) -> int:
+        """How many distinct colours each table may have within a limit."""
+        merged, solved = (limit - self.reading) // MERGED_COLOR_BYTES, (limit - self.solving) // COLOR_BYTES
+        return max(0, min(merged, solved) // self.tables)
 
 
 def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Plan, list[Failure]]:
@@ -122,49 +173,78 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
         If the memory is too small to work at all.
     """
     limit = executor.memory_bytes
-    held = held_bytes(plan.pixels, work.bands, work.batch_px) if work.fits and work.bands else 0
-    base = PROCESS_BYTES + held
-    table = COLOR_BYTES * min(LEAST_COLORS, most_colors(plan, work))  # the least that a table has room for
+    least_colors = min(LEAST_COLORS, most_colors(plan, work))
     failures = [
-        Failure(file.key, UnreadableImage(file.source, too_large(need, executor)))
-        for file, need in (
-            (piece.source.file, base + task_bytes(piece, work) + table)
+        Failure(piece.source.file.key, too_large(piece.source, need, executor))
+        for piece, need in (
+            (piece, stages_of([piece], 1, plan, work).taking(least_colors))
             for piece in largest_of(plan, 1)
             if piece.source.info.block is None
         )
         if need > limit
     ]
     plan = plan.without(failures)
-    needs = sorted((task_bytes(piece, work) for piece in largest_of(plan, executor.threads)), reverse=True)
+    largest = largest_of(plan, executor.threads)
 
-    def tables(threads: int) -> int:
-        return threads if work.alone and plan.bundles else 1
-
-    def fixed(threads: int) -> int:
-        return base + sum(needs[:threads])
+    def stages(threads: int) -> Stages:
+        return stages_of(largest, threads, plan, work)
 
     threads = next(
-        (n for n in range(executor.threads, executor.least_threads, -1) if fixed(n) + tables(n) * table <= limit),
+        (n for n in range(executor.threads, executor.least_threads, -1) if stages(n).taking(least_colors) <= limit),
         executor.least_threads,
     )
-    least = fixed(threads) + tables(threads) * table
+    at_a_time = stages(threads)
+    least = at_a_time.taking(least_colors)
     if least > limit:
         raise KsegError(too_little(executor, least))
-    enough = fixed(executor.threads) + tables(executor.threads) * COLOR_BYTES * most_colors(plan, work)
+    enough = stages(executor.threads).taking(most_colors(plan, work))
     lower_threads(executor, threads)
-    room = (limit - fixed(threads)) // COLOR_BYTES // tables(threads)
-    colors = min(most_colors(plan, work), room) if work.counts_colors else None
-    budget = Budget(limit, executor.processes, threads, fixed(threads), colors, tables(threads), enough=enough)
+    colors = min(most_colors(plan, work), at_a_time.room(limit)) if work.counts_colors else None
+    budget = Budget(
+        limit,
+        executor.processes,
+        threads,
+        at_a_time.fixed,
+        colors,
+        at_a_time.tables,
+        enough=enough,
+        stages=at_a_time,
+        photographs=least,
+    )
     return replace(budget, kept=to_keep(budget, plan, work, executor)), plan, failures
+
+
+def stages_of(pieces: Sequence[Piece], threads: int, plan: Plan, work: Work) -> Stages:
+    """What a process takes that works on some of these pieces at a time, on the largest."""
+    remote = any(storage.is_remote(piece.source.file.path) for piece in pieces)
+    base = (BANDS_PROCESS_BYTES if work.bands else PROCESS_BYTES) + REMOTE_BYTES * remote
+    if work.fits and work.bands:
+        most = max((sample_bytes(piece.source) for piece in pieces), default=8)
+        base += held_bytes(plan.pixels, work.bands, work.batch_px, most)
+    reading = sum(sorted((reading_bytes(piece, work) for piece in pieces), reverse=True)[:threads])
+    labelling = sum(sorted((task_bytes(piece, work) for piece in pieces), reverse=True)[:threads])
+    if not work.fits:
+        return Stages(base, base, base + labelling)
+    if work.alone and plan.bundles:  # a task reads, solves and labels its image
+        both = base + max(reading, labelling)
+        return Stages(both, both, both, threads)
+    counts = scratch_bytes(0, NOTHING_WRITTEN, work.bands) * min(threads, len(pieces))
+    return Stages(base + reading, base + counts, base + (labelling if work.output is not None else 0))
+
+
+def reading_bytes(piece: Piece, work: Work) -> int:
+    """Most bytes of the task that reads a piece and counts its colours."""
+    worked_on = piece_bytes(piece, 0, NOTHING_WRITTEN, work.bands)
+    return scratch_bytes(0, NOTHING_WRITTEN, work.bands) + worked_on
 
 
 def task_bytes(piece: Piece, work: Work) -> int:
     """Most bytes of the task that has a piece, but for its table of colours."""
-    output, k = (work.output, work.k) if work.output else (OutputSettings(masks=False), 0)
+    output, k = (work.output, work.k) if work.output else (NOTHING_WRITTEN, 0)
     worked_on = piece_bytes(piece, k, output, work.bands)
     if work.edges is not None:
         worked_on = max(worked_on, edge_bytes(piece, work.edges))
-    return scratch_bytes(k, output) + worked_on
+    return scratch_bytes(k, output, work.bands) + worked_on
 
 
 def most_colors(plan: Plan, work: Work) -> int:
@@ -217,12 +297,14 @@ def pieces_of(plan: Plan) -> list[Piece]:
     return [piece for part in (plan.bundles, plan.large) for pieces in part for piece in pieces]
 
 
-def too_large(need: int, executor: Executor) -> str:
+def too_large(source: ImageSource, need: int, executor: Executor) -> TooLarge:
     """Why an image that must be decoded whole cannot be."""
-    return (
+    return TooLarge(
+        source.file.source,
         f"takes about {format_at_least(need)} of memory to decode whole, a process may take "
         f"{format_bytes(executor.memory_bytes)} ({executor.memory_from}); "
-        "give more with --memory, or convert it to a tiled TIFF"
+        "give more with --memory, or convert it to a tiled TIFF",
+        need,
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kseg_core.config import AUTO
 from kseg_core.edge_settings import EdgeSettings
-from kseg_core.errors import NothingReadable
+from kseg_core.errors import NothingReadable, TooLarge
 from kseg_core.store.model import Model
 
 from ..computing.executor import Executor
@@ -164,4 +164,8 @@ def nothing_readable(failures: Sequence[Failure]) -> NothingReadable:
     what = "the only input" if len(errors) == 1 else f"all {len(errors)} inputs"
     shown = "; ".join(str(error) for error in errors[:FAILURES_SHOWN])
     more = f"; … and {len(errors) - FAILURES_SHOWN} more (--json lists all)" if len(errors) > FAILURES_SHOWN else ""
-    return NothingReadable(f"{what} could not be read: {shown}{more}", errors)
+    large = sum(isinstance(error, TooLarge) for error in errors)
+    why = "could not be read" if not large else "could not be read, or not in the memory there is"
+    if large == len(errors):
+        why = "does not fit into the memory" if large == 1 else "do not fit into the memory"
+    return NothingReadable(f"{what} {why}: {shown}{more}", errors)

@@ -151,6 +151,11 @@ def samples(texture: NDArray[np.uint8]) -> dict[str, bytes]:
         "tiff group 4": encoded(bilevel, "TIFF", compression="group4"),
         "tiff webp": encoded_tiff(array, compression="webp", **colour),
         "jpeg 12 bits": bytes(imagecodecs.jpeg8_encode(array.astype(np.uint16) * 16, level=90, bitspersample=12)),
+        "ppm": encoded(rgb, "PPM"),
+        "pgm 16": b"P5\n# sixteen bits\n64 48\n65535\n" + wide[..., 0].astype(">u2").tobytes(),
+        "pbm plain": b"P1\n64 48\n"
+        + b"\n".join(b" ".join(b"%d" % (v > 99) for v in row) for row in array[..., 0])
+        + b"\n",
         "qoi": bytes(imagecodecs.qoi_encode(array)),
         "qoi RGBA": bytes(imagecodecs.qoi_encode(texture)),
         "jpeg xr": bytes(imagecodecs.jpegxr_encode(array)),

@@ -61,6 +61,9 @@ CUT = [
     "avif",
     "avif RGBA 10 bits",
     "jpeg 12 bits",
+    "ppm",
+    "pgm 16",
+    "pbm plain",
     "qoi",
     "qoi RGBA",
     "jpeg xr",
@@ -506,6 +509,45 @@ def test_damaged_jpegs_of_12_bits_are_refused(samples: dict[str, bytes], refusal
     assert "damaged" in refusal(data[:middle] + bytes(200) + data[middle + 200 :])
 
 
+# --------------------------------------------------------------------------------------------------------------- Netpbm
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_netpbm_is_as_pillow_reads_it(tmp_path: Path, save: Save, texture: NDArray[np.uint8], mode: str) -> None:
+    image = Image.fromarray(texture[:, :61, :3].copy()).convert(mode)
+    data = save(image, "PPM")
+    judge = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    path = tmp_path / "picture"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_image(str(path)).rgb, judge)
+    stored(path, data)
+    numbers = np.asarray(image).astype(int).ravel()
+    numbers = 1 - numbers if mode == "1" else numbers
+    head = {"1": b"P1\n61 48\n", "L": b"P2 # grays\n61\n48 255\n", "RGB": b"P3\n61 48\n255\n"}[mode]
+    path.write_bytes(head + b"\n".join(b"%d" % number for number in numbers) + b"\n")
+    np.testing.assert_array_equal(read_image(str(path)).rgb, judge)
+
+
+def test_samples_of_netpbm_stay_within_what_is_stated(tmp_path: Path, refusal: Refusal) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(b"P5\n2 2\n1000\n" + np.array([0, 1, 500, 1000], ">u2").tobytes())
+    assert read_image(str(path)).rgb[..., 0].tolist() == [[0, 0], [128, 255]]
+    assert stored_samples(path).tolist() == [[[0], [1]], [[500], [1000]]]
+    assert "up to 1000" in refusal(b"P5\n1 1\n1000\n" + b"\xff\xff")
+    assert "up to 70000" in refusal(b"P5\n1 1\n70000\n" + bytes(9))
+    assert "neither 0 nor 1" in refusal(b"P1\n2 1\n0 2\n")
+    assert "no pixels" in refusal(b"P5\n0 1\n255\n")
+    assert "too large" in refusal(b"P5\n999999999 999999999\n255\n")
+    two = b"P5\n1 1\n255\n\x07"
+    path.write_bytes(two + two)
+    assert read_info(str(path)).notes == ("the first picture of several",)
+
+
+def stored_samples(path: Path) -> NDArray[Any]:
+    with open_picture(str(path)) as picture:
+        return picture.samples(*WHOLE)[0]
+
+
 # ------------------------------------------------------------------------------------------------------------------ QOI
 
 
@@ -584,3 +626,13 @@ def test_jpeg_xr_of_other_pixel_formats_is_not_called_damaged(refusal: Refusal, 
     data = bytes(imagecodecs.jpegxr_encode(texture[..., 0].copy()))
     guid = bytes.fromhex("24c3dd6f034efe4bb1853d77768dc9")
     assert "not supported" in refusal(data.replace(guid + b"\x08", guid + b"\x13"))
+
+
+def test_the_first_frame_of_an_animation_is_said(tmp_path: Path, save: Save, samples: dict[str, bytes]) -> None:
+    path = tmp_path / "picture"
+    for kind in ("gif", "gif animated", "webp animated", "webp lossy"):
+        path.write_bytes(samples[kind])
+        expected = ("the first frame of an animation",) if "animated" in kind else ()
+        assert read_info(str(path)).notes == expected, kind
+    path.write_bytes(samples["gif"].rstrip(b";"))
+    assert read_info(str(path)).notes == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,19 @@ def test_what_compresses_best_is_read(tmp_path: Path, compression: Any) -> None:
     with open_picture(str(path)) as picture:
         samples, _ = picture.samples(slice(4990, 5000), slice(0, 5000))
     assert (samples == 7).all()
+
+
+@pytest.mark.parametrize(("side", "chunk"), [(10**9, 1000), (10**9, 10**9)])
+def test_a_zipped_array_of_nothing_and_chunks_without_bound_are_refused(tmp_path: Path, side: int, chunk: int) -> None:
+    zarr.create_array(str(tmp_path / "a"), shape=(10, 10), chunks=(5, 5), dtype="u1")
+    document = json.loads((tmp_path / "a/zarr.json").read_text())
+    document["shape"], document["chunk_grid"]["configuration"]["chunk_shape"] = [side] * 2, [chunk] * 2
+    (tmp_path / "a/zarr.json").write_text(json.dumps(document))
+    with zipfile.ZipFile(tmp_path / "a.zarr.zip", "w") as packed:
+        packed.writestr("zarr.json", json.dumps(document))
+    for name in ("a", "a.zarr.zip"):
+        with pytest.raises(UnreadableImage, match="damaged"):
+            read_info(str(tmp_path / name))
 
 
 def test_a_virtual_raster_of_nothing_is_refused(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ FTYP = b"\0\0\0\x18ftyp"
         (b"%PDF-1.7\n%\xe2\xe3", "PDF", "pdftoppm"),
         (b"8BPS\0\1" + bytes(20), "Photoshop (PSD)", "save it as TIFF"),
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG", "rsvg-convert"),
-        (b"P6\n2 2\n255\n" + bytes(12), "Netpbm (PBM, PGM, PPM)", "magick"),
+        (b"P7\nWIDTH 2\nHEIGHT 2\n", "PAM or PFM", "magick"),
         (b"\x76\x2f\x31\x01\2\0\0\0", "OpenEXR", "magick"),
     ],
 )

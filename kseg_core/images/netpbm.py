@@ -1,0 +1,128 @@
+"""Netpbm (PBM, PGM, PPM; plain and raw), by NumPy: a header of four numbers, and the samples.
+
+Pillow's reader takes samples above the stated maximum, and reads those of 16 bits in colour as 8.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from kseg_core.images.raster import Raster, Refused, Samples, Stated, check_size
+
+_NUMBER = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*(\d{1,10})(?=[\s#])")
+_HEADER_BYTES = 1 << 16  # comments included
+_BITS, _GRAYS, _COLOURS = (1, 4), (2, 5), (3, 6)  # of each the plain and the raw kind
+
+
+class _Header(NamedTuple):
+    kind: int
+    height: int
+    width: int
+    maximum: int
+    start: int  # of the samples
+
+    @property
+    def bands(self) -> int:
+        return 3 if self.kind in _COLOURS else 1
+
+    @property
+    def raw_bytes(self) -> int:
+        """Of all samples, where they are not plain."""
+        if self.kind in _BITS:
+            return self.height * -(-self.width // 8)
+        return self.height * self.width * self.bands * (1 if self.maximum < 256 else 2)
+
+
+def read_shape(file: BinaryIO) -> tuple[int, int]:
+    """Return (height, width)."""
+    header = _header(file.read(_HEADER_BYTES))
+    return header.height, header.width
+
+
+def read_stated(file: BinaryIO) -> Stated:
+    """Return bands and dtype; what follows the first picture is said."""
+    header = _header(file.read(_HEADER_BYTES))
+    size = file.seek(0, io.SEEK_END)
+    end = header.start + header.raw_bytes
+    several = header.kind > 3 and size > end
+    return Stated(
+        header.bands,
+        "uint8" if header.maximum < 256 else "uint16",
+        notes=("the first picture of several",) if several else (),
+    )
+
+
+def decode(data: bytes, max_pixels: int) -> Raster:
+    """Decode the first picture of a Netpbm file; its samples are taken as sRGB, as viewers do.
+
+    Raises
+    ------
+    Refused
+        Where samples are missing, or above the maximum that is stated.
+    """
+    header = _header(data)
+    check_size(header.height, header.width, max_pixels)
+    shape = (header.height, header.width) if header.bands == 1 else (header.height, header.width, 3)
+    count = header.height * header.width * header.bands
+    if header.kind > 3:
+        if header.start + header.raw_bytes > len(data):
+            raise Refused(f"truncated: the Netpbm needs {header.start + header.raw_bytes} bytes, it has {len(data)}")
+        samples = _raw(data, header)
+    else:
+        samples = _plain(data, header, count)
+    if header.kind in _BITS:
+        return Raster(samples.reshape(shape), "gray", 1)
+    if samples.max(initial=0) > header.maximum:
+        raise Refused(f"damaged: the Netpbm states samples up to {header.maximum}, it has {samples.max()}")
+    return Raster(samples.reshape(shape), "gray" if header.bands == 1 else "rgb", header.maximum)
+
+
+def _raw(data: bytes, header: _Header) -> Samples:
+    """Return the samples of a raw file; of bits, whether each is white."""
+    if header.kind in _BITS:
+        packed = np.frombuffer(data, np.uint8, header.raw_bytes, header.start).reshape(header.height, -1)
+        bits: Samples = np.unpackbits(packed, axis=1, count=header.width) == 0
+        return bits
+    dtype = np.dtype(np.uint8 if header.maximum < 256 else ">u2")
+    samples = np.frombuffer(data, dtype, header.raw_bytes // dtype.itemsize, header.start)
+    return samples.astype(dtype.newbyteorder("="))
+
+
+def _plain(data: bytes, header: _Header, count: int) -> Samples:
+    """Return the samples of a plain file, written in digits."""
+    text = re.sub(rb"#[^\n\r]*", b"", data[header.start :])
+    words = [bytes((digit,)) for digit in b"".join(text.split())] if header.kind in _BITS else text.split()
+    if len(words) < count:
+        raise Refused(f"truncated: the Netpbm has {len(words)} samples of {count}")
+    if header.kind not in _BITS and len(words) == count and not data[-1:].isspace():
+        raise Refused("truncated: the Netpbm's last number may lack digits; a line break has to follow it")
+    if any(not word.isdigit() or len(word) > 5 for word in words[:count]):
+        raise Refused("damaged: the Netpbm has something else among its samples")
+    samples = np.array(words[:count]).astype(np.int64)
+    if header.kind in _BITS:
+        if samples.max(initial=0) > 1:
+            raise Refused("damaged: a bit of the Netpbm is neither 0 nor 1")
+        white: Samples = samples == 0
+        return white
+    if samples.max(initial=0) > 65535:
+        raise Refused(f"damaged: the Netpbm states samples up to {header.maximum}, it has {samples.max()}")
+    return samples.astype(np.uint8 if header.maximum < 256 and samples.max(initial=0) < 256 else np.uint16)
+
+
+def _header(data: bytes) -> _Header:
+    """Read the kind, width, height and maximum."""
+    kind, at, numbers = data[1] - ord("0"), 2, []
+    for _ in range(2 if kind in _BITS else 3):
+        found = _NUMBER.match(data, at)
+        if found is None:
+            raise Refused("truncated or damaged: the Netpbm's header is not four numbers")
+        numbers.append(int(found[1]))
+        at = found.end()
+    maximum = 1 if kind in _BITS else numbers[2]
+    if not 0 < maximum < 65536:
+        raise Refused(f"damaged: the Netpbm states samples up to {maximum}")
+    return _Header(kind, numbers[1], numbers[0], maximum, at + 1)
