@@ -333,7 +333,7 @@ def test_predict_marks_nan_and_infinity_and_wants_the_models_bands() -> None:
     assert labels[3, 4] == labels[5, 6] == 255
     keep = labels != 255
     np.testing.assert_array_equal(labels[keep], model.predict(samples)[keep])
-    with pytest.raises(ValueError, match=r"\(y, x, 2\), got .*\(20, 30, 1\)"):
+    with pytest.raises(ValueError, match=r"\(y, x, 2\) float32.*; got \(20, 30, 1\)"):
         model.predict(samples[..., :1])
 
 

@@ -161,8 +161,12 @@ def test_feature_units_and_grid_units_are_exact_inverses(space: FeatureSpace, da
     np.testing.assert_array_equal(there * space.grid, points[:, : space.dimensions])
 
 
-def test_every_name_of_the_settings_but_bands_is_a_space_and_no_other_is() -> None:
-    assert (*SPACES, "bands") == FEATURES  # the spaces of bands are made from data: `kseg_core.clustering.bands`
+def test_every_name_of_the_settings_but_auto_and_bands_is_a_space_and_no_other_is() -> None:
+    assert (
+        "auto",
+        *SPACES,
+        "bands",
+    ) == FEATURES  # auto is decided before; the spaces of bands are made from data: `kseg_core.clustering.bands`
     assert [space.dimensions for space in SPACES.values()] == [3, 1, 3, 3]
     for name in SPACES:
         assert feature_space(name).name == name

@@ -187,15 +187,17 @@ def test_shards_give_the_bits_of_one_table(photographs: ChunkSummary, space: Any
 
 def test_the_same_settings_give_the_same_bits_and_the_seed_matters_on_the_way(photographs: ChunkSummary) -> None:
     tables = [FeatureTable.build(t, SPACES["rgb"]) for t in (photographs.everything, photographs.batch)]
-    runs = [solve(*tables, FitSettings(6, seed=seed), SerialRunner()) for seed in (3, 3, 4)]
+    runs = [solve(*tables, FitSettings(6, seed=seed, features="rgb"), SerialRunner()) for seed in (3, 3, 4)]
     assert runs[0][0].tobytes() == runs[1][0].tobytes()
     assert runs[0][1] == runs[1][1] != runs[2][1]
 
 
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 def test_both_ways_of_seeding_end_equally_well(photographs: ChunkSummary, init: Init) -> None:
-    best = inertia(fit(photographs.everything, photographs.batch, FitSettings(5)), "rgb")
-    found = fit(photographs.everything, photographs.batch, FitSettings(5, init=init, seed=1, attempts=5))
+    best = inertia(fit(photographs.everything, photographs.batch, FitSettings(5, features="rgb")), "rgb")
+    found = fit(
+        photographs.everything, photographs.batch, FitSettings(5, init=init, seed=1, attempts=5, features="rgb")
+    )
     assert inertia(found, "rgb") == pytest.approx(best, rel=2e-3)
 
 
@@ -207,8 +209,8 @@ def test_an_empty_batch_is_no_obstacle(photographs: ChunkSummary, space: Any) ->
 
 
 def test_a_batch_that_is_all_data_is_no_obstacle(photographs: ChunkSummary) -> None:
-    best = inertia(fit(photographs.everything, photographs.batch, FitSettings(4)), "rgb")
-    found = fit(photographs.everything, photographs.everything, FitSettings(4))
+    best = inertia(fit(photographs.everything, photographs.batch, FitSettings(4, features="rgb")), "rgb")
+    found = fit(photographs.everything, photographs.everything, FitSettings(4, features="rgb"))
     assert inertia(found, "rgb") == pytest.approx(best, rel=2e-3)
 
 
@@ -223,7 +225,7 @@ def test_300_clusters_are_300_clusters_and_need_16_bits(photographs: ChunkSummar
 
 def test_the_history_tells_every_step_of_every_attempt(photographs: ChunkSummary) -> None:
     tables = [FeatureTable.build(t, SPACES["rgb"]) for t in (photographs.everything, photographs.batch)]
-    settings = FitSettings(5, attempts=4, seed=2)
+    settings = FitSettings(5, attempts=4, seed=2, features="rgb")
     centroids, history = solve(*tables, settings, SerialRunner())
     assert [h.attempt for h in history] == [0, 1, 2, 3]
     assert all(h.batch for h in history)
@@ -326,13 +328,13 @@ def test_a_run_cut_short_still_fills_every_cluster(photographs: ChunkSummary, mo
         return [kmeans.Steps(far, (1.0,))]
 
     monkeypatch.setattr(SerialRunner, "refine", cut_short)
-    found, _ = solve(data, data, FitSettings(8, attempts=1), SerialRunner())
+    found, _ = solve(data, data, FitSettings(8, attempts=1, features="rgb"), SerialRunner())
     assert (data.sums(found).counts > 0).all()
 
 
 def test_huge_weights_are_no_obstacle() -> None:
     table = ColorTable(np.array([0, 0x010101, 0xFEFEFE, 0xFFFFFF], np.uint32), np.full(4, 1 << 44))
-    found = fit(table, table, FitSettings(2))
+    found = fit(table, table, FitSettings(2, features="rgb"))
     assert found.sums.counts.tolist() == [1 << 45, 1 << 45]
     assert found.centroids.tolist() == [[0.5] * 3, [254.5] * 3]
     assert inertia(found, "rgb") == 3 * (1 << 44)
@@ -357,7 +359,7 @@ def test_a_given_start_is_not_searched_further() -> None:
     """From this start the steps end at once in a poor optimum that a search would leave."""
     table = colors(*(v * 0x010101 for v in (0, 1, 100, 101, 200, 201)))
     start = ("#000000", "#010101", "#979797")  # 0 | 1 | 100 to 201
-    settings = FitSettings(3, start=start)
+    settings = FitSettings(3, start=start, features="rgb")
     data = FeatureTable.build(table, SPACES["gray"])
     found, _ = solve(data, data, FitSettings(3, features="gray", start=start), SerialRunner())
     searched, _ = solve(data, data, FitSettings(3, features="gray"), SerialRunner())
@@ -422,9 +424,9 @@ def test_each_attempt_is_a_function_of_its_number_alone(photographs: ChunkSummar
     data = FeatureTable.build(photographs.everything, SPACES["rgb"])
     batch = FeatureTable.build(photographs.batch, SPACES["rgb"])
     search = SearchData(batch, coarse_form(data, 5))
-    settings = FitSettings(5)
+    settings = FitSettings(5, features="rgb")
     alone = [propose(search, settings, attempt) for attempt in (2, 0, 1)]
-    together = SerialRunner().propose(search, FitSettings(5, attempts=3))
+    together = SerialRunner().propose(search, FitSettings(5, attempts=3, features="rgb"))
     for proposal in alone:
         other = together[proposal.attempt]
         assert (proposal.centroids.tobytes(), proposal.inertia) == (other.centroids.tobytes(), other.inertia)
@@ -440,11 +442,13 @@ def test_attempts_of_different_seeds_never_share_a_stream() -> None:
 def test_steps_go_on_until_no_label_changes_and_a_tolerance_ends_them_earlier(photographs: ChunkSummary) -> None:
     data = FeatureTable.build(photographs.everything, SPACES["rgb"])
     start = Proposal(0, data.points[:, :8].T.astype(np.float64), 0.0, ())
-    to_the_end = refine(data, start, FitSettings(8))
+    to_the_end = refine(data, start, FitSettings(8, features="rgb"))
     assert to_the_end.converged
     sums = data.sums(to_the_end.centroids)
     assert sums.means(to_the_end.centroids).tobytes() == to_the_end.centroids.tobytes()
-    lengths = [len(refine(data, start, FitSettings(8, tol=tol)).inertia) for tol in (0.0, 1e-6, 1e-2, 1e9)]
+    lengths = [
+        len(refine(data, start, FitSettings(8, tol=tol, features="rgb")).inertia) for tol in (0.0, 1e-6, 1e-2, 1e9)
+    ]
     assert lengths[0] <= len(to_the_end.inertia)
     assert lengths == sorted(lengths, reverse=True)
     assert lengths[0] > lengths[2] > lengths[3] == 1
@@ -463,7 +467,7 @@ def test_the_tolerance_is_relative_to_the_data(photographs: ChunkSummary) -> Non
         assert (data.sums(here).counts > 0).all()
         shifts.append(float(((there - here) ** 2).sum()))
         here = there
-    steps = refine(data, Proposal(0, start, 0.0, ()), FitSettings(8, tol=tol))
+    steps = refine(data, Proposal(0, start, 0.0, ()), FitSettings(8, tol=tol, features="rgb"))
     assert len(steps.inertia) == len(shifts) > 1
     assert steps.centroids.tobytes() == here.tobytes()
 
@@ -471,7 +475,7 @@ def test_the_tolerance_is_relative_to_the_data(photographs: ChunkSummary) -> Non
 def test_steps_on_the_batch_and_on_all_data_together_are_bounded(photographs: ChunkSummary) -> None:
     tables = [FeatureTable.build(t, SPACES["rgb"]) for t in (photographs.everything, photographs.batch)]
     for most in (1, 3, 6):
-        _, history = solve(*tables, FitSettings(8, max_iter=most, attempts=2), SerialRunner())
+        _, history = solve(*tables, FitSettings(8, max_iter=most, attempts=2, features="rgb"), SerialRunner())
         for h in history:
             assert len(h.batch) <= most
             assert len(h.steps) <= max(1, most - len(h.batch))

@@ -174,7 +174,7 @@ def test_three_colours_exactly_are_three_clusters_and_the_table_tells_how_many_t
 
 def test_two_colours_where_more_are_tried_are_two_clusters() -> None:
     table = ColorTable(np.array([0x101010, 0xE0E0E0], np.uint32), np.array([5, 6]))
-    how = FitSettings("auto", k_range=(4, 6), attempts=2)
+    how = FitSettings("auto", features="rgb", k_range=(4, 6), attempts=2)
     data = FeatureTable.build(table, SPACES["rgb"])
     model = chosen_model(sweep(data, data, how, SerialSweepRunner()), how, SPACES["rgb"])
     assert (model.k, model.inertia) == (2, 0.0)
@@ -183,7 +183,7 @@ def test_two_colours_where_more_are_tried_are_two_clusters() -> None:
 
 def test_a_model_says_as_much_of_its_k_as_was_asked(photographs: ChunkSummary) -> None:
     data = FeatureTable.build(photographs.everything, SPACES["rgb"])
-    model = fit_alone(data, data, FitSettings(4, attempts=2), SPACES["rgb"])
+    model = fit_alone(data, data, FitSettings(4, features="rgb", attempts=2), SPACES["rgb"])
     assert (model.k, model.k_requested, model.k_why) == (4, 4, None)
     assert not {"k_range", "sweep", "knee"} & model.facts.keys()
     assert isinstance(model, Model)
@@ -241,7 +241,7 @@ def test_a_model_of_all_images_keeps_the_clusters_of_every_k_as_long_as_they_are
     photographs: ChunkSummary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     founds, data = found_in(photographs.everything, photographs.batch, attempts=1, k_range=(1, 4))
-    settings = FitSettings("auto", k_range=(1, 4))
+    settings = FitSettings("auto", features="rgb", k_range=(1, 4))
     rows = chosen_model(founds, settings, data.space).facts["sweep"]
     assert [np.shape(row["centroids"]) for row in rows] == [(k, 3) for k in (1, 2, 3, 4)]
     for row, found in zip(rows, founds, strict=True):
@@ -250,5 +250,5 @@ def test_a_model_of_all_images_keeps_the_clusters_of_every_k_as_long_as_they_are
     kept = chosen_model(founds, settings, data.space).facts["sweep"]
     assert [("centroids" in row, "colors" in row) for row in kept] == [(True, True)] * 2 + [(False, False)] * 2
     assert [row["inertia"] for row in kept] == [row["inertia"] for row in rows]
-    alone = FitSettings("auto", k_range=(1, 4), scope="image")
+    alone = FitSettings("auto", features="rgb", k_range=(1, 4), scope="image")
     assert not any("centroids" in row for row in chosen_model(founds, alone, data.space).facts["sweep"])
