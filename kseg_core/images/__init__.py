@@ -8,8 +8,8 @@ format      module              decoder
 =========== =================== ==========================================================
 JPEG        `jpeg`              simplejpeg, strict; 12 bits by libjpeg-turbo (imagecodecs)
 PNG         `png`               zlib and libpng (imagecodecs)
-BMP         `pillow`            imageio's Pillow plugin
-GIF         `pillow`            Pillow's reader
+BMP         `bmp`               NumPy, strict
+GIF         `pillow`            imageio's Pillow plugin
 WebP        `pillow`            libwebp (imagecodecs); Pillow's reader for animations
 TIFF        `tiff`              tifffile and imagecodecs; simplejpeg for JPEG tiles
 JPEG 2000   `jpeg2000`          OpenJPEG (imagecodecs), tile by tile

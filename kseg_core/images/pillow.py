@@ -1,8 +1,8 @@
-"""GIF and WebP, by Pillow and libwebp.
+"""GIF by imageio, WebP by libwebp and Pillow.
 
-GIF (imageio drops its transparency and would decode all frames) and animated WebP (imageio reads its EXIF block too,
-and fails where that is damaged and the picture is not) go to Pillow's readers directly. WebP without animation goes to
-libwebp by imagecodecs, which knows no limit of pixels.
+GIF goes through imageio's Pillow plugin, as indices with their palette: as colours it would lose which of them are
+transparent. WebP without animation goes to libwebp by imagecodecs, which knows no limit of pixels; animated WebP to
+Pillow's reader directly (imageio reads its EXIF block too, and fails where that is damaged and the picture is not).
 
 For an animation the picture is the first frame.
 """
@@ -80,22 +80,22 @@ def decode_webp(data: bytes, max_pixels: int) -> Raster:
 
 def decode_gif(data: bytes, max_pixels: int) -> Raster:
     """Decode the first frame of a GIF; what its canvas shows around a smaller frame is transparent."""
-    from PIL.GifImagePlugin import GifImageFile
+    import imageio.v3 as iio
 
     check_size(*gif_shape(io.BytesIO(data)), max_pixels)
     left, top, right, bottom, _, _ = _gif_frame(io.BytesIO(data))
-    with GifImageFile(io.BytesIO(data)) as image:
-        image.load()
-        samples = np.array(image)
-        valid = np.zeros(samples.shape, np.bool_)
-        valid[top:bottom, left:right] = True
-        transparent = image.info.get("transparency")
-        if transparent is not None:
-            valid &= samples != transparent
-        if image.mode == "L":  # its palette is a ramp of grays
-            return Raster(samples, "gray", valid=valid)
-        palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        return Raster(samples, "palette", palette=palette, valid=valid)
+    with iio.imopen(io.BytesIO(data), "r", plugin="pillow") as file:
+        samples = np.array(file.read(index=0, mode="P"))
+        facts = file.metadata(index=0, exclude_applied=False)
+    valid = np.zeros(samples.shape, np.bool_)
+    valid[top:bottom, left:right] = True
+    transparent = facts.get("transparency")
+    if transparent is not None:
+        valid &= samples != transparent
+    if facts.get("palette") is None:  # a ramp of grays
+        return Raster(samples, "gray", valid=valid)
+    palette = np.array(facts["palette"], np.uint8).reshape(-1, 3)
+    return Raster(samples, "palette", palette=palette, valid=valid)
 
 
 def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:

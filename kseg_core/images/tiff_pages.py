@@ -3,7 +3,7 @@
 Files whose metadata say what their pages are (OME, ImageJ, Aperio, Leica, Hamamatsu, Philips, ...) are taken apart by
 tifffile; what it calls a series is one image with its channels, slices, points in time and pyramid. Of all others the
 pages themselves tell: how large they are, and by NewSubfileType which are reduced in resolution or masks. Of several
-equal ones the first is taken. What was left out is said.
+that are about as large the first is taken. What was left out is said.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _OME_EACH = re.compile(r'\bSize[CZT]="(\d+)"')
 _OME_CHANNELS = re.compile(r'\bSizeC="(\d+)"')
 _IMAGEJ_IMAGES = re.compile(r"\bimages=(\d+)")
 _STK_PLANES = 33628  # UIC1Tag of MetaMorph
+LIKE_THE_LARGEST = 0.5  # of its pixels: thumbnails have a small part of them, and a level of a pyramid a quarter
 _MOST_PLANES = 1 << 22  # that metadata may state: tifffile makes a list of as many
 
 
@@ -150,16 +151,20 @@ def _chosen_page(tiff: Any, directories: Directories, number: int) -> Pages:
 
 
 def _largest(tiff: Any, directories: Directories, choice: PictureChoice) -> Pages:
-    """Return the largest page of full resolution, of several the first."""
+    """Return the first of the pages of full resolution that are about as large as the largest."""
     require_one_picture(choice, channels=False)
     pages = [page for page in (*directories.chain, *directories.below) if page.pixels and not page.is_mask]
     full = [page for page in pages if not page.is_reduced]
     if not full and directories.is_broken:
         raise Refused("truncated: the TIFF has a reduced image, and the page of the full one cannot be read")
-    best = max(full or pages or directories.chain, key=lambda page: page.pixels)
+    candidates = full or pages or directories.chain
+    largest = max(page.pixels for page in candidates)
+    # Scans of several sheets differ by some rows and columns: they are pages, and a person begins with the first.
+    best = next(page for page in candidates if page.pixels >= largest * LIKE_THE_LARGEST)
     page = tiff.pages.first if best.offset == tiff.pages.first.offset else _load(tiff, best)
     count, others = len(directories.chain), [each for each in full if each is not best]
-    why = "the largest" if any(each.pixels != best.pixels for each in (pages if best.number else others)) else ""
+    smaller = any(each.pixels < best.pixels * LIKE_THE_LARGEST for each in (pages if best.number else others))
+    why = "the largest" if smaller else ""
     notes: tuple[str, ...] = ()
     if count == 1 and not directories.below:
         notes = ("its metadata state more planes than the file holds: only the first is read",)

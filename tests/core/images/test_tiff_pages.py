@@ -116,6 +116,17 @@ def test_of_equal_pages_the_first_is_taken_and_said(tmp_path: Path) -> None:
     assert "no t 1" in refusal_of(path, t=1)
 
 
+def test_of_sheets_that_differ_by_some_rows_the_first_is_taken_and_said(tmp_path: Path) -> None:
+    path, rng = str(tmp_path / "scan.tif"), np.random.default_rng(0)
+    sheets = [rng.integers(0, 256, (60 + more, 40, 3), dtype=np.uint8) for more in (0, 7, -3)]
+    with tifffile.TiffWriter(path) as writer:
+        for sheet in sheets:
+            writer.write(sheet, photometric="rgb", metadata=None)
+    np.testing.assert_array_equal(read_image(path).rgb, sheets[0])
+    (note,) = read_info(path).notes
+    assert note.startswith("page 1 of 3;")
+
+
 @pytest.mark.parametrize("bigtiff", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_pages_in_either_byte_order_and_size(tmp_path: Path, bigtiff: bool, order: str) -> None:
