@@ -195,7 +195,7 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
     )
     at_a_time = stages(threads)
     least = at_a_time.taking(least_colors)
-    if least > limit:
+    if least > limit and not (failures and not plan.sources):  # then each image has its own reason
         raise KsegError(too_little(executor, least))
     enough = stages(executor.threads).taking(most_colors(plan, work))
     lower_threads(executor, threads)
