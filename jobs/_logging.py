@@ -48,7 +48,9 @@ def log_to_stderr(level: str, how: str) -> None:
     logging.basicConfig(level=getattr(logging, level.upper()), handlers=[handler], force=True)
     logging.captureWarnings(how == "json")
     if level != "debug":
-        if not sys.warnoptions:  # what libraries remark on files and on themselves; here and in worker processes
+        if (
+            not sys.warnoptions and how != "json"
+        ):  # what libraries remark on files and on themselves, here and in workers
             warnings.simplefilter("ignore")
             os.environ.setdefault("PYTHONWARNINGS", "ignore")
         # distributed sets its own levels when it is imported, here and in worker processes: this variable is how.

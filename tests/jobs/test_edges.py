@@ -109,6 +109,7 @@ def test_the_whole_way_json_again_and_with_other_settings(kseg: Kseg, small_fold
         "edge_pixels": sum(int(edges.sum()) for edges in expected.values()),
         "settings": {"low": 40.0, "high": 100.0, "aperture": 3, "l2": False, "blur": 0.0, "on": "color"},
         "failures": [],
+        "notes": [],
         "seconds": {},
     }
     again = kseg(*line)

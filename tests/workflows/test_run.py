@@ -647,7 +647,7 @@ def test_a_model_of_bands_predicts_samples_of_its_own_dtype_only(
     values: Any, small_folder: Path, tmp_path: Path, job: Any
 ) -> None:
     job(small_folder, tmp_path / "out.zarr", k=3, features="bands")
-    with pytest.raises(ValueError, match=f"expected uint8, got {values.dtype}"):
+    with pytest.raises(ValueError, match=rf"expected an array \(y, x, 3\) uint8.*; got \(4, 4, 3\) {values.dtype}"):
         Model.load(str(tmp_path / "out.zarr")).predict(values)
 
 
