@@ -48,9 +48,8 @@ def log_to_stderr(level: str, how: str) -> None:
     logging.basicConfig(level=getattr(logging, level.upper()), handlers=[handler], force=True)
     logging.captureWarnings(how == "json")
     if level != "debug":
-        if (
-            not sys.warnoptions and how != "json"
-        ):  # what libraries remark on files and on themselves, here and in workers
+        # What libraries remark on files and on themselves is nothing to a person; here and in worker processes.
+        if how != "json" and not sys.warnoptions:
             warnings.simplefilter("ignore")
             os.environ.setdefault("PYTHONWARNINGS", "ignore")
         # distributed sets its own levels when it is imported, here and in worker processes: this variable is how.
