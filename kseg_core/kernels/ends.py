@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ._jit import inlined, kernel
 
 I64 = NDArray[np.int64]
+
+BLOCK = 256  # values that are looked at together: most blocks hold no end
 Bools = NDArray[np.bool_]
 
 
@@ -20,6 +22,44 @@ def _before(values: NDArray[Any], i: int, j: int) -> bool:
         if values[i, band] != values[j, band]:
             return bool(values[i, band] < values[j, band])
     return False
+
+
+@inlined
+def _reaches(values: NDArray[Any], start: int, stop: int, band: int, least: np.int64, most: np.int64) -> bool:
+    """Whether a block has a value that is no greater than the least one so far, or no less than the greatest."""
+    low, high = values[least, band], values[most, band]
+    found = np.int64(0)
+    for i in range(start, stop):
+        value = values[i, band]
+        found += np.int64(value <= low) + np.int64(value >= high)
+    return bool(found > 0)
+
+
+@inlined
+def _look_closely(values: NDArray[Any], valid: Bools, start: int, stop: int, band: int, rows: I64, counts: I64) -> None:
+    """Hold each valid value of a block against the ends so far."""
+    masked = valid.size > 0
+    for i in range(start, stop):
+        if masked and not valid[i]:
+            continue
+        value = values[i, band]
+        least, most = rows[0, band], rows[1, band]
+        if least < 0:
+            rows[0, band] = rows[1, band] = i
+            counts[0, band] = counts[1, band] = 1
+            continue
+        if value < values[least, band]:
+            rows[0, band], counts[0, band] = i, 1
+        elif value == values[least, band]:
+            counts[0, band] += 1
+            if _before(values, i, least):
+                rows[0, band] = i
+        if value > values[most, band]:
+            rows[1, band], counts[1, band] = i, 1
+        elif value == values[most, band]:
+            counts[1, band] += 1
+            if _before(values, i, most):
+                rows[1, band] = i
 
 
 @kernel
@@ -39,27 +79,9 @@ def find_ends(values: NDArray[Any], valid: Bools, rows: I64, counts: I64) -> Non
     counts
         int64 (2, d), all 0.
     """
-    masked = valid.size > 0
     n, bands = values.shape
-    for i in range(n):
-        if masked and not valid[i]:
-            continue
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
         for band in range(bands):
-            value = values[i, band]
-            least, most = rows[0, band], rows[1, band]
-            if least < 0:
-                rows[0, band] = rows[1, band] = i
-                counts[0, band] = counts[1, band] = 1
-                continue
-            if value < values[least, band]:
-                rows[0, band], counts[0, band] = i, 1
-            elif value == values[least, band]:
-                counts[0, band] += 1
-                if _before(values, i, least):
-                    rows[0, band] = i
-            if value > values[most, band]:
-                rows[1, band], counts[1, band] = i, 1
-            elif value == values[most, band]:
-                counts[1, band] += 1
-                if _before(values, i, most):
-                    rows[1, band] = i
+            if rows[0, band] < 0 or _reaches(values, start, stop, band, rows[0, band], rows[1, band]):
+                _look_closely(values, valid, start, stop, band, rows, counts)
