@@ -160,7 +160,10 @@ def _largest(tiff: Any, directories: Directories, choice: PictureChoice) -> Page
     candidates = full or pages or directories.chain
     largest = max(page.pixels for page in candidates)
     # Scans of several sheets differ by some rows and columns: they are pages, and a person begins with the first.
-    best = next(page for page in candidates if page.pixels >= largest * LIKE_THE_LARGEST)
+    alike = [page for page in candidates if page.pixels >= largest * LIKE_THE_LARGEST]
+    if choice.z is not None and len(alike) > 1:
+        raise Refused("its pages are no slices, as far as it says; --page chooses one of them, not --z")
+    best = alike[0]
     page = tiff.pages.first if best.offset == tiff.pages.first.offset else _load(tiff, best)
     count, others = len(directories.chain), [each for each in full if each is not best]
     smaller = any(each.pixels < best.pixels * LIKE_THE_LARGEST for each in (pages if best.number else others))
