@@ -171,9 +171,9 @@ def open_picture(
             from kseg_core.images.zarrs import ZarrPicture
 
             with refusing(path, "Zarr"):
-                stored: Stored = _of_channels(ZarrPicture(path, choice), choice)
+                stored: Stored = ZarrPicture(path, choice)
             closing.callback(stored.close)
-            return Picture(path, stored, closing.pop_all())
+            return _opened(path, "Zarr", stored, closing, NOTHING_BESIDE, choice)
         # Not `refusing` for as long as the file is open, which would catch what is none of its business.
         with refusing(path, ""):
             file, head = closing.enter_context(opened(path))
@@ -184,10 +184,10 @@ def open_picture(
             elif slides.is_mrxs(path):
                 name = slides.MRXS
         with refusing(path, name):
-            stored = _of_channels(_open_stored(name, path, file, max_pixels, choice), choice)
+            stored = _open_stored(name, path, file, max_pixels, choice)
         closing.callback(stored.close)
         beside = look_beside(path, name, file, stored, max_pixels, closing) if carried else NOTHING_BESIDE
-        return Picture(path, stored, closing.pop_all(), beside)
+        return _opened(path, name, stored, closing, beside, choice)
 
 
 def read_info(
@@ -198,13 +198,15 @@ def read_info(
         return picture.info
 
 
-def _of_channels(stored: Stored, choice: PictureChoice) -> Stored:
-    """Return the chosen channels of a picture; without a choice, the picture."""
+def _opened(path: str, name: str, stored: Stored, closing: ExitStack, beside: Beside, choice: PictureChoice) -> Picture:
+    """Return the picture, or its chosen channels with what the file carries of them."""
     if choice.channel is None:
-        return stored
+        return Picture(path, stored, closing.pop_all(), beside)
     from kseg_core.images.channels import Channels
 
-    return Channels(stored, choice.channel)
+    with refusing(path, name):
+        channels = Channels(stored, choice.channel, beside)
+    return Picture(path, channels, closing.pop_all(), Beside(channels.mask))
 
 
 def _open_stored(name: str, path: str, file: BinaryIO, max_pixels: int, choice: PictureChoice) -> Stored:
