@@ -146,7 +146,12 @@ class Picture:
 
 
 def open_picture(
-    path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT, carried: bool = True
+    path: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    choice: PictureChoice = DEFAULT,
+    carried: bool = True,
+    early: bool = False,
 ) -> Picture:
     """Open a picture, or a Zarr array, for reading parts of it.
 
@@ -160,6 +165,8 @@ def open_picture(
         Which picture of a file that holds several.
     carried
         Whether the masks and values of nodata that the file carries, within or beside it, are used.
+    early
+        Whether alpha is what release 0.1.0 took for it: the last band of a TIFF, by its tags alone.
 
     Raises
     ------
@@ -184,7 +191,7 @@ def open_picture(
             elif slides.is_mrxs(path):
                 name = slides.MRXS
         with refusing(path, name):
-            stored = _open_stored(name, path, file, max_pixels, choice)
+            stored = _open_stored(name, path, file, max_pixels, choice, early=early)
         closing.callback(stored.close)
         beside = look_beside(path, name, file, stored, max_pixels, closing) if carried else NOTHING_BESIDE
         return _opened(path, name, stored, closing, beside, choice)
@@ -209,7 +216,9 @@ def _opened(path: str, name: str, stored: Stored, closing: ExitStack, beside: Be
     return Picture(path, channels, closing.pop_all(), Beside(channels.mask))
 
 
-def _open_stored(name: str, path: str, file: BinaryIO, max_pixels: int, choice: PictureChoice) -> Stored:
+def _open_stored(
+    name: str, path: str, file: BinaryIO, max_pixels: int, choice: PictureChoice, *, early: bool
+) -> Stored:
     """Open what is in a file."""
     if name in slides.NAMES:
         require_one_picture(choice, channels=False)
@@ -217,7 +226,7 @@ def _open_stored(name: str, path: str, file: BinaryIO, max_pixels: int, choice: 
     if name == "TIFF":
         from kseg_core.images.tiff import TiffPicture
 
-        return TiffPicture(file, max_pixels, choice)
+        return TiffPicture(file, max_pixels, choice, early=early)
     require_one_picture(choice, channels=False)
     if name == "VRT":
         from kseg_core.images.vrt import VrtPicture
