@@ -215,7 +215,11 @@ def _table(result: dict[str, Any]) -> list[str]:
             marked = True
             marks.append("← chosen")
         silhouette = "–" if row["silhouette"] is None else f"{row['silhouette']:.3f}"
-        index = "–" if row["calinski_harabasz"] is None else f"{row['calinski_harabasz']:,.0f}"
+        index = (
+            "–"
+            if row["calinski_harabasz"] is None
+            else f"{row['calinski_harabasz']:{',.0f' if row['calinski_harabasz'] < 1e12 else '.3g'}}"
+        )
         numbers = (str(row["k"]), f"{row['inertia']:.4e}", f"{row['mse']:.6g}", drop, silhouette, index)
         cells.append((*numbers, "  ".join(marks)))
     widths = [max(len(row[column]) for row in cells) for column in range(6)]

@@ -216,7 +216,7 @@ class InputSettings:
         bands, all of colours, where 0 is also a colour.
     validity
         Which rules are followed. 1, for what was made by release 0.1.0: nodata in all of the bands, and the masks that
-        files carry are not used.
+        files carry are not used; alpha is the last band of a TIFF, by its tags alone.
     """
 
     nodata: str = "auto"

@@ -12,12 +12,13 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from kseg_core.clustering.labelling import Labels, label_dtype
+from kseg_core.clustering.labelling import Labels, invalid_label, label_dtype
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
 from kseg_core.config import AUTO, FitSettings, RunConfig
 from kseg_core.errors import KsegError, UnreadableImage, UsageError, from_facts
 from kseg_core.images.kinds import PICTURE, Kind
 from kseg_core.images.raster import DTYPES
+from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
@@ -28,7 +29,7 @@ from .computing.tree import tree_reduce
 from .fitting.bands import fit_bands
 from .fitting.fit import fit_summary
 from .labelling.label import read_for_model
-from .planning.arrays import plan_of_array
+from .planning.arrays import info_of_array, plan_of_array
 from .request import InputSelection, Request, in_space_of_match, prepare, require_mask
 from .run import fit_one, run
 from .running.begun import earlier_model
@@ -68,10 +69,11 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
         A path (file, folder or glob) or several; or one image as a NumPy or Dask array. Of uint8 it is (y, x, c) of
         sRGB (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)); bool is black and white. Other integers and floats,
         and other numbers of bands, are clustered as bands (y, x, d), without pixels that have a NaN or infinity.
-        Pixels with a masked value (``numpy.ma``, also in a Dask array's chunks) are invalid. A Dask array is never held
-        whole.
+        Pixels with a masked value (``numpy.ma``, also in a Dask array's chunks) are invalid, and those of ``nodata``
+        where values are given. A Dask array is never held whole.
     config
-        The same settings as the commands'. ``scope`` is ``global`` here.
+        The same settings as the commands'. ``scope`` is ``global`` here; ``mask``, ``choice`` and ``kind`` are of
+        paths.
     output
         Also write a store there, as ``kseg-batch run`` does (paths only).
 
@@ -176,6 +178,7 @@ def label_piece(piece: Piece, model: Model) -> Labels:
 
 def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segmentation:
     require_array(image)
+    _require_of_arrays(config)
     lazy = image if isinstance(image, da.Array) else da.from_array(image, chunks=_row_chunks(image))
     if lazy.ndim == 3:
         lazy = lazy.rechunk({2: -1})
@@ -191,14 +194,17 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
         lazy = lazy.view(np.uint8) if lazy.dtype == np.bool_ else lazy
     else:
         require_rgb(image.shape, image.dtype, "images")
+    nodata = nodata_of(config.input, info_of_array(lazy))
     if model is None:
+        fit = _fit_bands if of_bands else _fit_array
         with open_executor(config.execution) as executor:
-            model = _fit_bands(lazy, image, config, executor) if of_bands else _fit_array(lazy, config, executor)
+            model = fit(lazy, image, config, executor, nodata)
     if model.bands is not None:
         lazy = _bands_for(lazy, model.bands.bands)
     labels = lazy.map_blocks(
         predict_block,
         model=model,
+        nodata=nodata,
         dtype=label_dtype(model.k),
         drop_axis=2 if lazy.ndim == 3 else None,
         meta=np.empty((0, 0), label_dtype(model.k)),  # masked arrays have plain labels
@@ -223,6 +229,22 @@ def require_array(image: NDArray[Any] | da.Array) -> None:
         )
 
 
+def _require_of_arrays(config: RunConfig) -> None:
+    """Settings are of arrays too.
+
+    Raises
+    ------
+    UsageError
+        Naming one that is of files alone.
+    """
+    if config.input.mask is not None:
+        raise UsageError("mask is of paths; of an array give a numpy.ma.MaskedArray")
+    if not config.input.choice.is_default:
+        raise UsageError("choice is of paths; of an array give the part that is meant")
+    if config.fit is not None and config.fit.kind is not None:
+        raise UsageError("kind is of paths; an array is of its own kind: choose by features")
+
+
 def _is_of_bands(config: RunConfig) -> bool:
     return config.fit is not None and config.fit.features == "bands"
 
@@ -241,13 +263,15 @@ def _in_space_of(image: da.Array, config: RunConfig) -> FitSettings:
     return replace(fit, features=kind.features, features_why=kind.why)  # type: ignore[arg-type]  # checked there
 
 
-def _fit_bands(lazy: da.Array, image: NDArray[Any] | da.Array, config: RunConfig, executor: Executor) -> Model:
+def _fit_bands(
+    lazy: da.Array, image: NDArray[Any] | da.Array, config: RunConfig, executor: Executor, nodata: Nodata | None
+) -> Model:
     """A model of an array's bands."""
     assert config.fit is not None
     if 0 in lazy.shape:
         raise KsegError("no valid pixel in the array: there is nothing to cluster")
     whole = None if isinstance(image, da.Array) else image.reshape(lazy.shape).view(lazy.dtype)
-    plan, match = plan_of_array(lazy, whole, ARRAY_KEY), earlier_model(config.match)
+    plan, match = plan_of_array(lazy, whole, ARRAY_KEY, nodata), earlier_model(config.match)
     model, failures = fit_bands(plan, config.fit, executor, Silent(), strict=True, match=match, refit=config.refit)
     if model is None:
         raise failures[0].error
@@ -273,13 +297,16 @@ def _row_chunks(image: NDArray[Any]) -> tuple[int, ...]:
     return (rows, *image.shape[1:])
 
 
-def _fit_array(image: da.Array, config: RunConfig, executor: Executor) -> Model:
+def _fit_array(
+    image: da.Array, _given: NDArray[Any] | da.Array, config: RunConfig, executor: Executor, nodata: Nodata | None
+) -> Model:
+    """A model of an array's colours."""
     assert config.fit is not None
     if 0 in image.shape:
         raise KsegError("no valid pixel in the array: there is nothing to cluster")
     rule = BatchRule.for_pixels(image.shape[0] * image.shape[1], config.fit.batch_pixels, config.fit.seed)
     task = delayed(summarise_block, pure=True)
-    parts = [task(block, top, left, rule) for block, top, left in _blocks(image)]
+    parts = [task(block, top, left, rule, nodata) for block, top, left in _blocks(image)]
     merged = executor.persist([tree_reduce(parts, "summaries")])[0]
     return fit_summary(merged, config.fit, executor, earlier_model(config.match))
 
@@ -293,12 +320,27 @@ def _blocks(image: da.Array) -> Iterator[tuple[Delayed, int, int]]:
             yield cast(Delayed, grid[i, j, 0] if image.ndim == 3 else grid[i, j]), top, left
 
 
-def summarise_block(block: NDArray[Any], top: int, left: int, rule: BatchRule) -> ChunkSummary:
+def summarise_block(block: NDArray[Any], top: int, left: int, rule: BatchRule, nodata: Nodata | None) -> ChunkSummary:
     """A task: count the colours of one chunk."""
     rgb, valid = as_rgb(block)
-    return summarise([Window(rgb, valid, top, left)], rule)
+    return summarise([Window(rgb, combine(valid, _with_data(block, nodata, of_bands=False)), top, left)], rule)
 
 
-def predict_block(block: NDArray[Any], model: Model) -> Labels:
+def predict_block(block: NDArray[Any], model: Model, nodata: Nodata | None) -> Labels:
     """A task: the labels of one chunk."""
-    return model.predict(block)
+    labels = model.predict(block)
+    counts = _with_data(block, nodata, of_bands=model.bands is not None)
+    if counts is not None:
+        labels[~counts] = invalid_label(model.k)
+    return labels
+
+
+def _with_data(block: NDArray[Any], nodata: Nodata | None, *, of_bands: bool) -> NDArray[np.bool_] | None:
+    """Where a chunk has data, as of files: by any of its bands, or by all of its colours; None: everywhere."""
+    if nodata is None:
+        return None
+    plain, _ = unmasked(block)
+    samples = plain[..., None] if plain.ndim == 2 else plain
+    if of_bands:
+        return nodata_mask(samples, nodata, "any")
+    return nodata_mask(samples[..., :3], nodata)

@@ -15,6 +15,7 @@ from .band_values import Values, unit_bits
 from .bands import BandMoments
 
 DEVIATIONS = 20.0  # of the other values from their mean: no distribution that is measured reaches as far
+DEVIATIONS_OF_MANY = 8.0  # of a value that several pixels have to the digit, as -9999 beside mountains
 ROUNDS = 2  # one value at each end
 GAP = 1.0  # between such a value and the next, at least as wide as all others lie apart: long tails have no such gap
 GAP_OF_ONE = 5.0  # for a lone pixel, which may be the last of a long tail (one of 500 samples of Student's t with 3
@@ -45,7 +46,9 @@ def outliers_of(moments: BandMoments, sample: Values) -> tuple[tuple[Outlier, ..
     return tuple(tuple(_apart(_beyond(moments, band), sample[:, band])) for band in range(len(moments.sums)))
 
 
-def likely_fill(outliers: Sequence[Sequence[Outlier]], dtype: str, bands: tuple[int, ...]) -> tuple[str, ...]:
+def likely_fill(
+    outliers: Sequence[Sequence[Outlier]], dtype: str, bands: tuple[int, ...], declared: Sequence[float] = ()
+) -> tuple[str, ...]:
     """A line for each value that lies far beyond all others: the bands that have it, and what to do.
 
     Parameters
@@ -56,19 +59,22 @@ def likely_fill(outliers: Sequence[Sequence[Outlier]], dtype: str, bands: tuple[
         Of the samples.
     bands
         The bands' numbers.
+    declared
+        Values that stand for no data already, which the advice keeps.
     """
     found: dict[float, list[tuple[int, Outlier]]] = {}
     for number, those in zip(bands, outliers, strict=True):
         for outlier in those:
             found.setdefault(outlier.value, []).append((number, outlier))
     lines = []
+    advised = ",".join([*(f"{value:.17g}" for value in declared), *(_told(value, dtype) for value in found)])
     for value, places in found.items():
         named = ", ".join(str(number) for number, _ in places)
         pixels, deviations = max(far.pixels for _, far in places), min(far.deviations for _, far in places)
         told = _told(value, dtype)
         lines.append(
             f"band{'s' if len(places) > 1 else ''} {named}: {pixels} pixel{'s' if pixels != 1 else ''} of {told}, "
-            f"{_far(deviations)} standard deviations from all others; if they hold no data, add --nodata={told}"
+            f"{_far(deviations)} standard deviations from all others; if they hold no data, add --nodata={advised}"
         )
     return tuple(lines)
 
@@ -90,7 +96,8 @@ def _beyond(moments: BandMoments, band: int) -> list[Outlier]:
             spread = others * squares - rest * rest  # others**2 times their variance
             # The distance of the value, in deviations of the others: (whole - rest / others) / sqrt(spread) * others
             away = abs(whole * others - rest)
-            if others > pixels and spread > 0 and away * away > int(DEVIATIONS**2) * spread:
+            far = DEVIATIONS if pixels == 1 else DEVIATIONS_OF_MANY
+            if spread > 0 and away * away > int(far**2) * spread:
                 found.append(Outlier(value, pixels, math.sqrt(_ratio(away * away, spread))))
                 n, s, q = others, rest, squares
                 left = [end for end in left if end[0] != value]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core.config import NodataIn
+from kseg_core.images.beside import NOTHING_BESIDE, Beside
+from kseg_core.images.file_masks import FileMask
 from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples
 from kseg_core.images.stored import Stored, chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
@@ -22,6 +26,8 @@ class Channels:
         The picture; closed with this one.
     channels
         Which, from 0.
+    beside
+        The masks and values of nodata that the file carries, of its own bands: those of the channels are kept.
 
     Raises
     ------
@@ -29,17 +35,25 @@ class Channels:
         Where there is no such channel.
     """
 
-    def __init__(self, of: Stored, channels: tuple[int, ...]) -> None:
+    def __init__(self, of: Stored, channels: tuple[int, ...], beside: Beside = NOTHING_BESIDE) -> None:
         there = of.info.bands
         for channel in channels:
             if channel >= there:
                 which = "only --channel 0" if there == 1 else f"--channel 0 to {there - 1}"
                 raise Refused(f"it has no channel {channel}; there is {which}")
         self._of, self._bands = of, tuple(channel + 1 for channel in channels)
-
-    @property
-    def info(self) -> PictureInfo:
-        return dataclasses.replace(self._of.info, bands=len(self._bands), alpha=False, colours=None)
+        self.mask = None if beside.mask is None else _MaskOfChannels(beside.mask, channels)
+        info = beside.added_to(of.info)
+        stated = info.band_nodata
+        by_channel = tuple(stated[channel] if channel < len(stated) else None for channel in channels)
+        self.info: PictureInfo = dataclasses.replace(
+            info,
+            bands=len(channels),
+            alpha=False,
+            alpha_at=None,
+            colours=None,
+            band_nodata=() if all(value is None for value in by_channel) else by_channel,
+        )
 
     @property
     def stored_shape(self) -> tuple[int, int]:
@@ -76,3 +90,14 @@ class Channels:
     def close(self) -> None:
         """Let go of what was opened."""
         self._of.close()
+
+
+class _MaskOfChannels:
+    """A mask of a picture, asked for its channels by their new numbers."""
+
+    def __init__(self, of: FileMask, channels: tuple[int, ...]) -> None:
+        self._of, self._channels = of, channels
+
+    def valid(self, box: Box, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
+        """Where pixels count; see `FileMask`."""
+        return self._of.valid(box, [self._channels[band] for band in bands], within)

@@ -146,7 +146,12 @@ class Picture:
 
 
 def open_picture(
-    path: str, *, max_pixels: int = MAX_PIXELS, choice: PictureChoice = DEFAULT, carried: bool = True
+    path: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    choice: PictureChoice = DEFAULT,
+    carried: bool = True,
+    early: bool = False,
 ) -> Picture:
     """Open a picture, or a Zarr array, for reading parts of it.
 
@@ -160,6 +165,8 @@ def open_picture(
         Which picture of a file that holds several.
     carried
         Whether the masks and values of nodata that the file carries, within or beside it, are used.
+    early
+        Whether alpha is what release 0.1.0 took for it: the last band of a TIFF, by its tags alone.
 
     Raises
     ------
@@ -171,9 +178,9 @@ def open_picture(
             from kseg_core.images.zarrs import ZarrPicture
 
             with refusing(path, "Zarr"):
-                stored: Stored = _of_channels(ZarrPicture(path, choice), choice)
+                stored: Stored = ZarrPicture(path, choice)
             closing.callback(stored.close)
-            return Picture(path, stored, closing.pop_all())
+            return _opened(path, "Zarr", stored, closing, NOTHING_BESIDE, choice)
         # Not `refusing` for as long as the file is open, which would catch what is none of its business.
         with refusing(path, ""):
             file, head = closing.enter_context(opened(path))
@@ -184,10 +191,10 @@ def open_picture(
             elif slides.is_mrxs(path):
                 name = slides.MRXS
         with refusing(path, name):
-            stored = _of_channels(_open_stored(name, path, file, max_pixels, choice), choice)
+            stored = _open_stored(name, path, file, max_pixels, choice, early=early)
         closing.callback(stored.close)
         beside = look_beside(path, name, file, stored, max_pixels, closing) if carried else NOTHING_BESIDE
-        return Picture(path, stored, closing.pop_all(), beside)
+        return _opened(path, name, stored, closing, beside, choice)
 
 
 def read_info(
@@ -198,16 +205,20 @@ def read_info(
         return picture.info
 
 
-def _of_channels(stored: Stored, choice: PictureChoice) -> Stored:
-    """Return the chosen channels of a picture; without a choice, the picture."""
+def _opened(path: str, name: str, stored: Stored, closing: ExitStack, beside: Beside, choice: PictureChoice) -> Picture:
+    """Return the picture, or its chosen channels with what the file carries of them."""
     if choice.channel is None:
-        return stored
+        return Picture(path, stored, closing.pop_all(), beside)
     from kseg_core.images.channels import Channels
 
-    return Channels(stored, choice.channel)
+    with refusing(path, name):
+        channels = Channels(stored, choice.channel, beside)
+    return Picture(path, channels, closing.pop_all(), Beside(channels.mask))
 
 
-def _open_stored(name: str, path: str, file: BinaryIO, max_pixels: int, choice: PictureChoice) -> Stored:
+def _open_stored(
+    name: str, path: str, file: BinaryIO, max_pixels: int, choice: PictureChoice, *, early: bool
+) -> Stored:
     """Open what is in a file."""
     if name in slides.NAMES:
         require_one_picture(choice, channels=False)
@@ -215,7 +226,7 @@ def _open_stored(name: str, path: str, file: BinaryIO, max_pixels: int, choice: 
     if name == "TIFF":
         from kseg_core.images.tiff import TiffPicture
 
-        return TiffPicture(file, max_pixels, choice)
+        return TiffPicture(file, max_pixels, choice, early=early)
     require_one_picture(choice, channels=False)
     if name == "VRT":
         from kseg_core.images.vrt import VrtPicture

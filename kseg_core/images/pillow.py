@@ -80,22 +80,33 @@ def decode_webp(data: bytes, max_pixels: int) -> Raster:
 
 def decode_gif(data: bytes, max_pixels: int) -> Raster:
     """Decode the first frame of a GIF; what its canvas shows around a smaller frame is transparent."""
-    import imageio.v3 as iio
-
-    check_size(*gif_shape(io.BytesIO(data)), max_pixels)
+    height, width = gif_shape(io.BytesIO(data))
+    check_size(height, width, max_pixels)
     left, top, right, bottom, _, _ = _gif_frame(io.BytesIO(data))
-    with iio.imopen(io.BytesIO(data), "r", plugin="pillow") as file:
-        samples = np.array(file.read(index=0, mode="P"))
-        facts = file.metadata(index=0, exclude_applied=False)
+    samples, transparent, colours = _gif_pixels(data, height * width)
     valid = np.zeros(samples.shape, np.bool_)
     valid[top:bottom, left:right] = True
-    transparent = facts.get("transparency")
     if transparent is not None:
         valid &= samples != transparent
-    if facts.get("palette") is None:  # a ramp of grays
+    if colours is None:  # a ramp of grays
         return Raster(samples, "gray", valid=valid)
-    palette = np.array(facts["palette"], np.uint8).reshape(-1, 3)
-    return Raster(samples, "palette", palette=palette, valid=valid)
+    return Raster(samples, "palette", palette=np.array(colours, np.uint8).reshape(-1, 3), valid=valid)
+
+
+def _gif_pixels(data: bytes, pixels: int) -> tuple[np.ndarray[Any, Any], int | None, list[int] | None]:
+    """Return indices (y, x) of a GIF's first frame, which is transparent, and the palette: None for a ramp of grays."""
+    import imageio.v3 as iio
+    from PIL import Image
+    from PIL.GifImagePlugin import GifImageFile
+
+    if Image.MAX_IMAGE_PIXELS is None or pixels <= Image.MAX_IMAGE_PIXELS:
+        with iio.imopen(io.BytesIO(data), "r", plugin="pillow") as file:
+            samples = np.array(file.read(index=0, mode="P"))
+            facts = file.metadata(index=0, exclude_applied=False)
+        return samples, facts.get("transparency"), facts.get("palette")
+    with GifImageFile(io.BytesIO(data)) as image:  # imageio asks that process-wide limit, which is not ours to move
+        image.load()
+        return np.array(image), image.info.get("transparency"), None if image.mode == "L" else image.getpalette("RGB")
 
 
 def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:

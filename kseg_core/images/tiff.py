@@ -76,15 +76,19 @@ class TiffPicture:
         The limit for what can only be read whole.
     choice
         Which of its pictures.
+    early
+        See `open_picture`.
     """
 
-    def __init__(self, file: BinaryIO, max_pixels: int, choice: PictureChoice = DEFAULT) -> None:
+    def __init__(
+        self, file: BinaryIO, max_pixels: int, choice: PictureChoice = DEFAULT, *, early: bool = False
+    ) -> None:
         import tifffile
 
         check_directory(file)
         with silenced(), contextlib.ExitStack() as closing:
             tiff = closing.enter_context(tifffile.TiffFile(file))
-            self._pages = _Pages(tiff, file, choice)
+            self._pages = _Pages(tiff, file, choice, early=early)
             if self._pages.block is None:
                 check_size(*self._pages.stored_shape, max_pixels)
             self.mask = mask_of(tiff, self._pages.page, file, max_pixels)
@@ -116,10 +120,11 @@ class TiffPicture:
 class _Pages:
     """The pages that make the picture: one, or those of its channels and slices."""
 
-    def __init__(self, tiff: Any, file: BinaryIO, choice: PictureChoice) -> None:
+    def __init__(self, tiff: Any, file: BinaryIO, choice: PictureChoice, *, early: bool) -> None:
         self._expect: Expect | None = getattr(file, "expect", None)  # of one in an object store
         self._chosen = picture_pages(tiff, choice)
         self.page = self._chosen.first
+        self._alpha_of_page = alpha_band(self.page, early=early)
         check_size(self.page.imagelength, self.page.imagewidth, sys.maxsize)
         self.dtype = dtype_of(self.page)
         _check_layout(self.page)
@@ -139,7 +144,7 @@ class _Pages:
     @property
     def _alpha(self) -> int | None:
         """Which band is alpha, from 0."""
-        return alpha_band(self.page) if self.bands > 1 and len(self._channels) == 1 else None
+        return self._alpha_of_page if self.bands > 1 and len(self._channels) == 1 else None
 
     def info(self) -> PictureInfo:
         shape = turned_shape(*self.stored_shape, self.orientation)
@@ -158,9 +163,10 @@ class _Pages:
 
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)
-        check_bands(self.page, self.bands if len(self._channels) > 1 else 1)
+        check_bands(self.page, self.bands if len(self._channels) > 1 else 1, self._alpha_of_page)
         samples = self._read(box, None, self._fill())
-        raster = to_raster(self.page, samples[..., 0] if samples.shape[2] == 1 else samples)
+        flat = samples[..., 0] if samples.shape[2] == 1 else samples
+        raster = to_raster(self.page, flat, self._alpha_of_page)
         return without_nodata(raster, samples, nodata)
 
     def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:

@@ -58,8 +58,17 @@ def colours_of(page: Any) -> Colours | None:
     return special.get(int(page.photometric))
 
 
-def check_bands(page: Any, pages: int) -> None:
-    """Refuse what is no picture by its number of bands; ``pages`` of one band each, or one page of several.
+def check_bands(page: Any, pages: int, alpha: int | None) -> None:
+    """Refuse what is no picture by its number of bands.
+
+    Parameters
+    ----------
+    page
+        The first page (``TiffPage``).
+    pages
+        How many of one band each, or one page of several.
+    alpha
+        As of `alpha_band`.
 
     Raises
     ------
@@ -72,11 +81,11 @@ def check_bands(page: Any, pages: int) -> None:
         raise Refused(f"damaged: a colour TIFF of {count} bands")
     if count > (5 if separated else 4):
         raise Refused(f"{count} bands: not a gray or RGB image; {USE_BANDS}")
-    if page.photometric in _GRAYS and count == 2 and not alpha_of(page):
+    if page.photometric in _GRAYS and count == 2 and alpha is None:
         raise Refused(f"2 bands: neither gray nor RGB; {USE_BANDS}")
 
 
-def to_raster(page: Any, samples: Samples) -> Raster:
+def to_raster(page: Any, samples: Samples, alpha: int | None) -> Raster:
     """Say what the samples are.
 
     Parameters
@@ -85,6 +94,8 @@ def to_raster(page: Any, samples: Samples) -> Raster:
         The first page (``TiffPage``).
     samples
         bool, uint8 or uint16 (height, width) or (height, width, bands).
+    alpha
+        As of `alpha_band`.
 
     Raises
     ------
@@ -92,8 +103,8 @@ def to_raster(page: Any, samples: Samples) -> Raster:
         For colours that are not read here.
     """
     maximum = (1 << page.bitspersample) - 1
-    samples = _alpha_last(page, samples)
-    valid = _valid(page, samples)
+    samples = _alpha_last(alpha, samples)
+    valid = None if alpha is None or samples.ndim == 2 else samples[..., -1] != 0
     palette = None
     if page.photometric == tiff_tags.PALETTE:
         palette = _palette(page)
@@ -103,7 +114,7 @@ def to_raster(page: Any, samples: Samples) -> Raster:
     elif page.photometric == tiff_tags.SEPARATED:
         samples = samples[..., :4]
     elif page.photometric in (*_GRAYS, *_COLOURS):
-        samples = _gray_or_rgb(page, samples, maximum)
+        samples = _gray_or_rgb(page, samples, maximum, _kind_of_alpha(page, alpha))
     elif page.photometric in (tiff_lab.CIELAB, tiff_lab.ICCLAB) and page.bitspersample in (8, 16):
         samples, maximum = tiff_lab.to_rgb(samples[..., :3], int(page.photometric)), 255
     else:
@@ -124,9 +135,8 @@ def to_raster(page: Any, samples: Samples) -> Raster:
     )
 
 
-def _gray_or_rgb(page: Any, samples: Samples, maximum: int) -> Samples:
+def _gray_or_rgb(page: Any, samples: Samples, maximum: int, alpha: int) -> Samples:
     """Return (height, width) or (height, width, 3 or 4), 0 for black, premultiplication undone."""
-    alpha = alpha_of(page)
     if page.photometric == tiff_tags.YCBCR and page.compression not in (tiff_tags.JPEG, tiff_tags.OLD_JPEG):
         samples = _from_ycbcr(page, samples)
     if alpha == tiff_tags.PREMULTIPLIED and samples.ndim == 3:
@@ -142,9 +152,8 @@ def _gray_or_rgb(page: Any, samples: Samples, maximum: int) -> Samples:
     return samples
 
 
-def alpha_of(page: Any) -> int:
+def _kind_of_alpha(page: Any, band: int | None) -> int:
     """Return 1 (premultiplied) or 2 where a band is alpha, 0 where none is."""
-    band = alpha_band(page)
     if band is None:
         return 0
     extra = [int(kind) for kind in page.extrasamples]
@@ -152,11 +161,15 @@ def alpha_of(page: Any) -> int:
     return tiff_tags.PREMULTIPLIED if at >= 0 and extra[at] == tiff_tags.PREMULTIPLIED else tiff_tags.ALPHA
 
 
-def alpha_band(page: Any) -> int | None:
+def alpha_band(page: Any, *, early: bool = False) -> int | None:
     """Return which band is alpha, from 0: by ExtraSamples, or by what GDAL's metadata say of bands; None: none is.
 
-    Never by a band's place or by how many there are. Of several the first.
+    Never by a band's place or by how many there are. Of several the first. ``early``: as release 0.1.0 had it, the last
+    band or none, by ExtraSamples alone.
     """
+    if early:
+        last = int(page.extrasamples[-1]) if page.extrasamples else 0
+        return page.samplesperpixel - 1 if last in (tiff_tags.PREMULTIPLIED, tiff_tags.ALPHA) else None
     text = page.tags.valueof(tiff_tags.GDAL_METADATA, None)
     roles = {} if text is None else parse_tag(str(text)).roles
     count = page.samplesperpixel
@@ -169,20 +182,11 @@ def alpha_band(page: Any) -> int | None:
     return None
 
 
-def _alpha_last(page: Any, samples: Samples) -> Samples:
+def _alpha_last(band: int | None, samples: Samples) -> Samples:
     """Return samples (height, width, bands) whose last band is alpha, where there is one."""
-    band = alpha_band(page)
     if band is None or samples.ndim == 2 or band == samples.shape[2] - 1:
         return samples
     return samples[..., [*(each for each in range(samples.shape[2]) if each != band), band]]
-
-
-def _valid(page: Any, samples: Samples) -> NDArray[np.bool_] | None:
-    """Return where alpha, the last band, is not 0, or None without alpha."""
-    if not alpha_of(page) or samples.ndim == 2:
-        return None
-    valid: NDArray[np.bool_] = samples[..., -1] != 0
-    return valid
 
 
 def _divided_by_alpha(samples: Samples, maximum: int) -> Samples:

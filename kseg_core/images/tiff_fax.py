@@ -79,21 +79,45 @@ def _as_a_file(frame: Any, data: bytes, rows: int, columns: int) -> bytes:
 @contextmanager
 def libtiff_warnings() -> Iterator[list[str]]:
     """Give what libtiff warns of in this thread, by imagecodecs, and keep it off the log."""
-    log = logging.getLogger("imagecodecs")
-    if _take not in log.filters:
-        log.addFilter(_take)
-    log.setLevel(logging.WARNING)  # its warnings are findings, whatever the program's own level is
-    log.disabled = False
-    silenced = log.manager.disable  # by `logging.disable`
-    if silenced >= logging.WARNING:
-        logging.disable(logging.NOTSET)
     before, _MESSAGES.taken = getattr(_MESSAGES, "taken", None), []
+    _HEARING.begin()
     try:
         yield _MESSAGES.taken
     finally:
+        _HEARING.end()
         _MESSAGES.taken = before
-        if silenced >= logging.WARNING:
-            logging.disable(silenced)
+
+
+class _Hearing:
+    """Has imagecodecs' log heard while any thread decodes: its warnings are findings, whatever the program's level is.
+
+    A program that has switched logging off (`logging.disable`) finds it so again when the last thread is done.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._threads, self._silenced = threading.Lock(), 0, logging.NOTSET
+
+    def begin(self) -> None:
+        log = logging.getLogger("imagecodecs")
+        with self._lock:
+            if _take not in log.filters:
+                log.addFilter(_take)
+            log.setLevel(logging.WARNING)
+            log.disabled = False
+            if not self._threads:
+                self._silenced = log.manager.disable
+                if self._silenced >= logging.WARNING:
+                    logging.disable(logging.NOTSET)
+            self._threads += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            if not self._threads and self._silenced >= logging.WARNING:
+                logging.disable(self._silenced)
+
+
+_HEARING = _Hearing()
 
 
 def _take(record: logging.LogRecord) -> bool:

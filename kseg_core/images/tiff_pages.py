@@ -24,10 +24,9 @@ from kseg_core.images.tiff_plausible import check_directory
 #: Series of these names are not what was scanned, however large they are.
 _ASIDE = frozenset({"label", "macro", "thumbnail", "map"})
 _GENERIC = frozenset({"generic", "uniform", "nih", "mdgel", "eer", "scanimage"})  # told by their pages alone
-_OME_SIZES = re.compile(r'\b(?:Size[CZT]|PlaneCount|NumPlanes|First[CZT]|IFD)="(\d+)"')
-_OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
-_OME_EACH = re.compile(r'\bSize[CZT]="(\d+)"')
-_OME_CHANNELS = re.compile(r'\bSizeC="(\d+)"')
+_OME_SIZES = frozenset({"SizeC", "SizeZ", "SizeT", "PlaneCount", "NumPlanes", "FirstC", "FirstZ", "FirstT", "IFD"})
+_OME_EACH = re.compile(r"\bSize[CZT]\s*=\s*[\"'](\d+)[\"']")
+_TOO_MANY_PLANES = "damaged: the metadata of the TIFF state more planes than any file holds"
 _IMAGEJ_IMAGES = re.compile(r"\bimages=(\d+)")
 _STK_PLANES = 33628  # UIC1Tag of MetaMorph
 LIKE_THE_LARGEST = 0.5  # of its pixels: thumbnails have a small part of them, and a level of a pyramid a quarter
@@ -160,7 +159,10 @@ def _largest(tiff: Any, directories: Directories, choice: PictureChoice) -> Page
     candidates = full or pages or directories.chain
     largest = max(page.pixels for page in candidates)
     # Scans of several sheets differ by some rows and columns: they are pages, and a person begins with the first.
-    best = next(page for page in candidates if page.pixels >= largest * LIKE_THE_LARGEST)
+    alike = [page for page in candidates if page.pixels >= largest * LIKE_THE_LARGEST]
+    if choice.z is not None and len(alike) > 1:
+        raise Refused("its pages are no slices, as far as it says; --page chooses one of them, not --z")
+    best = alike[0]
     page = tiff.pages.first if best.offset == tiff.pages.first.offset else _load(tiff, best)
     count, others = len(directories.chain), [each for each in full if each is not best]
     smaller = any(each.pixels < best.pixels * LIKE_THE_LARGEST for each in (pages if best.number else others))
@@ -225,8 +227,9 @@ def _was_read_so(tiff: Any, page: Any, bands: tuple[tuple[Any, ...], ...], index
 def _series_of(tiff: Any, directories: Directories | None = None) -> list[Any]:
     """Return tifffile's series that are told by metadata and lie in this file; none where they cannot be had."""
     if tiff.pages.first.is_ome:
-        _require_plausible(tiff.ome_metadata or "")
+        _require_plausible(tiff.ome_metadata or "", min(_MOST_PLANES, tiff_size(tiff.pages.first)))
         tiff._multifile = False  # the others of a set are inputs of their own
+    _require_room(tiff.pages.first)
     if tiff.is_mmstack:
         return []
     try:
@@ -244,12 +247,32 @@ def _series_of(tiff: Any, directories: Directories | None = None) -> list[Any]:
     return found
 
 
-def _require_plausible(xml: str) -> None:
-    """Refuse OME metadata that state planes by the million: lists are made of as many."""
-    stated = (int(number) for number in _OME_SIZES.findall(xml))
-    each = (math.prod(int(size) for size in _OME_EACH.findall(pixels)) for pixels in _OME_PIXELS.findall(xml))
-    if max(stated, default=0) > _MOST_PLANES or sum(each) > _MOST_PLANES:
-        raise Refused("damaged: the OME metadata of the TIFF state more planes than any file holds")
+def _require_plausible(xml: str, most: int) -> None:
+    """Refuse OME metadata that state more planes than a file holds: lists are made of as many."""
+    from xml.etree import ElementTree
+
+    try:
+        elements = list(ElementTree.fromstring(xml).iter())
+    except ElementTree.ParseError:
+        return  # tifffile reads them no better
+    planes = 0
+    for element in elements:
+        stated = {name: int(text) for name, text in element.attrib.items() if name in _OME_SIZES and text.isdecimal()}
+        if max(stated.values(), default=0) > most:
+            raise Refused(_TOO_MANY_PLANES)
+        if element.tag.rpartition("}")[2] == "Pixels":
+            planes += math.prod(stated.get(name, 1) for name in ("SizeC", "SizeZ", "SizeT"))
+    if planes > most:
+        raise Refused(_TOO_MANY_PLANES)
+
+
+def _require_room(page: Any) -> None:
+    """Refuse metadata of ImageJ and of tifffile that state more planes than the file holds, as above."""
+    size = _shaped_size(page.shaped_description) if page.is_shaped else 0
+    images = _IMAGEJ_IMAGES.search(str(page.imagej_description or page.description)) if page.is_imagej else None
+    planes = max(size // max(1, math.prod(page.shape)), int(images[1]) if images else 0)
+    if planes > min(_MOST_PLANES, tiff_size(page)):  # less than a byte for each
+        raise Refused(_TOO_MANY_PLANES)
 
 
 def _size(series: Any, axis: str) -> int:

@@ -142,15 +142,18 @@ def _held(value: float, dtype: np.dtype[Any]) -> Any | None:
 
     Files write the limits of float32 with fewer digits than they have, so floats are rounded to the dtype.
     """
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return dtype.type(value)
-    if dtype.kind == "b":
-        return bool(value) if value in (0, 1) else None
-    limits = np.iinfo(dtype)
-    if not math.isfinite(value) or value != int(value) or not limits.min <= value <= limits.max:
+    try:
+        if dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                return dtype.type(value)
+        if dtype.kind == "b":
+            return bool(value) if value in (0, 1) else None
+        limits = np.iinfo(dtype)
+        if not math.isfinite(value) or value != int(value) or not limits.min <= value <= limits.max:
+            return None
+        return dtype.type(int(value))
+    except OverflowError:  # a whole number of so many digits that no float holds it
         return None
-    return dtype.type(int(value))
 
 
 def fits(value: float, dtype: np.dtype[Any]) -> bool:

@@ -9,11 +9,13 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from kseg_core import storage
 from kseg_core.storage import zipped
 
+MOST_BYTES = 1 << 24  # of a document: the largest plates have some megabytes
 _DEPTH = 3  # folders of groups that are gone through for images
 #: What else groups hold, after OME-Zarr and SpatialData.
 _NO_IMAGES = frozenset({"labels", "OME", "tables", "shapes", "points"})
@@ -56,12 +58,12 @@ class Zipped:
 
     Raises
     ------
-    OSError, zipfile.BadZipFile
+    OSError
         If it cannot be read.
     """
 
     def __init__(self, path: str) -> None:
-        with zipfile.ZipFile(path) as archive:
+        with _sound(), zipfile.ZipFile(path) as archive:
             self._names = frozenset(archive.namelist())
         self._path = path
         self._folders: dict[str, set[str]] = {}
@@ -75,12 +77,32 @@ class Zipped:
         """A file's content; None where there is none."""
         if name not in self._names:
             return None
-        with zipfile.ZipFile(self._path) as archive:
-            return archive.read(name)
+        with _sound(), zipfile.ZipFile(self._path) as archive:
+            if archive.getinfo(name).file_size > MOST_BYTES:
+                raise OSError(
+                    f"its {name} states {archive.getinfo(name).file_size / 1e6:,.0f} MB, which no document has"
+                )
+            with archive.open(name) as file:
+                return file.read(MOST_BYTES)
 
     def folders(self, name: str) -> list[str]:
         """Names of the folders in a folder, sorted."""
         return sorted(self._folders.get(name, ()))
+
+
+@contextmanager
+def _sound() -> Iterator[None]:
+    """Make an OSError of what the reader of zip files says of one that is damaged, encrypted or packed otherwise."""
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except NotImplementedError as error:
+        raise OSError("a zip file packed in a way that is not supported here") from error
+    except RuntimeError as error:
+        raise OSError("an encrypted zip file: not supported here") from error
+    except Exception as error:  # of several classes, none of them documented
+        raise OSError("not a zip file, or a damaged one") from error
 
 
 class Images:
@@ -116,10 +138,7 @@ def zarr_images(path: str) -> Images:
     if (parts := zipped.split(path)) is None:
         _look(Folder(path), "", found)
     else:
-        try:
-            archive = Zipped(parts[0])
-        except zipfile.BadZipFile as error:
-            raise OSError(f"not a zip file, or a damaged one ({error})") from error
+        archive = Zipped(parts[0])
         start = parts[1]
         if not start and not _is_node(archive, ""):  # packed with the folder that it was in
             start = next((name for name in archive.folders("") if _is_node(archive, name)), "")
@@ -139,7 +158,7 @@ def _look(hierarchy: Hierarchy, start: str, found: Images) -> None:
         _well(hierarchy, start, found)
     elif "bioformats2raw.layout" in attributes:
         series = _attributes(hierarchy, _joined(start, "OME")).get("series")
-        named = [str(name) for name in series] if isinstance(series, list) else _numbered(hierarchy, start)
+        named = list(_inside(series)) if isinstance(series, list) else _numbered(hierarchy, start)
         _fields(hierarchy, start, named, found)
     elif _shape(hierarchy, start) is not None or _has_multiscales(attributes):
         found.inside.append(start)
@@ -192,10 +211,20 @@ def _joined(folder: str, name: str) -> str:
 
 
 def _paths(entries: Any) -> Iterator[str]:
-    for entry in entries if isinstance(entries, list) else ():
-        path = entry.get("path") if isinstance(entry, dict) else None
-        if isinstance(path, str) and path.strip("/") and ".." not in path.split("/"):
-            yield path.strip("/")
+    found = (entry.get("path") for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict))
+    return _inside(list(found))
+
+
+def _inside(paths: list[Any]) -> Iterator[str]:
+    """Those that are paths inside a group, each once and written in one way."""
+    told = set[str]()
+    for path in paths:
+        parts = [part for part in str(path).split("/") if part not in ("", ".")]
+        plain = "/".join(parts)
+        if not parts or ".." in parts or "\0" in plain or plain in told or not plain.isprintable():
+            continue
+        told.add(plain)
+        yield plain
 
 
 def _document(hierarchy: Hierarchy, name: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class ImageSource:
     choice
         Which picture of the file.
     carried
-        Whether the masks that the file carries count.
+        Whether the masks that the file carries count, and alpha by today's rules; not for what release 0.1.0 made.
     geo
         Where it is on the ground, where that is known.
     """
@@ -96,7 +96,7 @@ class ImageSource:
         try:
             carried = settings.validity > 1
             with open_picture(
-                file.path, max_pixels=settings.max_pixels, choice=settings.choice, carried=carried
+                file.path, max_pixels=settings.max_pixels, choice=settings.choice, carried=carried, early=not carried
             ) as picture:
                 info = picture.info
                 place = read_place(file.path, info.format, info.placed, picture.turned)
@@ -123,7 +123,11 @@ class ImageSource:
         """
         try:
             with open_picture(
-                self.file.path, max_pixels=self.max_pixels, choice=self.choice, carried=self.carried
+                self.file.path,
+                max_pixels=self.max_pixels,
+                choice=self.choice,
+                carried=self.carried,
+                early=not self.carried,
             ) as picture:
                 if (picture.info.shape, picture.info.dtype) != (self.shape, self.info.dtype):
                     raise UnreadableImage(self.file.path, CHANGED)
@@ -274,7 +278,8 @@ class Piece:
         with _naming(source.mask, source.file):
             if is_polygons(source.mask):
                 return polygon_mask(source.mask, source.geo, source.shape).nonzero(self.rows, self.columns)
-            with open_picture(source.mask, max_pixels=source.max_pixels, carried=False) as mask:
+            early = not source.carried
+            with open_picture(source.mask, max_pixels=source.max_pixels, carried=False, early=early) as mask:
                 return mask.nonzero(self.rows, self.columns)
 
 

@@ -205,6 +205,8 @@ class Model:
         """
         if self.bands is not None:
             wanted = f"(y, x, {self.bands.dimensions}) {self.bands.dtype}, the bands of this model"
+            if not np.ma.isMaskedArray(image):
+                image = image.astype(image.dtype.newbyteorder("="), copy=False)  # FITS and others have the other order
             if image.ndim != 3 or image.shape[2] != self.bands.dimensions or image.dtype != self.bands.dtype:
                 raise ValueError(f"image: expected an array {wanted}; got {image.shape} {image.dtype}")
             samples, counts = unmasked(image)

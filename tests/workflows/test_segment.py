@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kseg_core import Model, open_store
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.choice import PictureChoice
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from workflows import Segmentation, segment
 
@@ -112,6 +113,59 @@ def test_masked_values_and_nan_make_pixels_of_bands_invalid(kind: str) -> None:
     expected = np.zeros((40, 50), bool)
     expected[:10], expected[20] = True, True
     np.testing.assert_array_equal(labels == 255, expected)
+
+
+@pytest.mark.parametrize("nodata_in", [None, "any"])
+@pytest.mark.parametrize("form", ["gray", "rgb", "rgba"])
+def test_values_of_nodata_make_pixels_invalid_as_of_a_file(
+    form: str, nodata_in: Any, pictures: dict[str, Any], tmp_path: Path, png: Any
+) -> None:
+    picture = pictures[form].copy()
+    colours = picture[..., None] if picture.ndim == 2 else picture[..., :3]
+    colours[5:25, 10:40], colours[30:33, :, 0], colours[50] = 7, 7, 9
+    is_nodata = np.isin(colours, (7, 9))
+    counts = ~(is_nodata.any(axis=2) if nodata_in == "any" else is_nodata.all(axis=2))
+    if form == "rgba":
+        counts &= picture[..., 3] > 0
+    png(tmp_path / "in.png", picture)
+    settings = dataclasses.replace(config(), input=InputSettings(nodata="7,9", nodata_in=nodata_in))
+    segment(tmp_path / "in.png", settings, output=str(tmp_path / "expected.zarr"))
+    store = open_store(str(tmp_path / "expected.zarr"))
+    expected = store.model, np.asarray(store["in.png"].labels)
+    np.testing.assert_array_equal(expected[1] != 255, counts)
+    for image in (picture, da.from_array(picture, chunks=(17, 31, *picture.shape[2:]))):
+        assert_same(segment(image, settings), "image", expected)
+    store.model.save(str(tmp_path / "m.zarr"))
+    labelling = dataclasses.replace(settings, fit=None, model=str(tmp_path / "m.zarr"))
+    np.testing.assert_array_equal(segment(picture, labelling).labels["image"].compute(), expected[1])
+
+
+@pytest.mark.parametrize("nodata_in", ["any", "all"])
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+def test_values_of_nodata_make_pixels_of_bands_invalid(kind: str, nodata_in: Any) -> None:
+    rng = np.random.default_rng(3)
+    data = rng.choice(np.array([-9999, 10, 20, 30], np.int16), (40, 50, 3))
+    data[..., 1] = -9999  # of a band that is not selected
+    chosen = data[..., [2, 0]] == -9999
+    counts = ~(chosen.any(axis=2) if nodata_in == "any" else chosen.all(axis=2))
+    image: Any = data if kind == "numpy" else da.from_array(data, chunks=(13, 20, 2))
+    settings = config(k=3, features="bands", bands=(3, 1))
+    found = segment(image, dataclasses.replace(settings, input=InputSettings(nodata="-9999", nodata_in=nodata_in)))
+    np.testing.assert_array_equal(found.labels["image"].compute(scheduler="sync") != 255, counts)
+    assert found.model.pixels == counts.sum()
+    assert (segment(image, settings).labels["image"].compute(scheduler="sync") != 255).all()
+
+
+@pytest.mark.parametrize("name", ["mask", "choice", "kind"])
+def test_settings_of_paths_are_refused_for_arrays(name: str, pictures: dict[str, Any], tmp_path: Path) -> None:
+    given = {
+        "mask": dataclasses.replace(config(), input=InputSettings(mask=str(tmp_path))),
+        "choice": dataclasses.replace(config(), input=InputSettings(choice=PictureChoice(page=0))),
+        "kind": config(kind="rgb"),
+    }[name]
+    for image in (pictures["rgb"], da.from_array(pictures["rgb"])):
+        with pytest.raises(UsageError, match=f"^{name} is of paths"):
+            segment(image, given)
 
 
 def test_an_array_with_a_mask_of_nothing_is_the_array(pictures: dict[str, Any]) -> None:

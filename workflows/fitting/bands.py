@@ -128,7 +128,7 @@ def look_at_bands(
     outliers = outliers_of(batch.moments, sample)
     apart = [[outlier.value for outlier in those] for those in outliers]
     space = BandSpace.fitted(numbers, dtype, batch.moments, settings.normalize, sample, apart)
-    return Bands(plan, batch, space, likely_fill(outliers, dtype, numbers)), failures
+    return Bands(plan, batch, space, likely_fill(outliers, dtype, numbers, declared_nodata(plan))), failures
 
 
 def fit_bands(
@@ -256,6 +256,13 @@ def solve_streamed(
         AttemptHistory(p.attempt, p.history, exact.inertia if p.attempt == best.attempt else ()) for p in proposals
     )
     return centroids, history
+
+
+def declared_nodata(plan: Plan) -> list[float]:
+    """The values that stand for no data in some image already, in rising order; NaN counts nowhere anyway."""
+    stated = [source.nodata for source in plan.sources if source.nodata is not None]
+    values = {value for nodata in stated for value in (*nodata.values, *nodata.by_band) if value is not None}
+    return sorted(value for value in values if not math.isnan(value))
 
 
 def require_same_bands(earlier: tuple[int, ...], ours: tuple[int, ...]) -> None:

@@ -78,7 +78,15 @@ class _Chunk:
         return found, combine(nodata_mask(found, nodata, "any"), counts)
 
 
-def plan_of_array(image: da.Array, whole: NDArray[Any] | None, key: str) -> Plan:
+def info_of_array(image: da.Array) -> PictureInfo:
+    """What a header would say of an array (y, x) or (y, x, d)."""
+    height, width, *bands = image.shape
+    dtype = "uint8" if image.dtype == np.bool_ else image.dtype.newbyteorder("=").name
+    block = image.chunks[0][0], image.chunks[1][0]
+    return PictureInfo("array", (height, width), bands[0] if bands else 1, dtype, block, None)
+
+
+def plan_of_array(image: da.Array, whole: NDArray[Any] | None, key: str, nodata: Nodata | None) -> Plan:
     """The plan of one array.
 
     Parameters
@@ -89,10 +97,10 @@ def plan_of_array(image: da.Array, whole: NDArray[Any] | None, key: str) -> Plan
         The same in memory, where it is: then views of it are read.
     key
         What the image is called.
+    nodata
+        What stands for no data.
     """
-    height, width, bands = image.shape
-    dtype = image.dtype.newbyteorder("=").name
-    info = PictureInfo("array", (height, width), bands, dtype, (image.chunks[0][0], image.chunks[1][0]), None)
+    info = info_of_array(image)
     file = InputFile("", key, key, 0, 0)
     pieces, top = [], 0
     for row, rows in enumerate(image.chunks[0]):
@@ -101,7 +109,7 @@ def plan_of_array(image: da.Array, whole: NDArray[Any] | None, key: str) -> Plan
             if rows and columns:
                 name = f"{image.name}-{row}-{column}"
                 block = _block(image, whole, (row, column), (slice(top, top + rows), slice(left, left + columns)))
-                source = ArraySource(file, info, block=block, name=name, top=top, left=left)
+                source = ArraySource(file, info, nodata, block=block, name=name, top=top, left=left)
                 pieces.append(Piece(source, top, left, rows, columns))
             left += columns
         top += rows

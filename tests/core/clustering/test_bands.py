@@ -337,6 +337,12 @@ def test_predict_marks_nan_and_infinity_and_wants_the_models_bands() -> None:
         model.predict(samples[..., :1])
 
 
+def test_predict_takes_the_other_byte_order() -> None:
+    samples = np.random.default_rng(13).normal(size=(20, 30, 2)).astype(np.float32)
+    model = model_of(samples)
+    np.testing.assert_array_equal(model.predict(samples.astype(">f4")), model.predict(samples))
+
+
 def test_the_digest_tells_any_change_of_the_feature_space(tmp_path: Path) -> None:
     import zarr
 

@@ -86,3 +86,23 @@ def test_class_maps_and_constants_have_none(values: list[int]) -> None:
     maps[0] = values[-1]
     for dtype in ("uint8", "uint16", "int32", "float32"):
         assert outliers(maps.astype(dtype)) == ((),)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.6, 0.97])
+def test_a_fill_value_is_named_however_many_pixels_have_it(share: float) -> None:
+    rng = np.random.default_rng(0)
+    relief = rng.gamma(2, 600, (300, 300, 1)).astype(np.float32)  # mountains: -9999 is some 12 deviations away
+    relief[rng.random((300, 300)) < share] = -9999
+    ((found,),) = outliers(relief)
+    assert found.value == -9999
+
+
+def test_advice_keeps_the_values_that_hold_no_data_already() -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.normal(300, 20, (90, 90, 1)).astype(np.float32)
+    samples[:9], samples[9:12] = -9999, 1e20
+    lines = likely_fill(outliers(samples), "float32", (1,), [0.0])
+    assert len(lines) == 2
+    assert all(
+        line.endswith("add --nodata=0,-9999,1e+20") or line.endswith("add --nodata=0,1e+20,-9999") for line in lines
+    )

@@ -293,6 +293,45 @@ def test_what_release_0_1_0_made_is_read_by_its_rules(tmp_path: Path) -> None:
         assert (piece.read_samples(()).valid is not None) == invalid
 
 
+ROLE = '<GDALMetadata><Item name="COLORINTERP" sample="{}" role="colorinterp">{}</Item></GDALMetadata>'
+
+
+@pytest.mark.parametrize(
+    ("count", "extra", "role", "now", "early"),
+    [
+        (4, (0,), (3, "Alpha"), 3, None),
+        (4, (2,), None, 3, 3),
+        (4, (2,), (3, "Undefined"), None, 3),
+        (4, (2, 0, 0), None, 1, None),
+        (2, (0,), (1, "Alpha"), 1, None),
+        (4, (1,), None, 3, 3),
+    ],
+)
+def test_alpha_of_what_release_0_1_0_made_is_the_last_band_by_its_tag(
+    tmp_path: Path, count: int, extra: tuple[int, ...], role: Any, now: int | None, early: int | None
+) -> None:
+    """As that release's code had it: ``extrasamples[-1] in (1, 2)``."""
+    data = np.moveaxis(scene(count), 0, 2).copy()
+    data[20:30, 5:50, 0], data[40:60, 5:50, 1], data[70:80, 30:90, -1] = 0, 0, 0
+    tags = [] if role is None else [(42112, 2, 0, ROLE.format(*role), True)]
+    photometric = "minisblack" if len(extra) == 3 or count == 2 else "rgb"
+    tifffile.imwrite(tmp_path / "x.tif", data, photometric=photometric, extrasamples=extra, extratags=tags)
+    (file,) = list_inputs([str(tmp_path / "x.tif")]).files
+    for settings, alpha in ((InputSettings(), now), (InputSettings().as_before(), early)):
+        source = ImageSource.open(file, settings)
+        (piece,) = source.pieces(200)
+        read = piece.read_samples(())
+        assert source.info.alpha == (alpha is not None)
+        np.testing.assert_array_equal(read.samples, data[..., [band for band in range(count) if band != alpha]])
+        wanted = np.ones(data.shape[:2], bool) if alpha is None else data[..., alpha] != 0
+        np.testing.assert_array_equal(counts(read.valid, wanted.shape), wanted)
+        if count == 4:
+            np.testing.assert_array_equal(counts(piece.read().valid, wanted.shape), wanted)
+        elif alpha is None:
+            with pytest.raises(UnreadableImage, match="2 bands: neither gray nor RGB"):
+                piece.read()
+
+
 def test_a_turned_picture_and_its_mask_are_turned_together(tmp_path: Path) -> None:
     picture = Image.fromarray(np.moveaxis(scene(), 0, 2))
     exif = Image.Exif()

@@ -18,7 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from kseg_core.images import RgbImage, open_picture
+from kseg_core.images import RgbImage, open_picture, tiff_fax
 from tests.tiffs import Number, picture_tags, tiff_of
 
 Read = Callable[[bytes], RgbImage]
@@ -91,6 +91,18 @@ def test_invalid_fax_codes_are_refused_and_nothing_is_logged(
     assert refusal(bytes(whole)).startswith("damaged: fax codes")
     assert not caplog.records
     assert capfd.readouterr() == ("", "")
+
+
+def test_damage_is_heard_by_every_thread_where_logging_is_off() -> None:
+    logging.disable(logging.CRITICAL)
+    try:
+        with tiff_fax.libtiff_warnings():
+            with tiff_fax.libtiff_warnings():
+                pass
+            assert logging.getLogger("imagecodecs").isEnabledFor(logging.WARNING)
+        assert logging.root.manager.disable == logging.CRITICAL
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -347,6 +347,20 @@ def test_ome_metadata_that_state_planes_by_the_million_are_refused_at_once(tmp_p
     assert "damaged" in refusal_of(path) or "truncated" in refusal_of(path)
 
 
+@pytest.mark.parametrize("kind", ["ome", "shaped", "imagej"])
+def test_small_files_that_state_planes_by_the_million_are_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    told = {
+        "ome": "<OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06'><Image ID='Image:0'><Pixels ID='P' "
+        "DimensionOrder='XYZTC' Type='uint8' SizeX='20' SizeY='20' SizeZ='1' SizeT='1' SizeC = '400000000'>"
+        "<TiffData/></Pixels></Image></OME>",
+        "shaped": '{"shape": [400000000, 20, 20], "axes": "CYX"}',
+        "imagej": "ImageJ=1.54\nimages=400000000\nslices=400000000\n",
+    }[kind]
+    tifffile.imwrite(path, noise(20, 20), description=told, metadata=None, photometric="minisblack")
+    assert "more planes than any file holds" in refusal_of(path)
+
+
 def test_planes_that_metadata_state_and_the_file_lacks_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.ome.tif"
     tifffile.imwrite(path, noise(3, 16, 16), metadata={"axes": "CYX"}, photometric="minisblack", ome=True)

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import zarr
@@ -151,6 +152,47 @@ def test_a_damaged_zip_is_named(tmp_path: Path) -> None:
     assert not listing.files
     (failure,) = listing.failures
     assert "zip" in failure.reason
+
+
+@pytest.mark.parametrize("damage", ["sum", "encrypted", "packing", "bomb"])
+def test_a_document_in_a_zip_that_cannot_be_read_is_named_and_stops_nothing(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.zarr.zip"
+    document = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if damage == "bomb" else zipfile.ZIP_STORED) as archive:
+        archive.writestr("zarr.json", bytes(20_000_000) if damage == "bomb" else document)
+    whole = bytearray(path.read_bytes())
+    central = whole.index(b"PK\x01\x02")
+    if damage == "sum":
+        whole[whole.index(document) + 3] ^= 1
+    elif damage == "encrypted":
+        whole[6] |= 1
+        whole[central + 8] |= 1
+    elif damage == "packing":
+        whole[8] = whole[central + 10] = 97
+    path.write_bytes(whole)
+    imageio.imwrite(tmp_path / "a.png", noise(9, 9, 3))
+    listing = list_inputs([str(tmp_path)])
+    assert below(listing) == ["a.png"]
+    (failure,) = listing.failures
+    assert failure.source.endswith("x.zarr.zip")
+    assert any(word in failure.reason for word in ("zip file", "states 20 MB"))
+
+
+def test_paths_in_documents_stay_inside_and_name_each_image_once(tmp_path: Path) -> None:
+    plate = tmp_path / "p.zarr"
+    wells = ["A/1", "A//1", "./A/1", "../secret.zarr/0", "B\0/1"]
+    group(plate, "0.5", plate={"wells": [{"path": well} for well in wells]})
+    group(plate / "A", "0.5")
+    group(plate / "A" / "1", "0.5", well={"images": [{"path": "0"}]})
+    image(plate / "A" / "1" / "0", noise(1, 1, 1, 20, 30), "0.5")
+    assert below(list_inputs([str(plate)])) == ["p.zarr/A/1/0"]
+    image(tmp_path / "secret.zarr" / "0", noise(1, 1, 1, 20, 30), "0.5")
+    raw = tmp_path / "raw.zarr"
+    bioformats2raw(raw, "0.5", named=True)
+    named = json.loads((raw / "OME" / "zarr.json").read_text())
+    named["attributes"]["ome"]["series"] = ["0", "../secret.zarr/0"]
+    (raw / "OME" / "zarr.json").write_text(json.dumps(named))
+    assert below(list_inputs([str(raw)])) == ["raw.zarr/0"]
 
 
 def test_a_plain_group_is_its_images_or_else_its_arrays(tmp_path: Path) -> None:
