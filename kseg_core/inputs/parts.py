@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
-from kseg_core.images import vrt_sources
-from kseg_core.images.raster import Refused
+from kseg_core.inputs.virtual import named
 
 
 def named_by_vrt(path: str) -> list[str]:
     """Return the real paths of the files that a VRT names; none where it cannot be read, which the reader will say."""
     try:
-        return [os.path.realpath(name) for name in vrt_sources.named(path)]
-    except (OSError, ValueError, Refused):
+        return [os.path.realpath(name) for name in named(path)]
+    except (OSError, ValueError):
         return []
 
 
