@@ -234,8 +234,10 @@ def _read_locations(meta: _Meta, version: int, of: Fields) -> None:
         method = of.number(2) & 15 if version else 0
         of.number(2)
         start = of.number(base)
-        extents = []
-        for _ in range(of.number(2)):
+        extents, count = [], of.number(2)
+        if count > 1 and not index + offset + length:  # what takes no bytes may be stated as often as one likes
+            raise Refused("damaged: the HEIF lists several parts of an image that have no place")
+        for _ in range(count):
             of.number(index)
             extents.append((method, start + of.number(offset), of.number(length)))
         meta.extents[item] = extents

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import RgbImage, cicp, open_picture, read_image, read_info
+from kseg_core.images import RgbImage, cicp, heif, open_picture, read_image, read_info
 from kseg_core.images.jpegxl_header import read_jxl_header
+from kseg_core.images.raster import Refused
 from kseg_core.images.srgb import to_8_bits
 
 Read = Callable[[bytes], RgbImage]
@@ -636,3 +637,9 @@ def test_the_first_frame_of_an_animation_is_said(tmp_path: Path, save: Save, sam
         assert read_info(str(path)).notes == expected, kind
     path.write_bytes(samples["gif"].rstrip(b";"))
     assert read_info(str(path)).notes == ()
+
+
+def test_parts_of_a_heif_that_take_no_bytes_are_not_counted_out() -> None:
+    items = b"".join(struct.pack(">HHH", item, 0, 65535) for item in range(3000))
+    with pytest.raises(Refused, match="damaged: the HEIF lists several parts"):
+        heif._read_locations(heif._Meta(), 0, heif.Fields(struct.pack(">HH", 0, 3000) + items))
