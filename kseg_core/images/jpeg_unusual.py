@@ -54,11 +54,10 @@ def _check(data: bytes) -> None:
 
     logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)  # what it remarks is raised here as well
     strict = rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="YES", GDAL_ALLOW_LARGE_LIBJPEG_MEM_ALLOC="YES")
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
     try:
-        with warnings.catch_warnings(), strict, MemoryFile(data, ext=".jpg") as memory:
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with memory.open(driver="JPEG") as opened:
-                for top in range(0, opened.height, _ROWS):
-                    opened.read(window=Window(0, top, opened.width, min(_ROWS, opened.height - top)))
+        with strict, MemoryFile(data, ext=".jpg") as memory, memory.open(driver="JPEG") as opened:
+            for top in range(0, opened.height, _ROWS):
+                opened.read(window=Window(0, top, opened.width, min(_ROWS, opened.height - top)))
     except RasterioError as error:
         raise ValueError(f"{error.__cause__ or error}".rpartition("libjpeg: ")[2]) from error

@@ -234,14 +234,17 @@ def _in_pixels(polygons: Polygons, place: GeoReference | None) -> NDArray[Any]:
 
 def _transformed(coordinates: NDArray[np.float64], theirs: str, ours: str) -> NDArray[np.float64]:
     """Return the corners in another coordinate system; edges stay straight."""
-    with gdal("polygons"):
-        from rasterio.crs import CRS  # type: ignore[import-untyped, import-not-found, unused-ignore]
-        from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    try:
+        with gdal("polygons"):
+            from rasterio.crs import CRS  # type: ignore[import-untyped, import-not-found, unused-ignore]
+            from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-        source, target = CRS.from_user_input(theirs), CRS.from_user_input(ours)
-        if source == target:
-            return coordinates
-        moved = np.stack(transform(source, target, coordinates[:, 0], coordinates[:, 1]), axis=1)
+            source, target = CRS.from_user_input(theirs), CRS.from_user_input(ours)
+            if source == target:
+                return coordinates
+            moved = np.stack(transform(source, target, coordinates[:, 0], coordinates[:, 1]), axis=1)
+    except Refused as error:
+        raise Refused("PROJ cannot bring its coordinate system to the image's: one of them is unusable") from error
     if not np.isfinite(moved).all():
         raise Refused("its polygons reach where the image's coordinate system is not defined")
     return moved

@@ -84,11 +84,14 @@ def _by_gdal(data: bytes, page: int) -> NDArray[np.uint8]:
     from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # what it remarks is not for the terminal
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
     try:
-        with warnings.catch_warnings(), rasterio.Env(), MemoryFile(data) as memory:
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(f"GTIFF_DIR:{page + 1}:{memory.name}") as opened:
-                samples: NDArray[np.uint8] = opened.read()
+        with (
+            rasterio.Env(),
+            MemoryFile(data) as memory,
+            rasterio.open(f"GTIFF_DIR:{page + 1}:{memory.name}") as opened,
+        ):
+            samples: NDArray[np.uint8] = opened.read()
     except RasterioError as error:
         raise Refused(
             f"the TIFF's old-style JPEG is damaged, or of a kind that is not supported here; {_ADVICE}"

@@ -331,3 +331,11 @@ def test_an_error_of_proj_is_a_refusal() -> None:
 
     with pytest.raises(Refused), gdal("mask"):
         raise CPLE_AppDefinedError(1, 1, "PROJ: stere: Invalid latitude")
+
+
+def test_polygons_that_proj_cannot_place_are_refused_in_words() -> None:
+    from kseg_core.images.polygon_masks import _transformed
+    from kseg_core.images.raster import Refused
+
+    with pytest.raises(Refused, match="PROJ cannot bring"):
+        _transformed(np.array([[1.0, 2.0]]), "+proj=stere +lat_0=120 +lon_0=0 +datum=WGS84", "EPSG:4326")
