@@ -28,8 +28,9 @@ Zarr        `zarrs`             zarr-python; OME-Zarr too
 stored; of tiled and striped TIFFs, of tiled JPEG 2000, slides, VRTs and Zarr arrays no more is read and decoded for
 that than the part needs.
 
-All functions may be called from several threads at once, and no global setting of any library is
-changed. Whatever goes wrong with a file is an `UnreadableImage` with a reason.
+All functions may be called from several threads at once, and no pixel depends on a global setting of a library. For
+the whole process, rasterio's log is turned off, and its and pyogrio's warnings of files are ignored. Whatever goes
+wrong with a file is an `UnreadableImage` with a reason.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ def gdal(name: str, **options: Any) -> Iterator[Any]:
         GDAL's configuration options.
     """
     import rasterio  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from rasterio._err import CPLE_BaseError  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from rasterio.errors import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
         NotGeoreferencedWarning,
         RasterioError,
@@ -36,6 +37,6 @@ def gdal(name: str, **options: Any) -> Iterator[Any]:
     try:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **options):
             yield rasterio
-    except (RasterioError, ValueError) as error:
+    except (RasterioError, CPLE_BaseError, ValueError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise Refused(decoder_reason(cause, name)) from error

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from . import vrt_sources
 from .gdal import gdal
 from .raster import Refused
 from .windows import Box, stored_box
@@ -194,8 +195,12 @@ def _by_rasterio(path: str, form: str, directory: int) -> Place:
     name = os.path.abspath(path) if here else "object.tif"
     if directory and here:
         name = f"GTIFF_DIR:{directory + 1}:{name}"
+    options: dict[str, Any] = {}
+    if form == vrt_sources.NAME:
+        vrt_sources.check(name)
+        options = dict(vrt_sources.OPTIONS)
     with (
-        gdal(form, GDAL_DISABLE_READDIR_ON_OPEN="TRUE") as rasterio,
+        gdal(form, GDAL_DISABLE_READDIR_ON_OPEN="TRUE", **options) as rasterio,
         rasterio.open(name, driver=_DRIVERS[form], **how) as dataset,
     ):
         transform = _six(dataset.transform)

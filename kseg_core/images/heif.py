@@ -18,6 +18,7 @@ import numpy as np
 
 from kseg_core.images import cicp
 from kseg_core.images.exif import turned_shape
+from kseg_core.images.failures import decoder_reason
 from kseg_core.images.isobmff import Fields, boxes, inner_boxes, payload
 from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, Stated, check_size
 
@@ -138,13 +139,15 @@ def _decoded_heic(data: bytes) -> Samples:
         file = pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
         image = file[file.primary_index]
         samples: Samples = np.asarray(image)
+    except MemoryError:
+        raise
     except Exception as error:  # of many classes, for what is damaged and for what is not supported
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = " ".join(str(error).split())
         if "nsupported" in message or "No decoding plugin" in message:
             raise NotSupported(
                 f"a HEIF that is not supported here ({message}); convert it to JPEG or PNG first"
             ) from error
-        raise Refused(f"damaged: the HEIC decoder says: {message}") from error
+        raise Refused(decoder_reason(error, "HEIC")) from error
     if samples.ndim == 3 and getattr(image, "premultiplied_alpha", False):
         from kseg_core.images.jpegxr import undivided
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
+from kseg_core.images.failures import decoder_reason
 from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
@@ -157,10 +158,10 @@ class SlidePicture:
         return None if profile is None else bytes(profile.tobytes())
 
     def _refused(self, error: Exception) -> Refused:
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = " ".join(str(error).split())
         if re.search("not supported|nsupported|nrecognized|onzero subblock", message):
             return NotSupported(f"{self._name}: not supported here ({message}); {_EXPORT}")
-        return Refused(f"damaged: OpenSlide says of the {self._name}: {message}")
+        return Refused(decoder_reason(error, self._name))
 
 
 def _library(name: str) -> Any:

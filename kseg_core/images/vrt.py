@@ -7,13 +7,12 @@ that it names: only files of this machine that begin as pictures do, and VRTs of
 from __future__ import annotations
 
 import os
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.images import sniff
+from kseg_core.images import vrt_sources
 from kseg_core.images.gdal import gdal
 from kseg_core.images.plausible import check_sparse
 from kseg_core.images.raster import (
@@ -30,21 +29,8 @@ from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_
 from kseg_core.images.validity import Nodata, combine
 from kseg_core.images.windows import Box
 
-_NAME = "VRT"
+_NAME = vrt_sources.NAME
 _BLOCK = 512  # GDAL's own of 128 would decode a source's tiles many times
-_MOST_BYTES = 1 << 26
-_MOST_DEPTH = 8
-_SOURCES = frozenset({"SourceFilename", "SourceDataset"})
-_CLASSES = frozenset({None, "VRTSourcedRasterBand", "VRTDerivedRasterBand", "VRTWarpedRasterBand", "VRTWarpedDataset"})
-_READABLE = frozenset({"TIFF", "PNG", "JPEG", "JPEG 2000", "GIF", "BMP", "WebP"})
-#: No request leaves the machine, whatever a source may be; warnings of libjpeg are damage.
-_OPTIONS = {
-    "GDAL_HTTP_PROXY": "127.0.0.1:9",
-    "GDAL_HTTP_MAX_RETRY": "0",
-    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
-    "GDAL_VRT_ENABLE_PYTHON": "NO",
-    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
-}
 _USE_BANDS = "use --features bands"
 
 
@@ -69,14 +55,18 @@ class VrtPicture:
             raise NotSupported(
                 "VRTs in object stores are not supported here; copy it and what it names to a disk first"
             )
-        held = _check(os.path.abspath(path), 0)
-        with gdal(_NAME, **_OPTIONS) as rasterio:
+        held = vrt_sources.check(os.path.abspath(path))
+        with gdal(_NAME, **vrt_sources.OPTIONS) as rasterio:
             dataset = self._dataset = rasterio.open(os.path.abspath(path), driver=_NAME)
             self.stored_shape: tuple[int, int] = (dataset.height, dataset.width)
-            check_size(*self.stored_shape, dataset.height * dataset.width)
-            check_sparse(dataset.height * dataset.width, held)
-            if not dataset.count:
-                raise Refused("a VRT without bands")
+            try:
+                check_size(*self.stored_shape, dataset.height * dataset.width)
+                check_sparse(dataset.height * dataset.width, held)
+                if not dataset.count:
+                    raise Refused("a VRT without bands")
+            except BaseException:
+                dataset.close()
+                raise
             self._dtype = np.result_type(*(np.dtype(name) for name in dataset.dtypes))
             kinds = list(dataset.colorinterp)
             self._alpha_at = kinds.index(ColorInterp.alpha) if ColorInterp.alpha in kinds else None
@@ -138,7 +128,7 @@ class VrtPicture:
     def _read(self, box: Box, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
         """Read a box, (height, width, bands), and where alpha or the files' own masks are not 0."""
         window = ((box.top, box.bottom), (box.left, box.right))
-        with gdal(_NAME, **_OPTIONS):
+        with gdal(_NAME, **vrt_sources.OPTIONS):
             samples = self._dataset.read([band + 1 for band in bands], window=window, out_dtype=self._dtype)
             valid: NDArray[np.bool_] | None = None
             if self._alpha_at is not None:
@@ -150,75 +140,3 @@ class VrtPicture:
 
 def _same(one: float | None, other: float | None) -> bool:
     return one == other or (one is not None and other is not None and one != one and other != other)
-
-
-def _check(path: str, depth: int) -> int:
-    """Refuse a VRT that names anything but pictures in files of this machine.
-
-    Returns
-    -------
-    Bytes of the pictures: no more pixels than of so many bytes can be there.
-
-    Raises
-    ------
-    Refused
-        Naming what it names.
-    """
-    if depth > _MOST_DEPTH:
-        raise Refused(f"VRTs within VRTs more than {_MOST_DEPTH} deep")
-    if os.path.getsize(path) > _MOST_BYTES:
-        raise Refused(f"a VRT of more than {_MOST_BYTES >> 20} MiB")
-    root = _root(path)
-    for element in root.iter():
-        said = element.attrib.get("subClass")
-        if said not in _CLASSES or element.tag in ("PixelFunctionCode", "PixelFunctionLanguage", "OverviewFile"):
-            raise NotSupported(f"a VRT with {said or element.tag}: not supported here; make a TIFF of it first")
-    held = 0
-    for name in named_sources(root, os.path.dirname(path)):
-        kind = _kind(name)
-        held += _check(name, depth + 1) if kind == _NAME else os.path.getsize(name)
-        if kind != _NAME and kind not in _READABLE:
-            raise Refused(f"it names {os.path.basename(name)}, which is {kind or 'no picture that is read'} here")
-    return held
-
-
-def _root(path: str) -> ElementTree.Element:
-    """Parse a VRT; one that defines entities, of which a small text can make a huge one, is refused."""
-    with open(path, "rb") as file:
-        text = file.read()
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise Refused("damaged: a VRT with a document type")
-    try:
-        return ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise Refused(f"damaged or truncated: the VRT cannot be parsed ({error})") from error
-
-
-def named_sources(root: ElementTree.Element, folder: str) -> list[str]:
-    """Return the files that a VRT names, as absolute paths.
-
-    Raises
-    ------
-    Refused
-        Where it names something that is no file of this machine.
-    """
-    found: dict[str, None] = {}
-    for element in root.iter():
-        if element.tag not in _SOURCES:
-            continue
-        name = (element.text or "").strip()
-        relative = (element.attrib.get("relativeToVRT") or element.attrib.get("relativetoVRT") or "0") == "1"
-        path = os.path.join(folder, name) if relative else os.path.abspath(name)
-        if "://" in name or name.startswith(("/vsi", "<")) or not name:
-            raise Refused(f"it names {name or 'nothing'}, which is no file of this machine")
-        if not os.path.isfile(path):
-            raise Refused(f"it names {name}, which is not there")
-        found[os.path.normpath(path)] = None
-    return list(found)
-
-
-def _kind(path: str) -> str | None:
-    """Say what a file is, by its content."""
-    with open(path, "rb") as file:
-        kind = sniff.identify(file.read(sniff.HEAD_BYTES))
-    return None if kind is None else kind.name

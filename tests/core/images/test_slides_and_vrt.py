@@ -284,3 +284,50 @@ def test_a_mosaic_stands_for_its_tiles_in_a_folder_and_not_where_they_are_named(
     assert len(named.files) == 3
     assert not named.read_through
     assert len(list_inputs([str(tmp_path)], exclude=["*.vrt"]).files) == 3
+
+
+@pytest.mark.parametrize(
+    ("root", "source"),
+    [
+        ("", "<sourcefilename>/vsisubfile/0_900,{}</sourcefilename>"),
+        ("", "<SourceFilename>/VSIcurl?url=http%3a//127.0.0.1:9/a.tif</SourceFilename>"),
+        (' xmlns="x"', "<SourceFilename>/vsisubfile/0_900,{}</SourceFilename>"),
+        ("", "<SOURCEDATASET>http://127.0.0.1:9/a.tif</SOURCEDATASET>"),
+    ],
+)
+def test_no_spelling_of_a_name_passes_the_guard(tmp_path: Path, root: str, source: str) -> None:
+    from kseg_core.inputs.parts import named_by_vrt
+
+    tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 7, np.uint8))
+    text = (
+        f'<VRTDataset{root} rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+        f"{source.format(tmp_path / 'a.tif')}<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    (tmp_path / "m.vrt").write_text(text)
+    with pytest.raises(UnreadableImage, match="no file of this machine"):
+        read_info(str(tmp_path / "m.vrt"))
+    assert named_by_vrt(str(tmp_path / "m.vrt")) == []
+
+
+@pytest.mark.parametrize("how", ["average", "Bilinear", "gauss"])
+def test_a_resampled_source_is_refused_with_advice(tmp_path: Path, how: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 7, np.uint8))
+    text = (
+        '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="Byte" band="1">'
+        f'<SimpleSource resampling="{how}"><SourceFilename relativeToVRT="1">a.tif</SourceFilename>'
+        '<SrcRect xOff="0" yOff="0" xSize="8" ySize="8"/><DstRect xOff="0" yOff="0" xSize="4" ySize="4"/>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    (tmp_path / "m.vrt").write_text(text)
+    with pytest.raises(UnreadableImage, match="gdal_translate"):
+        read_info(str(tmp_path / "m.vrt"))
+
+
+def test_an_error_of_proj_is_a_refusal() -> None:
+    from rasterio._err import CPLE_AppDefinedError  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    from kseg_core.images.gdal import gdal
+    from kseg_core.images.raster import Refused
+
+    with pytest.raises(Refused), gdal("mask"):
+        raise CPLE_AppDefinedError(1, 1, "PROJ: stere: Invalid latitude")
