@@ -124,10 +124,19 @@ def require_plausible(names: Sequence[str], missing: Sequence[str], from_file: s
             f"the list {called} is no list of names: {len(letters)} of its {len(names)} entries are single characters, "
             "and no such files are there; write it in UTF-8, one name a line"
         )
-    places = [name for name in names if all(part in _PLACES for part in name.strip().split("/"))]
-    if places and len(names) > len(set(places)):
-        what = "the root of all folders" if not places[0].strip().strip("/") else "the working folder, or one above it"
+    places = [name for name in names if _is_place(name)]
+    roots = [name for name in places if not name.strip().strip("/")]
+    if roots or (places and len(names) > len(set(places))):
+        places = roots or places
+        what = "the root of all folders" if roots else "the working folder, or one above it"
         raise UsageError(
             f"the list {called} names {places[0].strip()!r} among its files, which is {what}: all images below it "
             "would be taken; leave that line out, or give the folder as an INPUT"
         )
+
+
+def _is_place(name: str) -> bool:
+    """Say whether a name is the root, the working folder or one above it, in dots or in full."""
+    if all(part in _PLACES for part in name.strip().split("/")):
+        return True
+    return os.path.isabs(name) and os.path.realpath(name) == os.path.realpath(os.curdir)
