@@ -12,6 +12,9 @@ from xml.etree import ElementTree
 _MOST_BYTES = 1 << 26
 _SOURCES = frozenset({"sourcefilename", "sourcedataset"})
 _CLASSES = frozenset({"vrtsourcedrasterband", "vrtderivedrasterband", "vrtwarpedrasterband", "vrtwarpeddataset"})
+_BY_PARTS = frozenset(
+    {"near", "nearest", "bilinear", "cubic", "cubicspline", "lanczos", "mode"}
+)  # not average, rms, gauss
 _REFUSED = frozenset({"pixelfunctioncode", "pixelfunctionlanguage", "overviewfile"})
 _ATTRIBUTES = frozenset({"subclass", "relativetovrt", "resampling"})  # never as elements
 _ADVICE = "make a TIFF of it first, e.g. with gdal_translate"
@@ -63,7 +66,7 @@ def _check_kind(tag: str, attributes: dict[str, str]) -> None:
     if tag in _ATTRIBUTES or attributes.keys() & _SOURCES:
         raise UnusualVrt(f"a VRT with {written} written in an unusual way: not supported here; {_ADVICE}")
     how = attributes.get("resampling", "nearest")
-    if how.lower() not in ("near", "nearest"):
+    if how.lower() not in _BY_PARTS:
         raise UnusualVrt(f"a VRT with resampling {how}, not the same by parts: not supported here; {_ADVICE}")
 
 

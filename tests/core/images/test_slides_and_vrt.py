@@ -309,7 +309,7 @@ def test_no_spelling_of_a_name_passes_the_guard(tmp_path: Path, root: str, sourc
     assert named_by_vrt(str(tmp_path / "m.vrt")) == []
 
 
-@pytest.mark.parametrize("how", ["average", "Bilinear", "gauss"])
+@pytest.mark.parametrize("how", ["average", "RMS", "gauss"])
 def test_a_resampled_source_is_refused_with_advice(tmp_path: Path, how: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 7, np.uint8))
     text = (
@@ -321,6 +321,23 @@ def test_a_resampled_source_is_refused_with_advice(tmp_path: Path, how: str) -> 
     (tmp_path / "m.vrt").write_text(text)
     with pytest.raises(UnreadableImage, match="gdal_translate"):
         read_info(str(tmp_path / "m.vrt"))
+
+
+@pytest.mark.parametrize("how", ["nearest", "bilinear", "cubic", "cubicspline", "lanczos", "mode"])
+def test_other_resampled_sources_are_the_same_by_parts(tmp_path: Path, how: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.random.default_rng(0).integers(0, 60_000, (100, 100), dtype=np.uint16))
+    text = (
+        '<VRTDataset rasterXSize="73" rasterYSize="73"><VRTRasterBand dataType="UInt16" band="1">'
+        f'<SimpleSource resampling="{how}"><SourceFilename relativeToVRT="1">a.tif</SourceFilename>'
+        '<SrcRect xOff="0" yOff="0" xSize="100" ySize="100"/><DstRect xOff="0" yOff="0" xSize="73" ySize="73"/>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    (tmp_path / "m.vrt").write_text(text)
+    with open_picture(str(tmp_path / "m.vrt")) as picture:
+        whole, _ = picture.samples(slice(None), slice(None))
+        for top, left in ((0, 0), (7, 31), (40, 5)):
+            part, _ = picture.samples(slice(top, top + 29), slice(left, left + 23))
+            np.testing.assert_array_equal(part, whole[top : top + 29, left : left + 23])
 
 
 def test_an_error_of_proj_is_a_refusal() -> None:
