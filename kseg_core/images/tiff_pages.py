@@ -25,7 +25,7 @@ from kseg_core.images.tiff_plausible import check_directory
 _ASIDE = frozenset({"label", "macro", "thumbnail", "map"})
 _GENERIC = frozenset({"generic", "uniform", "nih", "mdgel", "eer", "scanimage"})  # told by their pages alone
 _OME_SIZES = frozenset({"SizeC", "SizeZ", "SizeT", "PlaneCount", "NumPlanes", "FirstC", "FirstZ", "FirstT", "IFD"})
-_OME_EACH = re.compile(r"\bSize[CZT]\s*=\s*[\"'](\d+)[\"']")
+_OME_EACH = re.compile(r"\bSize[CZT]\s*=\s*[\"']([^\"']+)[\"']")
 _TOO_MANY_PLANES = "damaged: the metadata of the TIFF state more planes than any file holds"
 _IMAGEJ_IMAGES = re.compile(r"\bimages=(\d+)")
 _STK_PLANES = 33628  # UIC1Tag of MetaMorph
@@ -114,7 +114,7 @@ def _states_planes(page: Any) -> bool:
     if page.is_shaped:
         return bool(_shaped_size(page.shaped_description) > math.prod(page.shape))
     if page.is_ome:
-        return text.count("Pixels") > 2 or any(int(size) > 1 for size in _OME_EACH.findall(text))
+        return text.count("Pixels") > 2 or any(_number(size) > 1 for size in _OME_EACH.findall(text))
     return _STK_PLANES in page.tags
 
 
@@ -257,13 +257,21 @@ def _require_plausible(xml: str, most: int) -> None:
         return  # tifffile reads them no better
     planes = 0
     for element in elements:
-        stated = {name: int(text) for name, text in element.attrib.items() if name in _OME_SIZES and text.isdecimal()}
+        stated = {name: _number(text) for name, text in element.attrib.items() if name in _OME_SIZES}
         if max(stated.values(), default=0) > most:
             raise Refused(_TOO_MANY_PLANES)
         if element.tag.rpartition("}")[2] == "Pixels":
             planes += math.prod(stated.get(name, 1) for name in ("SizeC", "SizeZ", "SizeT"))
     if planes > most:
         raise Refused(_TOO_MANY_PLANES)
+
+
+def _number(text: str) -> int:
+    """Return a number as tifffile reads it: signs, spaces and underscores too."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _require_room(page: Any) -> None:

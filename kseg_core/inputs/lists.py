@@ -125,7 +125,7 @@ def require_plausible(names: Sequence[str], missing: Sequence[str], from_file: s
             "and no such files are there; write it in UTF-8, one name a line"
         )
     places = [name for name in names if _is_place(name)]
-    roots = [name for name in places if not name.strip().strip("/")]
+    roots = [name for name in places if os.path.isabs(name.strip()) and os.path.normpath(name.strip()).strip("/") == ""]
     if roots or (places and len(names) > len(set(places))):
         places = roots or places
         what = "the root of all folders" if roots else "the working folder, or one above it"

@@ -16,6 +16,7 @@ from kseg_core import storage
 from kseg_core.storage import zipped
 
 MOST_BYTES = 1 << 24  # of a document: the largest plates have some megabytes
+_TOO_LARGE = "its {} states {:,.0f} MB, which no document has"
 _DEPTH = 3  # folders of groups that are gone through for images
 #: What else groups hold, after OME-Zarr and SpatialData.
 _NO_IMAGES = frozenset({"labels", "OME", "tables", "shapes", "points"})
@@ -39,8 +40,11 @@ class Folder:
 
     def read(self, name: str) -> bytes | None:
         """A file's content; None where there is none."""
+        path = os.path.join(self._path, name)
         try:
-            return storage.read(os.path.join(self._path, name))
+            if not storage.is_remote(path) and (size := storage.stat(path).st_size) > MOST_BYTES:
+                raise OSError(_TOO_LARGE.format(name, size / 1e6))
+            return storage.read(path)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
 
@@ -79,9 +83,7 @@ class Zipped:
             return None
         with _sound(), zipfile.ZipFile(self._path) as archive:
             if archive.getinfo(name).file_size > MOST_BYTES:
-                raise OSError(
-                    f"its {name} states {archive.getinfo(name).file_size / 1e6:,.0f} MB, which no document has"
-                )
+                raise OSError(_TOO_LARGE.format(name, archive.getinfo(name).file_size / 1e6))
             with archive.open(name) as file:
                 return file.read(MOST_BYTES)
 
@@ -211,8 +213,8 @@ def _joined(folder: str, name: str) -> str:
 
 
 def _paths(entries: Any) -> Iterator[str]:
-    found = (entry.get("path") for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict))
-    return _inside(list(found))
+    found = [entry.get("path") for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict)]
+    return _inside([path for path in found if isinstance(path, str)])
 
 
 def _inside(paths: list[Any]) -> Iterator[str]:

@@ -389,6 +389,8 @@ def test_a_wide_list_may_be_separated_by_nul(here: Path, encoding: str) -> None:
         (b"./\nb.jpg\n", "working folder"),
         (b"b.jpg\n..\n", "working folder"),
         (b"/\n", "root of all folders"),
+        (b"/.\n", "root of all folders"),
+        (b"/..\n", "root of all folders"),
         (b"b.jpg\n/\n", "root"),
         (b"b.jpg\n//\n", "root"),
     ],
