@@ -119,7 +119,7 @@ Series = Annotated[
     _option(
         "Input",
         "--series",
-        help="Which image of a file of several (OME-TIFF, SVS, SCN, a Zarr group), from 0. Default: the largest.",
+        help="Which image of a file of several (OME-TIFF, SVS, SCN), from 0. Default: the largest.",
         metavar="N",
         show_default=False,
     ),

@@ -28,7 +28,7 @@ class PictureChoice:
     Parameters
     ----------
     series
-        One image of an OME-TIFF, SVS, SCN, ... or of a Zarr group.
+        One image of an OME-TIFF, SVS, SCN, ... (those of a Zarr group are inputs of their own).
     page
         One page of a TIFF as it is stored: its directory's number.
     channel
