@@ -249,6 +249,7 @@ def test_warnings_of_libraries_are_objects_too(here: Path, program: Any, program
     )
     path = f"{here}:{program_environment['PYTHONPATH']}"
     environment = {**program_environment, "PYTHONPATH": path}
+    environment.pop("PYTHONWARNINGS", None)  # which commands run in this process leave behind
     done = program("run", "in", "--k", "2", "--log-format", "json", env=environment, cwd=here)
     assert done.returncode == 0
     assert any("told at the end" in line["message"] for line in log_lines(done.stderr))
