@@ -29,7 +29,7 @@ from .labelling.label_plan import label_plan
 from .planning.budget import Budget
 from .planning.disk import bytes_to_write, require_room_on_disk
 from .planning.notes import notes_of_all, say
-from .planning.plan import Failure, Plan
+from .planning.plan import Failure, Plan, naming_images
 from .request import Request, require_unchanged
 from .running.begun import add_edges_to, begin, earlier_model, go_on, goes_on, model_is_there
 from .running.ending import Clock, changes, finish_store, job_result
@@ -182,12 +182,15 @@ def fit_one(
     if config.fit.k == AUTO:
         elbow.prepare()
     strict = config.execution.strict
-    if config.fit.features == "bands":
-        model, unread = fit_bands(plan, config.fit, executor, progress, strict=strict, match=match, refit=config.refit)
-    else:
-        model, unread = fit_plan(
-            plan, config.fit, executor, progress, strict=strict, match=match, budget=budget, refit=config.refit
-        )
+    with naming_images(plan):
+        if config.fit.features == "bands":
+            model, unread = fit_bands(
+                plan, config.fit, executor, progress, strict=strict, match=match, refit=config.refit
+            )
+        else:
+            model, unread = fit_plan(
+                plan, config.fit, executor, progress, strict=strict, match=match, budget=budget, refit=config.refit
+            )
     failures = failures + unread
     if model is None:
         raise nothing_readable(failures)

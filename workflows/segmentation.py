@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kseg_core.clustering.labelling import Labels, invalid_label, label_dtype
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
 from kseg_core.config import AUTO, FitSettings, RunConfig
-from kseg_core.errors import KsegError, UnreadableImage, UsageError, from_facts
+from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError, from_facts
 from kseg_core.images.kinds import PICTURE, Kind
 from kseg_core.images.raster import DTYPES
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
@@ -36,6 +36,7 @@ from .running.begun import earlier_model
 from .running.planning import fit_to_memory, survey
 
 ARRAY_KEY = "image"
+NO_VALID = "no valid pixel in the array: there is nothing to cluster; every one is transparent, masked, NaN or nodata"
 ROWS_PX = 4_000_000  # a NumPy array is cut into windows of about so many pixels
 
 Images: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | NDArray[Any] | da.Array
@@ -198,7 +199,10 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
     if model is None:
         fit = _fit_bands if of_bands else _fit_array
         with open_executor(config.execution) as executor:
-            model = fit(lazy, image, config, executor, nodata)
+            try:
+                model = fit(lazy, image, config, executor, nodata)
+            except NoValidPixels as error:
+                raise NoValidPixels(NO_VALID) from error
     if model.bands is not None:
         lazy = _bands_for(lazy, model.bands.bands)
     labels = lazy.map_blocks(
@@ -269,7 +273,7 @@ def _fit_bands(
     """A model of an array's bands."""
     assert config.fit is not None
     if 0 in lazy.shape:
-        raise KsegError("no valid pixel in the array: there is nothing to cluster")
+        raise NoValidPixels(NO_VALID)
     whole = None if isinstance(image, da.Array) else image.reshape(lazy.shape).view(lazy.dtype)
     plan, match = plan_of_array(lazy, whole, ARRAY_KEY, nodata), earlier_model(config.match)
     model, failures = fit_bands(plan, config.fit, executor, Silent(), strict=True, match=match, refit=config.refit)
@@ -303,7 +307,7 @@ def _fit_array(
     """A model of an array's colours."""
     assert config.fit is not None
     if 0 in image.shape:
-        raise KsegError("no valid pixel in the array: there is nothing to cluster")
+        raise NoValidPixels(NO_VALID)
     rule = BatchRule.for_pixels(image.shape[0] * image.shape[1], config.fit.batch_pixels, config.fit.seed)
     task = delayed(summarise_block, pure=True)
     parts = [task(block, top, left, rule, nodata) for block, top, left in _blocks(image)]

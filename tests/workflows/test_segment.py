@@ -397,7 +397,7 @@ def test_unknown_chunk_sizes_are_refused_with_what_to_do() -> None:
     "image", [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 0), np.uint8), np.zeros((4, 4, 4), np.uint8)]
 )
 def test_an_array_without_a_valid_pixel_has_nothing_to_cluster(image: Any) -> None:
-    with pytest.raises(KsegError, match="no valid pixel"):
+    with pytest.raises(KsegError, match="no valid pixel in the array"):
         segment(image, config())
 
 

@@ -93,7 +93,8 @@ def read_for_model(piece: Piece, how: object) -> Pixels:
     space = how.bands if isinstance(how, Model) else None
     if space is not None and piece.source.info.dtype != space.dtype:
         reason = (
-            f"its bands are {piece.source.info.dtype}, the model is of {space.dtype}; it cannot be labelled with it"
+            f"its bands are {piece.source.info.dtype}, the model is of {space.dtype}, so its values may mean other "
+            f"things: convert it to {space.dtype} in the model's units, or fit a model to it (kseg-batch fit)"
         )
         raise OtherKind(piece.source.file.source, reason, kind_of_bands(piece.source.info).name)
     return piece.read_for(bands_of(how))

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kseg_core.sizes import counted
+
 if TYPE_CHECKING:
     from kseg_core.reading.sources import ImageSource
 
@@ -33,6 +35,12 @@ def notes_of(sources: Iterable[ImageSource]) -> tuple[Note, ...]:
     """What the readers say of some images, in the order of the images' paths."""
     found = [(source.file.source, source.info.notes) for source in sources if source.info.notes]
     return tuple(Note(source, note) for source, notes in sorted(found) for note in notes)
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first of some inputs in the order of their paths, and how many more there are."""
+    more = len(names) - 1
+    return min(names) + (f" and {counted(more, 'more image')}" if more else "")
 
 
 def notes_by_key(notes: Mapping[str, Sequence[str]], sources: Mapping[str, str]) -> tuple[Note, ...]:
