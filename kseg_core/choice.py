@@ -30,7 +30,7 @@ class PictureChoice:
     series
         One image of an OME-TIFF, SVS, SCN, ... (those of a Zarr group are inputs of their own).
     page
-        One page of a TIFF as it is stored: its directory's number.
+        One page of a TIFF as it is stored: its directory's number; or a frame of an animation.
     channel
         Which channels, in the order wanted: they become the picture's bands.
     z

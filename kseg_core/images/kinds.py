@@ -123,7 +123,8 @@ def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...], *, asked_for: b
     left = [str(band + 1) for band in info.but_alpha if chosen and band + 1 not in chosen]
     if left:
         bands = f"band {left[0]} is" if len(left) == 1 else f"bands {', '.join(left)} are"
-        told.append(f"{bands} left out: the model is of bands {','.join(map(str, chosen))}")
+        of_model = f"band{'s' * (len(chosen) > 1)} {','.join(map(str, chosen))}"
+        told.append(f"{bands} left out: the model is of {of_model}")
     return tuple(told)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -160,10 +160,15 @@ def webp_frames(file: BinaryIO) -> int:
 def decode_frame(data: bytes, name: str, frame: int, max_pixels: int) -> Raster:
     """Decode a later frame of an animated GIF, WebP or PNG as a person sees it: what is below shows through."""
     from PIL.GifImagePlugin import GifImageFile
+    from PIL.ImageFile import ImageFile
     from PIL.PngImagePlugin import PngImageFile
     from PIL.WebPImagePlugin import WebPImageFile
 
-    kinds = {"GIF": GifImageFile, "WebP": WebPImageFile, "PNG": PngImageFile}
+    kinds: dict[str, Callable[[io.BytesIO], ImageFile]] = {
+        "GIF": GifImageFile,
+        "WebP": WebPImageFile,
+        "PNG": PngImageFile,
+    }
     with kinds[name](io.BytesIO(data)) as image:
         width, height = image.size
         check_size(height, width, max_pixels)

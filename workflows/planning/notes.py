@@ -7,7 +7,9 @@ A reader puts a line into `PictureInfo.notes`; a fit has `Model.noted`, and what
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kseg_core.sizes import counted
@@ -26,9 +28,17 @@ class Note(NamedTuple):
     source: str | None
     note: str
 
+    @property
+    def text(self) -> str:
+        """As a line."""
+        return self.note if self.source is None else f"{self.source}: {self.note}"
+
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
         return {"source": self.source, "note": self.note}
+
+
+_gathered: ContextVar[list[Note] | None] = ContextVar("gathered", default=None)
 
 
 def notes_of(sources: Iterable[ImageSource]) -> tuple[Note, ...]:
@@ -54,13 +64,24 @@ def notes_of_all(notes: Iterable[str]) -> tuple[Note, ...]:
     return tuple(Note(None, note) for note in notes)
 
 
+@contextmanager
+def gathering() -> Iterator[list[Note]]:
+    """What is said meanwhile is not logged but gathered, for who asked from Python."""
+    gathered: list[Note] = []
+    token = _gathered.set(gathered)
+    try:
+        yield gathered
+    finally:
+        _gathered.reset(token)
+
+
 def say(notes: Sequence[Note]) -> None:
     """Log them, a line each; of very many files only the first."""
+    gathered = _gathered.get()
+    if gathered is not None:
+        gathered.extend(notes)
+        return
     for note in notes[:MOST_LINES]:
-        facts = {"facts": note.to_json()}
-        if note.source is None:
-            log.warning("%s", note.note, extra=facts)
-        else:
-            log.warning("%s: %s", note.source, note.note, extra=facts)
+        log.warning("%s", note.text, extra={"facts": note.to_json()})
     if len(notes) > MOST_LINES:
         log.warning("… and %d more such lines; --json and inspect have all", len(notes) - MOST_LINES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -199,6 +200,13 @@ def naming_images(plan: Plan) -> Iterator[None]:
             f"no valid pixel in {first_of([source.file.source for source in sources])}: there is nothing to cluster; "
             f"every pixel is {', '.join(causes[:-1])} or {causes[-1]}{''.join(f'; {way}' for way in ways)}"
         ) from error
+
+
+def declared_nodata(sources: Sequence[ImageSource]) -> list[float]:
+    """The values that stand for no data in some image already, in rising order; NaN counts nowhere anyway."""
+    stated = [source.nodata for source in sources if source.nodata is not None]
+    values = {value for nodata in stated for value in (*nodata.values, *nodata.by_band) if value is not None}
+    return sorted(value for value in values if not math.isnan(value))
 
 
 def pixels_of(bundle: Bundle) -> int:
