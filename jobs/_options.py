@@ -82,7 +82,7 @@ Nodata = Annotated[
     _option(
         "Input",
         "--nodata",
-        help="Values that stand for no data: auto (what the file says), none, numbers as in -9999,0, or auto,-9999; may "
+        help="Values that stand for no data: auto (what the file says), none, -9999,0 (numbers), or auto,-9999; may "
         "be given again.",
         metavar="V,...|auto|none",
     ),

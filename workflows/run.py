@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from kseg_core import storage
-from kseg_core.clustering.outliers import fill_lines, merged
+from kseg_core.clustering.outliers import merged
 from kseg_core.config import AUTO
 from kseg_core.errors import KsegError
 from kseg_core.inputs.keys import printable_source
@@ -30,7 +30,7 @@ from .labelling.label_plan import label_plan
 from .planning.budget import Budget
 from .planning.disk import bytes_to_write, require_room_on_disk
 from .planning.notes import Note, first_of, notes_of_all, say
-from .planning.plan import Failure, Plan, declared_nodata, naming_images
+from .planning.plan import Failure, Plan, lines_of_fill, naming_images
 from .request import Request, require_unchanged
 from .running.begun import add_edges_to, begin, earlier_model, go_on, goes_on, model_is_there
 from .running.ending import Clock, changes, finish_store, job_result
@@ -221,9 +221,8 @@ def notes_of_fills(plan: Plan, done: Labelled) -> tuple[Note, ...]:
         for fill in fills:
             seen.setdefault(fill.value, []).append(sources[key].file.source)
     of_all = merged((fill for key in sorted(done.fills) for fill in done.fills[key]), of_bands=False)
-    dtype = next(iter(sources.values())).info.dtype  # the model's, as of all of them
     where = {value: first_of(names) for value, names in seen.items()}
-    return notes_of_all(fill_lines(of_all, dtype, declared_nodata(list(sources.values())), where))
+    return notes_of_all(lines_of_fill(of_all, list(sources.values()), where))
 
 
 def replace_store(request: Request) -> None:

@@ -163,14 +163,14 @@ def fill_lines(
     seen
         Where each was seen; None: that is said beside the line.
     """
-    advised = ",".join([*(f"{value:.17g}" for value in declared), *(_told(fill.value, dtype) for fill in fills)])
+    advised = [*(f"{value:.17g}" for value in declared), *(_told(fill.value, dtype) for fill in fills)]
     lines = []
     for value, bands, pixels, deviations in fills:
         where = f" in {seen[value]}" if seen and value in seen else ""
         lines.append(
             f"band{'s' if len(bands) > 1 else ''} {', '.join(map(str, bands))}: {counted(pixels, 'pixel')} of "
             f"{_told(value, dtype)}{where}, {_far(deviations)} standard deviations from all others; if they hold no "
-            f"data, add --nodata={advised}"
+            f"data, add --nodata={','.join(dict.fromkeys(advised))}"
         )
     return tuple(lines)
 

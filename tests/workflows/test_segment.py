@@ -154,7 +154,8 @@ def test_values_of_nodata_make_pixels_of_bands_invalid(kind: str, nodata_in: Any
     found = segment(image, dataclasses.replace(settings, input=InputSettings(nodata="-9999", nodata_in=nodata_in)))
     np.testing.assert_array_equal(found.labels["image"].compute(scheduler="sync") != 255, counts)
     assert found.model.pixels == counts.sum()
-    assert (segment(image, settings).labels["image"].compute(scheduler="sync") != 255).all()
+    with pytest.warns(KsegWarning, match="of -9999"):
+        assert (segment(image, settings).labels["image"].compute(scheduler="sync") != 255).all()
 
 
 @pytest.mark.parametrize("name", ["mask", "choice", "kind"])

@@ -32,7 +32,7 @@ from kseg_core.clustering.kmeans import (
 )
 from kseg_core.clustering.lloyd import StepLimits, lloyd
 from kseg_core.clustering.numbering import matching_order
-from kseg_core.clustering.outliers import Outlier, fill_lines, fills_of, outliers_of
+from kseg_core.clustering.outliers import Outlier, fills_of, outliers_of
 from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import AUTO, FitSettings
 from kseg_core.errors import BeyondFloats, NoValidPixels, UnreadableImage, UsageError
@@ -44,7 +44,7 @@ from kseg_core.sweep.table import Found
 from ..computing.executor import Executor
 from ..computing.progress import Progress
 from ..planning.notes import first_of
-from ..planning.plan import Failure, Plan, declared_nodata
+from ..planning.plan import Failure, Plan, lines_of_fill
 from .gather import pass_over
 from .sharded import TaskRunner
 from .streamed import StreamedBands, exact_limits, few_values
@@ -136,13 +136,14 @@ def notes_of_fill(
     plan: Plan, batch: BandBatch, outliers: Sequence[Sequence[Outlier]], numbers: tuple[int, ...]
 ) -> tuple[str, ...]:
     """What there is to say of values beyond all others, and the images that have them."""
-    sources = {source.file.key: source.file.source for source in plan.sources if source.file.path}  # of arrays nothing
+    sources = plan.sources
+    names = {source.file.key: source.file.source for source in sources if source.file.path}  # an array has none
     seen: dict[float, set[str]] = {}
     for band, those in enumerate(outliers):
         for outlier in those:
-            seen.setdefault(outlier.value, set()).update(batch.images_with(band, outlier.value) & sources.keys())
-    named = {value: first_of([sources[key] for key in keys]) for value, keys in seen.items() if keys}
-    return fill_lines(fills_of(outliers, numbers), batch.moments.dtype, declared_nodata(plan.sources), named)
+            seen.setdefault(outlier.value, set()).update(batch.images_with(band, outlier.value) & names.keys())
+    named = {value: first_of([names[key] for key in keys]) for value, keys in seen.items() if keys}
+    return lines_of_fill(fills_of(outliers, numbers), sources, named)
 
 
 def fit_bands(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from kseg_core.clustering.drift import Drift, Reference
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import NO_COLORS, no_labels
-from kseg_core.clustering.outliers import Fill, fill_lines, outliers_beyond
+from kseg_core.clustering.outliers import Fill, outliers_beyond
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.clustering.table import FeatureTable
@@ -27,7 +27,7 @@ from kseg_core.store.writing import write_image
 from kseg_core.sweep.search import fit_alone
 
 from ..planning.budget import Budget, image_of_too_many_colors
-from ..planning.plan import Bundle, Failure, declared_nodata
+from ..planning.plan import Bundle, Failure, lines_of_fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,6 @@ def image_record(
     fills: tuple[Fill, ...] = (),
 ) -> ImageRecord:
     """What the store says of an image; ``sums`` where all images share a model."""
-    likely_fill = fill_lines(fills, source.info.dtype, declared_nodata([source]))
     return ImageRecord(
         key=source.file.key,
         source=source.file.source,
@@ -248,7 +247,7 @@ def image_record(
         sums=sums,
         checksum=content_digest(source.file.path) if output.checksum else None,
         mask=mask_facts(source.mask),
-        notes=source.info.notes + likely_fill,
+        notes=source.info.notes + lines_of_fill(fills, [source]),
     )
 
 

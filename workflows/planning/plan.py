@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from functools import partial
 
 from dask.delayed import delayed
 
+from kseg_core.clustering.outliers import Fill, fill_lines
 from kseg_core.config import InputSettings
 from kseg_core.errors import NoValidPixels, UnreadableImage
 from kseg_core.inputs.listing import InputFile
@@ -202,11 +203,25 @@ def naming_images(plan: Plan) -> Iterator[None]:
         ) from error
 
 
-def declared_nodata(sources: Sequence[ImageSource]) -> list[float]:
-    """The values that stand for no data in some image already, in rising order; NaN counts nowhere anyway."""
-    stated = [source.nodata for source in sources if source.nodata is not None]
-    values = {value for nodata in stated for value in (*nodata.values, *nodata.by_band) if value is not None}
-    return sorted(value for value in values if not math.isnan(value))
+def lines_of_fill(
+    fills: Sequence[Fill], sources: Sequence[ImageSource], seen: Mapping[float, str] | None = None
+) -> tuple[str, ...]:
+    """A line for each value that is likely none, less those that all the images of it say or are told are none.
+
+    ``seen``: where each was seen; None: that is said beside the lines.
+    """
+    declared = [_declared(source) for source in sources]
+    known = set[float]().union(*declared)
+    left = [fill for fill in fills if not all(fill.value in values for values in declared)]
+    return fill_lines(left, sources[0].info.dtype, sorted(known), seen)
+
+
+def _declared(source: ImageSource) -> set[float]:
+    """The values that stand for no data in an image already; NaN counts nowhere anyway."""
+    if source.nodata is None:
+        return set()
+    values = (*source.nodata.values, *source.nodata.by_band)
+    return {value for value in values if value is not None and not math.isnan(value)}
 
 
 def pixels_of(bundle: Bundle) -> int:
