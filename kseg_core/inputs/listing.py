@@ -463,8 +463,8 @@ def _add(search: _Search, real: str, candidate: _Candidate) -> None:
             status.st_mtime_ns,
         )
         search.add(f"{real}/{inside}", part)
-    for inside in images.missing:
-        search.fail(f"{candidate.source}/{inside}", "it is named as an image, but is not there")
+    for inside, reason in images.failures:
+        search.fail(joined(candidate.source, inside), reason)
 
 
 # Walking folders
