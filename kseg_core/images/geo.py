@@ -185,7 +185,7 @@ def read_place(
     form
         Its format, as `PictureInfo` has it.
     directory
-        Of a TIFF whose page has tags of `PLACED_TAGS`: the page's number, from 0; None: there are none.
+        Of a TIFF whose page has tags of `PLACED_TAGS`: the offset of its directory, 0 for the first; None: it has none.
     seen
         Gives the orientation (1 to 8) and the shape as stored of an image that may be turned to be seen; asked only
         where the image has a place.
@@ -228,8 +228,10 @@ def _by_rasterio(path: str, form: str, directory: int) -> Place:
     here = not storage.is_remote(path)
     how: dict[str, Any] = {} if here else {"opener": lambda *_, **__: storage.open_file(path)}
     name = os.path.abspath(path) if here else "object.tif"
-    if directory and here:
-        name = f"GTIFF_DIR:{directory + 1}:{name}"
+    if directory and not here:
+        return Place(None, ("where a page that is not the first is on the ground is read on a disk only: copy it",))
+    if directory:
+        name = f"GTIFF_DIR:off:{directory}:{name}"
     options: dict[str, Any] = {}
     if form == vrt_sources.NAME:
         vrt_sources.check(name)

@@ -78,7 +78,7 @@ class PictureInfo:
         The first of this program's `RULES` by which the file is read as it is now. A store that was made by earlier
         ones may hold labels of another picture, or of other pixels.
     placed
-        Of a TIFF whose page has tags that place it on the ground: the page's number, from 0.
+        Of a TIFF whose page has tags that place it on the ground: where the page's directory is, 0 for the first.
     crs_stated
         What such tags state as the coordinate system, in words; empty where they state none.
     band_nodata

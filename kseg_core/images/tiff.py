@@ -156,11 +156,16 @@ class _Pages:
             colours=colours_of(self.page),
             notes=self._chosen.notes,
             rules=self._chosen.rules,
-            placed=None if PLACED_TAGS.isdisjoint(self.page.tags.keys()) else self._chosen.number or 0,
+            placed=None if PLACED_TAGS.isdisjoint(self.page.tags.keys()) else self._place(),
             crs_stated=crs_stated(self.page.tags.valueof(GEO_KEYS, None)),
             band_nodata=_nodata_by_band(self.page),
             alpha_at=alpha,
         )
+
+    def _place(self) -> int:
+        """Where the page's directory is in the file; 0 where that is the first, which every program opens."""
+        offset = int(self.page.offset)
+        return 0 if offset == self.page.parent.pages.first.offset else offset
 
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)

@@ -237,7 +237,8 @@ def test_proj_writes_nothing_and_the_database_of_another_release_loses_no_coordi
     assert (outcome.returncode, outcome.stdout.split(), outcome.stderr) == (0, ["True", "True"], "")
 
 
-def test_a_page_that_is_not_the_first_has_a_place_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("below", [0, 1])
+def test_a_page_that_is_not_the_first_has_a_place_of_its_own(tmp_path: Path, below: int) -> None:
     path = tmp_path / "x.tif"
     geotiff(tmp_path / "a.tif", NORTH_UP, "EPSG:32633")
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
@@ -247,13 +248,16 @@ def test_a_page_that_is_not_the_first_has_a_place_of_its_own(tmp_path: Path) -> 
             if tag.code in (33550, 33922, 34735, 34736, 34737)
         ]
     with tifffile.TiffWriter(path) as writer:
-        writer.write(PIXELS[::4, ::4], subfiletype=1, metadata=None)
+        away = [(33550, "d", 3, (9.0, 9.0, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 9.0, 9.0, 0.0), True)]
+        writer.write(PIXELS[::4, ::4], subfiletype=1, metadata=None, subifds=below, extratags=away)
         writer.write(PIXELS, extratags=tags, metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[0].subifds[0] if below else tiff.pages[1].offset
     found = source(path)
     assert found.shape == SHAPE
     assert found.geo is not None
     assert found.geo.transform == pytest.approx(NORTH_UP)
-    with rasterio.open(f"GTIFF_DIR:2:{path}") as dataset:
+    with rasterio.open(f"GTIFF_DIR:off:{offset}:{path}") as dataset:
         assert tuple(dataset.transform)[:6] == found.geo.transform
 
 
