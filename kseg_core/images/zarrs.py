@@ -36,6 +36,7 @@ from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Re
 from kseg_core.images.stored import chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
+from kseg_core.inputs.zarr_images import zarr_images
 from kseg_core.storage import zipped
 
 #: A directory that holds one of these is a Zarr array or group.
@@ -81,6 +82,8 @@ class ZarrPicture:
 
     def __init__(self, path: str, choice: PictureChoice = DEFAULT) -> None:
         taken("page", choice.page, 1)
+        if choice.series is not None:
+            _require_alone(path, choice.series)
         with ExitStack() as closing:
             self._open(path, choice, closing)
             self._closing = closing.pop_all()
@@ -174,6 +177,20 @@ class ZarrPicture:
             part, kept = part[..., None], [*kept, "c"]
         part = part.transpose([kept.index(axis) for axis in ("y", "x", "c")])
         return part.astype(part.dtype.newbyteorder("="), copy=False)
+
+
+def _require_alone(path: str, series: int) -> None:
+    """Refuse to choose a series of a group whose images are inputs of their own: each would be taken, not the one."""
+    parent, _, name = path.rstrip("/").rpartition("/")
+    if not is_zarr(parent):
+        return
+    inside = zarr_images(parent).inside
+    if name in inside:
+        wanted = inside[series] if series < len(inside) else name
+        raise Refused(
+            "images of a Zarr group are inputs of their own: leave out --series, "
+            f"and name the image: {os.path.basename(parent)}/{wanted}"
+        )
 
 
 def open_node(path: str, closing: ExitStack) -> Any:
