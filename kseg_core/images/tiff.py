@@ -25,7 +25,7 @@ from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.gdal_metadata import as_number, parse_tag
-from kseg_core.images.geo import PLACED_TAGS
+from kseg_core.images.geo import GEO_KEYS, PLACED_TAGS, crs_stated
 from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_colours import (
@@ -157,6 +157,7 @@ class _Pages:
             notes=self._chosen.notes,
             rules=self._chosen.rules,
             placed=None if PLACED_TAGS.isdisjoint(self.page.tags.keys()) else self._place(),
+            crs_stated=crs_stated(self.page.tags.valueof(GEO_KEYS, None)),
             band_nodata=_nodata_by_band(self.page),
             alpha_at=alpha,
         )
