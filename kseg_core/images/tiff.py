@@ -25,7 +25,7 @@ from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import tiff_tags
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.gdal_metadata import as_number, parse_tag
-from kseg_core.images.geo import PLACED_TAGS
+from kseg_core.images.geo import GEO_KEYS, PLACED_TAGS, crs_stated
 from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_colours import (
@@ -156,10 +156,16 @@ class _Pages:
             colours=colours_of(self.page),
             notes=self._chosen.notes,
             rules=self._chosen.rules,
-            placed=None if PLACED_TAGS.isdisjoint(self.page.tags.keys()) else self._chosen.number or 0,
+            placed=None if PLACED_TAGS.isdisjoint(self.page.tags.keys()) else self._place(),
+            crs_stated=crs_stated(self.page.tags.valueof(GEO_KEYS, None)),
             band_nodata=_nodata_by_band(self.page),
             alpha_at=alpha,
         )
+
+    def _place(self) -> int:
+        """Where the page's directory is in the file; 0 where that is the first, which every program opens."""
+        offset = int(self.page.offset)
+        return 0 if offset == self.page.parent.pages.first.offset else offset
 
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)

@@ -48,15 +48,12 @@ class Pages:
         What is to be said of it.
     rules
         See `PictureInfo`.
-    number
-        Of the page in the file's chain, from 0; None where it is below one, or one of several.
     """
 
     first: Any
     bands: tuple[tuple[Any, ...], ...]
     notes: tuple[str, ...] = ()
     rules: int = 1
-    number: int | None = 0
 
 
 class Plane:
@@ -143,10 +140,10 @@ def _chosen_page(tiff: Any, directories: Directories, number: int) -> Pages:
         series = _series_of(tiff)
         if series and (planes := _planes_of(series[0])) > 1:
             number = taken("page", number, planes)
-            return Pages(first, ((_plane(series[0], number),),), number=None)
+            return Pages(first, ((_plane(series[0], number),),))
     number = taken("page", number, count)
     page = first if number == 0 else _load(tiff, directories.chain[number])
-    return Pages(page, ((page,),), number=number)
+    return Pages(page, ((page,),))
 
 
 def _largest(tiff: Any, directories: Directories, choice: PictureChoice) -> Pages:
@@ -175,7 +172,7 @@ def _largest(tiff: Any, directories: Directories, choice: PictureChoice) -> Page
     elif best.number or any(not each.below for each in others):
         notes = (note("page", best.number, count, why=why),)
     rules = 1 if page is tiff.pages.first else RULES
-    return Pages(page, ((page,),), notes, rules, None if best.below else best.number)
+    return Pages(page, ((page,),), notes, rules)
 
 
 def _load(tiff: Any, directory: Directory) -> Any:
@@ -211,8 +208,7 @@ def _of_series(tiff: Any, directories: Directories, choice: PictureChoice) -> Pa
     notes += axis_notes({axis: size for axis, size in sizes.items() if axis != "c"}, choice)
     page = chosen.keyframe
     same = _was_read_so(tiff, page, bands, index)
-    number = int(page.index) if len(bands) == 1 and len(bands[0]) == 1 and bands[0][0] is page else None
-    return Pages(page, bands, notes, 1 if same else RULES, number)
+    return Pages(page, bands, notes, 1 if same else RULES)
 
 
 def _was_read_so(tiff: Any, page: Any, bands: tuple[tuple[Any, ...], ...], index: int) -> bool:

@@ -28,7 +28,7 @@ from typing import Any
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
-from kseg_core.inputs.lists import read_list, require_plausible
+from kseg_core.inputs.lists import read_list, require_plausible, why_missing
 from kseg_core.inputs.not_images import is_plainly_no_image
 from kseg_core.inputs.ours import figures_in, is_exported
 from kseg_core.inputs.parts import is_of_mrxs, named_by_vrt
@@ -42,6 +42,7 @@ ZARR_MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 _PART_OF_ZARR = re.compile(r"\..*|zarr\.json|c|\d+(\.\d+)*", re.DOTALL)
 """Names of files that lie in an array or group of Zarr's: its document, chunks, and what is hidden."""
 
+_MISSING = "no such file or folder"
 _STORE_REFUSED = "a kseg store is an output, not an input"
 
 
@@ -194,21 +195,23 @@ def _look_at_all(
             search.fail(refused.source, refused.reason)
     if from_file is None:
         return
-    names, missing = read_list(from_file, null=null), []
-    starts = []
+    names = read_list(from_file, null=null)
+    starts, missing, folders = [], [], []
     for given in names:
         try:
-            starts.append(_look_at(slashed(given), alone, patterns=False))
+            starts.append(start := _look_at(slashed(given), alone, patterns=False))
         except _Refused as refused:
             # A list is often hours older than the run: one file that is gone must not stop the others.
-            search.fail(refused.source, refused.reason)
+            search.fail(refused.source, why_missing(given) if refused.reason == _MISSING else refused.reason)
             missing.append(given)
-    require_plausible(names, missing, from_file)
+        else:
+            folders += [given] if stat.S_ISDIR(start.status.st_mode) else []
+    require_plausible(names, missing, folders, from_file)
     yield from starts
 
 
 def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
-    missing = "no such file or folder"
+    missing = _MISSING
     try:
         inside_zip = zipped.split(given)
         status = storage.stat(given if inside_zip is None else inside_zip[0])
@@ -245,7 +248,7 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
     while fixed < len(parts) and (not has_magic(parts[fixed]) or storage.exists("/".join(parts[: fixed + 1]))):
         fixed += 1
     if fixed == len(parts):
-        raise _Refused(given, "no such file or folder", usage=True)
+        raise _Refused(given, _MISSING, usage=True)
     folder = "/".join(parts[:fixed]) or ("/" if fixed else "")
     try:
         start = _look_at(folder or ".", alone, patterns=False)
@@ -463,8 +466,8 @@ def _add(search: _Search, real: str, candidate: _Candidate) -> None:
             status.st_mtime_ns,
         )
         search.add(f"{real}/{inside}", part)
-    for inside in images.missing:
-        search.fail(f"{candidate.source}/{inside}", "it is named as an image, but is not there")
+    for inside, reason in images.failures:
+        search.fail(joined(candidate.source, inside), reason)
 
 
 # Walking folders
