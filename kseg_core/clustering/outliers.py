@@ -8,18 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..sizes import counted
 from .band_values import Extremes, Values, as_values, flat_mask, unit_bits
-from .bands import BandMoments
+from .bands import BandMoments, BandSpace
 from .sums import ClusterSums
-
-if TYPE_CHECKING:
-    from ..store.model import Model
 
 DEVIATIONS = 20.0  # of the other values from their mean: no distribution that is measured reaches as far
 DEVIATIONS_OF_MANY = 8.0  # of a value that several pixels have to the digit, as -9999 beside mountains
@@ -36,6 +33,19 @@ class Outlier:
     value: float
     pixels: int
     deviations: float
+
+
+class Fitted(Protocol):
+    """What of a model says which values it was found on."""
+
+    @property
+    def bands(self) -> BandSpace | None: ...
+    @property
+    def centroids(self) -> NDArray[np.float64]: ...
+    @property
+    def counts(self) -> NDArray[np.int64]: ...
+    @property
+    def inertia(self) -> float: ...
 
 
 class Fill(NamedTuple):
@@ -84,7 +94,7 @@ def outliers_of(moments: BandMoments, sample: Values) -> tuple[tuple[Outlier, ..
 
 
 def outliers_beyond(
-    model: Model, samples: NDArray[Any], valid: NDArray[np.bool_] | None, sums: ClusterSums
+    model: Fitted, samples: NDArray[Any], valid: NDArray[np.bool_] | None, sums: ClusterSums
 ) -> tuple[Fill, ...]:
     """Values of samples that lie far beyond all others, and beyond those that a model of bands was found on.
 
@@ -175,7 +185,7 @@ def fill_lines(
     return tuple(lines)
 
 
-def _others_of(model: Model, band: int) -> Others:
+def _others_of(model: Fitted, band: int) -> Others:
     """The values of a band that a model was found on, but for clusters of what lies far beyond all others.
 
     How far they vary within their clusters is known of all bands together, and so at most.
