@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kseg_core.config import AUTO
 from kseg_core.edge_settings import EdgeSettings
-from kseg_core.errors import NothingReadable, TooLarge
+from kseg_core.errors import NothingReadable, OtherKind, TooLarge
 from kseg_core.store.model import Model
 
 from ..computing.executor import Executor
@@ -166,7 +166,10 @@ def nothing_readable(failures: Sequence[Failure]) -> NothingReadable:
     shown = "; ".join(str(error) for error in errors[:FAILURES_SHOWN])
     more = f"; … and {len(errors) - FAILURES_SHOWN} more (--json lists all)" if len(errors) > FAILURES_SHOWN else ""
     large = sum(isinstance(error, TooLarge) for error in errors)
+    odd = sum(isinstance(error, OtherKind) for error in errors)
     why = "could not be read" if not large else "could not be read, or not in the memory there is"
     if large == len(errors):
         why = "does not fit into the memory" if large == 1 else "do not fit into the memory"
+    if odd == len(errors):
+        why = "is of another kind" if odd == 1 else "are of other kinds"
     return NothingReadable(f"{what} {why}: {shown}{more}", errors)
