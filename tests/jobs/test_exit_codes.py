@@ -100,7 +100,7 @@ def test_fewer_clusters_than_asked_for_are_told_on_stderr(
     png(tmp_path / "flat.png", smooth(3, 4, 0) * 0)
     outcome = kseg("run", "flat.png", "--k", "4")
     assert outcome.code == 0
-    assert "only 1 distinct values: 1 clusters, not 4" in outcome.err
+    assert "only 1 distinct value: 1 cluster, not 4" in outcome.err
 
 
 # ---------------------------------------------------------------------------------------------------------- 1
@@ -139,7 +139,7 @@ FAILURES = {
     "run mixed --k 2 --strict": ("mixed/b.png: empty file",),
     "fit mixed --k 2 --strict -o m.zarr": ("mixed/b.png: empty file",),
     "apply mixed --model done.zarr --strict": ("mixed/b.png: empty file",),
-    "run clear.png --k 2": ("no valid pixel",),
+    "run clear.png --k 2": ("no valid pixel in clear.png",),
     "run in --k 3 -o done.zarr": ("done.zarr was made with other settings", "k 2 → 3", "--overwrite"),
     "run mixed --k 2 --attempts 3 -o done.zarr": ("done.zarr was made from other inputs",),
     "run in/a.png --k 2 --attempts 3 -o done.zarr": (
@@ -247,7 +247,7 @@ USAGE = {
     "run in --k 2 --features bands --scope image": ("--features bands finds one model for all images",),
     "run in --features bands --start #ff0000,#00ff00": ("--start gives colours",),
     "run in --k 2 --features rgb --bands 1,2": ("--bands goes with --features bands",),
-    "run in --k 2 --features bands --bands 0,1": ("--bands are numbered from 1; got [0, 1]",),
+    "run in --k 2 --features bands --bands 0,1": ("--bands are numbered from 1; got 0,1",),
     "run in --k 2 --features bands --bands red": ("--bands takes numbers like 4,3,2; got 'red'",),
     "run in --k 2 --features rgb --normalize minmax": ("--normalize goes with --features bands",),
     "run in --k 2 --features bands --normalize unit": ("--normalize is one of none, standard, minmax; got 'unit'",),
