@@ -26,7 +26,7 @@ def listeners(pid: int) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("options", [(), ("--performance-report", "run.html")])
+@pytest.mark.parametrize("options", [pytest.param((), marks=pytest.mark.slow), ("--performance-report", "run.html")])
 def test_nothing_listens_beyond_the_loopback_address(
     options: tuple[str, ...], tmp_path: Path, program_environment: dict[str, str]
 ) -> None:
