@@ -160,9 +160,8 @@ def _address_in(file: Path) -> str:
     pytest.fail("the scheduler did not start")
 
 
-@pytest.mark.parametrize(
-    "mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in ("sys.exit", "graceful")), "segfault"]
-)
+@pytest.mark.slow  # test_same_bits.py kills one at each stage
+@pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])
 def test_workers_that_die_at_random_change_no_bit(
     mode: Any,
     restless_cluster: str,
