@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import storage
 from ..clustering.sums import ClusterSums
+from ..inputs.companions import mask_facts
 from ..reading.sources import Piece
 from ..store.record import sums_from_json, sums_to_json
 from ..store.writing import image_folder
@@ -44,7 +45,7 @@ def note_piece(store: str, piece: Piece, sums: ClusterSums) -> None:
 
 def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
     """Of the pieces of one image those that are written, with their sums."""
-    found: dict[tuple[int, ...], ClusterSums] = {}
+    found: dict[tuple[str | int, ...], ClusterSums] = {}
     key = pieces[0].source.file.key
     for line in _lines(image_folder(store, key)):
         try:
@@ -54,7 +55,10 @@ def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
             found[tuple(told["piece"])] = sums_from_json(told["sums"], told["counts"])
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             continue  # cut short
-    return {(p.top, p.left): found[_identity(p)] for p in pieces if _identity(p) in found}
+    if not found:
+        return {}
+    known = ((piece, found.get(_identity(piece))) for piece in pieces)
+    return {(piece.top, piece.left): sums for piece, sums in known if sums is not None}
 
 
 def end_journal(store: str, key: str) -> None:
@@ -62,10 +66,10 @@ def end_journal(store: str, key: str) -> None:
     storage.remove_files(_files(image_folder(store, key)))
 
 
-def _identity(piece: Piece) -> tuple[int, ...]:
-    """The file's bytes and time, and the window: of a file that has changed no piece is known."""
-    file = piece.source.file
-    return (file.size, file.modified_ns, piece.top, piece.left, piece.height, piece.width)
+def _identity(piece: Piece) -> tuple[str | int, ...]:
+    """The state of the file and its mask, and the window: of a file that has changed no piece is known."""
+    state = {**piece.source.file.facts, "mask": mask_facts(piece.source.mask)}
+    return (json.dumps(state), piece.top, piece.left, piece.height, piece.width)
 
 
 def _digest(told: dict[str, Any]) -> str:
