@@ -272,7 +272,10 @@ def make_anew(
         rest = plan.without([*failures, *bad]).only(plan.keys - mended)
         failures += bad
         if rest.sources:
-            done = label_plan(rest, how, store.path, output, executor, progress, strict=False, budget=budget)
+            given = (store.attributes.get("config") or {}).get("fit") is None
+            done = label_plan(
+                rest, how, store.path, output, executor, progress, strict=False, budget=budget, given=given
+            )
             failures += done.failures
         plan = plan.without(failures)
         whole = edges_that_are_sound(store.path, plan, mended, edged, executor)

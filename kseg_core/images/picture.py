@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
-from kseg_core.images import formats, slides
+from kseg_core.images import formats, frames, slides
 from kseg_core.images.beside import NOTHING_BESIDE, Beside, look_beside
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.failures import opened, refusing
@@ -222,13 +222,15 @@ def _open_stored(
 ) -> Stored:
     """Open what is in a file."""
     if name in slides.NAMES:
-        require_one_picture(choice, channels=False)
+        require_one_picture(choice, name, channels=False)
         return slides.SlidePicture(name, path)
     if name == "TIFF":
         from kseg_core.images.tiff import TiffPicture
 
         return TiffPicture(file, max_pixels, choice, early=early)
-    require_one_picture(choice, channels=False)
+    if name in frames.NAMES:
+        return frames.open_frame(name, file, max_pixels, choice)
+    require_one_picture(choice, name, channels=False)
     if name == "VRT":
         from kseg_core.images.vrt import VrtPicture
 
@@ -239,4 +241,4 @@ def _open_stored(
         return Jpeg2000Picture(file, max_pixels)
     from kseg_core.images.whole import WholePicture
 
-    return WholePicture(name, file, max_pixels)
+    return WholePicture(formats.whole_formats()[name], file, max_pixels)

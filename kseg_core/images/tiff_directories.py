@@ -20,6 +20,7 @@ _BIG = 43  # the version of a BigTIFF
 _MOST_TAGS = 4096  # as tifffile has it: more is damage
 _MOST_PAGES = 1 << 20
 _MOST_SUB_IFDS = 64
+_TRANSPARENCY = 4  # PhotometricInterpretation of masks, whatever else is said of them
 _REDUCED_OLD = 2  # SubfileType: reduced resolution
 
 
@@ -53,7 +54,7 @@ class Directory(NamedTuple):
 
     @property
     def is_mask(self) -> bool:
-        return bool(self.kind & MASK)
+        return bool(self.kind & MASK) or self.photometric == _TRANSPARENCY
 
     @property
     def is_reduced(self) -> bool:

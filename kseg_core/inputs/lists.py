@@ -107,7 +107,7 @@ def meant(name: str) -> str:
         path = path[1:-1]
     if path.lower().startswith(_ADDRESS):
         path = unquote(path[len(_ADDRESS) :].removeprefix("localhost"), errors="surrogateescape")
-    return os.path.expanduser(path)
+    return os.path.expanduser(path) if path and "\0" not in path else name
 
 
 def why_missing(name: str) -> str:

@@ -142,13 +142,22 @@ def zarr_images(path: str) -> Images:
         _look(Folder(path), "", found)
     else:
         archive = Zipped(parts[0])
-        start = parts[1]
-        if not start and not _is_node(archive, ""):  # packed with the folder that it was in
-            start = next((name for name in archive.folders("") if _is_node(archive, name)), "")
+        start = parts[1] or _top_folder(archive)
         _look(archive, start, found)
         found.inside = [_below(place, parts[1]) for place in found.inside]
         found.failures = [(_below(place, parts[1]), reason) for place, reason in found.failures]
     return found
+
+
+def top_folder(path: str) -> str:
+    """Where in a zip file a hierarchy begins: in the folder that it was packed with, or ``""``."""
+    return _top_folder(Zipped(path))
+
+
+def _top_folder(archive: Zipped) -> str:
+    if _is_node(archive, ""):
+        return ""
+    return next((name for name in archive.folders("") if _is_node(archive, name)), "")
 
 
 def _look(hierarchy: Hierarchy, start: str, found: Images) -> None:

@@ -291,7 +291,7 @@ def test_other_settings_are_refused_and_replace_edges_when_asked(small_folder: P
     output = tmp_path / "out.zarr"
     make(small_folder, output)
     other = EdgeSettings(10, 30)
-    with pytest.raises(StoreError, match=r"other settings \(high 100.0 → 30.0; low 40.0 → 10.0\)"):
+    with pytest.raises(StoreError, match=r"other settings \(--high 100 → 30; --low 40 → 10\)"):
         asked(small_folder, output, other)
     for config, named in (({"tile": 128}, "tile"), ({"input": InputSettings("0")}, "nodata")):
         with pytest.raises(StoreError, match=named):

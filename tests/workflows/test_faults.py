@@ -157,7 +157,9 @@ def _address_in(file: Path) -> str:
     pytest.fail("the scheduler did not start")
 
 
-@pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])
+@pytest.mark.parametrize(
+    "mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in ("sys.exit", "graceful")), "segfault"]
+)
 def test_workers_that_die_at_random_change_no_bit(
     mode: Any,
     restless_cluster: str,
@@ -217,7 +219,7 @@ def many_pictures(tmp_path_factory: pytest.TempPathFactory, job: Any, contents: 
     return here / "in", contents(here / "whole.zarr")
 
 
-@pytest.mark.parametrize("moment", ["fit", "labels"])
+@pytest.mark.parametrize("moment", [pytest.param("fit", marks=pytest.mark.slow), "labels"])
 def test_a_scheduler_that_is_killed_ends_the_job_and_once_it_is_back_the_same_command_completes_it(
     moment: str,
     many_pictures: tuple[Path, Any],

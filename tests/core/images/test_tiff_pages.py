@@ -91,6 +91,16 @@ def test_a_larger_mask_or_reduced_image_is_not_the_picture(tmp_path: Path) -> No
     np.testing.assert_array_equal(samples_of(path)[..., 0], full)
 
 
+@pytest.mark.parametrize("kind", [0, 4])
+def test_a_mask_by_its_photometric_interpretation_is_not_the_picture(tmp_path: Path, kind: int) -> None:
+    path = tmp_path / "x.tif"
+    mask, full = noise(60, 50) > 99, noise(40, 30, 3)
+    write_pages(path, (mask, {"photometric": 4, "subfiletype": kind}), (full, {"photometric": "rgb"}))
+    np.testing.assert_array_equal(samples_of(path), full)
+    assert "page 2 of 2" in notes_of(path)[0]
+    np.testing.assert_array_equal(samples_of(path, page=0)[..., 0], mask)
+
+
 def test_the_picture_may_be_below_its_thumbnail(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
     small, large = noise(16, 24, 3), noise(128, 192, 3)

@@ -435,7 +435,15 @@ def test_a_line_that_is_no_plain_path_is_named_with_the_one_it_stands_for(
         assert len(list_inputs([], from_file="list").files) == 2
 
 
-@pytest.mark.parametrize(("line", "why"), [("# of May", "no comments"), ("d.jpg\rd.jpg", "CR alone")])
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("# of May", "no comments"),
+        ("d.jpg\rd.jpg", "CR alone"),
+        ('""', "no such file"),
+        ("file:///a%00b", "no such file"),
+    ],
+)
 def test_a_line_that_is_no_name_says_so(here: Path, line: str, why: str) -> None:
     plant(here, "d.jpg")
     Path("list").write_text(f"{line}\nd.jpg\n", newline="")

@@ -142,7 +142,8 @@ def test_a_zipped_image_is_read_in_place(tmp_path: Path, version: str, ending: s
     (file,) = listing.files
     assert listing.passed_over == 1
     assert file.size == (folder / f"x{ending}").stat().st_size
-    np.testing.assert_array_equal(samples_of(file.path, z=2, t=1), data[1, :, 2].transpose(1, 2, 0))
+    for path in (file.path, str(folder / f"x{ending}")):
+        np.testing.assert_array_equal(samples_of(path, z=2, t=1), data[1, :, 2].transpose(1, 2, 0))
     assert [entry.name for entry in folder.iterdir() if entry.name != "papers.zip"] == [f"x{ending}"]
 
 

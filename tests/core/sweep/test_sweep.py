@@ -60,7 +60,9 @@ def inertias(founds: list[Found], features: str = "rgb") -> list[float]:
     return [SPACES[features].inertia(found.solution.sums, found.solution.centroids) for found in founds]
 
 
-@pytest.mark.parametrize("features", ["rgb", "gray", "hsv", "lab"])
+@pytest.mark.parametrize(
+    "features", ["rgb", *(pytest.param(features, marks=pytest.mark.slow) for features in ("gray", "hsv", "lab"))]
+)
 def test_every_k_is_as_good_as_the_best_of_ten_runs_of_scikit_learn(
     features: ColourFeatures, photographs: ChunkSummary
 ) -> None:
