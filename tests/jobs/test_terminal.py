@@ -50,7 +50,7 @@ def test_nothing_listens_on_any_address_but_the_loopback_while_processes_work(lo
 
 
 @linux
-@pytest.mark.parametrize("scheduler", ["threads", "sync"])
+@pytest.mark.parametrize("scheduler", ["threads", pytest.param("sync", marks=pytest.mark.slow)])
 def test_nothing_listens_at_all_while_threads_work(scheduler: str, long_job: Any) -> None:
     running = long_job("--scheduler", scheduler)
     inodes = sockets_of(running.processes())
