@@ -160,7 +160,8 @@ def _as_default(file: Path, name: str, value: Any, several: set[str]) -> dict[st
         If it is a list where one value is taken, or a table.
     """
     if isinstance(value, dict) or (isinstance(value, list) and _key(name) not in several):
-        what = "a table" if isinstance(value, dict) else "a list"
-        raise typer.BadParameter(f"{file}: {name} takes {'values' if _key(name) in several else 'one value'}, not {what}")
+        taken = "values" if _key(name) in several else "one value"
+        given = "a table" if isinstance(value, dict) else "a list"
+        raise typer.BadParameter(f"{file}: {name} takes {taken}, not {given}")
     key = _PARAMETER_OF.get(_key(name), _key(name))
     return {key: [value] if _key(name) in several and not isinstance(value, list) else value}
