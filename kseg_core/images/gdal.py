@@ -14,6 +14,16 @@ from kseg_core.images.raster import Refused
 _CACHE_MB = 64  # its default is a twentieth of the machine's memory
 
 
+def silent_rasterio() -> Any:
+    """Give rasterio, whose log says nothing from now on: what matters here is told by our own messages."""
+    import rasterio  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from rasterio.errors import NotGeoreferencedWarning  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    return rasterio
+
+
 @contextmanager
 def gdal(name: str, **options: Any) -> Iterator[Any]:
     """Give rasterio with settings of this thread alone; its errors become a `Refused`.
@@ -25,15 +35,10 @@ def gdal(name: str, **options: Any) -> Iterator[Any]:
     options
         GDAL's configuration options.
     """
-    import rasterio  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    rasterio = silent_rasterio()
     from rasterio._err import CPLE_BaseError  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.errors import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
-        NotGeoreferencedWarning,
-        RasterioError,
-    )
+    from rasterio.errors import RasterioError  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)  # what matters here is told by our own messages
-    warnings.simplefilter("ignore", NotGeoreferencedWarning)
     try:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **options):
             yield rasterio

@@ -22,6 +22,7 @@ from kseg_core.images.srgb import to_8_bits
 _NAME = "JPEG XL"
 _BARE = b"\xff\x0a"
 _HEADER_BYTES = 1 << 16
+_LOSSY_PX = 2.8  # of lossy coding: coefficients; measured
 _TWELVE_BITS = 12  # what linear light takes so that no shade of eight bits is lost
 
 
@@ -38,7 +39,9 @@ def read_stated(file: BinaryIO) -> Stated:
     if header.icc and not header.xyb and _profile_reader() is None:
         notes += ("its colour profile is not applied: that needs `pip install 'kseg-batch[jxl]'`",)
     notes += cicp.hdr_note(header.transfer)
-    return Stated((1 if header.gray else 3) + header.alpha, _dtype_of(header), header.alpha, notes=notes)
+    beside = _LOSSY_PX if header.xyb else 0
+    bands = (1 if header.gray else 3) + header.alpha
+    return Stated(bands, _dtype_of(header), header.alpha, notes=notes, decoding_px=beside)
 
 
 def decode(data: bytes, max_pixels: int) -> Raster:

@@ -7,14 +7,13 @@ is heard through imagecodecs, whose libtiff tells it.
 from __future__ import annotations
 
 import io
-import logging
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.images import jpeg, tiff_tags
+from kseg_core.images.gdal import silent_rasterio
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
 from kseg_core.images.raster import NotSupported, Refused
 from kseg_core.images.tiff_fax import libtiff_warnings
@@ -79,12 +78,10 @@ def _check_stream(page: Any, data: bytes) -> None:
 
 def _by_gdal(data: bytes, page: int) -> NDArray[np.uint8]:
     """Decode a page of a file, (height, width, bands)."""
-    import rasterio  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    rasterio = silent_rasterio()
+    from rasterio.errors import RasterioError  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # what it remarks is not for the terminal
-    warnings.simplefilter("ignore", NotGeoreferencedWarning)
     try:
         with (
             rasterio.Env(),
