@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.images.gdal import silent_rasterio
+from kseg_core.images.gdal import gdal
 
 _ROWS = 256  # read at once and thrown away
 
@@ -46,15 +46,11 @@ def decode_unusual(data: bytes, components: int) -> NDArray[np.uint8]:
 
 def _check(data: bytes) -> None:
     """Raise what libjpeg says of it, if anything."""
-    rasterio = silent_rasterio()
-    from rasterio.errors import RasterioError  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.windows import Window  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    options = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "YES", "GDAL_ALLOW_LARGE_LIBJPEG_MEM_ALLOC": "YES"}
+    with gdal("JPEG", lambda error: ValueError(str(error).rpartition("libjpeg: ")[2]), **options):
+        from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        from rasterio.windows import Window  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    strict = rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="YES", GDAL_ALLOW_LARGE_LIBJPEG_MEM_ALLOC="YES")
-    try:
-        with strict, MemoryFile(data, ext=".jpg") as memory, memory.open(driver="JPEG") as opened:
+        with MemoryFile(data, ext=".jpg") as memory, memory.open(driver="JPEG") as opened:
             for top in range(0, opened.height, _ROWS):
                 opened.read(window=Window(0, top, opened.width, min(_ROWS, opened.height - top)))
-    except RasterioError as error:
-        raise ValueError(f"{error.__cause__ or error}".rpartition("libjpeg: ")[2]) from error

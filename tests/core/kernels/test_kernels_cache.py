@@ -80,7 +80,7 @@ def deny(path: Path) -> None:
     path.mkdir()  # which not even root can read
 
 
-@pytest.mark.parametrize("damage", [cut, empty, flip])
+@pytest.mark.parametrize("damage", [cut, pytest.param(empty, marks=pytest.mark.slow), flip])
 def test_what_is_damaged_is_compiled_anew_and_kept_again(
     damage: Callable[[Path], None], use: Use, folder: Path
 ) -> None:
@@ -126,7 +126,9 @@ storage.put = put
 """
 
 
-@pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT", "EROFS", "EACCES"])
+@pytest.mark.parametrize(
+    "error", ["ENOSPC", "EROFS", *(pytest.param(error, marks=pytest.mark.slow) for error in ("EDQUOT", "EACCES"))]
+)
 def test_a_full_or_read_only_disk_is_told_once_with_what_to_do_and_ends_nothing(
     error: str, use: Use, folder: Path
 ) -> None:
