@@ -127,11 +127,13 @@ def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool =
     edges = EdgeSettings(*output.edges) if output is not None and output.edges is not None else None
     if fit_settings is None:
         assert model is not None  # RunConfig has either
-        return Work(model.k, 0 if model.bands is None else len(model.bands.bands), 0, output, edges=edges)
+        bands = 0 if model.bands is None else len(model.bands.bands)
+        return Work(model.k, bands, 0, output, edges=edges, features=model.features)
     stored = max((source.info.bands for source in plan.sources), default=1)
     bands = (len(fit_settings.bands) or stored) if fit_settings.features == "bands" else 0
     most = fit_settings.tried[1] if fit_settings.k == AUTO else fit_settings.clusters
-    return Work(most, bands, fit_settings.batch_pixels, output, fit_settings.scope == "image", edges)
+    alone = fit_settings.scope == "image"
+    return Work(most, bands, fit_settings.batch_pixels, output, alone, edges, fit_settings.features)
 
 
 def fit_to_memory(
