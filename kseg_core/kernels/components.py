@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from ._types import LABELS
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -40,7 +41,7 @@ def _unite(parent: I32, a: int, b: int) -> int:
     return b
 
 
-@kernel
+@kernel(*(f"C2{label} C1b1 b" for label in LABELS))
 def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32, int]:
     """Number the connected regions of equal labels.
 
@@ -101,7 +102,7 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
     return components, count
 
 
-@kernel
+@kernel(*(f"C2i4 C2{label} i" for label in LABELS))
 def measure_components(components: I32, labels: Labels, count: int) -> tuple[I64, I64, I64]:
     """Pixels, label, and place of the first pixel (row by row) of each region; (count + 1,), entry 0 of no meaning."""
     height, width = components.shape
@@ -118,7 +119,7 @@ def measure_components(components: I32, labels: Labels, count: int) -> tuple[I64
     return areas, classes, firsts
 
 
-@kernel
+@kernel(*(f"C2i4 C2{label} i" for label in LABELS))
 def join_corners(parts: I32, labels: Labels, count: int) -> tuple[I32, int]:
     """From 4-connected parts to 8-connected regions: (count + 1,), the region of each part, numbered as the regions of
     `label_components` are; and how many regions there are.
