@@ -5,8 +5,11 @@ Also where a setting is from, for messages about its value.
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 import tomllib
+from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +83,8 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
         if name in commands and isinstance(value, dict):
             continue
         if not any(_key(name) in known for known in commands.values()):
-            raise typer.BadParameter(f"{file}: no setting is called {name!r}")
+            known = {*commands, *(flag for flags in commands.values() for flag in flags)}
+            raise typer.BadParameter(f"{file}: no setting is called {name!r}{_nearest(_key(name), known)}")
         values |= _as_default(name, value, several)
     own = str(context.info_name)
     for table in commands:
@@ -89,11 +93,30 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
             continue  # a setting with the name of a command, such as edges = "150,200"
         unknown = [name for name in section if _key(name) not in commands[table]]
         if unknown:
-            raise typer.BadParameter(f"{file}: [{table}] has no setting called {unknown[0]!r}")
+            near = _nearest(_key(unknown[0]), commands[table])
+            raise typer.BadParameter(f"{file}: [{table}] has no setting called {unknown[0]!r}{near}")
         if table == own:
             for name, value in section.items():
                 values |= _as_default(name, value, several)
     return values
+
+
+def unknown_variables() -> list[str]:
+    """A line for each variable that is called as those of options are, and is of none."""
+    context = asked_context()
+    if context is None:
+        return []
+    parent: Any = context.parent
+    commands = [context.command] if parent is None else parent.command.commands.values()
+    known = {str(parameter.envvar) for command in commands for parameter in command.params if parameter.envvar}
+    odd = sorted(name for name in os.environ if name.startswith("KSEG_") and name not in known)
+    return [f"the variable {name} sets nothing: no option is called so{_nearest(name, known)}" for name in odd]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """Which of the names that are known was meant, if that can be guessed."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _commands(context: typer.Context) -> dict[str, set[str]]:

@@ -10,7 +10,7 @@ from kseg_core.choice import PictureChoice
 from kseg_core.config import AUTO, FitSettings, InputSettings, NodataIn, RunConfig
 from kseg_core.errors import UsageError
 from kseg_core.resume.lock import sweep_after_kill
-from kseg_core.sizes import parse_bytes
+from kseg_core.sizes import only_so_many, parse_bytes
 from workflows.request import InputSelection, Request, prepare, refit_settings
 from workflows.running.results import JobResult, held_to, reused_result
 from workflows.sweep_request import prepare_sweep
@@ -211,7 +211,7 @@ def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
 def _say_of_the_work(request: Request, result: JobResult) -> None:
     """What was not as asked for, and what was passed over."""
     if result.k is not None and isinstance(result.k_requested, int) and result.k < result.k_requested:
-        log.warning("the data has only %d distinct values: %d clusters, not %d", result.k, result.k, result.k_requested)
+        log.warning("%s, not %d", only_so_many(result.k), result.k_requested)
     _say_of_the_files(request)
 
 

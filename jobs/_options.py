@@ -82,8 +82,8 @@ Nodata = Annotated[
     _option(
         "Input",
         "--nodata",
-        help="Values that stand for no data, as in -9999,0: auto (what the file says), none, or numbers; may be given "
-        "again.",
+        help="Values that stand for no data: auto (what the file says), none, -9999,0 (numbers), or auto,-9999; may "
+        "be given again.",
         metavar="V,...|auto|none",
     ),
 ]
@@ -129,7 +129,8 @@ Page = Annotated[
     _option(
         "Input",
         "--page",
-        help="Which page of a TIFF, as it is stored, from 0. Default: the largest, of equal ones the first.",
+        help="Which page of a TIFF, as it is stored, or frame of an animated GIF, PNG or WebP, from 0. Default: the "
+        "largest, of equal ones the first.",
         metavar="N",
         show_default=False,
     ),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from kseg_core.sizes import format_bytes
+from kseg_core.sizes import counted, format_bytes
 
 from ._palette import palette_rows
 
@@ -208,7 +208,7 @@ def _table(result: dict[str, Any]) -> list[str]:
         before = row["inertia"]
         marks = []
         if row["k_found"] < row["k"]:
-            marks.append(f"only {row['k_found']} distinct values")
+            marks.append(f"only {counted(row['k_found'], 'distinct value')}")
         if row["k"] == result["knee"]:
             marks.append("← knee")
         if row["k_found"] == result["k"] and result["knee"] is None and not marked:

@@ -16,7 +16,7 @@ import typer
 from kseg_core.errors import KsegError, OutputHeld, UsageError, system_reason
 from kseg_core.sizes import return_freed_memory
 
-from ._config import with_origins
+from ._config import unknown_variables, with_origins
 from ._logging import LOG_FORMATS, LOG_LEVELS, log, log_failures, log_result, log_to_stderr, write_line
 from ._progress import Bar, LoggedStages
 
@@ -86,6 +86,8 @@ def carry_out(
     if log_format not in LOG_FORMATS:
         raise typer.BadParameter(f"--log-format is one of {', '.join(LOG_FORMATS)}; got {log_format!r}")
     log_to_stderr(log_level, log_format)
+    for line in unknown_variables():
+        log.warning("%s", line)
     return_freed_memory()
     signals = Signals()
     shown = sys.stderr.isatty() and log_format == "text"

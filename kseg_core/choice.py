@@ -30,7 +30,7 @@ class PictureChoice:
     series
         One image of an OME-TIFF, SVS, SCN, ... (those of a Zarr group are inputs of their own).
     page
-        One page of a TIFF as it is stored: its directory's number.
+        One page of a TIFF as it is stored: its directory's number; or a frame of an animation.
     channel
         Which channels, in the order wanted: they become the picture's bands.
     z
@@ -55,7 +55,8 @@ class PictureChoice:
             whole = all(type(number) is int and number >= 0 for number in self.channel)
             if not whole or not self.channel or len(set(self.channel)) != len(self.channel):
                 raise UsageError(
-                    f"--channel is a number from 0 on, or several like 2,0,1, each once; got {list(self.channel)}"
+                    f"--channel is a number from 0 on, or several like 2,0,1, each once; "
+                    f"got {','.join(map(str, self.channel))}"
                 )
         if self.page is not None:
             for name in ("series", "z", "t"):

@@ -131,7 +131,9 @@ class FitSettings:
         )
         _require(not is_bands or not self.start, "--start gives colours; bands have none")
         _require(not is_bands or self.kind != "rgb", "--kind rgb is of pictures: leave out --features bands")
-        _require(all(band >= 1 for band in self.bands), f"--bands are numbered from 1; got {list(self.bands)}")
+        told = ",".join(map(str, self.bands))
+        _require(all(band >= 1 for band in self.bands), f"--bands are numbered from 1; got {told}")
+        _require(len(set(self.bands)) == len(self.bands), f"--bands names a band twice: {told}; give each once")
         _require_one_of("--scope", self.scope, SCOPES)
         _require_one_of("--init", self.init, INITS)
         _require(self.attempts >= 1, f"--attempts is at least 1; got {self.attempts}")
@@ -202,7 +204,7 @@ class InputSettings:
     Parameters
     ----------
     nodata
-        ``auto`` (what a file says of itself), ``none``, or values with commas between them: where a pixel has one of
+        ``none``, or with commas between them ``auto`` (what a file says of itself) and values: where a pixel has one of
         them it has no data.
     mask
         A mask, or a folder of masks found by the images' paths: pixels where it is 0, or outside its polygons, are
@@ -242,7 +244,18 @@ class InputSettings:
     @property
     def nodata_values(self) -> tuple[float, ...]:
         """The values given; whole numbers as such, which may be beyond what a float can tell apart."""
-        return () if self.nodata in ("auto", "none") else tuple(_number(text) for text in self.nodata.split(","))
+        if self.nodata == "none":
+            return ()
+        return tuple(_number(text) for text in self._nodata if text != AUTO)
+
+    @property
+    def takes_stated_nodata(self) -> bool:
+        """Whether what a file says of itself counts."""
+        return AUTO in self._nodata
+
+    @property
+    def _nodata(self) -> list[str]:
+        return [text.strip() for text in self.nodata.split(",")]
 
     def as_before(self) -> InputSettings:
         """The same by the rules of release 0.1.0."""

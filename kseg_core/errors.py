@@ -113,6 +113,10 @@ class TooLarge(UnreadableImage):
         return TooLarge(self.source, self.reason, self.needs)
 
 
+class KsegWarning(UserWarning):
+    """What there is to say of images that were read and data that was fitted, though nothing failed."""
+
+
 def facts_of(error: UnreadableImage) -> dict[str, Any]:
     """An input that could not be labelled, as JSON values."""
     more: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Sizes of memory and files, as people write and read them."""
+"""Sizes of memory and files, and counts of things, as people write and read them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,16 @@ def format_at_least(n: int) -> str:
     """The same, rounded up: who gives as much gives enough."""
     step = 10 ** max(0, len(str(n)) - 3)
     return format_bytes(-(-n // step) * step)
+
+
+def counted(n: int, what: str) -> str:
+    """``1 distinct value``, ``3 distinct values``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def only_so_many(k: int) -> str:
+    """What is said where data has fewer distinct values than clusters were asked for."""
+    return f"the data has only {counted(k, 'distinct value')}: {counted(k, 'cluster')}"
 
 
 def return_freed_memory() -> None:

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Each of pytest's processes has a core: the judges' threads, several in each, would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import zarr
@@ -341,7 +344,7 @@ class TwoProcesses:
     folder: Path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoProcesses]:
     """``dask scheduler`` and two ``dask worker`` processes on the loopback address."""
     from distributed import Client

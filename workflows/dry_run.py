@@ -14,7 +14,7 @@ from .computing.progress import Progress, Silent
 from .labelling.label import Labelled
 from .planning.budget import Budget, make_budget
 from .planning.disk import bytes_to_write, free_bytes
-from .planning.notes import Note, notes_of
+from .planning.notes import Note, notes_of, notes_of_all
 from .planning.plan import Failure, Plan
 from .request import Request
 from .running.begun import earlier_model, look
@@ -121,7 +121,7 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
         memory_from=executor.memory_from,
         workers_from=executor.workers_from,
         failures=tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))),
-        notes=notes_of(sources),
+        notes=notes_of_all(plan.notes) + notes_of(sources),
     )
 
 

@@ -18,8 +18,9 @@ from .edges.finding import Edged, edges_of_plan
 from .edges.request import EdgesMade, EdgesRequest, nothing_to_do, require_unchanged
 from .edges.results import EdgesResult
 from .planning.budget import Work, make_budget
-from .planning.notes import notes_by_key, notes_of, say
+from .planning.notes import notes_by_key, notes_of, notes_of_all, say
 from .planning.plan import look_at_headers, make_plan
+from .planning.remarks import nodata_of_no_use
 
 
 def find_edges(request: EdgesRequest, progress: Progress | None = None) -> EdgesResult:
@@ -61,7 +62,7 @@ def edges_of_files(request: EdgesRequest, progress: Progress, *, strict: bool) -
     config = request.config
     with open_executor(config.execution) as executor:
         sources, unreadable = look_at_headers(request.todo, config.input, executor, progress, strict=strict)
-        say(notes_of(sources))
+        say((*notes_of_all(nodata_of_no_use(sources, config.input)), *notes_of(sources)))
         noted = {source.file.key: source.info.notes for source in sources if source.info.notes}
         done = Edged(failures=tuple(unreadable), notes=noted)
         if sources:

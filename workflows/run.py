@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from kseg_core import storage
+from kseg_core.clustering.outliers import merged
 from kseg_core.config import AUTO
 from kseg_core.errors import KsegError
 from kseg_core.inputs.keys import printable_source
@@ -28,8 +29,8 @@ from .labelling.label import Labelled
 from .labelling.label_plan import label_plan
 from .planning.budget import Budget
 from .planning.disk import bytes_to_write, require_room_on_disk
-from .planning.notes import notes_of_all, say
-from .planning.plan import Failure, Plan
+from .planning.notes import Note, first_of, notes_of_all, say
+from .planning.plan import Failure, Plan, lines_of_fill, naming_images
 from .request import Request, require_unchanged
 from .running.begun import add_edges_to, begin, earlier_model, go_on, goes_on, model_is_there
 from .running.ending import Clock, changes, finish_store, job_result
@@ -97,8 +98,17 @@ def _run(request: Request, given: Model | None, match: Model | None, kept: Kept,
         done = Labelled()
         if plan.sources:
             done = label_plan(
-                plan, how, request.output, config.output, executor, progress, strict=strict, budget=budget
+                plan,
+                how,
+                request.output,
+                config.output,
+                executor,
+                progress,
+                strict=strict,
+                budget=budget,
+                given=given is not None,
             )
+            say(notes_of_fills(plan, done))
         failures = failures + list(done.failures)
         done = done.merge(found.fresh)
         counted = Counted(len(request.listing.files) + len(request.listing.failures), done.images, len(found.keys))
@@ -182,17 +192,37 @@ def fit_one(
     if config.fit.k == AUTO:
         elbow.prepare()
     strict = config.execution.strict
-    if config.fit.features == "bands":
-        model, unread = fit_bands(plan, config.fit, executor, progress, strict=strict, match=match, refit=config.refit)
-    else:
-        model, unread = fit_plan(
-            plan, config.fit, executor, progress, strict=strict, match=match, budget=budget, refit=config.refit
-        )
+    with naming_images(plan):
+        if config.fit.features == "bands":
+            model, unread = fit_bands(
+                plan, config.fit, executor, progress, strict=strict, match=match, refit=config.refit
+            )
+        else:
+            model, unread = fit_plan(
+                plan, config.fit, executor, progress, strict=strict, match=match, budget=budget, refit=config.refit
+            )
     failures = failures + unread
     if model is None:
         raise nothing_readable(failures)
     say(notes_of_all(model.notes))
     return model.noted(plan.notes), plan.without(unread), failures
+
+
+def notes_of_fills(plan: Plan, done: Labelled) -> tuple[Note, ...]:
+    """What there is to say of values beyond all others in what a given model labelled, and the images that have them.
+
+    Each image's own are stored with it.
+    """
+    if not done.fills:
+        return ()
+    sources = {source.file.key: source for source in plan.sources if source.file.key in done.fills}
+    seen: dict[float, list[str]] = {}
+    for key, fills in done.fills.items():
+        for fill in fills:
+            seen.setdefault(fill.value, []).append(sources[key].file.source)
+    of_all = merged((fill for key in sorted(done.fills) for fill in done.fills[key]), of_bands=False)
+    where = {value: first_of(names) for value, names in seen.items()}
+    return notes_of_all(lines_of_fill(of_all, list(sources.values()), where))
 
 
 def replace_store(request: Request) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from kseg_core.clustering.labelling import Labels, invalid_label, label_dtype
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
 from kseg_core.config import AUTO, FitSettings, RunConfig
-from kseg_core.errors import KsegError, UnreadableImage, UsageError, from_facts
+from kseg_core.errors import KsegWarning, NoValidPixels, UnreadableImage, UsageError, from_facts
 from kseg_core.images.kinds import PICTURE, Kind
 from kseg_core.images.raster import DTYPES
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
-from kseg_core.reading.sources import Piece
+from kseg_core.inputs.listing import InputFile
+from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
@@ -30,12 +32,15 @@ from .fitting.bands import fit_bands
 from .fitting.fit import fit_summary
 from .labelling.label import read_for_model
 from .planning.arrays import info_of_array, plan_of_array
+from .planning.notes import MOST_LINES, Note, gathering, notes_of_all, say
+from .planning.remarks import nodata_of_no_use
 from .request import InputSelection, Request, in_space_of_match, prepare, require_mask
 from .run import fit_one, run
 from .running.begun import earlier_model
 from .running.planning import fit_to_memory, survey
 
 ARRAY_KEY = "image"
+NO_VALID = "no valid pixel in the array: there is nothing to cluster; every one is transparent, masked, NaN or nodata"
 ROWS_PX = 4_000_000  # a NumPy array is cut into windows of about so many pixels
 
 Images: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | NDArray[Any] | da.Array
@@ -53,11 +58,15 @@ class Segmentation:
         Lazy Dask arrays (y, x) by image key; ``"image"`` where one array was given. ``.compute()`` makes them.
     failures
         Inputs that could not be read.
+    notes
+        What there is to say of inputs that were read and of the data, as ``(source, note)``; ``source`` is None where
+        it is of all. The same as the notes of ``--json``.
     """
 
     model: Model
     labels: dict[str, da.Array]
     failures: tuple[UnreadableImage, ...] = field(default=())
+    notes: tuple[Note, ...] = ()
 
 
 def segment(images: Images, config: RunConfig, *, output: str | None = None) -> Segmentation:
@@ -82,6 +91,12 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     Segmentation
         Nothing is labelled before a label array is computed, nothing is written unless ``output`` is given.
 
+    Warns
+    -----
+    KsegWarning
+        Once for each note: what was chosen of a file, what is left out of it, values that are likely fill. Of a model
+        that is given no values are looked at before labels are computed, unless ``output`` is given.
+
     Raises
     ------
     UsageError
@@ -91,6 +106,16 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     ValueError
         If an array is not of the form above.
     """
+    with gathering() as said:
+        found = _segment(images, config, output)
+    for note in said[:MOST_LINES]:
+        warnings.warn(note.text, KsegWarning, stacklevel=2)
+    if len(said) > MOST_LINES:
+        warnings.warn(f"… and {len(said) - MOST_LINES} more; `notes` has all", KsegWarning, stacklevel=2)
+    return found if found.notes else replace(found, notes=tuple(said))
+
+
+def _segment(images: Images, config: RunConfig, output: str | None) -> Segmentation:
     if config.fit is not None and config.fit.scope == "image":
         raise UsageError("segment finds one palette for all images; for scope 'image' call it for each")
     if isinstance(images, np.ndarray | da.Array):
@@ -138,7 +163,8 @@ def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
     store = open_store(output)
     labels = {key: da.from_zarr(image.labels) for key, image in store.items()}
     failures = tuple(from_facts(failure) for failure in result["failures"])
-    return Segmentation(store.model, labels, failures)
+    notes = tuple(Note(note["source"], note["note"]) for note in result.get("notes", ()))
+    return Segmentation(store.model, labels, failures, notes)
 
 
 def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
@@ -194,11 +220,18 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
         lazy = lazy.view(np.uint8) if lazy.dtype == np.bool_ else lazy
     else:
         require_rgb(image.shape, image.dtype, "images")
-    nodata = nodata_of(config.input, info_of_array(lazy))
+    info = info_of_array(lazy)
+    nodata = nodata_of(config.input, info)
+    source = ImageSource(InputFile("", "the array", ARRAY_KEY, 0, 0), info, nodata)
+    say(notes_of_all(nodata_of_no_use([source], config.input)))
     if model is None:
         fit = _fit_bands if of_bands else _fit_array
         with open_executor(config.execution) as executor:
-            model = fit(lazy, image, config, executor, nodata)
+            try:
+                model = fit(lazy, image, config, executor, nodata)
+            except NoValidPixels as error:
+                raise NoValidPixels(NO_VALID) from error
+        say(notes_of_all(model.notes))
     if model.bands is not None:
         lazy = _bands_for(lazy, model.bands.bands)
     labels = lazy.map_blocks(
@@ -269,7 +302,7 @@ def _fit_bands(
     """A model of an array's bands."""
     assert config.fit is not None
     if 0 in lazy.shape:
-        raise KsegError("no valid pixel in the array: there is nothing to cluster")
+        raise NoValidPixels(NO_VALID)
     whole = None if isinstance(image, da.Array) else image.reshape(lazy.shape).view(lazy.dtype)
     plan, match = plan_of_array(lazy, whole, ARRAY_KEY, nodata), earlier_model(config.match)
     model, failures = fit_bands(plan, config.fit, executor, Silent(), strict=True, match=match, refit=config.refit)
@@ -303,7 +336,7 @@ def _fit_array(
     """A model of an array's colours."""
     assert config.fit is not None
     if 0 in image.shape:
-        raise KsegError("no valid pixel in the array: there is nothing to cluster")
+        raise NoValidPixels(NO_VALID)
     rule = BatchRule.for_pixels(image.shape[0] * image.shape[1], config.fit.batch_pixels, config.fit.seed)
     task = delayed(summarise_block, pure=True)
     parts = [task(block, top, left, rule, nodata) for block, top, left in _blocks(image)]

@@ -33,7 +33,7 @@ from .labelling.label import summary_of_image
 from .planning.budget import Budget, image_of_too_many_colors
 from .planning.folder import folder_for_files
 from .planning.notes import Note, notes_of, notes_of_all, say
-from .planning.plan import Bundle, Failure, Plan, killer, pixels_of
+from .planning.plan import Bundle, Failure, Plan, killer, naming_images, pixels_of
 from .request import Request
 from .running.ending import Clock
 from .running.planning import fit_to_memory, nothing_readable, survey
@@ -68,13 +68,14 @@ def _sweep(request: Request, progress: Progress) -> SweepResult:
             if settings.scope == "image":
                 found = sweep_each(plan, settings, budget, executor, progress, clock.lap, strict=strict)
             else:
-                found = sweep_together(plan, settings, budget, executor, progress, clock.lap, strict=strict)
+                with naming_images(plan):
+                    found = sweep_together(plan, settings, budget, executor, progress, clock.lap, strict=strict)
             failures += found.failures
             if not found.swept:
                 raise nothing_readable(failures)
         clock.lap("sweep")
+        say(notes_of_all(found.notes))
         told = notes_of_all(dict.fromkeys((*plan.notes, *found.notes)))
-        say(told)
         notes = told + notes_of(plan.without(failures).sources)
         result = _result(request, settings, found, failures, notes, clock.seconds)
         _write(result)

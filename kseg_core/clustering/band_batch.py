@@ -26,6 +26,9 @@ def held_px(bands: int) -> int:
     return max(1, min(HELD_PX, HELD_VALUES // max(1, bands)))
 
 
+NO_ENDS: NDArray[np.float64] = np.empty((2, 0))
+
+
 class Place(NamedTuple):
     """Where a window lies: its image, its first pixel, and the image's width."""
 
@@ -36,12 +39,15 @@ class Place(NamedTuple):
 
 
 class Picked(NamedTuple):
-    """Some pixels of one window: image, offsets in it, values (n, d), and which are in the first batch."""
+    """Some pixels of one window: image, offsets in it, values (n, d), and which are in the first batch; the least and
+    greatest value of each band in all of the window, (2, d), or (2, 0) where no pixel is valid.
+    """
 
     key: str
     offsets: I64
     values: Values
     first: Bools
+    ends: NDArray[np.float64] = NO_ENDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +89,11 @@ class BandBatch:
         in_first = np.isin(picks, picked_pixels(height, width, place.top, place.left, first.level, first.seed))
         rows, columns = np.divmod(picks, width)
         offsets = (place.top + rows) * place.image_width + place.left + columns
-        picked = Picked(place.key, offsets, values[picks], in_first)
+        moments = BandMoments.of(values, valid, dtype)
+        ends = np.stack([moments.extremes.low, moments.extremes.high]) if moments.pixels else NO_ENDS
+        picked = Picked(place.key, offsets, values[picks], in_first, ends)
         far = values[:0] if held.level == 0 else _far_pixels(values, flat_mask(valid))
-        return cls(BandMoments.of(values, valid, dtype), (picked,), far, held.level == 0)
+        return cls(moments, (picked,), far, held.level == 0)
 
     def merge(self, other: BandBatch) -> BandBatch:
         far = _far_pixels(np.concatenate([self.far, other.far]), EVERYWHERE)
@@ -106,6 +114,10 @@ class BandBatch:
     def sample(self) -> Values:
         """The values (n, d) of the larger mini-batch."""
         return self._ordered()[0]
+
+    def images_with(self, band: int, value: float) -> set[str]:
+        """Which images have a value that is the least or the greatest of a band."""
+        return {picked.key for picked in self.picked if picked.ends.size and value in picked.ends[:, band]}
 
     def first_pixels(self, space: BandSpace) -> BandPixels:
         """The first mini-batch."""

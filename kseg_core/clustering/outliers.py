@@ -6,13 +6,17 @@ One such value draws a centroid to itself, or whole clusters with it; so it is n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .band_values import Values, unit_bits
-from .bands import BandMoments
+from ..sizes import counted
+from .band_values import Extremes, Values, as_values, flat_mask, unit_bits
+from .bands import BandMoments, BandSpace
+from .sums import ClusterSums
 
 DEVIATIONS = 20.0  # of the other values from their mean: no distribution that is measured reaches as far
 DEVIATIONS_OF_MANY = 8.0  # of a value that several pixels have to the digit, as -9999 beside mountains
@@ -31,6 +35,50 @@ class Outlier:
     deviations: float
 
 
+class Fitted(Protocol):
+    """What of a model says which values it was found on."""
+
+    @property
+    def bands(self) -> BandSpace | None: ...
+    @property
+    def centroids(self) -> NDArray[np.float64]: ...
+    @property
+    def counts(self) -> NDArray[np.int64]: ...
+    @property
+    def inertia(self) -> float: ...
+
+
+class Fill(NamedTuple):
+    """A value that is likely none: the numbers of the bands that have it, how many pixels, how far from all others."""
+
+    value: float
+    bands: tuple[int, ...]
+    pixels: int
+    deviations: float
+
+
+class Others(NamedTuple):
+    """The values of a band but for some: how many, their mean and variance, the least and the greatest of them."""
+
+    pixels: int
+    mean: float
+    variance: float
+    low: float = math.inf
+    high: float = -math.inf
+
+    def merge(self, other: Others) -> Others:
+        """Those of both."""
+        if not (self.pixels and other.pixels):
+            return self if self.pixels else other
+        n, apart = self.pixels + other.pixels, other.mean - self.mean
+        share = other.pixels / n
+        variance = self.variance * (1 - share) + other.variance * share + apart * apart * share * (1 - share)
+        return Others(n, self.mean + apart * share, variance, min(self.low, other.low), max(self.high, other.high))
+
+
+NOBODY = Others(0, 0.0, 0.0)
+
+
 def outliers_of(moments: BandMoments, sample: Values) -> tuple[tuple[Outlier, ...], ...]:
     """For each band the values that lie far beyond all others, at most one at each end.
 
@@ -41,65 +89,149 @@ def outliers_of(moments: BandMoments, sample: Values) -> tuple[tuple[Outlier, ..
     sample
         Some of the pixels (n, d), which say how far the others reach.
     """
-    if np.dtype(moments.dtype).itemsize == 1:  # 256 values are no room for it
-        return ((),) * len(moments.sums)
-    return tuple(tuple(_apart(_beyond(moments, band), sample[:, band])) for band in range(len(moments.sums)))
+    sums = moments.pixels, moments.sums, moments.squares
+    return _outliers(moments.dtype, sums, moments.extremes, sample, [NOBODY] * len(moments.sums))
 
 
-def likely_fill(
-    outliers: Sequence[Sequence[Outlier]], dtype: str, bands: tuple[int, ...], declared: Sequence[float] = ()
+def outliers_beyond(
+    model: Fitted, samples: NDArray[Any], valid: NDArray[np.bool_] | None, sums: ClusterSums
+) -> tuple[Fill, ...]:
+    """Values of samples that lie far beyond all others, and beyond those that a model of bands was found on.
+
+    Parameters
+    ----------
+    samples, valid
+        (y, x, d) as the model labels them, and which count; None: all.
+    sums
+        Over their labels.
+    """
+    space = model.bands
+    if space is None or np.dtype(space.dtype).itemsize == 1 or not sums.pixels:
+        return ()
+    values, mask = as_values(samples), flat_mask(valid)
+    found = _outliers(
+        space.dtype,
+        (sums.pixels, sums.sums.sum(axis=0), sums.squares),
+        Extremes.of(values, mask),
+        values if not mask.size else values[mask],
+        [_others_of(model, band) for band in range(space.dimensions)],
+    )
+    return fills_of(found, space.bands)
+
+
+def _outliers(
+    dtype: str, sums: tuple[int, Any, Any], ends: Extremes, values: Values, beside: Sequence[Others]
+) -> tuple[tuple[Outlier, ...], ...]:
+    """The same, where the values ``beside`` are others too."""
+    if np.dtype(dtype).itemsize == 1:  # 256 values are no room for it
+        return ((),) * len(beside)
+    (n, linear, squares), bits = sums, unit_bits(dtype)
+    found = []
+    for band, others in enumerate(beside):
+        left = [(float(ends.low[band]), int(ends.at_low[band])), (float(ends.high[band]), int(ends.at_high[band]))]
+        beyond = _beyond((n, int(linear[band]), int(squares[band])), left, bits, others)
+        found.append(tuple(_apart(beyond, values[:, band], others) if beyond else ()))
+    return tuple(found)
+
+
+def fills_of(outliers: Sequence[Sequence[Outlier]], bands: tuple[int, ...]) -> tuple[Fill, ...]:
+    """The same by their values; ``bands`` are the bands' numbers."""
+    return merged(
+        Fill(outlier.value, (number,), outlier.pixels, outlier.deviations)
+        for number, those in zip(bands, outliers, strict=True)
+        for outlier in those
+    )
+
+
+def merged(fills: Iterable[Fill], *, of_bands: bool = True) -> tuple[Fill, ...]:
+    """One for each value: of bands of the same pixels the most of them, of other pixels all (not ``of_bands``)."""
+    found: dict[float, Fill] = {}
+    for fill in fills:
+        one = found.get(fill.value)
+        if one is not None:
+            pixels = max(one.pixels, fill.pixels) if of_bands else one.pixels + fill.pixels
+            bands = (*one.bands, *(band for band in fill.bands if band not in one.bands))
+            bands = bands if of_bands else tuple(sorted(bands))
+            fill = Fill(fill.value, bands, pixels, min(one.deviations, fill.deviations))
+        found[fill.value] = fill
+    return tuple(found[value] for value in sorted(found))
+
+
+def fill_lines(
+    fills: Sequence[Fill], dtype: str, declared: Sequence[float] = (), seen: Mapping[float, str] | None = None
 ) -> tuple[str, ...]:
     """A line for each value that lies far beyond all others: the bands that have it, and what to do.
 
     Parameters
     ----------
-    outliers
-        Of each band.
+    fills
+        The values.
     dtype
         Of the samples.
-    bands
-        The bands' numbers.
     declared
         Values that stand for no data already, which the advice keeps.
+    seen
+        Where each was seen; None: that is said beside the line.
     """
-    found: dict[float, list[tuple[int, Outlier]]] = {}
-    for number, those in zip(bands, outliers, strict=True):
-        for outlier in those:
-            found.setdefault(outlier.value, []).append((number, outlier))
+    advised = [*(f"{value:.17g}" for value in declared), *(_told(fill.value, dtype) for fill in fills)]
     lines = []
-    advised = ",".join([*(f"{value:.17g}" for value in declared), *(_told(value, dtype) for value in found)])
-    for value, places in found.items():
-        named = ", ".join(str(number) for number, _ in places)
-        pixels, deviations = max(far.pixels for _, far in places), min(far.deviations for _, far in places)
-        told = _told(value, dtype)
+    for value, bands, pixels, deviations in fills:
+        where = f" in {seen[value]}" if seen and value in seen else ""
         lines.append(
-            f"band{'s' if len(places) > 1 else ''} {named}: {pixels} pixel{'s' if pixels != 1 else ''} of {told}, "
-            f"{_far(deviations)} standard deviations from all others; if they hold no data, add --nodata={advised}"
+            f"band{'s' if len(bands) > 1 else ''} {', '.join(map(str, bands))}: {counted(pixels, 'pixel')} of "
+            f"{_told(value, dtype)}{where}, {_far(deviations)} standard deviations from all others; if they hold no "
+            f"data, add --nodata={','.join(dict.fromkeys(advised))}"
         )
     return tuple(lines)
 
 
-def _beyond(moments: BandMoments, band: int) -> list[Outlier]:
-    """The outliers of one band."""
-    ends, bits = moments.extremes, unit_bits(moments.dtype)
-    n, s, q = moments.pixels, int(moments.sums[band]), int(moments.squares[band])
-    left = [
-        (float(value[band]), int(pixels[band]))
-        for value, pixels in ((ends.low, ends.at_low), (ends.high, ends.at_high))
-    ]
-    found = []
+def _others_of(model: Fitted, band: int) -> Others:
+    """The values of a band that a model was found on, but for clusters of what lies far beyond all others.
+
+    How far they vary within their clusters is known of all bands together, and so at most.
+    """
+    assert model.bands is not None
+    offset, scale = (float(each[band]) for each in model.bands.affine)
+    there = np.flatnonzero(model.counts)
+    values, counts = model.centroids[there, band] / scale + offset, model.counts[there].astype(np.float64)
+    order = np.argsort(values)
+    values, counts = values[order], counts[order]
+    for _ in range(ROUNDS):
+        for end, rest in ((0, slice(1, None)), (-1, slice(None, -1))):
+            left = _spread_of(values[rest], counts[rest], model.inertia, scale)
+            away = abs(float(values[end]) - left.mean) if left.pixels else 0.0
+            reach = DEVIATIONS_OF_MANY * math.sqrt(left.variance)
+            if away > reach and away > (GAP + 1) * (left.high - left.low) and len(values) > 1:
+                values, counts = values[rest], counts[rest]
+                break
+    return _spread_of(values, counts, model.inertia, scale)
+
+
+def _spread_of(values: NDArray[np.float64], counts: NDArray[np.float64], inertia: float, scale: float) -> Others:
+    """Values of clusters, in rising order, with what they vary by within them."""
+    n = float(counts.sum())
+    if not n:
+        return NOBODY
+    mean = float((values * (counts / n)).sum())
+    with np.errstate(over="ignore"):
+        variance = float((np.square(values - mean) * (counts / n)).sum()) + inertia / n / (scale * scale)
+    return Others(int(n), mean, variance, float(values[0]), float(values[-1]))
+
+
+def _beyond(sums: tuple[int, int, int], left: list[tuple[float, int]], bits: int, beside: Others) -> list[Outlier]:
+    """The outliers of one band among its ends, which are ``left``."""
+    n, s, q = sums
+    found: list[Outlier] = []
     for _ in range(ROUNDS):
         for value, pixels in left:
             whole = _whole(value, bits)
-            others = n - pixels
-            rest, squares = s - pixels * whole, q - pixels * whole * whole
-            spread = others * squares - rest * rest  # others**2 times their variance
-            # The distance of the value, in deviations of the others: (whole - rest / others) / sqrt(spread) * others
-            away = abs(whole * others - rest)
+            rest = n - pixels, s - pixels * whole, q - pixels * whole * whole
+            others = _measured(*rest, bits).merge(beside)
+            away, deviation = abs(value / 2 - others.mean / 2), math.sqrt(others.variance) / 2  # halves are finite
             far = DEVIATIONS if pixels == 1 else DEVIATIONS_OF_MANY
-            if spread > 0 and away * away > int(far**2) * spread:
-                found.append(Outlier(value, pixels, math.sqrt(_ratio(away * away, spread))))
-                n, s, q = others, rest, squares
+            if deviation > 0 and away > far * deviation:
+                found.append(Outlier(value, pixels, _ratio(away, deviation)))
+                n, s, q = rest
                 left = [end for end in left if end[0] != value]
                 break
         else:
@@ -107,12 +239,20 @@ def _beyond(moments: BandMoments, band: int) -> list[Outlier]:
     return found
 
 
-def _apart(found: list[Outlier], values: Values) -> list[Outlier]:
+def _measured(n: int, s: int, q: int, bits: int) -> Others:
+    """So many values, by their sum and that of their squares."""
+    if n <= 0:
+        return NOBODY
+    return Others(n, _ratio(s, n << bits), _ratio(n * q - s * s, n * n << 2 * bits))
+
+
+def _apart(found: list[Outlier], values: Values, beside: Others) -> list[Outlier]:
     """Those of the outliers that a wide gap parts from all other values."""
-    others = values[~np.isin(values, [outlier.value for outlier in found])] if found else values
-    if not found or not others.size:
+    others = values[~np.isin(values, [outlier.value for outlier in found])]
+    least, most = (float(others.min()), float(others.max())) if others.size else (math.inf, -math.inf)
+    low, high = min(least, beside.low) / 4, max(most, beside.high) / 4  # quarters, whose differences are finite
+    if low > high:
         return found
-    low, high = float(others.min()) / 4, float(others.max()) / 4  # quarters, whose differences are finite
     return [
         outlier
         for outlier in found
@@ -127,7 +267,7 @@ def _whole(value: float, bits: int) -> int:
     return (numerator << bits) // denominator
 
 
-def _ratio(numerator: int, denominator: int) -> float:
+def _ratio(numerator: float, denominator: float) -> float:
     try:
         return numerator / denominator
     except OverflowError:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from kseg_core.errors import StoreError
+from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
 from kseg_core.inputs.ours import SOFTWARE
 from kseg_core.release import version
 
 from .drawing import Drawing, windows
 from .tiff import SIDE, as_shades
-
-_CACHE_MB = 64  # of GDAL's blocks, for the whole process; its own default is a share of the machine's memory
 
 
 def write_geotiff(path: str, drawing: Drawing, geo: GeoReference, scratch: str) -> None:
@@ -46,12 +42,11 @@ def write_geotiff(path: str, drawing: Drawing, geo: GeoReference, scratch: str) 
     OSError
         If the file cannot be written.
     """
-    import rasterio  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    import rasterio.shutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
     plain = os.path.join(scratch, "plain.tif")
     overviews = "NEAREST" if drawing.flat else "AVERAGE"
-    with _errors_of_rasterio(), rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+    with gdal("GeoTIFF", _not_written) as rasterio:
+        import rasterio.shutil as files  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
         with rasterio.open(plain, "w", **_profile(drawing, geo)) as target:
             target.update_tags(TIFFTAG_SOFTWARE=f"{SOFTWARE} {version()}")
             if drawing.palette is not None:
@@ -61,7 +56,7 @@ def write_geotiff(path: str, drawing: Drawing, geo: GeoReference, scratch: str) 
                 part = as_shades(window)
                 bands = np.moveaxis(part, -1, 0) if drawing.channels else part[None]
                 target.write(bands, window=((rows.start, rows.stop), (columns.start, columns.stop)))
-        rasterio.shutil.copy(
+        files.copy(
             plain,
             path,
             driver="COG",
@@ -104,18 +99,10 @@ def _profile(drawing: Drawing, geo: GeoReference) -> dict[str, Any]:
     return profile
 
 
-@contextlib.contextmanager
-def _errors_of_rasterio() -> Iterator[None]:
-    """What GDAL cannot do is an `OSError`, a coordinate system that is none a `StoreError`; it logs neither."""
-    from rasterio.errors import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
-        CRSError,
-        RasterioError,
-    )
+def _not_written(error: Exception) -> Exception:
+    """What GDAL cannot do is an `OSError`, a coordinate system that is none a `StoreError`."""
+    from rasterio.errors import CRSError  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    except CRSError as error:
-        raise StoreError(f"its coordinate reference system is not understood ({error})") from error
-    except RasterioError as error:
-        raise OSError(str(error)) from error
+    if isinstance(error, CRSError):
+        return StoreError("its coordinate reference system is not understood")
+    return OSError(str(error))

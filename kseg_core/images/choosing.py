@@ -7,6 +7,17 @@ from collections.abc import Mapping
 
 from kseg_core.choice import PictureChoice
 from kseg_core.images.raster import Refused
+from kseg_core.sizes import counted
+
+_FIRST = "the first picture"
+#: Formats whose files may hold several pictures, and which of them is read.
+_ONE_IS_READ = {
+    "JPEG XL": "the first frame",
+    "Netpbm": _FIRST,
+    "JPEG XR": _FIRST,
+    "HEIC": "the primary image",
+    "AVIF": "the primary image",
+}
 
 
 def taken(name: str, wanted: int | None, count: int, default: int = 0) -> int:
@@ -28,8 +39,15 @@ def taken(name: str, wanted: int | None, count: int, default: int = 0) -> int:
         return default
     if wanted >= count:
         there = f"only --{name} 0" if count == 1 else f"--{name} 0 to {count - 1}"
-        raise Refused(f"it has no {name} {wanted}; there is {there}")
+        raise Refused(f"it has no {name} {wanted}; there is {there} ({_counted(name, count)})")
     return wanted
+
+
+def _counted(name: str, count: int) -> str:
+    """How many there are, in words."""
+    if name == "series":
+        return f"{count} series"
+    return counted(count, {"z": "slice", "t": "point in time"}.get(name, name))
 
 
 def note(name: str, number: int, count: int, *, also: str = "", why: str = "") -> str:
@@ -50,8 +68,10 @@ def note(name: str, number: int, count: int, *, also: str = "", why: str = "") -
     return f"{name} {number + 1} of {count}{reason}; --{name} chooses, from 0 to {count - 1}{also}"
 
 
-def require_one_picture(choice: PictureChoice, *, channels: bool = True) -> None:
+def require_one_picture(choice: PictureChoice, form: str = "", *, channels: bool = True) -> None:
     """Refuse to choose from a file that holds one picture anything but that.
+
+    ``form``: the name of its format; of some that may hold several one is read, whatever is chosen.
 
     Raises
     ------
@@ -60,6 +80,11 @@ def require_one_picture(choice: PictureChoice, *, channels: bool = True) -> None
     """
     if choice.is_default:
         return
+    if form in _ONE_IS_READ and choice.page:
+        raise Refused(
+            f"--page does not choose from a {form} file: {_ONE_IS_READ[form]} is read (--page 0); convert it to a TIFF "
+            "of several pages first"
+        )
     for name in ("series", "page", "t"):
         taken(name, {"series": choice.series, "page": choice.page, "t": choice.t}[name], 1)
     taken("z", None if choice.z == "max" else choice.z, 1)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..inputs.companions import world_files
 from . import vrt_sources
 from .gdal import gdal
 from .raster import Refused
@@ -24,6 +25,10 @@ from .windows import Box, stored_box
 GRID_MAPPING = "spatial_ref"  # the name rioxarray and GDAL look for
 #: Of TIFF tags: ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory.
 PLACED_TAGS = frozenset({33550, 33922, 34264, 34735})
+GEO_KEYS = 34735  # GeoKeyDirectory
+_KEY = 4  # numbers of each
+_CRS_KEYS = (3072, 2048)  # ProjectedCRSGeoKey, GeodeticCRSGeoKey
+_EPSG_CODES = range(1024, 32767)  # as OGC 19-008r4 has them; beyond are a file's own
 #: GDAL's names of the formats that may have a world file or an ``.aux.xml`` beside them.
 _DRIVERS = {
     "TIFF": "GTiff", "JPEG": "JPEG", "PNG": "PNG", "BMP": "BMP", "GIF": "GIF", "WebP": "WEBP",
@@ -135,17 +140,37 @@ def beside(path: str) -> list[str]:
     if storage.is_remote(path):
         return []  # each look would be a request
     folder, name = os.path.split(path)
-    stem, dot, ending = name.rpartition(".")
-    stem = stem if dot else name
-    letters = [f"{ending[0]}{ending[-1]}w", f"{ending}w"] if dot and ending else []
-    endings = [*letters, "wld"]
-    names = [f"{stem}.{each}" for letter in endings for each in dict.fromkeys((letter.lower(), letter.upper()))]
-    there = [os.path.join(folder, each) for each in (*names, f"{name}.aux.xml")]
+    there = [os.path.join(folder, each) for each in (*world_files(name), f"{name}.aux.xml")]
     return [each for each in there if os.path.isfile(each)]
 
 
+def crs_stated(keys: object) -> str:
+    """Say what GeoKeys state as the coordinate system, for a line where nobody understands it; empty: they state none.
+
+    Parameters
+    ----------
+    keys
+        The values of tag `GEO_KEYS`, of any form; None: there is none.
+    """
+    if keys is None:
+        return ""
+    damaged = "its GeoKeys are damaged"
+    if not isinstance(keys, tuple) or len(keys) < _KEY or len(keys) != _KEY * (1 + keys[3]):
+        return damaged
+    codes = {keys[at]: keys[at + 3] for at in range(_KEY, len(keys), _KEY) if keys[at + 1] == 0}
+    for key in _CRS_KEYS:
+        if key in codes:
+            code = codes[key]
+            return f"it states EPSG:{code}" if code in _EPSG_CODES else "it states one of its own"
+    return ""
+
+
 def read_place(
-    path: str, form: str, directory: int | None = None, seen: Callable[[], tuple[int, tuple[int, int]]] | None = None
+    path: str,
+    form: str,
+    directory: int | None = None,
+    seen: Callable[[], tuple[int, tuple[int, int]]] | None = None,
+    stated: str = "",
 ) -> Place:
     """Read where an image is on the ground.
 
@@ -156,10 +181,12 @@ def read_place(
     form
         Its format, as `PictureInfo` has it.
     directory
-        Of a TIFF whose page has tags of `PLACED_TAGS`: the page's number, from 0; None: there are none.
+        Of a TIFF whose page has tags of `PLACED_TAGS`: the offset of its directory, 0 for the first; None: it has none.
     seen
         Gives the orientation (1 to 8) and the shape as stored of an image that may be turned to be seen; asked only
         where the image has a place.
+    stated
+        As `crs_stated` gives it.
     """
     sides = beside(path)
     if directory is None and not sides and form not in _INSIDE:
@@ -181,7 +208,11 @@ def read_place(
     notes = found.notes
     if not geo.crs_wkt:
         how = f"its world file {os.path.basename(world[0])}" if world else "its transform"
-        notes += (f"placed by {how}, but no coordinate system is stated: polygons are in the image's own coordinates",)
+        lost = f"its coordinate system is not understood ({stated})" if stated else "no coordinate system is stated"
+        notes += (f"placed by {how}, but {lost}: polygons are in the image's own coordinates",)
+    elif geo.crs_wkt.startswith("ENGCRS"):
+        which = f" ({stated})" if stated else ""
+        notes += (f"its coordinate system{which} is a local one: it has no longitude and latitude",)
     if seen is not None:
         geo = _turned(geo, *seen())
     return Place(geo, notes)
@@ -193,8 +224,10 @@ def _by_rasterio(path: str, form: str, directory: int) -> Place:
     here = not storage.is_remote(path)
     how: dict[str, Any] = {} if here else {"opener": lambda *_, **__: storage.open_file(path)}
     name = os.path.abspath(path) if here else "object.tif"
-    if directory and here:
-        name = f"GTIFF_DIR:{directory + 1}:{name}"
+    if directory and not here:
+        return Place(None, ("where a page that is not the first is on the ground is read on a disk only: copy it",))
+    if directory:
+        name = f"GTIFF_DIR:off:{directory}:{name}"
     options: dict[str, Any] = {}
     if form == vrt_sources.NAME:
         vrt_sources.check(name)

@@ -68,6 +68,7 @@ class _Header(NamedTuple):
     icc: bytes | None
     kind: bytes
     notes: tuple[str, ...]
+    has_track: bool = False
 
     @property
     def bands(self) -> int:
@@ -124,11 +125,24 @@ def _decoded_avif(data: bytes, header: _Header) -> tuple[Samples, int, int]:
     """Return the samples of an AVIF's primary image, their bits, and what turns them."""
     import imagecodecs
 
-    samples: Samples = imagecodecs.avif_decode(data, index=0, numthreads=1)
+    still = _without_track(data) if header.has_track else data
+    samples: Samples = imagecodecs.avif_decode(still, index=0, numthreads=1)
     if header.crop is not None:
         top, left, bottom, right = header.crop
         samples = np.ascontiguousarray(samples[top:bottom, left:right])
     return samples, header.depth, header.orientation
+
+
+def _without_track(data: bytes) -> bytes:
+    """Return the file without its sequence: at the first image of one imagecodecs' decoder ends the process."""
+    out = bytearray(data)
+    for box in boxes(io.BytesIO(data), 0, len(data), "HEIF"):
+        if box.kind == b"moov":
+            at = data.rindex(b"moov", 0, box.start)
+            out[at : at + 4] = b"free"
+        elif box.kind == b"ftyp":
+            out[box.start : box.end] = data[box.start : box.end].replace(b"avis", b"avif")
+    return bytes(out)
 
 
 def _decoded_heic(data: bytes) -> Samples:
@@ -303,6 +317,7 @@ def _primary(meta: _Meta, has_track: bool) -> _Header:
         icc,
         kind,
         (*_images_note(meta, has_track), *notes),
+        has_track,
     )
 
 

@@ -16,6 +16,7 @@ SOI, EOI, SOS, DNL = 0xD8, 0xD9, 0xDA, 0xDC
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG and DAC
 _BASELINE = 0xC0
+_JPEG_LS = 0xF7  # SOF55
 _BARE = {0x01, *range(0xD0, 0xD9)}  # markers without a length: TEM, RST0 to RST7, SOI
 #: Frames whose data is arithmetic codes, which take next to nothing where all pixels are alike.
 ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
@@ -128,6 +129,8 @@ def parse_head(data: bytes) -> Head:
         payload = data[segment.start + 4 : segment.end]
         if segment.marker == SOS:
             break
+        if segment.marker == _JPEG_LS:
+            raise NotSupported("JPEG-LS: not supported here; convert it to PNG or TIFF first, e.g. with `ffmpeg`")
         if segment.marker in _FRAMES:
             _read_frame(head, segment.marker, payload)
         elif segment.marker == APP1 and payload.startswith(b"Exif\0") and head.exif is None:

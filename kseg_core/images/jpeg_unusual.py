@@ -6,11 +6,10 @@ GDAL can be asked to fail where libjpeg warns. So the picture is decoded by both
 
 from __future__ import annotations
 
-import logging
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
+
+from kseg_core.images.gdal import gdal
 
 _ROWS = 256  # read at once and thrown away
 
@@ -47,17 +46,11 @@ def decode_unusual(data: bytes, components: int) -> NDArray[np.uint8]:
 
 def _check(data: bytes) -> None:
     """Raise what libjpeg says of it, if anything."""
-    import rasterio  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.windows import Window  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    options = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "YES", "GDAL_ALLOW_LARGE_LIBJPEG_MEM_ALLOC": "YES"}
+    with gdal("JPEG", lambda error: ValueError(str(error).rpartition("libjpeg: ")[2]), **options):
+        from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        from rasterio.windows import Window  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)  # what it remarks is raised here as well
-    strict = rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="YES", GDAL_ALLOW_LARGE_LIBJPEG_MEM_ALLOC="YES")
-    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    try:
-        with strict, MemoryFile(data, ext=".jpg") as memory, memory.open(driver="JPEG") as opened:
+        with MemoryFile(data, ext=".jpg") as memory, memory.open(driver="JPEG") as opened:
             for top in range(0, opened.height, _ROWS):
                 opened.read(window=Window(0, top, opened.width, min(_ROWS, opened.height - top)))
-    except RasterioError as error:
-        raise ValueError(f"{error.__cause__ or error}".rpartition("libjpeg: ")[2]) from error

@@ -22,6 +22,8 @@ from kseg_core.images.srgb import to_8_bits
 _NAME = "JPEG XL"
 _BARE = b"\xff\x0a"
 _HEADER_BYTES = 1 << 16
+_MOST_FRAMES = 1 << 16  # of an animation that are looked for
+_SAMPLE_BYTES = 1 << 12  # of a frame, by which it is told from noise
 _TWELVE_BITS = 12  # what linear light takes so that no shade of eight bits is lost
 
 
@@ -38,7 +40,9 @@ def read_stated(file: BinaryIO) -> Stated:
     if header.icc and not header.xyb and _profile_reader() is None:
         notes += ("its colour profile is not applied: that needs `pip install 'kseg-batch[jxl]'`",)
     notes += cicp.hdr_note(header.transfer)
-    return Stated((1 if header.gray else 3) + header.alpha, _dtype_of(header), header.alpha, notes=notes)
+    bands, dtype = (1 if header.gray else 3) + header.alpha, _dtype_of(header)
+    of_frames = bands * np.dtype(dtype).itemsize if header.animated else 0
+    return Stated(bands, dtype, header.alpha, notes=notes, decoding_px=of_frames)
 
 
 def decode(data: bytes, max_pixels: int) -> Raster:
@@ -59,6 +63,8 @@ def decode(data: bytes, max_pixels: int) -> Raster:
     if is_linear:
         data = _of_12_bits(data, header, start)
     samples: Samples = imagecodecs.jpegxl_decode(data, index=0, numthreads=1)
+    if header.animated:
+        _require_all_frames(data, samples)
     if header.gray and samples.ndim == 3 and samples.shape[0] not in (header.height, header.width):
         samples = samples[0]  # extra channels that are no alpha come as planes of their own
     bands = (1 if header.gray else 3) + header.alpha
@@ -79,6 +85,35 @@ def decode(data: bytes, max_pixels: int) -> Raster:
     colours: Colours = "gray" if header.gray else "rgb"
     stays_linear = header.space is not None and header.space.gamma == 1.0
     return Raster(samples, colours, maximum, valid=valid, icc=_profile(data, header), linear=stays_linear)
+
+
+def _require_all_frames(data: bytes, first: Samples) -> None:
+    """Refuse an animation of which a later frame is cut, as a picture that is.
+
+    imagecodecs does not tell how many frames there are: one beyond the last leaves the array given to it as it is.
+
+    Raises
+    ------
+    JpegxlError
+        Where one cannot be decoded.
+    """
+    import imagecodecs
+
+    out = np.empty_like(first)
+    start = out.reshape(-1).view(np.uint8)[:_SAMPLE_BYTES]
+    untouched = np.random.default_rng(0).integers(0, 256, start.shape, np.uint8)
+
+    def is_there(frame: int) -> bool:
+        start[:] = untouched
+        imagecodecs.jpegxl_decode(data, index=frame, numthreads=1, out=out)
+        return not np.array_equal(start, untouched)
+
+    there, beyond = 0, 1
+    while beyond < _MOST_FRAMES and is_there(beyond):
+        there, beyond = beyond, 2 * beyond
+    while beyond - there > 1:
+        middle = (there + beyond) // 2
+        there, beyond = (middle, beyond) if is_there(middle) else (there, middle)
 
 
 def _dtype_of(header: JxlHeader) -> str:

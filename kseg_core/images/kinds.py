@@ -108,12 +108,24 @@ def remarks_of_colours(info: PictureInfo, *, asked_for: bool) -> tuple[str, ...]
     return tuple(told)
 
 
-def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...]) -> tuple[str, ...]:
-    """The same of an image whose bands are clustered: all but alpha, or those ``chosen``, which nothing is said of."""
-    if chosen or not info.alpha:
+def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...], *, asked_for: bool) -> tuple[str, ...]:
+    """The same of an image whose bands are clustered: all but alpha, or those ``chosen``.
+
+    Nothing is said of bands that were ``asked_for``, rather than those of a model that is given.
+    """
+    if chosen and asked_for:
         return ()
-    takes = f"; --bands {','.join(map(str, range(1, info.bands + 1)))} takes it too" if info.block is not None else ""
-    return (f"band {_alpha_of(info)} is alpha and no band to cluster: pixels where it is 0 do not count{takes}",)
+    told = []
+    if info.alpha and _alpha_of(info) not in chosen:
+        every = ",".join(map(str, range(1, info.bands + 1)))
+        takes = f"; --bands {every} takes it too" if asked_for and info.block is not None else ""
+        told.append(f"band {_alpha_of(info)} is alpha and no band to cluster: pixels where it is 0 do not count{takes}")
+    left = [str(band + 1) for band in info.but_alpha if chosen and band + 1 not in chosen]
+    if left:
+        bands = f"band {left[0]} is" if len(left) == 1 else f"bands {', '.join(left)} are"
+        of_model = f"band{'s' * (len(chosen) > 1)} {','.join(map(str, chosen))}"
+        told.append(f"{bands} left out: the model is of {of_model}")
+    return tuple(told)
 
 
 def _alpha_of(info: PictureInfo) -> int:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
-from kseg_core.images import formats, slides
+from kseg_core.images import formats, frames, slides
 from kseg_core.images.beside import NOTHING_BESIDE, Beside, look_beside
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
-from kseg_core.images.stored import Stored
+from kseg_core.images.stored import COLOUR_BANDS, Stored
 from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.windows import Box, box_of, stored_box, turn_samples
 from kseg_core.images.zarrs import is_zarr
@@ -67,7 +67,8 @@ class Picture:
             raster = self._stored.raster(stored_box, nodata)
             if self._mask is not None:
                 within = nodata.within if isinstance(nodata, Nodata) else None
-                counts = self._mask.valid(stored_box, self.info.but_alpha, within or "all")
+                colours = self.info.but_alpha[: COLOUR_BANDS[raster.colours]]
+                counts = self._mask.valid(stored_box, colours, within or "all")
                 raster = dataclasses.replace(raster, valid=combine(raster.valid, counts))
             return srgb.to_rgb(raster)
 
@@ -221,13 +222,15 @@ def _open_stored(
 ) -> Stored:
     """Open what is in a file."""
     if name in slides.NAMES:
-        require_one_picture(choice, channels=False)
+        require_one_picture(choice, name, channels=False)
         return slides.SlidePicture(name, path)
     if name == "TIFF":
         from kseg_core.images.tiff import TiffPicture
 
         return TiffPicture(file, max_pixels, choice, early=early)
-    require_one_picture(choice, channels=False)
+    if name in frames.NAMES:
+        return frames.open_frame(name, file, max_pixels, choice)
+    require_one_picture(choice, name, channels=False)
     if name == "VRT":
         from kseg_core.images.vrt import VrtPicture
 
@@ -238,4 +241,4 @@ def _open_stored(
         return Jpeg2000Picture(file, max_pixels)
     from kseg_core.images.whole import WholePicture
 
-    return WholePicture(name, file, max_pixels)
+    return WholePicture(formats.whole_formats()[name], file, max_pixels)

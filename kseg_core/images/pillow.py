@@ -4,13 +4,14 @@ GIF goes through imageio's Pillow plugin, as indices with their palette: as colo
 transparent. WebP without animation goes to libwebp by imagecodecs, which knows no limit of pixels; animated WebP to
 Pillow's reader directly (imageio reads its EXIF block too, and fails where that is damaged and the picture is not).
 
-For an animation the picture is the first frame.
+For an animation the picture is the first frame, unless another is chosen (`frames`).
 """
 
 from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,7 +20,6 @@ from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.plausible import LZW_RATIO, check_ratio
 from kseg_core.images.raster import Raster, Refused, Stated, check_size
 
-_ANIMATED = ("the first frame of an animation",)
 _WEBP_ANIMATED = 2  # flag of the extended header (RFC 9649, 2.7)
 
 #: Above a process-wide limit (89 megapixels unless set) Pillow's GIF reader may warn; this stays clear of it.
@@ -30,14 +30,14 @@ def gif_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of any GIF whose first frame its file can hold."""
     left, top, right, bottom, _, _ = _gif_frame(file)
     check_ratio((right - left) * (bottom - top), file.seek(0, io.SEEK_END), LZW_RATIO)
-    return Stated(1, colours="palette", notes=_ANIMATED if _gif_has_more(file) else ())
+    return Stated(1, colours="palette")
 
 
 def webp_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of a WebP."""
     chunks = _webp_chunks(file)
-    has_alpha, animated = _webp_has_alpha(chunks), chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED
-    return Stated(4 if has_alpha else 3, alpha=has_alpha, notes=_ANIMATED if animated else ())
+    has_alpha = _webp_has_alpha(chunks)
+    return Stated(4 if has_alpha else 3, alpha=has_alpha)
 
 
 def gif_shape(file: BinaryIO) -> tuple[int, int]:
@@ -131,24 +131,52 @@ def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:
     return left, top, left + columns, top + rows, width, height
 
 
-def _gif_has_more(file: BinaryIO) -> bool:
-    """Say whether a second frame follows the first, as far as that can be read."""
+def gif_frames(file: BinaryIO) -> int:
+    """Return how many frames a GIF has, as far as that can be read; it has one."""
+    _gif_frame(file)  # refuses what has none
     file.seek(0)
-    _gif_frame(file)
-    flags = file.read(1)
-    if flags and flags[0] & 0x80:  # a palette of its own
-        file.seek(3 << ((flags[0] & 7) + 1), io.SEEK_CUR)
-    file.seek(1, io.SEEK_CUR)  # the size of the first code
-    mark = b""
-    while mark not in (b",", b";"):
-        while (length := file.read(1)) and length[0]:  # of a sub-block; the last is empty
-            file.seek(length[0], io.SEEK_CUR)
-        mark = file.read(1)
-        if not mark:
-            return False
-        if mark == b"!":
-            file.seek(1, io.SEEK_CUR)  # the label of an extension
-    return mark == b","
+    data, frames = file.read(), 0
+    at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+    try:
+        while (mark := data[at : at + 1]) in (b"!", b","):
+            at += 2  # the label of an extension
+            if mark == b",":
+                frames += 1
+                flags = data[at + 7]
+                at += 9 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)  # a palette of its own, the first code's size
+            while data[at]:  # sub-blocks, the last of them empty
+                at += 1 + data[at]
+            at += 1
+    except IndexError:
+        pass  # where it ends, as far as anybody knows
+    return max(1, frames)
+
+
+def webp_frames(file: BinaryIO) -> int:
+    """Return how many frames a WebP has."""
+    return max(1, sum(name == b"ANMF" for name, _, _ in _webp_walk(file)))
+
+
+def decode_frame(data: bytes, name: str, frame: int, max_pixels: int) -> Raster:
+    """Decode a later frame of an animated GIF, WebP or PNG as a person sees it: what is below shows through."""
+    from PIL.GifImagePlugin import GifImageFile
+    from PIL.ImageFile import ImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    kinds: dict[str, Callable[[io.BytesIO], ImageFile]] = {
+        "GIF": GifImageFile,
+        "WebP": WebPImageFile,
+        "PNG": PngImageFile,
+    }
+    with kinds[name](io.BytesIO(data)) as image:
+        width, height = image.size
+        check_size(height, width, max_pixels)
+        image.seek(frame)
+        image.load()
+        samples = np.array(image.convert("RGBA"))[:height, :width]  # a later frame may be larger
+        icc, exif = image.info.get("icc_profile"), image.info.get("exif")
+    return _separated(samples, icc=icc, orientation=orientation_of(exif))
 
 
 def _separated(samples: np.ndarray[Any, Any], icc: bytes | None = None, orientation: int = 1) -> Raster:
@@ -169,12 +197,21 @@ def _webp_chunks(file: BinaryIO) -> dict[bytes, bytes]:
     Refused
         Where the file is shorter than it states.
     """
+    chunks: dict[bytes, bytes] = {}
+    for name, at, length in _webp_walk(file):
+        if name not in chunks:
+            file.seek(at)
+            chunks[name] = file.read(length if name in (b"ICCP", b"EXIF") else min(length, 16))
+    return chunks
+
+
+def _webp_walk(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and length of each chunk of a WebP; errors as of `_webp_chunks`."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     stated = 8 + int.from_bytes(file.read(8)[4:], "little")
     if stated > size:
         raise Refused(f"truncated: the WebP states {stated} bytes, the file has {size}")
-    chunks: dict[bytes, bytes] = {}
     at = 12
     while at + 8 <= stated:
         file.seek(at)
@@ -182,10 +219,8 @@ def _webp_chunks(file: BinaryIO) -> dict[bytes, bytes]:
         length = int.from_bytes(start[4:], "little")
         if at + 8 + length > stated:
             raise Refused("damaged: a chunk of the WebP reaches beyond its end")
-        if start[:4] not in chunks:
-            chunks[start[:4]] = file.read(length if start[:4] in (b"ICCP", b"EXIF") else min(length, 16))
+        yield start[:4], at + 8, length
         at += 8 + length + length % 2
-    return chunks
 
 
 def _webp_has_alpha(chunks: dict[bytes, bytes]) -> bool:

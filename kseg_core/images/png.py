@@ -114,6 +114,57 @@ def decode(data: bytes, max_pixels: int) -> Raster:
     )
 
 
+def count_frames(file: BinaryIO) -> int:
+    """Return how many pictures an animated PNG holds, as far as its chunks go: 1 of a plain one.
+
+    The default image is the first, whether it is a frame of the animation or not.
+    """
+    frames, of_default, animated = 0, 0, False
+    try:
+        for chunk in _chunks(file):
+            if chunk.name == b"IDAT" and not of_default:
+                if not animated:
+                    return 1
+                of_default = 1 + frames  # a control chunk before it makes it a frame
+            animated |= chunk.name == b"acTL"
+            frames += chunk.name == b"fcTL"
+    except Refused:
+        pass  # what is missing is for `decode` to refuse
+    return max(1, frames + (of_default == 1))
+
+
+def require_sound_frames(data: bytes, last: int) -> None:
+    """Refuse an animated PNG with damage up to its frame ``last``: Pillow, which lays them over, verifies nothing.
+
+    Raises
+    ------
+    Refused
+        Where a checksum is wrong, or the data of a frame ends before its end.
+    """
+    frames, of_default = 0, 0
+    inflating: dict[int, zlib._Decompress] = {}
+    view = memoryview(data)
+    for name, start, length in _chunks(io.BytesIO(data)):
+        of_default = of_default or (1 + frames) * (name == b"IDAT")
+        frames += name == b"fcTL"
+        if frames + (of_default == 1) > last + 1:
+            break
+        if name not in (b"IDAT", b"fdAT", b"fcTL", b"PLTE", b"tRNS"):
+            continue
+        if zlib.crc32(view[start - 4 : start + length]) != int.from_bytes(
+            view[start + length : start + length + 4], "big"
+        ):
+            raise Refused(f"damaged: the checksum of the PNG's {_printable(name)} chunk is wrong")
+        if name in (b"IDAT", b"fdAT"):
+            stream = inflating.setdefault(frames if name == b"fdAT" else 0, zlib.decompressobj())
+            rest: bytes | memoryview = view[start + 4 * (name == b"fdAT") : start + length]
+            while rest:  # by megabytes, which are not kept
+                stream.decompress(rest, 1 << 20)
+                rest = stream.unconsumed_tail
+    if not all(stream.eof for stream in inflating.values()):
+        raise Refused("truncated: the data of one of the PNG's frames ends before its end")
+
+
 def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
     """Walk over the chunks up to and with the end chunk; the file stands at each payload as it is given."""
     size = file.seek(0, io.SEEK_END)

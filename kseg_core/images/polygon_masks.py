@@ -32,6 +32,20 @@ from kseg_core.images.windows import Box
 
 _GRID_PX = 2048  # the side of what is drawn at once: four megabytes
 _POLYGONS = (3, 6)  # shapely's types of polygons and of several of them
+_GEOJSON_TYPES = frozenset(
+    [
+        "Feature",
+        "FeatureCollection",
+        "Point",
+        "MultiPoint",
+        "LineString",
+        "MultiLineString",
+        "Polygon",
+        "MultiPolygon",
+        "GeometryCollection",
+        "Topology",
+    ]
+)
 _JSON = frozenset({"geojson", "json"})
 
 
@@ -100,13 +114,34 @@ def _polygons(path: str, _size: int, _modified: int) -> Polygons:
                 shapes.append(polygons)
                 systems.add(meta["crs"] or "")
     except (RuntimeError, shapely.errors.ShapelyError, ValueError) as error:  # RuntimeError: pyogrio's own
-        raise Refused(f"no polygons can be read from it ({' '.join(str(error).split())})") from error
+        raise Refused(f"no polygons can be read from it: {_why_unread(path)}") from error
     if not shapes:
         raise Refused("it has no polygon, so no pixel would count")
     if len(systems) > 1:
         raise Refused("its layers are of several coordinate systems: give one of them in a file of its own")
     is_json = path.rpartition(".")[2].lower() in _JSON and not _states_crs(path)
     return Polygons(np.concatenate(shapes), "" if is_json else systems.pop(), is_json)
+
+
+def _why_unread(path: str) -> str:
+    """Say why a file that GDAL does not read holds no polygons, in words of ours: GDAL speaks of its own inside."""
+    suffix = path.rpartition(".")[2].lower()
+    if suffix in _JSON:
+        try:
+            told = json.loads(storage.read(path))
+        except json.JSONDecodeError as error:
+            return f"it is not valid JSON from line {error.lineno}, column {error.colno} on"
+        except ValueError:
+            return "it is not text in UTF-8, as GeoJSON is"
+        kind = told.get("type") if isinstance(told, dict) else None
+        if kind not in _GEOJSON_TYPES:
+            return 'no polygons can be read from it: it is JSON, but no GeoJSON (its "type" is none of GeoJSON\'s)'
+        return (
+            "no polygons can be read from it: its features or their coordinates are not as GeoJSON has them (RFC 7946)"
+        )
+    if suffix == "shp" and not storage.exists(path[:-3] + "shx"):
+        return "a shapefile has a .shx and a .dbf beside it, and the .shx is missing"
+    return f"it is damaged, or not the .{suffix} that its name says; GeoJSON, shapefiles and GeoPackages are read"
 
 
 def _states_crs(path: str) -> bool:

@@ -78,7 +78,9 @@ class PictureInfo:
         The first of this program's `RULES` by which the file is read as it is now. A store that was made by earlier
         ones may hold labels of another picture, or of other pixels.
     placed
-        Of a TIFF whose page has tags that place it on the ground: the page's number, from 0.
+        Of a TIFF whose page has tags that place it on the ground: where the page's directory is, 0 for the first.
+    crs_stated
+        What such tags state as the coordinate system, in words; empty where they state none.
     band_nodata
         What the file says of each band by itself, as ``nodata`` is for all of them; empty where it says nothing.
     alpha_at
@@ -102,6 +104,7 @@ class PictureInfo:
     band_nodata: tuple[float | None, ...] = ()
     alpha_at: int | None = None
     decoding_px: int = 0
+    crs_stated: str = ""
 
     @property
     def but_alpha(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ with what to install or do where anything helps.
 from __future__ import annotations
 
 import re
+import struct
 from typing import NamedTuple
 
 #: Bytes of a file's beginning that are enough for every rule below (SVG may have a long preamble).
@@ -43,6 +44,8 @@ class Kind(NamedTuple):
 
 
 _RAW_ADVICE = "develop it to TIFF or JPEG first, e.g. with `darktable-cli` or `dcraw -T`"
+_RENDER = "render it to PNG first, e.g. with ImageMagick's `magick` or Inkscape"
+_GDAL = "convert it to GeoTIFF first, e.g. with `gdal_translate`"
 _BIO_ADVICE = "export it to OME-TIFF or OME-Zarr first, e.g. with `bfconvert`"
 _MAGICK = "convert it to PNG or TIFF first, e.g. with ImageMagick's `magick`"
 
@@ -93,6 +96,33 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (128, b"DICM", Kind("DICOM", advice="convert it first, e.g. with `dcm2pnm`, or a slide with `bfconvert`")),
     (0, b"ZISRAWFILE", Kind("Zeiss CZI")),
     (0, b"\xda\xce\xbe\x0a", Kind("Nikon ND2", advice=_BIO_ADVICE)),
+    (0, b"\x01\xda\0", Kind("SGI", advice=_MAGICK)),
+    (0, b"\x01\xda\1", Kind("SGI", advice=_MAGICK)),
+    (0, b"\x59\xa6\x6a\x95", Kind("Sun raster", advice=_MAGICK)),
+    (0, b"\0\0\2\0\1\0", Kind("a Windows cursor (CUR)", advice=_MAGICK)),
+    (0, b"\xd7\xcd\xc6\x9a", Kind("Windows metafile (WMF)", advice=_RENDER)),
+    (40, b" EMF", Kind("Windows metafile (EMF)", advice=_RENDER)),
+    (8, b"ILBM", Kind("Amiga ILBM", advice=_MAGICK)),  # after FORM and its size, see `identify`
+    (8, b"PBM ", Kind("Amiga ILBM", advice=_MAGICK)),
+    (0, b"SDPX", Kind("DPX", advice=_MAGICK)),
+    (0, b"XPDS", Kind("DPX", advice=_MAGICK)),
+    (0, b"\x80\x2a\x5f\xd7", Kind("Cineon", advice=_MAGICK)),
+    (0, b"FLIF", Kind("FLIF", advice="convert it to PNG first, e.g. with `flif -d`")),
+    (0, b"BPG\xfb", Kind("BPG", advice="convert it to PNG first, e.g. with `bpgdec`")),
+    (0, b"\x97JB2\r\n\x1a\n", Kind("JBIG2", advice="convert it to PNG first, e.g. with `jbig2dec`")),
+    (0, b"\xabKTX ", Kind("Khronos texture (KTX)", advice=_MAGICK)),
+    (0, b"farbfeld", Kind("farbfeld", advice=_MAGICK)),
+    (0, b"id=ImageMagick", Kind("ImageMagick's MIFF", advice=_MAGICK)),
+    (0, b"/* XPM */", Kind("XPM", advice=_MAGICK)),
+    (0, b"EHFA_HEADER_TAG", Kind("ERDAS Imagine (IMG)", advice=_GDAL)),
+    (0, b"NITF0", Kind("NITF", advice=_GDAL)),
+    (0, b"NSIF0", Kind("NITF", advice=_GDAL)),
+    (0, b"msid", Kind("MrSID", advice=_GDAL)),
+    (0, b"GRIB", Kind("GRIB", advice=_GDAL)),
+    (0, b"CDF\1", Kind("netCDF", advice=_GDAL)),
+    (0, b"CDF\2", Kind("netCDF", advice=_GDAL)),
+    (0, b"NRRD000", Kind("NRRD", advice=_BIO_ADVICE)),
+    (344, b"n+1\0", Kind("NIfTI", advice=_BIO_ADVICE)),
     (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file", is_image=False)),
     (0, b"PK\3\4", Kind("a ZIP archive", is_image=False)),
     (0, b"\x1f\x8b", Kind("a gzip archive", is_image=False)),
@@ -100,11 +130,17 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (8, b"AVI ", _VIDEO),
 )
 
+#: What a file begins with that has such a magic further on.
+_AROUND = {b"WEBP": b"RIFF", b"AVI ": b"RIFF", b"ILBM": b"FORM", b"PBM ": b"FORM", b" EMF": b"\1\0\0\0"}
+
+_WORDS = frozenset({b"GRIB", b"FLIF", b"msid", b"SDPX", b"XPDS", b"farbfeld"})  # with which texts begin as well
+
 _RAW_BRANDS = {b"crx ": Kind("camera RAW (Canon CR3)", advice=_RAW_ADVICE)}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
 _VRT = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<VRTDataset[\s>]", re.DOTALL)
+_XBM = re.compile(rb"#define\s+\w+_width\s+\d+\s")
 _NETPBM = re.compile(rb"P[1-6]\s+(?:#|\d)")
 _OTHER_NETPBM = re.compile(rb"P[7fF]\s")
 
@@ -124,7 +160,9 @@ def identify(head: bytes) -> Kind | None:
     if head[4:8] == b"ftyp":
         return _identify_isobmff(head)
     for offset, magic, kind in _SIGNATURES:
-        if head.startswith(magic, offset) and (magic not in (b"WEBP", b"AVI ") or head.startswith(b"RIFF")):
+        if head.startswith(magic, offset) and head.startswith(_AROUND.get(magic, b"")):
+            if magic in _WORDS and _is_text(head):
+                continue
             if magic == b"CR\x02" and not head.startswith((b"II*\0", b"MM\0*")):
                 continue
             return kind
@@ -138,9 +176,37 @@ def identify(head: bytes) -> Kind | None:
         return Kind("VRT")
     if _SVG.search(head) and _is_text(head):
         return Kind("SVG", advice="render it first, e.g. with `rsvg-convert`")
+    if _XBM.match(head):
+        return Kind("XBM", advice=_MAGICK)
     if _is_text(head):
         return Kind("text", is_image=False)
+    if _is_pcx(head):
+        return Kind("PCX", advice=_MAGICK)
+    if _is_tga(head):
+        return Kind("TGA", advice=_MAGICK)
     return None
+
+
+def _is_pcx(head: bytes) -> bool:
+    """Say whether a header of PCX makes sense: its magic is a single byte."""
+    if len(head) < 128 or head[0] != 10 or head[1] not in (0, 2, 3, 4, 5) or head[2] > 1 or head[3] not in (1, 2, 4, 8):
+        return False
+    left, top, right, bottom = struct.unpack_from("<4H", head, 4)
+    return bool(left <= right and top <= bottom and 1 <= head[65] <= 4)
+
+
+def _is_tga(head: bytes) -> bool:
+    """Say whether a header of TGA makes sense, which has no magic (Truevision TGA 2.0)."""
+    if len(head) < 18:
+        return False
+    has_map, kind, first, colours, bits, _, _, width, height, depth, how = struct.unpack_from("<xBBHHBHHHHBB", head)
+    if has_map:
+        mapped = kind in (1, 9) and depth == 8 and first < colours <= 256 and bits in (15, 16, 24, 32)
+    else:
+        mapped = first == colours == bits == 0 and (
+            (kind in (2, 10) and depth in (15, 16, 24, 32)) or (kind in (3, 11) and depth in (8, 16))
+        )
+    return bool(has_map <= 1 and mapped and width and height and not how & 0xC0)
 
 
 def refusal(kind: Kind | None) -> str:

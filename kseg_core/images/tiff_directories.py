@@ -16,9 +16,11 @@ _SUBFILE, _OLD_SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAM
 )  # fmt: skip
 _WANTED = frozenset((_SUBFILE, _OLD_SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _SUB_IFDS))
 _FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # of whole numbers, by their field type
+_BIG = 43  # the version of a BigTIFF
 _MOST_TAGS = 4096  # as tifffile has it: more is damage
 _MOST_PAGES = 1 << 20
 _MOST_SUB_IFDS = 64
+_TRANSPARENCY = 4  # PhotometricInterpretation of masks, whatever else is said of them
 _REDUCED_OLD = 2  # SubfileType: reduced resolution
 
 
@@ -52,7 +54,7 @@ class Directory(NamedTuple):
 
     @property
     def is_mask(self) -> bool:
-        return bool(self.kind & MASK)
+        return bool(self.kind & MASK) or self.photometric == _TRANSPARENCY
 
     @property
     def is_reduced(self) -> bool:
@@ -126,6 +128,13 @@ def stated_tags(tiff: Any, offset: int) -> tuple[set[int], int]:
     after = directory[length:]
     following = struct.unpack(layout.offsetformat, after)[0] if len(after) == layout.offsetsize else 0
     return codes, int(following)
+
+
+def beginning_with(data: bytes, offset: int) -> bytes:
+    """Return the bytes of a TIFF whose first page is the one at an offset, for decoders that are told no offset."""
+    order = "<" if data[:2] == b"II" else ">"
+    place, form = (8, "Q") if struct.unpack_from(order + "H", data, 2)[0] == _BIG else (4, "I")
+    return data[:place] + struct.pack(order + form, offset) + data[place + struct.calcsize(form) :]
 
 
 def _of_page(page: Any) -> Directory:

@@ -8,7 +8,6 @@ from kseg_core.images.file_masks import PageMask
 from kseg_core.images.tiff_directories import read_directory, stated_tags
 from kseg_core.images.tiff_plausible import check_directory, check_page
 
-_TRANSPARENCY = 4  # PhotometricInterpretation
 _FARTHEST = 256  # pages between a picture and its mask: overviews and their masks
 
 
@@ -44,15 +43,14 @@ def mask_of(tiff: Any, page: Any, file: BinaryIO, max_pixels: int) -> PageMask |
             return None
         seen.add(at)
         directory, following, _ = found
-        is_mask = directory.is_mask or directory.photometric == _TRANSPARENCY
         same = (directory.height, directory.width) == (page.imagelength, page.imagewidth)
-        if is_mask and not directory.is_reduced and same:
+        if directory.is_mask and not directory.is_reduced and same:
             check_directory(tiff.filehandle, at)
             tiff.filehandle.seek(at)
             mask: Any = tifffile.TiffPage(tiff, index=len(seen))
             check_page(mask)
             return PageMask(mask, file, max_pixels, per_band=mask.samplesperpixel == page.samplesperpixel)
-        if not is_mask and not directory.is_reduced:
+        if not directory.is_mask and not directory.is_reduced:
             return None
         at = following
     return None

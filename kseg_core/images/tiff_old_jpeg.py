@@ -7,16 +7,16 @@ is heard through imagecodecs, whose libtiff tells it.
 from __future__ import annotations
 
 import io
-import logging
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.images import jpeg, tiff_tags
+from kseg_core.images.gdal import gdal
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
 from kseg_core.images.raster import NotSupported, Refused
+from kseg_core.images.tiff_directories import beginning_with
 from kseg_core.images.tiff_fax import libtiff_warnings
 
 #: What libjpeg says of damage (its messages JWRN_*).
@@ -47,12 +47,12 @@ def decode_old_jpeg(page: Any) -> NDArray[np.uint8]:
         raise NotSupported(f"old-style JPEG of other colours than YCbCr: not supported here; {_ADVICE}")
     file = page.parent.filehandle
     file.seek(0, io.SEEK_SET)
-    data = file.read()
+    data = beginning_with(file.read(), page.offset)
     _check_stream(page, data)
-    samples = _by_gdal(data, page.index)
+    samples = _by_gdal(data)
     with libtiff_warnings() as said:
         try:
-            imagecodecs.tiff_decode(data, page.index, asrgb=True, verbose=1)
+            imagecodecs.tiff_decode(data, 0, asrgb=True, verbose=1)
         except (imagecodecs.TiffError, ValueError, IndexError) as error:
             raise Refused("damaged: the TIFF's old-style JPEG cannot be decoded") from error
     if any(remark.startswith(_DAMAGE) for remark in said):
@@ -77,23 +77,12 @@ def _check_stream(page: Any, data: bytes) -> None:
         jpeg.decode_strictly(stream, head)
 
 
-def _by_gdal(data: bytes, page: int) -> NDArray[np.uint8]:
-    """Decode a page of a file, (height, width, bands)."""
-    import rasterio  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
+def _by_gdal(data: bytes) -> NDArray[np.uint8]:
+    """Decode the first page of a file, (height, width, bands)."""
+    said = f"the TIFF's old-style JPEG is damaged, or of a kind that is not supported here; {_ADVICE}"
+    with gdal("TIFF", lambda _: Refused(said)) as rasterio:
+        from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # what it remarks is not for the terminal
-    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    try:
-        with (
-            rasterio.Env(),
-            MemoryFile(data) as memory,
-            rasterio.open(f"GTIFF_DIR:{page + 1}:{memory.name}") as opened,
-        ):
+        with MemoryFile(data) as memory, rasterio.open(f"GTIFF_DIR:1:{memory.name}") as opened:
             samples: NDArray[np.uint8] = opened.read()
-    except RasterioError as error:
-        raise Refused(
-            f"the TIFF's old-style JPEG is damaged, or of a kind that is not supported here; {_ADVICE}"
-        ) from error
     return np.ascontiguousarray(samples.transpose(1, 2, 0))

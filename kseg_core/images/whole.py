@@ -23,23 +23,23 @@ class WholePicture:
 
     Parameters
     ----------
-    name
-        The format.
+    form
+        Its format.
     file
         Standing at its beginning.
     max_pixels
         Pictures of more are refused.
     """
 
-    def __init__(self, name: str, file: BinaryIO, max_pixels: int) -> None:
-        self._format = formats.whole_formats()[name]
+    def __init__(self, form: formats.WholeFormat, file: BinaryIO, max_pixels: int) -> None:
+        self._format = form
         shape = self._format.shape(file)
         check_size(*shape, max_pixels)
         file.seek(0)
         stated = self._format.stated(file)
         file.seek(0)
         self.info = PictureInfo(
-            name,
+            form.name,
             shape,
             stated.bands,
             stated.dtype,

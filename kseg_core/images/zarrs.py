@@ -2,8 +2,9 @@
 
 Which axis is which says, in this order of trust,
 
-1. an OME-Zarr image's ``multiscales`` (its first dataset is the highest resolution);
-2. the array's names of dimensions (Zarr v3, or xarray's ``_ARRAY_DIMENSIONS``), where they hold ``y`` and ``x``;
+1. an OME-Zarr image's ``multiscales`` (its largest dataset is the highest resolution, which should be the first);
+2. the array's names of dimensions (Zarr v3, or xarray's ``_ARRAY_DIMENSIONS``), where they hold ``y`` and ``x``, or
+   latitude and longitude, rows and columns, ...;
 3. the shape: two axes are (y, x). Of three, the last are channels where there are at most 4 of them; else the first,
    where it is the shortest and has at most 16; else the last, where it is the shortest.
 
@@ -21,7 +22,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -29,13 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.choice import DEFAULT, PictureChoice
+from kseg_core.choice import DEFAULT, RULES, PictureChoice
 from kseg_core.images.choosing import axis_notes, note, taken
 from kseg_core.images.plausible import SPARSE_RATIO, check_sparse
 from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
 from kseg_core.images.stored import chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
+from kseg_core.inputs.zarr_images import top_folder, zarr_images
 from kseg_core.storage import zipped
 
 #: A directory that holds one of these is a Zarr array or group.
@@ -45,6 +47,10 @@ _AXIS_NAMES = {
     **dict.fromkeys(("c", "channel", "channels", "band", "bands"), "c"),
     **dict.fromkeys(("z", "depth", "slice", "slices"), "z"),
     **dict.fromkeys(("t", "time", "frame", "frames"), "t"),
+}
+_PLACE_NAMES = {
+    **dict.fromkeys(("lat", "latitude", "northing", "row", "rows", "height"), "y"),
+    **dict.fromkeys(("lon", "longitude", "easting", "col", "cols", "column", "columns", "width"), "x"),
 }
 _MAX_LEADING_CHANNELS = 16
 _MOST_OF_A_CHUNK = 1 << 31  # samples: the codecs count bytes of a chunk in 32 bits
@@ -81,13 +87,15 @@ class ZarrPicture:
 
     def __init__(self, path: str, choice: PictureChoice = DEFAULT) -> None:
         taken("page", choice.page, 1)
+        if choice.series is not None:
+            _require_alone(path, choice.series)
         with ExitStack() as closing:
             self._open(path, choice, closing)
             self._closing = closing.pop_all()
 
     def _open(self, path: str, choice: PictureChoice, closing: ExitStack) -> None:
         node = open_node(path, closing)
-        name, self._array, axes, notes = _array_of(node, choice)
+        name, self._array, axes, notes, rules = _array_of(node, choice)
         sizes = dict(zip(axes, self._array.shape, strict=True))
         self._axes = axes
         slices = sizes.get("z", 1)
@@ -108,7 +116,9 @@ class ZarrPicture:
         block = chunks["y"], chunks["x"]
         self._chunked_slices = max(1, chunks.get("z", 1))
         notes += axis_notes({axis: size for axis, size in sizes.items() if axis != "c"}, choice)
-        self.info = PictureInfo(name, self.stored_shape, bands, dtype, block, nodata, self._alpha, notes=notes)
+        self.info = PictureInfo(
+            name, self.stored_shape, bands, dtype, block, nodata, self._alpha, notes=notes, rules=rules
+        )
 
     def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
         """The colours of a box; see `Stored`."""
@@ -176,6 +186,20 @@ class ZarrPicture:
         return part.astype(part.dtype.newbyteorder("="), copy=False)
 
 
+def _require_alone(path: str, series: int) -> None:
+    """Refuse to choose a series of a group whose images are inputs of their own: each would be taken, not the one."""
+    parent, _, name = path.rstrip("/").rpartition("/")
+    if not is_zarr(parent):
+        return
+    inside = zarr_images(parent).inside
+    if name in inside:
+        wanted = inside[series] if series < len(inside) else name
+        raise Refused(
+            "images of a Zarr group are inputs of their own: leave out --series, "
+            f"and name the image: {os.path.basename(parent)}/{wanted}"
+        )
+
+
 def open_node(path: str, closing: ExitStack) -> Any:
     """Open a Zarr array or group: a directory, in an object store, or in a zip file.
 
@@ -192,16 +216,16 @@ def open_node(path: str, closing: ExitStack) -> Any:
     file, inside = parts
     store = zarr.storage.ZipStore(file, mode="r")
     closing.callback(store.close)
-    return zarr.open(store, mode="r", path=inside)
+    return zarr.open(store, mode="r", path=inside or top_folder(file))
 
 
-def _array_of(node: Any, choice: PictureChoice) -> tuple[str, Any, tuple[str, ...], tuple[str, ...]]:
-    """Return what it is, the array, a name for each axis (``y``, ``x``, perhaps ``c``, and others), and notes."""
+def _array_of(node: Any, choice: PictureChoice) -> tuple[str, Any, tuple[str, ...], tuple[str, ...], int]:
+    """Return what it is, the array, a name for each axis (``y``, ``x``, perhaps ``c``, others), notes, and rules."""
     import zarr
 
     if isinstance(node, zarr.Array):
         taken("series", choice.series, 1)
-        return "Zarr", node, _axes_of_array(node), ()
+        return "Zarr", node, *_axes_of_array(node)
     attributes: dict[str, Any] = dict(node.attrs)
     ome = attributes.get("ome")
     multiscales = (ome if isinstance(ome, dict) else attributes).get("multiscales")
@@ -213,14 +237,38 @@ def _array_of(node: Any, choice: PictureChoice) -> tuple[str, Any, tuple[str, ..
         if len(multiscales) > 1 and choice.series is None:
             notes = (note("series", index, len(multiscales)),)
         image = multiscales[index]
-        level = str(image["datasets"][0]["path"])
+        levels = [str(dataset["path"]) for dataset in image["datasets"]]
+        first = levels[0]
         axes = [axis if isinstance(axis, str) else str(axis["name"]) for axis in image.get("axes") or "tczyx"]
+        named = tuple(axis.lower() for axis in axes)
     except (KeyError, IndexError, TypeError, AttributeError):
         raise Refused("a Zarr group whose multiscales are not OME-Zarr's: " + _name_what_is_inside(node)) from None
-    array: Any = node.get(level)
+    array: Any = node.get(first)
     if not isinstance(array, zarr.Array):
-        raise Refused(f"damaged: the OME-Zarr's largest level {level!r} is not there, or is no array")
-    return "OME-Zarr", array, _checked(tuple(axis.lower() for axis in axes), array), notes
+        raise Refused(f"damaged: the OME-Zarr's largest level {first!r} is not there, or is no array")
+    rules = 1
+    if not _begins_with_the_finest(image):
+        others = [level for level in map(node.get, levels[1:]) if isinstance(level, zarr.Array)]
+        largest = max((array, *others), key=lambda level: math.prod(level.shape))
+        array, rules = largest, 1 if largest is array else RULES
+    if not image.get("axes") and array.ndim != len(named):
+        return "OME-Zarr", array, *_axes_of_array(array, notes)
+    return "OME-Zarr", array, _checked(named, array), notes, rules
+
+
+def _begins_with_the_finest(image: dict[str, Any]) -> bool:
+    """Say whether the scales of an image's datasets grow, as they must; False where they do not tell."""
+    sizes = [pixel_volume(dataset) for dataset in image["datasets"]]
+    return all(before < after < math.inf for before, after in itertools.pairwise(sizes))
+
+
+def pixel_volume(dataset: dict[str, Any]) -> float:
+    """Return the product of what a dataset of multiscales says of its scale; infinite where it says nothing."""
+    with suppress(KeyError, TypeError, ValueError, AttributeError):
+        for step in dataset["coordinateTransformations"]:
+            if step["type"] == "scale":
+                return math.prod(float(size) for size in step["scale"])
+    return math.inf
 
 
 def _name_what_is_inside(group: Any) -> str:
@@ -257,12 +305,26 @@ def _files(array: Any, path: str) -> Iterator[str]:
         yield from (name.rpartition("/")[2] for name in packed.namelist() if name.startswith(inside))
 
 
-def _axes_of_array(array: Any) -> tuple[str, ...]:
-    """Return the axes of an array that stands for itself."""
-    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    if names and {"y", "x"} <= {str(name).lower() for name in names}:
-        lowered = tuple(str(name).lower() for name in names)
-        return _checked(tuple(_AXIS_NAMES.get(name, name) for name in lowered), array)
+def _axes_of_array(array: Any, notes: tuple[str, ...] = ()) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Return the axes of an array that stands for itself, notes, and rules: 0.1.0 knew no other names than y and x."""
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    lowered = tuple(f"axis {at}" if name is None else str(name).lower() for at, name in enumerate(names))
+    named = tuple(_AXIS_NAMES.get(name, name) for name in lowered)
+    if {"y", "x"} <= set(named):
+        return _checked(named, array), notes, 1
+    meant = tuple(_PLACE_NAMES.get(name, name) for name in named)
+    if {"y", "x"} <= set(meant):
+        axes = _checked(meant, array)
+        with suppress(Refused):
+            return axes, notes, 1 if _axes_by_shape(array) == axes else RULES
+        return axes, notes, RULES
+    if {"z", "t"} & set(meant):
+        raise Refused(f"its axes are named {', '.join(lowered)}: which are y and x? Name them so")
+    return _axes_by_shape(array), notes, 1
+
+
+def _axes_by_shape(array: Any) -> tuple[str, ...]:
+    """Return the axes that an array most likely has."""
     if array.ndim == 2:
         return ("y", "x")
     if array.ndim != 3:

@@ -21,14 +21,15 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
+from kseg_core.inputs.companions import companions_of, possible, state_of
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
-from kseg_core.inputs.lists import read_list, require_plausible
+from kseg_core.inputs.lists import read_list, require_plausible, why_missing
 from kseg_core.inputs.not_images import is_plainly_no_image
 from kseg_core.inputs.ours import figures_in, is_exported
 from kseg_core.inputs.parts import is_of_mrxs, named_by_vrt
@@ -41,6 +42,10 @@ ZARR_MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 
 _PART_OF_ZARR = re.compile(r"\..*|zarr\.json|c|\d+(\.\d+)*", re.DOTALL)
 """Names of files that lie in an array or group of Zarr's: its document, chunks, and what is hidden."""
+
+_MISSING = "no such file or folder"
+FACTS = ("size", "modified", "beside")
+"""What a store says of a file, by which it is seen that it has changed."""
 
 _STORE_REFUSED = "a kseg store is an output, not an input"
 
@@ -63,6 +68,8 @@ class InputFile:
         Time of the last change, in nanoseconds since 1970; of a Zarr directory, that of its metadata.
     below
         The path below the input, with slashes, from which the key comes.
+    beside
+        The state of the files that belong to it, as `state_of` tells it.
     """
 
     path: str
@@ -71,6 +78,17 @@ class InputFile:
     size: int
     modified_ns: int
     below: str = ""
+    beside: str = ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a store says of it, to tell whether it has changed."""
+        told = {"size": self.size, "modified": self.modified_ns}
+        return {**told, "beside": self.beside} if self.beside else told
+
+    def is_as(self, facts: Mapping[str, Any]) -> bool:
+        """Whether it is as a store says of it."""
+        return all(facts.get(name) == self.facts.get(name) for name in FACTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,10 @@ class InputListing:
     read_through: tuple[tuple[str, int], ...] = ()
     unmatched: tuple[str, ...] = ()
     ours: int = 0
+
+    def without_companions(self) -> InputListing:
+        """The same of files alone: release 0.1.0 read nothing that lies beside them."""
+        return replace(self, files=tuple(replace(file, beside="") for file in self.files))
 
 
 def list_inputs(
@@ -194,21 +216,23 @@ def _look_at_all(
             search.fail(refused.source, refused.reason)
     if from_file is None:
         return
-    names, missing = read_list(from_file, null=null), []
-    starts = []
+    names = read_list(from_file, null=null)
+    starts, missing, folders = [], [], []
     for given in names:
         try:
-            starts.append(_look_at(slashed(given), alone, patterns=False))
+            starts.append(start := _look_at(slashed(given), alone, patterns=False))
         except _Refused as refused:
             # A list is often hours older than the run: one file that is gone must not stop the others.
-            search.fail(refused.source, refused.reason)
+            search.fail(refused.source, why_missing(given) if refused.reason == _MISSING else refused.reason)
             missing.append(given)
-    require_plausible(names, missing, from_file)
+        else:
+            folders += [given] if stat.S_ISDIR(start.status.st_mode) else []
+    require_plausible(names, missing, folders, from_file)
     yield from starts
 
 
 def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
-    missing = "no such file or folder"
+    missing = _MISSING
     try:
         inside_zip = zipped.split(given)
         status = storage.stat(given if inside_zip is None else inside_zip[0])
@@ -245,7 +269,7 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
     while fixed < len(parts) and (not has_magic(parts[fixed]) or storage.exists("/".join(parts[: fixed + 1]))):
         fixed += 1
     if fixed == len(parts):
-        raise _Refused(given, "no such file or folder", usage=True)
+        raise _Refused(given, _MISSING, usage=True)
     folder = "/".join(parts[:fixed]) or ("/" if fixed else "")
     try:
         start = _look_at(folder or ".", alone, patterns=False)
@@ -344,6 +368,13 @@ class _Candidate:
     size: int
     modified_ns: int
     named: bool = True  # by the user, and not found in a folder
+    beside: frozenset[str] | None = None  # companions of anything in its folder, where that is known
+
+    def file(self, key: str) -> InputFile:
+        """It as an input."""
+        state = state_of(companions_of(self.path, self.beside))
+        source = printable_source(self.source)
+        return InputFile(self.path, source, key, self.size, self.modified_ns, self.below, state)
 
     def rank(self) -> tuple[bool, bytes, bytes]:
         """Of several names of one file the smallest is kept: its own rather than that of a link."""
@@ -412,10 +443,7 @@ class _Search:
                     f"two inputs would have one name in the store: {first} and {second}; "
                     "give them by paths below one common folder"
                 )
-        files = (
-            InputFile(each.path, printable_source(each.source), key, each.size, each.modified_ns, each.below)
-            for key, each in sorted(by_key.items())
-        )
+        files = (each.file(key) for key, each in sorted(by_key.items()))
         failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
         unmatched = [f"--include {pattern}" for pattern in self.include.unmatched]
         unmatched += [f"--exclude {pattern}" for pattern in self.exclude.unmatched]
@@ -463,8 +491,8 @@ def _add(search: _Search, real: str, candidate: _Candidate) -> None:
             status.st_mtime_ns,
         )
         search.add(f"{real}/{inside}", part)
-    for inside in images.missing:
-        search.fail(f"{candidate.source}/{inside}", "it is named as an image, but is not there")
+    for inside, reason in images.failures:
+        search.fail(joined(candidate.source, inside), reason)
 
 
 # Walking folders
@@ -478,6 +506,7 @@ class _Folder:
     linked: bool
     parent: _Folder | None
     figures: frozenset[str] = frozenset()  # names in it of what this program drew
+    companions: frozenset[str] = frozenset()  # names in it of what belongs to something
 
     def is_below(self, real: str) -> bool:
         """Whether the folder or one on the way to it is `real`: to enter that again would never end."""
@@ -502,7 +531,8 @@ def _walk(search: _Search, start: _Start) -> int:
         if any(entry.name in ZARR_MARKERS for entry in entries) and _is_zarr(folder.path):
             matched += _visit_zarr(search, start, folder)
             continue
-        folder = replace(folder, figures=figures_in(folder.path, {entry.name for entry in entries}))
+        names = {entry.name for entry in entries}
+        folder = replace(folder, figures=figures_in(folder.path, names), companions=possible(names))
         slides = {entry.name.lower() for entry in entries if entry.name.lower().endswith(".mrxs")}
         for entry in entries:
             if entry.name.startswith("."):
@@ -556,6 +586,7 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
         status.st_size,
         status.st_mtime_ns,
         named=False,
+        beside=folder.companions,
     )
     if zipped.is_zipped_name(entry.name):
         _add(search, real, candidate)

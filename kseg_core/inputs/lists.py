@@ -10,6 +10,7 @@ import codecs
 import os
 import sys
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from .. import storage
 from ..errors import UsageError, system_reason
@@ -23,7 +24,7 @@ _MARKS = (  # UTF-32's begins with that of UTF-16
 )
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 LEAST_LETTERS = 3  # single letters that are no files: fewer may be a slip
-_PLACES = ("", ".", "..")  # parts of a path that name no file
+_QUOTES, _ADDRESS = "\"'", "file://"
 
 
 def read_list(from_file: str, *, null: bool) -> list[str]:
@@ -99,23 +100,43 @@ def _reads_as_lines(text: str) -> bool:
     return plain and ("\n" in text or all(ord(character) < 0x250 for character in text))
 
 
-def require_plausible(names: Sequence[str], missing: Sequence[str], from_file: str) -> None:
+def meant(name: str) -> str:
+    """The path that a line may stand for where it is none itself: no shell has taken quotes and ``~`` from it."""
+    path = name.strip()
+    if len(path) > 1 and path[0] == path[-1] and path[0] in _QUOTES:
+        path = path[1:-1]
+    if path.lower().startswith(_ADDRESS):
+        path = unquote(path[len(_ADDRESS) :].removeprefix("localhost"), errors="surrogateescape")
+    return os.path.expanduser(path) if path and "\0" not in path else name
+
+
+def why_missing(name: str) -> str:
+    """Why there is no such file, as far as the line tells, and what to do."""
+    path = meant(name)
+    if path != name and storage.exists(path):
+        return f"no such file or folder; write it as a plain path: {printable_source(path)}"
+    if "\r" in name:
+        return "no such file or folder; lines of a list end in LF or CR LF, not in CR alone"
+    return "no such file or folder" + ("; a list has no comments" if name.lstrip().startswith("#") else "")
+
+
+def require_plausible(names: Sequence[str], missing: Sequence[str], folders: Sequence[str], from_file: str) -> None:
     """Refuse a list that no person can mean, before anything of it is walked.
 
     Parameters
     ----------
     names
         All that are in it.
-    missing
-        Those of them that are not there.
+    missing, folders
+        Those of them that are not there, and that are folders.
     from_file
         The list, for the message.
 
     Raises
     ------
     UsageError
-        If its names are mostly single letters that are no files, or one of several is the root, the working folder
-        or one above it.
+        If its names are mostly single letters that are no files, or one is the root, the working folder or one above
+        it, in whatever way it is written.
     """
     called = "on standard input" if from_file == "-" else printable_source(from_file)
     letters = [name for name in missing if len(name.strip()) == 1]
@@ -124,19 +145,20 @@ def require_plausible(names: Sequence[str], missing: Sequence[str], from_file: s
             f"the list {called} is no list of names: {len(letters)} of its {len(names)} entries are single characters, "
             "and no such files are there; write it in UTF-8, one name a line"
         )
-    places = [name for name in names if _is_place(name)]
-    roots = [name for name in places if os.path.isabs(name.strip()) and os.path.normpath(name.strip()).strip("/") == ""]
-    if roots or (places and len(names) > len(set(places))):
-        places = roots or places
-        what = "the root of all folders" if roots else "the working folder, or one above it"
-        raise UsageError(
-            f"the list {called} names {places[0].strip()!r} among its files, which is {what}: all images below it "
-            "would be taken; leave that line out, or give the folder as an INPUT"
-        )
+    paths = [(name, name) for name in folders] + [(name, meant(name)) for name in missing]
+    for name, path in paths:
+        if (what := _place(path)) is not None:
+            raise UsageError(
+                f"the list {called} names {printable_source(name.strip())!r} among its files, which is {what}: all "
+                "images below it would be taken; leave that line out, or give the folder as an INPUT"
+            )
 
 
-def _is_place(name: str) -> bool:
-    """Say whether a name is the root, the working folder or one above it, in dots or in full."""
-    if all(part in _PLACES for part in name.strip().split("/")):
-        return True
-    return os.path.isabs(name) and os.path.realpath(name) == os.path.realpath(os.curdir)
+def _place(path: str) -> str | None:
+    """What a folder is that stands for far more than files; None for any other."""
+    if storage.is_remote(path):
+        return None
+    folder, working = os.path.realpath(path), os.path.realpath(os.curdir)
+    if folder == os.path.dirname(folder):
+        return "the root of all folders"
+    return "the working folder, or one above it" if f"{working}/".startswith(f"{folder}/") else None

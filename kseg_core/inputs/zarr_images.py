@@ -17,6 +17,7 @@ from kseg_core.storage import zipped
 
 MOST_BYTES = 1 << 24  # of a document: the largest plates have some megabytes
 _TOO_LARGE = "its {} states {:,.0f} MB, which no document has"
+_NOT_THERE = "it is named as an image, but is not there"
 _DEPTH = 3  # folders of groups that are gone through for images
 #: What else groups hold, after OME-Zarr and SpatialData.
 _NO_IMAGES = frozenset({"labels", "OME", "tables", "shapes", "points"})
@@ -114,13 +115,13 @@ class Images:
     ----------
     inside
         Paths of images; ``""`` is the hierarchy itself.
-    missing
-        Paths that its documents name and that are not there.
+    failures
+        Places that its documents name as those of images, and why there are none.
     """
 
     def __init__(self) -> None:
         self.inside: list[str] = []
-        self.missing: list[str] = []
+        self.failures: list[tuple[str, str]] = []
 
 
 def zarr_images(path: str) -> Images:
@@ -141,26 +142,35 @@ def zarr_images(path: str) -> Images:
         _look(Folder(path), "", found)
     else:
         archive = Zipped(parts[0])
-        start = parts[1]
-        if not start and not _is_node(archive, ""):  # packed with the folder that it was in
-            start = next((name for name in archive.folders("") if _is_node(archive, name)), "")
+        start = parts[1] or _top_folder(archive)
         _look(archive, start, found)
-        for places in (found.inside, found.missing):
-            places[:] = [place.removeprefix(parts[1]).lstrip("/") for place in places]
+        found.inside = [_below(place, parts[1]) for place in found.inside]
+        found.failures = [(_below(place, parts[1]), reason) for place, reason in found.failures]
     return found
+
+
+def top_folder(path: str) -> str:
+    """Where in a zip file a hierarchy begins: in the folder that it was packed with, or ``""``."""
+    return _top_folder(Zipped(path))
+
+
+def _top_folder(archive: Zipped) -> str:
+    if _is_node(archive, ""):
+        return ""
+    return next((name for name in archive.folders("") if _is_node(archive, name)), "")
 
 
 def _look(hierarchy: Hierarchy, start: str, found: Images) -> None:
     attributes = _attributes(hierarchy, start)
     plate = attributes.get("plate")
     if isinstance(plate, dict):
-        for well in _paths(plate.get("wells")):
+        for well in _paths(plate.get("wells"), start, found):
             _well(hierarchy, _joined(start, well), found)
     elif isinstance(attributes.get("well"), dict):
         _well(hierarchy, start, found)
     elif "bioformats2raw.layout" in attributes:
         series = _attributes(hierarchy, _joined(start, "OME")).get("series")
-        named = list(_inside(series)) if isinstance(series, list) else _numbered(hierarchy, start)
+        named = _inside(series, start, found) if isinstance(series, list) else _numbered(hierarchy, start)
         _fields(hierarchy, start, named, found)
     elif _shape(hierarchy, start) is not None or _has_multiscales(attributes):
         found.inside.append(start)
@@ -171,17 +181,20 @@ def _look(hierarchy: Hierarchy, start: str, found: Images) -> None:
 
 def _well(hierarchy: Hierarchy, well: str, found: Images) -> None:
     images = _attributes(hierarchy, well).get("well")
-    named = list(_paths(images.get("images"))) if isinstance(images, dict) else _numbered(hierarchy, well)
-    if named:
-        _fields(hierarchy, well, named, found)
-    else:
-        found.missing.append(well)
+    if isinstance(images, dict):
+        named = _paths(images.get("images"), well, found)
+    elif not (named := _numbered(hierarchy, well)):
+        found.failures.append((well, _NOT_THERE))
+    _fields(hierarchy, well, named, found)
 
 
 def _fields(hierarchy: Hierarchy, start: str, names: list[str], found: Images) -> None:
     for name in names:
         place = _joined(start, name)
-        (found.inside if _is_node(hierarchy, place) else found.missing).append(place)
+        if _is_node(hierarchy, place):
+            found.inside.append(place)
+        else:
+            found.failures.append((place, _NOT_THERE))
 
 
 def _numbered(hierarchy: Hierarchy, start: str) -> list[str]:
@@ -212,21 +225,32 @@ def _joined(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _paths(entries: Any) -> Iterator[str]:
-    found = [entry.get("path") for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict)]
-    return _inside([path for path in found if isinstance(path, str)])
+def _below(place: str, folder: str) -> str:
+    return place.removeprefix(folder).lstrip("/")
 
 
-def _inside(paths: list[Any]) -> Iterator[str]:
-    """Those that are paths inside a group, each once and written in one way."""
-    told = set[str]()
-    for path in paths:
+def _paths(entries: Any, start: str, found: Images) -> list[str]:
+    """The paths in the entries of a plate or a well; see `_inside`."""
+    if not isinstance(entries, list) or not entries:
+        found.failures.append((start, "it is a plate or a well, and names no images"))
+        return []
+    return _inside([entry.get("path") if isinstance(entry, dict) else None for entry in entries], start, found)
+
+
+def _inside(paths: list[Any], start: str, found: Images) -> list[str]:
+    """Those that are paths inside a group, each once and written in one way; of others it is said."""
+    inside = dict[str, None]()
+    for number, path in enumerate(paths):
         parts = [part for part in str(path).split("/") if part not in ("", ".")]
         plain = "/".join(parts)
-        if not parts or ".." in parts or "\0" in plain or plain in told or not plain.isprintable():
-            continue
-        told.add(plain)
-        yield plain
+        if not isinstance(path, str) or not parts:
+            found.failures.append((start, f"entry {number} of its images names no path"))
+        elif ".." in parts or not plain.isprintable():
+            place = _joined(start, path.encode("unicode_escape").decode())
+            found.failures.append((place, "it is named as an image, but is no path within its group"))
+        else:
+            inside[plain] = None
+    return list(inside)
 
 
 def _document(hierarchy: Hierarchy, name: str) -> dict[str, Any]:

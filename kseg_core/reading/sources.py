@@ -99,7 +99,7 @@ class ImageSource:
                 file.path, max_pixels=settings.max_pixels, choice=settings.choice, carried=carried, early=not carried
             ) as picture:
                 info = picture.info
-                place = read_place(file.path, info.format, info.placed, picture.turned)
+                place = read_place(file.path, info.format, info.placed, picture.turned, info.crs_stated)
             if settings.validity == 1 and info.rules > 1:
                 raise UnreadableImage(file.source, READ_OTHERWISE)
             info = replace(info, notes=info.notes + place.notes) if place.notes else info

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kseg_core.sizes import only_so_many
 from kseg_core.store.model import Model
 
 from .assembling import Pictures
@@ -145,7 +146,8 @@ def notes(
     if attributes.get("status") != "complete":
         lines.append("The run that made this store has not finished; only what it has done is told here.")
     if model is not None and isinstance(model.k_requested, int) and model.k < model.k_requested:
-        lines.append(f"The data has only {model.k} distinct values: {model.k} clusters, not {model.k_requested}.")
+        told = only_so_many(model.k)
+        lines.append(f"{told[0].upper()}{told[1:]}, not {model.k_requested}.")
     if damaged:
         lines.append(f"{damaged} of the store's images cannot be read; they are missing here.")
     lost = [image for image in shown if image.original is None and image.lost]

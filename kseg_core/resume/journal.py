@@ -12,10 +12,13 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from .. import storage
+from ..clustering.outliers import Fill, merged
 from ..clustering.sums import ClusterSums
+from ..inputs.companions import mask_facts
 from ..reading.sources import Piece
 from ..store.record import sums_from_json, sums_to_json
 from ..store.writing import image_folder
@@ -26,9 +29,10 @@ _writer = uuid.uuid4().hex  # of this process
 PieceSums = dict[tuple[int, int], ClusterSums]  # by top and left
 
 
-def note_piece(store: str, piece: Piece, sums: ClusterSums) -> None:
-    """Tell that a piece is written, all of its arrays."""
+def note_piece(store: str, piece: Piece, sums: ClusterSums, fills: Sequence[Fill] = ()) -> None:
+    """Tell that a piece is written, all of its arrays; ``fills``: what of its values lies beyond all others."""
     told = {"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums_to_json(sums)}
+    told |= {"fills": [list(fill) for fill in fills]} if fills else {}
     line = json.dumps({**told, "digest": _digest(told)})
     folder = image_folder(store, piece.source.file.key)
     if storage.is_remote(folder):  # no line can be added to an object: each is one
@@ -44,17 +48,33 @@ def note_piece(store: str, piece: Piece, sums: ClusterSums) -> None:
 
 def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
     """Of the pieces of one image those that are written, with their sums."""
-    found: dict[tuple[int, ...], ClusterSums] = {}
-    key = pieces[0].source.file.key
-    for line in _lines(image_folder(store, key)):
-        try:
-            told = json.loads(line)
-            if told.pop("digest") != _digest(told):
-                continue  # damaged
+    found: dict[tuple[str | int, ...], ClusterSums] = {}
+    for told in _told(store, pieces):
+        with suppress(ValueError, KeyError, TypeError, OverflowError):
             found[tuple(told["piece"])] = sums_from_json(told["sums"], told["counts"])
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            continue  # cut short
+    if not found:
+        return {}
     return {(p.top, p.left): found[_identity(p)] for p in pieces if _identity(p) in found}
+
+
+def _told(store: str, pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
+    """The lines of one image that are whole."""
+    for line in _lines(image_folder(store, pieces[0].source.file.key)):
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # cut short
+            told = json.loads(line)
+            if told.pop("digest") == _digest(told):
+                yield told
+
+
+def fills_written(store: str, pieces: Sequence[Piece]) -> tuple[Fill, ...]:
+    """What of the values of those pieces of one image that are written lies beyond all others."""
+    known = {_identity(piece) for piece in pieces}
+    found: dict[tuple[str | int, ...], list[Fill]] = {}
+    for told in _told(store, pieces):
+        if told.get("fills") and tuple(told["piece"]) in known:
+            fills = [Fill(float(value), tuple(bands), pixels, far) for value, bands, pixels, far in told["fills"]]
+            found[tuple(told["piece"])] = fills
+    return merged((fill for fills in found.values() for fill in fills), of_bands=False)
 
 
 def end_journal(store: str, key: str) -> None:
@@ -62,10 +82,10 @@ def end_journal(store: str, key: str) -> None:
     storage.remove_files(_files(image_folder(store, key)))
 
 
-def _identity(piece: Piece) -> tuple[int, ...]:
-    """The file's bytes and time, and the window: of a file that has changed no piece is known."""
-    file = piece.source.file
-    return (file.size, file.modified_ns, piece.top, piece.left, piece.height, piece.width)
+def _identity(piece: Piece) -> tuple[str | int, ...]:
+    """The state of the file and its mask, and the window: of a file that has changed no piece is known."""
+    state = {**piece.source.file.facts, "mask": mask_facts(piece.source.mask)}
+    return (json.dumps(state), piece.top, piece.left, piece.height, piece.width)
 
 
 def _digest(told: dict[str, Any]) -> str:

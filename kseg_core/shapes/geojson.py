@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
+from ..images.gdal import gdal
 from ..images.geo import GeoReference
 from ..kernels.rings import ring_text, with_steps
 
@@ -100,21 +101,22 @@ class Placement:
 
     def _degrees(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
         """Longitude and latitude (n, 2) of corners x, y (n, 2)."""
-        from rasterio.crs import CRS  # type: ignore[import-untyped, import-not-found, unused-ignore]
-        from rasterio.errors import RasterioError  # type: ignore[import-untyped, import-not-found, unused-ignore]
-        from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
         assert self.geo is not None
         a, b, c, d, e, f = self.geo.transform
         x, y = corners.T
-        try:
-            found = transform(CRS.from_wkt(self.geo.crs_wkt), WGS_84, a * x + b * y + c, d * x + e * y + f)
-        except (RasterioError, ValueError) as error:
-            raise StoreError(f"its coordinate system cannot be turned into longitude and latitude ({error})") from error
+        with gdal("coordinate system", _has_no_degrees) as rasterio:
+            from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+            system = rasterio.crs.CRS.from_wkt(self.geo.crs_wkt)
+            found = transform(system, WGS_84, a * x + b * y + c, d * x + e * y + f)
         degrees = np.stack([np.asarray(values, np.float64) for values in found[:2]], axis=1)
         if not np.isfinite(degrees).all():
             raise StoreError("parts of it have no longitude and latitude in its coordinate system")
         return degrees
+
+
+def _has_no_degrees(_error: Exception) -> StoreError:
+    return StoreError("PROJ cannot turn its coordinate system into longitude and latitude")
 
 
 def head(facts: dict[str, Any]) -> str:

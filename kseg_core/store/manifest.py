@@ -70,14 +70,14 @@ def a_few(names: Sequence[str]) -> str:
     return ", ".join(names) if more < 2 else f"{', '.join(names[:NAMED])} and {more} more"
 
 
-def inputs_digest(files: Iterable[tuple[str, int, int]]) -> str:
-    """SHA-256 over (key, bytes, modification time) of all inputs, in any order."""
+def inputs_digest(files: Iterable[tuple[str | int, ...]]) -> str:
+    """SHA-256 over (key, bytes, modification time, state of what belongs to it) of all inputs, in any order."""
     lines = sorted(json.dumps(entry) for entry in files)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def differences(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """Settings that differ, as ``name was → is`` texts.
+def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Settings that differ, as ``--name was → is`` texts, with values as the command line takes them.
 
     A setting that an earlier version did not know and that is off now is no difference.
     """
@@ -85,10 +85,23 @@ def differences(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") 
     for name in sorted(set(earlier) | set(now)):
         was, is_now = earlier.get(name), now.get(name)
         if isinstance(was, dict) and isinstance(is_now, dict):
-            found += differences(was, is_now, "")
+            found += differences(was, is_now)
         elif was != is_now and not (name not in earlier and is_now is False):
-            found.append(f"{prefix}{name} {json.dumps(was)} → {json.dumps(is_now)}")
+            found.append(f"--{name.replace('_', '-')} {_typed(name, was)} → {_typed(name, is_now)}")
     return found
+
+
+def _typed(name: str, value: Any) -> str:
+    """A setting's value as it is typed, or what it is where it is not."""
+    if value is None:
+        return "not given"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return ", ".join(f"--{key.replace('_', '-')} {_typed(key, item)}" for key, item in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return (":" if name == "k_range" else ",").join(_typed(name, item) for item in value) or "not given"
+    return f"{value:.17g}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def remove_kseg_store(path: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .. import storage
 from ..images import tiff_tags
-from ..images.zarrs import is_zarr, open_node
+from ..images.zarrs import is_zarr, open_node, pixel_volume
 
 # What OME's schema calls a unit, and what OME-Zarr calls it (UDUNITS-2).
 _UNITS = {
@@ -99,7 +99,8 @@ def _of_zarr(path: str) -> PixelSize | None:
     if unit != other or unit not in _UNITS.values():
         return None
     y = x = 1.0
-    for steps in (image["datasets"][0]["coordinateTransformations"], image.get("coordinateTransformations", [])):
+    finest = min(image["datasets"], key=pixel_volume)
+    for steps in (finest["coordinateTransformations"], image.get("coordinateTransformations", [])):
         for step in steps:
             if step["type"] == "scale":
                 y, x = y * float(step["scale"][row]), x * float(step["scale"][column])

@@ -65,7 +65,7 @@ class StoredImage:
             raise StoreError(f"{self.path}: a damaged image ({error})") from error
         require_sound(self.path, self.attributes, IMAGE)
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         """Whether there is a node of that name.
 
         Raises
@@ -77,6 +77,16 @@ class StoredImage:
             return name in self._group
         except DAMAGE as error:
             raise StoreError(f"{self.path}: {name} cannot be read ({error})") from error
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """An array by its path in the image's group.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, or damaged as far as its document tells.
+        """
+        return _array(self._group, name)
 
     @property
     def source(self) -> str:
@@ -97,7 +107,7 @@ class StoredImage:
     @property
     def image(self) -> zarr.Array[Any] | None:
         """The image itself (c, y, x), or None where it was not copied."""
-        return _array(self._group, "0") if self._has("0") else None
+        return _array(self._group, "0") if self.has("0") else None
 
     @property
     def image_levels(self) -> list[zarr.Array[Any]]:
@@ -108,7 +118,7 @@ class StoredImage:
     def georeference(self) -> GeoReference | None:
         """CRS and transform of level 0, where known."""
         for name in (f"{LABELS}/{GRID_MAPPING}", GRID_MAPPING):  # without labels: beside the edges
-            if self._has(name):
+            if self.has(name):
                 return GeoReference.from_attributes(dict(_array(self._group, name).attrs))
         return None
 
@@ -159,7 +169,7 @@ class StoredImage:
     @property
     def has_masks(self) -> bool:
         """Whether masks were made."""
-        return self._has("masks")
+        return self.has("masks")
 
     @property
     def confidence(self) -> zarr.Array[Any] | None:
@@ -169,12 +179,12 @@ class StoredImage:
     @property
     def has_confidence(self) -> bool:
         """Whether it was told how clearly each pixel belongs to its cluster."""
-        return self._has("confidence")
+        return self.has("confidence")
 
     @property
     def has_labels(self) -> bool:
         """Whether it was labelled; a store made by ``edges`` alone has none."""
-        return self._has(LABELS)
+        return self.has(LABELS)
 
     @property
     def edges(self) -> zarr.Array[Any] | None:
@@ -184,13 +194,13 @@ class StoredImage:
     @property
     def has_edges(self) -> bool:
         """Whether edges were made."""
-        facts = _array(self._group, EDGES).attrs.get("kseg") if self._has(EDGES) else None
+        facts = _array(self._group, EDGES).attrs.get("kseg") if self.has(EDGES) else None
         return isinstance(facts, dict) and facts.get("status") == "complete"
 
     @property
     def model(self) -> Model | None:
         """The image's own model, with ``--scope image``."""
-        return read_model(os.path.join(self.path, "model")) if self._has("model") else None
+        return read_model(os.path.join(self.path, "model")) if self.has("model") else None
 
     def to_xarray(self, level: int = 0) -> xarray.Dataset:
         """The arrays of one level, read when used.

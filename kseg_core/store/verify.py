@@ -21,6 +21,7 @@ from .opening import StoredImage
 from .originals import Originals
 from .record import ImageRecord
 from .stored_image import DAMAGE
+from .verify_place import wrong_places
 from .verify_subject import Subject, Window, image_windows, is_as_large_as_said, is_large
 from .verify_window import EDGES, LEVELS, OPENING, SOURCE, TROUBLES, Seen, Step, see, see_edges, unread
 from .verify_window import LABELS as OF_LABELS
@@ -152,11 +153,12 @@ def _judged(subject: Subject, seen: Seen) -> Findings:
     if subject.lacking is not None:
         return Findings((f"{key}: {subject.lacking}",))
     readable(EDGES)
-    of_edges = _of_edges(subject, seen.pixels["edge"])
+    of_places = [f"{key}: {line}" for line in wrong_places(subject.image)]
+    of_edges = (*_of_edges(subject, seen.pixels["edge"]), *of_places)
     if not subject.has_labels:
         if "counts" in subject.image.attributes:
             return Findings((f"{key}: its labels are missing", *of_edges))
-        return Findings(of_edges if subject.image.has_edges else (f"{key}: its edges are missing",))
+        return Findings(of_edges if subject.image.has_edges else (f"{key}: its edges are missing", *of_places))
     if subject.odd_labels is not None:
         return Findings((f"{key}: {subject.odd_labels}", *of_edges))
     readable(OF_LABELS)
@@ -182,7 +184,7 @@ def verify_edges(image: StoredImage) -> tuple[str, ...]:
     """Are the edges of an image whole, where it has any?"""
     subject = Subject(image)
     found = sum(see_edges(subject, window).pixels["edge"] for window in image_windows(subject.shape))
-    return _of_edges(subject, found)
+    return (*_of_edges(subject, found), *(f"{image.key}: {line}" for line in wrong_places(image)))
 
 
 def _of_edges(subject: Subject, found: int) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..sizes import counted
+
 FEWEST = 3  # points: on fewer no bend can be seen
 
 
@@ -103,5 +105,5 @@ def choose(points: Sequence[Point]) -> Choice:
 def _choice(points: Sequence[Point], index: int, knee: int | None, why: str) -> Choice:
     point = points[index]
     if point.k_found < point.k:
-        why += f"; the data has only {point.k_found} distinct values"
+        why += f"; the data has only {counted(point.k_found, 'distinct value')}"
     return Choice(index, point.k_found, knee, why)

@@ -56,8 +56,8 @@ BANDS = FitSettings(5, features="bands")
         ({"features": "rgb", "bands": (1,)}, "--bands goes with --features bands"),
         ({"features": "lab", "normalize": "minmax"}, "--normalize goes with --features bands"),
         ({"features": "bands", "normalize": "unit"}, "--normalize is one of none, standard, minmax; got 'unit'"),
-        ({"features": "bands", "bands": (2, 0)}, "--bands are numbered from 1; got [2, 0]"),
-        ({"features": "bands", "bands": (-1,)}, "--bands are numbered from 1; got [-1]"),
+        ({"features": "bands", "bands": (2, 0)}, "--bands are numbered from 1; got 2,0"),
+        ({"features": "bands", "bands": (-1,)}, "--bands are numbered from 1; got -1"),
         (
             {"features": "bands", "scope": "image"},
             "--features bands finds one model for all images; leave out --scope image",

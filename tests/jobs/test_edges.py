@@ -119,7 +119,7 @@ def test_the_whole_way_json_again_and_with_other_settings(kseg: Kseg, small_fold
     assert "already done, nothing changed" in kseg(*line[:4], *LOW).out
     other = kseg(*line, "--blur", "1")
     assert other.code == 1
-    assert "other settings (blur 0.0 → 1.0)" in other.err
+    assert "other settings (--blur 0 → 1)" in other.err
     assert other.json()["status"] == "failed"
     assert set(other.json()) == {*found, "error"}
     assert kseg(*line, "--blur", "1", "--overwrite").code == 0
@@ -164,7 +164,7 @@ def test_run_and_apply_make_edges_too(kseg: Kseg, small_folder: Path, tmp_path: 
     assert kseg(*line, "--edges", "100,40").code == 0
     assert kseg(*line, "--edges", "40,100").out.startswith(f"{tmp_path / 'run.zarr'}: already done")
     refused = kseg(*line)
-    assert (refused.code, "edges [40.0, 100.0] → null" in refused.err) == (1, True)
+    assert (refused.code, "--edges 40,100 → not given" in refused.err) == (1, True)
     model = ("--model", tmp_path / "run.zarr", "--edges", "40,100", "-o", tmp_path / "apply.zarr")
     assert kseg("apply", small_folder, *model).code == 0
     for name in ("run.zarr", "apply.zarr"):

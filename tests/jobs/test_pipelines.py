@@ -82,6 +82,26 @@ def test_a_value_that_is_refused_is_told_with_where_it_is_from(
     assert outcome.err.endswith(f"{part}\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "KSEG_MAXITER",
+            "WARNING the variable KSEG_MAXITER sets nothing: no option is called so; did you mean KSEG_MAX_ITER?",
+        ),
+        ("KSEG_QQQQQQ", "WARNING the variable KSEG_QQQQQQ sets nothing: no option is called so"),
+    ],
+)
+def test_a_variable_that_no_option_knows_is_named_with_the_nearest(
+    name: str, told: str, here: Path, kseg: Kseg, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv(name, "3")
+    monkeypatch.setenv("KSEG_LINE_COLOR", "#ffffff")  # of another command
+    for line in ("run in --k 2", "inspect in.kseg.zarr", "config run"):
+        outcome = kseg(*line.split())
+        assert (outcome.code, outcome.err) == (0, f"WARNING the variable {name} sets nothing: {told}\n")
+
+
 @pytest.mark.parametrize("line", ["run in --k many", "run in --k 3 --seed x", "config run --seed x"])
 def test_of_a_flag_nothing_more_is_told(line: str, here: Path, kseg: Kseg, monkeypatch: Any) -> None:
     monkeypatch.setenv("KSEG_FEATURES", "nonsense")
@@ -136,12 +156,16 @@ def test_texts_survive_whatever_is_in_them(here: Path, kseg: Kseg, monkeypatch: 
         ((), {"KSEG_TILE": "big"}, "tile"),
         (("run", "--config", "missing.toml"), {}, "missing.toml"),
         (("run", "--config", "odd.toml"), {}, "no setting is called 'nonsense'"),
+        (("run", "--config", "near.toml"), {}, "no setting is called 'maxiter'; did you mean max_iter?"),
+        (("run", "--config", "table.toml"), {}, "[run] has no setting called 'tiles'; did you mean tile?"),
     ],
 )
 def test_what_the_command_would_refuse_is_refused_here(
     arguments: tuple[str, ...], variables: dict[str, str], part: str, here: Path, kseg: Kseg, monkeypatch: Any
 ) -> None:
     Path("odd.toml").write_text("nonsense = 1\n")
+    Path("near.toml").write_text("maxiter = 1\n")
+    Path("table.toml").write_text("[run]\ntiles = 64\n")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     outcome = kseg("config", *arguments)
@@ -173,8 +197,16 @@ def test_stages_are_told_as_objects(here: Path, kseg: Kseg) -> None:
     assert (stages["labelling"]["images"], stages["labelling"]["pixels"]) == (3, 6120)
 
 
-@pytest.mark.parametrize("command", ["run", "apply", "edges", "sweep", "export", "report"])
-@pytest.mark.parametrize("level", ["warning", "info"])
+@pytest.mark.parametrize(
+    ("command", "level"),
+    [
+        *((command, "info") for command in ("run", "apply", "edges", "sweep", "export", "report")),
+        *(
+            pytest.param(command, "warning", marks=() if command in ("run", "export") else pytest.mark.slow)
+            for command in ("run", "apply", "edges", "sweep", "export", "report")
+        ),
+    ],
+)
 def test_a_log_of_json_names_what_failed_and_ends_with_what_the_job_came_to(
     command: str, level: str, here: Path, kseg: Kseg, png: Any
 ) -> None:

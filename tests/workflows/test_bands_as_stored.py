@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -19,13 +20,14 @@ from numpy.typing import NDArray
 
 from kseg_core import Model
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
-from kseg_core.errors import BeyondFloats, StoreError
+from kseg_core.errors import BeyondFloats, NothingReadable, StoreError
 from tests.strategies import BAND_DTYPES, band_samples, exactly, rounded
 from tests.workflows.test_bands import labels_of, make, save
 from workflows import run as jobs
 from workflows import sweep as sweeping
 from workflows.check import check_store
 from workflows.inspect import describe
+from workflows.labelling import label_large
 from workflows.request import InputSelection, prepare
 from workflows.running.results import JobResult
 from workflows.sweep_request import prepare_sweep
@@ -362,7 +364,7 @@ def test_values_far_beyond_all_others_are_named_once_with_the_way_out(
         notes = [note for note in result.to_json()["notes"] if "standard deviations" in note["note"]]
         assert len(notes) == 1, name
         line = notes[0]["note"]
-        assert line.startswith(f"band 2: 10 pixels of {told}, "), name
+        assert line.startswith(f"band 2: 10 pixels of {told} in {source}, "), name
         assert line.endswith(f"--nodata={told}"), name
         json.dumps(result.to_json(), allow_nan=False)
     logged = [record for record in caplog.records if "standard deviations" in record.getMessage()]
@@ -371,6 +373,120 @@ def test_values_far_beyond_all_others_are_named_once_with_the_way_out(
     cured = make(source, tmp_path / "cured.zarr", k=4, nodata=told)
     assert cured.pixels_valid == 5600 - 10
     assert not [note for note in cured.notes if "standard deviations" in note.note]
+
+
+@pytest.mark.parametrize(("dtype", "fill", "told"), [case for case in FILLS if abs(case[1]) < 1e300])
+def test_apply_names_values_far_beyond_all_others_as_run_does(
+    dtype: str, fill: float, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean = far_values(dtype, 1000)
+    for name in ("a", "b", "c"):
+        save(tmp_path / f"in/{name}.tif", clean if name == "b" else far_values(dtype, fill))
+    result = make_model(save(tmp_path / "clean.tif", clean), tmp_path / "clean.model.zarr", 4)
+    assert result.notes == ()
+    make_model(tmp_path / "in", tmp_path / "filled.model.zarr", 4)
+    for model in ("clean", "filled"):
+        caplog.clear()
+        output = tmp_path / f"{model}.zarr"
+        result = make(tmp_path / "in", output, model=tmp_path / f"{model}.model.zarr")
+        (logged,) = [record.getMessage() for record in caplog.records]
+        assert logged.startswith(f"band 2: 20 pixels of {told} in {tmp_path / 'in/a.tif'} and 1 more image, ")
+        assert logged.endswith(f"--nodata={told}")
+        assert [(Path(str(note.source)).name, note.note.split(",")[0]) for note in result.notes] == [
+            (name, f"band 2: 10 pixels of {told}") for name in ("a.tif", "c.tif")
+        ]
+        assert check_store(str(output), ExecutionSettings("sync"))["problems"] == []
+        again = make(tmp_path / "in", tmp_path / f"{model}2.zarr", model=tmp_path / f"{model}.model.zarr", nodata=told)
+        assert again.notes == ()
+
+
+@pytest.mark.parametrize("fit", [{}, {"normalize": "standard"}])
+def test_apply_says_nothing_of_values_like_those_of_its_model_nor_of_a_wider_range(
+    fit: dict[str, Any], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(8)
+    low = rng.normal(1000, 30, (70, 80, 2)).astype(np.float32)
+    make_model(save(tmp_path / "low.tif", low), tmp_path / "m.zarr", 3, **fit)
+    save(tmp_path / "in/same.tif", low)
+    save(tmp_path / "in/constant.tif", np.full((70, 80, 2), 1010, np.float32))
+    save(tmp_path / "in/wider.tif", rng.uniform(0, 9000, (70, 80, 2)).astype(np.float32))
+    assert make(tmp_path / "in", tmp_path / "out.zarr", model=tmp_path / "m.zarr").notes == ()
+
+
+def test_apply_names_an_image_that_is_nothing_but_a_fill_value(tmp_path: Path) -> None:
+    make_model(save(tmp_path / "a.tif", far_values("float32", 1000)), tmp_path / "m.zarr", 3)
+    save(tmp_path / "b.tif", np.full((70, 80, 2), -9999, np.float32))
+    (note,) = make(tmp_path / "b.tif", tmp_path / "out.zarr", model=tmp_path / "m.zarr").notes
+    assert note.note.startswith("bands 1, 2: 5600 pixels of -9999, ")
+
+
+@pytest.mark.parametrize("stops", [0, 7])
+def test_pieces_of_a_large_image_are_looked_at_together_however_often_the_job_was_stopped(
+    stops: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 12)
+    samples = np.random.default_rng(6).normal(1000, 30, (250, 270, 2)).astype(np.float32)
+    make_model(save(tmp_path / "clean.tif", samples), tmp_path / "m.zarr", 3)
+    samples[5, 5, 0], samples[200:202, 250] = 1e9, -9999
+    source = save(tmp_path / "image.tif", samples)
+    if stops:
+        write, left = label_large.write_window, [stops]
+
+        def stopping(*arguments: Any) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+            write(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(label_large, "write_window", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                make(source, tmp_path / "out.zarr", model=tmp_path / "m.zarr")
+    result = make(source, tmp_path / "out.zarr", model=tmp_path / "m.zarr")
+    assert [note.note.split(",")[0] for note in result.notes] == ["bands 1", "band 1: 1 pixel of 1e+09"]
+    assert result.notes[0].note.startswith("bands 1, 2: 2 pixels of -9999, ")
+    assert all(note.note.endswith("--nodata=-9999,1e+09") for note in result.notes)
+
+
+def test_apply_says_which_bands_of_a_file_its_model_leaves_out(tmp_path: Path) -> None:
+    four = np.random.default_rng(6).integers(0, 900, (70, 80, 4)).astype(np.uint16)
+    make_model(save(tmp_path / "three.tif", four[..., :3]), tmp_path / "m.zarr", 3)
+    (note,) = make(save(tmp_path / "four.tif", four), tmp_path / "out.zarr", model=tmp_path / "m.zarr").notes
+    assert note.note == "band 4 is left out: the model is of bands 1,2,3"
+
+
+def test_a_model_of_another_dtype_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    make_model(save(tmp_path / "a.tif", far_values("float32", 1000)), tmp_path / "m.zarr", 3)
+    source = save(tmp_path / "b.tif", far_values("uint16", 1000))
+    with pytest.raises(
+        NothingReadable, match=r"b\.tif: its bands are uint16, .* convert it to float32 .*kseg-batch fit"
+    ):
+        make(source, tmp_path / "out.zarr", model=tmp_path / "m.zarr")
+
+
+def test_nodata_may_be_what_files_say_and_more(tmp_path: Path) -> None:
+    samples = np.random.default_rng(6).normal(100, 3, (70, 80, 1)).astype(np.float32)
+    samples[0], samples[1, :9] = -9999, -1
+    tifffile.imwrite(tmp_path / "a.tif", samples[..., 0], extratags=[(42113, "s", 0, "-9999", True)])
+    valid = {
+        text: make(tmp_path / "a.tif", tmp_path / f"{at}.zarr", nodata=text).pixels_valid
+        for at, text in enumerate(("auto", "none", "-1", "auto,-1", "-1,auto"))
+    }
+    assert valid == {"auto": 5520, "none": 5600, "-1": 5591, "auto,-1": 5511, "-1,auto": 5511}
+
+
+def test_a_value_of_nodata_that_no_pixel_can_have_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / f"in/{name}.tif", far_values("uint16", 1000))
+    result = make(tmp_path / "in", tmp_path / "out.zarr", nodata="-5,7")
+    (logged,) = [record.getMessage() for record in caplog.records]
+    where = f"{tmp_path / 'in/a.tif'} and 1 more image"
+    assert logged == f"--nodata -5: no pixel of uint16 can have this value; it leaves out nothing of {where}"
+    assert [note.note for note in result.notes] == [logged]
+    caplog.clear()
+    assert make(tmp_path / "in", tmp_path / "7.zarr", nodata="7").notes == ()
 
 
 def harmless() -> dict[str, Array]:

@@ -139,12 +139,12 @@ def test_it_is_a_setting_of_the_store_and_older_stores_have_none(folder: Path, t
         config = RunConfig(FitSettings(4, attempts=2), OutputSettings(confidence=confidence), SYNC)
         return prepare(InputSelection((str(folder),)), config, str(store), "store").finished
 
-    with pytest.raises(StoreError, match="confidence false → true"):
+    with pytest.raises(StoreError, match="--confidence off → on"):
         again(confidence=True)
     root = zarr.open_group(str(store), mode="r+")
     facts: Any = dict(root.attrs["kseg"])  # type: ignore[arg-type]
     del facts["config"]["output"]["confidence"]  # as an earlier version left it
     root.attrs["kseg"] = facts
     assert again(confidence=False) is not None
-    with pytest.raises(StoreError, match="confidence null → true"):
+    with pytest.raises(StoreError, match="--confidence not given → on"):
         again(confidence=True)

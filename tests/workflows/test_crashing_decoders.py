@@ -72,6 +72,7 @@ def test_a_file_that_kills_its_worker_twice_is_named_and_all_others_are_labelled
     assert centroids_of(tmp_path / "a.zarr") == centroids_of(tmp_path / "b.zarr")
 
 
+@pytest.mark.slow
 def test_the_same_holds_while_labelling(
     with_crashers: Path, smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, job: Any
 ) -> None:
@@ -83,6 +84,7 @@ def test_the_same_holds_while_labelling(
     assert (images["labelled"], images["failed"]) == (8, 2)
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_more_memory_than_a_worker_has_is_named_and_all_others_are_labelled(
     smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, kseg: Any
 ) -> None:
@@ -100,6 +102,7 @@ def test_a_file_that_takes_more_memory_than_a_worker_has_is_named_and_all_others
     assert again.json()["images"] == {"total": 9, "labelled": 0, "reused": 8, "failed": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("large", [False, True])
 def test_the_same_holds_for_edges(
     large: bool,
@@ -131,6 +134,7 @@ def test_the_same_holds_for_edges(
     assert found.keys() == sound.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["global", "image"])
 def test_the_same_holds_for_a_sweep(
     scope: str,
@@ -170,6 +174,7 @@ def labelled(smooth_folder: Path, tmp_path: Path, kseg: Any) -> Path:
 PROCESSES = ("--scheduler", "processes", "--workers", "2")
 
 
+@pytest.mark.slow
 def test_check_compares_all_but_the_image_whose_decoder_crashes_and_says_so(
     labelled: Path, faulty: dict[str, str], program: Any
 ) -> None:
@@ -180,6 +185,7 @@ def test_check_compares_all_but_the_image_whose_decoder_crashes_and_says_so(
     assert "crash.png: not compared with its source: its decoder crashed the worker twice" in done.stderr
 
 
+@pytest.mark.slow
 def test_check_says_once_of_a_large_image_that_its_decoder_crashes_and_verifies_all_its_windows(
     tmp_path: Path, smooth: Any, faulty: dict[str, str], program: Any, kseg: Any
 ) -> None:
@@ -201,6 +207,7 @@ def test_check_says_once_of_a_large_image_that_its_decoder_crashes_and_verifies_
     assert all(line.startswith("crash.tif: ") for line in problems)
 
 
+@pytest.mark.slow
 def test_export_makes_all_but_the_files_of_the_image_whose_decoder_crashes(
     labelled: Path, tmp_path: Path, faulty: dict[str, str], program: Any
 ) -> None:
@@ -214,6 +221,7 @@ def test_export_makes_all_but_the_files_of_the_image_whose_decoder_crashes(
     assert len(list((tmp_path / "out").iterdir())) == 8 * 3
 
 
+@pytest.mark.slow
 def test_a_report_shows_all_images_and_says_whose_decoder_crashes(
     labelled: Path, tmp_path: Path, faulty: dict[str, str], program: Any
 ) -> None:

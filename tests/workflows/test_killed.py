@@ -13,12 +13,13 @@ from tests.killing import Job, files_below, folder_of_pictures, folder_of_tiled,
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """Inputs, what their store made without a stop holds, and for how long the job worked."""
+    """A job's inputs and scheduler, what its store made without a stop holds, and for how long it worked."""
 
     inputs: Path
+    scheduler: str
     contents: dict[str, str]
     files: set[str]
-    seconds: dict[str, float]
+    seconds: float
 
 
 def arguments(inputs: Path, scheduler: str) -> list[str | Path]:
@@ -32,7 +33,7 @@ def environment() -> dict[str, str]:
     return environment_of_programs()
 
 
-@pytest.fixture(scope="module", params=["folder", "tiled"])
+@pytest.fixture(scope="module")
 def undisturbed(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -40,27 +41,41 @@ def undisturbed(
     contents: Callable[[Path], dict[str, str]],
 ) -> Undisturbed:
     here = tmp_path_factory.mktemp("undisturbed")
-    inputs = folder_of_pictures(here / "in") if request.param == "folder" else folder_of_tiled(here / "in", side=2600)
-    seconds = {}
-    for scheduler in ("processes", "threads"):  # the store of the second is kept: their bits are the same
-        _, seconds[scheduler] = Job(arguments(inputs, scheduler), here / f"{scheduler}.zarr", environment).run()
-    store = here / "threads.zarr"
-    return Undisturbed(inputs, contents(store), files_below(store), seconds)
+    kind, scheduler = request.param
+    inputs = folder_of_pictures(here / "in") if kind == "folder" else folder_of_tiled(here / "in", side=2600)
+    store = here / "out.zarr"
+    _, seconds = Job(arguments(inputs, scheduler), store, environment).run()
+    return Undisturbed(inputs, scheduler, contents(store), files_below(store), seconds)
 
 
-@pytest.mark.parametrize("half", [0, 1])
-@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+QUICK = {("folder", "processes", 1), ("tiled", "threads", 0)}
+
+
+@pytest.mark.parametrize(
+    ("undisturbed", "half"),
+    [
+        pytest.param(
+            (kind, scheduler),
+            half,
+            marks=() if (kind, scheduler, half) in QUICK else pytest.mark.slow,
+            id=f"{kind}-{scheduler}-{half}",
+        )
+        for kind in ("folder", "tiled")
+        for scheduler in ("threads", "processes")
+        for half in (0, 1)
+    ],
+    indirect=["undisturbed"],
+)
 def test_a_killed_job_goes_on_where_it_was(
-    scheduler: str,
     half: int,
     undisturbed: Undisturbed,
     environment: dict[str, str],
     tmp_path: Path,
     contents: Callable[[Path], dict[str, str]],
 ) -> None:
-    seed = 2 * ["threads", "processes"].index(scheduler) + half
-    moment = moments(2, undisturbed.seconds[scheduler], seed)[half]
-    job = Job(arguments(undisturbed.inputs, scheduler), tmp_path / "out.zarr", environment)
+    seed = 2 * ["threads", "processes"].index(undisturbed.scheduler) + half
+    moment = moments(2, undisturbed.seconds, seed)[half]
+    job = Job(arguments(undisturbed.inputs, undisturbed.scheduler), tmp_path / "out.zarr", environment)
     killed = job.killed_and_resumed(moment)
     assert killed.touched == ()
     assert killed.moment is None or killed.reused == killed.images

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from jobs._render import failure_lines
@@ -55,33 +57,73 @@ def measured(*arguments: str) -> tuple[dict[str, Any], int]:
     return json.loads(done.stdout), int(done.stderr.split()[-1]) * 1024
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Large pictures of three kinds: smooth colours with noise, five 16-bit bands, and every colour there is."""
-    folder = tmp_path_factory.mktemp("pictures")
-    random = np.random.default_rng(0)
-    ramp = np.add.outer(np.arange(SIDE), np.arange(SIDE))[..., None] // 48
-    smooth = np.clip(ramp * [1.0, 0.7, 0.4] + random.normal(0, 6, (SIDE, SIDE, 1)), 0, 255).astype(np.uint8)
-    tifffile.imwrite(folder / "smooth.tif", smooth, tile=(512, 512), photometric="rgb")
-    tifffile.imwrite(folder / "whole.tif", smooth[:2048], photometric="rgb", rowsperstrip=SIDE)
-    bands = np.concatenate([ramp * step for step in (3, 7, 11, 19, 29)], axis=2).astype(np.uint16)
-    bands += random.integers(0, 9, bands.shape, dtype=np.uint16)
-    tifffile.imwrite(
-        folder / "bands.tif",
-        bands,
-        tile=(512, 512),
-        photometric="minisblack",
-        planarconfig="contig",
-        extrasamples=[0] * 4,
-    )
-    photo = np.ascontiguousarray(smooth[:2600, :3800])  # about ten megapixels
-    Image.fromarray(photo).save(folder / "photo.jpg", quality=92)
-    Image.fromarray(photo).save(folder / "photo.png", compress_level=1)
-    (folder / "photo16.png").write_bytes(imagecodecs.png_encode(photo.astype(np.uint16) * 257, level=1))
-    codes = random.permutation(1 << 24).astype(np.uint32).reshape(SIDE, SIDE)
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+class Pictures:
+    """Large pictures of three kinds, made as they are asked for: `pictures / "smooth.tif"`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __truediv__(self, name: str) -> Path:
+        path = self._folder / name
+        if not path.exists():
+            MAKERS[name](path)
+        return path
+
+
+def _ramp() -> NDArray[np.int64]:
+    return np.add.outer(np.arange(SIDE), np.arange(SIDE))[..., None] // 48
+
+
+def _smooth() -> NDArray[np.uint8]:
+    noise = np.random.default_rng(0).normal(0, 6, (SIDE, SIDE, 1))
+    return np.clip(_ramp() * [1.0, 0.7, 0.4] + noise, 0, 255).astype(np.uint8)
+
+
+def _photo() -> NDArray[np.uint8]:
+    return np.ascontiguousarray(_smooth()[:2600, :3800])  # about ten megapixels
+
+
+def _smooth_tif(path: Path) -> None:
+    tifffile.imwrite(path, _smooth(), tile=(512, 512), photometric="rgb")
+
+
+def _whole_tif(path: Path) -> None:
+    tifffile.imwrite(path, _smooth()[:2048], photometric="rgb", rowsperstrip=SIDE)
+
+
+def _bands_tif(path: Path) -> None:
+    """Five 16-bit bands."""
+    bands = np.concatenate([_ramp() * step for step in (3, 7, 11, 19, 29)], axis=2).astype(np.uint16)
+    bands += np.random.default_rng(1).integers(0, 9, bands.shape, dtype=np.uint16)
+    layout: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": [0] * 4}
+    tifffile.imwrite(path, bands, tile=(512, 512), **layout)
+
+
+def _every_tif(path: Path) -> None:
+    """Every colour there is."""
+    codes = np.random.default_rng(2).permutation(1 << 24).astype(np.uint32).reshape(SIDE, SIDE)
     every = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=2).astype(np.uint8)
-    tifffile.imwrite(folder / "every.tif", every, tile=(512, 512), photometric="rgb")
-    return folder
+    tifffile.imwrite(path, every, tile=(512, 512), photometric="rgb")
+
+
+MAKERS: dict[str, Callable[[Path], object]] = {
+    "smooth.tif": _smooth_tif,
+    "whole.tif": _whole_tif,
+    "bands.tif": _bands_tif,
+    "every.tif": _every_tif,
+    "photo.jpg": lambda path: Image.fromarray(_photo()).save(path, quality=92),
+    "photo.png": lambda path: Image.fromarray(_photo()).save(path, compress_level=1),
+    "photo16.png": lambda path: path.write_bytes(imagecodecs.png_encode(_photo().astype(np.uint16) * 257, level=1)),
+}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    return Pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
@@ -89,13 +131,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "options"),
     [
         ("smooth.tif", ["--k", "5"]),
-        ("smooth.tif", ["--k", "24", "--features", "lab", "--tile", "2048", "--copy-image"]),
-        ("whole.tif", ["--k", "5"]),
-        ("bands.tif", ["--k", "4", "--features", "bands", "--max-iter", "3"]),
+        slow("smooth.tif", ["--k", "24", "--features", "lab", "--tile", "2048", "--copy-image"]),
+        slow("whole.tif", ["--k", "5"]),
+        slow("bands.tif", ["--k", "4", "--features", "bands", "--max-iter", "3"]),
     ],
 )
 def test_a_job_takes_no_more_memory_than_the_dry_run_says(
-    name: str, options: list[str], pictures: Path, tmp_path: Path, kseg: Any
+    name: str, options: list[str], pictures: Pictures, tmp_path: Path, kseg: Any
 ) -> None:
     job = ["run", str(pictures / name), *options, "--workers", "2", "-o", str(tmp_path / "out.zarr")]
     said = kseg(*job, "--dry-run", "--json").json()
@@ -117,13 +159,13 @@ def test_a_job_takes_no_more_memory_than_the_dry_run_says(
     ("name", "options"),
     [
         ("photo.jpg", []),
-        ("photo.png", ["--k", "16"]),
-        ("photo16.png", ["--features", "rgb"]),
-        ("smooth.tif", ["--confidence", "--copy-image"]),
+        slow("photo.png", ["--k", "16"]),
+        slow("photo16.png", ["--features", "rgb"]),
+        slow("smooth.tif", ["--confidence", "--copy-image"]),
     ],
 )
 def test_the_estimate_is_no_less_than_what_is_used_and_hardly_more(
-    name: str, options: list[str], pictures: Path, tmp_path: Path, kseg: Any
+    name: str, options: list[str], pictures: Pictures, tmp_path: Path, kseg: Any
 ) -> None:
     k = [] if "--k" in options else ["--k", "5"]
     job = ["run", str(pictures / name), *k, *options, "--workers", "1", "-o", str(tmp_path / "out.zarr")]
@@ -133,17 +175,21 @@ def test_the_estimate_is_no_less_than_what_is_used_and_hardly_more(
     assert peak <= estimate <= 1.4 * peak  # 1.3 and what machines differ by
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
-def test_a_picture_with_every_colour_stays_within_the_memory_that_is_asked_for(pictures: Path, tmp_path: Path) -> None:
+def test_a_picture_with_every_colour_stays_within_the_memory_that_is_asked_for(
+    pictures: Pictures, tmp_path: Path
+) -> None:
     job = ["run", str(pictures / "every.tif"), "--k", "2", "--workers", "1", "--attempts", "1", "--max-iter", "2"]
     _, peak = measured(*job, "-o", str(tmp_path / "out.zarr"), "--memory", "1.9GB")
     assert peak <= 1.9 * GB
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize("features", ["rgb", "lab"])
 def test_labelling_every_colour_takes_no_more_memory_than_the_dry_run_says(
-    features: str, pictures: Path, tmp_path: Path, kseg: Any
+    features: str, pictures: Pictures, tmp_path: Path, kseg: Any
 ) -> None:
     model = str(tmp_path / "m.zarr")
     tifffile.imwrite(tmp_path / "small.tif", tifffile.imread(pictures / "every.tif")[:50, :50], photometric="rgb")
@@ -156,7 +202,7 @@ def test_labelling_every_colour_takes_no_more_memory_than_the_dry_run_says(
     assert least / 4 <= peak <= least
 
 
-def test_what_edges_take_is_counted(pictures: Path) -> None:
+def test_what_edges_take_is_counted(pictures: Pictures) -> None:
     plan = plan_of(pictures / "smooth.tif")
     (pieces,) = plan.large
     found = [
@@ -169,7 +215,7 @@ def test_what_edges_take_is_counted(pictures: Path) -> None:
     assert alone.fixed >= PROCESS_BYTES + 2 * pieces[0].pixels * 26  # as measured, with OpenCV's own arrays
 
 
-def test_of_a_large_image_as_many_pieces_are_counted_as_are_worked_on_at_a_time(pictures: Path) -> None:
+def test_of_a_large_image_as_many_pieces_are_counted_as_are_worked_on_at_a_time(pictures: Pictures) -> None:
     plan = plan_of(pictures / "smooth.tif")  # four pieces
     fixed = []
     for threads in (1, 2, 3, 4, 5):
@@ -200,7 +246,7 @@ def in_an_object_store(plan: Plan, *, masked: bool = False) -> Plan:
 
 
 @pytest.mark.parametrize("edges", [None, EdgeSettings(blur=50)])
-def test_what_is_fetched_of_objects_is_counted_for_each_task(pictures: Path, edges: EdgeSettings | None) -> None:
+def test_what_is_fetched_of_objects_is_counted_for_each_task(pictures: Pictures, edges: EdgeSettings | None) -> None:
     here = plan_of(pictures / "smooth.tif")
     size = here.sources[0].file.size
     assert size > MOST_BYTES
@@ -223,7 +269,7 @@ def plan_of(path: Path, tile: int = 1024) -> Plan:
 COLORS = Work(5, 0, 1 << 18, OutputSettings())
 
 
-def test_fewer_workers_are_used_where_memory_is_short(pictures: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_fewer_workers_are_used_where_memory_is_short(pictures: Pictures, caplog: pytest.LogCaptureFixture) -> None:
     plan = plan_of(pictures / "smooth.tif")
     roomy = LocalExecutor("threads", 8, 8 * GB)
     budget, _, failures = make_budget(plan, COLORS, roomy)
@@ -235,7 +281,7 @@ def test_fewer_workers_are_used_where_memory_is_short(pictures: Path, caplog: py
     assert budget.needed <= short.memory_bytes
 
 
-def test_below_the_floor_a_job_does_not_start_and_says_what_it_needs(pictures: Path, tmp_path: Path) -> None:
+def test_below_the_floor_a_job_does_not_start_and_says_what_it_needs(pictures: Pictures, tmp_path: Path) -> None:
     config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(memory=PROCESS_BYTES))
     request = prepare(InputSelection((str(pictures / "smooth.tif"),)), config, str(tmp_path / "out.zarr"), "store")
     with pytest.raises(
@@ -245,7 +291,7 @@ def test_below_the_floor_a_job_does_not_start_and_says_what_it_needs(pictures: P
     assert not (tmp_path / "out.zarr").exists()
 
 
-def test_more_colours_than_fit_are_refused_with_the_memory_they_need(pictures: Path, tmp_path: Path) -> None:
+def test_more_colours_than_fit_are_refused_with_the_memory_they_need(pictures: Pictures, tmp_path: Path) -> None:
     config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(workers=1, memory=800_000_000))
     request = prepare(InputSelection((str(pictures / "every.tif"),)), config, str(tmp_path / "out.zarr"), "store")
     with pytest.raises(KsegError, match=r"more than \d\.\d million distinct colours.*give --memory 1\.\d+ GB"):
@@ -254,7 +300,7 @@ def test_more_colours_than_fit_are_refused_with_the_memory_they_need(pictures: P
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_the_memory_that_is_asked_for_is_enough(alone: bool, pictures: Path, tmp_path: Path) -> None:
+def test_the_memory_that_is_asked_for_is_enough(alone: bool, pictures: Pictures, tmp_path: Path) -> None:
     plan, work = plan_of(pictures / "every.tif"), replace(COLORS, alone=alone)
     least, _, _ = make_budget(plan, work, LocalExecutor("threads", 3, 600_000_000))
     assert (least.threads, least.colors) < (3, MOST_COLORS)
@@ -264,7 +310,7 @@ def test_the_memory_that_is_asked_for_is_enough(alone: bool, pictures: Path, tmp
     assert (budget.threads, budget.colors) == (3, MOST_COLORS)
 
 
-def test_the_least_memory_that_is_told_is_enough(pictures: Path) -> None:
+def test_the_least_memory_that_is_told_is_enough(pictures: Pictures) -> None:
     plan = plan_of(pictures / "smooth.tif")
     with pytest.raises(KsegError, match="too little") as told:
         make_budget(plan, COLORS, LocalExecutor("threads", 2, 1))
@@ -300,7 +346,9 @@ def test_an_image_too_large_to_be_decoded_whole_is_named_and_the_others_go_on(tm
     assert dry_run(again).failures == ()
 
 
-def test_a_dry_run_writes_nothing_and_tells_what_would_be_read_held_and_written(pictures: Path, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_and_tells_what_would_be_read_held_and_written(
+    pictures: Pictures, tmp_path: Path
+) -> None:
     config = RunConfig(FitSettings(k=8))
     request = prepare(InputSelection((str(pictures / "smooth.tif"),)), config, str(tmp_path / "out.zarr"), "store")
     found = dry_run(request).to_json()

@@ -462,3 +462,44 @@ def test_a_window_whose_source_cannot_be_read_is_told_and_its_image_not_called_c
     assert (read_attributes(store / "images" / LARGE) or {})["status"] == "damaged"
     monkeypatch.undo()
     assert repair_store(str(store), SYNC)["repaired"] == [LARGE]
+
+
+# ------------------------------------------------------------------------------------------- where an image is
+
+IN_AN_IMAGE = ["x", "y", "spatial_ref"]
+PLACES = [(kind, name) for kind in ("labelled", "alone") for name in IN_AN_IMAGE]
+PLACES += [("labelled", f"labels/kmeans/{name}") for name in IN_AN_IMAGE]
+
+
+@pytest.fixture(scope="module")
+def placed(smooth: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores of a scene with a place on the ground: labelled in one piece, and edges alone. Not to be changed."""
+    folder = tmp_path_factory.mktemp("placed")
+    tags = [(33550, "d", 3, (0.5, 0.25, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 30.0, 40.0, 0.0), True)]
+    tifffile.imwrite(folder / "scene.tif", smooth(90, 120, 6), photometric="rgb", extratags=tags, metadata=None)
+    run(asked(folder / "scene.tif", folder / "labelled.zarr"))
+    config = EdgesConfig(EdgeSettings(15, 30, blur=1.0), execution=SYNC)
+    find_edges(prepare_edges(InputSelection((str(folder / "scene.tif"),)), config, str(folder / "alone.zarr")))
+    return folder
+
+
+@pytest.mark.parametrize("act", ["gone", "cut", "moved"])
+@pytest.mark.parametrize(("kind", "place"), PLACES)
+def test_a_damaged_place_on_the_ground_is_found_named_and_made_anew(
+    kind: str, place: str, act: str, placed: Path, tmp_path: Path, contents: Any
+) -> None:
+    image = Path(shutil.copytree(placed / f"{kind}.zarr", tmp_path / "out.zarr")) / "images/scene.tif"
+    document = image / place / "zarr.json"
+    if act == "gone":
+        remove(image / place)
+    elif act == "cut":
+        document.write_bytes(document.read_bytes()[:40])
+    elif place.endswith("spatial_ref"):
+        document.write_text(document.read_text().replace("30.0", "31.0"))
+    else:
+        zarr.open_array(str(image / place), mode="r+")[7] += 0.5  # type: ignore[operator]
+    assert check_store(str(placed / f"{kind}.zarr"), SYNC)["problems"] == []
+    found = check_store(str(tmp_path / "out.zarr"), SYNC)["problems"]
+    assert any(line.startswith("scene.tif: ") and place in line for line in found), found
+    assert repair_store(str(tmp_path / "out.zarr"), SYNC)["status"] == "ok"
+    assert contents(tmp_path / "out.zarr") == contents(placed / f"{kind}.zarr")

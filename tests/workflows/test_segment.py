@@ -9,13 +9,14 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kseg_core import Model, open_store
 from kseg_core.choice import PictureChoice
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
-from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
+from kseg_core.errors import KsegError, KsegWarning, StoreError, UnreadableImage, UsageError
 from workflows import Segmentation, segment
 
 FIT = {"k": 4, "attempts": 3, "batch_pixels": 1000}
@@ -153,7 +154,8 @@ def test_values_of_nodata_make_pixels_of_bands_invalid(kind: str, nodata_in: Any
     found = segment(image, dataclasses.replace(settings, input=InputSettings(nodata="-9999", nodata_in=nodata_in)))
     np.testing.assert_array_equal(found.labels["image"].compute(scheduler="sync") != 255, counts)
     assert found.model.pixels == counts.sum()
-    assert (segment(image, settings).labels["image"].compute(scheduler="sync") != 255).all()
+    with pytest.warns(KsegWarning, match="of -9999"):
+        assert (segment(image, settings).labels["image"].compute(scheduler="sync") != 255).all()
 
 
 @pytest.mark.parametrize("name", ["mask", "choice", "kind"])
@@ -212,7 +214,7 @@ def test_a_dask_array_of_any_chunks_gives_what_a_run_gives_on_its_picture(
     assert_same(found, "image", expected_of_chunks[form])
 
 
-@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_the_scheduler_changes_nothing(
     scheduler: str, pictures: dict[str, Any], expected_of_chunks: dict[str, tuple[Model, Any]]
 ) -> None:
@@ -397,7 +399,7 @@ def test_unknown_chunk_sizes_are_refused_with_what_to_do() -> None:
     "image", [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 0), np.uint8), np.zeros((4, 4, 4), np.uint8)]
 )
 def test_an_array_without_a_valid_pixel_has_nothing_to_cluster(image: Any) -> None:
-    with pytest.raises(KsegError, match="no valid pixel"):
+    with pytest.raises(KsegError, match="no valid pixel in the array"):
         segment(image, config())
 
 
@@ -426,3 +428,38 @@ def test_output_settings_count_where_a_store_is_written(small_folder: Path, tmp_
     setting = RunConfig(FitSettings(**FIT), OutputSettings(masks=False, tile=64), ExecutionSettings("sync"))
     segment(small_folder, setting, output=str(tmp_path / "out.zarr"))
     assert open_store(str(tmp_path / "out.zarr"))["a.png"].masks is None
+
+
+# ---------------------------------------------------------------------------------------------- what is said of it
+
+
+def with_fill() -> Any:
+    """One band with a value that is likely none."""
+    samples = np.random.default_rng(0).normal(900, 30, (60, 70)).astype(np.float32)
+    samples[:2, :5] = -9999
+    return samples
+
+
+def test_what_there_is_to_say_is_a_warning_and_a_field(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tifffile.imwrite(tmp_path / "dem.tif", with_fill())
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([with_fill()[..., None]] * 2), photometric="minisblack")
+    cases: dict[str, Any] = {"array": with_fill(), "dask": da.from_array(with_fill(), chunks=25)}
+    cases |= {"path": tmp_path / "dem.tif"}
+    for name, images in cases.items():
+        with pytest.warns(KsegWarning, match=r"band 1: 10 pixels of -9999.*--nodata=-9999") as warned:
+            found = segment(images, config(k=2))
+        assert [str(each.message) for each in warned] == [note.note for note in found.notes]
+        assert warned[0].filename == __file__
+        assert (" in " in found.notes[0].note) == (name == "path")
+    with pytest.warns(KsegWarning, match="dem.tif") as warned:
+        stored = segment(tmp_path / "dem.tif", config(k=2), output=str(tmp_path / "out.zarr"))
+    assert stored.notes == found.notes
+    with pytest.warns(KsegWarning, match="page 1 of 2; --page chooses"):
+        segment(tmp_path / "pages.tif", dataclasses.replace(config(k=2), input=InputSettings("-9999")))
+    assert not caplog.records
+
+
+def test_nodata_that_an_array_cannot_hold_is_a_warning() -> None:
+    settings = dataclasses.replace(config(k=2), input=InputSettings("-5"))
+    with pytest.warns(KsegWarning, match="--nodata -5: no pixel of uint16"):
+        segment(np.arange(6000, dtype=np.uint16).reshape(60, 100), settings)

@@ -383,7 +383,9 @@ def test_an_image_without_a_valid_pixel_is_labelled_blank(scope: str, folder: Pa
 @pytest.mark.parametrize("features", ["rgb", "bands"])
 def test_a_run_without_a_valid_pixel_fails_clearly_and_leaves_nothing(features: str, tmp_path: Path) -> None:
     source = save_tiled(tmp_path / "blank.tif", np.zeros((300, 250, 3), np.uint8), nodata="0")
-    with pytest.raises(NoValidPixels, match=r"^no valid pixel in any image: there is nothing to cluster$"):
+    with pytest.raises(
+        NoValidPixels, match=r"^no valid pixel in .*blank\.tif: there is nothing to cluster; .*--nodata none"
+    ):
         make(source, tmp_path / "out.zarr", fit={"features": features})
     assert not (tmp_path / "out.zarr").exists()
 
@@ -578,7 +580,7 @@ def large(tmp_path_factory: pytest.TempPathFactory, smooth: Any) -> tuple[Path, 
     return source, folder / "out.zarr"
 
 
-@pytest.mark.parametrize("stage", ["reading colours", "labelling"])
+@pytest.mark.parametrize("stage", [pytest.param("reading colours", marks=pytest.mark.slow), "labelling"])
 def test_a_worker_killed_in_the_middle_of_a_tiled_run_changes_no_bit(
     stage: str,
     cluster: Any,
@@ -677,7 +679,9 @@ def test_a_real_raster_with_a_colour_map_is_clustered_by_its_colours(data_folder
 def test_the_real_raster_without_data_fails_clearly_when_alone(
     features: str, data_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(NoValidPixels, match=r"^no valid pixel in any image: there is nothing to cluster$"):
+    with pytest.raises(
+        NoValidPixels, match=r"^no valid pixel in .*all-nodata\.tif: there is nothing to cluster; .*--nodata none"
+    ):
         make(data_folder / "rasters/all-nodata.tif", tmp_path / "out.zarr", fit={"features": features})
     assert not (tmp_path / "out.zarr").exists()
 

@@ -80,6 +80,10 @@ def tls_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsCluster
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def test_a_run_over_tls_gives_the_same_bits(
     tls_cluster: TlsCluster, small_folder: Path, tmp_path: Path, program: Program, job: Any, contents: Any
 ) -> None:
@@ -98,9 +102,9 @@ def test_a_run_over_tls_gives_the_same_bits(
     ("protocol", "variables", "reason"),
     [
         ("tls", {}, "no certificates are configured here; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "),
-        ("tls", {f"{TLS}__CA_FILE": "no.pem", f"{TLS}__CLIENT__CERT": "no.pem"}, "the certificates cannot be used"),
-        ("tcp", {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}, "encryption required"),
-        ("tcp", {}, "no Dask scheduler answers at"),
+        slow("tls", {f"{TLS}__CA_FILE": "no.pem", f"{TLS}__CLIENT__CERT": "no.pem"}, "the certificates cannot be used"),
+        slow("tcp", {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}, "encryption required"),
+        slow("tcp", {}, "no Dask scheduler answers at"),
     ],
 )
 def test_who_has_no_certificate_is_told_so_in_a_line(
@@ -121,6 +125,7 @@ def test_who_has_no_certificate_is_told_so_in_a_line(
     assert not (tmp_path / "x.zarr").exists()
 
 
+@pytest.mark.slow
 def test_our_own_processes_speak_tls_too_where_encryption_is_required(
     tls_cluster: TlsCluster, small_folder: Path, tmp_path: Path, program: Program
 ) -> None:

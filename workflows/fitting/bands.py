@@ -32,7 +32,7 @@ from kseg_core.clustering.kmeans import (
 )
 from kseg_core.clustering.lloyd import StepLimits, lloyd
 from kseg_core.clustering.numbering import matching_order
-from kseg_core.clustering.outliers import likely_fill, outliers_of
+from kseg_core.clustering.outliers import Outlier, fills_of, outliers_of
 from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import AUTO, FitSettings
 from kseg_core.errors import BeyondFloats, NoValidPixels, UnreadableImage, UsageError
@@ -43,7 +43,8 @@ from kseg_core.sweep.table import Found
 
 from ..computing.executor import Executor
 from ..computing.progress import Progress
-from ..planning.plan import Failure, Plan
+from ..planning.notes import first_of
+from ..planning.plan import Failure, Plan, lines_of_fill
 from .gather import pass_over
 from .sharded import TaskRunner
 from .streamed import StreamedBands, exact_limits, few_values
@@ -128,7 +129,21 @@ def look_at_bands(
     outliers = outliers_of(batch.moments, sample)
     apart = [[outlier.value for outlier in those] for those in outliers]
     space = BandSpace.fitted(numbers, dtype, batch.moments, settings.normalize, sample, apart)
-    return Bands(plan, batch, space, likely_fill(outliers, dtype, numbers, declared_nodata(plan))), failures
+    return Bands(plan, batch, space, notes_of_fill(plan, batch, outliers, numbers)), failures
+
+
+def notes_of_fill(
+    plan: Plan, batch: BandBatch, outliers: Sequence[Sequence[Outlier]], numbers: tuple[int, ...]
+) -> tuple[str, ...]:
+    """What there is to say of values beyond all others, and the images that have them."""
+    sources = plan.sources
+    names = {source.file.key: source.file.source for source in sources if source.file.path}  # an array has none
+    seen: dict[float, set[str]] = {}
+    for band, those in enumerate(outliers):
+        for outlier in those:
+            seen.setdefault(outlier.value, set()).update(batch.images_with(band, outlier.value) & names.keys())
+    named = {value: first_of([names[key] for key in keys]) for value, keys in seen.items() if keys}
+    return lines_of_fill(fills_of(outliers, numbers), sources, named)
 
 
 def fit_bands(
@@ -256,13 +271,6 @@ def solve_streamed(
         AttemptHistory(p.attempt, p.history, exact.inertia if p.attempt == best.attempt else ()) for p in proposals
     )
     return centroids, history
-
-
-def declared_nodata(plan: Plan) -> list[float]:
-    """The values that stand for no data in some image already, in rising order; NaN counts nowhere anyway."""
-    stated = [source.nodata for source in plan.sources if source.nodata is not None]
-    values = {value for nodata in stated for value in (*nodata.values, *nodata.by_band) if value is not None}
-    return sorted(value for value in values if not math.isnan(value))
 
 
 def require_same_bands(earlier: tuple[int, ...], ours: tuple[int, ...]) -> None:

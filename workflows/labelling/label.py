@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from kseg_core.clustering.drift import Drift, Reference
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import NO_COLORS, no_labels
+from kseg_core.clustering.outliers import Fill, outliers_beyond
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.clustering.table import FeatureTable
@@ -16,8 +17,8 @@ from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.checksum import content_digest
+from kseg_core.inputs.companions import mask_facts
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
-from kseg_core.resume.finished import mask_facts
 from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
 from kseg_core.store.pixel_size import read_pixel_size
@@ -26,7 +27,7 @@ from kseg_core.store.writing import write_image
 from kseg_core.sweep.search import fit_alone
 
 from ..planning.budget import Budget, image_of_too_many_colors
-from ..planning.plan import Bundle, Failure
+from ..planning.plan import Bundle, Failure, lines_of_fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Labelled:
         Of each image, by key, where all share a model.
     notes
         What there is to say of images, by key.
+    fills
+        What of images lies beyond all other values, and those of the model that was given, by key.
     """
 
     images: int = 0
@@ -59,6 +62,7 @@ class Labelled:
     failures: tuple[Failure, ...] = ()
     drift: dict[str, Drift] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    fills: dict[str, tuple[Fill, ...]] = field(default_factory=dict)
 
     def merge(self, other: Labelled) -> Labelled:
         sums = other.sums if self.sums is None else self.sums if other.sums is None else self.sums.merge(other.sums)
@@ -71,6 +75,7 @@ class Labelled:
             self.failures + other.failures,
             self.drift | other.drift,
             self.notes | other.notes,
+            self.fills | other.fills,
         )
 
 
@@ -93,14 +98,20 @@ def read_for_model(piece: Piece, how: object) -> Pixels:
     space = how.bands if isinstance(how, Model) else None
     if space is not None and piece.source.info.dtype != space.dtype:
         reason = (
-            f"its bands are {piece.source.info.dtype}, the model is of {space.dtype}; it cannot be labelled with it"
+            f"its bands are {piece.source.info.dtype}, the model is of {space.dtype}, so its values may mean other "
+            f"things: convert it to {space.dtype} in the model's units, or fit a model to it (kseg-batch fit)"
         )
         raise OtherKind(piece.source.file.source, reason, kind_of_bands(piece.source.info).name)
     return piece.read_for(bands_of(how))
 
 
-def label_bundle(bundle: Bundle, how: Model | ModelFor, store: str, output: OutputSettings, strict: bool) -> Labelled:
-    """A task: label and write a bundle's images, one at a time."""
+def label_bundle(
+    bundle: Bundle, how: Model | ModelFor, store: str, output: OutputSettings, strict: bool, given: bool = False
+) -> Labelled:
+    """A task: label and write a bundle's images, one at a time.
+
+    ``given``: the model was not found on these images, so that nobody has looked for values beyond all others yet.
+    """
     done = Labelled()
     for piece in bundle:
         shared = isinstance(how, Model)
@@ -110,7 +121,7 @@ def label_bundle(bundle: Bundle, how: Model | ModelFor, store: str, output: Outp
             if model is None:
                 done = done.merge(leave_blank(piece.source, window, store, output))
             else:
-                done = done.merge(label_image(piece.source, window, model, store, output, shared=shared))
+                done = done.merge(label_image(piece.source, window, model, store, output, shared=shared, given=given))
         except UnreadableImage as error:
             if strict:
                 raise
@@ -119,7 +130,14 @@ def label_bundle(bundle: Bundle, how: Model | ModelFor, store: str, output: Outp
 
 
 def label_image(
-    source: ImageSource, window: Pixels, model: Model, store: str, output: OutputSettings, *, shared: bool
+    source: ImageSource,
+    window: Pixels,
+    model: Model,
+    store: str,
+    output: OutputSettings,
+    *,
+    shared: bool,
+    given: bool = False,
 ) -> Labelled:
     """Label and write one image.
 
@@ -131,12 +149,13 @@ def label_image(
     labelled = model.label(window.samples, window.valid, confidence=output.confidence)
     sums = labelled.sums
     inertia = inertia_of(source, sums, model)
-    record = image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if shared else None)
+    fills = outliers_beyond(model, window.samples, window.valid, sums) if given else ()
+    record = image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if shared else None, fills)
     layout = layout_of(source, model.k, output, len(bands_of(model) or ()))
     samples = window.samples if layout.copy_bands else None
     own = None if shared else model
     write_image(store, record, labelled.labels, model.colors, layout, own, samples, labelled.confidence)
-    return labelled_image(record, model, sums, shared=shared)
+    return labelled_image(record, model, sums, fills, shared=shared)
 
 
 def inertia_of(source: ImageSource, sums: ClusterSums, model: Model) -> float:
@@ -157,12 +176,14 @@ def inertia_of(source: ImageSource, sums: ClusterSums, model: Model) -> float:
     return inertia
 
 
-def labelled_image(record: ImageRecord, model: Model, sums: ClusterSums, *, shared: bool) -> Labelled:
+def labelled_image(
+    record: ImageRecord, model: Model, sums: ClusterSums, fills: tuple[Fill, ...] = (), *, shared: bool
+) -> Labelled:
     """What labelling one image came to."""
     height, width = record.shape
     done = Labelled(1, height * width, sums.pixels, sums if shared else None, {record.key: record.inertia})
     drift = {record.key: reference_of(model).drift(record.counts, record.inertia)} if shared else {}
-    return replace(done, drift=drift, notes=noted(record))
+    return replace(done, drift=drift, notes=noted(record), fills={record.key: fills} if fills else {})
 
 
 def noted(record: ImageRecord) -> dict[str, tuple[str, ...]]:
@@ -211,6 +232,7 @@ def image_record(
     inertia: float,
     output: OutputSettings,
     sums: ClusterSums | None = None,
+    fills: tuple[Fill, ...] = (),
 ) -> ImageRecord:
     """What the store says of an image; ``sums`` where all images share a model."""
     return ImageRecord(
@@ -225,7 +247,8 @@ def image_record(
         sums=sums,
         checksum=content_digest(source.file.path) if output.checksum else None,
         mask=mask_facts(source.mask),
-        notes=source.info.notes,
+        notes=source.info.notes + lines_of_fill(fills, [source]),
+        beside=source.file.beside,
     )
 
 

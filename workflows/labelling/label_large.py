@@ -12,11 +12,12 @@ from dask.delayed import Delayed, delayed
 
 from kseg_core import storage
 from kseg_core.clustering.labelling import NO_COLORS
+from kseg_core.clustering.outliers import Fill, merged, outliers_beyond
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.resume.journal import PieceSums, end_journal, note_piece, pieces_written
+from kseg_core.resume.journal import PieceSums, end_journal, fills_written, note_piece, pieces_written
 from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
 from kseg_core.store.record import ImageRecord
@@ -46,29 +47,34 @@ LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many 
 
 @dataclass(frozen=True, slots=True)
 class PieceLabelled:
-    """What labelling one piece came to: its exact sums, or why there are none."""
+    """What labelling one piece came to: its exact sums, or why there are none, and values beyond all others."""
 
     sums: ClusterSums | None
     failures: tuple[Failure, ...] = field(default=())
+    fills: tuple[Fill, ...] = ()
 
     def merge(self, other: PieceLabelled) -> PieceLabelled:
         sums = other.sums if self.sums is None else self.sums if other.sums is None else self.sums.merge(other.sums)
-        return PieceLabelled(sums, self.failures + other.failures)
+        fills = merged((*self.fills, *other.fills), of_bands=False)
+        return PieceLabelled(sums, self.failures + other.failures, fills)
 
 
-def label_piece(piece: Piece, model: Model, store: str, layout: Layout, strict: bool) -> PieceLabelled:
-    """A task: read, label and write one piece."""
+def label_piece(
+    piece: Piece, model: Model, store: str, layout: Layout, strict: bool, given: bool = False
+) -> PieceLabelled:
+    """A task: read, label and write one piece; ``given`` as of `label_bundle`."""
     try:
-        sums = write_piece(piece, model, store, layout)
+        labelled = write_piece(piece, model, store, layout, given=given)
     except UnreadableImage as error:
         if strict:
             raise
         return PieceLabelled(None, (Failure(piece.source.file.key, error),))
-    note_piece(store, piece, sums)
-    return PieceLabelled(sums)
+    assert labelled.sums is not None  # nothing failed
+    note_piece(store, piece, labelled.sums, labelled.fills)
+    return labelled
 
 
-def write_piece(piece: Piece, model: Model, store: str, layout: Layout) -> ClusterSums:
+def write_piece(piece: Piece, model: Model, store: str, layout: Layout, *, given: bool = False) -> PieceLabelled:
     """Read, label and write one piece.
 
     Raises
@@ -84,11 +90,14 @@ def write_piece(piece: Piece, model: Model, store: str, layout: Layout) -> Clust
         write_confidence(store, key, piece.rows, piece.columns, labelled.confidence, layout)
     if layout.copy_bands:
         write_copy(store, key, piece.rows, piece.columns, window.samples, layout)
-    return labelled.sums
+    fills = outliers_beyond(model, window.samples, window.valid, labelled.sums) if given else ()
+    return PieceLabelled(labelled.sums, fills=fills)
 
 
-def begin_image(store: str, pieces: Sequence[Piece], layout: Layout) -> PieceSums:
-    """A task: go on with a large image, or make its arrays; the pieces that are written, with their sums."""
+def begin_image(store: str, pieces: Sequence[Piece], layout: Layout) -> tuple[PieceSums, tuple[Fill, ...]]:
+    """A task: go on with a large image, or make its arrays; the pieces that are written, with their sums, and what of
+    their values lies beyond all others.
+    """
     key = pieces[0].source.file.key
     folder = image_folder(store, key)
     written = pieces_written(store, pieces)
@@ -98,9 +107,9 @@ def begin_image(store: str, pieces: Sequence[Piece], layout: Layout) -> PieceSum
         goes_on = False
     if goes_on:
         storage.sweep(folder, below=True)
-        return written
+        return written, fills_written(store, pieces)
     create_image(store, key, layout)
-    return {}
+    return {}, ()
 
 
 def label_large(
@@ -113,17 +122,19 @@ def label_large(
     *,
     strict: bool,
     own_model: bool = False,
+    given: bool = False,
 ) -> Labelled:
     """Label every piece of some large images, build their pyramids, and declare them complete.
 
-    ``own_model`` keeps the model with each image.
+    ``own_model`` keeps the model with each image; ``given`` as of `label_bundle`.
     """
     sources = [pieces[0].source for pieces in images]
     layouts = [layout_of(source, model.k, output, len(bands_of(model) or ())) for source in sources]
     begin = delayed(begin_image, pure=False)
-    written: list[PieceSums] = executor.compute(
+    there: list[tuple[PieceSums, tuple[Fill, ...]]] = executor.compute(
         [begin(store, pieces, layout) for pieces, layout in zip(images, layouts, strict=True)]
     )
+    written = [known for known, _ in there]
     for pieces, known in zip(images, written, strict=True):
         if not known:
             continue
@@ -131,9 +142,9 @@ def label_large(
     shared = executor.share(model)
     tasks = (
         Watched(
-            task_of(label_piece, piece, shared, store, layout, strict, key=f"label-{token_of(piece, store)}"),
+            task_of(label_piece, piece, shared, store, layout, strict, given, key=f"label-{token_of(piece, store)}"),
             partial(progress.advance, int(piece is pieces[-1]), piece.pixels),
-            partial(label_alone, piece, shared, store, layout, executor, strict=strict),
+            partial(label_alone, piece, shared, store, layout, executor, strict=strict, given=given),
         )
         for pieces, layout, known in zip(images, layouts, written, strict=True)
         for piece in pieces
@@ -143,9 +154,10 @@ def label_large(
     done = Labelled()
     whole: list[tuple[ImageSource, Layout]] = []
     sums_of: dict[str, ClusterSums] = {}
-    for source, layout, pieces, known in zip(sources, layouts, images, written, strict=True):
+    fills_of: dict[str, tuple[Fill, ...]] = {}
+    for source, layout, pieces, (known, fills) in zip(sources, layouts, images, there, strict=True):
         parts = chain(map(PieceLabelled, known.values()), islice(results, len(pieces) - len(known)))
-        image = reduce(PieceLabelled.merge, parts)
+        image = reduce(PieceLabelled.merge, parts, PieceLabelled(None, fills=fills))
         if image.sums is not None:
             image = measured(source, image, model, strict=strict)
         if image.failures:
@@ -153,17 +165,22 @@ def label_large(
             done = done.merge(Labelled(failures=(image.failures[0],)))
             continue
         assert image.sums is not None  # without a failure there are sums
-        sums_of[source.file.key] = image.sums
+        sums_of[source.file.key], fills_of[source.file.key] = image.sums, image.fills
         whole.append((source, layout))
     build_pyramids(whole, store, executor, build_from_pieces)
     record_of = delayed(record_of_sums, pure=False)
     records = executor.compute(
-        [record_of(source, sums_of[source.file.key], shared, output, not own_model) for source, _ in whole]
+        [
+            record_of(source, sums_of[source.file.key], shared, output, not own_model, fills_of[source.file.key])
+            for source, _ in whole
+        ]
     )
     for (_, layout), record in zip(whole, records, strict=True):
         end_journal(store, record.key)
         finish_image(store, record, layout, model.colors, own_model=model if own_model else None)
-        done = done.merge(labelled_image(record, model, sums_of[record.key], shared=not own_model))
+        done = done.merge(
+            labelled_image(record, model, sums_of[record.key], fills_of[record.key], shared=not own_model)
+        )
     return done
 
 
@@ -180,19 +197,24 @@ def measured(source: ImageSource, image: PieceLabelled, model: Model, *, strict:
 
 
 def record_of_sums(
-    source: ImageSource, sums: ClusterSums, model: Model, output: OutputSettings, keep_sums: bool
+    source: ImageSource,
+    sums: ClusterSums,
+    model: Model,
+    output: OutputSettings,
+    keep_sums: bool,
+    fills: tuple[Fill, ...],
 ) -> ImageRecord:
     """A task (it may read the whole file for its checksum): what the store says of an image."""
     inertia = model.space.inertia(sums, model.points)
-    return image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if keep_sums else None)
+    return image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if keep_sums else None, fills)
 
 
 def label_alone(
-    piece: Piece, model: Delayed, store: str, layout: Layout, executor: Executor, *, strict: bool
+    piece: Piece, model: Delayed, store: str, layout: Layout, executor: Executor, *, strict: bool, given: bool
 ) -> PieceLabelled:
     """Label a piece that killed its workers once more, nothing else beside it."""
     task = delayed(label_piece, pure=False)
-    part, deaths = alone(task(piece, model, store, layout, strict), executor)
+    part, deaths = alone(task(piece, model, store, layout, strict, given), executor)
     return part or PieceLabelled(None, (killer(piece.source.file, deaths, strict=strict),))
 
 

@@ -33,6 +33,7 @@ def label_plan(
     *,
     strict: bool,
     budget: Budget | None = None,
+    given: bool = False,
 ) -> Labelled:
     """Label every image with one model, or each with its own.
 
@@ -42,6 +43,8 @@ def label_plan(
         The model, or how to find one for each image.
     budget
         How many distinct colours there is room for where one is found; images that have more are failures.
+    given
+        Whether the model was found elsewhere: then values beyond all others are looked for, as a fit does.
 
     Raises
     ------
@@ -54,9 +57,9 @@ def label_plan(
     keys = [f"label-{turn(at)}-{token_of(bundle, store)}" for at, bundle in enumerate(plan.bundles)]
     tasks = [
         Watched(
-            task_of(label_bundle, bundle, how, store, output, strict, key=key),
+            task_of(label_bundle, bundle, how, store, output, strict, given, key=key),
             partial(progress.advance, len(bundle), pixels_of(bundle)),
-            partial(label_one_by_one, bundle, how, store, output, executor, strict=strict),
+            partial(label_one_by_one, bundle, how, store, output, executor, strict=strict, given=given),
         )
         for key, bundle in zip(keys, plan.bundles, strict=True)
     ]
@@ -65,7 +68,8 @@ def label_plan(
         for part in compute_in_waves(tasks, executor):
             done = done.merge(part)
         if isinstance(model, Model):
-            return done.merge(label_large(plan.large, model, store, output, executor, progress, strict=strict))
+            large = label_large(plan.large, model, store, output, executor, progress, strict=strict, given=given)
+            return done.merge(large)
         for pieces in plan.large:
             alone = Plan((), (pieces,), plan.kept)
             part = label_alone(alone, model, store, output, executor, progress, strict=strict, budget=budget)
@@ -77,12 +81,14 @@ def label_plan(
 
 
 def label_one_by_one(
-    bundle: Bundle, how: Delayed, store: str, output: OutputSettings, executor: Executor, *, strict: bool
+    bundle: Bundle, how: Delayed, store: str, output: OutputSettings, executor: Executor, *, strict: bool, given: bool
 ) -> Labelled:
     """Label the images of a bundle that killed its workers, less those that do so again."""
     task = delayed(label_bundle, pure=False)
     done = Labelled()
-    for piece, part, deaths in one_by_one(bundle, lambda piece: task((piece,), how, store, output, strict), executor):
+    for piece, part, deaths in one_by_one(
+        bundle, lambda piece: task((piece,), how, store, output, strict, given), executor
+    ):
         done = done.merge(part or Labelled(failures=(killer(piece.source.file, deaths, strict=strict),)))
     return done
 

@@ -7,8 +7,12 @@ A reader puts a line into `PictureInfo.notes`; a fit has `Model.noted`, and what
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kseg_core.sizes import counted
 
 if TYPE_CHECKING:
     from kseg_core.reading.sources import ImageSource
@@ -24,15 +28,29 @@ class Note(NamedTuple):
     source: str | None
     note: str
 
+    @property
+    def text(self) -> str:
+        """As a line."""
+        return self.note if self.source is None else f"{self.source}: {self.note}"
+
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
         return {"source": self.source, "note": self.note}
+
+
+_gathered: ContextVar[list[Note] | None] = ContextVar("gathered", default=None)
 
 
 def notes_of(sources: Iterable[ImageSource]) -> tuple[Note, ...]:
     """What the readers say of some images, in the order of the images' paths."""
     found = [(source.file.source, source.info.notes) for source in sources if source.info.notes]
     return tuple(Note(source, note) for source, notes in sorted(found) for note in notes)
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first of some inputs in the order of their paths, and how many more there are."""
+    more = len(names) - 1
+    return min(names) + (f" and {counted(more, 'more image')}" if more else "")
 
 
 def notes_by_key(notes: Mapping[str, Sequence[str]], sources: Mapping[str, str]) -> tuple[Note, ...]:
@@ -46,13 +64,24 @@ def notes_of_all(notes: Iterable[str]) -> tuple[Note, ...]:
     return tuple(Note(None, note) for note in notes)
 
 
+@contextmanager
+def gathering() -> Iterator[list[Note]]:
+    """What is said meanwhile is not logged but gathered, for who asked from Python."""
+    gathered: list[Note] = []
+    token = _gathered.set(gathered)
+    try:
+        yield gathered
+    finally:
+        _gathered.reset(token)
+
+
 def say(notes: Sequence[Note]) -> None:
     """Log them, a line each; of very many files only the first."""
+    gathered = _gathered.get()
+    if gathered is not None:
+        gathered.extend(notes)
+        return
     for note in notes[:MOST_LINES]:
-        facts = {"facts": note.to_json()}
-        if note.source is None:
-            log.warning("%s", note.note, extra=facts)
-        else:
-            log.warning("%s: %s", note.source, note.note, extra=facts)
+        log.warning("%s", note.text, extra={"facts": note.to_json()})
     if len(notes) > MOST_LINES:
         log.warning("… and %d more such lines; --json and inspect have all", len(notes) - MOST_LINES)

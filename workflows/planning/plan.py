@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from dask.delayed import delayed
 
+from kseg_core.clustering.outliers import Fill, fill_lines
 from kseg_core.config import InputSettings
-from kseg_core.errors import UnreadableImage
+from kseg_core.errors import NoValidPixels, UnreadableImage
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 
@@ -19,6 +22,7 @@ from ..computing.faults import crashed, one_by_one
 from ..computing.progress import Progress
 from ..computing.tasks import task_of, token_of
 from ..computing.waves import Watched, compute_in_waves
+from .notes import first_of
 
 HEADERS_PER_TASK = 64  # a header takes about a tenth of a millisecond, a task about one
 BUNDLE_PX = 8_000_000  # about a tenth of a second of decoding: a task's own cost is below one per cent
@@ -174,6 +178,50 @@ def make_plan(sources: Sequence[ImageSource], tile: int, workers: int) -> Plan:
     if current:
         bundles.append(tuple(current))
     return Plan(tuple(sorted(bundles, key=lambda bundle: -pixels_of(bundle))), large)
+
+
+@contextmanager
+def naming_images(plan: Plan) -> Iterator[None]:
+    """Where none of the images has a valid pixel, say which they are, and what may help.
+
+    Raises
+    ------
+    NoValidPixels
+        Naming them.
+    """
+    try:
+        yield
+    except NoValidPixels as error:
+        sources = plan.sources
+        of_nodata = any(source.nodata is not None for source in sources)
+        causes = ["transparent", "NaN", *(["nodata"] if of_nodata else []), "left out by a mask"]
+        ways = [*(["--nodata none takes nodata as values"] if of_nodata else [])]
+        ways += ["see what --mask leaves out"] if any(source.mask is not None for source in sources) else []
+        raise NoValidPixels(
+            f"no valid pixel in {first_of([source.file.source for source in sources])}: there is nothing to cluster; "
+            f"every pixel is {', '.join(causes[:-1])} or {causes[-1]}{''.join(f'; {way}' for way in ways)}"
+        ) from error
+
+
+def lines_of_fill(
+    fills: Sequence[Fill], sources: Sequence[ImageSource], seen: Mapping[float, str] | None = None
+) -> tuple[str, ...]:
+    """A line for each value that is likely none, less those that all the images of it say or are told are none.
+
+    ``seen``: where each was seen; None: that is said beside the lines.
+    """
+    declared = [_declared(source) for source in sources]
+    known = set[float]().union(*declared)
+    left = [fill for fill in fills if not all(fill.value in values for values in declared)]
+    return fill_lines(left, sources[0].info.dtype, sorted(known), seen)
+
+
+def _declared(source: ImageSource) -> set[float]:
+    """The values that stand for no data in an image already; NaN counts nowhere anyway."""
+    if source.nodata is None:
+        return set()
+    values = (*source.nodata.values, *source.nodata.by_band)
+    return {value for value in values if value is not None and not math.isnan(value)}
 
 
 def pixels_of(bundle: Bundle) -> int:

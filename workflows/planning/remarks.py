@@ -1,12 +1,19 @@
-"""What the features that are taken leave out of an image: said beside what its reader says of it."""
+"""What features leave out of an image, and nodata leaves in: said beside what the image's reader says of it."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from kseg_core.config import InputSettings
 from kseg_core.images.kinds import remarks_of_bands, remarks_of_colours
+from kseg_core.images.validity import fits
 from kseg_core.reading.sources import ImageSource
+
+from .notes import first_of
 
 
 def remarked(
@@ -26,7 +33,25 @@ def remarked(
     found = []
     for source in sources:
         info = source.info
-        told = remarks_of_colours(info, asked_for=asked_for) if bands is None else remarks_of_bands(info, bands)
+        told = (
+            remarks_of_colours(info, asked_for=asked_for)
+            if bands is None
+            else remarks_of_bands(info, bands, asked_for=asked_for)
+        )
         noted = dataclasses.replace(info, notes=(*info.notes, *told))
         found.append(dataclasses.replace(source, info=noted) if told else source)
     return tuple(found)
+
+
+def nodata_of_no_use(sources: Sequence[ImageSource], settings: InputSettings) -> tuple[str, ...]:
+    """A line for each value of ``--nodata`` that the samples of some images cannot have."""
+    lines = []
+    for value in dict.fromkeys(value for value in settings.nodata_values if not math.isnan(value)):
+        without = [source for source in sources if not fits(value, np.dtype(source.info.dtype))]
+        if without:
+            dtypes = ", ".join(sorted({source.info.dtype for source in without}))
+            where = first_of([source.file.source for source in without])
+            lines.append(
+                f"--nodata {value}: no pixel of {dtypes} can have this value; it leaves out nothing of {where}"
+            )
+    return tuple(lines)

@@ -15,9 +15,9 @@ from ..computing.executor import Executor
 from ..computing.progress import Progress
 from ..labelling.label import bands_of
 from ..planning.budget import Budget, Work, make_budget
-from ..planning.notes import notes_of, say
+from ..planning.notes import notes_of, notes_of_all, say
 from ..planning.plan import Failure, Plan, look_at_headers, make_plan
-from ..planning.remarks import remarked
+from ..planning.remarks import nodata_of_no_use, remarked
 from ..request import Request
 from .kinds import of_one_kind
 from .resume import Found, Kept
@@ -68,9 +68,10 @@ def survey(request: Request, executor: Executor, progress: Progress, model: Mode
     fit = request.config.fit
     bands = bands_of(model) if fit is None else fit.bands if fit.features == "bands" else None
     images = remarked(alike.sources, bands, asked_for=fit is not None)
-    say(notes_of(images))
+    of_all = nodata_of_no_use(images, request.config.input)
+    say((*notes_of_all(of_all), *notes_of(images)))
     plan = make_plan(images, request.config.output.tile, executor.workers)
-    return Surveyed(request, plan, [*failures, *alike.failures])
+    return Surveyed(request, replace(plan, notes=of_all), [*failures, *alike.failures])
 
 
 class Planned(NamedTuple):

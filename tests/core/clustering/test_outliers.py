@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.band_values import as_values
 from kseg_core.clustering.bands import BandMoments
-from kseg_core.clustering.outliers import Outlier, likely_fill, outliers_of
+from kseg_core.clustering.outliers import Outlier, fill_lines, fills_of, outliers_of
 
 Array = NDArray[Any]
 
@@ -74,10 +74,10 @@ def test_one_value_at_each_end_may_be_far() -> None:
 def test_a_line_names_all_bands_that_have_a_value() -> None:
     samples = np.random.default_rng(3).normal(0.3, 0.1, (5000, 3)).astype(np.float32)
     samples[:7, [0, 2]] = -9999
-    (line,) = likely_fill(outliers(samples), "float32", (4, 2, 1))
+    (line,) = fill_lines(fills_of(outliers(samples), (4, 2, 1)), "float32")
     assert line.startswith("bands 4, 1: 7 pixels of -9999, ")
     assert line.endswith("--nodata=-9999")
-    assert likely_fill(((), ()), "float32", (1, 2)) == ()
+    assert fill_lines(fills_of(((), ()), (1, 2)), "float32") == ()
 
 
 @pytest.mark.parametrize("values", [[0, 1, 2], [0, 0, 255], [7]])
@@ -101,7 +101,7 @@ def test_advice_keeps_the_values_that_hold_no_data_already() -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(300, 20, (90, 90, 1)).astype(np.float32)
     samples[:9], samples[9:12] = -9999, 1e20
-    lines = likely_fill(outliers(samples), "float32", (1,), [0.0])
+    lines = fill_lines(fills_of(outliers(samples), (1,)), "float32", [0.0])
     assert len(lines) == 2
     assert all(
         line.endswith("add --nodata=0,-9999,1e+20") or line.endswith("add --nodata=0,1e+20,-9999") for line in lines

@@ -168,11 +168,13 @@ def samples(texture: NDArray[np.uint8]) -> dict[str, bytes]:
         "jxl": bytes(imagecodecs.jpegxl_encode(array, distance=1.0)),
         "jxl lossless RGBA 16": bytes(imagecodecs.jpegxl_encode(texture.astype(np.uint16) * 257, lossless=True)),
         "jxl boxes": bytes(imagecodecs.jpegxl_encode(array, lossless=True, usecontainer=True)),
+        "jxl animated": bytes(imagecodecs.jpegxl_encode(np.stack([array, array[::-1], array, array]), lossless=True)),
         "heic": encoded_heic(array),
         "heic RGBA": encoded_heic(texture),
         "heic grid 10 bits": encoded_heic(wide, tile_size=32),
         "avif": bytes(imagecodecs.avif_encode(array, level=80)),
         "avif RGBA 10 bits": bytes(imagecodecs.avif_encode(texture.astype(np.uint16) * 4, level=100, bitspersample=10)),
+        "avif animated": encoded(rgba, "AVIF", save_all=True, append_images=[rgba.rotate(180)]),
         "ome-tiff": encoded_tiff(
             np.moveaxis(array, 2, 0).copy(), ome=True, metadata={"axes": "CYX"}, photometric="minisblack"
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -178,7 +179,66 @@ def test_a_coordinate_system_without_a_place_is_said(tmp_path: Path) -> None:
     )
 
 
-def test_a_page_that_is_not_the_first_has_a_place_of_its_own(tmp_path: Path) -> None:
+def with_geo_keys(path: Path, keys: tuple[int, ...], text: bytes = b"") -> Path:
+    """A TIFF with a transform and GeoKeys, however damaged."""
+    placed = [(33550, 12, 3, (10.0, 10.0, 0.0), True), (33922, 12, 6, (0, 0, 0, 5e5, 4.6e6, 0), True)]
+    tags = [*placed, (34735, 3, len(keys), keys, True), *([(34737, 2, len(text), text, True)] if text else [])]
+    tifffile.imwrite(path, PIXELS, photometric="rgb", metadata=None, extratags=tags)
+    return path
+
+
+PROJECTED, IN_AREAS = (1024, 0, 1, 1), (1025, 0, 1, 1)
+LOST_KEYS = {
+    "too many stated": ((1, 1, 0, 60_000, *PROJECTED, *IN_AREAS, 3072, 0, 1, 32633), "its GeoKeys are damaged"),
+    "cut": ((1, 1, 0, 3, *PROJECTED, *IN_AREAS, 3072, 0), "its GeoKeys are damaged"),
+    "one number": ((1,), "its GeoKeys are damaged"),
+    "unknown": ((1, 1, 0, 3, *PROJECTED, *IN_AREAS, 3072, 0, 1, 1025), "it states EPSG:1025"),
+    "text elsewhere": (
+        (1, 1, 0, 4, *PROJECTED, *IN_AREAS, 1026, 34737, 4, 60_000, 3072, 0, 1, 32633), "it states EPSG:32633",
+    ),
+    "its own": ((1, 1, 0, 3, *PROJECTED, *IN_AREAS, 3072, 0, 1, 32_767), "it states one of its own"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LOST_KEYS)
+def test_a_coordinate_system_that_nobody_understands_is_said_and_why(kind: str, tmp_path: Path) -> None:
+    keys, why = LOST_KEYS[kind]
+    path = with_geo_keys(tmp_path / "scene.tif", keys, b"UTM|\0")
+    found = source(path)
+    if judged(path)[1] is None:
+        assert found.geo is not None
+        assert (found.geo.transform, found.geo.crs_wkt) == (judged(path)[0], "")
+        assert [f"its coordinate system is not understood ({why})" in note for note in found.info.notes] == [True]
+    else:  # GDAL makes a local one of it
+        assert ["is a local one" in note for note in found.info.notes] == [True]
+
+
+ODD_UNIT = (2048, 0, 1, 4326), (3072, 0, 1, 32_767), (3074, 0, 1, 16_033), (3076, 0, 1, 9999)
+
+
+@pytest.mark.parametrize("variable", ["", "PROJ_DATA", "PROJ_LIB"])
+def test_proj_writes_nothing_and_the_database_of_another_release_loses_no_coordinate_system(
+    variable: str, tmp_path: Path
+) -> None:
+    with_geo_keys(tmp_path / "odd.tif", (1, 1, 0, 6, *PROJECTED, *IN_AREAS, *sum(ODD_UNIT, ())))
+    geotiff(tmp_path / "scene.tif", NORTH_UP, "EPSG:32633")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PROJ")}
+    if variable:
+        (tmp_path / "empty").mkdir()
+        environment[variable] = str(tmp_path / "empty")
+    script = (
+        "import sys; from kseg_core.config import InputSettings; from kseg_core.reading.sources import ImageSource\n"
+        "from kseg_core.inputs.listing import list_inputs\n"
+        "for file in list_inputs(sys.argv[1:]).files: print('PROJCRS' in "
+        "ImageSource.open(file, InputSettings()).geo.crs_wkt)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "odd.tif"), str(tmp_path / "scene.tif")]
+    outcome = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (outcome.returncode, outcome.stdout.split(), outcome.stderr) == (0, ["True", "True"], "")
+
+
+@pytest.mark.parametrize("below", [0, 1])
+def test_a_page_that_is_not_the_first_has_a_place_of_its_own(tmp_path: Path, below: int) -> None:
     path = tmp_path / "x.tif"
     geotiff(tmp_path / "a.tif", NORTH_UP, "EPSG:32633")
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
@@ -188,13 +248,16 @@ def test_a_page_that_is_not_the_first_has_a_place_of_its_own(tmp_path: Path) -> 
             if tag.code in (33550, 33922, 34735, 34736, 34737)
         ]
     with tifffile.TiffWriter(path) as writer:
-        writer.write(PIXELS[::4, ::4], subfiletype=1, metadata=None)
+        away = [(33550, "d", 3, (9.0, 9.0, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 9.0, 9.0, 0.0), True)]
+        writer.write(PIXELS[::4, ::4], subfiletype=1, metadata=None, subifds=below, extratags=away)
         writer.write(PIXELS, extratags=tags, metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[0].subifds[0] if below else tiff.pages[1].offset
     found = source(path)
     assert found.shape == SHAPE
     assert found.geo is not None
     assert found.geo.transform == pytest.approx(NORTH_UP)
-    with rasterio.open(f"GTIFF_DIR:2:{path}") as dataset:
+    with rasterio.open(f"GTIFF_DIR:off:{offset}:{path}") as dataset:
         assert tuple(dataset.transform)[:6] == found.geo.transform
 
 

@@ -53,6 +53,7 @@ CUT = [
     "jxl",
     "jxl lossless RGBA 16",
     "jxl boxes",
+    "jxl animated",
     "jp2",
     "jp2 RGBA tiles",
     "j2k tiles 16",
@@ -61,6 +62,7 @@ CUT = [
     "heic grid 10 bits",
     "avif",
     "avif RGBA 10 bits",
+    "avif animated",
     "jpeg 12 bits",
     "ppm",
     "pgm 16",
@@ -318,6 +320,27 @@ def test_a_jpeg_xl_is_turned_and_its_first_frame_is_said(tmp_path: Path, texture
     # The header of a bare stream: signature, size of 48 x 64 by eighths, then "all is as usual" becomes an orientation.
     header = read_jxl_header(bytes(imagecodecs.jpegxl_encode(texture[..., :3].copy(), lossless=True)))
     assert (header.height, header.width, header.bits, header.xyb, header.orientation) == (48, 64, 8, False, 1)
+
+
+def test_the_still_image_of_an_avif_sequence_is_read_and_the_sequence_is_said(
+    tmp_path: Path, samples: dict[str, bytes]
+) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(samples["avif animated"])
+    judge = np.array(Image.open(path).convert("RGBA"))
+    image = read_image(str(path))
+    np.testing.assert_array_equal(image.rgb, judge[..., :3])
+    assert image.valid is not None
+    np.testing.assert_array_equal(image.valid, judge[..., 3] > 0)
+    assert read_info(str(path)).notes == ("its still image; the sequence beside it is left out",)
+
+
+def test_jpeg_ls_is_named_and_not_called_damaged(refusal: Refusal, texture: NDArray[np.uint8]) -> None:
+    import imagecodecs
+
+    for samples in (texture[..., :3].copy(), texture[..., 0].astype(np.uint16) * 200):
+        reason = refusal(bytes(imagecodecs.jpegls_encode(samples)))
+        assert reason.startswith("JPEG-LS: not supported here")
 
 
 def test_linear_light_gets_the_curve_of_srgb() -> None:
@@ -633,8 +656,9 @@ def test_the_first_frame_of_an_animation_is_said(tmp_path: Path, save: Save, sam
     path = tmp_path / "picture"
     for kind in ("gif", "gif animated", "webp animated", "webp lossy"):
         path.write_bytes(samples[kind])
-        expected = ("the first frame of an animation",) if "animated" in kind else ()
-        assert read_info(str(path)).notes == expected, kind
+        notes = read_info(str(path)).notes
+        assert len(notes) == ("animated" in kind), kind
+        assert all("the first frame of an animation; --page chooses" in note for note in notes)
     path.write_bytes(samples["gif"].rstrip(b";"))
     assert read_info(str(path)).notes == ()
 

@@ -162,15 +162,46 @@ def test_a_folder_of_masks_may_hold_polygons(picture: Path, tmp_path: Path) -> N
     [
         ('{"type": "FeatureCollection", "features": []}', "it has no polygon"),
         ('{"type": "Point", "coordinates": [1, 2]}', "it has no polygon"),
-        ("no JSON at all", "no polygons can be read from it"),
-        ("", "no polygons can be read from it"),
+        ("no JSON at all", "no polygons can be read from it: it is not valid JSON from line 1, column 1 on"),
+        ("", "no polygons can be read from it: it is not valid JSON from line 1, column 1 on"),
+        (
+            '{"type": "FeatureCollection",\n "features": [{"type": "Feature", ',
+            "no polygons can be read from it: it is not valid JSON from line 2, ",
+        ),
+        ('{"a": 1}', "no polygons can be read from it: it is JSON, but no GeoJSON"),
+        ("[1, 2]", "no polygons can be read from it: it is JSON, but no GeoJSON"),
+        (
+            '{"type": "Polygon", "coordinates": "round"}',
+            "no polygons can be read from it: its features or their coordinates|it has no polygon",
+        ),
     ],
 )
-def test_what_is_wrong_with_polygons_names_the_mask(content: str, says: str, picture: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_with_polygons_names_the_mask_in_words_of_ours(
+    content: str, says: str, picture: Path, tmp_path: Path
+) -> None:
     mask = tmp_path / "aoi.geojson"
     mask.write_text(content)
-    with pytest.raises(UnreadableImage, match=rf"its mask .*aoi\.geojson: {says}"):
+    with pytest.raises(UnreadableImage, match=rf"its mask .*aoi\.geojson: ({says})"):
         valid_of(picture, mask)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("aoi.shp", "the .shx is missing"),
+        ("aoi.gpkg", "it is damaged, or not the .gpkg that its name says"),
+        ("aoi.fgb", "it is damaged, or not the .fgb that its name says"),
+        ("aoi.parquet", "it is damaged, or not the .parquet that its name says"),
+    ],
+)
+def test_a_file_that_gdal_does_not_read_is_refused_without_its_words(
+    name: str, says: str, picture: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"\0\0\x27\x0a no such file")
+    with pytest.raises(UnreadableImage) as refused:
+        valid_of(picture, tmp_path / name)
+    assert says in refused.value.reason
+    assert not any(word in refused.value.reason for word in ("SHAPE_RESTORE_SHX", "driver", "CPL", "Failed", "Error"))
 
 
 def test_polygons_on_the_ground_of_a_picture_that_is_nowhere_are_refused(picture: Path, tmp_path: Path) -> None:

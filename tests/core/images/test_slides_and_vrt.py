@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
-from kseg_core.errors import UnreadableImage
+from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.images import open_picture, read_image, read_info, sniff_format
+from kseg_core.images.geo import GeoReference
 from kseg_core.inputs.listing import list_inputs
+from kseg_core.shapes.geojson import Placement
 
 WHOLE = (slice(None), slice(None))
 
@@ -348,6 +351,14 @@ def test_an_error_of_proj_is_a_refusal() -> None:
 
     with pytest.raises(Refused), gdal("mask"):
         raise CPLE_AppDefinedError(1, 1, "PROJ: stere: Invalid latitude")
+
+
+def test_outlines_that_proj_cannot_place_are_refused_in_words() -> None:
+    system = "+proj=stere +lat_0=120 +lon_0=0 +datum=WGS84"
+    placement = Placement(GeoReference(CRS.from_epsg(32633).to_wkt().replace("0.9996", "-1e300"), (1, 0, 0, 0, 1, 0)))
+    for geo in (placement, Placement(GeoReference(system, (1, 0, 0, 0, 1, 0)))):
+        with pytest.raises(StoreError, match="longitude and latitude"):
+            geo._degrees(np.array([[1.0, 2.0]]))
 
 
 def test_polygons_that_proj_cannot_place_are_refused_in_words() -> None:

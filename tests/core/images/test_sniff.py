@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import read_header, read_image, sniff_format
@@ -41,10 +45,47 @@ def test_formats_without_a_reader_are_refused_by_name_with_what_to_do(
         read_header(str(path))
 
 
+def written(form: str, mode: str, **more: Any) -> bytes:
+    """By Pillow."""
+    out = io.BytesIO()
+    Image.linear_gradient("L").resize((9, 7)).convert(mode).save(out, form, **more)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        *((written("TGA", mode), "TGA") for mode in ("L", "P", "RGB", "RGBA", "LA")),
+        *((written("TGA", mode, compression="tga_rle"), "TGA") for mode in ("L", "P", "RGB", "RGBA")),
+        *((written("PCX", mode), "PCX") for mode in ("1", "L", "P", "RGB")),
+        *((written("SGI", mode), "SGI") for mode in ("L", "RGB", "RGBA")),
+        (written("XBM", "1"), "XBM"),
+        (written("DDS", "RGBA"), "DirectDraw surface (DDS)"),
+        (b"\x59\xa6\x6a\x95" + bytes(40), "Sun raster"),
+        (b"FORM\0\0\1\0ILBMBMHD", "Amiga ILBM"),
+        (b"\xd7\xcd\xc6\x9a" + bytes(40), "Windows metafile (WMF)"),
+        (b"SDPX" + bytes(40), "DPX"),
+        (b"EHFA_HEADER_TAG\0" + bytes(40), "ERDAS Imagine (IMG)"),
+        (b"NITF02.10" + bytes(40), "NITF"),
+        (b"GRIB\0\0\0\2" + bytes(40), "GRIB"),
+        (b"\x5c\1\0\0" + bytes(340) + b"n+1\0", "NIfTI"),
+    ],
+)
+def test_pictures_of_kinds_without_a_reader_are_called_by_their_name_and_what_to_convert_them_to(
+    data: bytes, name: str, refusal: Callable[[bytes], str]
+) -> None:
+    reason = refusal(data)
+    assert reason.startswith(f"{name}: not supported here; ")
+    assert re.search(r"convert it to (PNG|TIFF|GeoTIFF)|export it to OME-TIFF|render it to PNG", reason)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "empty file"),
+        (b"GRIB is a format, and FLIF another.\n", "not an image (text)"),
+        (bytes([0, 0, 2]) + bytes(9) + b"\0\0\7\0\x18\0" + b"no width" * 9, "not an image of a known format"),
+        (b"\x0a\5\1\7" + bytes(range(1, 200)), "not an image of a known format"),
         (b"Dear reader,\nthis is a text.\n", "not an image (text)"),
         ("Grüße – ".encode() * 600, "not an image (text)"),  # the head ends within a character
         (b"BMW is a maker of cars\n", "not an image (text)"),

@@ -264,6 +264,33 @@ def test_old_style_jpeg_is_read_by_windows_as_whole(tmp_path: Path, save: Save) 
         np.testing.assert_array_equal(picture.rgb(slice(9, 30), slice(3, 77)).rgb, whole[9:30, 3:77])
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("wanted", range(4))
+def test_old_style_jpeg_is_that_of_its_page_wherever_the_page_is(
+    order: str, big: bool, wanted: int, read: Read, tmp_path: Path, save: Save
+) -> None:
+    """Of a page, the page below it, the next, and the page below that, one is of full resolution."""
+    streams = [save(Image.fromarray(noise(64, 80, seed)), "JPEG", quality=92, subsampling=0) for seed in range(4)]
+    path = tmp_path / "pages.tif"
+    places = [(513, "I", 1, 1, True), (514, "I", 1, 1, True)]
+    with tifffile.TiffWriter(path, byteorder=order, bigtiff=big) as writer:
+        for number in range(4):
+            writer.write(
+                np.zeros((64, 80, 3), np.uint8), photometric="ycbcr", subsampling=(1, 1), metadata=None,
+                subifds=1 - number % 2, subfiletype=int(number != wanted), rowsperstrip=64, extratags=places,
+            )  # fmt: skip
+    start = path.stat().st_size
+    path.write_bytes(path.read_bytes() + b"".join(streams))
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for page, stream in zip((each for top in tiff.pages for each in (top, top.pages[0])), streams, strict=True):
+            for code, value in {259: 6, 273: start, 279: len(stream), 513: start, 514: len(stream)}.items():
+                page.tags[code].overwrite(value)
+            start += len(stream)
+    expected = np.array(Image.open(io.BytesIO(streams[wanted])))
+    assert np.abs(read(path.read_bytes()).rgb.astype(int) - expected).max() <= 2
+
+
 def test_surplus_after_deflate_is_passed_over_and_a_wrong_checksum_is_not(read: Read, refusal: Refusal) -> None:
     rgb = noise(16, 20)
     tags = picture_tags(16, 20, 16, 8, 2, 3)

@@ -105,6 +105,60 @@ def test_names_of_dimensions_say_which_axis_is_which(tmp_path: Path) -> None:
     check(old, data[0][..., None], "Zarr", (8, 4))
 
 
+@pytest.mark.parametrize(
+    ("y", "x"), [("lat", "lon"), ("Latitude", "Longitude"), ("northing", "easting"), ("row", "col")]
+)
+@pytest.mark.parametrize("version", [2, 3])
+def test_other_names_of_rows_and_columns_are_understood(tmp_path: Path, y: str, x: str, version: Version) -> None:
+    """Four points in time are no four channels, whatever the shape looks like."""
+    data = numbers(4, 40, 20)
+    for first, expected, rules in (("time", data[0][..., None], 2), ("band", data.transpose(1, 2, 0), 1)):
+        named: dict[str, Any] = {"dimension_names": [first, y, x]} if version == 3 else {}
+        path = write(tmp_path / first, data, version, chunks=(1, 8, 4), **named)
+        if version == 2:
+            zarr.open_array(path, mode="r+").attrs["_ARRAY_DIMENSIONS"] = [first, y, x]
+        with open_picture(path) as picture:
+            np.testing.assert_array_equal(picture.samples(*WHOLE)[0], expected)
+            assert picture.info.rules == rules
+    path = write(tmp_path / "odd", data, dimension_names=["time", "up", "along"])
+    with pytest.raises(UnreadableImage, match=r"time, up, along: which are y and x\?"):
+        read_info(path)
+
+
+@pytest.mark.parametrize("scales", ["right", "none", "equal", "of one"])
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_the_largest_of_the_datasets_is_the_picture_in_whatever_order_they_are_listed(
+    tmp_path: Path, order: tuple[int, ...], version: str, scales: str
+) -> None:
+    data = numbers(64, 48)
+    path = Path(write_ome(tmp_path / "x", data, "yx", version))
+    for level in range(3):
+        write(path / str(level), data[:: 2**level, :: 2**level], 3 if version == "0.5" else 2)
+    datasets: list[dict[str, Any]] = [{"path": str(level)} for level in order]
+    for place, (level, dataset) in enumerate(zip(order, datasets, strict=True)):
+        size = float(2**level) if scales != "equal" else 1.0
+        if scales != "none" and (scales != "of one" or place == 0):
+            dataset["coordinateTransformations"] = [{"type": "scale", "scale": [size, size]}]
+    document = path / ("zarr.json" if version == "0.5" else ".zattrs")
+    stated = json.loads(document.read_text())
+    (stated["attributes"]["ome"] if version == "0.5" else stated)["multiscales"][0]["datasets"] = datasets
+    document.write_text(json.dumps(stated))
+    with open_picture(str(path)) as picture:
+        np.testing.assert_array_equal(picture.samples(*WHOLE)[0][..., 0], data)
+        assert picture.info.rules == (1 if order[0] == 0 else 2)
+
+
+def test_multiscales_without_axes_of_fewer_than_five_are_read_by_their_shape(tmp_path: Path) -> None:
+    data = numbers(40, 30)
+    path = Path(write_ome(tmp_path / "x", data, "yx", "0.4"))
+    stated = json.loads((path / ".zattrs").read_text())
+    del stated["multiscales"][0]["axes"]
+    (path / ".zattrs").write_text(json.dumps(stated))
+    with open_picture(str(path)) as picture:
+        np.testing.assert_array_equal(picture.samples(*WHOLE)[0][..., 0], data)
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("axes", ["yx", "cyx", "yxc", "tczyx", "zyx", "tcyx", "xyc"])
 def test_ome_zarr_at_t_0_and_z_0_of_the_highest_resolution(tmp_path: Path, axes: str, version: str) -> None:

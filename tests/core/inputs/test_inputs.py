@@ -379,27 +379,32 @@ def test_a_wide_list_may_be_separated_by_nul(here: Path, encoding: str) -> None:
         list_inputs([], from_file="list")
 
 
+ROOTS = [b"/", b"//", b"/.", b"/../", b"///./..", b'"/"', b" / ", b"file:///", b"FILE://localhost/", b"'file:///'"]
+WORKING = [
+    b".", b"./", b"..", b"../", b"sub/..", b"up", b"~", b'"."', b" . ", b"{here}", b"{here}/", b"{here}/..",
+    b"/{here}/sub/../", b"file://{here}", b"file://{here}/%2e", b"'{here}'",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
         ("\ufeffa.jpg\n".encode("utf-16-le") + b"x", "save it as UTF-8"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "--null"),
         (b"w\na\nn\nt\ne\nd\n.\nj\np\ng\n", "single characters"),
-        (b"b.jpg\n.\n", "working folder"),
-        (b"./\nb.jpg\n", "working folder"),
-        (b"b.jpg\n..\n", "working folder"),
-        (b"/\n", "root of all folders"),
-        (b"/.\n", "root of all folders"),
-        (b"/..\n", "root of all folders"),
-        (b"b.jpg\n/\n", "root"),
-        (b"b.jpg\n//\n", "root"),
+        *((name + b"\n", "root of all folders") for name in ROOTS),
+        *((b"b.jpg\n" + name + b"\n", "root of all folders") for name in ROOTS),
+        *((name + b"\n", "working folder") for name in WORKING),
+        *((b"b.jpg\n" + name + b"\nb.jpg\n", "working folder") for name in WORKING),
     ],
 )
 def test_what_no_person_means_by_a_list_is_refused_before_anything_is_walked(
     here: Path, content: bytes, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant(here, "b.jpg")
-    Path("list").write_bytes(content)
+    plant(here, "b.jpg", "sub/c.jpg")
+    Path("up").symlink_to("..")
+    Path("list").write_bytes(content.replace(b"{here}", os.fsencode(here)))
+    monkeypatch.setenv("HOME", str(here))
     monkeypatch.setattr("kseg_core.storage.scan", lambda folder: pytest.fail(f"{folder} was walked"))
     with pytest.raises(UsageError, match=f"list list .*{why}"):
         list_inputs([], from_file="list")
@@ -411,12 +416,53 @@ def test_the_letters_of_a_wide_list_taken_for_names_are_refused(here: Path) -> N
         list_inputs([], from_file="list", null=True)
 
 
-def test_a_list_may_name_the_working_folder_alone_and_files_of_one_letter(here: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ['"b c.jpg"', "'b c.jpg'", " b c.jpg", "b c.jpg  ", "file://{here}/b%20c.jpg", "~/b c.jpg"]
+)
+def test_a_line_that_is_no_plain_path_is_named_with_the_one_it_stands_for(
+    here: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(here, "b c.jpg", "d.jpg")
+    monkeypatch.setenv("HOME", str(here))
+    Path("list").write_text(f"{name.replace('{here}', str(here))}\nd.jpg\n")
+    listing = list_inputs([], from_file="list")
+    assert sources(listing) == ["d.jpg"]
+    (failure,) = listing.failures
+    assert "write it as a plain path: " in failure.reason
+    assert failure.reason.endswith("b c.jpg")
+    plant(here, name.strip("~/"))  # a name that is there is that file, however odd
+    if "/" not in name:
+        assert len(list_inputs([], from_file="list").files) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("# of May", "no comments"),
+        ("d.jpg\rd.jpg", "CR alone"),
+        ('""', "no such file"),
+        ("file:///a%00b", "no such file"),
+    ],
+)
+def test_a_line_that_is_no_name_says_so(here: Path, line: str, why: str) -> None:
+    plant(here, "d.jpg")
+    Path("list").write_text(f"{line}\nd.jpg\n", newline="")
+    listing = list_inputs([], from_file="list")
+    assert sources(listing) == ["d.jpg"]
+    assert why in listing.failures[0].reason
+
+
+def test_a_list_may_name_folders_below_and_beside_the_working_folder(here: Path) -> None:
+    plant(here, "work/sub/a.jpg", "work-not/b.jpg")
+    (here / "work" / "list").write_text(f"sub\n{here}/work-not\n")
+    os.chdir(here / "work")
+    assert len(list_inputs([], from_file="list").files) == 2
+
+
+def test_a_list_may_name_files_of_one_letter(here: Path) -> None:
     plant(here, "a", "b", "c", "d.jpg")
     Path("list").write_bytes(b"a\nb\nc\nx\ny\nd.jpg\n")
     assert sources(list_inputs([], from_file="list")) == ["a", "b", "c", "d.jpg"]
-    Path("list").write_bytes(b".\n")
-    assert "d.jpg" in sources(list_inputs([], from_file="list"))
 
 
 def test_a_list_is_read_from_standard_input(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

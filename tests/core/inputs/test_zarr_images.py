@@ -142,7 +142,8 @@ def test_a_zipped_image_is_read_in_place(tmp_path: Path, version: str, ending: s
     (file,) = listing.files
     assert listing.passed_over == 1
     assert file.size == (folder / f"x{ending}").stat().st_size
-    np.testing.assert_array_equal(samples_of(file.path, z=2, t=1), data[1, :, 2].transpose(1, 2, 0))
+    for path in (file.path, str(folder / f"x{ending}")):
+        np.testing.assert_array_equal(samples_of(path, z=2, t=1), data[1, :, 2].transpose(1, 2, 0))
     assert [entry.name for entry in folder.iterdir() if entry.name != "papers.zip"] == [f"x{ending}"]
 
 
@@ -185,14 +186,48 @@ def test_paths_in_documents_stay_inside_and_name_each_image_once(tmp_path: Path)
     group(plate / "A", "0.5")
     group(plate / "A" / "1", "0.5", well={"images": [{"path": "0"}]})
     image(plate / "A" / "1" / "0", noise(1, 1, 1, 20, 30), "0.5")
-    assert below(list_inputs([str(plate)])) == ["p.zarr/A/1/0"]
+    listing = list_inputs([str(plate)])
+    assert below(listing) == ["p.zarr/A/1/0"]
+    assert [(failure.source, failure.reason) for failure in listing.failures] == [
+        (f"{plate}/../secret.zarr/0", "it is named as an image, but is no path within its group"),
+        (f"{plate}/B\\x00/1", "it is named as an image, but is no path within its group"),
+    ]
     image(tmp_path / "secret.zarr" / "0", noise(1, 1, 1, 20, 30), "0.5")
     raw = tmp_path / "raw.zarr"
     bioformats2raw(raw, "0.5", named=True)
     named = json.loads((raw / "OME" / "zarr.json").read_text())
     named["attributes"]["ome"]["series"] = ["0", "../secret.zarr/0"]
     (raw / "OME" / "zarr.json").write_text(json.dumps(named))
-    assert below(list_inputs([str(raw)])) == ["raw.zarr/0"]
+    listing = list_inputs([str(raw)])
+    assert below(listing) == ["raw.zarr/0"]
+    assert [failure.source for failure in listing.failures] == [f"{raw}/../secret.zarr/0"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("wells", [None, [], "A/1", [{}], [{"path": 7}], [{"path": ""}], ["A/1"], [None]])
+def test_a_plate_whose_wells_have_no_paths_is_named_and_the_rest_goes_on(
+    tmp_path: Path, version: str, wells: Any
+) -> None:
+    group(tmp_path / "p.zarr", version, plate={"rows": []} | ({} if wells is None else {"wells": wells}))
+    image(tmp_path / "q.zarr", noise(1, 1, 1, 20, 30), version)
+    listing = list_inputs([str(tmp_path)])
+    assert below(listing) == ["q.zarr"]
+    (failure,) = listing.failures
+    assert failure.source == f"{tmp_path}/p.zarr"
+    assert "names no" in failure.reason
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_series_of_a_group_is_not_chosen_but_named(tmp_path: Path, version: str, zipped: bool) -> None:
+    bioformats2raw(tmp_path / "x.zarr", version, named=False)
+    given = packed(tmp_path / "x.zarr", tmp_path / "x.zarr.zip") if zipped else tmp_path / "x.zarr"
+    for file in list_inputs([str(given)]).files:
+        for series, named in ((0, "0"), (1, "1"), (7, file.below[-1])):
+            with pytest.raises(UnreadableImage, match=f"name the image: {given.name}/{named}$"):
+                read_info(file.path, choice=PictureChoice(series=series))
+    image(tmp_path / "alone.zarr", noise(1, 1, 1, 20, 30), version)
+    assert read_info(str(tmp_path / "alone.zarr"), choice=PictureChoice(series=0)).shape == (20, 30)
 
 
 def test_a_plain_group_is_its_images_or_else_its_arrays(tmp_path: Path) -> None:

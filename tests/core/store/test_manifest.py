@@ -89,18 +89,25 @@ def test_attributes_are_those_zarr_wrote(tmp_path: Path) -> None:
     [
         ({}, {}, []),
         ({"k": 5}, {"k": 5}, []),
-        ({"k": 5}, {"k": 6}, ["k 5 → 6"]),
-        ({"b": 1, "a": "x"}, {"b": 2, "a": None}, ['a "x" → null', "b 1 → 2"]),
-        ({"k": 5}, {}, ["k 5 → null"]),
-        ({}, {"start": ["#000000"]}, ['start null → ["#000000"]']),
-        ({"fit": {"k": 5, "seed": 0}, "model": None}, {"fit": {"k": 6, "seed": 0}, "model": None}, ["k 5 → 6"]),
-        ({"fit": {"k": 5}, "model": None}, {"fit": None, "model": "m"}, ['fit {"k": 5} → null', 'model null → "m"']),
-        ({"masks": None}, {"masks": False}, ["masks null → false"]),
+        ({"k": 5}, {"k": 6}, ["--k 5 → 6"]),
+        ({"b": 1, "a": "x"}, {"b": 2, "a": None}, ["--a x → not given", "--b 1 → 2"]),
+        ({"k": 5}, {}, ["--k 5 → not given"]),
+        ({}, {"start": ["#000000"]}, ["--start not given → #000000"]),
+        ({"fit": {"k": 5, "seed": 0}, "model": None}, {"fit": {"k": 6, "seed": 0}, "model": None}, ["--k 5 → 6"]),
+        (
+            {"fit": {"k": 5}, "model": None},
+            {"fit": None, "model": "m"},
+            ["--fit --k 5 → not given", "--model not given → m"],
+        ),
+        ({"masks": None}, {"masks": False}, ["--masks not given → off"]),
+        ({"copy_image": False}, {"copy_image": True}, ["--copy-image off → on"]),
+        ({"bands": [1, 2]}, {"bands": []}, ["--bands 1,2 → not given"]),
+        ({"k_range": [1, 10]}, {"k_range": (2, 5)}, ["--k-range 1:10 → 2:5"]),
+        ({"edges": [40.0, 100.5]}, {"edges": None}, ["--edges 40,100.5 → not given"]),
+        ({"tol": 1e-06}, {"tol": 0.5}, ["--tol 1e-06 → 0.5"]),
     ],
 )
-def test_differences_are_told_by_name_as_was_and_is(
-    earlier: dict[str, Any], now: dict[str, Any], texts: list[str]
-) -> None:
+def test_differences_are_told_as_they_are_typed(earlier: dict[str, Any], now: dict[str, Any], texts: list[str]) -> None:
     assert differences(earlier, now) == texts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,11 @@ def test_an_ome_zarr_says_it(version: str, tmp_path: Path) -> None:
     of = ("micrometer", "micrometer")
     assert read_pixel_size(ome_zarr(tmp_path / "a.zarr", of, version)) == PixelSize(0.5, 0.25, "micrometer")
     scaled = ome_zarr(tmp_path / "b.zarr", of, version, [1.0, 2.0, 4.0])
+    assert read_pixel_size(scaled) == PixelSize(1.0, 1.0, "micrometer")
+    document = Path(scaled) / ("zarr.json" if version == "0.5" else ".zattrs")
+    first = '{"path": "1", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 0.5]}]}, '
+    text = json.dumps(json.loads(document.read_text()))
+    document.write_text(text.replace('"datasets": [', '"datasets": [' + first))  # listed the wrong way round
     assert read_pixel_size(scaled) == PixelSize(1.0, 1.0, "micrometer")
     assert read_pixel_size(ome_zarr(tmp_path / "c.zarr", (None, None), version)) is None
     assert read_pixel_size(ome_zarr(tmp_path / "d.zarr", ("micrometer", "meter"), version)) is None

@@ -60,7 +60,9 @@ def inertias(founds: list[Found], features: str = "rgb") -> list[float]:
     return [SPACES[features].inertia(found.solution.sums, found.solution.centroids) for found in founds]
 
 
-@pytest.mark.parametrize("features", ["rgb", "gray", "hsv", "lab"])
+@pytest.mark.parametrize(
+    "features", ["rgb", *(pytest.param(features, marks=pytest.mark.slow) for features in ("gray", "hsv", "lab"))]
+)
 def test_every_k_is_as_good_as_the_best_of_ten_runs_of_scikit_learn(
     features: ColourFeatures, photographs: ChunkSummary
 ) -> None:
@@ -189,7 +191,7 @@ def test_a_model_says_as_much_of_its_k_as_was_asked(photographs: ChunkSummary) -
     assert isinstance(model, Model)
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("dtype", [pytest.param("uint16", marks=pytest.mark.slow), "float32"])
 def test_bands_are_swept_too(dtype: str) -> None:
     random = np.random.default_rng(2)
     centers = np.array([[100, 900, 300, 500], [700, 200, 800, 100], [400, 500, 100, 900]])
