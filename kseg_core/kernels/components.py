@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
-from ._types import LABELS
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -41,7 +40,7 @@ def _unite(parent: I32, a: int, b: int) -> int:
     return b
 
 
-@kernel(*(f"C2{label} C1b1 b" for label in LABELS))
+@kernel("C2u1 C1b1 b")
 def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32, int]:
     """Number the connected regions of equal labels.
 
@@ -102,7 +101,7 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
     return components, count
 
 
-@kernel(*(f"C2i4 C2{label} i" for label in LABELS))
+@kernel("C2i4 C2u1 i")
 def measure_components(components: I32, labels: Labels, count: int) -> tuple[I64, I64, I64]:
     """Pixels, label, and place of the first pixel (row by row) of each region; (count + 1,), entry 0 of no meaning."""
     height, width = components.shape
@@ -119,7 +118,7 @@ def measure_components(components: I32, labels: Labels, count: int) -> tuple[I64
     return areas, classes, firsts
 
 
-@kernel(*(f"C2i4 C2{label} i" for label in LABELS))
+@kernel("C2i4 C2u1 i")
 def join_corners(parts: I32, labels: Labels, count: int) -> tuple[I32, int]:
     """From 4-connected parts to 8-connected regions: (count + 1,), the region of each part, numbered as the regions of
     `label_components` are; and how many regions there are.

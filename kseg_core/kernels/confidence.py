@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
-from ._types import BANDS
 from .assign import farther_everywhere
 
 F32 = NDArray[np.float32]
@@ -120,7 +119,7 @@ def rate_by_cells(points: F32, starts: I64, lo: F64, hi: F64, centroids: F64) ->
     return rated
 
 
-@kernel(*(f"C2{value} C1b1 C2f8 C2f8" for value in BANDS))
+@kernel(*(f"C2{value} C1b1 C2f8 C2f8" for value in ("u2", "f4")))
 def rate_dense(values: Values, valid: Bools, affine: F64, centroids: F64) -> U8:
     """Confidence (n,) of pixels of any number of bands, with parameters as `dense.label_dense` has them."""
     n, bands = values.shape

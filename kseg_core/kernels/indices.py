@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
-from ._types import BANDS
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -81,7 +80,7 @@ def silhouette_of_points(points: F32, weights: I64, centroids: F64) -> tuple[int
     return int(high), int(low)
 
 
-@kernel(*(f"C2{value} C1i8 C1b1 C2f8 C2f8" for value in BANDS))
+@kernel(*(f"C2{value} C1i8 C1b1 C2f8 C2f8" for value in ("u2", "f4")))
 def silhouette_of_values(values: Values, weights: I64, valid: Bools, affine: F64, centroids: F64) -> tuple[int, int]:
     """The same of values (n, d) of bands; see `kseg_core.kernels.dense.assign_and_sum` for the rest."""
     n, bands = values.shape
