@@ -75,7 +75,9 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise typer.BadParameter(f"{file}: {system_reason(error)}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{file}: not a TOML file (it is no text in UTF-8)") from error
+    except tomllib.TOMLDecodeError as error:
         raise typer.BadParameter(f"{file}: not a TOML file ({error})") from error
     commands, several = _commands(context), _takes_several(context.command)
     values: dict[str, Any] = {}
@@ -85,7 +87,7 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
         if not any(_key(name) in known for known in commands.values()):
             known = {*commands, *(flag for flags in commands.values() for flag in flags)}
             raise typer.BadParameter(f"{file}: no setting is called {name!r}{_nearest(_key(name), known)}")
-        values |= _as_default(name, value, several)
+        values |= _as_default(file, name, value, several)
     own = str(context.info_name)
     for table in commands:
         section = content.get(table, {})
@@ -97,7 +99,7 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
             raise typer.BadParameter(f"{file}: [{table}] has no setting called {unknown[0]!r}{near}")
         if table == own:
             for name, value in section.items():
-                values |= _as_default(name, value, several)
+                values |= _as_default(file, name, value, several)
     return values
 
 
@@ -149,6 +151,17 @@ def _takes_several(command: Any) -> set[str]:
     return {flag for parameter in several for flag in flags_of(parameter)}
 
 
-def _as_default(name: str, value: Any, several: set[str]) -> dict[str, Any]:
+def _as_default(file: Path, name: str, value: Any, several: set[str]) -> dict[str, Any]:
+    """A value of a file under its parameter's name.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is a list where one value is taken, or a table.
+    """
+    if isinstance(value, dict) or (isinstance(value, list) and _key(name) not in several):
+        taken = "values" if _key(name) in several else "one value"
+        given = "a table" if isinstance(value, dict) else "a list"
+        raise typer.BadParameter(f"{file}: {name} takes {taken}, not {given}")
     key = _PARAMETER_OF.get(_key(name), _key(name))
     return {key: [value] if _key(name) in several and not isinstance(value, list) else value}
