@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,22 +19,27 @@ from .clustering.band_values import taken_as
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
 from .edge_settings import STRIP_PX, WHOLE_EDGES_PX, EdgeSettings
+from .kernels import _kept, build
 from .storage.ranges import MOST_BYTES, most_held
 
 if TYPE_CHECKING:
     from .images import PictureInfo
     from .reading.sources import ImageSource, Piece
 
-PROCESS_BYTES = 240_000_000  # interpreter, libraries and compiled kernels
-BANDS_PROCESS_BYTES = 214_000_000  # of a process that clusters bands: 191 MB, with other kernels
+PROCESS_BYTES = 172_000_000  # interpreter, libraries and compiled kernels
+BANDS_PROCESS_BYTES = 162_000_000  # of a process that clusters bands: 157 MB, with other kernels
+COMPILING_BYTES = 130_000_000  # of a process that must compile kernels first: the compiler, and what stays of it
+KNEE_BYTES = 100_000_000  # of a process that looks for a knee: SciPy's and Matplotlib's libraries, 95 MB
 REMOTE_BYTES = 34_000_000  # of a process that works with an object store: its libraries
-COUNTS_BYTES = 45_000_000  # of a thread: its counts of all 8-bit colours, where photographs touch them: 16 to 39 MB
+COUNTS_BYTES = (
+    55_000_000  # of a thread: its counts of all 8-bit colours, 16 to 39 MB, and what its allocator holds on to
+)
 PART_BYTES = 20_000_000  # of a task: what is worked out of a part of its table of colours
 # Of a distinct colour: 12 in a table, of which three exist while two are merged, beside pieces that are read; 56 where
 # it is solved, and then none is.
 MERGED_COLOR_BYTES = 36
 COLOR_BYTES = 68
-DEEP_SAMPLE_BYTES = 1  # of a sample of more than 8 bits: the one of 8 bits that is made of it
+DEEP_SAMPLE_BYTES = 2  # of a sample of more than 8 bits: the one of 8 bits that is made of it, and memory that waits
 COLOR_PX_BYTES = 3  # of a pixel in 8-bit sRGB
 MASKED_PX_BYTES = 4  # of a pixel of an image with a mask, while that is read beside the image: samples, and what counts
 WINDOW_PX_BYTES = 3  # of a colour picture that is read by windows, beside samples and colours: compressed, turned
@@ -42,13 +48,33 @@ _CACHE_BYTES = {  # of tiles that are kept by libraries: GDAL's as set for it, O
     "VRT": 64_000_000, "Hamamatsu NDPI": 32_000_000, "Ventana BIF": 32_000_000, "3DHISTECH MRXS": 32_000_000,
     "Zeiss CZI": 32_000_000,
 }  # fmt: skip
-EDGE_PX_BYTES = 28  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 26
+EDGE_PX_BYTES = 22  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 18
 MAXIMA_PX_BYTES = 6  # of a pixel outside the strip that is looked at: the pixel, whether it counts, its maxima
-JOINED_PX_BYTES = 19  # where they are joined: these, numbers of components, and those as indices; measured: 16
+JOINED_PX_BYTES = 17  # where they are joined: these, and numbers of components; measured: up to 15.7
 VIEW_BYTES = 200_000_000  # of a task that shows or measures windows of a stored image: the most was an export, 110 MB
 KEPT_BYTES = 512_000_000  # of pixels kept to be read again: memory must not grow with the number of images
 LEAST_COLORS = 1 << 20  # a job starts where so many distinct colours fit; photographs have one or two million
 MOST_COLORS = 1 << 24  # that 8 bits in three channels can have
+
+
+def process_bytes(bands: int, *, remote: bool = False) -> int:
+    """Bytes of a process itself: interpreter, libraries, kernels, and their compiler where it is needed.
+
+    Parameters
+    ----------
+    bands
+        How many are clustered; 0: colours.
+    remote
+        Whether it works with an object store.
+    """
+    return (BANDS_PROCESS_BYTES if bands else PROCESS_BYTES) + REMOTE_BYTES * remote + COMPILING_BYTES * must_compile()
+
+
+@cache
+def must_compile() -> bool:
+    """Whether code of some kernel is neither installed nor kept: then a job may compile, as its first here."""
+    folders = (*_kept.installed(), *_kept.folders())
+    return not all(any(_kept.Entry(*one).read(folder) for folder in folders) for one in build.declared())
 
 
 def scratch_bytes(k: int, output: OutputSettings, bands: int = 0, *, counted: bool = True, counts: bool = True) -> int:
@@ -102,7 +128,7 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
         taken = taken_as(info.dtype)
         a_pixel = _stored_px_bytes(info) * 1.1 + (bands * taken.itemsize if taken.name != info.dtype else 0)
         worked_on = int(piece.pixels * (a_pixel + BAND_PX_BYTES + label)) + masks
-        return max(_decoded_bytes(piece.source), worked_on + _block_bytes(info)) + fetched
+        return max(_decoded_bytes(piece.source), worked_on + _block_bytes(info)) + _mask_bytes(piece.source) + fetched
     read = _read_bytes(piece.source, piece.pixels)
     return max(read, held_px_bytes(piece.source) * piece.pixels + label * piece.pixels + masks) + fetched
 
@@ -149,11 +175,21 @@ def verifying_bytes(source: ImageSource, k: int, output: OutputSettings, bands: 
 def _read_bytes(source: ImageSource, pixels: int) -> int:
     """Most bytes of reading so many pixels as colours."""
     info = source.info
-    masked = MASKED_PX_BYTES if source.mask is not None else 0
+    masked = max(pixels * MASKED_PX_BYTES, _mask_bytes(source)) if source.mask is not None else 0
     a_pixel = _stored_px_bytes(info) + _finished_px(source)
     if info.block is None:
-        return max(_decoded_bytes(source), pixels * a_pixel, pixels * (held_px_bytes(source) + masked))
-    return pixels * (a_pixel + WINDOW_PX_BYTES + masked) + _block_bytes(info)
+        return max(_decoded_bytes(source), pixels * a_pixel, pixels * held_px_bytes(source) + masked)
+    return pixels * (a_pixel + WINDOW_PX_BYTES) + masked + _block_bytes(info)
+
+
+def _mask_bytes(source: ImageSource) -> int:
+    """Most bytes of a mask that is decoded whole for each piece, or of its own tile or strip."""
+    info = source.mask_info
+    if info is None or info.block is not None:
+        return 0 if info is None else _block_bytes(info)
+    files, before, px = _DECODING.get(info.format, _UNKNOWN)(info)
+    size = storage.stat(source.mask).st_size if source.mask is not None else 0
+    return max(before * size, int(files * size + (_stored_px_bytes(info) + px + info.decoding_px + 1) * source.pixels))
 
 
 def _finished_px(source: ImageSource) -> int:

@@ -319,5 +319,6 @@ def work_to_label(how: Model | FitSettings, output: OutputSettings, edges: EdgeS
     if isinstance(how, Model):
         bands = 0 if how.bands is None else len(how.bands.bands)
         return Work(how.k, bands, 0, output, edges=edges, features=how.features)
-    most = how.tried[1] if how.k == AUTO else how.clusters
-    return Work(most, 0, how.batch_pixels, output, alone=True, edges=edges, features=how.features)
+    tries = how.k == AUTO
+    most = how.tried[1] if tries else how.clusters
+    return Work(most, 0, how.batch_pixels, output, True, edges, how.features, tries)

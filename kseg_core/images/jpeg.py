@@ -85,7 +85,8 @@ def read_stated(file: BinaryIO) -> Stated:
     count, dtype = len(head.components), "uint8" if head.precision == 8 else "uint16"
     after = finishing_px(orientation_of(head.exif), head.icc if count == 3 else None)
     colours: Colours | None = "cmyk" if count == 4 else None
-    return Stated(count, dtype, colours=colours, decoding_px=_coefficients_px(head), finishing_px=after)
+    twice = (count + 1) * (head.precision == 12)  # read as 8 bits first, whose memory waits for the next picture
+    return Stated(count, dtype, colours=colours, decoding_px=_coefficients_px(head) + twice, finishing_px=after)
 
 
 def _coefficients_px(head: Head) -> float:

@@ -14,6 +14,8 @@ import numpy as np
 from kseg_core.images.raster import Raster, Refused, Samples, Stated, check_size
 
 _NUMBER = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*(\d{1,10})(?=[\s#])")
+_SPACE, _LINE_END, _COMMENT = re.compile(rb"\s"), re.compile(rb"[\n\r]"), re.compile(rb"#[^\n\r]*")
+_BLOCK_BYTES = 1 << 18  # of digits that are numbers at a time: as Python's objects they take a hundred times that
 _HEADER_BYTES = 1 << 16  # comments included
 _BITS, _GRAYS, _COLOURS = (1, 4), (2, 5), (3, 6)  # of each the plain and the raw kind
 
@@ -93,24 +95,47 @@ def _raw(data: bytes, header: _Header) -> Samples:
 
 
 def _plain(data: bytes, header: _Header, count: int) -> Samples:
-    """Return the samples of a plain file, written in digits."""
-    text = re.sub(rb"#[^\n\r]*", b"", data[header.start :])
-    words = [bytes((digit,)) for digit in b"".join(text.split())] if header.kind in _BITS else text.split()
-    if len(words) < count:
-        raise Refused(f"truncated: the Netpbm has {len(words)} samples of {count}")
-    if header.kind not in _BITS and len(words) == count and not data[-1:].isspace():
+    """Return the samples of a plain file, written in digits; of bits, whether each is white."""
+    samples = np.empty(count, np.uint8 if header.maximum < 256 else np.uint16)
+    filled, at, more = 0, header.start, False
+    while filled < count and at < len(data):
+        end = _end_of_block(data, at)
+        words = _COMMENT.sub(b"", data[at:end]).split()
+        if header.kind in _BITS:  # which need no blanks between them
+            words = [bytes((digit,)) for digit in b"".join(words)]
+        more = len(words) > count - filled
+        found = _numbers(words[: count - filled], header)
+        samples[filled : filled + found.size] = found
+        filled, at = filled + found.size, end
+    if filled < count:
+        raise Refused(f"truncated: the Netpbm has {filled} samples of {count}")
+    if header.kind not in _BITS and not more and at == len(data) and not data[-1:].isspace():
         raise Refused("truncated: the Netpbm's last number may lack digits; a line break has to follow it")
-    if any(not word.isdigit() or len(word) > 5 for word in words[:count]):
+    return samples == 0 if header.kind in _BITS else samples
+
+
+def _end_of_block(data: bytes, at: int) -> int:
+    """Return where a part of some length ends that cuts no number and no comment."""
+    gap = _SPACE.search(data, at + _BLOCK_BYTES)
+    end = len(data) if gap is None else gap.start()
+    comment = data.rfind(b"#", at, end)
+    if comment < 0 or _LINE_END.search(data, comment, end):
+        return end
+    line_end = _LINE_END.search(data, end)
+    return len(data) if line_end is None else line_end.start()
+
+
+def _numbers(words: list[bytes], header: _Header) -> Samples:
+    """Return the numbers that words are."""
+    if any(not word.isdigit() or len(word) > 5 for word in words):
         raise Refused("damaged: the Netpbm has something else among its samples")
-    samples = np.array(words[:count]).astype(np.int64)
+    numbers: Samples = np.array(words, "S5").astype(np.int64)
+    most = numbers.max(initial=0)
+    if most <= header.maximum:
+        return numbers
     if header.kind in _BITS:
-        if samples.max(initial=0) > 1:
-            raise Refused("damaged: a bit of the Netpbm is neither 0 nor 1")
-        white: Samples = samples == 0
-        return white
-    if samples.max(initial=0) > 65535:
-        raise Refused(f"damaged: the Netpbm states samples up to {header.maximum}, it has {samples.max()}")
-    return samples.astype(np.uint8 if header.maximum < 256 and samples.max(initial=0) < 256 else np.uint16)
+        raise Refused("damaged: a bit of the Netpbm is neither 0 nor 1")
+    raise Refused(f"damaged: the Netpbm states samples up to {header.maximum}, it has {most}")
 
 
 def _header(data: bytes) -> _Header:

@@ -64,6 +64,8 @@ class ImageSource:
         Whether the masks that the file carries count, and alpha by today's rules; not for what release 0.1.0 made.
     geo
         Where it is on the ground, where that is known.
+    mask_info
+        What the mask's header says; None without one, and of polygons.
     """
 
     file: InputFile
@@ -74,6 +76,7 @@ class ImageSource:
     choice: PictureChoice = DEFAULT
     carried: bool = True
     geo: GeoReference | None = None
+    mask_info: PictureInfo | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -103,14 +106,14 @@ class ImageSource:
             if settings.validity == 1 and info.rules > 1:
                 raise UnreadableImage(file.source, READ_OTHERWISE)
             info = replace(info, notes=info.notes + place.notes) if place.notes else info
-            mask = None
+            mask, mask_info = None, None
             if settings.mask is not None:
                 mask = mask_path(settings.mask, file.below, file.source)
-                info = _with_mask(info, file, mask, place.geo, settings)
+                info, mask_info = _with_mask(info, file, mask, place.geo, settings)
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
         nodata = nodata_of(settings, info)
-        return cls(file, info, nodata, mask, settings.max_pixels, settings.choice, carried, place.geo)
+        return cls(file, info, nodata, mask, settings.max_pixels, settings.choice, carried, place.geo, mask_info)
 
     @contextmanager
     def opened(self) -> Iterator[Picture]:
@@ -294,8 +297,8 @@ def _naming(mask: str, file: InputFile) -> Iterator[None]:
 
 def _with_mask(
     info: PictureInfo, file: InputFile, mask: str, geo: GeoReference | None, settings: InputSettings
-) -> PictureInfo:
-    """What is known of an image, after a look at its mask; of polygons that are elsewhere there is something to say.
+) -> tuple[PictureInfo, PictureInfo | None]:
+    """What is known of an image and of its mask; of polygons that are elsewhere there is something to say.
 
     Raises
     ------
@@ -306,15 +309,15 @@ def _with_mask(
         with _naming(mask, file):
             touches = polygon_mask(mask, geo, info.shape).touches
         if touches:
-            return info
+            return info, None
         note = f"no polygon of its mask {printable_source(mask)} is in it: no pixel counts"
         if mask != settings.mask:  # polygons of all images may leave out some of them, one's own may not
             raise UnreadableImage(file.source, note)
-        return replace(info, notes=(*info.notes, note))
+        return replace(info, notes=(*info.notes, note)), None
     with _naming(mask, file):
-        shape = read_info(mask, max_pixels=settings.max_pixels, carried=False).shape
-    check_mask_shape(info.shape, shape, file.source, printable_source(mask))
-    return info
+        mask_info = read_info(mask, max_pixels=settings.max_pixels, carried=False)
+    check_mask_shape(info.shape, mask_info.shape, file.source, printable_source(mask))
+    return info, mask_info
 
 
 def require_usable_mask(settings: InputSettings) -> None:

@@ -17,7 +17,7 @@ from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, UnreadableImage
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.memory import COLOR_BYTES, LEAST_COLORS, MOST_COLORS
+from kseg_core.memory import COLOR_BYTES, KNEE_BYTES, LEAST_COLORS, MOST_COLORS
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.opening import open_store
 from workflows.computing.executor import LocalExecutor
@@ -108,7 +108,7 @@ def test_with_strict_the_first_of_them_ends_the_run(pictures: Path, tmp_path: Pa
 
 
 def test_a_sweep_of_each_image_names_them_too(pictures: Path, tmp_path: Path) -> None:
-    memory = least_room(plan_of(pictures, "few.png", "many.png", "pieces.tif"))
+    memory = least_room(plan_of(pictures, "few.png", "many.png", "pieces.tif")) + KNEE_BYTES
     settings = FitSettings(k="auto", k_range=(1, 2), scope="image", attempts=1, max_iter=2)
     config = RunConfig(settings, execution=ExecutionSettings(workers=1, memory=memory))
     result = sweep(prepare_sweep(InputSelection((str(pictures),)), config, str(tmp_path / "out")))

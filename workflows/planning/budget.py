@@ -14,20 +14,19 @@ from kseg_core.config import OutputSettings
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, TooLarge, TooManyColors, UnreadableImage
 from kseg_core.memory import (
-    BANDS_PROCESS_BYTES,
     COLOR_BYTES,
     KEPT_BYTES,
+    KNEE_BYTES,
     LEAST_COLORS,
     MERGED_COLOR_BYTES,
     MOST_COLORS,
-    PROCESS_BYTES,
-    REMOTE_BYTES,
     counts_to_label,
     edge_bytes,
     held_bytes,
     held_px_bytes,
     kept_bytes,
     piece_bytes,
+    process_bytes,
     sample_bytes,
     scratch_bytes,
 )
@@ -62,6 +61,8 @@ class Work:
         How edges are found; None: they are not.
     features
         The feature space of colours; None: not known.
+    chooses_k
+        Whether a knee is looked for.
     """
 
     k: int
@@ -71,6 +72,7 @@ class Work:
     alone: bool = False
     edges: EdgeSettings | None = None
     features: str | None = None
+    chooses_k: bool = False
 
     @property
     def fits(self) -> bool:
@@ -262,7 +264,7 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
 def stages_of(pieces: Sequence[Piece], threads: int, plan: Plan, work: Work) -> Stages:
     """What a process takes that works on some of these pieces at a time, on the largest."""
     remote = any(storage.is_remote(piece.source.file.path) for piece in pieces)
-    base = (BANDS_PROCESS_BYTES if work.bands else PROCESS_BYTES) + REMOTE_BYTES * remote
+    base = process_bytes(work.bands, remote=remote) + KNEE_BYTES * work.chooses_k
     if work.fits and work.bands:
         most = max((sample_bytes(piece.source) for piece in pieces), default=8)
         base += held_bytes(plan.pixels, work.bands, work.batch_px, most)
@@ -291,6 +293,8 @@ def labelling_bytes(piece: Piece, work: Work) -> int:
     worked_on = piece_bytes(piece, k, output, work.bands)
     if work.edges is not None:
         worked_on = max(worked_on, edge_bytes(piece, work.edges))
+    if not k:  # nothing but edges
+        return worked_on
     counts = counts_to_label(work.features, output)
     return scratch_bytes(k, output, work.bands, counted=work.fits, counts=counts) + worked_on
 

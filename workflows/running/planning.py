@@ -131,9 +131,10 @@ def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool =
         return Work(model.k, bands, 0, output, edges=edges, features=model.features)
     stored = max((source.info.bands for source in plan.sources), default=1)
     bands = (len(fit_settings.bands) or stored) if fit_settings.features == "bands" else 0
-    most = fit_settings.tried[1] if fit_settings.k == AUTO else fit_settings.clusters
+    tries = fit_settings.k == AUTO
+    most = fit_settings.tried[1] if tries else fit_settings.clusters
     alone = fit_settings.scope == "image"
-    return Work(most, bands, fit_settings.batch_pixels, output, alone, edges, fit_settings.features)
+    return Work(most, bands, fit_settings.batch_pixels, output, alone, edges, fit_settings.features, tries)
 
 
 def fit_to_memory(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import RgbImage, cicp, heif, open_picture, read_image, read_info
+from kseg_core.images import RgbImage, cicp, heif, netpbm, open_picture, read_image, read_info
 from kseg_core.images.jpegxl_header import read_jxl_header
 from kseg_core.images.raster import Refused
 from kseg_core.images.srgb import to_8_bits
@@ -550,6 +551,31 @@ def test_netpbm_is_as_pillow_reads_it(tmp_path: Path, save: Save, texture: NDArr
     head = {"1": b"P1\n61 48\n", "L": b"P2 # grays\n61\n48 255\n", "RGB": b"P3\n61 48\n255\n"}[mode]
     path.write_bytes(head + b"\n".join(b"%d" % number for number in numbers) + b"\n")
     np.testing.assert_array_equal(read_image(str(path)).rgb, judge)
+
+
+def test_plain_numbers_are_read_in_parts_that_cut_no_number_and_no_comment(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = np.random.default_rng(3).integers(0, 256, 300)
+    text = b" ".join(b"%d" % n + b" # 7 8 9\n" * int(n % 5 == 0) for n in numbers) + b"\n"
+    for size in (1, 2, 3, 7, 64):
+        monkeypatch.setattr(netpbm, "_BLOCK_BYTES", size)
+        found = netpbm.decode(b"P2\n30 10\n255\n" + text, 1 << 20)
+        assert found.samples.ravel().tolist() == numbers.tolist()
+        with pytest.raises(Refused, match="may lack digits"):
+            netpbm.decode(b"P2\n3 1\n255\n1 2 3", 1 << 20)
+        assert netpbm.decode(b"P2\n3 1\n255\n1 2 3 4", 1 << 20).samples.tolist() == [[1, 2, 3]]
+        with pytest.raises(Refused, match="2 samples of 3"):
+            netpbm.decode(b"P2\n3 1\n255\n1 2 # 3\n", 1 << 20)
+
+
+def test_plain_numbers_take_little_more_memory_than_their_file() -> None:
+    data = b"P2\n1000 1000\n255\n" + b"17 " * 1_000_000
+    tracemalloc.start()
+    try:
+        netpbm.decode(data, 1 << 20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 30e6  # as objects of Python they would be 40 MB and more, and hundreds with all that is made of them
 
 
 def test_samples_of_netpbm_stay_within_what_is_stated(tmp_path: Path, refusal: Refusal) -> None:
