@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from . import storage
 from .errors import UsageError
+from .inputs.companions import mask_facts
+from .inputs.listing import InputFile
 
 EdgesOn = Literal["color", "gray"]
 
@@ -90,7 +91,7 @@ def edge_thresholds(pair: object) -> tuple[float, float]:
     return settings.low, settings.high
 
 
-def edge_facts(settings: EdgeSettings, size: int, modified: int, mask: str | None) -> dict[str, Any]:
+def edge_facts(settings: EdgeSettings, file: InputFile, mask: str | None) -> dict[str, Any]:
     """Everything that decides the edges of an image, as a store has it beside them: equal facts mean equal edges.
 
     What pixels a value of nodata makes invalid is said once, in the store's own settings.
@@ -99,16 +100,12 @@ def edge_facts(settings: EdgeSettings, size: int, modified: int, mask: str | Non
     ----------
     settings
         How they are found.
-    size, modified
-        Bytes and modification time (ns) of the file.
+    file
+        The image.
     mask
         Path of its mask, where it has one.
     """
-    facts = {**settings.to_json(), "size": size, "modified": modified, "mask": None}
-    if mask is not None:
-        status = storage.stat(mask)
-        facts["mask"] = {"size": status.st_size, "modified": status.st_mtime_ns}
-    return facts
+    return {**settings.to_json(), **file.facts, "mask": mask_facts(mask)}
 
 
 def _is_number(value: object) -> bool:

@@ -344,7 +344,7 @@ class TwoProcesses:
     folder: Path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoProcesses]:
     """``dask scheduler`` and two ``dask worker`` processes on the loopback address."""
     from distributed import Client

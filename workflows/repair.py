@@ -21,6 +21,7 @@ from kseg_core import storage
 from kseg_core.config import AUTO, ExecutionSettings, FitSettings, OutputSettings
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.inputs.listing import FACTS
 from kseg_core.reading.sources import ImageSource
 from kseg_core.resume.lock import hold
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
@@ -156,8 +157,7 @@ def begin(store: Store, found: Repairable) -> None:
     told = {
         source.file.key: {
             "source": source.file.source,
-            "size": source.file.size,
-            "modified": source.file.modified_ns,
+            **source.file.facts,
             "edges": found.edged[source.file.key].to_json() if source.file.key in found.edged else None,
         }
         for source in found.sources
@@ -232,7 +232,7 @@ def _origin(store: Store, key: str) -> dict[str, Any]:
         told = None
     if not isinstance(told, dict):
         told = (store.attributes.get(BEGUN) or {}).get(key) or {}
-    return {name: value for name, value in told.items() if name in ("source", "size", "modified")}
+    return {name: value for name, value in told.items() if name in ("source", *FACTS)}
 
 
 def without_their_edges(store: Store, besides: Sequence[str]) -> list[str]:

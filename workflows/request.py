@@ -17,6 +17,7 @@ from typing import Any
 from kseg_core import storage
 from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
+from kseg_core.inputs.companions import mask_facts
 from kseg_core.inputs.listing import InputListing, list_inputs
 from kseg_core.store.manifest import (
     INCOMPLETE,
@@ -250,8 +251,9 @@ def _by_its_rules(request: Request) -> Request:
         return request
     inputs = request.config.input.as_before()
     settings = {**request.settings, "input": inputs.to_json()}
-    config, digest = replace(request.config, input=inputs), _digest_of(request.listing, inputs)
-    return replace(request, config=config, settings=settings, inputs_digest=digest)
+    listing, config = request.listing.without_companions(), replace(request.config, input=inputs)
+    digest = _digest_of(listing, inputs)
+    return replace(request, listing=listing, config=config, settings=settings, inputs_digest=digest)
 
 
 def of_earlier_rules(attributes: dict[str, Any] | None) -> bool:
@@ -335,29 +337,21 @@ def require_mask(settings: InputSettings) -> None:
 
 def _digest_of(listing: InputListing, settings: InputSettings) -> str:
     """Identity of the inputs and of all masks."""
-    read = [(file.key, file.size, file.modified_ns) for file in listing.files]
-    beside = [] if settings.validity == 1 else _masks_beside(listing)
-    return inputs_digest([*read, *_mask_files(settings.mask), *beside])
+    listing = listing if settings.validity > 1 else listing.without_companions()
+    read = [(file.key, *file.facts.values()) for file in listing.files]
+    return inputs_digest([*read, *_mask_files(settings.mask)])
 
 
-def _masks_beside(listing: InputListing) -> Iterator[tuple[str, int, int]]:
-    """The same of the masks beside files of this machine; of others each look would be a request."""
-    for file in listing.files:
-        if not storage.is_remote(file.path):
-            with suppress(OSError):  # nearly none has one
-                status = os.stat(f"{file.path}.msk")
-                yield f"mask beside {file.key}", status.st_size, status.st_mtime_ns
-
-
-def _mask_files(mask: str | None) -> Iterator[tuple[str, int, int]]:
+def _mask_files(mask: str | None) -> Iterator[tuple[str | int, ...]]:
     """Name, bytes and modification time of a mask, or of every file in a folder of masks."""
     if mask is None:
         return
     within = [os.path.join(folder, name) for folder, _, names in storage.walk(mask) for name in names]
     for path in within if storage.is_dir(mask) else [mask]:
         with suppress(OSError):  # what is missing is told when it is read
-            status = storage.stat(path)
-            yield f"mask {os.path.relpath(path, mask)}", status.st_size, status.st_mtime_ns
+            facts = mask_facts(path)
+            assert facts is not None
+            yield f"mask {os.path.relpath(path, mask)}", *facts.values()
 
 
 def _require_distinct_start(fit: FitSettings) -> None:
@@ -514,7 +508,7 @@ def _other_inputs(request: Request, attributes: dict[str, Any], kind: str) -> st
             with suppress(StoreError):  # of what is damaged nothing is known
                 facts = read_attributes(os.path.join(request.output, "images", key)) or {}
                 file = listed[key]
-                if (facts.get("size"), facts.get("modified")) != (file.size, file.modified_ns):
+                if not file.is_as(facts):
                     changed.append(key)
     named = (("added", new), ("removed", gone), ("changed", changed))
     told = [f"{len(keys)} {what}: {a_few(keys)}" for what, keys in named if keys]

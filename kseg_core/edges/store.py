@@ -212,7 +212,7 @@ def finish_edges(path: str, source: ImageSource, layout: EdgeLayout, settings: E
     pending = os.path.join(folder, PENDING)
     if storage.is_dir(pending):
         storage.remove_tree(pending)
-    facts = edge_facts(settings, source.file.size, source.file.modified_ns, source.mask)
+    facts = edge_facts(settings, source.file, source.mask)
     attributes = {**facts, "edge_pixels": edge_pixels, "status": "complete"}
     create_array(os.path.join(folder, EDGES), _spec(layout), {**_placed(layout), "kseg": attributes})
     if not _has_labels(folder):
@@ -223,8 +223,7 @@ def source_attributes(source: ImageSource) -> dict[str, Any]:
     """What a store says of an image that has edges and no labels."""
     return {
         "source": source.file.source,
-        "size": source.file.size,
-        "modified": source.file.modified_ns,
+        **source.file.facts,
         "shape": list(source.shape),
         **({"notes": list(source.info.notes)} if source.info.notes else {}),
         "status": "complete",

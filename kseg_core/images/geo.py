@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..inputs.companions import world_files
 from . import vrt_sources
 from .gdal import gdal
 from .raster import Refused
@@ -139,12 +140,7 @@ def beside(path: str) -> list[str]:
     if storage.is_remote(path):
         return []  # each look would be a request
     folder, name = os.path.split(path)
-    stem, dot, ending = name.rpartition(".")
-    stem = stem if dot else name
-    letters = [f"{ending[0]}{ending[-1]}w", f"{ending}w"] if dot and ending else []
-    endings = [*letters, "wld"]
-    names = [f"{stem}.{each}" for letter in endings for each in dict.fromkeys((letter.lower(), letter.upper()))]
-    there = [os.path.join(folder, each) for each in (*names, f"{name}.aux.xml")]
+    there = [os.path.join(folder, each) for each in (*world_files(name), f"{name}.aux.xml")]
     return [each for each in there if os.path.isfile(each)]
 
 

@@ -16,7 +16,7 @@ from kseg_core.images.beside import NOTHING_BESIDE, Beside, look_beside
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
-from kseg_core.images.stored import Stored
+from kseg_core.images.stored import COLOUR_BANDS, Stored
 from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.windows import Box, box_of, stored_box, turn_samples
 from kseg_core.images.zarrs import is_zarr
@@ -67,7 +67,8 @@ class Picture:
             raster = self._stored.raster(stored_box, nodata)
             if self._mask is not None:
                 within = nodata.within if isinstance(nodata, Nodata) else None
-                counts = self._mask.valid(stored_box, self.info.but_alpha, within or "all")
+                colours = self.info.but_alpha[: COLOUR_BANDS[raster.colours]]
+                counts = self._mask.valid(stored_box, colours, within or "all")
                 raster = dataclasses.replace(raster, valid=combine(raster.valid, counts))
             return srgb.to_rgb(raster)
 

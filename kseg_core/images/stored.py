@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,8 @@ from kseg_core.images.windows import Box
 
 PALETTE_HAS_NO_BANDS = "a picture with a palette, whose numbers mean nothing by themselves: use --features rgb"
 
-_COLOUR_BANDS = {"gray": 1, "palette": 1, "rgb": 3, "cmyk": 4}
+#: How many bands the colours of a raster are made of.
+COLOUR_BANDS = {"gray": 1, "palette": 1, "rgb": 3, "cmyk": 4}
 
 
 class Stored(Protocol):
@@ -68,15 +70,21 @@ def chosen_bands(bands: tuple[int, ...] | None, count: int, without_alpha: int) 
     return tuple(band - 1 for band in bands)
 
 
-def without_nodata(raster: Raster, samples: Samples, nodata: Nodata | float | None) -> Raster:
+def without_nodata(
+    raster: Raster, samples: Samples, nodata: Nodata | float | None, bands: Sequence[int] | None = None
+) -> Raster:
     """Return the raster with those pixels invalid whose colours are all nodata (or any, where it says so).
 
     Parameters
     ----------
     samples
         As stored, (height, width) or (height, width, bands), the colours first: an index for a palette.
+    bands
+        Which bands of the file these are, from 0; None: the first.
     """
     if nodata is None:
         return raster
-    deep = samples[..., None] if samples.ndim == 2 else samples[..., : _COLOUR_BANDS[raster.colours]]
-    return dataclasses.replace(raster, valid=combine(raster.valid, nodata_mask(deep, nodata)))
+    count = COLOUR_BANDS[raster.colours]
+    deep = samples[..., None] if samples.ndim == 2 else samples[..., :count]
+    counts = nodata_mask(deep, nodata, bands=None if bands is None else bands[:count])
+    return dataclasses.replace(raster, valid=combine(raster.valid, counts))

@@ -146,6 +146,10 @@ class _Pages:
         """Which band is alpha, from 0."""
         return self._alpha_of_page if self.bands > 1 and len(self._channels) == 1 else None
 
+    @property
+    def _but_alpha(self) -> list[int]:
+        return [band for band in range(self.bands) if band != self._alpha]
+
     def info(self) -> PictureInfo:
         shape = turned_shape(*self.stored_shape, self.orientation)
         block = None if self.block is None else turned_shape(*self.block, self.orientation)
@@ -173,22 +177,22 @@ class _Pages:
         samples = self._read(box, None, self._fill())
         flat = samples[..., 0] if samples.shape[2] == 1 else samples
         raster = to_raster(self.page, flat, self._alpha_of_page)
-        return without_nodata(raster, samples, nodata)
+        colours = self._but_alpha
+        in_order = colours == [*range(len(colours))]
+        return without_nodata(raster, samples if in_order else samples[..., colours], nodata, colours)
 
     def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
         if self.page.photometric == tiff_tags.PALETTE:
             raise Refused(PALETTE_HAS_NO_BANDS)
         alpha = self._alpha
-        but_alpha = [band for band in range(self.bands) if band != alpha]
-        chosen = but_alpha if bands is None else chosen_bands(bands, self.bands, self.bands)
+        chosen = self._but_alpha if bands is None else chosen_bands(bands, self.bands, self.bands)
         wanted = [*chosen, *([alpha] if alpha is not None and alpha not in chosen else [])]
         samples = self._read(box, None if wanted == [*range(self.bands)] else wanted, self._fill())
         valid = None if alpha is None else samples[..., wanted.index(alpha)] != 0
         return samples[..., : len(chosen)], valid
 
     def nonzero(self, box: Box) -> NDArray[np.bool_]:
-        alpha = self._alpha
-        bands = None if alpha is None else [band for band in range(self.bands) if band != alpha]
+        bands = None if self._alpha is None else self._but_alpha
         used: NDArray[np.bool_] = (self._read(box, bands, self._fill()) != 0).any(axis=2)
         return used
 

@@ -22,7 +22,8 @@ from kseg_core.images.tiff_directories import Directories, Directory, stated_tag
 from kseg_core.images.tiff_plausible import check_directory
 
 #: Series of these names are not what was scanned, however large they are.
-_ASIDE = frozenset({"label", "macro", "thumbnail", "map"})
+_ASIDE = re.compile(r"\s*(label|macro|thumbnail|map)([ _-]?image)?\s*", re.IGNORECASE)
+_NAMES_OF_PAGES = (270, 285)  # ImageDescription, PageName
 _GENERIC = frozenset({"generic", "uniform", "nih", "mdgel", "eer", "scanimage"})  # told by their pages alone
 _OME_SIZES = frozenset({"SizeC", "SizeZ", "SizeT", "PlaneCount", "NumPlanes", "FirstC", "FirstZ", "FirstT", "IFD"})
 _OME_EACH = re.compile(r"\bSize[CZT]\s*=\s*[\"']([^\"']+)[\"']")
@@ -142,7 +143,7 @@ def _chosen_page(tiff: Any, directories: Directories, number: int) -> Pages:
             number = taken("page", number, planes)
             return Pages(first, ((_plane(series[0], number),),))
     number = taken("page", number, count)
-    page = first if number == 0 else _load(tiff, directories.chain[number])
+    page = _load(tiff, directories.chain[number])
     return Pages(page, ((page,),))
 
 
@@ -153,20 +154,20 @@ def _largest(tiff: Any, directories: Directories, choice: PictureChoice) -> Page
     full = [page for page in pages if not page.is_reduced]
     if not full and directories.is_broken:
         raise Refused("truncated: the TIFF has a reduced image, and the page of the full one cannot be read")
-    candidates = full or pages or directories.chain
-    largest = max(page.pixels for page in candidates)
-    # Scans of several sheets differ by some rows and columns: they are pages, and a person begins with the first.
-    alike = [page for page in candidates if page.pixels >= largest * LIKE_THE_LARGEST]
+    alike = _like_the_largest(tiff, full or pages or directories.chain)
     if choice.z is not None and len(alike) > 1:
         raise Refused("its pages are no slices, as far as it says; --page chooses one of them, not --z")
     best = alike[0]
-    page = tiff.pages.first if best.offset == tiff.pages.first.offset else _load(tiff, best)
+    page = _load(tiff, best)
     count, others = len(directories.chain), [each for each in full if each is not best]
     smaller = any(each.pixels < best.pixels * LIKE_THE_LARGEST for each in (pages if best.number else others))
-    why = "the largest" if smaller else ""
+    is_largest = smaller and not any(each.pixels * LIKE_THE_LARGEST > best.pixels for each in full)
+    why = "the largest" if is_largest else ""
     notes: tuple[str, ...] = ()
     if count == 1 and not directories.below:
-        notes = ("its metadata state more planes than the file holds: only the first is read",)
+        elsewhere = page.is_ome and "FileName" in str(page.description)
+        holds = "are in other files, inputs of their own" if elsewhere else "are not in the file"
+        notes = (f"its metadata state planes that {holds}: only the first is read",)
     elif best.below:
         notes = (f"the image below page {best.number + 1} of {count}, {why or 'the only one of full resolution'}",)
     elif best.number or any(not each.below for each in others):
@@ -175,10 +176,33 @@ def _largest(tiff: Any, directories: Directories, choice: PictureChoice) -> Page
     return Pages(page, ((page,),), notes, rules)
 
 
+def _like_the_largest(tiff: Any, pages: list[Directory]) -> list[Directory]:
+    """Return the pages that are about as large as the largest, the first of which is the picture.
+
+    Scans of several sheets differ by some rows and columns: they are pages, and a person begins with the first. Pages
+    whose names say that they are a label or so are passed over, if they are not all.
+    """
+    left = [*pages]
+    while True:
+        largest = max(left, key=lambda page: page.pixels)
+        alike = [page for page in left if page.pixels >= largest.pixels * LIKE_THE_LARGEST]
+        asked = dict.fromkeys((alike[0], largest)) if len(left) > 1 else ()
+        aside = next((page for page in asked if _is_aside(_load(tiff, page))), None)
+        if aside is None:
+            return alike
+        left.remove(aside)
+
+
+def _is_aside(page: Any) -> bool:
+    return any(_ASIDE.fullmatch(str(page.tags.valueof(code, ""))) for code in _NAMES_OF_PAGES)
+
+
 def _load(tiff: Any, directory: Directory) -> Any:
     """Read a page's tags."""
     import tifffile
 
+    if directory.offset == tiff.pages.first.offset:
+        return tiff.pages.first
     check_directory(tiff.filehandle, directory.offset)
     tiff.filehandle.seek(directory.offset)
     return tifffile.TiffPage(tiff, index=directory.number)
@@ -192,7 +216,7 @@ def _of_series(tiff: Any, directories: Directories, choice: PictureChoice) -> Pa
     series = _series_of(tiff, directories)
     if not series:
         return None
-    aside = [(each.name or "").lower() in _ASIDE for each in series]
+    aside = [_ASIDE.fullmatch(each.name or "") is not None for each in series]
     pool = [at for at in range(len(series)) if not aside[at]] or [*range(len(series))]
     area = [_size(each, "Y") * _size(each, "X") for each in series]
     best = max(pool, key=lambda at: area[at])
@@ -203,7 +227,8 @@ def _of_series(tiff: Any, directories: Directories, choice: PictureChoice) -> Pa
     notes: tuple[str, ...] = ()
     if len(series) > 1 and choice.series is None:
         name = f"{chosen.name!r}, " if chosen.name else ""
-        why = f"{name}the largest" if any(each != area[index] for each in area) else name.rstrip(", ")
+        largest = area[index] == max(area) and min(area) < max(area)
+        why = f"{name}the largest" if largest else name.rstrip(", ")
         notes = (note("series", index, len(series), why=why),)
     notes += axis_notes({axis: size for axis, size in sizes.items() if axis != "c"}, choice)
     page = chosen.keyframe

@@ -53,13 +53,16 @@ class Nodata:
 
 
 def nodata_of(settings: InputSettings, info: PictureInfo) -> Nodata | None:
-    """Return what stands for no data in a file, None where nothing does: what the user gave, or the file states."""
+    """Return what stands for no data in a file: what the user gave, or the file states.
+
+    None where nothing does, and nothing is said of how bands go together, which masks of each band ask as well.
+    """
     within: NodataIn | None = "all" if settings.validity == 1 else settings.nodata_in
     values, by_band = settings.nodata_values, tuple[float | None, ...]()
     if settings.takes_stated_nodata:
         values = values if info.nodata is None else (info.nodata, *values)
         by_band = () if settings.validity == 1 else info.band_nodata
-    return Nodata(values, by_band, within) if values or by_band else None
+    return Nodata(values, by_band, within) if values or by_band or settings.nodata_in else None
 
 
 def nodata_mask(

@@ -106,7 +106,7 @@ class VrtPicture:
         else:
             colours: Colours = "gray" if len(bands) == 1 else "rgb"
             raster = Raster(samples[..., 0] if colours == "gray" else samples, colours, maximum, valid=valid)
-        return without_nodata(raster, samples, nodata)
+        return without_nodata(raster, samples, nodata, bands)
 
     def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
         """The samples of a box; see `Stored`."""

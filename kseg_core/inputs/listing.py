@@ -21,12 +21,13 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
+from kseg_core.inputs.companions import companions_of, possible, state_of
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
 from kseg_core.inputs.lists import read_list, require_plausible, why_missing
 from kseg_core.inputs.not_images import is_plainly_no_image
@@ -43,6 +44,9 @@ _PART_OF_ZARR = re.compile(r"\..*|zarr\.json|c|\d+(\.\d+)*", re.DOTALL)
 """Names of files that lie in an array or group of Zarr's: its document, chunks, and what is hidden."""
 
 _MISSING = "no such file or folder"
+FACTS = ("size", "modified", "beside")
+"""What a store says of a file, by which it is seen that it has changed."""
+
 _STORE_REFUSED = "a kseg store is an output, not an input"
 
 
@@ -64,6 +68,8 @@ class InputFile:
         Time of the last change, in nanoseconds since 1970; of a Zarr directory, that of its metadata.
     below
         The path below the input, with slashes, from which the key comes.
+    beside
+        The state of the files that belong to it, as `state_of` tells it.
     """
 
     path: str
@@ -72,6 +78,17 @@ class InputFile:
     size: int
     modified_ns: int
     below: str = ""
+    beside: str = ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a store says of it, to tell whether it has changed."""
+        told = {"size": self.size, "modified": self.modified_ns}
+        return {**told, "beside": self.beside} if self.beside else told
+
+    def is_as(self, facts: Mapping[str, Any]) -> bool:
+        """Whether it is as a store says of it."""
+        return all(facts.get(name) == self.facts.get(name) for name in FACTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +117,10 @@ class InputListing:
     read_through: tuple[tuple[str, int], ...] = ()
     unmatched: tuple[str, ...] = ()
     ours: int = 0
+
+    def without_companions(self) -> InputListing:
+        """The same of files alone: release 0.1.0 read nothing that lies beside them."""
+        return replace(self, files=tuple(replace(file, beside="") for file in self.files))
 
 
 def list_inputs(
@@ -347,6 +368,13 @@ class _Candidate:
     size: int
     modified_ns: int
     named: bool = True  # by the user, and not found in a folder
+    beside: frozenset[str] | None = None  # companions of anything in its folder, where that is known
+
+    def file(self, key: str) -> InputFile:
+        """It as an input."""
+        state = state_of(companions_of(self.path, self.beside))
+        source = printable_source(self.source)
+        return InputFile(self.path, source, key, self.size, self.modified_ns, self.below, state)
 
     def rank(self) -> tuple[bool, bytes, bytes]:
         """Of several names of one file the smallest is kept: its own rather than that of a link."""
@@ -415,10 +443,7 @@ class _Search:
                     f"two inputs would have one name in the store: {first} and {second}; "
                     "give them by paths below one common folder"
                 )
-        files = (
-            InputFile(each.path, printable_source(each.source), key, each.size, each.modified_ns, each.below)
-            for key, each in sorted(by_key.items())
-        )
+        files = (each.file(key) for key, each in sorted(by_key.items()))
         failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
         unmatched = [f"--include {pattern}" for pattern in self.include.unmatched]
         unmatched += [f"--exclude {pattern}" for pattern in self.exclude.unmatched]
@@ -481,6 +506,7 @@ class _Folder:
     linked: bool
     parent: _Folder | None
     figures: frozenset[str] = frozenset()  # names in it of what this program drew
+    companions: frozenset[str] = frozenset()  # names in it of what belongs to something
 
     def is_below(self, real: str) -> bool:
         """Whether the folder or one on the way to it is `real`: to enter that again would never end."""
@@ -505,7 +531,8 @@ def _walk(search: _Search, start: _Start) -> int:
         if any(entry.name in ZARR_MARKERS for entry in entries) and _is_zarr(folder.path):
             matched += _visit_zarr(search, start, folder)
             continue
-        folder = replace(folder, figures=figures_in(folder.path, {entry.name for entry in entries}))
+        names = {entry.name for entry in entries}
+        folder = replace(folder, figures=figures_in(folder.path, names), companions=possible(names))
         slides = {entry.name.lower() for entry in entries if entry.name.lower().endswith(".mrxs")}
         for entry in entries:
             if entry.name.startswith("."):
@@ -559,6 +586,7 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
         status.st_size,
         status.st_mtime_ns,
         named=False,
+        beside=folder.companions,
     )
     if zipped.is_zipped_name(entry.name):
         _add(search, real, candidate)

@@ -13,19 +13,12 @@ from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
 from ..images.validity import mask_path
 from ..inputs.checksum import content_digest
-from ..inputs.listing import InputFile
+from ..inputs.companions import mask_facts
+from ..inputs.listing import FACTS, InputFile
 from ..store.manifest import read_attributes
 from ..store.nodes import read_document, write_group
 from ..store.record import ImageRecord
 from ..store.writing import LABELS, image_facts, image_folder
-
-
-def mask_facts(mask: str | None) -> dict[str, int] | None:
-    """Bytes and modification time of an image's mask, as its attributes have them; None where it has none."""
-    if mask is None:
-        return None
-    status = storage.stat(mask)
-    return {"size": status.st_size, "modified": status.st_mtime_ns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +73,7 @@ def finished_image(
             if mends:
                 storage.remove_file(os.path.join(folder, "zarr.json"))  # what is not whole must not say that it is
             return None
-        if mends and (record.size, record.modified) != (file.size, file.modified_ns):
+        if mends and not file.is_as(facts):
             _touched(folder, file)
     except (OSError, UnreadableImage):
         return None  # without its mask, or not to be had
@@ -112,9 +105,9 @@ def _record(
 def _same_content(facts: dict[str, Any], file: InputFile, checksum: bool) -> bool:
     known = facts.get("checksum")
     if not checksum or not isinstance(known, str):
-        return (facts.get("size"), facts.get("modified")) == (file.size, file.modified_ns)
+        return file.is_as(facts)
     try:
-        return content_digest(file.path) == known
+        return facts.get("beside", "") == file.beside and content_digest(file.path) == known
     except OSError:
         return False  # why, is told where it is read
 
@@ -123,7 +116,7 @@ def _touched(folder: str, file: InputFile) -> None:
     """Of an image whose file was touched, or copied anew: from now on its size and time are these."""
     for group in (os.path.join(folder, LABELS), folder):  # it is told in both
         attributes = read_document(group)["attributes"]
-        told = {**attributes["kseg"], "size": file.size, "modified": file.modified_ns}
+        told = {name: value for name, value in attributes["kseg"].items() if name not in FACTS} | file.facts
         write_group(group, {**attributes, "kseg": told})
 
 

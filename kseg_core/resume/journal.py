@@ -18,6 +18,7 @@ from typing import Any
 from .. import storage
 from ..clustering.outliers import Fill, merged
 from ..clustering.sums import ClusterSums
+from ..inputs.companions import mask_facts
 from ..reading.sources import Piece
 from ..store.record import sums_from_json, sums_to_json
 from ..store.writing import image_folder
@@ -47,10 +48,12 @@ def note_piece(store: str, piece: Piece, sums: ClusterSums, fills: Sequence[Fill
 
 def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
     """Of the pieces of one image those that are written, with their sums."""
-    found: dict[tuple[int, ...], ClusterSums] = {}
+    found: dict[tuple[str | int, ...], ClusterSums] = {}
     for told in _told(store, pieces):
         with suppress(ValueError, KeyError, TypeError, OverflowError):
             found[tuple(told["piece"])] = sums_from_json(told["sums"], told["counts"])
+    if not found:
+        return {}
     return {(p.top, p.left): found[_identity(p)] for p in pieces if _identity(p) in found}
 
 
@@ -66,7 +69,7 @@ def _told(store: str, pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
 def fills_written(store: str, pieces: Sequence[Piece]) -> tuple[Fill, ...]:
     """What of the values of those pieces of one image that are written lies beyond all others."""
     known = {_identity(piece) for piece in pieces}
-    found: dict[tuple[int, ...], list[Fill]] = {}
+    found: dict[tuple[str | int, ...], list[Fill]] = {}
     for told in _told(store, pieces):
         if told.get("fills") and tuple(told["piece"]) in known:
             fills = [Fill(float(value), tuple(bands), pixels, far) for value, bands, pixels, far in told["fills"]]
@@ -79,10 +82,10 @@ def end_journal(store: str, key: str) -> None:
     storage.remove_files(_files(image_folder(store, key)))
 
 
-def _identity(piece: Piece) -> tuple[int, ...]:
-    """The file's bytes and time, and the window: of a file that has changed no piece is known."""
-    file = piece.source.file
-    return (file.size, file.modified_ns, piece.top, piece.left, piece.height, piece.width)
+def _identity(piece: Piece) -> tuple[str | int, ...]:
+    """The state of the file and its mask, and the window: of a file that has changed no piece is known."""
+    state = {**piece.source.file.facts, "mask": mask_facts(piece.source.mask)}
+    return (json.dumps(state), piece.top, piece.left, piece.height, piece.width)
 
 
 def _digest(told: dict[str, Any]) -> str:

@@ -70,8 +70,8 @@ def a_few(names: Sequence[str]) -> str:
     return ", ".join(names) if more < 2 else f"{', '.join(names[:NAMED])} and {more} more"
 
 
-def inputs_digest(files: Iterable[tuple[str, int, int]]) -> str:
-    """SHA-256 over (key, bytes, modification time) of all inputs, in any order."""
+def inputs_digest(files: Iterable[tuple[str | int, ...]]) -> str:
+    """SHA-256 over (key, bytes, modification time, state of what belongs to it) of all inputs, in any order."""
     lines = sorted(json.dumps(entry) for entry in files)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

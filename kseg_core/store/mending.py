@@ -153,7 +153,7 @@ def edges_are_sound(path: str, source: ImageSource, settings: EdgeSettings) -> b
         if image.edges is None or verify_edges(image):
             return False
         told: Any = image.edges.attrs["kseg"]
-        facts = edge_facts(settings, source.file.size, source.file.modified_ns, source.mask)
-        return bool({name: told.get(name) for name in facts} == facts)
+        facts = edge_facts(settings, source.file, source.mask)
+        return bool({name: told.get(name) for name in facts} == facts and source.file.is_as(told))
     except UNREADABLE:
         return False

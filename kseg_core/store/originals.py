@@ -13,6 +13,7 @@ from .. import storage
 from ..choice import DEFAULT, PictureChoice
 from ..config import VALIDITY, InputSettings, NodataIn
 from ..errors import UnreadableImage, UsageError
+from ..inputs.companions import companions_of, state_of
 from ..inputs.keys import image_key, printable_source
 from ..inputs.listing import InputFile, file_status
 from ..reading.sources import ImageSource
@@ -121,8 +122,10 @@ class Originals:
             if status is None:
                 continue
             there = True
-            if (status.st_size, status.st_mtime_ns) == (facts.get("size"), facts.get("modified")):
-                return InputFile(path, printed, image.key, status.st_size, status.st_mtime_ns, below or printed)
+            beside = state_of(companions_of(path)) if self.validity > 1 else ""
+            file = InputFile(path, printed, image.key, status.st_size, status.st_mtime_ns, below or printed, beside)
+            if file.is_as(facts):
+                return file
         if there:
             raise UnreadableImage(printed, "changed since it was labelled")
         from_root = os.path.isabs(printed) or storage.is_remote(printed)

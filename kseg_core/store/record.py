@@ -33,9 +33,11 @@ class ImageRecord:
     checksum
         Of the file's content, where it was asked for.
     mask
-        Bytes and modification time (ns) of its mask, where it has one.
+        As `mask_facts` tells it.
     notes
         What there was to say of the file, a line each.
+    beside
+        The state of the files that belong to it, as `InputFile` has it.
     """
 
     key: str
@@ -48,8 +50,9 @@ class ImageRecord:
     inertia: float
     sums: ClusterSums | None = None
     checksum: str | None = None
-    mask: dict[str, int] | None = None
+    mask: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    beside: str = ""
 
     @classmethod
     def from_attributes(cls, key: str, facts: dict[str, Any]) -> ImageRecord:
@@ -75,6 +78,7 @@ class ImageRecord:
             checksum=facts.get("checksum"),
             mask=facts.get("mask"),
             notes=tuple(facts.get("notes", ())),
+            beside=facts.get("beside", ""),
         )
 
     def agrees_with(self, told: dict[str, Any]) -> bool:
@@ -100,7 +104,8 @@ class ImageRecord:
 
     def origin(self) -> dict[str, Any]:
         """Which file it is of, as JSON values: told once more with its labels, for a store that is to be repaired."""
-        return {"source": self.source, "size": self.size, "modified": self.modified}
+        told = {"source": self.source, "size": self.size, "modified": self.modified}
+        return {**told, "beside": self.beside} if self.beside else told
 
     def attributes(self) -> dict[str, Any]:
         """As JSON values."""

@@ -54,6 +54,7 @@ IMAGE: dict[str, Check] = {
     "source": _is_text,
     "size": _is_count,
     "modified": _is_time,
+    "beside": _is_text,
     "shape": _is_shape,
     "counts": _are_counts,
     "invalid": _is_count,

@@ -504,7 +504,7 @@ def test_wrong_usage_prints_no_json(pictures: Path, kseg: Kseg) -> None:
 
 
 def test_json_of_a_real_process_is_all_there_is_on_stdout(pictures: Path, program: Program, parse_json: Any) -> None:
-    done = program("run", "in", "--k", "2", "--json", "--scheduler", "processes", "--workers", "2")
+    done = program("run", "in", "--k", "2", "--json", "--scheduler", "processes", "--workers", "1")
     assert (done.returncode, done.stderr) == (0, "")
     assert_run_json(parse_json(done.stdout))
     assert json.loads(done.stdout)["images"]["labelled"] == 3

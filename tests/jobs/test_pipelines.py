@@ -197,8 +197,16 @@ def test_stages_are_told_as_objects(here: Path, kseg: Kseg) -> None:
     assert (stages["labelling"]["images"], stages["labelling"]["pixels"]) == (3, 6120)
 
 
-@pytest.mark.parametrize("command", ["run", "apply", "edges", "sweep", "export", "report"])
-@pytest.mark.parametrize("level", ["warning", "info"])
+@pytest.mark.parametrize(
+    ("command", "level"),
+    [
+        *((command, "info") for command in ("run", "apply", "edges", "sweep", "export", "report")),
+        *(
+            pytest.param(command, "warning", marks=() if command in ("run", "export") else pytest.mark.slow)
+            for command in ("run", "apply", "edges", "sweep", "export", "report")
+        ),
+    ],
+)
 def test_a_log_of_json_names_what_failed_and_ends_with_what_the_job_came_to(
     command: str, level: str, here: Path, kseg: Kseg, png: Any
 ) -> None:

@@ -165,8 +165,15 @@ def test_the_check_for_requests_and_complaints_can_fail(tabs: Callable[[], Page]
     assert any("nothing is not defined" in complaint for complaint in page.complaints)
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        (1280, False),
+        (400, True),
+        pytest.param(1280, True, marks=pytest.mark.slow),
+        pytest.param(400, False, marks=pytest.mark.slow),
+    ],
+)
 def test_the_page_opens_without_a_complaint_or_a_request(
     width: int, dark: bool, tabs: Callable[[], Page], page_file: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +203,7 @@ def test_names_are_shown_and_never_obeyed(tabs: Callable[[], Page], page_file: P
     assert set(rows) == {image.source.rpartition("/")[2] for image in open_store(str(store)).values()}
 
 
+@pytest.mark.slow
 def test_the_table_shows_the_numbers_of_the_store(tabs: Callable[[], Page], page_file: Path, store: Path) -> None:
     page = tabs()
     page.open(page_file)
@@ -238,6 +246,7 @@ def test_the_search_box_filters_pictures_and_rows(tabs: Callable[[], Page], page
     assert page.complaints == []
 
 
+@pytest.mark.slow
 def test_headings_sort_and_names_lead_to_pictures(tabs: Callable[[], Page], page_file: Path) -> None:
     page = tabs()
     page.open(page_file)
@@ -259,6 +268,7 @@ def test_headings_sort_and_names_lead_to_pictures(tabs: Callable[[], Page], page
     assert 0 <= top < 900
 
 
+@pytest.mark.slow
 def test_the_colours_are_turned_by_mouse_and_keys(tabs: Callable[[], Page], page_file: Path, tmp_path: Path) -> None:
     page = tabs()
     page.open(page_file)
@@ -291,6 +301,7 @@ def test_the_colours_are_turned_by_mouse_and_keys(tabs: Callable[[], Page], page
     assert page.complaints == []
 
 
+@pytest.mark.slow
 def test_everything_can_be_reached_by_the_keyboard(tabs: Callable[[], Page], page_file: Path) -> None:
     page = tabs()
     page.open(page_file)

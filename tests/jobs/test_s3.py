@@ -54,7 +54,8 @@ def test_two_worker_processes_need_no_shared_disk(
     assert {name.split("/")[0] for name in objects_below(bucket)} == {"photos", "out.kseg.zarr"}
 
 
-@pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+@pytest.mark.slow  # of a job stopped in the middle of a picture: tests/workflows/test_s3.py
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_a_killed_job_goes_on_where_it_was(
     scheduler: str, bucket: str, program: Program, kseg: Any, program_environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -123,12 +123,11 @@ def test_the_console_script_is_the_module(program: Program) -> None:
     assert script.value == "jobs.main:main"
 
 
-@pytest.mark.parametrize("line", ["", "--help", "-h"])
-def test_help_lists_every_command(line: str, program: Program) -> None:
-    done = program(*line.split())
-    assert (done.returncode, done.stderr) == (0, "")
-    for command in ("run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check"):
-        assert re.search(rf"^\W*{command}\b", done.stdout, re.MULTILINE)
+def test_help_lists_every_command(program: Program, programs: Callable[..., Any], tmp_path: Path) -> None:
+    for done in (program(), *programs(["--help"], ["-h"], cwd=tmp_path)):
+        assert (done.returncode, done.stderr) == (0, "")
+        for command in ("run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check"):
+            assert re.search(rf"^\W*{command}\b", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", ["run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check"])
@@ -173,7 +172,9 @@ def test_another_workflows_package_is_noticed_in_one_line(
         assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", *(pytest.param(encoding, marks=pytest.mark.slow) for encoding in ("latin-1", "cp1252"))]
+)
 def test_output_for_a_terminal_that_has_few_characters_is_no_error(
     encoding: str, small_folder: Path, tmp_path: Path, program_environment: dict[str, str]
 ) -> None:

@@ -43,6 +43,7 @@ def listening(table: str, inodes: set[str]) -> list[str]:
     return [row[1] for row in rows if row[3] == LISTENING and row[9] in inodes]
 
 
+@pytest.mark.slow  # with all that is asked of it: tests/workflows/test_listeners.py
 @linux
 def test_nothing_listens_on_any_address_but_the_loopback_while_processes_work(long_job: Any) -> None:
     running = long_job("--scheduler", "processes", "--workers", "2")
@@ -57,7 +58,7 @@ def test_nothing_listens_on_any_address_but_the_loopback_while_processes_work(lo
 
 
 @linux
-@pytest.mark.parametrize("scheduler", ["threads", "sync"])
+@pytest.mark.parametrize("scheduler", ["threads", pytest.param("sync", marks=pytest.mark.slow)])
 def test_nothing_listens_at_all_while_threads_work(scheduler: str, long_job: Any) -> None:
     running = long_job("--scheduler", scheduler)
     inodes = sockets_of(running.processes())

@@ -301,7 +301,7 @@ def best_of_ten(points: F64, k: int, weights: Array | None = None) -> float:
 def test_the_mse_of_blobs_is_that_of_the_best_of_ten_fits_by_scikit_learn(
     dtype: str, normalize: str, tmp_path: Path
 ) -> None:
-    samples = blobs(200, 250, 4, 11).clip(0, 65535).astype(dtype)
+    samples = blobs(100, 125, 4, 11).clip(0, 65535).astype(dtype)
     result = make(save(tmp_path / "image.tif", samples), tmp_path / "out.zarr", k=8, normalize=normalize, attempts=10)
     points = samples.reshape(-1, 4).astype(np.float64)
     points = (points - points.mean(axis=0)) / points.std(axis=0) if normalize == "standard" else points
@@ -330,7 +330,7 @@ def test_the_mse_of_a_real_cog_is_that_of_the_best_of_ten_fits_by_scikit_learn(
     np.testing.assert_array_equal(labels_of(tmp_path / "1024.zarr", name), labels_of(tmp_path / "512.zarr", name))
 
 
-@pytest.mark.parametrize("normalize", ["none", "standard"])
+@pytest.mark.parametrize("normalize", [pytest.param("none", marks=pytest.mark.slow), "standard"])
 def test_a_real_cog_of_floats_with_nan_and_nodata(normalize: str, data_folder: Path, tmp_path: Path) -> None:
     path = data_folder / "rasters/cog_nodata_nan.tif"
     samples = tifffile.imread(path, key=0)

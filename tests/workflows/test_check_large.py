@@ -167,18 +167,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {  # and how many probl
 }
 
 
+@pytest.mark.parametrize("side", [128, pytest.param(256, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("damage", "count"), DAMAGES.values(), ids=DAMAGES)
 def test_what_is_found_by_windows_is_what_is_found_by_looking_at_all(
-    damage: Callable[[Path], None], count: int, store: Path, windows: Callable[[int], None]
+    damage: Callable[[Path], None], count: int, side: int, store: Path, windows: Callable[[int], None]
 ) -> None:
     damage(store)
     windows(512)
-    whole = check_store(str(store), THREADS)
+    whole = check_store(str(store), ExecutionSettings("sync"))
     found = whole["problems"]
     assert len(found) == count, found
-    for side, execution in ((128, THREADS), (256, ExecutionSettings("sync"))):
-        windows(side)
-        assert check_store(str(store), execution) == whole
+    windows(side)
+    assert check_store(str(store), THREADS) == whole
 
 
 @pytest.mark.parametrize("change", ["gone", "touched"])

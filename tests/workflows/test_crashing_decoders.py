@@ -84,6 +84,7 @@ def test_the_same_holds_while_labelling(
     assert (images["labelled"], images["failed"]) == (8, 2)
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_more_memory_than_a_worker_has_is_named_and_all_others_are_labelled(
     smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, kseg: Any
 ) -> None:
@@ -173,6 +174,7 @@ def labelled(smooth_folder: Path, tmp_path: Path, kseg: Any) -> Path:
 PROCESSES = ("--scheduler", "processes", "--workers", "2")
 
 
+@pytest.mark.slow
 def test_check_compares_all_but_the_image_whose_decoder_crashes_and_says_so(
     labelled: Path, faulty: dict[str, str], program: Any
 ) -> None:

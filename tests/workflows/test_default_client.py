@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dask.delayed import delayed
@@ -14,7 +15,7 @@ from kseg_core.config import ExecutionSettings
 from workflows.computing.executor import open_executor
 
 
-@pytest.fixture(params=["processes", "address"])
+@pytest.fixture
 def execution(request: pytest.FixtureRequest) -> ExecutionSettings:
     if request.param == "processes":
         return ExecutionSettings("processes", 1)
@@ -41,6 +42,11 @@ def places(execution: ExecutionSettings) -> list[set[int]]:
         return [set(computed), set(executor.compute(kept)), {passed[0][1]}]
 
 
+def slow(where: str) -> Any:
+    return pytest.param(where, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("execution", ["processes", slow("address")], indirect=True)
 def test_a_job_makes_no_client_of_its_own_the_default(execution: ExecutionSettings) -> None:
     with open_executor(execution) as executor:
         with pytest.raises(ValueError, match="No clients found"):
@@ -49,6 +55,7 @@ def test_a_job_makes_no_client_of_its_own_the_default(execution: ExecutionSettin
         assert executor.compute([delayed(os.getpid)()]) != [os.getpid()]
 
 
+@pytest.mark.parametrize("execution", [slow("processes"), "address"], indirect=True)
 def test_a_job_goes_to_its_own_cluster_whoever_is_the_default(
     execution: ExecutionSettings, their_client: Client
 ) -> None:
@@ -57,6 +64,7 @@ def test_a_job_goes_to_its_own_cluster_whoever_is_the_default(
     assert delayed(os.getpid)().compute() == os.getpid()
 
 
+@pytest.mark.parametrize("execution", [slow("processes"), "address"], indirect=True)
 def test_a_performance_report_is_of_our_cluster_and_leaves_the_default_alone(
     execution: ExecutionSettings, their_client: Client, tmp_path: Path
 ) -> None:

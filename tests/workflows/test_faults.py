@@ -61,6 +61,7 @@ def test_a_task_that_kills_is_told_with_the_results_of_the_others() -> None:
         assert results == [None if i in deaths else value for i, value in enumerate([2, None, 6])]
 
 
+@pytest.mark.slow
 def test_a_task_that_nobody_watches_is_tried_again_and_then_an_error_with_advice() -> None:
     with clusters.own_processes(1, 1 << 30) as client, pytest.raises(KsegError, match=r"too little memory: .*--memory"):
         ClusterExecutor(client).compute([delayed(_end_the_process)(2)])
@@ -82,6 +83,7 @@ def _pause_above(share_of_memory: float, dask_worker: Any) -> None:
     dask_worker.memory_manager.memory_pause_fraction = share_of_memory
 
 
+@pytest.mark.slow
 def test_workers_that_stay_paused_end_a_job_and_one_that_wakes_up_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "PAUSED_SECONDS", 2)
     monkeypatch.setattr(clusters, "LOOK_SECONDS", 0.2)
@@ -95,6 +97,7 @@ def test_workers_that_stay_paused_end_a_job_and_one_that_wakes_up_goes_on(monkey
         assert executor.compute([delayed(_double)(4)]) == [8]
 
 
+@pytest.mark.slow
 def test_what_is_shared_survives_the_worker_that_has_it() -> None:
     with clusters.own_processes(1, 1 << 30) as client:
         executor = ClusterExecutor(client)
@@ -157,9 +160,8 @@ def _address_in(file: Path) -> str:
     pytest.fail("the scheduler did not start")
 
 
-@pytest.mark.parametrize(
-    "mode", [*(pytest.param(mode, marks=pytest.mark.slow) for mode in ("sys.exit", "graceful")), "segfault"]
-)
+@pytest.mark.slow  # test_same_bits.py kills one at each stage
+@pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])
 def test_workers_that_die_at_random_change_no_bit(
     mode: Any,
     restless_cluster: str,

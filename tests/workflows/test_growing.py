@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import pytest
+import rasterio.shutil
+import shapely
 
 from jobs._render import drift_lines
 from kseg_core import open_store
@@ -185,6 +189,61 @@ def test_a_changed_mask_changes_its_image_alone(
     assert told(night(folder, model, store, mask=masks))["images"] == counted(1, 2)
     assert of_image(every_file(store), "a.png") == of_image(before, "a.png")
     assert open_store(str(store))["b.png"].attributes["invalid"] == 20 * 51
+
+
+COMPANIONS = {
+    "a world file": "a.pgw", "another spelling of it": "a.PNGW", "metadata": "a.png.aux.xml", "a mask": "a.png.msk",
+    "a coordinate system": "a.prj",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPANIONS.values(), ids=COMPANIONS)
+def test_a_companion_that_comes_changes_or_goes_changes_its_image_alone(
+    name: str, folder: Path, model: Path, tmp_path: Path, every_file: Callable[[Path], Files]
+) -> None:
+    store, companion = tmp_path / "out.zarr", folder / name
+    night(folder, model, store)
+    before = every_file(store)
+    for step in (
+        lambda: companion.write_text("1\n0\n0\n-1\n7\n8\n"),
+        lambda: os.utime(companion, (5, 5)),
+        companion.unlink,
+    ):
+        step()
+        result = told(night(folder, model, store))
+        assert (result["images"], result["changes"]) == (counted(1, 2), changes(changed=1))
+        assert night(folder, model, store) is None
+    assert of_image(every_file(store), "b.png") == of_image(before, "b.png")
+
+
+def test_a_part_of_a_mask_of_polygons_that_changes_changes_what_it_masks(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    store, mask = tmp_path / "out.zarr", tmp_path / "aoi.shp"
+    shapes = shapely.to_wkb(np.array([shapely.box(0, 0, 20, 20)]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pyogrio.raw.write(mask, shapes, [], [], geometry_type="Polygon", driver="ESRI Shapefile", crs=None)
+    night(folder, model, store, mask=mask)
+    assert night(folder, model, store, mask=mask) is None
+    for part in ("shx", "dbf", "cpg"):
+        (tmp_path / f"aoi.{part}").touch()
+        assert told(night(folder, model, store, mask=mask))["images"] == counted(3, 0), part
+
+
+def test_a_virtual_raster_changes_with_what_it_names(model: Path, tmp_path: Path) -> None:
+    folder, store = tmp_path / "vrt", tmp_path / "out.zarr"
+    folder.mkdir()
+    shutil.copy(tmp_path / "in/a.png", tmp_path / "tile.png")
+    rasterio.shutil.copy(tmp_path / "tile.png", tmp_path / "inner.vrt", driver="VRT")
+    inner = (tmp_path / "inner.vrt").read_text()
+    assert 'relativeToVRT="1">tile.png' in inner
+    (folder / "outer.vrt").write_text(inner.replace(">tile.png", ">../inner.vrt"))
+    night(folder, model, store)
+    assert night(folder, model, store) is None
+    for changed in (tmp_path / "tile.png", tmp_path / "inner.vrt"):
+        os.utime(changed, (5, 5))
+        assert told(night(folder, model, store))["changes"] == changes(changed=1)
 
 
 # -------------------------------------------------------------------------------------------------- lost or damaged

@@ -17,7 +17,7 @@ from workflows.computing.executor import open_executor
 """
 
 
-@pytest.mark.parametrize("guarded", [False, True])
+@pytest.mark.parametrize("guarded", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_script_without_a_main_guard_is_told_how_to_write_one(
     guarded: bool, tmp_path: Path, program_environment: dict[str, str]
 ) -> None:

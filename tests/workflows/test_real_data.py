@@ -22,7 +22,7 @@ Program = Callable[..., CompletedProcess[str]]
 def orientation_store(data_folder: Path, tmp_path_factory: pytest.TempPathFactory, job: Any) -> Path:
     """One run over two photographs in the 8 EXIF orientations, each with its number printed on it."""
     output = tmp_path_factory.mktemp("orientation") / "out.zarr"
-    result = job(data_folder / "orientation", output, k=5, attempts=10, scheduler="threads")
+    result = job(data_folder / "orientation", output, k=5, attempts=2, scheduler="threads")
     assert (result.images.labelled, result.failures) == (16, ())
     return output
 

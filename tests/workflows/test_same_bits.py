@@ -51,7 +51,7 @@ def test_the_digest_of_a_store_tells_one_changed_pixel(
     ]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 4, pytest.param(2, marks=pytest.mark.slow)])
 def test_any_number_of_threads_gives_the_same_bits(
     workers: int, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
 ) -> None:
@@ -137,7 +137,9 @@ def expected_of_many(
     return contents(output)
 
 
-@pytest.mark.parametrize("stage", ["reading colours", "finding centroids", "labelling"])
+@pytest.mark.parametrize(
+    "stage", ["reading colours", "finding centroids", pytest.param("labelling", marks=pytest.mark.slow)]
+)
 def test_a_worker_killed_in_the_middle_of_a_run_changes_no_bit(
     stage: str, cluster: Any, many_pictures: Path, tmp_path: Path, job: Any, contents: Any, expected_of_many: Contents
 ) -> None:

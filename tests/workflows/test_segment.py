@@ -214,7 +214,7 @@ def test_a_dask_array_of_any_chunks_gives_what_a_run_gives_on_its_picture(
     assert_same(found, "image", expected_of_chunks[form])
 
 
-@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_the_scheduler_changes_nothing(
     scheduler: str, pictures: dict[str, Any], expected_of_chunks: dict[str, tuple[Model, Any]]
 ) -> None:

@@ -580,7 +580,7 @@ def large(tmp_path_factory: pytest.TempPathFactory, smooth: Any) -> tuple[Path, 
     return source, folder / "out.zarr"
 
 
-@pytest.mark.parametrize("stage", ["reading colours", "labelling"])
+@pytest.mark.parametrize("stage", [pytest.param("reading colours", marks=pytest.mark.slow), "labelling"])
 def test_a_worker_killed_in_the_middle_of_a_tiled_run_changes_no_bit(
     stage: str,
     cluster: Any,

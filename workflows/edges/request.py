@@ -157,7 +157,7 @@ def prepare_edges(selection: InputSelection, config: EdgesConfig, output: str | 
     attributes = _require_store(output)
     has_labels = "edges" not in (attributes.get("config") or {})
     if of_earlier_rules(attributes):
-        config = replace(config, input=config.input.as_before())
+        config, listing = replace(config, input=config.input.as_before()), listing.without_companions()
     tile = _require_same_ground(output, attributes, config)
     if has_labels and attributes.get("status") != "complete":
         raise StoreError(
@@ -282,17 +282,16 @@ def _look_at(output: str, file: InputFile, config: EdgesConfig, has_labels: bool
         image = None
     if image is None:
         return _Image(file, "not there" if has_labels else "new")
-    if (image.get("size"), image.get("modified")) != (file.size, file.modified_ns):
+    if not file.is_as(image):
         return _Image(file, "changed" if has_labels else "new")
     edges = _edges_of(folder)
     if edges is None or "shape" not in image:
         return _Image(file, "to do")
-    facts = edge_facts(config.edges, file.size, file.modified_ns, _mask_of(config.input.mask, file))
+    facts = edge_facts(config.edges, file, _mask_of(config.input.mask, file))
+    if not file.is_as(edges) or edges.get("mask") != facts["mask"]:
+        return _Image(file, "changed" if has_labels else "new")
     changed = differences({name: edges.get(name) for name in facts}, facts)
     if changed:
-        of_input = any(edges.get(name) != facts[name] for name in ("size", "modified", "mask"))
-        if of_input:
-            return _Image(file, "changed" if has_labels else "new")
         return _Image(file, "made otherwise", changed=tuple(changed))
     height, width = image["shape"]
     return _Image(file, "to do" if config.overwrite else "done", EdgesMade(1, height * width, edges["edge_pixels"]))

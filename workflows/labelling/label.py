@@ -17,8 +17,8 @@ from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.checksum import content_digest
+from kseg_core.inputs.companions import mask_facts
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
-from kseg_core.resume.finished import mask_facts
 from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
 from kseg_core.store.pixel_size import read_pixel_size
@@ -248,6 +248,7 @@ def image_record(
         checksum=content_digest(source.file.path) if output.checksum else None,
         mask=mask_facts(source.mask),
         notes=source.info.notes + lines_of_fill(fills, [source]),
+        beside=source.file.beside,
     )
 
 

@@ -159,8 +159,46 @@ def test_masks_beside_a_file_of_one_band_each(tmp_path: Path) -> None:
     judge(path)
     with open_picture(str(path)) as picture:
         np.testing.assert_array_equal(picture.samples(*WHOLE, (3, 1))[1], (masks[[0, 2]] != 0).all(axis=0))
-        any_band = picture.rgb(*WHOLE, Nodata(within="any")).valid
-        np.testing.assert_array_equal(any_band, (masks != 0).all(axis=0))
+        rules = [nodata_of(InputSettings(nodata_in=within), picture.info) for within in ("any", "all")]
+        for rule, expected in zip(rules, ((masks != 0).all(axis=0), (masks != 0).any(axis=0)), strict=True):
+            np.testing.assert_array_equal(picture.rgb(*WHOLE, rule).valid, expected)
+            np.testing.assert_array_equal(picture.samples(*WHOLE, None, rule)[1], expected)
+
+
+@pytest.mark.parametrize("at", [0, 1, 3])
+@pytest.mark.parametrize("driver", ["GTiff", "VRT"])
+@pytest.mark.parametrize("within", ["any", "all"])
+def test_nodata_of_colours_is_asked_of_colours_wherever_alpha_is(
+    within: Any, driver: str, at: int, tmp_path: Path
+) -> None:
+    samples = np.random.default_rng(3).choice([0, 7, 100], (4, HEIGHT, WIDTH)).astype(np.uint8)
+    path = write(tmp_path / "x.tif", samples, photometric="RGB")
+    kinds = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+    kinds.insert(at, ColorInterp.alpha)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = kinds
+    if driver == "VRT":
+        path = tmp_path / "x.vrt"
+        rasterio.shutil.copy(tmp_path / "x.tif", path, driver="VRT")
+    colours = np.delete(samples, at, axis=0)
+    merge = np.any if within == "any" else np.all
+    for values in ((7,), (7.0, 100.0)):
+        expected = ~merge(np.isin(colours, values), axis=0) & (samples[at] != 0)
+        with open_picture(str(path)) as picture:
+            assert picture.info.alpha
+            image = picture.rgb(*WHOLE, Nodata(values, within=within))
+        np.testing.assert_array_equal(image.valid, expected)
+        np.testing.assert_array_equal(image.rgb[expected], np.moveaxis(colours, 0, 2)[expected])
+
+
+def test_nodata_of_each_band_is_of_that_band_behind_alpha(tmp_path: Path) -> None:
+    samples = np.random.default_rng(3).choice([1, 7, 8, 9], (4, HEIGHT, WIDTH)).astype(np.uint8)
+    path = write(tmp_path / "x.tif", samples, photometric="RGB")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp.alpha, ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+    with open_picture(str(path)) as picture:
+        valid = picture.rgb(*WHOLE, Nodata(by_band=(1.0, 7.0, 8.0, 9.0), within="any")).valid
+    np.testing.assert_array_equal(valid, (samples[1:] != np.array([7, 8, 9])[:, None, None]).all(axis=0))
 
 
 def test_a_page_goes_before_what_is_beside(tmp_path: Path) -> None:

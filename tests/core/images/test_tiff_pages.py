@@ -101,6 +101,41 @@ def test_a_mask_by_its_photometric_interpretation_is_not_the_picture(tmp_path: P
     np.testing.assert_array_equal(samples_of(path, page=0)[..., 0], mask)
 
 
+@pytest.mark.parametrize("name", ["label", "Macro", "Label Image", "thumbnail image"])
+@pytest.mark.parametrize("shape", [(300, 200), (70, 60), (40, 30)])
+def test_a_page_that_is_named_a_label_is_not_the_picture(tmp_path: Path, name: str, shape: tuple[int, int]) -> None:
+    """Whether it is much larger, about as large, or smaller, and wherever it is."""
+    aside, full = noise(*shape), noise(64, 56)
+    for order in (0, 1):
+        path = tmp_path / f"{order}.tif"
+        pages = [(aside, {"description": name}), (full, {"description": "tissue"})]
+        write_pages(path, *(pages[::-1] if order else pages))
+        np.testing.assert_array_equal(samples_of(path)[..., 0], full)
+        np.testing.assert_array_equal(samples_of(path, page=order)[..., 0], aside)
+    write_pages(tmp_path / "all.tif", *[(aside, {"description": name})] * 2)
+    np.testing.assert_array_equal(samples_of(tmp_path / "all.tif")[..., 0], aside)
+
+
+def test_a_file_of_an_ome_set_says_that_the_others_are_inputs_of_their_own(tmp_path: Path) -> None:
+    planes = [noise(20, 30), noise(20, 30)]
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{number}" for number in range(2)]
+    places = "".join(
+        f'<TiffData IFD="0" FirstC="{number}" PlaneCount="1"><UUID FileName="{number}.ome.tif">{uuid}</UUID></TiffData>'
+        for number, uuid in enumerate(uuids)
+    )
+    for number, plane in enumerate(planes):
+        described = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="{uuids[number]}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" '
+            f'SizeX="30" SizeY="20" SizeC="2" SizeZ="1" SizeT="1">{places}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(tmp_path / f"{number}.ome.tif", plane, description=described, metadata=None)
+    for number, plane in enumerate(planes):
+        path = tmp_path / f"{number}.ome.tif"
+        np.testing.assert_array_equal(samples_of(path)[..., 0], plane)
+        assert "other files, inputs of their own" in notes_of(path)[0]
+
+
 def test_the_picture_may_be_below_its_thumbnail(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
     small, large = noise(16, 24, 3), noise(128, 192, 3)
@@ -242,7 +277,7 @@ def test_an_aperio_slide_is_never_its_larger_macro(tmp_path: Path) -> None:
         writer.write(noise(30, 30, 3), subfiletype=1, description="Aperio\nlabel 30x30", metadata=None)
         writer.write(macro, subfiletype=9, description="Aperio\nmacro 400x300", metadata=None)
     np.testing.assert_array_equal(samples_of(path), base)
-    assert notes_of(path) == ("series 1 of 4, 'Baseline', the largest; --series chooses, from 0 to 3",)
+    assert notes_of(path) == ("series 1 of 4, 'Baseline'; --series chooses, from 0 to 3",)
     assert read_info(str(path)).rules == 1
     np.testing.assert_array_equal(samples_of(path, series=3), macro)
 
@@ -329,7 +364,7 @@ def test_a_large_stack_with_one_directory_is_read_by_windows_of_its_planes(tmp_p
         np.testing.assert_array_equal(samples_of(path, page=number)[..., 0], data[number])
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert notes_of(path) == ("its metadata state more planes than the file holds: only the first is read",)
+    assert notes_of(path) == ("its metadata state planes that are not in the file: only the first is read",)
     np.testing.assert_array_equal(samples_of(path)[..., 0], data[0])
     assert "no z 6" in refusal_of(path, z=6)
 

@@ -97,7 +97,7 @@ def test_assign_and_sum_by_a_naive_reference(dtype: str, k: int, make: Any, norm
 @pytest.mark.parametrize("dtype", ALL_DTYPES)
 def test_labels_and_distances_by_a_naive_reference(dtype: str, k: int, make: Any, normalised: bool) -> None:
     rng = np.random.default_rng([k, len(dtype), 1])
-    n, bands = 1000, 4
+    n, bands = 600, 4
     affine = affine_of(bands, normalised=normalised)
     values, centroids = make(rng, dtype, n, bands, k, affine)
     labels, squared = nearest(features(values, affine), centroids)

@@ -191,7 +191,7 @@ def test_a_model_says_as_much_of_its_k_as_was_asked(photographs: ChunkSummary) -
     assert isinstance(model, Model)
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("dtype", [pytest.param("uint16", marks=pytest.mark.slow), "float32"])
 def test_bands_are_swept_too(dtype: str) -> None:
     random = np.random.default_rng(2)
     centers = np.array([[100, 900, 300, 500], [700, 200, 800, 100], [400, 500, 100, 900]])
