@@ -573,6 +573,16 @@ LogFormat = Annotated[
     str,
     _option(GENERAL, "--log-format", help="How stderr is written: text, or json, one object a line.", metavar="NAME"),
 ]
+TellAfter = Annotated[
+    float,
+    _option(
+        GENERAL,
+        "--tell-after",
+        help="Where stderr is no terminal: one line on a stage that takes longer than so many seconds; 0: on none.",
+        metavar="SECONDS",
+        min=0,
+    ),
+]
 Config = Annotated[
     Path | None,
     _option(

@@ -13,7 +13,6 @@ from kseg_core.kernels import compiling
 from ._logging import log, writes_json
 
 COMPILING = "compiling, this once"
-LONG_SECONDS = 10.0  # a stage that takes longer is told of where there is no bar
 
 
 class LoggedStages:
@@ -21,12 +20,12 @@ class LoggedStages:
 
     Parameters
     ----------
-    long_seconds
-        How long a stage may take in silence.
+    tell_after
+        How many seconds a stage may take in silence; 0: any.
     """
 
-    def __init__(self, long_seconds: float = LONG_SECONDS) -> None:
-        self._long_seconds = long_seconds
+    def __init__(self, tell_after: float) -> None:
+        self._tell_after = tell_after
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()  # what is told is told before the stage's end, or not at all
 
@@ -37,9 +36,10 @@ class LoggedStages:
         log.info("%s%s", name, size, extra={"facts": facts})
         self._name, self._images, self._pixels = name, images, pixels
         self._images_done = self._pixels_done = 0
-        self._timer = threading.Timer(self._long_seconds, self._tell)
-        self._timer.daemon = True
-        self._timer.start()
+        if self._tell_after:
+            self._timer = threading.Timer(min(self._tell_after, threading.TIMEOUT_MAX), self._tell)
+            self._timer.daemon = True
+            self._timer.start()
 
     def advance(self, images: int, pixels: int) -> None:
         self._images_done += images
@@ -61,10 +61,10 @@ class LoggedStages:
             parts = [f"{self._images_done} of {self._images} images"] if self._images else []
             parts += [] if share is None else [f"{share:.0%}"]
             parts += [COMPILING] if compiling() else []
-            told = f"{self._name}: {', '.join([*parts, f'{self._long_seconds:.0f} s so far'])}"
+            told = f"{self._name}: {', '.join([*parts, f'{self._tell_after:g} s so far'])}"
             if writes_json():
                 facts = {"stage": self._name, "images": self._images, "images_done": self._images_done, "share": share}
-                log.info("%s", told, extra={"facts": {**facts, "seconds": self._long_seconds}})
+                log.info("%s", told, extra={"facts": {**facts, "seconds": self._tell_after}})
             elif log.isEnabledFor(logging.WARNING):
                 typer.echo(told, err=True)
 

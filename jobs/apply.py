@@ -50,6 +50,7 @@ def apply(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Label images with a model found earlier, by `fit` or by `run`.
@@ -83,4 +84,4 @@ def apply(
         also = _jobs.Also(dry_run, fail_on_drift, with_report, open_page)
         return _jobs.label(selection, job_config, output, report, also)
 
-    return carry_out(job, as_json, log_level, _jobs.failed_labelling, log_format=log_format)
+    return carry_out(job, as_json, log_level, _jobs.failed_labelling, log_format=log_format, tell_after=tell_after)

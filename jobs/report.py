@@ -27,6 +27,7 @@ def report(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Write report.html, one page that opens from disk and needs no network, and its figures as PNG beside it.
@@ -63,7 +64,7 @@ def report(
             open_in_browser(request.page)
         return SOME_UNREADABLE if found["failures"] else DONE
 
-    return carry_out(job, as_json, log_level, _failed, log_format=log_format)
+    return carry_out(job, as_json, log_level, _failed, log_format=log_format, tell_after=tell_after)
 
 
 def _failed(error: Exception) -> dict[str, object]:

@@ -68,6 +68,7 @@ def run(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Find one set of K colours for all images, label every pixel, write labels, masks and centroids.
@@ -124,4 +125,4 @@ def run(
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
         return label(selection, settings, output, report, Also(dry_run, fail_on_drift, with_report, open_page))
 
-    return carry_out(job, as_json, log_level, failed_labelling, log_format=log_format)
+    return carry_out(job, as_json, log_level, failed_labelling, log_format=log_format, tell_after=tell_after)

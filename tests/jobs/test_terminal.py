@@ -125,9 +125,9 @@ def test_no_kernel_is_compiled_before_there_are_any(program_environment: dict[st
 
 
 @pytest.fixture
-def long_stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoggedStages]:
-    """Where no stage is short."""
-    stages = LoggedStages(long_seconds=0.01)
+def long_stages() -> Iterator[LoggedStages]:
+    """For which no stage is short."""
+    stages = LoggedStages(0.01)
     yield stages
     stages.close()
 
@@ -147,9 +147,9 @@ def test_a_stage_that_takes_long_is_told_of_in_one_line(
     log_to_stderr("warning", "text")
     long_stages.stage("labelling", 24, 400)
     long_stages.advance(6, 100)
-    assert told_of(lambda: capsys.readouterr().err) == "labelling: 6 of 24 images, 25%, 0 s so far\n"
+    assert told_of(lambda: capsys.readouterr().err) == "labelling: 6 of 24 images, 25%, 0.01 s so far\n"
     long_stages.stage("finding centroids", 0, 0)
-    assert told_of(lambda: capsys.readouterr().err) == "finding centroids: 0 s so far\n"
+    assert told_of(lambda: capsys.readouterr().err) == "finding centroids: 0.01 s so far\n"
     time.sleep(0.05)
     assert capsys.readouterr().err == ""  # once
 
@@ -166,12 +166,33 @@ def test_a_log_of_json_tells_of_it_in_its_form(long_stages: LoggedStages, capsys
     assert (told["share"], told["seconds"]) == (0.25, 0.01)
 
 
+@pytest.mark.parametrize("command", ["run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check"])
+def test_after_how_long_is_an_option_of_every_command_that_takes_long(
+    command: str, kseg: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KSEG_TELL_AFTER")
+    settings = kseg("config", command, "--json").json()["settings"]
+    assert settings["tell-after" if "tell-after" in settings else "tell_after"]["value"] == 10.0
+    assert kseg("config", command, "--tell-after", "-1").code == 2
+
+
+def test_a_job_of_long_stages_tells_of_each_once_and_its_result_is_the_same(
+    small_folder: Path, tmp_path: Path, kseg: Any
+) -> None:
+    done = kseg("run", small_folder, "-k", "2", "-o", tmp_path / "s.zarr", "--tell-after", "0.000001", "--json")
+    assert done.json()["status"] == "ok"
+    told = [line.partition(":")[0] for line in done.err.splitlines()]
+    assert told
+    assert len(told) == len(set(told))
+    assert all(line.endswith(", 1e-06 s so far") or line.endswith(": 1e-06 s so far") for line in done.err.splitlines())
+
+
 @pytest.mark.parametrize("level", ["error", "warning"])
 def test_nothing_is_told_of_a_stage_that_has_ended_nor_where_only_errors_are_wanted(
     level: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log_to_stderr(level, "text")
-    stages = LoggedStages(long_seconds=0.05 if level == "error" else 3600.0)
+    stages = LoggedStages(0.05 if level == "error" else 3600.0)
     stages.stage("labelling", 24, 400)
     timer = stages._timer
     assert timer is not None
