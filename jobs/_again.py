@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -18,6 +17,8 @@ MOST_INPUTS = 3  # that a command to be typed next repeats
 def word(text: str) -> str:
     """A text as one word for a shell, and printable whatever is in it."""
     if os.name == "nt":
+        import subprocess
+
         return subprocess.list2cmdline([text])
     if text.isprintable():
         return shlex.quote(text)

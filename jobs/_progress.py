@@ -36,7 +36,7 @@ class LoggedStages:
         log.info("%s%s", name, size, extra={"facts": facts})
         self._name, self._images, self._pixels = name, images, pixels
         self._images_done = self._pixels_done = 0
-        if self._tell_after:
+        if self._tell_after > 0:
             self._timer = threading.Timer(min(self._tell_after, threading.TIMEOUT_MAX), self._tell)
             self._timer.daemon = True
             self._timer.start()

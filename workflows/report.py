@@ -100,6 +100,7 @@ def make_report(
         report, unread = _gather(request, store, shared, record, images, executor, progress)
     failures += unread
     report = _with_warnings(report, store, shared, len(failures))
+    progress.stage("drawing figures", 0, 0)
     files = figure_files(report)
     write_report(folder, {**files, PAGE: build_page(report, files.get("elbow.png")).encode()})
     return {
