@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,11 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise typer.BadParameter(f"{file}: {system_reason(error)}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{file}: not a TOML file (it is no text in UTF-8)") from error
+    except tomllib.TOMLDecodeError as error:
         raise typer.BadParameter(f"{file}: not a TOML file ({error})") from error
-    commands, several = _commands(context), _takes_several(context.command)
+    commands, parameters = _commands(context), _parameters(context.command)
     values: dict[str, Any] = {}
     for name, value in content.items():
         if name in commands and isinstance(value, dict):
@@ -85,7 +88,7 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
         if not any(_key(name) in known for known in commands.values()):
             known = {*commands, *(flag for flags in commands.values() for flag in flags)}
             raise typer.BadParameter(f"{file}: no setting is called {name!r}{_nearest(_key(name), known)}")
-        values |= _as_default(name, value, several)
+        values |= _as_default(file, name, value, parameters)
     own = str(context.info_name)
     for table in commands:
         section = content.get(table, {})
@@ -97,7 +100,7 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
             raise typer.BadParameter(f"{file}: [{table}] has no setting called {unknown[0]!r}{near}")
         if table == own:
             for name, value in section.items():
-                values |= _as_default(name, value, several)
+                values |= _as_default(file, name, value, parameters)
     return values
 
 
@@ -144,12 +147,34 @@ def _key(name: str) -> str:
 _PARAMETER_OF = {"from": "from_file", "json": "as_json", "report": "with_report", "open": "open_page"}
 
 
-def _takes_several(command: Any) -> set[str]:
-    """The names of a command's settings that may be given again."""
-    several = [one for one in command.params if getattr(one, "multiple", False) or one.nargs == -1]
-    return {flag for parameter in several for flag in flags_of(parameter)}
+def _parameters(command: Any) -> dict[str, Any]:
+    """A command's parameters by what a file calls them."""
+    return {flag: parameter for parameter in command.params for flag in flags_of(parameter)}
 
 
-def _as_default(name: str, value: Any, several: set[str]) -> dict[str, Any]:
-    key = _PARAMETER_OF.get(_key(name), _key(name))
-    return {key: [value] if _key(name) in several and not isinstance(value, list) else value}
+def _as_default(file: Path, name: str, value: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+    """A value of a file under its parameter's name; nothing where it is a setting of other commands.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is of a kind that the setting never has.
+    """
+    if (parameter := parameters.get(_key(name))) is None:
+        return {}
+    is_flag = getattr(parameter, "is_flag", False)
+    is_several = getattr(parameter, "multiple", False) or parameter.nargs == -1
+    values = value if is_several and isinstance(value, list) else [value]
+    for odd in filter(None, (_never(one, is_flag=is_flag) for one in values)):
+        taken = "true or false" if is_flag else "numbers or texts" if is_several else "a number or text"
+        raise typer.BadParameter(f"{file}: {name} takes {taken}, not {odd}")
+    return {_PARAMETER_OF.get(_key(name), _key(name)): values if is_several else value}
+
+
+def _never(value: Any, *, is_flag: bool) -> str:
+    """What a value of a file is, where that is nothing that an option has; else nothing."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, date | time):
+        return "a date or time"
+    return str(value).lower() if isinstance(value, bool) and not is_flag else ""

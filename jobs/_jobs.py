@@ -279,8 +279,8 @@ def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
 
 def _say_of_the_work(request: Request, result: JobResult) -> None:
     """What was not as asked for, and what was passed over."""
-    if result.k is not None and isinstance(result.k_requested, int) and result.k < result.k_requested:
-        log.warning("%s, not %d", only_so_many(result.k), result.k_requested)
+    if few := only_so_many(result.k, result.k_requested):
+        log.warning("%s", few)
     _say_of_the_files(request)
 
 

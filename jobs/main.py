@@ -20,6 +20,8 @@ from ._logging import is_json, write_line
 # What the collector looks for, cycles, is rare here; with its usual thresholds it takes a tenth of a short run.
 SELDOM = (50_000, 20, 100)
 
+TAKEN = {"int": "a whole number", "float": "a number", "bool": "true or false"}  # by the type's name in Pydantic
+
 STDERR = 2  # the highest number of a file that every program has open from its start
 
 app = typer.Typer(
@@ -66,9 +68,22 @@ def foreign_workflows_package() -> str | None:
     )
 
 
+def _of_another_type(error: typer.TyperException) -> str | None:
+    """What an option takes and what it got, where its value is of another type; else None.
+
+    Typer has the words of Pydantic for it, which do not say what came.
+    """
+    find_errors, parameter = getattr(error.__cause__, "errors", None), getattr(error, "param", None)
+    if find_errors is None or parameter is None:
+        return None
+    wrong = find_errors()[0]
+    taken = TAKEN.get(wrong["type"].split("_")[0])
+    return None if taken is None else f"{parameter.opts[0]} takes {taken}; got {wrong['input']!r}"
+
+
 def _wrong_usage(error: typer.TyperException) -> str:
     """What is wrong with a command line, and where to look: a variable, the file, or a command that has the option."""
-    message = with_origins(" ".join(error.format_message().split()))
+    message = with_origins(_of_another_type(error) or " ".join(error.format_message().split()))
     context = getattr(error, "ctx", None)
     if context is None or not hasattr(error, "possibilities"):  # which an option that nobody knows has
         return message

@@ -15,6 +15,7 @@ from . import storage
 from .choice import DEFAULT, PictureChoice
 from .edge_settings import edge_thresholds
 from .errors import UsageError
+from .sizes import counted
 
 Features = Literal["auto", "rgb", "gray", "hsv", "lab", "bands"]
 Scope = Literal["global", "image"]
@@ -148,7 +149,7 @@ class FitSettings:
             )
         _require(
             not self.start or len(self.start) == self.k,
-            f"--start gives {len(self.start)} colours for {self.k} clusters; give one for each",
+            f"--start gives {counted(len(self.start), 'colour')} for {self.k} clusters; give one for each",
         )
         _require(
             len({color.lower() for color in self.start}) == len(self.start),

@@ -86,7 +86,8 @@ def edge_thresholds(pair: object) -> tuple[float, float]:
         If they are not two such numbers.
     """
     if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(_is_number(value) for value in pair):
-        raise UsageError(f"--edges takes two numbers, LOW,HIGH, as in 150,200; got {pair!r}")
+        told = ",".join(map(str, pair)) if isinstance(pair, tuple | list) else str(pair)
+        raise UsageError(f"--edges takes two numbers, LOW,HIGH, as in 150,200; got {told!r}")
     settings = EdgeSettings(*pair)
     return settings.low, settings.high
 

@@ -187,18 +187,11 @@ def _below(root: Path, mount: str, within: str, path: str) -> str:
     return "/"
 
 
-def _number(file: Path) -> int | None:
-    """The number in a file; None where there is none, as in ``max``."""
-    with suppress(OSError, ValueError):
-        return int(file.read_text(encoding="ascii").split()[0])
-    return None
-
-
 def _numbers(*files: Path) -> Iterator[int]:
+    """The number in each of some files; nothing of one where there is none, as in ``max``."""
     for file in files:
-        number = _number(file)
-        if number is not None:
-            yield number
+        with suppress(OSError, ValueError, IndexError):
+            yield int(file.read_text(encoding="ascii").split()[0])
 
 
 def _group_memory(folder: Path, unified: bool) -> Iterator[int]:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import storage
+from . import buffers, storage
 from .clustering.band_batch import held_px
 from .clustering.band_values import taken_as
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
 from .edge_settings import EdgeSettings
 from .storage.ranges import MOST_BYTES, most_held
-from .store.writing import WRITE_SIDE
 
 if TYPE_CHECKING:
     from .images import PictureInfo
@@ -34,9 +33,10 @@ PART_BYTES = 20_000_000  # of a task: what is worked out of a part of its table 
 # it is solved, and then none is.
 MERGED_COLOR_BYTES = 36
 COLOR_BYTES = 68
-WINDOW_COLOR_PX_BYTES = 7  # of a colour picture that is read by windows, beside its samples: sRGB, validity, a copy
-WHOLE_COLOR_PX_BYTES = 6  # of one that is decoded whole, beside three copies of its samples, where it was not measured
-DEEP_SAMPLE_BYTES = 1  # of a sample of more than 8 bits, while it is brought to 8 a band of rows at a time
+DEEP_SAMPLE_BYTES = 1  # of a sample of more than 8 bits: the one of 8 bits that is made of it
+COLOR_PX_BYTES = 3  # of a pixel in 8-bit sRGB
+MASKED_PX_BYTES = 4  # of a pixel of an image with a mask, while that is read beside the image: samples, and what counts
+WINDOW_PX_BYTES = 3  # of a colour picture that is read by windows, beside samples and colours: compressed, turned
 BAND_PX_BYTES = 10  # of a pixel of bands, beside them: validity, what is picked, a copy in the order of bands
 _CACHE_BYTES = {  # of tiles that are kept by libraries: GDAL's as set for it, OpenSlide's own
     "VRT": 64_000_000, "Hamamatsu NDPI": 32_000_000, "Ventana BIF": 32_000_000, "3DHISTECH MRXS": 32_000_000,
@@ -49,7 +49,7 @@ LEAST_COLORS = 1 << 20  # a job starts where so many distinct colours fit; photo
 MOST_COLORS = 1 << 24  # that 8 bits in three channels can have
 
 
-def scratch_bytes(k: int, output: OutputSettings, bands: int = 0) -> int:
+def scratch_bytes(k: int, output: OutputSettings, bands: int = 0, *, counted: bool = True, counts: bool = True) -> int:
     """Most bytes that a thread keeps between pieces, and works with beside one: counts and labels of all 8-bit colours.
 
     Parameters
@@ -60,12 +60,22 @@ def scratch_bytes(k: int, output: OutputSettings, bands: int = 0) -> int:
         What is written.
     bands
         How many are clustered; 0: colours.
+    counted
+        Whether colours were counted before, for a fit.
+    counts
+        Whether they are counted to be labelled: not where the features are the colours themselves (`counts_to_label`).
     """
     if bands:
         return 0
     if not k:
         return COUNTS_BYTES
-    return COUNTS_BYTES + PART_BYTES + MOST_COLORS * (label_dtype(k).itemsize + output.confidence)
+    counting = COUNTS_BYTES * (counted or counts) + PART_BYTES * counts
+    return counting + MOST_COLORS * (label_dtype(k).itemsize + output.confidence)
+
+
+def counts_to_label(features: str | None, output: OutputSettings) -> bool:
+    """Whether the colours of a piece are counted before they are labelled; ``features``: None where not known."""
+    return features != "rgb" or output.confidence
 
 
 def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int:
@@ -83,17 +93,23 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
         How many are clustered; 0: colours.
     """
     info = piece.source.info
-    stored = _stored_px_bytes(info)
+    fetched = fetched_bytes(piece.source)
+    label = label_dtype(k).itemsize + output.confidence if k else 0
+    masks = min(piece.pixels, output.tile**2) * 2 if k and output.writes_masks(k) else 0  # one, and what is packed
     if bands:
         taken = taken_as(info.dtype)
-        a_pixel = stored * 1.1 + (bands * taken.itemsize if taken.name != info.dtype else 0) + BAND_PX_BYTES
-    else:
-        a_pixel = _color_px_bytes(info)
-    side = max(WRITE_SIDE, output.tile)
-    masks = min(piece.pixels, side * side) * k * 2 if k and output.writes_masks(k) else 0
-    label = label_dtype(k).itemsize + output.confidence if k else 0
-    worked_on = int(piece.pixels * (a_pixel + label)) + _block_px(info) * stored
-    return worked_on + masks + fetched_bytes(piece.source)
+        a_pixel = _stored_px_bytes(info) * 1.1 + (bands * taken.itemsize if taken.name != info.dtype else 0)
+        worked_on = int(piece.pixels * (a_pixel + BAND_PX_BYTES + label)) + masks
+        return max(_decoded_bytes(piece.source), worked_on + _block_bytes(info)) + fetched
+    read = _read_bytes(piece.source, piece.pixels)
+    return max(read, held_px_bytes(piece.source) * piece.pixels + label * piece.pixels + masks) + fetched
+
+
+def held_px_bytes(source: ImageSource) -> int:
+    """Bytes of a pixel's colour once it is read; memory that its samples had may wait for the next picture's."""
+    info = source.info
+    waiting = 0 if _is_plain(info) or info.block is not None else _stored_px_bytes(info)
+    return COLOR_PX_BYTES + _may_be_invalid(source) + min(waiting, buffers.MOST_BYTES // max(1, source.pixels))
 
 
 def fetched_bytes(source: ImageSource) -> int:
@@ -104,50 +120,79 @@ def fetched_bytes(source: ImageSource) -> int:
 
 def edge_bytes(piece: Piece, settings: EdgeSettings) -> int:
     """Most bytes of reading a piece with what is around it, and finding its edges."""
-    info = piece.source.info
     height, width = piece.source.shape
     around = min(height, piece.height + 2 * settings.halo) * min(width, piece.width + 2 * settings.halo)
-    found = around * max(_color_px_bytes(info), EDGE_PX_BYTES)
-    return found + _block_px(info) * _stored_px_bytes(info) + fetched_bytes(piece.source)
+    return max(_read_bytes(piece.source, around), around * EDGE_PX_BYTES) + fetched_bytes(piece.source)
 
 
 def viewing_bytes(source: ImageSource, bands: int = 0) -> int:
     """Most bytes of a task that shows the pixels an image of a store was made from; ``bands`` as above."""
     if source.info.block is None:
         return VIEW_BYTES + piece_bytes(source.pieces(1)[0], 0, OutputSettings(masks=False), bands)
-    return VIEW_BYTES + _block_px(source.info) * _stored_px_bytes(source.info) + fetched_bytes(source)
+    return VIEW_BYTES + _block_bytes(source.info) + fetched_bytes(source)
 
 
 def verifying_bytes(source: ImageSource, k: int, output: OutputSettings, bands: int) -> int:
     """Most bytes of a task that labels them anew, piece by piece, and compares; parameters as of `piece_bytes`."""
     piece, unmasked = source.pieces(output.tile)[0], replace(output, masks=False)
-    return max(VIEW_BYTES, scratch_bytes(k, output) + piece_bytes(piece, k, unmasked, bands))
+    return max(VIEW_BYTES, scratch_bytes(k, output, counted=False) + piece_bytes(piece, k, unmasked, bands))
 
 
-def _color_px_bytes(info: PictureInfo) -> int:
-    """Most bytes of reading a pixel as a colour, its label aside."""
-    stored = _stored_px_bytes(info)
+def _read_bytes(source: ImageSource, pixels: int) -> int:
+    """Most bytes of reading so many pixels as colours."""
+    info = source.info
+    masked = MASKED_PX_BYTES if source.mask is not None else 0
+    a_pixel = _stored_px_bytes(info) + _finished_px(source)
+    if info.block is None:
+        return max(_decoded_bytes(source), pixels * a_pixel, pixels * (held_px_bytes(source) + masked))
+    return pixels * (a_pixel + WINDOW_PX_BYTES + masked) + _block_bytes(info)
+
+
+def _finished_px(source: ImageSource) -> int:
+    """Bytes a pixel of what is made of decoded samples, beside them: 8-bit ones, colours, and which count."""
+    info = source.info
     deep = DEEP_SAMPLE_BYTES * info.bands if _itemsize(info.dtype) > 1 else 0
+    own = 0 if _is_plain(info) else COLOR_PX_BYTES * (deep == 0 or info.bands != 3)
+    return deep + own + info.finishing_px + _may_be_invalid(source)
+
+
+def _is_plain(info: PictureInfo) -> bool:
+    """Whether the samples are the colours."""
+    return info.dtype == "uint8" and info.bands == 3 and info.colours is None
+
+
+def _may_be_invalid(source: ImageSource) -> bool:
+    return source.info.alpha or source.nodata is not None or source.mask is not None
+
+
+def _decoded_bytes(source: ImageSource) -> int:
+    """Most bytes of decoding a picture that can only be decoded whole, up to its samples; 0 of others."""
+    info = source.info
     if info.block is not None:
-        return WINDOW_COLOR_PX_BYTES + stored + deep
-    measured = _WHOLE_PX_BYTES.get(info.format)
-    held = 3 * stored + WHOLE_COLOR_PX_BYTES if measured is None else measured(stored, info)
-    return held + deep + info.decoding_px
+        return 0
+    samples = _stored_px_bytes(info) * source.pixels
+    files, before, px = _DECODING.get(info.format, _UNKNOWN)(info)
+    return max(
+        before * source.file.size, int(files * source.file.size + samples + (px + info.decoding_px) * source.pixels)
+    )
 
 
-def _rgb_px(info: PictureInfo) -> int:
-    """Of the colours, where they are not the samples as decoded, and of validity."""
-    plain = info.dtype == "uint8" and info.bands == 3 and info.colours is None
-    return (0 if plain else 3) + info.alpha
-
-
-# Measured, 10 and 24 megapixels: what is decoded, what it is decoded from where that is as large, the colours.
-_WHOLE_PX_BYTES: dict[str, Callable[[int, PictureInfo], int]] = {
-    "JPEG": lambda stored, info: stored + _rgb_px(info),
-    "PNG": lambda stored, info: 2 * stored + 1 + _rgb_px(info),  # filtered and unfiltered; what is compressed
-    "WebP": lambda stored, info: stored + 2 + _rgb_px(info),
-    "GIF": lambda stored, info: stored + 1 + _rgb_px(info),
-    "BMP": lambda stored, info: 3 * stored + 2 + _rgb_px(info),
+# Of each format: how many copies of the file there are beside the samples, how many before them, and bytes a pixel
+# beside the samples, other than what the header tells (`PictureInfo.decoding_px`). Measured by `benchmarks/memory.py`.
+_UNKNOWN: Callable[[PictureInfo], tuple[int, int, float]] = lambda info: (2, 2, 2 * _stored_px_bytes(info) + 4)  # noqa: E731
+_DECODING: dict[str, Callable[[PictureInfo], tuple[int, int, float]]] = {
+    "JPEG": lambda _: (1, 1, 0),
+    "PNG": lambda _: (1, 2, 0),
+    "WebP": lambda _: (1, 1, 0),
+    "GIF": lambda _: (1, 1, 3),  # Pillow's image, and copies of it
+    "BMP": lambda _: (1, 1, 0),
+    "Netpbm": lambda _: (1, 1, 0),
+    "QOI": lambda _: (1, 2, 5),  # the decoder makes four bytes a pixel, twice
+    "HEIC": lambda info: (1, 1, 1.4 * _stored_px_bytes(info)),  # luma and chroma, and libheif's copy
+    "AVIF": lambda info: (1, 1, 1.2 * _stored_px_bytes(info)),
+    "JPEG XL": lambda _: (1, 1, 0.2),
+    "JPEG XR": lambda _: (2, 2, 0.2),
+    "JPEG 2000": lambda info: (2, 2, 4 * info.bands + 0.5),  # OpenJPEG works with 32 bits a sample
 }
 
 
@@ -155,19 +200,16 @@ def _stored_px_bytes(info: PictureInfo) -> int:
     return info.bands * _itemsize(info.dtype)
 
 
-def _block_px(info: PictureInfo) -> int:
-    """Pixels of a picture's own tile or strip, which is decoded whole, however little of it is wanted.
-
-    What decoders and caches of some formats hold beside is counted as so many more pixels.
+def _block_bytes(info: PictureInfo) -> int:
+    """Bytes of a picture's own tile or strip, which is decoded whole, however little of it is wanted; and of what
+    decoders and caches of some formats hold beside.
     """
+    if info.block is None:
+        return 0
     stored = _stored_px_bytes(info)
-    cache = _CACHE_BYTES.get(info.format, 0) // stored
-    if info.format == "JPEG 2000":
-        if info.block is None:  # beside three copies of the samples
-            return info.shape[0] * info.shape[1] * info.bands // stored
-        # OpenJPEG works with 32 bits a sample; then there are the tile as decoded, and in the order of its colours
-        return info.block[0] * info.block[1] * (4 * info.bands + 2 * stored) // stored
-    return cache + (0 if info.block is None else info.block[0] * info.block[1])
+    if info.format == "JPEG 2000":  # as above; then there is the tile as decoded, and in the order of its colours
+        stored = 4 * info.bands + 2 * stored
+    return info.block[0] * info.block[1] * stored + _CACHE_BYTES.get(info.format, 0)
 
 
 def sample_bytes(source: ImageSource) -> int:

@@ -49,9 +49,11 @@ def counted(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def only_so_many(k: int) -> str:
-    """What is said where data has fewer distinct values than clusters were asked for."""
-    return f"the data has only {counted(k, 'distinct value')}: {counted(k, 'cluster')}"
+def only_so_many(k: int | None, asked: int | str | None) -> str | None:
+    """What is said where data has fewer distinct values than clusters were asked for; else None."""
+    if k is None or not isinstance(asked, int) or k >= asked:
+        return None
+    return f"the data has only {counted(k, 'distinct value')}: {counted(k, 'cluster')}, not {asked}"
 
 
 def return_freed_memory() -> None:

@@ -317,6 +317,7 @@ def how_labelled(store: Store) -> Model | FitSettings:
 def work_to_label(how: Model | FitSettings, output: OutputSettings, edges: EdgeSettings | None) -> Work:
     """What is done to each pixel."""
     if isinstance(how, Model):
-        return Work(how.k, 0 if how.bands is None else len(how.bands.bands), 0, output, edges=edges)
+        bands = 0 if how.bands is None else len(how.bands.bands)
+        return Work(how.k, bands, 0, output, edges=edges, features=how.features)
     most = how.tried[1] if how.k == AUTO else how.clusters
-    return Work(most, 0, how.batch_pixels, output, alone=True, edges=edges)
+    return Work(most, 0, how.batch_pixels, output, alone=True, edges=edges, features=how.features)

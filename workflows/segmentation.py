@@ -22,6 +22,7 @@ from kseg_core.images.raster import DTYPES
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
+from kseg_core.sizes import only_so_many
 from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
@@ -95,7 +96,8 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     -----
     KsegWarning
         Once for each note: what was chosen of a file, what is left out of it, values that are likely fill. Of a model
-        that is given no values are looked at before labels are computed, unless ``output`` is given.
+        that is given no values are looked at before labels are computed, unless ``output`` is given. And where the data
+        has fewer distinct values than clusters were asked for.
 
     Raises
     ------
@@ -108,6 +110,8 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     """
     with gathering() as said:
         found = _segment(images, config, output)
+    if config.fit is not None and (few := only_so_many(found.model.k, found.model.k_requested)):
+        warnings.warn(few, KsegWarning, stacklevel=2)
     for note in said[:MOST_LINES]:
         warnings.warn(note.text, KsegWarning, stacklevel=2)
     if len(said) > MOST_LINES:

@@ -50,7 +50,7 @@ class ExportSettings:
             raise UsageError(f"--format is one of {', '.join(FORMATS)}; got {self.format!r}")
         if self.clusters is not None:
             if not self.clusters or min(self.clusters) < 0:
-                raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {list(self.clusters)}")
+                raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {','.join(map(str, self.clusters))}")
             if not OF_CLUSTERS & set(self.what):
                 raise UsageError("--cluster chooses for masks, cutout and polygons; --what names none of them")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.line):

@@ -23,6 +23,7 @@ from kseg_core.images.bmp_runs import unpacked_runs
 from kseg_core.images.failures import CONVERT
 from kseg_core.images.plausible import check_ratio
 from kseg_core.images.raster import NotSupported, Raster, Refused, Stated, check_size
+from kseg_core.images.srgb import looked_up
 
 _FILE_HEADER, _OS2_HEADER, _OS2_LARGE, _V5_HEADER = 14, 12, 64, 124
 _HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
@@ -81,8 +82,8 @@ def read_stated(file: BinaryIO) -> Stated:
         check_ratio(header.width * header.height, size, _RLE_RATIO)
     else:
         check_ratio(header.stride * header.height, size, 1)
-    if header.bits <= 8:
-        return Stated(1 if header.gray else 3)
+    if header.bits <= 8:  # beside them the indices, and with run lengths which were given
+        return Stated(1 if header.gray else 3, decoding_px=2 if header.compression in (_RLE8, _RLE4) else 1)
     has_alpha = header.fields[3] != 0
     return Stated(4 if has_alpha else 3, alpha=has_alpha)
 
@@ -118,7 +119,7 @@ def decode(data: bytes, max_pixels: int) -> Raster:
         return Raster(samples, "gray", header.gray, valid=valid, icc=header.icc)
     lookup = np.zeros((256, 3), np.uint8)  # indices that the palette lacks are black, as in all viewers
     lookup[: len(header.palette)] = header.palette
-    return Raster(np.take(lookup, indices, axis=0), "rgb", valid=valid, icc=header.icc)
+    return Raster(looked_up(lookup, indices), "rgb", valid=valid, icc=header.icc)
 
 
 def _read_header(data: bytes) -> _Header:

@@ -29,7 +29,7 @@ from kseg_core.images.raster import Colours
 _SAME_LEVELS = 2
 
 _GRID = np.linspace(0, 255, 9).astype(np.uint8)  # 9**3 colours: the corners, the grays and between
-_BAND_PX = 1 << 20  # pixels converted at once: Pillow's copies stay at a few megabytes
+_BAND_PX = 1 << 18  # pixels converted at once: Pillow's copies stay at a few megabytes
 _MODES = {"gray": "L", "rgb": "RGB", "cmyk": "CMYK"}
 _SPACES = {"gray": "GRAY", "rgb": "RGB", "cmyk": "CMYK"}
 
@@ -53,6 +53,11 @@ def convert(samples: NDArray[np.uint8], colours: Colours, icc: bytes | None) -> 
     """
     transform = _transform(icc, colours) if icc else None
     return None if transform is None else _apply(transform, samples, _MODES[colours])
+
+
+def changes_rgb(icc: bytes | None) -> bool:
+    """Say whether `convert` gives another array for RGB samples of this profile."""
+    return bool(icc) and _transform(icc, "rgb") is not None
 
 
 def convert_cmyk_plainly(samples: NDArray[np.uint8]) -> NDArray[np.uint8]:

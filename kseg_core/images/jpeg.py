@@ -51,9 +51,8 @@ from kseg_core.images.jpeg_markers import (
 )
 from kseg_core.images.jpeg_unusual import decode_unusual
 from kseg_core.images.plausible import JPEG_RATIO, check_ratio
-from kseg_core.images.raster import PROFILE_PX, TURNED_PX, Colours, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size, finishing_px
 
-_REFINED_PX = 5  # of scans that refine each other, whose coefficients are all held: up to 6, mostly 3
 _FIRST_READ = 1 << 16  # enough for the header of nearly all photographs, EXIF preview included
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
@@ -84,9 +83,17 @@ def read_stated(file: BinaryIO) -> Stated:
     if head.process not in ARITHMETIC:
         check_ratio(head.height * head.width, file.seek(0, io.SEEK_END), JPEG_RATIO)
     count, dtype = len(head.components), "uint8" if head.precision == 8 else "uint16"
-    turned, refined = orientation_of(head.exif) != 1, head.progressive
-    extra = TURNED_PX * turned + _REFINED_PX * refined + PROFILE_PX * (head.icc is not None)
-    return Stated(count, dtype, colours="cmyk" if count == 4 else None, decoding_px=extra)
+    after = finishing_px(orientation_of(head.exif), head.icc if count == 3 else None)
+    colours: Colours | None = "cmyk" if count == 4 else None
+    return Stated(count, dtype, colours=colours, decoding_px=_coefficients_px(head), finishing_px=after)
+
+
+def _coefficients_px(head: Head) -> float:
+    """Return bytes a pixel of the coefficients, 16 bits each, which are all held where there are several scans."""
+    if not head.has_several_scans:
+        return 0
+    widest, highest = (max(each[axis] for each in head.sampling) for axis in (0, 1))
+    return sum(2 * across * down / (widest * highest) for across, down in head.sampling)
 
 
 def _read_head(file: BinaryIO) -> Head:
@@ -145,8 +152,7 @@ def decode_strictly(data: bytes, head: Head) -> Samples:
     """
     if head.precision == 12:
         return _decode_12_bits(data, head)
-    first_scan = data[head.segments[-1].start + 4]
-    if head.progressive or first_scan != len(head.components):
+    if head.has_several_scans:
         find_end(data, head)  # several scans: the decoder does not miss those that are not there
     try:
         return _decode(data, head)

@@ -47,7 +47,8 @@ class Segment:
 class Head:
     """Everything before the first scan's data.
 
-    ``end`` is where that data begins; the last of ``segments`` is the first scan's header.
+    ``end`` is where that data begins; the last of ``segments`` is the first scan's header. ``sampling`` has how often
+    each of ``components`` is sampled across and down; ``in_first_scan`` is how many of them the first scan has.
     """
 
     height: int = 0
@@ -55,6 +56,8 @@ class Head:
     precision: int = 0
     process: int = 0
     components: tuple[int, ...] = ()
+    sampling: tuple[tuple[int, int], ...] = ()
+    in_first_scan: int = 0
     adobe: int | None = None
     exif: bytes | None = None
     icc: bytes | None = None
@@ -65,6 +68,10 @@ class Head:
     def progressive(self) -> bool:
         """Say whether the picture is refined scan by scan."""
         return self.process in _PROGRESSIVE
+
+    @property
+    def has_several_scans(self) -> bool:
+        return self.progressive or self.in_first_scan != len(self.components)
 
 
 def next_segment(data: bytes, at: int) -> Segment | None:
@@ -128,6 +135,7 @@ def parse_head(data: bytes) -> Head:
         at = segment.end
         payload = data[segment.start + 4 : segment.end]
         if segment.marker == SOS:
+            head.in_first_scan = payload[0] if payload else 0
             break
         if segment.marker == _JPEG_LS:
             raise NotSupported("JPEG-LS: not supported here; convert it to PNG or TIFF first, e.g. with `ffmpeg`")
@@ -196,6 +204,8 @@ def _read_frame(head: Head, marker: int, payload: bytes) -> None:
     head.process = marker
     head.precision, head.height, head.width, count = struct.unpack_from(">BHHB", payload)
     head.components = tuple(payload[6 + 3 * number] for number in range(count))
+    factors = (payload[7 + 3 * number] for number in range(count))
+    head.sampling = tuple((max(1, each >> 4), max(1, each & 15)) for each in factors)
     if head.height == 0:
         raise Refused("no pixels: the JPEG states no height (or only after its scan, which is not read here)")
     if head.precision not in (8, 12):

@@ -18,9 +18,12 @@ import numpy as np
 
 from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.plausible import LZW_RATIO, check_ratio
-from kseg_core.images.raster import Raster, Refused, Stated, check_size
+from kseg_core.images.raster import Raster, Refused, Stated, check_size, finishing_px
 
 _WEBP_ANIMATED = 2  # flag of the extended header (RFC 9649, 2.7)
+
+_LOSSLESS_PX = 4  # of a lossless WebP: libwebp works with 32 bits a pixel
+_PILLOW_PX = 12  # of an animated one: the canvas, and Pillow's copies of it
 
 #: Above a process-wide limit (89 megapixels unless set) Pillow's GIF reader may warn; this stays clear of it.
 _GIF_MAX_PIXELS = 1 << 26
@@ -30,14 +33,16 @@ def gif_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of any GIF whose first frame its file can hold."""
     left, top, right, bottom, _, _ = _gif_frame(file)
     check_ratio((right - left) * (bottom - top), file.seek(0, io.SEEK_END), LZW_RATIO)
-    return Stated(1, colours="palette")
+    return Stated(1, colours="palette", finishing_px=1)
 
 
 def webp_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of a WebP."""
     chunks = _webp_chunks(file)
-    has_alpha = _webp_has_alpha(chunks)
-    return Stated(4 if has_alpha else 3, alpha=has_alpha)
+    has_alpha, animated = _webp_has_alpha(chunks), chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED
+    beside = _PILLOW_PX if animated else _LOSSLESS_PX if _webp_is_lossless(chunks) else 0
+    after = finishing_px(orientation_of(chunks.get(b"EXIF")), chunks.get(b"ICCP"))
+    return Stated(4 if has_alpha else 3, alpha=has_alpha, decoding_px=beside, finishing_px=after)
 
 
 def gif_shape(file: BinaryIO) -> tuple[int, int]:
@@ -228,6 +233,10 @@ def _webp_has_alpha(chunks: dict[bytes, bytes]) -> bool:
     if b"VP8X" in chunks:
         return bool(chunks[b"VP8X"][:1] and chunks[b"VP8X"][0] & 0x10)
     return len(chunks.get(b"VP8L", b"")) >= 5 and bool(chunks[b"VP8L"][4] & 0x10)
+
+
+def _webp_is_lossless(chunks: dict[bytes, bytes]) -> bool:
+    return b"VP8L" in chunks
 
 
 def _webp_size(chunks: dict[bytes, bytes]) -> tuple[int, int]:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.plausible import DEFLATE_RATIO, check_ratio
-from kseg_core.images.png_rows import CHANNELS, SIGNATURE, Picture, decode_rows
-from kseg_core.images.raster import PROFILE_PX, TURNED_PX, Colours, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.png_rows import CHANNELS, SIGNATURE, Picture, decode_rows, passes_px
+from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size, finishing_px
 
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _USED = {b"PLTE", b"tRNS", b"IDAT"}
@@ -55,8 +55,12 @@ def read_stated(file: BinaryIO) -> Stated:
     check_ratio(samples * picture.depth / 8, file.seek(0, io.SEEK_END), DEFLATE_RATIO)
     dtype = "uint16" if picture.depth == 16 else "uint8"
     colours: Colours | None = "palette" if picture.kind == 3 else None
-    extra = TURNED_PX * (orientation_of(picture.exif) != 1) + PROFILE_PX * picture.has_profile
-    return Stated(CHANNELS[picture.kind], dtype, picture.kind in (4, 6), colours, decoding_px=extra)
+    after = finishing_px(orientation_of(picture.exif), picture.icc if picture.kind in (2, 6) else None)
+    after += (4 if picture.kind == 2 else 1) * (b"tRNS" in picture.used)  # which samples are the key
+    between = passes_px(picture)
+    return Stated(
+        CHANNELS[picture.kind], dtype, picture.kind in (4, 6), colours, decoding_px=between, finishing_px=after
+    )
 
 
 def _read_header(file: BinaryIO) -> Picture:
@@ -67,8 +71,10 @@ def _read_header(file: BinaryIO) -> Picture:
         for chunk in _chunks(file):
             if chunk.name == b"IHDR":
                 picture = _header(file.read(chunk.length))
-            elif chunk.name == b"iCCP" and picture is not None:
-                picture.has_profile = True
+            elif chunk.name == b"iCCP" and picture is not None and chunk.length <= _MAX_PROFILE_BYTES:
+                picture.icc = _inflated_profile(file.read(chunk.length))
+            elif chunk.name == b"tRNS" and picture is not None:
+                picture.used[chunk.name] = []
             elif chunk.name == b"eXIf" and chunk.length <= _MAX_EXIF_BYTES:
                 exif = file.read(chunk.length)
                 break
@@ -95,6 +101,7 @@ def decode(data: bytes, max_pixels: int) -> Raster:
         raise Refused("damaged: the PNG has no image data")
     if picture.kind == 3 and b"PLTE" not in picture.used:
         raise Refused("damaged: the PNG lacks its palette")
+    del data  # once its parts are joined, nothing else has hold of the file's bytes
     samples = decode_rows(picture)
     kinds: dict[int, Colours] = {0: "gray", 2: "rgb", 3: "palette", 4: "gray", 6: "rgb"}
     valid = _transparency(picture, samples)
@@ -193,13 +200,16 @@ def _header(payload: bytes) -> Picture:
 
 def _collect(data: bytes, max_pixels: int) -> Picture:
     """Read all chunks, verify their checksums, keep what makes the picture."""
+    import imagecodecs
+
     picture: Picture | None = None
     view = memoryview(data)
     for name, start, length in _chunks(io.BytesIO(data)):
         critical = not name[0] & 32  # an upper-case first letter
         if critical or name == b"tRNS":
             stated = int.from_bytes(view[start + length : start + length + 4], "big")
-            if zlib.crc32(view[start - 4 : start + length]) != stated:
+            found = imagecodecs.deflate_crc32(view[start - 4 : start + length])  # type: ignore[arg-type]
+            if found != stated:
                 raise Refused(f"damaged: the checksum of the PNG's {_printable(name)} chunk is wrong")
         if critical and name not in _KNOWN_CRITICAL:
             raise Refused(f"not a standard PNG: it has a critical {_printable(name)} chunk")

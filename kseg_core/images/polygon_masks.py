@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,13 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.errors import UnreadableImage
+from kseg_core.images.failures import refusing
 from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
 from kseg_core.images.raster import Refused
 from kseg_core.images.validity import POLYGON_SUFFIXES
 from kseg_core.images.windows import Box
+from kseg_core.inputs.keys import printable_source
 
+_NAME = "polygons"
 _GRID_PX = 2048  # the side of what is drawn at once: four megabytes
 _POLYGONS = (3, 6)  # shapely's types of polygons and of several of them
 _GEOJSON_TYPES = frozenset(
@@ -47,6 +51,10 @@ _GEOJSON_TYPES = frozenset(
     ]
 )
 _JSON = frozenset({"geojson", "json"})
+_GPKG_NONE = (-1, 0, 99999)  # its ids of undefined systems; the last is GDAL's
+_PRJ = ("prj", "PRJ")
+_OGC = "http://www.opengis.net/def/crs/"
+_CRS_UNKNOWN = "the coordinate system that it states is not understood"
 
 
 def is_polygons(path: str) -> bool:
@@ -81,13 +89,9 @@ def read_polygons(path: str) -> Polygons:
     UnreadableImage
         Naming the mask, where it cannot be read or has no polygon.
     """
-    try:
+    with refusing(path, _NAME):
         status = storage.stat(path)
         return _polygons(path, status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise UnreadableImage(path, error.strerror or "cannot be read") from error
-    except Refused as error:
-        raise UnreadableImage(path, str(error)) from error
 
 
 @lru_cache(maxsize=4)
@@ -107,20 +111,32 @@ def _polygons(path: str, _size: int, _modified: int) -> Polygons:
             if kind is None:  # a table
                 continue
             meta, _, geometry, _ = pyogrio.raw.read(data, layer=number, columns=[], force_2d=True)
-            parts = shapely.get_parts(shapely.from_wkb(geometry[geometry != None]))  # noqa: E711 - an array's elements
+            with np.errstate(invalid="ignore"):  # of corners that are NaN, which are refused below
+                parts = shapely.from_wkb(geometry[geometry != None])  # noqa: E711 - an array's elements
+            parts = shapely.get_parts(parts)
             parts = shapely.get_parts(parts)  # of collections
             polygons = parts[np.isin(shapely.get_type_id(parts), _POLYGONS) & ~shapely.is_empty(parts)]
             if len(polygons):
                 shapes.append(polygons)
                 systems.add(meta["crs"] or "")
+    except pyogrio.errors.CRSError as error:
+        raise Refused(_CRS_UNKNOWN) from error
     except (RuntimeError, shapely.errors.ShapelyError, ValueError) as error:  # RuntimeError: pyogrio's own
         raise Refused(f"no polygons can be read from it: {_why_unread(path)}") from error
     if not shapes:
         raise Refused("it has no polygon, so no pixel would count")
     if len(systems) > 1:
         raise Refused("its layers are of several coordinate systems: give one of them in a file of its own")
-    is_json = path.rpartition(".")[2].lower() in _JSON and not _states_crs(path)
-    return Polygons(np.concatenate(shapes), "" if is_json else systems.pop(), is_json)
+    found = np.concatenate(shapes)
+    if not np.isfinite(shapely.get_coordinates(found)).all():
+        raise Refused("damaged: corners of its polygons are NaN or infinite")
+    if path.rpartition(".")[2].lower() in _JSON:
+        crs = _crs_of_json(path)
+        return Polygons(found, crs, not crs)
+    crs = systems.pop()
+    if not crs and _states_crs(path):
+        raise Refused(_CRS_UNKNOWN)
+    return Polygons(found, crs, False)
 
 
 def _why_unread(path: str) -> str:
@@ -135,22 +151,48 @@ def _why_unread(path: str) -> str:
             return "it is not text in UTF-8, as GeoJSON is"
         kind = told.get("type") if isinstance(told, dict) else None
         if kind not in _GEOJSON_TYPES:
-            return 'no polygons can be read from it: it is JSON, but no GeoJSON (its "type" is none of GeoJSON\'s)'
-        return (
-            "no polygons can be read from it: its features or their coordinates are not as GeoJSON has them (RFC 7946)"
-        )
+            return 'it is JSON, but no GeoJSON (its "type" is none of GeoJSON\'s)'
+        return "its features or their coordinates are not as GeoJSON has them (RFC 7946)"
     if suffix == "shp" and not storage.exists(path[:-3] + "shx"):
         return "a shapefile has a .shx and a .dbf beside it, and the .shx is missing"
     return f"it is damaged, or not the .{suffix} that its name says; GeoJSON, shapefiles and GeoPackages are read"
 
 
-def _states_crs(path: str) -> bool:
-    """Say whether a GeoJSON has the member that GDAL still writes."""
+def _crs_of_json(path: str) -> str:
+    """Return what the ``crs`` member names that GDAL still writes, empty where there is none.
+
+    GDAL takes a name that it does not know for WGS 84.
+    """
     try:
         told = json.loads(storage.read(path))
     except ValueError:
-        return False  # GDAL reads one feature a line, too
-    return isinstance(told, dict) and bool(told.get("crs"))
+        return ""  # GDAL reads one feature a line, too
+    member = told.get("crs") if isinstance(told, dict) else None
+    if not member:
+        return ""
+    properties = member.get("properties") if isinstance(member, dict) else None
+    name = properties.get("name") if isinstance(properties, dict) else None
+    if not isinstance(name, str) or ("://" in name and not name.startswith(_OGC)):  # which GDAL would ask a server for
+        raise Refused(_CRS_UNKNOWN)
+    try:
+        with gdal(_NAME) as rasterio:
+            return str(rasterio.crs.CRS.from_user_input(name).to_wkt())
+    except Refused as error:
+        raise Refused(f"{_CRS_UNKNOWN}: {printable_source(name)}") from error
+
+
+def _states_crs(path: str) -> bool:
+    """Say whether a file of which GDAL knows no coordinate system states one all the same."""
+    stem, _, suffix = path.rpartition(".")
+    if suffix.lower() == "shp":
+        return any(storage.exists(f"{stem}.{name}") and storage.read(f"{stem}.{name}").strip() for name in _PRJ)
+    if suffix.lower() == "gpkg":
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.deserialize(storage.read(path))
+            return bool(
+                database.execute(f"SELECT 1 FROM gpkg_geometry_columns WHERE srs_id NOT IN {_GPKG_NONE}").fetchone()
+            )
+    return suffix.lower() == "gml" and b"srsName" in storage.read(path)
 
 
 class PolygonMask:
@@ -175,11 +217,9 @@ class PolygonMask:
         import shapely
 
         polygons = read_polygons(path)
-        self._shape = shape
-        try:
+        self._path, self._shape = path, shape
+        with refusing(path, _NAME):
             self._shapes = _in_pixels(polygons, place)
-        except Refused as error:
-            raise UnreadableImage(path, str(error)) from error
         self._bounds: NDArray[np.float64] = shapely.bounds(self._shapes)
 
     @property
@@ -191,7 +231,13 @@ class PolygonMask:
         return bool(left < self._shape[1] and top < self._shape[0] and right > 0 and bottom > 0)
 
     def nonzero(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
-        """Return bool (height, width) of a window: where the centres of pixels are within a polygon."""
+        """Return bool (height, width) of a window: where the centres of pixels are within a polygon.
+
+        Raises
+        ------
+        UnreadableImage
+            Naming the mask, where its polygons cannot be drawn.
+        """
         box = Box(rows.start, columns.start, rows.stop, columns.stop)
         out = np.zeros(box.shape, np.bool_)
         for top in range(box.top // _GRID_PX * _GRID_PX, box.bottom, _GRID_PX):
@@ -200,7 +246,8 @@ class PolygonMask:
                 part = Box(
                     max(top, box.top), max(left, box.left), min(tile.bottom, box.bottom), min(tile.right, box.right)
                 )
-                drawn = self._drawn(tile)
+                with refusing(self._path, _NAME):
+                    drawn = self._drawn(tile)
                 if drawn is not None:
                     to = Box(part.top - box.top, part.left - box.left, part.bottom - box.top, part.right - box.left)
                     out[to.slices] = drawn[part.top - top : part.bottom - top, part.left - left : part.right - left]
@@ -213,7 +260,7 @@ class PolygonMask:
         near &= (bounds[:, 2] > tile.left) & (bounds[:, 3] > tile.top)
         if not near.any():
             return None
-        with gdal("polygons"):
+        with gdal(_NAME):
             from rasterio.features import rasterize  # type: ignore[import-untyped, import-not-found, unused-ignore]
             from rasterio.transform import Affine  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
@@ -224,11 +271,9 @@ class PolygonMask:
 
 def polygon_mask(path: str, place: GeoReference | None, shape: tuple[int, int]) -> PolygonMask:
     """Return the mask; parameters and errors as of `PolygonMask`. The last few are kept: each piece asks for one."""
-    try:
+    with refusing(path, _NAME):
         status = storage.stat(path)
-    except OSError as error:
-        raise UnreadableImage(path, error.strerror or "cannot be read") from error
-    return _polygon_mask(path, status.st_size, status.st_mtime_ns, place, shape)
+        return _polygon_mask(path, status.st_size, status.st_mtime_ns, place, shape)
 
 
 @lru_cache(maxsize=4)
@@ -263,14 +308,17 @@ def _in_pixels(polygons: Polygons, place: GeoReference | None) -> NDArray[Any]:
         a, b, c, d, e, f = place.transform
         x, y = coordinates[:, 0] - c, coordinates[:, 1] - f
         area = a * e - b * d
-        coordinates = np.stack([(e * x - b * y) / area, (a * y - d * x) / area], axis=1)
+        with np.errstate(over="ignore"):
+            coordinates = np.stack([(e * x - b * y) / area, (a * y - d * x) / area], axis=1)
+        if not np.isfinite(coordinates).all():
+            raise Refused("its polygons reach too far beyond the image")
     return np.asarray(shapely.set_coordinates(shapes.copy(), coordinates))
 
 
 def _transformed(coordinates: NDArray[np.float64], theirs: str, ours: str) -> NDArray[np.float64]:
     """Return the corners in another coordinate system; edges stay straight."""
     try:
-        with gdal("polygons"):
+        with gdal(_NAME):
             from rasterio.crs import CRS  # type: ignore[import-untyped, import-not-found, unused-ignore]
             from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
 

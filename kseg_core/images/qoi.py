@@ -47,8 +47,10 @@ def decode(data: bytes, max_pixels: int) -> Raster:
         raise Refused("truncated or damaged: the QOI lacks its end marker")
     random = np.random.default_rng(len(data)).integers(0, 256, (width, 4), np.uint8)
     known = np.concatenate([np.full((width, 1), _RGBA, np.uint8), random], axis=1).tobytes()
-    whole = _HEADER.pack(b"qoif", width, height + 1, 4, 0) + data[_HEADER.size : -len(_END)] + known + _END
-    samples: Samples = imagecodecs.qoi_decode(whole)
+    begin = _HEADER.pack(b"qoif", width, height + 1, 4, 0)
+    data = b"".join((begin, memoryview(data)[_HEADER.size : -len(_END)], known, _END))
+    samples: Samples = imagecodecs.qoi_decode(data)
+    del data  # once it is decoded; what was given was let go when this was made of it
     if not np.array_equal(samples[height], random):
         raise Refused("truncated or damaged: the QOI's data does not end where the picture does")
     valid = samples[:height, :, 3] != 0 if channels == 4 else None

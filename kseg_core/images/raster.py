@@ -86,8 +86,9 @@ class PictureInfo:
     alpha_at
         Which band is alpha, from 0, where it is not the last.
     decoding_px
-        Bytes a pixel that decoding takes beside the samples and their colours: of scans that refine each other, of
-        turning, of a profile.
+        Bytes a pixel that decoding takes beside the samples: of scans that refine each other, of passes.
+    finishing_px
+        Bytes a pixel that the way from the samples to colours takes beside both: of turning, of a profile.
     """
 
     format: str
@@ -103,7 +104,8 @@ class PictureInfo:
     placed: int | None = None
     band_nodata: tuple[float | None, ...] = ()
     alpha_at: int | None = None
-    decoding_px: int = 0
+    decoding_px: float = 0
+    finishing_px: int = 0
     crs_stated: str = ""
 
     @property
@@ -116,7 +118,7 @@ class PictureInfo:
 class Stated(NamedTuple):
     """Bands and dtype of a picture that is read whole, as its header states them, and whether the last is alpha.
 
-    ``colours``, ``notes`` and ``decoding_px`` are those of `PictureInfo`.
+    ``colours``, ``notes``, ``decoding_px`` and ``finishing_px`` are those of `PictureInfo`.
     """
 
     bands: int
@@ -124,11 +126,15 @@ class Stated(NamedTuple):
     alpha: bool = False
     colours: Colours | None = None
     notes: tuple[str, ...] = ()
-    decoding_px: int = 0
+    decoding_px: float = 0
+    finishing_px: int = 0
 
 
-TURNED_PX = 4  # of a picture that is turned, beside its colours: a second copy of them; measured: 3.8
-PROFILE_PX = 4  # of one whose colours are converted by a profile
+def finishing_px(orientation: int, icc: bytes | None) -> int:
+    """Bytes a pixel that colours take once more where they are turned, and where a profile of RGB converts them."""
+    from kseg_core.images.icc import changes_rgb
+
+    return 3 * (orientation != 1) + 3 * changes_rgb(icc)
 
 
 @dataclass(frozen=True, slots=True)

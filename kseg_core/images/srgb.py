@@ -85,13 +85,13 @@ def _scale(maximum: int, *, linear: bool) -> NDArray[np.uint8]:
 def _colours_of(raster: Raster) -> NDArray[np.uint8]:
     """Return the raster's colours as uint8 (height, width, 3) sRGB, as stored."""
     if raster.colours == "palette":
-        return _looked_up(_whole_palette(raster), raster.samples)
+        return looked_up(_whole_palette(raster), raster.samples)
     samples = np.ascontiguousarray(to_8_bits(raster.samples, raster.maximum, linear=raster.linear))
     if raster.colours == "gray":
         # All 256 grays go through the profile, and the picture through the table of them.
         ramp = np.arange(256, dtype=np.uint8)
         table = icc.convert(ramp[None, :], "gray", raster.icc)
-        return _looked_up(np.repeat(ramp[:, None], 3, axis=1) if table is None else table[0], samples)
+        return looked_up(np.repeat(ramp[:, None], 3, axis=1) if table is None else table[0], samples)
     if raster.colours == "rgb" and samples.shape[2] == 4:
         import cv2  # twenty times NumPy's speed at copying three bytes of four
 
@@ -102,8 +102,8 @@ def _colours_of(raster: Raster) -> NDArray[np.uint8]:
     return samples if converted is None else converted
 
 
-def _looked_up(table: NDArray[np.uint8], indices: Samples) -> NDArray[np.uint8]:
-    """Return ``table[indices]`` for a table of colours."""
+def looked_up(table: NDArray[np.uint8], indices: Samples) -> NDArray[np.uint8]:
+    """Return ``table[indices]`` for a table of colours, uint8 (256, 3) where the indices are of 8 bits."""
     if indices.dtype != np.uint8:
         return np.take(table, indices, axis=0)
     import cv2  # five times NumPy's speed

@@ -49,6 +49,7 @@ class WholePicture:
             stated.colours,
             stated.notes,
             decoding_px=stated.decoding_px,
+            finishing_px=stated.finishing_px,
         )
         self._file, self._max_pixels = file, max_pixels
         self._decoded: Raster | None = None
@@ -78,14 +79,17 @@ class WholePicture:
         whole = self._whole()
         if whole.colours == "palette":
             raise Refused(PALETTE_HAS_NO_BANDS)
-        samples = self._part(box)
+        samples, is_all = self._part(box), box.shape == self.stored_shape
         colours = {"gray": 1, "rgb": 3, "cmyk": 4}[whole.colours]
         chosen = chosen_bands(bands, self.info.bands, colours)
         if max(chosen) >= samples.shape[2]:
             raise Refused(f"its band {max(chosen) + 1} is alpha, which is no band to cluster by")
         in_order = chosen == tuple(range(len(chosen)))
-        valid = None if whole.valid is None else whole.valid[box.slices].copy()
-        return (samples[..., : len(chosen)] if in_order else samples[..., list(chosen)]).copy(), valid
+        values = samples[..., : len(chosen)] if in_order else samples[..., list(chosen)]
+        valid = whole.valid
+        if not is_all:  # a part must not hold on to the whole
+            values, valid = values.copy(), None if valid is None else valid[box.slices].copy()
+        return np.ascontiguousarray(values), valid
 
     def nonzero(self, box: Box) -> NDArray[np.bool_]:
         """Where a mask says "use"; see `Stored`."""

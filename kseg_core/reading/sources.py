@@ -305,11 +305,15 @@ def _with_mask(
     if is_polygons(mask):
         with _naming(mask, file):
             touches = polygon_mask(mask, geo, info.shape).touches
+        if touches:
+            return info
         note = f"no polygon of its mask {printable_source(mask)} is in it: no pixel counts"
-        return info if touches else replace(info, notes=(*info.notes, note))
+        if mask != settings.mask:  # polygons of all images may leave out some of them, one's own may not
+            raise UnreadableImage(file.source, note)
+        return replace(info, notes=(*info.notes, note))
     with _naming(mask, file):
         shape = read_info(mask, max_pixels=settings.max_pixels, carried=False).shape
-    check_mask_shape(info.shape, shape, file.source, mask)
+    check_mask_shape(info.shape, shape, file.source, printable_source(mask))
     return info
 
 

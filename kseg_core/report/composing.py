@@ -145,9 +145,8 @@ def notes(
     lines = []
     if attributes.get("status") != "complete":
         lines.append("The run that made this store has not finished; only what it has done is told here.")
-    if model is not None and isinstance(model.k_requested, int) and model.k < model.k_requested:
-        told = only_so_many(model.k)
-        lines.append(f"{told[0].upper()}{told[1:]}, not {model.k_requested}.")
+    if model is not None and (few := only_so_many(model.k, model.k_requested)):
+        lines.append(f"{few[0].upper()}{few[1:]}.")
     if damaged:
         lines.append(f"{damaged} of the store's images cannot be read; they are missing here.")
     lost = [image for image in shown if image.original is None and image.lost]

@@ -141,7 +141,8 @@ def _read_chunk(folder: str, spec: ArraySpec, index: Sequence[int]) -> NDArray[A
         stored = np.frombuffer(codec(spec).decode(packed), np.dtype(spec.dtype).newbyteorder("<"))
         return stored.astype(spec.dtype, copy=False).reshape(spec.chunks[-2:])
     except (ValueError, TypeError, RuntimeError) as error:  # each codec has its own
-        raise StoreError(f"{chunk_path(folder, index)}: a damaged chunk ({error})") from error
+        why = "a damaged chunk (its bytes are not what was written)"
+        raise StoreError(f"{chunk_path(folder, index)}: {why}") from error
 
 
 def write_masks(folder: str, spec: ArraySpec, window: Window, labels: NDArray[Any], invalid: int) -> None:

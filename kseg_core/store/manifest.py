@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import storage
-from ..errors import StoreError
+from ..errors import StoreError, system_reason
 from ..storage.beside import aside
 from .soundness import MODEL, STORE, require_sound
 
@@ -38,7 +38,7 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        why = system_reason(error) if isinstance(error, OSError) else "it is not valid JSON"
         raise StoreError(f"{path}: its zarr.json cannot be read ({why}); {WAY_OUT}") from error
     attributes = metadata.get("attributes", {}) if isinstance(metadata, dict) else {}
     kseg = attributes.get("kseg") if isinstance(attributes, dict) else None

@@ -4,6 +4,7 @@ looked at once, here, and everything above can rely on it.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -203,5 +204,5 @@ def require_sound(path: str, attributes: dict[str, Any], known: dict[str, Check]
 
 
 def _shortly(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value, default=str)
     return text if len(text) <= 40 else f"{text[:37]}..."

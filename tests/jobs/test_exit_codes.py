@@ -241,7 +241,7 @@ USAGE = {
     "run in --k 2 --batch-pixels 0": ("--batch-pixels is at least 1; got 0",),
     "run in --k 2 --seed -1": ("--seed is a whole number from 0",),
     "run in --k 2 --seed 9223372036854775808": ("--seed is a whole number from 0",),
-    "run in --k 2 --start #ff0000": ("--start gives 1 colours for 2 clusters",),
+    "run in --k 2 --start #ff0000": ("--start gives 1 colour for 2 clusters",),
     "run in --start red": ("--start takes colours like", "'red'"),
     "run in --start #ff0000,#FF0000": ("--start names a colour twice",),
     "run in --k 2 --features bands --scope image": ("--features bands finds one model for all images",),

@@ -23,7 +23,7 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, TooLarge
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.memory import COLOR_BYTES, MOST_COLORS, PROCESS_BYTES, REMOTE_BYTES
+from kseg_core.memory import COLOR_BYTES, MOST_COLORS, PROCESS_BYTES, REMOTE_BYTES, piece_bytes
 from kseg_core.reading.sources import ImageSource
 from kseg_core.sizes import parse_bytes
 from kseg_core.storage.ranges import MOST_BYTES, most_held
@@ -202,6 +202,36 @@ def test_labelling_every_colour_takes_no_more_memory_than_the_dry_run_says(
     assert least / 4 <= peak <= least
 
 
+@pytest.mark.parametrize(
+    ("options", "beside"),
+    [
+        ({"progressive": True, "subsampling": 0}, 6.0),  # coefficients of 16 bits
+        ({"progressive": True, "subsampling": 2}, 3.0),
+        ({"subsampling": 2}, 0.0),
+    ],
+)
+def test_what_is_said_of_a_picture_is_told_by_its_header(
+    options: dict[str, Any], beside: float, pictures: Pictures, tmp_path: Path
+) -> None:
+    photo = Image.open(pictures / "photo.jpg")
+    photo.save(tmp_path / "whole.jpg", quality=92, **options)
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "damaged.jpg").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    found = [plan_of(tmp_path / name).bundles[0][0] for name in ("whole.jpg", "damaged.jpg")]
+    bare = photo.width * photo.height * 3 + len(whole)
+    for piece in found:
+        assert piece_bytes(piece, 0, OutputSettings(), 0) == bare + int(beside * photo.width * photo.height)
+
+
+def test_masks_are_counted_one_at_a_time_however_many_there_are(pictures: Pictures) -> None:
+    (pieces,) = plan_of(pictures / "smooth.tif", 2048).large
+    settings = OutputSettings(tile=2048, masks=True)
+    few, many = (piece_bytes(pieces[0], k, settings, 0) for k in (2, 24))
+    none = piece_bytes(pieces[0], 24, replace(settings, masks=False), 0)
+    assert few == many
+    assert many - none <= 2 * 2048 * 2048
+
+
 def test_what_edges_take_is_counted(pictures: Pictures) -> None:
     plan = plan_of(pictures / "smooth.tif")
     (pieces,) = plan.large
@@ -250,15 +280,15 @@ def test_what_is_fetched_of_objects_is_counted_for_each_task(pictures: Pictures,
     here = plan_of(pictures / "smooth.tif")
     size = here.sources[0].file.size
     assert size > MOST_BYTES
-    fixed = [
+    masked_here = Plan(
+        (), tuple(tuple(replace(p, source=replace(p.source, mask="mask.png")) for p in pieces) for pieces in here.large)
+    )
+    bare, masked, remote, both_remote = (
         make_budget(plan, Work(2, 0, 0, OutputSettings(), edges=edges), LocalExecutor("threads", 3, 8 * GB))[0].fixed
-        for plan in (here, in_an_object_store(here), in_an_object_store(here, masked=True))
-    ]
-    assert [each - fixed[0] for each in fixed] == [
-        0,
-        REMOTE_BYTES + 3 * most_held(size),
-        REMOTE_BYTES + 6 * most_held(size),
-    ]
+        for plan in (here, masked_here, in_an_object_store(here), in_an_object_store(here, masked=True))
+    )
+    assert remote - bare == REMOTE_BYTES + 3 * most_held(size)
+    assert both_remote - masked == REMOTE_BYTES + 6 * most_held(size)
 
 
 def plan_of(path: Path, tile: int = 1024) -> Plan:
@@ -274,7 +304,7 @@ def test_fewer_workers_are_used_where_memory_is_short(pictures: Pictures, caplog
     roomy = LocalExecutor("threads", 8, 8 * GB)
     budget, _, failures = make_budget(plan, COLORS, roomy)
     assert (budget.threads, roomy.workers, failures) == (8, 8, [])
-    short = LocalExecutor("threads", 8, 700_000_000)
+    short = LocalExecutor("threads", 8, 500_000_000)
     budget, _, _ = make_budget(plan, COLORS, short)
     assert 1 <= short.workers == budget.threads < 8
     assert "not 8" in caplog.text
@@ -326,13 +356,13 @@ def test_an_image_too_large_to_be_decoded_whole_is_named_and_the_others_go_on(tm
     random = np.random.default_rng(0)
     Image.fromarray(np.zeros((6000, 6000, 3), np.uint8)).save(folder / "large.png")
     Image.fromarray(random.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(folder / "small.png")
-    config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(memory=500_000_000))
+    config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(memory=400_000_000))
     request = prepare(InputSelection((str(folder),)), config, str(tmp_path / "out.zarr"), "store")
     result = run(request)
     assert result.images.labelled == 1
     (failure,) = result.failures
     assert failure.source.endswith("large.png")
-    assert "of memory to decode whole, a process may take 500 MB (--memory)" in failure.reason
+    assert "of memory to decode whole, a process may take 400 MB (--memory)" in failure.reason
     assert isinstance(failure, TooLarge)
     # What it is said to take is enough, and a program is told it as a number.
     (told,) = result.to_json()["failures"]

@@ -56,18 +56,18 @@ def plan_of(folder: Path, *names: str) -> Plan:
 
 def test_each_task_has_room_for_a_table_of_its_own(pictures: Path) -> None:
     plan = plan_of(pictures, "few.png", "many.png")
-    together, _, _ = make_budget(plan, replace(ALONE, alone=False), LocalExecutor("threads", 4, 8 * GB))
-    each, _, _ = make_budget(plan, ALONE, LocalExecutor("threads", 4, 8 * GB))
+    together, _, _ = make_budget(plan, replace(ALONE, alone=False), LocalExecutor("threads", 2, 8 * GB))
+    each, _, _ = make_budget(plan, ALONE, LocalExecutor("threads", 2, 8 * GB))
     assert (together.tables, together.colors) == (1, 1400 * 1400 + 40 * 50)
-    assert (each.tables, each.colors) == (4, 1400 * 1400)
+    assert (each.tables, each.colors) == (2, 1400 * 1400)
     # As many tasks as fit with the least table each; all colours of all tables are within the limit.
-    short = LocalExecutor("threads", 4, each.fixed + 2 * COLOR_BYTES * LEAST_COLORS)
+    short = LocalExecutor("threads", 2, each.fixed + COLOR_BYTES * LEAST_COLORS // 2)
     budget, _, _ = make_budget(plan, ALONE, short)
-    assert budget.tables == budget.threads == short.workers < 4
+    assert budget.tables == budget.threads == short.workers < 2
     assert budget.colors is not None
     assert budget.colors >= LEAST_COLORS
     assert budget.needed <= short.memory_bytes
-    alone, _, _ = make_budget(plan, replace(ALONE, alone=False), LocalExecutor("threads", 4, short.memory_bytes))
+    alone, _, _ = make_budget(plan, replace(ALONE, alone=False), LocalExecutor("threads", 2, short.memory_bytes))
     assert alone.threads > budget.threads
 
 

@@ -459,6 +459,22 @@ def test_what_there_is_to_say_is_a_warning_and_a_field(tmp_path: Path, caplog: p
     assert not caplog.records
 
 
+@pytest.mark.parametrize("features", ["rgb", "bands"])
+def test_fewer_distinct_values_than_clusters_are_a_warning(features: str, tmp_path: Path, png: Any) -> None:
+    picture = np.zeros((40, 50, 3), np.uint8)
+    picture[:10], picture[-10:] = 90, 200
+    png(tmp_path / "in.png", picture)
+    forms: dict[str, Any] = {"array": picture, "dask": da.from_array(picture, chunks=25), "path": tmp_path / "in.png"}
+    for images in forms.values():
+        with pytest.warns(KsegWarning, match=r"^the data has only 3 distinct values: 3 clusters, not 5$") as warned:
+            model = segment(images, config(k=5, features=features)).model
+        assert (len(warned), warned[0].filename) == (1, __file__)
+    with pytest.warns(KsegWarning, match="3 clusters, not 5"):
+        segment(tmp_path / "in.png", config(k=5, features=features), output=str(tmp_path / "out.zarr"))
+    model.save(str(tmp_path / "model.zarr"))
+    segment(picture, RunConfig(None, model=str(tmp_path / "model.zarr")))  # nothing is asked for
+
+
 def test_nodata_that_an_array_cannot_hold_is_a_warning() -> None:
     settings = dataclasses.replace(config(k=2), input=InputSettings("-5"))
     with pytest.warns(KsegWarning, match="--nodata -5: no pixel of uint16"):

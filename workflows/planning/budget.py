@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from heapq import nlargest
+from typing import NamedTuple
 
 from kseg_core import storage
 from kseg_core.config import OutputSettings
@@ -19,8 +22,10 @@ from kseg_core.memory import (
     MOST_COLORS,
     PROCESS_BYTES,
     REMOTE_BYTES,
+    counts_to_label,
     edge_bytes,
     held_bytes,
+    held_px_bytes,
     kept_bytes,
     piece_bytes,
     sample_bytes,
@@ -55,6 +60,8 @@ class Work:
         Whether each image has a model of its own.
     edges
         How edges are found; None: they are not.
+    features
+        The feature space of colours; None: not known.
     """
 
     k: int
@@ -63,6 +70,7 @@ class Work:
     output: OutputSettings | None
     alone: bool = False
     edges: EdgeSettings | None = None
+    features: str | None = None
 
     @property
     def fits(self) -> bool:
@@ -119,8 +127,8 @@ class Budget:
     @property
     def needed(self) -> int:
         """Bytes with as many colours as there may be."""
-        stages = self.stages or Stages(self.fixed, self.fixed, self.fixed, self.tables)
-        return stages.taking(self.colors or 0) + self.kept
+        alike = Stages(self.fixed, (Task(0, 0, 0),) * self.tables, self.tables, alone=self.tables > 1)
+        return (self.stages or alike).taking(self.colors or 0) + self.kept
 
     def for_one_table(self) -> Budget:
         """The same where all tasks work for one table: it has the room of all."""
@@ -128,40 +136,77 @@ class Budget:
         return replace(self, colors=colors, tables=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """Bytes that a process takes one after the other, before it has counted a colour.
+class Task(NamedTuple):
+    """Bytes that a task takes at what is done to a piece, one after the other, before it has counted a colour.
 
-    Parameters
+    Attributes
     ----------
     reading
-        While pieces are read and their colours counted: tables are merged beside it.
+        While the piece is read and its colours counted: tables are merged beside it.
     solving
-        While the table is solved: nothing is read, but with a table for each image.
+        While the table is solved.
     labelling
-        While pieces are labelled: there is no table any more.
-    tables
-        How many tables there are at a time.
+        While the piece is labelled: there is no table any more.
     """
 
     reading: int
     solving: int
     labelling: int
-    tables: int = 1
+
+    def taking(self, colors: int) -> int:
+        """Bytes with so many distinct colours in a table of its own."""
+        return max(self.reading + MERGED_COLOR_BYTES * colors, self.solving + COLOR_BYTES * colors, self.labelling)
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What a process takes at a time.
+
+    Parameters
+    ----------
+    base
+        Bytes of the process itself.
+    tasks
+        Of the pieces that take most.
+    threads
+        How many of them there are at a time.
+    alone
+        Whether each task does all for its image, with a table of its own, whatever the others are at; otherwise all do
+        the same, and there is one table.
+    """
+
+    base: int
+    tasks: Sequence[Task]
+    threads: int
+    alone: bool = False
+
+    @property
+    def tables(self) -> int:
+        """How many tables of colours there are at a time."""
+        return max(1, min(self.threads, len(self.tasks))) if self.alone else 1
 
     @property
     def fixed(self) -> int:
-        return max(self.reading, self.solving, self.labelling)
+        """Bytes before a colour is counted."""
+        return self.taking(0)
 
     def taking(self, colors: int) -> int:
         """Bytes with so many distinct colours in each table."""
-        merged = self.reading + MERGED_COLOR_BYTES * colors * self.tables
-        return max(merged, self.solving + COLOR_BYTES * colors * self.tables, self.labelling)
+        if self.alone:
+            return self.base + self._most(lambda task: task.taking(colors))
+        all_at_once = Task(
+            self._most(lambda task: task.reading),
+            self._most(lambda task: task.solving),
+            self._most(lambda task: task.labelling),
+        )
+        return self.base + all_at_once.taking(colors)
 
     def room(self, limit: int) -> int:
         """How many distinct colours each table may have within a limit."""
-        merged, solved = (limit - self.reading) // MERGED_COLOR_BYTES, (limit - self.solving) // COLOR_BYTES
-        return max(0, min(merged, solved) // self.tables)
+        return max(0, bisect_right(range(MOST_COLORS + 1), limit, key=self.taking) - 1)
+
+    def _most(self, of: Callable[[Task], int]) -> int:
+        return sum(nlargest(self.threads, map(of, self.tasks)))
 
 
 def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Plan, list[Failure]]:
@@ -221,30 +266,33 @@ def stages_of(pieces: Sequence[Piece], threads: int, plan: Plan, work: Work) -> 
     if work.fits and work.bands:
         most = max((sample_bytes(piece.source) for piece in pieces), default=8)
         base += held_bytes(plan.pixels, work.bands, work.batch_px, most)
-    reading = sum(sorted((reading_bytes(piece, work) for piece in pieces), reverse=True)[:threads])
-    labelling = sum(sorted((task_bytes(piece, work) for piece in pieces), reverse=True)[:threads])
+    alone = bool(work.alone and plan.bundles)
+    tasks = [task_of(piece, work, alone=alone) for piece in pieces]
+    # No other can be among the largest at anything.
+    largest = {
+        at for stage in zip(*tasks, strict=True) for at in nlargest(threads, range(len(stage)), stage.__getitem__)
+    }
+    return Stages(base, tuple(tasks[at] for at in sorted(largest)), threads, alone)
+
+
+def task_of(piece: Piece, work: Work, *, alone: bool) -> Task:
+    """What the tasks take that have a piece; ``alone``: one does all."""
+    counts = scratch_bytes(0, NOTHING_WRITTEN, work.bands)
     if not work.fits:
-        return Stages(base, base, base + labelling)
-    if work.alone and plan.bundles:  # a task reads, solves and labels its image
-        both = base + max(reading, labelling)
-        return Stages(both, both, both, threads)
-    counts = scratch_bytes(0, NOTHING_WRITTEN, work.bands) * min(threads, len(pieces))
-    return Stages(base + reading, base + counts, base + (labelling if work.output is not None else 0))
+        return Task(0, 0, labelling_bytes(piece, work))
+    reading = counts + piece_bytes(piece, 0, NOTHING_WRITTEN, work.bands)
+    held = held_px_bytes(piece.source) * piece.pixels if alone else 0
+    return Task(reading, counts + held, labelling_bytes(piece, work) if work.output is not None else 0)
 
 
-def reading_bytes(piece: Piece, work: Work) -> int:
-    """Most bytes of the task that reads a piece and counts its colours."""
-    worked_on = piece_bytes(piece, 0, NOTHING_WRITTEN, work.bands)
-    return scratch_bytes(0, NOTHING_WRITTEN, work.bands) + worked_on
-
-
-def task_bytes(piece: Piece, work: Work) -> int:
-    """Most bytes of the task that has a piece, but for its table of colours."""
+def labelling_bytes(piece: Piece, work: Work) -> int:
+    """Most bytes of the task that labels a piece."""
     output, k = (work.output, work.k) if work.output else (NOTHING_WRITTEN, 0)
     worked_on = piece_bytes(piece, k, output, work.bands)
     if work.edges is not None:
         worked_on = max(worked_on, edge_bytes(piece, work.edges))
-    return scratch_bytes(k, output, work.bands) + worked_on
+    counts = counts_to_label(work.features, output)
+    return scratch_bytes(k, output, work.bands, counted=work.fits, counts=counts) + worked_on
 
 
 def most_colors(plan: Plan, work: Work) -> int:

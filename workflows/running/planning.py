@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kseg_core.config import AUTO
 from kseg_core.edge_settings import EdgeSettings
-from kseg_core.errors import NothingReadable, TooLarge
+from kseg_core.errors import NothingReadable, OtherKind, TooLarge
 from kseg_core.store.model import Model
 
 from ..computing.executor import Executor
@@ -127,11 +127,13 @@ def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool =
     edges = EdgeSettings(*output.edges) if output is not None and output.edges is not None else None
     if fit_settings is None:
         assert model is not None  # RunConfig has either
-        return Work(model.k, 0 if model.bands is None else len(model.bands.bands), 0, output, edges=edges)
+        bands = 0 if model.bands is None else len(model.bands.bands)
+        return Work(model.k, bands, 0, output, edges=edges, features=model.features)
     stored = max((source.info.bands for source in plan.sources), default=1)
     bands = (len(fit_settings.bands) or stored) if fit_settings.features == "bands" else 0
     most = fit_settings.tried[1] if fit_settings.k == AUTO else fit_settings.clusters
-    return Work(most, bands, fit_settings.batch_pixels, output, fit_settings.scope == "image", edges)
+    alone = fit_settings.scope == "image"
+    return Work(most, bands, fit_settings.batch_pixels, output, alone, edges, fit_settings.features)
 
 
 def fit_to_memory(
@@ -166,7 +168,10 @@ def nothing_readable(failures: Sequence[Failure]) -> NothingReadable:
     shown = "; ".join(str(error) for error in errors[:FAILURES_SHOWN])
     more = f"; … and {len(errors) - FAILURES_SHOWN} more (--json lists all)" if len(errors) > FAILURES_SHOWN else ""
     large = sum(isinstance(error, TooLarge) for error in errors)
+    odd = sum(isinstance(error, OtherKind) for error in errors)
     why = "could not be read" if not large else "could not be read, or not in the memory there is"
     if large == len(errors):
         why = "does not fit into the memory" if large == 1 else "do not fit into the memory"
+    if odd == len(errors):
+        why = "is of another kind" if odd == 1 else "are of other kinds"
     return NothingReadable(f"{what} {why}: {shown}{more}", errors)

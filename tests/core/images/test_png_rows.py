@@ -20,13 +20,18 @@ Save = Callable[..., bytes]
 Refusal = Callable[[bytes], str]
 
 
-@pytest.fixture(params=[(1 << 22, 16), (1 << 22, 0), (1000, 0), (1000, 10**6), (1, 0)], ids=str)
+@pytest.fixture(params=[(1 << 22, True), (1 << 22, False), (1000, False), (1000, True), (1, False)], ids=str)
 def _bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bands of many rows and of one, inflated whole and piece by piece."""
-    band_bytes, quick = request.param
+    """Bands of many rows and of one, inflated at once and piece by piece."""
+    band_bytes, at_once = request.param
     monkeypatch.setattr(png_rows, "_BAND_BYTES", band_bytes)
-    monkeypatch.setattr(png_rows, "_QUICK_BANDS", quick)
     monkeypatch.setattr(png_rows, "_INFLATE_BYTES", 777)
+    if not at_once:
+        monkeypatch.setattr(imagecodecs, "deflate_decode", too_long)
+
+
+def too_long(*_: object, **__: object) -> None:
+    raise imagecodecs.DeflateError("inflate", 0)
 
 
 def with_data(image: Image.Image, save: Save, change: Callable[[bytes], bytes]) -> bytes:

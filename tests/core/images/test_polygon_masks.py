@@ -13,6 +13,7 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio._err import CPLE_AppDefinedError  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.warp import transform_geom
@@ -216,3 +217,36 @@ def test_polygons_elsewhere_leave_no_pixel_and_that_is_said(picture: Path, tmp_p
     (note,) = ImageSource.open(file, InputSettings(mask=str(mask))).info.notes
     assert "aoi.geojson" in note
     assert not valid_of(picture, mask).any()
+
+
+def test_polygons_that_cannot_be_drawn_are_named(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise CPLE_AppDefinedError(1, 1, "too many points")
+
+    monkeypatch.setattr("rasterio.features.rasterize", fail)
+    with pytest.raises(UnreadableImage, match=r"picture\.png: its mask .*aoi\.geojson: damaged"):
+        valid_of(picture, geojson(tmp_path / "aoi.geojson", RING))
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::999999"}},
+        {"type": "name", "properties": {"name": "https://127.0.0.1:9/ogc.prj"}},
+        {"type": "link", "properties": {"href": "http://127.0.0.1:9/ogc.prj", "type": "ogcwkt"}},
+        "EPSG:32633",
+    ],
+)
+def test_a_system_that_nobody_knows_is_not_taken_for_wgs_84(crs: Any, scene: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match="coordinate system that it states is not understood"):
+        valid_of(scene, geojson(tmp_path / "aoi.geojson", RING, crs=crs))
+
+
+@pytest.mark.parametrize("name", ["urn:ogc:def:crs:EPSG::32633", "EPSG:3857", "urn:ogc:def:crs:OGC:1.3:CRS84"])
+def test_the_system_that_a_geojson_names_is_its_own(name: str, scene: Path, tmp_path: Path) -> None:
+    system = "EPSG:4326" if "CRS84" in name else f"EPSG:{name.rpartition(':')[2]}"
+    crs = {"type": "name", "properties": {"name": name}}
+    mask = geojson(tmp_path / "aoi.geojson", on_the_ground(RING, system), crs=crs)
+    np.testing.assert_array_equal(valid_of(scene, mask), drawn(RING))
