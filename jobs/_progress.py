@@ -60,7 +60,7 @@ class LoggedStages:
             share = min(1.0, done / all_of_it) if all_of_it else None
             parts = [f"{self._images_done} of {self._images} images"] if self._images else []
             parts += [] if share is None else [f"{share:.0%}"]
-            parts += [COMPILING] if compiling() else []
+            parts += [COMPILING] if compiling() and COMPILING not in self._name else []
             told = f"{self._name}: {', '.join([*parts, f'{self._tell_after:g} s so far'])}"
             if writes_json():
                 facts = {"stage": self._name, "images": self._images, "images_done": self._images_done, "share": share}
@@ -80,7 +80,8 @@ class Bar:
             """What is being done, and whether kernels are compiled for it just now."""
 
             def render(self, task: Any) -> Any:
-                return super().render(task).append(f", {COMPILING}" if compiling() else "")
+                text = super().render(task)
+                return text.append(f", {COMPILING}") if compiling() and COMPILING not in text.plain else text
 
         self._progress = Progress(
             SpinnerColumn(),

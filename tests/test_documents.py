@@ -53,7 +53,7 @@ def test_the_commands_and_the_code_of_the_readme_run_from_top_to_bottom_in_one_f
     assert Path("images.report/report.html").is_file()
     assert len(list(Path("painted").iterdir())) == 6
     assert np.shape(names["labels"]) == np.shape(names["red"]) == (400, 600)
-    told = page[page.index("    labelled 6 images") : page.index("(The very first run")]
+    told = page[page.index("    labelled 6 images") : page.index("The first run is")]
     assert outputs[0].splitlines()[1:] == [line[4:] for line in told.rstrip().splitlines()[1:]]
 
 

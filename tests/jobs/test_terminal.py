@@ -166,7 +166,9 @@ def test_a_log_of_json_tells_of_it_in_its_form(long_stages: LoggedStages, capsys
     assert (told["share"], told["seconds"]) == (0.25, 0.01)
 
 
-@pytest.mark.parametrize("command", ["run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check"])
+@pytest.mark.parametrize(
+    "command", ["run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check", "warm"]
+)
 def test_after_how_long_is_an_option_of_every_command_that_takes_long(
     command: str, kseg: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
