@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import apply, check, config, edges, export, fit, inspect, report, run, sweep
+from . import apply, check, config, edges, export, fit, inspect, report, run, sweep, warm
 from ._config import commands_with, remember, with_origins
 from ._logging import is_json, write_line
 
@@ -43,7 +43,7 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _about(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """K-means image segmentation as a batch job: exact, repeatable, on a laptop or a Dask cluster.
@@ -52,7 +52,7 @@ def _about(
     """
 
 
-for module in (run, fit, apply, sweep, edges, export, report, inspect, check, config):
+for module in (run, fit, apply, sweep, edges, export, report, inspect, check, config, warm):
     module.register(app)
 
 

@@ -201,7 +201,7 @@ def _label_rgb(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, centroid
         table.of = centroids.tobytes()
     flat, mask = flat_pixels(rgb, valid)
     labels = buffers.empty(rgb.shape[:2], dtype)
-    found = lookup.label_and_sum(flat, mask, centroids, table.labels, unknown, labels.reshape(-1))
+    found = lookup.label_and_sum(flat, flat.reshape(-1), mask, centroids, table.labels, unknown, labels.reshape(-1))
     counts, sums, squares = found
     return LabelledPixels(labels, ClusterSums(counts, sums, int(squares)))
 

@@ -12,11 +12,10 @@ from xml.etree import ElementTree
 _MOST_BYTES = 1 << 26
 _SOURCES = frozenset({"sourcefilename", "sourcedataset"})
 _CLASSES = frozenset({"vrtsourcedrasterband", "vrtderivedrasterband", "vrtwarpedrasterband", "vrtwarpeddataset"})
-_BY_PARTS = frozenset(
-    {"near", "nearest", "bilinear", "cubic", "cubicspline", "lanczos", "mode"}
-)  # not average, rms, gauss
+_BY_PARTS = frozenset({"near", "nearest", "bilinear", "cubic", "cubicspline", "lanczos"})  # not average, mode, gauss
 _REFUSED = frozenset({"pixelfunctioncode", "pixelfunctionlanguage", "overviewfile"})
 _ATTRIBUTES = frozenset({"subclass", "relativetovrt", "resampling"})  # never as elements
+OVERVIEWS = "OVERVIEW_FILE"  # the key under which GDAL's metadata name one more file
 _ADVICE = "make a TIFF of it first, e.g. with gdal_translate"
 
 
@@ -44,6 +43,8 @@ def named(path: str) -> dict[str, str]:
         for text in (element.text, element.tail, *attributes.values()):
             if text and ("://" in text or "/vsi" in text.lower()):
                 raise BadVrt(f"it names {text.strip()}, which is no file of this machine")
+            if text and OVERVIEWS in text.upper():
+                raise UnusualVrt(f"a VRT that names a file of overviews: not supported here; {_ADVICE}")
         _check_kind(element.tag.rpartition("}")[2], attributes)
         if tag in _SOURCES:
             name = (element.text or "").strip()

@@ -1,47 +1,134 @@
-"""The one way kernels are compiled."""
+"""The one way kernels are declared, compiled and called.
+
+A kernel is a function of arrays and numbers. Its machine code is looked for where `_kept` says, compiled where there is
+none (`_compile`, the only module that needs Numba), and linked into this process (`_machine`). Calls let other threads
+run. With ``NUMBA_DISABLE_JIT=1`` Python itself runs the function.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import cache, update_wrapper
+from typing import Any, TypeVar, cast
 
-import numba
-from numba.np import linalg
-
-from ._cache import cache_of
+from . import _kept
+from ._machine import Code, Support
+from ._types import Result, Signature, kind_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+log = logging.getLogger("kseg")
 
-def _without_blas() -> None:
-    """Load Numba's array functions without the look for a BLAS that loading them begins with.
+helpers: list[Callable[..., Any]] = []
+kernels: dict[str, Kernel] = {}
+_lock = threading.RLock()
+compiling: list[str] = []  # what is being compiled now: a look at it tells why a stage takes longer
 
-    That look imports SciPy's linear algebra and with it half of NumPy's test tools, a quarter of a second at every
-    start. No kernel multiplies matrices, and whose does is looked at again by Numba when it is compiled.
+
+def kernel(*signatures: str) -> Callable[[F], F]:
+    """Compile a function; the signatures are those that are compiled when the package is installed.
+
+    Each is the words of `_types`, with blanks between; another one is compiled when it is first called for.
     """
-    look = linalg.ensure_blas
-    linalg.ensure_blas = lambda: None
-    try:
-        import numba.np.arraymath  # noqa: F401
-    finally:
-        linalg.ensure_blas = look
 
+    def declare(function: F) -> F:
+        if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+            return function
+        made = Kernel(function, [tuple(signature.split()) for signature in signatures])
+        kernels[made.name] = made
+        return cast("F", made)
 
-_without_blas()
-
-
-def kernel(function: F) -> F:
-    """Compile on first use, keep the machine code on disk, let other threads run meanwhile."""
-    return _kept(numba.njit(nogil=True, fastmath=False)(function), function)
+    return declare
 
 
 def inlined(function: F) -> F:
-    """A helper of kernels: compiled into its callers."""
-    return _kept(numba.njit(nogil=True, fastmath=False, inline="never")(function), function)
+    """A helper of kernels: compiled into its callers, and for Python the function it is."""
+    helpers.append(function)
+    return function
 
 
-def _kept(compiled: Any, function: F) -> F:
-    """Numba's compiled function with our way of keeping it; the function itself where Numba is told to do nothing."""
-    if compiled is not function:
-        compiled._cache = cache_of(function)  # as Numba's own ``cache=True`` sets it
-    return compiled  # type: ignore[no-any-return]
+class Kernel:
+    """A function that runs as machine code.
+
+    Attributes
+    ----------
+    name
+        Module and function, as in the names of files.
+    declared
+        The signatures that are compiled when the package is installed.
+    """
+
+    def __init__(self, function: Callable[..., Any], declared: list[Signature]) -> None:
+        update_wrapper(self, function)
+        self.function, self.declared = function, declared
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self._defaults = function.__defaults__ or ()
+        self._arity = function.__code__.co_argcount
+        self._codes: dict[Signature, Callable[[tuple[Any, ...]], Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        missing = self._arity - len(arguments)
+        if missing:
+            arguments += self._defaults[len(self._defaults) - missing :]
+        signature = tuple(map(kind_of, arguments))
+        code = self._codes.get(signature) or self._load(signature)
+        return code(arguments)
+
+    def __reduce__(self) -> str:
+        return self.function.__name__  # other processes have it by its name
+
+    def _load(self, signature: Signature) -> Callable[[tuple[Any, ...]], Any]:
+        with _lock:
+            if signature not in self._codes:
+                entry = _kept.Entry(self.name, signature)
+                self._codes[signature] = self._found(entry) or self._compile(entry)
+            return self._codes[signature]
+
+    def _found(self, entry: _kept.Entry) -> Code | None:
+        for folder in (*_kept.installed(), *_kept.folders()):
+            found = entry.read(folder)
+            if found is not None:
+                name, result, content = found
+                return Code(content, name, entry.signature, result, _support())
+        return None
+
+    def _compile(self, entry: _kept.Entry) -> Callable[[tuple[Any, ...]], Any]:
+        from . import _compile
+
+        log.info("compiling %s, this once", self.name)
+        compiling.append(self.name)
+        try:
+            name, result, content = _compile.compile_kernel(self.function, helpers, entry.signature)
+            code = Code(content, name, entry.signature, result, _support())
+        except (_compile.UnknownConvention, AttributeError, RuntimeError) as error:
+            _tell_once(str(error).splitlines()[0][:200])
+            return _compile.by_numba(self.function, helpers)
+        finally:
+            compiling.remove(self.name)
+        _kept.keep(entry, name, result, content)
+        return code
+
+
+@cache
+def _tell_once(reason: str) -> None:
+    log.warning("this version of Numba is not known well enough to keep what it compiles: %s", reason)
+
+
+SUPPORT = _kept.Entry("support", ())
+
+
+@cache
+def _support() -> Support:
+    with _lock:
+        for folder in (*_kept.installed(), *_kept.folders()):
+            found = SUPPORT.read(folder)
+            if found is not None:
+                return Support(found[2])
+        from . import _compile
+
+        content = _compile.support_object()
+        _kept.keep(SUPPORT, "", Result(False, ()), content)
+        return Support(content)

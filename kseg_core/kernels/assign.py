@@ -56,7 +56,7 @@ def nearest_candidate(x: float, y: float, z: float, centroids: F64, candidates: 
     return int(label)
 
 
-@kernel
+@kernel("C2f4 C2f8")
 def nearest(points: F32, centroids: F64) -> tuple[I64, F64]:
     """Label and squared distance of every point: (3, n), (k, 3) -> (n,), (n,)."""
     n, k = points.shape[1], centroids.shape[0]
@@ -172,7 +172,7 @@ def _sum_of_second(points: F32, weights: I64, start: int, stop: int, first: F64,
     sums[0], sums[1], sums[2], sums[3] = weight, sum_x, sum_y, sum_z
 
 
-@kernel
+@kernel("C2f4 C1i8 C1i8 C2f8 C2f8 C1i8 C2i8 C2f8")
 def sum_by_cells(
     points: F32, weights: I64, starts: I64, lo: F64, hi: F64, cell_counts: I64, cell_sums: I64, centroids: F64
 ) -> tuple[I64, I64]:
@@ -231,7 +231,7 @@ def sum_by_cells(
     return counts, sums
 
 
-@kernel
+@kernel("C2f4 C1i8 C2f8 C2f8 C2f8")
 def label_by_cells(points: F32, starts: I64, lo: F64, hi: F64, centroids: F64) -> I64:
     """The labels of the same rule, point by point: (n,)."""
     labels = np.empty(points.shape[1], np.int64)
@@ -244,7 +244,7 @@ def label_by_cells(points: F32, starts: I64, lo: F64, hi: F64, centroids: F64) -
     return labels
 
 
-@kernel
+@kernel("C2f4 C1i8")
 def sum_squares(points: F32, weights: I64) -> tuple[int, int]:
     """Sum of ``w * |x|**2`` in two parts (high, low) of ``high * 2**17 + low``, neither of which can overflow."""
     high = low = 0
@@ -264,7 +264,7 @@ def order_by_cell(cells: I64, n_cells: int) -> tuple[I64, I64]:
     return order, _starts(cells, order)
 
 
-@kernel
+@kernel("C1i8 i")
 def _counting_order(cells: I64, n_cells: int) -> I64:
     """The stable order of the points by cell, from a count of each cell's."""
     order = np.empty(cells.size, np.int64)
@@ -279,7 +279,7 @@ def _counting_order(cells: I64, n_cells: int) -> I64:
     return order
 
 
-@kernel
+@kernel("C1i8 C1i8")
 def _starts(cells: I64, order: I64) -> I64:
     """Where each occupied cell begins in the order, and where the last one ends."""
     n = cells.size
@@ -293,7 +293,7 @@ def _starts(cells: I64, order: I64) -> I64:
     return starts[: found + 1].copy()
 
 
-@kernel
+@kernel("C2f4 C1i8 C1i8 C1i8")
 def cells_of(points: F32, lowest: I64, side: I64, along: I64) -> I64:
     """The cell of every point (3, n) -> (n,), counted with the last axis running fastest.
 
@@ -309,7 +309,7 @@ def cells_of(points: F32, lowest: I64, side: I64, along: I64) -> I64:
     return cells
 
 
-@kernel
+@kernel("C2f4 C1i8 C1i8")
 def in_order(points: F32, weights: I64, order: I64) -> tuple[F32, I64]:
     """Points (3, n) and weights (n,) in another order."""
     ordered, ordered_weights = np.empty_like(points), np.empty_like(weights)
@@ -321,7 +321,7 @@ def in_order(points: F32, weights: I64, order: I64) -> tuple[F32, I64]:
     return ordered, ordered_weights
 
 
-@kernel
+@kernel("C2f4 C1i8 C1i8")
 def summarise_cells(points: F32, weights: I64, starts: I64) -> tuple[F64, F64, I64, I64]:
     """Each cell's box (lo, hi), weight and weighted sum."""
     m = starts.size - 1
@@ -340,7 +340,7 @@ def summarise_cells(points: F32, weights: I64, starts: I64) -> tuple[F64, F64, I
     return lo, hi, counts, sums
 
 
-@kernel
+@kernel("C2f4 C1i8 C1i8 i")
 def sum_labelled(points: F32, weights: I64, labels: I64, k: int) -> tuple[I64, I64]:
     """Counts (k,) and sums (k, 3) of points whose labels are known."""
     counts = np.zeros(k, np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from ._types import LABELS
 
 Label = np.unsignedinteger[Any]
 Labels = NDArray[Label]
@@ -27,7 +28,7 @@ def _mode(p: Label, q: Label, r: Label, s: Label, invalid: Label) -> Label:
     return a if a == b else mode
 
 
-@kernel
+@kernel(*(f"C2{label} u C2{label}" for label in LABELS))
 def mode_of_blocks(labels: Labels, invalid: Label, halved: Labels) -> None:
     """Fill ``halved`` (ceil(y / 2), ceil(x / 2)) from ``labels`` (y, x); blocks cut short repeat their last pixels."""
     height, width = labels.shape

@@ -40,7 +40,7 @@ def _unite(parent: I32, a: int, b: int) -> int:
     return b
 
 
-@kernel
+@kernel("C2u1 C1b1 b")
 def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32, int]:
     """Number the connected regions of equal labels.
 
@@ -101,7 +101,7 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
     return components, count
 
 
-@kernel
+@kernel("C2i4 C2u1 i")
 def measure_components(components: I32, labels: Labels, count: int) -> tuple[I64, I64, I64]:
     """Pixels, label, and place of the first pixel (row by row) of each region; (count + 1,), entry 0 of no meaning."""
     height, width = components.shape
@@ -118,7 +118,7 @@ def measure_components(components: I32, labels: Labels, count: int) -> tuple[I64
     return areas, classes, firsts
 
 
-@kernel
+@kernel("C2i4 C2u1 i")
 def join_corners(parts: I32, labels: Labels, count: int) -> tuple[I32, int]:
     """From 4-connected parts to 8-connected regions: (count + 1,), the region of each part, numbered as the regions of
     `label_components` are; and how many regions there are.

@@ -41,7 +41,7 @@ def _confidence(first: float, second: float) -> int:
     return int(np.floor(CERTAIN * ((d2 - d1) / d2)))
 
 
-@kernel
+@kernel("C2f4 C2f8")
 def rate(points: F32, centroids: F64) -> U8:
     """Confidence (n,) of points (3, n) with every centroid (k, 3) compared."""
     n, k = points.shape[1], centroids.shape[0]
@@ -84,7 +84,7 @@ def _two_nearest_to_middle(lo: F64, hi: F64, cell: int, centroids: F64) -> tuple
     return winner, runner_up
 
 
-@kernel
+@kernel("C2f4 C1i8 C2f8 C2f8 C2f8")
 def rate_by_cells(points: F32, starts: I64, lo: F64, hi: F64, centroids: F64) -> U8:
     """The same of points ordered by cell, as `assign.label_by_cells` has them, and at least two centroids.
 
@@ -119,7 +119,7 @@ def rate_by_cells(points: F32, starts: I64, lo: F64, hi: F64, centroids: F64) ->
     return rated
 
 
-@kernel
+@kernel(*(f"C2{value} C1b1 C2f8 C2f8" for value in ("u2", "f4")))
 def rate_dense(values: Values, valid: Bools, affine: F64, centroids: F64) -> U8:
     """Confidence (n,) of pixels of any number of bands, with parameters as `dense.label_dense` has them."""
     n, bands = values.shape

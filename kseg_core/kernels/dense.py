@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from ._types import BANDS, WHOLE
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -130,7 +131,7 @@ def _flush(packed: I64, sums: I64) -> None:
     packed[:] = 0
 
 
-@kernel
+@kernel(*(f"C2{value} C2f8" for value in BANDS))
 def features_by_band(values: Values, affine: F64) -> F64:
     """Features (d, n) of values (n, d)."""
     n, bands = values.shape
@@ -140,7 +141,7 @@ def features_by_band(values: Values, affine: F64) -> F64:
     return features
 
 
-@kernel
+@kernel(*(f"C2{value} C1i8 C1b1 C2f8 C2f8" for value in WHOLE))
 def assign_and_sum(values: Values, weights: I64, valid: Bools, affine: F64, centroids: F64) -> tuple[I64, I64]:
     """Counts (k,) and sums (k, d) of whole-number values: each valid pixel goes to its nearest centroid.
 
@@ -187,7 +188,7 @@ def assign_and_sum(values: Values, weights: I64, valid: Bools, affine: F64, cent
     return counts[:k].copy(), sums
 
 
-@kernel
+@kernel(*(f"C2{value} C1b1 C2f8 C2f8 i C1u1" for value in BANDS))
 def label_dense(
     values: Values, valid: Bools, affine: F64, centroids: F64, invalid: int, labels: NDArray[np.unsignedinteger[Any]]
 ) -> F64:
@@ -210,7 +211,7 @@ def label_dense(
     return squared
 
 
-@kernel
+@kernel(*(f"C2{value} C1b1 C2f8 C2f8 i C1u1" for value in WHOLE))
 def label_and_sum_dense(
     values: Values, valid: Bools, affine: F64, centroids: F64, invalid: int, labels: NDArray[np.unsignedinteger[Any]]
 ) -> tuple[I64, I64, I64, I64]:
@@ -250,7 +251,7 @@ def label_and_sum_dense(
     return counts[:k].copy(), sums, high, low
 
 
-@kernel
+@kernel(*(f"C2{value} C1b1 i C2i8" for value in WHOLE))
 def band_moments(values: Values, valid: Bools, lowest: int, histogram: I64) -> tuple[int, I64, I64, I64]:
     """Count, sums (d,) and sums of squares (d,) in two parts (high, low) of ``high * 2**17 + low``.
 

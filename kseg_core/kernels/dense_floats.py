@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from ._types import FLOATS
 from .dense import BLOCK, find_nearest
 
 F64 = NDArray[np.float64]
@@ -150,7 +151,7 @@ def _flush(packed: I64, high: I64, low: I64) -> None:
     packed[:] = 0
 
 
-@kernel
+@kernel(*(f"C2{value} C1i8 C1b1 C2f8 C2f8 C1f8 C3i8 C3i8" for value in FLOATS))
 def assign_and_sum_floats(
     values: Floats, weights: I64, valid: Bools, affine: F64, centroids: F64, steps: F64, sums: I64, bins: I64
 ) -> tuple[I64, int]:
@@ -220,7 +221,7 @@ def assign_and_sum_floats(
     return counts[:k].copy(), binned
 
 
-@kernel
+@kernel(*(f"C2{value} C1b1 C2f8 C2f8 i C1u1 C1f8 C3i8 C3i8 C3i8 C2i8" for value in FLOATS))
 def label_and_sum_floats(
     values: Floats,
     valid: Bools,

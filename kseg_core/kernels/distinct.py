@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from ._types import WHOLE
 from .sampling import mix64
 
 I64 = NDArray[np.int64]
@@ -24,7 +25,7 @@ def _same(values: Values, i: int, rows: Values, at: int) -> bool:
     return True
 
 
-@kernel
+@kernel(*(f"C2{value} C1b1 C1i8 C2{value} C1i8" for value in (*WHOLE, "i4", "i8")))
 def count_rows(values: Values, valid: Bools, slots: I64, rows: Values, counts: I64) -> int:
     """Count the distinct valid rows of ``values`` (n, d); how many there are, or -1 where ``rows`` has no room.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from ._types import BANDS
 
 I64 = NDArray[np.int64]
 
@@ -62,7 +63,7 @@ def _look_closely(values: NDArray[Any], valid: Bools, start: int, stop: int, ban
                 rows[1, band] = i
 
 
-@kernel
+@kernel(*(f"C2{value} C1b1 C2i8 C2i8" for value in BANDS))
 def find_ends(values: NDArray[Any], valid: Bools, rows: I64, counts: I64) -> None:
     """The row with the least and that with the greatest valid value of each band, and how many have that value.
 

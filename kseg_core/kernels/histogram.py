@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
+from ._types import LABELS
 
 CODES = 1 << 24  # 8 bits of each of three channels
 BLOCK_BITS = 8  # codes are counted and swept in blocks of 256: a block nobody touched is never read
@@ -20,7 +21,7 @@ I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-@kernel
+@kernel("C2u1 C1b1 C1u4 C1b1")
 def count_colors(rgb: U8, valid: Bools, counts: U32, touched: Bools) -> int:
     """Add every valid pixel to ``counts`` and mark its block; return how many were valid.
 
@@ -39,7 +40,7 @@ def count_colors(rgb: U8, valid: Bools, counts: U32, touched: Bools) -> int:
     return total
 
 
-@kernel
+@kernel("C1u4 C1b1")
 def count_codes(counts: U32, touched: Bools) -> int:
     """How many codes occur."""
     found = 0
@@ -50,7 +51,7 @@ def count_codes(counts: U32, touched: Bools) -> int:
     return found
 
 
-@kernel
+@kernel("C1u4 C1b1 i")
 def drain_counts(counts: U32, touched: Bools, most: int = CODES) -> tuple[U32, I64]:
     """The codes that occur, rising, and their counts; both scratch arrays are left all zero.
 
@@ -79,7 +80,7 @@ def drain_counts(counts: U32, touched: Bools, most: int = CODES) -> tuple[U32, I
     return codes[:at].copy(), weights[:at].copy()
 
 
-@kernel
+@kernel("C1u4 C1i8 C1u4 C1i8")
 def merge_counts(codes_a: U32, counts_a: I64, codes_b: U32, counts_b: I64) -> tuple[U32, I64]:
     """Union of two tables with rising codes; counts of a shared code are added."""
     codes = np.empty(codes_a.size + codes_b.size, np.uint32)
@@ -101,14 +102,14 @@ def merge_counts(codes_a: U32, counts_a: I64, codes_b: U32, counts_b: I64) -> tu
     return codes[:n], counts[:n]  # memory beyond them was never touched, so there is none
 
 
-@kernel
+@kernel(*(f"C1u4 C1{found} C1{label}" for label in LABELS for found in ("i8", "u1")))
 def fill_lookup(codes: U32, labels: NDArray[np.integer], lookup: NDArray[np.unsignedinteger]) -> None:
     """Write each code's label into ``lookup`` (CODES,)."""
     for i in range(codes.size):
         lookup[codes[i]] = labels[i]
 
 
-@kernel
+@kernel(*(f"C2u1 C1b1 C1{label} i C1{label}" for label in LABELS))
 def look_up_labels(
     rgb: U8, valid: Bools, lookup: NDArray[np.unsignedinteger], invalid: int, labels: NDArray[np.unsignedinteger]
 ) -> None:

@@ -60,7 +60,7 @@ def _rounded(first: float, second: float) -> np.int64:
     return np.int64(np.floor((b - a) / b * ONE + 0.5))
 
 
-@kernel
+@kernel("C2f4 C1i8 C2f8")
 def silhouette_of_points(points: F32, weights: I64, centroids: F64) -> tuple[int, int]:
     """The sum (high, low) of weighted points float32 (3, n), for float64 (k, 3) centroids, k at least 2."""
     axes, n = points.shape
@@ -80,7 +80,7 @@ def silhouette_of_points(points: F32, weights: I64, centroids: F64) -> tuple[int
     return int(high), int(low)
 
 
-@kernel
+@kernel(*(f"C2{value} C1i8 C1b1 C2f8 C2f8" for value in ("u2", "f4")))
 def silhouette_of_values(values: Values, weights: I64, valid: Bools, affine: F64, centroids: F64) -> tuple[int, int]:
     """The same of values (n, d) of bands; see `kseg_core.kernels.dense.assign_and_sum` for the rest."""
     n, bands = values.shape

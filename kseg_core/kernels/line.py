@@ -30,7 +30,7 @@ def _middle(weights: F64) -> int:
     return int(weights.size - 1)
 
 
-@kernel
+@kernel("C1f8 C1f8 i")
 def best_on_line(values: F64, weights: F64, k: int) -> F64:
     """The means of the best ``k`` clusters of values on a line.
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from ._types import LABELS
 from .assign import cell_candidates, nearest_candidate
 
 U8 = NDArray[np.uint8]
@@ -44,9 +45,9 @@ def fill_cell(code: int, centroids: F64, lookup: Labels, lo: F64, hi: F64, candi
                 lookup[row | b] = nearest_candidate(r, g, b, centroids, candidates, found)
 
 
-@kernel
+@kernel(*(f"C2u1 C1u1 C1b1 C2f8 C1{label} i C1{label}" for label in LABELS))
 def label_and_sum(
-    rgb: U8, valid: Bools, centroids: F64, lookup: Labels, unknown: int, labels: Labels
+    rgb: U8, channels: U8, valid: Bools, centroids: F64, lookup: Labels, unknown: int, labels: Labels
 ) -> tuple[I64, I64, int]:
     """Fill ``labels``; counts (k,), sums (k, 3) and the sum of squared lengths of the valid pixels' colours.
 
@@ -54,6 +55,8 @@ def label_and_sum(
     ----------
     rgb
         uint8 (n, 3).
+    channels
+        The same, flat: (3 * n,).
     valid
         bool (n,), or empty where all are.
     centroids
@@ -100,9 +103,9 @@ def label_and_sum(
                 else:
                     label[i] = unknown
         else:
-            channels = pixels.reshape(-1)
-            for i in range(channels.size):
-                value = np.uint32(channels[i])
+            flat = channels[3 * start : 3 * (start + size)]
+            for i in range(flat.size):
+                value = np.uint32(flat[i])
                 square += value * value
         squares += np.int64(square)
         for i in range(size // 2):

@@ -77,7 +77,7 @@ def _walk(padded: I32, r: int, c: int, d: int, walked: U8, corners: I32, at: int
     return at, r, c, d
 
 
-@kernel
+@kernel("C2i4 C2i4")
 def count_corners(padded: I32, parts: I32) -> tuple[int, int]:
     """How many corners and walks a window has at most: what is to be reserved for `trace`."""
     height, width = parts.shape
@@ -96,7 +96,7 @@ def count_corners(padded: I32, parts: I32) -> tuple[int, int]:
     return corners, walks
 
 
-@kernel
+@kernel("C2i4 C2i4 C2i4 C2i4")
 def trace(padded: I32, parts: I32, corners: I32, walks: I32) -> tuple[int, int]:
     """All walks of a window.
 

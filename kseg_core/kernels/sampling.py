@@ -30,7 +30,7 @@ def mix64(value: np.uint64) -> np.uint64:
     return z ^ (z >> np.uint64(31))
 
 
-@kernel
+@kernel("i i i i i i")
 def picked_pixels(height: int, width: int, top: int, left: int, level: int, seed: int) -> NDArray[np.int64]:
     """Positions of the batch's pixels inside one window of an image.
 

@@ -73,6 +73,16 @@ def _repeat(centre: F64, other: F64) -> None:
 
 
 @inlined
+def _weigh(weights: F64, values: F64, mass: F64) -> float:
+    """Fill ``mass`` with weighted values; returns their sum."""
+    total = 0.0
+    for i in range(mass.size):
+        mass[i] = weights[i] * values[i]
+        total += mass[i]
+    return total
+
+
+@inlined
 def _squared_to(points: F64, centre: F64, out: F64) -> None:
     """Squared distances of all points (d, n) to one centre."""
     if points.shape[0] == 3:
@@ -86,7 +96,7 @@ def _squared_to(points: F64, centre: F64, out: F64) -> None:
             out[i] += difference * difference
 
 
-@kernel
+@kernel("C2f8 C1f8 i i i")
 def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) -> F64:
     """Greedy k-means++: points (d, n), weights (n,) -> centroids (k, d).
 
@@ -97,15 +107,14 @@ def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) ->
     state = np.empty(1, np.uint64)
     state[0] = mix64(np.uint64(seed))
     centroids = np.empty((k, points.shape[0]), np.float64)
-    first = _draw(weights, weights.sum(), state)
+    closest, trial, best, mass = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    closest[:] = 1.0
+    first = _draw(weights, _weigh(weights, closest, mass), state)
     _place(points, first, centroids[0])
-    closest = np.empty(n, np.float64)
     _squared_to(points, centroids[0], closest)
-    mass = weights * closest
-    trial = np.empty(n, np.float64)
-    best = np.empty(n, np.float64)
+    fresh = np.empty(points.shape[0])
     for j in range(1, k):
-        total = mass.sum()
+        total = _weigh(weights, closest, mass)
         if total <= 0.0:
             _repeat(centroids[0], centroids[j])
             continue
@@ -113,7 +122,8 @@ def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) ->
         chosen = 0
         for _ in range(trials):
             candidate = _draw(mass, total, state)
-            _squared_to(points, points[:, candidate].copy(), trial)
+            _place(points, candidate, fresh)
+            _squared_to(points, fresh, trial)
             cost = 0.0
             for i in range(n):
                 trial[i] = min(trial[i], closest[i])
@@ -123,25 +133,25 @@ def seed_plus_plus(points: F64, weights: F64, k: int, trials: int, seed: int) ->
                 best, trial = trial, best
         _place(points, chosen, centroids[j])
         closest, best = best, closest
-        mass = weights * closest
     return centroids
 
 
-@kernel
+@kernel("C2f8 C1f8 i i")
 def seed_random(points: F64, weights: F64, k: int, seed: int) -> F64:
     """Centres drawn by weight alone, without repetition while points last."""
     state = np.empty(1, np.uint64)
     state[0] = mix64(np.uint64(seed))
-    mass = weights.copy()
+    mass = np.empty(weights.size)
+    left = np.ones(weights.size)
     centroids = np.empty((k, points.shape[0]), np.float64)
     for j in range(k):
-        total = mass.sum()
+        total = _weigh(weights, left, mass)
         if total <= 0.0:
             _repeat(centroids[0], centroids[j])
             continue
         chosen = _draw(mass, total, state)
         _place(points, chosen, centroids[j])
-        mass[chosen] = 0.0
+        left[chosen] = 0.0
     return centroids
 
 
@@ -160,7 +170,8 @@ def _distances(points: F64, start: int, centre: F64, distance: F64) -> None:
         for axis in range(points.shape[0]):
             row, c = points[axis, start : start + size], centre[axis]
             for i in range(size):
-                distance[i] += (row[i] - c) ** 2
+                difference = row[i] - c
+                distance[i] += difference * difference
 
 
 @inlined
@@ -293,8 +304,9 @@ def _move_past_means(points: F64, weights: F64, label: I64, centroids: F64) -> f
         if sums[j, dimensions] > 0.0:
             for axis in range(dimensions):
                 mean = sums[j, axis] / sums[j, dimensions]
-                shift += (mean - centroids[j, axis]) ** 2
-                centroids[j, axis] = mean + OVERSHOOT * (mean - centroids[j, axis])
+                way = mean - centroids[j, axis]
+                shift += way * way
+                centroids[j, axis] = mean + OVERSHOOT * way
     return shift
 
 
@@ -307,18 +319,32 @@ def _weighted_sum(weights: F64, values: F64) -> float:
 
 
 @inlined
+def _total(values: F64) -> float:
+    total = 0.0
+    for i in range(values.size):
+        total += values[i]
+    return total
+
+
+@inlined
+def _copy(rows: F64, to: F64) -> None:
+    for j in range(rows.shape[0]):
+        _repeat(rows[j], to[j])
+
+
+@inlined
 def _settle(points: F64, weights: F64, centroids: F64, rounds: int, d1: F64, d2: F64, label: I64) -> float:
     """At most ``rounds`` until the centres rest; fills the distances of the last ones and returns their inertia."""
     for _ in range(rounds):
         _nearest(points, centroids, d1, label)
         shift = _move_past_means(points, weights, label, centroids)
-        if shift * weights.sum() <= SETTLED * _weighted_sum(weights, d1):
+        if shift * _total(weights) <= SETTLED * _weighted_sum(weights, d1):
             break
     _two_nearest(points, centroids, d1, d2, label)
     return _weighted_sum(weights, d1)
 
 
-@kernel
+@kernel("C2f8 C1f8 C2f8 i i i")
 def swap_search(points: F64, weights: F64, start: F64, swaps: int, rounds: int, seed: int) -> tuple[F64, float]:
     """Lower the inertia of ``start`` (k, d) by k-means rounds and ``swaps`` trial swaps of one centre.
 
@@ -329,19 +355,20 @@ def swap_search(points: F64, weights: F64, start: F64, swaps: int, rounds: int, 
     n, k = points.shape[1], start.shape[0]
     state = np.empty(1, np.uint64)
     state[0] = mix64(np.uint64(seed) ^ np.uint64(0x5851F42D4C957F2D))
-    best = start.copy()
+    best, trial = np.empty(start.shape), np.empty(start.shape)
+    _copy(start, best)
     d1, d2, label = np.empty(n), np.empty(n), np.empty(n, np.int64)
     settle = min(SETTLE_ROUNDS, rounds // 3)
     swaps = min(swaps, max(0, rounds - 2 * settle) // (ROUNDS + 1))
     inertia = _settle(points, weights, best, settle, d1, d2, label)
-    mass = weights * d1
+    mass = np.empty(n)
+    _weigh(weights, d1, mass)
     trial_d1, trial_d2, trial_label = np.empty(n), np.empty(n), np.empty(n, np.int64)
-    to_new = np.empty(n)
-    loss = np.empty(k)
+    to_new, loss, fresh = np.empty(n), np.empty(k), np.empty(points.shape[0])
     for swap in range(swaps if k > 1 else 0):
         if inertia <= 0.0:
             break
-        fresh = points[:, _draw(mass, inertia, state)].copy()
+        _place(points, _draw(mass, inertia, state), fresh)
         _squared_to(points, fresh, to_new)
         loss[:] = 0.0
         base = 0.0
@@ -349,10 +376,13 @@ def swap_search(points: F64, weights: F64, start: F64, swaps: int, rounds: int, 
             w, nearest = weights[i], min(d1[i], to_new[i])
             base += w * nearest
             loss[label[i]] += w * (min(d2[i], to_new[i]) - nearest)
-        removed = int(np.argmin(loss))
+        removed = 0
+        for j in range(k):
+            if loss[j] < loss[removed]:
+                removed = j
         if swap % RANDOM_EVERY == RANDOM_EVERY - 1:
             removed = int(_uniform(state) * k)
-        trial = best.copy()
+        _copy(best, trial)
         _repeat(fresh, trial[removed])
         for _ in range(ROUNDS):
             _nearest(points, trial, trial_d1, trial_label)
@@ -360,9 +390,9 @@ def swap_search(points: F64, weights: F64, start: F64, swaps: int, rounds: int, 
         _two_nearest(points, trial, trial_d1, trial_d2, trial_label)
         cost = _weighted_sum(weights, trial_d1)
         if cost < inertia * (1.0 - 1e-12):
-            best, inertia = trial, cost
+            best, trial, inertia = trial, best, cost
             d1, trial_d1 = trial_d1, d1
             d2, trial_d2 = trial_d2, d2
             label, trial_label = trial_label, label
-            mass = weights * d1
+            _weigh(weights, d1, mass)
     return best, _settle(points, weights, best, settle, d1, d2, label)

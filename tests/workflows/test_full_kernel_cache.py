@@ -17,15 +17,15 @@ from tests.killing import folder_of_pictures
 FULL_CACHE = """
 import errno, os
 from kseg_core import storage
-from kseg_core.kernels._cache import KernelFile
-sound, found = storage.put, KernelFile.load
+from kseg_core.kernels._kept import Entry
+sound, found = storage.put, Entry.read
 def put(path, parts):
-    if path.endswith(".nbc"):
+    if path.endswith(".kernel"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
     sound(path, parts)
-def load(self, key):
-    return None if "count_colors" in self.path(key) else found(self, key)
-storage.put, KernelFile.load = put, load
+def read(self, folder):
+    return None if "count_colors" in self.name else found(self, folder)
+storage.put, Entry.read = put, read
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -312,7 +313,87 @@ def test_no_spelling_of_a_name_passes_the_guard(tmp_path: Path, root: str, sourc
     assert named_by_vrt(str(tmp_path / "m.vrt")) == []
 
 
-@pytest.mark.parametrize("how", ["average", "RMS", "gauss"])
+ELSEWHERE = (
+    '<VRTDataset rasterXSize="30" rasterYSize="20"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+    "<SourceFilename>/vsicurl/http://127.0.0.1:9/a.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+)
+PAM = '<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="{}">x.ovr</MDI></Metadata></PAMDataset>'
+
+
+@pytest.mark.parametrize("of", ["outer.vrt", "inner.vrt", "tile0.tif", "tile1.tif.msk"])
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        (".ovr", ELSEWHERE),
+        (".OVR", "<GDAL_WMS><Service/></GDAL_WMS>"),
+        (".msk", ELSEWHERE),
+        (".Msk", "text"),
+        (".aux.xml", PAM.format("OVERVIEW_FILE")),
+        (".aux.xml", PAM.format("&#79;verview_file")),
+        (".aux", "EHFA_HEADER_TAG"),
+    ],
+)
+def test_what_lies_beside_a_vrt_and_its_sources_reaches_for_nothing_else(
+    tmp_path: Path, of: str, ending: str, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rasterio
+
+    write_tiles(tmp_path)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(tmp_path / "tile1.tif", "r+") as tile:
+        tile.write_mask(np.eye(40, 30) == 0)
+    (tmp_path / "outer.vrt").write_text(vrt_of(1, source="inner.vrt"))
+    (tmp_path / "inner.vrt").write_text(vrt_of(1))
+    assert read_info(str(tmp_path / "outer.vrt")).shape == (40, 60)
+    (tmp_path / f"{of}{ending}").write_text(content)
+    monkeypatch.setattr(rasterio, "open", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(UnreadableImage, match="beside it"):
+        read_info(str(tmp_path / "outer.vrt"))
+
+
+def test_metadata_within_a_vrt_or_its_source_name_no_file_of_overviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rasterio
+
+    monkeypatch.setattr(rasterio, "open", lambda *_, **__: pytest.fail("it was opened"))
+    path = tmp_path / "mosaic.vrt"
+    for key in ('<MDI key="OVERVIEW_FILE">x.ovr</MDI>', "<MDI><Key>overview_file</Key>x.ovr</MDI>"):
+        path.write_text(vrt_of(1, more=f'<Metadata domain="OVERVIEWS">{key}</Metadata>'))
+        with pytest.raises(UnreadableImage, match="names a file of overviews"):
+            read_info(str(path))
+    path.write_text(vrt_of(1))
+    text = '<GDALMetadata><Item name="OVERVIEW_FILE" domain="OVERVIEWS">x.ovr</Item></GDALMetadata>'
+    for name in ("tile0.tif", "tile1.tif"):
+        tifffile.imwrite(tmp_path / name, np.zeros((40, 30), np.uint8), extratags=[(42112, 2, 0, text, True)])
+    with pytest.raises(UnreadableImage, match=r"tile0\.tif names a file of overviews"):
+        read_info(str(path))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_overviews_masks_and_metadata_of_gdal_beside_a_vrt_and_its_sources_are_let_through(tmp_path: Path) -> None:
+    import rasterio
+
+    pixels = write_tiles(tmp_path)
+    path = tmp_path / "mosaic.vrt"
+    path.write_text(vrt_of(3))
+    mask = np.arange(40 * 60).reshape(40, 60) % 7 > 0
+    tifffile.imwrite(tmp_path / "of.tif", pixels, photometric="rgb", metadata=None)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False, TIFF_USE_OVR=True):
+        for name, columns in (("tile0.tif", slice(30)), ("tile1.tif", slice(30, 60)), ("of.tif", slice(60))):
+            with rasterio.open(tmp_path / name, "r+") as tile:
+                tile.write_mask(mask[:, columns])
+                tile.build_overviews([2])
+    for ending in (".msk", ".ovr"):
+        (tmp_path / f"of.tif{ending}").rename(f"{path}{ending}")
+    for name in ("tile0.tif", "mosaic.vrt"):
+        assert {f"{name}.msk", f"{name}.ovr"} <= {each.name for each in tmp_path.iterdir()}
+        (tmp_path / f"{name}.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    whole, valid = check_windows(path)
+    np.testing.assert_array_equal(whole, pixels)
+    np.testing.assert_array_equal(valid, mask)
+
+
+@pytest.mark.parametrize("how", ["average", "RMS", "gauss", "mode"])
 def test_a_resampled_source_is_refused_with_advice(tmp_path: Path, how: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 7, np.uint8))
     text = (
@@ -326,21 +407,68 @@ def test_a_resampled_source_is_refused_with_advice(tmp_path: Path, how: str) -> 
         read_info(str(tmp_path / "m.vrt"))
 
 
-@pytest.mark.parametrize("how", ["nearest", "bilinear", "cubic", "cubicspline", "lanczos", "mode"])
-def test_other_resampled_sources_are_the_same_by_parts(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how", ["nearest", "bilinear", "cubic", "cubicspline", "lanczos"])
+@pytest.mark.parametrize("size", [73, 49])
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_other_resampled_sources_are_the_same_by_parts(tmp_path: Path, how: str, size: int) -> None:
+    import rasterio
+
     tifffile.imwrite(tmp_path / "a.tif", np.random.default_rng(0).integers(0, 60_000, (100, 100), dtype=np.uint16))
+    with rasterio.open(tmp_path / "a.tif", "r+") as source:
+        source.build_overviews([2, 4])
+    to = f'<DstRect xOff="0" yOff="0" xSize="{size}" ySize="{size}"/>'
     text = (
-        '<VRTDataset rasterXSize="73" rasterYSize="73"><VRTRasterBand dataType="UInt16" band="1">'
+        f'<VRTDataset rasterXSize="{size}" rasterYSize="{size}"><VRTRasterBand dataType="UInt16" band="1">'
         f'<SimpleSource resampling="{how}"><SourceFilename relativeToVRT="1">a.tif</SourceFilename>'
-        '<SrcRect xOff="0" yOff="0" xSize="100" ySize="100"/><DstRect xOff="0" yOff="0" xSize="73" ySize="73"/>'
+        f'<SrcRect xOff="0" yOff="0" xSize="100" ySize="100"/>{to}'
         "</SimpleSource></VRTRasterBand></VRTDataset>"
     )
     (tmp_path / "m.vrt").write_text(text)
     with open_picture(str(tmp_path / "m.vrt")) as picture:
         whole, _ = picture.samples(slice(None), slice(None))
-        for top, left in ((0, 0), (7, 31), (40, 5)):
-            part, _ = picture.samples(slice(top, top + 29), slice(left, left + 23))
-            np.testing.assert_array_equal(part, whole[top : top + 29, left : left + 23])
+        for top, left, side in ((0, 0, 23), (1, 3, 17), (0, 5, 3), (7, 2, 1)):
+            part, _ = picture.samples(slice(top, top + side), slice(left, left + side))
+            np.testing.assert_array_equal(part, whole[top : top + side, left : left + side])
+
+
+@pytest.mark.parametrize("how", ["nearest", "bilinear", "average", "mode"])
+@pytest.mark.parametrize("overviews", [False, True])
+def test_a_warped_vrt_is_the_same_by_parts(tmp_path: Path, how: str, overviews: bool) -> None:
+    """GDAL's approximation of a transformation is another for each window that is warped by itself."""
+    import rasterio
+    import rasterio.shutil
+    from affine import Affine
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+    from rasterio.warp import transform_bounds
+
+    path = tmp_path / "a.tif"
+    profile: dict[str, Any] = {"driver": "GTiff", "height": 300, "width": 400, "count": 2, "dtype": "uint16"}
+    profile |= {"crs": "EPSG:32633", "transform": Affine(100, 0, 500_000, 0, -100, 6_600_000), "nodata": 7}
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(np.random.default_rng(0).integers(0, 60_000, (2, 300, 400), dtype=np.uint16))
+        if overviews:
+            target.build_overviews([2, 4], Resampling.average)
+    with rasterio.open(path) as source:
+        size = (170, 130) if overviews else (source.width, source.height)
+        left, bottom, right, top = transform_bounds(source.crs, "EPSG:3857", *source.bounds)
+        across, down = (right - left) / size[0], (bottom - top) / size[1]
+        sized = {"transform": Affine(across, 0, left, 0, down, top), "width": size[0], "height": size[1]}
+        with WarpedVRT(source, crs="EPSG:3857", resampling=Resampling[how], **sized) as warped:
+            rasterio.shutil.copy(warped, tmp_path / "w.vrt", driver="VRT")
+    with open_picture(str(tmp_path / "w.vrt")) as picture:
+        height, width = picture.info.shape
+        whole, valid = picture.samples(*WHOLE)
+    assert len(np.unique(whole)) > 1000
+    valid = np.ones(whole.shape[:2], np.bool_) if valid is None else valid
+    for side in (61, 128):
+        with open_picture(str(tmp_path / "w.vrt")) as picture:
+            for y, x in itertools.product(range(0, height, side), range(0, width, side)):
+                rows, columns = slice(y, min(y + side, height)), slice(x, min(x + side, width))
+                part, mask = picture.samples(rows, columns)
+                np.testing.assert_array_equal(part, whole[rows, columns])
+                if mask is not None:
+                    np.testing.assert_array_equal(mask, valid[rows, columns])
 
 
 def test_an_error_of_proj_is_a_refusal() -> None:

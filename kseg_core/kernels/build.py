@@ -1,0 +1,126 @@
+"""Compile kernels ahead of their first use: when the package is installed, and for ``kseg-batch warm``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import platform
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+from kseg_core.errors import KsegError
+
+from . import __path__ as package_path
+from . import _jit, _kept, _machine
+from ._types import Result, Signature
+
+MOST_PROCESSES = 8
+
+#: What the processors have that a wheel for all is made for: by `platform.machine`, the name and features of LLVM.
+BASELINES = {
+    "x86_64": (
+        "x86-64-v3",
+        "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+crc32,+cx16,+cx8,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,+sahf,"
+        "+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3,+xsave",
+    ),
+    "aarch64": ("generic", "+fp-armv8,+neon"),
+}
+BASELINES["AMD64"] = BASELINES["x86_64"]
+BASELINES["arm64"] = BASELINES["aarch64"]
+
+
+def declared() -> list[tuple[str, Signature]]:
+    """Every signature that is compiled ahead, those that take longest first."""
+    for module in pkgutil.iter_modules(package_path):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__package__}.{module.name}")
+    every = [(name, signature) for name, kernel in _jit.kernels.items() for signature in kernel.declared]
+    return sorted(every, key=lambda one: -len(_jit.kernels[one[0]].function.__code__.co_code))
+
+
+def baseline_environment() -> dict[str, str]:
+    """The variables with which code is made for a wheel that goes to other machines.
+
+    Raises
+    ------
+    LookupError
+        If there is no such wheel for this kind of machine.
+    """
+    cpu, features = BASELINES[platform.machine()]
+    return {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
+
+
+def build(folder: Path, wanted: list[tuple[str, Signature]]) -> None:
+    """Compile signatures into a folder, in several processes, for the processor that `_machine.host` names.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    _kept.write_target(folder, _machine.host())
+    processes = max(1, min(os.cpu_count() or 1, MOST_PROCESSES, len(wanted)))
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        for _ in pool.map(_compile_into, [(folder, *one) for one in wanted]):
+            pass  # an error of one is raised here
+
+
+class Warmed(NamedTuple):
+    """What `warm` found and did: signatures that were there, and that were compiled into the folder."""
+
+    there: int
+    compiled: int
+    folder: str | None
+
+
+def warm() -> Warmed:
+    """Compile and keep what is declared and not there yet.
+
+    Raises
+    ------
+    KsegError
+        If there is no folder to keep it in.
+    """
+    every = [*declared(), (_jit.SUPPORT.name, _jit.SUPPORT.signature)]
+    folders = (*_kept.installed(), *_kept.folders())
+    missing = [one for one in every if not any(_kept.Entry(*one).read(folder) for folder in folders)]
+    if not missing:
+        return Warmed(len(every), 0, None)
+    reasons = []
+    for folder in _kept.folders():
+        try:
+            _kept.write_target(folder, _machine.host())
+        except OSError as error:
+            reasons.append(f"{folder}: {error.strerror or error}")
+            continue
+        build(folder, missing)
+        return Warmed(len(every) - len(missing), len(missing), str(folder))
+    raise KsegError(
+        f"compiled kernels can be kept nowhere ({'; '.join(reasons)}); name a folder with room in NUMBA_CACHE_DIR"
+    )
+
+
+def _compile_into(what: tuple[Path, str, Signature]) -> None:
+    folder, name, signature = what
+    from . import _compile
+
+    if not _jit.kernels:
+        declared()
+    if name == _jit.SUPPORT.name:
+        _jit.SUPPORT.write(folder, "", Result(False, ()), _compile.support_object())
+    else:
+        code = _compile.compile_kernel(_jit.kernels[name].function, _jit.helpers, signature)
+        _kept.Entry(name, signature).write(folder, *code)
+
+
+def main() -> None:
+    """Compile all that is declared into the folder that the command line names."""
+    build(Path(sys.argv[1]), [*declared(), (_jit.SUPPORT.name, _jit.SUPPORT.signature)])
+
+
+if __name__ == "__main__":
+    main()
