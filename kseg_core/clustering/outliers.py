@@ -109,13 +109,16 @@ def outliers_beyond(
     if space is None or np.dtype(space.dtype).itemsize == 1 or not sums.pixels:
         return ()
     values, mask = as_values(samples), flat_mask(valid)
+    beside = [_others_of(model, band) for band in range(space.dimensions)]
+    if all(_within_reach(values[:, band], others) for band, others in enumerate(beside)):
+        return ()
     found = _outliers(
         space.dtype,
         (sums.pixels, sums.sums.sum(axis=0), sums.squares),
         Extremes.of(values, mask),
         values,
         mask,
-        [_others_of(model, band) for band in range(space.dimensions)],
+        beside,
     )
     return fills_of(found, space.bands)
 
@@ -222,6 +225,12 @@ def _spread_of(values: NDArray[np.float64], counts: NDArray[np.float64], inertia
     with np.errstate(over="ignore"):
         variance = float((np.square(values - mean) * (counts / n)).sum()) + inertia / n / (scale * scale)
     return Others(int(n), mean, variance, float(values[0]), float(values[-1]))
+
+
+def _within_reach(values: Values, others: Others) -> bool:
+    """Whether no value, valid or not, has the gap that `_apart` asks for: NumPy tells it in a fraction of the time."""
+    least, most, low, high = float(values.min()) / 4, float(values.max()) / 4, others.low / 4, others.high / 4
+    return others.pixels > 0 and low - least <= GAP * (high - low) and most - high <= GAP * (high - low)
 
 
 def _beyond(sums: tuple[int, int, int], left: list[tuple[float, int]], bits: int, beside: Others) -> list[Outlier]:
