@@ -1,9 +1,10 @@
-"""How near the estimate of memory is: python benchmarks/memory.py [--only WORD...] [--scratch FOLDER] [--workers 1]
+"""How near the estimate of memory is: python benchmarks/memory.py [--only WORD...] [--scratch FOLDER]
 
 For each kind of picture and job: a picture is made, the least ``--memory`` with which the job starts is read from a dry
-run, and the job is run with just that. Its processes' high-water marks are read from ``/proc`` meanwhile (Linux only);
-what counts is the largest of one process, as ``--memory`` is of a process. Prints a Markdown table, of megabytes, and
-ends with 1 where a job took more than was said, or less than 1/1.3 of it.
+run, or where a command has none from its refusal, and the job is run with just that. Its processes' high-water marks
+are read from ``/proc`` meanwhile (Linux only); what counts is the largest of one process, as ``--memory`` is of a
+process. Prints a Markdown table, of megabytes, and ends with 1 where a job took more than was said, or less than 1/1.3
+of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,10 @@ from typing import Any
 
 import psutil
 
+from kseg_core.sizes import parse_bytes
+
 MOST = 1.3  # of an estimate to what is used
+DEFAULTS = {"run": ("--k", "5", "--attempts", "2"), "fit": ("--attempts", "2"), "sweep": ("--attempts", "2")}
 BETWEEN = 0.01  # seconds from one look at the processes to the next
 
 
@@ -36,6 +41,8 @@ class Kind:
     megapixels: Sequence[float]
     write: Callable[[Path, Any], None]
     options: Sequence[str] = ()
+    command: str = "run"
+    beside: Callable[[Path], Sequence[str]] = lambda _: ()
 
     def make(self, path: Path, megapixels: float) -> None:
         """Write it, in another process: what that takes is no part of what is measured."""
@@ -153,6 +160,71 @@ def tiff(dtype: str = "uint8", bands: int = 3, **options: Any) -> Callable[[Path
     return write
 
 
+def rows_of_runs(path: Path, rgb: Any) -> None:
+    """A BMP of RLE8: each row as runs of literal pixels."""
+    import struct
+
+    import numpy as np
+
+    gray = rgb[..., 1]
+    height, width = gray.shape
+    rows = []
+    for row in gray[::-1]:
+        for left in range(0, width, 254):
+            part = row[left : left + 254].tobytes()
+            rows.append(bytes([0, len(part)]) + part + b"\0" * (len(part) % 2))
+        rows.append(b"\0\0")
+    pixels = b"".join(rows) + b"\0\1"
+    table = np.arange(256, dtype="<u4") * 0x010101
+    start = 14 + 40 + 1024
+    head = b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start)
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(pixels), 0, 0, 256, 0)
+    path.write_bytes(head + info + table.tobytes() + pixels)
+
+
+def plain_digits(path: Path, rgb: Any) -> None:
+    import numpy as np
+
+    digits = np.array([b"%3d " % value for value in range(256)], "V4")
+    lines = np.full((rgb.shape[0], 1), b"\n", "V1")
+    written = digits[rgb.reshape(len(rgb), -1)].view("V1").reshape(len(rgb), -1)
+    head = f"P3\n{rgb.shape[1]} {rgb.shape[0]}\n255\n".encode()
+    path.write_bytes(head + np.concatenate([written, lines], axis=1).tobytes())
+
+
+def animated(form: str, **options: Any) -> Callable[[Path, Any], None]:
+    def write(path: Path, rgb: Any) -> None:
+        from PIL import Image
+
+        first, second = Image.fromarray(rgb), Image.fromarray(rgb[::-1].copy())
+        first.save(path, form, save_all=True, append_images=[second], **options)
+
+    return write
+
+
+def thumbnails(path: Path, rgb: Any) -> None:
+    """A folder of 0.1 megapixels each."""
+    from PIL import Image
+
+    path.mkdir()
+    for top in range(0, rgb.shape[0] - 255, 256):
+        for left in range(0, rgb.shape[1] - 383, 384):
+            part = Image.fromarray(rgb[top : top + 256, left : left + 384])
+            part.save(path / f"{top}-{left}.jpg", quality=92)
+
+
+def ome_zarr(path: Path, rgb: Any) -> None:
+    import zarr as library
+
+    group = library.create_group(path)
+    array = group.create_array("0", shape=(3, *rgb.shape[:2]), chunks=(1, 1024, 1024), dtype=rgb.dtype)
+    array[...] = rgb.transpose(2, 0, 1)
+    axes = [{"name": "c", "type": "channel"}, *({"name": name, "type": "space"} for name in "yx")]
+    scale = [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+
+
 def zarr(path: Path, rgb: Any) -> None:
     import zarr as library
 
@@ -160,7 +232,34 @@ def zarr(path: Path, rgb: Any) -> None:
     array[...] = rgb
 
 
+def mask(path: Path) -> Sequence[str]:
+    """A mask as large as the picture, in a file beside it."""
+    import numpy as np
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None
+    with Image.open(path) as image:
+        used = np.ones((image.height, image.width), bool)
+    used[: len(used) // 3, ::2] = False
+    target = path.with_name("mask") / f"{path.stem}.png"
+    target.parent.mkdir(exist_ok=True)
+    Image.fromarray(used).save(target)
+    return ("--mask", str(target))
+
+
+def model(features: str) -> Callable[[Path], Sequence[str]]:
+    def make(path: Path) -> Sequence[str]:
+        target = path.with_suffix(f".{features}.model.zarr")
+        if not target.exists():
+            job = (sys.executable, "-m", "jobs", "fit", str(path), "--k", "5", "--attempts", "1", "-o", str(target))
+            subprocess.run([*job, "--features", features], check=True, capture_output=True)
+        return ("--model", str(target))
+
+    return make
+
+
 TILED = tiff(tile=(512, 512))
+STRIPED = tiff(rowsperstrip=64, compression="deflate")
 PHOTO = by_pillow("JPEG", quality=92)
 COLOURS, BANDS = ("--features", "rgb"), ("--features", "bands")
 KINDS = [
@@ -169,6 +268,8 @@ KINDS = [
     Kind("JPEG, turned", "jpg", (10, 24), turned),
     Kind("JPEG, CMYK", "jpg", (10, 24), by_pillow("JPEG", "CMYK", quality=92)),
     Kind("JPEG, gray", "jpg", (10, 24), by_pillow("JPEG", "L", quality=92)),
+    Kind("JPEG, 12 bits as colours", "jpg", (10, 24), by_imagecodecs("jpeg8", 12, level=92, bitspersample=12), COLOURS),
+    Kind("JPEG, 12 bits as bands", "jpg", (10, 24), by_imagecodecs("jpeg8", 12, level=92, bitspersample=12)),
     Kind("PNG", "png", (1, 10, 24, 50), by_pillow("PNG", compress_level=1)),
     Kind("PNG, RGBA", "png", (10, 24), by_pillow("PNG", "RGBA", compress_level=1)),
     Kind("PNG, palette", "png", (10, 24), by_pillow("PNG", "P", compress_level=1)),
@@ -179,11 +280,17 @@ KINDS = [
     Kind("PNG, 16 bits, gray as bands", "png", (10, 24), by_imagecodecs("png", 16, 1, level=1)),
     Kind("WebP", "webp", (10, 24), by_pillow("WebP", quality=85, method=0)),
     Kind("WebP, lossless", "webp", (10, 24), by_pillow("WebP", lossless=True, method=0, quality=0)),
+    Kind("WebP, animated", "webp", (10,), animated("WebP", quality=85, method=0)),
     Kind("GIF", "gif", (10, 24), by_pillow("GIF", "P")),
+    Kind("GIF, animated", "gif", (10,), animated("GIF")),
+    Kind("GIF, a later frame", "gif", (10,), animated("GIF"), ("--page", "1")),
+    Kind("WebP, a later frame", "webp", (10,), animated("WebP", quality=85, method=0), ("--page", "1")),
+    Kind("PNG, a later frame", "png", (10,), animated("PNG", compress_level=1), ("--page", "1")),
     Kind("BMP", "bmp", (10, 24), by_pillow("BMP")),
     Kind("BMP, 32 bits", "bmp", (10, 24), by_pillow("BMP", "RGBA")),
     Kind("BMP, palette", "bmp", (10, 24), by_pillow("BMP", "P")),
     Kind("BMP, gray", "bmp", (10, 24), by_pillow("BMP", "L")),
+    Kind("BMP, runs", "bmp", (10, 24), rows_of_runs),
     Kind("HEIC", "heic", (10, 24), heic),
     Kind("AVIF", "avif", (10, 24), by_imagecodecs("avif", level=80, speed=10, numthreads=2)),
     Kind(
@@ -209,9 +316,10 @@ KINDS = [
     Kind("JPEG XR", "jxr", (10, 24), by_imagecodecs("jpegxr", level=0.9)),
     Kind("QOI", "qoi", (10, 24), by_imagecodecs("qoi")),
     Kind("Netpbm", "ppm", (10, 24), by_pillow("PPM")),
+    Kind("Netpbm, plain digits", "ppm", (10, 24), plain_digits),
     Kind("TIFF, tiled", "tif", (1, 10, 50, 100), TILED),
     Kind("TIFF, tiled, four workers", "tif", (50,), TILED, ("--workers", "4")),
-    Kind("TIFF, striped", "tif", (10, 50), tiff(rowsperstrip=64, compression="deflate")),
+    Kind("TIFF, striped", "tif", (10, 50), STRIPED),
     Kind("TIFF, one strip", "tif", (10, 24), tiff(rowsperstrip=1 << 20)),
     Kind("TIFF, 16 bits as colours", "tif", (10, 50), tiff("uint16", tile=(512, 512)), COLOURS),
     Kind("TIFF, 16 bits as bands", "tif", (10, 50), tiff("uint16", tile=(512, 512))),
@@ -220,12 +328,29 @@ KINDS = [
     Kind("TIFF, one band of float32", "tif", (10, 50), tiff("float32", 1, tile=(512, 512))),
     Kind("TIFF, one band of float64", "tif", (10,), tiff("float64", 1, tile=(512, 512))),
     Kind("Zarr", "zarr", (10, 50), zarr),
+    Kind("OME-Zarr", "zarr", (10, 50), ome_zarr),
+    Kind("JPEG, masked", "jpg", (10, 24), PHOTO, beside=mask),
+    Kind("TIFF, masked", "tif", (10, 50), TILED, beside=mask),
+    Kind("bands, masked", "tif", (10, 50), tiff("uint16", 4, tile=(512, 512)), beside=mask),
+    Kind("thumbnails", "", (50,), thumbnails),
+    Kind("thumbnails, a model each", "", (50,), thumbnails, ("--scope", "image")),
+    Kind("sweep of a JPEG", "jpg", (10, 24), PHOTO, ("--k-range", "1:8"), "sweep"),
+    Kind("sweep of bands", "tif", (10,), tiff("uint16", tile=(512, 512)), ("--k-range", "1:4"), "sweep"),
+    Kind("fit of a JPEG", "jpg", (24,), PHOTO, ("--k", "5"), "fit"),
+    Kind("apply to a JPEG", "jpg", (10, 24), PHOTO, command="apply", beside=model("rgb")),
+    Kind("apply to a JPEG, lab", "jpg", (10, 24), PHOTO, command="apply", beside=model("lab")),
+    Kind("apply to a TIFF, confidence", "tif", (50,), TILED, ("--confidence",), "apply", model("lab")),
+    Kind("apply to bands", "tif", (50,), tiff("float32", 4, tile=(512, 512)), (), "apply", model("bands")),
+    Kind("edges of a JPEG", "jpg", (10, 24), PHOTO, ("--low", "50", "--high", "100"), "edges"),
+    Kind("edges of a TIFF", "tif", (10, 50), TILED, ("--low", "50", "--high", "100"), "edges"),
     Kind("JPEG, k 16", "jpg", (10, 24), PHOTO, ("--k", "16")),
     Kind("JPEG, k 64", "jpg", (10,), PHOTO, ("--k", "64")),
     Kind("JPEG, k 300", "jpg", (10,), PHOTO, ("--k", "300", "--attempts", "1")),
     Kind("JPEG, lab, k 16", "jpg", (10,), PHOTO, ("--k", "16", "--features", "lab")),
     Kind("JPEG, confidence and copy", "jpg", (10,), PHOTO, ("--confidence", "--copy-image")),
-    Kind("JPEG, edges", "jpg", (10,), PHOTO, ("--edges", "50,100")),
+    Kind("JPEG, edges", "jpg", (10, 24), PHOTO, ("--edges", "50,100")),
+    Kind("TIFF, edges", "tif", (10, 50), TILED, ("--edges", "50,100")),
+    Kind("TIFF, confidence", "tif", (50,), TILED, ("--confidence",)),
     Kind("JPEG, a model each", "jpg", (10, 24), PHOTO, ("--scope", "image")),
     Kind("TIFF, a model each", "tif", (10,), TILED, ("--scope", "image")),
     Kind("TIFF, k 24, tiles of 2048", "tif", (10,), TILED, ("--k", "24", "--tile", "2048")),
@@ -253,6 +378,12 @@ KINDS = [
 
 def least_memory(job: Sequence[str]) -> int:
     """The estimate: the least memory with which a job starts."""
+    if job[3] in ("sweep", "edges"):  # have no dry run
+        done = subprocess.run([*job, "--memory", "1MB"], capture_output=True, text=True, check=False)
+        said = re.search(r"(?:needs at least|takes about) ([0-9.]+ [kMG]?i?B)", done.stderr)
+        if said is None:
+            raise SystemExit(f"{done.returncode}: {done.stderr}")
+        return parse_bytes(said[1].replace(" ", ""), "the least")
     done = subprocess.run([*job, "--dry-run", "--json"], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -294,11 +425,12 @@ def main() -> int:
         if not any(kind.title.startswith(word) for word in options.only):
             continue
         for megapixels in kind.megapixels:
-            path = options.scratch / f"{kind.title.replace(' ', '-')}-{megapixels}.{kind.suffix}"
+            name = f"{kind.title.replace(' ', '-')}-{megapixels}"
+            path = options.scratch / (f"{name}.{kind.suffix}" if kind.suffix else name)
             kind.make(path, megapixels)
             with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-                job = [sys.executable, "-m", "jobs", "run", str(path), "-o", f"{folder}/out.zarr", "--k", "5"]
-                job += ["--workers", "1", *kind.options]
+                job = [sys.executable, "-m", "jobs", kind.command, str(path), "-o", f"{folder}/out.zarr"]
+                job += ["--workers", "1", *DEFAULTS.get(kind.command, ()), *kind.options, *kind.beside(path)]
                 estimate = least_memory(job)
                 used = peak_of([*job, "--memory", str(estimate)])
             ratio = estimate / used

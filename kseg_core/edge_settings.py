@@ -15,6 +15,9 @@ EdgesOn = Literal["color", "gray"]
 
 EDGES_ON: tuple[str, ...] = get_args(EdgesOn)
 APERTURES = (3, 5, 7)
+# OpenCV holds twelve bytes of gradients a pixel: larger pictures are looked at in strips of about so many pixels.
+WHOLE_EDGES_PX = 1 << 24
+STRIP_PX = 6 << 20  # a piece and its halo are one strip
 MAX_THRESHOLD = 1_000_000  # no gradient is larger; far above, OpenCV's whole numbers would overflow
 MAX_BLUR = 50.0  # reaches 150 pixels: what is read around every window stays small beside it
 

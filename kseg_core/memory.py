@@ -17,7 +17,7 @@ from .clustering.band_batch import held_px
 from .clustering.band_values import taken_as
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
-from .edge_settings import EdgeSettings
+from .edge_settings import STRIP_PX, WHOLE_EDGES_PX, EdgeSettings
 from .storage.ranges import MOST_BYTES, most_held
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _CACHE_BYTES = {  # of tiles that are kept by libraries: GDAL's as set for it, O
     "Zeiss CZI": 32_000_000,
 }  # fmt: skip
 EDGE_PX_BYTES = 28  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 26
+MAXIMA_PX_BYTES = 6  # of a pixel outside the strip that is looked at: the pixel, whether it counts, its maxima
+JOINED_PX_BYTES = 19  # where they are joined: these, numbers of components, and those as indices; measured: 16
 VIEW_BYTES = 200_000_000  # of a task that shows or measures windows of a stored image: the most was an export, 110 MB
 KEPT_BYTES = 512_000_000  # of pixels kept to be read again: memory must not grow with the number of images
 LEAST_COLORS = 1 << 20  # a job starts where so many distinct colours fit; photographs have one or two million
@@ -120,9 +122,15 @@ def fetched_bytes(source: ImageSource) -> int:
 
 def edge_bytes(piece: Piece, settings: EdgeSettings) -> int:
     """Most bytes of reading a piece with what is around it, and finding its edges."""
-    height, width = piece.source.shape
-    around = min(height, piece.height + 2 * settings.halo) * min(width, piece.width + 2 * settings.halo)
-    return max(_read_bytes(piece.source, around), around * EDGE_PX_BYTES) + fetched_bytes(piece.source)
+    source = piece.source
+    height, width = source.shape
+    reach = 2 * settings.halo
+    around = min(height, piece.height + reach) * min(width, piece.width + reach)
+    finding = around * EDGE_PX_BYTES
+    if around > WHOLE_EDGES_PX:
+        strip = min(around, STRIP_PX + (reach + 1) * width)
+        finding = max(strip * EDGE_PX_BYTES + around * MAXIMA_PX_BYTES, around * JOINED_PX_BYTES)
+    return max(_read_bytes(source, around), finding) + fetched_bytes(source)
 
 
 def viewing_bytes(source: ImageSource, bands: int = 0) -> int:

@@ -23,15 +23,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge_settings import EdgeSettings
+from ..edge_settings import STRIP_PX, WHOLE_EDGES_PX, EdgeSettings
 from ..shapes.joining import Borders, join_components
 
 Bits = NDArray[np.bool_]
 U8 = NDArray[np.uint8]
-
-# OpenCV holds twelve bytes of gradients a pixel: larger pictures are looked at in strips of about so many pixels.
-WHOLE_PX = 1 << 24
-STRIP_PX = 6 << 20  # a piece and its halo are one strip
 
 __all__ = [
     "EdgeSettings",
@@ -77,7 +73,7 @@ def find_edges(rgb: U8, valid: Bits | None, settings: EdgeSettings) -> Bits:
     -------
     bool (y, x). Where every pixel is valid, exactly ``cv2.Canny(...) > 0`` of the blurred picture.
     """
-    if valid is None and rgb.shape[0] * rgb.shape[1] <= WHOLE_PX:
+    if valid is None and rgb.shape[0] * rgb.shape[1] <= WHOLE_EDGES_PX:
         return _canny(_prepared(rgb, settings), settings.low, settings.high, settings)
     maxima = find_maxima(rgb, valid, settings)
     return decide_within(maxima).edges

@@ -54,7 +54,7 @@ def _stated(form: formats.WholeFormat, file: BinaryIO) -> Stated:
         raise Refused(
             f"not supported here: a frame after the first of {first.dtype} samples; save it as a PNG of its own"
         )
-    return Stated(4, alpha=True, decoding_px=first.decoding_px)
+    return Stated(4, alpha=True, decoding_px=pillow.PILLOW_PX)
 
 
 def _decode(name: str, page: int, data: bytes, max_pixels: int) -> Raster:

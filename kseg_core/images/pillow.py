@@ -23,7 +23,7 @@ from kseg_core.images.raster import Raster, Refused, Stated, check_size, finishi
 _WEBP_ANIMATED = 2  # flag of the extended header (RFC 9649, 2.7)
 
 _LOSSLESS_PX = 4  # of a lossless WebP: libwebp works with 32 bits a pixel
-_PILLOW_PX = 12  # of an animated one: the canvas, and Pillow's copies of it
+PILLOW_PX = 20  # of an animated one: two canvases of libwebp, and what Pillow makes of them
 
 #: Above a process-wide limit (89 megapixels unless set) Pillow's GIF reader may warn; this stays clear of it.
 _GIF_MAX_PIXELS = 1 << 26
@@ -40,7 +40,7 @@ def webp_stated(file: BinaryIO) -> Stated:
     """Return bands and dtype of a WebP."""
     chunks = _webp_chunks(file)
     has_alpha, animated = _webp_has_alpha(chunks), chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED
-    beside = _PILLOW_PX if animated else _LOSSLESS_PX if _webp_is_lossless(chunks) else 0
+    beside = PILLOW_PX if animated else _LOSSLESS_PX if _webp_is_lossless(chunks) else 0
     after = finishing_px(orientation_of(chunks.get(b"EXIF")), chunks.get(b"ICCP"))
     return Stated(4 if has_alpha else 3, alpha=has_alpha, decoding_px=beside, finishing_px=after)
 

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs._render import failure_lines
+from kseg_core.choice import PictureChoice
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, TooLarge
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.memory import COLOR_BYTES, MOST_COLORS, PROCESS_BYTES, REMOTE_BYTES, piece_bytes
+from kseg_core.memory import COLOR_BYTES, MOST_COLORS, PROCESS_BYTES, REMOTE_BYTES, edge_bytes, piece_bytes
 from kseg_core.reading.sources import ImageSource
 from kseg_core.sizes import parse_bytes
 from kseg_core.storage.ranges import MOST_BYTES, most_held
@@ -245,6 +246,25 @@ def test_what_edges_take_is_counted(pictures: Pictures) -> None:
     assert alone.fixed >= PROCESS_BYTES + 2 * pieces[0].pixels * 26  # as measured, with OpenCV's own arrays
 
 
+def test_a_large_picture_decoded_whole_is_counted_as_its_edges_are_found_in_strips(tmp_path: Path) -> None:
+    found = {}
+    for side in (4096, 5000):  # found in one go, and in strips
+        Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
+        (piece,) = plan_of(tmp_path / f"{side}.png").bundles[0]
+        found[side] = edge_bytes(piece, EdgeSettings()) / piece.pixels
+    assert 26 <= found[4096] <= 30
+    assert 16 <= found[5000] <= 20  # measured: 15.5
+
+
+def test_a_frame_of_an_animation_is_counted_with_what_it_is_laid_over(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (1000, 1000), colour) for colour in ("red", "blue")]
+    for suffix in ("webp", "gif", "png"):
+        path = tmp_path / f"animated.{suffix}"
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+        (piece,) = plan_of(path, settings=InputSettings(choice=PictureChoice(page=1))).bundles[0]
+        assert piece_bytes(piece, 0, OutputSettings(), 0) >= 22.4 * piece.pixels, suffix  # as measured
+
+
 def test_of_a_large_image_as_many_pieces_are_counted_as_are_worked_on_at_a_time(pictures: Pictures) -> None:
     plan = plan_of(pictures / "smooth.tif")  # four pieces
     fixed = []
@@ -291,9 +311,9 @@ def test_what_is_fetched_of_objects_is_counted_for_each_task(pictures: Pictures,
     assert both_remote - masked == REMOTE_BYTES + 6 * most_held(size)
 
 
-def plan_of(path: Path, tile: int = 1024) -> Plan:
+def plan_of(path: Path, tile: int = 1024, settings: InputSettings | None = None) -> Plan:
     (file,) = list_inputs([str(path)]).files
-    return make_plan([ImageSource.open(file, InputSettings())], tile, 1)
+    return make_plan([ImageSource.open(file, settings or InputSettings())], tile, 1)
 
 
 COLORS = Work(5, 0, 1 << 18, OutputSettings())

@@ -103,7 +103,7 @@ def test_large_pictures_looked_at_in_strips_have_the_same_edges(
     valid = None if all_valid else np.random.default_rng(seed).random((70, 60)) < 0.999
     expected = find_edges(rgb, valid, how)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edges, "WHOLE_PX", 0)
+        patch.setattr(edges, "WHOLE_EDGES_PX", 0)
         patch.setattr(edges, "STRIP_PX", strip)
         np.testing.assert_array_equal(find_edges(rgb, valid, how), expected)
 
