@@ -52,7 +52,10 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]
             self._temporary.cleanup()
 
     def _compile(self, folder: Path, kind: str) -> None:
-        environment = {**os.environ, "PYTHONPATH": self.root, "PYTHONDONTWRITEBYTECODE": "1"}
+        path = os.pathsep.join(
+            filter(None, [self.root, os.environ.get("PYTHONPATH")])
+        )  # pip's own names what it installed
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         python = [sys.executable, "-c"]
         if kind == "baseline":
             code = "from kseg_core.kernels.build import baseline_environment as of; print(*of().values(), sep='\\n')"

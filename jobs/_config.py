@@ -143,7 +143,8 @@ def _key(name: str) -> str:
     return name.replace("-", "_")
 
 
-_PARAMETER_OF = {"from": "from_file", "json": "as_json"}  # flags whose names are not usable as Python parameters
+# flags whose names are not usable as Python parameters
+_PARAMETER_OF = {"from": "from_file", "json": "as_json", "report": "with_report", "open": "open_page"}
 
 
 def _parameters(command: Any) -> dict[str, Any]:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from kseg_core.choice import PictureChoice
 from kseg_core.config import AUTO, FitSettings, InputSettings, NodataIn, RunConfig
-from kseg_core.errors import UsageError
+from kseg_core.errors import KsegError, UsageError
+from kseg_core.inputs.keys import printable_source
+from kseg_core.report.folder import default_folder, require_place
 from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.sizes import only_so_many, parse_bytes
 from workflows.request import InputSelection, Request, prepare, refit_settings
-from workflows.running.results import JobResult, held_to, reused_result
+from workflows.running.results import JobResult, failed_result, held_to, reused_result
 from workflows.sweep_request import prepare_sweep
 
-from ._again import with_commands
+from ._again import next_command, see_them, with_commands, word
 from ._logging import log
-from ._render import dry_run_lines, result_lines, sweep_lines
+from ._render import MOST_LINES, dry_run_lines, palettes_lines, report_lines, result_lines, sweep_lines
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, Report
 
 
@@ -123,34 +126,91 @@ def memory_bytes(text: str | None) -> int | None:
     return None if text is None else parse_bytes(text, "--memory")
 
 
-def label(
-    selection: InputSelection,
-    config: RunConfig,
-    output: str | None,
-    report: Report,
-    *,
-    dry_run: bool = False,
-    fail_on_drift: float | None = None,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Also:
+    """What else may be asked of ``run`` and ``apply``.
+
+    Parameters
+    ----------
+    dry_run
+        Only to tell what would be done.
+    fail_on_drift
+        How far the new images may be from the model's.
+    report, open_page
+        To make the report of the store, and to open it too.
+    """
+
+    dry_run: bool = False
+    fail_on_drift: float | None = None
+    report: bool = False
+    open_page: bool = False
+
+    @property
+    def reports(self) -> bool:
+        """Whether a report is made."""
+        return self.report or self.open_page
+
+
+def label(selection: InputSelection, config: RunConfig, output: str | None, report: Report, also: Also) -> int:
     """Carry out ``run`` or ``apply``, or tell what they would do."""
+    fail_on_drift = also.fail_on_drift
     if fail_on_drift is not None and config.model is None:
         raise UsageError("--fail-on-drift compares with a given model: give --model M with it")
     if fail_on_drift is not None and not 0 <= fail_on_drift <= 1:
         raise UsageError(f"--fail-on-drift is from 0 to 1; got {fail_on_drift}")
     request = prepare(selection, config, output, "store")
-    if dry_run:
+    if also.reports:  # before hours of work
+        require_place(default_folder(request.output), request.output, overwrite=False)
+    if also.dry_run:
         return _tell_beforehand(report, request, writes=True)
     if request.finished is not None:
         sweep_after_kill(request.output)
         result = held_to(reused_result(request.finished, request.output), fail_on_drift)
-        return _gate(report, result, _tell(report, result, "labelled"))
-    from workflows.run import run
+    else:
+        from workflows.run import run
 
-    _say_how_to_go_on(report, config)
-    done = run(request, report.progress)
-    result = held_to(done.to_json(), fail_on_drift)
-    _say_of_the_work(request, done)
-    return _gate(report, result, _tell(report, result, "labelled"))
+        _say_how_to_go_on(report, config)
+        done = run(request, report.progress)
+        result = held_to(done.to_json(), fail_on_drift)
+        _say_of_the_work(request, done)
+    return _gate(report, result, _tell_of_the_store(report, request, result, also))
+
+
+def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any], also: Also) -> int:
+    """What was labelled, and its report or how to have it."""
+    result = with_commands(result) if "drift" not in result else result  # of a given model: no kind is left out
+    after, unread, trouble, page = [see_them(request.output)], bool(result["failures"]), None, None
+    if also.reports:
+        from workflows.report import ReportRequest, make_report
+
+        asked = ReportRequest(request.output)
+        execution = dataclasses.replace(request.config.execution, strict=False, performance_report=None)
+        try:
+            made = make_report(asked, execution, report.progress)
+        except KsegError as error:
+            trouble = str(error)
+        else:
+            page, after, unread = asked.page, report_lines(made), unread or bool(made["failures"])
+    result |= {"report": None if page is None else printable_source(page)}
+    palettes = []
+    if result["scope"] == "image" and not report.as_json:
+        from workflows.inspect import describe_palettes
+
+        palettes = palettes_lines(*describe_palettes(request.output, MOST_LINES))
+    report.finish(result, [*result_lines(result, "labelled", palettes), *after])
+    if trouble is not None:
+        report.warn(f"the store is complete, but there is no report of it: {trouble}")
+        return FAILED
+    if page is not None and also.open_page:
+        from ._page import open_in_browser
+
+        open_in_browser(page)
+    return SOME_UNREADABLE if unread else DONE
+
+
+def failed_labelling(error: Exception) -> dict[str, Any]:
+    """What ``--json`` prints of a ``run`` or ``apply`` that failed."""
+    return {**failed_result(error), "report": None}
 
 
 def _say_how_to_go_on(report: Report, config: RunConfig) -> None:
@@ -178,13 +238,13 @@ def fit(selection: InputSelection, config: RunConfig, output: str, report: Repor
         return _tell_beforehand(report, request, writes=False)
     if request.finished is not None:
         sweep_after_kill(request.output)
-        return _tell(report, reused_result(request.finished, request.output), "fitted")
+        return _tell_of_the_model(report, request, reused_result(request.finished, request.output))
     from workflows.run import fit as fit_model
 
     _say_how_to_go_on(report, config)
     done = fit_model(request, report.progress)
     _say_of_the_work(request, done)
-    return _tell(report, done.to_json(), "fitted")
+    return _tell_of_the_model(report, request, done.to_json())
 
 
 def sweep(selection: InputSelection, config: RunConfig, output: str | None, report: Report) -> int:
@@ -194,8 +254,17 @@ def sweep(selection: InputSelection, config: RunConfig, output: str | None, repo
 
     result = with_commands(sweep_over_k(request, report.progress).to_json())
     _say_of_the_files(request)
-    report.finish(result, sweep_lines(result))
+    report.finish(result, [*sweep_lines(result), *_run_of_sweep(result)])
     return SOME_UNREADABLE if result["failures"] else DONE
+
+
+def _run_of_sweep(result: dict[str, Any]) -> list[str]:
+    """What labels with what was found."""
+    left = ("output", "overwrite")
+    if result["each"] is not None:
+        return [f"label with these: {next_command('run', '--k', 'auto', without=left)}"]
+    k = str(result["k"])
+    return [f"label with k {k}: {next_command('run', '--k', k, without=(*left, 'k_range'))}"]
 
 
 def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
@@ -228,7 +297,9 @@ def _say_of_the_files(request: Request) -> None:
         )
 
 
-def _tell(report: Report, result: dict[str, Any], verb: str) -> int:
-    result = with_commands(result) if "drift" not in result else result  # of a given model: no kind is left out
-    report.finish(result, result_lines(result, verb))
+def _tell_of_the_model(report: Report, request: Request, result: dict[str, Any]) -> int:
+    result = with_commands(result)
+    left = ("output", "overwrite", "dry_run", "model", "performance_report")
+    command = next_command("apply", "--model", word(request.output), without=left)
+    report.finish(result, [*result_lines(result, "fitted"), f"label with it: {command}"])
     return SOME_UNREADABLE if result["failures"] else DONE

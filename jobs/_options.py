@@ -165,6 +165,7 @@ K = Annotated[
     _option(
         MODEL,
         "--k",
+        "-k",
         help="Number of clusters, 1 to 65534; auto: as many as the elbow method finds.",
         metavar="N|auto",
         show_default=False,
@@ -371,6 +372,16 @@ Tile = Annotated[int, _option(OUTPUT, "--tile", help="Side of the store's chunks
 Overwrite = Annotated[
     bool, _option(OUTPUT, "--overwrite", help="Replace an existing kseg output (nothing else is ever deleted).")
 ]
+WithReport = Annotated[
+    bool,
+    _option(
+        OUTPUT,
+        "--report",
+        help="Also make the report, as the command of that name does: <store name>.report in the current folder.",
+    ),
+]
+OpenPage = Annotated[bool, _option(OUTPUT, "--open", help="Make the report and open it in the browser.")]
+OpenReport = Annotated[bool, _option(OUTPUT, "--open", help="Then open it in the browser.")]
 
 Low = Annotated[
     float, _option(EDGES, "--low", help="Gradients above it are edges where they go on to a strong one.", metavar="T")
@@ -561,6 +572,16 @@ LogLevel = Annotated[
 LogFormat = Annotated[
     str,
     _option(GENERAL, "--log-format", help="How stderr is written: text, or json, one object a line.", metavar="NAME"),
+]
+TellAfter = Annotated[
+    float,
+    _option(
+        GENERAL,
+        "--tell-after",
+        help="Where stderr is no terminal: one line on a stage that takes longer than so many seconds; 0: on none.",
+        metavar="SECONDS",
+        min=0,
+    ),
 ]
 Config = Annotated[
     Path | None,

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 
 BAR_WIDTH = 20  # characters of a cluster that is the whole image
+COLORS_A_ROW = 4  # in 80 columns, one less where each has a block
+MOST_COLORS = 12  # of an image among others
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -22,6 +24,20 @@ def palette_rows(colors: list[list[int]], counts: list[int]) -> list[str]:
         else:
             rows.append(f"  {cluster:>3}  {block(red, green, blue)}  {code}  {share:6.1%}  {_bar(share)}".rstrip())
     return rows
+
+
+def palette_columns(colors: list[list[int]], counts: list[int]) -> list[str]:
+    """The same in few lines of at most 80 columns: colours and shares beside each other."""
+    total = sum(counts) or 1
+    block = blocks_of_terminal()
+    cells = []
+    for (red, green, blue), count in list(zip(colors, counts, strict=True))[:MOST_COLORS]:
+        drawn = "" if block is None else f"{block(red, green, blue)} "
+        cells.append(f"{drawn}#{red:02x}{green:02x}{blue:02x} {count / total:6.1%}")
+    a_row = COLORS_A_ROW if block is None else COLORS_A_ROW - 1
+    rows = ["  ".join(cells[at : at + a_row]) for at in range(0, len(cells), a_row)]
+    more = len(colors) - len(cells)
+    return [f"    {row}" for row in [*rows, *([f"… and {more} more colours"] if more > 0 else [])]]
 
 
 def blocks_of_terminal() -> Callable[[int, int, int], str] | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from kseg_core.sizes import counted, format_bytes
 
-from ._palette import palette_rows
+from ._again import place, word
+from ._palette import palette_columns, palette_rows
 
 MOST_LINES = 20  # clusters or failures shown; all of them are in the store and in --json
 
 
-def result_lines(result: dict[str, Any], verb: str) -> list[str]:
-    """The end of ``run``, ``fit`` and ``apply``: what was done, the palette, what could not be read."""
+def result_lines(result: dict[str, Any], verb: str, palettes: Sequence[str] = ()) -> list[str]:
+    """The end of ``run``, ``fit`` and ``apply``: what was done, the palette or those of the images, what could not be
+    read.
+    """
     images, pixels, output = result["images"], result["pixels"], printable(result["output"])
     if images["reused"] and result["seconds"]["label"] is None:
         head = f"{output}: already done, nothing changed ({_images(images['reused'])})"
@@ -28,14 +32,15 @@ def result_lines(result: dict[str, Any], verb: str) -> list[str]:
         head += f" in {result['seconds']['total']:.1f} s"
     lines = [head]
     if result["k"] is not None:
-        lines.append(f"k {result['k']}, {_features(result)}, {_mse(result['mse'])}")
+        lines.append(f"k {result['k']}, {_features(result)}, {_mse_in_words(result)}")
         if result.get("k_why"):
             lines.append(f"k {result['k']} was chosen: {result['k_why']}")
         lines += palette_lines(result["colors"], result["counts"])
-    elif result.get("features_why"):
-        lines.append(f"{_features(result)}, a palette for each image")
-    if result["k"] is None and result.get("k_requested") == "auto":
-        lines.append("k was chosen for each image alone; its model in the store says why")
+    else:
+        lines.append(f"a palette for each image, {_features(result)}, {_mse_in_words(result)}")
+        lines += palettes
+        if result.get("k_requested") == "auto":
+            lines.append("k was chosen for each image alone; its model in the store says why")
     lines += drift_lines(result.get("drift"))
     lines += _changes_lines(result.get("changes") or {}, output)
     lines += failure_lines(result["failures"], result.get("left_out", ()))
@@ -123,23 +128,12 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     images, model = found["images"], found["model"]
     lines = [f"{printable(store)}: format {found['format']}, {found['status']}, {_images(len(images))}"]
     if model is not None:
-        lines.append(f"k {model['k']}, {_features(model)}, {_mse(model['mse'])}")
+        lines.append(f"k {model['k']}, {_features(model)}, {_mse_in_words(model)}")
         if model["k_why"]:
             lines.append(f"k {model['k']} was chosen: {model['k_why']}")
         lines += palette_lines(model["colors"], model["counts"])
         lines += [printable(note) for note in model["notes"]]
-    rows = []
-    for image in images:
-        if image["shape"] is None:
-            rows.append(f"  {image['key']}  not complete")
-            continue
-        height, width = image["shape"]
-        about = "edges alone" if image["labels"] is None else _mse(image["mse"])
-        if model is None and image["counts"]:
-            about = f"k {len(image['counts'])}, {about}"
-        rows.append(f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}")
-        rows += [f"    {printable(note)}" for note in image["notes"]]
-    lines += _cut(rows, "images")
+    lines += _cut_blocks([_image_lines(image) for image in images], "images")
     if found["failures"]:
         bad = [f"  {printable(each['key'])}: {printable(each['reason'])}" for each in found["failures"]]
         lines += [f"{_images(len(bad))} cannot be read (kseg-batch check --repair makes such anew):"]
@@ -147,6 +141,32 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     if found.get("table") is not None:
         lines.append(f"regions of every image's clusters → {printable(found['table'])}")
     return lines
+
+
+def _image_lines(image: dict[str, Any]) -> list[str]:
+    """An image of a store, with its palette where it has one of its own, and what there is to say of its file."""
+    if image["shape"] is None:
+        return [f"  {image['key']}  not complete"]
+    height, width = image["shape"]
+    about = "edges alone" if image["labels"] is None else _about(image)
+    head = f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}"
+    return [head, *_own_palette(image), *(f"    {printable(note)}" for note in image["notes"])]
+
+
+def palettes_lines(images: list[dict[str, Any]], total: int) -> list[str]:
+    """The palettes of images that have each its own."""
+    lines = [line for image in images for line in (f"  {image['key']}  {_about(image)}", *_own_palette(image))]
+    more = total - len(images)
+    return [*lines, f"  … and {more} more images (inspect --json lists all)"] if more else lines
+
+
+def _about(image: dict[str, Any]) -> str:
+    of = "" if image["colors"] is None else f"k {len(image['colors'])}, "
+    return f"{of}{_mse(image['mse'])}"
+
+
+def _own_palette(image: dict[str, Any]) -> list[str]:
+    return [] if image["colors"] is None else palette_columns(image["colors"], image["counts"])
 
 
 def check_lines(store: str, found: dict[str, Any]) -> list[str]:
@@ -170,7 +190,7 @@ def _verdict(store: str, found: dict[str, Any]) -> list[str]:
         f"{printable(store)}: {_problems(len(found['problems']))}",
         *_cut([f"  {printable(p)}" for p in found["problems"]], "problems"),
         *_cut(why, "reasons"),
-        *([f"what is damaged is made anew by: kseg-batch check {printable(store)} --repair"] if hint else []),
+        *([f"what is damaged is made anew by: kseg-batch check {word(place(store))} --repair"] if hint else []),
     ]
 
 
@@ -294,10 +314,30 @@ def _mse(value: float | None) -> str:
     return "no valid pixel" if value is None else f"mse {value:.4g}"
 
 
+def _mse_in_words(result: dict[str, Any]) -> str:
+    """The mean squared error, and its root in words where that is a length that people know."""
+    unit = {
+        "rgb": "mean colour error {} levels",
+        "gray": "mean gray error {} levels",
+        "bands": "mean error {} in the data's units" if result.get("normalize") == "none" else None,
+    }.get(result["features"])
+    if unit is None or result["mse"] is None:
+        return _mse(result["mse"])
+    error = math.sqrt(result["mse"])
+    figures = max(2, min(15, len(str(int(error)))))  # whole levels, but of small errors two figures
+    words = unit.format(f"{error:.{figures}g}").replace(" 1 levels", " 1 level")
+    return f"{_mse(result['mse'])} ({words})"
+
+
 def _cut(rows: list[str], what: str) -> list[str]:
-    if len(rows) <= MOST_LINES + 1:
-        return rows
-    return [*rows[:MOST_LINES], f"  … and {len(rows) - MOST_LINES} more {what} (--json lists all)"]
+    return _cut_blocks([[row] for row in rows], what)
+
+
+def _cut_blocks(blocks: list[list[str]], what: str) -> list[str]:
+    shown = blocks if len(blocks) <= MOST_LINES + 1 else blocks[:MOST_LINES]
+    lines = [line for block in shown for line in block]
+    more = len(blocks) - len(shown)
+    return [*lines, f"  … and {more} more {what} (--json lists all)"] if more else lines
 
 
 def _images(n: int) -> str:

@@ -76,10 +76,12 @@ def carry_out(
     again: str | None = None,
     *,
     log_format: str = "text",
+    tell_after: float = 0.0,
 ) -> int:
     """Run a command's body and return its exit code; whatever it raises becomes one line and a code.
 
-    ``failed`` makes the JSON object of a failure; ``again`` says how to go on after an interruption.
+    ``failed`` makes the JSON object of a failure; ``again`` says how to go on after an interruption; ``tell_after`` is
+    how many seconds a stage may take in silence where there is no progress bar, 0: any.
     """
     if log_level not in LOG_LEVELS:
         raise typer.BadParameter(f"--log-level is one of {', '.join(LOG_LEVELS)}; got {log_level!r}")
@@ -91,7 +93,7 @@ def carry_out(
     return_freed_memory()
     signals = Signals()
     shown = sys.stderr.isatty() and log_format == "text"
-    report = Report(as_json, Bar() if shown else LoggedStages())
+    report = Report(as_json, Bar() if shown else LoggedStages(tell_after))
     try:
         return job(report)
     except (KeyboardInterrupt, Terminated):

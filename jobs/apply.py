@@ -39,6 +39,8 @@ def apply(
     confidence: option.Confidence = False,
     edges: option.WithEdges = None,
     overwrite: option.Overwrite = False,
+    with_report: option.WithReport = False,
+    open_page: option.OpenPage = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
     memory: option.Memory = None,
@@ -48,6 +50,7 @@ def apply(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Label images with a model found earlier, by `fit` or by `run`.
@@ -60,15 +63,13 @@ def apply(
 
       kseg-batch apply ./growing --model palette.zarr --fail-on-drift 0.3
     """
-    from workflows.running.results import failed_result
+    from . import _jobs
 
     def job(report: Report) -> int:
         from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from kseg_core.errors import UsageError
         from workflows.request import InputSelection
-
-        from . import _jobs
 
         if model is None:
             raise UsageError("apply needs a model: --model M, a model or a store of an earlier run")
@@ -80,6 +81,7 @@ def apply(
             _jobs.input_settings(nodata, nodata_in, mask, max_pixels, choice_of(series, page, channel, z, t)),
             model=model,
         )
-        return _jobs.label(selection, job_config, output, report, dry_run=dry_run, fail_on_drift=fail_on_drift)
+        also = _jobs.Also(dry_run, fail_on_drift, with_report, open_page)
+        return _jobs.label(selection, job_config, output, report, also)
 
-    return carry_out(job, as_json, log_level, failed_result, log_format=log_format)
+    return carry_out(job, as_json, log_level, _jobs.failed_labelling, log_format=log_format, tell_after=tell_after)

@@ -22,6 +22,7 @@ def check(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Verify a store: complete, readable, masks and counts agree with labels, labels agree with centroids.
@@ -59,5 +60,10 @@ def check(
         return DONE if found["status"] == "ok" else FAILED
 
     return carry_out(
-        job, as_json, log_level, lambda error: {"status": "failed", "problems": [str(error)]}, log_format=log_format
+        job,
+        as_json,
+        log_level,
+        lambda error: {"status": "failed", "problems": [str(error)]},
+        log_format=log_format,
+        tell_after=tell_after,
     )

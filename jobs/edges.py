@@ -44,6 +44,7 @@ def edges(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Find the Canny edges of every image, exactly as OpenCV does on the whole image, however large it is.
@@ -91,4 +92,4 @@ def edges(
         report.finish(told, edges_lines(told))
         return SOME_UNREADABLE if result.failures else DONE
 
-    return carry_out(job, as_json, log_level, failed_edges, log_format=log_format)
+    return carry_out(job, as_json, log_level, failed_edges, log_format=log_format, tell_after=tell_after)

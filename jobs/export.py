@@ -36,6 +36,7 @@ def export(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Make PNG, TIFF and GeoJSON files of a store's images, for people and other tools.
@@ -88,7 +89,7 @@ def export(
         return {"ok": DONE, "partial": SOME_UNREADABLE, "failed": FAILED}[result.status]
 
     again = None if overwrite or skip_existing else GO_ON
-    return carry_out(job, as_json, log_level, _failed, again, log_format=log_format)
+    return carry_out(job, as_json, log_level, _failed, again, log_format=log_format, tell_after=tell_after)
 
 
 def _failed(error: Exception) -> dict[str, object]:

@@ -57,6 +57,7 @@ def fit(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Find K colours for all images and save them as a model; nothing is labelled.
@@ -112,4 +113,4 @@ def fit(
         )
         return _jobs.fit(selection, job_config, output, report, dry_run=dry_run)
 
-    return carry_out(job, as_json, log_level, failed_result, log_format=log_format)
+    return carry_out(job, as_json, log_level, failed_result, log_format=log_format, tell_after=tell_after)

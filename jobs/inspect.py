@@ -23,6 +23,7 @@ def inspect(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Show what is in a store or model; --table also measures the connected regions of every cluster.
@@ -58,5 +59,10 @@ def inspect(
         return SOME_UNREADABLE if found["failures"] else DONE
 
     return carry_out(
-        job, as_json, log_level, lambda error: {"status": "failed", "error": str(error)}, log_format=log_format
+        job,
+        as_json,
+        log_level,
+        lambda error: {"status": "failed", "error": str(error)},
+        log_format=log_format,
+        tell_after=tell_after,
     )

@@ -20,12 +20,14 @@ def report(
     limit: option.Limit = 60,
     thumbnail: option.Thumbnail = 400,
     overwrite: option.OverwriteReport = False,
+    open_page: option.OpenReport = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
     memory: option.Memory = None,
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Write report.html, one page that opens from disk and needs no network, and its figures as PNG beside it.
@@ -52,13 +54,17 @@ def report(
         execution = ExecutionSettings(scheduler, workers, memory=memory_bytes(memory))
         from workflows.report import ReportRequest, make_report
 
+        from ._page import open_in_browser
         from ._render import report_lines
 
-        found = make_report(ReportRequest(store, to, sweep, settings), execution, told.progress)
+        request = ReportRequest(store, to, sweep, settings)
+        found = make_report(request, execution, told.progress)
         told.finish(found, report_lines(found))
+        if open_page:
+            open_in_browser(request.page)
         return SOME_UNREADABLE if found["failures"] else DONE
 
-    return carry_out(job, as_json, log_level, _failed, log_format=log_format)
+    return carry_out(job, as_json, log_level, _failed, log_format=log_format, tell_after=tell_after)
 
 
 def _failed(error: Exception) -> dict[str, object]:

@@ -57,6 +57,8 @@ def run(
     confidence: option.Confidence = False,
     edges: option.WithEdges = None,
     overwrite: option.Overwrite = False,
+    with_report: option.WithReport = False,
+    open_page: option.OpenPage = False,
     scheduler: option.Scheduler = "threads",
     workers: option.Workers = None,
     memory: option.Memory = None,
@@ -66,6 +68,7 @@ def run(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Find one set of K colours for all images, label every pixel, write labels, masks and centroids.
@@ -84,14 +87,14 @@ def run(
 
       kseg-batch run ./images --k 8 --scheduler tcp://127.0.0.1:8786
     """
-    from workflows.running.results import failed_result
+    from ._jobs import failed_labelling
 
     def job(report: Report) -> int:
         from kseg_core.choice import choice_of
         from kseg_core.config import ExecutionSettings, OutputSettings, RunConfig
         from workflows.request import InputSelection
 
-        from ._jobs import input_settings, label, memory_bytes, refit_of, settings_of_fit, thresholds
+        from ._jobs import Also, input_settings, label, memory_bytes, refit_of, settings_of_fit, thresholds
 
         of_options = partial(refit_of, model, match) if refit else settings_of_fit
         fit = of_options(
@@ -120,6 +123,6 @@ def run(
             refit=refit,
         )
         selection = InputSelection(tuple(inputs or ()), tuple(include or ()), tuple(exclude or ()), from_file, null)
-        return label(selection, settings, output, report, dry_run=dry_run, fail_on_drift=fail_on_drift)
+        return label(selection, settings, output, report, Also(dry_run, fail_on_drift, with_report, open_page))
 
-    return carry_out(job, as_json, log_level, failed_result, log_format=log_format)
+    return carry_out(job, as_json, log_level, failed_labelling, log_format=log_format, tell_after=tell_after)

@@ -49,6 +49,7 @@ def sweep(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Find the best centroids for every number of clusters, and the knee of the inertia curve (the elbow method).
@@ -101,4 +102,4 @@ def sweep(
         )
         return _jobs.sweep(selection, job_config, output, report)
 
-    return carry_out(job, as_json, log_level, failed_sweep, log_format=log_format)
+    return carry_out(job, as_json, log_level, failed_sweep, log_format=log_format, tell_after=tell_after)

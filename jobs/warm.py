@@ -17,6 +17,7 @@ def warm(
     as_json: option.Json = False,
     log_level: option.LogLevel = "warning",
     log_format: option.LogFormat = "text",
+    tell_after: option.TellAfter = 10.0,
     config: option.Config = None,
 ) -> int:
     """Compile the kernels that are not compiled yet, and keep them.
@@ -50,4 +51,4 @@ def warm(
     def failed(error: Exception) -> dict[str, object]:
         return {"status": "failed", "error": str(error), "failures": []}
 
-    return carry_out(job, as_json, log_level, failed, log_format=log_format)
+    return carry_out(job, as_json, log_level, failed, log_format=log_format, tell_after=tell_after)

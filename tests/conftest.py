@@ -40,6 +40,7 @@ sys.path.append(
     str(ROOT)
 )  # worker processes have this path too and find what tests define; what is installed comes first
 DATA_VARIABLE = "KSEG_TEST_DATA"
+SILENT = ("KSEG_TELL_AFTER", "0")  # what is on stderr does not depend on how busy the machine is
 
 U8 = NDArray[np.uint8]
 Contents = dict[str, str]
@@ -52,6 +53,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("KSEG_") and name != DATA_VARIABLE:
             monkeypatch.delenv(name)
+    monkeypatch.setenv(*SILENT)
 
 
 # ---------------------------------------------------------------------------------------------- real data
@@ -255,6 +257,7 @@ def environment_of_programs() -> dict[str, str]:
     import workflows
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KSEG_")}
+    environment.update([SILENT])
     package = str(Path(str(workflows.__file__)).parent.parent)
     more = environment.get("PYTHONPATH", "").split(os.pathsep)
     environment["PYTHONPATH"] = os.pathsep.join([package, *filter(None, more)])  # an empty one is the current folder

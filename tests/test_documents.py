@@ -35,6 +35,7 @@ def test_the_commands_and_the_code_of_the_readme_run_from_top_to_bottom_in_one_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kseg: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BROWSER", "true")  # what opens a page here
     shutil.copytree(ROOT / "examples", "examples")
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n([\s\S]*?)```|(?<=\n\n)((?:    .+\n)+)", page)
@@ -43,14 +44,16 @@ def test_the_commands_and_the_code_of_the_readme_run_from_top_to_bottom_in_one_f
     for code, commands in blocks:
         exec(compile(code, "README.md", "exec"), names)
         for line in commands.splitlines():
-            command = line.strip().removeprefix("pip install . && ")
+            command = line.strip()
             if command.startswith("kseg-batch ") and "tcp://" not in command:  # a cluster is not for every machine
-                outcome = kseg(*shlex.split(command)[1:])
+                outcome = kseg(*shlex.split(command, comments=True)[1:])
                 assert outcome.code == 0, f"{command}: {outcome.err}"
                 outputs.append(outcome.out)
-    assert len(outputs) == 6
+    assert len(outputs) == 8
+    assert Path("images.report/report.html").is_file()
+    assert len(list(Path("painted").iterdir())) == 6
     assert np.shape(names["labels"]) == np.shape(names["red"]) == (400, 600)
-    told = page[page.index("    labelled 6 images") : page.index("Do it again")]
+    told = page[page.index("    labelled 6 images") : page.index("The first run is")]
     assert outputs[0].splitlines()[1:] == [line[4:] for line in told.rstrip().splitlines()[1:]]
 
 
@@ -104,6 +107,7 @@ def test_every_key_of_json_is_named_in_its_page(
             f"run {job} --edges 50,100 --confidence -o s.zarr",
             "run in/broken.png --k 2",
             f"run {little} -o b.zarr",
+            f"run {job} --scope image -o own.zarr",
         ],
         "dry run": [f"run {job} -o new.zarr --dry-run", f"run {little} -o n.zarr --dry-run"],
         "apply": ["apply in --model m.zarr -o a.zarr --fail-on-drift 0.5", "apply in --model deep.zarr -o d.zarr"],
@@ -113,7 +117,13 @@ def test_every_key_of_json_is_named_in_its_page(
             "sweep in --k-range 1:2 --scope image -o each",
             "sweep big --k-range 1:2 --memory 430MB --workers 1 -o b",
         ],
-        "inspect": ["inspect s.zarr --table t.csv", "inspect m.zarr", "inspect damaged.zarr", "inspect missing.zarr"],
+        "inspect": [
+            "inspect s.zarr --table t.csv",
+            "inspect m.zarr",
+            "inspect own.zarr",
+            "inspect damaged.zarr",
+            "inspect missing.zarr",
+        ],
         "check": ["check s.zarr", "check s.zarr --repair", "check e.zarr", "check missing.zarr"],
         "config": ["config run"],
         "export": ["export s.zarr --to files --what masks,cutout", "export missing.zarr --to files"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 from kseg_core.errors import StoreError
@@ -68,11 +69,26 @@ def _of_the_store(attributes: dict[str, Any], images: list[dict[str, Any]]) -> d
     return dict(zip(names, (counts, inertia, inertia / sum(counts) if sum(counts) else None), strict=True))
 
 
+def describe_palettes(path: str, most: int) -> tuple[list[dict[str, Any]], int]:
+    """The first images of a store in which each has a palette of its own, at most so many of those that can be read,
+    and how many there are.
+    """
+    store = open_store(path)
+    found: list[dict[str, Any]] = []
+    for key in store:
+        if len(found) == most:
+            break
+        with suppress(StoreError):
+            found.append(describe_image(store[key]))
+    return found, len(store)
+
+
 def describe_model(model: Model) -> dict[str, Any]:
     """A model's centroids and how they were found; the inertia of every step stays in the store."""
     return {
         "features": model.features,
         "features_why": model.features_why,
+        "normalize": model.normalize,
         "components": list(model.space.components),
         "k": model.k,
         "k_requested": model.k_requested,
@@ -91,7 +107,7 @@ def describe_model(model: Model) -> dict[str, Any]:
 
 def describe_image(image: StoredImage) -> dict[str, Any]:
     """One image, with its arrays' paths inside the store."""
-    facts = image.attributes
+    facts, model = image.attributes, image.model
     base = f"images/{image.key}"
     return {
         "key": image.key,
@@ -102,6 +118,7 @@ def describe_image(image: StoredImage) -> dict[str, Any]:
         "confidence": f"{base}/confidence" if image.has_confidence else None,
         "edges": f"{base}/edges" if image.has_edges else None,
         "counts": facts.get("counts"),
+        "colors": None if model is None else model.colors.tolist(),
         "invalid": facts.get("invalid"),
         "mse": facts.get("mse"),
         "notes": list(facts.get("notes", ())),

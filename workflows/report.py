@@ -57,6 +57,16 @@ class ReportRequest:
     sweep: str | None = None
     settings: ReportSettings = field(default_factory=ReportSettings)
 
+    @property
+    def folder(self) -> str:
+        """Where it is written."""
+        return default_folder(self.store) if self.to is None else self.to
+
+    @property
+    def page(self) -> str:
+        """The page to look at."""
+        return os.path.join(self.folder, PAGE)
+
 
 def make_report(
     request: ReportRequest, execution: ExecutionSettings, progress: Progress | None = None
@@ -74,7 +84,7 @@ def make_report(
         If there is no store or nothing in it, or the folder must not be written to.
     """
     progress = progress or Silent()
-    folder = default_folder(request.store) if request.to is None else request.to
+    folder = request.folder
     store = open_store(request.store)
     require_place(folder, request.store, overwrite=request.settings.overwrite)
     record = None if request.sweep is None else read_sweep(request.sweep)
@@ -90,12 +100,13 @@ def make_report(
         report, unread = _gather(request, store, shared, record, images, executor, progress)
     failures += unread
     report = _with_warnings(report, store, shared, len(failures))
+    progress.stage("drawing figures", 0, 0)
     files = figure_files(report)
     write_report(folder, {**files, PAGE: build_page(report, files.get("elbow.png")).encode()})
     return {
         "status": "partial" if failures else "ok",
         "output": printable_source(folder),
-        "report": printable_source(os.path.join(folder, PAGE)),
+        "report": printable_source(request.page),
         "figures": [printable_source(os.path.join(folder, name)) for name in files],
         "images": {"total": len(store), "shown": len(report.shown)},
         "failures": [{"source": source, "reason": reason} for source, reason in sorted(failures)],

@@ -90,7 +90,7 @@ def outliers_of(moments: BandMoments, sample: Values) -> tuple[tuple[Outlier, ..
         Some of the pixels (n, d), which say how far the others reach.
     """
     sums = moments.pixels, moments.sums, moments.squares
-    return _outliers(moments.dtype, sums, moments.extremes, sample, [NOBODY] * len(moments.sums))
+    return _outliers(moments.dtype, sums, moments.extremes, sample, flat_mask(None), [NOBODY] * len(moments.sums))
 
 
 def outliers_beyond(
@@ -109,20 +109,29 @@ def outliers_beyond(
     if space is None or np.dtype(space.dtype).itemsize == 1 or not sums.pixels:
         return ()
     values, mask = as_values(samples), flat_mask(valid)
+    beside = [_others_of(model, band) for band in range(space.dimensions)]
+    if all(_within_reach(values[:, band], others) for band, others in enumerate(beside)):
+        return ()
     found = _outliers(
         space.dtype,
         (sums.pixels, sums.sums.sum(axis=0), sums.squares),
         Extremes.of(values, mask),
-        values if not mask.size else values[mask],
-        [_others_of(model, band) for band in range(space.dimensions)],
+        values,
+        mask,
+        beside,
     )
     return fills_of(found, space.bands)
 
 
 def _outliers(
-    dtype: str, sums: tuple[int, Any, Any], ends: Extremes, values: Values, beside: Sequence[Others]
+    dtype: str,
+    sums: tuple[int, Any, Any],
+    ends: Extremes,
+    values: Values,
+    valid: NDArray[np.bool_],
+    beside: Sequence[Others],
 ) -> tuple[tuple[Outlier, ...], ...]:
-    """The same, where the values ``beside`` are others too."""
+    """The same, where the values ``beside`` are others too; ``valid`` is empty where all values are."""
     if np.dtype(dtype).itemsize == 1:  # 256 values are no room for it
         return ((),) * len(beside)
     (n, linear, squares), bits = sums, unit_bits(dtype)
@@ -130,7 +139,7 @@ def _outliers(
     for band, others in enumerate(beside):
         left = [(float(ends.low[band]), int(ends.at_low[band])), (float(ends.high[band]), int(ends.at_high[band]))]
         beyond = _beyond((n, int(linear[band]), int(squares[band])), left, bits, others)
-        found.append(tuple(_apart(beyond, values[:, band], others) if beyond else ()))
+        found.append(tuple(_apart(beyond, band, values, valid, others) if beyond else ()))
     return tuple(found)
 
 
@@ -218,6 +227,12 @@ def _spread_of(values: NDArray[np.float64], counts: NDArray[np.float64], inertia
     return Others(int(n), mean, variance, float(values[0]), float(values[-1]))
 
 
+def _within_reach(values: Values, others: Others) -> bool:
+    """Whether no value, valid or not, has the gap that `_apart` asks for: NumPy tells it in a fraction of the time."""
+    least, most, low, high = float(values.min()) / 4, float(values.max()) / 4, others.low / 4, others.high / 4
+    return others.pixels > 0 and low - least <= GAP * (high - low) and most - high <= GAP * (high - low)
+
+
 def _beyond(sums: tuple[int, int, int], left: list[tuple[float, int]], bits: int, beside: Others) -> list[Outlier]:
     """The outliers of one band among its ends, which are ``left``."""
     n, s, q = sums
@@ -246,11 +261,12 @@ def _measured(n: int, s: int, q: int, bits: int) -> Others:
     return Others(n, _ratio(s, n << bits), _ratio(n * q - s * s, n * n << 2 * bits))
 
 
-def _apart(found: list[Outlier], values: Values, beside: Others) -> list[Outlier]:
-    """Those of the outliers that a wide gap parts from all other values."""
-    others = values[~np.isin(values, [outlier.value for outlier in found])]
-    least, most = (float(others.min()), float(others.max())) if others.size else (math.inf, -math.inf)
-    low, high = min(least, beside.low) / 4, max(most, beside.high) / 4  # quarters, whose differences are finite
+def _apart(found: list[Outlier], band: int, values: Values, valid: NDArray[np.bool_], beside: Others) -> list[Outlier]:
+    """Those of a band's outliers that a wide gap parts from all its other values."""
+    others = np.logical_and.reduce([values[:, band] != outlier.value for outlier in found])
+    ends = Extremes.of(values, others & valid if valid.size else others)
+    low = min(float(ends.low[band]), beside.low) / 4  # quarters, whose differences are finite
+    high = max(float(ends.high[band]), beside.high) / 4
     if low > high:
         return found
     return [

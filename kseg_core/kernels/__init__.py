@@ -17,3 +17,13 @@ Kernels are pure: arrays in, arrays out, no I/O and no globals; they release the
 ``search``       k-means++ seeding and the swaps that leave poor local optima
 ===============  ===========================================================================
 """
+
+from __future__ import annotations
+
+import sys
+
+
+def compiling() -> bool:
+    """Whether a kernel is being compiled just now."""
+    module = sys.modules.get(__name__ + "._jit")
+    return bool(getattr(module, "compiling", ()))

@@ -7,6 +7,7 @@ run. With ``NUMBA_DISABLE_JIT=1`` Python itself runs the function.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -72,6 +73,8 @@ class Kernel:
     def __call__(self, *arguments: Any) -> Any:
         missing = self._arity - len(arguments)
         if missing:
+            if not 0 < missing <= len(self._defaults):
+                raise TypeError(f"{self.name} takes {self._arity} arguments, not {len(arguments)}")
             arguments += self._defaults[len(self._defaults) - missing :]
         signature = tuple(map(kind_of, arguments))
         code = self._codes.get(signature) or self._load(signature)
@@ -92,7 +95,8 @@ class Kernel:
             found = entry.read(folder)
             if found is not None:
                 name, result, content = found
-                return Code(content, name, entry.signature, result, _support())
+                with contextlib.suppress(RuntimeError):  # it cannot be linked here, which is as good as none
+                    return Code(content, name, entry.signature, result, _support())
         return None
 
     def _compile(self, entry: _kept.Entry) -> Callable[[tuple[Any, ...]], Any]:

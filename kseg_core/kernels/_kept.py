@@ -134,10 +134,11 @@ def _roots() -> Iterator[Path]:
         yield Path(named)
         return
     yield HERE / "__pycache__"
-    yield _users_cache()
+    yield users_cache()
 
 
-def _users_cache() -> Path:
+def users_cache() -> Path:
+    """Where this user keeps what may be made again."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":

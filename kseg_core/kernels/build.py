@@ -106,19 +106,25 @@ def warm() -> Warmed:
 
 def _compile_into(what: tuple[Path, str, Signature]) -> None:
     folder, name, signature = what
-    from . import _compile
-
     if not _jit.kernels:
         declared()
-    if name == _jit.SUPPORT.name:
-        _jit.SUPPORT.write(folder, "", Result(False, ()), _compile.support_object())
-    else:
-        code = _compile.compile_kernel(_jit.kernels[name].function, _jit.helpers, signature)
-        _kept.Entry(name, signature).write(folder, *code)
+    entry = _kept.Entry(name, signature)
+    code = next(filter(None, map(entry.read, _kept.folders())), None)  # an earlier build kept it
+    if code is None:
+        from . import _compile
+
+        if name == _jit.SUPPORT.name:
+            code = "", Result(False, ()), _compile.support_object()
+        else:
+            code = _compile.compile_kernel(_jit.kernels[name].function, _jit.helpers, signature)
+        _kept.keep(entry, *code)
+    if folder not in _kept.folders():
+        entry.write(folder, *code)
 
 
 def main() -> None:
-    """Compile all that is declared into the folder that the command line names."""
+    """Compile all that is declared into the folder that the command line names; the user's cache has it too then."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(_kept.users_cache()))  # and not the source's folder
     build(Path(sys.argv[1]), [*declared(), (_jit.SUPPORT.name, _jit.SUPPORT.signature)])
 
 

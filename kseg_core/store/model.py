@@ -134,6 +134,11 @@ class Model:
         return None if why is None else str(why)
 
     @property
+    def normalize(self) -> str | None:
+        """How the bands were brought to one scale; None of colours."""
+        return None if self.bands is None else str(self.facts.get("normalize", "none"))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What there was to say of the data it was found on, a line each."""
         return tuple(str(note) for note in self.facts.get("notes", ()))

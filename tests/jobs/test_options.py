@@ -138,6 +138,15 @@ def test_bands_and_first_colours_add_up(config: Any) -> None:
     assert (fit.k, fit.start) == (3, ("#000000", "#ffffff", "#ff0000"))
 
 
+@pytest.mark.parametrize("command", [name for name in COMMANDS if "k" in {p.name for p in COMMANDS[name].params}])
+def test_the_number_of_clusters_has_a_short_flag(command: str, config: Any, kseg: Any) -> None:
+    assert config(command, "x", "-k", "5", "-o", "m.zarr").fit.k == 5
+    assert config(command, "x", "-k7", "-o", "m.zarr").fit.k == 7
+    assert config(command, "x", "-k", "auto", "-o", "m.zarr").fit.k == "auto"
+    told = kseg("config", command, "-k", "4", "--json").json()["settings"]["k"]
+    assert (told["value"], told["from"]) == ("4", "flag")
+
+
 def test_thresholds_of_edges_are_two_however_often_they_are_given(config: Any, kseg: Any) -> None:
     assert config("run", "x", "--k", "2", "--edges", "50", "--edges", "100").output.edges == (50.0, 100.0)
     outcome = kseg("run", "x", "--k", "2", "--edges", "50,100", "--edges", "150,200")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 BLOCK = "\x1b[48;2;"
@@ -69,6 +72,63 @@ def test_no_colours_where_they_are_not_wanted(change: dict[str, str], store: Pat
 def test_json_on_a_terminal_is_json(store: Path, terminal: dict[str, str], parse_json: Any) -> None:
     seen = seen_on_a_terminal(["inspect", str(store), "--json"], terminal)
     assert parse_json(seen.replace("\r\n", "\n"))["status"] == "complete"
+
+
+@pytest.fixture(scope="module")
+def each_its_own(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, png: Any) -> Path:
+    """A folder of 24 images, one of them without a valid pixel."""
+    folder = tmp_path_factory.mktemp("each") / "in"
+    shutil.copytree(small_folder, folder)
+    for number in range(20):
+        picture = np.random.default_rng(number).integers(0, 255, (8, 9, 3)).astype(np.uint8)
+        png(folder / f"n-{number:02d}.png", picture)
+    png(folder / "d.png", np.zeros((4, 5, 4), np.uint8))
+    return folder
+
+
+def test_palettes_of_images_that_have_each_its_own_are_listed(each_its_own: Path, tmp_path: Path, kseg: Any) -> None:
+    line = ("run", each_its_own, "--scope", "image", "-k", "5", "--attempts", "1", "-o", tmp_path / "s.zarr")
+    first = kseg(*line)
+    assert first.code in (0, 3), first.err
+    again, inspected = kseg(*line).out, kseg("inspect", tmp_path / "s.zarr").out
+    told = kseg("inspect", tmp_path / "s.zarr", "--json").json()["images"]
+    assert len(told) > 21
+    for out in (first.out, again, inspected):
+        assert f"  … and {len(told) - 20} more images (" in out
+        lines = [line.rstrip() for line in out.splitlines()]
+        assert max(len(line.partition("  ← ")[0]) for line in lines if line.startswith("  ")) <= 80
+        for image in told[:20]:
+            if image["colors"] is None:
+                assert any(line.startswith(f"  {image['key']}  ") and "no valid pixel" in line for line in lines)
+                continue
+            (at,) = [number for number, line in enumerate(lines) if line.startswith(f"  {image['key']}  ")]
+            assert f"k {len(image['colors'])}, " in lines[at]
+            pairs = zip(image["colors"], image["counts"], strict=True)
+            total = sum(image["counts"]) or 1
+            cells = [f"#{r:02x}{g:02x}{b:02x} {count / total:6.1%}" for (r, g, b), count in pairs]
+            assert "  ".join([lines[at + 1].strip(), lines[at + 2].strip()][: 1 + (len(cells) > 4)]) == "  ".join(cells)
+
+
+def test_colours_of_all_images_are_in_the_json_of_inspect_where_each_has_its_own(store: Path, kseg: Any) -> None:
+    assert [image["colors"] for image in kseg("inspect", store, "--json").json()["images"]] == [None] * 3
+
+
+def test_many_colours_of_an_image_are_cut(small_folder: Path, tmp_path: Path, kseg: Any) -> None:
+    out = kseg(
+        "run", small_folder / "a.png", "--scope", "image", "-k", "40", "--attempts", "1", "-o", tmp_path / "s"
+    ).out
+    assert "    … and 28 more colours" in out.splitlines()
+    assert out.count("#") == 12
+
+
+def test_a_terminal_shows_a_block_beside_each_colour_of_each_image(
+    small_folder: Path, tmp_path: Path, terminal: dict[str, str]
+) -> None:
+    line = ["run", str(small_folder), "--scope", "image", "--k", "4", "-o", str(tmp_path / "s.zarr")]
+    seen = seen_on_a_terminal(line, terminal)
+    assert seen.count(BLOCK) == 3 * 4
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", seen)
+    assert max(len(line) for line in plain.splitlines() if "#" in line) <= 80
 
 
 def test_pipes_have_plain_text(store: Path, kseg: Any, program: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,9 +115,11 @@ def test_a_second_job_is_told_who_holds_the_output(
 def test_what_reads_a_store_reads_it_there(pictures: str, bucket: str, kseg: Any, elsewhere: Path) -> None:
     output = f"{bucket}/out.zarr"
     assert kseg("run", pictures, "--k", "3", "--edges", "100,200", "-o", output).code == 0
-    assert kseg("run", pictures, "--k", "3", "--edges", "100,200", "-o", output).out.startswith(
-        f"{output}: already done"
-    )
+    again = kseg("run", pictures, "--k", "3", "--edges", "100,200", "-o", output).out
+    assert again.startswith(f"{output}: already done")
+    assert again.endswith(f"see them: kseg-batch report {output}\n")
+    made = kseg("run", pictures, "--k", "3", "--edges", "100,200", "-o", output, "--report", "--json").json()
+    assert (made["report"], (elsewhere / "out.report/report.html").is_file()) == ("out.report/report.html", True)
     assert kseg("check", output, "--json").json()["problems"] == []
     found = kseg("inspect", output, "--json").json()
     assert [image["source"] for image in found["images"]] == [f"{pictures}/{name}.png" for name in "abc"]
@@ -126,7 +128,7 @@ def test_what_reads_a_store_reads_it_there(pictures: str, bucket: str, kseg: Any
     assert kseg("report", output, "--to", "report").code == 0
     assert kseg("sweep", pictures, "--k-range", "1:3", "-o", "sweep").code == 0
     assert kseg("edges", pictures, "-o", f"{bucket}/edges.zarr").code == 0
-    assert sorted(path.name for path in elsewhere.iterdir()) == ["files", "report", "sweep", "table.csv"]
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["files", "out.report", "report", "sweep", "table.csv"]
     assert len(list((elsewhere / "files").iterdir())) >= 9
 
 

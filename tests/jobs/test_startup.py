@@ -119,8 +119,9 @@ def test_a_run_over_photographs_loads_nothing_that_it_has_no_use_for(
     }
 
 
-def test_the_version_is_that_of_the_installed_package(program: Program) -> None:
-    done = program("--version")
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_version_is_that_of_the_installed_package(flag: str, program: Program) -> None:
+    done = program(flag)
     assert (done.returncode, done.stdout, done.stderr) == (
         0, f"kseg-batch {importlib.metadata.version('kseg-batch')}\n", ""
     )  # fmt: skip

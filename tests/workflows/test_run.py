@@ -372,11 +372,11 @@ def test_overwriting_is_never_reuse(small_folder: Path, tmp_path: Path, job: Any
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"k": 4}, "k 3 → 4"),
-        ({"seed": 1}, "seed 0 → 1"),
+        ({"k": 4}, "--k 3 → 4"),
+        ({"seed": 1}, "--seed 0 → 1"),
         ({"features": "lab"}, "--features rgb → lab"),
         ({"scope": "image"}, "--scope global → image"),
-        ({"attempts": 9, "tol": 0.5}, "attempts 3 → 9; --tol not given → 0.5"),
+        ({"attempts": 9, "tol": 0.5}, "--attempts 3 → 9; --tol not given → 0.5"),
     ],
 )
 def test_other_settings_are_refused_and_named(

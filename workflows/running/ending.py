@@ -80,6 +80,7 @@ def job_result(
         k_why=model.k_why,
         features=model.features,
         features_why=model.features_why,
+        normalize=model.normalize,
         centroids=model.centroids.tolist(),
         colors=model.colors.tolist(),
         counts=(model.counts if sums is None else sums.counts).tolist(),

@@ -62,6 +62,8 @@ class JobResult:
         ``total``, ``fit``, ``label``.
     features_why
         Why these features were taken; None where they were asked for.
+    normalize
+        Of bands: how they were brought to one scale (``none``: they were not); None for colours.
     k, k_requested, k_why, features, scope, inertia, centroids, colors, counts
         As in the contract; None where there is none (each image its own model).
     changes
@@ -84,6 +86,7 @@ class JobResult:
     k_why: str | None = None
     features: str | None = None
     features_why: str | None = None
+    normalize: str | None = None
     scope: str = "global"
     inertia: float | None = None
     centroids: list[list[float]] | None = None
@@ -111,6 +114,7 @@ class JobResult:
             "k_why": self.k_why,
             "features": self.features,
             "features_why": self.features_why,
+            "normalize": self.normalize,
             "scope": self.scope,
             "images": {
                 "total": self.images.total,

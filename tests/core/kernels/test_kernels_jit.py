@@ -106,6 +106,17 @@ def test_what_a_kernel_cannot_take_is_refused(wrong: Any, compiled: Any) -> None
         compiled(size)(wrong)
 
 
+def test_a_wrong_number_of_arguments_is_refused_and_defaults_are_filled_in(compiled: Any) -> None:
+    def add(a, b=2):  # type: ignore[no-untyped-def]
+        return a + b
+
+    kernel = compiled(add)
+    assert (kernel(1), kernel(1, 5)) == (3, 6)
+    for wrong in ((), (1, 2, 3)):
+        with pytest.raises(TypeError, match="takes 2 arguments"):
+            kernel(*wrong)
+
+
 def test_a_kernel_goes_to_other_processes_by_its_name() -> None:
     assert pickle.loads(pickle.dumps(picked_pixels)) is picked_pixels
 
