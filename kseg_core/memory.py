@@ -48,7 +48,7 @@ _CACHE_BYTES = {  # of tiles that are kept by libraries: GDAL's as set for it, O
     "VRT": 64_000_000, "Hamamatsu NDPI": 32_000_000, "Ventana BIF": 32_000_000, "3DHISTECH MRXS": 32_000_000,
     "Zeiss CZI": 32_000_000,
 }  # fmt: skip
-EDGE_PX_BYTES = 22  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 18
+EDGE_PX_BYTES = 24  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 18
 MAXIMA_PX_BYTES = 6  # of a pixel outside the strip that is looked at: the pixel, whether it counts, its maxima
 JOINED_PX_BYTES = 17  # where they are joined: these, and numbers of components; measured: up to 15.7
 VIEW_BYTES = 200_000_000  # of a task that shows or measures windows of a stored image: the most was an export, 110 MB
