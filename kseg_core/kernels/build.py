@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pkgutil
@@ -34,12 +35,11 @@ BASELINES["arm64"] = BASELINES["aarch64"]
 
 
 def declared() -> list[tuple[str, Signature]]:
-    """Every signature that is compiled ahead, those that take longest first."""
+    """Every signature that is compiled ahead."""
     for module in pkgutil.iter_modules(package_path):
         if not module.name.startswith("_"):
             importlib.import_module(f"{__package__}.{module.name}")
-    every = [(name, signature) for name, kernel in _jit.kernels.items() for signature in kernel.declared]
-    return sorted(every, key=lambda one: -len(_jit.kernels[one[0]].function.__code__.co_code))
+    return [(name, signature) for name, kernel in _jit.kernels.items() for signature in kernel.declared]
 
 
 def baseline_environment() -> dict[str, str]:
@@ -63,9 +63,13 @@ def build(folder: Path, wanted: list[tuple[str, Signature]]) -> None:
         If the folder cannot be written.
     """
     _kept.write_target(folder, _machine.host())
-    processes = max(1, min(os.cpu_count() or 1, MOST_PROCESSES, len(wanted)))
+    rooms: dict[str, list[tuple[str, Signature]]] = {}
+    for name, signature in wanted:  # a module's kernels in one process: what they have in common is compiled once
+        rooms.setdefault(name.partition(".")[0], []).append((name, signature))
+    parts = sorted(rooms.values(), key=len, reverse=True)
+    processes = max(1, min(os.cpu_count() or 1, MOST_PROCESSES, len(parts)))
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        for _ in pool.map(_compile_into, [(folder, *one) for one in wanted]):
+        for _ in pool.map(_compile_into, [folder] * len(parts), parts):
             pass  # an error of one is raised here
 
 
@@ -104,22 +108,26 @@ def warm() -> Warmed:
     )
 
 
-def _compile_into(what: tuple[Path, str, Signature]) -> None:
-    folder, name, signature = what
+def _compile_into(folder: Path, wanted: list[tuple[str, Signature]]) -> None:
+    gc.disable()  # a compiler makes many objects and few cycles, and this process ends soon
+    for one in wanted:
+        entry = _kept.Entry(*one)
+        code = next(filter(None, map(entry.read, _kept.folders())), None)  # an earlier build kept it
+        if code is None:
+            code = _compiled(*one)
+            _kept.keep(entry, *code)
+        if folder not in _kept.folders():
+            entry.write(folder, *code)
+
+
+def _compiled(name: str, signature: Signature) -> tuple[str, Result, bytes]:
+    from . import _compile
+
+    if name == _jit.SUPPORT.name:
+        return "", Result(False, ()), _compile.support_object()
     if not _jit.kernels:
         declared()
-    entry = _kept.Entry(name, signature)
-    code = next(filter(None, map(entry.read, _kept.folders())), None)  # an earlier build kept it
-    if code is None:
-        from . import _compile
-
-        if name == _jit.SUPPORT.name:
-            code = "", Result(False, ()), _compile.support_object()
-        else:
-            code = _compile.compile_kernel(_jit.kernels[name].function, _jit.helpers, signature)
-        _kept.keep(entry, *code)
-    if folder not in _kept.folders():
-        entry.write(folder, *code)
+    return _compile.compile_kernel(_jit.kernels[name].function, _jit.helpers, signature)
 
 
 def main() -> None:

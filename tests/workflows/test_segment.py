@@ -329,7 +329,8 @@ def test_files_that_cannot_be_read_are_told_and_the_others_are_labelled(small_fo
 
 
 def test_few_distinct_values_give_few_clusters() -> None:
-    found = segment(np.array([[0, 0, 9]], np.uint8), config(k=5))
+    with pytest.warns(KsegWarning, match="only 2 distinct values: 2 clusters, not 5"):
+        found = segment(np.array([[0, 0, 9]], np.uint8), config(k=5))
     assert (found.model.k, found.model.k_requested) == (2, 5)
     assert found.labels["image"].compute().tolist() == [[0, 0, 1]]
 

@@ -68,7 +68,7 @@ def test_what_is_not_there_is_refused_and_the_rest_goes_on(stack: Any, kseg: Any
     assert outcome.code == 3
     (failure,) = outcome.json()["failures"]
     assert failure["source"] == "in/short.ome.tif"
-    assert failure["reason"] == "it has no z 3; there is --z 0 to 1"
+    assert failure["reason"] == "it has no z 3; there is --z 0 to 1 (2 slices)"
     for wrong in ("-1", "two"):
         assert kseg("run", "in", *JOB, f"--z={wrong}", "-o", "w.zarr").code == 2
     assert kseg("run", "in", *JOB, "--page", "1", "--z", "1", "-o", "w.zarr").code == 2
