@@ -36,6 +36,7 @@ from kseg_core.memory import (
 from kseg_core.reading.sources import ImageSource
 from kseg_core.sizes import parse_bytes
 from kseg_core.storage.ranges import MOST_BYTES, most_held
+from tests.conftest import environment_of_programs
 from workflows.computing.executor import LocalExecutor, processes_that_fit
 from workflows.dry_run import dry_run
 from workflows.planning.budget import Work, make_budget, too_many_colors
@@ -60,8 +61,8 @@ sys.exit(code)
 
 def measured(*arguments: str) -> tuple[dict[str, Any], int]:
     """The JSON of a command in a process of its own, and the most bytes of memory that process had."""
-    command = [sys.executable, "-c", MEASURED, *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    command = [sys.executable, "-P", "-c", MEASURED, *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment_of_programs(), check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), int(done.stderr.split()[-1]) * 1024
 

@@ -96,7 +96,7 @@ def test_where_threads_are_given_each_must_have_room() -> None:
     executor = LocalExecutor("threads", 4, PROCESS_BYTES + 4 * VIEW_BYTES)
     executor.least_threads = 4  # as workers of a cluster have them
     refused = limit_tasks(executor, {"a": VIEW_BYTES + 1})
-    assert refused["a"].startswith("takes about 1.05 GB of memory to look at")
+    assert refused["a"].startswith("takes about 973 MB of memory to look at")
     executor.memory_bytes -= 1
-    with pytest.raises(KsegError, match=r"too little: this job needs at least 1\.04 GB; give more with --memory"):
+    with pytest.raises(KsegError, match=r"too little: this job needs at least 972 MB; give more with --memory"):
         limit_tasks(executor)
