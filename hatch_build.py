@@ -19,7 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SECONDS = 600  # no build takes this long; a hanging one must not hang an installation
 
 
-class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]
+class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]  # of settings, which it has none of
     """Adds ``kseg_core/kernels/compiled`` to a wheel."""
 
     PLUGIN_NAME = "custom"
@@ -46,7 +46,7 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["pure_python"] = False
         build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - as it is called
         """Remove what was compiled, which is in the wheel now."""
         if hasattr(self, "_temporary"):
             self._temporary.cleanup()

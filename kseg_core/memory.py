@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ from .clustering.band_values import taken_as
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
 from .edge_settings import STRIP_PX, WHOLE_EDGES_PX, EdgeSettings
-from .kernels import _kept, build
+from .kernels import must_compile
 from .storage.ranges import MOST_BYTES, most_held
 
 if TYPE_CHECKING:
@@ -68,13 +67,6 @@ def process_bytes(bands: int, *, remote: bool = False) -> int:
         Whether it works with an object store.
     """
     return (BANDS_PROCESS_BYTES if bands else PROCESS_BYTES) + REMOTE_BYTES * remote + COMPILING_BYTES * must_compile()
-
-
-@cache
-def must_compile() -> bool:
-    """Whether code of some kernel is neither installed nor kept: then a job may compile, as its first here."""
-    folders = (*_kept.installed(), *_kept.folders())
-    return not all(any(_kept.Entry(*one).read(folder) for folder in folders) for one in build.declared())
 
 
 def scratch_bytes(k: int, output: OutputSettings, bands: int = 0, *, counted: bool = True, counts: bool = True) -> int:

@@ -18,14 +18,11 @@ from numba.core import compiler, registry
 from numba.core import types as numba_types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import nrtdynmod
-from numba.extending import register_jitable
 
 from ._machine import initialize
 from ._types import ARRAY_WORDS, Result, Signature, dtype_of, is_array, layout_of, ndim_of
 
 types: Any = numba_types  # whose annotations know less than it has
-
-_registered: set[Callable[..., Any]] = set()
 
 HEADER = 48  # bytes of a block of memory before its data
 
@@ -34,9 +31,7 @@ class UnknownConvention(RuntimeError):
     """This Numba calls or keeps arrays in another way than the one known here."""
 
 
-def compile_kernel(
-    function: Callable[..., Any], helpers: list[Callable[..., Any]], signature: Signature
-) -> tuple[str, Result, bytes]:
+def compile_kernel(function: Callable[..., Any], signature: Signature) -> tuple[str, Result, bytes]:
     """Compile one signature: the name of its entry, what it returns, and an object file.
 
     Raises
@@ -45,7 +40,6 @@ def compile_kernel(
         If such code could not be called.
     """
     with global_compiler_lock:
-        _register(helpers)
         target = registry.cpu_target
         target.typing_context.refresh()
         target.target_context.refresh()
@@ -59,21 +53,6 @@ def compile_kernel(
         result = _result(returned)
         _refuse_other_convention(target.target_context, signature, compiled.signature.args, returned, result)
         return compiled.fndesc.llvm_func_name, result, compiled.library._get_compiled_object()
-
-
-def by_numba(function: Callable[..., Any], helpers: list[Callable[..., Any]]) -> Callable[[tuple[Any, ...]], Any]:
-    """The kernel as Numba itself compiles and calls it, for this process alone."""
-    _register(helpers)
-    compiled = numba.njit(nogil=True)(function)
-    return lambda arguments: compiled(*arguments)
-
-
-def _register(helpers: list[Callable[..., Any]]) -> None:
-    """Let compiled functions call plain ones, which are compiled with them."""
-    for helper in helpers:
-        if helper not in _registered:
-            register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True)(helper)
-            _registered.add(helper)
 
 
 def _numba_type(kind: str) -> Any:

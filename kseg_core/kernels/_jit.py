@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 log = logging.getLogger("kseg")
 
-helpers: list[Callable[..., Any]] = []
+_helpers: list[Callable[..., Any]] = []  # of which Numba does not know yet
 kernels: dict[str, Kernel] = {}
 _lock = threading.RLock()
 compiling: list[str] = []  # what is being compiled now: a look at it tells why a stage takes longer
@@ -47,7 +47,7 @@ def kernel(*signatures: str) -> Callable[[F], F]:
 
 def inlined(function: F) -> F:
     """A helper of kernels: compiled into its callers, and for Python the function it is."""
-    helpers.append(function)
+    _helpers.append(function)
     return function
 
 
@@ -91,29 +91,48 @@ class Kernel:
             return self._codes[signature]
 
     def _found(self, entry: _kept.Entry) -> Code | None:
-        for folder in (*_kept.installed(), *_kept.folders()):
-            found = entry.read(folder)
-            if found is not None:
-                name, result, content = found
-                with contextlib.suppress(RuntimeError):  # it cannot be linked here, which is as good as none
-                    return Code(content, name, entry.signature, result, _support())
+        for name, result, content in _kept.find(entry):
+            with contextlib.suppress(RuntimeError):  # it cannot be linked here, which is as good as none
+                return Code(content, name, entry.signature, result, _support())
         return None
 
-    def _compile(self, entry: _kept.Entry) -> Callable[[tuple[Any, ...]], Any]:
+    def compile(self, signature: Signature) -> tuple[str, Result, bytes]:
+        """Compile a signature: what `_compile.compile_kernel` gives."""
         from . import _compile
 
+        _register_helpers()
+        return _compile.compile_kernel(self.function, signature)
+
+    def _compile(self, entry: _kept.Entry) -> Callable[[tuple[Any, ...]], Any]:
         log.info("compiling %s, this once", self.name)
         compiling.append(self.name)
         try:
-            name, result, content = _compile.compile_kernel(self.function, helpers, entry.signature)
+            name, result, content = self.compile(entry.signature)
             code = Code(content, name, entry.signature, result, _support())
-        except (_compile.UnknownConvention, AttributeError, RuntimeError) as error:
+        except (ImportError, AttributeError, RuntimeError) as error:  # what is used of Numba's inside is not as it was
             _tell_once(str(error).splitlines()[0][:200])
-            return _compile.by_numba(self.function, helpers)
+            return _by_numba(self.function)
         finally:
             compiling.remove(self.name)
         _kept.keep(entry, name, result, content)
         return code
+
+
+def _by_numba(function: Callable[..., Any]) -> Callable[[tuple[Any, ...]], Any]:
+    """A kernel as Numba itself compiles and calls it, by what it promises to everybody, for this process alone."""
+    import numba
+
+    _register_helpers()
+    compiled = numba.njit(nogil=True)(function)
+    return lambda arguments: compiled(*arguments)
+
+
+def _register_helpers() -> None:
+    """Let what Numba compiles call the helpers, which are compiled with it."""
+    from numba.extending import register_jitable
+
+    while _helpers:
+        register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True)(_helpers.pop())
 
 
 @cache
@@ -127,10 +146,8 @@ SUPPORT = _kept.Entry("support", ())
 @cache
 def _support() -> Support:
     with _lock:
-        for folder in (*_kept.installed(), *_kept.folders()):
-            found = SUPPORT.read(folder)
-            if found is not None:
-                return Support(found[2])
+        for _, _, content in _kept.find(SUPPORT):
+            return Support(content)
         from . import _compile
 
         content = _compile.support_object()

@@ -161,6 +161,14 @@ def folders() -> tuple[Path, ...]:
     return tuple(found)
 
 
+def find(entry: Entry) -> Iterator[tuple[str, Result, bytes]]:
+    """What is there of a signature, the first choice first."""
+    for folder in (*installed(), *folders()):
+        found = entry.read(folder)
+        if found is not None:
+            yield found
+
+
 def keep(entry: Entry, name: str, result: Result, code: bytes) -> None:
     """Write compiled code where it is found by the next process; where that cannot be, say so once."""
     reason: Any = "there is no folder for it"

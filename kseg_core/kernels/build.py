@@ -42,6 +42,16 @@ def declared() -> list[tuple[str, Signature]]:
     return [(name, signature) for name, kernel in _jit.kernels.items() for signature in kernel.declared]
 
 
+def every() -> list[tuple[str, Signature]]:
+    """These, and what all of them use."""
+    return [*declared(), (_jit.SUPPORT.name, _jit.SUPPORT.signature)]
+
+
+def missing() -> list[tuple[str, Signature]]:
+    """Those of which no code is there that runs on this processor."""
+    return [one for one in every() if not any(_kept.find(_kept.Entry(*one)))]
+
+
 def baseline_environment() -> dict[str, str]:
     """The variables with which code is made for a wheel that goes to other machines.
 
@@ -89,20 +99,18 @@ def warm() -> Warmed:
     KsegError
         If there is no folder to keep it in.
     """
-    every = [*declared(), (_jit.SUPPORT.name, _jit.SUPPORT.signature)]
-    folders = (*_kept.installed(), *_kept.folders())
-    missing = [one for one in every if not any(_kept.Entry(*one).read(folder) for folder in folders)]
-    if not missing:
-        return Warmed(len(every), 0, None)
+    wanted = missing()
+    there = len(every()) - len(wanted)
+    if not wanted:
+        return Warmed(there, 0, None)
     reasons = []
     for folder in _kept.folders():
         try:
-            _kept.write_target(folder, _machine.host())
+            build(folder, wanted)
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
             continue
-        build(folder, missing)
-        return Warmed(len(every) - len(missing), len(missing), str(folder))
+        return Warmed(there, len(wanted), str(folder))
     raise KsegError(
         f"compiled kernels can be kept nowhere ({'; '.join(reasons)}); name a folder with room in NUMBA_CACHE_DIR"
     )
@@ -121,19 +129,19 @@ def _compile_into(folder: Path, wanted: list[tuple[str, Signature]]) -> None:
 
 
 def _compiled(name: str, signature: Signature) -> tuple[str, Result, bytes]:
-    from . import _compile
-
     if name == _jit.SUPPORT.name:
+        from . import _compile
+
         return "", Result(False, ()), _compile.support_object()
     if not _jit.kernels:
         declared()
-    return _compile.compile_kernel(_jit.kernels[name].function, _jit.helpers, signature)
+    return _jit.kernels[name].compile(signature)
 
 
 def main() -> None:
     """Compile all that is declared into the folder that the command line names; the user's cache has it too then."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(_kept.users_cache()))  # and not the source's folder
-    build(Path(sys.argv[1]), [*declared(), (_jit.SUPPORT.name, _jit.SUPPORT.signature)])
+    build(Path(sys.argv[1]), every())
 
 
 if __name__ == "__main__":

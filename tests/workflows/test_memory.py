@@ -24,13 +24,13 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, TooLarge
 from kseg_core.inputs.listing import list_inputs
+from kseg_core.kernels import must_compile
 from kseg_core.memory import (
     COLOR_BYTES,
     MOST_COLORS,
     PROCESS_BYTES,
     REMOTE_BYTES,
     edge_bytes,
-    must_compile,
     piece_bytes,
 )
 from kseg_core.reading.sources import ImageSource
