@@ -34,7 +34,8 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]  # of settings,
         self._temporary = tempfile.TemporaryDirectory()
         compiled = Path(self._temporary.name) / kind
         try:
-            self._compile(compiled, kind)
+            for name in self._compile(compiled, kind).split():
+                self.app.display_warning(f"{name} is compiled at every start: its code cannot be kept by this Numba")
         except (subprocess.SubprocessError, OSError) as error:
             said = getattr(error, "stderr", None) or str(error)
             self.app.display_warning(
@@ -51,7 +52,7 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]  # of settings,
         if hasattr(self, "_temporary"):
             self._temporary.cleanup()
 
-    def _compile(self, folder: Path, kind: str) -> None:
+    def _compile(self, folder: Path, kind: str) -> str:
         path = os.pathsep.join(
             filter(None, [self.root, os.environ.get("PYTHONPATH")])
         )  # pip's own names what it installed
@@ -61,7 +62,8 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]  # of settings,
             code = "from kseg_core.kernels.build import baseline_environment as of; print(*of().values(), sep='\\n')"
             done = subprocess.run([*python, code], env=environment, check=True, capture_output=True, text=True)
             environment["NUMBA_CPU_NAME"], environment["NUMBA_CPU_FEATURES"] = done.stdout.split()
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "kseg_core.kernels.build", str(folder)],
             env=environment, check=True, capture_output=True, text=True, timeout=SECONDS,
         )  # fmt: skip
+        return done.stdout

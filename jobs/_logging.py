@@ -41,9 +41,17 @@ class JsonLines(logging.Formatter):
         return json.dumps(told, default=str)
 
 
+class StderrHandler(logging.StreamHandler[Any]):
+    """Writes to what stderr is at that moment: while a progress bar is there, to what writes above the bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def log_to_stderr(level: str, how: str) -> None:
     """Send what is logged from ``level`` on to stderr, as text or JSON."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler()
     handler.setFormatter(JsonLines() if how == "json" else logging.Formatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=getattr(logging, level.upper()), handlers=[handler], force=True)
     logging.captureWarnings(how == "json")

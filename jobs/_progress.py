@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import timedelta
 from typing import Any
 
 import typer
@@ -74,7 +75,8 @@ class Bar:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.text import Text
 
         class Stage(TextColumn):
             """What is being done, and whether kernels are compiled for it just now."""
@@ -83,6 +85,15 @@ class Bar:
                 text = super().render(task)
                 return text.append(f", {COMPILING}") if compiling() and COMPILING not in text.plain else text
 
+        class Left(ProgressColumn):
+            """How much time is left; nothing while that is not known."""
+
+            max_refresh = 0.5
+
+            def render(self, task: Any) -> Text:
+                seconds = task.time_remaining
+                return Text("" if seconds is None else f"· {timedelta(seconds=int(seconds))} left")
+
         self._progress = Progress(
             SpinnerColumn(),
             Stage("{task.description}"),
@@ -90,11 +101,10 @@ class Bar:
             TextColumn("{task.fields[images]}"),
             TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(),
-            TextColumn("·"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            Left(),
             console=Console(stderr=True),
             transient=True,
+            redirect_stdout=False,  # what stands in for it while the bar is there does not know its encoding
         )
         self._task: Any = None
         self._images = self._done = 0

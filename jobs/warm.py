@@ -38,12 +38,19 @@ def warm(
 
         report.progress.stage("compiling, this once", 0, 0)
         done = compile_missing()
-        there = f"{done.there} of {done.there + done.compiled} kernels were compiled already"
+        there = f"{done.there} of {done.there + done.compiled + len(done.failed)} kernels were compiled already"
         lines = [f"{there}; nothing to do"]
         if done.compiled:
             lines = [f"{there}; compiled {done.compiled} → {done.folder}"]
+        lines += [f"{name} is compiled at every start: its code cannot be kept by this Numba" for name in done.failed]
         report.finish(
-            {"status": "ok", "output": done.folder, "there": done.there, "compiled": done.compiled, "failures": []},
+            {
+                "status": "ok",
+                "output": done.folder,
+                "there": done.there,
+                "compiled": done.compiled,
+                "failures": list(done.failed),
+            },
             lines,
         )
         return DONE

@@ -427,7 +427,7 @@ class RunConfig:
         )
         _require(
             (self.fit is None) == (self.model is not None),
-            "give either --k or --model: a number of clusters, or a model that has them",
+            "say how many clusters with --k 5 or --k auto, or give --model with a model that has them: one of the two",
         )
         _require(
             self.match is None or self.model is None, "--match renumbers a new fit; with --model the numbers stand"

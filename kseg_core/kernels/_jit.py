@@ -16,7 +16,7 @@ from functools import cache, update_wrapper
 from typing import Any, TypeVar, cast
 
 from . import _kept
-from ._machine import Code, Support
+from ._machine import Code, Support, link
 from ._types import Result, Signature, kind_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,11 +97,19 @@ class Kernel:
         return None
 
     def compile(self, signature: Signature) -> tuple[str, Result, bytes]:
-        """Compile a signature: what `_compile.compile_kernel` gives."""
+        """Compile a signature: what `_compile.compile_kernel` gives.
+
+        Raises
+        ------
+        RuntimeError
+            If the code cannot be called, or asks for more of Numba than `_compile.support_object` has.
+        """
         from . import _compile
 
         _register_helpers()
-        return _compile.compile_kernel(self.function, signature)
+        name, result, content = _compile.compile_kernel(self.function, signature)
+        link(content, (name,), _support().imports)
+        return name, result, content
 
     def _compile(self, entry: _kept.Entry) -> Callable[[tuple[Any, ...]], Any]:
         log.info("compiling %s, this once", self.name)
@@ -110,7 +118,8 @@ class Kernel:
             name, result, content = self.compile(entry.signature)
             code = Code(content, name, entry.signature, result, _support())
         except (ImportError, AttributeError, RuntimeError) as error:  # what is used of Numba's inside is not as it was
-            _tell_once(str(error).splitlines()[0][:200])
+            log.debug("%s: %s", self.name, error)
+            _tell_once(self.name)
             return _by_numba(self.function)
         finally:
             compiling.remove(self.name)
@@ -136,8 +145,8 @@ def _register_helpers() -> None:
 
 
 @cache
-def _tell_once(reason: str) -> None:
-    log.warning("this version of Numba is not known well enough to keep what it compiles: %s", reason)
+def _tell_once(name: str) -> None:
+    log.warning("%s is compiled at every start: what this version of Numba makes of it cannot be kept", name)
 
 
 SUPPORT = _kept.Entry("support", ())

@@ -64,8 +64,12 @@ def baseline_environment() -> dict[str, str]:
     return {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
 
 
-def build(folder: Path, wanted: list[tuple[str, Signature]]) -> None:
+def build(folder: Path, wanted: list[tuple[str, Signature]]) -> list[str]:
     """Compile signatures into a folder, in several processes, for the processor that `_machine.host` names.
+
+    Returns
+    -------
+    Names of the kernels whose code cannot be kept: they are compiled whenever they are needed.
 
     Raises
     ------
@@ -79,16 +83,18 @@ def build(folder: Path, wanted: list[tuple[str, Signature]]) -> None:
     parts = sorted(rooms.values(), key=len, reverse=True)
     processes = max(1, min(os.cpu_count() or 1, MOST_PROCESSES, len(parts)))
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        for _ in pool.map(_compile_into, [folder] * len(parts), parts):
-            pass  # an error of one is raised here
+        return sorted({name for each in pool.map(_compile_into, [folder] * len(parts), parts) for name in each})
 
 
 class Warmed(NamedTuple):
-    """What `warm` found and did: signatures that were there, and that were compiled into the folder."""
+    """What `warm` found and did: signatures that were there, and that were compiled into the folder; and the names of
+    kernels whose code cannot be kept.
+    """
 
     there: int
     compiled: int
     folder: str | None
+    failed: tuple[str, ...] = ()
 
 
 def warm() -> Warmed:
@@ -106,26 +112,33 @@ def warm() -> Warmed:
     reasons = []
     for folder in _kept.folders():
         try:
-            build(folder, wanted)
+            failed = build(folder, wanted)
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
             continue
-        return Warmed(there, len(wanted), str(folder))
+        left = len(missing())
+        return Warmed(there, len(wanted) - left, str(folder), tuple(failed))
     raise KsegError(
         f"compiled kernels can be kept nowhere ({'; '.join(reasons)}); name a folder with room in NUMBA_CACHE_DIR"
     )
 
 
-def _compile_into(folder: Path, wanted: list[tuple[str, Signature]]) -> None:
+def _compile_into(folder: Path, wanted: list[tuple[str, Signature]]) -> list[str]:
     gc.disable()  # a compiler makes many objects and few cycles, and this process ends soon
+    failed = []
     for one in wanted:
         entry = _kept.Entry(*one)
         code = next(filter(None, map(entry.read, _kept.folders())), None)  # an earlier build kept it
         if code is None:
-            code = _compiled(*one)
+            try:
+                code = _compiled(*one)
+            except RuntimeError:
+                failed.append(one[0])
+                continue
             _kept.keep(entry, *code)
         if folder not in _kept.folders():
             entry.write(folder, *code)
+    return failed
 
 
 def _compiled(name: str, signature: Signature) -> tuple[str, Result, bytes]:
@@ -141,7 +154,8 @@ def _compiled(name: str, signature: Signature) -> tuple[str, Result, bytes]:
 def main() -> None:
     """Compile all that is declared into the folder that the command line names; the user's cache has it too then."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(_kept.users_cache()))  # and not the source's folder
-    build(Path(sys.argv[1]), every())
+    for name in build(Path(sys.argv[1]), every()):
+        print(name)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ def split_rings(corners: I32, starts: I64) -> tuple[I32, I64, I64]:
         ends[rings], walk_of[rings] = filled, walk
         rings += 1
     bounds = np.zeros(rings + 1, np.int64)
-    bounds[1:] = ends[:rings]
+    for ring in range(rings):  # not a slice: Numba compiles the text of its error too, which asks for its runtime
+        bounds[ring + 1] = ends[ring]
     return out[:filled].copy(), bounds, walk_of[:rings].copy()
 
 

@@ -206,8 +206,8 @@ def test_a_cluster_is_an_address_or_a_scheduler_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"fit": None}, "give either --k or --model: a number of clusters, or a model that has them"),
-        ({"fit": FIT, "model": "m"}, "give either --k or --model: a number of clusters, or a model that has them"),
+        ({"fit": None}, "say how many clusters with --k 5 or --k auto, or give --model with a model that has them: one of the two"),
+        ({"fit": FIT, "model": "m"}, "say how many clusters with --k 5 or --k auto, or give --model with a model that has them: one of the two"),
         (
             {"fit": None, "model": "m", "match": "n"},
             "--match renumbers a new fit; with --model the numbers stand",
