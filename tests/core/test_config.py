@@ -203,11 +203,14 @@ def test_a_cluster_is_an_address_or_a_scheduler_file(tmp_path: Path) -> None:
         assert ExecutionSettings(scheduler).is_cluster is is_cluster
 
 
+ONE_OF_TWO = "say how many clusters with --k 5 or --k auto, or give --model with a model that has them: one of the two"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"fit": None}, "say how many clusters with --k 5 or --k auto, or give --model with a model that has them: one of the two"),
-        ({"fit": FIT, "model": "m"}, "say how many clusters with --k 5 or --k auto, or give --model with a model that has them: one of the two"),
+        ({"fit": None}, ONE_OF_TWO),
+        ({"fit": FIT, "model": "m"}, ONE_OF_TWO),
         (
             {"fit": None, "model": "m", "match": "n"},
             "--match renumbers a new fit; with --model the numbers stand",
