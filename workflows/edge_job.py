@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 from kseg_core.inputs.keys import printable_source
-from kseg_core.resume.lock import hold
 from kseg_core.storage.beside import sweep
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
@@ -17,6 +16,7 @@ from .computing.progress import Progress, Silent
 from .edges.finding import Edged, edges_of_plan
 from .edges.request import EdgesMade, EdgesRequest, nothing_to_do, require_unchanged
 from .edges.results import EdgesResult
+from .output import claim
 from .planning.budget import Work, make_budget
 from .planning.notes import notes_by_key, notes_of, notes_of_all, say
 from .planning.plan import look_at_headers, make_plan
@@ -35,7 +35,7 @@ def find_edges(request: EdgesRequest, progress: Progress | None = None) -> Edges
     UnreadableImage
         If an image cannot be read, with ``--strict``.
     """
-    with hold(request.output):
+    with claim(request.output):
         require_unchanged(request)
         return _find_edges(request, progress or Silent())
 

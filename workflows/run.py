@@ -14,7 +14,6 @@ from kseg_core.config import AUTO
 from kseg_core.errors import KsegError
 from kseg_core.inputs.keys import printable_source
 from kseg_core.reading.decoded import keeping
-from kseg_core.resume.lock import hold
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.model import Model
 from kseg_core.store.opening import create_store, save_model, write_model
@@ -27,6 +26,7 @@ from .fitting.fit import fit_plan
 from .labelling.drift import drift_result
 from .labelling.label import Labelled
 from .labelling.label_plan import label_plan
+from .output import claim, replacing
 from .planning.budget import Budget
 from .planning.disk import bytes_to_write, require_room_on_disk
 from .planning.notes import Note, first_of, notes_of_all, say
@@ -53,13 +53,16 @@ def run(request: Request, progress: Progress | None = None) -> JobResult:
         If no image could be read, or the output cannot be written.
     """
     earlier = earlier_model(request.config.model), earlier_model(request.config.match)  # before anything is touched
-    with hold(request.output):
+    with claim(request.output):
         require_unchanged(request, "store")
-        with what_is_kept(request) as kept:
-            return _run(request, *earlier, kept, progress or Silent())
+        with what_is_kept(request) as kept, replacing(request) as job:
+            return _run(job, request.output, *earlier, kept, progress or Silent())
 
 
-def _run(request: Request, given: Model | None, match: Model | None, kept: Kept, progress: Progress) -> JobResult:
+def _run(
+    request: Request, output: str, given: Model | None, match: Model | None, kept: Kept, progress: Progress
+) -> JobResult:
+    """The job, which writes to ``request.output`` what will be at ``output``."""
     config = request.config
     strict = config.execution.strict
     clock = Clock()
@@ -119,6 +122,7 @@ def _run(request: Request, given: Model | None, match: Model | None, kept: Kept,
     counted = replace(counted, failed=len(failures))
     notes = plan.notes if config.fit is None or shared is None else shared.notes
     result = job_result(request, clock, failures, done.merge(found.settled), shared, counted, notes)
+    result = replace(result, output=output)
     if result.images.labelled + result.images.reused == 0:
         with nothing_left_behind(request, keep=resumes):
             raise nothing_readable(failures)
@@ -148,7 +152,7 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
     progress = progress or Silent()
     clock = Clock()
     match = earlier_model(request.config.match)
-    with hold(request.output):
+    with claim(request.output):
         require_unchanged(request, "model")
         with what_is_kept(request) as kept:
             with open_executor(request.config.execution) as executor:

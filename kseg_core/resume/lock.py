@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 from .. import storage
 from ..errors import OutputHeld, StoreError, system_reason
-from ..storage.beside import RESUME, beside, remove, sweep
+from ..storage.beside import NEXT, RESUME, beside, remove, sweep
 
 MOST_PROCESSES = 1 << 31  # the number of a process is below, on every system
 
@@ -164,11 +164,12 @@ def hold(output: str) -> Iterator[None]:
 
 def sweep_after_kill(output: str) -> None:
     """Remove what a job that was killed at its very end left beside a finished output, unless another is at work."""
-    lock, resume = (beside(output, suffix) for suffix in (".lock.json", RESUME))
-    if storage.exists(lock) or storage.exists(resume):
+    left = [beside(output, suffix) for suffix in (".lock.json", RESUME, NEXT)]
+    if any(map(storage.exists, left)):
         with contextlib.suppress(OutputHeld, StoreError), hold(output):
             sweep(output)
-            remove(resume)
+            for path in left[1:]:
+                remove(path)
 
 
 def _require_nobody(output: str, told: str) -> None:

@@ -343,3 +343,14 @@ def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
         return
     with contextlib.suppress(OSError) if ignore_errors else contextlib.nullcontext():
         _s3().remove_tree(path)
+
+
+def copy_tree(path: str, to: str) -> None:
+    """Copy all below a place of an object store; what makes a Zarr group of it, its own ``zarr.json``, comes last.
+
+    Raises
+    ------
+    OSError
+        If it cannot be.
+    """
+    _s3().copy_tree(path, to)

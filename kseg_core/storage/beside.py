@@ -14,6 +14,7 @@ import uuid
 from .. import storage
 
 LONGEST_NAME_BYTES = 255  # of a name in a folder, on every file system in use
+NEXT = ".next"  # of the store that takes an output's place when it is complete
 RESUME = ".resume"  # of the folder where an unfinished job keeps what it found
 _LONGEST_SUFFIX_BYTES = 32
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\.partial")

@@ -238,6 +238,15 @@ def remove_tree(path: str) -> None:
     _remove(path, bucket, (each for each in keys if each == own))
 
 
+def copy_tree(path: str, to: str) -> None:
+    """See `storage.copy_tree`; the store itself copies, nothing passes through here."""
+    (bucket, key), (bucket_to, key_to) = split(path), split(to)
+    keys = [each["Key"] for page in _pages(path, Bucket=bucket, Prefix=f"{key}/") for each in page.get("Contents", ())]
+    for each in sorted(keys, key=lambda each: each == f"{key}/zarr.json"):
+        source = {"Bucket": bucket, "Key": each}
+        ask(path, "copy_object", Bucket=bucket_to, Key=key_to + each.removeprefix(key), CopySource=source)
+
+
 def _remove(path: str, bucket: str, keys: Iterable[str]) -> None:
     waiting = list(keys)
     for at in range(0, len(waiting), _DELETED_AT_ONCE):

@@ -15,6 +15,7 @@ from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, Run
 from kseg_core.errors import StoreError
 from kseg_core.reading import sources
 from kseg_core.reading.sources import Piece
+from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.storage.beside import beside
 from workflows import run as jobs
 from workflows.dry_run import dry_run
@@ -153,6 +154,56 @@ def test_what_another_job_kept_is_swept_and_overwrite_starts_anew(
     assert (len(readings), result.images.labelled) == (6, 3)
     assert open_store(str(output)).complete
     assert os.listdir(tmp_path) == ["out.zarr"]
+
+
+def overwriting(folder: Path, output: str, k: int = 2) -> Request:
+    config = RunConfig(FitSettings(k, attempts=2), OutputSettings(tile=64, overwrite=True), ExecutionSettings("sync"))
+    return prepare(InputSelection((str(folder),)), config, output, "store")
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_an_output_that_is_replaced_stays_whole_until_its_successor_is(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Any, at: int
+) -> None:
+    output = tmp_path / "out.zarr"
+    jobs.run(request(small_folder, output))
+    before = contents(output)
+    with monkeypatch.context() as patch:
+        stop_at(patch, label, "write_image", at)
+        with pytest.raises(Stopped):
+            jobs.run(overwriting(small_folder, str(output)))
+    assert contents(output) == before
+    assert sorted(os.listdir(tmp_path)) == [".out.zarr.resume", "out.zarr"]
+    result = jobs.run(overwriting(small_folder, str(output)))
+    assert (result.output, result.images.labelled) == (str(output), 3)
+    jobs.run(request(small_folder, tmp_path / "whole.zarr", k=2))
+    assert contents(output) == contents(tmp_path / "whole.zarr")
+
+
+def test_a_successor_whose_publishing_was_stopped_is_published_by_the_next_job(
+    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Any
+) -> None:
+    output = tmp_path / "out.zarr"
+    jobs.run(request(small_folder, output))
+    with monkeypatch.context() as patch:
+        rename = os.rename
+
+        def stop(path: str, to: str) -> None:
+            if path.endswith(".next"):
+                raise Stopped
+            rename(path, to)
+
+        patch.setattr(os, "rename", stop)
+        with pytest.raises(Stopped):
+            jobs.run(overwriting(small_folder, str(output)))
+    assert not output.exists()
+    with pytest.raises(StoreError, match="another run has just finished there"):
+        jobs.run(request(small_folder, output, k=2))
+    jobs.run(request(small_folder, tmp_path / "whole.zarr", k=2))
+    assert contents(output) == contents(tmp_path / "whole.zarr")
+    assert request(small_folder, output, k=2).finished is not None
+    sweep_after_kill(str(output))
+    assert sorted(os.listdir(tmp_path)) == ["out.zarr", "whole.zarr"]
 
 
 def test_a_damaged_kept_file_is_read_anew(

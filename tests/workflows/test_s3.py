@@ -15,6 +15,7 @@ import kseg_core
 from kseg_core import storage
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import StoreError
+from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.storage import s3
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.opening import load_model, open_store
@@ -106,6 +107,32 @@ def test_the_same_job_again_does_nothing_and_another_is_refused(pictures: str, b
         asked(pictures, f"{bucket}/out.zarr")
     done(pictures, f"{bucket}/out.zarr", stored=OutputSettings(overwrite=True))
     assert asked(pictures, f"{bucket}/out.zarr").finished is not None
+
+
+def test_what_is_replaced_stays_whole_until_its_successor_is_and_publishing_goes_on_where_it_was_stopped(
+    pictures: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, other = f"{bucket}/out.zarr", f"{bucket}/other.zarr"
+    done(pictures, output)
+    before = chunks_below(output)
+    anew = {"fit": FitSettings(3), "stored": OutputSettings(overwrite=True)}
+    done(pictures, other, fit=FitSettings(3))
+    with monkeypatch.context() as patch:
+        patch.setattr("workflows.run.label_plan", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            done(pictures, output, **anew)
+    assert chunks_below(output) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "copy_tree", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            done(pictures, output, fit=FitSettings(3), stored=OutputSettings(overwrite=True))
+    assert objects_below(output) == []
+    with pytest.raises(StoreError, match="another run has just finished there"):
+        done(pictures, output, fit=FitSettings(3))
+    assert chunks_below(output) == chunks_below(other)
+    assert asked(pictures, output, fit=FitSettings(3)).finished is not None
+    sweep_after_kill(output)
+    assert not any(name.startswith(".") for name in objects_below(bucket))
 
 
 def test_only_a_kseg_store_is_replaced(pictures: str, bucket: str) -> None:
