@@ -42,6 +42,23 @@ sys.path.append(
 DATA_VARIABLE = "KSEG_TEST_DATA"
 SILENT = ("KSEG_TELL_AFTER", "0")  # what is on stderr does not depend on how busy the machine is
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the cases of a test with ``@pytest.mark.few(n)`` all but n, spread over them, are slow."""
+    cases = dict[tuple[Path, str], list[pytest.Item]]()
+    for item in items:
+        if item.get_closest_marker("few") is not None:
+            cases.setdefault((item.path, item.name.partition("[")[0]), []).append(item)
+    for group in cases.values():
+        marker = group[0].get_closest_marker("few")
+        assert marker is not None
+        chosen = {round(place) for place in np.linspace(0, len(group) - 1, marker.args[0])}
+        for index, item in enumerate(group):
+            if index not in chosen:
+                item.add_marker("slow")
+
+
 U8 = NDArray[np.uint8]
 Contents = dict[str, str]
 RunJob = Callable[..., JobResult]

@@ -100,6 +100,7 @@ def test_a_damaged_store_is_described_checked_and_exported_or_refused(made: Path
         told("export store.zarr --to out --what labels,masks,boundaries --overwrite --json --scheduler sync")
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32 - 1), document=st.sampled_from(DOCUMENTS))
 @settings(QUICK, max_examples=4)
 def test_a_report_of_a_damaged_store_is_made_or_refused(made: Path, seed: int, document: str) -> None:
@@ -130,6 +131,7 @@ def test_a_damaged_model_labels_as_it_did_or_is_refused(made: Path, seed: int, d
 CONTENTS = (b"{", b"null", b"", b"[]", b"\xff\xfe", b'{"zarr_format": 3}', b"[" * 100_000)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("document", "content"),
     [

@@ -104,6 +104,7 @@ def test_a_disk_that_may_not_be_written_is_told_in_a_line(
     assert kseg(*line.split()).code == 0
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "line",
     [
@@ -126,6 +127,7 @@ def test_the_other_commands_tell_of_it_too(
     assert "unexpected" not in outcome.err
 
 
+@pytest.mark.slow
 def test_a_file_larger_than_allowed_is_told(noisy: Path, tmp_path: Path, program: Any, kseg: Kseg) -> None:
     """A quota, as far as one can be had without a disk: no file may be larger than some bytes."""
 

@@ -228,8 +228,8 @@ USAGE = {
     "run in --k -1": ("--k",),
     "run in --k many": ("--k",),
     "run in --k 2.5": ("--k",),
-    "run in": ("--k or --model",),
-    "run in --k 2 --model in": ("--k or --model",),
+    "run in": ("--k 5 or --k auto",),
+    "run in --k 2 --model in": ("--k 5 or --k auto",),
     "run in --k 2 --features xyz": ("--features is one of auto, rgb, gray, hsv, lab, bands; got 'xyz'",),
     "run in --k 2 --scope all": ("--scope is one of global, image; got 'all'",),
     "run in --k 2 --init farthest": ("--init is one of k-means++, random; got 'farthest'",),
@@ -503,6 +503,7 @@ def test_wrong_usage_prints_no_json(pictures: Path, kseg: Kseg) -> None:
     assert (outcome.code, outcome.out) == (2, "")
 
 
+@pytest.mark.slow
 def test_json_of_a_real_process_is_all_there_is_on_stdout(pictures: Path, program: Program, parse_json: Any) -> None:
     done = program("run", "in", "--k", "2", "--json", "--scheduler", "processes", "--workers", "1")
     assert (done.returncode, done.stderr) == (0, "")
@@ -521,6 +522,7 @@ def shell(line: str, folder: Path, environment: dict[str, str]) -> subprocess.Co
 RUN = "kseg run in --k 2 --attempts 1 --scheduler sync -o out.zarr"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_job_whose_streams_are_closed_does_its_work(
     closed: str, small_folder: Path, tmp_path: Path, program_environment: dict[str, str], kseg: Kseg
@@ -530,6 +532,7 @@ def test_a_job_whose_streams_are_closed_does_its_work(
     assert kseg("check", tmp_path / "out.zarr").code == 0
 
 
+@pytest.mark.few(1)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("as_json", ["", "--json"])
 def test_a_full_disk_behind_stdout_is_one_line_and_a_code(

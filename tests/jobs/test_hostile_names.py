@@ -150,6 +150,7 @@ def others(hostile_run: Any, programs: Programs, tmp_path_factory: pytest.TempPa
     return there, dict(zip([*OTHERS, *(f"{line} --json" for line in OTHERS)], done, strict=True))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("line", OTHERS)
 def test_no_other_command_steers_a_terminal(line: str, others: Any, parse_json: Any) -> None:
     _, done = others
@@ -182,6 +183,7 @@ def test_names_in_a_page_are_text_and_nothing_else(others: Any) -> None:
     assert "quote' \" `" not in page  # unescaped, it would end an attribute
 
 
+@pytest.mark.slow
 def test_markup_in_a_name_is_shown_as_it_is(tmp_path: Path, small_folder: Path, programs: Programs) -> None:
     names = ("<script>alert(1)<", "&lt;b&gt;", "</title><img src=x onerror=alert(1)>")
     for name in names:
@@ -218,6 +220,7 @@ def test_a_store_that_names_a_way_out_is_read_inside_only(
         assert path.resolve().is_relative_to(tmp_path / "files")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "name", [b"evil\x1b[2J\nfolder", b"bad \xff bytes", pytest.param(b"-rf", marks=pytest.mark.slow)]
 )

@@ -33,6 +33,7 @@ def command_at_the_end(out: str, lead: str) -> list[str]:
 # ------------------------------------------------------------------------------------------------- what next
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["out.zarr", "my pictures/it's $HOME.zarr", "-k.zarr"])
 def test_what_the_end_of_a_run_says_works_as_it_stands(name: str, here: Path, kseg: Any) -> None:
     Path(name).parent.mkdir(exist_ok=True)
@@ -116,6 +117,7 @@ def test_a_place_that_no_report_may_take_is_told_before_any_work(here: Path, kse
     assert not Path("s.zarr").exists()
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_made_leaves_a_whole_store_and_says_so(
     here: Path, kseg: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +147,7 @@ def browser(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here / "seen"
 
 
+@pytest.mark.slow
 def test_open_shows_the_page_and_nothing_of_the_browser_is_in_the_output(
     browser: Path, here: Path, program: Any, program_environment: dict[str, str], parse_json: Any
 ) -> None:
@@ -159,6 +162,7 @@ def test_open_shows_the_page_and_nothing_of_the_browser_is_in_the_output(
     assert (done.returncode, browser.read_text()) == (0, (here / "näme dir/r/report.html").as_uri())
 
 
+@pytest.mark.slow
 def test_without_a_browser_one_line_says_where_the_page_is(here: Path, kseg: Any) -> None:
     told = "WARNING no browser can be opened here; the page is s.report/report.html\n"
     done = kseg("run", "in", "-k", "2", "--attempts", "1", "-o", "s.zarr", "--open")

@@ -249,6 +249,7 @@ def test_stages_are_told_as_objects(here: Path, kseg: Kseg) -> None:
     assert (stages["labelling"]["images"], stages["labelling"]["pixels"]) == (3, 6120)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("command", "level"),
     [
@@ -356,6 +357,7 @@ def test_threads_make_no_performance_report(scheduler: str, here: Path, kseg: Ks
     assert not Path("run.html").exists()
 
 
+@pytest.mark.slow
 def test_a_performance_report_is_a_page_of_the_run(here: Path, program: Any) -> None:
     pytest.importorskip("bokeh", reason="Dask draws it with Bokeh")
     line = ["run", "in", "--k", "2", "--scheduler", "processes", "--workers", "1", "--performance-report", "run.html"]
@@ -366,6 +368,7 @@ def test_a_performance_report_is_a_page_of_the_run(here: Path, program: Any) -> 
     assert "label" in page
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_told_before_the_work(here: Path, program: Any) -> None:
     pytest.importorskip("bokeh", reason="Dask draws it with Bokeh")
     line = ["run", "in", "--k", "2", "--scheduler", "processes", "--workers", "1", "-o", "x.zarr"]

@@ -35,6 +35,7 @@ def pictures(small_folder: Path, bucket: str) -> str:
     return upload(small_folder, f"{bucket}/photos")
 
 
+@pytest.mark.slow
 def test_two_worker_processes_need_no_shared_disk(
     small_folder: Path, bucket: str, program: Program, kseg: Any, elsewhere: Path, tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_second_job_is_told_who_holds_the_output(
     assert objects_below(f"{bucket}/out.zarr") == []
 
 
+@pytest.mark.slow
 def test_what_reads_a_store_reads_it_there(pictures: str, bucket: str, kseg: Any, elsewhere: Path) -> None:
     output = f"{bucket}/out.zarr"
     assert kseg("run", pictures, "--k", "3", "--edges", "100,200", "-o", output).code == 0
@@ -132,6 +134,7 @@ def test_what_reads_a_store_reads_it_there(pictures: str, bucket: str, kseg: Any
     assert len(list((elsewhere / "files").iterdir())) >= 9
 
 
+@pytest.mark.slow
 def test_what_is_written_to_a_disk_only_says_so(pictures: str, bucket: str, kseg: Any, elsewhere: Path) -> None:
     output = f"{bucket}/out.zarr"
     assert kseg("run", pictures, "--k", "3", "-o", output).code == 0
@@ -148,6 +151,7 @@ def test_what_is_written_to_a_disk_only_says_so(pictures: str, bucket: str, kseg
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("inputs", "output", "code", "says"),
     [

@@ -251,6 +251,7 @@ def test_run_with_auto_for_each_image_says_where_to_look(here: Path, kseg: Kseg)
     assert [line.split("  ")[3].split(",")[0] for line in lines if "←" in line] == [f"k {k}" for k in chosen]
 
 
+@pytest.mark.slow
 def test_a_figure_is_drawn_without_a_display_and_without_pyplot_settings(here: Path, program: Any) -> None:
     environment = {**os.environ, "MPLBACKEND": "svg"}
     environment.pop("DISPLAY", None)

@@ -57,6 +57,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_tutorials_are_carried_out_as_written(desk: Path, kseg: Callable[..., Any]) -> None:
     steps = steps_of(PAGE.read_text(encoding="utf-8"))
     assert {kind for kind, times in Counter(step.kind for step in steps).items() if times > 1} == set(STEP.groupindex)

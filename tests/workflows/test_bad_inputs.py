@@ -177,6 +177,7 @@ def test_any_number_of_names_is_listed_in_a_moment(number: int, tmp_path: Path) 
     assert [listing.files[0].key, listing.files[-1].key] == ["000000.png", f"{number - 1:06d}.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", [pytest.param("threads", marks=pytest.mark.slow), "processes"])
 def test_what_a_decoder_remarks_on_a_damaged_tag_is_not_told(scheduler: str, tmp_path: Path, program: Any) -> None:
     (tmp_path / "in").mkdir()

@@ -159,6 +159,7 @@ def assert_labels_agree(store: Path, key: str, samples: Array) -> None:
     assert numbering == sorted(numbering)
 
 
+@pytest.mark.few(8)
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(
     ("name", "normalize"),
@@ -189,6 +190,7 @@ def test_minmax_of_bands_of_very_different_ranges(tmp_path: Path) -> None:
 # -------------------------------------------------- the same bits
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("how", ["in memory", "streamed"])
 @pytest.mark.parametrize("name", ["uint16x4", "ties uint16x4", "float32x3", "ties float32x3"])
 def test_no_tile_chunk_worker_or_order_changes_a_bit(
@@ -221,6 +223,7 @@ def test_no_tile_chunk_worker_or_order_changes_a_bit(
         assert other == digests[0]
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bits(tmp_path: Path, contents: Any) -> None:
     source = save(tmp_path / "image.tif", SCENES["ties float32x3"]())
     make(source, tmp_path / "one.zarr", normalize="standard")
@@ -309,6 +312,7 @@ def test_the_mse_of_blobs_is_that_of_the_best_of_ten_fits_by_scikit_learn(
     assert result.inertia <= best_of_ten(points, 8) * 1.001
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["cog.tif", "cog_int16.tif"])
 def test_the_mse_of_a_real_cog_is_that_of_the_best_of_ten_fits_by_scikit_learn(
     name: str, data_folder: Path, tmp_path: Path

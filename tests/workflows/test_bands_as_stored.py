@@ -242,6 +242,7 @@ def best_of_ten(samples: Array, k: int, fill: float | None = None) -> float:
     return min(float(fit.inertia_) for fit in fits)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("name", "k"), [(name, (6, 3)[at % 2]) for at, name in enumerate(SCENES)])
 def test_the_mse_is_at_most_that_of_the_best_of_ten_fits_by_scikit_learn(name: str, k: int, tmp_path: Path) -> None:
     samples = SCENES[name](70, 90)
@@ -288,6 +289,7 @@ def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
 STREAMED = ["elevations, INT_MIN", "ndvi float32, -9999", "ndvi float32, NaN", "skewed", "grounds float32, -9999"]
 
 
+@pytest.mark.few(2)
 @pytest.mark.usefixtures("streamed")
 @pytest.mark.parametrize("name", STREAMED)
 def test_streamed_data_is_clustered_as_well_by_the_pixels_and_the_same_anyhow(name: str, tmp_path: Path) -> None:
@@ -308,6 +310,7 @@ def test_streamed_data_is_clustered_as_well_by_the_pixels_and_the_same_anyhow(na
     assert (again.centroids, again.inertia) == (result.centroids, result.inertia)
 
 
+@pytest.mark.few(1)
 @pytest.mark.usefixtures("streamed")
 @pytest.mark.parametrize("fill", [-3.4028234663852886e38, 1e6, -9999.0])
 def test_a_handful_of_values_that_no_sample_holds_has_its_cluster(fill: float, tmp_path: Path) -> None:
@@ -347,6 +350,7 @@ FILLS = [
 ]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("dtype", "fill", "told"), FILLS)
 def test_values_far_beyond_all_others_are_named_once_with_the_way_out(
     dtype: str, fill: float, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -375,6 +379,7 @@ def test_values_far_beyond_all_others_are_named_once_with_the_way_out(
     assert not [note for note in cured.notes if "standard deviations" in note.note]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("dtype", "fill", "told"), [case for case in FILLS if abs(case[1]) < 1e300])
 def test_apply_names_values_far_beyond_all_others_as_run_does(
     dtype: str, fill: float, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

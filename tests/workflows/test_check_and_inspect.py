@@ -161,6 +161,7 @@ DAMAGES: dict[Callable[[Path], None], str] = {
 }
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_damage_is_found_and_named(store: Path, damage: Callable[[Path], None]) -> None:
     damage(store)

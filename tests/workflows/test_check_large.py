@@ -167,6 +167,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {  # and how many probl
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("side", [128, pytest.param(256, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("damage", "count"), DAMAGES.values(), ids=DAMAGES)
 def test_what_is_found_by_windows_is_what_is_found_by_looking_at_all(

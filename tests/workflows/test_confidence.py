@@ -77,6 +77,7 @@ def test_nothing_is_written_unless_asked_for(folder: Path, tmp_path: Path) -> No
     assert describe(str(store))["images"][0]["confidence"] is None
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("features", ["lab", "bands"])
 def test_pieces_and_tiles_change_no_bit(
     features: str, tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch

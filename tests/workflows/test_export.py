@@ -247,6 +247,7 @@ def test_a_picture_of_more_than_254_clusters_is_labelled_in_16_bits(copied: bool
 # --------------------------------------------------------------------------------------- the same in any way
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("execution", [ExecutionSettings("threads", 3), ExecutionSettings("sync")])
 def test_files_are_the_same_to_the_last_byte_whoever_makes_them(
     execution: ExecutionSettings, everything: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -258,6 +259,7 @@ def test_files_are_the_same_to_the_last_byte_whoever_makes_them(
         assert (tmp_path / "out" / name).read_bytes() == (everything / name).read_bytes()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("window", [400, 5000, 1 << 21])
 def test_tiffs_of_large_images_show_what_pngs_do(
     window: int, everything: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -221,6 +221,7 @@ def many_pictures(tmp_path_factory: pytest.TempPathFactory, job: Any, contents: 
     return here / "in", contents(here / "whole.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [pytest.param("fit", marks=pytest.mark.slow), "labels"])
 def test_a_scheduler_that_is_killed_ends_the_job_and_once_it_is_back_the_same_command_completes_it(
     moment: str,
@@ -271,6 +272,7 @@ def images_in(store: Path) -> list[Path]:
     return [path for path in found if b'"complete"' in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_no_worker_ever_coming_ends_after_a_stated_time(
     tmp_path: Path,
     smooth_folder: Path,

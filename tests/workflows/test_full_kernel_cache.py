@@ -29,6 +29,7 @@ storage.put, Entry.read = put, read
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", [pytest.param("threads", marks=pytest.mark.slow), "processes"])
 def test_a_disk_without_room_for_compiled_kernels_is_told_once_and_ends_nothing(
     scheduler: str, tmp_path: Path, program_environment: dict[str, str]

@@ -260,6 +260,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 EVERYTHING: dict[str, Any] = {"masks": True, "confidence": True, "copy_image": True, "edges": (50.0, 100.0)}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_lost_of_an_image_is_noticed_and_made_anew_by_the_same_command(
     damage: str, folder: Path, model: Path, tmp_path: Path, contents: Any

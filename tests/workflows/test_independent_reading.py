@@ -139,6 +139,7 @@ def read_model(group: zarr.Group, totals: Totals) -> None:
     assert facts["mse"] == pytest.approx(math.fsum(totals.squared) / counts.sum(), rel=1e-12)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("pictures", ["smooth", "flat"])
 @pytest.mark.parametrize("features", FEATURES)
 def test_labels_masks_counts_inertia_and_numbering_are_what_the_pixels_say(
@@ -164,6 +165,7 @@ def test_labels_masks_counts_inertia_and_numbering_are_what_the_pixels_say(
     assert told["mse"] == pytest.approx(math.fsum(totals.squared) / len(totals.squared), rel=1e-12)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("features", FEATURES)
 def test_with_scope_image_each_image_agrees_with_its_own_model(
     features: str, smooth_folder: Path, tmp_path: Path, job: Any

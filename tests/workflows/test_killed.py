@@ -48,7 +48,7 @@ def undisturbed(
     return Undisturbed(inputs, scheduler, contents(store), files_below(store), seconds)
 
 
-QUICK = {("folder", "processes", 1), ("tiled", "threads", 0)}
+QUICK = {("folder", "threads", 1), ("tiled", "threads", 0)}
 
 
 @pytest.mark.parametrize(

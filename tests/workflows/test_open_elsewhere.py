@@ -59,6 +59,7 @@ def validate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return run
 
 
+@pytest.mark.few(2)
 def test_ome_zarr_models_validates_every_label_group(store: Path, validate: Callable[[Path], str]) -> None:
     images = sorted((store / "images").iterdir())
     images = [image for image in images if image.is_dir()]

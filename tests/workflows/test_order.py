@@ -13,6 +13,7 @@ from workflows.labelling import label_plan
 from workflows.planning.plan import Bundle, pixels_of
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("module", "name"), [(gather, "gather"), (label_plan, "label_bundle")])
 def test_what_takes_longest_begins_first_and_what_is_short_comes_last(
     module: Any, name: str, tmp_path: Path, png: Any, job: Any, monkeypatch: pytest.MonkeyPatch

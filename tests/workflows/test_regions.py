@@ -67,6 +67,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("scheduler", ["sync", "threads"])
 def test_the_table_tells_of_every_image_s_clusters(scheduler: str, store: Path, folder: Path, tmp_path: Path) -> None:
     count = write_region_table(str(store), str(tmp_path / "t.csv"), ExecutionSettings(scheduler))

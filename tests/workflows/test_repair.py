@@ -105,6 +105,7 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_what_is_damaged_is_found_and_made_anew_to_the_last_bit(
     damage: Damage, store: Path, made: Path, contents: Any, every_file: Any
@@ -125,6 +126,7 @@ def test_what_is_damaged_is_found_and_made_anew_to_the_last_bit(
     assert [path.name for path in store.parent.iterdir()] == [store.name]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("act", [Path.unlink, lambda path: path.write_text("{")])
 def test_the_group_of_all_images_is_made_anew(
     act: Callable[[Path], None], store: Path, made: Path, contents: Any
@@ -143,6 +145,7 @@ def test_where_nothing_is_damaged_nothing_is_touched(store: Path, every_file: An
     assert every_file(store) == before
 
 
+@pytest.mark.slow
 def test_several_images_are_made_anew_at_once(store: Path, made: Path, contents: Any) -> None:
     flip(store / "images/a.png/labels/kmeans/0/c/0/0")
     remove(store / "images/c.png/zarr.json")
@@ -150,6 +153,7 @@ def test_several_images_are_made_anew_at_once(store: Path, made: Path, contents:
     assert contents(store) == contents(made)
 
 
+@pytest.mark.slow
 def test_images_with_models_of_their_own_get_them_again(pictures: Path, tmp_path: Path, contents: Any) -> None:
     whole, store = tmp_path / "whole.zarr", tmp_path / "out.zarr"
     run(asked(pictures, whole, scope="image"))
@@ -177,6 +181,7 @@ def test_edges_alone_and_edges_added_afterwards_are_made_anew_as_they_were(
 # -------------------------------------------------------------------------------------- what cannot be made anew
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("fate", ["gone", "changed"])
 def test_what_has_no_source_any_more_is_named_and_left_as_it_is(
     fate: str, pictures: Path, tmp_path: Path, png: Any, smooth: Any, every_file: Any
@@ -248,6 +253,7 @@ def test_what_is_no_store_is_an_error_and_leaves_nothing(tmp_path: Path) -> None
 # ------------------------------------------------------------------------------------------------ stopped on the way
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("then", ["repair", "run"])
 def test_a_repair_that_is_stopped_does_not_call_the_store_complete_and_is_gone_on_with(
     then: str, pictures: Path, made: Path, contents: Any, monkeypatch: pytest.MonkeyPatch
@@ -309,6 +315,7 @@ ONE_WINDOW: dict[str, tuple[str, Callable[[Path], None], set[tuple[int, int]]]] 
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("damage", ONE_WINDOW.values(), ids=ONE_WINDOW)
 def test_of_a_large_image_only_the_windows_that_are_damaged_are_labelled_and_written_again(
     damage: tuple[str, Callable[[Path], None], set[tuple[int, int]]],
@@ -348,6 +355,7 @@ def test_a_chunk_that_somebody_wrote_is_made_anew_with_its_whole_image(
     assert labelled_again == {window: 2 if window == (2048, 2048) else 1 for window in WINDOWS}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("fact", ["inertia", "mse", "size", "sums", "counts"])
 def test_figures_that_do_not_agree_with_each_other_are_found_again_with_the_whole_image(
     fact: str, store: Path, made: Path, contents: Any, labelled_again: Counter[tuple[int, int]]
@@ -369,6 +377,7 @@ def test_figures_that_do_not_agree_with_each_other_are_found_again_with_the_whol
     assert labelled_again == dict.fromkeys(WINDOWS, 1)
 
 
+@pytest.mark.slow
 def test_what_was_mended_before_a_repair_was_stopped_is_not_made_anew_again(
     store: Path,
     made: Path,
@@ -396,6 +405,7 @@ def test_what_was_mended_before_a_repair_was_stopped_is_not_made_anew_again(
     assert contents(store) == contents(made)
 
 
+@pytest.mark.slow
 def test_a_large_image_that_was_being_made_anew_whole_is_gone_on_with_piece_by_piece(
     store: Path,
     made: Path,
@@ -422,6 +432,7 @@ def test_a_large_image_that_was_being_made_anew_whole_is_gone_on_with_piece_by_p
     assert contents(store) == contents(made)
 
 
+@pytest.mark.slow
 def test_edges_that_were_added_afterwards_are_not_forgotten_by_a_repair_that_was_stopped(
     pictures: Path, tmp_path: Path, job: Any, contents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,6 +456,7 @@ def test_edges_that_were_added_afterwards_are_not_forgotten_by_a_repair_that_was
     assert contents(store) == contents(whole)
 
 
+@pytest.mark.slow
 def test_a_window_whose_source_cannot_be_read_is_told_and_its_image_not_called_complete(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -483,6 +495,7 @@ def placed(smooth: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("act", ["gone", "cut", "moved"])
 @pytest.mark.parametrize(("kind", "place"), PLACES)
 def test_a_damaged_place_on_the_ground_is_found_named_and_made_anew(

@@ -146,6 +146,7 @@ def test_segmented_pictures_and_masks_are_the_labels(store: Path) -> None:
             assert (pixels_of(file) == (small == j) * np.uint8(255)).all()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("tile", [64, 100])
 def test_windows_pyramids_and_copies_change_no_picture(
     tile: int, tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch
@@ -278,6 +279,7 @@ def test_bands_are_shown_in_the_colours_of_their_stretch(tmp_path: Path, job: An
     assert data_of(tmp_path / "r")["cloud"]["axes"] == ["band 4", "band 1", "band 2"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("k", [1, 300])
 def test_one_cluster_and_hundreds(k: int, tmp_path: Path, small_folder: Path, job: Any) -> None:
     job(small_folder, tmp_path / "s.zarr", k, attempts=1)

@@ -346,6 +346,7 @@ def test_a_damaged_chunk_of_a_stopped_image_is_one_error_and_the_same_command_ma
     assert contents(output) == contents(whole)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("damage", [Path.unlink, cut_short])
 @pytest.mark.parametrize("name", ["labels", "labels/kmeans/0", "labels/kmeans/1", "masks"])
 def test_a_stopped_image_whose_arrays_are_damaged_is_made_anew(

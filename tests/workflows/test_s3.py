@@ -64,6 +64,7 @@ def test_from_and_to_an_object_store_are_the_bits_of_a_disk(
     assert not any(name.startswith(".") for name in objects_below(bucket))
 
 
+@pytest.mark.slow
 def test_a_store_there_is_read_as_one_on_a_disk(pictures: str, bucket: str) -> None:
     done(pictures, f"{bucket}/out.zarr", stored=OutputSettings(masks=True, pyramid=True, copy_image=True))
     store = kseg_core.open_store(f"{bucket}/out.zarr")
@@ -81,6 +82,7 @@ def test_a_store_there_is_read_as_one_on_a_disk(pictures: str, bucket: str) -> N
     assert found["problems"] == []
 
 
+@pytest.mark.slow
 def test_a_model_there_labels_what_is_new_and_leaves_the_rest(
     small_folder: Path, pictures: str, bucket: str, smooth: Callable[..., Any], png: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_model_there_labels_what_is_new_and_leaves_the_rest(
     assert rewritten == {"b.png", "d.png"}
 
 
+@pytest.mark.slow
 def test_the_same_job_again_does_nothing_and_another_is_refused(pictures: str, bucket: str) -> None:
     done(pictures, f"{bucket}/out.zarr")
     assert asked(pictures, f"{bucket}/out.zarr").finished is not None
@@ -143,6 +146,7 @@ def test_only_a_kseg_store_is_replaced(pictures: str, bucket: str) -> None:
     assert objects_below(pictures) == ["a.png", "b.png", "c.png"]
 
 
+@pytest.mark.slow
 def test_a_store_whose_removal_was_stopped_is_completed_by_the_same_command(
     pictures: str, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +342,7 @@ DAMAGES: dict[str, tuple[Damages, set[tuple[int, int]] | None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("damages", "windows"), DAMAGES.values(), ids=DAMAGES)
 def test_what_is_damaged_there_is_named_and_made_anew_and_nothing_else_is_written(
     damages: Damages,
@@ -383,6 +388,7 @@ def test_what_is_damaged_there_is_named_and_made_anew_and_nothing_else_is_writte
     assert {name.split("/")[0] for name in objects_below(bucket)} == {"in", "out.zarr"}
 
 
+@pytest.mark.slow
 def test_where_nothing_is_damaged_there_nothing_is_written(pictures: str, bucket: str) -> None:
     output = f"{bucket}/out.zarr"
     done(pictures, output, stored=OutputSettings(masks=True, pyramid=True, copy_image=True, edges=(50.0, 100.0)))

@@ -66,6 +66,7 @@ def test_processes_give_the_same_bits(
     assert contents(tmp_path / "out.zarr") == expected
 
 
+@pytest.mark.slow
 def test_a_cluster_by_address_gives_the_same_bits(
     cluster: Any, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
 ) -> None:
@@ -137,6 +138,8 @@ def expected_of_many(
     return contents(output)
 
 
+@pytest.mark.slow
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "stage", ["reading colours", "finding centroids", pytest.param("labelling", marks=pytest.mark.slow)]
 )
@@ -154,6 +157,7 @@ def test_a_worker_killed_in_the_middle_of_a_run_changes_no_bit(
     assert contents(tmp_path / "out.zarr") == expected_of_many
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("tile", [64, 256, 4096])
 def test_tiles_of_any_size_hold_the_same_values(
     tile: int, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
@@ -192,6 +196,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return found
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("features", ["rgb", "gray", "hsv", "lab"])
 def test_a_table_in_many_shards_gives_the_same_bits_as_in_one(
     features: str, folder: Path, tmp_path: Path, job: Any, contents: Any, monkeypatch: pytest.MonkeyPatch
@@ -213,6 +218,7 @@ def test_a_table_in_many_shards_gives_the_same_bits_as_in_one(
     assert found[0] == found[1]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("px", "images"), [(1, 64), (8_000_000, 1), (20_000, 3)])
 def test_bundles_of_any_size_give_the_same_bits(
     px: int,

@@ -157,6 +157,7 @@ def test_shards_threads_and_bundles_change_no_bit(
     assert told(shards) == expected
 
 
+@pytest.mark.slow
 def test_processes_of_a_cluster_give_the_same_bits(cluster: Any, smooth_folder: Path, tmp_path: Path) -> None:
     for scope in ("global", "image"):
         here = told(sweep(smooth_folder, tmp_path / f"{scope}-a", (1, 3), scope=scope))
@@ -437,6 +438,7 @@ def test_the_same_auto_run_again_changes_nothing_and_a_fixed_k_is_other_settings
 # ------------------------------------------------------------------------------------------------------ real data
 
 
+@pytest.mark.slow
 def test_photographs_are_swept_as_well_as_by_ten_runs_of_scikit_learn(data_folder: Path, tmp_path: Path) -> None:
     files = sorted((data_folder / "small").glob("*.jpg"))[:4]
     found = sweep(files, tmp_path / "out", (2, 4), attempts=10, scheduler="threads").to_json()

@@ -147,6 +147,7 @@ CASES = [
 ]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(("version", "tile", "scheduler"), CASES)
 def test_labels_centroids_and_pyramid_of_a_tiled_image_are_those_of_the_same_pixels_as_a_png(
     version: str, tile: int, scheduler: str, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -222,6 +223,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> P
     return folder
 
 
+@pytest.mark.few(1)
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(("tasks", "scheduler", "scope"), [(1, "sync", "global"), (3, "threads", "image")])
 def test_waves_of_any_size_give_the_same_bits(
@@ -297,6 +299,7 @@ def same_result(one: Path, other: Path, key: str) -> None:
     assert facts[0] == facts[1]
 
 
+@pytest.mark.few(2)
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("kind", ["tag", "given", "alpha", "file", "folder", "whole"])
 def test_invalid_pixels_are_in_no_cluster_and_in_no_statistic(kind: str, tmp_path: Path, smooth: Any, png: Any) -> None:
@@ -434,6 +437,7 @@ def damage(path: Path, tile: int) -> None:
         file.write(b"\xff\x00\xaa" * (size // 9))
 
 
+@pytest.mark.few(1)
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(("features", "at"), [("rgb", 0), ("rgb", 11), ("bands", -1)])
 def test_a_damaged_tile_refuses_the_whole_image_and_gives_nothing_to_the_model(
@@ -526,6 +530,7 @@ def test_check_is_content_with_a_tiled_store_and_finds_one_changed_label(folder:
     assert any("b.tif: 1 labels are not the nearest centroid" in problem for problem in found["problems"])
 
 
+@pytest.mark.few(1)
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(("features", "nodata"), [("rgb", "none"), ("rgb", "77"), ("bands", "auto")])
 def test_check_is_content_with_stores_made_with_any_nodata(
@@ -646,6 +651,7 @@ def invalid_by_rasterio(path: Path) -> Array:
     return invalid
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("real_raster", [name for name in RASTERS if name != "all-nodata.tif"], indirect=True)
 def test_a_real_raster_has_its_shape_and_its_invalid_pixels(real_raster: Path, tmp_path: Path) -> None:
     features = RASTERS[real_raster.name]

@@ -132,6 +132,7 @@ def test_two_grays_part_the_examples_as_scikit_learn_does() -> None:
     assert sum(alike.values()) >= 4  # for the cat and the rocket it rests one gray value beside the best threshold
 
 
+@pytest.mark.slow
 def test_two_grays_part_the_kodak_images_as_scikit_learn_does(data_folder: Path) -> None:
     alike = {
         path.name: assert_parted_alike(TwoParts.of(path)) for path in sorted((data_folder / "kodak").glob("*.png"))
@@ -157,6 +158,7 @@ def inertia_of_ours(rgb: NDArray[np.uint8], k: int, init: Any = "k-means++") -> 
     return float(((rgb - found.model.centroids[labels]) ** 2).sum())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("k", [3, 5, 7])
 def test_an_example_is_no_worse_than_the_best_of_ten_attempts_of_opencv(k: int) -> None:
     rgb = rgb_of(CHELSEA)
@@ -165,6 +167,7 @@ def test_an_example_is_no_worse_than_the_best_of_ten_attempts_of_opencv(k: int) 
         assert ours <= compactness_of_opencv(rgb, k, start) * (1 + ROUNDING), start
 
 
+@pytest.mark.few(1)
 #: The hardest; all 24 with every k: ``benchmarks/opencv_kmeans.py``.
 @pytest.mark.parametrize(("name", "k"), [("19.png", 3), ("01.png", 5), ("24.png", 5), ("02.png", 7)])
 def test_kodak_images_are_no_worse_than_the_best_of_ten_attempts_of_opencv(

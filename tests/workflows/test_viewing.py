@@ -41,6 +41,7 @@ def has_copies(store: Path) -> bool:
     return (store / "images" / "large.png" / "0").exists() or (store / "images" / "large.png" / "image").exists()
 
 
+@pytest.mark.few(1)
 def test_an_export_names_the_image_and_makes_all_other_files(store: Path, tmp_path: Path) -> None:
     settings = ExportSettings(("segmented", "cutout", "boundaries"), clusters=(1,))
     made = export(ExportRequest(str(store), str(tmp_path / "out"), settings), LITTLE).to_json()
@@ -64,6 +65,7 @@ def test_a_report_shows_all_but_that_original(store: Path, tmp_path: Path) -> No
     assert page.count("No original: takes about ") == (0 if has_copies(store) else 1)
 
 
+@pytest.mark.few(1)
 def test_a_check_names_the_image_it_did_not_compare(store: Path, caplog: pytest.LogCaptureFixture) -> None:
     found = check_store(str(store), LITTLE)
     assert (found["status"], found["images"], found["compared"]) == ("ok", 2, 1)

@@ -252,6 +252,8 @@ def test_several_bands_are_all_at_hand_only_where_the_larger_batch_is_all(level:
         np.testing.assert_array_equal(everything.values, samples.reshape(-1, 2))
 
 
+@pytest.mark.slow
+@pytest.mark.few(1)
 @pytest.mark.parametrize("bands", [2, 3])
 def test_rare_far_values_of_skewed_bands_are_no_worse_clustered_than_by_scikit_learn(bands: int) -> None:
     samples = np.exp(1.3 * np.random.default_rng(1).normal(size=(120, 120, bands))).astype(np.float32)

@@ -73,6 +73,7 @@ def test_every_pixel_is_the_reference_s_in_ties_and_with_centroids_twice(space: 
     )
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("k", [1, 2, 5, 64, 65, 300])
 @ALL_SPACES
 def test_every_pixel_is_the_reference_s_for_any_k(space: FeatureSpace, k: int) -> None:
@@ -130,6 +131,7 @@ def a_space(dtype: str, bands: int) -> BandSpace:
     )
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("k", [1, 2, 17, 300])
 @pytest.mark.parametrize("bands", [1, 4, 7])
 @pytest.mark.parametrize("dtype", ["uint16", "float32", "int64"])

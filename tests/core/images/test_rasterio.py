@@ -58,6 +58,7 @@ def judge(path: Path) -> None:
             assert np.array_equal(found, expected[rows, columns]), (rows, columns)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", RASTERS)
 def test_real_rasters(data_folder: Path, name: str) -> None:
     judge(data_folder / "rasters" / name)

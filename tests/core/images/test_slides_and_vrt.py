@@ -431,6 +431,7 @@ def test_other_resampled_sources_are_the_same_by_parts(tmp_path: Path, how: str,
             np.testing.assert_array_equal(part, whole[top : top + side, left : left + side])
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("how", ["nearest", "bilinear", "average", "mode"])
 @pytest.mark.parametrize("overviews", [False, True])
 def test_a_warped_vrt_is_the_same_by_parts(tmp_path: Path, how: str, overviews: bool) -> None:

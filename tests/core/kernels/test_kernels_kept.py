@@ -79,6 +79,7 @@ def lengthen(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"more")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("damage", [cut, empty, flip, lengthen])
 def test_what_is_damaged_is_compiled_anew_and_kept_again(
     damage: Callable[[Path], None], use: Use, folder: Path
@@ -90,6 +91,7 @@ def test_what_is_damaged_is_compiled_anew_and_kept_again(
     assert use() == (values, False, "")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_compiled_anew_and_told_once(use: Use, folder: Path) -> None:
     use()
     for path in kept(folder):
@@ -110,6 +112,7 @@ def test_code_of_another_signature_or_kernel_is_not_taken_for_this_one(tmp_path:
     assert other.read(tmp_path) is not None
 
 
+@pytest.mark.slow
 def test_a_kernel_is_compiled_anew_where_a_helper_in_another_module_has_changed(use: Use) -> None:
     values, _, _ = use()
     assert use(between="_kept.sources_digest = lambda: 'of other sources'") == (values, True, "")
@@ -126,6 +129,7 @@ storage.put = put
 """
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT", "EROFS", "EACCES"])
 def test_a_full_or_read_only_disk_is_told_once_with_what_to_do_and_ends_nothing(
     error: str, use: Use, folder: Path
@@ -137,6 +141,7 @@ def test_a_full_or_read_only_disk_is_told_once_with_what_to_do_and_ends_nothing(
     assert "NUMBA_CACHE_DIR" in line
 
 
+@pytest.mark.slow
 def test_where_no_folder_can_be_written_at_all_kernels_work_and_it_is_told_once(use: Use, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     values, compiled, said = use(NUMBA_CACHE_DIR=str(tmp_path / "file"))
@@ -179,6 +184,7 @@ def test_code_made_with_the_package_is_used_where_nothing_can_be_written(
     assert use(between=between) == (values, False, "")
 
 
+@pytest.mark.slow
 def test_code_for_a_processor_that_has_more_than_this_one_is_not_taken_and_compiled_beside_it(
     use: Use, folder: Path, tmp_path: Path
 ) -> None:
@@ -190,12 +196,14 @@ def test_code_for_a_processor_that_has_more_than_this_one_is_not_taken_and_compi
     assert use(between=with_installed(tmp_path / "package")) == (values, False, "")
 
 
+@pytest.mark.slow
 def test_code_for_a_processor_that_has_less_than_this_one_is_taken(use: Use, folder: Path, tmp_path: Path) -> None:
     values, _, _ = use()
     install(folder, tmp_path / "package/compiled/baseline", features="", cpu="of-yesterday")
     assert use(between=with_installed(tmp_path / "package")) == (values, False, "")
 
 
+@pytest.mark.slow
 def test_code_of_other_sources_than_the_package_s_is_not_taken(use: Use, folder: Path, tmp_path: Path) -> None:
     values, _, _ = use()
     place = tmp_path / "package/compiled/native"
@@ -205,6 +213,7 @@ def test_code_of_other_sources_than_the_package_s_is_not_taken(use: Use, folder:
     assert use(between=with_installed(tmp_path / "package")) == (values, True, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(_machine.host().machine.split("-")[1] not in ("x86_64", "amd64"), reason="names of x86 processors")
 def test_another_processor_that_is_asked_for_gets_code_of_its_own_with_the_same_values(use: Use, folder: Path) -> None:
     values, _, _ = use()

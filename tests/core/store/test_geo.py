@@ -143,6 +143,7 @@ def test_ome_zarr_models_accepts_groups_with_coordinates(tmp_path: Path, copy_ba
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_real_cog_keeps_its_place(data_folder: Path, tmp_path: Path) -> None:
     file = data_folder / "rasters" / "cog.tif"
     if not file.is_file():
