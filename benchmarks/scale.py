@@ -22,6 +22,7 @@ from kseg_core.images import PictureInfo
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import PIECE_PX, ImageSource, Piece
 from workflows.computing.cluster import ClusterExecutor, own_processes
+from workflows.computing.context import Context
 from workflows.computing.progress import Silent
 from workflows.computing.waves import Watched, stream_in_waves
 from workflows.fitting.gather import gather_plan, merge_found
@@ -94,7 +95,7 @@ def main() -> None:
             (pieces,) = plan.large
 
             def gather_all(plan: Plan = plan) -> None:
-                merged = gather_plan(plan, read_nothing, merge_found, None, executor, Silent(), strict=True)
+                merged = gather_plan(plan, read_nothing, merge_found, None, Context(executor, Silent(), strict=True))
                 gathered = executor.compute([merged])[0]
                 assert gathered.found.counts[0] == plan.pixels
 

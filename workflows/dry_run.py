@@ -9,13 +9,14 @@ from typing import Any
 from kseg_core.errors import UnreadableImage, facts_of, from_facts
 from kseg_core.memory import COLOR_BYTES
 
+from .computing.context import Context, Failure
 from .computing.executor import open_executor
 from .computing.progress import Progress, Silent
 from .labelling.label import Labelled
 from .planning.budget import Budget, make_budget
 from .planning.disk import bytes_to_write, free_bytes
 from .planning.notes import Note, notes_of, notes_of_all
-from .planning.plan import Failure, Plan
+from .planning.plan import Plan
 from .request import Request
 from .running.begun import earlier_model, look
 from .running.planning import plan_rest, work_of
@@ -99,7 +100,14 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
             unused: list[Failure] = []
             if writes:
                 found, shared, unused = look(request, kept, given, executor, NOTHING, mends=False)
-            planned = plan_rest(request, found, shared, executor, progress, kept, writes=writes)
+            planned = plan_rest(
+                request,
+                found,
+                shared,
+                Context(executor, progress, request.config.execution.strict),
+                kept,
+                writes=writes,
+            )
             request, plan, failures, budget = planned
             failures, reused = unused + failures, len(found.keys)
         work = work_of(request, plan, shared, writes=writes)

@@ -11,6 +11,7 @@ from kseg_core.storage.beside import sweep
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
+from .computing.context import Context
 from .computing.executor import open_executor
 from .computing.progress import Progress, Silent
 from .edges.finding import Edged, edges_of_plan
@@ -42,13 +43,12 @@ def find_edges(request: EdgesRequest, progress: Progress | None = None) -> Edges
 
 def _find_edges(request: EdgesRequest, progress: Progress) -> EdgesResult:
     start = time.perf_counter()
-    strict = request.config.execution.strict
-    if strict and request.failures:
+    if request.config.execution.strict and request.failures:
         raise request.failures[0]
     sweep(request.output)
     earlier = read_attributes(request.output) or {}
     begin(request)
-    done = edges_of_files(request, progress, strict=strict)
+    done = edges_of_files(request, progress)
     result = edges_result(request, done, time.perf_counter() - start)
     if result.done.images + result.reused.images == 0:
         leave_as_found(request, earlier)
@@ -57,21 +57,20 @@ def _find_edges(request: EdgesRequest, progress: Progress) -> EdgesResult:
     return result
 
 
-def edges_of_files(request: EdgesRequest, progress: Progress, *, strict: bool) -> Edged:
+def edges_of_files(request: EdgesRequest, progress: Progress) -> Edged:
     """Look at the headers of what is to be done, plan, and do it."""
     config = request.config
     with open_executor(config.execution) as executor:
-        sources, unreadable = look_at_headers(request.todo, config.input, executor, progress, strict=strict)
+        context = Context(executor, progress, config.execution.strict)
+        sources, unreadable = look_at_headers(request.todo, config.input, context)
         say((*notes_of_all(nodata_of_no_use(sources, config.input)), *notes_of(sources)))
         noted = {source.file.key: source.info.notes for source in sources if source.info.notes}
         done = Edged(failures=tuple(unreadable), notes=noted)
         if sources:
             plan = make_plan(sources, request.tile, executor.workers)
             _, plan, unfit = make_budget(plan, Work(0, 0, 0, None, edges=config.edges), executor)
-            done = done.merge(Edged(failures=tuple(unfit)))
-            if strict and unfit:
-                raise unfit[0].error
-            found = edges_of_plan(plan, config.edges, request.output, request.tile, executor, progress, strict=strict)
+            done = done.merge(Edged(failures=tuple(context.failed(each.key, each.error) for each in unfit)))
+            found = edges_of_plan(plan, config.edges, request.output, request.tile, context)
             done = done.merge(found)
     return done
 

@@ -34,6 +34,7 @@ from kseg_core.store.verify import Findings
 from kseg_core.store.writing import LABELS, image_folder
 
 from .check import Checked, check_model, images_lost, verify_store, was_finished
+from .computing.context import Context, Failure
 from .computing.executor import Executor, open_executor
 from .computing.progress import Progress, Silent
 from .edges.finding import edges_of_plan
@@ -41,7 +42,7 @@ from .labelling.label import bands_of
 from .labelling.label_plan import label_plan
 from .labelling.mend import mend_images, mendable_images
 from .planning.budget import Work, make_budget
-from .planning.plan import Failure, Plan, make_plan
+from .planning.plan import Plan, make_plan
 from .planning.remarks import remarked
 from .request import CHOSEN
 from .viewing.verify import output_settings, verify_images
@@ -94,13 +95,14 @@ def repair_store(path: str, execution: ExecutionSettings, progress: Progress | N
         return {**check_model(path), "repaired": []}
     open_store(path)  # nothing is locked where there is none
     with hold(path), open_executor(execution) as executor:
+        context = Context(executor, progress)
         checked = verify_store(path, executor, progress, repairs=True)
         if not checked.findings or not was_finished(checked.store):
             return {**checked.to_json(), "repaired": []}  # of its model, or of all: there is nothing to go by
-        return repair(checked, executor, progress)
+        return repair(checked, context)
 
 
-def repair(checked: Checked, executor: Executor, progress: Progress) -> dict[str, Any]:
+def repair(checked: Checked, context: Context) -> dict[str, Any]:
     """Make the damaged images anew, and tell what is right and wrong then."""
     store = checked.store
     found = what_can_be_made(store, [*checked.damaged, *without_their_edges(store, checked.damaged)])
@@ -108,7 +110,7 @@ def repair(checked: Checked, executor: Executor, progress: Progress) -> dict[str
     findings: dict[str, Findings] = {}
     if found.sources:
         begin(store, found)
-        failures, findings = make_and_verify(store, found, executor, progress)
+        failures, findings = make_and_verify(store, found, context)
     status = INCOMPLETE if images_lost(store) else "complete"
     if store.attributes.get("status") != status or found.sources or BEGUN in store.attributes:
         update_attributes(store.path, {"status": status}, without=BEGUN)
@@ -119,9 +121,7 @@ def repair(checked: Checked, executor: Executor, progress: Progress) -> dict[str
     return {**problems.to_json(), "repaired": made}
 
 
-def make_and_verify(
-    store: Store, found: Repairable, executor: Executor, progress: Progress
-) -> tuple[list[Failure], dict[str, Findings]]:
+def make_and_verify(store: Store, found: Repairable, context: Context) -> tuple[list[Failure], dict[str, Findings]]:
     """Mend what can be mended, make all else anew, and verify it; what is not right then is made anew whole.
 
     Damage that no checksum tells (a chunk that somebody wrote) is such: it is found where labels are compared.
@@ -135,12 +135,12 @@ def make_and_verify(
         bands = tuple(fit.get("bands") or ()) if fit.get("features") == "bands" else bands_of(model)
         sources = remarked(sources, bands, asked_for=bool(fit))
     while sources:
-        plan = make_plan(sources, output_settings(store).tile, executor.workers)
-        mended, bad = make_anew(store, plan, found.edged, executor, progress, mends=mends)
+        plan = make_plan(sources, output_settings(store).tile, context.executor.workers)
+        mended, bad = make_anew(store, plan, found.edged, context, mends=mends)
         failures += bad
         unmade = {failure.key for failure in bad}
         made = [source.file.key for source in sources if source.file.key not in unmade]
-        findings |= verify_images(store, made, model, executor, progress)
+        findings |= verify_images(store, made, model, context.executor, context.progress)
         sources = tuple(
             source for source in sources if source.file.key in mended and findings[source.file.key].problems
         )
@@ -249,8 +249,7 @@ def make_anew(
     store: Store,
     plan: Plan,
     edged: dict[str, EdgeSettings],
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     *,
     mends: bool,
 ) -> tuple[set[str], list[Failure]]:
@@ -264,27 +263,25 @@ def make_anew(
     some_edges = next(iter(edged.values()), None)
     if store.is_labelled:
         how = how_labelled(store)
-        budget, plan, failures = make_budget(plan, work_to_label(how, output, some_edges), executor)
+        budget, plan, failures = make_budget(plan, work_to_label(how, output, some_edges), context.executor)
         shared = how if isinstance(how, Model) else None
         images = mendable_images(store, plan, shared, output) if mends else []
-        keys, bad = mend_images(images, store.path, executor, progress) if images else ([], [])
+        keys, bad = mend_images(images, store.path, context) if images else ([], [])
         mended = set(keys)
         rest = plan.without([*failures, *bad]).only(plan.keys - mended)
         failures += bad
         if rest.sources:
             given = (store.attributes.get("config") or {}).get("fit") is None
-            done = label_plan(
-                rest, how, store.path, output, executor, progress, strict=False, budget=budget, given=given
-            )
+            done = label_plan(rest, how, store.path, output, context, budget=budget, given=given)
             failures += done.failures
         plan = plan.without(failures)
-        whole = edges_that_are_sound(store.path, plan, mended, edged, executor)
+        whole = edges_that_are_sound(store.path, plan, mended, edged, context.executor)
         plan = plan.only(plan.keys - whole)
     else:
-        _, plan, failures = make_budget(plan, Work(0, 0, 0, None, edges=some_edges), executor)
+        _, plan, failures = make_budget(plan, Work(0, 0, 0, None, edges=some_edges), context.executor)
     for settings in set(edged.values()):
         chosen = plan.only({key for key, wanted in edged.items() if wanted == settings})
-        failures += edges_of_plan(chosen, settings, store.path, output.tile, executor, progress, strict=False).failures
+        failures += edges_of_plan(chosen, settings, store.path, output.tile, context).failures
     return mended, failures
 
 

@@ -19,7 +19,8 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import create_store, save_model, write_model
 from kseg_core.sweep import elbow
 
-from .computing.executor import Executor, open_executor
+from .computing.context import Context, Failure
+from .computing.executor import open_executor
 from .computing.progress import Progress, Silent
 from .fitting.bands import fit_bands
 from .fitting.fit import fit_plan
@@ -30,7 +31,7 @@ from .output import claim, replacing
 from .planning.budget import Budget
 from .planning.disk import bytes_to_write, require_room_on_disk
 from .planning.notes import Note, first_of, notes_of_all, say
-from .planning.plan import Failure, Plan, lines_of_fill, naming_images
+from .planning.plan import Plan, lines_of_fill, naming_images
 from .request import Request, require_unchanged
 from .running.begun import add_edges_to, begin, earlier_model, go_on, goes_on, model_is_there
 from .running.ending import Clock, changes, finish_store, job_result
@@ -64,12 +65,12 @@ def _run(
 ) -> JobResult:
     """The job, which writes to ``request.output`` what will be at ``output``."""
     config = request.config
-    strict = config.execution.strict
     clock = Clock()
     with ExitStack() as stack:
         executor = stack.enter_context(open_executor(config.execution))
+        context = Context(executor, progress, config.execution.strict)
         found, shared, failures = begin(request, kept, given, executor)
-        request, plan, unread, budget = plan_rest(request, found, shared, executor, progress, kept)
+        request, plan, unread, budget = plan_rest(request, found, shared, context, kept)
         config = request.config
         failures = failures + unread
         if plan.sources:
@@ -87,7 +88,7 @@ def _run(
         if fits:
             assert budget is not None  # there is a plan: nothing was labelled without a model
             with nothing_left_behind(request, keep=replaces or resumes):
-                shared, plan, failures = fit_one(request, plan, failures, budget, executor, progress, match)
+                shared, plan, failures = fit_one(request, plan, failures, budget, context, match)
             kept.keep_failures([failure for failure in failures if failure.key])  # the others are found anew
         if replaces:
             replace_store(request)  # a finished result makes room only for one that can be made
@@ -100,23 +101,13 @@ def _run(
         assert how is not None  # RunConfig has either
         done = Labelled()
         if plan.sources:
-            done = label_plan(
-                plan,
-                how,
-                request.output,
-                config.output,
-                executor,
-                progress,
-                strict=strict,
-                budget=budget,
-                given=given is not None,
-            )
+            done = label_plan(plan, how, request.output, config.output, context, budget=budget, given=given is not None)
             say(notes_of_fills(plan, done))
         failures = failures + list(done.failures)
         done = done.merge(found.fresh)
         counted = Counted(len(request.listing.files) + len(request.listing.failures), done.images, len(found.keys))
         if config.output.edges is not None:
-            unedged, counted = add_edges_to(request, plan, found, counted, failures, executor, progress)
+            unedged, counted = add_edges_to(request, plan, found, counted, failures, context)
             failures = failures + unedged
         clock.lap("label")
     counted = replace(counted, failed=len(failures))
@@ -156,11 +147,12 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
         require_unchanged(request, "model")
         with what_is_kept(request) as kept:
             with open_executor(request.config.execution) as executor:
-                request, plan, failures = survey(request, executor, progress)
+                context = Context(executor, progress, request.config.execution.strict)
+                request, plan, failures = survey(request, context)
                 plan = replace(plan, kept=kept.job)
-                plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
+                plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
                 with keeping(budget.kept):
-                    model, plan, failures = fit_one(request, plan, failures, budget, executor, progress, match)
+                    model, plan, failures = fit_one(request, plan, failures, budget, context, match)
             clock.lap("fit")
             noted = {source.file.key: source.info.notes for source in plan.sources if source.info.notes}
             done = Labelled(0, plan.pixels, model.pixels, inertia={"": model.inertia}, notes=noted)
@@ -180,8 +172,7 @@ def fit_one(
     plan: Plan,
     failures: list[Failure],
     budget: Budget,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     match: Model | None,
 ) -> tuple[Model, Plan, list[Failure]]:
     """The model of all images, numbered as in an earlier one where asked; the images left and all that failed.
@@ -195,16 +186,11 @@ def fit_one(
     assert config.fit is not None
     if config.fit.k == AUTO:
         elbow.prepare()
-    strict = config.execution.strict
     with naming_images(plan):
         if config.fit.features == "bands":
-            model, unread = fit_bands(
-                plan, config.fit, executor, progress, strict=strict, match=match, refit=config.refit
-            )
+            model, unread = fit_bands(plan, config.fit, context, match=match, refit=config.refit)
         else:
-            model, unread = fit_plan(
-                plan, config.fit, executor, progress, strict=strict, match=match, budget=budget, refit=config.refit
-            )
+            model, unread = fit_plan(plan, config.fit, context, match=match, budget=budget, refit=config.refit)
     failures = failures + unread
     if model is None:
         raise nothing_readable(failures)

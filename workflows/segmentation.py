@@ -26,6 +26,7 @@ from kseg_core.sizes import only_so_many
 from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
+from .computing.context import Context
 from .computing.executor import Executor, open_executor
 from .computing.progress import Silent
 from .computing.tree import tree_reduce
@@ -173,11 +174,12 @@ def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
 
 def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
     with open_executor(config.execution) as executor:
-        request, plan, failures = survey(request, executor, Silent(), model)
+        context = Context(executor, Silent(), config.execution.strict)
+        request, plan, failures = survey(request, context, model)
         if model is None:
-            plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
+            plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
             match = earlier_model(config.match)
-            model, plan, failures = fit_one(request, plan, failures, budget, executor, Silent(), match)
+            model, plan, failures = fit_one(request, plan, failures, budget, context, match)
     images = [(piece,) for bundle in plan.bundles for piece in bundle] + list(plan.large)
     labels = {
         pieces[0].source.file.key: lazy_labels(pieces, model)
@@ -309,7 +311,9 @@ def _fit_bands(
         raise NoValidPixels(NO_VALID)
     whole = None if isinstance(image, da.Array) else image.reshape(lazy.shape).view(lazy.dtype)
     plan, match = plan_of_array(lazy, whole, ARRAY_KEY, nodata), earlier_model(config.match)
-    model, failures = fit_bands(plan, config.fit, executor, Silent(), strict=True, match=match, refit=config.refit)
+    model, failures = fit_bands(
+        plan, config.fit, Context(executor, Silent(), strict=True), match=match, refit=config.refit
+    )
     if model is None:
         raise failures[0].error
     return model

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-
-from dask.base import tokenize
-from dask.delayed import delayed
 
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings
-from kseg_core.errors import KsegError, NoValidPixels, TooManyColors, UnreadableImage
+from kseg_core.errors import KsegError, NoValidPixels, TooManyColors
 from kseg_core.reading.sources import Piece
 from kseg_core.release import version
 from kseg_core.resume.lock import hold
@@ -22,10 +18,9 @@ from kseg_core.sweep.search import SerialSweepRunner
 from kseg_core.sweep.search import sweep as sweep_data
 from kseg_core.sweep.table import AnySpace, Table
 
-from .computing.executor import Executor, open_executor
-from .computing.faults import one_by_one
+from .computing.context import Context, Failure, parted
+from .computing.executor import open_executor
 from .computing.progress import Progress, Silent
-from .computing.waves import Watched, compute_in_waves
 from .fitting.bands import data_of, look_at_bands, sweep_of
 from .fitting.fit import read_colours, table_on_workers
 from .fitting.sweep_tasks import SweepTasks
@@ -33,7 +28,7 @@ from .labelling.label import summary_of_image
 from .planning.budget import Budget, image_of_too_many_colors
 from .planning.folder import folder_for_files
 from .planning.notes import Note, notes_of, notes_of_all, say
-from .planning.plan import Bundle, Failure, Plan, killer, naming_images, pixels_of
+from .planning.plan import Plan, naming_images
 from .request import Request
 from .running.ending import Clock
 from .running.planning import fit_to_memory, nothing_readable, survey
@@ -58,18 +53,18 @@ def sweep(request: Request, progress: Progress | None = None) -> SweepResult:
 def _sweep(request: Request, progress: Progress) -> SweepResult:
     clock = Clock()
     elbow.prepare()
-    strict = request.config.execution.strict
     with folder_for_files(request.output):
         with open_executor(request.config.execution) as executor:
-            request, plan, failures = survey(request, executor, progress)
+            context = Context(executor, progress, request.config.execution.strict)
+            request, plan, failures = survey(request, context)
             settings = request.config.fit
             assert settings is not None
-            plan, failures, budget = fit_to_memory(request, plan, failures, executor, None, writes=False)
+            plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
             if settings.scope == "image":
-                found = sweep_each(plan, settings, budget, executor, progress, clock.lap, strict=strict)
+                found = sweep_each(plan, settings, budget, context, clock.lap)
             else:
                 with naming_images(plan):
-                    found = sweep_together(plan, settings, budget, executor, progress, clock.lap, strict=strict)
+                    found = sweep_together(plan, settings, budget, context, clock.lap)
             failures += found.failures
             if not found.swept:
                 raise nothing_readable(failures)
@@ -102,16 +97,7 @@ class Sweeps:
 Lap = Callable[[str], None]
 
 
-def sweep_together(
-    plan: Plan,
-    settings: FitSettings,
-    budget: Budget,
-    executor: Executor,
-    progress: Progress,
-    lap: Lap,
-    *,
-    strict: bool,
-) -> Sweeps:
+def sweep_together(plan: Plan, settings: FitSettings, budget: Budget, context: Context, lap: Lap) -> Sweeps:
     """One sweep of all images.
 
     Raises
@@ -121,20 +107,20 @@ def sweep_together(
     """
     space: AnySpace
     if settings.features == "bands":
-        bands, failures = look_at_bands(plan, settings, executor, progress, strict=strict)
+        bands, failures = look_at_bands(plan, settings, context)
         if bands is None:
             return Sweeps(failures=tuple(failures))
         space, left, notes = bands.space, bands.plan, bands.notes
-        _stage(settings, progress, lap)
-        founds = sweep_of(bands, data_of(bands, executor), settings, executor)
+        _stage(settings, context.progress, lap)
+        founds = sweep_of(bands, data_of(bands, context), settings, context.executor)
     else:
-        summary, failures = read_colours(plan, settings, executor, progress, strict=strict, budget=budget)
+        summary, failures = read_colours(plan, settings, context, budget=budget)
         if summary is None:
             return Sweeps(failures=tuple(failures))
         space, left, notes = feature_space(settings.features), plan.without(failures), ()
-        _stage(settings, progress, lap)
-        data, batch = table_on_workers(summary, settings, executor, budget=budget)
-        founds = sweep_data(data, batch, settings, SweepTasks(executor))
+        _stage(settings, context.progress, lap)
+        data, batch = table_on_workers(summary, settings, context.executor, budget=budget)
+        founds = sweep_data(data, batch, settings, SweepTasks(context.executor))
     table = Table.of(founds, space)
     return Sweeps((Swept(left.pixels, founds[0].solution.sums.pixels, table),), tuple(failures), space, notes)
 
@@ -148,52 +134,18 @@ def _stage(settings: FitSettings, progress: Progress, lap: Lap) -> None:
 # ------------------------------------------------------------------------------------------------ each image alone
 
 
-def sweep_each(
-    plan: Plan, settings: FitSettings, budget: Budget, executor: Executor, progress: Progress, lap: Lap, *, strict: bool
-) -> Sweeps:
+def sweep_each(plan: Plan, settings: FitSettings, budget: Budget, context: Context, lap: Lap) -> Sweeps:
     """A sweep of each image: whole ones in their bundles' tasks, large ones piece by piece."""
-    progress.stage("sweeping each image", len(plan.sources), plan.pixels)
-    task = delayed(sweep_bundle, pure=True)
-    tasks = [
-        Watched(
-            task(bundle, settings, budget, strict, dask_key_name=f"sweep-{tokenize(bundle, settings, strict)}"),
-            partial(progress.advance, len(bundle), pixels_of(bundle)),
-            partial(sweep_one_by_one, bundle, settings, budget, executor, strict=strict),
-        )
-        for bundle in plan.bundles
-    ]
+    context.progress.stage("sweeping each image", len(plan.sources), plan.pixels)
     found = Sweeps(space=feature_space(settings.features))
-    for part in compute_in_waves(tasks, executor):
-        found = found.merge(part)
+    for made in context.map(sweep_image, plan.bundles, settings, budget, name="sweep"):
+        swept, failures = parted(made)
+        found = found.merge(Sweeps(tuple(swept), failures))
     for pieces in plan.large:
-        found = found.merge(sweep_large(pieces, settings, budget, executor, strict=strict))
-        progress.advance(1, sum(piece.pixels for piece in pieces))
+        found = found.merge(sweep_large(pieces, settings, budget, context))
+        context.advance(pieces)
     lap("read")
     return Sweeps(tuple(sorted(found.swept, key=lambda swept: swept.key)), found.failures, found.space)
-
-
-def sweep_bundle(bundle: Bundle, settings: FitSettings, budget: Budget, strict: bool) -> Sweeps:
-    """A task: sweep some whole images, one at a time."""
-    found = Sweeps()
-    for piece in bundle:
-        try:
-            found = found.merge(Sweeps((sweep_image(piece, settings, budget),)))
-        except UnreadableImage as error:
-            if strict:
-                raise
-            found = found.merge(Sweeps(failures=(Failure(piece.source.file.key, error),)))
-    return found
-
-
-def sweep_one_by_one(
-    bundle: Bundle, settings: FitSettings, budget: Budget, executor: Executor, *, strict: bool
-) -> Sweeps:
-    """Sweep the images of a bundle that killed its workers, less those that do so again."""
-    task = delayed(sweep_bundle, pure=False)
-    found = Sweeps()
-    for piece, part, deaths in one_by_one(bundle, lambda piece: task((piece,), settings, budget, strict), executor):
-        found = found.merge(part or Sweeps(failures=(killer(piece.source.file, deaths, strict=strict),)))
-    return found
 
 
 def sweep_image(piece: Piece, settings: FitSettings, budget: Budget) -> Swept:
@@ -214,22 +166,17 @@ def sweep_image(piece: Piece, settings: FitSettings, budget: Budget) -> Swept:
     return Swept(source.pixels, summary.everything.pixels, table, source.file.key, source.file.source)
 
 
-def sweep_large(
-    pieces: tuple[Piece, ...], settings: FitSettings, budget: Budget, executor: Executor, *, strict: bool
-) -> Sweeps:
+def sweep_large(pieces: tuple[Piece, ...], settings: FitSettings, budget: Budget, context: Context) -> Sweeps:
     """The sweep of one image that is read in pieces."""
     source = pieces[0].source
     names = (source.file.key, source.file.source)
     room = budget.for_one_table()
     try:
-        found = sweep_together(Plan((), (pieces,)), settings, room, executor, Silent(), lambda _: None, strict=strict)
+        found = sweep_together(Plan((), (pieces,)), settings, room, context.silent(), lambda _: None)
     except NoValidPixels:
         return Sweeps((Swept(source.pixels, 0, None, *names),))
-    except TooManyColors as error:
-        refused = image_of_too_many_colors(source, room)
-        if strict:
-            raise refused from error
-        return Sweeps(failures=(Failure(source.file.key, refused),))
+    except TooManyColors:
+        return Sweeps(failures=(context.failed(source.file.key, image_of_too_many_colors(source, room)),))
     return Sweeps(
         tuple(Swept(s.pixels, s.valid, s.table, *names) for s in found.swept), found.failures, notes=found.notes
     )

@@ -206,9 +206,19 @@ class Piece:
         return self.height * self.width
 
     @property
+    def file(self) -> InputFile:
+        """What it is of."""
+        return self.source.file
+
+    @property
     def is_whole(self) -> bool:
         """Whether the image has no other piece."""
         return (self.height, self.width) == self.source.shape
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is the last of its image's pieces."""
+        return (self.top + self.height, self.left + self.width) == self.source.shape
 
     @property
     def rows(self) -> slice:

@@ -21,6 +21,7 @@ from kseg_core.inputs.listing import InputFile, list_inputs
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from workflows import segment
+from workflows.computing.context import Context
 from workflows.computing.executor import LocalExecutor
 from workflows.computing.progress import Silent
 from workflows.computing.tree import tree_reduce
@@ -95,7 +96,7 @@ def model_of_two() -> Model:
 
 def summaries(plan: Plan, seed: int = 0) -> Delayed:
     digest = partial(summarise, rule=BatchRule(0, seed))
-    return gather_plan(plan, Piece.read, digest, None, Collecting(), Silent(), strict=True)
+    return gather_plan(plan, Piece.read, digest, None, Context(Collecting(), Silent(), strict=True))
 
 
 @pytest.mark.usefixtures("nothing_is_read")
@@ -122,7 +123,7 @@ def test_the_tasks_that_label_are_built_without_computing_or_writing(
     plan: Plan, computed: CountingScheduler, tmp_path: Path
 ) -> None:
     executor = Collecting()
-    label_plan(plan, model_of_two(), str(tmp_path / "out"), OutputSettings(), executor, Silent(), strict=True)
+    label_plan(plan, model_of_two(), str(tmp_path / "out"), OutputSettings(), Context(executor, Silent(), strict=True))
     assert len(executor.asked) == len(plan.bundles) == 3
     assert computed.calls == 0
     assert list(tmp_path.iterdir()) == []

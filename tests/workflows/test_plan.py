@@ -14,6 +14,7 @@ from kseg_core.errors import UnreadableImage
 from kseg_core.images import PictureInfo
 from kseg_core.inputs.listing import InputFile, list_inputs
 from kseg_core.reading.sources import ImageSource, Piece
+from workflows.computing.context import Context
 from workflows.computing.executor import open_executor
 from workflows.computing.progress import Silent
 from workflows.planning import plan
@@ -45,7 +46,7 @@ def bundles_of(sources: list[ImageSource], workers: int) -> tuple[Bundle, ...]:
 
 
 def look_at_headers(files: Any, executor: Any, *, strict: bool) -> Any:
-    return look(files, InputSettings(), executor, Silent(), strict=strict)
+    return look(files, InputSettings(), Context(executor, Silent(), strict))
 
 
 @settings(max_examples=40, deadline=None)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import reduce
+from itertools import chain, islice
 from typing import Any
 
-from dask.base import tokenize
 from dask.delayed import delayed
 
 from kseg_core import storage
@@ -32,15 +32,14 @@ from kseg_core.edges.store import (
     write_edges,
     write_piece_edges,
 )
-from kseg_core.errors import KsegError, UnreadableImage
+from kseg_core.errors import KsegError
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.shapes.joining import columns_of_grid
 
+from ..computing.context import Context, Failure, parted
 from ..computing.executor import SAME_COMMAND, Executor
-from ..computing.faults import alone, one_by_one
-from ..computing.progress import Progress
 from ..computing.waves import Watched, compute_in_waves
-from ..planning.plan import Bundle, Failure, Plan, killer, pixels_of
+from ..planning.plan import Plan
 
 GROUP_PIECES = 512  # borders of some two gigapixels of large images are held at once: tens of megabytes
 
@@ -77,16 +76,7 @@ class Edged:
         )
 
 
-def edges_of_plan(
-    plan: Plan,
-    settings: EdgeSettings,
-    store: str,
-    tile: int,
-    executor: Executor,
-    progress: Progress,
-    *,
-    strict: bool,
-) -> Edged:
+def edges_of_plan(plan: Plan, settings: EdgeSettings, store: str, tile: int, context: Context) -> Edged:
     """Find and write the edges of every image.
 
     Parameters
@@ -105,25 +95,17 @@ def edges_of_plan(
     KsegError
         If the output cannot be written.
     UnreadableImage
-        If an image cannot be read, with ``strict``.
+        If an image cannot be read and the job is strict.
     """
     store = storage.absolute(store)  # a worker may have another current folder
-    progress.stage("finding edges", len(plan.sources), plan.pixels)
-    task = delayed(edges_of_bundle, pure=False)
-    tasks = [
-        Watched(
-            task(bundle, settings, store, tile, strict, dask_key_name=f"edges-{tokenize(bundle, settings, store)}"),
-            partial(progress.advance, len(bundle), pixels_of(bundle)),
-            partial(edges_one_by_one, bundle, settings, store, tile, executor, strict=strict),
-        )
-        for bundle in plan.bundles
-    ]
+    context.progress.stage("finding edges", len(plan.sources), plan.pixels)
     done = Edged()
     try:
-        for part in compute_in_waves(tasks, executor):
-            done = done.merge(part)
+        for made in context.map(edges_of_image, plan.bundles, settings, store, tile, name="edges"):
+            parts, failures = parted(made)
+            done = reduce(Edged.merge, parts, done.merge(Edged(failures=failures)))
         for images in _groups(plan.large):
-            done = done.merge(edges_of_large(images, settings, store, tile, executor, progress, strict=strict))
+            done = done.merge(edges_of_large(images, settings, store, tile, context))
     except OSError as error:
         what = f"{store}: the output cannot be written ({error.strerror or error})"
         raise KsegError(f"{what}; {SAME_COMMAND}") from error
@@ -145,37 +127,21 @@ def _groups(images: Sequence[tuple[Piece, ...]]) -> Iterator[list[tuple[Piece, .
 # -------------------------------------------------------------------------------------------- images in one piece
 
 
-def edges_of_bundle(bundle: Bundle, settings: EdgeSettings, store: str, tile: int, strict: bool) -> Edged:
-    """A task: the edges of a bundle's images, one at a time."""
-    done = Edged()
-    for piece in bundle:
-        source = piece.source
-        try:
-            edges = whole_edges(piece, settings)
-        except UnreadableImage as error:
-            if strict:
-                raise
-            done = done.merge(Edged(failures=(Failure(source.file.key, error),)))
-            continue
-        layout = layout_of_edges(source, tile)
-        create_edges(store, source.file.key, layout, pieces=False)
-        edge_pixels = write_edges(store, source.file.key, piece.rows, piece.columns, edges, layout)
-        finish_edges(store, source, layout, settings, edge_pixels)
-        done = done.merge(Edged(1, source.pixels, edge_pixels))
-    return done
+def edges_of_image(piece: Piece, settings: EdgeSettings, store: str, tile: int) -> Edged:
+    """Find and write the edges of an image that is one piece.
 
-
-def edges_one_by_one(
-    bundle: Bundle, settings: EdgeSettings, store: str, tile: int, executor: Executor, *, strict: bool
-) -> Edged:
-    """The edges of the images of a bundle that killed its workers, less those that do so again."""
-    task = delayed(edges_of_bundle, pure=False)
-    done = Edged()
-    for piece, part, deaths in one_by_one(
-        bundle, lambda piece: task((piece,), settings, store, tile, strict), executor
-    ):
-        done = done.merge(part or Edged(failures=(killer(piece.source.file, deaths, strict=strict),)))
-    return done
+    Raises
+    ------
+    UnreadableImage
+        If its pixels cannot be had.
+    """
+    source = piece.source
+    edges = whole_edges(piece, settings)
+    layout = layout_of_edges(source, tile)
+    create_edges(store, source.file.key, layout, pieces=False)
+    edge_pixels = write_edges(store, source.file.key, piece.rows, piece.columns, edges, layout)
+    finish_edges(store, source, layout, settings, edge_pixels)
+    return Edged(1, source.pixels, edge_pixels)
 
 
 def layout_of_edges(source: ImageSource, tile: int) -> EdgeLayout:
@@ -186,74 +152,38 @@ def layout_of_edges(source: ImageSource, tile: int) -> EdgeLayout:
 # ------------------------------------------------------------------------------------------ images in several pieces
 
 
-@dataclass(frozen=True, slots=True)
-class PieceEdged:
-    """What finding the edges of one piece came to: what its neighbours must know, or why nothing is known."""
+def edges_of_piece(piece: Piece, settings: EdgeSettings, store: str, tile: int) -> WindowBorder:
+    """Find and write the edges that one piece can tell by itself; what its neighbours must know.
 
-    border: WindowBorder | None
-    failure: Failure | None = None
-
-
-def edges_of_piece(piece: Piece, settings: EdgeSettings, store: str, layout: EdgeLayout, strict: bool) -> PieceEdged:
-    """A task: the edges that one piece can tell by itself."""
-    try:
-        found = piece_edges(piece, settings)
-    except UnreadableImage as error:
-        if strict:
-            raise
-        return PieceEdged(None, Failure(piece.source.file.key, error))
-    return PieceEdged(write_piece_edges(store, piece, found, layout))
-
-
-def edges_alone(
-    piece: Piece, settings: EdgeSettings, store: str, layout: EdgeLayout, executor: Executor, *, strict: bool
-) -> PieceEdged:
-    """The edges of a piece that killed its workers once more, nothing else beside it."""
-    task = delayed(edges_of_piece, pure=False)
-    part, deaths = alone(task(piece, settings, store, layout, strict), executor)
-    return part or PieceEdged(None, killer(piece.source.file, deaths, strict=strict))
+    Raises
+    ------
+    UnreadableImage
+        If its pixels cannot be had.
+    """
+    return write_piece_edges(store, piece, piece_edges(piece, settings), layout_of_edges(piece.source, tile))
 
 
 def edges_of_large(
-    images: Sequence[tuple[Piece, ...]],
-    settings: EdgeSettings,
-    store: str,
-    tile: int,
-    executor: Executor,
-    progress: Progress,
-    *,
-    strict: bool,
+    images: Sequence[tuple[Piece, ...]], settings: EdgeSettings, store: str, tile: int, context: Context
 ) -> Edged:
     """The edges of some large images: piece by piece, joined, declared complete."""
-    sources = [pieces[0].source for pieces in images]
-    layouts = [layout_of_edges(source, tile) for source in sources]
+    layouts = [layout_of_edges(pieces[0].source, tile) for pieces in images]
     create = delayed(create_edges, pure=False)
-    executor.compute(
-        [create(store, s.file.key, layout, pieces=True) for s, layout in zip(sources, layouts, strict=True)]
+    context.executor.compute(
+        [create(store, pieces[0].file.key, layout, pieces=True) for pieces, layout in zip(images, layouts, strict=True)]
     )
-    task = delayed(edges_of_piece, pure=False)
-    tasks = [
-        Watched(
-            task(piece, settings, store, layout, strict, dask_key_name=f"edges-{tokenize(piece, settings, store)}"),
-            partial(progress.advance, int(piece is pieces[-1]), piece.pixels),
-            partial(edges_alone, piece, settings, store, layout, executor, strict=strict),
-        )
-        for pieces, layout in zip(images, layouts, strict=True)
-        for piece in pieces
-    ]
-    results: list[PieceEdged] = compute_in_waves(tasks, executor)
+    tasks = ([piece] for pieces in images for piece in pieces)
+    results = chain.from_iterable(context.map(edges_of_piece, tasks, settings, store, tile, name="edges"))
     done = Edged()
     whole: list[tuple[tuple[Piece, ...], EdgeLayout, list[WindowBorder]]] = []
-    at = 0
     for pieces, layout in zip(images, layouts, strict=True):
-        parts, at = results[at : at + len(pieces)], at + len(pieces)
-        failures = [part.failure for part in parts if part.failure is not None]
+        borders, failures = parted(islice(results, len(pieces)))
         if failures:
-            discard_edges(store, pieces[0].source.file.key)
-            done = done.merge(Edged(failures=(failures[0],)))
-            continue
-        whole.append((pieces, layout, [part.border for part in parts if part.border is not None]))
-    added = join_edges(whole, store, executor)
+            discard_edges(store, pieces[0].file.key)
+            done = done.merge(Edged(failures=failures[:1]))
+        else:
+            whole.append((pieces, layout, borders))
+    added = join_edges(whole, store, context.executor)
     for (pieces, layout, borders), more in zip(whole, added, strict=True):
         edge_pixels = sum(border.edge_pixels for border in borders) + more
         finish_edges(store, pieces[0].source, layout, settings, edge_pixels)

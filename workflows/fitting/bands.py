@@ -41,10 +41,10 @@ from kseg_core.store.model import Model
 from kseg_core.sweep.search import chosen_model
 from kseg_core.sweep.table import Found
 
+from ..computing.context import Context, Failure
 from ..computing.executor import Executor
-from ..computing.progress import Progress
 from ..planning.notes import first_of
-from ..planning.plan import Failure, Plan, lines_of_fill
+from ..planning.plan import Plan, lines_of_fill
 from .gather import pass_over
 from .sharded import TaskRunner
 from .streamed import StreamedBands, exact_limits, few_values
@@ -88,10 +88,8 @@ class Bands(NamedTuple):
 def look_at_bands(
     plan: Plan,
     settings: FitSettings,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     *,
-    strict: bool,
     match: Model | None = None,
 ) -> tuple[Bands | None, list[Failure]]:
     """Read the bands of all images (None where not one could be), and tell those that could not.
@@ -103,7 +101,7 @@ def look_at_bands(
     UsageError
         If ``match`` is of other bands.
     """
-    plan, failures = same_kind(plan, settings.bands, executor)
+    plan, failures = same_kind(plan, settings.bands, context.executor)
     if not plan.sources:
         return None, failures
     dtype = plan.sources[0].info.dtype
@@ -116,7 +114,7 @@ def look_at_bands(
         first = BatchRule.for_pixels(expected_px, settings.batch_pixels, settings.seed)
         held = BatchRule.for_pixels(expected_px, max(held_px(dimensions), settings.batch_pixels), settings.seed)
         look = partial(look_at_values, bands=settings.bands, first=first, held=held)
-        batch, unread = pass_over(plan, look, "reading bands", executor, progress, strict=strict)
+        batch, unread = pass_over(plan, look, "reading bands", context)
         plan, failures = plan.without(unread), failures + unread
         if batch is None:
             return None, failures
@@ -149,10 +147,8 @@ def notes_of_fill(
 def fit_bands(
     plan: Plan,
     settings: FitSettings,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     *,
-    strict: bool,
     match: Model | None = None,
     refit: bool = False,
 ) -> tuple[Model | None, list[Failure]]:
@@ -167,31 +163,31 @@ def fit_bands(
     UsageError
         If ``match`` is of other bands.
     """
-    bands, failures = look_at_bands(plan, settings, executor, progress, strict=strict, match=match)
+    bands, failures = look_at_bands(plan, settings, context, match=match)
     if bands is None:
         return None, failures
-    progress.stage("finding centroids", 0, 0)
-    model = solve_bands(bands, settings, executor, match, refit=refit)
+    context.progress.stage("finding centroids", 0, 0)
+    model = solve_bands(bands, settings, context, match, refit=refit)
     return model.noted(bands.notes), failures
 
 
-def data_of(bands: Bands, executor: Executor) -> BandPixels | StreamedBands:
+def data_of(bands: Bands, context: Context) -> BandPixels | StreamedBands:
     """All the pixels: in memory where they are few enough, else read anew for every question."""
     everything = bands.batch.everything(bands.space)
     if everything is not None:
         return everything
     held = bands.batch.held_pixels(bands.space)
-    return StreamedBands(bands.plan, bands.space, held, bands.batch.moments, executor)
+    return StreamedBands(bands.plan, bands.space, held, bands.batch.moments, context.silent(strict=True))
 
 
 def solve_bands(
-    bands: Bands, settings: FitSettings, executor: Executor, match: Model | None, *, refit: bool = False
+    bands: Bands, settings: FitSettings, context: Context, match: Model | None, *, refit: bool = False
 ) -> Model:
     """Find the centroids, from what the passes brought home and, where that is not all, further passes.
 
     ``refit``: start from those of ``match``.
     """
-    data, space = data_of(bands, executor), bands.space
+    data, space = data_of(bands, context), bands.space
 
     def numbered(centroids: F64) -> Solution:
         order = None
@@ -202,10 +198,10 @@ def solve_bands(
 
     first = bands.batch.first_pixels(space)
     if settings.k == AUTO:
-        founds = sweep_of(bands, data, settings, executor)
+        founds = sweep_of(bands, data, settings, context.executor)
         renumber = None if match is None else lambda solution: numbered(solution.centroids)
         return chosen_model(founds, settings, space, renumber)
-    runner = TaskRunner(executor)
+    runner = TaskRunner(context.executor)
     start = None
     if refit and match is not None and match.bands is not None:
         start = space.from_space(match.bands, match.centroids)

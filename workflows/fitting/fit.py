@@ -21,11 +21,11 @@ from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import chosen_model, sweep
 
+from ..computing.context import Context, Failure
 from ..computing.executor import Executor
-from ..computing.progress import Progress
 from ..computing.tree import merge_all
 from ..planning.budget import Budget, too_many_colors
-from ..planning.plan import Failure, Plan
+from ..planning.plan import Plan
 from ..request import require_same_features
 from .gather import Gathered, gather_plan
 from .sharded import ShardedTable, TaskRunner, part_of_table
@@ -110,10 +110,8 @@ def fit_summary(
 def read_colours(
     plan: Plan,
     settings: FitSettings,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     *,
-    strict: bool,
     budget: Budget | None = None,
 ) -> tuple[Delayed | None, list[Failure]]:
     """The lazy summary of all images (None where not one could be read), and those that could not.
@@ -121,15 +119,15 @@ def read_colours(
     Raises
     ------
     UnreadableImage
-        If an image cannot be read and ``strict`` is set.
+        If an image cannot be read and the job is strict.
     TooManyColors
         If there are more distinct colours than the memory's budget has room for.
     """
     rule = BatchRule.for_pixels(plan.pixels, settings.batch_pixels, settings.seed)
     digest = Summarise(rule, budget)
     merge = merge_all if budget is None else partial(merge_within, budget=budget)
-    merged = gather_plan(plan, Piece.read, digest, "reading colours", executor, progress, strict=strict, merge=merge)
-    failures: list[Failure] = list(executor.compute([merged.failures])[0])
+    merged = gather_plan(plan, Piece.read, digest, "reading colours", context, merge)
+    failures: list[Failure] = list(context.executor.compute([merged.failures])[0])
     return (None if len(failures) == len(plan.sources) else merged.found), failures
 
 
@@ -179,10 +177,8 @@ def merge_within(parts: Sequence[Gathered], budget: Budget) -> Gathered:
 def fit_plan(
     plan: Plan,
     settings: FitSettings,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     *,
-    strict: bool,
     match: Model | None = None,
     budget: Budget | None = None,
     refit: bool = False,
@@ -196,10 +192,10 @@ def fit_plan(
     TooManyColors
         If there are more distinct colours than the memory's budget has room for.
     UnreadableImage
-        If an image cannot be read and ``strict`` is set.
+        If an image cannot be read and the job is strict.
     """
-    summary, failures = read_colours(plan, settings, executor, progress, strict=strict, budget=budget)
+    summary, failures = read_colours(plan, settings, context, budget=budget)
     if summary is None:
         return None, failures
-    progress.stage("finding centroids", 0, 0)
-    return fit_summary(summary, settings, executor, match, budget=budget, refit=refit), failures
+    context.progress.stage("finding centroids", 0, 0)
+    return fit_summary(summary, settings, context.executor, match, budget=budget, refit=refit), failures

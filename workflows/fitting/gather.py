@@ -20,13 +20,12 @@ from kseg_core.errors import UnreadableImage
 from kseg_core.reading.sources import Piece
 from kseg_core.resume.keeping import keep, kept
 
-from ..computing.executor import Executor
-from ..computing.faults import died_again, one_by_one
-from ..computing.progress import Progress
+from ..computing.context import Context, Failure
+from ..computing.faults import crashed, died_again, one_by_one
 from ..computing.tasks import task_of, token_of, turn
 from ..computing.tree import Merge, merge_all, tree_reduce
 from ..computing.waves import Suspects, Watched, Waves
-from ..planning.plan import Bundle, Failure, Plan, killer, pixels_of
+from ..planning.plan import Bundle, Plan
 
 # Pieces of one large image that a task reads, one after the other: fewer partial results wait to be merged (a colour
 # table of sixteen neighbouring pieces is hardly larger than that of one), yet progress is seen every second or so.
@@ -107,10 +106,7 @@ def gather_plan(
     read: Read,
     digest: Digest,
     name: str | None,
-    executor: Executor,
-    progress: Progress,
-    *,
-    strict: bool,
+    context: Context,
     merge: Merge = merge_all,
 ) -> Delayed:
     """Read every piece once: the merged `Gathered` of everything, kept where it was computed.
@@ -126,22 +122,22 @@ def gather_plan(
     merge
         How several `Gathered` become one.
     """
-    killers: list[Failure] = []
+    crashes: list[Failure] = []
     for attempt in range(ATTEMPTS):
         if name is not None:
-            progress.stage(name, len(plan.sources), plan.pixels)
+            context.progress.stage(name, len(plan.sources), plan.pixels)
         try:
             folder = None if name is None else plan.kept  # of a part its stage keeps the whole
-            merged = gather_once(plan, read, digest, executor, progress, attempt, folder, strict=strict, merge=merge)
+            merged = gather_once(plan, read, digest, context, attempt, folder, merge)
         except Suspects as suspects:
             pieces, deaths = suspects.pieces, suspects.deaths
         else:
-            return merged if not killers else executor.persist([_with(merged, killers)])[0]
-        found = find_killers(pieces, read, executor, strict=strict)
-        killers += found
+            return merged if not crashes else context.executor.persist([_with(merged, crashes)])[0]
+        found = find_crashes(pieces, read, context)
+        crashes += found
         plan = plan.without(found)
         if not plan.sources:
-            return _with(None, killers)
+            return _with(None, crashes)
     raise died_again({0: deaths})
 
 
@@ -155,12 +151,9 @@ def gather_once(
     plan: Plan,
     read: Read,
     digest: Digest,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     attempt: int,
     folder: str | None,
-    *,
-    strict: bool,
     merge: Merge,
 ) -> Delayed:
     """One such pass. ``attempt`` gives its tasks new names: those of an earlier one may have ended badly.
@@ -171,38 +164,39 @@ def gather_once(
     Suspects
         If workers died at some of its tasks.
     """
-    how = tokenize(read, digest, strict, attempt)
+    how = tokenize(read, digest, context.strict, attempt)
 
     def lazy(bundle: Bundle, rank: int) -> Delayed:
         path = kept_path(folder, bundle, read, digest)
-        return task_of(gather, bundle, read, digest, strict, path, key=f"gather-{turn(rank)}-{token_of(bundle, how)}")
+        return task_of(
+            gather, bundle, read, digest, context.strict, path, key=f"gather-{turn(rank)}-{token_of(bundle, how)}"
+        )
 
-    waves = Waves(executor, "gathered", merge)
+    waves = Waves(context.executor, "gathered", merge)
     for rank, bundle in enumerate(plan.bundles):
-        done = partial(progress.advance, len(bundle), pixels_of(bundle))
-        waves.add([Watched(lazy(bundle, rank), done, pieces=bundle)])
+        waves.add([Watched(lazy(bundle, rank), partial(context.advance, bundle), pieces=bundle)])
     for pieces in plan.large:
         watched = [
-            Watched(lazy(run, rank), partial(progress.advance, int(run[-1] is pieces[-1]), pixels_of(run)), pieces=run)
-            for rank, run in enumerate(runs_of(pieces, executor.workers))
+            Watched(lazy(run, rank), partial(context.advance, run), pieces=run)
+            for rank, run in enumerate(runs_of(pieces, context.executor.workers))
         ]
         waves.add(watched, finish=delayed(whole_or_nothing, pure=True))
     return waves.merged()
 
 
-def find_killers(bundles: Sequence[Bundle], read: Read, executor: Executor, *, strict: bool) -> list[Failure]:
+def find_crashes(bundles: Sequence[Bundle], read: Read, context: Context) -> list[Failure]:
     """The images at whose reading, one at a time, workers die again.
 
     Raises
     ------
     UnreadableImage
-        If there is one and ``strict`` is set.
+        If there is one and the job is strict.
     """
     task = delayed(read_and_forget, pure=False)
     pieces = [piece for bundle in bundles for piece in bundle]
     found = {
-        piece.source.file.key: killer(piece.source.file, deaths, strict=strict)
-        for piece, _, deaths in one_by_one(pieces, lambda piece: task(piece, read), executor)
+        piece.file.key: context.failed(piece.file.key, crashed(piece.file.source, deaths))
+        for piece, _, deaths in one_by_one(pieces, lambda piece: task(piece, read), context.executor)
         if deaths
     }
     return list(found.values())
@@ -214,10 +208,8 @@ def read_and_forget(piece: Piece, read: Read) -> None:
         read(piece)
 
 
-def pass_over(
-    plan: Plan, look: Read, name: str | None, executor: Executor, progress: Progress, *, strict: bool
-) -> tuple[Any, list[Failure]]:
+def pass_over(plan: Plan, look: Read, name: str | None, context: Context) -> tuple[Any, list[Failure]]:
     """Look at every piece once; what they bring home, merged, and what could not be read. ``name`` is the stage's."""
-    merged = gather_plan(plan, look, merge_found, name, executor, progress, strict=strict)
-    gathered: Gathered = executor.compute([merged])[0]
+    merged = gather_plan(plan, look, merge_found, name, context)
+    gathered: Gathered = context.executor.compute([merged])[0]
     return gathered.found, list(gathered.failures)

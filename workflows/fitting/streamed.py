@@ -23,8 +23,7 @@ from kseg_core.config import DEFAULT_TOL, FitSettings
 from kseg_core.reading.sources import Piece
 from kseg_core.resume.keeping import keep, kept
 
-from ..computing.executor import Executor
-from ..computing.progress import Silent
+from ..computing.context import Context
 from ..planning.plan import Plan
 from .gather import kept_path, pass_over
 
@@ -84,9 +83,9 @@ class StreamedBands:
         space: BandSpace,
         held: BandPixels,
         moments: BandMoments,
-        executor: Executor,
+        context: Context,
     ) -> None:
-        self._plan, self._space, self._held, self._moments, self._executor = plan, space, held, moments, executor
+        self._plan, self._space, self._held, self._moments, self._context = plan, space, held, moments, context
         self._images = tokenize([source.file.key for source in plan.sources])
         self._table: BandPixels | None = None
         if held.few is not None:  # few in the sample: perhaps few in all
@@ -144,7 +143,7 @@ class StreamedBands:
         path = kept_path(self._plan.kept, self._images, look)
         found = None if path is None else kept(path, KEPT_TYPES)
         if found is None:
-            found = pass_over(self._plan, look, None, self._executor, Silent(), strict=True)[0]
+            found = pass_over(self._plan, look, None, self._context)[0]
             if path is not None:
                 keep(path, found)
         return found

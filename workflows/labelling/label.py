@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from kseg_core.clustering.drift import Drift, Reference
@@ -26,8 +26,9 @@ from kseg_core.store.record import ImageRecord
 from kseg_core.store.writing import write_image
 from kseg_core.sweep.search import fit_alone
 
+from ..computing.context import Failure
 from ..planning.budget import Budget, image_of_too_many_colors
-from ..planning.plan import Bundle, Failure, lines_of_fill
+from ..planning.plan import lines_of_fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,14 @@ class Labelled:
     drift: dict[str, Drift] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     fills: dict[str, tuple[Fill, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, made: Iterable[Labelled | Failure]) -> Labelled:
+        """Of what was made of some images."""
+        done = cls()
+        for each in made:
+            done = done.merge(cls(failures=(each,)) if isinstance(each, Failure) else each)
+        return done
 
     def merge(self, other: Labelled) -> Labelled:
         sums = other.sums if self.sums is None else self.sums if other.sums is None else self.sums.merge(other.sums)
@@ -105,28 +114,23 @@ def read_for_model(piece: Piece, how: object) -> Pixels:
     return piece.read_for(bands_of(how))
 
 
-def label_bundle(
-    bundle: Bundle, how: Model | ModelFor, store: str, output: OutputSettings, strict: bool, given: bool = False
+def label_whole(
+    piece: Piece, how: Model | ModelFor, store: str, output: OutputSettings, given: bool = False
 ) -> Labelled:
-    """A task: label and write a bundle's images, one at a time.
+    """Label and write an image that is one piece.
 
     ``given``: the model was not found on these images, so that nobody has looked for values beyond all others yet.
+
+    Raises
+    ------
+    UnreadableImage
+        If its pixels cannot be had.
     """
-    done = Labelled()
-    for piece in bundle:
-        shared = isinstance(how, Model)
-        try:
-            window = read_for_model(piece, how)
-            model = how if isinstance(how, Model) else how(piece.source, window)
-            if model is None:
-                done = done.merge(leave_blank(piece.source, window, store, output))
-            else:
-                done = done.merge(label_image(piece.source, window, model, store, output, shared=shared, given=given))
-        except UnreadableImage as error:
-            if strict:
-                raise
-            done = done.merge(Labelled(failures=(Failure(piece.source.file.key, error),)))
-    return done
+    window = read_for_model(piece, how)
+    model = how if isinstance(how, Model) else how(piece.source, window)
+    if model is None:
+        return leave_blank(piece.source, window, store, output)
+    return label_image(piece.source, window, model, store, output, shared=isinstance(how, Model), given=given)
 
 
 def label_image(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial, reduce
+from dataclasses import dataclass
+from functools import reduce
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from dask.delayed import Delayed, delayed
 
@@ -16,6 +16,7 @@ from kseg_core.clustering.outliers import Fill, merged, outliers_beyond
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.resume.journal import PieceSums, end_journal, fills_written, note_piece, pieces_written
 from kseg_core.store.layout import Layout
@@ -34,12 +35,9 @@ from kseg_core.store.writing import (
     write_window,
 )
 
+from ..computing.context import Context, parted
 from ..computing.executor import Executor
-from ..computing.faults import alone
-from ..computing.progress import Progress
-from ..computing.tasks import task_of, token_of
-from ..computing.waves import Watched, compute_in_waves, stream_in_waves
-from ..planning.plan import Failure, killer
+from ..computing.waves import Watched, compute_in_waves
 from .label import Labelled, bands_of, image_record, inertia_of, labelled_image, layout_of, noted, read_for_model
 
 LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above
@@ -47,30 +45,44 @@ LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many 
 
 @dataclass(frozen=True, slots=True)
 class PieceLabelled:
-    """What labelling one piece came to: its exact sums, or why there are none, and values beyond all others."""
+    """What labelling one piece came to: its exact sums, and values beyond all others."""
 
-    sums: ClusterSums | None
-    failures: tuple[Failure, ...] = field(default=())
+    sums: ClusterSums
     fills: tuple[Fill, ...] = ()
 
     def merge(self, other: PieceLabelled) -> PieceLabelled:
-        sums = other.sums if self.sums is None else self.sums if other.sums is None else self.sums.merge(other.sums)
-        fills = merged((*self.fills, *other.fills), of_bands=False)
-        return PieceLabelled(sums, self.failures + other.failures, fills)
+        return PieceLabelled(self.sums.merge(other.sums), merged((*self.fills, *other.fills), of_bands=False))
 
 
-def label_piece(
-    piece: Piece, model: Model, store: str, layout: Layout, strict: bool, given: bool = False
-) -> PieceLabelled:
-    """A task: read, label and write one piece; ``given`` as of `label_bundle`."""
-    try:
-        labelled = write_piece(piece, model, store, layout, given=given)
-    except UnreadableImage as error:
-        if strict:
-            raise
-        return PieceLabelled(None, (Failure(piece.source.file.key, error),))
-    assert labelled.sums is not None  # nothing failed
-    note_piece(store, piece, labelled.sums, labelled.fills)
+class PieceTask(NamedTuple):
+    """A piece, and the arrays of its image."""
+
+    piece: Piece
+    layout: Layout
+
+    @property
+    def file(self) -> InputFile:
+        return self.piece.file
+
+    @property
+    def pixels(self) -> int:
+        return self.piece.pixels
+
+    @property
+    def is_last(self) -> bool:
+        return self.piece.is_last
+
+
+def label_piece(task: PieceTask, model: Model, store: str, given: bool = False) -> PieceLabelled:
+    """Read, label and write one piece, and tell that it is written; ``given`` as of `label_whole`.
+
+    Raises
+    ------
+    UnreadableImage
+        If its pixels cannot be had.
+    """
+    labelled = write_piece(task.piece, model, store, task.layout, given=given)
+    note_piece(store, task.piece, labelled.sums, labelled.fills)
     return labelled
 
 
@@ -91,7 +103,7 @@ def write_piece(piece: Piece, model: Model, store: str, layout: Layout, *, given
     if layout.copy_bands:
         write_copy(store, key, piece.rows, piece.columns, window.samples, layout)
     fills = outliers_beyond(model, window.samples, window.valid, labelled.sums) if given else ()
-    return PieceLabelled(labelled.sums, fills=fills)
+    return PieceLabelled(labelled.sums, fills)
 
 
 def begin_image(store: str, pieces: Sequence[Piece], layout: Layout) -> tuple[PieceSums, tuple[Fill, ...]]:
@@ -117,83 +129,68 @@ def label_large(
     model: Model,
     store: str,
     output: OutputSettings,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     *,
-    strict: bool,
     own_model: bool = False,
     given: bool = False,
 ) -> Labelled:
     """Label every piece of some large images, build their pyramids, and declare them complete.
 
-    ``own_model`` keeps the model with each image; ``given`` as of `label_bundle`.
+    ``own_model`` keeps the model with each image; ``given`` as of `label_whole`.
     """
-    sources = [pieces[0].source for pieces in images]
-    layouts = [layout_of(source, model.k, output, len(bands_of(model) or ())) for source in sources]
+    executor = context.executor
+    layouts = [layout_of(pieces[0].source, model.k, output, len(bands_of(model) or ())) for pieces in images]
     begin = delayed(begin_image, pure=False)
     there: list[tuple[PieceSums, tuple[Fill, ...]]] = executor.compute(
         [begin(store, pieces, layout) for pieces, layout in zip(images, layouts, strict=True)]
     )
-    written = [known for known, _ in there]
-    for pieces, known in zip(images, written, strict=True):
-        if not known:
-            continue
-        progress.advance(0, sum(piece.pixels for piece in pieces if (piece.top, piece.left) in known))
+    for pieces, (known, _) in zip(images, there, strict=True):
+        if known:
+            context.progress.advance(0, sum(piece.pixels for piece in pieces if (piece.top, piece.left) in known))
     shared = executor.share(model)
     tasks = (
-        Watched(
-            task_of(label_piece, piece, shared, store, layout, strict, given, key=f"label-{token_of(piece, store)}"),
-            partial(progress.advance, int(piece is pieces[-1]), piece.pixels),
-            partial(label_alone, piece, shared, store, layout, executor, strict=strict, given=given),
-        )
-        for pieces, layout, known in zip(images, layouts, written, strict=True)
+        [PieceTask(piece, layout)]
+        for pieces, layout, (known, _) in zip(images, layouts, there, strict=True)
         for piece in pieces
         if (piece.top, piece.left) not in known
     )
-    results: Iterator[PieceLabelled] = stream_in_waves(tasks, executor)
+    results = chain.from_iterable(context.map(label_piece, tasks, shared, store, given, name="label"))
     done = Labelled()
-    whole: list[tuple[ImageSource, Layout]] = []
-    sums_of: dict[str, ClusterSums] = {}
-    fills_of: dict[str, tuple[Fill, ...]] = {}
-    for source, layout, pieces, (known, fills) in zip(sources, layouts, images, there, strict=True):
-        parts = chain(map(PieceLabelled, known.values()), islice(results, len(pieces) - len(known)))
-        image = reduce(PieceLabelled.merge, parts, PieceLabelled(None, fills=fills))
-        if image.sums is not None:
-            image = measured(source, image, model, strict=strict)
-        if image.failures:
+    whole: dict[str, LabelledImage] = {}
+    for pieces, layout, (known, fills) in zip(images, layouts, there, strict=True):
+        source = pieces[0].source
+        parts, failures = parted(islice(results, len(pieces) - len(known)))
+        try:
+            image = None if failures else reduce(PieceLabelled.merge, [*map(PieceLabelled, known.values()), *parts])
+            if image is not None:
+                inertia_of(source, image.sums, model)
+        except UnreadableImage as error:
+            failures = (context.failed(source.file.key, error),)
+        if failures or image is None:
             remove_image(store, source.file.key)
-            done = done.merge(Labelled(failures=(image.failures[0],)))
+            done = done.merge(Labelled(failures=failures[:1]))
             continue
-        assert image.sums is not None  # without a failure there are sums
-        sums_of[source.file.key], fills_of[source.file.key] = image.sums, image.fills
-        whole.append((source, layout))
-    build_pyramids(whole, store, executor, build_from_pieces)
+        fills = merged((*fills, *image.fills), of_bands=False)
+        whole[source.file.key] = LabelledImage(source, layout, image.sums, fills)
+    build_pyramids([(image.source, image.layout) for image in whole.values()], store, executor, build_from_pieces)
     record_of = delayed(record_of_sums, pure=False)
     records = executor.compute(
-        [
-            record_of(source, sums_of[source.file.key], shared, output, not own_model, fills_of[source.file.key])
-            for source, _ in whole
-        ]
+        [record_of(image.source, image.sums, shared, output, not own_model, image.fills) for image in whole.values()]
     )
-    for (_, layout), record in zip(whole, records, strict=True):
+    for image, record in zip(whole.values(), records, strict=True):
         end_journal(store, record.key)
-        finish_image(store, record, layout, model.colors, own_model=model if own_model else None)
-        done = done.merge(
-            labelled_image(record, model, sums_of[record.key], fills_of[record.key], shared=not own_model)
-        )
+        finish_image(store, record, image.layout, model.colors, own_model=model if own_model else None)
+        done = done.merge(labelled_image(record, model, image.sums, image.fills, shared=not own_model))
     return done
 
 
-def measured(source: ImageSource, image: PieceLabelled, model: Model, *, strict: bool) -> PieceLabelled:
-    """An image whose pieces are labelled; a failure where its values are beyond what float64 can measure."""
-    assert image.sums is not None
-    try:
-        inertia_of(source, image.sums, model)
-    except UnreadableImage as error:
-        if strict:
-            raise
-        return PieceLabelled(None, (Failure(source.file.key, error),))
-    return image
+class LabelledImage(NamedTuple):
+    """A large image all of whose pieces are written."""
+
+    source: ImageSource
+    layout: Layout
+    sums: ClusterSums
+    fills: tuple[Fill, ...]
 
 
 def record_of_sums(
@@ -207,15 +204,6 @@ def record_of_sums(
     """A task (it may read the whole file for its checksum): what the store says of an image."""
     inertia = model.space.inertia(sums, model.points)
     return image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if keep_sums else None, fills)
-
-
-def label_alone(
-    piece: Piece, model: Delayed, store: str, layout: Layout, executor: Executor, *, strict: bool, given: bool
-) -> PieceLabelled:
-    """Label a piece that killed its workers once more, nothing else beside it."""
-    task = delayed(label_piece, pure=False)
-    part, deaths = alone(task(piece, model, store, layout, strict, given), executor)
-    return part or PieceLabelled(None, (killer(piece.source.file, deaths, strict=strict),))
 
 
 def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSettings, executor: Executor) -> Labelled:

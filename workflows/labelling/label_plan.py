@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from dask.delayed import Delayed, delayed
-
 from kseg_core import storage
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import KsegError, NoValidPixels, TooManyColors
 from kseg_core.store.model import Model
 
-from ..computing.executor import SAME_COMMAND, Executor
-from ..computing.faults import one_by_one
-from ..computing.progress import Progress, Silent
-from ..computing.tasks import task_of, token_of, turn
-from ..computing.waves import Watched, compute_in_waves
+from ..computing.context import Context
+from ..computing.executor import SAME_COMMAND
 from ..fitting.fit import fit_plan
 from ..planning.budget import Budget, image_of_too_many_colors
-from ..planning.plan import Bundle, Failure, Plan, killer, pixels_of
-from .label import Labelled, label_bundle, own_model
+from ..planning.plan import Plan
+from .label import Labelled, label_whole, own_model
 from .label_large import label_large, leave_large_blank
 
 
@@ -28,10 +23,8 @@ def label_plan(
     model: Model | FitSettings,
     store: str,
     output: OutputSettings,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     *,
-    strict: bool,
     budget: Budget | None = None,
     given: bool = False,
 ) -> Labelled:
@@ -52,44 +45,19 @@ def label_plan(
         If the output cannot be written.
     """
     store = storage.absolute(store)  # a worker may have another current folder
-    progress.stage("labelling", len(plan.sources), plan.pixels)
-    how = executor.share(model if isinstance(model, Model) else partial(own_model, model, budget))
-    keys = [f"label-{turn(at)}-{token_of(bundle, store)}" for at, bundle in enumerate(plan.bundles)]
-    tasks = [
-        Watched(
-            task_of(label_bundle, bundle, how, store, output, strict, given, key=key),
-            partial(progress.advance, len(bundle), pixels_of(bundle)),
-            partial(label_one_by_one, bundle, how, store, output, executor, strict=strict, given=given),
-        )
-        for key, bundle in zip(keys, plan.bundles, strict=True)
-    ]
+    context.progress.stage("labelling", len(plan.sources), plan.pixels)
+    how = context.executor.share(model if isinstance(model, Model) else partial(own_model, model, budget))
     done = Labelled()
     try:
-        for part in compute_in_waves(tasks, executor):
-            done = done.merge(part)
+        for made in context.map(label_whole, plan.bundles, how, store, output, given, name="label"):
+            done = done.merge(Labelled.of(made))
         if isinstance(model, Model):
-            large = label_large(plan.large, model, store, output, executor, progress, strict=strict, given=given)
-            return done.merge(large)
+            return done.merge(label_large(plan.large, model, store, output, context, given=given))
         for pieces in plan.large:
-            alone = Plan((), (pieces,), plan.kept)
-            part = label_alone(alone, model, store, output, executor, progress, strict=strict, budget=budget)
-            done = done.merge(part)
+            done = done.merge(label_alone(Plan((), (pieces,), plan.kept), model, store, output, context, budget=budget))
     except OSError as error:
         what = f"{store}: the output cannot be written ({error.strerror or error})"
         raise KsegError(f"{what}; {SAME_COMMAND}") from error
-    return done
-
-
-def label_one_by_one(
-    bundle: Bundle, how: Delayed, store: str, output: OutputSettings, executor: Executor, *, strict: bool, given: bool
-) -> Labelled:
-    """Label the images of a bundle that killed its workers, less those that do so again."""
-    task = delayed(label_bundle, pure=False)
-    done = Labelled()
-    for piece, part, deaths in one_by_one(
-        bundle, lambda piece: task((piece,), how, store, output, strict, given), executor
-    ):
-        done = done.merge(part or Labelled(failures=(killer(piece.source.file, deaths, strict=strict),)))
     return done
 
 
@@ -98,25 +66,21 @@ def label_alone(
     settings: FitSettings,
     store: str,
     output: OutputSettings,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     *,
-    strict: bool,
     budget: Budget | None = None,
 ) -> Labelled:
     """Label one large image, all that is in the plan, with a model of its own."""
     (pieces,) = plan.large
     room = None if budget is None else budget.for_one_table()
     try:
-        model, failures = fit_plan(plan, settings, executor, Silent(), strict=strict, budget=room)
+        model, failures = fit_plan(plan, settings, context.silent(), budget=room)
     except NoValidPixels:
-        return leave_large_blank(pieces, store, output, executor)
-    except TooManyColors as error:
+        return leave_large_blank(pieces, store, output, context.executor)
+    except TooManyColors:
         assert room is not None  # without one there is no limit
-        refused = image_of_too_many_colors(pieces[0].source, room)
-        if strict:
-            raise refused from error
-        return Labelled(failures=(Failure(pieces[0].source.file.key, refused),))
+        source = pieces[0].source
+        return Labelled(failures=(context.failed(source.file.key, image_of_too_many_colors(source, room)),))
     if model is None:
         return Labelled(failures=tuple(failures))
-    return label_large([pieces], model, store, output, executor, progress, strict=strict, own_model=True)
+    return label_large([pieces], model, store, output, context, own_model=True)

@@ -9,14 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
-
-from dask.delayed import Delayed, delayed
+from itertools import chain, groupby, islice
 
 from kseg_core import storage
 from kseg_core.config import OutputSettings
-from kseg_core.errors import KsegError, StoreError, UnreadableImage
+from kseg_core.errors import KsegError, StoreError
 from kseg_core.reading.sources import Piece
 from kseg_core.store.layout import Layout
 from kseg_core.store.mending import mend_level, sound_record, window_is_sound
@@ -25,13 +22,11 @@ from kseg_core.store.opening import Store, StoredImage
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.writing import finish_image, image_folder, write_georeferences
 
+from ..computing.context import Context, Failure, parted
 from ..computing.executor import SAME_COMMAND, Executor
-from ..computing.faults import alone
-from ..computing.progress import Progress
-from ..computing.waves import Watched, compute_in_waves
-from ..planning.plan import Failure, Plan, killer
+from ..planning.plan import Plan
 from .label import bands_of, layout_of
-from .label_large import build_pyramids, write_piece
+from .label_large import PieceTask, build_pyramids, write_piece
 
 log = logging.getLogger("kseg")
 
@@ -56,13 +51,6 @@ class Mendable:
     model: Model
 
 
-class Mended(NamedTuple):
-    """What mending one piece came to: whether it was made anew, or why it could not be."""
-
-    anew: bool
-    failure: Failure | None = None
-
-
 def mendable_images(store: Store, plan: Plan, shared: Model | None, output: OutputSettings) -> list[Mendable]:
     """The large images of a plan that need not be made anew whole. ``shared``: the model of all, if there is one."""
     found = []
@@ -81,9 +69,7 @@ def mendable_images(store: Store, plan: Plan, shared: Model | None, output: Outp
     return found
 
 
-def mend_images(
-    images: Sequence[Mendable], store: str, executor: Executor, progress: Progress
-) -> tuple[list[str], list[Failure]]:
+def mend_images(images: Sequence[Mendable], store: str, context: Context) -> tuple[list[str], list[Failure]]:
     """Mend some images, and declare them complete.
 
     Returns
@@ -96,72 +82,50 @@ def mend_images(
         If the output cannot be written.
     """
     store = storage.absolute(store)  # a worker may have another current folder
-    pieces = [piece for image in images for piece in image.pieces]
-    progress.stage("mending", len(images), sum(piece.pixels for piece in pieces))
-    models = {id(model): executor.share(model) for model in {id(image.model): image.model for image in images}.values()}
+    context.progress.stage("mending", len(images), sum(piece.pixels for image in images for piece in image.pieces))
+    made: list[list[bool | Failure]] = []
     try:
-        for image in images:
-            storage.sweep(image_folder(store, image.record.key), below=True)
-        mended = compute_in_waves(
-            (
-                watched(piece, models[id(image.model)], store, image.layout, executor, progress)
-                for image in images
-                for piece in image.pieces
-            ),
-            executor,
-        )
-        return finish(images, mended, store, executor)
+        for _, alike in groupby(images, lambda image: id(image.model)):  # one of all, or each its own
+            some = list(alike)
+            model = context.executor.share(some[0].model)
+            for image in some:
+                storage.sweep(image_folder(store, image.record.key), below=True)
+            tasks = ([PieceTask(piece, image.layout)] for image in some for piece in image.pieces)
+            parts = chain.from_iterable(context.map(mend_piece, tasks, model, store, name="mend"))
+            made += [list(islice(parts, len(image.pieces))) for image in some]
+        return finish(images, made, store, context.executor)
     except OSError as error:
         what = f"{store}: the output cannot be written ({error.strerror or error})"
         raise KsegError(f"{what}; {SAME_COMMAND}") from error
 
 
-def watched(
-    piece: Piece, model: Delayed, store: str, layout: Layout, executor: Executor, progress: Progress
-) -> Watched:
-    """The task of one piece."""
-    task = delayed(mend_piece, pure=False)
-    return Watched(
-        task(piece, model, store, layout),
-        partial(progress.advance, int(piece.top + piece.left == 0), piece.pixels),
-        partial(mend_alone, piece, model, store, layout, executor),
-    )
+def mend_piece(task: PieceTask, model: Model, store: str) -> bool:
+    """Make a window anew if it is damaged; whether it was.
 
-
-def mend_piece(piece: Piece, model: Model, store: str, layout: Layout) -> Mended:
-    """A task: make a window anew if it is damaged."""
-    key = piece.source.file.key
-    if window_is_sound(store, key, piece.rows, piece.columns, layout):
-        return Mended(False)
-    try:
-        write_piece(piece, model, store, layout)
-    except UnreadableImage as error:
-        return Mended(False, Failure(key, error))
-    return Mended(True)
-
-
-def mend_alone(piece: Piece, model: Delayed, store: str, layout: Layout, executor: Executor) -> Mended:
-    """Mend a piece that killed its workers once more, nothing else beside it."""
-    task = delayed(mend_piece, pure=False)
-    part, deaths = alone(task(piece, model, store, layout), executor)
-    return part or Mended(False, killer(piece.source.file, deaths, strict=False))
+    Raises
+    ------
+    UnreadableImage
+        If its pixels cannot be had.
+    """
+    piece = task.piece
+    if window_is_sound(store, piece.file.key, piece.rows, piece.columns, task.layout):
+        return False
+    write_piece(piece, model, store, task.layout)
+    return True
 
 
 def finish(
-    images: Sequence[Mendable], mended: Sequence[Mended], store: str, executor: Executor
+    images: Sequence[Mendable], made: Sequence[Sequence[bool | Failure]], store: str, executor: Executor
 ) -> tuple[list[str], list[Failure]]:
     """Mend the levels of the images whose windows are whole, and declare them complete."""
     whole: list[Mendable] = []
     failures: list[Failure] = []
-    parts = iter(mended)
-    for image in images:
-        own: list[Any] = [next(parts) for _ in image.pieces]
-        failed = [part.failure for part in own if part.failure is not None]
+    for image, own in zip(images, made, strict=True):
+        anew, failed = parted(own)
         failures += failed[:1]
         if not failed:
             whole.append(image)
-            anew = sum(part.anew for part in own)
-            log.info("%s: %d of %d windows made anew", image.record.key, anew, len(own))
+            log.info("%s: %d of %d windows made anew", image.record.key, sum(anew), len(own))
     build_pyramids([(image.pieces[0].source, image.layout) for image in whole], store, executor, mend_level)
     for image in whole:
         write_georeferences(image_folder(store, image.record.key), image.layout)

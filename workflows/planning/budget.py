@@ -33,8 +33,9 @@ from kseg_core.memory import (
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.sizes import format_at_least, format_bytes
 
+from ..computing.context import Failure
 from ..computing.executor import Executor, LocalExecutor
-from .plan import Failure, Plan
+from .plan import Plan
 
 log = logging.getLogger("kseg")
 

@@ -7,21 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-
-from dask.delayed import delayed
+from itertools import chain
+from typing import NamedTuple
 
 from kseg_core.clustering.outliers import Fill, fill_lines
 from kseg_core.config import InputSettings
-from kseg_core.errors import NoValidPixels, UnreadableImage
+from kseg_core.errors import NoValidPixels
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 
-from ..computing.executor import Executor
-from ..computing.faults import crashed, one_by_one
-from ..computing.progress import Progress
-from ..computing.tasks import task_of, token_of
-from ..computing.waves import Watched, compute_in_waves
+from ..computing.context import Context, Failure, parted
 from .notes import first_of
 
 HEADERS_PER_TASK = 64  # a header takes about a tenth of a millisecond, a task about one
@@ -32,83 +27,36 @@ TASKS_PER_WORKER = 4  # enough pieces to keep all workers busy to the end
 Bundle = tuple[Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An input that cannot be labelled, with its name in the store."""
+class Header(NamedTuple):
+    """A file that is looked at before anything of it is read."""
 
-    key: str
-    error: UnreadableImage
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "error", self.error.to_keep())
+    file: InputFile
+    pixels: int = 0
+    is_last: bool = True
 
 
-def killer(file: InputFile, deaths: int, *, strict: bool) -> Failure:
-    """The failure of a file at which so many workers died.
+def open_header(header: Header, settings: InputSettings) -> ImageSource:
+    """What a file is, and how large.
 
     Raises
     ------
     UnreadableImage
-        If ``strict`` is set.
+        If it is no image.
     """
-    error = crashed(file.source, deaths)
-    if strict:
-        raise error
-    return Failure(file.key, error)
-
-
-def open_files(
-    files: Sequence[InputFile], settings: InputSettings, strict: bool
-) -> tuple[list[ImageSource], list[Failure]]:
-    """A task: look at some headers."""
-    sources, failures = [], []
-    for file in files:
-        try:
-            sources.append(ImageSource.open(file, settings))
-        except UnreadableImage as error:
-            if strict:
-                raise
-            failures.append(Failure(file.key, error))
-    return sources, failures
+    return ImageSource.open(header.file, settings)
 
 
 def look_at_headers(
-    files: Sequence[InputFile], settings: InputSettings, executor: Executor, progress: Progress, *, strict: bool
+    files: Sequence[InputFile], settings: InputSettings, context: Context
 ) -> tuple[list[ImageSource], list[Failure]]:
     """Which files are images, and how large, in the order given."""
-    progress.stage("looking at headers", len(files), 0)
-    groups = [files[at : at + HEADERS_PER_TASK] for at in range(0, len(files), HEADERS_PER_TASK)]
-    lazy = [
-        task_of(open_files, group, settings, strict, key=f"open-files-{token_of(group, settings)}") for group in groups
+    context.progress.stage("looking at headers", len(files), 0)
+    groups = [
+        [Header(file) for file in files[at : at + HEADERS_PER_TASK]] for at in range(0, len(files), HEADERS_PER_TASK)
     ]
-    sources: list[ImageSource] = []
-    failures: list[Failure] = []
-    tasks = [
-        Watched(
-            part,
-            partial(progress.advance, len(group), 0),
-            partial(open_one_by_one, group, settings, executor, strict=strict),
-        )
-        for part, group in zip(lazy, groups, strict=True)
-    ]
-    for found, bad in compute_in_waves(tasks, executor):
-        sources += found
-        failures += bad
-    return sources, failures
-
-
-def open_one_by_one(
-    files: Sequence[InputFile], settings: InputSettings, executor: Executor, *, strict: bool
-) -> tuple[list[ImageSource], list[Failure]]:
-    """Look at the headers of files that killed their workers, less those that do so again."""
-    task = delayed(open_files, pure=False)
-    sources: list[ImageSource] = []
-    failures: list[Failure] = []
-    for file, found, deaths in one_by_one(files, lambda file: task([file], settings, strict), executor):
-        opened, bad = found or ([], [killer(file, deaths, strict=strict)])
-        sources += opened
-        failures += bad
-    return sources, failures
+    made = context.map(open_header, groups, settings, name="open")
+    sources, failures = parted(chain.from_iterable(made))
+    return sources, list(failures)
 
 
 @dataclass(frozen=True, slots=True)

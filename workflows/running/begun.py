@@ -12,12 +12,12 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import load_model, mend_images_group, update_attributes
 from kseg_core.store.writing import image_facts, image_folder
 
+from ..computing.context import Context, Failure
 from ..computing.executor import Executor
-from ..computing.progress import Progress
 from ..edges.finding import edges_of_plan
 from ..edges.request import has_edges
 from ..labelling.label import Labelled, reference_of
-from ..planning.plan import Failure, Plan, look_at_headers, make_plan
+from ..planning.plan import Plan, look_at_headers, make_plan
 from ..request import Request
 from .results import Counted
 from .resume import NOTHING, Before, Found, Kept, look_for_finished, sweep_images
@@ -107,14 +107,12 @@ def add_edges_to(
     found: Found,
     counted: Counted,
     failures: list[Failure],
-    executor: Executor,
-    progress: Progress,
+    context: Context,
 ) -> tuple[list[Failure], Counted]:
     """Add edges to the images that have none; the images that failed now, and how many are left."""
     config = request.config
     assert config.output.edges is not None
     settings, output = EdgeSettings(*config.output.edges), request.output
-    strict = config.execution.strict
     finished = found.keys
     without = [
         file
@@ -123,10 +121,10 @@ def add_edges_to(
     ]
     left, unread = plan.without(failures), list[Failure]()
     if without:
-        sources, unread = look_at_headers(without, config.input, executor, progress, strict=strict)
-        more = make_plan(sources, config.output.tile, executor.workers)
+        sources, unread = look_at_headers(without, config.input, context)
+        more = make_plan(sources, config.output.tile, context.executor.workers)
         left = Plan(left.bundles + more.bundles, left.large + more.large, notes=left.notes)
-    edged = edges_of_plan(left, settings, output, config.output.tile, executor, progress, strict=strict)
+    edged = edges_of_plan(left, settings, output, config.output.tile, context)
     failed = unread + list(edged.failures)
     old = sum(failure.key in finished for failure in failed)
     return failed, replace(counted, labelled=counted.labelled - len(failed) + old, reused=counted.reused - old)

@@ -12,9 +12,9 @@ from kseg_core.store.manifest import BEGUN, KEYS, images_of
 from kseg_core.store.model import Model
 from kseg_core.store.opening import update_attributes
 
+from ..computing.context import Failure
 from ..labelling.label import Labelled
 from ..planning.notes import notes_by_key, notes_of_all
-from ..planning.plan import Failure
 from ..request import Request
 from .results import Changes, Counted, JobResult
 from .resume import Found

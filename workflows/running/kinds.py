@@ -12,7 +12,7 @@ from kseg_core.images.kinds import PICTURE, Kind, kind_of, kind_of_bands, most_f
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.model import Model
 
-from ..planning.plan import Failure
+from ..computing.context import Failure
 from ..request import Chosen, Request
 
 

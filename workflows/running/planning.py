@@ -11,12 +11,11 @@ from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import NothingReadable, OtherKind, TooLarge
 from kseg_core.store.model import Model
 
-from ..computing.executor import Executor
-from ..computing.progress import Progress
+from ..computing.context import Context, Failure
 from ..labelling.label import bands_of
 from ..planning.budget import Budget, Work, make_budget
 from ..planning.notes import notes_of, notes_of_all, say
-from ..planning.plan import Failure, Plan, look_at_headers, make_plan
+from ..planning.plan import Plan, look_at_headers, make_plan
 from ..planning.remarks import nodata_of_no_use, remarked
 from ..request import Request
 from .kinds import of_one_kind
@@ -41,7 +40,7 @@ class Surveyed(NamedTuple):
     failures: list[Failure]
 
 
-def survey(request: Request, executor: Executor, progress: Progress, model: Model | None = None) -> Surveyed:
+def survey(request: Request, context: Context, model: Model | None = None) -> Surveyed:
     """The plan for the readable images of one kind, and the other files. ``model``: of this job, where it has one.
 
     Raises
@@ -51,18 +50,13 @@ def survey(request: Request, executor: Executor, progress: Progress, model: Mode
     UnreadableImage
         If one is not, or is of another kind, with ``--strict``.
     """
-    strict = request.config.execution.strict
-    if strict and request.listing.failures:
-        raise request.listing.failures[0]
-    failures = [Failure("", error) for error in request.listing.failures]
-    sources, unreadable = look_at_headers(
-        request.listing.files, request.config.input, executor, progress, strict=strict
-    )
+    failures = [context.failed("", error) for error in request.listing.failures]
+    sources, unreadable = look_at_headers(request.listing.files, request.config.input, context)
     failures += unreadable
     if not sources:
         raise nothing_readable(failures)
     alike = of_one_kind(request, sources, model)
-    if strict and alike.failures:
+    if context.strict and alike.failures:
         raise alike.failures[0].error
     request = alike.request.without(alike.passed_over)
     fit = request.config.fit
@@ -70,7 +64,7 @@ def survey(request: Request, executor: Executor, progress: Progress, model: Mode
     images = remarked(alike.sources, bands, asked_for=fit is not None)
     of_all = nodata_of_no_use(images, request.config.input)
     say((*notes_of_all(of_all), *notes_of(images)))
-    plan = make_plan(images, request.config.output.tile, executor.workers)
+    plan = make_plan(images, request.config.output.tile, context.executor.workers)
     return Surveyed(request, replace(plan, notes=of_all), [*failures, *alike.failures])
 
 
@@ -87,8 +81,7 @@ def plan_rest(
     request: Request,
     found: Found,
     shared: Model | None,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
     kept: Kept,
     *,
     writes: bool = True,
@@ -103,16 +96,14 @@ def plan_rest(
     listed = request.listing.failures
     try:
         if not found.rest:
-            if request.config.execution.strict and listed:
-                raise listed[0]
-            return Planned(request, Plan(()), [Failure("", error) for error in listed], None)
+            return Planned(request, Plan(()), [context.failed("", error) for error in listed], None)
         rest = replace(request, listing=replace(request.listing, files=found.rest))
-        surveyed = survey(rest, executor, progress, shared)
+        surveyed = survey(rest, context, shared)
         left = {file.key for file in surveyed.request.listing.files}
         passed_over = {file.key for file in found.rest} - left
         request = replace(surveyed.request, listing=request.listing).without(passed_over)
         plan, failures = replace(surveyed.plan, kept=kept.job), surveyed.failures
-        plan, failures, budget = fit_to_memory(request, plan, failures, executor, shared, writes=writes)
+        plan, failures, budget = fit_to_memory(request, plan, failures, context, shared, writes=writes)
     except NothingReadable as error:
         if not found.keys:
             raise
@@ -141,7 +132,7 @@ def fit_to_memory(
     request: Request,
     plan: Plan,
     failures: list[Failure],
-    executor: Executor,
+    context: Context,
     model: Model | None,
     *,
     writes: bool = True,
@@ -153,10 +144,8 @@ def fit_to_memory(
     KsegError
         If nothing fits.
     """
-    budget, plan, unfit = make_budget(plan, work_of(request, plan, model, writes=writes), executor)
-    if unfit and request.config.execution.strict:
-        raise unfit[0].error
-    failures = failures + unfit
+    budget, plan, unfit = make_budget(plan, work_of(request, plan, model, writes=writes), context.executor)
+    failures = failures + [context.failed(failure.key, failure.error) for failure in unfit]
     if not plan.sources:
         raise nothing_readable(failures)
     return plan, failures, budget

@@ -33,10 +33,11 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import load_model, sweep_store
 from kseg_core.store.writing import remove_image
 
+from ..computing.context import Failure
 from ..computing.executor import Executor
 from ..computing.tree import merge_all
 from ..labelling.label import Labelled
-from ..planning.plan import HEADERS_PER_TASK, Failure
+from ..planning.plan import HEADERS_PER_TASK
 from ..request import Request
 
 KEPT_TYPES = (Failure, UnreadableImage, OtherKind)
