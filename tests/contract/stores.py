@@ -1,0 +1,63 @@
+"""What a store holds, for comparison over releases: its arrays to the last bit, its documents but for times and sizes.
+
+Nothing here knows the program's inside: zarr-python reads the arrays, JSON the documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+# What says when, where and by which versions a store was made, and what depends on how a PNG was compressed.
+PASSING = {"created", "software", "seconds", "folder", "version", "modified", "size", "inputs_digest", "checksum"}
+
+
+def digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def lasting(value: Any) -> Any:
+    """A document without what passes."""
+    if isinstance(value, dict):
+        return {name: lasting(item) for name, item in value.items() if name not in PASSING}
+    return [lasting(item) for item in value] if isinstance(value, list) else value
+
+
+def arrays_of(store: str) -> dict[str, str]:
+    """A digest of dtype, shape and values of every array, by its place in the store."""
+    found: dict[str, str] = {}
+
+    def walk(group: zarr.Group, at: str) -> None:
+        for name, node in group.members():
+            place = f"{at}/{name}".lstrip("/")
+            if isinstance(node, zarr.Group):
+                walk(node, place)
+            else:
+                values = np.ascontiguousarray(node[...])
+                found[place] = digest(values.dtype.str.encode(), str(values.shape).encode(), values.tobytes())
+
+    walk(zarr.open_group(store, mode="r"), "")
+    return found
+
+
+def documents_of(store: Path) -> dict[str, str]:
+    """A digest of every document, less what passes, by its place in the store."""
+    found = {}
+    for path in sorted(store.rglob("zarr.json")):
+        content = json.dumps(lasting(json.loads(path.read_bytes())), sort_keys=True)
+        found[str(path.relative_to(store).parent)] = digest(content.encode())
+    return found
+
+
+def kinds_of(value: Any) -> Any:
+    """The keys and types of a JSON value; of a list, those of its first item."""
+    if isinstance(value, dict):
+        return {name: kinds_of(item) for name, item in sorted(value.items())}
+    if isinstance(value, list):
+        return [kinds_of(value[0])] if value else []
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
