@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,17 @@ def make_pictures(folder: Path) -> None:
     tif(folder / "bands16" / "g.tif", bands.astype(np.uint16) * 131 + 7)
     tif(folder / "floats" / "h.tif", bands[..., :4].astype(np.float32) / 16 - 3)
     tif(folder / "tiled" / "i.tif", waves(2304, 2048, 3), tile=(256, 256), photometric="rgb", compression="zlib")
+    wide = waves(2048, 2056, 6, 2).astype(np.uint16) * 131 + 7
+    tif(folder / "wide" / "j.tif", wide, tile=(256, 256), photometric="minisblack", planarconfig="contig")
+    y, x = np.mgrid[0:2048, 0:2056]
+    for at in range(4):  # large, and next to nothing as a file
+        flat = np.stack([y // 512 * 60, x // 514 * 60, (y // 512 + x // 514 + at) * 30], axis=2).astype(np.uint8)
+        tif(folder / "flat" / f"{at}.tif", flat, tile=(256, 256), photometric="rgb", compression="zlib")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "no.png").write_bytes(b"\x89PNG\r\n\x1a\n, cut off")
+    (folder / "mixed").mkdir()
+    for file in ("broken/no.png", "photos/a.png"):
+        shutil.copy(folder / file, folder / "mixed")
     for path in folder.rglob("*.*"):
         os.utime(path, (THEN, THEN))
 
