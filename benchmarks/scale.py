@@ -22,9 +22,8 @@ from kseg_core.images import PictureInfo
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import PIECE_PX, ImageSource, Piece
 from workflows.computing.cluster import ClusterExecutor, own_processes
-from workflows.computing.context import Context
-from workflows.computing.progress import Silent
-from workflows.computing.waves import Watched, stream_in_waves
+from workflows.computing.context import Context, Watched, stream_in_waves
+from workflows.computing.executor import Silent
 from workflows.fitting.gather import gather_plan, merge_found
 from workflows.planning.plan import Plan, make_plan
 

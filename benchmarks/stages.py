@@ -34,7 +34,7 @@ from kseg_core.inputs.listing import list_inputs
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.writing import write_image
-from workflows.computing.tree import merge_all
+from workflows.computing.context import merge_all
 from workflows.labelling.label import image_record
 
 T = TypeVar("T")

@@ -15,8 +15,7 @@ from kseg_core.store.manifest import INCOMPLETE, a_few, lost_images, read_attrib
 from kseg_core.store.opening import Store, images_group_is_sound, load_model, mend_images_group, open_store
 from kseg_core.store.verify import Findings
 
-from .computing.executor import Executor, open_executor
-from .computing.progress import Progress, Silent
+from .computing.executor import Executor, Progress, Silent, open_executor
 from .viewing.verify import verify_images
 
 MODEL_CHECKED: dict[str, Any] = {

@@ -10,11 +10,9 @@ from kseg_core.errors import UnreadableImage, facts_of, from_facts
 from kseg_core.memory import COLOR_BYTES
 
 from .computing.context import Context, Failure
-from .computing.executor import open_executor
-from .computing.progress import Progress, Silent
+from .computing.executor import Progress, Silent, open_executor
 from .labelling.label import Labelled
-from .planning.budget import Budget, make_budget
-from .planning.disk import bytes_to_write, free_bytes
+from .planning.budget import Budget, bytes_to_write, free_bytes, make_budget
 from .planning.notes import Note, notes_of, notes_of_all
 from .planning.plan import Plan
 from .request import Request

@@ -12,16 +12,14 @@ from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
 from .computing.context import Context
-from .computing.executor import open_executor
-from .computing.progress import Progress, Silent
+from .computing.executor import Progress, Silent, open_executor
 from .edges.finding import Edged, edges_of_plan
 from .edges.request import EdgesMade, EdgesRequest, nothing_to_do, require_unchanged
 from .edges.results import EdgesResult
 from .output import claim
 from .planning.budget import Work, make_budget
 from .planning.notes import notes_by_key, notes_of, notes_of_all, say
-from .planning.plan import look_at_headers, make_plan
-from .planning.remarks import nodata_of_no_use
+from .planning.plan import look_at_headers, make_plan, nodata_of_no_use
 
 
 def find_edges(request: EdgesRequest, progress: Progress | None = None) -> EdgesResult:

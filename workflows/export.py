@@ -21,12 +21,10 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, load_model, open_store
 from kseg_core.store.originals import Originals
 
-from .computing.executor import Executor, open_executor
-from .computing.faults import alone, crashed
-from .computing.progress import Progress, Silent
-from .computing.waves import Watched, compute_in_waves
+from .computing.context import Watched, alone, compute_in_waves, crashed
+from .computing.executor import Executor, Progress, Silent, open_executor
 from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export
-from .planning.folder import folder_for_files
+from .output import folder_for_files
 from .viewing.export_result import Exported, Failed
 from .viewing.polygons import write_polygons
 from .viewing.viewing import limit_tasks, needs_of_originals

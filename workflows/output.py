@@ -8,13 +8,14 @@ successor that is complete where the output is not, and removes one that is not.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from kseg_core import storage
-from kseg_core.errors import StoreError
+from kseg_core.errors import KsegError, StoreError
 from kseg_core.resume.lock import hold, unwritable
 from kseg_core.storage.beside import NEXT, aside, beside, remove, sweep
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
@@ -93,3 +94,27 @@ def _is_complete(path: str) -> bool:
         return (read_attributes(path) or {}).get("status") == "complete"
     except StoreError:
         return False
+
+
+@contextmanager
+def folder_for_files(path: str) -> Iterator[None]:
+    """A folder to write files to; one that was made for a job that fails is not left behind empty.
+
+    Raises
+    ------
+    KsegError
+        If it cannot be made or written to.
+    """
+    new = not os.path.lexists(path)
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise KsegError(f"{path}: the output cannot be written ({error.strerror or error})") from error
+    if not os.access(path, os.W_OK):
+        raise KsegError(f"{path}: the output cannot be written ({os.strerror(errno.EACCES)})")
+    try:
+        yield
+    except BaseException:
+        if new and not os.listdir(path):
+            os.rmdir(path)
+        raise

@@ -28,9 +28,8 @@ from kseg_core.shapes.regions import (
 )
 from kseg_core.store.opening import Store, StoredImage, open_store
 
-from .computing.executor import Executor, open_executor
-from .computing.progress import Progress, Silent
-from .computing.waves import WAVE_TASKS, Watched, compute_in_waves
+from .computing.context import WAVE_TASKS, Watched, compute_in_waves
+from .computing.executor import Executor, Progress, Silent, open_executor
 from .viewing.viewing import limit_tasks
 
 

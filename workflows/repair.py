@@ -35,15 +35,13 @@ from kseg_core.store.writing import LABELS, image_folder
 
 from .check import Checked, check_model, images_lost, verify_store, was_finished
 from .computing.context import Context, Failure
-from .computing.executor import Executor, open_executor
-from .computing.progress import Progress, Silent
+from .computing.executor import Executor, Progress, Silent, open_executor
 from .edges.finding import edges_of_plan
 from .labelling.label import bands_of
 from .labelling.label_plan import label_plan
 from .labelling.mend import mend_images, mendable_images
 from .planning.budget import Work, make_budget
-from .planning.plan import Plan, make_plan
-from .planning.remarks import remarked
+from .planning.plan import Plan, make_plan, remarked
 from .request import CHOSEN
 from .viewing.verify import output_settings, verify_images
 

@@ -28,8 +28,7 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, load_model, open_store
 from kseg_core.store.originals import Originals
 
-from .computing.executor import Executor, open_executor
-from .computing.progress import Progress, Silent
+from .computing.executor import Executor, Progress, Silent, open_executor
 from .viewing.look import Failures, LookPlan, look_at_images
 from .viewing.viewing import limit_tasks
 

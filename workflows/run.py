@@ -20,16 +20,14 @@ from kseg_core.store.opening import create_store, save_model, write_model
 from kseg_core.sweep import elbow
 
 from .computing.context import Context, Failure
-from .computing.executor import open_executor
-from .computing.progress import Progress, Silent
+from .computing.executor import Progress, Silent, open_executor
 from .fitting.bands import fit_bands
 from .fitting.fit import fit_plan
 from .labelling.drift import drift_result
 from .labelling.label import Labelled
 from .labelling.label_plan import label_plan
 from .output import claim, replacing
-from .planning.budget import Budget
-from .planning.disk import bytes_to_write, require_room_on_disk
+from .planning.budget import Budget, bytes_to_write, require_room_on_disk
 from .planning.notes import Note, first_of, notes_of_all, say
 from .planning.plan import Plan, lines_of_fill, naming_images
 from .request import Request, require_unchanged

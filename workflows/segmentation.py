@@ -26,16 +26,14 @@ from kseg_core.sizes import only_so_many
 from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
-from .computing.context import Context
-from .computing.executor import Executor, open_executor
-from .computing.progress import Silent
-from .computing.tree import tree_reduce
+from .computing.context import Context, tree_reduce
+from .computing.executor import Executor, Silent, open_executor
 from .fitting.bands import fit_bands
 from .fitting.fit import fit_summary
 from .labelling.label import read_for_model
 from .planning.arrays import info_of_array, plan_of_array
 from .planning.notes import MOST_LINES, Note, gathering, notes_of_all, say
-from .planning.remarks import nodata_of_no_use
+from .planning.plan import nodata_of_no_use
 from .request import InputSelection, Request, in_space_of_match, prepare, require_mask
 from .run import fit_one, run
 from .running.begun import earlier_model

@@ -19,14 +19,13 @@ from kseg_core.sweep.search import sweep as sweep_data
 from kseg_core.sweep.table import AnySpace, Table
 
 from .computing.context import Context, Failure, parted
-from .computing.executor import open_executor
-from .computing.progress import Progress, Silent
+from .computing.executor import Progress, Silent, open_executor
 from .fitting.bands import data_of, look_at_bands, sweep_of
 from .fitting.fit import read_colours, table_on_workers
 from .fitting.sweep_tasks import SweepTasks
 from .labelling.label import summary_of_image
+from .output import folder_for_files
 from .planning.budget import Budget, image_of_too_many_colors
-from .planning.folder import folder_for_files
 from .planning.notes import Note, notes_of, notes_of_all, say
 from .planning.plan import Plan, naming_images
 from .request import Request

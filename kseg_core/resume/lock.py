@@ -2,7 +2,7 @@
 
 The lock itself is the operating system's, on a file beside the output: it ends with the process, however that ends. A
 second file says who holds it, for people and for machines that share the disk but not the lock. An object store knows
-no lock but can make an object exclusively: see `remote_lock`.
+no lock but can make an object exclusively: see `hold_object`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -129,8 +130,6 @@ def hold(output: str) -> Iterator[None]:
         If nothing can be written where the output is to be.
     """
     if storage.is_remote(output):
-        from .remote_lock import hold_object
-
         with hold_object(output):
             yield
         return
@@ -239,3 +238,51 @@ def _make_folders(folder: str) -> list[str]:
 def _unlink(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
+
+
+@contextmanager
+def hold_object(output: str) -> Iterator[None]:
+    """Be the one that writes an output; see `hold`.
+
+    Raises
+    ------
+    OutputHeld
+        If another job holds it.
+    StoreError
+        If nothing can be written there.
+    """
+    from ..storage import s3
+
+    path = beside(output, ".lock.json")
+    try:
+        etag = _taken(output, path)
+    except OSError as error:
+        raise StoreError(f"{output}: the output cannot be written ({error.strerror or error})") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if s3.read_tagged(path)[1] == etag:  # and not of a job that people let pass
+                s3.remove_file(path)
+
+
+def _taken(output: str, path: str) -> str:
+    """Make the lock, or take it over from a dead process; returns its ETag."""
+    from ..storage import s3
+
+    own = Holder.this().told(uuid.uuid4().hex)
+    while True:
+        with contextlib.suppress(FileExistsError):
+            return s3.put_new(path, own)
+        try:
+            content, etag = s3.read_tagged(path)
+        except FileNotFoundError:
+            continue  # it has just ended
+        if content == own:
+            return etag  # the answer to a request was lost, and it was sent again
+        holder = Holder.told_by(content)
+        if holder is None:
+            raise OutputHeld(f"another run holds {output}, which one cannot be read; if there is none, remove {path}")
+        require_dead(output, holder, path)
+        with contextlib.suppress(FileExistsError):
+            return s3.put_in_place(path, own, etag)

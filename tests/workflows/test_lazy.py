@@ -21,10 +21,8 @@ from kseg_core.inputs.listing import InputFile, list_inputs
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from workflows import segment
-from workflows.computing.context import Context
-from workflows.computing.executor import LocalExecutor
-from workflows.computing.progress import Silent
-from workflows.computing.tree import tree_reduce
+from workflows.computing.context import Context, tree_reduce
+from workflows.computing.executor import LocalExecutor, Silent
 from workflows.fitting.gather import gather_plan
 from workflows.labelling.label_plan import label_plan
 from workflows.planning.plan import Plan, make_plan

@@ -39,8 +39,7 @@ from kseg_core.storage.ranges import MOST_BYTES, most_held
 from tests.conftest import environment_of_programs
 from workflows.computing.executor import LocalExecutor, processes_that_fit
 from workflows.dry_run import dry_run
-from workflows.planning.budget import Work, make_budget, too_many_colors
-from workflows.planning.disk import require_room_on_disk
+from workflows.planning.budget import Work, make_budget, require_room_on_disk, too_many_colors
 from workflows.planning.plan import Plan, make_plan
 from workflows.request import InputSelection, prepare
 from workflows.run import run

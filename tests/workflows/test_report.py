@@ -25,8 +25,7 @@ from kseg_core.store.nodes import ArraySpec, store_array
 from kseg_core.store.opening import load_model, open_store
 from kseg_core.store.originals import Originals
 from kseg_core.store.pyramid import mode_of_blocks
-from workflows.computing.executor import open_executor
-from workflows.computing.progress import Silent
+from workflows.computing.executor import Silent, open_executor
 from workflows.report import ReportRequest, make_report
 from workflows.viewing.look import LookPlan, look_at_images
 

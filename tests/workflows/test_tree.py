@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflows.computing import tree
-from workflows.computing.tree import merge_all, tree_reduce
+from workflows.computing.context import merge_all, tree_reduce
 
 
 @dataclass(frozen=True)

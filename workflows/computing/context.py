@@ -7,10 +7,11 @@ each of its items once more by itself, so that only the one that kills is left o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Protocol
+from functools import partial, reduce
+from itertools import islice
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from dask.base import tokenize
 from dask.delayed import Delayed, delayed
@@ -18,11 +19,7 @@ from dask.delayed import Delayed, delayed
 from kseg_core.errors import UnreadableImage
 from kseg_core.inputs.listing import InputFile
 
-from .executor import Executor
-from .faults import crashed, one_by_one
-from .progress import Progress, Silent
-from .tasks import task_of, token_of, turn
-from .waves import Watched, stream_in_waves
+from .executor import Executor, Progress, Silent, TasksKilled, died_again
 
 
 class Item(Protocol):
@@ -158,3 +155,206 @@ def parted(made: Iterable[Any]) -> tuple[list[Any], tuple[Failure, ...]]:
     for each in made:
         (failures if isinstance(each, Failure) else results).append(each)
     return results, tuple(failures)
+
+
+def crashed(source: str, deaths: int) -> UnreadableImage:
+    """The failure of an input that nobody survives."""
+    times = "twice" if deaths == 2 else f"{deaths} times"
+    return UnreadableImage(source, f"its decoder crashed the worker {times} (or took more memory than a worker has)")
+
+
+def alone(lazy: Delayed, executor: Executor) -> tuple[Any, int]:
+    """Run a task, nothing else beside it: (result, 0), or (None, deaths) where it kills.
+
+    Whoever shared a worker with a task that crashed it is suspect too; alone, only the guilty one dies again.
+    """
+    try:
+        (result,) = executor.compute([lazy], [lazy])
+    except TasksKilled as killed:
+        return None, killed.deaths[0]
+    return result, 0
+
+
+def one_by_one(
+    items: Sequence[Any], task: Callable[[Any], Delayed], executor: Executor
+) -> Iterator[tuple[Any, Any, int]]:
+    """Run a task for each item, each `alone`: (item, result, 0), or (item, None, deaths) where it kills."""
+    for item in items:
+        yield item, *alone(task(item), executor)
+
+
+LAST_TURN = 999_999_999
+
+
+def task_of(function: Callable[..., Any], work: Any, *details: Any, key: str) -> Delayed:
+    """``function(work, *details)``, lazily, by the name of ``key``.
+
+    Dask looks into every argument for what is lazy in it, dataclass by dataclass, which for a bundle of 64 images takes
+    as long as labelling one of them. ``work`` holds nothing lazy and is not looked into; ``details`` may.
+    """
+    lazy: Delayed = delayed(partial(function, work), name=f"{key}-work", traverse=False)(*details, dask_key_name=key)
+    return lazy
+
+
+def token_of(work: Any, *details: Any) -> str:
+    """A name for some work: that of dataclasses of plain values is how they are written out."""
+    return str(tokenize(repr(work), *details))
+
+
+def turn(at: int) -> str:
+    """Put before a task's token: of tasks that could all be next Dask takes the last by name, this makes it the first.
+
+    What takes longest is at the front of a plan, and begins first: then no worker waits long for another at the end.
+    """
+    return f"{LAST_TURN - at:09d}"
+
+
+FAN_IN = 4  # partials a merge: few, as those that wait for their neighbours are held in memory
+
+
+class Mergeable(Protocol):
+    """Something whose ``merge`` is associative and commutative."""
+
+    def merge(self, other: Self, /) -> Self: ...
+
+
+M = TypeVar("M", bound=Mergeable)
+Merge = Callable[[Sequence[Any]], Any]
+
+
+def merge_all(parts: Sequence[M]) -> M:
+    """Merge some partial results in one place."""
+    return reduce(lambda a, b: a.merge(b), parts)
+
+
+def tree_reduce(parts: Sequence[Delayed], name: str, merge: Merge = merge_all) -> Delayed:
+    """One lazy result from many lazy partial ones.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if not parts:
+        raise ValueError("expected at least one partial result, got none")
+    level = list(parts)
+    task = delayed(merge, pure=True)
+    while len(level) > 1:
+        groups = [level[at : at + FAN_IN] for at in range(0, len(level), FAN_IN)]
+        level = [
+            group[0]
+            if len(group) == 1
+            else task(group, dask_key_name=f"{name}-merge-{turn(at)}-{tokenize([part.key for part in group])}")
+            for at, group in enumerate(groups)
+        ]
+    return level[0]
+
+
+WAVE_TASKS = 4096  # a scheduler takes about a millisecond a task: waves of seconds, and a few megabytes of graph
+
+
+class Watched(NamedTuple):
+    """A lazy result, whom to tell when it is there, and what is done where it kills its worker.
+
+    ``rescue`` gives what stands for a result of its own. Where results are merged as they come, ``pieces`` says what
+    it was made of.
+    """
+
+    lazy: Delayed
+    done: Callable[[], None]
+    rescue: Callable[[], Any] | None = None
+    pieces: tuple[Any, ...] = ()
+
+
+class Suspects(Exception):
+    """Workers died at tasks whose results are merged: these pieces are suspect.
+
+    Parameters
+    ----------
+    pieces
+        Of each such task.
+    deaths
+        How many workers died at most.
+    """
+
+    def __init__(self, pieces: list[tuple[Any, ...]], deaths: int) -> None:
+        super().__init__(pieces, deaths)
+        self.pieces = pieces
+        self.deaths = deaths
+
+
+class Waves:
+    """Collects units of mergeable results and computes them wave by wave; the merged stay where they were computed."""
+
+    def __init__(self, executor: Executor, name: str, merge: Merge = merge_all) -> None:
+        self._executor = executor
+        self._name = name
+        self._merge = merge
+        self._waiting: list[Watched] = []
+        self._units: list[Delayed] = []
+        self._roots: list[Delayed] = []
+
+    def add(self, tasks: Sequence[Watched], finish: Callable[[Delayed], Delayed] | None = None) -> None:
+        """A unit of tasks, merged; ``finish`` is applied to the merged whole of the unit."""
+        if len(tasks) > WAVE_TASKS:
+            self._flush()
+            parts = []
+            for at in range(0, len(tasks), WAVE_TASKS):
+                wave = tasks[at : at + WAVE_TASKS]
+                parts += self._compute([tree_reduce([task.lazy for task in wave], self._name, self._merge)], wave)
+            unit = tree_reduce(parts, self._name, self._merge)
+        else:
+            if len(self._waiting) + len(tasks) > WAVE_TASKS:
+                self._flush()
+            self._waiting += tasks
+            unit = tree_reduce([task.lazy for task in tasks], self._name, self._merge)
+        self._units.append(unit if finish is None else finish(unit))
+
+    def merged(self) -> Delayed:
+        """The merge of all units."""
+        self._flush()
+        return self._roots[0]
+
+    def _flush(self) -> None:
+        """Compute what is waiting, and merge it with what there is."""
+        if self._units:
+            root = tree_reduce([*self._roots, *self._units], self._name, self._merge)
+            self._roots = self._compute([root], self._waiting)
+            self._units, self._waiting = [], []
+
+    def _compute(self, lazy: list[Delayed], wave: Sequence[Watched]) -> list[Delayed]:
+        try:
+            return self._executor.persist(lazy, [task.lazy for task in wave], lambda i: wave[i].done())
+        except TasksKilled as killed:
+            deaths = killed.deaths
+        raise Suspects([wave[i].pieces for i in deaths], max(deaths.values()))
+
+
+def stream_in_waves(tasks: Iterable[Watched], executor: Executor) -> Iterator[Any]:
+    """The results of independent tasks, in order. ``tasks`` is read, and their graph made, a wave at a time."""
+    waiting = iter(tasks)
+    while wave := list(islice(waiting, WAVE_TASKS)):
+        lazy = [task.lazy for task in wave]
+        try:
+            results = executor.compute(lazy, lazy, lambda i, wave=wave: wave[i].done())  # type: ignore[misc]
+        except TasksKilled as killed:
+            deaths, results = killed.deaths, killed.results or []
+        else:
+            deaths = {}
+        del lazy
+        for i, result in enumerate(results):
+            yield _rescued(wave[i], deaths) if i in deaths else result
+
+
+def _rescued(task: Watched, deaths: Mapping[int, int]) -> Any:
+    """What stands for a result that never came."""
+    if task.rescue is None:
+        raise died_again(deaths)
+    result = task.rescue()
+    task.done()
+    return result
+
+
+def compute_in_waves(tasks: Iterable[Watched], executor: Executor) -> list[Any]:
+    """All of `stream_in_waves`, for results small enough to be held together."""
+    return list(stream_in_waves(tasks, executor))

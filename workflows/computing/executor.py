@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -48,6 +48,11 @@ class TasksKilled(KsegError):
             f"workers died {max(self.deaths.values())} times at the same task, which is mostly too little memory: "
             f"give more with --memory, or fewer --workers; {SAME_COMMAND}"
         )
+
+
+def died_again(deaths: Mapping[int, int]) -> KsegError:
+    """The end of a job whose workers die though no single input is to blame."""
+    return KsegError(str(TasksKilled(dict(deaths))))
 
 
 def processes_that_fit(wanted: int, memory_bytes: int | None) -> int:
@@ -209,3 +214,25 @@ def open_executor(settings: ExecutionSettings) -> Iterator[Executor]:
         with existing_cluster(settings.scheduler) as client, reporting(settings.performance_report, client):
             given = None if settings.memory is None else Limit(settings.memory, GIVEN_MEMORY)
             yield ClusterExecutor(client, given, settings.scheduler)
+
+
+class Progress(Protocol):
+    """Listens to a job."""
+
+    def stage(self, name: str, images: int, pixels: int) -> None:
+        """A new stage begins, with so much to do."""
+        ...
+
+    def advance(self, images: int, pixels: int) -> None:
+        """So much more of the stage is done."""
+        ...
+
+
+class Silent:
+    """Nobody listens."""
+
+    def stage(self, name: str, images: int, pixels: int) -> None:
+        pass
+
+    def advance(self, images: int, pixels: int) -> None:
+        pass

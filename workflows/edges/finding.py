@@ -36,9 +36,8 @@ from kseg_core.errors import KsegError
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.shapes.joining import columns_of_grid
 
-from ..computing.context import Context, Failure, parted
+from ..computing.context import Context, Failure, Watched, compute_in_waves, parted
 from ..computing.executor import SAME_COMMAND, Executor
-from ..computing.waves import Watched, compute_in_waves
 from ..planning.plan import Plan
 
 GROUP_PIECES = 512  # borders of some two gigapixels of large images are held at once: tens of megabytes

@@ -21,9 +21,8 @@ from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import chosen_model, sweep
 
-from ..computing.context import Context, Failure
+from ..computing.context import Context, Failure, merge_all
 from ..computing.executor import Executor
-from ..computing.tree import merge_all
 from ..planning.budget import Budget, too_many_colors
 from ..planning.plan import Plan
 from ..request import require_same_features

@@ -20,11 +20,22 @@ from kseg_core.errors import UnreadableImage
 from kseg_core.reading.sources import Piece
 from kseg_core.resume.keeping import keep, kept
 
-from ..computing.context import Context, Failure
-from ..computing.faults import crashed, died_again, one_by_one
-from ..computing.tasks import task_of, token_of, turn
-from ..computing.tree import Merge, merge_all, tree_reduce
-from ..computing.waves import Suspects, Watched, Waves
+from ..computing.context import (
+    Context,
+    Failure,
+    Merge,
+    Suspects,
+    Watched,
+    Waves,
+    crashed,
+    merge_all,
+    one_by_one,
+    task_of,
+    token_of,
+    tree_reduce,
+    turn,
+)
+from ..computing.executor import died_again
 from ..planning.plan import Bundle, Plan
 
 # Pieces of one large image that a task reads, one after the other: fewer partial results wait to be merged (a colour

@@ -19,8 +19,8 @@ from kseg_core.clustering.sums import ClusterSums
 from kseg_core.clustering.table import CoarseTable, FarPoint, FeatureTable, PixelData
 from kseg_core.config import FitSettings
 
+from ..computing.context import merge_all, tree_reduce
 from ..computing.executor import Executor
-from ..computing.tree import merge_all, tree_reduce
 
 F64 = NDArray[np.float64]
 

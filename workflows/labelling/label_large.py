@@ -35,9 +35,8 @@ from kseg_core.store.writing import (
     write_window,
 )
 
-from ..computing.context import Context, parted
+from ..computing.context import Context, Watched, compute_in_waves, parted
 from ..computing.executor import Executor
-from ..computing.waves import Watched, compute_in_waves
 from .label import Labelled, bands_of, image_record, inertia_of, labelled_image, layout_of, noted, read_for_model
 
 LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
+
+import numpy as np
 
 from kseg_core.clustering.outliers import Fill, fill_lines
 from kseg_core.config import InputSettings
 from kseg_core.errors import NoValidPixels
+from kseg_core.images.kinds import remarks_of_bands, remarks_of_colours
+from kseg_core.images.validity import fits
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 
@@ -175,3 +179,44 @@ def _declared(source: ImageSource) -> set[float]:
 def pixels_of(bundle: Bundle) -> int:
     """Pixels of a bundle."""
     return sum(piece.pixels for piece in bundle)
+
+
+def remarked(
+    sources: Iterable[ImageSource], bands: tuple[int, ...] | None, *, asked_for: bool
+) -> tuple[ImageSource, ...]:
+    """The images, whose notes also say what is left out of them.
+
+    Parameters
+    ----------
+    sources
+        The images.
+    bands
+        Which are clustered, none for all but alpha; None: colours are.
+    asked_for
+        Whether the fit's settings say so, rather than a model that is given.
+    """
+    found = []
+    for source in sources:
+        info = source.info
+        told = (
+            remarks_of_colours(info, asked_for=asked_for)
+            if bands is None
+            else remarks_of_bands(info, bands, asked_for=asked_for)
+        )
+        noted = replace(info, notes=(*info.notes, *told))
+        found.append(replace(source, info=noted) if told else source)
+    return tuple(found)
+
+
+def nodata_of_no_use(sources: Sequence[ImageSource], settings: InputSettings) -> tuple[str, ...]:
+    """A line for each value of ``--nodata`` that the samples of some images cannot have."""
+    lines = []
+    for value in dict.fromkeys(value for value in settings.nodata_values if not math.isnan(value)):
+        without = [source for source in sources if not fits(value, np.dtype(source.info.dtype))]
+        if without:
+            dtypes = ", ".join(sorted({source.info.dtype for source in without}))
+            where = first_of([source.file.source for source in without])
+            lines.append(
+                f"--nodata {value}: no pixel of {dtypes} can have this value; it leaves out nothing of {where}"
+            )
+    return tuple(lines)

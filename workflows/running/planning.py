@@ -15,8 +15,7 @@ from ..computing.context import Context, Failure
 from ..labelling.label import bands_of
 from ..planning.budget import Budget, Work, make_budget
 from ..planning.notes import notes_of, notes_of_all, say
-from ..planning.plan import Plan, look_at_headers, make_plan
-from ..planning.remarks import nodata_of_no_use, remarked
+from ..planning.plan import Plan, look_at_headers, make_plan, nodata_of_no_use, remarked
 from ..request import Request
 from .kinds import of_one_kind
 from .resume import Found, Kept

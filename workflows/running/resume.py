@@ -33,9 +33,8 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import load_model, sweep_store
 from kseg_core.store.writing import remove_image
 
-from ..computing.context import Failure
+from ..computing.context import Failure, merge_all
 from ..computing.executor import Executor
-from ..computing.tree import merge_all
 from ..labelling.label import Labelled
 from ..planning.plan import HEADERS_PER_TASK
 from ..request import Request

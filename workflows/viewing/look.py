@@ -33,10 +33,8 @@ from kseg_core.report.sampling import quotas
 from kseg_core.store.model import Model
 from kseg_core.store.originals import Originals
 
-from ..computing.executor import Executor
-from ..computing.faults import alone, crashed
-from ..computing.progress import Progress
-from ..computing.waves import Watched, compute_in_waves
+from ..computing.context import Watched, alone, compute_in_waves, crashed
+from ..computing.executor import Executor, Progress
 from .viewing import limit_tasks
 
 GROUP = 64  # images looked at together: what is held of them before they are pictures has a bound

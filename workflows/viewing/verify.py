@@ -22,10 +22,8 @@ from kseg_core.store.verify import Findings, cannot_be_read, judge_image, large_
 from kseg_core.store.verify_subject import Window, image_windows
 from kseg_core.store.verify_window import OPENING, Seen, unread
 
-from ..computing.executor import Executor
-from ..computing.faults import alone, crashed
-from ..computing.progress import Progress
-from ..computing.waves import Watched, compute_in_waves, stream_in_waves
+from ..computing.context import Watched, alone, compute_in_waves, crashed, stream_in_waves
+from ..computing.executor import Executor, Progress
 from .viewing import limit_tasks, needs_of_originals
 
 log = logging.getLogger("kseg")
