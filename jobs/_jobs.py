@@ -15,7 +15,7 @@ from kseg_core.report.folder import default_folder, require_place
 from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.sizes import only_so_many, parse_bytes
 from workflows.request import InputSelection, Request, prepare, refit_settings
-from workflows.running.results import JobResult, failed_result, held_to, reused_result
+from workflows.result import JobResult, failed_result, held_to, reused_result
 from workflows.sweep_request import prepare_sweep
 
 from ._again import next_command, see_them, with_commands, word

@@ -29,8 +29,8 @@ from .planning.budget import Budget, image_of_too_many_colors
 from .planning.notes import Note, notes_of, notes_of_all, say
 from .planning.plan import Plan, naming_images
 from .request import Request
-from .running.ending import Clock
-from .running.planning import fit_to_memory, nothing_readable, survey
+from .result import Clock
+from .scan import fit_to_memory, nothing_readable, survey
 from .sweep_request import FIGURE, KIND, RECORD, TABLE
 from .sweep_result import SweepResult, Swept
 

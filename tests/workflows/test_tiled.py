@@ -25,7 +25,7 @@ from workflows import run as jobs
 from workflows.check import check_store
 from workflows.computing import waves
 from workflows.request import InputSelection, prepare
-from workflows.running.results import JobResult
+from workflows.result import JobResult
 
 Array = NDArray[Any]
 HEIGHT, WIDTH = 1500, 1300

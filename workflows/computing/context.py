@@ -8,6 +8,7 @@ each of its items once more by itself, so that only the one that kills is left o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import islice
@@ -16,10 +17,11 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UnreadableImage
 from kseg_core.inputs.listing import InputFile
 
-from .executor import Executor, Progress, Silent, TasksKilled, died_again
+from .executor import Executor, Progress, Silent, TasksKilled, died_again, open_executor
 
 
 class Item(Protocol):
@@ -67,6 +69,19 @@ class Context:
     executor: Executor
     progress: Progress
     strict: bool = False
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: ExecutionSettings, progress: Progress | None = None) -> Iterator[Context]:
+        """That of a job with these settings; a cluster that was started for it is stopped on leaving.
+
+        Raises
+        ------
+        KsegError
+            If a cluster cannot be reached or has no worker.
+        """
+        with open_executor(settings) as executor:
+            yield cls(executor, progress or Silent(), settings.strict)
 
     def silent(self, *, strict: bool | None = None) -> Context:
         """The same for work that is a part of another's stage."""

@@ -19,6 +19,7 @@ from typing import Any
 from dask.delayed import delayed
 
 from kseg_core import storage
+from kseg_core.config import RunConfig
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.edges.canny import WindowBorder, decide_across
 from kseg_core.edges.store import (
@@ -33,12 +34,14 @@ from kseg_core.edges.store import (
     write_piece_edges,
 )
 from kseg_core.errors import KsegError
+from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.shapes.joining import columns_of_grid
 
 from ..computing.context import Context, Failure, Watched, compute_in_waves, parted
 from ..computing.executor import SAME_COMMAND, Executor
-from ..planning.plan import Plan
+from ..planning.plan import Plan, look_at_headers, make_plan
+from .request import has_edges
 
 GROUP_PIECES = 512  # borders of some two gigapixels of large images are held at once: tens of megabytes
 
@@ -121,6 +124,19 @@ def _groups(images: Sequence[tuple[Piece, ...]]) -> Iterator[list[tuple[Piece, .
         group.append(pieces)
     if group:
         yield group
+
+
+def edges_of_run(
+    plan: Plan, finished: Sequence[InputFile], settings: EdgeSettings, config: RunConfig, store: str, context: Context
+) -> list[Failure]:
+    """The edges of the images that a run has labelled now, and of the finished ones that have none; what failed."""
+    failures: list[Failure] = []
+    without = [file for file in finished if not has_edges(store, file, settings, config.input)]
+    if without:
+        sources, failures = look_at_headers(without, config.input, context)
+        more = make_plan(sources, config.output.tile, context.executor.workers)
+        plan = Plan(plan.bundles + more.bundles, plan.large + more.large, notes=plan.notes)
+    return [*failures, *edges_of_plan(plan, settings, store, config.output.tile, context).failures]
 
 
 # -------------------------------------------------------------------------------------------- images in one piece

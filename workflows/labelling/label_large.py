@@ -37,7 +37,7 @@ from kseg_core.store.writing import (
 
 from ..computing.context import Context, Watched, compute_in_waves, parted
 from ..computing.executor import Executor
-from .label import Labelled, bands_of, image_record, inertia_of, labelled_image, layout_of, noted, read_for_model
+from .label import Labelled, bands_of, image_record, inertia_of, layout_of, read_for_model, reference_of
 
 LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above
 
@@ -179,7 +179,7 @@ def label_large(
     for image, record in zip(whole.values(), records, strict=True):
         end_journal(store, record.key)
         finish_image(store, record, image.layout, model.colors, own_model=model if own_model else None)
-        done = done.merge(labelled_image(record, model, image.sums, image.fills, shared=not own_model))
+        done = done.merge(Labelled.of_record(record, None if own_model else reference_of(model), image.fills))
     return done
 
 
@@ -216,7 +216,7 @@ def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSetting
         compute_in_waves((Watched(task(piece, store, layout), _nothing) for piece in pieces), executor)
     build_pyramids([(source, layout)], store, executor)
     finish_image(store, record, layout, NO_COLORS)
-    return Labelled(1, source.pixels, 0, None, {record.key: 0.0}, notes=noted(record))
+    return Labelled.of_record(record, None)
 
 
 def copy_piece(piece: Piece, store: str, layout: Layout) -> None:
