@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import invalid_label
 from kseg_core.errors import StoreError
+from kseg_core.layers.tiles import level_shape
 from kseg_core.store.model import Model
-from kseg_core.store.tiles import level_shape
 
 from .cells import LEVELS_IN_WINDOW, Patch, finish_mean, mode_cells, put_together
 from .encoding import gray_file, mask_file, original_file, segmented_file

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import Labels
-from kseg_core.store.pyramid import mean_of_blocks, mode_of_blocks
-from kseg_core.store.tiles import level_shape
+from kseg_core.layers.pyramid import mean_of_blocks, mode_of_blocks
+from kseg_core.layers.tiles import level_shape
 
 U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]

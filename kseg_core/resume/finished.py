@@ -13,6 +13,7 @@ from ..images.validity import mask_path
 from ..inputs.checksum import content_digest
 from ..inputs.companions import mask_facts
 from ..inputs.listing import FACTS, InputFile
+from ..layers import LABEL_LAYER, LAYERS
 from ..store.manifest import read_attributes
 from ..store.nodes import read_document, write_group
 from ..store.record import ImageRecord
@@ -96,20 +97,18 @@ def _touched(folder: str, file: InputFile) -> None:
         write_group(group, {**attributes, "kseg": told})
 
 
-def _arrays(levels: list[str], k: int, output: OutputSettings) -> list[str]:
+def _arrays(levels: int, k: int, output: OutputSettings) -> list[str]:
     """Names of the arrays that an image must have; its edges are looked for where they are added."""
+    made = [layer for layer in LAYERS.values() if not layer.added and layer.is_wanted(output, k)]
     return [
-        *(os.path.join(LABELS, level) for level in levels),
-        *(levels if output.copy_image else []),
-        *(["masks"] if k and output.writes_masks(k) else []),  # of no cluster there are none
-        *(["confidence"] if output.confidence else []),
+        layer.path(level) for layer in (LABEL_LAYER, *made) for level in range(1 if layer.group is None else levels)
     ]
 
 
-def _levels(told: dict[str, Any]) -> list[str]:
-    """Names of the label arrays that the attributes of an image's labels name."""
+def _levels(told: dict[str, Any]) -> int:
+    """How many levels the attributes of an image's labels name."""
     (described,) = told["ome"]["multiscales"]
-    return [str(level["path"]) for level in described["datasets"]]
+    return len(described["datasets"])
 
 
 def unfinished_images(store: str, besides: Collection[str] = ()) -> list[str]:

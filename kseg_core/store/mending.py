@@ -14,15 +14,16 @@ import numpy as np
 from .. import storage
 from ..edge_settings import EdgeSettings, edge_facts
 from ..errors import StoreError
+from ..layers import labelled_layers
+from ..layers.layer import Layout, Window
+from ..layers.tiles import Region
 from ..reading.sources import ImageSource
-from .arrays import NO_CONFIDENCE
 from .chunks import chunk_path, read_plane, write_plane
-from .layout import Layout
 from .model import Model
 from .nodes import read_document
 from .record import ImageRecord
 from .stored_image import DAMAGE, StoredImage
-from .verify import verify_edges
+from .verify import verify_alone
 from .writing import LABELS, arrays_are_sound, image_folder, parts_of_level
 
 UNREADABLE = (*DAMAGE, StoreError)
@@ -82,43 +83,30 @@ def window_is_sound(path: str, key: str, rows: slice, columns: slice, layout: La
         Of the image, whose documents are sound.
     """
     try:
-        image = StoredImage(path, key)
-        return _labels_are_sound(image, (rows, columns), layout) and _copy_is_sound(image, (rows, columns), layout)
+        return _is_sound(StoredImage(path, key), (rows, columns), layout)
     except UNREADABLE:
         return False
 
 
-def _labels_are_sound(image: StoredImage, window: tuple[slice, slice], layout: Layout) -> bool:
-    """Labels, and what is made of them: masks and confidence."""
-    if not _all_there(os.path.join(image.path, LABELS, "0"), window, layout):
-        return False
-    labels = np.asarray(image.labels[window])
+def _is_sound(image: StoredImage, region: Region, layout: Layout) -> bool:
+    """Labels, and what goes with them; whether a copy is that of the source, only the source could tell."""
+    labels = np.asarray(image.labels[region])
     if ((labels >= layout.k) & (labels != layout.invalid)).any():
         return False
-    confidence, masks = image.confidence, image.masks
-    if layout.confidence and confidence is not None:
-        told = np.asarray(confidence[window]) != NO_CONFIDENCE
-        if (told != (labels != layout.invalid)).any():
+    for layer in labelled_layers(layout):
+        array = image.layer(layer)
+        if array is None:
+            continue
+        for first in np.ndindex(array.shape[:-2]) if layer.has_every_chunk else ():
+            if not _all_there(os.path.join(image.path, layer.path()), region, layout, first):
+                return False
+            np.asarray(array[(*first, *region)])  # raises where a checksum is wrong
+        if layer.disagreeing(array, Window(labels), region, layout):
             return False
-    if layout.has_masks and masks is not None:
-        return all(np.array_equal(np.asarray(masks[(j, *window)]), labels == j) for j in range(layout.k))
     return True
 
 
-def _copy_is_sound(image: StoredImage, window: tuple[slice, slice], layout: Layout) -> bool:
-    """Every band can be read; whether it is that of the source, only the source could tell."""
-    copy = image.image
-    if not layout.copy_bands or copy is None:
-        return True
-    folder = os.path.join(image.path, "0")
-    for band in range(layout.copy_bands):
-        if not _all_there(folder, window, layout, (band,)):
-            return False
-        np.asarray(copy[(band, *window)])  # raises where a checksum is wrong
-    return True
-
-
-def _all_there(folder: str, window: tuple[slice, slice], layout: Layout, first: tuple[int, ...] = ()) -> bool:
+def _all_there(folder: str, window: Region, layout: Layout, first: tuple[int, ...] = ()) -> bool:
     """Whether every chunk of a window of level 0 has a file."""
     down, across = (
         range(part.start // layout.tile, -(-part.stop // layout.tile)) for part in window
@@ -126,15 +114,15 @@ def _all_there(folder: str, window: tuple[slice, slice], layout: Layout, first: 
     return all(storage.is_file(chunk_path(folder, (*first, row, column))) for row in down for column in across)
 
 
-def mend_level(path: str, key: str, level: int, rows: slice, columns: slice, layout: Layout) -> None:
+def mend_level(path: str, key: str, level: int, region: Region, layout: Layout) -> None:
     """Write what of a window of a level is not as it is made from the level above, which must be sound.
 
     Parameters
     ----------
-    path, key, level, rows, columns, layout
+    path, key, level, region, layout
         As `writing.build_level` has them.
     """
-    for part in parts_of_level(path, key, level, rows, columns, layout):
+    for part in parts_of_level(path, key, level, region, layout):
         try:
             sound = read_plane(part.folder, part.spec, part.window, part.first).tobytes() == part.made.tobytes()
         except UNREADABLE:
@@ -150,7 +138,7 @@ def edges_are_sound(path: str, source: ImageSource, settings: EdgeSettings) -> b
     """Whether an image has all its edges, found with these settings."""
     try:
         image = StoredImage(path, source.file.key)
-        if image.edges is None or verify_edges(image):
+        if image.edges is None or verify_alone(image):
             return False
         told: Any = image.edges.attrs["kseg"]
         facts = edge_facts(settings, source.file, source.mask)

@@ -14,8 +14,8 @@ from typing import Any
 
 from .. import storage
 from ..errors import StoreError
+from ..layers.layer import Layout
 from ..storage.beside import aside
-from .layout import Layout
 from .manifest import FORMAT, KINDS, read_attributes, remove_kseg_store
 from .model import Model
 from .nodes import group_document, read_document, write_group
@@ -26,8 +26,6 @@ from .writing import (
     create_image,
     finish_image,
     remove_image,
-    write_confidence,
-    write_copy,
     write_image,
     write_window,
 )
@@ -47,8 +45,6 @@ __all__ = [
     "save_model",
     "sweep_store",
     "update_attributes",
-    "write_confidence",
-    "write_copy",
     "write_image",
     "write_model",
     "write_window",

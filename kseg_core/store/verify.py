@@ -7,12 +7,15 @@ merged, and judged here.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 
 from ..clustering.labelling import NO_COLORS, invalid_label
 from ..config import OutputSettings
 from ..errors import StoreError
+from ..layers import LAYERS
+from ..layers.tiles import Region
 from . import ome
 from .chunks import missing_chunks
 from .model import Model
@@ -22,8 +25,20 @@ from .originals import Originals
 from .record import ImageRecord
 from .stored_image import DAMAGE
 from .verify_place import wrong_places
-from .verify_subject import Subject, Window, image_windows, is_as_large_as_said, is_large
-from .verify_window import EDGES, LEVELS, OPENING, SOURCE, TROUBLES, Seen, Step, see, see_edges, unread
+from .verify_subject import Subject, image_windows, is_as_large_as_said, is_large
+from .verify_window import (
+    EDGES,
+    LEVELS,
+    OPENING,
+    SOURCE,
+    TROUBLES,
+    Seen,
+    Step,
+    other_than_source,
+    see,
+    see_alone,
+    unread,
+)
 from .verify_window import LABELS as OF_LABELS
 from .writing import LABELS, image_folder
 
@@ -110,7 +125,7 @@ def large_shape(store: str, key: str) -> tuple[int, int] | None:
 def see_window(
     store: str,
     key: str,
-    window: Window,
+    window: Region,
     originals: Originals | None,
     shared: Model | None,
     output: OutputSettings | None = None,
@@ -154,13 +169,14 @@ def _judged(subject: Subject, seen: Seen) -> Findings:
         return Findings((f"{key}: {subject.lacking}",))
     readable(EDGES)
     of_places = [f"{key}: {line}" for line in wrong_places(subject.image)]
-    of_edges = (*_of_edges(subject, seen.pixels["edge"]), *of_places)
+    of_alone = (*_of_layers_alone(subject, seen), *of_places)
     if not subject.has_labels:
         if "counts" in subject.image.attributes:
-            return Findings((f"{key}: its labels are missing", *of_edges))
-        return Findings(of_edges if subject.image.has_edges else (f"{key}: its edges are missing", *of_places))
+            return Findings((f"{key}: its labels are missing", *of_alone))
+        missing = [f"{key}: {layer.lacking}" for layer, array in subject.alone() if array is None]
+        return Findings((*missing, *of_places) if missing else of_alone)
     if subject.odd_labels is not None:
-        return Findings((f"{key}: {subject.odd_labels}", *of_edges))
+        return Findings((f"{key}: {subject.odd_labels}", *of_alone))
     readable(OF_LABELS)
     problems = _of_labels(subject, seen)
     readable(LEVELS)
@@ -177,36 +193,38 @@ def _judged(subject: Subject, seen: Seen) -> Findings:
     readable(SOURCE)
     problems += [] if seen.why else _of_source(seen)
     counts = tuple(seen.clusters[j] for j in range(subject.k))
-    return Findings((*(f"{key}: {line}" for line in problems), *of_edges), seen.why is None, counts, seen.why)
+    return Findings((*(f"{key}: {line}" for line in problems), *of_alone), seen.why is None, counts, seen.why)
 
 
-def verify_edges(image: StoredImage) -> tuple[str, ...]:
-    """Are the edges of an image whole, where it has any?"""
+def verify_alone(image: StoredImage) -> tuple[str, ...]:
+    """Are the layers of an image that need no labels whole, where it has any?"""
     subject = Subject(image)
-    found = sum(see_edges(subject, window).pixels["edge"] for window in image_windows(subject.shape))
-    return (*_of_edges(subject, found), *(f"{image.key}: {line}" for line in wrong_places(image)))
+    seen = reduce(Seen.merge, (see_alone(subject, window) for window in image_windows(subject.shape)), Seen())
+    return (*_of_layers_alone(subject, seen), *(f"{image.key}: {line}" for line in wrong_places(image)))
 
 
-def _of_edges(subject: Subject, found: int) -> tuple[str, ...]:
-    """Are the edges there that the run was to make, and are those that are there whole?"""
+def _of_layers_alone(subject: Subject, seen: Seen) -> Iterator[str]:
+    """Are the layers that need no labels there that the run was to make, and are those that are there whole?"""
     key = subject.image.key
-    if subject.edges is None:
-        expected = subject.output is not None and subject.output.edges is not None
-        return (f"{key}: its edges are missing",) if expected else ()
-    if subject.odd_edges is not None:
-        return (f"{key}: {subject.odd_edges}",)
-    told = dict(subject.edges.attrs["kseg"])["edge_pixels"]  # type: ignore[arg-type]
-    return () if found == told else (f"{key}: its edges have {found} pixels, its attributes say {told}",)
+    for layer, array in subject.alone():
+        if array is None:
+            if subject.output is not None and layer.is_wanted(subject.output, subject.k):
+                yield f"{key}: {layer.lacking}"
+        elif (odd := layer.oddness(array, subject.layout)) is not None:
+            yield f"{key}: {odd}"
+        elif layer.counted is not None:
+            told, found = dict(array.attrs["kseg"])[layer.counted], seen.pixels[layer.name]  # type: ignore[arg-type]
+            if found != told:
+                yield f"{key}: its {layer.name} have {found} pixels, its attributes say {told}"
 
 
 def _of_labels(subject: Subject, seen: Seen) -> list[str]:
     """Do labels, masks, confidence and what is said of them agree?"""
     problems = []
     facts, pixels = subject.image.attributes, seen.pixels
-    if pixels["mask"]:
-        problems.append(f"{pixels['mask']} mask pixels disagree with the labels")
-    if pixels["confidence"]:
-        problems.append(f"the confidence of {pixels['confidence']} pixels disagrees with their validity")
+    for layer, _ in subject.of_labels():
+        if pixels[layer.name]:
+            problems.append(layer.disagrees.format(pixels[layer.name]))
     if pixels["stray"]:
         problems.append("labels that are no cluster")
     counts = [seen.clusters[j] for j in range(subject.k)]
@@ -255,12 +273,6 @@ def _wrong_documents(subject: Subject) -> list[str]:
 
 
 def _of_source(seen: Seen) -> list[str]:
-    """Are the labels, confidences and copied samples those of the source's pixels?"""
-    problems, pixels = [], seen.pixels
-    if pixels["other"]:
-        problems.append(f"{pixels['other']} samples of its copy are not those of its source")
-    if pixels["unsure"] and not pixels["confidence"]:
-        problems.append(f"the confidence of {pixels['unsure']} pixels is not that of their source's pixels")
-    if pixels["wrong"]:
-        problems.append(f"{pixels['wrong']} labels are not the nearest centroid of their source's pixels")
-    return problems
+    """Are the labels, and what else is made of pixels, those of the source's pixels?"""
+    found = ((layer, seen.pixels[other_than_source(layer)]) for layer in reversed(LAYERS.values()))
+    return [layer.differs.format(wrong) for layer, wrong in found if wrong and not seen.pixels[layer.name]]

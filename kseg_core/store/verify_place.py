@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
-from .stored_image import DAMAGE, EDGES, StoredImage
-from .writing import LABELS
+from ..layers import LAYERS
+from .stored_image import DAMAGE, StoredImage
 
 _DAMAGE = (StoreError, *DAMAGE)
-#: Groups of an image that have a place of their own, and the arrays in them that are placed by it.
-_PLACED = {LABELS: ("0",), "": ("0", "masks", "confidence", EDGES)}
+
+
+def _placed_arrays() -> dict[str, list[str]]:
+    """Groups of an image that have a place of their own, and the arrays in them that are placed by it."""
+    groups: dict[str, list[str]] = {}
+    for layer in LAYERS.values():
+        group, name = os.path.split(layer.path())
+        groups.setdefault(group, []).append(name)
+    return groups
 
 
 def wrong_places(image: StoredImage) -> list[str]:
     """Return a line for each grid mapping and coordinate that is missing, damaged, or not as the others say."""
-    georeferences = {group: _georeference(image, group) for group in _PLACED}
-    said = [geo for geo in georeferences.values() if isinstance(geo, GeoReference)]
+    georeferences = {group: _georeference(image, group, arrays) for group, arrays in _placed_arrays().items()}
+    said = {group: geo for group, geo in georeferences.items() if isinstance(geo, GeoReference)}
     problems = [geo for geo in georeferences.values() if isinstance(geo, str)]
-    if len(said) == len(_PLACED) and said[0] != said[1]:
-        problems.append(f"{LABELS}/{GRID_MAPPING} and {GRID_MAPPING} say that it is in two places")
+    for group, geo in said.items():
+        first = next(iter(said))
+        if geo != said[first]:
+            names = f"{_joined(first, GRID_MAPPING)} and {_joined(group, GRID_MAPPING)}"
+            problems.append(f"{names} say that it is in two places")
     height, width = image.attributes["shape"]
-    for group, geo in georeferences.items():
-        if isinstance(geo, GeoReference):
-            problems += _wrong_coordinates(image, group, geo, (height, width))
+    for group, geo in said.items():
+        problems += _wrong_coordinates(image, group, geo, (height, width))
     return problems
 
 
-def _georeference(image: StoredImage, group: str) -> GeoReference | str | None:
+def _georeference(image: StoredImage, group: str, arrays: Sequence[str]) -> GeoReference | str | None:
     """What a group says of its place, or what is wrong with that; None where it has none."""
     name = _joined(group, GRID_MAPPING)
     try:
         if not image.has(name):
-            placed = any(_is_placed(image, _joined(group, array)) for array in _PLACED[group])
+            placed = any(_is_placed(image, _joined(group, array)) for array in arrays)
             return f"{name}, which says where it is on the ground, is missing" if placed else None
         stated = dict(image.array(name).attrs)
         geo = GeoReference.from_attributes(stated)

@@ -6,23 +6,20 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ..clustering.labelling import invalid_label, label_dtype
 from ..config import OutputSettings
+from ..layers import LABEL_LAYER, LAYERS
+from ..layers.layer import Layer, Layout
+from ..layers.tiles import Region, tile_windows, window_of_level
 from .model import Model
 from .opening import StoredImage
 from .originals import Originals
-from .pyramid import mean_of_blocks, mode_of_blocks
-from .tiles import tile_windows, window_of_level
 
 if TYPE_CHECKING:
     import zarr
 
 VERIFY_PX = 4096  # side of the windows arrays are compared in
-
-Window = tuple[slice, slice]
 
 
 class Subject:
@@ -51,6 +48,7 @@ class Subject:
         self.model = model
         self.originals = originals
         self.output = output
+        self._arrays: dict[str, zarr.Array[Any] | None] = {}
 
     @property
     def k(self) -> int:
@@ -64,6 +62,13 @@ class Subject:
         return height, width
 
     @cached_property
+    def layout(self) -> Layout:
+        """What decides its arrays, as far as they are held against it."""
+        copy = self.array(LAYERS["copy"])
+        bands, dtype = (0, "uint8") if copy is None else (copy.shape[0], copy.dtype.name)
+        return Layout(self.shape, self.k, VERIFY_PX, masks=True, copy_bands=bands, copy_dtype=dtype, confidence=True)
+
+    @cached_property
     def has_labels(self) -> bool:
         return self.image.has_labels
 
@@ -71,70 +76,51 @@ class Subject:
     def labels(self) -> zarr.Array[Any]:
         return self.image.labels
 
-    @cached_property
-    def masks(self) -> zarr.Array[Any] | None:
-        return self.image.masks
+    def array(self, layer: Layer) -> zarr.Array[Any] | None:
+        """A layer's array, opened once; None where it was not made."""
+        if layer.name not in self._arrays:
+            self._arrays[layer.name] = self.image.layer(layer)
+        return self._arrays[layer.name]
 
-    @cached_property
-    def confidence(self) -> zarr.Array[Any] | None:
-        return self.image.confidence
+    def of_labels(self) -> Iterator[tuple[Layer, zarr.Array[Any]]]:
+        """The layers beside the labels that go with them, and their arrays, of those that were made."""
+        for layer in LAYERS.values():
+            if layer is not LABEL_LAYER and not layer.stands_alone and (array := self.array(layer)) is not None:
+                yield layer, array
 
-    @cached_property
-    def edges(self) -> zarr.Array[Any] | None:
-        return self.image.edges
-
-    @cached_property
-    def copy(self) -> zarr.Array[Any] | None:
-        return self.image.image
+    def alone(self) -> Iterator[tuple[Layer, zarr.Array[Any] | None]]:
+        """The layers that need no labels, and their arrays."""
+        return ((layer, self.array(layer)) for layer in LAYERS.values() if layer.stands_alone)
 
     @cached_property
     def pyramids(self) -> list[Pyramid]:
-        """Its levels: of the labels, and of the copy where there is one."""
-        of_labels: Callable[[NDArray[Any]], NDArray[Any]] = partial(mode_of_blocks, invalid=invalid_label(self.k))
+        """Of each layer that has one."""
         told = self.image.level_count
-        pyramids = [Pyramid("labels", told, self.image.levels, of_labels)]
-        if self.copy is not None:
-            pyramids.append(Pyramid("copy", told, self.image.image_levels, mean_of_blocks))
-        return pyramids
+        return [
+            Pyramid(layer.name, told, self.image.layer_levels(layer), partial(layer.halved, layout=self.layout))
+            for layer in LAYERS.values()
+            if layer.group is not None and (layer is LABEL_LAYER or self.array(layer) is not None)
+        ]
 
     @cached_property
     def lacking(self) -> str | None:
-        """What the run made, and is not there any more."""
-        output = self.output
-        if output is None:
+        """What the run made with the labels, and is not there any more."""
+        if self.output is None:
             return None
-        if self.model is not None and output.writes_masks(self.model.k) and not self.image.has_masks:
-            return "its masks are missing"
-        if output.confidence and not self.image.has_confidence:
-            return "its confidence is missing"
-        if output.copy_image and self.copy is None:
-            return "its copy of the image is missing"
-        return None
-
-    @cached_property
-    def odd_edges(self) -> str | None:
-        """What its edges are, where that is not what they must be."""
-        if self.edges is None or (self.edges.shape == self.shape and self.edges.dtype == np.bool_):
-            return None
-        return f"its edges are {self.edges.dtype} {self.edges.shape}, expected bool {self.shape}"
+        made = (layer for layer in LAYERS.values() if not layer.added and layer.is_wanted(self.output, self.k))
+        return next((layer.lacking for layer in made if not self.image.has_layer(layer)), None)
 
     @cached_property
     def odd_labels(self) -> str | None:
-        """What its labels, and what is made of them, are, where that is not what they must be."""
+        """What its labels, and what goes with them, are, where that is not what they must be."""
         if self.image.attributes.get("status") != "complete":
             return "not complete"
-        k, shape, labels = self.k, self.shape, self.labels
-        if labels.shape != shape or labels.dtype != label_dtype(k):
-            return f"labels are {labels.dtype} {labels.shape}, expected {label_dtype(k)} {shape}"
-        masks, confidence = self.masks, self.confidence
-        if masks is not None and masks.shape != (k, *shape):
-            return f"masks are {masks.shape}, expected {(k, *shape)}"
-        if confidence is not None and (confidence.shape != shape or confidence.dtype != np.uint8):
-            return f"its confidence is {confidence.dtype} {confidence.shape}, expected uint8 {shape}"
-        return None
+        arrays = ((LABEL_LAYER, self.labels), *self.of_labels())
+        odd = (layer.oddness(array, self.layout) for layer, array in arrays)
+        return next((line for line in odd if line is not None), None)
 
     @property
-    def windows(self) -> Iterator[Window]:
+    def windows(self) -> Iterator[Region]:
         """The windows it is looked at in, row by row; none where no array is as large as it is said to be."""
         if "shape" not in self.image.attributes:
             return iter(())
@@ -142,7 +128,7 @@ class Subject:
             return iter(())  # a number that is damaged may stand for any number of windows
         return image_windows(self.shape)
 
-    def part_of_level(self, level: int, window: Window) -> Window | None:
+    def part_of_level(self, level: int, window: Region) -> Region | None:
         """The part of a level that a window answers for (`tiles.window_of_level`)."""
         return window_of_level(self.shape, level, window, VERIFY_PX)
 
@@ -156,7 +142,7 @@ class Pyramid(NamedTuple):
     made: Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def image_windows(shape: tuple[int, int]) -> Iterator[Window]:
+def image_windows(shape: tuple[int, int]) -> Iterator[Region]:
     """The windows in which an image is verified, row by row."""
     return tile_windows(*shape, VERIFY_PX)
 
@@ -167,6 +153,6 @@ def is_large(shape: tuple[int, int]) -> bool:
 
 
 def is_as_large_as_said(image: StoredImage) -> bool:
-    """Whether its labels or its edges are of the shape that its attributes say."""
-    arrays = (image.labels if image.has_labels else None, image.edges)
+    """Whether its labels, or a layer that needs none, are of the shape that its attributes say."""
+    arrays = (image.layer(layer) for layer in LAYERS.values() if layer is LABEL_LAYER or layer.stands_alone)
     return any(array is not None and list(array.shape) == image.attributes["shape"] for array in arrays)

@@ -7,17 +7,16 @@ mean is for `verify` to say.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..clustering.labelling import invalid_label
 from ..errors import StoreError, UnreadableImage
-from .arrays import NO_CONFIDENCE
-from .tiles import level_shape, source_window
-from .verify_subject import Pyramid, Subject, Window
+from ..layers import LABEL_LAYER, LAYERS
+from ..layers.layer import Layer, Window, differing, stored
+from ..layers.tiles import Region, grown, level_shape, source_window
+from .verify_subject import Pyramid, Subject
 
 Step = tuple[int, int, int]
 
@@ -57,9 +56,9 @@ class Seen:
     Parameters
     ----------
     pixels
-        By what they are: how many edges (``edge``) and labels that are invalid (``invalid``) or no cluster
-        (``stray``); how many masks (``mask``) and confidences (``confidence``) do not agree with the labels; and not
-        with the source: labels (``wrong``), confidences (``unsure``) and samples of the copy (``other``).
+        How many labels are invalid (``invalid``) or no cluster (``stray``); by layer how many pixels a layer that
+        needs no labels has, and how many of another do not agree with the labels; and how many are not those of the
+        source (`other_than_source`).
     clusters
         How many labels there are of each cluster.
     levels
@@ -87,7 +86,7 @@ class Seen:
         )
 
 
-def see(subject: Subject, window: Window) -> Seen:
+def see(subject: Subject, window: Region) -> Seen:
     """Look at a window of all arrays of an image: edges, labels and what is made of them, levels, and the source.
 
     Of a level that part is looked at that this window of level 0 answers for (`tiles.window_of_level`); of the source
@@ -97,7 +96,7 @@ def see(subject: Subject, window: Window) -> Seen:
     try:
         if subject.lacking is not None:
             return seen
-        seen = see_edges(subject, window)
+        seen = see_alone(subject, window)
         step = LABELS
         if not subject.has_labels or subject.odd_labels is not None:
             return seen
@@ -113,36 +112,35 @@ def see(subject: Subject, window: Window) -> Seen:
         return seen.merge(unread(step, window, error))
 
 
-def unread(step: Step, window: Window, why: object) -> Seen:
+def unread(step: Step, window: Region, why: object) -> Seen:
     """That something of a window cannot be read."""
     rows, columns = window
     return Seen(trouble=Trouble(step, (rows.start, columns.start), str(why)))
 
 
-def see_edges(subject: Subject, window: Window) -> Seen:
-    """How many edges there are in a window."""
-    if subject.edges is None or subject.odd_edges is not None:
-        return Seen()
-    return Seen(Counter(edge=int(np.count_nonzero(np.asarray(subject.edges[window])))))
+def see_alone(subject: Subject, window: Region) -> Seen:
+    """How many pixels a window has of each layer that needs no labels, and says how many it has."""
+    pixels = Counter[str]()
+    for layer, array in subject.alone():
+        if array is not None and layer.oddness(array, subject.layout) is None:
+            pixels[layer.name] = int(np.count_nonzero(np.asarray(array[window])))
+    return Seen(pixels)
 
 
-def _see_labels(subject: Subject, window: Window) -> Seen:
-    """Labels, and whether masks and confidence agree with them."""
-    rows, columns = window
-    k, masks, confidence = subject.k, subject.masks, subject.confidence
-    invalid = invalid_label(k)
+def _see_labels(subject: Subject, window: Region) -> Seen:
+    """Labels, and whether what goes with them agrees with them."""
+    k, layout = subject.k, subject.layout
     labels = np.asarray(subject.labels[window])
-    values = np.bincount(labels.reshape(-1), minlength=invalid + 1)
+    values = np.bincount(labels.reshape(-1), minlength=layout.invalid + 1)
     pixels = Counter(invalid=int(values[-1]), stray=int(values[k:-1].sum()))
-    for j in range(0 if masks is None else k):
-        pixels["mask"] += int((np.asarray(masks[j, rows, columns]) != (labels == j)).sum())  # type: ignore[index]
-    if confidence is not None:
-        told = np.asarray(confidence[window]) != NO_CONFIDENCE
-        pixels["confidence"] = int((told != (labels != invalid)).sum())
+    for layer, array in subject.of_labels():
+        around, inner = grown(window, layer.halo, subject.shape)
+        seen = Window(labels) if around == window else Window(np.asarray(subject.labels[around]), inner=inner)
+        pixels[layer.name] += layer.disagreeing(array, seen, window, layout)
     return Seen(pixels, Counter(dict(enumerate(values[:k].tolist()))))
 
 
-def _wrong_pixels(subject: Subject, pyramid: Pyramid, level: int, window: Window) -> int:
+def _wrong_pixels(subject: Subject, pyramid: Pyramid, level: int, window: Region) -> int:
     """How many pixels of a level are not what they are made of, where this window answers for them.
 
     Raises
@@ -162,22 +160,19 @@ def _wrong_pixels(subject: Subject, pyramid: Pyramid, level: int, window: Window
     wrong = 0
     for plane in np.ndindex(array.shape[:-2]):  # of a copy: one a band
         expected = pyramid.made(np.asarray(finer[(*plane, down, across)]))
-        wrong += _differing(expected, np.asarray(array[(*plane, rows, columns)]))
+        wrong += differing(expected, np.asarray(array[(*plane, rows, columns)]))
     return wrong
 
 
-def _differing(a: NDArray[Any], b: NDArray[Any]) -> int:
-    """How many values are not the same; NaN is the same as NaN."""
-    return int(np.count_nonzero((a != b) & ((a == a) | (b == b))))
-
-
-def _compare_with_source(subject: Subject, window: Window) -> Seen:
+def _compare_with_source(subject: Subject, window: Region) -> Seen:
     """Label the source's pixels anew, piece by piece, and compare."""
-    model, originals, confidence, copy = subject.model, subject.originals, subject.confidence, subject.copy
+    model, originals = subject.model, subject.originals
     if model is None:
         return Seen(why="an image without a valid pixel")
     if originals is None:
         return Seen(why=NOT_READ)
+    arrays = [(LABEL_LAYER, subject.labels), *subject.of_labels()]
+    of_pixels = [(layer, array) for layer, array in arrays if layer.source == "pixels"]
     pixels = Counter[str]()
     (top, bottom), (left, right) = ((part.start, part.stop) for part in window)
     try:
@@ -187,16 +182,20 @@ def _compare_with_source(subject: Subject, window: Window) -> Seen:
             if not (top <= piece.top < bottom and left <= piece.left < right):
                 continue
             own = piece.read_for(bands)
-            anew = model.label(own.samples, own.valid, confidence=confidence is not None)
-            pixels["wrong"] += int((anew.labels != np.asarray(subject.labels[piece.rows, piece.columns])).sum())
-            if confidence is not None and anew.confidence is not None:
-                told = np.asarray(confidence[piece.rows, piece.columns])
-                pixels["unsure"] += int((anew.confidence != told).sum())
-            for band in range(0 if copy is None else own.samples.shape[2]):
-                kept = np.asarray(copy[band, piece.rows, piece.columns])  # type: ignore[index]
-                pixels["other"] += _differing(own.samples[..., band], kept)
+            anew = model.label(own.samples, own.valid, confidence=subject.array(LAYERS["confidence"]) is not None)
+            made = Window(anew.labels, own.samples, own.valid, anew.confidence)
+            layout = replace(subject.layout, copy_bands=own.samples.shape[2])
+            for layer, array in of_pixels:
+                for first, values in layer.planes(made, layout):
+                    there = stored(array, first, (piece.rows, piece.columns))
+                    pixels[other_than_source(layer)] += differing(values, there)
     except UnreadableImage as error:
         return Seen(why=error.reason)
     except OSError as error:
         return Seen(why=f"its source cannot be read ({error.strerror or error})")
     return Seen(pixels)
+
+
+def other_than_source(layer: Layer) -> str:
+    """Under which name the pixels of a layer are counted that are not those of the source."""
+    return f"{layer.name}, source"

@@ -14,12 +14,13 @@ from dask.delayed import Delayed, delayed
 
 from kseg_core import storage
 from kseg_core.config import OutputSettings
+from kseg_core.layers.tiles import Region
 from kseg_core.memory import verifying_bytes
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store
 from kseg_core.store.originals import Originals
 from kseg_core.store.verify import Findings, cannot_be_read, judge_image, large_shape, see_window, verify_image
-from kseg_core.store.verify_subject import Window, image_windows
+from kseg_core.store.verify_subject import image_windows
 from kseg_core.store.verify_window import OPENING, Seen, unread
 
 from ..computing.context import Context, Task, crashed
@@ -74,7 +75,7 @@ class Verifier:
         """All of an image."""
         return delayed(verify_image, pure=False)(self.path, key, originals, self.shared, self.output)
 
-    def window(self, key: str, window: Window, originals: Originals | None) -> Delayed:
+    def window(self, key: str, window: Region, originals: Originals | None) -> Delayed:
         """One window of a large one."""
         return delayed(see_window, pure=False)(self.path, key, window, originals, self.shared, self.output)
 
@@ -135,7 +136,7 @@ def whole_tasks(keys: Sequence[str], verifier: Verifier, context: Context) -> It
         )
 
 
-def see_tasks(windows: Mapping[str, Sequence[Window]], verifier: Verifier, context: Context) -> Iterator[Task]:
+def see_tasks(windows: Mapping[str, Sequence[Region]], verifier: Verifier, context: Context) -> Iterator[Task]:
     """A task for each window of each large image."""
     for key, own in windows.items():
         rescue = Rescue(key, verifier, context)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.report.cells import Patch, finish_mean, level_for, mean_cells, mode_cells, put_together, share_of_cells
 from kseg_core.report.sampling import even_positions, quotas
-from kseg_core.store.pyramid import mode_of_blocks
 
 
 @pytest.mark.parametrize(
