@@ -116,9 +116,7 @@ def repair(checked: Checked, context: Context) -> dict[str, Any]:
 
 
 def begin(store: Store, damaged: Damaged) -> None:
-    """Neither the store nor an image that is made anew says that it is complete; and what the store says of these images
-    outlives them.
-    """
+    """Take the markers of the store and of what is made anew, and keep elsewhere what is known of these images."""
     origins = {
         source.file.key: {
             "source": source.file.source,
