@@ -18,9 +18,8 @@ from kseg_core.memory import verifying_bytes
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store
 from kseg_core.store.originals import Originals
-from kseg_core.store.verify import Findings, cannot_be_read, judge_image, large_shape, see_window, verify_image
-from kseg_core.store.verify_subject import Window, image_windows
-from kseg_core.store.verify_window import OPENING, Seen, unread
+from kseg_core.store.tally import OPENING, Tally, Window, image_windows
+from kseg_core.store.verify import Findings, ImageCheck, large_shape
 
 from ..computing.context import Watched, alone, compute_in_waves, crashed, stream_in_waves
 from ..computing.executor import Executor, Progress
@@ -56,7 +55,7 @@ class Verifier:
     shared
         The model of all images.
     originals, output
-        As `kseg_core.store.verify.verify_image` has them.
+        As `kseg_core.store.verify.ImageCheck` has them.
     refused
         Names of the images whose sources are not to be read.
     """
@@ -73,15 +72,18 @@ class Verifier:
 
     def whole(self, key: str, originals: Originals | None) -> Delayed:
         """All of an image."""
-        return delayed(verify_image, pure=False)(self.path, key, originals, self.shared, self.output)
+        return delayed(ImageCheck.whole, pure=False)(self._check(key, originals), self.shared)
 
     def window(self, key: str, window: Window, originals: Originals | None) -> Delayed:
         """One window of a large one."""
-        return delayed(see_window, pure=False)(self.path, key, window, originals, self.shared, self.output)
+        return delayed(ImageCheck.window, pure=False)(self._check(key, originals), window, self.shared)
 
-    def judged(self, key: str, seen: Seen) -> Delayed:
+    def judged(self, key: str, counted: Tally) -> Delayed:
         """What all of its windows came to."""
-        return delayed(partial(judge_image, self.path, key, seen), pure=False)(self.shared, self.output)
+        return delayed(partial(ImageCheck.judged, self._check(key, None), counted), pure=False)(self.shared)
+
+    def _check(self, key: str, originals: Originals | None) -> ImageCheck:
+        return ImageCheck(self.path, key, originals, self.output)
 
 
 def verify_images(
@@ -102,15 +104,15 @@ def verify_images(
     verifier = Verifier(path, executor.share(model), originals, output, refused.keys())
     small = [key for key in keys if key not in windows]
     results = stream_in_waves(
-        chain(see_tasks(windows, verifier, executor), whole_tasks(small, verifier, executor, progress)), executor
+        chain(window_tasks(windows, verifier, executor), whole_tasks(small, verifier, executor, progress)), executor
     )
-    seen = {key: reduce(Seen.merge, islice(results, len(each))) for key, each in windows.items()}
+    counted = {key: reduce(Tally.merge, islice(results, len(each))) for key, each in windows.items()}
     findings: dict[str, Findings] = dict(zip(small, results, strict=True))
     judging = (
         Watched(verifier.judged(key, each), partial(progress.advance, 1, 0), partial(crashed_at, key))
-        for key, each in seen.items()
+        for key, each in counted.items()
     )
-    findings |= zip(seen, compute_in_waves(judging, executor), strict=True)
+    findings |= zip(counted, compute_in_waves(judging, executor), strict=True)
     findings |= {key: replace(findings[key], why=f"its source {reason}") for key, reason in refused.items()}
     return {key: findings[key] for key in keys}
 
@@ -140,7 +142,7 @@ def whole_tasks(keys: Sequence[str], verifier: Verifier, executor: Executor, pro
         )
 
 
-def see_tasks(windows: Mapping[str, Sequence[Window]], verifier: Verifier, executor: Executor) -> Iterator[Watched]:
+def window_tasks(windows: Mapping[str, Sequence[Window]], verifier: Verifier, executor: Executor) -> Iterator[Watched]:
     """A task for each window of each large image."""
     for key, own in windows.items():
         rescue = Rescue(key, verifier, executor)
@@ -148,7 +150,7 @@ def see_tasks(windows: Mapping[str, Sequence[Window]], verifier: Verifier, execu
             yield Watched(
                 verifier.window(key, window, verifier.originals_of(key)),
                 _nothing,
-                partial(rescue, partial(verifier.window, key, window), unread(OPENING, window, CRASHED)),
+                partial(rescue, partial(verifier.window, key, window), Tally.unread(OPENING, window, CRASHED)),
             )
 
 
@@ -180,7 +182,7 @@ class Rescue:
 
 def crashed_at(key: str) -> Findings:
     """The findings of an image at which workers die whatever is done."""
-    return cannot_be_read(key, CRASHED)
+    return Findings.unread(key, CRASHED)
 
 
 def _nothing(*_: Any) -> None:
