@@ -28,7 +28,7 @@ from ..inputs.listing import FACTS, InputFile
 from ..reading.sources import Piece
 from ..store.manifest import read_attributes
 from ..store.nodes import read_document, write_group
-from ..store.record import ImageRecord, sums_from_json, sums_to_json
+from ..store.record import ImageRecord
 from ..store.writing import LABELS, image_facts, image_folder
 
 
@@ -168,7 +168,7 @@ PieceSums = dict[tuple[int, int], ClusterSums]  # by top and left
 
 def note_piece(store: str, piece: Piece, sums: ClusterSums, fills: Sequence[Fill] = ()) -> None:
     """Tell that a piece is written, all of its arrays; ``fills``: what of its values lies beyond all others."""
-    noted = {"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums_to_json(sums)}
+    noted = {"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums.to_json()}
     noted |= {"fills": [list(fill) for fill in fills]} if fills else {}
     line = json.dumps({**noted, "digest": _digest(noted)})
     folder = image_folder(store, piece.source.file.key)
@@ -188,7 +188,7 @@ def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
     found: dict[tuple[str | int, ...], ClusterSums] = {}
     for noted in _lines_of(store, pieces):
         with suppress(ValueError, KeyError, TypeError, OverflowError):
-            found[tuple(noted["piece"])] = sums_from_json(noted["sums"], noted["counts"])
+            found[tuple(noted["piece"])] = ClusterSums.from_json(noted["sums"], noted["counts"])
     if not found:
         return {}
     return {(p.top, p.left): found[_identity(p)] for p in pieces if _identity(p) in found}
