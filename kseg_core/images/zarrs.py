@@ -37,11 +37,8 @@ from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Re
 from kseg_core.images.stored import chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
-from kseg_core.inputs.zarr_images import top_folder, zarr_images
+from kseg_core.inputs.zarr_images import MARKERS, top_folder, zarr_images
 from kseg_core.storage import zipped
-
-#: A directory that holds one of these is a Zarr array or group.
-MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 _AXIS_NAMES = {
     **dict.fromkeys(("c", "channel", "channels", "band", "bands"), "c"),
