@@ -14,7 +14,7 @@ from kseg_core.images.file_masks import FileMask
 from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples
 from kseg_core.images.stored import Stored, chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 
 class Channels:
@@ -63,13 +63,13 @@ class Channels:
     def orientation(self) -> int:
         return self._of.orientation
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
+    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
+        """The colours of a window; see `Stored`."""
         if self.info.dtype not in ("uint8", "uint16"):
             raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; use --features bands")
         if len(self._bands) not in (1, 3):
             raise Refused(f"{len(self._bands)} channels: neither gray nor RGB; use --features bands")
-        samples, valid = self.values(box, None)
+        samples, valid = self.values(window, None)
         colours: Colours = "gray" if len(self._bands) == 1 else "rgb"
         flat = samples[..., 0] if colours == "gray" else samples
         maximum = 1 if samples.dtype == np.bool_ else int(np.iinfo(samples.dtype).max)
@@ -77,14 +77,14 @@ class Channels:
             Raster(flat, colours, maximum, valid=valid, orientation=self.orientation), samples, nodata
         )
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
+    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Stored`."""
         chosen = chosen_bands(bands, len(self._bands), len(self._bands))
-        return self._of.values(box, tuple(self._bands[band] for band in chosen))
+        return self._of.values(window, tuple(self._bands[band] for band in chosen))
 
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+    def nonzero(self, window: Window) -> NDArray[np.bool_]:
         """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self.values(box, None)[0] != 0).any(axis=2)
+        used: NDArray[np.bool_] = (self.values(window, None)[0] != 0).any(axis=2)
         return used
 
     def close(self) -> None:
@@ -98,6 +98,6 @@ class _MaskOfChannels:
     def __init__(self, of: FileMask, channels: tuple[int, ...]) -> None:
         self._of, self._channels = of, channels
 
-    def valid(self, box: Box, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
+    def valid(self, window: Window, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
         """Where pixels count; see `FileMask`."""
-        return self._of.valid(box, [self._channels[band] for band in bands], within)
+        return self._of.valid(window, [self._channels[band] for band in bands], within)

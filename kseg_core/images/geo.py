@@ -20,7 +20,7 @@ from ..inputs.companions import world_files
 from . import vrt_sources
 from .gdal import gdal
 from .raster import Refused
-from .windows import Box, stored_box
+from .windows import Window, stored_window
 
 GRID_MAPPING = "spatial_ref"  # the name rioxarray and GDAL look for
 #: Of TIFF tags: ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory.
@@ -317,8 +317,8 @@ def _turned(geo: GeoReference, orientation: int, stored: tuple[int, int]) -> Geo
     a, b, c, d, e, f = geo.transform
     corners = {}
     for name, (row, column) in {"origin": (0, 0), "right": (0, 1), "down": (1, 0)}.items():
-        box = stored_box(Box(row, column, row + 1, column + 1), stored, orientation)
-        corners[name] = (box.left + 0.5, box.top + 0.5)  # middles of pixels stay such, whatever is turned
+        window = stored_window(Window(row, column, row + 1, column + 1), stored, orientation)
+        corners[name] = (window.left + 0.5, window.top + 0.5)  # middles of pixels stay such, whatever is turned
     (x, y), (right_x, right_y), (down_x, down_y) = (corners[name] for name in ("origin", "right", "down"))
     ux, uy, vx, vy = right_x - x, right_y - y, down_x - x, down_y - y
     x, y = x - (ux + vx) / 2, y - (uy + vy) / 2

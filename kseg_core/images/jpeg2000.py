@@ -22,7 +22,7 @@ from kseg_core.images.raster import Colours, NotSupported, PictureInfo, Raster, 
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_segments import MAX_TILE_PX
 from kseg_core.images.validity import Nodata
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 _NAME = "JPEG 2000"
 _SRGB, _GRAY, _SYCC, _CMYK = 16, 17, 18, 12  # EnumCS (T.800, table I.10; T.801, table M.25)
@@ -93,11 +93,11 @@ class Jpeg2000Picture:
             "palette" if self._palette is not None else "cmyk" if self._space == _CMYK else None,
         )
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
+    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
+        """The colours of a window; see `Stored`."""
         if self._dtype.kind != "u" or self._dtype.itemsize > 2:
             raise Refused(f"{self._dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
-        samples = self._read(box)
+        samples = self._read(window)
         maximum = (1 << self._stream.components[self._order[0]].bits) - 1
         if self._palette is not None:
             indices = np.ascontiguousarray(samples[..., 0])
@@ -118,47 +118,47 @@ class Jpeg2000Picture:
         raster = Raster(np.ascontiguousarray(kept), name, maximum, valid=valid, icc=self._icc)
         return without_nodata(raster, samples, nodata)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
+    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Stored`."""
         if self._palette is not None:
             raise Refused(PALETTE_HAS_NO_BANDS)
         chosen = chosen_bands(bands, self.info.bands, self.info.bands - self._alpha)
-        samples = self._read(box)
+        samples = self._read(window)
         valid = samples[..., -1] != 0 if self._alpha else None
         return np.ascontiguousarray(samples[..., list(chosen)]), valid
 
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+    def nonzero(self, window: Window) -> NDArray[np.bool_]:
         """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self._read(box)[..., : self.info.bands - self._alpha] != 0).any(axis=2)
+        used: NDArray[np.bool_] = (self._read(window)[..., : self.info.bands - self._alpha] != 0).any(axis=2)
         return used
 
     def close(self) -> None:
         """Let go of the pixels."""
         self._kept = None
 
-    def _read(self, box: Box) -> Samples:
-        """Decode a box, (height, width, channels), colours first; what is decoded whole is kept for the next one."""
+    def _read(self, window: Window) -> Samples:
+        """Decode a window, (height, width, channels), colours first; what is decoded whole is kept for the next one."""
         if self._block is None:
             if self._kept is None:
                 whole = self._ordered(_decoded(self._stream.whole(self._file), self._stream.components))
                 if whole.shape[:2] != self.stored_shape:
                     raise Refused(f"damaged: the {_NAME} has two sizes")
                 self._kept = whole
-            return self._kept[box.slices].copy()
+            return self._kept[window.slices].copy()
         out: Samples | None = None
-        for number in self._stream.grid.overlapping(box):
-            place = self._stream.grid.box_of(number)
+        for number in self._stream.grid.overlapping(window):
+            place = self._stream.grid.window_of(number)
             tile = self._ordered(_decoded(self._stream.of_tile(self._file, number), self._stream.components))
             if tile.shape[:2] != place.shape:
                 raise Refused(f"damaged: tile {number + 1} of the {_NAME} has two sizes")
             if out is None:
-                out = np.empty((*box.shape, tile.shape[2]), tile.dtype)
-            top, left = max(place.top, box.top), max(place.left, box.left)
-            bottom, right = min(place.bottom, box.bottom), min(place.right, box.right)
-            out[top - box.top : bottom - box.top, left - box.left : right - box.left] = tile[
+                out = np.empty((*window.shape, tile.shape[2]), tile.dtype)
+            top, left = max(place.top, window.top), max(place.left, window.left)
+            bottom, right = min(place.bottom, window.bottom), min(place.right, window.right)
+            out[top - window.top : bottom - window.top, left - window.left : right - window.left] = tile[
                 top - place.top : bottom - place.top, left - place.left : right - place.left
             ]
-        assert out is not None  # a box has pixels
+        assert out is not None  # a window has pixels
         return out
 
     def _ordered(self, samples: Samples) -> Samples:

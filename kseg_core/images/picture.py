@@ -18,7 +18,7 @@ from kseg_core.images.failures import opened, refusing
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
 from kseg_core.images.stored import COLOUR_BANDS, Stored
 from kseg_core.images.validity import Nodata, combine, nodata_mask
-from kseg_core.images.windows import Box, box_of, stored_box, turn_samples
+from kseg_core.images.windows import Window, stored_window, turn_samples, window_of
 from kseg_core.images.zarrs import is_zarr
 
 
@@ -61,14 +61,14 @@ class Picture:
         """
         from kseg_core.images import srgb
 
-        box = box_of(rows, columns, self.info.shape)
+        window = window_of(rows, columns, self.info.shape)
         with refusing(self._path, self.info.format):
-            stored_box = self._stored_box(box)
-            raster = self._stored.raster(stored_box, nodata)
+            stored_window = self._stored_window(window)
+            raster = self._stored.raster(stored_window, nodata)
             if self._mask is not None:
                 within = nodata.within if isinstance(nodata, Nodata) else None
                 colours = self.info.but_alpha[: COLOUR_BANDS[raster.colours]]
-                counts = self._mask.valid(stored_box, colours, within or "all")
+                counts = self._mask.valid(stored_window, colours, within or "all")
                 raster = dataclasses.replace(raster, valid=combine(raster.valid, counts))
             return srgb.to_rgb(raster)
 
@@ -105,16 +105,16 @@ class Picture:
             Where anything that the part needs is damaged or missing, a band is not there, or the picture
             has a palette.
         """
-        box = box_of(rows, columns, self.info.shape)
+        window = window_of(rows, columns, self.info.shape)
         with refusing(self._path, self.info.format):
-            stored_box = self._stored_box(box)
-            values, valid = self._stored.values(stored_box, bands)
+            stored_window = self._stored_window(window)
+            values, valid = self._stored.values(stored_window, bands)
             values = values.view(np.uint8) if values.dtype == np.bool_ else values
             numbers = self.info.but_alpha if bands is None else [band - 1 for band in bands]
             valid = combine(valid, nodata_mask(values, nodata, "any", numbers))
             if self._mask is not None:
                 within = nodata.within if isinstance(nodata, Nodata) else None
-                valid = combine(valid, self._mask.valid(stored_box, numbers, within or "any"))
+                valid = combine(valid, self._mask.valid(stored_window, numbers, within or "any"))
             turned = None if valid is None else turn_samples(valid, self._stored.orientation)
             return turn_samples(values, self._stored.orientation), turned
 
@@ -126,9 +126,9 @@ class Picture:
         UnreadableImage
             Where anything that the part needs is damaged or missing.
         """
-        box = box_of(rows, columns, self.info.shape)
+        window = window_of(rows, columns, self.info.shape)
         with refusing(self._path, self.info.format):
-            return turn_samples(self._stored.nonzero(self._stored_box(box)), self._stored.orientation)
+            return turn_samples(self._stored.nonzero(self._stored_window(window)), self._stored.orientation)
 
     def close(self) -> None:
         """Close the file."""
@@ -142,8 +142,8 @@ class Picture:
     ) -> None:
         self.close()
 
-    def _stored_box(self, box: Box) -> Box:
-        return stored_box(box, self._stored.stored_shape, self._stored.orientation)
+    def _stored_window(self, window: Window) -> Window:
+        return stored_window(window, self._stored.stored_shape, self._stored.orientation)
 
 
 def open_picture(

@@ -30,7 +30,7 @@ from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
 from kseg_core.images.raster import Refused
 from kseg_core.images.validity import POLYGON_SUFFIXES
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 from kseg_core.inputs.keys import printable_source
 
 _NAME = "polygons"
@@ -238,22 +238,30 @@ class PolygonMask:
         UnreadableImage
             Naming the mask, where its polygons cannot be drawn.
         """
-        box = Box(rows.start, columns.start, rows.stop, columns.stop)
-        out = np.zeros(box.shape, np.bool_)
-        for top in range(box.top // _GRID_PX * _GRID_PX, box.bottom, _GRID_PX):
-            for left in range(box.left // _GRID_PX * _GRID_PX, box.right, _GRID_PX):
-                tile = Box(top, left, min(top + _GRID_PX, self._shape[0]), min(left + _GRID_PX, self._shape[1]))
-                part = Box(
-                    max(top, box.top), max(left, box.left), min(tile.bottom, box.bottom), min(tile.right, box.right)
+        window = Window(rows.start, columns.start, rows.stop, columns.stop)
+        out = np.zeros(window.shape, np.bool_)
+        for top in range(window.top // _GRID_PX * _GRID_PX, window.bottom, _GRID_PX):
+            for left in range(window.left // _GRID_PX * _GRID_PX, window.right, _GRID_PX):
+                tile = Window(top, left, min(top + _GRID_PX, self._shape[0]), min(left + _GRID_PX, self._shape[1]))
+                part = Window(
+                    max(top, window.top),
+                    max(left, window.left),
+                    min(tile.bottom, window.bottom),
+                    min(tile.right, window.right),
                 )
                 with refusing(self._path, _NAME):
                     drawn = self._drawn(tile)
                 if drawn is not None:
-                    to = Box(part.top - box.top, part.left - box.left, part.bottom - box.top, part.right - box.left)
+                    to = Window(
+                        part.top - window.top,
+                        part.left - window.left,
+                        part.bottom - window.top,
+                        part.right - window.left,
+                    )
                     out[to.slices] = drawn[part.top - top : part.bottom - top, part.left - left : part.right - left]
         return out
 
-    def _drawn(self, tile: Box) -> NDArray[np.bool_] | None:
+    def _drawn(self, tile: Window) -> NDArray[np.bool_] | None:
         """Draw a tile of the grid; None where nothing is in it."""
         bounds = self._bounds
         near = (bounds[:, 0] < tile.right) & (bounds[:, 1] < tile.bottom)

@@ -20,7 +20,7 @@ from kseg_core.images.failures import decoder_reason
 from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 NDPI, BIF, MRXS, CZI = "Hamamatsu NDPI", "Ventana BIF", "3DHISTECH MRXS", "Zeiss CZI"
 NAMES = frozenset({NDPI, BIF, MRXS, CZI})
@@ -113,35 +113,35 @@ class SlidePicture:
             raise
         self.info = PictureInfo(name, self.stored_shape, 3, "uint8", (_BLOCK, _BLOCK), None)
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
-        rgb, valid = self._read(box)
+    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
+        """The colours of a window; see `Stored`."""
+        rgb, valid = self._read(window)
         return without_nodata(Raster(rgb, "rgb", valid=valid, icc=self._icc), rgb, nodata)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
+    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Stored`."""
         chosen = chosen_bands(bands, 3, 3)
-        rgb, valid = self._read(box)
+        rgb, valid = self._read(window)
         return rgb if chosen == (0, 1, 2) else np.ascontiguousarray(rgb[..., list(chosen)]), valid
 
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+    def nonzero(self, window: Window) -> NDArray[np.bool_]:
         """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self._read(box)[0] != 0).any(axis=2)
+        used: NDArray[np.bool_] = (self._read(window)[0] != 0).any(axis=2)
         return used
 
     def close(self) -> None:
         """Close the slide."""
         self._slide.close()
 
-    def _read(self, box: Box) -> tuple[Samples, NDArray[np.bool_]]:
-        """Read a box: uint8 (height, width, 3), and where something was painted."""
-        height, width = box.shape
+    def _read(self, window: Window) -> tuple[Samples, NDArray[np.bool_]]:
+        """Read a window: uint8 (height, width, 3), and where something was painted."""
+        height, width = window.shape
         rgb, valid = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.bool_)
         rows = max(1, _MOST_PX // width)
         for top in range(0, height, rows):
             count = min(rows, height - top)
             try:
-                region = self._slide.read_region((box.left, box.top + top), 0, (width, count))
+                region = self._slide.read_region((window.left, window.top + top), 0, (width, count))
             except self._error as error:
                 raise self._refused(error) from error
             part = np.asarray(region)

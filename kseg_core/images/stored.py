@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples
 from kseg_core.images.validity import Nodata, combine, nodata_mask
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 PALETTE_HAS_NO_BANDS = "a picture with a palette, whose numbers mean nothing by themselves: use --features rgb"
 
@@ -20,7 +20,7 @@ COLOUR_BANDS = {"gray": 1, "palette": 1, "rgb": 3, "cmyk": 4}
 
 
 class Stored(Protocol):
-    """A picture in its stored orientation, opened. All boxes are in stored pixels."""
+    """A picture in its stored orientation, opened. All windows are in stored pixels."""
 
     @property
     def info(self) -> PictureInfo:
@@ -34,13 +34,13 @@ class Stored(Protocol):
     def orientation(self) -> int:
         """As EXIF numbers them, 1 to 8."""
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """Return the colours of a box, invalid where all of them (or any, as it says) were stored as ``nodata``."""
+    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
+        """Return the colours of a window, invalid where all of them (or any, as it says) were stored as ``nodata``."""
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
         """Return (height, width, d) samples of 1-based bands (None: all but alpha), and where alpha is not 0."""
 
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+    def nonzero(self, window: Window) -> NDArray[np.bool_]:
         """Return where any band, or the index of a palette, is not 0."""
 
     def close(self) -> None:

@@ -40,9 +40,9 @@ from kseg_core.images.tiff_colours import (
 from kseg_core.images.tiff_masks import mask_of
 from kseg_core.images.tiff_pages import picture_pages
 from kseg_core.images.tiff_plausible import check_directory, check_page
-from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, check_codec, natural_block, read_box
+from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, check_codec, natural_block, read_window
 from kseg_core.images.validity import Nodata, fits
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 _quiet = threading.local()
 
@@ -97,20 +97,20 @@ class TiffPicture:
         self.stored_shape = self._pages.stored_shape
         self.info = self._pages.info()
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
+    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
+        """The colours of a window; see `Stored`."""
         with silenced():
-            return self._pages.raster(box, nodata)
+            return self._pages.raster(window, nodata)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
+    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Stored`."""
         with silenced():
-            return self._pages.values(box, bands)
+            return self._pages.values(window, bands)
 
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+    def nonzero(self, window: Window) -> NDArray[np.bool_]:
         """Where a mask says "use"; see `Stored`."""
         with silenced():
-            return self._pages.nonzero(box)
+            return self._pages.nonzero(window)
 
     def close(self) -> None:
         """Let go of what was opened."""
@@ -171,29 +171,29 @@ class _Pages:
         offset = int(self.page.offset)
         return 0 if offset == self.page.parent.pages.first.offset else offset
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
+    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
         check_samples(self.page)
         check_bands(self.page, self.bands if len(self._channels) > 1 else 1, self._alpha_of_page)
-        samples = self._read(box, None, self._fill())
+        samples = self._read(window, None, self._fill())
         flat = samples[..., 0] if samples.shape[2] == 1 else samples
         raster = to_raster(self.page, flat, self._alpha_of_page)
         colours = self._but_alpha
         in_order = colours == [*range(len(colours))]
         return without_nodata(raster, samples if in_order else samples[..., colours], nodata, colours)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
         if self.page.photometric == tiff_tags.PALETTE:
             raise Refused(PALETTE_HAS_NO_BANDS)
         alpha = self._alpha
         chosen = self._but_alpha if bands is None else chosen_bands(bands, self.bands, self.bands)
         wanted = [*chosen, *([alpha] if alpha is not None and alpha not in chosen else [])]
-        samples = self._read(box, None if wanted == [*range(self.bands)] else wanted, self._fill())
+        samples = self._read(window, None if wanted == [*range(self.bands)] else wanted, self._fill())
         valid = None if alpha is None else samples[..., wanted.index(alpha)] != 0
         return samples[..., : len(chosen)], valid
 
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+    def nonzero(self, window: Window) -> NDArray[np.bool_]:
         bands = None if self._alpha is None else self._but_alpha
-        used: NDArray[np.bool_] = (self._read(box, bands, self._fill()) != 0).any(axis=2)
+        used: NDArray[np.bool_] = (self._read(window, bands, self._fill()) != 0).any(axis=2)
         return used
 
     def _fill(self) -> float:
@@ -201,32 +201,34 @@ class _Pages:
         nodata = _nodata_of(self.page)
         return nodata if nodata is not None and fits(nodata, self.page.dtype) else 0
 
-    def _read(self, box: Box, bands: Sequence[int] | None, fill: float | None) -> Samples:
-        """Decode a box, (height, width, bands); what can only be decoded whole is kept for the next one."""
-        if self.block is not None or box == Box.whole(self.stored_shape):
-            return self._decoded(box, bands, fill)
+    def _read(self, window: Window, bands: Sequence[int] | None, fill: float | None) -> Samples:
+        """Decode a window, (height, width, bands); what can only be decoded whole is kept for the next one."""
+        if self.block is not None or window == Window.whole(self.stored_shape):
+            return self._decoded(window, bands, fill)
         if self._kept is None or self._kept[0] != fill:
-            self._kept = fill, self._decoded(Box.whole(self.stored_shape), None, fill)
-        part = self._kept[1][box.slices]
+            self._kept = fill, self._decoded(Window.whole(self.stored_shape), None, fill)
+        part = self._kept[1][window.slices]
         return part.copy() if bands is None else part[..., list(bands)]
 
-    def _decoded(self, box: Box, bands: Sequence[int] | None, fill: float | None) -> Samples:
+    def _decoded(self, window: Window, bands: Sequence[int] | None, fill: float | None) -> Samples:
         if len(self._channels) == 1:
-            return self._projected(self._channels[0], box, bands, fill)
+            return self._projected(self._channels[0], window, bands, fill)
         each = int(self.page.samplesperpixel)
         chosen = range(self.bands) if bands is None else bands
-        out = np.empty((*box.shape, len(chosen)), self.page.dtype)
+        out = np.empty((*window.shape, len(chosen)), self.page.dtype)
         for number, band in enumerate(chosen):
             plane, sample = divmod(band, each)
             only = None if each == 1 else (sample,)
-            out[..., number] = self._projected(self._channels[plane], box, only, fill)[..., 0]
+            out[..., number] = self._projected(self._channels[plane], window, only, fill)[..., 0]
         return out
 
-    def _projected(self, planes: Sequence[Any], box: Box, bands: Sequence[int] | None, fill: float | None) -> Samples:
+    def _projected(
+        self, planes: Sequence[Any], window: Window, bands: Sequence[int] | None, fill: float | None
+    ) -> Samples:
         """The largest values over some planes, as NumPy's ``max`` has them; nearly always there is one."""
-        highest = read_box(planes[0], box, bands, fill, self._expect)
+        highest = read_window(planes[0], window, bands, fill, self._expect)
         for plane in planes[1:]:
-            highest = np.maximum(highest, read_box(plane, box, bands, fill, self._expect))
+            highest = np.maximum(highest, read_window(plane, window, bands, fill, self._expect))
         return highest
 
 

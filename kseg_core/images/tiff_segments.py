@@ -4,7 +4,7 @@ tifffile's own reading fills missing ones with zeros, and libjpeg's warnings pas
 decodes what its codecs are strict about; JPEG goes to the strict decoder of JPEG files, fax codes (CCITT) and old-style
 JPEG to libtiff, subsampled YCbCr to `tiff_ycbcr`.
 
-A box of pixels is read from the segments that it overlaps, one after the other; uncompressed strips are
+A window of pixels is read from the segments that it overlaps, one after the other; uncompressed strips are
 read by rows, so one of any size costs no more than what is wanted of it.
 """
 
@@ -27,7 +27,7 @@ from kseg_core.images.tiff_fax import decode_fax
 from kseg_core.images.tiff_lzw import decode_lzw
 from kseg_core.images.tiff_old_jpeg import decode_old_jpeg
 from kseg_core.images.tiff_ycbcr import check_subsampling, decode_subsampled, inflated, subsampling_of
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 #: A tile may be larger than its picture, but not without bound: 2**26 pixels are 8192 x 8192. A page of larger
 #: compressed strips is read whole.
@@ -92,20 +92,20 @@ def natural_block(page: Any) -> tuple[int, int] | None:
     return None if is_one_strip or layout.rows * layout.columns > MAX_TILE_PX else (layout.rows, layout.columns)
 
 
-def read_box(
+def read_window(
     page: Any,
-    box: Box,
+    window: Window,
     bands: Sequence[int] | None = None,
     fill: float | None = None,
     expect: Expect | None = None,
 ) -> Samples:
-    """Decode the segments of a page that a box overlaps.
+    """Decode the segments of a page that a window overlaps.
 
     Parameters
     ----------
     page
         A ``TiffPage`` or ``TiffFrame``.
-    box
+    window
         In pixels as stored.
     bands
         Which, from 0, in the order wanted; None: all.
@@ -125,45 +125,45 @@ def read_box(
         Where a segment is missing, damaged, or too short.
     """
     frame = page.keyframe
-    segments = list(_overlapped(frame, layout_of(page), box, bands))
+    segments = list(_overlapped(frame, layout_of(page), window, bands))
     present = [segment for segment in segments if _is_present(page, segment, fill is not None)]
     if expect is not None and not _is_by_rows(frame):
         offsets, sizes = page.dataoffsets, page.databytecounts
         expect([(offsets[each.number], offsets[each.number] + sizes[each.number]) for each in present])
-    pieces = _raw_pieces(page, present, box) if _is_by_rows(frame) else _decoder_of(frame)(page, present)
+    pieces = _raw_pieces(page, present, window) if _is_by_rows(frame) else _decoder_of(frame)(page, present)
     depth = frame.samplesperpixel if bands is None else len(bands)
-    out = None if len(present) == len(segments) else np.full((*box.shape, depth), fill, frame.dtype)
+    out = None if len(present) == len(segments) else np.full((*window.shape, depth), fill, frame.dtype)
     for data, segment in pieces:
         _check_piece(frame, data, segment)
         if out is None:
-            out = buffers.empty((*box.shape, depth), data.dtype)
+            out = buffers.empty((*window.shape, depth), data.dtype)
         elif data.dtype != out.dtype:
             raise Refused(f"damaged: the TIFF has {out.dtype} and {data.dtype} samples")
-        _paste(out, data, segment, box, bands)
+        _paste(out, data, segment, window, bands)
     if out is None:
         raise Refused("damaged: the TIFF has no image data")
     return out
 
 
-def _overlapped(frame: Any, layout: Layout, box: Box, bands: Sequence[int] | None) -> Iterator[_Segment]:
-    """Yield the segments that a box needs, in the order of the file's lists."""
+def _overlapped(frame: Any, layout: Layout, window: Window, bands: Sequence[int] | None) -> Iterator[_Segment]:
+    """Yield the segments that a window needs, in the order of the file's lists."""
     planar = layout.planes > 1
     planes = (range(layout.planes) if bands is None else bands) if planar else (0,)
     for band, plane in enumerate(planes):
-        for down in range(box.top // layout.rows, -(-box.bottom // layout.rows)):
-            for across in range(box.left // layout.columns, -(-box.right // layout.columns)):
+        for down in range(window.top // layout.rows, -(-window.bottom // layout.rows)):
+            for across in range(window.left // layout.columns, -(-window.right // layout.columns)):
                 top, left = down * layout.rows, across * layout.columns
                 number = (plane * layout.down + down) * layout.across + across
                 rows = layout.rows if frame.is_tiled else min(layout.rows, frame.imagelength - top)
                 yield _Segment(number, band if planar else -1, top, left, rows, layout.columns)
 
 
-def _paste(out: Samples, data: Samples, segment: _Segment, box: Box, bands: Sequence[int] | None) -> None:
-    """Copy what a box needs of a segment to where it belongs."""
-    top, bottom = max(segment.top, box.top), min(segment.top + data.shape[0], box.bottom)
-    left, right = max(segment.left, box.left), min(segment.left + data.shape[1], box.right)
+def _paste(out: Samples, data: Samples, segment: _Segment, window: Window, bands: Sequence[int] | None) -> None:
+    """Copy what a window needs of a segment to where it belongs."""
+    top, bottom = max(segment.top, window.top), min(segment.top + data.shape[0], window.bottom)
+    left, right = max(segment.left, window.left), min(segment.left + data.shape[1], window.right)
     part = data[top - segment.top : bottom - segment.top, left - segment.left : right - segment.left]
-    place = out[top - box.top : bottom - box.top, left - box.left : right - box.left]
+    place = out[top - window.top : bottom - window.top, left - window.left : right - window.left]
     if segment.band >= 0:
         place[..., segment.band] = part[..., 0]
     elif bands is None:
@@ -230,7 +230,7 @@ def _rows_at_once(frame: Any) -> int:
     return max(1, _ROWS_BYTES // _row_bytes(frame))
 
 
-def _raw_pieces(page: Any, segments: Sequence[_Segment], box: Box) -> Iterator[_Piece]:
+def _raw_pieces(page: Any, segments: Sequence[_Segment], window: Window) -> Iterator[_Piece]:
     """Read the wanted rows of uncompressed strips."""
     frame, file = page.keyframe, page.parent.filehandle
     length, step = _row_bytes(frame), _rows_at_once(frame)
@@ -239,8 +239,8 @@ def _raw_pieces(page: Any, segments: Sequence[_Segment], box: Box) -> Iterator[_
     for segment in segments:
         if page.databytecounts[segment.number] < segment.rows * length:
             raise Refused(f"damaged: strip {segment.number + 1} of the TIFF is too short")
-        bottom = min(segment.top + segment.rows, box.bottom)
-        for top in range(max(segment.top, box.top), bottom, step):
+        bottom = min(segment.top + segment.rows, window.bottom)
+        for top in range(max(segment.top, window.top), bottom, step):
             rows = min(step, bottom - top)
             file.seek(page.dataoffsets[segment.number] + (top - segment.top) * length)
             data = np.frombuffer(file.read(rows * length), dtype).reshape(rows, frame.imagewidth, -1)

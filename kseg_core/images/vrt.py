@@ -27,7 +27,7 @@ from kseg_core.images.raster import (
 )
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata, combine
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 _NAME = vrt_sources.NAME
 _BLOCK = 512  # GDAL's own of 128 would decode a source's tiles many times
@@ -89,14 +89,14 @@ class VrtPicture:
             alpha_at=self._alpha_at,
         )
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
+    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
+        """The colours of a window; see `Stored`."""
         if self._dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
             raise Refused(f"{self._dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
         bands = self.info.but_alpha
         if len(bands) not in (1, 3, 4):
             raise Refused(f"{len(bands)} bands: neither gray nor RGB; {_USE_BANDS}")
-        samples, valid = self._read(box, bands[:1] if len(bands) == 1 else bands[:3])
+        samples, valid = self._read(window, bands[:1] if len(bands) == 1 else bands[:3])
         maximum = int(np.iinfo(self._dtype).max)
         if self._palette is not None:
             table = np.array([self._palette.get(n, (0, 0, 0, 255)) for n in range(maximum + 1)], np.uint8)
@@ -108,33 +108,33 @@ class VrtPicture:
             raster = Raster(samples[..., 0] if colours == "gray" else samples, colours, maximum, valid=valid)
         return without_nodata(raster, samples, nodata, bands)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
+    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Stored`."""
         if self._palette is not None:
             raise Refused(PALETTE_HAS_NO_BANDS)
         but_alpha = self.info.but_alpha
         chosen = but_alpha if bands is None else chosen_bands(bands, self.info.bands, len(but_alpha))
-        return self._read(box, chosen)
+        return self._read(window, chosen)
 
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+    def nonzero(self, window: Window) -> NDArray[np.bool_]:
         """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self._read(box, self.info.but_alpha)[0] != 0).any(axis=2)
+        used: NDArray[np.bool_] = (self._read(window, self.info.but_alpha)[0] != 0).any(axis=2)
         return used
 
     def close(self) -> None:
         """Close the files."""
         self._dataset.close()
 
-    def _read(self, box: Box, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """Read a box, (height, width, bands), and where alpha or the files' own masks are not 0."""
-        window = ((box.top, box.bottom), (box.left, box.right))
+    def _read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """Read a window, (height, width, bands), and where alpha or the files' own masks are not 0."""
+        place = ((window.top, window.bottom), (window.left, window.right))
         with gdal(_NAME, **vrt_sources.OPTIONS):
-            samples = self._dataset.read([band + 1 for band in bands], window=window, out_dtype=self._dtype)
+            samples = self._dataset.read([band + 1 for band in bands], window=place, out_dtype=self._dtype)
             valid: NDArray[np.bool_] | None = None
             if self._alpha_at is not None:
-                valid = self._dataset.read(self._alpha_at + 1, window=window) != 0
+                valid = self._dataset.read(self._alpha_at + 1, window=place) != 0
             elif self._masked:
-                valid = self._dataset.dataset_mask(window=window) != 0
+                valid = self._dataset.dataset_mask(window=place) != 0
         return np.ascontiguousarray(np.moveaxis(samples, 0, 2)), valid
 
 

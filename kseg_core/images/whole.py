@@ -13,7 +13,7 @@ from kseg_core.images.exif import turned_shape
 from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.validity import Nodata
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 
 class WholePicture:
@@ -63,23 +63,23 @@ class WholePicture:
         height, width = self._whole().samples.shape[:2]
         return height, width
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
+    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
+        """The colours of a window; see `Stored`."""
         whole = self._whole()
         if whole.samples.dtype.kind not in "bu":
             raise Refused(f"{whole.samples.dtype} samples: not an 8- or 16-bit image; use --features bands")
-        if box.shape == self.stored_shape:
+        if window.shape == self.stored_shape:
             return without_nodata(whole, whole.samples, nodata)  # pixels by the hundred million are not copied
-        valid = None if whole.valid is None else whole.valid[box.slices].copy()
-        part = dataclasses.replace(whole, samples=whole.samples[box.slices].copy(), valid=valid)
+        valid = None if whole.valid is None else whole.valid[window.slices].copy()
+        part = dataclasses.replace(whole, samples=whole.samples[window.slices].copy(), valid=valid)
         return without_nodata(part, part.samples, nodata)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
+    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Stored`."""
         whole = self._whole()
         if whole.colours == "palette":
             raise Refused(PALETTE_HAS_NO_BANDS)
-        samples, is_all = self._part(box), box.shape == self.stored_shape
+        samples, is_all = self._part(window), window.shape == self.stored_shape
         colours = {"gray": 1, "rgb": 3, "cmyk": 4}[whole.colours]
         chosen = chosen_bands(bands, self.info.bands, colours)
         if max(chosen) >= samples.shape[2]:
@@ -88,22 +88,22 @@ class WholePicture:
         values = samples[..., : len(chosen)] if in_order else samples[..., list(chosen)]
         valid = whole.valid
         if not is_all:  # a part must not hold on to the whole
-            values, valid = values.copy(), None if valid is None else valid[box.slices].copy()
+            values, valid = values.copy(), None if valid is None else valid[window.slices].copy()
         return np.ascontiguousarray(values), valid
 
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
+    def nonzero(self, window: Window) -> NDArray[np.bool_]:
         """Where a mask says "use"; see `Stored`."""
         colours = {"gray": 1, "palette": 1, "rgb": 3, "cmyk": 4}[self._whole().colours]
-        used: NDArray[np.bool_] = (self._part(box)[..., :colours] != 0).any(axis=2)
+        used: NDArray[np.bool_] = (self._part(window)[..., :colours] != 0).any(axis=2)
         return used
 
     def close(self) -> None:
         """Let go of the pixels."""
         self._decoded = None
 
-    def _part(self, box: Box) -> Samples:
-        """The samples of a box as decoded, (height, width, bands)."""
-        part = self._whole().samples[box.slices]
+    def _part(self, window: Window) -> Samples:
+        """The samples of a window as decoded, (height, width, bands)."""
+        part = self._whole().samples[window.slices]
         part = part.view(np.uint8) if part.dtype == np.bool_ else part
         return part[..., None] if part.ndim == 2 else part
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from .. import storage
-from ..clustering.sums import ClusterSums
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
 from ..images.validity import mask_path
@@ -20,31 +18,10 @@ from ..store.record import ImageRecord
 from ..store.writing import LABELS, image_facts, image_folder
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedImage:
-    """An image that need not be labelled.
-
-    Parameters
-    ----------
-    pixels, counts, inertia
-        As its attributes have them.
-    sums
-        Exact sums; None where each image has its own model.
-    notes
-        What there was to say of the file.
-    """
-
-    pixels: int
-    counts: tuple[int, ...]
-    inertia: float
-    sums: ClusterSums | None
-    notes: tuple[str, ...] = ()
-
-
 def finished_image(
     store: str, file: InputFile, output: OutputSettings, mask: str | None = None, *, shared: bool, mends: bool = True
-) -> FinishedImage | None:
-    """What the store has of a file; None where that is nothing, or not whole, or of another content.
+) -> ImageRecord | None:
+    """What the store says of a file's image; None where that is nothing, or not whole, or of another content.
 
     Parameters
     ----------
@@ -56,7 +33,7 @@ def finished_image(
     mask
         The mask, or the folder of masks.
     shared
-        Whether all images have one model, so that their exact sums are wanted.
+        Whether all images have one model: then the record has exact sums.
     mends
         Whether the store may be told what was found out: that an image is not whole, or that its file was touched.
     """
@@ -76,8 +53,7 @@ def finished_image(
             _touched(folder, file)
     except (OSError, UnreadableImage):
         return None  # without its mask, or not to be had
-    height, width = record.shape
-    return FinishedImage(height * width, record.counts, record.inertia, record.sums, record.notes)
+    return record
 
 
 def _record(

@@ -19,7 +19,7 @@ from PIL import Image
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import open_picture, read_image, read_info
 from kseg_core.images.tiff import TiffPicture
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 Save = Callable[..., bytes]
 WHOLE = (slice(None), slice(None))
@@ -395,7 +395,7 @@ def test_a_window_touches_only_the_segments_it_overlaps(
     file.seek(0)
     picture = TiffPicture(file, 1)  # a limit for what is read whole
     file.spans.clear()
-    picture.values(Box(70, 130, 120, 200), (2,))
+    picture.values(Window(70, 130, 120, 200), (2,))
     tiled = "tile" in layout
     per_plane = 16 if tiled else 4
     numbers = [6, 7] if tiled else [1]
@@ -439,7 +439,7 @@ def test_one_compressed_strip_is_read_whole_and_has_a_limit(tmp_path: Path, save
     picture = TiffPicture(counting, 6300)
     counting.spans.clear()
     for top in range(0, 70, 10):
-        picture.values(Box(top, 0, top + 10, 90), None)
+        picture.values(Window(top, 0, top + 10, 90), None)
     assert len(counting.spans) == 1  # decoded once
 
 

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kseg_core.errors import NothingReadable, UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 
-from ..planning.notes import Note
+from .planning.notes import Note, notes_by_key, notes_of_all
+
+if TYPE_CHECKING:
+    from kseg_core.store.model import Model
+
+    from .computing.context import Failure
+    from .labelling.label import Labelled
+    from .request import Request
+
+
+class Clock:
+    """Seconds spent in each part of a job."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self.seconds: dict[str, float | None] = {"total": 0.0, "fit": None, "label": None}
+
+    def lap(self, name: str) -> None:
+        """The time since the last lap belongs to ``name``."""
+        now = time.perf_counter()
+        self.seconds[name] = round(now - self._last, 3)
+        self.seconds["total"] = round(now - self._start, 3)
+        self._last = now
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +157,66 @@ class JobResult:
             **({} if self.changes is None else {"changes": self.changes._asdict(), "drift": self.drift}),
             "seconds": self.seconds,
         }
+
+
+def errors_of(failures: Iterable[Failure]) -> tuple[UnreadableImage, ...]:
+    """What failed, in the order of its paths: tasks end in any."""
+    return tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason)))
+
+
+def job_result(
+    request: Request,
+    seconds: dict[str, float | None],
+    failures: Iterable[Failure],
+    done: Labelled,
+    model: Model | None,
+    counted: Counted,
+    notes: Sequence[str] = (),
+) -> JobResult:
+    """Everything there is to say of a job.
+
+    Parameters
+    ----------
+    done
+        The fold over its images, whose exact sums are what is told where they share a model.
+    notes
+        What there is to say of all inputs together.
+    """
+    fit = request.config.fit
+    paths = {file.key: file.source for file in request.listing.files}
+    common: dict[str, Any] = {
+        "output": request.output,
+        "images": counted,
+        "pixels_total": done.pixels,
+        "pixels_valid": done.valid,
+        "failures": errors_of(failures),
+        "seconds": seconds,
+        "inertia": math.fsum(done.inertia.values()),
+        "notes": (*notes_of_all(notes), *notes_by_key(done.notes, paths)),
+    }
+    if model is None:
+        assert fit is not None
+        return JobResult(
+            **common,
+            k_requested=fit.k,
+            features=fit.features,
+            features_why=fit.features_why,
+            scope=fit.scope,
+        )
+    if done.sums is not None:
+        common["inertia"] = model.space.inertia(done.sums, model.points)
+    return JobResult(
+        **common,
+        k=model.k,
+        k_requested=model.k_requested,
+        k_why=model.k_why,
+        features=model.features,
+        features_why=model.features_why,
+        normalize=model.normalize,
+        centroids=model.centroids.tolist(),
+        colors=model.colors.tolist(),
+        counts=(model.counts if done.sums is None else done.sums.counts).tolist(),
+    )
 
 
 def failed_result(error: Exception) -> dict[str, Any]:
