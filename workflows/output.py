@@ -276,7 +276,7 @@ class Output:
         )
         task, settled = delayed(done_of, pure=False), self._before.settled
         groups = [files[at : at + HEADERS_PER_TASK] for at in range(0, len(files), HEADERS_PER_TASK)]
-        parts = context.executor.compute(
+        parts = context.compute(
             [task(group, how, settled.intersection(file.key for file in group)) for group in groups]
         )
         while len(parts) > 1:  # by pairs: what is merged is copied

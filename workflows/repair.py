@@ -23,23 +23,22 @@ from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import FACTS
 from kseg_core.reading.sources import ImageSource
-from kseg_core.resume.lock import hold
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
-from kseg_core.store.mending import edges_are_sound
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import read_document, write_group
 from kseg_core.store.opening import Store, StoredImage, load_model, open_store, update_attributes
 from kseg_core.store.originals import Originals
-from kseg_core.store.verify import Findings
+from kseg_core.store.verify import Findings, edges_are_sound
 from kseg_core.store.writing import LABELS, image_folder
 
 from .check import Checked, check_model, images_lost, verify_store, was_finished
 from .computing.context import Context, Failure
-from .computing.executor import Executor, Progress, Silent, open_executor
+from .computing.executor import Progress
 from .edges.finding import edges_of_plan
 from .labelling.label import bands_of
 from .labelling.label_plan import label_plan
 from .labelling.mend import mend_images, mendable_images
+from .output import claim
 from .planning.budget import Work, make_budget
 from .planning.plan import Plan, make_plan, remarked
 from .request import CHOSEN
@@ -88,13 +87,11 @@ def repair_store(path: str, execution: ExecutionSettings, progress: Progress | N
     StoreError
         If there is no store.
     """
-    progress = progress or Silent()
     if (read_attributes(path) or {}).get("kind") == "model":
         return {**check_model(path), "repaired": []}
     open_store(path)  # nothing is locked where there is none
-    with hold(path), open_executor(execution) as executor:
-        context = Context(executor, progress)
-        checked = verify_store(path, executor, progress, repairs=True)
+    with claim(path), Context.open(execution, progress) as context:
+        checked = verify_store(path, context, repairs=True)
         if not checked.findings or not was_finished(checked.store):
             return {**checked.to_json(), "repaired": []}  # of its model, or of all: there is nothing to go by
         return repair(checked, context)
@@ -138,7 +135,7 @@ def make_and_verify(store: Store, found: Repairable, context: Context) -> tuple[
         failures += bad
         unmade = {failure.key for failure in bad}
         made = [source.file.key for source in sources if source.file.key not in unmade]
-        findings |= verify_images(store, made, model, context.executor, context.progress)
+        findings |= verify_images(store, made, model, context)
         sources = tuple(
             source for source in sources if source.file.key in mended and findings[source.file.key].problems
         )
@@ -273,7 +270,7 @@ def make_anew(
             done = label_plan(rest, how, store.path, output, context, budget=budget, given=given)
             failures += done.failures
         plan = plan.without(failures)
-        whole = edges_that_are_sound(store.path, plan, mended, edged, context.executor)
+        whole = edges_that_are_sound(store.path, plan, mended, edged, context)
         plan = plan.only(plan.keys - whole)
     else:
         _, plan, failures = make_budget(plan, Work(0, 0, 0, None, edges=some_edges), context.executor)
@@ -284,13 +281,13 @@ def make_anew(
 
 
 def edges_that_are_sound(
-    path: str, plan: Plan, mended: set[str], edged: dict[str, EdgeSettings], executor: Executor
+    path: str, plan: Plan, mended: set[str], edged: dict[str, EdgeSettings], context: Context
 ) -> set[str]:
     """Names of the mended images whose edges need not be found again."""
     task = delayed(edges_are_sound, pure=False)
     sources = [source for source in plan.sources if source.file.key in mended and source.file.key in edged]
     path = storage.absolute(path)
-    sound: list[bool] = executor.compute([task(path, source, edged[source.file.key]) for source in sources])
+    sound: list[bool] = context.compute([task(path, source, edged[source.file.key]) for source in sources])
     return {source.file.key for source, is_sound in zip(sources, sound, strict=True) if is_sound}
 
 

@@ -13,7 +13,7 @@ from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.inputs.keys import printable_source
-from kseg_core.inputs.ours import PAGE
+from kseg_core.inputs.passed_over import PAGE
 from kseg_core.report.assembling import Pictures, joined
 from kseg_core.report.composing import MASK_IMAGES, cloud_of, cluster_rows, head, history_of, notes, shown_image
 from kseg_core.report.content import Painted, Report, ks_to_paint, sweep_from, sweep_in
@@ -28,7 +28,8 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, load_model, open_store
 from kseg_core.store.originals import Originals
 
-from .computing.executor import Executor, Progress, Silent, open_executor
+from .computing.context import Context
+from .computing.executor import Progress
 from .viewing.look import Failures, LookPlan, look_at_images
 from .viewing.viewing import limit_tasks
 
@@ -82,24 +83,23 @@ def make_report(
     UsageError, KsegError
         If there is no store or nothing in it, or the folder must not be written to.
     """
-    progress = progress or Silent()
     folder = request.folder
     store = open_store(request.store)
     require_place(folder, request.store, overwrite=request.settings.overwrite)
     record = None if request.sweep is None else read_sweep(request.sweep)
     shared = load_model(store.path) if store.has_model else None
-    with open_executor(execution) as executor:
-        limit_tasks(executor)
+    with Context.open(execution, progress) as context:
+        limit_tasks(context.executor)
         if len(store) and not any(image.has_labels for image in store.values()):
             raise StoreError(f"no labels in {store.path}, only edges: label its images with kseg-batch run")
-        images, failures = _facts_of(store, None if shared is None else shared.k, executor)
+        images, failures = _facts_of(store, None if shared is None else shared.k, context)
         if not images:
             why = f" ({failures[0][0]}: {failures[0][1]})" if failures else ""
             raise StoreError(f"{store.path}: it has no finished image to report of{why}")
-        report, unread = _gather(request, store, shared, record, images, executor, progress)
+        report, unread = _gather(request, store, shared, record, images, context)
     failures += unread
     report = _with_warnings(report, store, shared, len(failures))
-    progress.stage("drawing figures", 0, 0)
+    context.progress.stage("drawing figures", 0, 0)
     files = figure_files(report)
     write_report(folder, {**files, PAGE: build_page(report, files.get("elbow.png")).encode()})
     return {
@@ -115,13 +115,13 @@ def make_report(
 # ---------------------------------------------------------------------------------------------------- the steps
 
 
-def _facts_of(store: Store, k: int | None, executor: Executor) -> tuple[list[ImageFacts], Failures]:
+def _facts_of(store: Store, k: int | None, context: Context) -> tuple[list[ImageFacts], Failures]:
     """What the store says of its images, and which of them are damaged."""
     keys = list(store)
     task = delayed(read_facts, pure=False)
     groups = [keys[at : at + FACTS_PER_TASK] for at in range(0, len(keys), FACTS_PER_TASK)]
     path = storage.absolute(store.path)
-    found = executor.compute([task(path, group, k) for group in groups])
+    found = context.compute([task(path, group, k) for group in groups])
     images: list[ImageFacts] = []
     failures: Failures = []
     for key, facts in zip(keys, (one for group in found for one in group), strict=True):
@@ -138,8 +138,7 @@ def _gather(
     shared: Model | None,
     record: dict[str, Any] | None,
     images: Sequence[ImageFacts],
-    executor: Executor,
-    progress: Progress,
+    context: Context,
 ) -> tuple[Report, Failures]:
     """The report but for its warnings, and the images that could not be looked at."""
     below, images = named_below(images)
@@ -158,7 +157,7 @@ def _gather(
         painted=typical[0].facts.key if typical else None,
         masked=frozenset(image.facts.key for image in typical),
     )
-    pictures, failures = look_at_images(plan, chosen, executor, progress)
+    pictures, failures = look_at_images(plan, chosen, context)
     shown = [image for image in chosen if image.facts.key in pictures]
     seen = [(image, pictures[image.facts.key]) for image in shown]
     sample = joined([p.sample for _, p in seen if p.sample is not None]) if shared is not None else None

@@ -36,11 +36,8 @@ from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.plausible import SPARSE_RATIO, check_sparse
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Refused, Samples, check_dtype, check_size
 from kseg_core.images.windows import Window
-from kseg_core.inputs.zarr_images import top_folder, zarr_images
+from kseg_core.inputs.zarr_images import MARKERS, top_folder, zarr_images
 from kseg_core.storage import zipped
-
-#: A directory that holds one of these is a Zarr array or group.
-MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 _AXIS_NAMES = {
     **dict.fromkeys(("c", "channel", "channels", "band", "bands"), "c"),

@@ -25,7 +25,7 @@ from kseg_core.store.nodes import ArraySpec, store_array
 from kseg_core.store.opening import load_model, open_store
 from kseg_core.store.originals import Originals
 from kseg_core.store.pyramid import mode_of_blocks
-from workflows.computing.executor import Silent, open_executor
+from workflows.computing.context import Context
 from workflows.report import ReportRequest, make_report
 from workflows.viewing.look import LookPlan, look_at_images
 
@@ -52,8 +52,8 @@ def pictures_of(store: Path, longest: int = 64, **plan: Any) -> dict[str, Any]:
     facts = [f for f in read_facts(str(store), list(opened), None) if isinstance(f, ImageFacts)]
     asked = {"others": {}, "painted": None, "masked": frozenset(opened), **plan}
     looking = LookPlan(str(store), Originals.of(opened.attributes), longest, model, **asked)
-    with open_executor(SYNC) as executor:
-        pictures, failures = look_at_images(looking, rank(facts, model and model.k), executor, Silent())
+    with Context.open(SYNC) as context:
+        pictures, failures = look_at_images(looking, rank(facts, model and model.k), context)
     assert failures == []
     return pictures
 

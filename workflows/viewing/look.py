@@ -33,8 +33,7 @@ from kseg_core.report.sampling import quotas
 from kseg_core.store.model import Model
 from kseg_core.store.originals import Originals
 
-from ..computing.context import Watched, alone, compute_in_waves, crashed
-from ..computing.executor import Executor, Progress
+from ..computing.context import Context, Task, crashed
 from .viewing import limit_tasks
 
 GROUP = 64  # images looked at together: what is held of them before they are pictures has a bound
@@ -119,35 +118,31 @@ class Looked(NamedTuple):
     looks: list[Callable[[], Delayed]]
     edges: list[Delayed]
 
-    def watched(self, executor: Executor) -> Iterator[Watched]:
+    def tasks(self, context: Context) -> Iterator[Task | Delayed]:
         """All of them, in this order. Where a source's decoder crashes the worker, why nothing was seen."""
-        yield from (Watched(lazy, _nothing) for lazy in self.labels)
+        yield from self.labels
         for look in self.looks:
-            yield Watched(look(), _nothing, partial(look_alone, self.subject, look, executor))
-        yield from (Watched(lazy, _nothing) for lazy in self.edges)
+            yield Task(look(), rescue=partial(look_alone, self.subject, look, context))
+        yield from self.edges
 
 
-def look_alone(subject: Subject, look: Callable[[], Delayed], executor: Executor) -> Look | str:
+def look_alone(subject: Subject, look: Callable[[], Delayed], context: Context) -> Look | str:
     """Look once more at pixels that killed their workers, nothing else beside it."""
-    seen, deaths = alone(look(), executor)
+    seen, deaths = context.alone(look())
     return crashed(subject.key, deaths).reason if deaths else seen
 
 
-def look_at_images(
-    plan: LookPlan, chosen: Sequence[Ranked], executor: Executor, progress: Progress
-) -> tuple[dict[str, Pictures], Failures]:
+def look_at_images(plan: LookPlan, chosen: Sequence[Ranked], context: Context) -> tuple[dict[str, Pictures], Failures]:
     """The pictures of some images, and why there are none of others."""
-    progress.stage("looking at images", len(chosen), 0)
-    shared = executor.share(plan.shared)
+    context.progress.stage("looking at images", len(chosen), 0)
+    shared = context.share(plan.shared)
     samples = quotas([image.facts.valid for image in chosen], SAMPLED_PX)
     points = quotas([image.facts.valid for image in chosen], POINTS)
     pictures: dict[str, Pictures] = {}
     failures: Failures = []
     for at in range(0, len(chosen), GROUP):
         group = chosen[at : at + GROUP]
-        found, bad = _look_at_group(
-            plan, group, samples[at : at + GROUP], points[at : at + GROUP], shared, executor, progress
-        )
+        found, bad = _look_at_group(plan, group, samples[at : at + GROUP], points[at : at + GROUP], shared, context)
         pictures |= found
         failures += bad
     return pictures, failures
@@ -159,19 +154,18 @@ def _look_at_group(
     samples: Sequence[int],
     points: Sequence[int],
     shared: Delayed,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
 ) -> tuple[dict[str, Pictures], Failures]:
     near = delayed(approach_safely, pure=False)
     keys = [image.facts.key for image in group]
-    subjects = executor.compute([near(plan.store, key, plan.originals, shared, plan.longest) for key in keys])
-    subjects = _those_that_fit(plan, subjects, executor)
+    subjects = context.compute([near(plan.store, key, plan.originals, shared, plan.longest) for key in keys])
+    subjects = _those_that_fit(plan, subjects, context)
     looked = [
         _look(plan, subject, count, kept, shared)
         for subject, count, kept in zip(subjects, samples, points, strict=True)
         if isinstance(subject, Subject)
     ]
-    parts = compute_in_waves([task for one in looked for task in one.watched(executor)], executor)
+    parts = list(context.each([task for one in looked for task in one.tasks(context)]))
     finish = delayed(assemble_safely, pure=False)
     failures: Failures = [
         (key, str(subject)) for key, subject in zip(keys, subjects, strict=True) if not isinstance(subject, Subject)
@@ -191,14 +185,14 @@ def _look_at_group(
         colors = np.array(facts[subject.key].colors, np.uint8).reshape(-1, 3)
         lazy.append(finish(subject, Seen(*cut), colors, plan.others_for(subject.key), plan.masks_for(subject.key)))
         whole.append(subject.key)
-    done = executor.compute(lazy, lazy, lambda _: progress.advance(1, 0))
+    done = context.each(Task(one, partial(context.progress.advance, 1, 0)) for one in lazy)
     made = dict(zip(whole, done, strict=True))
     failures += [(key, str(error)) for key, error in made.items() if isinstance(error, StoreError)]
     return {key: pictures for key, pictures in made.items() if isinstance(pictures, Pictures)}, failures
 
 
 def _those_that_fit(
-    plan: LookPlan, subjects: Sequence[Subject | StoreError], executor: Executor
+    plan: LookPlan, subjects: Sequence[Subject | StoreError], context: Context
 ) -> list[Subject | StoreError]:
     """The images, those whose original memory is too small for without it."""
     bands = 0 if plan.shared is None or plan.shared.bands is None else len(plan.shared.bands.bands)
@@ -207,7 +201,7 @@ def _those_that_fit(
         for subject in subjects
         if isinstance(subject, Subject) and subject.source is not None
     }
-    refused = limit_tasks(executor, needs)
+    refused = limit_tasks(context.executor, needs)
     return [
         replace(subject, source=None, lost=refused[subject.key])
         if isinstance(subject, Subject) and subject.key in refused
@@ -232,7 +226,3 @@ def _look(plan: LookPlan, subject: Subject, count: int, kept: int, shared: Delay
         ],
         [safely(look_at_edges, subject, window) for window in edge_windows(subject)],
     )
-
-
-def _nothing(*_: Any) -> None:
-    pass

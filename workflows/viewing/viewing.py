@@ -11,9 +11,10 @@ from kseg_core.errors import KsegError, StoreError, UnreadableImage
 from kseg_core.memory import PROCESS_BYTES, VIEW_BYTES
 from kseg_core.reading.sources import ImageSource
 from kseg_core.sizes import format_at_least, format_bytes
+from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
-from kseg_core.store.stored_image import StoredImage
 
+from ..computing.context import Context
 from ..computing.executor import Executor
 from ..planning.budget import lower_threads, too_little
 
@@ -73,7 +74,7 @@ def limit_tasks(
 
 
 def needs_of_originals(
-    store: str, keys: Sequence[str], originals: Originals, need: Need, executor: Executor, *, copied: bool = False
+    store: str, keys: Sequence[str], originals: Originals, need: Need, context: Context, *, copied: bool = False
 ) -> dict[str, int]:
     """By image, what a task that looks at its original needs, from headers alone.
 
@@ -82,7 +83,7 @@ def needs_of_originals(
     task = delayed(_needs, pure=False)
     groups = [keys[at : at + ORIGINALS_PER_TASK] for at in range(0, len(keys), ORIGINALS_PER_TASK)]
     lazy = [task(storage.absolute(store), group, originals, need, copied) for group in groups]
-    found: list[dict[str, int]] = executor.compute(lazy)
+    found: list[dict[str, int]] = context.compute(lazy)
     return {key: bytes_needed for group in found for key, bytes_needed in group.items()}
 
 
