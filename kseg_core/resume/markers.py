@@ -22,8 +22,7 @@ from ..clustering.sums import ClusterSums
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
 from ..images.validity import mask_path
-from ..inputs.checksum import content_digest
-from ..inputs.companions import mask_facts
+from ..inputs.companions import content_digest, mask_facts
 from ..inputs.listing import FACTS, InputFile
 from ..reading.sources import Piece
 from ..store.manifest import read_attributes
