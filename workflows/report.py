@@ -13,7 +13,7 @@ from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.inputs.keys import printable_source
-from kseg_core.inputs.ours import PAGE
+from kseg_core.inputs.passed_over import PAGE
 from kseg_core.report.assembling import Pictures, joined
 from kseg_core.report.composing import MASK_IMAGES, cloud_of, cluster_rows, head, history_of, notes, shown_image
 from kseg_core.report.content import Painted, Report, ks_to_paint, sweep_from, sweep_in

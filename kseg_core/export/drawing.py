@@ -16,9 +16,9 @@ from kseg_core.errors import StoreError
 from kseg_core.layers import LABEL_LAYER, LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.store.model import Model
-from kseg_core.store.originals import Originals
-from kseg_core.store.shown import ShownPixels, open_shown
-from kseg_core.store.stored_image import DAMAGE, StoredImage
+from kseg_core.store.nodes import DAMAGE
+from kseg_core.store.opening import StoredImage
+from kseg_core.store.originals import Originals, ShownPixels, open_shown
 
 from . import painting
 from .settings import ExportSettings

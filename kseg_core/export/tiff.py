@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from kseg_core.inputs.ours import SOFTWARE
+from kseg_core.inputs.passed_over import SOFTWARE
 from kseg_core.layers.layer import ArraySpec
 from kseg_core.layers.tiles import pyramid_levels
 from kseg_core.release import version

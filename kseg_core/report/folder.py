@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kseg_core import storage
 from kseg_core.errors import KsegError, UsageError
-from kseg_core.inputs.ours import FIGURES, PAGE, is_report
+from kseg_core.inputs.passed_over import FIGURES, PAGE, is_report
 
 
 def default_folder(store: str) -> str:

@@ -17,8 +17,9 @@ from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.layers.tiles import level_shape, tile_windows
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
 from kseg_core.store.model import Model
+from kseg_core.store.nodes import DAMAGE
+from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
-from kseg_core.store.stored_image import DAMAGE, StoredImage
 
 from .cells import LEVELS_IN_WINDOW, Patch, level_for, mean_cells, mode_cells, share_of_cells
 from .sampling import PixelSample, sample_pixels

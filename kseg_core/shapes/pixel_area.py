@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from ..images.geo import GeoReference
-from ..store.stored_image import StoredImage
+from ..store.opening import StoredImage
 
 
 class PixelArea(NamedTuple):

@@ -19,7 +19,8 @@ from ..errors import StoreError
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
 from ..layers.tiles import tile_windows
-from ..store.stored_image import DAMAGE, StoredImage
+from ..store.nodes import DAMAGE
+from ..store.opening import StoredImage
 from .pixel_area import pixel_area
 
 WINDOW_PX = 2048  # side of a window: tens of megabytes a task

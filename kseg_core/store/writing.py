@@ -27,7 +27,7 @@ from . import ome
 from .chunks import put_tile, read_plane, require_array, write_plane
 from .manifest import read_attributes
 from .model import Model
-from .nodes import array_document, create_array, read_document, store_array, write_group
+from .nodes import DAMAGE, array_document, create_array, read_document, store_array, write_group
 from .record import ImageRecord
 
 WRITE_SIDE = 1024  # masks and levels are made and written in squares of about so many pixels: megabytes at a time
@@ -334,3 +334,20 @@ def _write_all(
     for level in range(1, layout.levels):
         build_level(path, record.key, level, whole(layout.level_shape(level)), layout)
     finish_image(path, record, layout, colors, own_model)
+
+
+def mend_level(path: str, key: str, level: int, region: Region, layout: Layout) -> None:
+    """Write what of a window of a level is not as it is made from the level above, which must be sound.
+
+    Parameters
+    ----------
+    path, key, level, rows, columns, layout
+        As `build_level` has them.
+    """
+    for part in parts_of_level(path, key, level, region, layout):
+        try:
+            sound = read_plane(part.folder, part.spec, part.window, part.first).tobytes() == part.made.tobytes()
+        except (*DAMAGE, StoreError):
+            sound = False
+        if not sound:
+            write_plane(part.folder, part.spec, part.window, part.made, part.first)

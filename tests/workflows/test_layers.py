@@ -20,7 +20,7 @@ from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.opening import load_model, open_store
 from kseg_core.store.originals import Originals
-from kseg_core.store.verify import verify_image
+from kseg_core.store.verify import ImageCheck
 from workflows.computing.context import Context
 from workflows.inspect import describe
 from workflows.labelling.adding import add_layer
@@ -79,10 +79,10 @@ def test_a_layer_of_its_own_has_tiles_pyramid_check_and_export(
     export_files(store, (file,), Target(str(tmp_path), "x"), ExportSettings(), Originals.of({}), model)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / file.name)), found)
 
-    assert verify_image(store, "a.png", None, model).problems == ()
+    assert ImageCheck(store, "a.png").whole(model).problems == ()
     for path in ("majority/0", "majority/1"):
         damaged = zarr.open_array(f"{store}/images/a.png/{path}", mode="r+")
         damaged[5, 5] = (int(damaged[5, 5]) + 1) % 3  # type: ignore[arg-type]
-    told = verify_image(store, "a.png", None, model).problems
+    told = ImageCheck(store, "a.png").whole(model).problems
     assert any("1 pixels of its majority are not those of its labels" in line for line in told)
     assert any("level 2 of its majority" in line or "level 1 of its majority" in line for line in told)

@@ -24,7 +24,7 @@ from kseg_core.layers.layer import Layer, Layout, Part
 from kseg_core.layers.tiles import whole
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.adding import create_layer, discard_layer, finish_layer, settle_part, window_of, write_part
-from kseg_core.store.stored_image import StoredImage
+from kseg_core.store.opening import StoredImage
 from kseg_core.store.writing import build_level
 
 from ..computing.context import Context, Failure, parted

@@ -22,7 +22,7 @@ from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layout, Window
 from kseg_core.layers.tiles import Region
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.resume.journal import PieceSums, end_journal, fills_written, note_piece, pieces_written
+from kseg_core.resume.markers import PieceSums, end_journal, fills_written, note_piece, pieces_written
 from kseg_core.store.model import Model
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.writing import (

@@ -9,8 +9,7 @@ from kseg_core.errors import StoreError
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage, load_model
-from kseg_core.store.originals import Originals
-from kseg_core.store.shown import ShownPixels, open_shown
+from kseg_core.store.originals import Originals, ShownPixels, open_shown
 
 
 def stored_image(store: Store, key: str) -> StoredImage:

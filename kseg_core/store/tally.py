@@ -1,0 +1,336 @@
+"""What an image of a store holds, window by window, as counts that add up to those of the image.
+
+Windows are independent of each other: they may be counted in any order, anywhere, and are merged. What the counts mean
+is for `verify` to say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import OutputSettings
+from ..errors import StoreError, UnreadableImage
+from ..layers import LABEL_LAYER, LAYERS
+from ..layers.layer import Layer, Layout, Window, differing, stored
+from ..layers.tiles import Region, grown, level_shape, source_window, tile_windows, window_of_level
+from .model import Model
+from .opening import StoredImage
+from .originals import Originals
+
+if TYPE_CHECKING:
+    import zarr
+
+VERIFY_PX = 4096  # side of the windows arrays are compared in
+
+Step = tuple[int, int, int]
+
+# What is counted, in this order; of levels also which pyramid, and which level of it.
+OPENING: Step = (0, 0, 0)
+EDGES: Step = (1, 0, 0)
+LABELS: Step = (2, 0, 0)
+LEVELS: Step = (3, 0, 0)
+SOURCE: Step = (4, 0, 0)
+
+NOT_READ = "its source is not to be read"
+TROUBLES = (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError)
+
+
+def image_windows(shape: tuple[int, int]) -> Iterator[Region]:
+    """The windows in which an image is verified, row by row."""
+    return tile_windows(*shape, VERIFY_PX)
+
+
+def is_large(shape: tuple[int, int]) -> bool:
+    """Whether an image of this shape is verified in more than one window."""
+    return max(shape) > VERIFY_PX
+
+
+def is_as_large_as_said(image: StoredImage) -> bool:
+    """Whether its labels, or a layer that needs none, are of the shape that its attributes say."""
+    arrays = (image.layer(layer) for layer in LAYERS.values() if layer is LABEL_LAYER or layer.stands_alone)
+    return any(array is not None and list(array.shape) == image.attributes["shape"] for array in arrays)
+
+
+# ------------------------------------------------------------------------------------------------------- the image
+
+
+Arrays = list[tuple[Layer, "zarr.Array[Any]"]]
+
+
+class Pyramid(NamedTuple):
+    """The levels of an array: what they are of, how many there are to be, those there are, and how they are made."""
+
+    what: str
+    stated: int
+    levels: list[zarr.Array[Any]]
+    made: Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image that is verified: what its arrays must be.
+
+    Parameters
+    ----------
+    image
+        As it is stored.
+    model
+        What it was labelled with; None: nothing.
+    originals
+        Where the store's images came from; None: the source is not to be read.
+    output
+        The run's settings, which say what was made; None: whatever is there.
+    """
+
+    image: StoredImage
+    model: Model | None = None
+    originals: Originals | None = None
+    output: OutputSettings | None = None
+
+    @property
+    def k(self) -> int:
+        """Number of clusters."""
+        return 0 if self.model is None else self.model.k
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width), by what is said of it."""
+        height, width = self.image.attributes["shape"]
+        return height, width
+
+    @property
+    def windows(self) -> Iterator[Region]:
+        """The windows it is verified in, row by row; none where no array is as large as it is said to be."""
+        if "shape" not in self.image.attributes:
+            return iter(())
+        if is_large(self.shape) and not is_as_large_as_said(self.image):
+            return iter(())  # a number that is damaged may stand for any number of windows
+        return image_windows(self.shape)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What decides its arrays, as far as they are held against it."""
+        copy = self.image.image
+        bands, dtype = (0, "uint8") if copy is None else (copy.shape[0], copy.dtype.name)
+        return Layout(self.shape, self.k, VERIFY_PX, masks=True, copy_bands=bands, copy_dtype=dtype, confidence=True)
+
+    @cached_property
+    def beside_labels(self) -> Arrays:
+        """The layers that go with the labels, and their arrays, as far as they were made."""
+        layers = [layer for layer in LAYERS.values() if layer is not LABEL_LAYER and not layer.stands_alone]
+        arrays = ((layer, self.image.layer(layer)) for layer in layers)
+        return [(layer, array) for layer, array in arrays if array is not None]
+
+    @cached_property
+    def alone(self) -> list[tuple[Layer, zarr.Array[Any] | None]]:
+        """The layers that need no labels, and their arrays."""
+        return [(layer, self.image.layer(layer)) for layer in LAYERS.values() if layer.stands_alone]
+
+    @cached_property
+    def pyramids(self) -> list[Pyramid]:
+        """Of each layer that has one."""
+        stated = self.image.level_count
+        layers = [layer for layer, _ in ((LABEL_LAYER, None), *self.beside_labels) if layer.group is not None]
+        return [
+            Pyramid(layer.name, stated, self.image.layer_levels(layer), partial(layer.halved, layout=self.layout))
+            for layer in layers
+        ]
+
+    @cached_property
+    def lacking(self) -> str | None:
+        """What the run made with the labels, and is not there any more."""
+        if self.output is None:
+            return None
+        made = (layer for layer in LAYERS.values() if not layer.added and layer.is_wanted(self.output, self.k))
+        return next((layer.lacking for layer in made if not self.image.has_layer(layer)), None)
+
+    @cached_property
+    def odd_labels(self) -> str | None:
+        """What its labels, and what goes with them, are, where that is not what they must be."""
+        if self.image.attributes.get("status") != "complete":
+            return "not complete"
+        arrays = ((LABEL_LAYER, self.image.labels), *self.beside_labels)
+        odd = (layer.oddness(array, self.layout) for layer, array in arrays)
+        return next((line for line in odd if line is not None), None)
+
+
+# ------------------------------------------------------------------------------------------------------ its counts
+
+
+class Trouble(NamedTuple):
+    """Something that could not be read; the first one hides all others.
+
+    Parameters
+    ----------
+    step
+        What was counted.
+    corner
+        Row and column of the window.
+    text
+        What is said of it.
+    """
+
+    step: Step
+    corner: tuple[int, int]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What windows of an image come to; ``merge`` is associative and commutative.
+
+    Parameters
+    ----------
+    pixels
+        How many labels are invalid (``invalid``) or no cluster (``stray``); by layer how many pixels one that needs no
+        labels has, how many of another do not agree with the labels, and how many are not those of the source
+        (`other_than_source`).
+    clusters
+        How many labels there are of each cluster.
+    levels
+        How many pixels of a level, by pyramid and level, are not of the level above.
+    why
+        Why the source was not compared with, if so: the same of all windows, or the first of the reasons by letters.
+    trouble
+        What could not be read, the first of it.
+    """
+
+    pixels: Counter[str] = field(default_factory=Counter)
+    clusters: Counter[int] = field(default_factory=Counter)
+    levels: Counter[tuple[int, int]] = field(default_factory=Counter)
+    why: str | None = None
+    trouble: Trouble | None = None
+
+    @classmethod
+    def unread(cls, step: Step, window: Region, why: object) -> Tally:
+        """That something of a window cannot be read."""
+        rows, columns = window
+        return cls(trouble=Trouble(step, (rows.start, columns.start), str(why)))
+
+    def merge(self, other: Tally) -> Tally:
+        troubles = [each.trouble for each in (self, other) if each.trouble is not None]
+        return Tally(
+            self.pixels + other.pixels,
+            self.clusters + other.clusters,
+            self.levels + other.levels,
+            min((each.why for each in (self, other) if each.why is not None), default=None),
+            min(troubles, default=None),
+        )
+
+
+def tally(subject: Subject, window: Region) -> Tally:
+    """Count a window of all arrays of an image: edges, labels and what is made of them, levels, and the source.
+
+    Of a level that part is read that this window of level 0 answers for (`tiles.window_of_level`); of the source the
+    pieces that begin in it.
+    """
+    counted, step = Tally(), EDGES
+    image = subject.image
+    try:
+        if subject.lacking is not None:
+            return counted
+        counted = tally_alone(subject, window)
+        step = LABELS
+        if not image.has_labels or subject.odd_labels is not None:
+            return counted
+        counted = counted.merge(tally_labels(image.labels, subject.beside_labels, window, subject.layout))
+        step = LEVELS
+        for at, pyramid in enumerate(subject.pyramids):
+            for level in range(1, min(pyramid.stated, len(pyramid.levels))):
+                step = (LEVELS[0], at, level)
+                wrong = _wrong_pixels(subject.shape, pyramid, level, window)
+                counted = counted.merge(Tally(levels=Counter({(at, level): wrong})))
+        step = SOURCE
+        return counted.merge(_tally_source(subject, window))
+    except TROUBLES as error:
+        return counted.merge(Tally.unread(step, window, error))
+
+
+def tally_alone(subject: Subject, window: Region) -> Tally:
+    """How many pixels a window has of each layer that needs no labels."""
+    pixels = Counter[str]()
+    for layer, array in subject.alone:
+        if array is not None and layer.oddness(array, subject.layout) is None:
+            pixels[layer.name] = int(np.count_nonzero(np.asarray(array[window])))
+    return Tally(pixels)
+
+
+def tally_labels(labels_of_all: zarr.Array[Any], beside: Arrays, window: Region, layout: Layout) -> Tally:
+    """Labels, and whether the layers that go with them agree with them."""
+    k = layout.k
+    labels = np.asarray(labels_of_all[window])
+    values = np.bincount(labels.reshape(-1), minlength=layout.invalid + 1)
+    pixels = Counter(invalid=int(values[-1]), stray=int(values[k:-1].sum()))
+    for layer, array in beside:
+        around, inner = grown(window, layer.halo, layout.shape)
+        seen = Window(np.asarray(labels_of_all[around]), inner=inner) if layer.halo else Window(labels)
+        pixels[layer.name] += layer.disagreeing(array, seen, window, layout)
+    return Tally(pixels, Counter(dict(enumerate(values[:k].tolist()))))
+
+
+def _wrong_pixels(shape: tuple[int, int], pyramid: Pyramid, level: int, window: Region) -> int:
+    """How many pixels of a level are not what they are made of, where this window answers for them.
+
+    Raises
+    ------
+    StoreError
+        If the level is no half of the one above.
+    """
+    finer, array = pyramid.levels[level - 1], pyramid.levels[level]
+    height, width = finer.shape[-2:]
+    if array.shape != (*finer.shape[:-2], *level_shape((height, width), 1)) or array.dtype != finer.dtype:
+        raise StoreError(f"level {level} is {array.dtype} {array.shape}, made from {finer.dtype} {finer.shape}")
+    part = window_of_level(shape, level, window, VERIFY_PX)
+    if part is None:
+        return 0
+    rows, columns = part
+    down, across = source_window((height, width), 1, rows, columns)
+    wrong = 0
+    for plane in np.ndindex(array.shape[:-2]):  # of a copy: one a band
+        expected = pyramid.made(np.asarray(finer[(*plane, down, across)]))
+        wrong += differing(expected, np.asarray(array[(*plane, rows, columns)]))
+    return wrong
+
+
+def _tally_source(subject: Subject, window: Region) -> Tally:
+    """Label the source's pixels anew, piece by piece, and compare."""
+    model, image = subject.model, subject.image
+    if model is None:
+        return Tally(why="an image without a valid pixel")
+    if subject.originals is None:
+        return Tally(why=NOT_READ)
+    arrays = [(LABEL_LAYER, image.labels), *subject.beside_labels]
+    of_pixels = [(layer, array) for layer, array in arrays if layer.source == "pixels"]
+    pixels = Counter[str]()
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in window)
+    try:
+        source = subject.originals.open(image)
+        bands = None if model.bands is None else model.bands.bands
+        for piece in source.pieces(image.labels.chunks[0]):
+            if not (top <= piece.top < bottom and left <= piece.left < right):
+                continue
+            own = piece.read_for(bands)
+            anew = model.label(own.samples, own.valid, confidence=image.confidence is not None)
+            made = Window(anew.labels, own.samples, own.valid, anew.confidence)
+            layout = replace(subject.layout, copy_bands=own.samples.shape[2])
+            for layer, array in of_pixels:
+                for first, values in layer.planes(made, layout):
+                    there = stored(array, first, (piece.rows, piece.columns))
+                    pixels[other_than_source(layer)] += differing(values, there)
+    except UnreadableImage as error:
+        return Tally(why=error.reason)
+    except OSError as error:
+        return Tally(why=f"its source cannot be read ({error.strerror or error})")
+    return Tally(pixels)
+
+
+def other_than_source(layer: Layer) -> str:
+    """By which name the pixels of a layer are counted that are not those of the source."""
+    return f"{layer.name}, source"
