@@ -43,6 +43,7 @@ def settings_of_fit(
     k: str | None, k_range: str | None, start: Sequence[str] | None, bands: Sequence[str] | None, **options: Any
 ) -> FitSettings | None:
     """The fit's settings; None where neither ``k`` nor ``start`` says how many clusters."""
+    options["bands"] = _numbers(joined(bands))
     given = joined(start)
     colors = () if given is None else tuple(color.strip() for color in given.replace(";", ",").split(","))
     if k is None and not colors:
@@ -56,7 +57,7 @@ def settings_of_fit(
         return None
     number = len(colors) if k is None else clusters(k)
     tried = None if k_range is None else range_of(k_range)
-    return FitSettings(k=number, k_range=tried, start=colors, bands=_numbers(joined(bands)), **options)
+    return FitSettings(k=number, k_range=tried, start=colors, **options)
 
 
 def refit_of(

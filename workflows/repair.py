@@ -24,12 +24,11 @@ from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import FACTS
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
-from kseg_core.store.mending import edges_are_sound
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import read_document, write_group
 from kseg_core.store.opening import Store, StoredImage, load_model, open_store, update_attributes
 from kseg_core.store.originals import Originals
-from kseg_core.store.verify import Findings
+from kseg_core.store.verify import Findings, edges_are_sound
 from kseg_core.store.writing import LABELS, image_folder
 
 from .check import Checked, check_model, images_lost, verify_store, was_finished

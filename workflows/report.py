@@ -14,7 +14,7 @@ from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.inputs.keys import printable_source
-from kseg_core.inputs.ours import PAGE
+from kseg_core.inputs.passed_over import PAGE
 from kseg_core.memory import viewing_bytes
 from kseg_core.report import content, views
 from kseg_core.report.content import Painted, Report, ShownImage

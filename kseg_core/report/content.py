@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kseg_core import storage
 from kseg_core.errors import KsegError, StoreError
-from kseg_core.inputs.ours import SWEEP_RECORD
+from kseg_core.inputs.passed_over import SWEEP_RECORD
 from kseg_core.sizes import only_so_many
 from kseg_core.store.model import Model
 

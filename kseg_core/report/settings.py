@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kseg_core import storage
 from kseg_core.errors import KsegError, UsageError
-from kseg_core.inputs.ours import is_report
+from kseg_core.inputs.passed_over import is_report
 
 MOST_PICTURES = 1000
 THUMBNAIL_PX = (16, 2048)

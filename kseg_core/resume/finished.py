@@ -10,8 +10,7 @@ from .. import storage
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
 from ..images.validity import mask_path
-from ..inputs.checksum import content_digest
-from ..inputs.companions import mask_facts
+from ..inputs.companions import content_digest, mask_facts
 from ..inputs.listing import FACTS, InputFile
 from ..store.manifest import read_attributes
 from ..store.nodes import read_document, write_group

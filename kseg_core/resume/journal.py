@@ -20,7 +20,6 @@ from ..clustering.outliers import Fill, merged
 from ..clustering.sums import ClusterSums
 from ..inputs.companions import mask_facts
 from ..reading.sources import Piece
-from ..store.record import sums_from_json, sums_to_json
 from ..store.writing import image_folder
 
 PREFIX = ".pieces-"
@@ -31,7 +30,7 @@ PieceSums = dict[tuple[int, int], ClusterSums]  # by top and left
 
 def note_piece(store: str, piece: Piece, sums: ClusterSums, fills: Sequence[Fill] = ()) -> None:
     """Tell that a piece is written, all of its arrays; ``fills``: what of its values lies beyond all others."""
-    told = {"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums_to_json(sums)}
+    told = {"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums.to_json()}
     told |= {"fills": [list(fill) for fill in fills]} if fills else {}
     line = json.dumps({**told, "digest": _digest(told)})
     folder = image_folder(store, piece.source.file.key)
@@ -51,7 +50,7 @@ def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
     found: dict[tuple[str | int, ...], ClusterSums] = {}
     for told in _told(store, pieces):
         with suppress(ValueError, KeyError, TypeError, OverflowError):
-            found[tuple(told["piece"])] = sums_from_json(told["sums"], told["counts"])
+            found[tuple(told["piece"])] = ClusterSums.from_json(told["sums"], told["counts"])
     if not found:
         return {}
     return {(p.top, p.left): found[_identity(p)] for p in pieces if _identity(p) in found}

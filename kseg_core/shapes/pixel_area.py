@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..images.geo import GeoReference
-from ..store.stored_image import StoredImage
+from ..store.opening import StoredImage
 
 # OME-Zarr's names of the units a pixel's side may be in (UDUNITS-2), in micrometres.
 MICROMETRES = {

@@ -13,8 +13,8 @@ from kseg_core.errors import KsegError, StoreError, UnreadableImage
 from kseg_core.memory import PROCESS_BYTES, VIEW_BYTES
 from kseg_core.reading.sources import ImageSource
 from kseg_core.sizes import format_at_least, format_bytes
+from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
-from kseg_core.store.stored_image import StoredImage
 
 from ..computing.context import Context
 from ..computing.executor import Executor

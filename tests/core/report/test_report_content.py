@@ -12,7 +12,7 @@ from pyproj import CRS
 
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.images.geo import GeoReference
-from kseg_core.inputs.ours import PAGE, is_report
+from kseg_core.inputs.passed_over import PAGE, is_report
 from kseg_core.report.content import (
     cluster_rows,
     history_of,

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from kseg_core.inputs.ours import FIGURES
+from kseg_core.inputs.passed_over import FIGURES
 from kseg_core.report.content import Cloud, ClusterRow, Painted, Report, ShownImage
 from kseg_core.report.facts import ImageFacts, rank
 from kseg_core.report.page import area, build_page, figure_files, percent, with_pictures_that_fit
