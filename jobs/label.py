@@ -320,7 +320,7 @@ def _label(given: Given, config: RunConfig, report: Report) -> int:
 
     request = prepare(selection, config, extras.output, "store")
     if extras.report or extras.open_page:  # before hours of work
-        from kseg_core.report.folder import default_folder, require_place
+        from kseg_core.report.settings import default_folder, require_place
 
         require_place(default_folder(request.output), request.output, overwrite=False)
     if extras.dry_run:

@@ -23,7 +23,7 @@ from ..images.tiff_colours import USE_BANDS
 from ..reading.sources import ImageSource, Piece
 from ..store.chunks import read_plane, write_plane
 from ..store.nodes import ArraySpec, create_array, write_group
-from ..store.stored_image import EDGES
+from ..store.opening import EDGES
 from ..store.tiles import require_aligned
 from ..store.writing import image_folder, remove_image, write_georeference
 from .canny import Bits, Maxima, WindowBorder, WindowEdges, decide_within, find_edges, find_maxima, promoted

@@ -16,12 +16,11 @@ from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images.kinds import kind_of_bands
-from kseg_core.inputs.checksum import content_digest
-from kseg_core.inputs.companions import mask_facts
+from kseg_core.inputs.companions import content_digest, mask_facts
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
 from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
-from kseg_core.store.pixel_size import read_pixel_size
+from kseg_core.store.ome import read_pixel_size
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.writing import write_image
 from kseg_core.sweep.search import fit_alone

@@ -16,11 +16,11 @@ from kseg_core.config import OutputSettings
 from kseg_core.errors import KsegError, StoreError
 from kseg_core.reading.sources import Piece
 from kseg_core.store.layout import Layout
-from kseg_core.store.mending import mend_level, sound_record, window_is_sound
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 from kseg_core.store.record import ImageRecord
-from kseg_core.store.writing import finish_image, image_folder, write_georeferences
+from kseg_core.store.verify import sound_record, window_is_sound
+from kseg_core.store.writing import finish_image, image_folder, mend_level, write_georeferences
 
 from ..computing.context import Context, Failure, parted
 from ..computing.executor import SAME_COMMAND

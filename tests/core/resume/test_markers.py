@@ -13,8 +13,7 @@ from kseg_core.clustering.sums import ClusterSums
 from kseg_core.images import PictureInfo
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.resume.journal import end_journal, note_piece, pieces_written
-from kseg_core.store.record import sums_from_json, sums_to_json
+from kseg_core.resume.markers import end_journal, note_piece, pieces_written
 from kseg_core.store.writing import image_folder
 
 
@@ -69,19 +68,19 @@ def test_of_a_file_that_has_changed_no_piece_is_known(store: str) -> None:
 
 def test_sums_of_bands_come_back_too() -> None:
     value = ClusterSums(np.array([2]), np.array([[5, -6]]), np.array([2**66, 3], object))
-    back = sums_from_json(sums_to_json(value), [2])
+    back = ClusterSums.from_json(value.to_json(), [2])
     assert back.same_as(value)
     assert back.squares.tolist() == [2**66, 3]
     with pytest.raises(ValueError, match="sums of"):
-        sums_from_json(sums_to_json(value), [2, 3])
+        ClusterSums.from_json(value.to_json(), [2, 3])
 
 
 def test_sums_of_any_size_are_texts_and_come_back_to_the_last_bit(store: str) -> None:
     linear = np.array([[2**2000 + 1, -6], [0, -(2**1100)]], object)
     value = ClusterSums(np.array([2, 9]), linear, np.array([2**4000 + 3, 0], object))
-    told = json.loads(json.dumps(sums_to_json(value)))
+    told = json.loads(json.dumps(value.to_json()))
     assert {type(number) for row in told["linear"] for number in row} == {str}  # readers of JSON have 53 bits
-    back = sums_from_json(told, [2, 9])
+    back = ClusterSums.from_json(told, [2, 9])
     assert back.same_as(value)
     assert (back.sums.dtype, back.sums.tolist()) == (object, linear.tolist())
     assert back.squares.tolist() == [2**4000 + 3, 0]
