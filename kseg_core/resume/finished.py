@@ -9,7 +9,7 @@ from typing import Any
 from .. import storage
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
-from ..images.validity import mask_path
+from ..images.masks import mask_path
 from ..inputs.companions import content_digest, mask_facts
 from ..inputs.listing import FACTS, InputFile
 from ..store.manifest import read_attributes
