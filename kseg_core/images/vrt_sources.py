@@ -6,8 +6,7 @@ import html
 import os
 from typing import TypeAlias
 
-from kseg_core.images import sniff
-from kseg_core.images.failures import decoder_reason
+from kseg_core.images.failures import HEAD_BYTES, decoder_reason
 from kseg_core.images.raster import NotSupported, Refused
 from kseg_core.inputs.companions import MASK, METADATA, OVERVIEWS, BadVrt, UnusualVrt, named_by_vrt
 
@@ -119,6 +118,8 @@ def _tag_of_gdal(path: str) -> str:
 
 def _kind(path: str) -> str | None:
     """Say what a file is, by its content."""
+    from kseg_core.images.formats import identify  # whose table has VRT's decoder
+
     with open(path, "rb") as file:
-        kind = sniff.identify(file.read(sniff.HEAD_BYTES))
+        kind = identify(file.read(HEAD_BYTES))
     return None if kind is None else kind.name
