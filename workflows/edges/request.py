@@ -292,7 +292,7 @@ def _mask_of(mask: str | None, file: InputFile) -> str | None:
     """The file's mask; None where it has none, which is told when the image is looked at."""
     if mask is None:
         return None
-    from kseg_core.images.validity import mask_path  # NumPy: only where it is needed
+    from kseg_core.images.masks import mask_path  # NumPy: only where it is needed
 
     try:
         return mask_path(mask, file.below, file.source)
