@@ -14,7 +14,8 @@ from kseg_core.inputs.keys import printable_source
 from kseg_core.report.folder import default_folder, require_place
 from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.sizes import only_so_many, parse_bytes
-from workflows.request import InputSelection, Request, prepare, refit_settings
+from workflows.earlier import refit_settings
+from workflows.request import InputSelection, Request, prepare
 from workflows.result import JobResult, failed_result, held_to, reused_result
 from workflows.sweep_request import prepare_sweep
 
