@@ -11,7 +11,7 @@ from kseg_core.choice import PictureChoice
 from kseg_core.config import AUTO, FitSettings, InputSettings, NodataIn, RunConfig
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.inputs.keys import printable_source
-from kseg_core.report.folder import default_folder, require_place
+from kseg_core.report.settings import default_folder, require_place
 from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.sizes import only_so_many, parse_bytes
 from workflows.request import InputSelection, Request, prepare, refit_settings

@@ -27,7 +27,7 @@ from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_expor
 from .output import folder_for_files
 from .viewing.export_result import Exported, Failed
 from .viewing.polygons import write_polygons
-from .viewing.viewing import limit_tasks, needs_of_originals
+from .viewing.tasks import limit_tasks, needs_of_originals
 
 
 def export(request: ExportRequest, execution: ExecutionSettings, progress: Progress | None = None) -> Exported:

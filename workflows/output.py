@@ -41,9 +41,9 @@ from kseg_core.errors import (
 )
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile
-from kseg_core.resume.finished import finished_image, has_changed, unfinished_images
-from kseg_core.resume.keeping import keep, kept
+from kseg_core.resume.checkpoints import load, save
 from kseg_core.resume.lock import hold, unwritable
+from kseg_core.resume.markers import finished_image, has_changed, unfinished_images
 from kseg_core.storage.beside import NEXT, RESUME, aside, beside, remove, sweep
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, KEYS, images_of, read_attributes, remove_kseg_store
 from kseg_core.store.model import Model
@@ -234,7 +234,7 @@ class Output:
         if not self.resumes:
             self.model = given
             return
-        found = kept(self._before_file, (Before,))
+        found = load(self._before_file, (Before,))
         if found is None and self._was_complete:
             made = (read_attributes(self.path) or {}).get(KEYS) or images_of(self.path)
             found = Before(tuple(sorted(made)))
@@ -242,7 +242,7 @@ class Output:
         self.peek(request, given, context, mends=True)
         if self._before.images:
             self._before = self._before.after(self.done.rest, self.done.changed)
-            keep(self._before_file, self._before)
+            save(self._before_file, self._before)
         if request.config.output.checksum:
             facts = [image_facts(image_folder(self.path, key)) or {} for key in self.done.changed]
             if unknown := sum("checksum" not in each for each in facts):
@@ -285,7 +285,7 @@ class Output:
 
     def _earlier_model(self) -> tuple[Model | None, list[Failure]]:
         """The model that an earlier, stopped run of this job came to, and the images it could not use."""
-        failures = kept(self._failures_file, (Failure, UnreadableImage, OtherKind))
+        failures = load(self._failures_file, (Failure, UnreadableImage, OtherKind))
         if failures is None:
             if (read_attributes(self.path) or {}).get("status") not in ("complete", INCOMPLETE):
                 return None, []
@@ -324,7 +324,7 @@ class Output:
             mend_images_group(self.path)
             self._sweep_images({file.key for file in self.done.rest} | self.done.keys)
         if unusable is not None:  # before the model, which is of no use without them
-            keep(self._failures_file, tuple(failure for failure in unusable if failure.key))
+            save(self._failures_file, tuple(failure for failure in unusable if failure.key))
         self._empty = False
         if model is not None and not self._has_model(model):
             write_model(self.path, model)

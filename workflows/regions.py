@@ -30,7 +30,7 @@ from kseg_core.store.opening import Store, StoredImage, open_store
 
 from .computing.context import WAVE_TASKS, Context, Task
 from .computing.executor import Progress
-from .viewing.viewing import limit_tasks
+from .viewing.tasks import limit_tasks
 
 
 def write_region_table(

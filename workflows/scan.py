@@ -108,19 +108,11 @@ def plan_rest(request: Request, output: Output, context: Context, *, writes: boo
 
 def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool = True) -> Work:
     """What is to be done to each pixel."""
-    fit_settings = request.config.fit
     output = request.config.output if writes else None
     edges = EdgeSettings(*output.edges) if output is not None and output.edges is not None else None
-    if fit_settings is None:
-        assert model is not None  # RunConfig has either
-        bands = 0 if model.bands is None else len(model.bands.bands)
-        return Work(model.k, bands, 0, output, edges=edges, features=model.features)
-    stored = max((source.info.bands for source in plan.sources), default=1)
-    bands = (len(fit_settings.bands) or stored) if fit_settings.features == "bands" else 0
-    tries = fit_settings.k == AUTO
-    most = fit_settings.tried[1] if tries else fit_settings.clusters
-    alone = fit_settings.scope == "image"
-    return Work(most, bands, fit_settings.batch_pixels, output, alone, edges, fit_settings.features, tries)
+    how = request.config.fit or model
+    assert how is not None  # RunConfig has either
+    return Work.of(how, output, edges, max((source.info.bands for source in plan.sources), default=1))
 
 
 def fit_to_memory(

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.config import NodataIn
+from kseg_core.images.decoder import Decoder
 from kseg_core.images.raster import Refused, check_size
-from kseg_core.images.stored import Stored
 from kseg_core.images.windows import Window
 
 SUFFIX = ".msk"
@@ -114,7 +114,7 @@ class MaskBehindJpeg:
         The JPEG, and what was opened of it.
     """
 
-    def __init__(self, file: BinaryIO, stored: Stored) -> None:
+    def __init__(self, file: BinaryIO, stored: Decoder) -> None:
         self._file, self._stored = file, stored
         self._found: tuple[NDArray[np.bool_] | None] | None = None
 

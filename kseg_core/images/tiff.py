@@ -21,13 +21,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.choice import DEFAULT, PictureChoice
+from kseg_core.choice import PictureChoice
 from kseg_core.images import tiff_tags
+from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.gdal_metadata import as_number, parse_tag
 from kseg_core.images.geo import GEO_KEYS, PLACED_TAGS, crs_stated
 from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
-from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
 from kseg_core.images.tiff_colours import (
     alpha_band,
     check_bands,
@@ -41,7 +41,7 @@ from kseg_core.images.tiff_masks import mask_of
 from kseg_core.images.tiff_pages import picture_pages
 from kseg_core.images.tiff_plausible import check_directory, check_page
 from kseg_core.images.tiff_segments import MAX_TILE_PX, Expect, check_codec, natural_block, read_window
-from kseg_core.images.validity import Nodata, fits
+from kseg_core.images.validity import fits
 from kseg_core.images.windows import Window
 
 _quiet = threading.local()
@@ -65,30 +65,25 @@ def silenced() -> Iterator[None]:
         _quiet.depth -= 1
 
 
-class TiffPicture:
-    """A TIFF opened for reading by windows.
+class Tiff(Decoder):
+    """A TIFF opened for reading by windows."""
 
-    Parameters
-    ----------
-    file
-        It stays the caller's to close.
-    max_pixels
-        The limit for what can only be read whole.
-    choice
-        Which of its pictures.
-    early
-        See `open_picture`.
-    """
+    name = "TIFF"
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-    def __init__(
-        self, file: BinaryIO, max_pixels: int, choice: PictureChoice = DEFAULT, *, early: bool = False
-    ) -> None:
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        """See `Decoder`; Canon's raw files begin so as well."""
+        return head.startswith(cls.magic) and not head.startswith(b"CR\x02", 8)
+
+    def __init__(self, opening: Opening) -> None:
         import tifffile
 
+        file, max_pixels = opening.file, opening.max_pixels
         check_directory(file)
         with silenced(), contextlib.ExitStack() as closing:
             tiff = closing.enter_context(tifffile.TiffFile(file))
-            self._pages = _Pages(tiff, file, choice, early=early)
+            self._pages = _Pages(tiff, file, opening.choice, early=opening.early)
             if self._pages.block is None:
                 check_size(*self._pages.stored_shape, max_pixels)
             self.mask = mask_of(tiff, self._pages.page, file, max_pixels)
@@ -97,20 +92,15 @@ class TiffPicture:
         self.stored_shape = self._pages.stored_shape
         self.info = self._pages.info()
 
-    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
-        """The colours of a window; see `Stored`."""
+    def raster(self, window: Window) -> Raster:
+        """The colours of a window; see `Decoder`."""
         with silenced():
-            return self._pages.raster(window, nodata)
+            return self._pages.raster(window)
 
-    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a window; see `Stored`."""
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Decoder`."""
         with silenced():
-            return self._pages.values(window, bands)
-
-    def nonzero(self, window: Window) -> NDArray[np.bool_]:
-        """Where a mask says "use"; see `Stored`."""
-        with silenced():
-            return self._pages.nonzero(window)
+            return self._pages.read(window, bands)
 
     def close(self) -> None:
         """Let go of what was opened."""
@@ -171,7 +161,7 @@ class _Pages:
         offset = int(self.page.offset)
         return 0 if offset == self.page.parent.pages.first.offset else offset
 
-    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
+    def raster(self, window: Window) -> Raster:
         check_samples(self.page)
         check_bands(self.page, self.bands if len(self._channels) > 1 else 1, self._alpha_of_page)
         samples = self._read(window, None, self._fill())
@@ -179,22 +169,14 @@ class _Pages:
         raster = to_raster(self.page, flat, self._alpha_of_page)
         colours = self._but_alpha
         in_order = colours == [*range(len(colours))]
-        return without_nodata(raster, samples if in_order else samples[..., colours], nodata, colours)
+        return replace(raster, stored=samples if in_order else samples[..., colours])
 
-    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        if self.page.photometric == tiff_tags.PALETTE:
-            raise Refused(PALETTE_HAS_NO_BANDS)
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
         alpha = self._alpha
-        chosen = self._but_alpha if bands is None else chosen_bands(bands, self.bands, self.bands)
-        wanted = [*chosen, *([alpha] if alpha is not None and alpha not in chosen else [])]
+        wanted = [*bands, *([alpha] if alpha is not None and alpha not in bands else [])]
         samples = self._read(window, None if wanted == [*range(self.bands)] else wanted, self._fill())
         valid = None if alpha is None else samples[..., wanted.index(alpha)] != 0
-        return samples[..., : len(chosen)], valid
-
-    def nonzero(self, window: Window) -> NDArray[np.bool_]:
-        bands = None if self._alpha is None else self._but_alpha
-        used: NDArray[np.bool_] = (self._read(window, bands, self._fill()) != 0).any(axis=2)
-        return used
+        return samples[..., : len(bands)], valid
 
     def _fill(self) -> float:
         """What GDAL takes tiles that were never written for."""

@@ -30,18 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.choice import DEFAULT, RULES, PictureChoice
+from kseg_core.choice import RULES, PictureChoice
 from kseg_core.images.choosing import axis_notes, note, taken
+from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.plausible import SPARSE_RATIO, check_sparse
-from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
-from kseg_core.images.stored import chosen_bands, without_nodata
-from kseg_core.images.validity import Nodata
+from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Refused, Samples, check_dtype, check_size
 from kseg_core.images.windows import Window
-from kseg_core.inputs.zarr_images import top_folder, zarr_images
+from kseg_core.inputs.zarr_images import MARKERS, top_folder, zarr_images
 from kseg_core.storage import zipped
-
-#: A directory that holds one of these is a Zarr array or group.
-MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 _AXIS_NAMES = {
     **dict.fromkeys(("c", "channel", "channels", "band", "bands"), "c"),
@@ -54,7 +50,6 @@ _PLACE_NAMES = {
 }
 _MAX_LEADING_CHANNELS = 16
 _MOST_OF_A_CHUNK = 1 << 31  # samples: the codecs count bytes of a chunk in 32 bits
-_USE_BANDS = "use --features bands"
 
 
 def is_zarr(path: str) -> bool:
@@ -72,20 +67,13 @@ def _is_remote_zarr(path: str) -> bool:
     return storage.is_dir(path) and any(storage.exists(os.path.join(path, marker)) for marker in MARKERS)
 
 
-class ZarrPicture:
-    """A Zarr array, or the highest resolution of an OME-Zarr image.
+class ZarrImage(Decoder):
+    """A Zarr array, or the highest resolution of an OME-Zarr image: a directory, or a path into a zip file."""
 
-    Parameters
-    ----------
-    path
-        The directory of the array or of the group, or a path into a zip file.
-    choice
-        Which of its pictures.
-    """
+    name = "Zarr"
 
-    orientation = 1
-
-    def __init__(self, path: str, choice: PictureChoice = DEFAULT) -> None:
+    def __init__(self, opening: Opening) -> None:
+        path, choice = opening.path, opening.choice
         taken("page", choice.page, 1)
         if choice.series is not None:
             _require_alone(path, choice.series)
@@ -120,31 +108,12 @@ class ZarrPicture:
             name, self.stored_shape, bands, dtype, block, nodata, self._alpha, notes=notes, rules=rules
         )
 
-    def raster(self, window: Window, nodata: Nodata | float | None) -> Raster:
-        """The colours of a window; see `Stored`."""
-        if self.info.dtype not in ("uint8", "uint16"):
-            raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
-        if self.info.bands not in (1, 3, 4):
-            raise Refused(f"{self.info.bands} bands: neither gray nor RGB; {_USE_BANDS}")
-        samples = self._read(window, range(4 if self._alpha else 1 if self.info.bands == 1 else 3))
-        valid = samples[..., 3] != 0 if self._alpha else None
-        colours: Colours = "gray" if self.info.bands == 1 else "rgb"
-        maximum = {"b": 1, "u": int(np.iinfo(self.info.dtype).max)}[samples.dtype.kind]
-        flat = samples[..., 0] if colours == "gray" else samples
-        return without_nodata(Raster(flat, colours, maximum, valid=valid), samples, nodata)
-
-    def values(self, window: Window, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a window; see `Stored`."""
-        chosen = chosen_bands(bands, self.info.bands, self.info.bands - self._alpha)
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Decoder`."""
         if not self._alpha:
-            return self._read(window, chosen), None
+            return self._read(window, bands), None
         samples = self._read(window, range(4))
-        return samples[..., list(chosen)], samples[..., 3] != 0
-
-    def nonzero(self, window: Window) -> NDArray[np.bool_]:
-        """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self._read(window, range(self.info.bands - self._alpha)) != 0).any(axis=2)
-        return used
+        return samples[..., : len(bands)] if bands == (0, 1, 2) else samples[..., list(bands)], samples[..., 3] != 0
 
     def close(self) -> None:
         """Close the zip file, where it is in one."""

@@ -20,7 +20,6 @@ from dask.delayed import Delayed, delayed
 
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UnreadableImage
-from kseg_core.inputs.listing import InputFile
 
 from .executor import Executor, Progress, Silent, TasksKilled, died_again, open_executor
 
@@ -30,12 +29,22 @@ ATTEMPTS = 8  # of a reduction, each without the images that killed their worker
 LAST_TURN = 999_999_999
 
 
-class Item(Protocol):
-    """What a task works on, one after the other: a file, or a part of one."""
+class Named(Protocol):
+    """What an item is of: its name in the store, and what it is called where it fails."""
 
     @property
-    def file(self) -> InputFile:
-        """The file it is of."""
+    def key(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+
+class Item(Protocol):
+    """What a task works on, one after the other: a file, an image of a store, or a part of one."""
+
+    @property
+    def file(self) -> Named:
+        """The file or image it is of."""
         ...
 
     @property

@@ -18,7 +18,7 @@ from kseg_core.clustering.bands import BandMoments
 from kseg_core.clustering.summary import ChunkSummary, ColorTable
 from kseg_core.errors import UnreadableImage
 from kseg_core.reading.sources import Piece
-from kseg_core.resume.keeping import keep, kept
+from kseg_core.resume.checkpoints import load, save
 
 from ..computing.context import Context, Failure, Merge, merge_all, tree_reduce
 from ..planning.plan import Bundle, Plan
@@ -75,7 +75,7 @@ class Gather:
             If one cannot be read and the job is strict.
         """
         path = kept_path(self.folder, bundle, self.read, self.digest)
-        known = None if path is None else kept(path, KEPT_TYPES)
+        known = None if path is None else load(path, KEPT_TYPES)
         if known is not None:
             return Gathered(known)
         failures: list[Failure] = []
@@ -91,7 +91,7 @@ class Gather:
 
         found = self.digest(readings())
         if path is not None and not failures:
-            keep(path, found)
+            save(path, found)
         return Gathered(None if len(failures) == len(bundle) else found, tuple(failures))
 
 

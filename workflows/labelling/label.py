@@ -15,8 +15,7 @@ from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images.kinds import kind_of_bands
-from kseg_core.inputs.checksum import content_digest
-from kseg_core.inputs.companions import mask_facts
+from kseg_core.inputs.companions import content_digest, mask_facts
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
 from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model

@@ -18,7 +18,7 @@ from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.resume.journal import PieceSums, end_journal, fills_written, note_piece, pieces_written
+from kseg_core.resume.markers import PieceSums, end_journal, fills_written, note_piece, pieces_written
 from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
 from kseg_core.store.record import ImageRecord

@@ -22,11 +22,10 @@ from kseg_core.store.tally import OPENING, Tally, Window, image_windows
 from kseg_core.store.verify import Findings, ImageCheck, large_shape
 
 from ..computing.context import Context, Task, crashed
-from .viewing import limit_tasks, needs_of_originals
+from .tasks import Work, limit_tasks, needs_of_originals, on_images
 
 log = logging.getLogger("kseg")
 
-IMAGES_PER_TASK = 64  # whose metadata is read
 CRASHED = "it crashed the worker, or took more memory than a worker has"
 
 
@@ -114,16 +113,9 @@ def verify_images(store: Store, keys: Sequence[str], model: Model | None, contex
 
 def shapes_of_large(path: str, keys: Sequence[str], context: Context) -> dict[str, tuple[int, int]]:
     """The images that are verified in several tasks, from metadata alone."""
-    task = delayed(_large_shapes, pure=False)
-    groups = [keys[at : at + IMAGES_PER_TASK] for at in range(0, len(keys), IMAGES_PER_TASK)]
-    found: list[dict[str, tuple[int, int]]] = context.compute([task(path, group) for group in groups])
-    return {key: shape for group in found for key, shape in group.items()}
-
-
-def _large_shapes(path: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """A task: `shapes_of_large` of some images."""
-    shapes = ((key, large_shape(path, key)) for key in keys)
-    return {key: shape for key, shape in shapes if shape is not None}
+    work = (Work(key, key) for key in keys)
+    shapes = on_images(context, partial(large_shape, path), work, name="shape", together=64)
+    return {key: shape for key, shape in zip(keys, shapes, strict=True) if isinstance(shape, tuple)}
 
 
 def whole_tasks(keys: Sequence[str], verifier: Verifier, context: Context) -> Iterator[Task]:

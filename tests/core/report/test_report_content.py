@@ -12,16 +12,21 @@ from pyproj import CRS
 
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.images.geo import GeoReference
-from kseg_core.inputs.ours import PAGE, is_report
-from kseg_core.report import sections
-from kseg_core.report.composing import cluster_rows, history_of
-from kseg_core.report.content import ks_to_paint, sweep_from, sweep_in
-from kseg_core.report.facts import ImageFacts, area_of_georeference, area_of_scale, named_below
-from kseg_core.report.folder import default_folder, require_place, write_report
-from kseg_core.report.ranking import choose, mean_shares, most_typical, outlier_fence, rank
-from kseg_core.report.sampling import PixelSample
-from kseg_core.report.several import models_of, read_sweep
-from kseg_core.store.ome import multiscales
+from kseg_core.inputs.passed_over import PAGE, is_report
+from kseg_core.report.content import (
+    cluster_rows,
+    history_of,
+    ks_to_paint,
+    models_of,
+    read_sweep,
+    require_record,
+    sweep_in,
+)
+from kseg_core.report.facts import ImageFacts, choose, mean_shares, most_typical, named_below, outlier_fence, rank
+from kseg_core.report.page import write_report
+from kseg_core.report.settings import default_folder, require_place
+from kseg_core.report.views import PixelSample
+from kseg_core.shapes.pixel_area import area_of_sides, area_on_the_ground
 
 COLORS = ((0, 0, 0), (255, 255, 255))
 
@@ -47,34 +52,19 @@ def wkt(code: str) -> str:
 )
 def test_a_pixel_on_the_map_has_the_area_of_its_units(crs: str, expected: float | None) -> None:
     geo = GeoReference(wkt(crs), (4.0, 0.0, 500_000.0, 0.0, -3.0, 5_000_000.0))
-    area = area_of_georeference(geo)
+    area = area_on_the_ground(geo)
     assert area == (None if expected is None else pytest.approx(expected, rel=1e-9))
 
 
 def test_a_turned_pixel_has_the_area_of_its_parallelogram() -> None:
     geo = GeoReference(wkt("EPSG:32633"), (3.0, -4.0, 0.0, 4.0, 3.0, 0.0))
-    assert area_of_georeference(geo) == pytest.approx(25.0)
+    assert area_on_the_ground(geo) == pytest.approx(25.0)
 
 
 def test_a_pixel_under_the_microscope_has_the_area_of_its_scale() -> None:
-    (found,) = multiscales("kmeans", 3, (0.5, 0.25), "micrometer")
-    assert area_of_scale(found) == pytest.approx(0.125e-12)
-    (unknown,) = multiscales("kmeans", 1, (1.0, 1.0))
-    assert area_of_scale(unknown) is None
-
-
-@pytest.mark.parametrize(
-    ("square_metres", "text"),
-    [
-        (None, "–"),
-        (2.5e6, "2.5 km²"),
-        (12_345.0, "12,345 m²"),
-        (3e-6, "3 mm²"),
-        (125e-12, "125 µm²"),
-    ],
-)
-def test_an_area_is_told_in_the_unit_that_suits_it(square_metres: float | None, text: str) -> None:
-    assert sections.area(square_metres) == text
+    assert area_of_sides((0.5, 0.25), ("micrometer", "micrometer")) == 0.125
+    assert area_of_sides((2.0, 1.0), ("millimeter", "micrometer")) == 2000.0
+    assert area_of_sides((1.0, 1.0), ("micrometer", None)) is None
 
 
 # ------------------------------------------------------------------------------------------------ the average
@@ -161,23 +151,17 @@ def record(*ks: int, chosen: int = 3, features: str = "rgb") -> dict[str, object
     return {"k": chosen, "knee": chosen, "why": "the knee", "features": features, "sweep": rows, "each": None}
 
 
-def test_the_numbers_of_a_sweep_are_told_by_rising_k() -> None:
-    found = sweep_from(record(4, 1, 3))
-    assert found is not None
-    assert [row.k for row in found.rows] == [1, 3, 4]
-    assert (found.chosen, found.why, found.rows[0].silhouette, found.rows[1].mse) == (3, "the knee", None, 10.0 / 3)
+def test_the_rows_of_a_sweep_are_told_by_rising_k() -> None:
+    rows = require_record(record(4, 1, 3))["sweep"]
+    assert [row["k"] for row in rows] == [1, 3, 4]
+    assert (rows[0]["silhouette"], rows[1]["mse"]) == (None, 10.0 / 3)
+    assert require_record({"k": None, "knee": None, "sweep": None, "each": []})["sweep"] is None
 
 
-def test_a_sweep_of_each_image_alone_has_no_numbers_of_its_own() -> None:
-    assert sweep_from({"k": None, "knee": None, "sweep": None, "each": []}) is None
-
-
-def test_a_models_own_sweep_is_found_in_its_facts() -> None:
+def test_a_models_own_sweep_is_in_its_facts() -> None:
     found = sweep_in({"sweep": record(1, 2, 3)["sweep"], "knee": 3, "k_why": "because"}, 3)
     assert found is not None
-    told = sweep_from(found)
-    assert told is not None
-    assert (told.chosen, told.why) == (3, "because")
+    assert (found["k"], found["why"], len(found["sweep"])) == (3, "because", 3)
     assert sweep_in({"seed": 1}, 3) is None
 
 

@@ -12,7 +12,7 @@ from kseg_core.clustering.band_values import Extremes
 from kseg_core.clustering.bands import BandMoments
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, summarise
 from kseg_core.clustering.sums import ClusterSums
-from kseg_core.resume.keeping import keep, kept
+from kseg_core.resume.checkpoints import load, save
 
 TYPES = (ChunkSummary, ColorTable, ClusterSums, BandBatch, BandMoments, Extremes, Picked)
 
@@ -24,8 +24,8 @@ def summary() -> ChunkSummary:
 
 def test_a_summary_comes_back(tmp_path: Path) -> None:
     value = summary()
-    assert keep(str(tmp_path / "a"), value)
-    found = kept(str(tmp_path / "a"), TYPES)
+    assert save(str(tmp_path / "a"), value)
+    found = load(str(tmp_path / "a"), TYPES)
     for table, other in ((value.batch, found.batch), (value.everything, found.everything)):
         assert (other.codes.dtype, other.counts.dtype) == (np.uint32, np.int64)
         np.testing.assert_array_equal(other.codes, table.codes)
@@ -37,8 +37,8 @@ def test_a_summary_comes_back(tmp_path: Path) -> None:
 def test_sums_of_any_size_and_floats_come_back_to_the_last_bit(tmp_path: Path) -> None:
     sums = ClusterSums(np.array([3, 0]), np.array([[2**62], [-1]]), 2**100 + 1)
     value = (sums, 0.1, float("inf"), None, True, "ä", (), np.array([2**70, -5], object), np.empty((0, 4), np.int16))
-    keep(str(tmp_path / "a"), value)
-    found = kept(str(tmp_path / "a"), TYPES)
+    save(str(tmp_path / "a"), value)
+    found = load(str(tmp_path / "a"), TYPES)
     assert found[0].squares == 2**100 + 1
     np.testing.assert_array_equal(found[0].sums, sums.sums)
     assert found[1:7] == value[1:7]
@@ -52,8 +52,8 @@ def test_a_batch_of_bands_comes_back(tmp_path: Path) -> None:
     moments = BandMoments("float64", 2, sums, squares, None, ends)
     picked = Picked("a.tif", np.array([5, 9]), np.array([[1, -2], [3, 5e-324]]), np.array([True, False]))
     far = np.array([[1.7e308, 0.1]])
-    keep(str(tmp_path / "a"), BandBatch(moments, (picked,), far, False))
-    found = kept(str(tmp_path / "a"), TYPES)
+    save(str(tmp_path / "a"), BandBatch(moments, (picked,), far, False))
+    found = load(str(tmp_path / "a"), TYPES)
     assert isinstance(found.picked[0], Picked)
     assert (found.picked[0].key, found.holds_all, found.far.tolist()) == ("a.tif", False, far.tolist())
     np.testing.assert_array_equal(found.picked[0].first, picked.first)
@@ -68,8 +68,8 @@ def test_a_batch_of_bands_comes_back(tmp_path: Path) -> None:
 def test_the_statistics_of_small_whole_numbers_come_back(tmp_path: Path) -> None:
     histogram = np.eye(2, 9, dtype=np.int64)
     moments = BandMoments("uint16", 2, np.array([2**65, 1], object), np.array([7, 8], object), histogram, None)
-    keep(str(tmp_path / "a"), moments)
-    found = kept(str(tmp_path / "a"), TYPES)
+    save(str(tmp_path / "a"), moments)
+    found = load(str(tmp_path / "a"), TYPES)
     assert (found.sums.tolist(), found.ends) == ([2**65, 1], None)
     np.testing.assert_array_equal(found.histogram, histogram)
 
@@ -77,7 +77,7 @@ def test_the_statistics_of_small_whole_numbers_come_back(tmp_path: Path) -> None
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "gone"])
 def test_what_is_not_whole_is_not_there(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "a"
-    keep(str(path), summary())
+    save(str(path), summary())
     content = bytearray(path.read_bytes())
     if damage == "cut":
         path.write_bytes(content[:-1])
@@ -88,17 +88,17 @@ def test_what_is_not_whole_is_not_there(damage: str, tmp_path: Path) -> None:
         path.write_bytes(b"")
     else:
         path.unlink()
-    assert kept(str(path), TYPES) is None
+    assert load(str(path), TYPES) is None
 
 
 def test_where_nothing_can_be_written_nothing_is_kept_and_nothing_fails(tmp_path: Path) -> None:
-    assert not keep(str(tmp_path / "missing" / "a"), summary())
+    assert not save(str(tmp_path / "missing" / "a"), summary())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_named_types_are_made(tmp_path: Path) -> None:
-    keep(str(tmp_path / "a"), summary())
+    save(str(tmp_path / "a"), summary())
     with pytest.raises(KeyError):
-        kept(str(tmp_path / "a"), (ColorTable,))
+        load(str(tmp_path / "a"), (ColorTable,))
     with pytest.raises(TypeError, match="got object"):
-        keep(str(tmp_path / "b"), object())
+        save(str(tmp_path / "b"), object())

@@ -1,10 +1,12 @@
-"""Tasks that look at images of a store: as many at a time as memory allows, given what their originals take."""
+"""Tasks over images of a finished store: as many at a time as memory allows, damage told as a failure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-from dask.delayed import delayed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
+from typing import Any, Self
 
 from kseg_core import storage
 from kseg_core.errors import KsegError, StoreError, UnreadableImage
@@ -18,9 +20,47 @@ from ..computing.context import Context
 from ..computing.executor import Executor
 from ..planning.budget import lower_threads, too_little
 
-ORIGINALS_PER_TASK = 64  # whose headers are read
-
 Need = Callable[[ImageSource], int]  # bytes of a task that looks at an original; see `kseg_core.memory`
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Work on an image of a store, or on a part of it, as an item of `Context.map`."""
+
+    key: str
+    what: Any
+    pixels: int = 0
+    is_last: bool = False
+
+    @property
+    def file(self) -> Self:
+        """What is named where it fails."""
+        return self
+
+    @property
+    def source(self) -> str:
+        """How it is named."""
+        return self.key
+
+
+def on_images(
+    context: Context, function: Callable[..., Any], work: Iterable[Work], *details: Any, name: str, together: int = 1
+) -> Iterator[Any]:
+    """``function(what, *details)`` of all work, so much ``together`` in a task, in order; what is damaged, or crashes
+    a worker, is a `Failure`.
+    """
+    waiting = iter(work)
+    batches = iter(lambda: list(islice(waiting, together)), [])
+    quiet = replace(context, strict=False)
+    return chain.from_iterable(quiet.map(partial(_one, function), batches, *details, name=name))
+
+
+def _one(function: Callable[..., Any], work: Work, *details: Any) -> Any:
+    """A task: one of `on_images`."""
+    try:
+        return function(work.what, *details)
+    except StoreError as error:
+        raise UnreadableImage(work.key, str(error)) from error
 
 
 def limit_tasks(
@@ -78,23 +118,16 @@ def needs_of_originals(
 ) -> dict[str, int]:
     """By image, what a task that looks at its original needs, from headers alone.
 
-    Images whose original cannot be opened are not in it; nor are those that the store has a copy of, unless ``copied``.
+    Images whose original cannot be opened are not in it, as whoever looks at it says what is wrong; nor are those that
+    the store has a copy of, unless ``copied``.
     """
-    task = delayed(_needs, pure=False)
-    groups = [keys[at : at + ORIGINALS_PER_TASK] for at in range(0, len(keys), ORIGINALS_PER_TASK)]
-    lazy = [task(storage.absolute(store), group, originals, need, copied) for group in groups]
-    found: list[dict[str, int]] = context.compute(lazy)
-    return {key: bytes_needed for group in found for key, bytes_needed in group.items()}
+    path = storage.absolute(store)
+    work = (Work(key, key) for key in keys)
+    needs = on_images(context, partial(_need_of, path), work, originals, need, copied, name="needs", together=64)
+    return {key: need_of for key, need_of in zip(keys, needs, strict=True) if isinstance(need_of, int)}
 
 
-def _needs(store: str, keys: Sequence[str], originals: Originals, need: Need, copied: bool) -> dict[str, int]:
-    """A task: `needs_of_originals` of some images."""
-    needs = {}
-    for key in keys:
-        try:
-            image = StoredImage(store, key)
-            if copied or image.image is None:
-                needs[key] = need(originals.open(image, masked=False))
-        except (UnreadableImage, StoreError):
-            continue  # whoever looks at it says what is wrong
-    return needs
+def _need_of(store: str, key: str, originals: Originals, need: Need, copied: bool) -> int | None:
+    """A task: `needs_of_originals` of one image."""
+    image = StoredImage(store, key)
+    return need(originals.open(image, masked=False)) if copied or image.image is None else None

@@ -1,4 +1,4 @@
-"""Small pictures made window by window: the same wherever the windows are cut."""
+"""Small pictures made window by window, the same wherever the windows are cut; and their files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kseg_core.report.cells import Patch, finish_mean, level_for, mean_cells, mode_cells, put_together, share_of_cells
-from kseg_core.report.sampling import even_positions, quotas
+from kseg_core.report.thumbnails import (
+    Patch,
+    finish_mean,
+    gray_file,
+    level_for,
+    mean_cells,
+    mode_cells,
+    original_file,
+    pixels_of,
+    put_together,
+    segmented_file,
+    share_of_cells,
+)
+from kseg_core.report.views import even_positions, quotas
 from kseg_core.store.pyramid import mode_of_blocks
 
 
@@ -113,3 +125,38 @@ def test_positions_are_spread_evenly() -> None:
     counts, _, _ = np.histogram2d(rows, columns, bins=(5, 10), range=((0, 100), (0, 300)))
     assert counts.min() > 50  # 60 in each box, and no box without
     assert counts.max() < 70
+
+
+# ----------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize(("k", "dtype"), [(1, "uint8"), (15, "uint8"), (254, "uint8"), (300, "uint16")])
+def test_a_segmented_picture_is_the_colours_of_its_labels(k: int, dtype: str) -> None:
+    random = np.random.default_rng(k)
+    colors = random.integers(0, 256, (k, 3), dtype=np.uint8)
+    labels = random.integers(0, k, (9, 14)).astype(dtype)
+    invalid = random.random((9, 14)) < 0.2
+    labels[invalid] = np.iinfo(labels.dtype).max
+    picture = pixels_of(segmented_file(labels, colors))
+    assert (picture[..., 3] == np.where(invalid, 0, 255)).all()
+    assert (picture[..., :3][~invalid] == colors[labels[~invalid]]).all()
+
+
+def test_an_image_without_a_cluster_is_transparent() -> None:
+    picture = pixels_of(segmented_file(np.full((2, 3), 255, np.uint8), np.empty((0, 3), np.uint8)))
+    assert picture.shape == (2, 3, 4)
+    assert not picture[..., 3].any()
+
+
+def test_a_photograph_is_a_webp_and_transparent_where_no_pixel_counts() -> None:
+    cells = np.full((8, 8, 4), (200, 100, 50, 255), np.uint8)
+    assert original_file(cells)[8:12] == b"WEBP"
+    assert pixels_of(original_file(cells)).shape == (8, 8, 3)
+    assert np.abs(pixels_of(original_file(cells)).astype(int) - (200, 100, 50)).max() <= 4
+    cells[:4, :, 3] = 0
+    assert (pixels_of(original_file(cells))[..., 3] == cells[..., 3]).all()
+
+
+def test_a_mask_is_white_inside() -> None:
+    mask = np.eye(6, dtype=bool)
+    assert (pixels_of(gray_file(mask)) == mask * np.uint8(255)).all()

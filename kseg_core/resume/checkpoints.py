@@ -25,7 +25,7 @@ _DIGEST_BYTES = 32
 log = logging.getLogger("kseg")
 
 
-def keep(path: str, value: Any) -> bool:
+def save(path: str, value: Any) -> bool:
     """Write a value of plain values, tuples, arrays, dataclasses and named tuples; returns whether it was.
 
     Where it cannot be (a full disk) nothing is left and nothing is lost: the work is done again should the job stop.
@@ -45,7 +45,7 @@ def keep(path: str, value: Any) -> bool:
     return True
 
 
-def kept(path: str, types: Iterable[type]) -> Any | None:
+def load(path: str, types: Iterable[type]) -> Any | None:
     """The value in a file; None where there is no whole one.
 
     Parameters

@@ -1,7 +1,8 @@
-"""Files that this program made of images: its exports, reports and sweeps are no inputs where they lie among some.
+"""What lies in folders and is no input: files that are plainly not images, and pictures that this program made.
 
-Each says so itself: an exported picture by its Software tag, a report by its page, a sweep by its record. A file that
-only has such a name (somebody's own ``x.mask.png``) is an input like any other.
+The first are told by their names and never opened. The second say so themselves: an exported picture by its Software
+tag, a report by its page, a sweep by its record. A file that only has such a name (somebody's own ``x.mask.png``) is an
+input like any other.
 """
 
 from __future__ import annotations
@@ -14,23 +15,38 @@ from collections.abc import Collection
 
 from kseg_core import storage
 
-SOFTWARE = "kseg-batch"
-"""How the Software tag of what is exported begins."""
+_SUFFIXES = (
+    # text
+    "txt text md rst tex rtf csv tsv json jsonl geojson xml yaml yml toml ini cfg conf log html htm css "
+    # beside photographs
+    "xmp aae pp3 dop cos lrcat "
+    # beside maps
+    "gpx kml prj shp shx dbf cpg qgs qgz gpkg qix sbn sbx "
+    # world files
+    "wld tfw jgw pgw bpw gfw wpw j2w jpw tifw tiffw jpgw jpegw pngw bmpw gifw webpw jp2w tfwx jgwx pgwx "
+    # overviews, masks, statistics: of the image beside them
+    "aux ovr msk rrd rpb imd enp "
+    # documents
+    "pdf doc docx xls xlsx ppt pptx odt ods odp "
+    # packed
+    "zip tar gz tgz bz2 xz 7z rar zst md5 sha1 sha256 part crdownload "
+    # video and sound
+    "mp4 m4v mov avi mkv webm wmv mpg mpeg mts m2ts 3gp mp3 m4a aac wav flac ogg "
+    # programs and their data
+    "py pyc pyi ipynb js sh bat ps1 c h cpp hpp rs go java exe dll so db sqlite pkl pt pth onnx lnk url"
+)
+#: Suffixes and whole names, in lower case, of what is plainly not an image.
+_NO_IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
+_NO_IMAGE_NAMES = frozenset(["readme", "license", "licence", "copying", "makefile", "thumbs.db", "desktop.ini"])
 
+SOFTWARE = "kseg-batch"  # how the Software tag of what is exported begins
 PAGE = "report.html"
 FIGURES = (
-    "palette.png",
-    "comparison.png",
-    "masks.png",
-    "edges.png",
-    "scatter.png",
-    "history.png",
-    "elbow.png",
+    "palette.png", "comparison.png", "masks.png", "edges.png", "scatter.png", "history.png", "elbow.png",
     "several-k.png",
-)
+)  # fmt: skip
 GENERATOR = '<meta name="generator" content="kseg-batch report">'
 HEAD_BYTES = 2000  # of a page, where its generator is named
-
 SWEEP = "sweep"  # what a sweep's record says of itself
 SWEEP_FIGURE, SWEEP_RECORD = "sweep.png", "sweep.json"
 
@@ -38,6 +54,13 @@ _EXPORTED = re.compile(r".+\.(?:segmented|labels|mask|cutout|edges|boundaries)(?
 _PNG_HEAD = 8 + 25 + 64  # signature, header, and the chunk after it
 _SOFTWARE_TAG = 305
 _MOST_TAGS = 4096
+
+
+def is_plainly_no_image(name: str) -> bool:
+    """Whether a file's name alone says that it is no picture."""
+    name = name.lower()
+    _, dot, suffix = name.rpartition(".")
+    return name in _NO_IMAGE_NAMES or (dot == "." and suffix in _NO_IMAGE_SUFFIXES)
 
 
 def is_exported(path: str) -> bool:
@@ -89,9 +112,6 @@ def is_sweep(folder: str) -> bool:
 
 def figures_in(folder: str, names: Collection[str]) -> frozenset[str]:
     """Which of the names in a folder are figures of a report or a sweep that is there."""
-    found: set[str] = set()
-    if PAGE in names and is_report(folder):
-        found.update(FIGURES)
-    if SWEEP_RECORD in names and is_sweep(folder):
-        found.add(SWEEP_FIGURE)
-    return frozenset(found.intersection(names))
+    figures = FIGURES if PAGE in names and is_report(folder) else ()
+    sweeps = (SWEEP_FIGURE,) if SWEEP_RECORD in names and is_sweep(folder) else ()
+    return frozenset({*figures, *sweeps}.intersection(names))
