@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from kseg_core import storage
+from kseg_core.choice import InputSelection as InputSelection
 from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
-from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
+from kseg_core.errors import StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.companions import mask_facts
-from kseg_core.inputs.listing import InputListing, list_inputs
+from kseg_core.inputs.listing import InputListing
 from kseg_core.store.manifest import (
     INCOMPLETE,
     KEYS,
@@ -34,64 +35,6 @@ log = logging.getLogger("kseg")
 
 OUTPUT_SUFFIX = ".kseg.zarr"
 CHOSEN = "auto"  # in the settings of an output: what `--features auto` came to
-
-
-@dataclass(frozen=True, slots=True)
-class InputSelection:
-    """What the user pointed at.
-
-    Parameters
-    ----------
-    inputs
-        Files, folders and globs.
-    include, exclude
-        Globs that narrow folders down.
-    from_file
-        A list of inputs, or ``-`` for standard input.
-    null
-        The list's names are separated by NUL.
-    """
-
-    inputs: tuple[str, ...]
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    from_file: str | None = None
-    null: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.inputs and self.from_file is None:
-            raise UsageError("no INPUT: name files or folders, or give a list with --from")
-        if self.null and self.from_file is None:
-            raise UsageError("--null is of a list: give it with --from")
-        for given in self.inputs:
-            storage.require_known(given)
-
-    def list(self) -> InputListing:
-        """The files.
-
-        Raises
-        ------
-        UsageError
-            If an input does not exist.
-        KsegError
-            If there is not one file to read.
-        """
-        listing = list_inputs(
-            self.inputs, include=self.include, exclude=self.exclude, from_file=self.from_file, null=self.null
-        )
-        if not listing.files:
-            named = ", ".join(self.inputs) or f"the list {self.from_file}"
-            more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
-            if listing.ours:
-                made = f"{listing.ours} pictures there were exported by this program"
-                more += f"; {made}: a pattern such as '*.png' takes them"
-            first = f"; {listing.failures[0]}" if listing.failures else ""
-            passing = " that pass --include and --exclude" if self.include or self.exclude else ""
-            nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""
-            raise KsegError(f"no images in {named}{passing}{nothing}{more}{first}")
-        for pattern in listing.unmatched:
-            log.warning("%s matches nothing in %s", pattern, ", ".join(self.inputs) or f"the list {self.from_file}")
-        return listing
 
 
 @dataclass(frozen=True, slots=True)

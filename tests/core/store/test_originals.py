@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kseg_core.store.shown import ShownPixels, open_shown
 from PIL import Image
 
 from kseg_core import open_store
@@ -23,7 +22,7 @@ from kseg_core.images.validity import Nodata
 from kseg_core.inputs.keys import printable_source
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.opening import Store, load_model
-from kseg_core.store.originals import Originals, paths_printed_as
+from kseg_core.store.originals import Originals, ShownPixels, open_shown, paths_printed_as
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.request import InputSelection, prepare
