@@ -12,7 +12,7 @@ from typing import Any
 from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 
-from kseg_core.clustering.band_batch import BandBatch, Picked
+from kseg_core.clustering.band_points import BandBatch, Picked
 from kseg_core.clustering.band_values import Extremes
 from kseg_core.clustering.bands import BandMoments
 from kseg_core.clustering.summary import ChunkSummary, ColorTable
