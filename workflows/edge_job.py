@@ -24,7 +24,7 @@ from .labelling.adding import Added, add_layer
 from .output import claim
 from .planning.budget import Work, make_budget
 from .planning.notes import notes_by_key, notes_of, notes_of_all, say
-from .planning.plan import Plan, look_at_headers, make_plan, nodata_of_no_use
+from .planning.plan import Plan, make_plan, nodata_of_no_use, scan_headers
 
 
 def find_edges(request: EdgesRequest, progress: Progress | None = None) -> EdgesResult:
@@ -65,7 +65,7 @@ def edges_of_files(request: EdgesRequest, progress: Progress | None) -> Added:
     config = request.config
     with Context.open(config.execution, progress) as context:
         executor = context.executor
-        sources, unreadable = look_at_headers(request.todo, config.input, context)
+        sources, unreadable = scan_headers(request.todo, config.input, context)
         say((*notes_of_all(nodata_of_no_use(sources, config.input)), *notes_of(sources)))
         noted = {source.file.key: source.info.notes for source in sources if source.info.notes}
         done = Added(failures=tuple(unreadable), notes=noted)
@@ -85,7 +85,7 @@ def edges_of_run(
     failures: list[Failure] = []
     without = [file for file in finished if not has_edges(store, file, settings, config.input)]
     if without:
-        sources, failures = look_at_headers(without, config.input, context)
+        sources, failures = scan_headers(without, config.input, context)
         more = make_plan(sources, config.output.tile, context.executor.workers)
         plan = Plan(plan.bundles + more.bundles, plan.large + more.large, notes=plan.notes)
     return [*failures, *add_layer(plan, EdgeLayer(settings), store, config.output.tile, context).failures]
