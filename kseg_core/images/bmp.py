@@ -18,18 +18,17 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.images.bmp_runs import unpacked_runs
 from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.failures import CONVERT, is_text
 from kseg_core.images.jpeg import Jpeg
-from kseg_core.images.plausible import check_ratio
 from kseg_core.images.png import Png
-from kseg_core.images.raster import Cost, NotSupported, PictureInfo, Raster, Refused, check_size
+from kseg_core.images.raster import Cost, NotSupported, PictureInfo, Raster, Refused, check_ratio, check_size
 from kseg_core.images.srgb import looked_up
 
 _FILE_HEADER, _OS2_HEADER, _OS2_LARGE, _V5_HEADER = 14, 12, 64, 124
 _HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
 _PLAIN, _RLE8, _RLE4, _FIELDS, _JPEG, _PNG, _ALPHA_FIELDS = 0, 1, 2, 3, 4, 5, 6  # biCompression
+_LEAVES_ROW = "damaged: a run of the BMP goes past the end of its row"
 _EMBEDDED = 0x4D424544  # bV5CSType: "MBED"
 _RLE_RATIO = 255 * 255 / 4  # a jump passes over so many rows and columns by four bytes
 _DEFAULT_FIELDS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
@@ -109,7 +108,7 @@ class Bmp(WholeDecoder):
             return _direct(header, _rows(header, data))
         valid: NDArray[np.bool_] | None = None
         if header.compression in (_RLE8, _RLE4):
-            indices, valid = unpacked_runs(data[header.start :], header.height, header.width, header.bits)
+            indices, valid = _unpacked_runs(data[header.start :], header.height, header.width, header.bits)
             indices = indices[::-1]
             valid = None if valid is None else np.ascontiguousarray(valid[::-1])
         else:
@@ -258,3 +257,59 @@ def _field(packed: NDArray[np.unsignedinteger], mask: int) -> NDArray[np.uint8]:
     if maximum != 255:
         scaled = (values.astype(np.uint64) * 255 // maximum).astype(np.uint8)
     return scaled
+
+
+def _unpacked_runs(
+    data: bytes, height: int, width: int, bits: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """Unpack run lengths of 4 or 8 bits: indices (height, width), the bottom row first, and where any was given."""
+    indices = np.zeros(height * width, np.uint8)
+    given = np.zeros(height * width, np.bool_)
+    padded = -(-width // 4) * 4  # some writers pack the padding of every row with it
+    ends = np.zeros(height, np.int64)
+    at, x, y = 0, 0, 0
+    ended = False
+    while at + 1 < len(data):
+        count, value = data[at], data[at + 1]
+        at += 2
+        if count == 0 and value == 1:
+            ended = True
+            break
+        if count == 0 and value == 0:
+            x, y = 0, y + 1
+            continue
+        if count == 0 and value == 2:
+            if at + 1 >= len(data):
+                break
+            x, y, at = x + data[at], y + data[at + 1], at + 2
+            if x > padded or y >= height:
+                raise Refused("damaged: a jump of the BMP leaves the picture")
+            continue
+        length = count or value
+        if y >= height or x + length > padded:
+            raise Refused(_LEAVES_ROW)
+        inside = max(0, min(length, width - x))
+        place = slice(y * width + x, y * width + x + inside)
+        if count:
+            if bits == 8:
+                indices[place] = value
+            else:
+                indices[place] = np.resize(np.array([value >> 4, value & 15], np.uint8), length)[:inside]
+        else:
+            packed = length if bits == 8 else (length + 1) // 2
+            if at + packed > len(data):
+                break
+            pixels = np.frombuffer(data, np.uint8, packed, at)
+            if bits == 4:
+                pixels = np.stack([pixels >> 4, pixels & 15], axis=1).ravel()[:length]
+            indices[place] = pixels[:inside]
+            at += packed + packed % 2
+        given[place] = True
+        x += length
+        ends[y] = max(ends[y], x)
+    if not ended and not (y >= height or (y == height - 1 and x >= width)):
+        raise Refused("truncated: the BMP's run lengths end before the picture does")
+    if (ends > width).any() and not (ends == padded).all():
+        raise Refused(_LEAVES_ROW)
+    valid = None if given.all() else given.reshape(height, width)
+    return indices.reshape(height, width), valid

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
-from kseg_core.images.choosing import note, require_one_picture, taken
+from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.validity import Nodata, combine, nodata_mask
@@ -153,21 +153,11 @@ class WholeDecoder(Decoder):
     """
 
     def __init__(self, opening: Opening) -> None:
-        self._file, self._max_pixels, self._frame = opening.file, opening.max_pixels, 0
-        frames = self.count_frames(self._file)
-        if frames:
-            self._frame = taken("page", opening.choice.page, frames)
-            require_one_picture(dataclasses.replace(opening.choice, page=None), channels=False)
-        else:
-            require_one_picture(opening.choice, self.name, self.of_several, channels=False)
+        require_one_picture(opening.choice, self.name, self.of_several, channels=False)
+        self._file, self._max_pixels = opening.file, opening.max_pixels
         self._file.seek(0)
         self.info = self.header(self._file)
         check_size(*self.info.shape, self._max_pixels)
-        if self._frame:
-            self.info = self.header_of_frame(self.info)
-        elif frames > 1 and opening.choice.page is None:
-            said = note("page", 0, frames, why="the first frame of an animation")
-            self.info = dataclasses.replace(self.info, notes=(said, *self.info.notes))
         self._decoded: Raster | None = None
 
     @classmethod
@@ -179,21 +169,6 @@ class WholeDecoder(Decoder):
     @abstractmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
         """Decode a file, or refuse it where it has more pixels, or anything of its picture is damaged or missing."""
-
-    @classmethod
-    def count_frames(cls, _file: BinaryIO) -> int:
-        """Return how many frames a file has of which one can be chosen; 0: the format has none."""
-        return 0
-
-    @classmethod
-    def header_of_frame(cls, info: PictureInfo) -> PictureInfo:
-        """Return what the header of a frame after the first would be."""
-        return info
-
-    @classmethod
-    def decode_frame(cls, _data: bytes, _frame: int, _max_pixels: int) -> Raster:
-        """Decode a frame after the first."""
-        raise NotImplementedError
 
     @cached_property
     def orientation(self) -> int:  # type: ignore[override]
@@ -240,15 +215,15 @@ class WholeDecoder(Decoder):
             if self._file.seek(0, io.SEEK_END) > _MAX_FILE_BYTES:
                 raise Refused(f"too large: a {self.name} file of more than 2 GiB")
             self._file.seek(0)
-            if self._frame:
-                decoded = self.decode_frame(self._file.read(), self._frame, self._max_pixels)
-            else:
-                decoded = self.decode(self._file.read(), self._max_pixels)  # which may let go of the bytes early
+            decoded = self._decode()
             height, width = decoded.samples.shape[:2]
             if turned_shape(height, width, decoded.orientation) != self.info.shape:
                 raise Refused("changed while it was being read; run again")
             self._decoded = decoded
         return self._decoded
+
+    def _decode(self) -> Raster:
+        return self.decode(self._file.read(), self._max_pixels)  # which may let go of the bytes early
 
 
 def require_integers(dtype: str) -> None:

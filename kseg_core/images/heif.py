@@ -21,7 +21,17 @@ from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.failures import decoder_reason
 from kseg_core.images.isobmff import Fields, boxes, brands_of, inner_boxes, payload
-from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.raster import (
+    Colours,
+    Cost,
+    NotSupported,
+    PictureInfo,
+    Raster,
+    Refused,
+    Samples,
+    check_size,
+    undivided,
+)
 
 _ALPHA_URNS = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _DERIVED = {b"grid", b"iovl", b"iden"}
@@ -181,8 +191,6 @@ def _decoded_heic(data: bytes) -> Samples:
             ) from error
         raise Refused(decoder_reason(error, "HEIC")) from error
     if samples.ndim == 3 and getattr(image, "premultiplied_alpha", False):
-        from kseg_core.images.jpegxr import undivided
-
         samples = undivided(samples, 255 if samples.dtype == np.uint8 else (1 << int(image.info["bit_depth"])) - 1)
     return np.ascontiguousarray(samples)
 

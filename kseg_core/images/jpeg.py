@@ -19,6 +19,10 @@ strictly: then no warning at all is accepted. A bad Huffman code, data that ends
 restart marker missing, bytes left over that are not zero, an inconsistent progression, all refuse the picture.
 
 A JPEG that lacks only its end marker is refused as truncated; and a progressive one must have all its scans.
+
+**Subsampling that TurboJPEG's interface, and so simplejpeg, does not know** (4:1:0 ...): libjpeg itself
+decodes them. imagecodecs gives its pixels, the same as Pillow's, but is silent about damage; GDAL can be asked to fail
+where libjpeg warns. So such a picture is decoded by both.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from kseg_core import buffers
 from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.failures import CONVERT
+from kseg_core.images.gdal import gdal
 from kseg_core.images.jpeg_markers import (
     APP0,
     APP14,
@@ -50,9 +55,18 @@ from kseg_core.images.jpeg_markers import (
     next_segment,
     parse_head,
 )
-from kseg_core.images.jpeg_unusual import decode_unusual
-from kseg_core.images.plausible import JPEG_RATIO, check_ratio
-from kseg_core.images.raster import Colours, Cost, PictureInfo, Raster, Refused, Samples, check_size, finishing_px
+from kseg_core.images.raster import (
+    JPEG_RATIO,
+    Colours,
+    Cost,
+    PictureInfo,
+    Raster,
+    Refused,
+    Samples,
+    check_ratio,
+    check_size,
+    finishing_px,
+)
 
 _HEADER_CUT = "truncated: the JPEG ends within its header"
 _FIRST_READ = 1 << 16  # enough for the header of nearly all photographs, EXIF preview included
@@ -60,6 +74,8 @@ _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 #: TurboJPEG's words for subsampling that it has no name for.
 _NOT_KNOWN = "determine subsampling"
+
+_ROWS = 256  # that GDAL reads at once, and are thrown away
 
 #: libjpeg's words for damage, and what to tell a person.
 _REASONS = (
@@ -196,10 +212,29 @@ def _decode(data: bytes, head: Head) -> NDArray[np.uint8]:
     except ValueError as error:
         if _NOT_KNOWN not in str(error):
             raise
-        samples = decode_unusual(data, len(head.components))
+        samples = _decode_unusual(data, len(head.components))
     if samples.shape[:2] != (head.height, head.width):
         raise Refused("damaged: the JPEG has two sizes")
     return samples[..., 0] if len(head.components) == 1 else samples
+
+
+def _decode_unusual(data: bytes, components: int) -> NDArray[np.uint8]:
+    """Decode what simplejpeg cannot, (height, width, components); ValueError with libjpeg's first complaint."""
+    import imagecodecs
+
+    options = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "YES", "GDAL_ALLOW_LARGE_LIBJPEG_MEM_ALLOC": "YES"}
+    with gdal("JPEG", lambda error: ValueError(str(error).rpartition("libjpeg: ")[2]), **options):
+        from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+        with MemoryFile(data, ext=".jpg") as memory, memory.open(driver="JPEG") as opened:
+            for top in range(0, opened.height, _ROWS):
+                opened.read(window=((top, min(top + _ROWS, opened.height)), (0, opened.width)))
+    space = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}[components]
+    try:
+        samples: NDArray[np.uint8] = imagecodecs.jpeg8_decode(data, outcolorspace=space)
+    except imagecodecs.Jpeg8Error as error:
+        raise ValueError(str(error)) from error
+    return samples[..., None] if samples.ndim == 2 else samples
 
 
 def _tidied(data: bytes, head: Head) -> bytes:

@@ -20,7 +20,17 @@ from kseg_core.images.decoder import USE_BANDS, Decoder, Opening, require_intege
 from kseg_core.images.gdal import gdal
 from kseg_core.images.isobmff import Fields, boxes, inner_boxes, payload
 from kseg_core.images.jpeg2000_stream import START, CodeStream, Component, read_stream
-from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.raster import (
+    Colours,
+    Cost,
+    NotSupported,
+    PictureInfo,
+    Raster,
+    Refused,
+    Samples,
+    check_size,
+    undivided,
+)
 from kseg_core.images.tiff_segments import MAX_TILE_PX
 from kseg_core.images.windows import Window
 
@@ -155,8 +165,6 @@ class Jpeg2000(Decoder):
         if self._space == _SYCC and not self._stream.is_subsampled and samples.shape[2] - self._alpha == 3:
             samples = _from_sycc(samples)
         if self._premultiplied:
-            from kseg_core.images.jpegxr import undivided
-
             samples = undivided(samples, (1 << self._stream.components[0].bits) - 1)
         return samples
 

@@ -8,6 +8,7 @@ applied. Files of lossy coding with a profile of their own are decoded to linear
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -16,8 +17,17 @@ from kseg_core.images import cicp
 from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.isobmff import boxes
-from kseg_core.images.jpegxl_header import JxlHeader, read_jxl_header
-from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.raster import (
+    Colours,
+    Cost,
+    NotSupported,
+    PictureInfo,
+    Raster,
+    Refused,
+    Samples,
+    check_size,
+    undivided,
+)
 from kseg_core.images.srgb import to_8_bits
 
 _NAME = "JPEG XL"
@@ -28,6 +38,36 @@ _LOSSY_PX = 2.8  # of lossy coding: coefficients; measured
 _MOST_FRAMES = 1 << 16  # of an animation that are looked for
 _SAMPLE_BYTES = 1 << 12  # of a frame, by which it is told from noise
 _TWELVE_BITS = 12  # what linear light takes so that no shade of eight bits is lost
+_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+_ALPHA, _SPOT, _BLACK, _CFA = 0, 2, 4, 5  # types of extra channels
+_GRAY, _XYB = 1, 2  # colour spaces
+_CUSTOM = 2  # of white points and primaries
+_WHITES = {1: (0.3127, 0.3290), 10: (1 / 3, 1 / 3), 11: (0.314, 0.351)}
+_PRIMARIES = {1: 1, 9: 9, 11: 11}  # as in H.273
+_LINEAR = 8
+
+_Choice = tuple[int, int]  # bits to read, and what to add
+
+
+@dataclass(slots=True)
+class _Header:
+    """What the header says; the shape is as stored, before the orientation is applied."""
+
+    height: int = 0
+    width: int = 0
+    orientation: int = 1
+    animated: bool = False
+    bits: int = 8
+    exponent_bits: int = 0
+    alpha: bool = False
+    premultiplied: bool = False
+    black: bool = False
+    xyb: bool = True
+    icc: bool = False
+    gray: bool = False
+    space: cicp.Colour | None = None
+    transfer: int = 13
+    depth_at: int | None = None  # the bit at which the choice of a depth of 8 bits stands, in the code stream
 
 
 class JpegXl(WholeDecoder):
@@ -75,8 +115,6 @@ class JpegXl(WholeDecoder):
         maximum = (1 << bits) - 1 if samples.dtype.kind == "u" else 1
         valid = np.ascontiguousarray(samples[..., -1] != 0) if header.alpha else None
         if header.premultiplied and samples.dtype.kind == "u":
-            from kseg_core.images.jpegxr import undivided
-
             samples = undivided(samples, maximum)
         if header.gray and header.alpha:
             samples = np.ascontiguousarray(samples[..., 0])
@@ -116,7 +154,7 @@ def _require_all_frames(data: bytes, first: Samples) -> None:
         there, beyond = (middle, beyond) if is_there(middle) else (there, middle)
 
 
-def _dtype_of(header: JxlHeader) -> str:
+def _dtype_of(header: _Header) -> str:
     """Return what imagecodecs gives for a depth."""
     if header.exponent_bits:
         return "float16" if header.bits == 16 else "float32"
@@ -125,13 +163,13 @@ def _dtype_of(header: JxlHeader) -> str:
     return "uint8" if header.bits <= 8 else "uint16"
 
 
-def _header(file: BinaryIO) -> tuple[JxlHeader, int]:
+def _header(file: BinaryIO) -> tuple[_Header, int]:
     """Return the header, and where the code stream begins in the file."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if file.read(2) == _BARE:
         file.seek(0)
-        return read_jxl_header(file.read(_HEADER_BYTES)), 0
+        return _parsed(file.read(_HEADER_BYTES)), 0
     stream, first = b"", -1
     for box in boxes(file, 0, size, _NAME):
         if box.kind in (b"jxlc", b"jxlp") and len(stream) < _HEADER_BYTES:
@@ -141,10 +179,10 @@ def _header(file: BinaryIO) -> tuple[JxlHeader, int]:
             stream += file.read(min(box.end - start, _HEADER_BYTES))
     if not stream.startswith(_BARE):
         raise Refused(f"truncated or damaged: the {_NAME} has no code stream")
-    return read_jxl_header(stream), first
+    return _parsed(stream), first
 
 
-def _of_12_bits(data: bytes, header: JxlHeader, start: int) -> bytes:
+def _of_12_bits(data: bytes, header: _Header, start: int) -> bytes:
     """Return a file that states 12 bits instead of 8: in lossy coding that is nothing but the depth to decode to."""
     if header.depth_at is None:
         return data
@@ -163,7 +201,7 @@ def _profile_reader() -> object | None:
     return cast(object, Decoder)
 
 
-def _profile(data: bytes, header: JxlHeader) -> bytes | None:
+def _profile(data: bytes, header: _Header) -> bytes | None:
     """Return the profile of the samples: embedded, or of the colour space that is named; None: sRGB, or not known."""
     if header.icc and not header.xyb:
         reader = _profile_reader()
@@ -174,3 +212,140 @@ def _profile(data: bytes, header: JxlHeader) -> bytes | None:
     if space.gamma == 1.0:
         space = space._replace(gamma=None)  # the samples will have been given the curve of sRGB
     return cicp.gray_profile_of(space) if header.gray else cicp.profile_of(space)
+
+
+class _Bits:
+    """Numbers of any number of bits, the lowest first; `Refused` where the data ends."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value = int.from_bytes(data, "little")
+        self._left = 8 * len(data)
+        self.at = 0
+
+    def take(self, count: int) -> int:
+        if self.at + count > self._left:
+            raise Refused("truncated: the JPEG XL ends within its header")
+        value = (self._value >> self.at) & ((1 << count) - 1)
+        self.at += count
+        return value
+
+    def one_of(self, *choices: _Choice) -> int:
+        bits, offset = choices[self.take(2)]
+        return offset + self.take(bits)
+
+    def enum(self) -> int:
+        return self.one_of((0, 0), (0, 1), (4, 2), (6, 18))
+
+
+def _parsed(stream: bytes) -> _Header:
+    """Read the header from the beginning of the code stream (ISO/IEC 18181-1, annex D)."""
+    bits, header = _Bits(stream), _Header()
+    bits.take(16)
+    header.height, header.width = _size(bits)
+    if bits.take(1):
+        return header  # all is as usual: 8 bits, sRGB
+    if bits.take(1):
+        header.orientation = 1 + bits.take(3)
+        if bits.take(1):
+            _size(bits)  # at which it is meant to be shown
+        if bits.take(1):
+            _preview(bits)
+        header.animated = bool(bits.take(1))
+        if header.animated:
+            bits.one_of((0, 100), (0, 1000), (10, 1), (30, 1))
+            bits.one_of((0, 1), (0, 1001), (8, 1), (10, 1))
+            bits.one_of((0, 0), (3, 0), (16, 0), (32, 0))
+            bits.take(1)
+    at = bits.at
+    header.bits, header.exponent_bits = _depth(bits)
+    header.depth_at = at + 1 if header.bits == 8 and not header.exponent_bits else None
+    bits.take(1)
+    for _ in range(bits.one_of((0, 0), (0, 1), (4, 2), (12, 1))):
+        _extra_channel(bits, header)
+    header.xyb = bool(bits.take(1))
+    _colour(bits, header)
+    return header
+
+
+def _size(bits: _Bits) -> tuple[int, int]:
+    """Read (height, width)."""
+    small = bits.take(1)
+    side = ((9, 1), (13, 1), (18, 1), (30, 1))
+    height = 8 * (bits.take(5) + 1) if small else bits.one_of(*side)
+    ratio = bits.take(3)
+    if ratio:
+        over, under = _RATIOS[ratio - 1]
+        return height, height * over // under
+    return height, 8 * (bits.take(5) + 1) if small else bits.one_of(*side)
+
+
+def _preview(bits: _Bits) -> None:
+    eighths = bits.take(1)
+    side = ((0, 16), (0, 32), (5, 1), (9, 33)) if eighths else ((6, 1), (8, 65), (10, 321), (12, 1345))
+    bits.one_of(*side)
+    if not bits.take(3):
+        bits.one_of(*side)
+
+
+def _depth(bits: _Bits) -> tuple[int, int]:
+    """Read bits of a sample, and of its exponent: 0 for integers."""
+    if bits.take(1):
+        return bits.one_of((0, 32), (0, 16), (0, 24), (6, 1)), bits.take(4) + 1
+    return bits.one_of((0, 8), (0, 10), (0, 12), (6, 1)), 0
+
+
+def _extra_channel(bits: _Bits, header: _Header) -> None:
+    if bits.take(1):
+        header.alpha = True
+        return
+    kind = bits.enum()
+    _depth(bits)
+    bits.one_of((0, 0), (0, 3), (0, 4), (3, 1))
+    bits.take(8 * bits.one_of((0, 0), (4, 0), (5, 16), (10, 48)))  # its name
+    if kind == _ALPHA:
+        header.alpha = True
+        header.premultiplied |= bool(bits.take(1))
+    elif kind == _SPOT:
+        bits.take(64)
+    elif kind == _CFA:
+        bits.one_of((0, 1), (2, 0), (4, 3), (8, 19))
+    header.black |= kind == _BLACK
+
+
+def _colour(bits: _Bits, header: _Header) -> None:
+    """Read the colour encoding."""
+    if bits.take(1):
+        return
+    header.icc = bool(bits.take(1))
+    space = bits.enum()
+    header.gray = space == _GRAY
+    if header.icc:
+        return
+    white = _WHITES[1]
+    corners: tuple[tuple[float, float], ...] = cicp.PRIMARIES[1][:3]
+    if space != _XYB:
+        kind = bits.enum()
+        white = _point(bits) if kind == _CUSTOM else _WHITES.get(kind, white)
+    if space not in (_GRAY, _XYB):
+        kind = bits.enum()
+        corners = (
+            tuple(_point(bits) for _ in range(3)) if kind == _CUSTOM else cicp.PRIMARIES[_PRIMARIES.get(kind, 1)][:3]
+        )
+    gamma: float | None = None
+    if space != _XYB:
+        if bits.take(1):
+            gamma, header.transfer = 1e7 / max(1, bits.take(24)), 2
+        else:
+            header.transfer = bits.enum()
+            gamma = 1.0 if header.transfer == _LINEAR else 2.6 if header.transfer == 17 else None
+    if not header.gray and ((*corners, white) != cicp.PRIMARIES[1] or gamma is not None):
+        header.space = cicp.Colour((*corners, white), gamma)
+    elif header.gray and gamma is not None:
+        header.space = cicp.Colour(cicp.PRIMARIES[1], gamma)
+
+
+def _point(bits: _Bits) -> tuple[float, float]:
+    """Read x and y, signed millionths."""
+    side = ((19, 0), (19, 524288), (20, 1048576), (21, 2097152))
+    x, y = (bits.one_of(*side) for _ in range(2))
+    return (x >> 1 ^ -(x & 1)) / 1e6, (y >> 1 ^ -(y & 1)) / 1e6

@@ -14,7 +14,17 @@ import numpy as np
 
 from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import turned_shape
-from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.raster import (
+    Colours,
+    Cost,
+    NotSupported,
+    PictureInfo,
+    Raster,
+    Refused,
+    Samples,
+    check_size,
+    undivided,
+)
 
 _PIXEL_FORMAT, _TRANSFORM, _WIDTH, _HEIGHT, _OFFSET, _BYTES = 0xBC01, 0xBC02, 0xBC80, 0xBC81, 0xBCC0, 0xBCC1
 _ALPHA_OFFSET, _ALPHA_BYTES, _PROFILE = 0xBCC2, 0xBCC3, 0x8773
@@ -104,13 +114,6 @@ class JpegXr(WholeDecoder):
         if form.premultiplied:
             samples = undivided(samples, maximum)
         return Raster(samples, form.colours, maximum, valid=valid, icc=header.icc, orientation=header.orientation)
-
-
-def undivided(samples: Samples, maximum: int) -> Samples:
-    """Undo premultiplication by the last band: a partly transparent pixel keeps its colour."""
-    alpha = np.maximum(samples[..., -1:].astype(np.uint32), 1)
-    colours = (samples[..., :-1].astype(np.uint32) * maximum + alpha // 2) // alpha
-    return np.concatenate([np.minimum(colours, maximum).astype(samples.dtype), samples[..., -1:]], axis=2)
 
 
 def _header(file: BinaryIO) -> _Header:

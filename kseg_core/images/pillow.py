@@ -12,18 +12,29 @@ from __future__ import annotations
 
 import io
 import struct
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from kseg_core.images.decoder import WholeDecoder
+from kseg_core.images.choosing import note, taken
+from kseg_core.images.decoder import Opening, WholeDecoder
 from kseg_core.images.exif import orientation_of, turned_shape
-from kseg_core.images.plausible import LZW_RATIO, check_ratio
-from kseg_core.images.raster import Cost, PictureInfo, Raster, Refused, check_size, finishing_px
+from kseg_core.images.raster import (
+    LZW_RATIO,
+    Cost,
+    PictureInfo,
+    Raster,
+    Refused,
+    Samples,
+    check_ratio,
+    check_size,
+    finishing_px,
+)
 
-_WEBP_ANIMATED = 2  # flag of the extended header (RFC 9649, 2.7)
+_WEBP_ANIMATED, _WEBP_ALPHA = 2, 16  # flags of the extended header (RFC 9649, 2.7)
 
 _GIF_PX = 3  # Pillow's image, and copies of it
 _LOSSLESS_PX = 4  # of a lossless WebP: libwebp works with 32 bits a pixel
@@ -33,7 +44,61 @@ _PILLOW_PX = 20  # of an animated one: two canvases of libwebp, and what Pillow 
 _GIF_MAX_PIXELS = 1 << 26
 
 
-class Gif(WholeDecoder):
+class Animated(WholeDecoder):
+    """A format of which any frame can be chosen: the first is decoded by itself, Pillow lays a later one over it."""
+
+    def __init__(self, opening: Opening) -> None:
+        frames, choice = self.count_frames(opening.file), opening.choice
+        self._frame = taken("page", choice.page, frames)
+        super().__init__(opening._replace(choice=replace(choice, page=None)))
+        if self._frame:
+            self.info = self._of_later_frame(self.info)
+        elif frames > 1 and choice.page is None:
+            said = note("page", 0, frames, why="the first frame of an animation")
+            self.info = replace(self.info, notes=(said, *self.info.notes))
+
+    @classmethod
+    @abstractmethod
+    def count_frames(cls, file: BinaryIO) -> int:
+        """Return how many frames a file has, as far as that can be read; it has one."""
+
+    @classmethod
+    def decode_frame(cls, data: bytes, frame: int, max_pixels: int) -> Raster:
+        """Decode a frame after the first, as a person sees it: what is below shows through."""
+        from PIL.GifImagePlugin import GifImageFile
+        from PIL.ImageFile import ImageFile
+        from PIL.PngImagePlugin import PngImageFile
+        from PIL.WebPImagePlugin import WebPImageFile
+
+        readers: dict[str, Callable[[io.BytesIO], ImageFile]] = {
+            "GIF": GifImageFile, "WebP": WebPImageFile, "PNG": PngImageFile
+        }  # fmt: skip
+        with readers[cls.name](io.BytesIO(data)) as image:
+            width, height = image.size
+            check_size(height, width, max_pixels)
+            image.seek(frame)
+            image.load()
+            samples = np.array(image.convert("RGBA"))[:height, :width]  # a later frame may be larger
+            icc, exif = image.info.get("icc_profile"), image.info.get("exif")
+        return _rgb(samples, icc, orientation_of(exif))
+
+    def _decode(self) -> Raster:
+        if not self._frame:
+            return super()._decode()
+        return self.decode_frame(self._file.read(), self._frame, self._max_pixels)
+
+    @staticmethod
+    def _of_later_frame(info: PictureInfo) -> PictureInfo:
+        """What the header of a later frame would be: colours with alpha, of 8 bits; more would be lost."""
+        if info.dtype != "uint8":
+            raise Refused(
+                f"not supported here: a frame after the first of {info.dtype} samples; save it as a PNG of its own"
+            )
+        cost = replace(info.cost, decoding_px=_PILLOW_PX, finishing_px=0)
+        return replace(info, bands=4, alpha=True, colours=None, cost=cost)
+
+
+class Gif(Animated):
     """GIF: any frame."""
 
     name = "GIF"
@@ -83,18 +148,8 @@ class Gif(WholeDecoder):
             pass  # where it ends, as far as anybody knows
         return max(1, frames)
 
-    @classmethod
-    def header_of_frame(cls, info: PictureInfo) -> PictureInfo:
-        """Colours with alpha; see `WholeDecoder`."""
-        return header_of_frame(info)
 
-    @classmethod
-    def decode_frame(cls, data: bytes, frame: int, max_pixels: int) -> Raster:
-        """A later frame; see `WholeDecoder`."""
-        return decode_frame(data, cls.name, frame, max_pixels)
-
-
-class WebP(WholeDecoder):
+class WebP(Animated):
     """WebP: any frame."""
 
     name = "WebP"
@@ -109,8 +164,8 @@ class WebP(WholeDecoder):
         """What its chunks say; see `WholeDecoder`."""
         chunks = _webp_chunks(file)
         orientation = orientation_of(chunks.get(b"EXIF"))
-        shape = turned_shape(*_webp_size(chunks), orientation)
-        has_alpha = _webp_has_alpha(chunks)
+        height, width, has_alpha = _webp_size(chunks)
+        shape = turned_shape(height, width, orientation)
         beside = _PILLOW_PX if _is_animated(chunks) else _LOSSLESS_PX if b"VP8L" in chunks else 0
         cost = Cost(1, 1, beside, finishing_px(orientation, chunks.get(b"ICCP")))
         return PictureInfo(cls.name, shape, 4 if has_alpha else 3, alpha=has_alpha, cost=cost)
@@ -119,7 +174,7 @@ class WebP(WholeDecoder):
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
         """The picture, or the first frame of an animation; see `WholeDecoder`."""
         chunks = _webp_chunks(io.BytesIO(data))
-        check_size(*_webp_size(chunks), max_pixels)
+        check_size(*_webp_size(chunks)[:2], max_pixels)
         if _is_animated(chunks):
             from PIL.WebPImagePlugin import WebPImageFile
 
@@ -130,22 +185,12 @@ class WebP(WholeDecoder):
             import imagecodecs
 
             samples = imagecodecs.webp_decode(data)
-        return _separated(samples, icc=chunks.get(b"ICCP"), orientation=orientation_of(chunks.get(b"EXIF")))
+        return _rgb(samples, chunks.get(b"ICCP"), orientation_of(chunks.get(b"EXIF")))
 
     @classmethod
     def count_frames(cls, file: BinaryIO) -> int:
         """How many frames there are."""
         return max(1, sum(name == b"ANMF" for name, _, _ in _webp_walk(file)))
-
-    @classmethod
-    def header_of_frame(cls, info: PictureInfo) -> PictureInfo:
-        """Colours with alpha; see `WholeDecoder`."""
-        return header_of_frame(info)
-
-    @classmethod
-    def decode_frame(cls, data: bytes, frame: int, max_pixels: int) -> Raster:
-        """A later frame; see `WholeDecoder`."""
-        return decode_frame(data, cls.name, frame, max_pixels)
 
 
 def _gif_canvas(left: int, top: int, right: int, bottom: int, width: int, height: int) -> tuple[int, int]:
@@ -160,7 +205,7 @@ def _gif_canvas(left: int, top: int, right: int, bottom: int, width: int, height
     return shape
 
 
-def _gif_pixels(data: bytes, pixels: int) -> tuple[np.ndarray[Any, Any], int | None, list[int] | None]:
+def _gif_pixels(data: bytes, pixels: int) -> tuple[Samples, int | None, list[int] | None]:
     """Return indices (y, x) of a GIF's first frame, which is transparent, and the palette: None for a ramp of grays."""
     import imageio.v3 as iio
     from PIL import Image
@@ -198,50 +243,8 @@ def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:
     return left, top, left + columns, top + rows, width, height
 
 
-def header_of_frame(info: PictureInfo) -> PictureInfo:
-    """Return what a frame that Pillow lays over others is: colours with alpha, of 8 bits.
-
-    Raises
-    ------
-    Refused
-        Where it has more bits, which would be lost.
-    """
-    if info.dtype != "uint8":
-        raise Refused(
-            f"not supported here: a frame after the first of {info.dtype} samples; save it as a PNG of its own"
-        )
-    cost = replace(info.cost, decoding_px=_PILLOW_PX, finishing_px=0)
-    return replace(info, bands=4, alpha=True, colours=None, cost=cost)
-
-
-def decode_frame(data: bytes, name: str, frame: int, max_pixels: int) -> Raster:
-    """Decode a later frame of an animated GIF, WebP or PNG as a person sees it: what is below shows through."""
-    from PIL.GifImagePlugin import GifImageFile
-    from PIL.ImageFile import ImageFile
-    from PIL.PngImagePlugin import PngImageFile
-    from PIL.WebPImagePlugin import WebPImageFile
-
-    kinds: dict[str, Callable[[io.BytesIO], ImageFile]] = {
-        "GIF": GifImageFile,
-        "WebP": WebPImageFile,
-        "PNG": PngImageFile,
-    }
-    with kinds[name](io.BytesIO(data)) as image:
-        width, height = image.size
-        check_size(height, width, max_pixels)
-        image.seek(frame)
-        image.load()
-        samples = np.array(image.convert("RGBA"))[:height, :width]  # a later frame may be larger
-        icc, exif = image.info.get("icc_profile"), image.info.get("exif")
-    return _separated(samples, icc=icc, orientation=orientation_of(exif))
-
-
-def _separated(samples: np.ndarray[Any, Any], icc: bytes | None = None, orientation: int = 1) -> Raster:
-    """Make a raster of gray, RGB or RGBA samples."""
-    if samples.ndim == 2:
-        return Raster(
-            samples, "gray", maximum=1 if samples.dtype == np.bool_ else 255, icc=icc, orientation=orientation
-        )
+def _rgb(samples: Samples, icc: bytes | None, orientation: int) -> Raster:
+    """Make a raster of RGB or RGBA samples."""
     valid = samples[..., 3] != 0 if samples.shape[2] == 4 else None
     return Raster(samples, "rgb", valid=valid, icc=icc, orientation=orientation)
 
@@ -280,28 +283,20 @@ def _webp_walk(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         at += 8 + length + length % 2
 
 
-def _webp_has_alpha(chunks: dict[bytes, bytes]) -> bool:
-    """Say whether the extended header, or that of the lossless bit stream, states an alpha channel (RFC 9649)."""
-    if b"VP8X" in chunks:
-        return bool(chunks[b"VP8X"][:1] and chunks[b"VP8X"][0] & 0x10)
-    return len(chunks.get(b"VP8L", b"")) >= 5 and bool(chunks[b"VP8L"][4] & 0x10)
-
-
 def _is_animated(chunks: dict[bytes, bytes]) -> bool:
     return bool(chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED)
 
 
-def _webp_size(chunks: dict[bytes, bytes]) -> tuple[int, int]:
-    """Return (height, width) as stored, from the canvas or from the bit stream (RFC 9649)."""
+def _webp_size(chunks: dict[bytes, bytes]) -> tuple[int, int, bool]:
+    """Return height, width and whether there is alpha, by the extended header or the bit stream (RFC 9649)."""
     try:
         if b"VP8X" in chunks:
-            canvas = chunks[b"VP8X"]
-            width, height = int.from_bytes(canvas[4:7], "little"), int.from_bytes(canvas[7:10], "little")
-            return height + 1, width + 1
+            flags, width, height = struct.unpack("<B3x3s3s", chunks[b"VP8X"][:10])
+            return int.from_bytes(height, "little") + 1, int.from_bytes(width, "little") + 1, bool(flags & _WEBP_ALPHA)
         if b"VP8L" in chunks:
             (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
-            return ((bits >> 14) & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+            return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1, bool(bits >> 28 & 1)
         width, height = struct.unpack_from("<HH", chunks[b"VP8 "], 6)
-        return height & 0x3FFF, width & 0x3FFF
+        return height & 0x3FFF, width & 0x3FFF, False
     except (struct.error, KeyError):
         raise Refused("damaged: the WebP has no image data") from None

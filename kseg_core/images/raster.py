@@ -12,6 +12,20 @@ from numpy.typing import NDArray
 #: backs) and phones make 200; what says it is larger is a scan for the windowed readers, or a bomb.
 MAX_PIXELS = 2**29
 
+#: Bytes that one byte of compressed data can become at most: of PackBits a run of 128 takes 2; of LZW a code of 12 bits
+#: stands for at most 3,837 bytes (2**12 - 259 codes after a clear code, each one longer than the last); of Deflate a
+#: match of 258 takes 2 bits (RFC 1951).
+PACKBITS_RATIO = 64
+LZW_RATIO = 2600
+DEFLATE_RATIO = 1040
+#: Huffman-coded JPEG has at least a bit for each block of 64 samples; arithmetic coding has no such bound.
+JPEG_RATIO = 512
+#: Tiles that were never written are legal, and a mostly empty scene is a good use of them; one tile in so many is.
+SPARSE_RATIO = 4096
+
+#: What is stated up to here costs nothing to plan: what is wrong with it is said, in detail, when it is read.
+HARMLESS_BYTES = 1 << 24
+
 #: The types of samples that are read as bands.
 DTYPES = (
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
@@ -235,3 +249,47 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
             f"the limit for what is read whole is {max_pixels / 1e6:.0f} (damaged, or a decompression bomb; if it is "
             "neither, raise --max-pixels or save it as a tiled TIFF)"
         )
+
+
+def check_ratio(pixels: float, stored_bytes: float, ratio: float) -> None:
+    """Refuse a picture of more bytes of samples than its data can become.
+
+    Raises
+    ------
+    Refused
+        Saying both.
+    """
+    if pixels > max(stored_bytes * ratio, HARMLESS_BYTES):
+        raise Refused(
+            f"truncated or damaged: {pixels:.3g} bytes of pixels are stated, which its {stored_bytes:,.0f} bytes "
+            "cannot hold"
+        )
+
+
+def check_sparse(pixels: int, present: float) -> None:
+    """Refuse a picture that is nearly all missing chunks, tiles or strips.
+
+    Parameters
+    ----------
+    pixels
+        Stated.
+    present
+        Pixels of those that are there.
+
+    Raises
+    ------
+    Refused
+        Saying both.
+    """
+    if pixels > max(MAX_PIXELS, present * SPARSE_RATIO):
+        raise Refused(
+            f"damaged: {pixels:.3g} pixels are stated, of which {present:.3g} are in the file; the rest is empty "
+            "(if it is meant so, cut out the part that is not)"
+        )
+
+
+def undivided(samples: Samples, maximum: int) -> Samples:
+    """Undo premultiplication by the last band: a partly transparent pixel keeps its colour."""
+    alpha = np.maximum(samples[..., -1:].astype(np.uint32), 1)
+    colours = (samples[..., :-1].astype(np.uint32) * maximum + alpha // 2) // alpha
+    return np.concatenate([np.minimum(colours, maximum).astype(samples.dtype), samples[..., -1:]], axis=2)

@@ -9,14 +9,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from kseg_core.images import tiff_tags
-from kseg_core.images.plausible import (
+from kseg_core.images.raster import (
     DEFLATE_RATIO,
     LZW_RATIO,
     PACKBITS_RATIO,
+    Refused,
     check_ratio,
     check_sparse,
 )
-from kseg_core.images.raster import Refused
 from kseg_core.images.tiff_segments import layout_of
 
 _RATIOS = {

@@ -17,7 +17,6 @@ from kseg_core.images import vrt_sources
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.gdal import CACHE_BYTES, gdal
-from kseg_core.images.plausible import check_sparse
 from kseg_core.images.raster import (
     Cost,
     NotSupported,
@@ -27,6 +26,7 @@ from kseg_core.images.raster import (
     Samples,
     check_dtype,
     check_size,
+    check_sparse,
 )
 from kseg_core.images.validity import combine
 from kseg_core.images.windows import Window

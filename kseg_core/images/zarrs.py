@@ -33,8 +33,16 @@ from kseg_core import storage
 from kseg_core.choice import RULES, PictureChoice
 from kseg_core.images.choosing import axis_notes, note, taken
 from kseg_core.images.decoder import Decoder, Opening
-from kseg_core.images.plausible import SPARSE_RATIO, check_sparse
-from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Refused, Samples, check_dtype, check_size
+from kseg_core.images.raster import (
+    MAX_PIXELS,
+    SPARSE_RATIO,
+    PictureInfo,
+    Refused,
+    Samples,
+    check_dtype,
+    check_size,
+    check_sparse,
+)
 from kseg_core.images.windows import Window
 from kseg_core.inputs.zarr_images import MARKERS, top_folder, zarr_images
 from kseg_core.storage import zipped

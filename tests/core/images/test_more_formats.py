@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import RgbImage, cicp, heif, netpbm, open_picture, read_image, read_info
-from kseg_core.images.jpegxl_header import read_jxl_header
+from kseg_core.images.jpegxl import _parsed as read_jxl_header
 from kseg_core.images.raster import Refused
 from kseg_core.images.srgb import to_8_bits
 

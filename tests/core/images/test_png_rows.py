@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.images import RgbImage, png_rows
+from kseg_core.images import RgbImage, png
 
 Read = Callable[[bytes], RgbImage]
 Save = Callable[..., bytes]
@@ -24,8 +24,8 @@ Refusal = Callable[[bytes], str]
 def _bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bands of many rows and of one, inflated at once and piece by piece."""
     band_bytes, at_once = request.param
-    monkeypatch.setattr(png_rows, "_BAND_BYTES", band_bytes)
-    monkeypatch.setattr(png_rows, "_INFLATE_BYTES", 777)
+    monkeypatch.setattr(png, "_BAND_BYTES", band_bytes)
+    monkeypatch.setattr(png, "_INFLATE_BYTES", 777)
     if not at_once:
         monkeypatch.setattr(imagecodecs, "deflate_decode", too_long)
 
@@ -81,7 +81,7 @@ def test_data_has_to_be_long_enough_whole_rows_or_not(
 def test_a_picture_of_several_bands_is_seamless(read: Read, save: Save) -> None:
     random = np.random.default_rng(0)
     tall = np.cumsum(random.integers(0, 3, (2600, 800, 3)), axis=0).astype(np.uint8)  # rows like those above them
-    assert tall.nbytes > png_rows._BAND_BYTES
+    assert tall.nbytes > png._BAND_BYTES
     np.testing.assert_array_equal(read(save(Image.fromarray(tall), "PNG", compress_level=1)).rgb, tall)
 
 

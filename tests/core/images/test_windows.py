@@ -451,7 +451,7 @@ def test_pictures_read_whole_are_decoded_once_and_at_the_first_pixel(
 
     calls = []
     decode = png.Png.decode
-    monkeypatch.setattr(png.Png, "decode", lambda *arguments: calls.append(1) or decode(*arguments))
+    monkeypatch.setattr(png.Png, "decode", staticmethod(lambda *arguments: calls.append(1) or decode(*arguments)))
     path = save_as(tmp_path / "x", samples["png RGBA"])
     with pytest.raises(UnreadableImage, match="--max-pixels"):
         read_info(path, max_pixels=5)
