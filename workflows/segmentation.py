@@ -14,9 +14,10 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import Labels, invalid_label, label_dtype
-from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
 from kseg_core.config import AUTO, FitSettings, RunConfig
 from kseg_core.errors import KsegWarning, NoValidPixels, UnreadableImage, UsageError, from_facts
+from kseg_core.images import Pixels
 from kseg_core.images.kinds import PICTURE, Kind
 from kseg_core.images.raster import DTYPES
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
@@ -361,7 +362,7 @@ def _blocks(image: da.Array) -> Iterator[tuple[Delayed, int, int]]:
 def summarise_block(block: NDArray[Any], top: int, left: int, rule: BatchRule, nodata: Nodata | None) -> ChunkSummary:
     """A task: count the colours of one chunk."""
     rgb, valid = as_rgb(block)
-    return summarise([Window(rgb, combine(valid, _with_data(block, nodata, of_bands=False)), top, left)], rule)
+    return summarise([Pixels(rgb, combine(valid, _with_data(block, nodata, of_bands=False)), top, left)], rule)
 
 
 def predict_block(block: NDArray[Any], model: Model, nodata: Nodata | None) -> Labels:

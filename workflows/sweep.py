@@ -155,7 +155,7 @@ def sweep_image(piece: Piece, settings: FitSettings, budget: Budget) -> Swept:
         If it cannot be read, or has more distinct colours than the memory's budget has room for.
     """
     source = piece.source
-    summary = summary_of_image(settings, budget, source, piece.read_for(None))
+    summary = summary_of_image(settings, budget, source, piece.read())
     table = None
     if summary.everything.codes.size:
         space = feature_space(settings.features)

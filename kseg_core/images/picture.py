@@ -6,7 +6,7 @@ import dataclasses
 import io
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from kseg_core.images.beside import NOTHING_BESIDE, Beside, look_beside
 from kseg_core.images.decoder import COLOUR_BANDS, Decoder, Opening, without_nodata
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.formats import decoder_of
-from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
+from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Pixels
 from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.windows import Window, stored_window, turn_samples, window_of
 from kseg_core.images.zarrs import ZarrImage, is_zarr
@@ -38,7 +38,7 @@ class Picture:
         with refusing(self._path, self.info.format):
             return self._stored.orientation, self._stored.stored_shape
 
-    def rgb(self, rows: slice, columns: slice, nodata: Nodata | float | None = None) -> RgbImage:
+    def rgb(self, rows: slice, columns: slice, nodata: Nodata | float | None = None) -> Pixels:
         """Read a part as 8-bit sRGB.
 
         Parameters
@@ -70,7 +70,7 @@ class Picture:
                 colours = self.info.but_alpha[: COLOUR_BANDS[raster.colours]]
                 counts = self._mask.valid(stored_window, colours, within or "all")
                 raster = dataclasses.replace(raster, valid=combine(raster.valid, counts))
-            return srgb.to_rgb(raster)
+            return srgb.to_rgb(raster)._replace(top=window.top, left=window.left)
 
     def samples(
         self,
@@ -78,7 +78,7 @@ class Picture:
         columns: slice,
         bands: tuple[int, ...] | None = None,
         nodata: Nodata | float | None = None,
-    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    ) -> Pixels:
         """Read a part as it is stored.
 
         Parameters
@@ -92,12 +92,8 @@ class Picture:
 
         Returns
         -------
-        samples
-            (height, width, d) in the dtype of `info`. Tiles that GDAL left out of the file have the file's nodata
-            value, or 0.
-        valid
-            False where alpha is 0, and where bands are nodata, NaN or infinite; None where every pixel is valid, or
-            the picture has alpha and all of it is valid.
+        Samples in the dtype of `info`; tiles that GDAL left out of the file have the file's nodata value, or 0. Pixels
+        are not valid where alpha is 0, and where bands are nodata, NaN or infinite.
 
         Raises
         ------
@@ -116,7 +112,7 @@ class Picture:
                 within = nodata.within if isinstance(nodata, Nodata) else None
                 valid = combine(valid, self._mask.valid(stored_window, numbers, within or "any"))
             turned = None if valid is None else turn_samples(valid, self._stored.orientation)
-            return turn_samples(values, self._stored.orientation), turned
+            return Pixels(turn_samples(values, self._stored.orientation), turned, window.top, window.left)
 
     def nonzero(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Read a part of a mask: where any band but alpha, or the index of a palette, is not 0.

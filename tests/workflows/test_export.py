@@ -104,7 +104,7 @@ def test_masks_part_the_picture_and_cut_outs_show_the_image_there(
 ) -> None:
     store = open_store(str(made))
     labels = np.asarray(store[key].labels)
-    source = read_image(str(smooth_folder / key)).rgb
+    source = read_image(str(smooth_folder / key)).samples
     for j in range(4):
         mask = Image.open(everything / f"{key}.mask-{j}.png")
         assert mask.mode == "1"
@@ -120,7 +120,7 @@ def test_masks_part_the_picture_and_cut_outs_show_the_image_there(
 @pytest.mark.parametrize("key", KEYS)
 def test_boundaries_are_lines_on_the_image(key: str, everything: Path, made: Path, smooth_folder: Path) -> None:
     labels = np.asarray(open_store(str(made))[key].labels).astype(int)
-    source = read_image(str(smooth_folder / key)).rgb
+    source = read_image(str(smooth_folder / key)).samples
     around = np.pad(labels, 1, mode="edge")
     height, width = labels.shape
     others = [

@@ -14,9 +14,9 @@ import pytest
 import zarr
 
 from kseg_core import Model, open_store
-from kseg_core.clustering.summary import Window
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
+from kseg_core.images import Pixels
 from kseg_core.reading.sources import Piece
 from workflows.request import InputSelection, Request, default_output, prepare
 from workflows.result import reused_result
@@ -288,12 +288,12 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[Path], No
         original = Piece.read
         seen: set[str] = set()
 
-        def read(self: Piece) -> Window:
+        def read(self: Piece, *more: Any) -> Pixels:
             file = self.source.file
             if file.key == key and key in seen:
                 deed(Path(file.path))
             seen.add(file.key)
-            return original(self)
+            return original(self, *more)
 
         monkeypatch.setattr(Piece, "read", read)
 
