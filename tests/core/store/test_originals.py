@@ -22,8 +22,7 @@ from kseg_core.images.validity import Nodata
 from kseg_core.inputs.keys import printable_source
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.opening import Store, load_model
-from kseg_core.store.originals import Originals, paths_printed_as
-from kseg_core.store.shown import ShownPixels, open_shown
+from kseg_core.store.originals import Originals, ShownPixels, open_shown, paths_printed_as
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.request import InputSelection, prepare
