@@ -7,13 +7,9 @@ from dataclasses import dataclass
 
 from kseg_core.errors import UsageError
 
-KINDS = ("segmented", "labels", "masks", "cutout", "edges", "boundaries", "polygons")
-OF_CLUSTERS = frozenset({"masks", "cutout", "polygons"})  # what can be made of some clusters only
-OF_LABELS = frozenset(KINDS) - {"edges"}
-OF_PIXELS = frozenset({"cutout", "boundaries"})  # what shows the image's own pixels
-FORMATS = ("auto", "png", "tiff")
+from .kinds import KINDS
 
-PNG_PX = 64_000_000  # larger pictures are awkward for most viewers: --format auto makes tiled TIFF of them
+FORMATS = ("auto", "png", "tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +21,7 @@ class ExportSettings:
     what
         Some of `KINDS`.
     clusters
-        Only these, of `OF_CLUSTERS`; None: each.
+        Only these, of kinds that are of clusters; None: each.
     format
         ``png``, ``tiff``, or ``auto``: GeoTIFF for what lies on the ground, PNG up to `PNG_PX` pixels, TIFF above.
     line
@@ -51,7 +47,7 @@ class ExportSettings:
         if self.clusters is not None:
             if not self.clusters or min(self.clusters) < 0:
                 raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {','.join(map(str, self.clusters))}")
-            if not OF_CLUSTERS & set(self.what):
+            if all(KINDS[kind].clusters == "all" for kind in self.what):
                 raise UsageError("--cluster chooses for masks, cutout and polygons; --what names none of them")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.line):
             raise UsageError(f"--line-color is like '#ffff00'; got {self.line!r}")

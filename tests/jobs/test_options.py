@@ -15,7 +15,7 @@ import workflows.export
 from jobs import _jobs
 from jobs.main import app
 from kseg_core.config import RunConfig
-from workflows.viewing.export_result import Exported
+from workflows.export import Exported
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 ELSEWHERE = {"config"}  # used before the command begins, see `jobs._options`
