@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 #: For each EXIF orientation: whether the stored rows, and the stored columns, are to be reversed first, and whether
 #: rows and columns then change places.
-_TURNS = {
+TURNS = {
     1: (False, False, False),
     2: (False, True, False),
     3: (True, True, False),
@@ -72,7 +72,7 @@ def stored_window(seen: Window, shape: tuple[int, int], orientation: int) -> Win
     orientation
         1 to 8, as EXIF numbers them.
     """
-    reverse_rows, reverse_columns, swap = _TURNS[orientation]
+    reverse_rows, reverse_columns, swap = TURNS[orientation]
     top, left, bottom, right = (seen.left, seen.top, seen.right, seen.bottom) if swap else seen
     if reverse_rows:
         top, bottom = shape[0] - bottom, shape[0] - top
@@ -95,6 +95,6 @@ def turn_samples(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     -------
     C-contiguous, of the same dtype.
     """
-    reverse_rows, reverse_columns, swap = _TURNS[orientation]
+    reverse_rows, reverse_columns, swap = TURNS[orientation]
     turned = samples[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1]
     return np.ascontiguousarray(turned.swapaxes(0, 1) if swap else turned)

@@ -21,7 +21,7 @@ from ..clustering.outliers import Fill, merged
 from ..clustering.sums import ClusterSums
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
-from ..images.validity import mask_path
+from ..images.masks import mask_path
 from ..inputs.companions import content_digest, mask_facts
 from ..inputs.listing import FACTS, InputFile
 from ..reading.sources import Piece

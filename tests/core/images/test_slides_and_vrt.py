@@ -491,7 +491,7 @@ def test_outlines_that_proj_cannot_place_are_refused_in_words() -> None:
 
 
 def test_polygons_that_proj_cannot_place_are_refused_in_words() -> None:
-    from kseg_core.images.polygon_masks import _transformed
+    from kseg_core.images.masks import _transformed
     from kseg_core.images.raster import Refused
 
     with pytest.raises(Refused, match="PROJ cannot bring"):

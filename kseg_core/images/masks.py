@@ -1,6 +1,6 @@
-"""Masks given as polygons, in any vector format that GDAL reads: a pixel counts where its centre is within one.
+"""Masks that users give: which file is an image's, and the polygons of one in any vector format that GDAL reads.
 
-Where the polygons lie:
+Of polygons a pixel counts where its centre is within one. Where they lie:
 
 - the image has a coordinate system: theirs is transformed into it. A GeoJSON without a ``crs`` member is WGS 84 (RFC
   7946); another file that states none is in the image's.
@@ -25,31 +25,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
+from kseg_core.errors import UnreadableImage
 from kseg_core.images.failures import refusing
 from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
 from kseg_core.images.raster import Refused
-from kseg_core.images.validity import POLYGON_SUFFIXES
 from kseg_core.images.windows import Window
 from kseg_core.inputs.keys import printable_source
+
+_POLYGON_SUFFIXES = frozenset(
+    {"geojson", "json", "geojsonl", "geojsons", "topojson", "shp", "shz", "gpkg", "fgb", "kml", "gml", "parquet"}
+)
+#: What a mask's file may be called after the dot, when its name is otherwise that of the image.
+_MASK_SUFFIXES = frozenset({"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "zarr"})
 
 _NAME = "polygons"
 _GRID_PX = 2048  # the side of what is drawn at once: four megabytes
 _POLYGONS = (3, 6)  # shapely's types of polygons and of several of them
-_GEOJSON_TYPES = frozenset(
-    [
-        "Feature",
-        "FeatureCollection",
-        "Point",
-        "MultiPoint",
-        "LineString",
-        "MultiLineString",
-        "Polygon",
-        "MultiPolygon",
-        "GeometryCollection",
-        "Topology",
-    ]
-)
+_GEOJSON_TYPES = {
+    "Feature", "FeatureCollection", "Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon",
+    "GeometryCollection", "Topology",
+}  # fmt: skip
 _JSON = frozenset({"geojson", "json"})
 _GPKG_NONE = (-1, 0, 99999)  # its ids of undefined systems; the last is GDAL's
 _PRJ = ("prj", "PRJ")
@@ -57,9 +53,89 @@ _OGC = "http://www.opengis.net/def/crs/"
 _CRS_UNKNOWN = "the coordinate system that it states is not understood"
 
 
+# Which file
+
+
+def mask_path(mask: str, below: str, source: str, *, is_folder: bool | None = None) -> str:
+    """Return the file that is the mask of an image.
+
+    Parameters
+    ----------
+    mask
+        What the user named: one file for all images, or a folder of masks.
+    below
+        The path of the image below its input (`InputFile.below`): in a folder, its mask has the same path, or the same
+        but for the suffix (``a/b.jpg``: ``a/b.png``), or with a suffix added (``a/b.jpg.png``).
+    source
+        The image as the user knows it.
+    is_folder
+        Whether `mask` is a folder of masks and not one mask that happens to be a directory (a Zarr array); None:
+        look.
+
+    Raises
+    ------
+    UnreadableImage
+        Where there is no such file, or more than one.
+    """
+    if is_folder is None:
+        is_folder = is_folder_of_masks(mask)
+    if not is_folder:
+        return mask
+    same = os.path.join(mask, *below.split("/"))
+    if storage.exists(same):
+        return same
+    folder, name = os.path.split(same)
+    stems = {name, os.path.splitext(name)[0]}
+    try:
+        entries = sorted(storage.names(folder))
+    except OSError:
+        entries = []
+    found = [entry for entry in entries if _is_mask_name(entry, stems)]
+    if len(found) != 1:
+        what = f"several masks for it in {mask}: {', '.join(found)}" if found else f"no mask for it in {mask}"
+        raise UnreadableImage(source, what)
+    return os.path.join(folder, found[0])
+
+
+def is_folder_of_masks(mask: str) -> bool:
+    """Say whether what the user named is a folder of masks, and not one mask."""
+    return _is_remote_folder(mask) if storage.is_remote(mask) else _is_folder(mask)
+
+
+def _is_folder(mask: str) -> bool:
+    markers = ("zarr.json", ".zarray", ".zgroup")
+    return storage.is_dir(mask) and not any(storage.exists(os.path.join(mask, marker)) for marker in markers)
+
+
+_is_remote_folder = lru_cache(maxsize=64)(_is_folder)  # looked at once a process: each look is several requests
+
+
+def _is_mask_name(entry: str, stems: set[str]) -> bool:
+    """Say whether a file is called as an image is, but for a suffix of images."""
+    stem, dot_suffix = os.path.splitext(entry)
+    return stem in stems and dot_suffix[1:].lower() in _MASK_SUFFIXES | _POLYGON_SUFFIXES
+
+
+def check_mask_shape(shape: tuple[int, int], mask_shape: tuple[int, int], source: str, path: str) -> None:
+    """Refuse an image whose mask is of another size.
+
+    Raises
+    ------
+    UnreadableImage
+        Naming both sizes as width x height.
+    """
+    if shape != mask_shape:
+        raise UnreadableImage(
+            source, f"the image is {shape[1]} x {shape[0]}, its mask {path} is {mask_shape[1]} x {mask_shape[0]}"
+        )
+
+
+# Polygons
+
+
 def is_polygons(path: str) -> bool:
     """Say by its name whether a mask is one of polygons."""
-    return path.rstrip("/").rpartition(".")[2].lower() in POLYGON_SUFFIXES
+    return path.rstrip("/").rpartition(".")[2].lower() in _POLYGON_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +220,12 @@ def _why_unread(path: str) -> str:
     suffix = path.rpartition(".")[2].lower()
     if suffix in _JSON:
         try:
-            told = json.loads(storage.read(path))
+            document = json.loads(storage.read(path))
         except json.JSONDecodeError as error:
             return f"it is not valid JSON from line {error.lineno}, column {error.colno} on"
         except ValueError:
             return "it is not text in UTF-8, as GeoJSON is"
-        kind = told.get("type") if isinstance(told, dict) else None
-        if kind not in _GEOJSON_TYPES:
+        if not isinstance(document, dict) or document.get("type") not in _GEOJSON_TYPES:
             return 'it is JSON, but no GeoJSON (its "type" is none of GeoJSON\'s)'
         return "its features or their coordinates are not as GeoJSON has them (RFC 7946)"
     if suffix == "shp" and not storage.exists(path[:-3] + "shx"):
@@ -164,10 +239,10 @@ def _crs_of_json(path: str) -> str:
     GDAL takes a name that it does not know for WGS 84.
     """
     try:
-        told = json.loads(storage.read(path))
+        document = json.loads(storage.read(path))
     except ValueError:
         return ""  # GDAL reads one feature a line, too
-    member = told.get("crs") if isinstance(told, dict) else None
+    member = document.get("crs") if isinstance(document, dict) else None
     if not member:
         return ""
     properties = member.get("properties") if isinstance(member, dict) else None
@@ -189,9 +264,8 @@ def _states_crs(path: str) -> bool:
     if suffix.lower() == "gpkg":
         with closing(sqlite3.connect(":memory:")) as database:
             database.deserialize(storage.read(path))
-            return bool(
-                database.execute(f"SELECT 1 FROM gpkg_geometry_columns WHERE srs_id NOT IN {_GPKG_NONE}").fetchone()
-            )
+            query = f"SELECT 1 FROM gpkg_geometry_columns WHERE srs_id NOT IN {_GPKG_NONE}"
+            return database.execute(query).fetchone() is not None
     return suffix.lower() == "gml" and b"srsName" in storage.read(path)
 
 

@@ -1,4 +1,4 @@
-"""Polygons as masks, drawn by rasterio where they are; the same by windows and whole."""
+"""Masks that users give: found by name; polygons drawn by rasterio where they are, the same by windows and whole."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from rasterio.warp import transform_geom
 
 from kseg_core.config import InputSettings
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import polygon_masks
-from kseg_core.images.polygon_masks import PolygonMask, is_polygons
+from kseg_core.images import masks
+from kseg_core.images.masks import PolygonMask, check_mask_shape, is_polygons, mask_path
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.reading.sources import ImageSource
 
@@ -88,8 +88,9 @@ def test_geojson_of_a_picture_that_is_nowhere_is_in_its_pixels(picture: Path, tm
     assert not drawn(RING)[45, 50]  # in the hole
 
 
-@pytest.mark.parametrize("ending", ["geojson", "shp", "gpkg", "fgb"])
-@pytest.mark.parametrize("crs", [UTM, "EPSG:4326", "EPSG:3857"])
+@pytest.mark.parametrize(
+    ("ending", "crs"), [("geojson", UTM), ("shp", "EPSG:4326"), ("gpkg", "EPSG:3857"), ("fgb", UTM)]
+)
 def test_polygons_on_the_ground_are_where_the_image_is(ending: str, crs: str, scene: Path, tmp_path: Path) -> None:
     mask = written(tmp_path / f"aoi.{ending}", on_the_ground(RING, crs), crs)
     assert is_polygons(str(mask))
@@ -112,7 +113,7 @@ def test_polygons_in_an_object_store_are_read_from_their_bytes(
 ) -> None:
     mask = tmp_path / f"aoi.{ending}"
     _ = geojson(mask, RING) if ending == "geojson" else written(mask, RING, None)
-    monkeypatch.setattr(polygon_masks.storage, "is_remote", lambda path: path == str(mask))
+    monkeypatch.setattr(masks.storage, "is_remote", lambda path: path == str(mask))
     expected = PolygonMask(str(mask), None, (HEIGHT, WIDTH)).nonzero(slice(0, HEIGHT), slice(0, WIDTH))
     np.testing.assert_array_equal(expected, drawn(RING))
 
@@ -158,50 +159,32 @@ def test_a_folder_of_masks_may_hold_polygons(picture: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(valid_of(picture, tmp_path / "masks"), drawn(RING))
 
 
+NO_JSON, NOT_THAT = "no polygons can be read from it: it is ", "it is damaged, or not the .{} that its name says"
+
+
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("ending", "content", "says"),
     [
-        ('{"type": "FeatureCollection", "features": []}', "it has no polygon"),
-        ('{"type": "Point", "coordinates": [1, 2]}', "it has no polygon"),
-        ("no JSON at all", "no polygons can be read from it: it is not valid JSON from line 1, column 1 on"),
-        ("", "no polygons can be read from it: it is not valid JSON from line 1, column 1 on"),
-        (
-            '{"type": "FeatureCollection",\n "features": [{"type": "Feature", ',
-            "no polygons can be read from it: it is not valid JSON from line 2, ",
-        ),
-        ('{"a": 1}', "no polygons can be read from it: it is JSON, but no GeoJSON"),
-        ("[1, 2]", "no polygons can be read from it: it is JSON, but no GeoJSON"),
-        (
-            '{"type": "Polygon", "coordinates": "round"}',
-            "no polygons can be read from it: its features or their coordinates|it has no polygon",
-        ),
+        ("geojson", '{"type": "FeatureCollection", "features": []}', "it has no polygon"),
+        ("geojson", '{"type": "Point", "coordinates": [1, 2]}', "it has no polygon"),
+        ("geojson", "no JSON at all", f"{NO_JSON}not valid JSON from line 1, column 1 on"),
+        ("geojson", '{"type": "FeatureCollection",\n "features": [{', f"{NO_JSON}not valid JSON from line 2, "),
+        ("geojson", '{"a": 1}', f"{NO_JSON}JSON, but no GeoJSON"),
+        ("geojson", "[1, 2]", f"{NO_JSON}JSON, but no GeoJSON"),
+        ("geojson", '{"type": "Polygon", "coordinates": "round"}', "its features or their coordinates|no polygon"),
+        ("shp", "\0\0\x27\x0a no such file", "the .shx is missing"),
+        ("gpkg", "\0\0\x27\x0a no such file", NOT_THAT),
+        ("fgb", "\0\0\x27\x0a no such file", NOT_THAT),
     ],
 )
 def test_what_is_wrong_with_polygons_names_the_mask_in_words_of_ours(
-    content: str, says: str, picture: Path, tmp_path: Path
+    ending: str, content: str, says: str, picture: Path, tmp_path: Path
 ) -> None:
-    mask = tmp_path / "aoi.geojson"
+    mask = tmp_path / f"aoi.{ending}"
     mask.write_text(content)
-    with pytest.raises(UnreadableImage, match=rf"its mask .*aoi\.geojson: ({says})"):
+    with pytest.raises(UnreadableImage, match=rf"its mask .*aoi\.{ending}: ") as refused:
         valid_of(picture, mask)
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("aoi.shp", "the .shx is missing"),
-        ("aoi.gpkg", "it is damaged, or not the .gpkg that its name says"),
-        ("aoi.fgb", "it is damaged, or not the .fgb that its name says"),
-        ("aoi.parquet", "it is damaged, or not the .parquet that its name says"),
-    ],
-)
-def test_a_file_that_gdal_does_not_read_is_refused_without_its_words(
-    name: str, says: str, picture: Path, tmp_path: Path
-) -> None:
-    (tmp_path / name).write_bytes(b"\0\0\x27\x0a no such file")
-    with pytest.raises(UnreadableImage) as refused:
-        valid_of(picture, tmp_path / name)
-    assert says in refused.value.reason
+    assert any(each.format(ending) in refused.value.reason for each in says.split("|"))
     assert not any(word in refused.value.reason for word in ("SHAPE_RESTORE_SHX", "driver", "CPL", "Failed", "Error"))
 
 
@@ -250,3 +233,44 @@ def test_the_system_that_a_geojson_names_is_its_own(name: str, scene: Path, tmp_
     crs = {"type": "name", "properties": {"name": name}}
     mask = geojson(tmp_path / "aoi.geojson", on_the_ground(RING, system), crs=crs)
     np.testing.assert_array_equal(valid_of(scene, mask), drawn(RING))
+
+
+def plant(folder: Path, *names: str) -> str:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return str(folder)
+
+
+def test_one_mask_for_all(tmp_path: Path) -> None:
+    folder = plant(tmp_path, "mask.png")
+    assert mask_path(f"{folder}/mask.png", "a/b.jpg", "a/b.jpg") == f"{folder}/mask.png"
+    zarr = plant(tmp_path / "mask.zarr", "zarr.json")
+    assert mask_path(zarr, "a/b.jpg", "a/b.jpg") == zarr
+
+
+@pytest.mark.parametrize("name", ["a/b.jpg", "a/b.png", "a/b.TIF", "a/b.jpg.png", "a/b.zarr"])
+def test_a_mask_is_found_by_the_path_of_its_image(tmp_path: Path, name: str) -> None:
+    folder = plant(tmp_path, name, "a/bb.png", "b.png", "a/b.txt", "a/b", "c/b.png")
+    assert mask_path(folder, "a/b.jpg", "in/a/b.jpg") == f"{folder}/{name}"
+
+
+def test_the_very_name_comes_before_its_likes(tmp_path: Path) -> None:
+    folder = plant(tmp_path, "b.jpg", "b.png", "b.tif")
+    assert mask_path(folder, "b.jpg", "b.jpg") == f"{folder}/b.jpg"
+    with pytest.raises(UnreadableImage, match=r"^in/b\.bmp: several masks for it in .*: b\.jpg, b\.png, b\.tif$"):
+        mask_path(folder, "b.bmp", "in/b.bmp")
+
+
+@pytest.mark.parametrize("below", ["z.jpg", "nowhere/b.jpg"])
+def test_an_image_without_a_mask_is_refused(tmp_path: Path, below: str) -> None:
+    folder = plant(tmp_path, "b.png")
+    with pytest.raises(UnreadableImage) as caught:
+        mask_path(folder, below, f"in/{below}")
+    assert (caught.value.source, caught.value.reason) == (f"in/{below}", f"no mask for it in {folder}")
+
+
+def test_a_mask_of_another_size_is_refused() -> None:
+    check_mask_shape((4, 5), (4, 5), "a.jpg", "m.png")
+    with pytest.raises(UnreadableImage, match=r"^a\.jpg: the image is 5 x 4, its mask m\.png is 4 x 5$"):
+        check_mask_shape((4, 5), (5, 4), "a.jpg", "m.png")
