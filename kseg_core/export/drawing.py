@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.errors import StoreError
+from kseg_core.layers import LABEL_LAYER
+from kseg_core.layers.layer import Layer
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
@@ -126,49 +128,37 @@ class ImageReader:
     def __exit__(self, *exception: Any) -> None:
         self._closing.close()
 
-    def drawing(
-        self,
-        read: Callable[[slice, slice], NDArray[Any]],
-        dtype: str = "uint8",
-        channels: int = 0,
-        **facts: Any,
-    ) -> Drawing:
-        """A picture of the image, as large as it is."""
-        height, width = self.image.labels.shape if self.image.has_labels else self._edges.shape
-        return Drawing((height, width), dtype, channels, read, **facts)
+    def drawing(self, read: Callable[[slice, slice], NDArray[Any]], channels: int = 0, **facts: Any) -> Drawing:
+        """A picture as large as the image's labels."""
+        height, width = self._labels.shape
+        return Drawing((height, width), "uint8" if channels else "bool", channels, read, **facts)
+
+    def layer(self, layer: Layer) -> Drawing:
+        """A layer as it is: black and white, or labels in the clusters' colours."""
+        array = self._labels if layer is LABEL_LAYER else self.image.layer(layer)
+        if array is None:
+            raise StoreError(f"{self.image.path}: no {layer.name} were made of this image")
+
+        def read(rows: slice, columns: slice) -> NDArray[Any]:
+            with _reading(f"{self.image.path}: its {layer.name}"):
+                return np.asarray(array[rows, columns])
+
+        height, width = array.shape
+        if array.dtype == np.bool_:
+            return Drawing((height, width), "bool", 0, read, flat=False)
+        palette: U8 | None = NO_COLORS if self.model is None else self.model.colors
+        if array.dtype != np.uint8:
+            palette = None  # more colours than a palette of most readers has
+        return Drawing((height, width), array.dtype.name, 0, read, palette, int(array.fill_value), self.has_invalid)
 
     @cached_property
     def _labels(self) -> zarr.Array[Any]:
         return self.image.labels
 
-    @cached_property
-    def _edges(self) -> zarr.Array[Any]:
-        array = self.image.edges
-        if array is None:
-            raise StoreError(f"{self.image.path}: no edges were made of this image")
-        return array
-
-    @property
-    def invalid(self) -> int:
-        """The label of pixels that are not valid."""
-        return int(np.iinfo(self._labels.dtype).max)
-
-    @property
-    def palette(self) -> U8 | None:
-        """The clusters' colours; None where they are more than a palette of most readers has."""
-        if self._labels.dtype != np.uint8:
-            return None
-        return NO_COLORS if self.model is None else self.model.colors
-
     def labels(self, rows: slice, columns: slice) -> Labels:
         """Labels of a window."""
         with _reading(f"{self.image.path}: its labels"):
             return np.asarray(self._labels[rows, columns])
-
-    def edges(self, rows: slice, columns: slice) -> Bools:
-        """Edges of a window."""
-        with _reading(f"{self.image.path}: its edges"):
-            return np.asarray(self._edges[rows, columns], np.bool_)
 
     def pixels(self) -> ShownPixels:
         """The image's own pixels.
@@ -203,7 +193,7 @@ class ImageReader:
 
     def valid(self, labels: Labels) -> Bools | None:
         """Which pixels are; None where all of the image's are."""
-        return labels != self.invalid if self.has_invalid else None
+        return labels != np.iinfo(labels.dtype).max if self.has_invalid else None
 
     @staticmethod
     def veiled(picture: U8, visible: Bools | None) -> U8:

@@ -15,7 +15,7 @@ from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
 
 from .drawing import Drawing, ImageReader
-from .kinds import KINDS, Clusters, Format, file_name
+from .kinds import Clusters, Format, file_name, kind_of
 from .png import write_png
 from .settings import ExportSettings
 from .tiff import write_geotiff, write_tiff
@@ -30,7 +30,7 @@ class ExportFile:
     key, source
         Of the image: its name in the store, and what it was made of, as the store has it.
     what
-        One of `KINDS`.
+        One of `KINDS`, or a layer.
     clusters
         That it shows; None: all.
     written_as
@@ -144,7 +144,7 @@ def export_files(
         image = StoredImage(store, key)
         with ImageReader(image, shared if shared is not None else image.model, originals) as reader:
             for file in files:
-                draw = KINDS[file.what].draw
+                draw = kind_of(file.what).draw
                 assert draw is not None
                 _write(file, draw(reader, file.clusters or (), settings), image.georeference, target)
                 made += 1

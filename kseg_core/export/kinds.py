@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .settings import ExportSettings
 
 Clusters = tuple[int, ...] | None  # that a file shows; None: all
+Draw = Callable[["ImageReader", Sequence[int], "ExportSettings"], "Drawing"]
 Format = Literal["png", "tiff", "geotiff", "geojson"]
 SUFFIXES: dict[Format, str] = {"png": "png", "tiff": "tif", "geotiff": "tif", "geojson": "geojson"}
 
@@ -43,7 +44,7 @@ class Kind:
     """
 
     name: str
-    draw: Callable[[ImageReader, Sequence[int], ExportSettings], Drawing] | None
+    draw: Draw | None
     clusters: Literal["all", "each", "together", "one"] = "all"
     part: str = ""
     of_labels: bool = True
@@ -80,7 +81,7 @@ def file_name(key: str, what: str, clusters: Clusters, written_as: Format) -> st
     >>> file_name("leaf.jpg", "cutout", (1, 3), "png")
     'leaf.jpg.cutout-1+3.png'
     """
-    kind = KINDS[what]
+    kind = kind_of(what)
     part = f".{kind.part or kind.name}"
     if clusters is not None:
         numbers = "+".join(map(str, clusters))
@@ -100,16 +101,22 @@ def _segmented(reader: ImageReader, _: Sequence[int], __: ExportSettings) -> Dra
     return reader.drawing(read, channels=reader.channels)
 
 
-def _labels(reader: ImageReader, _: Sequence[int], __: ExportSettings) -> Drawing:
-    drawing = reader.drawing(reader.labels, reader.image.labels.dtype.name)
-    return replace(drawing, palette=reader.palette, nodata=reader.invalid, has_nodata=reader.has_invalid)
+def _layer(name: str) -> Draw:
+    """Draws a layer of the store as it is."""
+
+    def draw(reader: ImageReader, _: Sequence[int], __: ExportSettings) -> Drawing:
+        from kseg_core.layers import LAYERS  # loads NumPy
+
+        return reader.layer(LAYERS[name])
+
+    return draw
 
 
 def _mask(reader: ImageReader, clusters: Sequence[int], _: ExportSettings) -> Drawing:
     def read(rows: slice, columns: slice) -> Any:
         return reader.chosen(rows, columns, clusters)
 
-    return reader.drawing(read, "bool", flat=False)
+    return reader.drawing(read, flat=False)
 
 
 def _cutout(reader: ImageReader, clusters: Sequence[int], _: ExportSettings) -> Drawing:
@@ -133,19 +140,20 @@ def _boundaries(reader: ImageReader, _: Sequence[int], settings: ExportSettings)
     return reader.drawing(read, channels=reader.channels, flat=False, full_width=pixels.full_width)
 
 
-def _edges(reader: ImageReader, _: Sequence[int], __: ExportSettings) -> Drawing:
-    return reader.drawing(reader.edges, "bool", flat=False)
-
-
 KINDS = {
     kind.name: kind
     for kind in (
         Kind("segmented", _segmented),
-        Kind("labels", _labels),
+        Kind("labels", _layer("labels")),
         Kind("masks", _mask, "each", part="mask"),
         Kind("cutout", _cutout, "together", of_pixels=True),
-        Kind("edges", _edges, of_labels=False),
+        Kind("edges", _layer("edges"), of_labels=False),
         Kind("boundaries", _boundaries, of_pixels=True),
         Kind("polygons", None, "one"),
     )
 }
+
+
+def kind_of(name: str) -> Kind:
+    """A kind by its name, or a layer of the store that is none, drawn as it is."""
+    return KINDS.get(name) or Kind(name, _layer(name))

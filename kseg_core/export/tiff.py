@@ -18,10 +18,11 @@ from kseg_core.errors import StoreError
 from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
 from kseg_core.inputs.passed_over import SOFTWARE
+from kseg_core.layers.layer import ArraySpec
+from kseg_core.layers.pyramid import mean_of_blocks
+from kseg_core.layers.tiles import pyramid_levels
 from kseg_core.release import version
-from kseg_core.store.nodes import ArraySpec, create_array, open_for_writing
-from kseg_core.store.pyramid import mean_of_blocks
-from kseg_core.store.tiles import pyramid_levels
+from kseg_core.store.nodes import create_array, open_for_writing
 
 from .drawing import Drawing, windows
 
