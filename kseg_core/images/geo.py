@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.images import vrt_sources
 from kseg_core.images.gdal import gdal
 from kseg_core.images.raster import Refused
+from kseg_core.images.vrt import NAME as VRT
+from kseg_core.images.vrt import OPTIONS, check_sources
 from kseg_core.images.windows import TURNS
 from kseg_core.inputs.companions import METADATA, world_files
 
@@ -223,9 +224,9 @@ def _by_rasterio(path: str, form: str, directory: int) -> Place:
     if directory:
         name = f"GTIFF_DIR:off:{directory}:{name}"
     options: dict[str, Any] = {}
-    if form == vrt_sources.NAME:
-        vrt_sources.check(name)
-        options = dict(vrt_sources.OPTIONS)
+    if form == VRT:
+        check_sources(name)
+        options = dict(OPTIONS)
     with (
         gdal(form, GDAL_DISABLE_READDIR_ON_OPEN="TRUE", **options) as rasterio,
         rasterio.open(name, driver=_DRIVERS[form], **how) as dataset,
