@@ -60,18 +60,10 @@ class FileMask(Protocol):
 
 
 class PageMask:
-    """A mask that is a page of a TIFF.
+    """A mask that is a page of a TIFF: of its ``file``, a ``TiffPage``.
 
-    Parameters
-    ----------
-    page
-        A ``TiffPage``.
-    file
-        That it is read from.
-    max_pixels
-        The limit for what can only be read whole.
-    per_band
-        Whether its bands are masks of one band of the picture each.
+    What can only be read whole has at most ``max_pixels``; ``per_band``: its bands are masks of one band of the picture
+    each.
     """
 
     def __init__(self, page: Any, file: BinaryIO, max_pixels: int, *, per_band: bool) -> None:
@@ -118,11 +110,6 @@ class MaskBehindJpeg:
     """The mask that GDAL appends to a JPEG: its bits by rows without a gap, deflated, and where they begin.
 
     Looked for when the first pixel is asked for.
-
-    Parameters
-    ----------
-    file, stored
-        The JPEG, and what was opened of it.
     """
 
     def __init__(self, file: BinaryIO, stored: Decoder) -> None:
@@ -171,23 +158,11 @@ class MaskOfChannels:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What a file carries.
-
-    Parameters
-    ----------
-    mask
-        Which pixels count.
-    nodata
-        Values of bands, from 0, by ``.aux.xml``, which go before those of the file.
-    of_all
-        Values of all bands by ``.aux.xml``.
-    notes
-        What is to be said of it.
-    """
+    """What a file carries: which pixels count, values of nodata, and what is to be said of it."""
 
     mask: FileMask | None = None
-    nodata: Mapping[int, float] = field(default_factory=dict)
-    of_all: tuple[float | None, ...] = ()
+    nodata: Mapping[int, float] = field(default_factory=dict)  # of bands, from 0; they go before the file's own
+    of_all: tuple[float | None, ...] = ()  # of all bands
     notes: tuple[str, ...] = ()
 
     def added_to(self, info: PictureInfo) -> PictureInfo:

@@ -32,16 +32,9 @@ _KEY = re.compile(r'<MDI\s+key="NODATA_VALUES"\s*>([^<]*)</MDI>')
 
 @contextmanager
 def gdal(name: str, as_error: Callable[[Exception], Exception] | None = None, /, **options: Any) -> Iterator[Any]:
-    """Give rasterio with settings of this thread alone; its errors become a `Refused`.
+    """Give rasterio with settings of this thread alone: GDAL's configuration ``options``.
 
-    Parameters
-    ----------
-    name
-        The format, for messages.
-    as_error
-        Makes of an error another than a `Refused`.
-    options
-        GDAL's configuration options.
+    Its errors become a `Refused` that speaks of the format ``name``, or what ``as_error`` makes of them.
     """
     rasterio = _loaded()
     from rasterio._err import CPLE_BaseError  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -78,21 +71,11 @@ def _loaded() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class GdalMetadata:
-    """What matters here of it.
+    """What matters here of it."""
 
-    Parameters
-    ----------
-    nodata_values
-        Of each band (``NODATA_VALUES``), as texts; empty where it says nothing.
-    mask_flags
-        Of a ``.msk`` file: by band, from 1, the flags of the mask that it is (2: of all bands).
-    roles
-        What bands are, from 0, such as ``"alpha"``, in lower case; as far as TIFF's own tags do not say it.
-    """
-
-    nodata_values: tuple[str, ...] = ()
-    mask_flags: Mapping[int, int] | None = None
-    roles: Mapping[int, str] = field(default_factory=dict)
+    nodata_values: tuple[str, ...] = ()  # of each band
+    mask_flags: Mapping[int, int] | None = None  # of a ``.msk``: by band, from 1, of what it is a mask (2: all bands)
+    roles: Mapping[int, str] = field(default_factory=dict)  # of bands, from 0, such as "alpha", if no tag says it
 
 
 @lru_cache(maxsize=64)  # asked several times of a page

@@ -118,15 +118,7 @@ class GeoReference:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a file, and those beside it, say of where it is.
-
-    Parameters
-    ----------
-    geo
-        None where it is not placed.
-    notes
-        What there is to say of that, a line each.
-    """
+    """What a file, and those beside it, say of where it is (None: nowhere), and what there is to say of that."""
 
     geo: GeoReference | None = None
     notes: tuple[str, ...] = ()
@@ -136,12 +128,8 @@ NOWHERE = Place()
 
 
 def crs_stated(keys: object) -> str:
-    """Say what GeoKeys state as the coordinate system, for a line where nobody understands it; empty: they state none.
-
-    Parameters
-    ----------
-    keys
-        The values of tag `GEO_KEYS`, of any form; None: there is none.
+    """Say what the values of tag `GEO_KEYS`, if there is one, state as the coordinate system, where nobody understands
+    it; empty where they state none.
     """
     if keys is None:
         return ""
