@@ -19,7 +19,7 @@ from .edges.results import EdgesResult
 from .output import claim
 from .planning.budget import Work, make_budget
 from .planning.notes import notes_by_key, notes_of, notes_of_all, say
-from .planning.plan import look_at_headers, make_plan, nodata_of_no_use
+from .planning.plan import make_plan, nodata_of_no_use, scan_headers
 
 
 def find_edges(request: EdgesRequest, progress: Progress | None = None) -> EdgesResult:
@@ -60,7 +60,7 @@ def edges_of_files(request: EdgesRequest, progress: Progress | None) -> Edged:
     config = request.config
     with Context.open(config.execution, progress) as context:
         executor = context.executor
-        sources, unreadable = look_at_headers(request.todo, config.input, context)
+        sources, unreadable = scan_headers(request.todo, config.input, context)
         say((*notes_of_all(nodata_of_no_use(sources, config.input)), *notes_of(sources)))
         noted = {source.file.key: source.info.notes for source in sources if source.info.notes}
         done = Edged(failures=tuple(unreadable), notes=noted)

@@ -39,7 +39,7 @@ from kseg_core.shapes.joining import columns_of_grid
 
 from ..computing.context import Context, Failure, parted
 from ..computing.executor import SAME_COMMAND
-from ..planning.plan import Plan, look_at_headers, make_plan
+from ..planning.plan import Plan, make_plan, scan_headers
 from .request import has_edges
 
 GROUP_PIECES = 512  # borders of some two gigapixels of large images are held at once: tens of megabytes
@@ -132,7 +132,7 @@ def edges_of_run(
     failures: list[Failure] = []
     without = [file for file in finished if not has_edges(store, file, settings, config.input)]
     if without:
-        sources, failures = look_at_headers(without, config.input, context)
+        sources, failures = scan_headers(without, config.input, context)
         more = make_plan(sources, config.output.tile, context.executor.workers)
         plan = Plan(plan.bundles + more.bundles, plan.large + more.large, notes=plan.notes)
     return [*failures, *edges_of_plan(plan, settings, store, config.output.tile, context).failures]

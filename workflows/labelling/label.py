@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from kseg_core.clustering.drift import Drift, Reference
+from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import NO_COLORS, no_labels
-from kseg_core.clustering.outliers import Fill, outliers_beyond
+from kseg_core.clustering.outliers import Drift, Fill, Reference, outliers_beyond
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
 from kseg_core.clustering.sums import ClusterSums
-from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images.kinds import kind_of_bands
@@ -268,7 +267,7 @@ def own_model(settings: FitSettings, budget: Budget | None, source: ImageSource,
     summary = summary_of_image(settings, budget, source, window)
     if summary.everything.codes.size == 0:
         return None
-    data, batch = (FeatureTable.build(table, space) for table in (summary.everything, summary.batch))
+    data, batch = (ColorPoints.build(table, space) for table in (summary.everything, summary.batch))
     return fit_alone(data, batch, settings, space)
 
 
