@@ -14,7 +14,7 @@ from kseg_core.sweep import elbow
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .edges.finding import edges_of_run
+from .edge_job import edges_of_run
 from .fitting.bands import fit_bands
 from .fitting.fit import fit_plan
 from .labelling.drift import drift_result
