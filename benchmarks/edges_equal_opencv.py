@@ -97,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for path in options.pictures:
-            rgb = np.ascontiguousarray(read_image(str(path)).rgb)
+            rgb = np.ascontiguousarray(read_image(str(path)).samples)
             file = folder / "picture.tif"
             tifffile.imwrite(file, rgb, tile=(64, 64), photometric="rgb")
             stores = options.tiles if rgb.size // 3 <= options.stores else [max(options.tiles)]

@@ -21,7 +21,7 @@ TILE = 512
 
 def tiles(folder: Path, side: int) -> Iterator[NDArray[np.uint8]]:
     """Every tile of the picture, row by row."""
-    photographs = [read_image(str(path)).rgb for path in sorted(folder.glob("*.jpg"))[:6]]
+    photographs = [read_image(str(path)).samples for path in sorted(folder.glob("*.jpg"))[:6]]
     random = np.random.default_rng(0)
     across = -(-side // TILE)
     block = 8  # neighbouring tiles come from one photograph: borders as rare as in a real mosaic

@@ -28,7 +28,7 @@ from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.kmeans import SerialRunner, finish, solve
 from kseg_core.clustering.labelling import label_pixels
-from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, color_counter, summarise
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, color_counter, summarise
 from kseg_core.config import FitSettings, InputSettings, OutputSettings
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.layers.layer import Window as Labelled
@@ -75,7 +75,7 @@ def pass_over_files(watch: Stopwatch, pieces: list[Piece], settings: FitSettings
             window = piece.read()
         counter = color_counter()
         with watch.stage("count"):
-            counter.add(window.rgb, window.valid)
+            counter.add(window.samples, window.valid)
         with watch.stage("gather"):
             tables.append(counter.drain())
         del window
@@ -92,7 +92,7 @@ def pass_over_files(watch: Stopwatch, pieces: list[Piece], settings: FitSettings
     for piece in pieces:
         window = piece.read()
         with watch.stage("label"):
-            found = label_pixels(window.rgb, window.valid, model.space, model.points)
+            found = label_pixels(window.samples, window.valid, model.space, model.points)
         record = image_record(piece.source, tuple(found.sums.counts.tolist()), 0.0, OUTPUT, found.sums)
         with watch.stage("write"):
             write_image(str(store), record, Labelled(found.labels), model.colors, OUTPUT)
@@ -106,7 +106,7 @@ def batch_of(pieces: list[Piece], settings: FitSettings) -> ColorTable:
     parts: list[ChunkSummary] = []
     for piece in pieces:
         window = piece.read()
-        parts.append(summarise([Window(window.rgb, window.valid)], rule))
+        parts.append(summarise([window], rule))
     return merge_all(parts).batch
 
 

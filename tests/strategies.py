@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from kseg_core.clustering.summary import ColorTable, Window
+from kseg_core.clustering.summary import ColorTable
+from kseg_core.images import Pixels
 
 #: For `hypothesis.settings`: kernels compile inside the first example, so no deadline.
 QUICK = settings(deadline=None, max_examples=40)
@@ -40,11 +41,11 @@ def _cuts(length: int) -> st.SearchStrategy[list[int]]:
 
 
 @st.composite
-def chunkings(draw: st.DrawFn, rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> list[Window]:
+def chunkings(draw: st.DrawFn, rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> list[Pixels]:
     """The windows of any grid over an image, in any order."""
     rows, columns = draw(_cuts(rgb.shape[0])), draw(_cuts(rgb.shape[1]))
     windows = [
-        Window(rgb[t:b, l:r], None if valid is None else valid[t:b, l:r], t, l)
+        Pixels(rgb[t:b, l:r], None if valid is None else valid[t:b, l:r], t, l)
         for t, b in pairwise(rows)
         for l, r in pairwise(columns)
     ]

@@ -54,10 +54,11 @@ def _sweep(request: Request, progress: Progress | None) -> SweepResult:
     elbow.prepare()
     with folder_for_files(request.output):
         with Context.open(request.config.execution, progress) as context:
-            request, plan, failures = survey(request, context)
+            scan = survey(request, context)
+            request, plan, failures, budget = fit_to_memory(scan, context, writes=False)
             settings = request.config.fit
             assert settings is not None
-            plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
+            assert budget is not None  # there is a plan
             if settings.scope == "image":
                 found = sweep_each(plan, settings, budget, context, clock.lap)
             else:
@@ -155,7 +156,7 @@ def sweep_image(piece: Piece, settings: FitSettings, budget: Budget) -> Swept:
         If it cannot be read, or has more distinct colours than the memory's budget has room for.
     """
     source = piece.source
-    summary = summary_of_image(settings, budget, source, piece.read_for(None))
+    summary = summary_of_image(settings, budget, source, piece.read())
     table = None
     if summary.everything.codes.size:
         space = feature_space(settings.features)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TooManyColors
+from ..images import Pixels
 from ..kernels import histogram as kernels
 from ..kernels.sampling import picked_pixels
 
@@ -174,32 +175,7 @@ def color_counter() -> ColorCounter:
     return counter
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Pixels of one image and where they lie in it.
-
-    Parameters
-    ----------
-    rgb
-        uint8 (y, x, 3).
-    valid
-        bool (y, x), or None where all are.
-    top, left
-        Position of the first pixel in the image.
-    """
-
-    rgb: NDArray[np.uint8]
-    valid: NDArray[np.bool_] | None = None
-    top: int = 0
-    left: int = 0
-
-    @property
-    def nbytes(self) -> int:
-        """Memory they take."""
-        return self.rgb.nbytes + (0 if self.valid is None else self.valid.nbytes)
-
-
-def summarise(windows: Iterable[Window], rule: BatchRule, most_colors: int | None = None) -> ChunkSummary:
+def summarise(windows: Iterable[Pixels], rule: BatchRule, most_colors: int | None = None) -> ChunkSummary:
     """The summary of all pixels of some windows, each of which is let go before the next is read.
 
     Raises
@@ -213,9 +189,9 @@ def summarise(windows: Iterable[Window], rule: BatchRule, most_colors: int | Non
     picked: list[NDArray[np.uint8]] = []
     try:
         for window in windows:
-            if window.rgb.ndim != 3 or window.rgb.shape[2] != 3 or window.rgb.dtype != np.uint8:
-                raise ValueError(f"expected uint8 (y, x, 3), got {window.rgb.dtype} {window.rgb.shape}")
-            counter.add(window.rgb, window.valid)
+            if window.samples.ndim != 3 or window.samples.shape[2] != 3 or window.samples.dtype != np.uint8:
+                raise ValueError(f"expected uint8 (y, x, 3), got {window.samples.dtype} {window.samples.shape}")
+            counter.add(window.samples, window.valid)
             if rule.level > 0:
                 picked.append(_picked(window, rule))
     except BaseException:
@@ -227,10 +203,10 @@ def summarise(windows: Iterable[Window], rule: BatchRule, most_colors: int | Non
     return ChunkSummary(ColorTable.of(np.concatenate([*picked, NO_PIXELS])), everything)
 
 
-def _picked(window: Window, rule: BatchRule) -> NDArray[np.uint8]:
+def _picked(window: Pixels, rule: BatchRule) -> NDArray[np.uint8]:
     """The valid pixels of a window that are in the first batch, (n, 3)."""
-    height, width = window.rgb.shape[:2]
+    height, width = window.samples.shape[:2]
     picks = picked_pixels(height, width, window.top, window.left, rule.level, rule.seed)
     rows, columns = np.divmod(picks, width)
-    colors = window.rgb[rows, columns]
+    colors = window.samples[rows, columns]
     return colors if window.valid is None else colors[window.valid[rows, columns]]

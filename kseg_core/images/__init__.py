@@ -42,7 +42,7 @@ import sys
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.formats import identify
 from kseg_core.images.picture import Picture, open_picture, read_info
-from kseg_core.images.raster import MAX_PIXELS, ImageHeader, PictureInfo, RgbImage, check_size
+from kseg_core.images.raster import MAX_PIXELS, ImageHeader, PictureInfo, Pixels, check_size
 from kseg_core.images.zarrs import is_zarr
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
     "ImageHeader",
     "Picture",
     "PictureInfo",
-    "RgbImage",
+    "Pixels",
     "is_zarr",
     "open_picture",
     "read_header",
@@ -104,7 +104,7 @@ def read_header(path: str, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     return ImageHeader(info.format, info.shape)
 
 
-def read_image(path: str, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
+def read_image(path: str, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read a picture as 8-bit sRGB, as a person sees it.
 
     Parameters

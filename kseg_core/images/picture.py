@@ -6,17 +6,17 @@ import dataclasses
 import io
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
-from kseg_core.images.beside import NOTHING_BESIDE, Beside, look_beside
-from kseg_core.images.decoder import COLOUR_BANDS, Decoder, Opening, without_nodata
+from kseg_core.images.decoder import COLOUR_BANDS, USE_BANDS, Decoder, Opening, require_integers, without_nodata
 from kseg_core.images.failures import opened, refusing
+from kseg_core.images.file_masks import Carried, MaskOfChannels, carried_by
 from kseg_core.images.formats import decoder_of
-from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
+from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Pixels, Raster, Refused, Samples
 from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.windows import Window, stored_window, turn_samples, window_of
 from kseg_core.images.zarrs import ZarrImage, is_zarr
@@ -29,16 +29,16 @@ class Picture:
     that lie within the picture.
     """
 
-    def __init__(self, path: str, stored: Decoder, closing: ExitStack, beside: Beside = NOTHING_BESIDE) -> None:
+    def __init__(self, path: str, stored: Decoder, closing: ExitStack, carried: Carried) -> None:
         self._path, self._stored, self._closing = path, stored, closing
-        self._mask, self.info = beside.mask, beside.added_to(stored.info)
+        self._mask, self.info = carried.mask, carried.added_to(stored.info)
 
     def turned(self) -> tuple[int, tuple[int, int]]:
         """EXIF's orientation, 1 to 8, and (height, width) as stored; some formats are decoded to know them."""
         with refusing(self._path, self.info.format):
             return self._stored.orientation, self._stored.stored_shape
 
-    def rgb(self, rows: slice, columns: slice, nodata: Nodata | float | None = None) -> RgbImage:
+    def rgb(self, rows: slice, columns: slice, nodata: Nodata | float | None = None) -> Pixels:
         """Read a part as 8-bit sRGB.
 
         Parameters
@@ -70,7 +70,7 @@ class Picture:
                 colours = self.info.but_alpha[: COLOUR_BANDS[raster.colours]]
                 counts = self._mask.valid(stored_window, colours, within or "all")
                 raster = dataclasses.replace(raster, valid=combine(raster.valid, counts))
-            return srgb.to_rgb(raster)
+            return srgb.to_rgb(raster)._replace(top=window.top, left=window.left)
 
     def samples(
         self,
@@ -78,7 +78,7 @@ class Picture:
         columns: slice,
         bands: tuple[int, ...] | None = None,
         nodata: Nodata | float | None = None,
-    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    ) -> Pixels:
         """Read a part as it is stored.
 
         Parameters
@@ -92,12 +92,8 @@ class Picture:
 
         Returns
         -------
-        samples
-            (height, width, d) in the dtype of `info`. Tiles that GDAL left out of the file have the file's nodata
-            value, or 0.
-        valid
-            False where alpha is 0, and where bands are nodata, NaN or infinite; None where every pixel is valid, or
-            the picture has alpha and all of it is valid.
+        Samples in the dtype of `info`; tiles that GDAL left out of the file have the file's nodata value, or 0. Pixels
+        are not valid where alpha is 0, and where bands are nodata, NaN or infinite.
 
         Raises
         ------
@@ -116,7 +112,7 @@ class Picture:
                 within = nodata.within if isinstance(nodata, Nodata) else None
                 valid = combine(valid, self._mask.valid(stored_window, numbers, within or "any"))
             turned = None if valid is None else turn_samples(valid, self._stored.orientation)
-            return turn_samples(values, self._stored.orientation), turned
+            return Pixels(turn_samples(values, self._stored.orientation), turned, window.top, window.left)
 
     def nonzero(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Read a part of a mask: where any band but alpha, or the index of a palette, is not 0.
@@ -187,15 +183,13 @@ def open_picture(
         with refusing(path, decoder.name):
             stored = decoder(Opening(path, file, max_pixels, choice, early))
         closing.callback(stored.close)
-        carries = carried and decoder is not ZarrImage
-        beside = look_beside(path, decoder.name, file, stored, max_pixels, closing) if carries else NOTHING_BESIDE
+        is_carried = carried and decoder is not ZarrImage
+        extras = carried_by(path, file, stored, max_pixels, closing) if is_carried else Carried()
         if choice.channel is not None:
-            from kseg_core.images.channels import Channels
-
             with refusing(path, decoder.name):
-                stored = Channels(stored, choice.channel, beside)
-            beside = Beside(stored.mask)
-        return Picture(path, stored, closing.pop_all(), beside)
+                stored = _Channels(stored, choice.channel, extras)
+            extras = Carried(stored.mask)
+        return Picture(path, stored, closing.pop_all(), extras)
 
 
 def read_info(
@@ -204,3 +198,65 @@ def read_info(
     """Read what a picture says of itself, without decoding it; parameters and errors as of `open_picture`."""
     with open_picture(path, max_pixels=max_pixels, choice=choice, carried=carried) as picture:
         return picture.info
+
+
+class _Channels(Decoder):
+    """Chosen channels of an opened picture, in the order chosen, as a picture of its own; one is gray, three are RGB.
+
+    Parameters
+    ----------
+    of
+        The picture; closed with this one.
+    channels
+        Which, from 0.
+    carried
+        The masks and values of nodata that the file carries, of its own bands: those of the channels are kept.
+
+    Raises
+    ------
+    Refused
+        Where there is no such channel.
+    """
+
+    def __init__(self, of: Decoder, channels: tuple[int, ...], carried: Carried) -> None:
+        there = of.info.bands
+        for channel in channels:
+            if channel >= there:
+                which = "only --channel 0" if there == 1 else f"--channel 0 to {there - 1}"
+                raise Refused(f"it has no channel {channel}; there is {which}")
+        self._of, self._bands = of, tuple(channel + 1 for channel in channels)
+        self.mask = None if carried.mask is None else MaskOfChannels(carried.mask, channels)
+        info = carried.added_to(of.info)
+        stated = info.band_nodata
+        by_channel = tuple(stated[channel] if channel < len(stated) else None for channel in channels)
+        self.info = dataclasses.replace(
+            info,
+            bands=len(channels),
+            alpha=False,
+            alpha_at=None,
+            colours=None,
+            band_nodata=() if all(value is None for value in by_channel) else by_channel,
+        )
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:  # type: ignore[override]
+        return self._of.stored_shape
+
+    @property
+    def orientation(self) -> int:  # type: ignore[override]
+        return self._of.orientation
+
+    def raster(self, window: Window) -> Raster:
+        """The colours of a window; see `Decoder`."""
+        require_integers(self.info.dtype)
+        if len(self._bands) not in (1, 3):
+            raise Refused(f"{len(self._bands)} channels: neither gray nor RGB; {USE_BANDS}")
+        return super().raster(window)
+
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Decoder`."""
+        return self._of.values(window, tuple(self._bands[band] for band in bands))
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        self._of.close()

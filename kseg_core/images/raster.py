@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,21 +162,28 @@ def finishing_px(orientation: int, icc: bytes | None) -> int:
     return 3 * (orientation != 1) + 3 * changes_rgb(icc)
 
 
-@dataclass(frozen=True, slots=True)
-class RgbImage:
-    """A picture as it is labelled.
+class Pixels(NamedTuple):
+    """Pixels of a picture as they are clustered and labelled, and where they lie in it.
 
-    Parameters
+    Attributes
     ----------
-    rgb
-        uint8 (height, width, 3), C-contiguous and writable, sRGB.
+    samples
+        (height, width, bands) as stored, or uint8 (height, width, 3), sRGB, C-contiguous and writable.
     valid
-        bool (height, width), C-contiguous, False where the picture is wholly transparent;
-        None when every pixel is valid.
+        bool (height, width), C-contiguous, False where a pixel does not count; None where all do.
+    top, left
+        Of the first pixel, as a person sees it.
     """
 
-    rgb: NDArray[np.uint8]
-    valid: NDArray[np.bool_] | None
+    samples: Samples
+    valid: NDArray[np.bool_] | None = None
+    top: int = 0
+    left: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory they take."""
+        return self.samples.nbytes + (0 if self.valid is None else self.valid.nbytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from kseg_core.images import icc
 from kseg_core.images.exif import turn
-from kseg_core.images.raster import Raster, RgbImage, Samples
+from kseg_core.images.raster import Pixels, Raster, Samples
 
 _LOOKED_UP_AT_ONCE = 1 << 20
 
 
-def to_rgb(raster: Raster) -> RgbImage:
+def to_rgb(raster: Raster) -> Pixels:
     """Finish a decoded picture: 8 bits, sRGB, three channels, turned.
 
     Returns
@@ -26,7 +26,7 @@ def to_rgb(raster: Raster) -> RgbImage:
     if raster.valid is not None and not raster.valid.all():
         valid = turn(np.ascontiguousarray(raster.valid), raster.orientation)
     rgb = np.require(rgb, np.uint8, ["C", "W"])  # copies only what Pillow lent for reading
-    return RgbImage(rgb, valid)
+    return Pixels(rgb, valid)
 
 
 def to_8_bits(samples: Samples, maximum: int, *, linear: bool = False) -> NDArray[np.uint8]:

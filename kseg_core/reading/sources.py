@@ -7,18 +7,15 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
 from ..choice import DEFAULT, PictureChoice
-from ..clustering.summary import Window
 from ..config import InputSettings
 from ..errors import UnreadableImage, UsageError
-from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
-from ..images.file_masks import SUFFIX
+from ..images import MAX_PIXELS, Picture, PictureInfo, Pixels, open_picture, read_info
 from ..images.geo import GeoReference, read_place
 from ..images.masks import (
     check_mask_shape,
@@ -29,6 +26,7 @@ from ..images.masks import (
     read_polygons,
 )
 from ..images.validity import Nodata, combine, nodata_of
+from ..inputs.companions import MASK
 from ..inputs.keys import printable_source
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
@@ -178,18 +176,6 @@ class ImageSource:
         ]
 
 
-class Pixels(NamedTuple):
-    """Pixels (y, x, c), sRGB or samples, and which count (None: all)."""
-
-    samples: NDArray[Any]
-    valid: NDArray[np.bool_] | None
-
-    @property
-    def nbytes(self) -> int:
-        """Memory they take."""
-        return self.samples.nbytes + (0 if self.valid is None else self.valid.nbytes)
-
-
 @dataclass(frozen=True)
 class Piece:
     """A window of an image: what one task reads, and later labels and writes.
@@ -235,31 +221,8 @@ class Piece:
     def columns(self) -> slice:
         return slice(self.left, self.left + self.width)
 
-    def read_for(self, bands: tuple[int, ...] | None) -> Pixels:
-        """Its pixels as a model needs them: 8-bit sRGB, or with ``bands`` their samples as stored."""
-        if bands is not None:
-            return self.read_samples(bands)
-        window = self.read()
-        return Pixels(window.rgb, window.valid)
-
-    def read_samples(self, bands: tuple[int, ...]) -> Pixels:
-        """Samples of some bands (none: all but alpha) as stored, and which pixels count.
-
-        Raises
-        ------
-        UnreadableImage
-            If they cannot be had.
-        """
-
-        def read() -> Pixels:
-            with self.source.opened() as picture:
-                samples, valid = picture.samples(self.rows, self.columns, bands or None, self.source.nodata)
-                return Pixels(samples, combine(valid, self._masked()))
-
-        return read_once(self._name(bands), read)
-
-    def read(self) -> Window:
-        """Its pixels, as 8-bit sRGB.
+    def read(self, bands: tuple[int, ...] | None = None) -> Pixels:
+        """Its pixels as 8-bit sRGB, or with ``bands`` the samples of these (none: all but alpha) as stored.
 
         Raises
         ------
@@ -267,19 +230,22 @@ class Piece:
             If they cannot be had, or the image is not that of the header any more.
         """
 
-        def read() -> Window:
+        def read() -> Pixels:
             with self.source.opened() as picture:
-                image = picture.rgb(self.rows, self.columns, self.source.nodata)
-                return Window(image.rgb, combine(image.valid, self._masked()), self.top, self.left)
+                if bands is None:
+                    pixels = picture.rgb(self.rows, self.columns, self.source.nodata)
+                else:
+                    pixels = picture.samples(self.rows, self.columns, bands or None, self.source.nodata)
+                return pixels._replace(valid=combine(pixels.valid, self._masked()))
 
-        return read_once(self._name(None), read)
+        return read_once(self._name(bands), read)
 
     def _name(self, bands: tuple[int, ...] | None) -> object:
         """What its pixels are kept by, while the files are what they were; None: they are not to be kept."""
         if not self.source.worth_keeping(as_bands=bands is not None):
             return None
         path = self.source.file.path
-        beside = [path + SUFFIX] if self.source.carried and not storage.is_remote(path) else []
+        beside = [path + MASK] if self.source.carried and not storage.is_remote(path) else []
         paths = [path, *(each for each in beside if os.path.isfile(each))]
         paths += [] if self.source.mask is None else [self.source.mask]
         try:

@@ -17,8 +17,9 @@ from kseg_core import storage
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import Labels, invalid_label
 from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.images import Pixels
 from kseg_core.layers.tiles import level_shape, tile_windows
-from kseg_core.reading.sources import ImageSource, Piece, Pixels
+from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
@@ -301,7 +302,7 @@ def _read_pixels(view: View, plan: ViewPlan, model: Model | None) -> Pixels:
         if subject.source is None:
             raise UnreadableImage(subject.key, subject.lost)
         piece = Piece(subject.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
-        return piece.read_for(None if model is None or model.bands is None else model.bands.bands)
+        return piece.read(None if model is None or model.bands is None else model.bands.bands)
     image = StoredImage(plan.store, subject.key)
     assert image.image is not None
     samples = np.ascontiguousarray(np.moveaxis(_read(image.image, subject, (slice(None), rows, columns)), 0, -1))

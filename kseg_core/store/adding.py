@@ -107,7 +107,7 @@ def window_of(path: str, piece: Piece, layer: Layer, layout: Layout) -> Window:
     except UnreadableImage as error:
         reason = error.reason.replace(USE_BANDS, f"{layer.name} are found in colours")
         raise UnreadableImage(error.source, reason) from error
-    return Window(samples=pixels.rgb, valid=pixels.valid, inner=None if piece.is_whole else inner)
+    return Window(samples=pixels.samples, valid=pixels.valid, inner=None if piece.is_whole else inner)
 
 
 def write_part(path: str, piece: Piece, layer: Layer, part: Part, layout: Layout) -> int:

@@ -272,8 +272,8 @@ def _reader_of_copy(image: StoredImage, copy: zarr.Array[Any], bands: BandSpace 
 def _reader_of_source(picture: Picture, nodata: Nodata | None, bands: BandSpace | None) -> Callable[[slice, slice], U8]:
     def read(rows: slice, columns: slice) -> U8:
         if bands is None:
-            return picture.rgb(rows, columns, nodata).rgb
-        samples, _ = picture.samples(rows, columns, bands.bands[: len(bands.stretch)])
+            return picture.rgb(rows, columns, nodata).samples
+        samples = picture.samples(rows, columns, bands.bands[: len(bands.stretch)]).samples
         return bands.shades(samples)
 
     return read

@@ -316,7 +316,7 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
         for piece in source.pieces(image.labels.chunks[0]):
             if not (top <= piece.top < bottom and left <= piece.left < right):
                 continue
-            own = piece.read_for(bands)
+            own = piece.read(bands)
             anew = model.label(own.samples, own.valid, confidence=image.confidence is not None)
             made = Window(anew.labels, own.samples, own.valid, anew.confidence)
             layout = replace(subject.layout, copy_bands=own.samples.shape[2])

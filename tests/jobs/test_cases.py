@@ -205,7 +205,7 @@ def test_fax_pages_have_libtiffs_pixels(cases: Path) -> None:
 
     path = cases / "intake" / "ccitt-sound-labelled-half" / "testfax4.tiff"
     with Image.open(path) as image:
-        np.testing.assert_array_equal(read_image(str(path)).rgb, np.array(image.convert("RGB")))
+        np.testing.assert_array_equal(read_image(str(path)).samples, np.array(image.convert("RGB")))
 
 
 @pytest.mark.parametrize("name", ["fox410.jpg", "jpg-cmyk-2.jpg"])
@@ -215,5 +215,5 @@ def test_jpegs_of_unusual_subsampling_have_pillows_pixels(name: str, cases: Path
     path = cases / "intake" / "jpeg-subsampling-refused" / name
     with Image.open(path) as image:
         rgb = np.array(image.convert("RGB")).astype(int)
-    found = read_image(str(path)).rgb.astype(int)
+    found = read_image(str(path)).samples.astype(int)
     assert np.abs(found - rgb).max() <= (2 if image.mode == "RGB" else 255)

@@ -95,7 +95,7 @@ def test_the_whole_way_json_again_and_with_other_settings(kseg: Kseg, small_fold
     found = told.json()
     store = open_store(str(tmp_path / "out.zarr"))
     expected = {
-        key: cv2.Canny(np.ascontiguousarray(read_image(str(small_folder / key)).rgb), 40, 100) > 0 for key in store
+        key: cv2.Canny(np.ascontiguousarray(read_image(str(small_folder / key)).samples), 40, 100) > 0 for key in store
     }
     for key, edges in expected.items():
         np.testing.assert_array_equal(np.asarray(store[key].edges[...]), edges)

@@ -131,7 +131,7 @@ def test_the_same_bits_on_every_scheduler_in_every_tile_and_of_a_png(
 def test_edges_of_photographs_are_those_opencv_finds(data_folder: Path, tmp_path: Path, pieces_of: Any) -> None:
     photographs = sorted((data_folder / "kodak").iterdir())[::12]
     for photograph in photographs:
-        rgb = read_image(str(photograph)).rgb
+        rgb = read_image(str(photograph)).samples
         file = save_tiled(tmp_path / "tiled" / f"{photograph.stem}.tif", rgb)
         for how in (EdgeSettings(50, 100), EdgeSettings(150, 200, l2=True, on="gray")):
             for side in (200, 512):
@@ -296,7 +296,7 @@ def test_other_settings_are_refused_and_replace_edges_when_asked(small_folder: P
         with pytest.raises(StoreError, match=named):
             asked(small_folder, output, **config)
     make(small_folder, output, other, overwrite=True)
-    picture = read_image(str(small_folder / "a.png")).rgb
+    picture = read_image(str(small_folder / "a.png")).samples
     np.testing.assert_array_equal(edges_of(output, "a.png"), opencv(picture, other))
     assert asked(small_folder, output, other).finished
     assert check_store(str(output), SYNC)["problems"] == []
@@ -409,7 +409,7 @@ def test_a_run_makes_labels_and_edges(small_folder: Path, tmp_path: Path, smooth
     np.testing.assert_array_equal(edges_of(output, "large.tif"), opencv(large))
     store = open_store(str(output))
     for key in ("a.png", "b.png", "c.png"):
-        np.testing.assert_array_equal(edges_of(output, key), opencv(read_image(str(small_folder / key)).rgb))
+        np.testing.assert_array_equal(edges_of(output, key), opencv(read_image(str(small_folder / key)).samples))
         assert store[key].labels.shape == edges_of(output, key).shape
     assert asked(tmp_path / "in", output).finished  # the command of its own would make the same
     shutil.rmtree(output / "images/b.png/edges")

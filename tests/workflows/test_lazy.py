@@ -82,7 +82,7 @@ def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(self: Piece, *_: Any) -> Any:
         raise AssertionError(f"{self.source.file.source} was read")
 
-    for name in ("read", "read_for", "read_samples"):
+    for name in ("read",):
         monkeypatch.setattr(Piece, name, read)
 
 
@@ -141,7 +141,7 @@ def test_segment_labels_no_file_before_a_label_array_is_computed(
     found = segment(small_folder, config)
     read: list[str] = []
     original = Piece.read
-    monkeypatch.setattr(Piece, "read", lambda self: read.append(self.source.file.key) or original(self))
+    monkeypatch.setattr(Piece, "read", lambda self, *more: read.append(self.source.file.key) or original(self, *more))
     assert {key: (lazy.shape, lazy.dtype) for key, lazy in found.labels.items()} == {
         "a.png": ((40, 50), np.uint8),
         "b.png": ((40, 51), np.uint8),

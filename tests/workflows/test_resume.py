@@ -33,18 +33,13 @@ def request(folder: Path, output: Path, k: int = 3, kind: str = "store", **fit: 
 
 
 READ: list[str] = []
-REAL = {name: getattr(Piece, name) for name in ("read", "read_samples")}
+REAL = Piece.read
 
 
 def read(piece: Piece, *more: Any) -> Any:
     """Of this module, and not of a fixture: its name is what checkpoints know it by."""
     READ.append(piece.source.file.key)
-    return REAL["read"](piece, *more)
-
-
-def read_samples(piece: Piece, *more: Any) -> Any:
-    READ.append(piece.source.file.key)
-    return REAL["read_samples"](piece, *more)
+    return REAL(piece, *more)
 
 
 @pytest.fixture
@@ -52,7 +47,6 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The image of every piece that is read, in order."""
     READ.clear()
     monkeypatch.setattr(Piece, "read", read)
-    monkeypatch.setattr(Piece, "read_samples", read_samples)
     return READ
 
 

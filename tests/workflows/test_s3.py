@@ -228,7 +228,7 @@ def test_of_a_large_picture_each_task_fetches_its_window_alone(
 
     monkeypatch.setattr(ranges.RangeFile, "__init__", counting)
     with open_picture(f"{bucket}/in.tif") as opened:
-        window = opened.rgb(slice(512, 1024), slice(1024, 1536)).rgb
+        window = opened.rgb(slice(512, 1024), slice(1024, 1536)).samples
     assert (window == picture[512:1024, 1024:1536]).all()
     assert size / 16 < sum(fetched) < size / 10
     assert max(fetched) < size / 20

@@ -60,7 +60,7 @@ MOSTLY_INVALID = 16  # where fewer than one in so many pixels are valid, the min
 
 def look_at_values(piece: Piece, bands: tuple[int, ...], first: BatchRule, held: BatchRule) -> BandBatch:
     """Statistics of all values, and the mini-batches' pixels."""
-    samples, valid = piece.read_samples(bands)
+    samples, valid = piece.read(bands)[:2]
     place = Place(piece.source.file.key, piece.top, piece.left, piece.source.shape[1])
     return BandBatch.of(samples, valid, place, first, held)
 
@@ -68,7 +68,7 @@ def look_at_values(piece: Piece, bands: tuple[int, ...], first: BatchRule, held:
 def look_at_dimensions(piece: Piece, bands: tuple[int, ...]) -> int:
     """How many bands there are."""
     corner = Piece(piece.source, 0, 0, 1, 1)
-    return int(corner.read_samples(bands).samples.shape[2])
+    return int(corner.read(bands).samples.shape[2])
 
 
 # -------------------------------------------------------------------------------------------------------- the driver

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.kmeans import Solution, finish, matching_order, solve
-from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
 from kseg_core.config import AUTO, FitSettings
 from kseg_core.errors import NoValidPixels, TooManyColors
+from kseg_core.images import Pixels
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import chosen_model, sweep
@@ -136,7 +137,7 @@ class Summarise:
     rule: BatchRule
     budget: Budget | None
 
-    def __call__(self, windows: Iterable[Window]) -> ChunkSummary:
+    def __call__(self, windows: Iterable[Pixels]) -> ChunkSummary:
         """The summary.
 
         Raises

@@ -42,7 +42,7 @@ class SumsOfEach:
 
 def look_at_sums(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> SumsOfEach:
     """Sums of one piece for each set of centroids; their squares are known already."""
-    samples, valid = piece.read_samples(space.bands)
+    samples, valid = piece.read(space.bands)[:2]
     values, mask = as_values(samples), flat_mask(valid)
     sums = [assign_and_sum(values, NO_WEIGHTS, mask, space.affine, each, space.bits) for each in centroids]
     return SumsOfEach(tuple(ClusterSums(counts, total, 0) for counts, total in sums))
@@ -50,19 +50,19 @@ def look_at_sums(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> Su
 
 def look_at_distinct(piece: Piece, space: BandSpace) -> ValueTable:
     """The distinct values of one piece, where they are few."""
-    samples, valid = piece.read_samples(space.bands)
+    samples, valid = piece.read(space.bands)[:2]
     return ValueTable.of(as_values(samples), flat_mask(valid))
 
 
 def look_at_farthest(piece: Piece, space: BandSpace, centroids: F64) -> FarPoint:
     """The pixel of one piece that is farthest from all centroids."""
-    samples, valid = piece.read_samples(space.bands)
+    samples, valid = piece.read(space.bands)[:2]
     return farthest_of(space, as_values(samples), flat_mask(valid), centroids)
 
 
 def look_at_silhouettes(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> Silhouettes:
     """Sums of one piece's silhouettes for each set of centroids."""
-    samples, valid = piece.read_samples(space.bands)
+    samples, valid = piece.read(space.bands)[:2]
     return silhouettes_of(space, as_values(samples), NO_WEIGHTS, flat_mask(valid), centroids)
 
 

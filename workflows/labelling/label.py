@@ -13,15 +13,15 @@ from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import NO_COLORS, no_labels
 from kseg_core.clustering.outliers import Drift, Fill, Reference, outliers_beyond
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
-from kseg_core.clustering.summary import Window as Colours
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
+from kseg_core.images import Pixels
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.companions import content_digest, mask_facts
 from kseg_core.layers.labelled import NO_CONFIDENCE
 from kseg_core.layers.layer import Layout, Window
-from kseg_core.reading.sources import ImageSource, Piece, Pixels
+from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.ome import read_pixel_size
 from kseg_core.store.record import ImageRecord
@@ -129,7 +129,7 @@ def read_for_model(piece: Piece, how: object) -> Pixels:
             f"things: convert it to {space.dtype} in the model's units, or fit a model to it (kseg-batch fit)"
         )
         raise OtherKind(piece.source.file.source, reason, kind_of_bands(piece.source.info).name)
-    return piece.read_for(bands_of(how))
+    return piece.read(bands_of(how))
 
 
 def label_whole(
@@ -285,7 +285,7 @@ def summary_of_image(settings: FitSettings, budget: Budget | None, source: Image
     rule = BatchRule.for_pixels(source.pixels, settings.batch_pixels, settings.seed)
     most = None if budget is None else budget.colors
     try:
-        return summarise([Colours(window.samples, window.valid)], rule, most)
+        return summarise([window], rule, most)
     except TooManyColors as error:
         assert budget is not None  # without one there is no limit
         raise image_of_too_many_colors(source, budget) from error

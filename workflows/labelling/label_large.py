@@ -218,7 +218,7 @@ def copy_piece(piece: Piece, store: str, layout: Layout) -> None:
     """A task: keep the pixels of a piece, and label none."""
     copy, region = LAYERS["copy"], (piece.rows, piece.columns)
     array = os.path.join(image_folder(store, piece.file.key), copy.path())
-    write_tiles(array, copy, region, Window(samples=piece.read().rgb), layout)
+    write_tiles(array, copy, region, Window(samples=piece.read().samples), layout)
 
 
 def build_from_pieces(store: str, key: str, level: int, region: Region, layout: Layout) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import Picture, PictureInfo
+from kseg_core.images import Picture, PictureInfo, Pixels
 from kseg_core.images.validity import Nodata, combine, nodata_mask, unmasked
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
@@ -53,14 +53,12 @@ class ArraySource(ImageSource):
 
 
 class _Chunk:
-    """What `Piece.read_samples` asks of a picture."""
+    """What `Piece.read` asks of a picture."""
 
     def __init__(self, source: ArraySource) -> None:
         self._source = source
 
-    def samples(
-        self, rows: slice, columns: slice, bands: tuple[int, ...] | None, nodata: Nodata | None
-    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    def samples(self, rows: slice, columns: slice, bands: tuple[int, ...] | None, nodata: Nodata | None) -> Pixels:
         """Read a part: (height, width, d), and which pixels are finite and have no masked value."""
         source = self._source
         part = source.block[
@@ -75,7 +73,7 @@ class _Chunk:
         plain, counts = unmasked(part)
         found = np.ascontiguousarray(plain)
         found = found.astype(found.dtype.newbyteorder("="), copy=False)
-        return found, combine(nodata_mask(found, nodata, "any"), counts)
+        return Pixels(found, combine(nodata_mask(found, nodata, "any"), counts), rows.start, columns.start)
 
 
 def info_of_array(image: da.Array) -> PictureInfo:

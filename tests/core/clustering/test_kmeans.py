@@ -33,10 +33,11 @@ from kseg_core.clustering.kmeans import (
 )
 from kseg_core.clustering.labelling import label_dtype, label_pixels
 from kseg_core.clustering.points import FarPoint, Points
-from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, summarise
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, summarise
 from kseg_core.clustering.sums import ClusterSums, rounded_means
 from kseg_core.config import FitSettings, Init
 from kseg_core.errors import UsageError
+from kseg_core.images import Pixels
 from kseg_core.store.model import Model
 from tests import reference
 from tests.strategies import QUICK, color_tables
@@ -120,7 +121,7 @@ def small_photographs() -> list[NDArray[np.uint8]]:
 def photographs(small_photographs: list[NDArray[np.uint8]]) -> ChunkSummary:
     """Some ten thousand pixels of all example photographs, with a batch of a few hundred."""
     pixels = sum(image.size // 3 for image in small_photographs)
-    return summarise((Window(image) for image in small_photographs), BatchRule.for_pixels(pixels, 1024, 0))
+    return summarise((Pixels(image) for image in small_photographs), BatchRule.for_pixels(pixels, 1024, 0))
 
 
 @pytest.mark.parametrize(

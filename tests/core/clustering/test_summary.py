@@ -18,11 +18,11 @@ from kseg_core.clustering.summary import (
     ChunkSummary,
     ColorCounter,
     ColorTable,
-    Window,
     color_counter,
     summarise,
 )
 from kseg_core.errors import TooManyColors
+from kseg_core.images import Pixels
 from tests import reference
 from tests.strategies import QUICK, chunkings, rgb_images, valid_masks
 
@@ -38,7 +38,7 @@ def test_any_chunking_in_any_order_is_one_chunk(data: Any, level: int, seed: int
     rgb = data.draw(rgb_images(max_side=20))
     valid = data.draw(valid_masks(rgb.shape[:2]))
     rule = BatchRule(level, seed)
-    whole = as_lists(summarise([Window(rgb, valid)], rule))
+    whole = as_lists(summarise([Pixels(rgb, valid)], rule))
     windows = data.draw(chunkings(rgb, valid))
     assert as_lists(summarise(windows, rule)) == whole
     parts = [summarise([window], rule) for window in windows]
@@ -51,7 +51,7 @@ def test_any_chunking_in_any_order_is_one_chunk(data: Any, level: int, seed: int
 def test_the_batch_and_everything_are_the_valid_pixels_and_no_others(data: Any, level: int, seed: int) -> None:
     rgb = data.draw(rgb_images(max_side=20))
     valid = data.draw(valid_masks(rgb.shape[:2]))
-    summary = summarise([Window(rgb, valid)], BatchRule(level, seed))
+    summary = summarise([Pixels(rgb, valid)], BatchRule(level, seed))
     picked = reference.picked(*rgb.shape[:2], level, seed)
     for table, mask in ((summary.everything, valid), (summary.batch, picked if valid is None else picked & valid)):
         codes, counts = reference.color_counts(rgb, mask)
@@ -61,13 +61,13 @@ def test_the_batch_and_everything_are_the_valid_pixels_and_no_others(data: Any, 
 
 def test_several_images_add_up() -> None:
     red, blue = (np.full((2, 3, 3), color, np.uint8) for color in ([255, 0, 0], [0, 0, 255]))
-    summary = summarise([Window(red), Window(blue), Window(red[:1])], BatchRule(0, 0))
+    summary = summarise([Pixels(red), Pixels(blue), Pixels(red[:1])], BatchRule(0, 0))
     assert as_lists(summary) == [[0x0000FF, 0xFF0000], [6, 9]] * 2
 
 
 def test_no_windows_and_no_valid_pixels_give_the_empty_summary() -> None:
     rgb = np.zeros((4, 4, 3), np.uint8)
-    for windows in ([], [Window(rgb, np.zeros((4, 4), bool))], [Window(rgb[:0])]):
+    for windows in ([], [Pixels(rgb, np.zeros((4, 4), bool))], [Pixels(rgb[:0])]):
         for level in (0, 1):
             assert as_lists(summarise(windows, BatchRule(level, 0))) == as_lists(ChunkSummary.empty()) == [[]] * 4
 
@@ -78,8 +78,8 @@ def test_pixels_need_not_be_contiguous(transform: Any) -> None:
     rule = BatchRule(1, 0)
     view = transform(rgb)
     mask = transform(rgb > 0)[..., 0]
-    assert as_lists(summarise([Window(view, mask)], rule)) == as_lists(
-        summarise([Window(view.copy(), mask.copy())], rule)
+    assert as_lists(summarise([Pixels(view, mask)], rule)) == as_lists(
+        summarise([Pixels(view.copy(), mask.copy())], rule)
     )
 
 
@@ -96,17 +96,17 @@ def test_pixels_need_not_be_contiguous(transform: Any) -> None:
     ids=lambda a: f"{a.dtype}{a.shape}",
 )
 def test_other_shapes_and_dtypes_are_refused_and_leave_no_trace(rgb: Any) -> None:
-    good = Window(np.full((2, 2, 3), 9, np.uint8))
+    good = Pixels(np.full((2, 2, 3), 9, np.uint8))
     with pytest.raises(ValueError, match=r"expected uint8 \(y, x, 3\), got "):
-        summarise([good, Window(rgb)], BatchRule(0, 0))
+        summarise([good, Pixels(rgb)], BatchRule(0, 0))
     assert summarise([good], BatchRule(0, 0)).everything.counts.tolist() == [4]
 
 
 def test_more_colours_than_there_is_room_for_are_refused_and_leave_no_trace() -> None:
     rgb = np.arange(3 * 50, dtype=np.uint8).reshape(5, 10, 3)
-    assert summarise([Window(rgb)], BatchRule(0, 0), 50).colors == 50
+    assert summarise([Pixels(rgb)], BatchRule(0, 0), 50).colors == 50
     with pytest.raises(TooManyColors, match="more than 49 distinct colours"):
-        summarise([Window(rgb)], BatchRule(0, 0), 49)
+        summarise([Pixels(rgb)], BatchRule(0, 0), 49)
     assert color_counter().drain().pixels == 0
 
 
@@ -129,7 +129,7 @@ def test_a_table_in_parts_is_the_same_table(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_mask_of_another_shape_is_refused_before_its_memory_is_overrun(shape: tuple[int, ...]) -> None:
     rgb = np.zeros((3, 4, 3), np.uint8)
     with pytest.raises(ValueError, match=r"expected valid of shape \(3, 4\), got "):
-        summarise([Window(rgb, np.ones(shape, bool))], BatchRule(0, 0))
+        summarise([Pixels(rgb, np.ones(shape, bool))], BatchRule(0, 0))
     with pytest.raises(ValueError, match=r"expected valid of shape \(3, 4\), got "):
         label_pixels(rgb, np.ones(shape, bool), SPACES["rgb"], np.zeros((1, 3)))
     assert summarise([], BatchRule(0, 0)).everything.pixels == 0
@@ -137,7 +137,7 @@ def test_a_mask_of_another_shape_is_refused_before_its_memory_is_overrun(shape: 
 
 def test_a_reader_that_fails_leaves_no_trace() -> None:
     def windows() -> Any:
-        yield Window(np.full((2, 2, 3), 9, np.uint8))
+        yield Pixels(np.full((2, 2, 3), 9, np.uint8))
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):

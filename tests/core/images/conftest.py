@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import RgbImage, read_header, read_image
+from kseg_core.images import Pixels, read_header, read_image
 from tests.fuzzing import PROGRAMMERS
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Refusal = Callable[[bytes], str]
 
 
@@ -25,15 +25,15 @@ Refusal = Callable[[bytes], str]
 def read(tmp_path: Path) -> Read:
     """Reads bytes as a file of a name that says nothing, header and picture, which have to agree."""
 
-    def look(data: bytes) -> RgbImage:
+    def look(data: bytes) -> Pixels:
         path = tmp_path / "picture"
         path.write_bytes(data)
         header = read_header(str(path))
         image = read_image(str(path))
-        assert image.rgb.dtype == np.uint8
-        assert image.rgb.shape == (*header.shape, 3)
-        assert image.rgb.flags.c_contiguous
-        assert image.rgb.flags.writeable
+        assert image.samples.dtype == np.uint8
+        assert image.samples.shape == (*header.shape, 3)
+        assert image.samples.flags.c_contiguous
+        assert image.samples.flags.writeable
         if image.valid is not None:
             assert image.valid.dtype == np.bool_
             assert image.valid.shape == header.shape

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from kseg_core.images import RgbImage
+from kseg_core.images import Pixels
 from tests.core.images.test_profiles import SWAPPED
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Refusal = Callable[[bytes], str]
 PALETTE = np.random.default_rng(4).integers(0, 256, (256, 3), np.uint8)
 
@@ -60,7 +60,7 @@ def test_16_bits_by_any_masks(masks: tuple[int, int, int], read: Read) -> None:
     for band, mask in enumerate(masks):
         shift = (mask & -mask).bit_length() - 1
         wanted = (values & mask).astype(np.int64) >> shift
-        np.testing.assert_array_equal(image.rgb[..., band], wanted * 255 // (mask >> shift))
+        np.testing.assert_array_equal(image.samples[..., band], wanted * 255 // (mask >> shift))
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_32_bits_by_any_masks(masks: tuple[int, int, int], read: Read) -> None:
     for band, mask in enumerate(masks):
         shift = (mask & -mask).bit_length() - 1
         wanted = (values & np.uint32(mask)).astype(np.int64) >> shift
-        np.testing.assert_array_equal(image.rgb[..., band], wanted * 255 // (mask >> shift))
+        np.testing.assert_array_equal(image.samples[..., band], wanted * 255 // (mask >> shift))
 
 
 @pytest.mark.parametrize(("size", "compression"), [(40, 6), (56, 3), (108, 3), (124, 3)])
 def test_alpha_of_16_bits_says_which_pixels_count(size: int, compression: int, read: Read) -> None:
     values = np.array([[0xF123, 0x0456], [0x1789, 0xFABC]], np.uint16)
     image = read(bmp(rows_of(values), 2, 2, 16, compression, masks=(0xF00, 0xF0, 0xF, 0xF000), size=size))
-    np.testing.assert_array_equal(image.rgb[0, 0], [0x11, 0x22, 0x33])
+    np.testing.assert_array_equal(image.samples[0, 0], [0x11, 0x22, 0x33])
     assert image.valid is not None
     np.testing.assert_array_equal(image.valid, [[True, False], [True, True]])
 
@@ -101,13 +101,13 @@ def test_palettes_of_all_depths_and_headers(bits: int, size: int, read: Read) ->
     unpacked = np.unpackbits(indices[..., None], axis=2)[..., 8 - bits :].reshape(6, -1)
     palette = PALETTE[: 1 << bits]
     image = read(bmp(rows_of(np.packbits(unpacked, axis=1)), 6, 11, bits, palette=palette, size=size))
-    np.testing.assert_array_equal(image.rgb, palette[indices])
+    np.testing.assert_array_equal(image.samples, palette[indices])
 
 
 def test_rows_from_the_top_down(read: Read) -> None:
     values = PALETTE[:12].reshape(3, 4, 3)
     data = bmp(rows_of(values[::-1, :, ::-1]), -3, 4, 24)
-    np.testing.assert_array_equal(read(data).rgb, values)
+    np.testing.assert_array_equal(read(data).samples, values)
 
 
 # ------------------------------------------------------------------------------------------------- run lengths
@@ -127,12 +127,12 @@ def test_runs_literals_and_jumps(read: Read) -> None:
     indices[1, 4], given[1, 4] = 9, True
     assert image.valid is not None
     np.testing.assert_array_equal(image.valid, given)  # what was jumped over has no colour
-    np.testing.assert_array_equal(image.rgb[given], PALETTE[indices[given]])
+    np.testing.assert_array_equal(image.samples[given], PALETTE[indices[given]])
 
 
 def test_four_bits_alternate(read: Read) -> None:
     image = read(rle(bytes([5, 0x1E, 0, 0, 0, 5, 0x12, 0x34, 0x50, 0, 0, 1]), 2, 5, 4))
-    np.testing.assert_array_equal(image.rgb, PALETTE[[[1, 2, 3, 4, 5], [1, 14, 1, 14, 1]]])
+    np.testing.assert_array_equal(image.samples, PALETTE[[[1, 2, 3, 4, 5], [1, 14, 1, 14, 1]]])
     assert image.valid is None
 
 
@@ -157,7 +157,7 @@ def test_a_run_over_the_end_of_one_row_alone_is_damage_and_padding_packed_with_a
 ) -> None:
     assert "past the end of its row" in refusal(rle(bytes([8, 1, 0, 0, 7, 1, 0, 1]), 2, 7, 8))
     image = read(rle(bytes([8, 1, 0, 0, 5, 1, 3, 2, 0, 1]), 2, 7, 8))
-    np.testing.assert_array_equal(image.rgb, PALETTE[[[1, 1, 1, 1, 1, 2, 2], [1] * 7]])
+    np.testing.assert_array_equal(image.samples, PALETTE[[[1, 1, 1, 1, 1, 2, 2], [1] * 7]])
 
 
 # ----------------------------------------------------------------------------------------- profiles and the rest
@@ -171,8 +171,8 @@ def test_an_embedded_profile_is_applied(read: Read, save: Callable[..., bytes]) 
         masks = (0, 0, 0, 0)
         data = bmp(rows_of(pixels[..., ::-1]), 4, 6, 24, masks=masks, size=124, colour_space=space, tail=icc)
         png = save(Image.fromarray(pixels), "PNG", icc_profile=icc)
-        np.testing.assert_array_equal(read(data).rgb, read(png).rgb)
-        assert (read(data).rgb == pixels).all() == (icc != SWAPPED)
+        np.testing.assert_array_equal(read(data).samples, read(png).samples)
+        assert (read(data).samples == pixels).all() == (icc != SWAPPED)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
@@ -180,7 +180,7 @@ def test_embedded_pictures_are_read(form: str, read: Read, save: Callable[..., b
     pixels = np.array(Image.fromarray(PALETTE[:24].reshape(4, 6, 3)).resize((40, 30)))
     data = save(Image.fromarray(pixels), form)
     expected = np.array(Image.open(io.BytesIO(data)))
-    np.testing.assert_array_equal(read(bmp(data, 30, 40, 0, {"JPEG": 4, "PNG": 5}[form])).rgb, expected)
+    np.testing.assert_array_equal(read(bmp(data, 30, 40, 0, {"JPEG": 4, "PNG": 5}[form])).samples, expected)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.images import RgbImage
+from kseg_core.images import Pixels
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
 Refusal = Callable[[bytes], str]
 
@@ -88,7 +88,7 @@ def test_a_missing_restart_marker_is_damage(refusal: Refusal, photo: dict[str, b
 def test_untidy_jpegs_give_the_same_bits(read: Read, photo: dict[str, bytes]) -> None:
     for kind in ("baseline", "progressive"):
         data = photo[kind]
-        expected = read(data).rgb
+        expected = read(data).samples
         tables, end = data.index(b"\xff\xdb"), len(data) - 2
         untidy = {
             "junk before the tables": data[:tables] + b"junk\0junk" + data[tables:],
@@ -100,7 +100,7 @@ def test_untidy_jpegs_give_the_same_bits(read: Read, photo: dict[str, bytes]) ->
             "anything after the end": data + b"\xff\xd8\xff\xe0 a preview, a video" + bytes(5000),
         }
         for name, changed in untidy.items():
-            np.testing.assert_array_equal(read(changed).rgb, expected, err_msg=name)
+            np.testing.assert_array_equal(read(changed).samples, expected, err_msg=name)
 
 
 def test_an_untidy_warning_does_not_hide_a_damaging_one(refusal: Refusal, photo: dict[str, bytes]) -> None:
@@ -180,10 +180,10 @@ def test_a_png_of_unknown_row_filters_is_refused(refusal: Refusal, samples: dict
 
 def test_damage_beside_the_picture_of_a_png_does_not_matter(read: Read, samples: dict[str, bytes]) -> None:
     data = samples["png"]
-    expected = read(data).rgb
+    expected = read(data).samples
     start = png_chunks(data)
     extra = [(b"iCCP", b"name\0\0no zlib"), (b"tEXt", b"\xff" * 30), (b"acTL", b"\0"), (b"gAMA", b"\0\0\0\1")]
-    np.testing.assert_array_equal(read(png_of([start[0], *extra, *start[1:]])).rgb, expected)
+    np.testing.assert_array_equal(read(png_of([start[0], *extra, *start[1:]])).samples, expected)
 
 
 # -------------------------------------------------------------------------------- GIF, BMP, WebP, TIFF
@@ -207,7 +207,7 @@ def test_no_cut_of_any_format_gives_another_picture(
         except pytest.fail.Exception:
             # What lies behind the pixels may be lost without harm (a TIFF's software tag), and only that.
             image = read(cut)
-            np.testing.assert_array_equal(image.rgb, whole.rgb)
+            np.testing.assert_array_equal(image.samples, whole.samples)
 
 
 def test_a_gif_cut_in_its_first_frame_is_refused_and_in_its_second_read(
@@ -216,7 +216,7 @@ def test_a_gif_cut_in_its_first_frame_is_refused_and_in_its_second_read(
     data = samples["gif animated"]
     frames = [match.start() for match in re.finditer(rb"\x21\xf9\x04", data)]
     assert len(frames) == 2
-    np.testing.assert_array_equal(read(data[: frames[1] + 20]).rgb, read(data).rgb)
+    np.testing.assert_array_equal(read(data[: frames[1] + 20]).samples, read(data).samples)
     assert "truncated" in refusal(data[: frames[1] // 2 + 400])
 
 
@@ -234,7 +234,7 @@ def test_a_bmp_of_run_lengths_has_to_reach_its_end(read: Read, refusal: Refusal)
     rows = bytes([4, 1, 0, 0, 2, 1, 2, 0])  # the lower row, its end, the upper row
     expected = np.array([[1, 1, 0, 0], [1, 1, 1, 1]])
     for whole in (rows + bytes([0, 0, 0, 1]), rows + bytes([0, 1]), rows):
-        np.testing.assert_array_equal(read(start + whole).rgb, expected[..., None] * [1, 2, 3])
+        np.testing.assert_array_equal(read(start + whole).samples, expected[..., None] * [1, 2, 3])
     for cut in (rows[:2], rows[:4], rows[:6]):
         assert "truncated" in refusal(start + cut)
 
@@ -246,7 +246,7 @@ def test_a_webp_shorter_than_it_states_is_refused(refusal: Refusal, samples: dic
 def test_a_webp_with_a_broken_exif_block_is_read_as_stored(read: Read, save: Save, texture: NDArray[np.uint8]) -> None:
     image = Image.fromarray(texture[..., :3].copy())
     np.testing.assert_array_equal(
-        read(save(image, "WEBP", lossless=True, exif=b"Exif\0\0nonsense")).rgb, texture[..., :3]
+        read(save(image, "WEBP", lossless=True, exif=b"Exif\0\0nonsense")).samples, texture[..., :3]
     )
 
 

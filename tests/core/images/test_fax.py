@@ -9,16 +9,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.images import RgbImage
+from kseg_core.images import Pixels
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
 CODES = ["group3", "group4", "tiff_ccitt"]
 
 
 def check(read: Read, save: Save, bits: NDArray[np.bool_], code: str) -> None:
     image = read(save(Image.fromarray(bits), "TIFF", compression=code))
-    np.testing.assert_array_equal(image.rgb[..., 0], bits * np.uint8(255))
+    np.testing.assert_array_equal(image.samples[..., 0], bits * np.uint8(255))
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -188,7 +188,7 @@ def test_nodata_of_colours_is_asked_of_colours_wherever_alpha_is(
             assert picture.info.alpha
             image = picture.rgb(*WHOLE, Nodata(values, within=within))
         np.testing.assert_array_equal(image.valid, expected)
-        np.testing.assert_array_equal(image.rgb[expected], np.moveaxis(colours, 0, 2)[expected])
+        np.testing.assert_array_equal(image.samples[expected], np.moveaxis(colours, 0, 2)[expected])
 
 
 def test_nodata_of_each_band_is_of_that_band_behind_alpha(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_alpha_is_told_by_its_tag_never_by_its_place(tmp_path: Path, extra: list
     assert alpha == expected
     with open_picture(str(path)) as picture:
         assert picture.info.alpha == (alpha is not None)
-        values, valid = picture.samples(*WHOLE)
+        values, valid = picture.samples(*WHOLE)[:2]
         others = [band for band in range(samples.shape[2]) if band != alpha]
         np.testing.assert_array_equal(values, samples[..., others])
         if alpha is None:
@@ -301,7 +301,7 @@ def test_alpha_by_what_gdals_metadata_say_of_bands(tmp_path: Path) -> None:
         assert dataset.colorinterp[0] == ColorInterp.alpha
         image = picture.rgb(*WHOLE)
         np.testing.assert_array_equal(image.valid, a_mask() != 0)
-        np.testing.assert_array_equal(image.rgb, np.moveaxis(dataset.read([2, 3, 4]), 0, 2))
+        np.testing.assert_array_equal(image.samples, np.moveaxis(dataset.read([2, 3, 4]), 0, 2))
 
 
 @pytest.mark.parametrize("nodata", [None, 9])
@@ -317,7 +317,7 @@ def test_sparse_tiles_and_strips_are_transparent_nodata_or_0(tmp_path: Path, cou
         with rasterio.open(path) as dataset, open_picture(str(path)) as picture:
             expected = np.moveaxis(dataset.read(), 0, 2)
             colours = np.repeat(expected, 3, axis=2) if count == 1 else expected[..., :3]
-            np.testing.assert_array_equal(picture.rgb(*WHOLE).rgb, colours)
+            np.testing.assert_array_equal(picture.rgb(*WHOLE).samples, colours)
         if count != 4 or nodata is None:  # where there is alpha, GDAL does not look at nodata
             judge(path, some_invalid=count == 4 or nodata is not None, bands=count != 4)
 
@@ -328,7 +328,7 @@ def test_what_release_0_1_0_made_is_read_by_its_rules(tmp_path: Path) -> None:
     for settings, invalid in ((InputSettings(), True), (InputSettings().as_before(), False)):
         (piece,) = ImageSource.open(file, settings).pieces(64)
         assert (piece.read().valid is not None) == invalid
-        assert (piece.read_samples(()).valid is not None) == invalid
+        assert (piece.read(()).valid is not None) == invalid
 
 
 ROLE = '<GDALMetadata><Item name="COLORINTERP" sample="{}" role="colorinterp">{}</Item></GDALMetadata>'
@@ -358,7 +358,7 @@ def test_alpha_of_what_release_0_1_0_made_is_the_last_band_by_its_tag(
     for settings, alpha in ((InputSettings(), now), (InputSettings().as_before(), early)):
         source = ImageSource.open(file, settings)
         (piece,) = source.pieces(200)
-        read = piece.read_samples(())
+        read = piece.read(())
         assert source.info.alpha == (alpha is not None)
         np.testing.assert_array_equal(read.samples, data[..., [band for band in range(count) if band != alpha]])
         wanted = np.ones(data.shape[:2], bool) if alpha is None else data[..., alpha] != 0

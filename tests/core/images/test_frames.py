@@ -51,7 +51,7 @@ def test_a_page_is_the_frame_as_a_person_sees_it(path: str, page: int | None) ->
     with open_picture(path, choice=PictureChoice(page=page)) as picture:
         assert picture.info.shape == (30, 40)
         found = picture.rgb(*WHOLE)
-    np.testing.assert_array_equal(found.rgb, drawn()[page or 0])
+    np.testing.assert_array_equal(found.samples, drawn()[page or 0])
     assert found.valid is None or found.valid.all()
 
 
@@ -92,7 +92,7 @@ def test_a_default_image_that_is_no_frame_is_the_first_page(tmp_path: Path) -> N
     assert read_info(str(path)).notes[0].startswith("page 1 of 3")
     for page, expected in enumerate(drawn()):
         with open_picture(str(path), choice=PictureChoice(page=page)) as picture:
-            np.testing.assert_array_equal(picture.rgb(*WHOLE).rgb, expected)
+            np.testing.assert_array_equal(picture.rgb(*WHOLE).samples, expected)
 
 
 def test_transparent_pixels_of_a_later_frame_do_not_count(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_damage_in_a_later_frame_of_a_png_refuses_that_frame_and_not_the_first(h
     path.write_bytes(data)
     for page in (0, 1):
         with open_picture(str(path), choice=PictureChoice(page=page)) as picture:
-            np.testing.assert_array_equal(picture.rgb(*WHOLE).rgb, drawn()[page])
+            np.testing.assert_array_equal(picture.rgb(*WHOLE).samples, drawn()[page])
     with (
         open_picture(str(path), choice=PictureChoice(page=2)) as picture,
         pytest.raises(UnreadableImage, match=r"checksum of the PNG's fdAT|data of one of the PNG's frames ends"),

@@ -42,12 +42,12 @@ def read_or_refuse(path: Path) -> bool:
         assert len(refused.reason) < 500
         assert not PROGRAMMERS.search(refused.reason)
         return False
-    assert image.rgb.dtype == np.uint8
-    assert image.rgb.shape == (*read_header(str(path), max_pixels=MOST_PX).shape, 3)
+    assert image.samples.dtype == np.uint8
+    assert image.samples.shape == (*read_header(str(path), max_pixels=MOST_PX).shape, 3)
     with open_picture(str(path), max_pixels=MOST_PX) as picture:
         height, width = picture.info.shape
         window = picture.rgb(slice(0, min(8, height)), slice(0, min(8, width)))
-    assert (window.rgb == image.rgb[:8, :8]).all()
+    assert (window.samples == image.samples[:8, :8]).all()
     return True
 
 
@@ -89,7 +89,7 @@ def test_no_header_makes_a_reader_raise_anything_else(tmp_path_factory, seed, na
 
 def test_damaged_zarr_folders_are_read_whole_or_refused(tmp_path: Path) -> None:
     write_sound_zarr(tmp_path / "sound")
-    whole = read_image(str(tmp_path / "sound")).rgb
+    whole = read_image(str(tmp_path / "sound")).samples
     random = np.random.default_rng(5)
     refused = 0
     for i in range(60):

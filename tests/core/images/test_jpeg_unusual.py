@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.images import RgbImage
+from kseg_core.images import Pixels
 from kseg_core.images.jpeg import adobe_segment
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Refusal = Callable[[bytes], str]
 Save = Callable[..., bytes]
 
@@ -70,7 +70,7 @@ def test_unusual_subsampling_is_read_as_pillow_does(
     ycbcr = Image.fromarray(smooth).convert("YCbCr").split()
     planes = [np.array(plane.resize(size[::-1])) for plane, size in zip(ycbcr, sizes, strict=True)]
     data = of_planes(planes, factors, (height, width), save)
-    np.testing.assert_array_equal(read(data).rgb, pillows(data))
+    np.testing.assert_array_equal(read(data).samples, pillows(data))
     last = data.rindex(b"\xff\xda")
     for broken in (
         data[: last + 60] + b"\xff\xd9",
@@ -91,12 +91,12 @@ def test_adobes_transform_is_understood_as_libjpeg_does(
     while data[at + 1] in (0xE0, 0xEE):  # Pillow's own JFIF or Adobe segment
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     data = data[:2] + adobe_segment(transform) + data[at:]
-    np.testing.assert_array_equal(read(data).rgb, pillows(data))
+    np.testing.assert_array_equal(read(data).samples, pillows(data))
 
 
 def test_components_named_r_g_b_are_colours_as_they_are(smooth: NDArray[np.uint8], read: Read) -> None:
     data = bytes(imagecodecs.jpeg8_encode(smooth, level=95, colorspace="RGB", outcolorspace="RGB"))
-    np.testing.assert_array_equal(read(data).rgb, pillows(data))
+    np.testing.assert_array_equal(read(data).samples, pillows(data))
 
 
 def test_a_jpeg_of_thousands_of_scans_is_a_bomb(smooth: NDArray[np.uint8], refusal: Refusal, save: Save) -> None:
@@ -112,4 +112,4 @@ def test_a_comment_of_no_length_is_passed_over(
 ) -> None:
     data = save(Image.fromarray(smooth), "JPEG")
     at = data.index(b"\xff\xc0")
-    np.testing.assert_array_equal(read(data[:at] + bytes([0xFF, marker, 0, length]) + data[at:]).rgb, pillows(data))
+    np.testing.assert_array_equal(read(data[:at] + bytes([0xFF, marker, 0, length]) + data[at:]).samples, pillows(data))

@@ -19,9 +19,9 @@ from PIL import Image, ImageFile
 
 import kseg_core.images as images
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import MAX_PIXELS, RgbImage, read_header, read_image
+from kseg_core.images import MAX_PIXELS, Pixels, read_header, read_image
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
 Refusal = Callable[[bytes], str]
 
@@ -52,7 +52,7 @@ def test_the_limit_is_the_callers_and_to_the_pixel(tmp_path: Path, samples: dict
     path = tmp_path / "picture"
     path.write_bytes(samples[kind])
     height, width = read_header(str(path)).shape
-    assert read_image(str(path), max_pixels=height * width).rgb.shape == (height, width, 3)
+    assert read_image(str(path), max_pixels=height * width).samples.shape == (height, width, 3)
     for read in (read_header, read_image):
         with pytest.raises(UnreadableImage, match="too large"):
             read(str(path), max_pixels=height * width - 1)
@@ -121,7 +121,7 @@ def test_many_threads_read_the_same_bits(tmp_path: Path, samples: dict[str, byte
     with ThreadPoolExecutor(8) as pool:
         for _ in range(4):
             for image, one in zip(pool.map(read_image, paths), expected, strict=True):
-                np.testing.assert_array_equal(image.rgb, one.rgb)
+                np.testing.assert_array_equal(image.samples, one.samples)
                 if one.valid is not None:
                     np.testing.assert_array_equal(image.valid, one.valid)
 
@@ -150,7 +150,7 @@ def test_changed_and_cut_files_are_refused_or_read_whole_and_without_a_word(
             except UnreadableImage as error:
                 reason = error.reason
             else:
-                assert image.rgb.shape == (*read_header(str(path)).shape, 3)
+                assert image.samples.shape == (*read_header(str(path)).shape, 3)
             assert reason
             assert "\n" not in reason
     assert capfd.readouterr() == ("", "")

@@ -16,9 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.images import RgbImage, srgb
+from kseg_core.images import Pixels, srgb
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
 Refusal = Callable[[bytes], str]
 
@@ -48,9 +48,9 @@ def png(width: int, height: int, depth: int, kind: int, rows: bytes, **chunks: b
     )
 
 
-def same(image: RgbImage, rgb: NDArray[Any], valid: NDArray[Any] | None = None) -> None:
+def same(image: Pixels, rgb: NDArray[Any], valid: NDArray[Any] | None = None) -> None:
     rgb = np.repeat(rgb[..., None], 3, axis=2) if rgb.ndim == 2 else rgb
-    np.testing.assert_array_equal(image.rgb, rgb)
+    np.testing.assert_array_equal(image.samples, rgb)
     if valid is None:
         assert image.valid is None
     else:
@@ -299,7 +299,7 @@ def test_bands_that_are_no_picture_are_refused(refusal: Refusal, save_tiff: Save
 def test_cmyk_jpeg_is_inverted_as_adobe_writes_it(read: Read, save: Save) -> None:
     cmyk = np.full((16, 16, 4), [0, 255, 255, 0], np.uint8)  # full magenta and yellow: red
     image = read(save(Image.frombytes("CMYK", (16, 16), cmyk.tobytes()), "JPEG", quality=100))
-    assert np.abs(image.rgb.astype(int) - [255, 0, 0]).max() <= 2
+    assert np.abs(image.samples.astype(int) - [255, 0, 0]).max() <= 2
 
 
 @pytest.mark.parametrize("form", ["TIFF", "JPEG"])
@@ -325,7 +325,7 @@ def test_around_a_smaller_first_frame_a_gif_is_transparent(read: Read) -> None:
     data = b"GIF89a" + struct.pack("<HHBBB", 3, 2, 0x80, 0, 0) + bytes([9, 9, 9, 1, 2, 3]) + frame + b";"
     image = read(data)
     np.testing.assert_array_equal(image.valid, [[False, False, False], [False, True, False]])
-    np.testing.assert_array_equal(image.rgb[1, 1], [1, 2, 3])
+    np.testing.assert_array_equal(image.samples[1, 1], [1, 2, 3])
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
@@ -372,6 +372,6 @@ def test_tiffs_of_jpeg_tiles_give_pillows_bits_whatever_their_colours(read: Read
                 compressionargs={"level": 95, "outcolorspace": out},
                 **options,
             )
-            assert np.abs(read(data).rgb.astype(int) - rgb).mean() < 3
+            assert np.abs(read(data).samples.astype(int) - rgb).mean() < 3
     gray = save_tiff(rgb[..., 0], photometric="minisblack", compression="jpeg", tile=(32, 32))
-    assert np.abs(read(gray).rgb.astype(int) - rgb[..., :1]).mean() < 3
+    assert np.abs(read(gray).samples.astype(int) - rgb[..., :1]).mean() < 3

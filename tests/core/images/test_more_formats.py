@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import RgbImage, cicp, heif, netpbm, open_picture, read_image, read_info
+from kseg_core.images import Pixels, cicp, heif, netpbm, open_picture, read_image, read_info
 from kseg_core.images.jpegxl import _parsed as read_jxl_header
 from kseg_core.images.raster import Refused
 from kseg_core.images.srgb import to_8_bits
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Refusal = Callable[[bytes], str]
 Save = Callable[..., bytes]
 WHOLE = (slice(None), slice(None))
@@ -33,14 +33,14 @@ def stored(path: Path, data: bytes) -> NDArray[Any]:
     """All samples as `--features bands` has them; every window has to be theirs."""
     path.write_bytes(data)
     with open_picture(str(path)) as picture:
-        whole, _ = picture.samples(*WHOLE)
+        whole, _ = picture.samples(*WHOLE)[:2]
         assert whole.dtype == picture.info.dtype
         assert whole.shape[:2] == picture.info.shape
         seen = picture.rgb(*WHOLE) if whole.dtype.kind == "u" else None
         for rows, columns in WINDOWS:
             np.testing.assert_array_equal(picture.samples(rows, columns)[0], whole[rows, columns])
             if seen is not None:
-                np.testing.assert_array_equal(picture.rgb(rows, columns).rgb, seen.rgb[rows, columns])
+                np.testing.assert_array_equal(picture.rgb(rows, columns).samples, seen.samples[rows, columns])
     assert read_info(str(path)).shape == whole.shape[:2]
     return whole
 
@@ -90,7 +90,7 @@ def test_a_file_cut_anywhere_is_refused_or_is_the_very_same(
         except UnreadableImage:
             refused += 1
         else:
-            np.testing.assert_array_equal(part.rgb, whole.rgb, err_msg=f"cut to {length} of {len(data)}")
+            np.testing.assert_array_equal(part.samples, whole.samples, err_msg=f"cut to {length} of {len(data)}")
     assert refused > 0.9 * len(cuts(data))
 
 
@@ -147,7 +147,7 @@ def test_jpeg_2000_is_as_gdal_reads_it(
     block = read_info(str(path)).block
     assert block == ((32, 32) if "BLOCKXSIZE" in options else None)
     if "NBITS" in options:
-        seen = read_image(str(path)).rgb
+        seen = read_image(str(path)).samples
         np.testing.assert_array_equal(seen, (found.astype(np.int64) * 510 + 4095) // 8190)
 
 
@@ -194,7 +194,7 @@ def test_palettes_of_jpeg_2000_are_looked_up(tmp_path: Path, texture: NDArray[np
         target.write_colormap(1, table)
     shutil.copy(plain, path, driver="JP2OpenJPEG", **LOSSLESS, **TILES)
     expected = np.array([table[n][:3] for n in range(16)], np.uint8)[indices]
-    np.testing.assert_array_equal(read_image(str(path)).rgb, expected)
+    np.testing.assert_array_equal(read_image(str(path)).samples, expected)
     assert read_info(str(path)).colours == "palette"
     with open_picture(str(path)) as picture, pytest.raises(UnreadableImage, match="palette"):
         picture.samples(*WHOLE)
@@ -272,7 +272,7 @@ def test_lossless_jpeg_xl_is_as_it_was_encoded(
             if dtype == "uint16":  # which imagecodecs writes as linear light
                 share = expected / 255
                 expected = np.where(share <= 0.0031308, share * 12.92, 1.055 * share ** (1 / 2.4) - 0.055) * 255
-            found = picture.rgb(*WHOLE).rgb
+            found = picture.rgb(*WHOLE).samples
             assert np.abs(found - np.broadcast_to(expected, found.shape)).max() <= (0.51 if dtype == "uint16" else 0)
 
 
@@ -293,7 +293,10 @@ def test_the_profile_of_a_jpeg_within_a_jpeg_xl(tmp_path: Path, save: Save, text
     data = bytes(imagecodecs.jpegxl_encode_jpeg(save(image, "JPEG", quality=95, icc_profile=swapped)))
     path = tmp_path / "picture.jxl"
     path.write_bytes(data)
-    seen, plain = read_image(str(path)).rgb, read_image_of(path.with_suffix(".jpg"), save(image, "JPEG", quality=95))
+    seen, plain = (
+        read_image(str(path)).samples,
+        read_image_of(path.with_suffix(".jpg"), save(image, "JPEG", quality=95)),
+    )
     try:
         import pillow_jxl
     except ImportError:
@@ -307,7 +310,7 @@ def test_the_profile_of_a_jpeg_within_a_jpeg_xl(tmp_path: Path, save: Save, text
 
 def read_image_of(path: Path, data: bytes) -> NDArray[np.uint8]:
     path.write_bytes(data)
-    return read_image(str(path)).rgb
+    return read_image(str(path)).samples
 
 
 def test_a_jpeg_xl_is_turned_and_its_first_frame_is_said(tmp_path: Path, texture: NDArray[np.uint8]) -> None:
@@ -316,7 +319,7 @@ def test_a_jpeg_xl_is_turned_and_its_first_frame_is_said(tmp_path: Path, texture
     frames = np.stack([texture[..., :3], texture[::-1, :, :3]])
     path = tmp_path / "picture"
     path.write_bytes(bytes(imagecodecs.jpegxl_encode(frames, lossless=True)))
-    np.testing.assert_array_equal(read_image(str(path)).rgb, frames[0])
+    np.testing.assert_array_equal(read_image(str(path)).samples, frames[0])
     assert read_info(str(path)).notes == ("the first frame of an animation",)
     # The header of a bare stream: signature, size of 48 x 64 by eighths, then "all is as usual" becomes an orientation.
     header = read_jxl_header(bytes(imagecodecs.jpegxl_encode(texture[..., :3].copy(), lossless=True)))
@@ -330,7 +333,7 @@ def test_the_still_image_of_an_avif_sequence_is_read_and_the_sequence_is_said(
     path.write_bytes(samples["avif animated"])
     judge = np.array(Image.open(path).convert("RGBA"))
     image = read_image(str(path))
-    np.testing.assert_array_equal(image.rgb, judge[..., :3])
+    np.testing.assert_array_equal(image.samples, judge[..., :3])
     assert image.valid is not None
     np.testing.assert_array_equal(image.valid, judge[..., 3] > 0)
     assert read_info(str(path)).notes == ("its still image; the sequence beside it is left out",)
@@ -379,7 +382,7 @@ def test_ten_bits_of_heic_and_avif_stay_ten_bits(tmp_path: Path, save_heic: Save
     ):
         found = stored(tmp_path / "picture", data)
         np.testing.assert_array_equal(found, ten)
-        seen = read_image(str(tmp_path / "picture")).rgb
+        seen = read_image(str(tmp_path / "picture")).samples
         np.testing.assert_array_equal(seen, (ten.astype(np.uint32) * 510 + 1023) // 2046)
 
 
@@ -398,11 +401,11 @@ def test_heic_and_avif_are_turned_once(
     heif = pillow_heif.from_pillow(image)
     heif.info["exif"] = exif.tobytes()
     heif.save(out, quality=-1, chroma=444, matrix_coefficients=0)
-    np.testing.assert_array_equal(read(out.getvalue()).rgb, expected)
+    np.testing.assert_array_equal(read(out.getvalue()).samples, expected)
     out = io.BytesIO()
     image.save(out, "AVIF", quality=100, subsampling="4:4:4", exif=exif.tobytes())
     judge = np.asarray(ImageOps.exif_transpose(Image.open(out)))
-    np.testing.assert_array_equal(read(out.getvalue()).rgb, judge)
+    np.testing.assert_array_equal(read(out.getvalue()).samples, judge)
     assert np.abs(judge.astype(int) - expected).max() < 8
 
 
@@ -438,19 +441,19 @@ def test_profiles_of_heic_and_avif_are_applied(read: Read, texture: NDArray[np.u
     heif = pillow_heif.from_pillow(image)
     heif.info["icc_profile"] = swapped
     heif.save(out, quality=-1, chroma=444, matrix_coefficients=0)
-    np.testing.assert_array_equal(read(out.getvalue()).rgb, np.asarray(expected))
+    np.testing.assert_array_equal(read(out.getvalue()).samples, np.asarray(expected))
     out = io.BytesIO()
     image.save(out, "AVIF", quality=100, subsampling="4:4:4", icc_profile=swapped)
-    assert np.abs(read(out.getvalue()).rgb.astype(int) - np.asarray(expected)).max() < 9
+    assert np.abs(read(out.getvalue()).samples.astype(int) - np.asarray(expected)).max() < 9
 
 
 def test_colours_named_by_numbers_are_converted(read: Read, samples: dict[str, bytes]) -> None:
     """Display P3 (primaries 12, H.273) against a direct computation; PQ is said."""
     data = samples["avif"]
-    plain = read(data).rgb
+    plain = read(data).samples
     at = data.index(b"colrnclx") + 8
     wide = data[:at] + struct.pack(">HH", 12, 13) + data[at + 4 :]
-    found = read(wide).rgb
+    found = read(wide).samples
     expected = displayed(plain, 12)
     assert np.abs(found.astype(int) - expected).max() <= 1
     assert np.abs(found.astype(int) - plain).max() > 10
@@ -482,7 +485,7 @@ def test_several_images_and_high_dynamic_range_are_said(tmp_path: Path, samples:
     info = read_info(str(path))
     assert info.shape == (64, 80)
     assert info.notes == ("its primary image of 2",)
-    assert read_image(str(path)).rgb[0, 0].tolist()[2] > 250
+    assert read_image(str(path)).samples[0, 0].tolist()[2] > 250
     data = samples["avif"]
     at = data.index(b"colrnclx") + 8
     path.write_bytes(data[:at] + struct.pack(">HH", 9, 16) + data[at + 4 :])
@@ -522,7 +525,7 @@ def test_jpegs_of_12_bits_are_as_gdal_reads_them(tmp_path: Path, texture: NDArra
     with rasterio.open(tmp_path / "picture", driver="JPEG") as judge:
         np.testing.assert_array_equal(found, np.moveaxis(judge.read(), 0, 2))
     assert found.dtype == np.uint16
-    seen = read_image(str(tmp_path / "picture")).rgb
+    seen = read_image(str(tmp_path / "picture")).samples
     expected = (found.astype(np.int64) * 510 + 4095) // 8190
     np.testing.assert_array_equal(seen, np.broadcast_to(expected, seen.shape))
 
@@ -544,13 +547,13 @@ def test_netpbm_is_as_pillow_reads_it(tmp_path: Path, save: Save, texture: NDArr
     judge = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     path = tmp_path / "picture"
     path.write_bytes(data)
-    np.testing.assert_array_equal(read_image(str(path)).rgb, judge)
+    np.testing.assert_array_equal(read_image(str(path)).samples, judge)
     stored(path, data)
     numbers = np.asarray(image).astype(int).ravel()
     numbers = 1 - numbers if mode == "1" else numbers
     head = {"1": b"P1\n61 48\n", "L": b"P2 # grays\n61\n48 255\n", "RGB": b"P3\n61 48\n255\n"}[mode]
     path.write_bytes(head + b"\n".join(b"%d" % number for number in numbers) + b"\n")
-    np.testing.assert_array_equal(read_image(str(path)).rgb, judge)
+    np.testing.assert_array_equal(read_image(str(path)).samples, judge)
 
 
 def test_plain_numbers_are_read_in_parts_that_cut_no_number_and_no_comment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -581,7 +584,7 @@ def test_plain_numbers_take_little_more_memory_than_their_file() -> None:
 def test_samples_of_netpbm_stay_within_what_is_stated(tmp_path: Path, refusal: Refusal) -> None:
     path = tmp_path / "picture"
     path.write_bytes(b"P5\n2 2\n1000\n" + np.array([0, 1, 500, 1000], ">u2").tobytes())
-    assert read_image(str(path)).rgb[..., 0].tolist() == [[0, 0], [128, 255]]
+    assert read_image(str(path)).samples[..., 0].tolist() == [[0, 0], [128, 255]]
     assert stored_samples(path).tolist() == [[[0], [1]], [[500], [1000]]]
     assert "up to 1000" in refusal(b"P5\n1 1\n1000\n" + b"\xff\xff")
     assert "up to 70000" in refusal(b"P5\n1 1\n70000\n" + bytes(9))
@@ -639,7 +642,7 @@ def test_lossless_jpeg_xr_is_as_it_was_encoded(
     data = bytes(imagecodecs.jpegxr_encode(pixels, level=1.0))
     colours = pixels[..., None] if channels == 1 else pixels[..., :3]
     np.testing.assert_array_equal(stored(tmp_path / "picture", data), colours)
-    seen = read_image(str(tmp_path / "picture")).rgb
+    seen = read_image(str(tmp_path / "picture")).samples
     expected = colours if dtype == "uint8" else (colours.astype(np.uint32) + 128) // 257
     np.testing.assert_array_equal(seen, np.broadcast_to(expected, seen.shape))
 

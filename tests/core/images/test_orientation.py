@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from kseg_core.images import RgbImage, read_header, read_image
+from kseg_core.images import Pixels, read_header, read_image
 from kseg_core.images.exif import orientation_of, turn
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
 
 #: How a picture is stored for each orientation, so that turning it back shows the picture: EXIF 2.3, 4.6.4.
@@ -45,7 +45,7 @@ def test_one_picture_stored_in_8_orientations_gives_the_same_bits(
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](texture)))
     for form, options in [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})]:
         image = read(save(stored, form, exif=exif_of(orientation), **options))
-        np.testing.assert_array_equal(image.rgb, texture[..., :3])
+        np.testing.assert_array_equal(image.samples, texture[..., :3])
         if (texture[..., 3] == 0).any():
             np.testing.assert_array_equal(image.valid, texture[..., 3] > 0)
 
@@ -59,7 +59,7 @@ def test_one_jpeg_turned_losslessly_gives_the_same_bits(
     upright = read(save(Image.fromarray(flat), "JPEG", quality=95))
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](flat)))
     turned = read(save(stored, "JPEG", quality=95, exif=exif_of(orientation)))
-    np.testing.assert_array_equal(turned.rgb, upright.rgb)
+    np.testing.assert_array_equal(turned.samples, upright.samples)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -70,7 +70,7 @@ def test_turning_agrees_with_pillow(
     data = save(Image.fromarray(texture[..., :3].copy()), form, exif=exif_of(orientation))
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
-    np.testing.assert_array_equal(read(data).rgb, expected)
+    np.testing.assert_array_equal(read(data).samples, expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -88,7 +88,7 @@ def test_an_exif_chunk_behind_the_image_data_of_a_png_counts(read: Read, save: S
     chunk = data[at : at + 12 + length]
     end = data.index(b"IEND") - 4
     moved = data[:at] + data[at + len(chunk) : end] + chunk + data[end:]
-    assert read(moved).rgb.shape == (3, 2, 3)
+    assert read(moved).samples.shape == (3, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_8_photographs_in_8_orientations_have_one_shape(
     for number in range(1, 9):
         path = str(data_folder / "orientation" / f"{subject}_{number}.jpg")
         assert read_header(path).shape == shape
-        pictures.append(read_image(path).rgb.astype(int))
+        pictures.append(read_image(path).samples.astype(int))
     # Each has its number printed on it and is compressed anew; what is left are a few levels.
     for picture in pictures[1:]:
         assert np.abs(picture - pictures[0]).mean() < 12

@@ -116,7 +116,7 @@ def test_what_compresses_best_is_read(tmp_path: Path, compression: Any) -> None:
     path = tmp_path / "flat.tif"
     tifffile.imwrite(path, np.full((5000, 5000), 7, np.uint8), compression=compression, rowsperstrip=1000)
     with open_picture(str(path)) as picture:
-        samples, _ = picture.samples(slice(4990, 5000), slice(0, 5000))
+        samples, _ = picture.samples(slice(4990, 5000), slice(0, 5000))[:2]
     assert (samples == 7).all()
 
 

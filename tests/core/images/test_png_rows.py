@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.images import RgbImage, png
+from kseg_core.images import Pixels, png
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
 Refusal = Callable[[bytes], str]
 
@@ -56,12 +56,12 @@ def with_data(image: Image.Image, save: Save, change: Callable[[bytes], bytes]) 
 @pytest.mark.usefixtures("_bands")
 def test_all_kinds_read_the_same_in_bands(read: Read, save: Save, texture: NDArray[np.uint8]) -> None:
     rgb = np.ascontiguousarray(texture[..., :3])
-    np.testing.assert_array_equal(read(save(Image.fromarray(rgb), "PNG")).rgb, rgb)
-    np.testing.assert_array_equal(read(save(Image.fromarray(texture), "PNG")).rgb, rgb)
+    np.testing.assert_array_equal(read(save(Image.fromarray(rgb), "PNG")).samples, rgb)
+    np.testing.assert_array_equal(read(save(Image.fromarray(texture), "PNG")).samples, rgb)
     palette = Image.fromarray(rgb).quantize(200)
-    np.testing.assert_array_equal(read(save(palette, "PNG")).rgb, np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(read(save(palette, "PNG")).samples, np.asarray(palette.convert("RGB")))
     wide = rgb.astype(np.uint16) * 257
-    np.testing.assert_array_equal(read(bytes(imagecodecs.png_encode(wide))).rgb, rgb)
+    np.testing.assert_array_equal(read(bytes(imagecodecs.png_encode(wide))).samples, rgb)
 
 
 @pytest.mark.usefixtures("_bands")
@@ -75,14 +75,14 @@ def test_data_has_to_be_long_enough_whole_rows_or_not(
     assert refusal(with_data(image, save, lambda raw: zlib.compress(raw)[:-4] + b"abcd")).startswith("damaged")
     assert refusal(with_data(image, save, lambda raw: b"")).startswith("truncated")
     longer = with_data(image, save, lambda raw: zlib.compress(raw + bytes(3000)))
-    np.testing.assert_array_equal(read(longer).rgb, texture[..., :3])
+    np.testing.assert_array_equal(read(longer).samples, texture[..., :3])
 
 
 def test_a_picture_of_several_bands_is_seamless(read: Read, save: Save) -> None:
     random = np.random.default_rng(0)
     tall = np.cumsum(random.integers(0, 3, (2600, 800, 3)), axis=0).astype(np.uint8)  # rows like those above them
     assert tall.nbytes > png._BAND_BYTES
-    np.testing.assert_array_equal(read(save(Image.fromarray(tall), "PNG", compress_level=1)).rgb, tall)
+    np.testing.assert_array_equal(read(save(Image.fromarray(tall), "PNG", compress_level=1)).samples, tall)
 
 
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -140,4 +140,4 @@ def test_interlaced_pictures_are_pillows_and_nothing_is_said(
         capfd.readouterr()
     else:
         judge = np.array(Image.open(io.BytesIO(data)).convert("RGBA").convert("RGB"))
-    np.testing.assert_array_equal(ours.rgb, judge)
+    np.testing.assert_array_equal(ours.samples, judge)

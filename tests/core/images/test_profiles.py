@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from kseg_core.images import RgbImage, read_image
+from kseg_core.images import Pixels, read_image
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
 
 
@@ -80,7 +80,7 @@ def test_a_profile_is_applied_as_by_image_cms(read: Read, save: Save, texture: N
     data = save(Image.fromarray(texture[..., :3].copy()), form, icc_profile=SWAPPED, **options)
     with Image.open(io.BytesIO(data)) as image:
         expected = converted(image.convert("RGB"), SWAPPED)
-    result = read(data).rgb
+    result = read(data).samples
     np.testing.assert_array_equal(result, expected)
     assert np.abs(result.astype(int) - texture[..., :3]).max() > 50
 
@@ -89,7 +89,7 @@ def test_gamma_1_8_is_converted_by_its_formula(read: Read, save: Save) -> None:
     data = save(Image.new("RGB", (4, 4), (100, 100, 100)), "PNG", icc_profile=rgb_profile(gamma(1.8), SRGB_PRIMARIES))
     linear = (100 / 255) ** 1.8
     expected = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)  # 119.6
-    assert np.abs(read(data).rgb.astype(float) - expected).max() <= 1
+    assert np.abs(read(data).samples.astype(float) - expected).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_what_is_srgb_stays_bit_for_bit_whatever_the_profile_is_called(
     read: Read, save: Save, texture: NDArray[np.uint8], icc: bytes
 ) -> None:
     data = save(Image.fromarray(texture[..., :3].copy()), "PNG", icc_profile=icc)
-    np.testing.assert_array_equal(read(data).rgb, texture[..., :3])
+    np.testing.assert_array_equal(read(data).samples, texture[..., :3])
 
 
 def test_gray_profiles_are_applied(read: Read, save: Save) -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = Image.fromarray(ramp)
-    result = read(save(image, "PNG", icc_profile=GRAY_18)).rgb
+    result = read(save(image, "PNG", icc_profile=GRAY_18)).samples
     np.testing.assert_array_equal(result, converted(image, GRAY_18))
     assert (result[..., 0] == result[..., 1]).all()
     assert result[6, 4, 0] > 110  # 100 of gamma 1.8 is about 120 in sRGB
@@ -116,13 +116,13 @@ def test_gray_profiles_are_applied(read: Read, save: Save) -> None:
 def test_palettes_are_converted_through_the_profile(read: Read, save: Save, texture: NDArray[np.uint8]) -> None:
     image = Image.fromarray(texture[..., :3].copy()).quantize(16)
     data = save(image, "PNG", icc_profile=SWAPPED)
-    np.testing.assert_array_equal(read(data).rgb, converted(image.convert("RGB"), SWAPPED))
+    np.testing.assert_array_equal(read(data).samples, converted(image.convert("RGB"), SWAPPED))
 
 
 def test_16_bits_are_rounded_first_and_converted_then(read: Read, save_tiff: Save, texture: NDArray[np.uint8]) -> None:
     rgb = texture[..., :3].copy()
     data = save_tiff(rgb.astype(np.uint16) * 257, photometric="rgb", iccprofile=SWAPPED)
-    np.testing.assert_array_equal(read(data).rgb, converted(Image.fromarray(rgb), SWAPPED))
+    np.testing.assert_array_equal(read(data).samples, converted(Image.fromarray(rgb), SWAPPED))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_broken_or_foreign_profile_is_ignored_as_viewers_do(
     options = {"lossless": True} if form == "WEBP" else {}
     image = Image.fromarray(texture[..., :3].copy())
     plain, tagged = read(save(image, form, **options)), read(save(image, form, icc_profile=icc, **options))
-    np.testing.assert_array_equal(tagged.rgb, plain.rgb)
+    np.testing.assert_array_equal(tagged.samples, plain.samples)
 
 
 def test_transparency_survives_a_conversion(read: Read, save: Save) -> None:
@@ -154,4 +154,4 @@ def test_the_generic_rgb_profile_of_real_photographs_is_applied(data_folder: Pat
     with Image.open(path) as image:
         icc = image.info["icc_profile"]
         expected = converted(image, icc)[::-1, ::-1]
-    np.testing.assert_array_equal(read_image(str(path)).rgb, expected)
+    np.testing.assert_array_equal(read_image(str(path)).samples, expected)

@@ -48,10 +48,10 @@ def judge(path: Path) -> None:
         for rows, columns in some_windows(raster.shape, 10):
             if table is not None:
                 part = picture.rgb(rows, columns, info.nodata)
-                assert np.array_equal(part.rgb, table[stored[rows, columns, 0]]), (rows, columns)
+                assert np.array_equal(part.samples, table[stored[rows, columns, 0]]), (rows, columns)
                 valid = part.valid
             else:
-                values, alpha = picture.samples(rows, columns)
+                values, alpha = picture.samples(rows, columns)[:2]
                 np.testing.assert_array_equal(values, stored[rows, columns, : values.shape[2]])
                 valid = combine(alpha, nodata_mask(values, info.nodata))
             found = np.ones_like(expected[rows, columns]) if valid is None else valid
@@ -68,10 +68,10 @@ def test_a_real_slide(data_folder: Path) -> None:
     path = data_folder / "slides" / "cmu_small_region.svs"
     judge(path)
     assert read_info(str(path)).block == (240, 240)
-    whole = read_image(str(path)).rgb
+    whole = read_image(str(path)).samples
     with open_picture(str(path)) as picture:
         for rows, columns in some_windows(picture.info.shape, 5):
-            np.testing.assert_array_equal(picture.rgb(rows, columns).rgb, whole[rows, columns])
+            np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole[rows, columns])
 
 
 def write(path: Path, data: NDArray[Any], **options: Any) -> None:
@@ -134,7 +134,7 @@ def test_tiles_that_gdal_left_out(tmp_path: Path, interleave: str, nodata: int |
     judge(tmp_path / "x.tif")
     with open_picture(str(tmp_path / "x.tif")) as picture:
         image = picture.rgb(slice(None), slice(None), nodata=nodata)
-        np.testing.assert_array_equal(image.rgb, data)
+        np.testing.assert_array_equal(image.samples, data)
         if nodata is None:
             assert image.valid is None
         else:

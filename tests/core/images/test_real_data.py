@@ -94,7 +94,7 @@ def test_each_broken_file_is_read_whole_or_refused_for_its_reason(
     path = data_folder / "broken" / name
     if VERDICTS[name] == SOUND:
         image = read_image(str(path))
-        assert image.rgb.shape == (*read_header(str(path)).shape, 3)
+        assert image.samples.shape == (*read_header(str(path)).shape, 3)
     else:
         with pytest.raises(UnreadableImage) as caught:
             read_image(str(path))
@@ -118,7 +118,7 @@ def test_what_is_sound_gives_pillows_pixels(data_folder: Path, name: str) -> Non
     image = read_image(str(path))
     visible = expected[..., 3] > 0
     np.testing.assert_array_equal(visible, np.ones_like(visible) if image.valid is None else image.valid)
-    np.testing.assert_array_equal(image.rgb[visible], expected[..., :3][visible])
+    np.testing.assert_array_equal(image.samples[visible], expected[..., :3][visible])
 
 
 def test_photographs_give_pillows_bits(data_folder: Path) -> None:
@@ -127,7 +127,7 @@ def test_photographs_give_pillows_bits(data_folder: Path) -> None:
     for path in chosen:
         with Image.open(path) as image:
             expected = np.asarray(ImageOps.exif_transpose(image))
-        np.testing.assert_array_equal(read_image(str(path)).rgb, expected)
+        np.testing.assert_array_equal(read_image(str(path)).samples, expected)
 
 
 @pytest.mark.parametrize("share", [0.6, 0.3, 0.95])
@@ -171,7 +171,9 @@ def test_rasters_are_read_by_their_tags(data_folder: Path, name: str, verdict: s
     stored = np.moveaxis(stored, 0, 2) if page.axes == "SYX" else stored
     stored = stored[..., None] if stored.ndim == 2 else stored
     narrow = stored if stored.dtype == np.uint8 else ((stored.astype(int) + 128) // 257).astype(np.uint8)
-    np.testing.assert_array_equal(image.rgb, narrow[..., :3] if narrow.shape[2] > 1 else np.repeat(narrow, 3, axis=2))
+    np.testing.assert_array_equal(
+        image.samples, narrow[..., :3] if narrow.shape[2] > 1 else np.repeat(narrow, 3, axis=2)
+    )
     if "RGBA" in name:
         np.testing.assert_array_equal(image.valid, stored[..., 3] > 0)
     else:
@@ -180,4 +182,4 @@ def test_rasters_are_read_by_their_tags(data_folder: Path, name: str, verdict: s
 
 def test_a_slide_of_jpeg_tiles_gives_tifffiles_pixels(data_folder: Path) -> None:
     path = data_folder / "slides" / "cmu_small_region.svs"
-    np.testing.assert_array_equal(read_image(str(path)).rgb, tifffile.imread(path, key=0))
+    np.testing.assert_array_equal(read_image(str(path)).samples, tifffile.imread(path, key=0))

@@ -123,4 +123,4 @@ def test_names_may_hold_undecodable_bytes(tmp_path: Path, samples: dict[str, byt
         path = f"{tmp_path}/{name}"
         with open(path, "wb") as file:
             file.write(samples[kind])
-        assert read_image(path).rgb.shape == (*read_header(path).shape, 3)
+        assert read_image(path).samples.shape == (*read_header(path).shape, 3)

@@ -18,10 +18,10 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from kseg_core.images import RgbImage, open_picture, tiff_fax
+from kseg_core.images import Pixels, open_picture, tiff_fax
 from tests.tiffs import Number, picture_tags, tiff_of
 
-Read = Callable[[bytes], RgbImage]
+Read = Callable[[bytes], Pixels]
 Refusal = Callable[[bytes], str]
 Save = Callable[..., bytes]
 CODES = ["group3", "group4", "tiff_ccitt"]
@@ -59,7 +59,7 @@ def test_fax_codes_that_end_early_are_refused(
     code: str, bits: NDArray[np.bool_], tmp_path: Path, refusal: Refusal, read: Read
 ) -> None:
     whole = fax(bits, code, tmp_path, tiffinfo={278: 60})
-    np.testing.assert_array_equal(read(whole).rgb[..., 0] != 0, bits)
+    np.testing.assert_array_equal(read(whole).samples[..., 0] != 0, bits)
     with tifffile.TiffFile(io.BytesIO(whole)) as tiff:
         page = tiff.pages[0]
         entry = page.tags[279].valueoffset
@@ -110,10 +110,10 @@ def test_windows_of_fax_codes_are_parts_of_the_whole(code: str, bits: NDArray[np
     path = tmp_path / "strips.tif"
     path.write_bytes(fax(bits, code, tmp_path, tiffinfo={278: 16}))
     with open_picture(str(path)) as picture:
-        whole = picture.rgb(slice(None), slice(None)).rgb
+        whole = picture.rgb(slice(None), slice(None)).samples
         np.testing.assert_array_equal(whole[..., 0] != 0, bits)
         for top, bottom, left, right in ((0, 1, 0, 1), (15, 17, 30, 200), (40, 60, 7, 9)):
-            part = picture.rgb(slice(top, bottom), slice(left, right)).rgb
+            part = picture.rgb(slice(top, bottom), slice(left, right)).samples
             np.testing.assert_array_equal(part, whole[top:bottom, left:right])
 
 
@@ -138,7 +138,7 @@ def test_both_orders_of_bits_and_both_meanings_of_one(
         **({292: [options]} if compression == 3 else {}),
     }  # fmt: skip
     path.write_bytes(tiff_of(tags, [data]))
-    ours = read(path.read_bytes()).rgb
+    ours = read(path.read_bytes()).samples
     judge = np.array(Image.open(path).convert("RGB"))
     np.testing.assert_array_equal(ours, judge)
 
@@ -174,14 +174,14 @@ def test_subsampled_ycbcr_is_what_libtiff_makes_of_it(
     tags = {**picture_tags(37, 43, 16, compression, 6, 3), 530: [across, down]}
     path = tmp_path / "x.tif"
     path.write_bytes(tiff_of(tags, strips))
-    ours = read(path.read_bytes()).rgb
+    ours = read(path.read_bytes()).samples
     blocks = ycbcr[::down, ::across].repeat(down, axis=0).repeat(across, axis=1)[:37, :43]
     judge = Image.fromarray(np.dstack([ycbcr[..., 0], blocks[..., 1:]]), "YCbCr").convert("RGB")
     assert np.abs(ours.astype(int) - np.array(judge)).max() <= 2
     if down < 4:  # of four rows libtiff 4.7 gets the last ones of each strip wrong
         assert np.abs(ours.astype(int) - by_gdal(path)).max() <= 2
     with open_picture(str(path)) as picture:
-        np.testing.assert_array_equal(picture.rgb(slice(15, 34), slice(5, 40)).rgb, ours[15:34, 5:40])
+        np.testing.assert_array_equal(picture.rgb(slice(15, 34), slice(5, 40)).samples, ours[15:34, 5:40])
     short = [strips[0], strips[1][: len(strips[1]) // 2], strips[2]]
     assert refusal(tiff_of(tags, short)).startswith(("truncated", "damaged"))
 
@@ -193,19 +193,19 @@ def test_the_pages_own_coefficients_and_ranges_are_used(tmp_path: Path, read: Re
     tags = {**picture_tags(16, 16, 16, 1, 6, 3), 529: coefficients, 530: [2, 2], 532: ranges}
     path = tmp_path / "x.tif"
     path.write_bytes(tiff_of(tags, [subsampled(ycbcr, 2, 2)]))
-    assert np.abs(read(path.read_bytes()).rgb.astype(int) - by_gdal(path)).max() <= 3  # libtiff rounds on the way
+    assert np.abs(read(path.read_bytes()).samples.astype(int) - by_gdal(path)).max() <= 3  # libtiff rounds on the way
 
 
 def test_subsampling_that_is_stated_of_rgb_means_nothing(read: Read) -> None:
     rgb = noise(10, 12)
     tags = {**picture_tags(10, 12, 10, 1, 2, 3), 530: [2, 2]}
-    np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).rgb, rgb)
+    np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).samples, rgb)
 
 
 def test_three_bands_that_are_not_said_to_be_colours_are_rgb(read: Read) -> None:
     rgb = noise(10, 12)
     tags = {tag: values for tag, values in picture_tags(10, 12, 10, 1, 2, 3).items() if tag != 262}
-    np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).rgb, rgb)
+    np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).samples, rgb)
 
 
 def test_a_colour_map_of_few_colours_is_damage(refusal: Refusal, read: Read) -> None:
@@ -213,7 +213,7 @@ def test_a_colour_map_of_few_colours_is_damage(refusal: Refusal, read: Read) -> 
     indices = np.arange(16, dtype=np.uint8)
     colours = np.random.default_rng(0).integers(0, 256, (3, 256))
     tags = {**picture_tags(4, 4, 4, 1, 3, 1), 320: [int(value) * 257 for value in colours.ravel()]}
-    np.testing.assert_array_equal(read(tiff_of(tags, [indices.tobytes()])).rgb.reshape(16, 3), colours.T[:16])
+    np.testing.assert_array_equal(read(tiff_of(tags, [indices.tobytes()])).samples.reshape(16, 3), colours.T[:16])
     assert "colour map" in refusal(tiff_of({**tags, 320: [7] * 30}, [indices.tobytes()]))
 
 
@@ -224,7 +224,7 @@ def test_a_list_of_sizes_that_is_not_there_is_not_taken_for_sparse(refusal: Refu
         at = whole.rindex(struct.pack("<HHI", 279, 3, 1))
         without = whole[:at] + struct.pack("<H", 283) + whole[at + 2 :]  # a resolution, of all things
         if compression == 1:
-            np.testing.assert_array_equal(read(without).rgb[..., 0], gray)
+            np.testing.assert_array_equal(read(without).samples[..., 0], gray)
         else:
             assert refusal(without).startswith("damaged")
 
@@ -247,7 +247,7 @@ def old_jpeg(rgb: NDArray[np.uint8], save: Save) -> tuple[bytes, NDArray[np.uint
 
 def test_old_style_jpeg_is_read_and_damage_to_it_is_seen(read: Read, refusal: Refusal, save: Save) -> None:
     data, expected = old_jpeg(noise(64, 80), save)
-    assert np.abs(read(data).rgb.astype(int) - expected).max() <= 2
+    assert np.abs(read(data).samples.astype(int) - expected).max() <= 2
     middle = data.index(b"\xff\xda") + 200
     for broken in (
         data[:middle] + bytes(300) + data[middle + 300 :],
@@ -260,8 +260,8 @@ def test_old_style_jpeg_is_read_by_windows_as_whole(tmp_path: Path, save: Save) 
     path = tmp_path / "x.tif"
     path.write_bytes(old_jpeg(noise(64, 80), save)[0])
     with open_picture(str(path)) as picture:
-        whole = picture.rgb(slice(None), slice(None)).rgb
-        np.testing.assert_array_equal(picture.rgb(slice(9, 30), slice(3, 77)).rgb, whole[9:30, 3:77])
+        whole = picture.rgb(slice(None), slice(None)).samples
+        np.testing.assert_array_equal(picture.rgb(slice(9, 30), slice(3, 77)).samples, whole[9:30, 3:77])
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -288,7 +288,7 @@ def test_old_style_jpeg_is_that_of_its_page_wherever_the_page_is(
                 page.tags[code].overwrite(value)
             start += len(stream)
     expected = np.array(Image.open(io.BytesIO(streams[wanted])))
-    assert np.abs(read(path.read_bytes()).rgb.astype(int) - expected).max() <= 2
+    assert np.abs(read(path.read_bytes()).samples.astype(int) - expected).max() <= 2
 
 
 def test_surplus_after_deflate_is_passed_over_and_a_wrong_checksum_is_not(read: Read, refusal: Refusal) -> None:
@@ -296,7 +296,7 @@ def test_surplus_after_deflate_is_passed_over_and_a_wrong_checksum_is_not(read: 
     tags = picture_tags(16, 20, 16, 8, 2, 3)
     for surplus in (1, 60, 5000):
         data = zlib.compress(rgb.tobytes() + bytes(surplus))
-        np.testing.assert_array_equal(read(tiff_of(tags, [data])).rgb, rgb)
+        np.testing.assert_array_equal(read(tiff_of(tags, [data])).samples, rgb)
         broken = data[:-1] + bytes([data[-1] ^ 1])
         assert refusal(tiff_of(tags, [broken])).startswith("damaged")
     assert refusal(tiff_of(tags, [zlib.compress(rgb.tobytes()[:-1])])).startswith(("damaged", "truncated"))
@@ -336,6 +336,6 @@ def test_cielab_is_the_colour_that_littlecms_encoded(photometric: int, wide: boo
         samples = values.astype(np.uint16) << 8  # signed and offset values alike
         samples[..., 0] = (values[..., 0].astype(np.float64) * (0xFF00 if photometric == 9 else 0xFFFF) / 255).round()
     tags = {**picture_tags(24, 32, 24, 1, photometric, 3), 258: [16 if wide else 8] * 3}
-    off = np.abs(read(tiff_of(tags, [samples.tobytes()])).rgb.astype(int) - rgb)
+    off = np.abs(read(tiff_of(tags, [samples.tobytes()])).samples.astype(int) - rgb)
     assert off.max() <= 8  # a step of L*, a* or b* of 8 bits is so much in dark or vivid colours
     assert off.mean() < 1

@@ -63,7 +63,7 @@ def check_samples(path: str, data: NDArray[Any], block: tuple[int, int] | None) 
         assert info == read_info(path)
         for rows, columns in some_windows(*data.shape[:2]):
             for bands in (None, (data.shape[2], 1)):
-                values, valid = picture.samples(rows, columns, bands)
+                values, valid = picture.samples(rows, columns, bands)[:2]
                 expected = data[rows, columns] if bands is None else data[rows, columns][..., [bands[0] - 1, 0]]
                 np.testing.assert_array_equal(values, expected)
                 assert values.dtype == data.dtype
@@ -138,12 +138,12 @@ def test_all_orientations(tmp_path: Path, save_tiff: Save, layout: dict[str, Any
     data = scene()
     tag = [(274, 3, 1, orientation, True)]
     path = save_as(tmp_path / "x", save_tiff(data, photometric="rgb", extratags=tag, **layout))
-    whole = read_image(path).rgb
+    whole = read_image(path).samples
     block = {"tile": (16, 32), "rowsperstrip": (7, 90)}[next(iter(layout))] if "compression" not in layout else None
     check_samples(path, whole, block[::-1] if block and orientation >= 5 else block)
     with open_picture(path) as picture:
         for rows, columns in some_windows(*whole.shape[:2]):
-            np.testing.assert_array_equal(picture.rgb(rows, columns).rgb, whole[rows, columns])
+            np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole[rows, columns])
 
 
 def test_alpha_says_what_is_valid_and_is_a_band_only_when_asked_for(tmp_path: Path, save_tiff: Save) -> None:
@@ -154,7 +154,7 @@ def test_alpha_says_what_is_valid_and_is_a_band_only_when_asked_for(tmp_path: Pa
         path = save_as(tmp_path / "x", save_tiff(stored, photometric="rgb", **options))
         with open_picture(path) as picture:
             for bands, expected in ((None, data[..., :3]), ((2,), data[..., 1:2]), ((4, 1), data[..., [3, 0]])):
-                values, valid = picture.samples(*WHOLE, bands)
+                values, valid = picture.samples(*WHOLE, bands)[:2]
                 np.testing.assert_array_equal(values, expected)
                 np.testing.assert_array_equal(valid, data[..., 3] != 0)
             with pytest.raises(UnreadableImage, match="it has no band 5, only 4"):
@@ -166,7 +166,7 @@ def test_bits_are_samples_of_0_and_1(tmp_path: Path, save: Save) -> None:
     path = save_as(tmp_path / "x", save(Image.fromarray(bits), "TIFF", compression="group4"))
     assert read_info(path).dtype == "uint8"
     with open_picture(path) as picture:
-        values, _ = picture.samples(slice(3, 50), slice(20, 80))
+        values, _ = picture.samples(slice(3, 50), slice(20, 80))[:2]
         np.testing.assert_array_equal(values[..., 0], bits[3:50, 20:80].astype(np.uint8))
 
 
@@ -195,16 +195,16 @@ def test_a_window_is_a_slice_of_the_whole(
             for size in (height, width)
         )
         part = picture.rgb(rows, columns)
-        np.testing.assert_array_equal(part.rgb, whole.rgb[rows, columns])
-        assert part.rgb.flags.c_contiguous
-        assert part.rgb.flags.writeable
+        np.testing.assert_array_equal(part.samples, whole.samples[rows, columns])
+        assert part.samples.flags.c_contiguous
+        assert part.samples.flags.writeable
         valid = np.ones((height, width), np.bool_) if whole.valid is None else whole.valid
         np.testing.assert_array_equal(True if part.valid is None else part.valid, valid[rows, columns])
-        part.rgb[...] = 77  # the next one must not see this
-        np.testing.assert_array_equal(picture.rgb(rows, columns).rgb, whole.rgb[rows, columns])
+        part.samples[...] = 77  # the next one must not see this
+        np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole.samples[rows, columns])
         if ("palette" not in kind and "gif" not in kind) or kind == "bmp palette":
-            everything, _ = picture.samples(*WHOLE)
-            some, _ = picture.samples(rows, columns)
+            everything, _ = picture.samples(*WHOLE)[:2]
+            some, _ = picture.samples(rows, columns)[:2]
             np.testing.assert_array_equal(some, everything[rows, columns])
             assert str(some.dtype) == picture.info.dtype
         else:
@@ -235,11 +235,11 @@ def test_jpeg_tiles(tmp_path: Path, save_tiff: Save, photometric: str, planes: s
     stored = planar(data) if planes == "separate" and data.ndim == 3 else data
     options = {"compression": "jpeg", "tile": (32, 48), "photometric": photometric}
     path = save_as(tmp_path / "x", save_tiff(stored, planarconfig=planes if data.ndim == 3 else None, **options))
-    whole = read_image(path).rgb
+    whole = read_image(path).samples
     with open_picture(path) as picture:
         for rows, columns in some_windows(70, 90):
-            np.testing.assert_array_equal(picture.rgb(rows, columns).rgb, whole[rows, columns])
-            values, _ = picture.samples(rows, columns)
+            np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole[rows, columns])
+            values, _ = picture.samples(rows, columns)[:2]
             np.testing.assert_array_equal(np.broadcast_to(values, (*values.shape[:2], 3)), whole[rows, columns])
 
 
@@ -337,7 +337,9 @@ def test_damage_is_met_by_the_windows_that_need_it_alone(
         path = save_as(tmp_path / "x", changed_segment(file, number, **change))
         with open_picture(path) as picture, open_picture(sound) as whole:
             for rows in (slice(0, 32), slice(64, 96)):
-                np.testing.assert_array_equal(picture.rgb(rows, slice(0, 96)).rgb, whole.rgb(rows, slice(0, 96)).rgb)
+                np.testing.assert_array_equal(
+                    picture.rgb(rows, slice(0, 96)).samples, whole.rgb(rows, slice(0, 96)).samples
+                )
             for rows, columns in ((slice(63, 65), slice(40, 41)), (slice(31, 33), slice(63, 64)), WHOLE):
                 with pytest.raises(UnreadableImage, match=r"missing|truncated|damaged"):
                     picture.rgb(rows, columns)
@@ -359,7 +361,7 @@ def test_tiles_that_gdal_left_out_have_the_files_nodata_or_0(tmp_path: Path, sav
             np.testing.assert_array_equal(
                 picture.samples(slice(3, 9), slice(40, 50), (2,))[0], np.full((6, 10, 1), fill)
             )
-            np.testing.assert_array_equal(picture.rgb(*WHOLE).rgb, expected)
+            np.testing.assert_array_equal(picture.rgb(*WHOLE).samples, expected)
             np.testing.assert_array_equal(picture.rgb(*WHOLE, nodata=fill).valid, valid & (data != fill).any(axis=2))
             assert picture.rgb(*WHOLE, nodata=-1).valid is None  # which no pixel can have
 
@@ -424,7 +426,7 @@ def test_a_huge_uncompressed_strip_is_read_by_rows(tmp_path: Path) -> None:
     info = read_info(path, max_pixels=1)
     assert info.block == (17, 30_000)
     with open_picture(path, max_pixels=1) as picture:
-        values, _ = picture.samples(slice(39_998, 40_000), slice(100, 30_000))
+        values, _ = picture.samples(slice(39_998, 40_000), slice(100, 30_000))[:2]
         np.testing.assert_array_equal(values[1, :, 0], row[100:])
         assert not values[0].any()
 

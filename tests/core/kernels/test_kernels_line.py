@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.kmeans import SerialRunner, finish, solve
-from kseg_core.clustering.summary import BatchRule, Window, summarise
+from kseg_core.clustering.summary import BatchRule, summarise
 from kseg_core.config import FitSettings
+from kseg_core.images import Pixels
 from kseg_core.kernels.line import best_on_line
 
 
@@ -52,7 +53,7 @@ def test_gray_ends_in_the_best_of_all_partitions(k: int, seed: int) -> None:
     gray = np.concatenate([random.normal(m, s, 900) for m, s in ((60, 25), (90, 9), (170, 30), (210, 6))])
     rgb = np.repeat(np.clip(gray, 0, 255).astype(np.uint8)[None, :, None], 3, axis=2)
     settings = FitSettings(k=k, features="gray", attempts=1)
-    summary = summarise([Window(rgb)], BatchRule(1, 0))
+    summary = summarise([Pixels(rgb)], BatchRule(1, 0))
     data = ColorPoints.build(summary.everything, feature_space("gray"))
     centroids, _ = solve(data, ColorPoints.build(summary.batch, feature_space("gray")), settings, SerialRunner())
     solution = finish(data, centroids)

@@ -59,4 +59,4 @@ def test_bands_are_kept_as_they_are_read_more_than_twice(smooth: ImageSource) ->
     assert smooth.worth_keeping(as_bands=True)
     (piece,) = smooth.pieces(1024)
     with keeping(1 << 30):
-        assert piece.read_samples((1, 2, 3)) is piece.read_samples((1, 2, 3))
+        assert piece.read((1, 2, 3)) is piece.read((1, 2, 3))

@@ -10,8 +10,9 @@ import pytest
 from kseg_core.clustering.band_points import BandBatch, Picked
 from kseg_core.clustering.band_values import Extremes
 from kseg_core.clustering.bands import BandMoments
-from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, summarise
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, summarise
 from kseg_core.clustering.sums import ClusterSums
+from kseg_core.images import Pixels
 from kseg_core.resume.checkpoints import load, save
 
 TYPES = (ChunkSummary, ColorTable, ClusterSums, BandBatch, BandMoments, Extremes, Picked)
@@ -19,7 +20,7 @@ TYPES = (ChunkSummary, ColorTable, ClusterSums, BandBatch, BandMoments, Extremes
 
 def summary() -> ChunkSummary:
     rgb = np.random.default_rng(1).integers(0, 256, (90, 80, 3)).astype(np.uint8)
-    return summarise([Window(rgb)], BatchRule(1, 0))
+    return summarise([Pixels(rgb)], BatchRule(1, 0))
 
 
 def test_a_summary_comes_back(tmp_path: Path) -> None:

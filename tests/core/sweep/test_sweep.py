@@ -20,9 +20,10 @@ from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import SPACES
 from kseg_core.clustering.kmeans import StepLimits, lloyd, lloyd_together
-from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, summarise
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, summarise
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import FitSettings
+from kseg_core.images import Pixels
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import SerialSweepRunner, chosen_model, fit_alone, sweep
 from kseg_core.sweep.table import Found, Table
@@ -42,8 +43,8 @@ def photographs() -> ChunkSummary:
         with Image.open(path) as image:
             small = image.convert("RGB")
         small.thumbnail((48, 48))
-        windows.append(Window(np.asarray(small)))
-    pixels = sum(window.rgb.size // 3 for window in windows)
+        windows.append(Pixels(np.asarray(small)))
+    pixels = sum(window.samples.size // 3 for window in windows)
     return summarise(windows, BatchRule.for_pixels(pixels, 1024, 0))
 
 
@@ -112,7 +113,7 @@ def test_one_cluster_more_starts_from_the_best_and_the_farthest_point() -> None:
     centers = np.array([[20, 20, 20], [230, 30, 30], [30, 230, 30], [30, 30, 230], [230, 230, 30]])
     pixels = np.concatenate([random.normal(center, 3, (400 >> i, 3)) for i, center in enumerate(centers)])
     image = pixels.clip(0, 255).astype(np.uint8)[None]
-    summary = summarise([Window(image)], BatchRule(0, 0))
+    summary = summarise([Pixels(image)], BatchRule(0, 0))
     founds, _ = found_in(summary.everything, summary.batch, attempts=1, k_range=(1, 6))
     last = [found.history[-1] for found in founds]
     assert [history.attempt for history in last] == [0, 1, 1, 1, 1, 1]  # the first k has no k - 1
@@ -145,7 +146,7 @@ def three_colors() -> ChunkSummary:
     random = np.random.default_rng(1)
     centers = np.array([[200, 40, 40], [40, 180, 60], [30, 60, 200]])
     image = (centers[random.integers(0, 3, (60, 60))] + random.normal(0, 6, (60, 60, 3))).clip(0, 255)
-    return summarise([Window(image.astype(np.uint8))], BatchRule(1, 0))
+    return summarise([Pixels(image.astype(np.uint8))], BatchRule(1, 0))
 
 
 @pytest.mark.parametrize("features", ["rgb", "gray", "hsv", "lab"])
