@@ -47,22 +47,6 @@ class NotSupported(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageHeader:
-    """What a file says of itself before any pixel is decoded.
-
-    Parameters
-    ----------
-    format
-        ``"JPEG"``, ``"PNG"``, ``"BMP"``, ``"GIF"``, ``"WebP"`` or ``"TIFF"``.
-    shape
-        (height, width) in pixels as a person sees it: after the EXIF orientation.
-    """
-
-    format: str
-    shape: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
 class Cost:
     """Memory that reading a picture takes beside its samples; measured by `benchmarks/memory.py`.
 
@@ -93,12 +77,12 @@ UNKNOWN_COST = Cost()
 
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
-    """What a file says of itself before any pixel is decoded, for those who read it by windows.
+    """What a file says of itself before any pixel is decoded.
 
     Parameters
     ----------
     format
-        As in `ImageHeader`, or ``"Zarr"`` or ``"OME-Zarr"``.
+        The name of its decoder, or ``"OME-Zarr"``.
     shape
         (height, width) in pixels as a person sees it.
     bands

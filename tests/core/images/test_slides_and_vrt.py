@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from kseg_core.errors import StoreError, UnreadableImage
-from kseg_core.images import open_picture, read_image, read_info, sniff_format
+from kseg_core.images import open_picture, read_image, read_info
 from kseg_core.images.geo import GeoReference
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.shapes.geojson import Placement
@@ -91,7 +91,6 @@ def test_a_czi_is_as_it_was_written(tmp_path: Path) -> None:
     pytest.importorskip("openslide")
     y, x = np.mgrid[:30, :40]
     path = Path(__file__).with_name("tiny.czi")
-    assert sniff_format(str(path)) == "Zeiss CZI"
     whole, valid = check_windows(path)
     np.testing.assert_array_equal(whole, np.dstack([x * 6, y * 8, x + y]).astype(np.uint8))
     assert valid is not None

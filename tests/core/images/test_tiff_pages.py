@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kseg_core.choice import PictureChoice
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import open_picture, read_header, read_image, read_info
+from kseg_core.images import open_picture, read_image, read_info
 
 Array = NDArray[Any]
 
@@ -64,7 +64,7 @@ def test_a_thumbnail_before_the_picture_is_passed_over(tmp_path: Path) -> None:
     write_pages(path, (small, {"subfiletype": 1}), (large, {"compression": "zlib"}))
     np.testing.assert_array_equal(samples_of(path), large)
     np.testing.assert_array_equal(read_image(str(path)).samples, large)
-    assert read_header(str(path)).shape == (96, 72)
+    assert read_info(str(path)).shape == (96, 72)
     assert read_info(str(path)).rules == 2
     assert notes_of(path) == ("page 2 of 2, the largest; --page chooses, from 0 to 1",)
     np.testing.assert_array_equal(samples_of(path, page=0), small)

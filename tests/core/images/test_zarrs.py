@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import PictureInfo, is_zarr, open_picture, read_header, read_image, read_info
+from kseg_core.images import PictureInfo, is_zarr, open_picture, read_image, read_info
 
 WHOLE = (slice(None), slice(None))
 Version = Literal[2, 3]
@@ -191,7 +191,7 @@ def test_colours(
     np.testing.assert_array_equal(whole.samples, pixels[..., :3] // (257 if wide else 1))
     valid = data[..., 3] != 0 if shape[-1] == 4 and not wide else np.ones((30, 40), np.bool_)
     np.testing.assert_array_equal(True if whole.valid is None else whole.valid, valid)
-    assert read_header(path).shape == (30, 40)
+    assert read_info(path).shape == (30, 40)
     with open_picture(path) as picture:
         part = picture.rgb(slice(*rows), slice(*columns))
         np.testing.assert_array_equal(part.samples, whole.samples[slice(*rows), slice(*columns)])
@@ -239,7 +239,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, shape: tuple[int, ...], d
 
 def test_groups_without_multiscales_are_refused_by_what_is_in_them(tmp_path: Path) -> None:
     group = zarr.open_group(str(tmp_path / "x"), mode="w")
-    for look in (read_info, read_image, read_header, open_picture):
+    for look in (read_info, read_image, open_picture):
         with pytest.raises(UnreadableImage, match=r"x: a Zarr group without multiscales is no image.*inside it$"):
             look(str(tmp_path / "x"))
     group.create_group("0")
