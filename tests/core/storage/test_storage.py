@@ -22,7 +22,7 @@ from kseg_core import storage
 from kseg_core.errors import UsageError
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.storage.ranges import BLOCK_BYTES, MOST_BYTES, RangeFile, most_held
-from tests.object_store import forget_connections, objects_below
+from tests.object_store import forget_connections
 
 
 @pytest.fixture(params=["disk", "object store"])
@@ -455,8 +455,3 @@ def test_without_the_extra_what_to_install_is_told(tmp_path: Path, program_envir
     )
     told = subprocess.check_output([sys.executable, "-c", code], env=program_environment, text=True)
     assert told == "s3:// needs the s3 extra: pip install 'kseg-batch[s3]' (s3fs is missing)\n"
-
-
-def test_hidden_objects_are_seen_by_the_tests_own_list(bucket: str) -> None:
-    storage.put(f"{bucket}/a/.hidden", [b""])
-    assert objects_below(bucket) == ["a/.hidden"]
