@@ -19,7 +19,7 @@ from ..clustering.summary import Window
 from ..edge_settings import EdgeSettings, edge_facts
 from ..errors import UnreadableImage
 from ..images.geo import GRID_MAPPING, GeoReference
-from ..images.tiff_colours import USE_BANDS
+from ..images.raster import USE_BANDS
 from ..reading.sources import ImageSource, Piece
 from ..store.chunks import read_plane, write_plane
 from ..store.nodes import ArraySpec, create_array, write_group

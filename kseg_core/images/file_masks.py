@@ -95,11 +95,9 @@ class PageMask:
         return self._kept[box.slices][..., band].copy()
 
     def _decoded(self, box: Box, bands: Sequence[int] | None) -> NDArray[np.bool_]:
-        from kseg_core.images.tiff import silenced
         from kseg_core.images.tiff_segments import read_box
 
-        with silenced():
-            used: NDArray[np.bool_] = read_box(self._page, box, bands, 0, self._expect) != 0
+        used: NDArray[np.bool_] = read_box(self._page, box, bands, 0, self._expect) != 0
         return used
 
 
@@ -167,13 +165,13 @@ def mask_beside(file: BinaryIO, shape: tuple[int, int], max_pixels: int, closing
     import tifffile
 
     from kseg_core.images.gdal_metadata import parse_tag
-    from kseg_core.images.tiff import silenced
+    from kseg_core.images.tiff_codecs import remarks_of
 
     start = file.read(4)
     file.seek(0)
     if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "is no mask as GDAL writes them, a TIFF"
-    with silenced():
+    with remarks_of("tifffile"):
         tiff = closing.enter_context(tifffile.TiffFile(file))
         page: Any = tiff.pages.first
         flags = parse_tag(str(page.tags.valueof(42112, ""))).mask_flags

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from kseg_core.images.gdal import gdal
 from kseg_core.images.isobmff import Fields, boxes, inner_boxes, payload
 from kseg_core.images.jpeg2000_stream import START, CodeStream, Component, read_stream
+from kseg_core.images.plausible import MAX_TILE_PX
 from kseg_core.images.raster import Colours, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
-from kseg_core.images.tiff_segments import MAX_TILE_PX
 from kseg_core.images.validity import Nodata
 from kseg_core.images.windows import Box
 

@@ -17,6 +17,8 @@ DTYPES = (
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
 )  # fmt: skip
 
+USE_BANDS = "use --features bands"  # what helps where samples are no colours
+
 #: How the samples of a picture are to be understood.
 Colours: TypeAlias = Literal["gray", "rgb", "cmyk", "palette"]
 

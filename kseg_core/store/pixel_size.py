@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from .. import storage
-from ..images import tiff_tags
+from ..images.tiff_directory import ORIENTATION
 from ..images.zarrs import is_zarr, open_node, pixel_volume
 
 # What OME's schema calls a unit, and what OME-Zarr calls it (UDUNITS-2).
@@ -70,7 +70,7 @@ def _of_tiff(path: str, shape: tuple[int, int] | None) -> PixelSize | None:
             return None  # of another page than the one that it is said of
         elif tiff.is_svs and (stated := _APERIO_MPP.search(page.description)):
             size = PixelSize(float(stated[1]), float(stated[1]), "micrometer")
-        if size is not None and page.tags.valueof(tiff_tags.ORIENTATION, 1) in _TURNED:
+        if size is not None and page.tags.valueof(ORIENTATION, 1) in _TURNED:
             size = PixelSize(size.x, size.y, size.unit)
         return size
 
