@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from functools import partial
 from typing import Any
 
 import psutil
@@ -22,7 +21,7 @@ from kseg_core.images import PictureInfo
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import PIECE_PX, ImageSource, Piece
 from workflows.computing.cluster import ClusterExecutor, own_processes
-from workflows.computing.context import Context, Watched, stream_in_waves
+from workflows.computing.context import Context
 from workflows.computing.executor import Silent
 from workflows.fitting.gather import gather_plan, merge_found
 from workflows.planning.plan import Plan, make_plan
@@ -100,10 +99,8 @@ def main() -> None:
 
             def label_all(pieces: tuple[Piece, ...] = pieces) -> None:
                 task = delayed(label_nothing, pure=False)
-                lazy = (
-                    Watched(task(piece, dask_key_name=f"label-{tokenize(piece)}"), partial(int, 0)) for piece in pieces
-                )
-                assert sum(1 for _ in stream_in_waves(lazy, executor)) == len(pieces)
+                lazy = (task(piece, dask_key_name=f"label-{tokenize(piece)}") for piece in pieces)
+                assert sum(1 for _ in Context(executor, Silent()).each(lazy)) == len(pieces)
 
             print(measure(client, "gather", tiles, gather_all), flush=True)
             print(measure(client, "label", tiles, label_all), flush=True)

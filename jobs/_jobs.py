@@ -11,11 +11,11 @@ from kseg_core.choice import PictureChoice
 from kseg_core.config import AUTO, FitSettings, InputSettings, NodataIn, RunConfig
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.inputs.keys import printable_source
-from kseg_core.report.folder import default_folder, require_place
+from kseg_core.report.settings import default_folder, require_place
 from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.sizes import only_so_many, parse_bytes
 from workflows.request import InputSelection, Request, prepare, refit_settings
-from workflows.running.results import JobResult, failed_result, held_to, reused_result
+from workflows.result import JobResult, failed_result, held_to, reused_result
 from workflows.sweep_request import prepare_sweep
 
 from ._again import next_command, see_them, with_commands, word
@@ -43,6 +43,7 @@ def settings_of_fit(
     k: str | None, k_range: str | None, start: Sequence[str] | None, bands: Sequence[str] | None, **options: Any
 ) -> FitSettings | None:
     """The fit's settings; None where neither ``k`` nor ``start`` says how many clusters."""
+    options["bands"] = _numbers(joined(bands))
     given = joined(start)
     colors = () if given is None else tuple(color.strip() for color in given.replace(";", ",").split(","))
     if k is None and not colors:
@@ -56,7 +57,7 @@ def settings_of_fit(
         return None
     number = len(colors) if k is None else clusters(k)
     tried = None if k_range is None else range_of(k_range)
-    return FitSettings(k=number, k_range=tried, start=colors, bands=_numbers(joined(bands)), **options)
+    return FitSettings(k=number, k_range=tried, start=colors, **options)
 
 
 def refit_of(

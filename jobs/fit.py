@@ -70,7 +70,7 @@ def fit(
 
       kseg-batch fit ./this-year --model palette.zarr --refit -o this-year.zarr
     """
-    from workflows.running.results import failed_result
+    from workflows.result import failed_result
 
     def job(report: Report) -> int:
         from kseg_core.choice import choice_of

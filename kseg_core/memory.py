@@ -6,7 +6,6 @@ compares what jobs take with what is said here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,10 +42,6 @@ COLOR_PX_BYTES = 3  # of a pixel in 8-bit sRGB
 MASKED_PX_BYTES = 4  # of a pixel of an image with a mask, while that is read beside the image: samples, and what counts
 WINDOW_PX_BYTES = 3  # of a colour picture that is read by windows, beside samples and colours: compressed, turned
 BAND_PX_BYTES = 10  # of a pixel of bands, beside them: validity, what is picked, a copy in the order of bands
-_CACHE_BYTES = {  # of tiles that are kept by libraries: GDAL's as set for it, OpenSlide's own
-    "VRT": 64_000_000, "Hamamatsu NDPI": 32_000_000, "Ventana BIF": 32_000_000, "3DHISTECH MRXS": 32_000_000,
-    "Zeiss CZI": 32_000_000,
-}  # fmt: skip
 EDGE_PX_BYTES = 24  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 18
 MAXIMA_PX_BYTES = 6  # of a pixel outside the strip that is looked at: the pixel, whether it counts, its maxima
 JOINED_PX_BYTES = 17  # where they are joined: these, and numbers of components; measured: up to 15.7
@@ -179,9 +174,8 @@ def _mask_bytes(source: ImageSource) -> int:
     info = source.mask_info
     if info is None or info.block is not None:
         return 0 if info is None else _block_bytes(info)
-    files, before, px = _DECODING.get(info.format, _UNKNOWN)(info)
     size = storage.stat(source.mask).st_size if source.mask is not None else 0
-    return max(before * size, int(files * size + (_stored_px_bytes(info) + px + info.decoding_px + 1) * source.pixels))
+    return _decoding_bytes(info, size, source.pixels, more_px=1)
 
 
 def _finished_px(source: ImageSource) -> int:
@@ -189,7 +183,7 @@ def _finished_px(source: ImageSource) -> int:
     info = source.info
     deep = DEEP_SAMPLE_BYTES * info.bands if _itemsize(info.dtype) > 1 else 0
     own = 0 if _is_plain(info) else COLOR_PX_BYTES * (deep == 0 or info.bands != 3)
-    return deep + own + info.finishing_px + _may_be_invalid(source)
+    return deep + own + info.cost.finishing_px + _may_be_invalid(source)
 
 
 def _is_plain(info: PictureInfo) -> bool:
@@ -206,30 +200,14 @@ def _decoded_bytes(source: ImageSource) -> int:
     info = source.info
     if info.block is not None:
         return 0
-    samples = _stored_px_bytes(info) * source.pixels
-    files, before, px = _DECODING.get(info.format, _UNKNOWN)(info)
-    return max(
-        before * source.file.size, int(files * source.file.size + samples + (px + info.decoding_px) * source.pixels)
-    )
+    return _decoding_bytes(info, source.file.size, source.pixels)
 
 
-# Of each format: how many copies of the file there are beside the samples, how many before them, and bytes a pixel
-# beside the samples, other than what the header tells (`PictureInfo.decoding_px`). Measured by `benchmarks/memory.py`.
-_UNKNOWN: Callable[[PictureInfo], tuple[int, int, float]] = lambda info: (2, 2, 2 * _stored_px_bytes(info) + 4)  # noqa: E731
-_DECODING: dict[str, Callable[[PictureInfo], tuple[int, int, float]]] = {
-    "JPEG": lambda _: (1, 1, 0),
-    "PNG": lambda _: (1, 2, 0),
-    "WebP": lambda _: (1, 1, 0),
-    "GIF": lambda _: (1, 1, 3),  # Pillow's image, and copies of it
-    "BMP": lambda _: (1, 1, 0),
-    "Netpbm": lambda _: (1, 1, 0),
-    "QOI": lambda _: (1, 2, 5),  # the decoder makes four bytes a pixel, twice
-    "HEIC": lambda info: (1, 1, 1.4 * _stored_px_bytes(info)),  # luma and chroma, and libheif's copy
-    "AVIF": lambda info: (1, 1, 1.2 * _stored_px_bytes(info)),
-    "JPEG XL": lambda _: (1, 1, 0.2),
-    "JPEG XR": lambda _: (2, 2, 0.2),
-    "JPEG 2000": lambda info: (2, 2, 4 * info.bands + 0.5),  # OpenJPEG works with 32 bits a sample
-}
+def _decoding_bytes(info: PictureInfo, size: int, pixels: int, more_px: int = 0) -> int:
+    """Most bytes of decoding a file of ``size`` bytes whole, up to its samples, with ``more_px`` of a pixel."""
+    cost, stored = info.cost, _stored_px_bytes(info)
+    decoding_px = 2 * stored + 4 if cost.decoding_px is None else cost.decoding_px
+    return max(cost.copies_before * size, int(cost.copies * size + (stored + decoding_px + more_px) * pixels))
 
 
 def _stored_px_bytes(info: PictureInfo) -> int:
@@ -242,10 +220,7 @@ def _block_bytes(info: PictureInfo) -> int:
     """
     if info.block is None:
         return 0
-    stored = _stored_px_bytes(info)
-    if info.format == "JPEG 2000":  # as above; then there is the tile as decoded, and in the order of its colours
-        stored = 4 * info.bands + 2 * stored
-    return info.block[0] * info.block[1] * stored + _CACHE_BYTES.get(info.format, 0)
+    return info.block[0] * info.block[1] * (_stored_px_bytes(info) + info.cost.block_px) + info.cost.cache_bytes
 
 
 def sample_bytes(source: ImageSource) -> int:

@@ -29,7 +29,7 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from tests.command_lines import kseg, parse_json  # noqa: F401 - fixtures
 from tests.object_store import aws, bucket, object_store  # noqa: F401 - fixtures
 from workflows.request import InputSelection, prepare
-from workflows.running.results import JobResult
+from workflows.result import JobResult
 
 settings.register_profile("no times", deadline=None)  # machines are shared, and kernels compile in the first example
 settings.load_profile("no times")

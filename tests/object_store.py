@@ -52,10 +52,10 @@ def aws(object_store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
 
 def forget_connections() -> None:
     """Connect anew, with what the environment says now."""
-    from kseg_core.storage import asking
+    from kseg_core.storage import s3
 
-    asking.connected.cache_clear()
-    asking.is_unsigned.cache_clear()
+    s3.connected.cache_clear()
+    s3.is_unsigned.cache_clear()
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from kseg_core.store.manifest import INCOMPLETE, a_few, lost_images, read_attrib
 from kseg_core.store.opening import Store, images_group_is_sound, load_model, mend_images_group, open_store
 from kseg_core.store.verify import Findings
 
-from .computing.executor import Executor, Progress, Silent, open_executor
+from .computing.context import Context
+from .computing.executor import Progress
 from .viewing.verify import verify_images
 
 MODEL_CHECKED: dict[str, Any] = {
@@ -117,11 +118,11 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
     """
     if (read_attributes(path) or {}).get("kind") == "model":
         return check_model(path)
-    with open_executor(execution) as executor:
-        return verify_store(path, executor, progress or Silent()).to_json()
+    with Context.open(execution, progress) as context:
+        return verify_store(path, context).to_json()
 
 
-def verify_store(path: str, executor: Executor, progress: Progress, *, repairs: bool = False) -> Checked:
+def verify_store(path: str, context: Context, *, repairs: bool = False) -> Checked:
     """Verify a store and all of its images. ``repairs``: that it is incomplete is no news.
 
     Raises
@@ -155,4 +156,4 @@ def verify_store(path: str, executor: Executor, progress: Progress, *, repairs: 
     if lost := images_lost(store):
         missing = "1 image is" if len(lost) == 1 else f"{len(lost)} images are"
         problems.append(f"{missing} missing: {a_few(lost)}; the command that made the store labels what is missing")
-    return Checked(store, tuple(problems), verify_images(store, list(store), model, executor, progress))
+    return Checked(store, tuple(problems), verify_images(store, list(store), model, context))

@@ -10,15 +10,15 @@ from kseg_core.errors import UnreadableImage, facts_of, from_facts
 from kseg_core.memory import COLOR_BYTES
 
 from .computing.context import Context, Failure
-from .computing.executor import Progress, Silent, open_executor
-from .labelling.label import Labelled
+from .computing.executor import Progress
+from .output import Output
 from .planning.budget import Budget, bytes_to_write, free_bytes, make_budget
 from .planning.notes import Note, notes_of, notes_of_all
 from .planning.plan import Plan
 from .request import Request
-from .running.begun import earlier_model, look
-from .running.planning import plan_rest, work_of
-from .running.resume import NOTHING, Found, Kept
+from .result import errors_of
+from .run import earlier_model
+from .scan import plan_rest, work_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +86,20 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
     KsegError
         If no image could be read, or memory is too small.
     """
-    progress = progress or Silent()
-    given = earlier_model(request.config.model)
-    kept = Kept.of(request)
-    found, shared = Found(tuple(request.listing.files), Labelled(), Labelled()), given
-    with open_executor(request.config.execution) as executor:
+    output = Output(request)
+    with Context.open(request.config.execution, progress) as context:
+        executor = context.executor
         if request.finished is not None:
-            found, plan, budget, reused = Found((), Labelled(), Labelled()), Plan(()), None, _reused(request.finished)
-            failures = [Failure("", from_facts(told)) for told in request.finished["failures"]]
+            plan, budget, reused = Plan(()), None, _reused(request.finished)
+            failures = [Failure("", from_facts(facts)) for facts in request.finished["failures"]]
+            output.model = earlier_model(request.config.model)
         else:
-            unused: list[Failure] = []
+            given = earlier_model(request.config.model)
             if writes:
-                found, shared, unused = look(request, kept, given, executor, NOTHING, mends=False)
-            planned = plan_rest(
-                request,
-                found,
-                shared,
-                Context(executor, progress, request.config.execution.strict),
-                kept,
-                writes=writes,
-            )
-            request, plan, failures, budget = planned
-            failures, reused = unused + failures, len(found.keys)
-        work = work_of(request, plan, shared, writes=writes)
+                output.peek(request, given, context)
+            request, plan, failures, budget = plan_rest(request, output, context, writes=writes)
+            failures, reused = output.unusable + failures, len(output.done.keys)
+        work = work_of(request, plan, output.model, writes=writes)
         if budget is None:  # nothing is left to do
             budget, _, _ = make_budget(plan, work, executor)
     sources, fit = plan.sources, request.config.fit
@@ -126,7 +117,7 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
         budget=budget,
         memory_from=executor.memory_from,
         workers_from=executor.workers_from,
-        failures=tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))),
+        failures=errors_of(failures),
         notes=notes_of_all(plan.notes) + notes_of(sources),
     )
 

@@ -12,7 +12,7 @@ from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
 from .computing.context import Context
-from .computing.executor import Progress, Silent, open_executor
+from .computing.executor import Progress
 from .edges.finding import Edged, edges_of_plan
 from .edges.request import EdgesMade, EdgesRequest, nothing_to_do, require_unchanged
 from .edges.results import EdgesResult
@@ -36,10 +36,10 @@ def find_edges(request: EdgesRequest, progress: Progress | None = None) -> Edges
     """
     with claim(request.output):
         require_unchanged(request)
-        return _find_edges(request, progress or Silent())
+        return _find_edges(request, progress)
 
 
-def _find_edges(request: EdgesRequest, progress: Progress) -> EdgesResult:
+def _find_edges(request: EdgesRequest, progress: Progress | None) -> EdgesResult:
     start = time.perf_counter()
     if request.config.execution.strict and request.failures:
         raise request.failures[0]
@@ -55,11 +55,11 @@ def _find_edges(request: EdgesRequest, progress: Progress) -> EdgesResult:
     return result
 
 
-def edges_of_files(request: EdgesRequest, progress: Progress) -> Edged:
+def edges_of_files(request: EdgesRequest, progress: Progress | None) -> Edged:
     """Look at the headers of what is to be done, plan, and do it."""
     config = request.config
-    with open_executor(config.execution) as executor:
-        context = Context(executor, progress, config.execution.strict)
+    with Context.open(config.execution, progress) as context:
+        executor = context.executor
         sources, unreadable = look_at_headers(request.todo, config.input, context)
         say((*notes_of_all(nodata_of_no_use(sources, config.input)), *notes_of(sources)))
         noted = {source.file.key: source.info.notes for source in sources if source.info.notes}

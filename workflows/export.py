@@ -21,13 +21,13 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, load_model, open_store
 from kseg_core.store.originals import Originals
 
-from .computing.context import Watched, alone, compute_in_waves, crashed
-from .computing.executor import Executor, Progress, Silent, open_executor
+from .computing.context import Context, Task, crashed
+from .computing.executor import Progress
 from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export
 from .output import folder_for_files
 from .viewing.export_result import Exported, Failed
 from .viewing.polygons import write_polygons
-from .viewing.viewing import limit_tasks, needs_of_originals
+from .viewing.tasks import limit_tasks, needs_of_originals
 
 
 def export(request: ExportRequest, execution: ExecutionSettings, progress: Progress | None = None) -> Exported:
@@ -42,17 +42,15 @@ def export(request: ExportRequest, execution: ExecutionSettings, progress: Progr
     KsegError
         If files are there already, cannot be written, or need rasterio and it is not installed.
     """
-    progress = progress or Silent()
     store = open_store(request.store)
     shared = load_model(request.store) if store.has_model else None
     planned = plan_export(store, shared, request)
     planned, kept = leave_existing(planned, request)
     target = Target(os.path.abspath(request.folder), uuid.uuid4().hex[:8])
     with folder_for_files(request.folder):
-        progress.stage("exporting", len(planned), sum(image.pixels * len(image.files) for image in planned))
         try:
-            with open_executor(execution) as executor:
-                files, failures = make_files(store, planned, target, request.settings, executor, shared, progress)
+            with Context.open(execution, progress) as context:
+                files, failures = make_files(store, planned, target, request.settings, shared, context)
         except BaseException:
             target.clean()
             raise
@@ -64,27 +62,27 @@ def make_files(
     planned: Sequence[PlannedImage],
     target: Target,
     settings: ExportSettings,
-    executor: Executor,
     shared: Model | None,
-    progress: Progress,
+    context: Context,
 ) -> tuple[list[ExportFile], list[Failed]]:
     """Make all files; what was made, and what could not be."""
+    context.progress.stage("exporting", len(planned), sum(image.pixels * len(image.files) for image in planned))
     failures = [Failed(image.key, settings.what, image.failure) for image in planned if image.failure is not None]
-    planned, refused = what_fits(store, planned, executor, shared)
+    planned, refused = what_fits(store, planned, shared, context)
     failures += refused
     task = delayed(export_files, pure=False)
-    lazy_model, originals = executor.share(shared), Originals.of(store.attributes)
+    lazy_model, originals = context.share(shared), Originals.of(store.attributes)
     groups: list[tuple[ExportFile, ...]] = []
-    tasks: list[Watched] = []
+    tasks: list[Task] = []
     for image in planned:
         pictures = [file for file in image.files if file.what != "polygons"]
         for group in in_tasks(pictures, image.pixels):
             last = int(group[-1] is image.files[-1])
             groups.append(group)
             make = partial(task, storage.absolute(store.path), group, target, settings, originals, lazy_model)
-            done = partial(progress.advance, last, image.pixels * len(group))
-            tasks.append(Watched(make(), done, partial(make_alone, make, store[image.key].source, executor)))
-    results: list[Made] = compute_in_waves(tasks, executor)
+            done = partial(context.progress.advance, last, image.pixels * len(group))
+            tasks.append(Task(make(), done, partial(make_alone, make, store[image.key].source, context)))
+    results: list[Made] = list(context.each(tasks))
     made = {file for group, result in zip(groups, results, strict=True) for file in group[: result.files]}
     failures += [
         Failed(group[0].key, (group[0].what,), result.failure)
@@ -94,30 +92,30 @@ def make_files(
     for image in planned:
         for file in image.files:
             if file.what == "polygons":
-                failure = make_polygons(store.path, file, target, settings, executor)
+                failure = make_polygons(store.path, file, target, settings, context)
                 if failure is None:
                     made.add(file)
                 else:
                     failures.append(Failed(image.key, ("polygons",), failure))
-                progress.advance(int(file is image.files[-1]), image.pixels)
+                context.progress.advance(int(file is image.files[-1]), image.pixels)
     in_order = [file for image in planned for file in image.files if file in made]
     return in_order, joined_failures(planned, failures)
 
 
-def make_alone(make: Callable[[], Delayed], source: str, executor: Executor) -> Made:
+def make_alone(make: Callable[[], Delayed], source: str, context: Context) -> Made:
     """Make files that killed their workers once more, nothing else beside them."""
-    made, deaths = alone(make(), executor)
+    made, deaths = context.alone(make())
     return made or Made(0, crashed(source, deaths))
 
 
 def what_fits(
-    store: Store, planned: Sequence[PlannedImage], executor: Executor, shared: Model | None
+    store: Store, planned: Sequence[PlannedImage], shared: Model | None, context: Context
 ) -> tuple[list[PlannedImage], list[Failed]]:
     """The plan less the files that memory is too small for, as they show an original that must be decoded whole."""
     keys = [image.key for image in planned if any(file.what in OF_PIXELS for file in image.files)]
     need = partial(viewing_bytes, bands=0 if shared is None or shared.bands is None else len(shared.bands.bands))
-    needs = needs_of_originals(store.path, keys, Originals.of(store.attributes), need, executor)
-    refused = limit_tasks(executor, needs, tasks_each=len(OF_PIXELS))
+    needs = needs_of_originals(store.path, keys, Originals.of(store.attributes), need, context)
+    refused = limit_tasks(context.executor, needs, tasks_each=len(OF_PIXELS))
     left, failures = [], []
     for image in planned:
         if image.key not in refused:
@@ -138,12 +136,12 @@ def in_tasks(files: Sequence[ExportFile], pixels: int) -> Iterator[tuple[ExportF
 
 
 def make_polygons(
-    store: str, file: ExportFile, target: Target, settings: ExportSettings, executor: Executor
+    store: str, file: ExportFile, target: Target, settings: ExportSettings, context: Context
 ) -> UnreadableImage | None:
     """The outlines of one image; why they could not be made."""
     try:
         with target.whole(file.name) as path:
-            write_polygons(store, file.key, path, file.clusters, settings.min_area_px, executor)
+            write_polygons(store, file.key, path, file.clusters, settings.min_area_px, context)
     except UnreadableImage as error:
         return error
     except StoreError as error:

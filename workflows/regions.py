@@ -28,9 +28,9 @@ from kseg_core.shapes.regions import (
 )
 from kseg_core.store.opening import Store, StoredImage, open_store
 
-from .computing.context import WAVE_TASKS, Watched, compute_in_waves
-from .computing.executor import Executor, Progress, Silent, open_executor
-from .viewing.viewing import limit_tasks
+from .computing.context import WAVE_TASKS, Context, Task
+from .computing.executor import Progress
+from .viewing.tasks import limit_tasks
 
 
 def write_region_table(
@@ -61,11 +61,11 @@ def write_region_table(
     store = open_store(path)
     if not store.complete:
         raise StoreError(f"{path}: the run that made it has not finished; the same command completes it")
-    with open_executor(execution) as executor:
-        limit_tasks(executor)
+    with Context.open(execution, progress) as context:
+        limit_tasks(context.executor)
         rows = (
             row
-            for key, regions, colors in regions_of_images(store, executor, progress or Silent())
+            for key, regions, colors in regions_of_images(store, context)
             for row in region_rows(store[key], regions, colors)
         )
         return write_table(table, COLUMNS, rows)
@@ -79,7 +79,7 @@ class ImageRegions(NamedTuple):
     colors: NDArray[np.uint8]
 
 
-def regions_of_images(store: Store, executor: Executor, progress: Progress) -> Iterator[ImageRegions]:
+def regions_of_images(store: Store, context: Context) -> Iterator[ImageRegions]:
     """The regions of every image of a store, in the order of its keys; one without a model has no clusters.
 
     No more borders are held than those of the images of one wave. Images without labels (of edges alone) are passed
@@ -93,7 +93,7 @@ def regions_of_images(store: Store, executor: Executor, progress: Progress) -> I
     labelled = [key for key, image in store.items() if image.has_labels]
     if not labelled:
         raise StoreError(f"no labels in {store.path}, only edges; regions are those of clusters")
-    progress.stage("finding regions", len(labelled), _pixels(store))
+    context.progress.stage("finding regions", len(labelled), _pixels(store))
     shared = store.model.colors if store.has_model else None
     wave: list[StoredImage] = []
     tasks = 0
@@ -101,11 +101,11 @@ def regions_of_images(store: Store, executor: Executor, progress: Progress) -> I
         image = store[key]
         count = len(region_windows(image))
         if wave and tasks + count > WAVE_TASKS:
-            yield from _regions_of_wave(store, wave, shared, executor, progress)
+            yield from _regions_of_wave(store, wave, shared, context)
             wave, tasks = [], 0
         wave.append(image)
         tasks += count
-    yield from _regions_of_wave(store, wave, shared, executor, progress)
+    yield from _regions_of_wave(store, wave, shared, context)
 
 
 def _pixels(store: Store) -> int:
@@ -116,22 +116,21 @@ def _regions_of_wave(
     store: Store,
     images: Sequence[StoredImage],
     shared: NDArray[np.uint8] | None,
-    executor: Executor,
-    progress: Progress,
+    context: Context,
 ) -> Iterator[ImageRegions]:
     path = storage.absolute(store.path)  # a worker may have another current folder
     task = delayed(label_window, pure=False)
     colors = [colors_of(image, shared) for image in images]
     windows = [region_windows(image) for image in images]
     tasks = [
-        Watched(
+        Task(
             task(path, image.key, window, len(own)),
-            partial(progress.advance, int(window is parts[-1]), _size(window)),
+            partial(context.progress.advance, int(window is parts[-1]), _size(window)),
         )
         for image, parts, own in zip(images, windows, colors, strict=True)
         for window in parts
     ]
-    found: list[WindowRegions] = compute_in_waves(tasks, executor)
+    found: list[WindowRegions] = list(context.each(tasks))
     at = 0
     for image, parts, own in zip(images, windows, colors, strict=True):
         regions = join_regions(found[at : at + len(parts)], columns_of(parts))

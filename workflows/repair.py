@@ -11,35 +11,33 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from dask.delayed import delayed
 
 from kseg_core import storage
-from kseg_core.config import AUTO, ExecutionSettings, FitSettings, OutputSettings
+from kseg_core.config import ExecutionSettings, FitSettings
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import FACTS
 from kseg_core.reading.sources import ImageSource
-from kseg_core.resume.lock import hold
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
-from kseg_core.store.mending import edges_are_sound
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import read_document, write_group
 from kseg_core.store.opening import Store, StoredImage, load_model, open_store, update_attributes
 from kseg_core.store.originals import Originals
-from kseg_core.store.verify import Findings
+from kseg_core.store.verify import Findings, edges_are_sound
 from kseg_core.store.writing import LABELS, image_folder
 
 from .check import Checked, check_model, images_lost, verify_store, was_finished
 from .computing.context import Context, Failure
-from .computing.executor import Executor, Progress, Silent, open_executor
+from .computing.executor import Progress
 from .edges.finding import edges_of_plan
 from .labelling.label import bands_of
 from .labelling.label_plan import label_plan
 from .labelling.mend import mend_images, mendable_images
+from .output import claim
 from .planning.budget import Work, make_budget
 from .planning.plan import Plan, make_plan, remarked
 from .request import CHOSEN
@@ -55,22 +53,21 @@ class Origin(NamedTuple):
     attributes: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Repairable:
-    """What can be made again, and what cannot.
+class Damaged(NamedTuple):
+    """The damaged images of a store.
 
-    Parameters
+    Attributes
     ----------
     sources
-        The damaged images' sources.
-    edged
-        Those of them that have edges, or are to have them, by key, with how these are found.
+        Those that can be made again.
+    edges
+        How the edges are found of those that have any, or are to have them, by key.
     lost
         One line for each image that cannot be made again.
     """
 
     sources: tuple[ImageSource, ...]
-    edged: dict[str, EdgeSettings]
+    edges: dict[str, EdgeSettings]
     lost: tuple[str, ...]
 
 
@@ -88,13 +85,11 @@ def repair_store(path: str, execution: ExecutionSettings, progress: Progress | N
     StoreError
         If there is no store.
     """
-    progress = progress or Silent()
     if (read_attributes(path) or {}).get("kind") == "model":
         return {**check_model(path), "repaired": []}
     open_store(path)  # nothing is locked where there is none
-    with hold(path), open_executor(execution) as executor:
-        context = Context(executor, progress)
-        checked = verify_store(path, executor, progress, repairs=True)
+    with claim(path), Context.open(execution, progress) as context:
+        checked = verify_store(path, context, repairs=True)
         if not checked.findings or not was_finished(checked.store):
             return {**checked.to_json(), "repaired": []}  # of its model, or of all: there is nothing to go by
         return repair(checked, context)
@@ -103,87 +98,120 @@ def repair_store(path: str, execution: ExecutionSettings, progress: Progress | N
 def repair(checked: Checked, context: Context) -> dict[str, Any]:
     """Make the damaged images anew, and tell what is right and wrong then."""
     store = checked.store
-    found = what_can_be_made(store, [*checked.damaged, *without_their_edges(store, checked.damaged)])
+    damaged = damaged_images(store, [*checked.damaged, *without_their_edges(store, checked.damaged)])
     failures: list[Failure] = []
     findings: dict[str, Findings] = {}
-    if found.sources:
-        begin(store, found)
-        failures, findings = make_and_verify(store, found, context)
+    if damaged.sources:
+        begin(store, damaged)
+        failures, findings = run_again(store, damaged, context)
     status = INCOMPLETE if images_lost(store) else "complete"
-    if store.attributes.get("status") != status or found.sources or BEGUN in store.attributes:
+    if store.attributes.get("status") != status or damaged.sources or BEGUN in store.attributes:
         update_attributes(store.path, {"status": status}, without=BEGUN)
     bad = {failure.key for failure in failures}
-    made = [source.file.key for source in found.sources if source.file.key not in bad]
-    lost = found.lost + tuple(f"{failure.key}: cannot be made anew ({failure.error})" for failure in failures)
+    made = [source.file.key for source in damaged.sources if source.file.key not in bad]
+    lost = damaged.lost + tuple(f"{failure.key}: cannot be made anew ({failure.error})" for failure in failures)
     problems = Checked(store, checked.problems + lost, {**checked.findings, **findings})
     return {**problems.to_json(), "repaired": made}
 
 
-def make_and_verify(store: Store, found: Repairable, context: Context) -> tuple[list[Failure], dict[str, Findings]]:
-    """Mend what can be mended, make all else anew, and verify it; what is not right then is made anew whole.
+def begin(store: Store, damaged: Damaged) -> None:
+    """Take the markers of the store and of what is made anew, and keep elsewhere what is known of these images."""
+    origins = {
+        source.file.key: {
+            "source": source.file.source,
+            **source.file.facts,
+            "edges": damaged.edges[source.file.key].to_json() if source.file.key in damaged.edges else None,
+        }
+        for source in damaged.sources
+    }
+    update_attributes(store.path, {"status": INCOMPLETE, BEGUN: origins})
+    store.attributes[BEGUN] = origins
+    unmark(store, origins)
 
-    Damage that no checksum tells (a chunk that somebody wrote) is such: it is found where labels are compared.
+
+def unmark(store: Store, keys: Iterable[str]) -> None:
+    """Take from some images the marker that they are complete; their sources stay known."""
+    for key in keys:
+        folder = image_folder(store.path, key)
+        try:
+            attributes = read_document(folder).get("attributes") or {}
+            facts = attributes.get("kseg") or {}
+        except (OSError, ValueError, AttributeError):
+            attributes, facts = {}, {}
+        write_group(folder, {**attributes, "kseg": {**_origin(store, key), **facts, "status": DAMAGED}})
+
+
+def run_again(store: Store, damaged: Damaged, context: Context) -> tuple[list[Failure], dict[str, Findings]]:
+    """Make the damaged images anew, large ones window by window where their documents are sound, and verify them.
+
+    Damage that no checksum tells (a chunk that somebody wrote) is found where labels are compared: what of the large
+    ones is not right then is made anew whole.
     """
     model = load_model(store.path) if store.has_model else None
     failures: list[Failure] = []
     findings: dict[str, Findings] = {}
-    sources, mends = found.sources, True
+    sources = damaged.sources
     if store.is_labelled:
         fit = (store.attributes.get("config") or {}).get("fit") or {}
         bands = tuple(fit.get("bands") or ()) if fit.get("features") == "bands" else bands_of(model)
         sources = remarked(sources, bands, asked_for=bool(fit))
-    while sources:
+    for by_windows in (True, False):
         plan = make_plan(sources, output_settings(store).tile, context.executor.workers)
-        mended, bad = make_anew(store, plan, found.edged, context, mends=mends)
+        mended, bad = make_anew(store, plan, damaged.edges, context, by_windows=by_windows)
         failures += bad
-        unmade = {failure.key for failure in bad}
-        made = [source.file.key for source in sources if source.file.key not in unmade]
-        findings |= verify_images(store, made, model, context.executor, context.progress)
-        sources = tuple(
-            source for source in sources if source.file.key in mended and findings[source.file.key].problems
-        )
-        for source in sources:
-            mark_damaged(store, source.file.key)
-        mends = False
+        findings |= verify_images(store, [key for key in plan.keys if key not in {f.key for f in bad}], model, context)
+        sources = tuple(s for s in sources if s.file.key in mended and findings[s.file.key].problems)
+        if not sources:
+            break
+        unmark(store, [source.file.key for source in sources])
     return failures, findings
 
 
-def begin(store: Store, found: Repairable) -> None:
-    """Neither the store nor an image that is made anew must say that it is complete; and what the store says of these
-    images must outlive them.
+def make_anew(
+    store: Store, plan: Plan, edges: dict[str, EdgeSettings], context: Context, *, by_windows: bool
+) -> tuple[set[str], list[Failure]]:
+    """Label the images of a plan as the run did, and find the edges of those that had them.
+
+    ``by_windows``: of large images only what is damaged. Returns the names of those that were mended so, and all
+    failures.
     """
-    told = {
-        source.file.key: {
-            "source": source.file.source,
-            **source.file.facts,
-            "edges": found.edged[source.file.key].to_json() if source.file.key in found.edged else None,
-        }
-        for source in found.sources
-    }
-    update_attributes(store.path, {"status": INCOMPLETE, BEGUN: told})
-    store.attributes[BEGUN] = told
-    for source in found.sources:
-        mark_damaged(store, source.file.key)
+    output = dataclasses.replace(output_settings(store), checksum=keeps_checksums(store))
+    failures: list[Failure] = []
+    mended: set[str] = set()
+    some_edges = next(iter(edges.values()), None)
+    if store.is_labelled:
+        how = how_labelled(store)
+        budget, plan, failures = make_budget(plan, Work.of(how, output, some_edges, 0), context.executor)
+        shared = how if isinstance(how, Model) else None
+        images = mendable_images(store, plan, shared, output) if by_windows else []
+        keys, bad = mend_images(images, store.path, context) if images else ([], [])
+        mended = set(keys)
+        rest = plan.without([*failures, *bad]).only(plan.keys - mended)
+        failures += bad
+        if rest.sources:
+            given = (store.attributes.get("config") or {}).get("fit") is None
+            done = label_plan(rest, how, store.path, output, context, budget=budget, given=given)
+            failures += done.failures
+        plan = plan.without(failures)
+        task, path = delayed(edges_are_sound, pure=False), storage.absolute(store.path)
+        edged = [s for s in plan.sources if s.file.key in mended and s.file.key in edges]
+        sound = context.compute([task(path, source, edges[source.file.key]) for source in edged])
+        plan = plan.only(plan.keys - {s.file.key for s, is_sound in zip(edged, sound, strict=True) if is_sound})
+    else:
+        _, plan, failures = make_budget(plan, Work(0, 0, 0, None, edges=some_edges), context.executor)
+    for settings in set(edges.values()):
+        chosen = plan.only({key for key, wanted in edges.items() if wanted == settings})
+        failures += edges_of_plan(chosen, settings, store.path, output.tile, context).failures
+    return mended, failures
 
 
-def mark_damaged(store: Store, key: str) -> None:
-    """An image that is being made anew must not say that it is complete; its source stays known."""
-    folder = image_folder(store.path, key)
-    try:
-        attributes = read_document(folder).get("attributes") or {}
-        facts = attributes.get("kseg") or {}
-    except (OSError, ValueError, AttributeError):
-        attributes, facts = {}, {}
-    write_group(folder, {**attributes, "kseg": {**_origin(store, key), **facts, "status": DAMAGED}})
+# ------------------------------------------------------------------------------------------- what a store says of them
 
 
-# ----------------------------------------------------------------------------------------------- what can be made
-
-
-def what_can_be_made(store: Store, keys: Sequence[str]) -> Repairable:
+def damaged_images(store: Store, keys: Sequence[str]) -> Damaged:
     """The sources of some images, if they are there and what they were."""
     originals = Originals.of(store.attributes)
-    sources, edged, lost = [], dict[str, EdgeSettings](), []
+    sources, edges, lost = [], dict[str, EdgeSettings](), []
     for key in keys:
         facts = _facts(store, key)
         origin = Origin(key, facts if "source" in facts else _origin(store, key))
@@ -197,8 +225,8 @@ def what_can_be_made(store: Store, keys: Sequence[str]) -> Repairable:
             continue
         settings = edge_settings(store, key)
         if settings is not None:
-            edged[key] = settings
-    return Repairable(tuple(sources), edged, tuple(lost))
+            edges[key] = settings
+    return Damaged(tuple(sources), edges, tuple(lost))
 
 
 def edge_settings(store: Store, key: str) -> EdgeSettings | None:
@@ -240,60 +268,6 @@ def without_their_edges(store: Store, besides: Sequence[str]) -> list[str]:
     return [key for key in edged if not StoredImage(store.path, key).has_edges]
 
 
-# -------------------------------------------------------------------------------------------------- making it anew
-
-
-def make_anew(
-    store: Store,
-    plan: Plan,
-    edged: dict[str, EdgeSettings],
-    context: Context,
-    *,
-    mends: bool,
-) -> tuple[set[str], list[Failure]]:
-    """Label the images of a plan as the run did, and find the edges of those that had them.
-
-    ``mends``: of large images only what is damaged. Returns the names of those that were mended, and all failures.
-    """
-    output = dataclasses.replace(output_settings(store), checksum=keeps_checksums(store))
-    failures: list[Failure] = []
-    mended: set[str] = set()
-    some_edges = next(iter(edged.values()), None)
-    if store.is_labelled:
-        how = how_labelled(store)
-        budget, plan, failures = make_budget(plan, work_to_label(how, output, some_edges), context.executor)
-        shared = how if isinstance(how, Model) else None
-        images = mendable_images(store, plan, shared, output) if mends else []
-        keys, bad = mend_images(images, store.path, context) if images else ([], [])
-        mended = set(keys)
-        rest = plan.without([*failures, *bad]).only(plan.keys - mended)
-        failures += bad
-        if rest.sources:
-            given = (store.attributes.get("config") or {}).get("fit") is None
-            done = label_plan(rest, how, store.path, output, context, budget=budget, given=given)
-            failures += done.failures
-        plan = plan.without(failures)
-        whole = edges_that_are_sound(store.path, plan, mended, edged, context.executor)
-        plan = plan.only(plan.keys - whole)
-    else:
-        _, plan, failures = make_budget(plan, Work(0, 0, 0, None, edges=some_edges), context.executor)
-    for settings in set(edged.values()):
-        chosen = plan.only({key for key, wanted in edged.items() if wanted == settings})
-        failures += edges_of_plan(chosen, settings, store.path, output.tile, context).failures
-    return mended, failures
-
-
-def edges_that_are_sound(
-    path: str, plan: Plan, mended: set[str], edged: dict[str, EdgeSettings], executor: Executor
-) -> set[str]:
-    """Names of the mended images whose edges need not be found again."""
-    task = delayed(edges_are_sound, pure=False)
-    sources = [source for source in plan.sources if source.file.key in mended and source.file.key in edged]
-    path = storage.absolute(path)
-    sound: list[bool] = executor.compute([task(path, source, edged[source.file.key]) for source in sources])
-    return {source.file.key for source, is_sound in zip(sources, sound, strict=True) if is_sound}
-
-
 def keeps_checksums(store: Store) -> bool:
     """Whether its images have the SHA-256 of their files: it is for each run to say, and not in its settings."""
     return any("checksum" in _facts(store, key) for key in store)
@@ -307,13 +281,3 @@ def how_labelled(store: Store) -> Model | FitSettings:
         return load_model(store.path)
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fit.items()}
     return FitSettings(**plain, features_why=(config.get(CHOSEN) or {}).get("why"))
-
-
-def work_to_label(how: Model | FitSettings, output: OutputSettings, edges: EdgeSettings | None) -> Work:
-    """What is done to each pixel."""
-    if isinstance(how, Model):
-        bands = 0 if how.bands is None else len(how.bands.bands)
-        return Work(how.k, bands, 0, output, edges=edges, features=how.features)
-    tries = how.k == AUTO
-    most = how.tried[1] if tries else how.clusters
-    return Work(most, 0, how.batch_pixels, output, True, edges, how.features, tries)

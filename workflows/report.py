@@ -1,38 +1,40 @@
-"""The report of a store: look at its images window by window, and write one page and its figures."""
+"""The report of a store: its images are seen window by window, then one page and its figures are written."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from dask.delayed import delayed
+from dask.delayed import Delayed
 
 from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.inputs.keys import printable_source
-from kseg_core.inputs.ours import PAGE
-from kseg_core.report.assembling import Pictures, joined
-from kseg_core.report.composing import MASK_IMAGES, cloud_of, cluster_rows, head, history_of, notes, shown_image
-from kseg_core.report.content import Painted, Report, ks_to_paint, sweep_from, sweep_in
-from kseg_core.report.drawn import figure_files
-from kseg_core.report.facts import ImageFacts, named_below, read_facts
-from kseg_core.report.folder import default_folder, require_place, write_report
-from kseg_core.report.page import build_page, with_pictures_that_fit
-from kseg_core.report.ranking import Ranked, choose, most_typical, rank
-from kseg_core.report.settings import ReportSettings
-from kseg_core.report.several import models_of, read_sweep
+from kseg_core.inputs.passed_over import PAGE
+from kseg_core.memory import viewing_bytes
+from kseg_core.report import content, views
+from kseg_core.report.content import Painted, Report, ShownImage
+from kseg_core.report.facts import ImageFacts, choose, most_typical, named_below, rank, read_facts
+from kseg_core.report.page import build_page, figure_files, with_pictures_that_fit, write_report
+from kseg_core.report.settings import ReportSettings, default_folder, require_place
+from kseg_core.report.views import Chosen, Pictures, Seen, Subject, ViewPlan, quotas
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, load_model, open_store
 from kseg_core.store.originals import Originals
 
-from .computing.executor import Executor, Progress, Silent, open_executor
-from .viewing.look import Failures, LookPlan, look_at_images
-from .viewing.viewing import limit_tasks
+from .computing.context import Context, Failure, parted
+from .computing.executor import Progress
+from .viewing.tasks import Work, limit_tasks, on_images
 
-FACTS_PER_TASK = 256  # images whose documents one task reads: a tenth of a second
+GROUP = 64  # images seen together: what is held of them before they are pictures has a bound
+SAMPLED_PX = 1 << 18  # pixels that the clusters' spread is worked out from: its error is well below a per cent
+POINTS = 4000  # of the cloud that is turned by hand: as many as a phone draws without a hitch
+
+Failures = list[Failure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +84,24 @@ def make_report(
     UsageError, KsegError
         If there is no store or nothing in it, or the folder must not be written to.
     """
-    progress = progress or Silent()
     folder = request.folder
     store = open_store(request.store)
     require_place(folder, request.store, overwrite=request.settings.overwrite)
-    record = None if request.sweep is None else read_sweep(request.sweep)
-    shared = load_model(store.path) if store.has_model else None
-    with open_executor(execution) as executor:
-        limit_tasks(executor)
+    record = None if request.sweep is None else content.read_sweep(request.sweep)
+    model = load_model(store.path) if store.has_model else None
+    with Context.open(execution, progress) as context:
+        limit_tasks(context.executor)
         if len(store) and not any(image.has_labels for image in store.values()):
             raise StoreError(f"no labels in {store.path}, only edges: label its images with kseg-batch run")
-        images, failures = _facts_of(store, None if shared is None else shared.k, executor)
+        images, failures = _facts_of(store, None if model is None else model.k, context)
         if not images:
-            why = f" ({failures[0][0]}: {failures[0][1]})" if failures else ""
+            why = f" ({failures[0].key}: {failures[0].error.reason})" if failures else ""
             raise StoreError(f"{store.path}: it has no finished image to report of{why}")
-        report, unread = _gather(request, store, shared, record, images, executor, progress)
+        report, unread = _gather(request, store, model, record, images, context)
     failures += unread
-    report = _with_warnings(report, store, shared, len(failures))
-    progress.stage("drawing figures", 0, 0)
+    report = replace(report, warnings=content.notes(store.attributes, model, report.shown, len(failures)))
+    report = with_pictures_that_fit(report)
+    context.progress.stage("drawing figures", 0, 0)
     files = figure_files(report)
     write_report(folder, {**files, PAGE: build_page(report, files.get("elbow.png")).encode()})
     return {
@@ -108,61 +110,54 @@ def make_report(
         "report": printable_source(request.page),
         "figures": [printable_source(os.path.join(folder, name)) for name in files],
         "images": {"total": len(store), "shown": len(report.shown)},
-        "failures": [{"source": source, "reason": reason} for source, reason in sorted(failures)],
+        "failures": [
+            {"source": source, "reason": reason} for source, reason in sorted((f.key, f.error.reason) for f in failures)
+        ],
     }
 
 
 # ---------------------------------------------------------------------------------------------------- the steps
 
 
-def _facts_of(store: Store, k: int | None, executor: Executor) -> tuple[list[ImageFacts], Failures]:
-    """What the store says of its images, and which of them are damaged."""
-    keys = list(store)
-    task = delayed(read_facts, pure=False)
-    groups = [keys[at : at + FACTS_PER_TASK] for at in range(0, len(keys), FACTS_PER_TASK)]
-    path = storage.absolute(store.path)
-    found = executor.compute([task(path, group, k) for group in groups])
-    images: list[ImageFacts] = []
-    failures: Failures = []
-    for key, facts in zip(keys, (one for group in found for one in group), strict=True):
-        if isinstance(facts, ImageFacts):
-            images.append(facts)
-        else:
-            failures.append((key, str(facts)))
-    return images, failures
+def _facts_of(store: Store, k: int | None, context: Context) -> tuple[list[ImageFacts], Failures]:
+    """What the store says of its images, and which of them are damaged; a task reads some for a tenth of a second."""
+    work = (Work(key, key) for key in store)
+    read = partial(read_facts, storage.absolute(store.path))
+    images, failures = parted(on_images(context.silent(), read, work, k, name="facts", together=256))
+    return images, list(failures)
 
 
 def _gather(
     request: ReportRequest,
     store: Store,
-    shared: Model | None,
+    model: Model | None,
     record: dict[str, Any] | None,
     images: Sequence[ImageFacts],
-    executor: Executor,
-    progress: Progress,
+    context: Context,
 ) -> tuple[Report, Failures]:
-    """The report but for its warnings, and the images that could not be looked at."""
+    """The report but for its warnings, and the images that could not be seen."""
     below, images = named_below(images)
-    ranked = rank(images, None if shared is None else shared.k)
+    ranked = rank(images, None if model is None else model.k)
     chosen = choose(ranked, request.settings.limit)
-    typical = most_typical(chosen, MASK_IMAGES)
-    if record is None and shared is not None:
-        record = sweep_in(shared.facts, shared.k)
-    several = {} if record is None else models_of(record, shared)
-    plan = LookPlan(
+    typical = [image.facts.key for image in most_typical(chosen, content.MASK_IMAGES)]
+    if record is None and model is not None:
+        record = content.sweep_in(model.facts, model.k)
+    models = {} if record is None else content.models_of(record, model)
+    plan = ViewPlan(
         store=storage.absolute(store.path),
         originals=Originals.of(store.attributes),
         longest=request.settings.thumbnail,
-        shared=shared,
-        others={k: several[k] for k in ks_to_paint(list(several))} if several else {},
-        painted=typical[0].facts.key if typical else None,
-        masked=frozenset(image.facts.key for image in typical),
+        model=model,
+        others={k: models[k] for k in content.ks_to_paint(list(models))} if models else {},
+        painted=typical[0] if typical else None,
+        masked=frozenset(typical),
     )
-    pictures, failures = look_at_images(plan, chosen, executor, progress)
-    shown = [image for image in chosen if image.facts.key in pictures]
-    seen = [(image, pictures[image.facts.key]) for image in shown]
-    sample = joined([p.sample for _, p in seen if p.sample is not None]) if shared is not None else None
-    lead, facts, about = head(store.attributes, images, shared, below)
+    pictures, failures = pictures_of(plan, [image.facts for image in chosen], context)
+    shown = [ShownImage(image, pictures[image.facts.key]) for image in chosen if image.facts.key in pictures]
+    samples = [image.pictures.sample for image in shown if image.pictures.sample is not None]
+    sample = views.joined(samples) if model is not None else None
+    lead, facts, about = content.head(store.attributes, images, model, below)
+    colors = [] if model is None else [(r, g, b) for r, g, b in model.colors.tolist()]
     report = Report(
         name=printable_source(os.path.basename(storage.absolute(store.path))),
         lead=lead,
@@ -170,31 +165,70 @@ def _gather(
         about=about,
         warnings=(),
         failures=tuple((f["source"], f["reason"]) for f in store.attributes.get("failures") or ()),
-        clusters=() if shared is None else cluster_rows(images, _colors(shared.colors), sample),
+        clusters=() if model is None else content.cluster_rows(images, colors, sample),
         images=tuple(ranked),
-        shown=tuple(shown_image(image, found) for image, found in seen),
-        history=None if shared is None else history_of(shared.facts),
-        sweep=None if record is None else sweep_from(record),
-        sweep_record=record,
-        painted=_painted(plan, seen),
-        cloud=cloud_of(seen, shared),
-        looked_at=0 if sample is None else int(sample.counts.sum()),
+        shown=tuple(shown),
+        history=None if model is None else content.history_of(model.facts),
+        sweep=record,
+        painted=_painted(plan, shown),
+        cloud=content.cloud_of(shown, model),
+        sampled=0 if sample is None else int(sample.counts.sum()),
     )
     return report, failures
 
 
-def _with_warnings(report: Report, store: Store, shared: Model | None, damaged: int) -> Report:
-    warned = replace(report, warnings=notes(store.attributes, shared, report.shown, damaged))
-    return with_pictures_that_fit(warned)
-
-
-def _colors(colors: Any) -> list[tuple[int, int, int]]:
-    return [(r, g, b) for r, g, b in colors.tolist()]
-
-
-def _painted(plan: LookPlan, seen: Sequence[tuple[Ranked, Pictures]]) -> Painted | None:
-    for image, found in seen:
-        if image.facts.key == plan.painted and found.painted:
-            pictures = tuple(zip(plan.others, found.painted, strict=True))
-            return Painted(image.facts.name, found.original, pictures)
+def _painted(plan: ViewPlan, shown: Sequence[ShownImage]) -> Painted | None:
+    for image in shown:
+        facts, pictures = image.ranked.facts, image.pictures
+        if facts.key == plan.painted and pictures.painted:
+            return Painted(facts.name, pictures.original, tuple(zip(plan.others, pictures.painted, strict=True)))
     return None
+
+
+# ------------------------------------------------------------------------------------------------------- pictures
+
+
+def pictures_of(plan: ViewPlan, images: Sequence[ImageFacts], context: Context) -> tuple[dict[str, Pictures], Failures]:
+    """The pictures of some images by key, and why there are none of others; every window of each is a task."""
+    context.progress.stage("looking at images", len(images), 0)
+    valid = [facts.valid for facts in images]
+    chosen = [Chosen(*each) for each in zip(images, quotas(valid, SAMPLED_PX), quotas(valid, POINTS), strict=True)]
+    shared = context.share(plan)
+    pictures: dict[str, Pictures] = {}
+    failures: Failures = []
+    for at in range(0, len(chosen), GROUP):
+        failures += _pictures_of_group(plan, shared, chosen[at : at + GROUP], context, pictures)
+    return pictures, failures
+
+
+def _pictures_of_group(
+    plan: ViewPlan, shared: Delayed, group: Sequence[Chosen], context: Context, pictures: dict[str, Pictures]
+) -> Failures:
+    """Adds the pictures of some images; why there are none of others."""
+    quiet = context.silent()
+    near = on_images(quiet, views.approach, (Work(each.facts.key, each) for each in group), shared, name="approach")
+    subjects, failures = parted(near)
+    subjects = _those_that_fit(plan, subjects, context)
+    every = [view for subject in subjects for view in subject.views()]
+    parts = on_images(quiet, views.see, (Work(view.subject.key, view) for view in every), shared, name="view")
+    seen: dict[str, Seen] = {subject.key: Seen(subject, []) for subject in subjects}
+    for view, part in zip(every, parts, strict=True):
+        seen[view.subject.key].parts.append((view, part.error.reason if isinstance(part, Failure) else part))
+    work = (Work(key, each, is_last=True) for key, each in seen.items())
+    for key, made in zip(seen, on_images(context, views.assemble, work, shared, name="pictures"), strict=True):
+        if isinstance(made, Failure):
+            failures += (made,)
+        else:
+            pictures[key] = made
+    return list(failures)
+
+
+def _those_that_fit(plan: ViewPlan, subjects: Sequence[Subject], context: Context) -> list[Subject]:
+    """The images, those whose original memory is too small for without it."""
+    bands = 0 if plan.model is None or plan.model.bands is None else len(plan.model.bands.bands)
+    sources = {subject.key: subject.source for subject in subjects if subject.source is not None}
+    refused = limit_tasks(context.executor, {key: viewing_bytes(source, bands) for key, source in sources.items()})
+    return [
+        replace(subject, source=None, lost=refused[subject.key]) if subject.key in refused else subject
+        for subject in subjects
+    ]

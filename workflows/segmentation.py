@@ -35,9 +35,9 @@ from .planning.arrays import info_of_array, plan_of_array
 from .planning.notes import MOST_LINES, Note, gathering, notes_of_all, say
 from .planning.plan import nodata_of_no_use
 from .request import InputSelection, Request, in_space_of_match, prepare, require_mask
-from .run import fit_one, run
-from .running.begun import earlier_model
-from .running.planning import fit_to_memory, survey
+from .result import errors_of
+from .run import earlier_model, fit_one, run
+from .scan import fit_to_memory, survey
 
 ARRAY_KEY = "image"
 NO_VALID = "no valid pixel in the array: there is nothing to cluster; every one is transparent, masked, NaN or nodata"
@@ -171,8 +171,7 @@ def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
 
 
 def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
-    with open_executor(config.execution) as executor:
-        context = Context(executor, Silent(), config.execution.strict)
+    with Context.open(config.execution) as context:
         request, plan, failures = survey(request, context, model)
         if model is None:
             plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
@@ -183,8 +182,7 @@ def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Se
         pieces[0].source.file.key: lazy_labels(pieces, model)
         for pieces in sorted(images, key=lambda pieces: pieces[0].source.file.key)
     }
-    errors = sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))
-    return Segmentation(model, labels, tuple(errors))
+    return Segmentation(model, labels, errors_of(failures))
 
 
 def lazy_labels(pieces: Sequence[Piece], model: Model) -> da.Array:

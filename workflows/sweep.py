@@ -19,7 +19,7 @@ from kseg_core.sweep.search import sweep as sweep_data
 from kseg_core.sweep.table import AnySpace, Table
 
 from .computing.context import Context, Failure, parted
-from .computing.executor import Progress, Silent, open_executor
+from .computing.executor import Progress
 from .fitting.bands import data_of, look_at_bands, sweep_of
 from .fitting.fit import read_colours, table_on_workers
 from .fitting.sweep_tasks import SweepTasks
@@ -29,8 +29,8 @@ from .planning.budget import Budget, image_of_too_many_colors
 from .planning.notes import Note, notes_of, notes_of_all, say
 from .planning.plan import Plan, naming_images
 from .request import Request
-from .running.ending import Clock
-from .running.planning import fit_to_memory, nothing_readable, survey
+from .result import Clock
+from .scan import fit_to_memory, nothing_readable, survey
 from .sweep_request import FIGURE, KIND, RECORD, TABLE
 from .sweep_result import SweepResult, Swept
 
@@ -46,15 +46,14 @@ def sweep(request: Request, progress: Progress | None = None) -> SweepResult:
         If no image could be read, or the output cannot be written.
     """
     with hold(request.output):
-        return _sweep(request, progress or Silent())
+        return _sweep(request, progress)
 
 
-def _sweep(request: Request, progress: Progress) -> SweepResult:
+def _sweep(request: Request, progress: Progress | None) -> SweepResult:
     clock = Clock()
     elbow.prepare()
     with folder_for_files(request.output):
-        with open_executor(request.config.execution) as executor:
-            context = Context(executor, progress, request.config.execution.strict)
+        with Context.open(request.config.execution, progress) as context:
             request, plan, failures = survey(request, context)
             settings = request.config.fit
             assert settings is not None

@@ -13,7 +13,7 @@ from kseg_core.errors import StoreError, UsageError
 from kseg_core.store.manifest import read_attributes
 
 from .request import InputSelection, Request, default_output, require_mask
-from .running.results import failed_result
+from .result import failed_result
 
 SUFFIX = ".sweep"
 KIND = "sweep"  # what ``sweep.json`` says of itself

@@ -6,6 +6,7 @@ Everything is an integer, so merging is associative and commutative to the last 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,34 @@ class ClusterSums:
     def merge(self, other: ClusterSums) -> ClusterSums:
         """The sums over both sets of pixels."""
         return ClusterSums(self.counts + other.counts, self.sums + other.sums, self.squares + other.squares)
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the counts; numbers of any size as texts: many readers of JSON lose digits of those above 2**53."""
+        squares, linear = self.squares, self.sums if self.sums.dtype != object else self.sums.astype(str)
+        stated = [str(int(each)) for each in squares] if isinstance(squares, np.ndarray) else str(int(squares))
+        return {"linear": linear.tolist(), "squares": stated}
+
+    @classmethod
+    def from_json(cls, stated: dict[str, Any], of_clusters: Sequence[int]) -> ClusterSums:
+        """The sums that `to_json` gave, and the clusters' counts.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If they are none.
+        """
+        counts, linear = np.asarray(of_clusters, np.int64), stated["linear"]
+        if any(isinstance(number, str) for row in linear for number in row):  # of any size
+            sums: NDArray[Any] = np.empty((len(linear), len(linear[0])), np.object_)
+            sums[:] = [[int(number) for number in row] for row in linear]
+        else:
+            sums = np.asarray(linear, np.int64)
+        if counts.ndim != 1 or sums.ndim != 2 or len(sums) != len(counts):
+            raise ValueError(f"expected sums of {counts.shape} clusters, got {sums.shape}")
+        squares = stated["squares"]
+        if isinstance(squares, list):
+            return cls(counts, sums, np.array([int(square) for square in squares], object))
+        return cls(counts, sums, int(squares))
 
     def means(self, otherwise: F64) -> F64:
         """The mean of every cluster, float64 (k, 3); rows of ``otherwise`` where a cluster is empty."""

@@ -18,12 +18,12 @@ from .. import storage
 from ..clustering.summary import Window
 from ..edge_settings import EdgeSettings, edge_facts
 from ..errors import UnreadableImage
+from ..images.decoder import USE_BANDS
 from ..images.geo import GRID_MAPPING, GeoReference
-from ..images.raster import USE_BANDS
 from ..reading.sources import ImageSource, Piece
 from ..store.chunks import read_plane, write_plane
 from ..store.nodes import ArraySpec, create_array, write_group
-from ..store.stored_image import EDGES
+from ..store.opening import EDGES
 from ..store.tiles import require_aligned
 from ..store.writing import image_folder, remove_image, write_georeference
 from .canny import Bits, Maxima, WindowBorder, WindowEdges, decide_within, find_edges, find_maxima, promoted

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.errors import StoreError
 from kseg_core.store.model import Model
-from kseg_core.store.originals import Originals
-from kseg_core.store.shown import ShownPixels, open_shown
-from kseg_core.store.stored_image import DAMAGE, StoredImage
+from kseg_core.store.nodes import DAMAGE
+from kseg_core.store.opening import StoredImage
+from kseg_core.store.originals import Originals, ShownPixels, open_shown
 
 from . import painting
 from .settings import ExportSettings

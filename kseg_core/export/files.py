@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from kseg_core.errors import KsegError, StoreError, UnreadableImage
 from kseg_core.images.geo import GeoReference
 from kseg_core.store.model import Model
+from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
-from kseg_core.store.stored_image import StoredImage
 
 from .drawing import Drawing, ImageReader, draw
 from .geotiff import write_geotiff

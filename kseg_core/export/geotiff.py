@@ -10,7 +10,7 @@ import numpy as np
 from kseg_core.errors import StoreError
 from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
-from kseg_core.inputs.ours import SOFTWARE
+from kseg_core.inputs.passed_over import SOFTWARE
 from kseg_core.release import version
 
 from .drawing import Drawing, windows

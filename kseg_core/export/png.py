@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.ours import SOFTWARE
+from ..inputs.passed_over import SOFTWARE
 from ..release import version
 from .drawing import WINDOW_PX, Drawing
 

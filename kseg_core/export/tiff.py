@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from kseg_core.inputs.ours import SOFTWARE
+from kseg_core.inputs.passed_over import SOFTWARE
 from kseg_core.release import version
 from kseg_core.store.nodes import ArraySpec, create_array, open_for_writing
 from kseg_core.store.tiles import pyramid_levels

@@ -24,6 +24,8 @@ VRT         `vrt`               GDAL (rasterio)
 Zarr        `zarrs`             zarr-python; OME-Zarr too
 =========== =================== ==========================================================
 
+Each is a `decoder.Decoder`, entered in `formats.DECODERS`.
+
 `read_image` gives a picture whole. `open_picture` gives any part of it, as 8-bit sRGB or as the samples that are
 stored; of tiled and striped TIFFs, of tiled JPEG 2000, slides, VRTs and Zarr arrays no more is read and decoded for
 that than the part needs.
@@ -37,8 +39,8 @@ from __future__ import annotations
 
 import sys
 
-from kseg_core.images import sniff
 from kseg_core.images.failures import opened, refusing
+from kseg_core.images.formats import identify
 from kseg_core.images.picture import Picture, open_picture, read_info
 from kseg_core.images.raster import MAX_PIXELS, ImageHeader, PictureInfo, RgbImage, check_size
 from kseg_core.images.zarrs import is_zarr
@@ -77,7 +79,7 @@ def sniff_format(path: str) -> str | None:
         Where the file cannot be opened.
     """
     with refusing(path, ""), opened(path) as (_, head):
-        kind = sniff.identify(head)
+        kind = identify(head)
         return kind.name if kind is not None and kind.is_image else None
 
 

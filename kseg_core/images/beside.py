@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage
+from kseg_core.images.decoder import Decoder
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.file_masks import SUFFIX, FileMask, MaskBehindJpeg, PageMask, mask_beside
 from kseg_core.images.gdal_metadata import nodata_beside
 from kseg_core.images.raster import PictureInfo
-from kseg_core.images.stored import Stored
 
 _METADATA = ".aux.xml"
 _MAX_METADATA_BYTES = 1 << 24
@@ -55,7 +55,7 @@ class Beside:
 NOTHING_BESIDE = Beside()
 
 
-def look_beside(path: str, name: str, file: BinaryIO, stored: Stored, max_pixels: int, closing: ExitStack) -> Beside:
+def look_beside(path: str, name: str, file: BinaryIO, stored: Decoder, max_pixels: int, closing: ExitStack) -> Beside:
     """Find the mask and the metadata of a picture.
 
     Parameters
@@ -72,7 +72,7 @@ def look_beside(path: str, name: str, file: BinaryIO, stored: Stored, max_pixels
     UnreadableImage
         Where what is there is damaged.
     """
-    mask: FileMask | None = getattr(stored, "mask", None)
+    mask: FileMask | None = stored.mask
     notes: tuple[str, ...] = ()
     if mask is None and name == "JPEG":
         mask = MaskBehindJpeg(file, stored)

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.images import jpeg, png
 from kseg_core.images.bmp_runs import unpacked_runs
-from kseg_core.images.failures import CONVERT
+from kseg_core.images.decoder import WholeDecoder
+from kseg_core.images.failures import CONVERT, is_text
+from kseg_core.images.jpeg import Jpeg
 from kseg_core.images.plausible import check_ratio
-from kseg_core.images.raster import NotSupported, Raster, Refused, Stated, check_size
+from kseg_core.images.png import Png
+from kseg_core.images.raster import Cost, NotSupported, PictureInfo, Raster, Refused, check_size
 from kseg_core.images.srgb import looked_up
 
 _FILE_HEADER, _OS2_HEADER, _OS2_LARGE, _V5_HEADER = 14, 12, 64, 124
@@ -31,6 +33,7 @@ _PLAIN, _RLE8, _RLE4, _FIELDS, _JPEG, _PNG, _ALPHA_FIELDS = 0, 1, 2, 3, 4, 5, 6 
 _EMBEDDED = 0x4D424544  # bV5CSType: "MBED"
 _RLE_RATIO = 255 * 255 / 4  # a jump passes over so many rows and columns by four bytes
 _DEFAULT_FIELDS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
+_EMBEDDED_FORMATS: dict[int, type[WholeDecoder]] = {_JPEG: Jpeg, _PNG: Png}
 _ROWS_BYTES = 1 << 20  # of packed rows taken apart at once
 
 
@@ -63,63 +66,61 @@ class _Header:
         return 0
 
 
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) of a BMP."""
-    header = _read_header(file.read(_FILE_HEADER + _V5_HEADER + 1028 + 16))
-    return header.height, header.width
+class Bmp(WholeDecoder):
+    """BMP, whole."""
 
+    name = "BMP"
 
-def read_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype of a BMP whose pixels its file can hold; its palettes are looked up."""
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    header = _read_header(file.read(_FILE_HEADER + _V5_HEADER + 1028 + 16))
-    if header.compression in (_JPEG, _PNG):
-        file.seek(header.start)
-        part = io.BytesIO(file.read())
-        return jpeg.read_stated(part) if header.compression == _JPEG else png.read_stated(part)
-    if header.compression in (_RLE8, _RLE4):
-        check_ratio(header.width * header.height, size, _RLE_RATIO)
-    else:
-        check_ratio(header.stride * header.height, size, 1)
-    if header.bits <= 8:  # beside them the indices, and with run lengths which were given
-        return Stated(1 if header.gray else 3, decoding_px=2 if header.compression in (_RLE8, _RLE4) else 1)
-    has_alpha = header.fields[3] != 0
-    return Stated(4 if has_alpha else 3, alpha=has_alpha)
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        """See `Decoder`; texts begin so as well."""
+        return head.startswith(b"BM") and not is_text(head)
 
+    @classmethod
+    def header(cls, file: BinaryIO) -> PictureInfo:
+        """What its header says, palettes looked up; see `WholeDecoder`."""
+        header = _read_header(file.read(_FILE_HEADER + _V5_HEADER + 1028 + 16))
+        shape = header.height, header.width
+        if header.compression in _EMBEDDED_FORMATS:
+            file.seek(header.start)
+            info = _EMBEDDED_FORMATS[header.compression].header(io.BytesIO(file.read()))
+            return replace(info, format=cls.name, shape=shape)
+        size, is_rle = file.seek(0, io.SEEK_END), header.compression in (_RLE8, _RLE4)
+        if is_rle:
+            check_ratio(header.width * header.height, size, _RLE_RATIO)
+        else:
+            check_ratio(header.stride * header.height, size, 1)
+        if header.bits <= 8:  # beside them the indices, and with run lengths which were given
+            return PictureInfo(cls.name, shape, 1 if header.gray else 3, cost=Cost(1, 1, 2 if is_rle else 1))
+        has_alpha = header.fields[3] != 0
+        return PictureInfo(cls.name, shape, 3 + has_alpha, alpha=has_alpha, cost=Cost(1, 1, 0))
 
-def decode(data: bytes, max_pixels: int) -> Raster:
-    """Decode a whole BMP file.
-
-    Raises
-    ------
-    Refused
-        Where anything of the picture is damaged, missing, or of a kind that is not read here.
-    """
-    header = _read_header(data)
-    check_size(header.height, header.width, max_pixels)
-    if header.compression in (_JPEG, _PNG):
-        part = data[header.start :]
-        raster = jpeg.decode(part, max_pixels) if header.compression == _JPEG else png.decode(part, max_pixels)
-        if raster.samples.shape[:2] != (header.height, header.width) or raster.orientation != 1:
-            raise Refused("damaged: the BMP and the picture embedded in it are not of one size")
-        return raster
-    if header.bits > 8:
-        return _direct(header, _rows(header, data))
-    valid: NDArray[np.bool_] | None = None
-    if header.compression in (_RLE8, _RLE4):
-        indices, valid = unpacked_runs(data[header.start :], header.height, header.width, header.bits)
-        indices = indices[::-1]
-        valid = None if valid is None else np.ascontiguousarray(valid[::-1])
-    else:
-        indices = _unpacked_indices(header, _rows(header, data))
-    indices = np.ascontiguousarray(indices)
-    if header.gray:
-        samples = indices.astype(np.bool_) if header.gray == 1 else indices
-        return Raster(samples, "gray", header.gray, valid=valid, icc=header.icc)
-    lookup = np.zeros((256, 3), np.uint8)  # indices that the palette lacks are black, as in all viewers
-    lookup[: len(header.palette)] = header.palette
-    return Raster(looked_up(lookup, indices), "rgb", valid=valid, icc=header.icc)
+    @classmethod
+    def decode(cls, data: bytes, max_pixels: int) -> Raster:
+        """The whole picture; see `WholeDecoder`."""
+        header = _read_header(data)
+        check_size(header.height, header.width, max_pixels)
+        if header.compression in _EMBEDDED_FORMATS:
+            raster = _EMBEDDED_FORMATS[header.compression].decode(data[header.start :], max_pixels)
+            if raster.samples.shape[:2] != (header.height, header.width) or raster.orientation != 1:
+                raise Refused("damaged: the BMP and the picture embedded in it are not of one size")
+            return raster
+        if header.bits > 8:
+            return _direct(header, _rows(header, data))
+        valid: NDArray[np.bool_] | None = None
+        if header.compression in (_RLE8, _RLE4):
+            indices, valid = unpacked_runs(data[header.start :], header.height, header.width, header.bits)
+            indices = indices[::-1]
+            valid = None if valid is None else np.ascontiguousarray(valid[::-1])
+        else:
+            indices = _unpacked_indices(header, _rows(header, data))
+        indices = np.ascontiguousarray(indices)
+        if header.gray:
+            samples = indices.astype(np.bool_) if header.gray == 1 else indices
+            return Raster(samples, "gray", header.gray, valid=valid, icc=header.icc)
+        lookup = np.zeros((256, 3), np.uint8)  # indices that the palette lacks are black, as in all viewers
+        lookup[: len(header.palette)] = header.palette
+        return Raster(looked_up(lookup, indices), "rgb", valid=valid, icc=header.icc)
 
 
 def _read_header(data: bytes) -> _Header:

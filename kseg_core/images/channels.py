@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from kseg_core.config import NodataIn
 from kseg_core.images.beside import NOTHING_BESIDE, Beside
+from kseg_core.images.decoder import USE_BANDS, Decoder, require_integers
 from kseg_core.images.file_masks import FileMask
-from kseg_core.images.raster import Colours, PictureInfo, Raster, Refused, Samples
-from kseg_core.images.stored import Stored, chosen_bands, without_nodata
-from kseg_core.images.validity import Nodata
-from kseg_core.images.windows import Box
+from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples
+from kseg_core.images.windows import Window
 
 
-class Channels:
+class Channels(Decoder):
     """Chosen channels of an opened picture, in the order chosen.
 
     Parameters
@@ -35,7 +34,7 @@ class Channels:
         Where there is no such channel.
     """
 
-    def __init__(self, of: Stored, channels: tuple[int, ...], beside: Beside = NOTHING_BESIDE) -> None:
+    def __init__(self, of: Decoder, channels: tuple[int, ...], beside: Beside = NOTHING_BESIDE) -> None:
         there = of.info.bands
         for channel in channels:
             if channel >= there:
@@ -56,36 +55,23 @@ class Channels:
         )
 
     @property
-    def stored_shape(self) -> tuple[int, int]:
+    def stored_shape(self) -> tuple[int, int]:  # type: ignore[override]
         return self._of.stored_shape
 
     @property
-    def orientation(self) -> int:
+    def orientation(self) -> int:  # type: ignore[override]
         return self._of.orientation
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
-        if self.info.dtype not in ("uint8", "uint16"):
-            raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; use --features bands")
+    def raster(self, window: Window) -> Raster:
+        """The colours of a window; see `Decoder`."""
+        require_integers(self.info.dtype)
         if len(self._bands) not in (1, 3):
-            raise Refused(f"{len(self._bands)} channels: neither gray nor RGB; use --features bands")
-        samples, valid = self.values(box, None)
-        colours: Colours = "gray" if len(self._bands) == 1 else "rgb"
-        flat = samples[..., 0] if colours == "gray" else samples
-        maximum = 1 if samples.dtype == np.bool_ else int(np.iinfo(samples.dtype).max)
-        return without_nodata(
-            Raster(flat, colours, maximum, valid=valid, orientation=self.orientation), samples, nodata
-        )
+            raise Refused(f"{len(self._bands)} channels: neither gray nor RGB; {USE_BANDS}")
+        return super().raster(window)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
-        chosen = chosen_bands(bands, len(self._bands), len(self._bands))
-        return self._of.values(box, tuple(self._bands[band] for band in chosen))
-
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
-        """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self.values(box, None)[0] != 0).any(axis=2)
-        return used
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Decoder`."""
+        return self._of.values(window, tuple(self._bands[band] for band in bands))
 
     def close(self) -> None:
         """Let go of what was opened."""
@@ -98,6 +84,6 @@ class _MaskOfChannels:
     def __init__(self, of: FileMask, channels: tuple[int, ...]) -> None:
         self._of, self._channels = of, channels
 
-    def valid(self, box: Box, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
+    def valid(self, window: Window, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
         """Where pixels count; see `FileMask`."""
-        return self._of.valid(box, [self._channels[band] for band in bands], within)
+        return self._of.valid(window, [self._channels[band] for band in bands], within)

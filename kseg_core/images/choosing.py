@@ -9,16 +9,6 @@ from kseg_core.choice import PictureChoice
 from kseg_core.images.raster import Refused
 from kseg_core.sizes import counted
 
-_FIRST = "the first picture"
-#: Formats whose files may hold several pictures, and which of them is read.
-_ONE_IS_READ = {
-    "JPEG XL": "the first frame",
-    "Netpbm": _FIRST,
-    "JPEG XR": _FIRST,
-    "HEIC": "the primary image",
-    "AVIF": "the primary image",
-}
-
 
 def taken(name: str, wanted: int | None, count: int, default: int = 0) -> int:
     """Return which of ``count`` series, pages, … is read, from 0.
@@ -68,10 +58,15 @@ def note(name: str, number: int, count: int, *, also: str = "", why: str = "") -
     return f"{name} {number + 1} of {count}{reason}; --{name} chooses, from 0 to {count - 1}{also}"
 
 
-def require_one_picture(choice: PictureChoice, form: str = "", *, channels: bool = True) -> None:
+def require_one_picture(choice: PictureChoice, form: str = "", of_several: str = "", *, channels: bool = True) -> None:
     """Refuse to choose from a file that holds one picture anything but that.
 
-    ``form``: the name of its format; of some that may hold several one is read, whatever is chosen.
+    Parameters
+    ----------
+    form, of_several
+        The name of its format; where that may hold several, which is read, whatever is chosen.
+    channels
+        Whether no channel can be chosen either.
 
     Raises
     ------
@@ -80,9 +75,9 @@ def require_one_picture(choice: PictureChoice, form: str = "", *, channels: bool
     """
     if choice.is_default:
         return
-    if form in _ONE_IS_READ and choice.page:
+    if of_several and choice.page:
         raise Refused(
-            f"--page does not choose from a {form} file: {_ONE_IS_READ[form]} is read (--page 0); convert it to a TIFF "
+            f"--page does not choose from a {form} file: {of_several} is read (--page 0); convert it to a TIFF "
             "of several pages first"
         )
     for name in ("series", "page", "t"):

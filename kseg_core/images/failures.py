@@ -11,10 +11,11 @@ from typing import BinaryIO
 
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
-from kseg_core.images import sniff
 from kseg_core.images.raster import Refused
 
 CONVERT = "convert it to PNG or TIFF first, e.g. with ImageMagick's `magick`"
+#: Bytes of a file's beginning that tell what it is (SVG may have a long preamble).
+HEAD_BYTES = 4096
 #: Three words or more, without what names in programs are made of.
 _SENTENCE = re.compile(r"(?:[A-Za-z0-9,.;:()/%+-]+ ){2,}[A-Za-z0-9,.;:()/%+-]+")
 
@@ -36,7 +37,7 @@ def opened(path: str) -> Iterator[tuple[BinaryIO, bytes]]:
 
 
 def _head(file: BinaryIO) -> bytes:
-    head = file.read(sniff.HEAD_BYTES)
+    head = file.read(HEAD_BYTES)
     file.seek(0)
     return head
 
@@ -96,3 +97,16 @@ def _is_sentence(error: Exception, message: str) -> bool:
     if not isinstance(error, OSError) and type(error).__module__ == "builtins":
         return False
     return _SENTENCE.fullmatch(message) is not None
+
+
+def is_text(head: bytes) -> bool:
+    """Say whether the bytes read as text: UTF-8 (cut anywhere) or UTF-16, and no control characters."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    if not head or any(byte < 32 and byte not in b"\t\n\f\r\x1b" for byte in head):
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > 0 and error.start >= len(head) - 3  # a character cut by the end of `head`
+    return True

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.config import NodataIn
+from kseg_core.images.decoder import Decoder
 from kseg_core.images.raster import Refused, check_size
-from kseg_core.images.stored import Stored
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 SUFFIX = ".msk"
 _PER_DATASET = 2  # GMF_PER_DATASET
@@ -32,14 +32,14 @@ _SMALLEST_JPEG = 32
 
 
 class FileMask(Protocol):
-    """A mask, opened. Boxes are in stored pixels."""
+    """A mask, opened. Windows are in stored pixels."""
 
-    def valid(self, box: Box, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
+    def valid(self, window: Window, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
         """Return where pixels count, None: everywhere.
 
         Parameters
         ----------
-        box
+        window
             Which part.
         bands
             The picture's bands that are wanted, from 0: a mask may be of each band.
@@ -72,32 +72,32 @@ class PageMask:
         if not self._in_parts:
             check_size(page.imagelength, page.imagewidth, max_pixels)
 
-    def valid(self, box: Box, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_]:
+    def valid(self, window: Window, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_]:
         """Where pixels count; see `FileMask`."""
         count = int(self._page.samplesperpixel)
         if not self._per_band or count == 1:
-            return self._read(box, 0)
+            return self._read(window, 0)
         found: NDArray[np.bool_] | None = None
         for band in bands:
             if band < count:
-                part = self._read(box, band)
+                part = self._read(window, band)
                 found = part if found is None else found & part if within == "any" else found | part
-        return np.ones(box.shape, np.bool_) if found is None else found
+        return np.ones(window.shape, np.bool_) if found is None else found
 
-    def _read(self, box: Box, band: int) -> NDArray[np.bool_]:
+    def _read(self, window: Window, band: int) -> NDArray[np.bool_]:
         height, width = self._page.imagelength, self._page.imagewidth
-        if box.bottom > height or box.right > width:
+        if window.bottom > height or window.right > width:
             raise Refused(f"its mask is of {width} x {height} pixels, the picture as it is stored is not")
         if self._in_parts:
-            return self._decoded(box, [band])[..., 0]
+            return self._decoded(window, [band])[..., 0]
         if self._kept is None:
-            self._kept = self._decoded(Box.whole((height, width)), None)
-        return self._kept[box.slices][..., band].copy()
+            self._kept = self._decoded(Window.whole((height, width)), None)
+        return self._kept[window.slices][..., band].copy()
 
-    def _decoded(self, box: Box, bands: Sequence[int] | None) -> NDArray[np.bool_]:
-        from kseg_core.images.tiff_segments import read_box
+    def _decoded(self, window: Window, bands: Sequence[int] | None) -> NDArray[np.bool_]:
+        from kseg_core.images.tiff_segments import read_window
 
-        used: NDArray[np.bool_] = read_box(self._page, box, bands, 0, self._expect) != 0
+        used: NDArray[np.bool_] = read_window(self._page, window, bands, 0, self._expect) != 0
         return used
 
 
@@ -112,16 +112,16 @@ class MaskBehindJpeg:
         The JPEG, and what was opened of it.
     """
 
-    def __init__(self, file: BinaryIO, stored: Stored) -> None:
+    def __init__(self, file: BinaryIO, stored: Decoder) -> None:
         self._file, self._stored = file, stored
         self._found: tuple[NDArray[np.bool_] | None] | None = None
 
-    def valid(self, box: Box, _bands: Sequence[int], _within: NodataIn) -> NDArray[np.bool_] | None:
+    def valid(self, window: Window, _bands: Sequence[int], _within: NodataIn) -> NDArray[np.bool_] | None:
         """Where pixels count; see `FileMask`."""
         if self._found is None:
             self._found = (self._read(),)
         (mask,) = self._found
-        return None if mask is None else mask[box.slices].copy()
+        return None if mask is None else mask[window.slices].copy()
 
     def _read(self) -> NDArray[np.bool_] | None:
         file = self._file

@@ -1,80 +1,232 @@
-"""Which module reads which format; none of their decoders is imported before it is needed.
+"""Which formats there are: the table of those that are read, and the signatures of others, to refuse them by name.
 
-A format whose files are decoded whole is a `WholeFormat`: its name and three functions, in a module of its own, entered
-in `whole_formats`. One that is read by windows has a class that is a `Stored`, opened in `picture`.
+A file is told by its first bytes and never by its name. A new format is a `Decoder` in a module of its own, and a line
+in `DECODERS`.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+import re
+import struct
 from typing import BinaryIO, NamedTuple
 
-from kseg_core.images import sniff
-from kseg_core.images.raster import Raster, Refused, Stated
+from kseg_core.images import slides
+from kseg_core.images.bmp import Bmp
+from kseg_core.images.decoder import Decoder
+from kseg_core.images.failures import is_text
+from kseg_core.images.heif import Avif, Heic
+from kseg_core.images.isobmff import brands_of
+from kseg_core.images.jpeg import Jpeg
+from kseg_core.images.jpeg2000 import Jpeg2000
+from kseg_core.images.jpegxl import JpegXl
+from kseg_core.images.jpegxr import JpegXr
+from kseg_core.images.netpbm import Netpbm
+from kseg_core.images.pillow import Gif, WebP
+from kseg_core.images.png import Png
+from kseg_core.images.qoi import Qoi
+from kseg_core.images.raster import Refused
+from kseg_core.images.tiff import Tiff
+from kseg_core.images.vrt import Vrt
+from kseg_core.images.zarrs import ZarrImage
 
-#: Files are read whole up to here: the decoders below count bytes in signed 32-bit integers.
-_MAX_FILE_BYTES = 2**31 - 1
+#: Every format that is read; the first whose `sniff` fits is taken. Their modules import no library that decodes.
+DECODERS: tuple[type[Decoder], ...] = (
+    Jpeg,
+    Png,
+    Tiff,
+    Gif,
+    WebP,
+    Jpeg2000,
+    JpegXl,
+    JpegXr,
+    Avif,
+    Heic,  # after AVIF, whose files may state its brands as well
+    Qoi,
+    Bmp,
+    Netpbm,
+    Vrt,
+    slides.Czi,
+    slides.Ndpi,
+    slides.Bif,
+    slides.Mrxs,
+    ZarrImage,
+)
+_BY_NAME = {decoder.name: decoder for decoder in DECODERS}
 
 
-class WholeFormat(NamedTuple):
-    """A format whose pictures are decoded whole.
-
-    Attributes
-    ----------
-    name
-        As `sniff` calls it.
-    shape
-        Reads (height, width) as a person sees it from a file standing at its beginning, decoding nothing.
-    stated
-        Reads bands and dtype likewise.
-    decode
-        Decodes the bytes of a file; pictures of more pixels than the number given are refused before.
-    """
+class Kind(NamedTuple):
+    """What a file was found to be: its name, whether that is a picture, and what to do with one that is not read."""
 
     name: str
-    shape: Callable[[BinaryIO], tuple[int, int]]
-    stated: Callable[[BinaryIO], Stated]
-    decode: Callable[[bytes, int], Raster]
+    is_image: bool = True
+    advice: str = ""
 
 
-def readable_format(head: bytes) -> str:
-    """Return the name of the format, or refuse what has no reader here."""
+_RAW_ADVICE = "develop it to TIFF or JPEG first, e.g. with `darktable-cli` or `dcraw -T`"
+_RENDER = "render it to PNG first, e.g. with ImageMagick's `magick` or Inkscape"
+_GDAL = "convert it to GeoTIFF first, e.g. with `gdal_translate`"
+_BIO_ADVICE = "export it to OME-TIFF or OME-Zarr first, e.g. with `bfconvert`"
+_MAGICK = "convert it to PNG or TIFF first, e.g. with ImageMagick's `magick`"
+
+_VIDEO = Kind("a video", is_image=False)
+_RAW_CR3 = Kind("camera RAW (Canon CR3)", advice=_RAW_ADVICE)
+
+#: (offset, magic bytes, what it is); the first that fits is taken, so longer ones come first.
+_SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
+    (8, b"CR\x02", Kind("camera RAW (Canon CR2)", advice=_RAW_ADVICE)),
+    (0, b"IIRO", Kind("camera RAW (Olympus ORF)", advice=_RAW_ADVICE)),
+    (0, b"IIRS", Kind("camera RAW (Olympus ORF)", advice=_RAW_ADVICE)),
+    (0, b"MMOR", Kind("camera RAW (Olympus ORF)", advice=_RAW_ADVICE)),
+    (0, b"IIU\0", Kind("camera RAW (Panasonic RW2)", advice=_RAW_ADVICE)),
+    (0, b"FUJIFILMCCD-RAW", Kind("camera RAW (Fujifilm RAF)", advice=_RAW_ADVICE)),
+    (0, b"FOVb", Kind("camera RAW (Sigma X3F)", advice=_RAW_ADVICE)),
+    (0, b"\0MRM", Kind("camera RAW (Minolta MRW)", advice=_RAW_ADVICE)),
+    (6, b"HEAPCCDR", Kind("camera RAW (Canon CRW)", advice=_RAW_ADVICE)),
+    (0, b"8BPS", Kind("Photoshop (PSD)", advice="save it as TIFF or PNG first")),
+    (0, b"gimp xcf", Kind("GIMP (XCF)", advice="export it as PNG or TIFF first")),
+    (0, b"%PDF", Kind("PDF", advice="extract its pictures first, e.g. with `pdfimages` or `pdftoppm`")),
+    (0, b"%!PS", Kind("PostScript", advice="render it first, e.g. with `gs`")),
+    (0, b"\x76\x2f\x31\x01", Kind("OpenEXR", advice=_MAGICK)),
+    (0, b"#?RADIANCE", Kind("Radiance HDR", advice=_MAGICK)),
+    (0, b"#?RGBE", Kind("Radiance HDR", advice=_MAGICK)),
+    (0, b"DDS ", Kind("DirectDraw surface (DDS)", advice=_MAGICK)),
+    (0, b"\x8aMNG\r\n\x1a\n", Kind("MNG", advice=_MAGICK)),
+    (0, b"\x8bJNG\r\n\x1a\n", Kind("JNG", advice=_MAGICK)),
+    (0, b"icns", Kind("an Apple icon (ICNS)", advice=_MAGICK)),
+    (0, b"\0\0\1\0", Kind("a Windows icon (ICO)", advice=_MAGICK)),
+    (0, b"AT&TFORM", Kind("DjVu", advice="convert it first, e.g. with `ddjvu -format=tiff`")),
+    (0, b"SIMPLE  =", Kind("FITS", advice="convert it to TIFF first")),
+    (128, b"DICM", Kind("DICOM", advice="convert it first, e.g. with `dcm2pnm`, or a slide with `bfconvert`")),
+    (0, b"\xda\xce\xbe\x0a", Kind("Nikon ND2", advice=_BIO_ADVICE)),
+    (0, b"\x01\xda\0", Kind("SGI", advice=_MAGICK)),
+    (0, b"\x01\xda\1", Kind("SGI", advice=_MAGICK)),
+    (0, b"\x59\xa6\x6a\x95", Kind("Sun raster", advice=_MAGICK)),
+    (0, b"\0\0\2\0\1\0", Kind("a Windows cursor (CUR)", advice=_MAGICK)),
+    (0, b"\xd7\xcd\xc6\x9a", Kind("Windows metafile (WMF)", advice=_RENDER)),
+    (40, b" EMF", Kind("Windows metafile (EMF)", advice=_RENDER)),
+    (8, b"ILBM", Kind("Amiga ILBM", advice=_MAGICK)),  # after FORM and its size, see `identify`
+    (8, b"PBM ", Kind("Amiga ILBM", advice=_MAGICK)),
+    (0, b"SDPX", Kind("DPX", advice=_MAGICK)),
+    (0, b"XPDS", Kind("DPX", advice=_MAGICK)),
+    (0, b"\x80\x2a\x5f\xd7", Kind("Cineon", advice=_MAGICK)),
+    (0, b"FLIF", Kind("FLIF", advice="convert it to PNG first, e.g. with `flif -d`")),
+    (0, b"BPG\xfb", Kind("BPG", advice="convert it to PNG first, e.g. with `bpgdec`")),
+    (0, b"\x97JB2\r\n\x1a\n", Kind("JBIG2", advice="convert it to PNG first, e.g. with `jbig2dec`")),
+    (0, b"\xabKTX ", Kind("Khronos texture (KTX)", advice=_MAGICK)),
+    (0, b"farbfeld", Kind("farbfeld", advice=_MAGICK)),
+    (0, b"id=ImageMagick", Kind("ImageMagick's MIFF", advice=_MAGICK)),
+    (0, b"/* XPM */", Kind("XPM", advice=_MAGICK)),
+    (0, b"EHFA_HEADER_TAG", Kind("ERDAS Imagine (IMG)", advice=_GDAL)),
+    (0, b"NITF0", Kind("NITF", advice=_GDAL)),
+    (0, b"NSIF0", Kind("NITF", advice=_GDAL)),
+    (0, b"msid", Kind("MrSID", advice=_GDAL)),
+    (0, b"GRIB", Kind("GRIB", advice=_GDAL)),
+    (0, b"CDF\1", Kind("netCDF", advice=_GDAL)),
+    (0, b"CDF\2", Kind("netCDF", advice=_GDAL)),
+    (0, b"NRRD000", Kind("NRRD", advice=_BIO_ADVICE)),
+    (344, b"n+1\0", Kind("NIfTI", advice=_BIO_ADVICE)),
+    (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file", is_image=False)),
+    (0, b"PK\3\4", Kind("a ZIP archive", is_image=False)),
+    (0, b"\x1f\x8b", Kind("a gzip archive", is_image=False)),
+    (0, b"\x1a\x45\xdf\xa3", _VIDEO),
+    (8, b"AVI ", _VIDEO),
+)
+
+#: What a file begins with that has such a magic further on.
+_AROUND = {b"AVI ": b"RIFF", b"ILBM": b"FORM", b"PBM ": b"FORM", b" EMF": b"\1\0\0\0", b"CR\x02": b"II*\0"}
+
+_WORDS = frozenset({b"GRIB", b"FLIF", b"msid", b"SDPX", b"XPDS", b"farbfeld"})  # with which texts begin as well
+
+_SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
+_XBM = re.compile(rb"#define\s+\w+_width\s+\d+\s")
+_OTHER_NETPBM = re.compile(rb"P[7fF]\s")
+
+
+def decoder_of(path: str, file: BinaryIO, head: bytes) -> type[Decoder]:
+    """Return what reads a file.
+
+    Parameters
+    ----------
+    path, file, head
+        Where it is, it, which is left at its beginning, and its first `HEAD_BYTES` bytes.
+
+    Raises
+    ------
+    Refused
+        Where nothing does, saying what it is.
+    """
     if not head:
         raise Refused("empty file")
     if not head.strip(b"\0"):
         raise Refused("not an image (only zero bytes)")
-    kind = sniff.identify(head)
-    if kind is None or kind.name not in sniff.READABLE:
-        raise Refused(sniff.refusal(kind))
-    return kind.name
+    decoder = _sniffed(head)
+    if decoder is None:
+        raise Refused(_refusal(_other_kind(head)))
+    if decoder is Tiff:  # slides begin as other formats do
+        return _BY_NAME[slides.kind_of_tiff(file) or decoder.name]
+    return slides.Mrxs if slides.is_mrxs(path) else decoder
 
 
-def whole_formats() -> dict[str, WholeFormat]:
-    """Return the formats that are decoded whole, by name; their modules import no decoder."""
-    from kseg_core.images import bmp, heif, jpeg, jpegxl, jpegxr, netpbm, pillow, png, qoi
+def identify(head: bytes) -> Kind | None:
+    """Say what begins with these bytes: the first `HEAD_BYTES` of a file. None when nothing known fits."""
+    decoder = _sniffed(head)
+    return _other_kind(head) if decoder is None else Kind(decoder.name)
 
-    return {
-        form.name: form
-        for form in (
-            WholeFormat("JPEG", jpeg.read_shape, jpeg.read_stated, jpeg.decode),
-            WholeFormat("PNG", png.read_shape, png.read_stated, png.decode),
-            WholeFormat("BMP", bmp.read_shape, bmp.read_stated, bmp.decode),
-            WholeFormat("GIF", pillow.gif_shape, pillow.gif_stated, pillow.decode_gif),
-            WholeFormat("WebP", pillow.webp_shape, pillow.webp_stated, pillow.decode_webp),
-            WholeFormat("Netpbm", netpbm.read_shape, netpbm.read_stated, netpbm.decode),
-            WholeFormat("QOI", qoi.read_shape, qoi.read_stated, qoi.decode),
-            WholeFormat("HEIC", heif.read_shape, heif.read_stated, heif.decode),
-            WholeFormat("AVIF", heif.read_shape, heif.read_stated, heif.decode),
-            WholeFormat("JPEG XL", jpegxl.read_shape, jpegxl.read_stated, jpegxl.decode),
-            WholeFormat("JPEG XR", jpegxr.read_shape, jpegxr.read_stated, jpegxr.decode),
+
+def _sniffed(head: bytes) -> type[Decoder] | None:
+    return next((decoder for decoder in DECODERS if decoder.sniff(head)), None)
+
+
+def _other_kind(head: bytes) -> Kind | None:
+    """Say what it is that no decoder reads."""
+    if brands := brands_of(head):
+        return _RAW_CR3 if brands[0] == b"crx " else _VIDEO
+    for offset, magic, kind in _SIGNATURES:
+        if head.startswith(magic, offset) and head.startswith(_AROUND.get(magic, b"")):
+            if magic in _WORDS and is_text(head):
+                continue
+            return kind
+    if _OTHER_NETPBM.match(head):
+        return Kind("PAM or PFM", advice=_MAGICK)
+    if _SVG.search(head) and is_text(head):
+        return Kind("SVG", advice="render it first, e.g. with `rsvg-convert`")
+    if _XBM.match(head):
+        return Kind("XBM", advice=_MAGICK)
+    if is_text(head):
+        return Kind("text", is_image=False)
+    if _is_pcx(head):
+        return Kind("PCX", advice=_MAGICK)
+    if _is_tga(head):
+        return Kind("TGA", advice=_MAGICK)
+    return None
+
+
+def _is_pcx(head: bytes) -> bool:
+    """Say whether a header of PCX makes sense: its magic is a single byte."""
+    if len(head) < 128 or head[0] != 10 or head[1] not in (0, 2, 3, 4, 5) or head[2] > 1 or head[3] not in (1, 2, 4, 8):
+        return False
+    left, top, right, bottom = struct.unpack_from("<4H", head, 4)
+    return bool(left <= right and top <= bottom and 1 <= head[65] <= 4)
+
+
+def _is_tga(head: bytes) -> bool:
+    """Say whether a header of TGA makes sense, which has no magic (Truevision TGA 2.0)."""
+    if len(head) < 18:
+        return False
+    has_map, kind, first, colours, bits, _, _, width, height, depth, how = struct.unpack_from("<xBBHHBHHHHBB", head)
+    if has_map:
+        mapped = kind in (1, 9) and depth == 8 and first < colours <= 256 and bits in (15, 16, 24, 32)
+    else:
+        mapped = first == colours == bits == 0 and (
+            (kind in (2, 10) and depth in (15, 16, 24, 32)) or (kind in (3, 11) and depth in (8, 16))
         )
-    }
+    return bool(has_map <= 1 and mapped and width and height and not how & 0xC0)
 
 
-def decode(form: WholeFormat, file: BinaryIO, max_pixels: int) -> Raster:
-    """Decode the samples of a file."""
-    if file.seek(0, io.SEEK_END) > _MAX_FILE_BYTES:
-        raise Refused(f"too large: a {form.name} file of more than 2 GiB")
-    file.seek(0)
-    return form.decode(file.read(), max_pixels)
+def _refusal(kind: Kind | None) -> str:
+    """Return the reason for which a file of this kind is not read."""
+    if kind is None:
+        return "not an image of a known format"
+    if not kind.is_image:
+        return f"not an image ({kind.name})"
+    return f"{kind.name}: not supported here; {kind.advice}"

@@ -13,7 +13,7 @@ from typing import Any
 from kseg_core.images.failures import decoder_reason
 from kseg_core.images.raster import Refused
 
-_CACHE_MB = 64  # its default is a twentieth of the machine's memory
+CACHE_BYTES = 64_000_000  # its default is a twentieth of the machine's memory
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def gdal(name: str, told: Callable[[Exception], Exception] | None = None, /, **o
     logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)  # what matters here is told by our own messages
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, **options):
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES // 1_000_000, **options):
             yield rasterio
     except (RasterioError, CPLE_BaseError, ValueError, ArithmeticError, LookupError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error

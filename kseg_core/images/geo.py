@@ -10,17 +10,17 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import storage
-from ..inputs.companions import world_files
-from . import vrt_sources
-from .gdal import gdal
-from .raster import Refused
-from .windows import Box, stored_box
+from kseg_core import storage
+from kseg_core.images import vrt_sources
+from kseg_core.images.gdal import gdal
+from kseg_core.images.raster import Refused
+from kseg_core.images.windows import TURNS
+from kseg_core.inputs.companions import METADATA, world_files
 
 GRID_MAPPING = "spatial_ref"  # the name rioxarray and GDAL look for
 #: Of TIFF tags: ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory.
@@ -37,6 +37,8 @@ _DRIVERS = {
 _INSIDE = frozenset({"JPEG 2000", "VRT"})  # formats that may hold it where only GDAL looks
 _MOST_OFF_PX = 0.5  # an affine transform stands for ground control points that are all as near to it
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_UNPLACED = "it is not placed on the ground"
+Transform: TypeAlias = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class GeoReference:
     """
 
     crs_wkt: str
-    transform: tuple[float, float, float, float, float, float]
+    transform: Transform
 
     @property
     def is_rotated(self) -> bool:
@@ -94,17 +96,14 @@ class GeoReference:
 
     def axis_attributes(self) -> dict[str, dict[str, str]]:
         """Of the coordinates ``y`` and ``x``, after CF."""
+        y, x = {"axis": "Y"}, {"axis": "X"}
         if self.is_geographic:
-            return {
-                "y": {"axis": "Y", "standard_name": "latitude", "units": "degrees_north"},
-                "x": {"axis": "X", "standard_name": "longitude", "units": "degrees_east"},
-            }
-        if self.crs_wkt.startswith("PROJ"):
-            return {
-                "y": {"axis": "Y", "standard_name": "projection_y_coordinate"},
-                "x": {"axis": "X", "standard_name": "projection_x_coordinate"},
-            }
-        return {"y": {"axis": "Y"}, "x": {"axis": "X"}}
+            y |= {"standard_name": "latitude", "units": "degrees_north"}
+            x |= {"standard_name": "longitude", "units": "degrees_east"}
+        elif self.crs_wkt.startswith("PROJ"):
+            y |= {"standard_name": "projection_y_coordinate"}
+            x |= {"standard_name": "projection_x_coordinate"}
+        return {"y": y, "x": x}
 
     @classmethod
     def from_attributes(cls, attributes: dict[str, Any]) -> GeoReference | None:
@@ -135,15 +134,6 @@ class Place:
 NOWHERE = Place()
 
 
-def beside(path: str) -> list[str]:
-    """Files next to an image that may say where it is, those that are there: world files, ``.aux.xml``, ``.prj``."""
-    if storage.is_remote(path):
-        return []  # each look would be a request
-    folder, name = os.path.split(path)
-    there = [os.path.join(folder, each) for each in (*world_files(name), f"{name}.aux.xml")]
-    return [each for each in there if os.path.isfile(each)]
-
-
 def crs_stated(keys: object) -> str:
     """Say what GeoKeys state as the coordinate system, for a line where nobody understands it; empty: they state none.
 
@@ -154,9 +144,8 @@ def crs_stated(keys: object) -> str:
     """
     if keys is None:
         return ""
-    damaged = "its GeoKeys are damaged"
     if not isinstance(keys, tuple) or len(keys) < _KEY or len(keys) != _KEY * (1 + keys[3]):
-        return damaged
+        return "its GeoKeys are damaged"
     codes = {keys[at]: keys[at + 3] for at in range(_KEY, len(keys), _KEY) if keys[at + 1] == 0}
     for key in _CRS_KEYS:
         if key in codes:
@@ -188,34 +177,39 @@ def read_place(
     stated
         As `crs_stated` gives it.
     """
-    sides = beside(path)
-    if directory is None and not sides and form not in _INSIDE:
+    world, has_metadata = _beside(path)
+    if directory is None and not world and not has_metadata and form not in _INSIDE:
         return NOWHERE
-    world = [side for side in sides if not side.endswith(".aux.xml")]
     try:
-        found = _by_rasterio(path, form, directory or 0) if form in _DRIVERS else None
+        place = _by_rasterio(path, form, directory or 0) if form in _DRIVERS else NOWHERE
     except (Refused, OSError) as error:
-        if directory is None and not sides:
+        if directory is None and not world and not has_metadata:
             return NOWHERE  # it need not say anything of the kind
-        found = Place(None, (f"where it is on the ground cannot be read ({error})",))
-    if found is None or (found.geo is None and not found.notes):
-        found = _by_world_file(world[0]) if world else NOWHERE
-    geo = found.geo
+        place = Place(None, (f"where it is on the ground cannot be read ({error})",))
+    if place == NOWHERE and world:
+        place = _by_world_file(world)
+    geo, notes = place.geo, place.notes
     if geo is None:
-        return found
+        return place
     if not geo.crs_wkt and (wkt := _of_prj(path)):
         geo = GeoReference(wkt, geo.transform)
-    notes = found.notes
     if not geo.crs_wkt:
-        how = f"its world file {os.path.basename(world[0])}" if world else "its transform"
+        how = f"its world file {os.path.basename(world)}" if world else "its transform"
         lost = f"its coordinate system is not understood ({stated})" if stated else "no coordinate system is stated"
         notes += (f"placed by {how}, but {lost}: polygons are in the image's own coordinates",)
     elif geo.crs_wkt.startswith("ENGCRS"):
         which = f" ({stated})" if stated else ""
         notes += (f"its coordinate system{which} is a local one: it has no longitude and latitude",)
-    if seen is not None:
-        geo = _turned(geo, *seen())
-    return Place(geo, notes)
+    return Place(geo if seen is None else _turned(geo, *seen()), notes)
+
+
+def _beside(path: str) -> tuple[str, bool]:
+    """The world file next to an image, empty where there is none, and whether GDAL's metadata are there."""
+    if storage.is_remote(path):
+        return "", False  # each look would be a request
+    folder, name = os.path.split(path)
+    names = (os.path.join(folder, each) for each in world_files(name))
+    return next(filter(os.path.isfile, names), ""), os.path.isfile(path + METADATA)
 
 
 def _by_rasterio(path: str, form: str, directory: int) -> Place:
@@ -236,26 +230,28 @@ def _by_rasterio(path: str, form: str, directory: int) -> Place:
         gdal(form, GDAL_DISABLE_READDIR_ON_OPEN="TRUE", **options) as rasterio,
         rasterio.open(name, driver=_DRIVERS[form], **how) as dataset,
     ):
-        transform = _six(dataset.transform)
-        crs = "" if dataset.crs is None else str(dataset.crs.to_wkt(version="WKT2_2019"))
+        transform, crs = _six(dataset.transform), _wkt(dataset.crs)
         points, crs_of_points = dataset.gcps
         if transform == _IDENTITY and points:
-            wkt = "" if crs_of_points is None else str(crs_of_points.to_wkt(version="WKT2_2019"))
-            return _of_points(points, wkt or crs, rasterio)
+            return _of_points(points, _wkt(crs_of_points) or crs, rasterio)
     if transform == _IDENTITY:
-        lost = "it states a coordinate system, but not where its pixels are: it is not placed on the ground"
+        lost = f"it states a coordinate system, but not where its pixels are: {_UNPLACED}"
         return Place(None, (lost,) if crs else ())
     if not _is_usable(transform):
-        return Place(None, ("its transform has no inverse: it is not placed on the ground",))
+        return Place(None, (f"its transform has no inverse: {_UNPLACED}",))
     return Place(GeoReference(crs, transform))
 
 
-def _six(transform: Any) -> tuple[float, float, float, float, float, float]:
+def _wkt(crs: Any) -> str:
+    return "" if crs is None else str(crs.to_wkt(version="WKT2_2019"))
+
+
+def _six(transform: Any) -> Transform:
     a, b, c, d, e, f = tuple(map(float, transform))[:6]
     return a, b, c, d, e, f
 
 
-def _is_usable(transform: tuple[float, ...]) -> bool:
+def _is_usable(transform: Transform) -> bool:
     a, b, _, d, e, _ = transform
     return bool(np.isfinite(transform).all() and a * e - b * d)
 
@@ -265,20 +261,17 @@ def _of_points(points: Any, crs: str, rasterio: Any) -> Place:
     from rasterio.transform import from_gcps  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     many = f"its {len(points)} ground control points"
-    try:
+    transform: Transform | None = None
+    with suppress(rasterio.errors.RasterioError, ValueError):
         transform = _six(from_gcps(points))
-    except (rasterio.errors.RasterioError, ValueError):
-        return Place(None, (f"{many} come to no transform: it is not placed on the ground",))
-    if not _is_usable(transform):
-        return Place(None, (f"{many} come to no transform: it is not placed on the ground",))
+    if transform is None or not _is_usable(transform):
+        return Place(None, (f"{many} come to no transform: {_UNPLACED}",))
     a, b, c, d, e, f = transform
-    off = 0.0
-    for point in points:
-        x, y = a * point.col + b * point.row + c - point.x, d * point.col + e * point.row + f - point.y
-        scale = a * e - b * d
-        off = max(off, float(np.hypot((e * x - b * y) / scale, (a * y - d * x) / scale)))
+    column, row, x, y = np.array([(point.col, point.row, point.x, point.y) for point in points], np.float64).T
+    x, y = a * column + b * row + c - x, d * column + e * row + f - y
+    off = float(np.hypot(e * x - b * y, a * y - d * x).max() / abs(a * e - b * d))
     if off > _MOST_OFF_PX:
-        advice = "it is not placed on the ground; warp it first, e.g. with gdalwarp"
+        advice = f"{_UNPLACED}; warp it first, e.g. with gdalwarp"
         return Place(None, (f"{many} are up to {off:.1f} pixels off any affine transform: {advice}",))
     return Place(GeoReference(crs, transform), (f"placed by {many}",))
 
@@ -291,7 +284,7 @@ def _by_world_file(path: str) -> Place:
         transform = (a, b, x - (a + b) / 2, d, e, y - (d + e) / 2)
         if _is_usable(transform):
             return Place(GeoReference("", transform))
-    return Place(None, (f"its world file {os.path.basename(path)} cannot be read: it is not placed on the ground",))
+    return Place(None, (f"its world file {os.path.basename(path)} cannot be read: {_UNPLACED}",))
 
 
 def _of_prj(path: str) -> str:
@@ -299,14 +292,13 @@ def _of_prj(path: str) -> str:
     if storage.is_remote(path):
         return ""
     stem = os.path.splitext(path)[0]
-    for name in (f"{stem}.prj", f"{stem}.PRJ"):
-        if not os.path.isfile(name):
-            continue
-        with suppress(OSError, UnicodeDecodeError, Refused):
-            with open(name, encoding="utf-8") as file:
-                text = file.read(1 << 16)
-            with gdal("coordinate system") as rasterio:
-                return str(rasterio.crs.CRS.from_wkt(text).to_wkt(version="WKT2_2019"))
+    for name in filter(os.path.isfile, (f"{stem}.prj", f"{stem}.PRJ")):
+        with (
+            suppress(OSError, UnicodeDecodeError, Refused),
+            open(name, encoding="utf-8") as file,
+            gdal("coordinate system") as rasterio,
+        ):
+            return _wkt(rasterio.crs.CRS.from_wkt(file.read(1 << 16)))
     return ""
 
 
@@ -314,15 +306,11 @@ def _turned(geo: GeoReference, orientation: int, stored: tuple[int, int]) -> Geo
     """The georeference of stored pixels as one of those that a person sees."""
     if orientation == 1:
         return geo
+    reverse_rows, reverse_columns, swap = TURNS[orientation]
+    down, right = 1 - 2 * reverse_rows, 1 - 2 * reverse_columns
+    # A place (x, y) that is seen is stored at (ux x + vx y + x0, uy x + vy y + y0).
+    ux, vx, uy, vy = (0, right, down, 0) if swap else (right, 0, 0, down)
+    x0, y0 = stored[1] * reverse_columns, stored[0] * reverse_rows
     a, b, c, d, e, f = geo.transform
-    corners = {}
-    for name, (row, column) in {"origin": (0, 0), "right": (0, 1), "down": (1, 0)}.items():
-        box = stored_box(Box(row, column, row + 1, column + 1), stored, orientation)
-        corners[name] = (box.left + 0.5, box.top + 0.5)  # middles of pixels stay such, whatever is turned
-    (x, y), (right_x, right_y), (down_x, down_y) = (corners[name] for name in ("origin", "right", "down"))
-    ux, uy, vx, vy = right_x - x, right_y - y, down_x - x, down_y - y
-    x, y = x - (ux + vx) / 2, y - (uy + vy) / 2
-    return GeoReference(
-        geo.crs_wkt,
-        (a * ux + b * uy, a * vx + b * vy, a * x + b * y + c, d * ux + e * uy, d * vx + e * vy, d * x + e * y + f),
-    )
+    turned = (a * ux + b * uy, a * vx + b * vy, a * x0 + b * y0 + c)
+    return GeoReference(geo.crs_wkt, (*turned, d * ux + e * uy, d * vx + e * vy, d * x0 + e * y0 + f))

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 
 from kseg_core.images import cicp
+from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.failures import decoder_reason
-from kseg_core.images.isobmff import Fields, boxes, inner_boxes, payload
-from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.isobmff import Fields, boxes, brands_of, inner_boxes, payload
+from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 
 _ALPHA_URNS = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _DERIVED = {b"grid", b"iovl", b"iden"}
@@ -84,41 +85,58 @@ class _Header(NamedTuple):
         return turned_shape(height, width, self.orientation)
 
 
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) as a person sees it."""
-    return _header(file).seen
+class Heic(WholeDecoder):
+    """HEIC: the primary image."""
+
+    name = "HEIC"
+    of_several = "the primary image"
+    brands: ClassVar[frozenset[bytes]] = frozenset(
+        {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+    )
+    copied: ClassVar[float] = 1.4  # of the samples: luma and chroma, and libheif's copy
+
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        """By its brands; see `Decoder`."""
+        return not cls.brands.isdisjoint(brands_of(head))
+
+    @classmethod
+    def header(cls, file: BinaryIO) -> PictureInfo:
+        """What the container says of the primary image; see `WholeDecoder`."""
+        header = _header(file)
+        dtype, itemsize = ("uint8", 1) if header.depth <= 8 else ("uint16", 2)
+        cost = Cost(1, 1, cls.copied * header.bands * itemsize)
+        return PictureInfo(
+            cls.name, header.seen, header.bands, dtype, alpha=header.alpha, notes=header.notes, cost=cost
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, max_pixels: int) -> Raster:
+        """The primary image; see `WholeDecoder`."""
+        header = _header(io.BytesIO(data))
+        check_size(*header.shape, max_pixels)
+        if header.kind == b"av01":
+            samples, depth, orientation = _decoded_avif(data, header)
+        else:
+            samples, depth, orientation = _decoded_heic(data), header.depth, 1
+        gray = samples.ndim == 2 or samples.shape[2] == 2
+        colours: Colours = "gray" if gray else "rgb"
+        valid = samples[..., -1] != 0 if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
+        if samples.ndim == 3 and samples.shape[2] == 2:
+            samples = np.ascontiguousarray(samples[..., 0])
+        found = turned_shape(samples.shape[0], samples.shape[1], orientation)
+        if found != header.seen or (samples.dtype == np.uint8) != (depth <= 8):
+            stated = f"{header.seen[1]} x {header.seen[0]}"
+            raise Refused(f"damaged: it states {stated}, its picture has {found[1]} x {found[0]}")
+        return Raster(samples, colours, (1 << depth) - 1, valid=valid, icc=header.icc, orientation=orientation)
 
 
-def read_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype of the primary image."""
-    header = _header(file)
-    return Stated(header.bands, "uint8" if header.depth <= 8 else "uint16", header.alpha, notes=header.notes)
+class Avif(Heic):
+    """AVIF, whose files may call themselves mif1 first and avif only among the compatible brands."""
 
-
-def decode(data: bytes, max_pixels: int) -> Raster:
-    """Decode the primary image of a HEIC or AVIF file.
-
-    Raises
-    ------
-    Refused
-        Where data of the image lies beyond the file's end, or the decoder finds damage.
-    """
-    header = _header(io.BytesIO(data))
-    check_size(*header.shape, max_pixels)
-    if header.kind == b"av01":
-        samples, depth, orientation = _decoded_avif(data, header)
-    else:
-        samples, depth, orientation = _decoded_heic(data), header.depth, 1
-    gray = samples.ndim == 2 or samples.shape[2] == 2
-    colours: Colours = "gray" if gray else "rgb"
-    valid = samples[..., -1] != 0 if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
-    if samples.ndim == 3 and samples.shape[2] == 2:
-        samples = np.ascontiguousarray(samples[..., 0])
-    found = turned_shape(samples.shape[0], samples.shape[1], orientation)
-    if found != header.seen or (samples.dtype == np.uint8) != (depth <= 8):
-        stated = f"{header.seen[1]} x {header.seen[0]}"
-        raise Refused(f"damaged: it states {stated}, its picture has {found[1]} x {found[0]}")
-    return Raster(samples, colours, (1 << depth) - 1, valid=valid, icc=header.icc, orientation=orientation)
+    name = "AVIF"
+    brands = frozenset({b"avif", b"avis"})
+    copied = 1.2
 
 
 def _decoded_avif(data: bytes, header: _Header) -> tuple[Samples, int, int]:

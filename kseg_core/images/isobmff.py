@@ -19,6 +19,14 @@ class BoxSpan(NamedTuple):
     end: int
 
 
+def brands_of(head: bytes) -> list[bytes]:
+    """Return the brands that a file of these first bytes states, the major one first; none: it is another."""
+    if head[4:8] != b"ftyp":
+        return []
+    size = int.from_bytes(head[:4], "big")
+    return [head[8:12], *(head[at : at + 4] for at in range(16, min(size, len(head), 256) - 3, 4))]
+
+
 def boxes(file: BinaryIO, start: int, end: int, name: str) -> Iterator[BoxSpan]:
     """Walk over the boxes of a part of a file.
 

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import buffers
+from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.failures import CONVERT
 from kseg_core.images.jpeg_markers import (
@@ -51,8 +52,9 @@ from kseg_core.images.jpeg_markers import (
 )
 from kseg_core.images.jpeg_unusual import decode_unusual
 from kseg_core.images.plausible import JPEG_RATIO, check_ratio
-from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size, finishing_px
+from kseg_core.images.raster import Colours, Cost, PictureInfo, Raster, Refused, Samples, check_size, finishing_px
 
+_HEADER_CUT = "truncated: the JPEG ends within its header"
 _FIRST_READ = 1 << 16  # enough for the header of nearly all photographs, EXIF preview included
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
@@ -71,22 +73,41 @@ _REASONS = (
 )
 
 
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) as a person sees it, from the beginning of the file alone."""
-    head = _read_head(file)
-    return turned_shape(head.height, head.width, orientation_of(head.exif))
+class Jpeg(WholeDecoder):
+    """JPEG, whole."""
 
+    name = "JPEG"
+    magic = (b"\xff\xd8\xff",)
 
-def read_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype, from the beginning of the file alone."""
-    head = _read_head(file)
-    if head.process not in ARITHMETIC:
-        check_ratio(head.height * head.width, file.seek(0, io.SEEK_END), JPEG_RATIO)
-    count, dtype = len(head.components), "uint8" if head.precision == 8 else "uint16"
-    after = finishing_px(orientation_of(head.exif), head.icc if count == 3 else None)
-    colours: Colours | None = "cmyk" if count == 4 else None
-    twice = (count + 1) * (head.precision == 12)  # read as 8 bits first, whose memory waits for the next picture
-    return Stated(count, dtype, colours=colours, decoding_px=_coefficients_px(head) + twice, finishing_px=after)
+    @classmethod
+    def header(cls, file: BinaryIO) -> PictureInfo:
+        """What the beginning of the file says; see `WholeDecoder`."""
+        head = _read_head(file)
+        orientation = orientation_of(head.exif)
+        shape = turned_shape(head.height, head.width, orientation)
+        if head.process not in ARITHMETIC:
+            check_ratio(head.height * head.width, file.seek(0, io.SEEK_END), JPEG_RATIO)
+        count, dtype = len(head.components), "uint8" if head.precision == 8 else "uint16"
+        twice = (count + 1) * (head.precision == 12)  # read as 8 bits first, whose memory waits for the next picture
+        after = finishing_px(orientation, head.icc if count == 3 else None)
+        cost = Cost(1, 1, _coefficients_px(head) + twice, after)
+        return PictureInfo(cls.name, shape, count, dtype, colours="cmyk" if count == 4 else None, cost=cost)
+
+    @classmethod
+    def decode(cls, data: bytes, max_pixels: int) -> Raster:
+        """The whole picture; see `WholeDecoder`."""
+        try:
+            head = parse_head(data)
+        except Incomplete:
+            raise Refused(_HEADER_CUT) from None
+        check_size(head.height, head.width, max_pixels)
+        colours: dict[int, Colours] = {1: "gray", 3: "rgb", 4: "cmyk"}
+        count, maximum = len(head.components), (1 << head.precision) - 1
+        samples = decode_strictly(data, head)
+        if count == 4:
+            # As Pillow and the browsers do: CMYK JPEGs are Photoshop's, which stores 255 for no ink.
+            np.subtract(maximum, samples, out=samples)
+        return Raster(samples, colours[count], maximum, icc=head.icc, orientation=orientation_of(head.exif))
 
 
 def _coefficients_px(head: Head) -> float:
@@ -106,35 +127,8 @@ def _read_head(file: BinaryIO) -> Head:
         except Incomplete:
             more = file.read(len(data))  # twice as much each time
             if not more:
-                raise Refused("truncated: the JPEG ends within its header") from None
+                raise Refused(_HEADER_CUT) from None
             data += more
-
-
-def decode(data: bytes, max_pixels: int) -> Raster:
-    """Decode a whole JPEG file.
-
-    Raises
-    ------
-    Refused
-        Where anything of the picture is damaged or missing.
-    """
-    try:
-        head = parse_head(data)
-    except Incomplete:
-        raise Refused("truncated: the JPEG ends within its header") from None
-    check_size(head.height, head.width, max_pixels)
-    colours: dict[int, Colours] = {1: "gray", 3: "rgb", 4: "cmyk"}
-    samples = decode_strictly(data, head)
-    if len(head.components) == 4:
-        # As Pillow and the browsers do: CMYK JPEGs are Photoshop's, which stores 255 for no ink.
-        np.subtract((1 << head.precision) - 1, samples, out=samples)
-    return Raster(
-        samples,
-        colours[len(head.components)],
-        maximum=(1 << head.precision) - 1,
-        icc=head.icc,
-        orientation=orientation_of(head.exif),
-    )
 
 
 def decode_strictly(data: bytes, head: Head) -> Samples:

@@ -15,20 +15,20 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core.images.choosing import require_one_picture
+from kseg_core.images.decoder import USE_BANDS, Decoder, Opening, require_integers
 from kseg_core.images.gdal import gdal
 from kseg_core.images.isobmff import Fields, boxes, inner_boxes, payload
 from kseg_core.images.jpeg2000_stream import START, CodeStream, Component, read_stream
 from kseg_core.images.plausible import MAX_TILE_PX
-from kseg_core.images.raster import Colours, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
-from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
-from kseg_core.images.validity import Nodata
-from kseg_core.images.windows import Box
+from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.windows import Window
 
 _NAME = "JPEG 2000"
 _SRGB, _GRAY, _SYCC, _CMYK = 16, 17, 18, 12  # EnumCS (T.800, table I.10; T.801, table M.25)
 _COLOUR, _ALPHA, _PREMULTIPLIED = 0, 1, 2  # types of channels (T.800, table I.16)
 _CONVERT = "convert it to TIFF first, e.g. with `opj_decompress` or `gdal_translate`"
-_USE_BANDS = "use --features bands"
+_WORKING_BYTES = 4
 _MOST_PX_A_BYTE = 1_000_000  # of a file that is read by windows: an empty tile of a million pixels takes 30 bytes
 
 
@@ -50,22 +50,16 @@ class _Boxes:
     channels: dict[int, tuple[int, int]] | None = None  # type and colour of each, by its number
 
 
-class Jpeg2000Picture:
-    """A JPEG 2000 opened for reading by windows.
+class Jpeg2000(Decoder):
+    """A JPEG 2000 opened for reading by windows; of one tile, and where components are subsampled, only whole."""
 
-    Parameters
-    ----------
-    file
-        It stays the caller's to close.
-    max_pixels
-        The limit for what can only be read whole.
-    """
+    name = _NAME
+    magic = (b"\0\0\0\x0cjP  \r\n\x87\n", START)
 
-    orientation = 1
-
-    def __init__(self, file: BinaryIO, max_pixels: int) -> None:
-        self._file = file
-        said, self._stream = _opened(file)
+    def __init__(self, opening: Opening) -> None:
+        require_one_picture(opening.choice, self.name, channels=False)
+        self._file, max_pixels = opening.file, opening.max_pixels
+        said, self._stream = _opened(self._file)
         grid, components = self._stream.grid, self._stream.components
         self.stored_shape: tuple[int, int] = grid.shape
         tile = min(grid.tile[1], grid.shape[0]), min(grid.tile[0], grid.shape[1])
@@ -82,83 +76,74 @@ class Jpeg2000Picture:
         self._order, self._alpha, self._premultiplied = _channel_order(said, len(components))
         self._space, self._icc = said.space, said.icc
         self._kept: Samples | None = None
+        bands, size = len(self._order), self._dtype.itemsize
         self.info = PictureInfo(
             _NAME,
             self.stored_shape,
-            len(self._order),
+            bands,
             str(self._dtype),
             self._block,
-            None,
-            self._alpha,
-            "palette" if self._palette is not None else "cmyk" if self._space == _CMYK else None,
+            alpha=self._alpha,
+            colours="palette" if self._palette is not None else "cmyk" if self._space == _CMYK else None,
+            # OpenJPEG works with 32 bits a sample; of a tile there is also what it becomes, in the order of its colours
+            cost=Cost(2, 2, _WORKING_BYTES * bands + 0.5, block_px=(_WORKING_BYTES + size) * bands),
         )
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
-        if self._dtype.kind != "u" or self._dtype.itemsize > 2:
-            raise Refused(f"{self._dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
-        samples = self._read(box)
+    def raster(self, window: Window) -> Raster:
+        """The colours of a window; see `Decoder`."""
+        require_integers(str(self._dtype))
+        samples = self._read(window)
         maximum = (1 << self._stream.components[self._order[0]].bits) - 1
         if self._palette is not None:
             indices = np.ascontiguousarray(samples[..., 0])
             opaque = self._palette.opaque
             valid = None if opaque is None else np.take(opaque, indices, mode="clip")
-            raster = Raster(indices, "palette", palette=self._palette.colours, valid=valid, icc=self._icc)
-            return without_nodata(raster, samples, nodata)
+            return Raster(indices, "palette", palette=self._palette.colours, valid=valid, icc=self._icc)
         colours = samples.shape[2] - self._alpha
         if colours not in (1, 3) and not (colours == 4 and self._space == _CMYK):
             if colours != 4:
-                raise Refused(f"{colours} bands: neither gray nor RGB; {_USE_BANDS}")
+                raise Refused(f"{colours} bands: neither gray nor RGB; {USE_BANDS}")
             colours = 3  # a fourth band that is no alpha is left out, as in a TIFF
         if len({self._stream.components[number].bits for number in self._order[:colours]}) > 1:
-            raise Refused(f"colours of different depths: not an 8- or 16-bit image; {_USE_BANDS}")
+            raise Refused(f"colours of different depths: not an 8- or 16-bit image; {USE_BANDS}")
         name: Colours = {1: "gray", 3: "rgb", 4: "cmyk"}[colours]  # type: ignore[assignment]
         valid = samples[..., -1] != 0 if self._alpha else None
         kept = samples[..., 0] if colours == 1 else samples[..., :colours]
-        raster = Raster(np.ascontiguousarray(kept), name, maximum, valid=valid, icc=self._icc)
-        return without_nodata(raster, samples, nodata)
+        return Raster(np.ascontiguousarray(kept), name, maximum, valid=valid, icc=self._icc)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
-        if self._palette is not None:
-            raise Refused(PALETTE_HAS_NO_BANDS)
-        chosen = chosen_bands(bands, self.info.bands, self.info.bands - self._alpha)
-        samples = self._read(box)
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Decoder`."""
+        samples = self._read(window)
         valid = samples[..., -1] != 0 if self._alpha else None
-        return np.ascontiguousarray(samples[..., list(chosen)]), valid
-
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
-        """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self._read(box)[..., : self.info.bands - self._alpha] != 0).any(axis=2)
-        return used
+        return np.ascontiguousarray(samples[..., list(bands)]), valid
 
     def close(self) -> None:
         """Let go of the pixels."""
         self._kept = None
 
-    def _read(self, box: Box) -> Samples:
-        """Decode a box, (height, width, channels), colours first; what is decoded whole is kept for the next one."""
+    def _read(self, window: Window) -> Samples:
+        """Decode a window, (height, width, channels), colours first; what is decoded whole is kept for the next one."""
         if self._block is None:
             if self._kept is None:
                 whole = self._ordered(_decoded(self._stream.whole(self._file), self._stream.components))
                 if whole.shape[:2] != self.stored_shape:
                     raise Refused(f"damaged: the {_NAME} has two sizes")
                 self._kept = whole
-            return self._kept[box.slices].copy()
+            return self._kept[window.slices].copy()
         out: Samples | None = None
-        for number in self._stream.grid.overlapping(box):
-            place = self._stream.grid.box_of(number)
+        for number in self._stream.grid.overlapping(window):
+            place = self._stream.grid.window_of(number)
             tile = self._ordered(_decoded(self._stream.of_tile(self._file, number), self._stream.components))
             if tile.shape[:2] != place.shape:
                 raise Refused(f"damaged: tile {number + 1} of the {_NAME} has two sizes")
             if out is None:
-                out = np.empty((*box.shape, tile.shape[2]), tile.dtype)
-            top, left = max(place.top, box.top), max(place.left, box.left)
-            bottom, right = min(place.bottom, box.bottom), min(place.right, box.right)
-            out[top - box.top : bottom - box.top, left - box.left : right - box.left] = tile[
+                out = np.empty((*window.shape, tile.shape[2]), tile.dtype)
+            top, left = max(place.top, window.top), max(place.left, window.left)
+            bottom, right = min(place.bottom, window.bottom), min(place.right, window.right)
+            out[top - window.top : bottom - window.top, left - window.left : right - window.left] = tile[
                 top - place.top : bottom - place.top, left - place.left : right - place.left
             ]
-        assert out is not None  # a box has pixels
+        assert out is not None  # a window has pixels
         return out
 
     def _ordered(self, samples: Samples) -> Samples:

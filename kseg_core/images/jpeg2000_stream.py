@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 from kseg_core.images.raster import Refused
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 START = b"\xff\x4f\xff\x51"  # SOC and SIZ, which always come first
 _SOT, _SOD, _EOC = 0xFF90, 0xFF93, 0xFFD9
@@ -58,17 +58,17 @@ class Grid(NamedTuple):
         end = tuple(min(o + t, e) for o, t, e in zip(origin, self.tile, self.end, strict=True))
         return Grid((end[0], end[1]), (start[0], start[1]), self.tile, (origin[0], origin[1]))
 
-    def box_of(self, number: int) -> Box:
+    def window_of(self, number: int) -> Window:
         """Which pixels of the image a tile has."""
         tile = self.of_tile(number)
         top, left = tile.start[1] - self.start[1], tile.start[0] - self.start[0]
-        return Box(top, left, top + tile.shape[0], left + tile.shape[1])
+        return Window(top, left, top + tile.shape[0], left + tile.shape[1])
 
-    def overlapping(self, box: Box) -> list[int]:
-        """The numbers of the tiles that a box of pixels needs."""
+    def overlapping(self, window: Window) -> list[int]:
+        """The numbers of the tiles that a window of pixels needs."""
         dx, dy = self.start[0] - self.origin[0], self.start[1] - self.origin[1]
-        rows = range((box.top + dy) // self.tile[1], -(-(box.bottom + dy) // self.tile[1]))
-        columns = range((box.left + dx) // self.tile[0], -(-(box.right + dx) // self.tile[0]))
+        rows = range((window.top + dy) // self.tile[1], -(-(window.bottom + dy) // self.tile[1]))
+        columns = range((window.left + dx) // self.tile[0], -(-(window.right + dx) // self.tile[0]))
         return [row * self.across + column for row in rows for column in columns]
 
 

@@ -13,79 +13,78 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from kseg_core.images import cicp
+from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import turned_shape
 from kseg_core.images.isobmff import boxes
 from kseg_core.images.jpegxl_header import JxlHeader, read_jxl_header
-from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.srgb import to_8_bits
 
 _NAME = "JPEG XL"
 _BARE = b"\xff\x0a"
 _HEADER_BYTES = 1 << 16
+_BUFFERS_PX = 0.2
 _LOSSY_PX = 2.8  # of lossy coding: coefficients; measured
 _MOST_FRAMES = 1 << 16  # of an animation that are looked for
 _SAMPLE_BYTES = 1 << 12  # of a frame, by which it is told from noise
 _TWELVE_BITS = 12  # what linear light takes so that no shade of eight bits is lost
 
 
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) as a person sees it."""
-    header, _ = _header(file)
-    return turned_shape(header.height, header.width, header.orientation)
+class JpegXl(WholeDecoder):
+    """JPEG XL: the first frame."""
 
+    name = _NAME
+    magic = (b"\0\0\0\x0cJXL \r\n\x87\n", _BARE)
+    of_several = "the first frame"
 
-def read_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype by the header."""
-    header, _ = _header(file)
-    notes: tuple[str, ...] = ("the first frame of an animation",) if header.animated else ()
-    if header.icc and not header.xyb and _profile_reader() is None:
-        notes += ("its colour profile is not applied: that needs `pip install 'kseg-batch[jxl]'`",)
-    notes += cicp.hdr_note(header.transfer)
-    bands, dtype = (1 if header.gray else 3) + header.alpha, _dtype_of(header)
-    beside = _LOSSY_PX * header.xyb + (bands * np.dtype(dtype).itemsize if header.animated else 0)
-    return Stated(bands, dtype, header.alpha, notes=notes, decoding_px=beside)
+    @classmethod
+    def header(cls, file: BinaryIO) -> PictureInfo:
+        """What the header says; see `WholeDecoder`."""
+        header, _ = _header(file)
+        notes: tuple[str, ...] = ("the first frame of an animation",) if header.animated else ()
+        if header.icc and not header.xyb and _profile_reader() is None:
+            notes += ("its colour profile is not applied: that needs `pip install 'kseg-batch[jxl]'`",)
+        notes += cicp.hdr_note(header.transfer)
+        bands, dtype = (1 if header.gray else 3) + header.alpha, _dtype_of(header)
+        beside = _BUFFERS_PX + _LOSSY_PX * header.xyb + (bands * np.dtype(dtype).itemsize if header.animated else 0)
+        shape = turned_shape(header.height, header.width, header.orientation)
+        return PictureInfo(cls.name, shape, bands, dtype, alpha=header.alpha, notes=notes, cost=Cost(1, 1, beside))
 
+    @classmethod
+    def decode(cls, data: bytes, max_pixels: int) -> Raster:
+        """The picture, or the first frame of an animation; libjxl turns it as the header says. See `WholeDecoder`."""
+        import imagecodecs
 
-def decode(data: bytes, max_pixels: int) -> Raster:
-    """Decode the picture, or the first frame of an animation; libjxl turns it as the header says.
+        header, start = _header(io.BytesIO(data))
+        check_size(header.height, header.width, max_pixels)
+        if header.black:
+            raise NotSupported("CMYK in a JPEG XL: not supported here; convert it to TIFF first, e.g. with `djxl`")
+        is_linear = header.xyb and header.icc
+        if is_linear:
+            data = _of_12_bits(data, header, start)
+        samples: Samples = imagecodecs.jpegxl_decode(data, index=0, numthreads=1)
+        if header.animated:
+            _require_all_frames(data, samples)
+        if header.gray and samples.ndim == 3 and samples.shape[0] not in (header.height, header.width):
+            samples = samples[0]  # extra channels that are no alpha come as planes of their own
+        bands = (1 if header.gray else 3) + header.alpha
+        shape = turned_shape(header.height, header.width, header.orientation)
+        if samples.shape != (*shape, *((bands,) if bands > 1 else ())):
+            raise Refused(f"damaged: the {_NAME} is not what its header says")
+        bits = _TWELVE_BITS if is_linear and samples.dtype == np.uint16 and header.bits == 8 else header.bits
+        maximum = (1 << bits) - 1 if samples.dtype.kind == "u" else 1
+        valid = np.ascontiguousarray(samples[..., -1] != 0) if header.alpha else None
+        if header.premultiplied and samples.dtype.kind == "u":
+            from kseg_core.images.jpegxr import undivided
 
-    Raises
-    ------
-    Refused
-        Where anything of the picture is damaged or missing.
-    """
-    import imagecodecs
-
-    header, start = _header(io.BytesIO(data))
-    check_size(header.height, header.width, max_pixels)
-    if header.black:
-        raise NotSupported("CMYK in a JPEG XL: not supported here; convert it to TIFF first, e.g. with `djxl`")
-    is_linear = header.xyb and header.icc
-    if is_linear:
-        data = _of_12_bits(data, header, start)
-    samples: Samples = imagecodecs.jpegxl_decode(data, index=0, numthreads=1)
-    if header.animated:
-        _require_all_frames(data, samples)
-    if header.gray and samples.ndim == 3 and samples.shape[0] not in (header.height, header.width):
-        samples = samples[0]  # extra channels that are no alpha come as planes of their own
-    bands = (1 if header.gray else 3) + header.alpha
-    shape = turned_shape(header.height, header.width, header.orientation)
-    if samples.shape != (*shape, *((bands,) if bands > 1 else ())):
-        raise Refused(f"damaged: the {_NAME} is not what its header says")
-    bits = _TWELVE_BITS if is_linear and samples.dtype == np.uint16 and header.bits == 8 else header.bits
-    maximum = (1 << bits) - 1 if samples.dtype.kind == "u" else 1
-    valid = np.ascontiguousarray(samples[..., -1] != 0) if header.alpha else None
-    if header.premultiplied and samples.dtype.kind == "u":
-        from kseg_core.images.jpegxr import undivided
-
-        samples = undivided(samples, maximum)
-    if header.gray and header.alpha:
-        samples = np.ascontiguousarray(samples[..., 0])
-    if is_linear and samples.dtype.kind == "u":
-        samples, maximum = to_8_bits(samples, maximum, linear=True), 255
-    colours: Colours = "gray" if header.gray else "rgb"
-    stays_linear = header.space is not None and header.space.gamma == 1.0
-    return Raster(samples, colours, maximum, valid=valid, icc=_profile(data, header), linear=stays_linear)
+            samples = undivided(samples, maximum)
+        if header.gray and header.alpha:
+            samples = np.ascontiguousarray(samples[..., 0])
+        if is_linear and samples.dtype.kind == "u":
+            samples, maximum = to_8_bits(samples, maximum, linear=True), 255
+        colours: Colours = "gray" if header.gray else "rgb"
+        stays_linear = header.space is not None and header.space.gamma == 1.0
+        return Raster(samples, colours, maximum, valid=valid, icc=_profile(data, header), linear=stays_linear)
 
 
 def _require_all_frames(data: bytes, first: Samples) -> None:

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import turned_shape
-from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 
 _PIXEL_FORMAT, _TRANSFORM, _WIDTH, _HEIGHT, _OFFSET, _BYTES = 0xBC01, 0xBC02, 0xBC80, 0xBC81, 0xBCC0, 0xBCC1
 _ALPHA_OFFSET, _ALPHA_BYTES, _PROFILE = 0xBCC2, 0xBCC3, 0x8773
@@ -64,42 +65,45 @@ class _Header(NamedTuple):
     places: dict[int, int]
 
 
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) as a person sees it."""
-    header = _header(file)
-    return turned_shape(header.height, header.width, header.orientation)
+class JpegXr(WholeDecoder):
+    """JPEG XR: the first picture."""
 
+    name = "JPEG XR"
+    magic = (b"II\xbc\x01",)
+    of_several = "the first picture"
 
-def read_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype by the pixel format's tag."""
-    form = _header(file).form
-    is_cmyk = form.colours == "cmyk"
-    dtype = "uint8" if form.dtype == "bool" else form.dtype
-    return Stated(form.bands, dtype, form.bands == 4 and not is_cmyk, "cmyk" if is_cmyk else None)
+    @classmethod
+    def header(cls, file: BinaryIO) -> PictureInfo:
+        """What the tags say; see `WholeDecoder`."""
+        header = _header(file)
+        form, is_cmyk = header.form, header.form.colours == "cmyk"
+        return PictureInfo(
+            cls.name,
+            turned_shape(header.height, header.width, header.orientation),
+            form.bands,
+            "uint8" if form.dtype == "bool" else form.dtype,
+            alpha=form.bands == 4 and not is_cmyk,
+            colours="cmyk" if is_cmyk else None,
+            cost=Cost(2, 2, 0.2),
+        )
 
+    @classmethod
+    def decode(cls, data: bytes, max_pixels: int) -> Raster:
+        """The first picture; see `WholeDecoder`."""
+        import imagecodecs
 
-def decode(data: bytes, max_pixels: int) -> Raster:
-    """Decode the first picture of a JPEG XR file.
-
-    Raises
-    ------
-    Refused
-        Where the file ends before its image data does, or the pixels are not of a kind that is read here.
-    """
-    import imagecodecs
-
-    header = _header(io.BytesIO(data))
-    check_size(header.height, header.width, max_pixels)
-    samples: Samples = imagecodecs.jpegxr_decode(_plain(data, header))
-    form = header.form
-    expected = (header.height, header.width, *((form.bands,) if form.bands > 1 else ()))
-    if samples.shape != expected or samples.dtype != form.dtype:
-        raise Refused("damaged: the JPEG XR is not what its header says")
-    valid = samples[..., 3] != 0 if form.bands == 4 and form.colours == "rgb" else None
-    maximum = 1 if samples.dtype == np.bool_ else 65535 if samples.dtype == np.uint16 else 255
-    if form.premultiplied:
-        samples = undivided(samples, maximum)
-    return Raster(samples, form.colours, maximum, valid=valid, icc=header.icc, orientation=header.orientation)
+        header = _header(io.BytesIO(data))
+        check_size(header.height, header.width, max_pixels)
+        samples: Samples = imagecodecs.jpegxr_decode(_plain(data, header))
+        form = header.form
+        expected = (header.height, header.width, *((form.bands,) if form.bands > 1 else ()))
+        if samples.shape != expected or samples.dtype != form.dtype:
+            raise Refused("damaged: the JPEG XR is not what its header says")
+        valid = samples[..., 3] != 0 if form.bands == 4 and form.colours == "rgb" else None
+        maximum = 1 if samples.dtype == np.bool_ else 65535 if samples.dtype == np.uint16 else 255
+        if form.premultiplied:
+            samples = undivided(samples, maximum)
+        return Raster(samples, form.colours, maximum, valid=valid, icc=header.icc, orientation=header.orientation)
 
 
 def undivided(samples: Samples, maximum: int) -> Samples:

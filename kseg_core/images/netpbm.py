@@ -11,8 +11,10 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from kseg_core.images.raster import Raster, Refused, Samples, Stated, check_size
+from kseg_core.images.decoder import WholeDecoder
+from kseg_core.images.raster import Cost, PictureInfo, Raster, Refused, Samples, check_size
 
+_MAGIC = re.compile(rb"P[1-6]\s+(?:#|\d)")
 _NUMBER = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*(\d{1,10})(?=[\s#])")
 _SPACE, _LINE_END, _COMMENT = re.compile(rb"\s"), re.compile(rb"[\n\r]"), re.compile(rb"#[^\n\r]*")
 _BLOCK_BYTES = 1 << 18  # of digits that are numbers at a time: as Python's objects they take a hundred times that
@@ -39,48 +41,49 @@ class _Header(NamedTuple):
         return self.height * self.width * self.bands * (1 if self.maximum < 256 else 2)
 
 
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width)."""
-    header = _header(file.read(_HEADER_BYTES))
-    return header.height, header.width
+class Netpbm(WholeDecoder):
+    """PBM, PGM and PPM: the first picture."""
 
+    name = "Netpbm"
+    of_several = "the first picture"
 
-def read_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype; what follows the first picture is said."""
-    header = _header(file.read(_HEADER_BYTES))
-    size = file.seek(0, io.SEEK_END)
-    end = header.start + header.raw_bytes
-    several = header.kind > 3 and size > end
-    return Stated(
-        header.bands,
-        "uint8" if header.maximum < 256 else "uint16",
-        notes=("the first picture of several",) if several else (),
-    )
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        """See `Decoder`."""
+        return _MAGIC.match(head) is not None
 
+    @classmethod
+    def header(cls, file: BinaryIO) -> PictureInfo:
+        """What the header says, and what follows the first picture; see `WholeDecoder`."""
+        header = _header(file.read(_HEADER_BYTES))
+        several = header.kind > 3 and file.seek(0, io.SEEK_END) > header.start + header.raw_bytes
+        return PictureInfo(
+            cls.name,
+            (header.height, header.width),
+            header.bands,
+            "uint8" if header.maximum < 256 else "uint16",
+            notes=("the first picture of several",) if several else (),
+            cost=Cost(1, 1, 0),
+        )
 
-def decode(data: bytes, max_pixels: int) -> Raster:
-    """Decode the first picture of a Netpbm file; its samples are taken as sRGB, as viewers do.
-
-    Raises
-    ------
-    Refused
-        Where samples are missing, or above the maximum that is stated.
-    """
-    header = _header(data)
-    check_size(header.height, header.width, max_pixels)
-    shape = (header.height, header.width) if header.bands == 1 else (header.height, header.width, 3)
-    count = header.height * header.width * header.bands
-    if header.kind > 3:
-        if header.start + header.raw_bytes > len(data):
-            raise Refused(f"truncated: the Netpbm needs {header.start + header.raw_bytes} bytes, it has {len(data)}")
-        samples = _raw(data, header)
-    else:
-        samples = _plain(data, header, count)
-    if header.kind in _BITS:
-        return Raster(samples.reshape(shape), "gray", 1)
-    if samples.max(initial=0) > header.maximum:
-        raise Refused(f"damaged: the Netpbm states samples up to {header.maximum}, it has {samples.max()}")
-    return Raster(samples.reshape(shape), "gray" if header.bands == 1 else "rgb", header.maximum)
+    @classmethod
+    def decode(cls, data: bytes, max_pixels: int) -> Raster:
+        """The first picture; its samples are taken as sRGB, as viewers do. See `WholeDecoder`."""
+        header = _header(data)
+        check_size(header.height, header.width, max_pixels)
+        shape = (header.height, header.width) if header.bands == 1 else (header.height, header.width, 3)
+        if header.kind > 3:
+            if header.start + header.raw_bytes > len(data):
+                needed = header.start + header.raw_bytes
+                raise Refused(f"truncated: the Netpbm needs {needed} bytes, it has {len(data)}")
+            samples = _raw(data, header)
+        else:
+            samples = _plain(data, header, header.height * header.width * header.bands)
+        if header.kind in _BITS:
+            return Raster(samples.reshape(shape), "gray", 1)
+        if samples.max(initial=0) > header.maximum:
+            raise Refused(f"damaged: the Netpbm states samples up to {header.maximum}, it has {samples.max()}")
+        return Raster(samples.reshape(shape), "gray" if header.bands == 1 else "rgb", header.maximum)
 
 
 def _raw(data: bytes, header: _Header) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -11,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
-from kseg_core.images import formats, frames, slides
 from kseg_core.images.beside import NOTHING_BESIDE, Beside, look_beside
-from kseg_core.images.choosing import require_one_picture
+from kseg_core.images.decoder import COLOUR_BANDS, Decoder, Opening, without_nodata
 from kseg_core.images.failures import opened, refusing
+from kseg_core.images.formats import decoder_of
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
-from kseg_core.images.stored import COLOUR_BANDS, Stored
 from kseg_core.images.validity import Nodata, combine, nodata_mask
-from kseg_core.images.windows import Box, box_of, stored_box, turn_samples
-from kseg_core.images.zarrs import is_zarr
+from kseg_core.images.windows import Window, stored_window, turn_samples, window_of
+from kseg_core.images.zarrs import ZarrImage, is_zarr
 
 
 class Picture:
@@ -29,7 +29,7 @@ class Picture:
     that lie within the picture.
     """
 
-    def __init__(self, path: str, stored: Stored, closing: ExitStack, beside: Beside = NOTHING_BESIDE) -> None:
+    def __init__(self, path: str, stored: Decoder, closing: ExitStack, beside: Beside = NOTHING_BESIDE) -> None:
         self._path, self._stored, self._closing = path, stored, closing
         self._mask, self.info = beside.mask, beside.added_to(stored.info)
 
@@ -61,14 +61,14 @@ class Picture:
         """
         from kseg_core.images import srgb
 
-        box = box_of(rows, columns, self.info.shape)
+        window = window_of(rows, columns, self.info.shape)
         with refusing(self._path, self.info.format):
-            stored_box = self._stored_box(box)
-            raster = self._stored.raster(stored_box, nodata)
+            stored_window = self._stored_window(window)
+            raster = without_nodata(self._stored.raster(stored_window), nodata, self.info.but_alpha)
             if self._mask is not None:
                 within = nodata.within if isinstance(nodata, Nodata) else None
                 colours = self.info.but_alpha[: COLOUR_BANDS[raster.colours]]
-                counts = self._mask.valid(stored_box, colours, within or "all")
+                counts = self._mask.valid(stored_window, colours, within or "all")
                 raster = dataclasses.replace(raster, valid=combine(raster.valid, counts))
             return srgb.to_rgb(raster)
 
@@ -105,16 +105,16 @@ class Picture:
             Where anything that the part needs is damaged or missing, a band is not there, or the picture
             has a palette.
         """
-        box = box_of(rows, columns, self.info.shape)
+        window = window_of(rows, columns, self.info.shape)
         with refusing(self._path, self.info.format):
-            stored_box = self._stored_box(box)
-            values, valid = self._stored.values(stored_box, bands)
+            stored_window = self._stored_window(window)
+            values, valid = self._stored.values(stored_window, bands)
             values = values.view(np.uint8) if values.dtype == np.bool_ else values
             numbers = self.info.but_alpha if bands is None else [band - 1 for band in bands]
             valid = combine(valid, nodata_mask(values, nodata, "any", numbers))
             if self._mask is not None:
                 within = nodata.within if isinstance(nodata, Nodata) else None
-                valid = combine(valid, self._mask.valid(stored_box, numbers, within or "any"))
+                valid = combine(valid, self._mask.valid(stored_window, numbers, within or "any"))
             turned = None if valid is None else turn_samples(valid, self._stored.orientation)
             return turn_samples(values, self._stored.orientation), turned
 
@@ -126,9 +126,9 @@ class Picture:
         UnreadableImage
             Where anything that the part needs is damaged or missing.
         """
-        box = box_of(rows, columns, self.info.shape)
+        window = window_of(rows, columns, self.info.shape)
         with refusing(self._path, self.info.format):
-            return turn_samples(self._stored.nonzero(self._stored_box(box)), self._stored.orientation)
+            return turn_samples(self._stored.nonzero(self._stored_window(window)), self._stored.orientation)
 
     def close(self) -> None:
         """Close the file."""
@@ -142,8 +142,8 @@ class Picture:
     ) -> None:
         self.close()
 
-    def _stored_box(self, box: Box) -> Box:
-        return stored_box(box, self._stored.stored_shape, self._stored.orientation)
+    def _stored_window(self, window: Window) -> Window:
+        return stored_window(window, self._stored.stored_shape, self._stored.orientation)
 
 
 def open_picture(
@@ -176,26 +176,26 @@ def open_picture(
     """
     with ExitStack() as closing:
         if is_zarr(path):
-            from kseg_core.images.zarrs import ZarrPicture
-
-            with refusing(path, "Zarr"):
-                stored: Stored = ZarrPicture(path, choice)
-            closing.callback(stored.close)
-            return _opened(path, "Zarr", stored, closing, NOTHING_BESIDE, choice)
-        # Not `refusing` for as long as the file is open, which would catch what is none of its business.
-        with refusing(path, ""):
-            file, head = closing.enter_context(opened(path))
-        with refusing(path, ""):
-            name = formats.readable_format(head)
-            if name == "TIFF":
-                name = slides.kind_of_tiff(file) or name
-            elif slides.is_mrxs(path):
-                name = slides.MRXS
-        with refusing(path, name):
-            stored = _open_stored(name, path, file, max_pixels, choice, early=early)
+            decoder: type[Decoder] = ZarrImage
+            file: BinaryIO = io.BytesIO()
+        else:
+            # Not `refusing` for as long as the file is open, which would catch what is none of its business.
+            with refusing(path, ""):
+                file, head = closing.enter_context(opened(path))
+            with refusing(path, ""):
+                decoder = decoder_of(path, file, head)
+        with refusing(path, decoder.name):
+            stored = decoder(Opening(path, file, max_pixels, choice, early))
         closing.callback(stored.close)
-        beside = look_beside(path, name, file, stored, max_pixels, closing) if carried else NOTHING_BESIDE
-        return _opened(path, name, stored, closing, beside, choice)
+        carries = carried and decoder is not ZarrImage
+        beside = look_beside(path, decoder.name, file, stored, max_pixels, closing) if carries else NOTHING_BESIDE
+        if choice.channel is not None:
+            from kseg_core.images.channels import Channels
+
+            with refusing(path, decoder.name):
+                stored = Channels(stored, choice.channel, beside)
+            beside = Beside(stored.mask)
+        return Picture(path, stored, closing.pop_all(), beside)
 
 
 def read_info(
@@ -204,41 +204,3 @@ def read_info(
     """Read what a picture says of itself, without decoding it; parameters and errors as of `open_picture`."""
     with open_picture(path, max_pixels=max_pixels, choice=choice, carried=carried) as picture:
         return picture.info
-
-
-def _opened(path: str, name: str, stored: Stored, closing: ExitStack, beside: Beside, choice: PictureChoice) -> Picture:
-    """Return the picture, or its chosen channels with what the file carries of them."""
-    if choice.channel is None:
-        return Picture(path, stored, closing.pop_all(), beside)
-    from kseg_core.images.channels import Channels
-
-    with refusing(path, name):
-        channels = Channels(stored, choice.channel, beside)
-    return Picture(path, channels, closing.pop_all(), Beside(channels.mask))
-
-
-def _open_stored(
-    name: str, path: str, file: BinaryIO, max_pixels: int, choice: PictureChoice, *, early: bool
-) -> Stored:
-    """Open what is in a file."""
-    if name in slides.NAMES:
-        require_one_picture(choice, name, channels=False)
-        return slides.SlidePicture(name, path)
-    if name == "TIFF":
-        from kseg_core.images.tiff import TiffPicture
-
-        return TiffPicture(file, max_pixels, choice, early=early)
-    if name in frames.NAMES:
-        return frames.open_frame(name, file, max_pixels, choice)
-    require_one_picture(choice, name, channels=False)
-    if name == "VRT":
-        from kseg_core.images.vrt import VrtPicture
-
-        return VrtPicture(path)
-    if name == "JPEG 2000":
-        from kseg_core.images.jpeg2000 import Jpeg2000Picture
-
-        return Jpeg2000Picture(file, max_pixels)
-    from kseg_core.images.whole import WholePicture
-
-    return WholePicture(formats.whole_formats()[name], file, max_pixels)

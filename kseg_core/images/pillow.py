@@ -4,7 +4,8 @@ GIF goes through imageio's Pillow plugin, as indices with their palette: as colo
 transparent. WebP without animation goes to libwebp by imagecodecs, which knows no limit of pixels; animated WebP to
 Pillow's reader directly (imageio reads its EXIF block too, and fails where that is damaged and the picture is not).
 
-For an animation the picture is the first frame, unless another is chosen (`frames`).
+For an animation the picture is the first frame, unless another is chosen: a later one is what a person sees by then,
+which Pillow lays over those before it.
 """
 
 from __future__ import annotations
@@ -12,42 +13,143 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.plausible import LZW_RATIO, check_ratio
-from kseg_core.images.raster import Raster, Refused, Stated, check_size, finishing_px
+from kseg_core.images.raster import Cost, PictureInfo, Raster, Refused, check_size, finishing_px
 
 _WEBP_ANIMATED = 2  # flag of the extended header (RFC 9649, 2.7)
 
+_GIF_PX = 3  # Pillow's image, and copies of it
 _LOSSLESS_PX = 4  # of a lossless WebP: libwebp works with 32 bits a pixel
-PILLOW_PX = 20  # of an animated one: two canvases of libwebp, and what Pillow makes of them
+_PILLOW_PX = 20  # of an animated one: two canvases of libwebp, and what Pillow makes of them
 
 #: Above a process-wide limit (89 megapixels unless set) Pillow's GIF reader may warn; this stays clear of it.
 _GIF_MAX_PIXELS = 1 << 26
 
 
-def gif_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype of any GIF whose first frame its file can hold."""
-    left, top, right, bottom, _, _ = _gif_frame(file)
-    check_ratio((right - left) * (bottom - top), file.seek(0, io.SEEK_END), LZW_RATIO)
-    return Stated(1, colours="palette", finishing_px=1)
+class Gif(WholeDecoder):
+    """GIF: any frame."""
+
+    name = "GIF"
+    magic = (b"GIF87a", b"GIF89a")
+
+    @classmethod
+    def header(cls, file: BinaryIO) -> PictureInfo:
+        """What is said of a GIF whose first frame its file can hold; see `WholeDecoder`."""
+        left, top, right, bottom, width, height = _gif_frame(file)
+        shape = _gif_canvas(left, top, right, bottom, width, height)
+        check_ratio((right - left) * (bottom - top), file.seek(0, io.SEEK_END), LZW_RATIO)
+        return PictureInfo(cls.name, shape, 1, colours="palette", cost=Cost(1, 1, _GIF_PX, 1))
+
+    @classmethod
+    def decode(cls, data: bytes, max_pixels: int) -> Raster:
+        """The first frame; what the canvas shows around a smaller frame is transparent. See `WholeDecoder`."""
+        left, top, right, bottom, width, height = _gif_frame(io.BytesIO(data))
+        height, width = _gif_canvas(left, top, right, bottom, width, height)
+        check_size(height, width, max_pixels)
+        samples, transparent, colours = _gif_pixels(data, height * width)
+        valid = np.zeros(samples.shape, np.bool_)
+        valid[top:bottom, left:right] = True
+        if transparent is not None:
+            valid &= samples != transparent
+        if colours is None:  # a ramp of grays
+            return Raster(samples, "gray", valid=valid)
+        return Raster(samples, "palette", palette=np.array(colours, np.uint8).reshape(-1, 3), valid=valid)
+
+    @classmethod
+    def count_frames(cls, file: BinaryIO) -> int:
+        """How many frames there are, as far as that can be read; there is one."""
+        _gif_frame(file)  # refuses what has none
+        file.seek(0)
+        data, frames = file.read(), 0
+        at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+        try:
+            while (mark := data[at : at + 1]) in (b"!", b","):
+                at += 2  # the label of an extension
+                if mark == b",":
+                    frames += 1
+                    flags = data[at + 7]
+                    at += 9 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)  # a palette of its own, the first code
+                while data[at]:  # sub-blocks, the last of them empty
+                    at += 1 + data[at]
+                at += 1
+        except IndexError:
+            pass  # where it ends, as far as anybody knows
+        return max(1, frames)
+
+    @classmethod
+    def header_of_frame(cls, info: PictureInfo) -> PictureInfo:
+        """Colours with alpha; see `WholeDecoder`."""
+        return header_of_frame(info)
+
+    @classmethod
+    def decode_frame(cls, data: bytes, frame: int, max_pixels: int) -> Raster:
+        """A later frame; see `WholeDecoder`."""
+        return decode_frame(data, cls.name, frame, max_pixels)
 
 
-def webp_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype of a WebP."""
-    chunks = _webp_chunks(file)
-    has_alpha, animated = _webp_has_alpha(chunks), chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED
-    beside = PILLOW_PX if animated else _LOSSLESS_PX if _webp_is_lossless(chunks) else 0
-    after = finishing_px(orientation_of(chunks.get(b"EXIF")), chunks.get(b"ICCP"))
-    return Stated(4 if has_alpha else 3, alpha=has_alpha, decoding_px=beside, finishing_px=after)
+class WebP(WholeDecoder):
+    """WebP: any frame."""
+
+    name = "WebP"
+
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        """See `Decoder`."""
+        return head.startswith(b"RIFF") and head.startswith(b"WEBP", 8)
+
+    @classmethod
+    def header(cls, file: BinaryIO) -> PictureInfo:
+        """What its chunks say; see `WholeDecoder`."""
+        chunks = _webp_chunks(file)
+        orientation = orientation_of(chunks.get(b"EXIF"))
+        shape = turned_shape(*_webp_size(chunks), orientation)
+        has_alpha = _webp_has_alpha(chunks)
+        beside = _PILLOW_PX if _is_animated(chunks) else _LOSSLESS_PX if b"VP8L" in chunks else 0
+        cost = Cost(1, 1, beside, finishing_px(orientation, chunks.get(b"ICCP")))
+        return PictureInfo(cls.name, shape, 4 if has_alpha else 3, alpha=has_alpha, cost=cost)
+
+    @classmethod
+    def decode(cls, data: bytes, max_pixels: int) -> Raster:
+        """The picture, or the first frame of an animation; see `WholeDecoder`."""
+        chunks = _webp_chunks(io.BytesIO(data))
+        check_size(*_webp_size(chunks), max_pixels)
+        if _is_animated(chunks):
+            from PIL.WebPImagePlugin import WebPImageFile
+
+            with WebPImageFile(io.BytesIO(data)) as image:
+                image.load()
+                samples = np.array(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
+        else:
+            import imagecodecs
+
+            samples = imagecodecs.webp_decode(data)
+        return _separated(samples, icc=chunks.get(b"ICCP"), orientation=orientation_of(chunks.get(b"EXIF")))
+
+    @classmethod
+    def count_frames(cls, file: BinaryIO) -> int:
+        """How many frames there are."""
+        return max(1, sum(name == b"ANMF" for name, _, _ in _webp_walk(file)))
+
+    @classmethod
+    def header_of_frame(cls, info: PictureInfo) -> PictureInfo:
+        """Colours with alpha; see `WholeDecoder`."""
+        return header_of_frame(info)
+
+    @classmethod
+    def decode_frame(cls, data: bytes, frame: int, max_pixels: int) -> Raster:
+        """A later frame; see `WholeDecoder`."""
+        return decode_frame(data, cls.name, frame, max_pixels)
 
 
-def gif_shape(file: BinaryIO) -> tuple[int, int]:
+def _gif_canvas(left: int, top: int, right: int, bottom: int, width: int, height: int) -> tuple[int, int]:
     """Return (height, width) of a GIF's canvas, which a first frame larger than it widens."""
-    left, top, right, bottom, width, height = _gif_frame(file)
     if right <= left or bottom <= top:
         raise Refused("no pixels: the GIF's first frame is empty")
     shape = max(height, bottom), max(width, right)
@@ -56,46 +158,6 @@ def gif_shape(file: BinaryIO) -> tuple[int, int]:
         found = f"{shape[1]} x {shape[0]} is {shape[0] * shape[1] / 1e6:.0f} megapixels"
         raise Refused(f"too large: {found}; {limit} (damaged, or a decompression bomb; if neither, save it as a PNG)")
     return shape
-
-
-def webp_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) of a WebP as a person sees it."""
-    chunks = _webp_chunks(file)
-    height, width = _webp_size(chunks)
-    exif = chunks.get(b"EXIF")
-    return turned_shape(height, width, orientation_of(exif))
-
-
-def decode_webp(data: bytes, max_pixels: int) -> Raster:
-    """Decode a whole WebP file: the picture, or the first frame of an animation."""
-    chunks = _webp_chunks(io.BytesIO(data))
-    check_size(*_webp_size(chunks), max_pixels)
-    if not chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED:
-        import imagecodecs
-
-        samples: np.ndarray[Any, Any] = imagecodecs.webp_decode(data)
-        return _separated(samples, icc=chunks.get(b"ICCP"), orientation=orientation_of(chunks.get(b"EXIF")))
-    from PIL.WebPImagePlugin import WebPImageFile
-
-    with WebPImageFile(io.BytesIO(data)) as image:
-        image.load()
-        samples = np.array(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
-    return _separated(samples, icc=chunks.get(b"ICCP"), orientation=orientation_of(chunks.get(b"EXIF")))
-
-
-def decode_gif(data: bytes, max_pixels: int) -> Raster:
-    """Decode the first frame of a GIF; what its canvas shows around a smaller frame is transparent."""
-    height, width = gif_shape(io.BytesIO(data))
-    check_size(height, width, max_pixels)
-    left, top, right, bottom, _, _ = _gif_frame(io.BytesIO(data))
-    samples, transparent, colours = _gif_pixels(data, height * width)
-    valid = np.zeros(samples.shape, np.bool_)
-    valid[top:bottom, left:right] = True
-    if transparent is not None:
-        valid &= samples != transparent
-    if colours is None:  # a ramp of grays
-        return Raster(samples, "gray", valid=valid)
-    return Raster(samples, "palette", palette=np.array(colours, np.uint8).reshape(-1, 3), valid=valid)
 
 
 def _gif_pixels(data: bytes, pixels: int) -> tuple[np.ndarray[Any, Any], int | None, list[int] | None]:
@@ -136,30 +198,20 @@ def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:
     return left, top, left + columns, top + rows, width, height
 
 
-def gif_frames(file: BinaryIO) -> int:
-    """Return how many frames a GIF has, as far as that can be read; it has one."""
-    _gif_frame(file)  # refuses what has none
-    file.seek(0)
-    data, frames = file.read(), 0
-    at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
-    try:
-        while (mark := data[at : at + 1]) in (b"!", b","):
-            at += 2  # the label of an extension
-            if mark == b",":
-                frames += 1
-                flags = data[at + 7]
-                at += 9 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)  # a palette of its own, the first code's size
-            while data[at]:  # sub-blocks, the last of them empty
-                at += 1 + data[at]
-            at += 1
-    except IndexError:
-        pass  # where it ends, as far as anybody knows
-    return max(1, frames)
+def header_of_frame(info: PictureInfo) -> PictureInfo:
+    """Return what a frame that Pillow lays over others is: colours with alpha, of 8 bits.
 
-
-def webp_frames(file: BinaryIO) -> int:
-    """Return how many frames a WebP has."""
-    return max(1, sum(name == b"ANMF" for name, _, _ in _webp_walk(file)))
+    Raises
+    ------
+    Refused
+        Where it has more bits, which would be lost.
+    """
+    if info.dtype != "uint8":
+        raise Refused(
+            f"not supported here: a frame after the first of {info.dtype} samples; save it as a PNG of its own"
+        )
+    cost = replace(info.cost, decoding_px=_PILLOW_PX, finishing_px=0)
+    return replace(info, bands=4, alpha=True, colours=None, cost=cost)
 
 
 def decode_frame(data: bytes, name: str, frame: int, max_pixels: int) -> Raster:
@@ -235,8 +287,8 @@ def _webp_has_alpha(chunks: dict[bytes, bytes]) -> bool:
     return len(chunks.get(b"VP8L", b"")) >= 5 and bool(chunks[b"VP8L"][4] & 0x10)
 
 
-def _webp_is_lossless(chunks: dict[bytes, bytes]) -> bool:
-    return b"VP8L" in chunks
+def _is_animated(chunks: dict[bytes, bytes]) -> bool:
+    return bool(chunks.get(b"VP8X", b"\0")[0] & _WEBP_ANIMATED)
 
 
 def _webp_size(chunks: dict[bytes, bytes]) -> tuple[int, int]:

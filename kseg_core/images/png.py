@@ -20,10 +20,12 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.exif import orientation_of, turned_shape
+from kseg_core.images.pillow import decode_frame, header_of_frame
 from kseg_core.images.plausible import DEFLATE_RATIO, check_ratio
 from kseg_core.images.png_rows import CHANNELS, SIGNATURE, Picture, decode_rows, passes_px
-from kseg_core.images.raster import Colours, Raster, Refused, Samples, Stated, check_size, finishing_px
+from kseg_core.images.raster import Colours, Cost, PictureInfo, Raster, Refused, Samples, check_size, finishing_px
 
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _USED = {b"PLTE", b"tRNS", b"IDAT"}
@@ -42,25 +44,82 @@ class _Chunk(NamedTuple):
     length: int
 
 
-def read_shape(file: BinaryIO) -> tuple[int, int]:
-    """Return (height, width) as a person sees it, seeking from chunk to chunk."""
-    picture = _read_header(file)
-    return turned_shape(picture.height, picture.width, orientation_of(picture.exif))
+class Png(WholeDecoder):
+    """PNG, whole, and any frame of an animated one."""
 
+    name = "PNG"
+    magic = (SIGNATURE,)
 
-def read_stated(file: BinaryIO) -> Stated:
-    """Return bands and dtype by the header chunk."""
-    picture = _read_header(file)
-    samples = picture.width * picture.height * CHANNELS[picture.kind]
-    check_ratio(samples * picture.depth / 8, file.seek(0, io.SEEK_END), DEFLATE_RATIO)
-    dtype = "uint16" if picture.depth == 16 else "uint8"
-    colours: Colours | None = "palette" if picture.kind == 3 else None
-    after = finishing_px(orientation_of(picture.exif), picture.icc if picture.kind in (2, 6) else None)
-    after += (4 if picture.kind == 2 else 1) * (b"tRNS" in picture.used)  # which samples are the key
-    between = passes_px(picture)
-    return Stated(
-        CHANNELS[picture.kind], dtype, picture.kind in (4, 6), colours, decoding_px=between, finishing_px=after
-    )
+    @classmethod
+    def header(cls, file: BinaryIO) -> PictureInfo:
+        """What its chunks say, seeking from one to the next; see `WholeDecoder`."""
+        picture = _read_header(file)
+        orientation, channels = orientation_of(picture.exif), CHANNELS[picture.kind]
+        shape = turned_shape(picture.height, picture.width, orientation)
+        samples = picture.width * picture.height * channels
+        check_ratio(samples * picture.depth / 8, file.seek(0, io.SEEK_END), DEFLATE_RATIO)
+        after = finishing_px(orientation, picture.icc if picture.kind in (2, 6) else None)
+        after += (4 if picture.kind == 2 else 1) * (b"tRNS" in picture.used)  # which samples are the key
+        return PictureInfo(
+            cls.name,
+            shape,
+            channels,
+            "uint16" if picture.depth == 16 else "uint8",
+            alpha=picture.kind in (4, 6),
+            colours="palette" if picture.kind == 3 else None,
+            cost=Cost(1, 2, passes_px(picture), after),
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, max_pixels: int) -> Raster:
+        """The whole picture, or the default image of an animation; see `WholeDecoder`."""
+        picture = _collect(data, max_pixels)
+        if b"IDAT" not in picture.used:
+            raise Refused("damaged: the PNG has no image data")
+        if picture.kind == 3 and b"PLTE" not in picture.used:
+            raise Refused("damaged: the PNG lacks its palette")
+        del data  # once its parts are joined, nothing else has hold of the file's bytes
+        samples = decode_rows(picture)
+        kinds: dict[int, Colours] = {0: "gray", 2: "rgb", 3: "palette", 4: "gray", 6: "rgb"}
+        return Raster(
+            samples[..., 0] if picture.kind == 4 else samples,
+            kinds[picture.kind],
+            maximum=65535 if picture.depth == 16 else 255,
+            palette=_palette(picture) if picture.kind == 3 else None,
+            valid=_transparency(picture, samples),
+            icc=picture.icc,
+            orientation=orientation_of(picture.exif),
+        )
+
+    @classmethod
+    def count_frames(cls, file: BinaryIO) -> int:
+        """How many pictures there are, as far as its chunks go: 1 of a plain one.
+
+        The default image is the first, whether it is a frame of the animation or not.
+        """
+        frames, of_default, animated = 0, 0, False
+        try:
+            for chunk in _chunks(file):
+                if chunk.name == b"IDAT" and not of_default:
+                    if not animated:
+                        return 1
+                    of_default = 1 + frames  # a control chunk before it makes it a frame
+                animated |= chunk.name == b"acTL"
+                frames += chunk.name == b"fcTL"
+        except Refused:
+            pass  # what is missing is for `decode` to refuse
+        return max(1, frames + (of_default == 1))
+
+    @classmethod
+    def header_of_frame(cls, info: PictureInfo) -> PictureInfo:
+        """Colours with alpha, of 8 bits; see `WholeDecoder`."""
+        return header_of_frame(info)
+
+    @classmethod
+    def decode_frame(cls, data: bytes, frame: int, max_pixels: int) -> Raster:
+        """A later frame, laid over those before it; see `WholeDecoder`."""
+        _require_sound_frames(data, frame)
+        return decode_frame(data, cls.name, frame, max_pixels)
 
 
 def _read_header(file: BinaryIO) -> Picture:
@@ -88,59 +147,7 @@ def _read_header(file: BinaryIO) -> Picture:
     return picture
 
 
-def decode(data: bytes, max_pixels: int) -> Raster:
-    """Decode a whole PNG file.
-
-    Raises
-    ------
-    Refused
-        Where a checksum is wrong, or anything of the picture is damaged or missing.
-    """
-    picture = _collect(data, max_pixels)
-    if b"IDAT" not in picture.used:
-        raise Refused("damaged: the PNG has no image data")
-    if picture.kind == 3 and b"PLTE" not in picture.used:
-        raise Refused("damaged: the PNG lacks its palette")
-    del data  # once its parts are joined, nothing else has hold of the file's bytes
-    samples = decode_rows(picture)
-    kinds: dict[int, Colours] = {0: "gray", 2: "rgb", 3: "palette", 4: "gray", 6: "rgb"}
-    valid = _transparency(picture, samples)
-    palette = None
-    if picture.kind == 3:
-        palette = _palette(picture)
-    elif picture.kind == 4:
-        samples = samples[..., 0]
-    return Raster(
-        samples,
-        kinds[picture.kind],
-        maximum=65535 if picture.depth == 16 else 255,
-        palette=palette,
-        valid=valid,
-        icc=picture.icc,
-        orientation=orientation_of(picture.exif),
-    )
-
-
-def count_frames(file: BinaryIO) -> int:
-    """Return how many pictures an animated PNG holds, as far as its chunks go: 1 of a plain one.
-
-    The default image is the first, whether it is a frame of the animation or not.
-    """
-    frames, of_default, animated = 0, 0, False
-    try:
-        for chunk in _chunks(file):
-            if chunk.name == b"IDAT" and not of_default:
-                if not animated:
-                    return 1
-                of_default = 1 + frames  # a control chunk before it makes it a frame
-            animated |= chunk.name == b"acTL"
-            frames += chunk.name == b"fcTL"
-    except Refused:
-        pass  # what is missing is for `decode` to refuse
-    return max(1, frames + (of_default == 1))
-
-
-def require_sound_frames(data: bytes, last: int) -> None:
+def _require_sound_frames(data: bytes, last: int) -> None:
     """Refuse an animated PNG with damage up to its frame ``last``: Pillow, which lays them over, verifies nothing.
 
     Raises

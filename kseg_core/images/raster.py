@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,6 @@ MAX_PIXELS = 2**29
 DTYPES = (
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
 )  # fmt: skip
-
-USE_BANDS = "use --features bands"  # what helps where samples are no colours
 
 #: How the samples of a picture are to be understood.
 Colours: TypeAlias = Literal["gray", "rgb", "cmyk", "palette"]
@@ -48,6 +46,35 @@ class ImageHeader:
 
     format: str
     shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Memory that reading a picture takes beside its samples; measured by `benchmarks/memory.py`.
+
+    Attributes
+    ----------
+    copies, copies_before
+        Of the file's bytes: how many there are beside the samples, and how many before there are samples.
+    decoding_px
+        Bytes a pixel that decoding takes beside the samples; None: not known.
+    finishing_px
+        Bytes a pixel that the way from samples to colours takes beside both: of turning, of a profile.
+    block_px
+        Bytes a pixel of a tile that is decoded, beside its samples.
+    cache_bytes
+        That the decoder keeps of tiles.
+    """
+
+    copies: int = 2
+    copies_before: int = 2
+    decoding_px: float | None = None
+    finishing_px: int = 0
+    block_px: int = 0
+    cache_bytes: int = 0
+
+
+UNKNOWN_COST = Cost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +114,16 @@ class PictureInfo:
         What the file says of each band by itself, as ``nodata`` is for all of them; empty where it says nothing.
     alpha_at
         Which band is alpha, from 0, where it is not the last.
-    decoding_px
-        Bytes a pixel that decoding takes beside the samples: of scans that refine each other, of passes.
-    finishing_px
-        Bytes a pixel that the way from the samples to colours takes beside both: of turning, of a profile.
+    cost
+        What reading it takes.
     """
 
     format: str
     shape: tuple[int, int]
     bands: int
-    dtype: str
-    block: tuple[int, int] | None
-    nodata: float | None
+    dtype: str = "uint8"
+    block: tuple[int, int] | None = None
+    nodata: float | None = None
     alpha: bool = False
     colours: Colours | None = None
     notes: tuple[str, ...] = ()
@@ -106,30 +131,14 @@ class PictureInfo:
     placed: int | None = None
     band_nodata: tuple[float | None, ...] = ()
     alpha_at: int | None = None
-    decoding_px: float = 0
-    finishing_px: int = 0
     crs_stated: str = ""
+    cost: Cost = UNKNOWN_COST
 
     @property
     def but_alpha(self) -> tuple[int, ...]:
         """The bands that are not alpha, from 0."""
         last = self.bands - 1 if self.alpha_at is None else self.alpha_at
         return tuple(band for band in range(self.bands) if not self.alpha or band != last)
-
-
-class Stated(NamedTuple):
-    """Bands and dtype of a picture that is read whole, as its header states them, and whether the last is alpha.
-
-    ``colours``, ``notes``, ``decoding_px`` and ``finishing_px`` are those of `PictureInfo`.
-    """
-
-    bands: int
-    dtype: str = "uint8"
-    alpha: bool = False
-    colours: Colours | None = None
-    notes: tuple[str, ...] = ()
-    decoding_px: float = 0
-    finishing_px: int = 0
 
 
 def finishing_px(orientation: int, icc: bytes | None) -> int:
@@ -180,6 +189,8 @@ class Raster:
         EXIF orientation, 1 to 8.
     linear
         Whether the samples are linear light, to which the curve of sRGB is still to be given.
+    stored
+        The samples of the colours as they are in the file, (height, width, bands), where others were made of them.
     """
 
     samples: Samples
@@ -190,6 +201,7 @@ class Raster:
     icc: bytes | None = None
     orientation: int = 1
     linear: bool = False
+    stored: Samples | None = None
 
 
 def check_dtype(name: str) -> str:

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
+from kseg_core.images.choosing import require_one_picture
+from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.failures import decoder_reason
-from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
-from kseg_core.images.stored import chosen_bands, without_nodata
+from kseg_core.images.raster import Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.tiff_directory import NDPI as NDPI_TAG
 from kseg_core.images.tiff_directory import XMP, Directories
-from kseg_core.images.validity import Nodata
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
-NDPI, BIF, MRXS, CZI = "Hamamatsu NDPI", "Ventana BIF", "3DHISTECH MRXS", "Zeiss CZI"
-NAMES = frozenset({NDPI, BIF, MRXS, CZI})
+NDPI, BIF, MRXS = "Hamamatsu NDPI", "Ventana BIF", "3DHISTECH MRXS"
 
 _BLOCK = 512  # a multiple of most tiles; OpenSlide keeps those that two windows share
+_CACHE_BYTES = 32_000_000  # OpenSlide's own
 _MOST_PX = 1 << 24  # of one call: it makes four bytes of each, twice
 _ISCAN = re.compile(rb"<(\w+:)?iScan\b")
 _MAX_XMP = 1 << 24
@@ -58,24 +59,19 @@ def is_mrxs(path: str) -> bool:
     return suffix.lower() == ".mrxs" and not storage.is_remote(path) and os.path.isfile(f"{stem}/Slidedat.ini")
 
 
-class SlidePicture:
-    """A slide opened for reading by windows.
+class Slide(Decoder):
+    """A slide opened for reading by windows: a file of this machine.
 
-    Parameters
-    ----------
-    name
-        One of `NAMES`.
-    path
-        A file of this machine.
+    Most begin as files of other formats do: `kind_of_tiff` and `is_mrxs` tell.
     """
 
-    orientation = 1
-
-    def __init__(self, name: str, path: str) -> None:
+    def __init__(self, opening: Opening) -> None:
+        name, path = self.name, opening.path
+        require_one_picture(opening.choice, name, channels=False)
         if storage.is_remote(path):
             raise NotSupported(f"{name}: slides in object stores are not supported here; copy it to a disk first")
         openslide = _library(name)
-        self._name, self._error = name, openslide.OpenSlideError
+        self._error = openslide.OpenSlideError
         try:
             self._slide: Any = openslide.OpenSlide(path)
         except openslide.OpenSlideUnsupportedFormatError as error:
@@ -92,37 +88,30 @@ class SlidePicture:
         except BaseException:
             self.close()
             raise
-        self.info = PictureInfo(name, self.stored_shape, 3, "uint8", (_BLOCK, _BLOCK), None)
+        self.info = PictureInfo(name, self.stored_shape, 3, block=(_BLOCK, _BLOCK), cost=Cost(cache_bytes=_CACHE_BYTES))
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
-        rgb, valid = self._read(box)
-        return without_nodata(Raster(rgb, "rgb", valid=valid, icc=self._icc), rgb, nodata)
+    def raster(self, window: Window) -> Raster:
+        """The colours of a window; see `Decoder`."""
+        return replace(super().raster(window), icc=self._icc)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
-        chosen = chosen_bands(bands, 3, 3)
-        rgb, valid = self._read(box)
-        return rgb if chosen == (0, 1, 2) else np.ascontiguousarray(rgb[..., list(chosen)]), valid
-
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
-        """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self._read(box)[0] != 0).any(axis=2)
-        return used
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Decoder`."""
+        rgb, valid = self._read(window)
+        return rgb if bands == (0, 1, 2) else np.ascontiguousarray(rgb[..., list(bands)]), valid
 
     def close(self) -> None:
         """Close the slide."""
         self._slide.close()
 
-    def _read(self, box: Box) -> tuple[Samples, NDArray[np.bool_]]:
-        """Read a box: uint8 (height, width, 3), and where something was painted."""
-        height, width = box.shape
+    def _read(self, window: Window) -> tuple[Samples, NDArray[np.bool_]]:
+        """Read a window: uint8 (height, width, 3), and where something was painted."""
+        height, width = window.shape
         rgb, valid = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.bool_)
         rows = max(1, _MOST_PX // width)
         for top in range(0, height, rows):
             count = min(rows, height - top)
             try:
-                region = self._slide.read_region((box.left, box.top + top), 0, (width, count))
+                region = self._slide.read_region((window.left, window.top + top), 0, (width, count))
             except self._error as error:
                 raise self._refused(error) from error
             part = np.asarray(region)
@@ -141,8 +130,33 @@ class SlidePicture:
     def _refused(self, error: Exception) -> Refused:
         message = " ".join(str(error).split())
         if re.search("not supported|nsupported|nrecognized|onzero subblock", message):
-            return NotSupported(f"{self._name}: not supported here ({message}); {_EXPORT}")
-        return Refused(decoder_reason(error, self._name))
+            return NotSupported(f"{self.name}: not supported here ({message}); {_EXPORT}")
+        return Refused(decoder_reason(error, self.name))
+
+
+class Ndpi(Slide):
+    """Hamamatsu's."""
+
+    name = NDPI
+
+
+class Bif(Slide):
+    """Ventana's, of overlapping tiles."""
+
+    name = BIF
+
+
+class Mrxs(Slide):
+    """3DHISTECH's MIRAX: a file and the folder beside it."""
+
+    name = MRXS
+
+
+class Czi(Slide):
+    """Zeiss'."""
+
+    name = "Zeiss CZI"
+    magic = (b"ZISRAWFILE",)
 
 
 def _library(name: str) -> Any:

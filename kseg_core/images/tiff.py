@@ -15,50 +15,46 @@ error. So tifffile reads the structure, and strips and tiles are decoded one by 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import TiffFile
 
-from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images import tiff_directory as tags
-from kseg_core.images.exif import turned_shape
+from kseg_core.images.decoder import Decoder, Opening
+from kseg_core.images.exif import known, turned_shape
 from kseg_core.images.file_masks import PageMask
 from kseg_core.images.gdal_metadata import as_number, parse_tag
 from kseg_core.images.geo import GEO_KEYS, PLACED_TAGS, crs_stated
-from kseg_core.images.raster import PictureInfo, Raster, Refused, Samples, check_size
-from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
-from kseg_core.images.tiff_codecs import remarks_of
-from kseg_core.images.tiff_colours import alpha_band, check_colours, colours_of, dtype_of, orientation_of, to_raster
-from kseg_core.images.tiff_pages import Chosen, mask_page, picture_pages
-from kseg_core.images.tiff_segments import Expect, check_layout, check_page, natural_block, read_box
-from kseg_core.images.validity import Nodata, fits
-from kseg_core.images.windows import Box
+from kseg_core.images.raster import PictureInfo, Raster, Samples, check_size
+from kseg_core.images.validity import fits
+from kseg_core.images.windows import Window
 
 
-class TiffPicture:
-    """A TIFF opened for reading by windows.
+class Tiff(Decoder):
+    """A TIFF opened for reading by windows."""
 
-    Parameters
-    ----------
-    file
-        It stays the caller's to close.
-    max_pixels
-        The limit for what can only be read whole.
-    choice
-        Which of its pictures.
-    early
-        See `open_picture`.
-    """
+    name = "TIFF"
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-    def __init__(
-        self, file: BinaryIO, max_pixels: int, choice: PictureChoice = DEFAULT, *, early: bool = False
-    ) -> None:
-        self._expect: Expect | None = getattr(file, "expect", None)  # of one in an object store
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        """See `Decoder`; Canon's raw files begin so as well."""
+        return head.startswith(cls.magic) and not head.startswith(b"CR\x02", 8)
+
+    def __init__(self, opening: Opening) -> None:
+        from tifffile import TiffFile
+
+        from kseg_core.images.tiff_codecs import remarks_of
+        from kseg_core.images.tiff_pages import mask_page, picture_pages
+        from kseg_core.images.tiff_segments import check_page
+
+        file, max_pixels = opening.file, opening.max_pixels
+        self._expect = getattr(file, "expect", None)  # of one in an object store
         self._kept: Samples | None = None
         directories = tags.Directories(file)
         directories.first.check()
@@ -66,25 +62,27 @@ class TiffPicture:
         with remarks_of("tifffile"), ExitStack() as closing:  # what it remarks on a damaged file we say, once
             # Hamamatsu's slides are OpenSlide's to read, and the other files of a set inputs of their own.
             tiff = closing.enter_context(TiffFile(file, is_ndpi=False, _multifile=False))
-            chosen = picture_pages(tiff, directories, choice)
+            chosen = picture_pages(tiff, directories, opening.choice)
             self._page, self._channels = chosen.first, chosen.bands
-            self.stored_shape: tuple[int, int] = (self._page.imagelength, self._page.imagewidth)
-            self.orientation = orientation_of(self._page)
-            self._alpha_of_page = alpha_band(self._page, early=early)
-            self.info = self._checked_info(chosen)
+            self.stored_shape = (self._page.imagelength, self._page.imagewidth)
+            self.orientation = known(self._page.tags.valueof(tags.ORIENTATION, 1))
+            self.info = dataclasses.replace(self._header(early=opening.early), notes=chosen.notes, rules=chosen.rules)
             if self.info.block is None:
                 check_size(*self.stored_shape, max_pixels)
             mask = mask_page(tiff, directories, self._page)
-            self.mask = None
             if mask is not None:
                 check_page(mask)
                 per_band = mask.samplesperpixel == self._page.samplesperpixel
                 self.mask = PageMask(mask, file, max_pixels, per_band=per_band)
             self._closing = closing.pop_all()
 
-    def _checked_info(self, chosen: Chosen) -> PictureInfo:
+    def _header(self, *, early: bool) -> PictureInfo:
         """What the page says of itself; Refused where that cannot be, or is of no kind that is read here."""
+        from kseg_core.images.tiff_colours import alpha_band, colours_of, dtype_of
+        from kseg_core.images.tiff_segments import check_layout, check_page, natural_block
+
         page = self._page
+        self._alpha_of_page = alpha_band(page, early=early)
         check_size(*self.stored_shape, sys.maxsize)
         dtype = dtype_of(page)
         check_layout(page)
@@ -105,69 +103,62 @@ class TiffPicture:
             as_number(str(page.tags.valueof(tags.GDAL_NODATA, ""))),
             alpha is not None,
             colours=colours_of(page),
-            notes=chosen.notes,
-            rules=chosen.rules,
             placed=placed,
             crs_stated=crs_stated(page.tags.valueof(GEO_KEYS, None)),
             band_nodata=() if metadata is None else tuple(map(as_number, parse_tag(str(metadata)).nodata_values)),
             alpha_at=alpha,
         )
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
+    def raster(self, window: Window) -> Raster:
+        """The colours of a window; see `Decoder`."""
+        from kseg_core.images.tiff_colours import check_colours, to_raster
+
         check_colours(self._page, self.info.bands, self._alpha_of_page)
-        samples = self._read(box, None)
+        samples, colours = self._read(window, None), self.info.but_alpha
         flat = samples[..., 0] if samples.shape[2] == 1 else samples
-        raster, colours = to_raster(self._page, flat, self._alpha_of_page), self.info.but_alpha
-        in_order = colours == tuple(range(len(colours)))
-        return without_nodata(raster, samples if in_order else samples[..., list(colours)], nodata, colours)
+        stored = samples if colours == tuple(range(len(colours))) else samples[..., list(colours)]
+        return dataclasses.replace(to_raster(self._page, flat, self._alpha_of_page), stored=stored)
 
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
-        if self.info.colours == "palette":
-            raise Refused(PALETTE_HAS_NO_BANDS)
-        alpha, count = self.info.alpha_at, self.info.bands
-        chosen = self.info.but_alpha if bands is None else chosen_bands(bands, count, count)
-        wanted = chosen if alpha is None or alpha in chosen else (*chosen, alpha)
-        samples = self._read(box, None if wanted == tuple(range(count)) else wanted)
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Decoder`."""
+        alpha = self.info.alpha_at
+        wanted = bands if alpha is None or alpha in bands else (*bands, alpha)
+        samples = self._read(window, None if wanted == tuple(range(self.info.bands)) else wanted)
         valid = None if alpha is None else samples[..., wanted.index(alpha)] != 0
-        return samples[..., : len(chosen)], valid
-
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
-        """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self._read(box, self.info.but_alpha if self.info.alpha else None) != 0).any(axis=2)
-        return used
+        return samples[..., : len(bands)], valid
 
     def close(self) -> None:
         """Let go of what was opened."""
         self._closing.close()
 
-    def _read(self, box: Box, bands: Sequence[int] | None) -> Samples:
-        """Decode a box, (height, width, bands); what can only be decoded whole is kept for the next one."""
-        if self.info.block is not None or box == Box.whole(self.stored_shape):
-            return self._decoded(box, bands)
+    def _read(self, window: Window, bands: Sequence[int] | None) -> Samples:
+        """Decode a window, (height, width, bands); what can only be decoded whole is kept for the next one."""
+        if self.info.block is not None or window == Window.whole(self.stored_shape):
+            return self._decoded(window, bands)
         if self._kept is None:
-            self._kept = self._decoded(Box.whole(self.stored_shape), None)
-        part = self._kept[box.slices]
+            self._kept = self._decoded(Window.whole(self.stored_shape), None)
+        part = self._kept[window.slices]
         return part.copy() if bands is None else part[..., list(bands)]
 
-    def _decoded(self, box: Box, bands: Sequence[int] | None) -> Samples:
+    def _decoded(self, window: Window, bands: Sequence[int] | None) -> Samples:
         if len(self._channels) == 1:
-            return self._projected(self._channels[0], box, bands)
+            return self._projected(self._channels[0], window, bands)
         each = int(self._page.samplesperpixel)
         chosen = range(self.info.bands) if bands is None else bands
-        out = np.empty((*box.shape, len(chosen)), self._page.dtype)
+        out = np.empty((*window.shape, len(chosen)), self._page.dtype)
         for number, band in enumerate(chosen):
             channel, sample = divmod(band, each)
             only = None if each == 1 else (sample,)
-            out[..., number] = self._projected(self._channels[channel], box, only)[..., 0]
+            out[..., number] = self._projected(self._channels[channel], window, only)[..., 0]
         return out
 
-    def _projected(self, planes: Sequence[Any], box: Box, bands: Sequence[int] | None) -> Samples:
+    def _projected(self, planes: Sequence[Any], window: Window, bands: Sequence[int] | None) -> Samples:
         """The largest values over some planes, as NumPy's ``max`` has them; nearly always there is one."""
+        from kseg_core.images.tiff_segments import read_window
+
         nodata = self.info.nodata
         fill = nodata if nodata is not None and fits(nodata, self._page.dtype) else 0  # as GDAL has it
-        highest = read_box(planes[0], box, bands, fill, self._expect)
+        highest = read_window(planes[0], window, bands, fill, self._expect)
         for plane in planes[1:]:
-            highest = np.maximum(highest, read_box(plane, box, bands, fill, self._expect))
+            highest = np.maximum(highest, read_window(plane, window, bands, fill, self._expect))
         return highest

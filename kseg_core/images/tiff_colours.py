@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT
 
 from kseg_core.images import tiff_directory as tags
+from kseg_core.images.decoder import USE_BANDS
 from kseg_core.images.exif import known
 from kseg_core.images.gdal_metadata import parse_tag
-from kseg_core.images.raster import USE_BANDS, Colours, NotSupported, Raster, Refused, Samples, check_dtype
+from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, check_dtype
 
 _CONVERT = "convert it to 8- or 16-bit gray or RGB first"
 _GRAYS = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK)
@@ -36,11 +37,6 @@ _TO_LINEAR = np.array(
 _ROWS = 64  # worked on at once: float64 of a picture would be 24 bytes a pixel
 _LINEAR_BELOW = 216 / 24389  # CIE 15: where the cube root gives way to a line
 _KAPPA = 24389 / 27
-
-
-def orientation_of(page: Any) -> int:
-    """Return the orientation tag's value, 1 where it is missing or wrong."""
-    return known(page.tags.valueof(tags.ORIENTATION, 1))
 
 
 def dtype_of(page: Any) -> str:
@@ -158,7 +154,7 @@ def to_raster(page: Any, samples: Samples, alpha: int | None) -> Raster:
         palette=palette,
         valid=valid,
         icc=icc if isinstance(icc, bytes) else None,
-        orientation=orientation_of(page),
+        orientation=known(page.tags.valueof(tags.ORIENTATION, 1)),
     )
 
 

@@ -1,8 +1,8 @@
 """The strips and tiles of a TIFF page: every one that is needed has to be there and to be whole.
 
 tifffile's own reading fills missing ones with zeros, takes damaged ones for good, and gives no part of a page. Here a
-box of pixels is read from the segments that it overlaps, one after the other; uncompressed strips are read by rows, so
-that one of any size costs no more than what is wanted of it.
+window of pixels is read from the segments that it overlaps, one after the other; uncompressed strips are read by rows,
+so that one of any size costs no more than what is wanted of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kseg_core.images.plausible import (
 )
 from kseg_core.images.raster import Refused, Samples
 from kseg_core.images.tiff_codecs import FAX, bands_of, check_codec, decode_old_jpeg, decoder_of, is_by_rows, remarks_of
-from kseg_core.images.windows import Box
+from kseg_core.images.windows import Window
 
 _ROWS_BYTES = 1 << 20  # what is read at once of an uncompressed strip
 #: Of the others no bound as small is known: what they state is bounded by the size of a strip or tile.
@@ -140,20 +140,20 @@ def _check_lists(page: Any, layout: Layout) -> None:
         raise Refused(f"damaged: the TIFF lists {listed:,} {layout.kind}s of {layout.total:,}")
 
 
-def read_box(
+def read_window(
     page: Any,
-    box: Box,
+    window: Window,
     bands: Sequence[int] | None = None,
     fill: float | None = None,
     expect: Expect | None = None,
 ) -> Samples:
-    """Decode the segments of a page that a box overlaps.
+    """Decode the segments of a page that a window overlaps.
 
     Parameters
     ----------
     page
         A ``TiffPage`` or ``TiffFrame``.
-    box
+    window
         In pixels as stored.
     bands
         Which, from 0, in the order wanted; None: all.
@@ -174,30 +174,30 @@ def read_box(
     """
     frame, layout = page.keyframe, Layout.of(page)
     _check_lists(page, layout)
-    segments = list(_overlapped(page, layout, box, bands))
+    segments = list(_overlapped(page, layout, window, bands))
     present = [segment for segment in segments if _is_present(page, layout, segment, sparse=fill is not None)]
     depth = frame.samplesperpixel if bands is None else len(bands)
-    out = None if len(present) == len(segments) else np.full((*box.shape, depth), fill, frame.dtype)
+    out = None if len(present) == len(segments) else np.full((*window.shape, depth), fill, frame.dtype)
     with remarks_of("tifffile"):
-        for data, segment in _decoded(page, present, box, expect):
+        for data, segment in _decoded(page, present, window, expect):
             _check_piece(frame, data, segment)
             if out is None:
-                out = buffers.empty((*box.shape, depth), data.dtype)
+                out = buffers.empty((*window.shape, depth), data.dtype)
             elif data.dtype != out.dtype:
                 raise Refused(f"damaged: the TIFF has {out.dtype} and {data.dtype} samples")
-            _paste(out, data, segment, box, bands)
+            _paste(out, data, segment, window, bands)
     if out is None:
         raise Refused("damaged: the TIFF has no image data")
     return out
 
 
-def _overlapped(page: Any, layout: Layout, box: Box, bands: Sequence[int] | None) -> Iterator[_Segment]:
-    """Yield the segments that a box needs, in the order of the file's lists."""
+def _overlapped(page: Any, layout: Layout, window: Window, bands: Sequence[int] | None) -> Iterator[_Segment]:
+    """Yield the segments that a window needs, in the order of the file's lists."""
     frame, planar = page.keyframe, layout.planes > 1
     planes = (range(layout.planes) if bands is None else bands) if planar else (0,)
     for band, plane in enumerate(planes):
-        for down in range(box.top // layout.rows, -(-box.bottom // layout.rows)):
-            for across in range(box.left // layout.columns, -(-box.right // layout.columns)):
+        for down in range(window.top // layout.rows, -(-window.bottom // layout.rows)):
+            for across in range(window.left // layout.columns, -(-window.right // layout.columns)):
                 top, left = down * layout.rows, across * layout.columns
                 number = (plane * layout.down + down) * layout.across + across
                 rows = layout.rows if frame.is_tiled else min(layout.rows, frame.imagelength - top)
@@ -218,7 +218,7 @@ def _is_present(page: Any, layout: Layout, segment: _Segment, *, sparse: bool) -
 
 
 def _decoded(
-    page: Any, segments: Sequence[_Segment], box: Box, expect: Expect | None
+    page: Any, segments: Sequence[_Segment], window: Window, expect: Expect | None
 ) -> Iterator[tuple[Samples, _Segment]]:
     """Read and decode segments. One thread: the caller reads several images at once."""
     frame, file = page.keyframe, page.parent.filehandle
@@ -226,7 +226,7 @@ def _decoded(
         yield decode_old_jpeg(page), _Segment(0, -1, 0, 0, frame.imagelength, frame.imagewidth, 0, 0)
         return
     if is_by_rows(frame):
-        segments = [run for segment in segments for run in _runs(frame, segment, box)]
+        segments = [run for segment in segments for run in _runs(frame, segment, window)]
     elif expect is not None:
         expect([(segment.offset, segment.offset + segment.size) for segment in segments])
     decode = decoder_of(frame)
@@ -235,13 +235,13 @@ def _decoded(
         yield decode(page, file.read(segment.size), segment.number, (segment.rows, segment.columns)), segment
 
 
-def _runs(frame: Any, strip: _Segment, box: Box) -> Iterator[_Segment]:
-    """Yield the rows of an uncompressed strip that a box needs, so many at once."""
+def _runs(frame: Any, strip: _Segment, window: Window) -> Iterator[_Segment]:
+    """Yield the rows of an uncompressed strip that a window needs, so many at once."""
     length, step = _row_bytes(frame), _rows_at_once(frame)
     if strip.size < strip.rows * length:
         raise Refused(f"damaged: strip {strip.number + 1} of the TIFF is too short")
-    bottom = min(strip.top + strip.rows, box.bottom)
-    for top in range(max(strip.top, box.top), bottom, step):
+    bottom = min(strip.top + strip.rows, window.bottom)
+    for top in range(max(strip.top, window.top), bottom, step):
         rows = min(step, bottom - top)
         offset = strip.offset + (top - strip.top) * length
         yield strip._replace(top=top, rows=rows, offset=offset, size=rows * length)
@@ -264,12 +264,12 @@ def _check_piece(frame: Any, data: Samples, segment: _Segment) -> None:
         raise Refused("damaged: a strip or tile of the TIFF does not fit its place")
 
 
-def _paste(out: Samples, data: Samples, segment: _Segment, box: Box, bands: Sequence[int] | None) -> None:
-    """Copy what a box needs of a segment to where it belongs."""
-    top, bottom = max(segment.top, box.top), min(segment.top + data.shape[0], box.bottom)
-    left, right = max(segment.left, box.left), min(segment.left + data.shape[1], box.right)
+def _paste(out: Samples, data: Samples, segment: _Segment, window: Window, bands: Sequence[int] | None) -> None:
+    """Copy what a window needs of a segment to where it belongs."""
+    top, bottom = max(segment.top, window.top), min(segment.top + data.shape[0], window.bottom)
+    left, right = max(segment.left, window.left), min(segment.left + data.shape[1], window.right)
     part = data[top - segment.top : bottom - segment.top, left - segment.left : right - segment.left]
-    place = out[top - box.top : bottom - box.top, left - box.left : right - box.left]
+    place = out[top - window.top : bottom - window.top, left - window.left : right - window.left]
     if segment.band >= 0:
         place[..., segment.band] = part[..., 0]
     elif bands is None:

@@ -1,4 +1,4 @@
-"""Which pixels count: nodata, NaN and infinities, and the masks that users give.
+"""Which pixels count by their values: nodata, NaN and infinities.
 
 Everywhere a mask is bool (height, width), True where the pixel counts; None stands for "everywhere".
 """
@@ -6,26 +6,15 @@ Everywhere a mask is bool (height, width), True where the pixel counts; None sta
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core import storage
 from kseg_core.config import InputSettings, NodataIn
-from kseg_core.errors import UnreadableImage
 from kseg_core.images.raster import PictureInfo
-
-#: Of masks that are polygons.
-POLYGON_SUFFIXES = frozenset(
-    {"geojson", "json", "geojsonl", "geojsons", "topojson", "shp", "shz", "gpkg", "fgb", "kml", "gml", "parquet"}
-)
-#: What a mask's file may be called after the dot, when its name is otherwise that of the image.
-_MASK_SUFFIXES = frozenset({"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "zarr"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,78 +167,3 @@ def combine(*masks: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
         else:
             result, owned = np.logical_and(result, mask), True
     return result
-
-
-def mask_path(mask: str, below: str, source: str, *, is_folder: bool | None = None) -> str:
-    """Return the file that is the mask of an image.
-
-    Parameters
-    ----------
-    mask
-        What the user named: one file for all images, or a folder of masks.
-    below
-        The path of the image below its input (`InputFile.below`): in a folder, its mask has the same path, or the same
-        but for the suffix (``a/b.jpg``: ``a/b.png``), or with a suffix added (``a/b.jpg.png``).
-    source
-        The image as the user knows it.
-    is_folder
-        Whether `mask` is a folder of masks and not one mask that happens to be a directory (a Zarr array); None:
-        look.
-
-    Raises
-    ------
-    UnreadableImage
-        Where there is no such file, or more than one.
-    """
-    if is_folder is None:
-        is_folder = is_folder_of_masks(mask)
-    if not is_folder:
-        return mask
-    same = os.path.join(mask, *below.split("/"))
-    if storage.exists(same):
-        return same
-    folder, name = os.path.split(same)
-    stems = {name, os.path.splitext(name)[0]}
-    try:
-        entries = sorted(storage.names(folder))
-    except OSError:
-        entries = []
-    found = [entry for entry in entries if _is_mask_name(entry, stems)]
-    if len(found) != 1:
-        what = f"several masks for it in {mask}: {', '.join(found)}" if found else f"no mask for it in {mask}"
-        raise UnreadableImage(source, what)
-    return os.path.join(folder, found[0])
-
-
-def is_folder_of_masks(mask: str) -> bool:
-    """Say whether what the user named is a folder of masks, and not one mask."""
-    return _is_remote_folder(mask) if storage.is_remote(mask) else _is_folder(mask)
-
-
-def _is_folder(mask: str) -> bool:
-    markers = ("zarr.json", ".zarray", ".zgroup")
-    return storage.is_dir(mask) and not any(storage.exists(os.path.join(mask, marker)) for marker in markers)
-
-
-_is_remote_folder = lru_cache(maxsize=64)(_is_folder)  # looked at once a process: each look is several requests
-
-
-def _is_mask_name(entry: str, stems: set[str]) -> bool:
-    """Say whether a file is called as an image is, but for a suffix of images."""
-    stem, dot_suffix = os.path.splitext(entry)
-    suffix = dot_suffix[1:].lower()
-    return stem in stems and (suffix in _MASK_SUFFIXES or suffix in POLYGON_SUFFIXES)
-
-
-def check_mask_shape(shape: tuple[int, int], mask_shape: tuple[int, int], source: str, path: str) -> None:
-    """Refuse an image whose mask is of another size.
-
-    Raises
-    ------
-    UnreadableImage
-        Naming both sizes as width x height.
-    """
-    if shape != mask_shape:
-        raise UnreadableImage(
-            source, f"the image is {shape[1]} x {shape[0]}, its mask {path} is {mask_shape[1]} x {mask_shape[0]}"
-        )

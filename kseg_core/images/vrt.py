@@ -7,16 +7,19 @@ that it names: only files of this machine that begin as pictures do, and VRTs of
 from __future__ import annotations
 
 import os
+import re
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
 from kseg_core.images import vrt_sources
-from kseg_core.images.gdal import gdal
+from kseg_core.images.choosing import require_one_picture
+from kseg_core.images.decoder import Decoder, Opening
+from kseg_core.images.gdal import CACHE_BYTES, gdal
 from kseg_core.images.plausible import check_sparse
 from kseg_core.images.raster import (
-    Colours,
+    Cost,
     NotSupported,
     PictureInfo,
     Raster,
@@ -25,32 +28,32 @@ from kseg_core.images.raster import (
     check_dtype,
     check_size,
 )
-from kseg_core.images.stored import PALETTE_HAS_NO_BANDS, chosen_bands, without_nodata
-from kseg_core.images.validity import Nodata, combine
-from kseg_core.images.windows import Box
+from kseg_core.images.validity import combine
+from kseg_core.images.windows import Window
 
 _NAME = vrt_sources.NAME
 _BLOCK = 512  # GDAL's own of 128 would decode a source's tiles many times
-_USE_BANDS = "use --features bands"
+_MAGIC = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<VRTDataset[\s>]", re.DOTALL)
 
 
-class VrtPicture:
-    """A VRT opened for reading by windows.
+class Vrt(Decoder):
+    """A VRT opened for reading by windows: a file of this machine."""
 
-    Parameters
-    ----------
-    path
-        A file of this machine.
-    """
+    name = _NAME
 
-    orientation = 1
+    @classmethod
+    def sniff(cls, head: bytes) -> bool:
+        """See `Decoder`."""
+        return _MAGIC.match(head) is not None
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, opening: Opening) -> None:
         from rasterio.enums import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
             ColorInterp,
             MaskFlags,
         )
 
+        path = opening.path
+        require_one_picture(opening.choice, self.name, channels=False)
         if storage.is_remote(path):
             raise NotSupported(
                 "VRTs in object stores are not supported here; copy it and what it names to a disk first"
@@ -87,54 +90,34 @@ class VrtPicture:
             "palette" if self._palette is not None else None,
             band_nodata=() if one is not None or not any(value is not None for value in nodata) else nodata,
             alpha_at=self._alpha_at,
+            cost=Cost(cache_bytes=CACHE_BYTES),
         )
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
-        if self._dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
-            raise Refused(f"{self._dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
-        bands = self.info.but_alpha
-        if len(bands) not in (1, 3, 4):
-            raise Refused(f"{len(bands)} bands: neither gray nor RGB; {_USE_BANDS}")
-        samples, valid = self._read(box, bands[:1] if len(bands) == 1 else bands[:3])
-        maximum = int(np.iinfo(self._dtype).max)
-        if self._palette is not None:
-            table = np.array([self._palette.get(n, (0, 0, 0, 255)) for n in range(maximum + 1)], np.uint8)
-            if (table[:, 3] == 0).any():
-                valid = combine(valid, np.take(table[:, 3] != 0, samples[..., 0]))
-            raster = Raster(np.ascontiguousarray(samples[..., 0]), "palette", palette=table[:, :3], valid=valid)
-        else:
-            colours: Colours = "gray" if len(bands) == 1 else "rgb"
-            raster = Raster(samples[..., 0] if colours == "gray" else samples, colours, maximum, valid=valid)
-        return without_nodata(raster, samples, nodata, bands)
-
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
-        if self._palette is not None:
-            raise Refused(PALETTE_HAS_NO_BANDS)
-        but_alpha = self.info.but_alpha
-        chosen = but_alpha if bands is None else chosen_bands(bands, self.info.bands, len(but_alpha))
-        return self._read(box, chosen)
-
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
-        """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self._read(box, self.info.but_alpha)[0] != 0).any(axis=2)
-        return used
+    def raster(self, window: Window) -> Raster:
+        """The colours of a window; see `Decoder`."""
+        raster = super().raster(window)
+        if self._palette is None:
+            return raster
+        table = np.array([self._palette.get(n, (0, 0, 0, 255)) for n in range(raster.maximum + 1)], np.uint8)
+        indices, valid = raster.samples if raster.colours == "gray" else raster.samples[..., 0], raster.valid
+        if (table[:, 3] == 0).any():
+            valid = combine(valid, np.take(table[:, 3] != 0, indices))
+        return Raster(np.ascontiguousarray(indices), "palette", palette=table[:, :3], valid=valid)
 
     def close(self) -> None:
         """Close the files."""
         self._dataset.close()
 
-    def _read(self, box: Box, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """Read a box, (height, width, bands), and where alpha or the files' own masks are not 0."""
-        window = ((box.top, box.bottom), (box.left, box.right))
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window, and where alpha or the files' own masks are not 0; see `Decoder`."""
+        place = ((window.top, window.bottom), (window.left, window.right))
         with gdal(_NAME, **vrt_sources.OPTIONS):
-            samples = self._dataset.read([band + 1 for band in bands], window=window, out_dtype=self._dtype)
+            samples = self._dataset.read([band + 1 for band in bands], window=place, out_dtype=self._dtype)
             valid: NDArray[np.bool_] | None = None
             if self._alpha_at is not None:
-                valid = self._dataset.read(self._alpha_at + 1, window=window) != 0
+                valid = self._dataset.read(self._alpha_at + 1, window=place) != 0
             elif self._masked:
-                valid = self._dataset.dataset_mask(window=window) != 0
+                valid = self._dataset.dataset_mask(window=place) != 0
         return np.ascontiguousarray(np.moveaxis(samples, 0, 2)), valid
 
 

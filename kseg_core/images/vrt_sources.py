@@ -6,11 +6,9 @@ import html
 import os
 from typing import TypeAlias
 
-from kseg_core.images import sniff
-from kseg_core.images.failures import decoder_reason
+from kseg_core.images.failures import HEAD_BYTES, decoder_reason
 from kseg_core.images.raster import NotSupported, Refused
-from kseg_core.inputs.companions import MASK, METADATA
-from kseg_core.inputs.virtual import OVERVIEWS, BadVrt, UnusualVrt, named
+from kseg_core.inputs.companions import MASK, METADATA, OVERVIEWS, BadVrt, UnusualVrt, named_by_vrt
 
 NAME = "VRT"
 #: No request leaves the machine, whatever a source may be; warnings of libjpeg are damage.
@@ -50,7 +48,7 @@ def check(path: str, depth: int = 0, folders: Folders | None = None) -> int:
     folders = {} if folders is None else folders
     _check_beside(path, folders)
     try:
-        sources = named(path)
+        sources = named_by_vrt(path)
     except BadVrt as error:
         raise (NotSupported if isinstance(error, UnusualVrt) else Refused)(str(error)) from error
     held = 0
@@ -120,6 +118,8 @@ def _tag_of_gdal(path: str) -> str:
 
 def _kind(path: str) -> str | None:
     """Say what a file is, by its content."""
+    from kseg_core.images.formats import identify  # whose table has VRT's decoder
+
     with open(path, "rb") as file:
-        kind = sniff.identify(file.read(sniff.HEAD_BYTES))
+        kind = identify(file.read(HEAD_BYTES))
     return None if kind is None else kind.name

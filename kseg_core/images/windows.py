@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 #: For each EXIF orientation: whether the stored rows, and the stored columns, are to be reversed first, and whether
 #: rows and columns then change places.
-_TURNS = {
+TURNS = {
     1: (False, False, False),
     2: (False, True, False),
     3: (True, True, False),
@@ -21,7 +21,7 @@ _TURNS = {
 }
 
 
-class Box(NamedTuple):
+class Window(NamedTuple):
     """Rows ``top`` to ``bottom`` and columns ``left`` to ``right`` of a picture, the ends not among them."""
 
     top: int
@@ -38,12 +38,12 @@ class Box(NamedTuple):
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     @classmethod
-    def whole(cls, shape: tuple[int, int]) -> Box:
+    def whole(cls, shape: tuple[int, int]) -> Window:
         return cls(0, 0, *shape)
 
 
-def box_of(rows: slice, columns: slice, shape: tuple[int, int]) -> Box:
-    """Return the box that two slices of a picture stand for.
+def window_of(rows: slice, columns: slice, shape: tuple[int, int]) -> Window:
+    """Return the window that two slices of a picture stand for.
 
     Raises
     ------
@@ -57,28 +57,28 @@ def box_of(rows: slice, columns: slice, shape: tuple[int, int]) -> Box:
         if part.step not in (None, 1) or not 0 <= start < stop <= size:
             raise ValueError(f"expected {name} within 0 to {size} without a step, got {start}:{stop}:{part.step}")
         ends.append((start, stop))
-    return Box(ends[0][0], ends[1][0], ends[0][1], ends[1][1])
+    return Window(ends[0][0], ends[1][0], ends[0][1], ends[1][1])
 
 
-def stored_box(seen: Box, shape: tuple[int, int], orientation: int) -> Box:
-    """Return where a box lies in the stored picture.
+def stored_window(seen: Window, shape: tuple[int, int], orientation: int) -> Window:
+    """Return where a window lies in the stored picture.
 
     Parameters
     ----------
     seen
-        The box as a person sees it.
+        The window as a person sees it.
     shape
         (height, width) as stored.
     orientation
         1 to 8, as EXIF numbers them.
     """
-    reverse_rows, reverse_columns, swap = _TURNS[orientation]
+    reverse_rows, reverse_columns, swap = TURNS[orientation]
     top, left, bottom, right = (seen.left, seen.top, seen.right, seen.bottom) if swap else seen
     if reverse_rows:
         top, bottom = shape[0] - bottom, shape[0] - top
     if reverse_columns:
         left, right = shape[1] - right, shape[1] - left
-    return Box(top, left, bottom, right)
+    return Window(top, left, bottom, right)
 
 
 def turn_samples(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -95,6 +95,6 @@ def turn_samples(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     -------
     C-contiguous, of the same dtype.
     """
-    reverse_rows, reverse_columns, swap = _TURNS[orientation]
+    reverse_rows, reverse_columns, swap = TURNS[orientation]
     turned = samples[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1]
     return np.ascontiguousarray(turned.swapaxes(0, 1) if swap else turned)

@@ -30,18 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.choice import DEFAULT, RULES, PictureChoice
+from kseg_core.choice import RULES, PictureChoice
 from kseg_core.images.choosing import axis_notes, note, taken
+from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.plausible import SPARSE_RATIO, check_sparse
-from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Refused, Samples, check_dtype, check_size
-from kseg_core.images.stored import chosen_bands, without_nodata
-from kseg_core.images.validity import Nodata
-from kseg_core.images.windows import Box
-from kseg_core.inputs.zarr_images import top_folder, zarr_images
+from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Refused, Samples, check_dtype, check_size
+from kseg_core.images.windows import Window
+from kseg_core.inputs.zarr_images import MARKERS, top_folder, zarr_images
 from kseg_core.storage import zipped
-
-#: A directory that holds one of these is a Zarr array or group.
-MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 _AXIS_NAMES = {
     **dict.fromkeys(("c", "channel", "channels", "band", "bands"), "c"),
@@ -54,7 +50,6 @@ _PLACE_NAMES = {
 }
 _MAX_LEADING_CHANNELS = 16
 _MOST_OF_A_CHUNK = 1 << 31  # samples: the codecs count bytes of a chunk in 32 bits
-_USE_BANDS = "use --features bands"
 
 
 def is_zarr(path: str) -> bool:
@@ -72,20 +67,13 @@ def _is_remote_zarr(path: str) -> bool:
     return storage.is_dir(path) and any(storage.exists(os.path.join(path, marker)) for marker in MARKERS)
 
 
-class ZarrPicture:
-    """A Zarr array, or the highest resolution of an OME-Zarr image.
+class ZarrImage(Decoder):
+    """A Zarr array, or the highest resolution of an OME-Zarr image: a directory, or a path into a zip file."""
 
-    Parameters
-    ----------
-    path
-        The directory of the array or of the group, or a path into a zip file.
-    choice
-        Which of its pictures.
-    """
+    name = "Zarr"
 
-    orientation = 1
-
-    def __init__(self, path: str, choice: PictureChoice = DEFAULT) -> None:
+    def __init__(self, opening: Opening) -> None:
+        path, choice = opening.path, opening.choice
         taken("page", choice.page, 1)
         if choice.series is not None:
             _require_alone(path, choice.series)
@@ -120,59 +108,40 @@ class ZarrPicture:
             name, self.stored_shape, bands, dtype, block, nodata, self._alpha, notes=notes, rules=rules
         )
 
-    def raster(self, box: Box, nodata: Nodata | float | None) -> Raster:
-        """The colours of a box; see `Stored`."""
-        if self.info.dtype not in ("uint8", "uint16"):
-            raise Refused(f"{self.info.dtype} samples: not an 8- or 16-bit image; {_USE_BANDS}")
-        if self.info.bands not in (1, 3, 4):
-            raise Refused(f"{self.info.bands} bands: neither gray nor RGB; {_USE_BANDS}")
-        samples = self._read(box, range(4 if self._alpha else 1 if self.info.bands == 1 else 3))
-        valid = samples[..., 3] != 0 if self._alpha else None
-        colours: Colours = "gray" if self.info.bands == 1 else "rgb"
-        maximum = {"b": 1, "u": int(np.iinfo(self.info.dtype).max)}[samples.dtype.kind]
-        flat = samples[..., 0] if colours == "gray" else samples
-        return without_nodata(Raster(flat, colours, maximum, valid=valid), samples, nodata)
-
-    def values(self, box: Box, bands: tuple[int, ...] | None) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a box; see `Stored`."""
-        chosen = chosen_bands(bands, self.info.bands, self.info.bands - self._alpha)
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Decoder`."""
         if not self._alpha:
-            return self._read(box, chosen), None
-        samples = self._read(box, range(4))
-        return samples[..., list(chosen)], samples[..., 3] != 0
-
-    def nonzero(self, box: Box) -> NDArray[np.bool_]:
-        """Where a mask says "use"; see `Stored`."""
-        used: NDArray[np.bool_] = (self._read(box, range(self.info.bands - self._alpha)) != 0).any(axis=2)
-        return used
+            return self._read(window, bands), None
+        samples = self._read(window, range(4))
+        return samples[..., : len(bands)] if bands == (0, 1, 2) else samples[..., list(bands)], samples[..., 3] != 0
 
     def close(self) -> None:
         """Close the zip file, where it is in one."""
         self._closing.close()
 
-    def _read(self, box: Box, bands: range | tuple[int, ...]) -> Samples:
+    def _read(self, window: Window, bands: range | tuple[int, ...]) -> Samples:
         """Read (height, width, bands) in native byte order; chunks of other channels are left alone."""
         first, last = min(bands), max(bands)
         if "c" not in self._axes or self._chunked_channels > 1 or last - first + 1 == len(bands):
-            deep = self._selected(box, slice(first, last + 1))
+            deep = self._selected(window, slice(first, last + 1))
             order = [band - first for band in bands]
             return deep if order == [*range(deep.shape[2])] else deep[..., order]
-        return np.concatenate([self._selected(box, slice(band, band + 1)) for band in bands], axis=2)
+        return np.concatenate([self._selected(window, slice(band, band + 1)) for band in bands], axis=2)
 
-    def _selected(self, box: Box, channels: slice) -> Samples:
+    def _selected(self, window: Window, channels: slice) -> Samples:
         first, last = self._slices.start, self._slices.stop
         if "z" not in self._axes or last - first == 1:
-            return self._plane(box, channels, slice(first, first + 1))
+            return self._plane(window, channels, slice(first, first + 1))
         starts = range(first, last, self._chunked_slices)
-        parts = (self._plane(box, channels, slice(at, min(last, at + self._chunked_slices))) for at in starts)
+        parts = (self._plane(window, channels, slice(at, min(last, at + self._chunked_slices))) for at in starts)
         highest = next(parts)
         for part in parts:
             highest = np.maximum(highest, part)
         return highest
 
-    def _plane(self, box: Box, channels: slice, slices: slice) -> Samples:
+    def _plane(self, window: Window, channels: slice, slices: slice) -> Samples:
         """The largest values over some slices, (height, width, channels)."""
-        rows, columns = box.slices
+        rows, columns = window.slices
         chosen: dict[str, slice] = {"y": rows, "x": columns, "c": channels}
         fixed: dict[str, int | slice] = {"t": self._time, "z": slices}
         part = np.asarray(self._array[tuple(chosen.get(axis, fixed.get(axis, 0)) for axis in self._axes)])

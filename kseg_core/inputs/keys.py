@@ -11,22 +11,15 @@ from __future__ import annotations
 import hashlib
 import re
 
+#: What is a key as it stands: no upper case and no Unicode, which some file systems fold.
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]*")
-"""What is a key as it stands: no upper case and no Unicode, which some file systems fold."""
-
+#: The form of a key with a hash; a plain path of this form is hashed too, so the two kinds never meet.
 _HASHED = re.compile(r".*-[0-9a-f]{16}")
-"""The form of a key with a hash; a plain path of this form is hashed too, so the two kinds never meet."""
-
 _NOT_READABLE = re.compile(r"[^A-Za-z0-9._-]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-_RESERVED_STEMS = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))]
-)
-"""Device names on Windows, whatever comes after their first dot."""
-
-_RESERVED_NAMES = frozenset(["zarr.json"])
-"""The name Zarr keeps for itself inside a group."""
+#: Device names on Windows, whatever comes after their first dot.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
+_OF_ZARR = "zarr.json"  # which it keeps for itself inside a group
 
 _LONGEST_PLAIN = 120
 _LONGEST_SLUG = 80
@@ -54,25 +47,18 @@ def image_key(path: str) -> str:
     >>> image_key("day 1/Leaf.jpg")
     'day_1_Leaf.jpg-0cfe96a71a970dac'
     """
-    if _is_plain(path):
+    is_plain = len(path) <= _LONGEST_PLAIN and _PLAIN.fullmatch(path) and not _HASHED.fullmatch(path)
+    if is_plain and not path.endswith(".") and path != _OF_ZARR and not _is_device(path):
         return path
-    digest = hashlib.sha256(path_bytes(path)).hexdigest()[:_HASH_DIGITS]
-    return f"{_slug(path)}-{digest}"
+    # The end of a path tells more than its beginning: the name is there. Letters beyond ASCII are not
+    # transliterated, because the tables for that change with the version of Unicode.
+    readable = _NOT_READABLE.sub("_", path)[-_LONGEST_SLUG:].lstrip("._-") or "image"
+    slug = readable.replace(".", "_", 1) if _is_device(readable) else readable
+    return f"{slug}-{hashlib.sha256(path_bytes(path)).hexdigest()[:_HASH_DIGITS]}"
 
 
 def printable_source(path: str) -> str:
-    """Write a path as text that is valid UTF-8.
-
-    Parameters
-    ----------
-    path
-        A path as the operating system gave it.
-
-    Returns
-    -------
-    str
-        The path with every undecodable byte as ``%XX``, otherwise unchanged.
-    """
+    """A path, as the operating system gave it, with every undecodable byte as ``%XX``: text that is valid UTF-8."""
     return _SURROGATE.sub(lambda match: "".join(f"%{byte:02X}" for byte in path_bytes(match[0])), path)
 
 
@@ -87,23 +73,5 @@ def path_bytes(path: str) -> bytes:
         return path.encode("utf-8", "surrogatepass")
 
 
-def _is_plain(path: str) -> bool:
-    return (
-        len(path) <= _LONGEST_PLAIN
-        and _PLAIN.fullmatch(path) is not None
-        and _HASHED.fullmatch(path) is None
-        and not path.endswith(".")
-        and path not in _RESERVED_NAMES
-        and not _is_device(path)
-    )
-
-
-def _slug(path: str) -> str:
-    # The end of a path tells more than its beginning: the name is there. Letters beyond ASCII are not
-    # transliterated, because the tables for that change with the version of Unicode.
-    readable = _NOT_READABLE.sub("_", path)[-_LONGEST_SLUG:].lstrip("._-") or "image"
-    return readable.replace(".", "_", 1) if _is_device(readable) else readable
-
-
 def _is_device(name: str) -> bool:
-    return name.partition(".")[0].lower() in _RESERVED_STEMS
+    return name.partition(".")[0].lower() in _DEVICES

@@ -2,52 +2,33 @@
 
 Only names and one ``stat`` a file are looked at here; whether a file is an image, the reader decides by
 its content. The module needs nothing but the standard library, so that a misspelt INPUT is reported
-before anything heavy is loaded.
-
-Patterns (``include``, ``exclude`` and an INPUT such as ``photos/**/*.jpg``) are read alike:
-
-- ``*``, ``?`` and ``[a-z]`` stay within one name, ``**`` spans any number of folders, case is ignored;
-- a pattern that matches a folder stands for everything below it, and one that ends in ``/`` matches
-  folders only;
-- an include or exclude pattern without ``/`` is held against every name on the way down from the input: a folder's, a
-  file's with or without its suffix, or (``.jpg``) its suffix; one with ``/`` against the whole path below the input,
-  and against the path as it was given. Files named one by one are matched by their name, or by the path that was
-  given.
+before anything heavy is loaded. Patterns are read as `patterns` says.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
-from kseg_core.inputs.companions import companions_of, possible, state_of
+from kseg_core.inputs.companions import companions_of, is_of_mrxs, named_by_vrt, possible, state_of
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
 from kseg_core.inputs.lists import read_list, require_plausible, why_missing
-from kseg_core.inputs.not_images import is_plainly_no_image
-from kseg_core.inputs.ours import figures_in, is_exported
-from kseg_core.inputs.parts import is_of_mrxs, named_by_vrt
+from kseg_core.inputs.passed_over import figures_in, is_exported, is_plainly_no_image
 from kseg_core.inputs.patterns import Filter, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
-from kseg_core.inputs.zarr_images import zarr_images
+from kseg_core.inputs.zarr_images import MARKERS, is_hierarchy, is_kseg_store, metadata_status, zarr_images
 from kseg_core.storage import zipped
 
-ZARR_MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
-"""A directory that holds one of these is a Zarr array or group; the first it has stands for its size and age."""
-
-_PART_OF_ZARR = re.compile(r"\..*|zarr\.json|c|\d+(\.\d+)*", re.DOTALL)
-"""Names of files that lie in an array or group of Zarr's: its document, chunks, and what is hidden."""
-
+_NO_METADATA = "its Zarr metadata cannot be read"
 _MISSING = "no such file or folder"
+_STORE_REFUSED = "a kseg store is an output, not an input"
 FACTS = ("size", "modified", "beside")
 """What a store says of a file, by which it is seen that it has changed."""
-
-_STORE_REFUSED = "a kseg store is an output, not an input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +64,8 @@ class InputFile:
     @property
     def facts(self) -> dict[str, Any]:
         """What a store says of it, to tell whether it has changed."""
-        told = {"size": self.size, "modified": self.modified_ns}
-        return {**told, "beside": self.beside} if self.beside else told
+        own = {"size": self.size, "modified": self.modified_ns}
+        return {**own, "beside": self.beside} if self.beside else own
 
     def is_as(self, facts: Mapping[str, Any]) -> bool:
         """Whether it is as a store says of it."""
@@ -226,7 +207,7 @@ def _look_at_all(
             search.fail(refused.source, why_missing(given) if refused.reason == _MISSING else refused.reason)
             missing.append(given)
         else:
-            folders += [given] if stat.S_ISDIR(start.status.st_mode) else []
+            folders += [given] if S_ISDIR(start.status.st_mode) else []
     require_plausible(names, missing, folders, from_file)
     yield from starts
 
@@ -249,15 +230,15 @@ def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
         raise _Refused(given, missing, usage=True)
     source = tidy(given)
     path = storage.below(os.getcwd(), source)  # a worker may have another current folder
-    if stat.S_ISDIR(status.st_mode):
-        metadata = _zarr_metadata(given)
-        if metadata is None or not _is_zarr(given):
+    if S_ISDIR(status.st_mode):
+        metadata = metadata_status(given)
+        if metadata is None or not is_hierarchy(given):
             return _Start(path, source, "" if alone else source.lstrip("/"), status)
-        if _is_kseg_store(given):
+        if is_kseg_store(given):
             raise _Refused(given, _STORE_REFUSED, usage=True)
         path = path.rstrip("/")  # of the current folder
         source, status = source or os.path.basename(path), metadata
-    if not stat.S_ISREG(status.st_mode):
+    if not S_ISREG(status.st_mode):
         raise _Refused(given, "neither a file nor a folder", usage=True)
     return _Start(path, source, source.rpartition("/")[2] if alone else source.lstrip("/"), status)
 
@@ -277,18 +258,11 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
         if refused.usage and refused.reason != _STORE_REFUSED:
             raise _Refused(given, "no file matches", usage=True) from None
         raise
-    if not stat.S_ISDIR(start.status.st_mode):
+    if not S_ISDIR(start.status.st_mode):
         raise _Refused(given, "no file matches", usage=True)
     wanted = "/".join(parts[fixed:])
-    return _Start(
-        start.path,
-        start.source,
-        start.below,
-        start.status,
-        wanted=compiled(pattern_regex(wanted, anchored=True)),
-        descend=compiled(descend_regex(wanted)),
-        given=given,
-    )
+    matching, leading = pattern_regex(wanted, anchored=True), descend_regex(wanted)
+    return replace(start, wanted=compiled(matching), descend=compiled(leading), given=given)
 
 
 def file_status(path: str) -> os.stat_result | None:
@@ -302,58 +276,7 @@ def file_status(path: str) -> os.stat_result | None:
         status = storage.stat(path)
     except (OSError, ValueError):
         return None
-    return _zarr_metadata(path) if stat.S_ISDIR(status.st_mode) else status
-
-
-def _zarr_metadata(folder: str) -> os.stat_result | None:
-    """The status of the file that says what a Zarr directory is; None for any other folder."""
-    for marker in ZARR_MARKERS:
-        try:
-            return storage.stat(os.path.join(folder, marker))
-        except OSError:
-            continue
-    return None
-
-
-def _is_zarr(folder: str) -> bool:
-    """Whether a folder with a Zarr marker is an array or group, be it a damaged one, and not a folder of photographs
-    into which somebody has put a file called zarr.json.
-    """
-    try:
-        if "zarr_format" in _document(folder):
-            return True
-        with storage.scan(folder) as scan:
-            entries = {entry.name: entry.is_dir() for entry in scan}
-        if any(marker in entries for marker in ZARR_MARKERS[1:]):
-            return True
-        if any(not is_folder and not _PART_OF_ZARR.fullmatch(name) for name, is_folder in entries.items()):
-            return False
-        folders = [name for name, is_folder in entries.items() if is_folder and not name.startswith(".")]
-        return not folders or any(name == "c" or _zarr_metadata(os.path.join(folder, name)) for name in folders)
-    except OSError:
-        return True  # the reader will say what is wrong with it
-
-
-def _is_kseg_store(path: str) -> bool:
-    try:
-        return "kseg" in _document(path)["attributes"]
-    except (OSError, KeyError, TypeError):
-        return False
-
-
-def _document(folder: str) -> dict[str, Any]:
-    """What a folder's zarr.json says; empty where there is none, or it is none of Zarr's.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    """
-    try:
-        content = json.loads(storage.read(os.path.join(folder, "zarr.json")))
-    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return metadata_status(path) if S_ISDIR(status.st_mode) else status
 
 
 # Collecting files
@@ -368,11 +291,20 @@ class _Candidate:
     size: int
     modified_ns: int
     named: bool = True  # by the user, and not found in a folder
-    beside: frozenset[str] | None = None  # companions of anything in its folder, where that is known
+    companions: frozenset[str] | None = None  # of anything in its folder, where that is known
+
+    @classmethod
+    def of(cls, path: str, source: str, below: str, linked: bool, status: os.stat_result) -> _Candidate:
+        return cls(path, source, below, linked, status.st_size, status.st_mtime_ns)
+
+    def inside(self, place: str, status: os.stat_result) -> _Candidate:
+        """An image in it."""
+        path, source, below = (f"{each}/{place}" for each in (self.path, self.source, self.below))
+        return _Candidate.of(path, source, below, self.linked, status)
 
     def file(self, key: str) -> InputFile:
         """It as an input."""
-        state = state_of(companions_of(self.path, self.beside))
+        state = state_of(companions_of(self.path, self.companions))
         source = printable_source(self.source)
         return InputFile(self.path, source, key, self.size, self.modified_ns, self.below, state)
 
@@ -424,8 +356,11 @@ class _Search:
         for vrt in sorted(real for real in self.files if real.lower().endswith(".vrt")):
             if vrt not in self.files or storage.is_remote(vrt):
                 continue
-            parts = {part for part in named_by_vrt(vrt) if part != vrt and part in self.files}
-            parts = {part for part in parts if not self.files[part].named}
+            try:
+                named = {os.path.realpath(name) for name in named_by_vrt(vrt)}
+            except (OSError, ValueError):
+                continue  # the reader will say what is wrong with it
+            parts = {part for part in named - {vrt} if part in self.files and not self.files[part].named}
             for part in parts:
                 del self.files[part]
             if parts:
@@ -452,15 +387,14 @@ class _Search:
 
 
 def _collect(search: _Search, start: _Start) -> None:
-    if stat.S_ISDIR(start.status.st_mode):
+    if S_ISDIR(start.status.st_mode):
         failures = len(search.failures)
         matched = _walk(search, start)
         if start.wanted is not None and not matched and len(search.failures) == failures:
             raise UsageError(f"no file matches: {printable_source(start.given)}")
     elif search.keeps(os.path.basename(start.path), start.source):
         real, linked = search.real_file(start.path)
-        size, modified_ns = start.status.st_size, start.status.st_mtime_ns
-        _add(search, real, _Candidate(start.path, start.source, start.below, linked, size, modified_ns))
+        _add(search, real, _Candidate.of(start.path, start.source, start.below, linked, start.status))
 
 
 def _add(search: _Search, real: str, candidate: _Candidate) -> None:
@@ -476,21 +410,10 @@ def _add(search: _Search, real: str, candidate: _Candidate) -> None:
     for inside in images.inside:
         if not inside:
             search.add(real, candidate)
-            continue
-        path = f"{candidate.path}/{inside}"
-        status = file_status(path)
-        if status is None:
-            search.fail(f"{candidate.source}/{inside}", "its Zarr metadata cannot be read")
-            continue
-        part = _Candidate(
-            path,
-            f"{candidate.source}/{inside}",
-            f"{candidate.below}/{inside}",
-            candidate.linked,
-            status.st_size,
-            status.st_mtime_ns,
-        )
-        search.add(f"{real}/{inside}", part)
+        elif (status := file_status(f"{candidate.path}/{inside}")) is None:
+            search.fail(f"{candidate.source}/{inside}", _NO_METADATA)
+        else:
+            search.add(f"{real}/{inside}", candidate.inside(inside, status))
     for inside, reason in images.failures:
         search.fail(joined(candidate.source, inside), reason)
 
@@ -528,7 +451,7 @@ def _walk(search: _Search, start: _Start) -> int:
         except OSError as error:
             search.fail(start.source_of(folder.below.rstrip("/")), _reason(error))
             continue
-        if any(entry.name in ZARR_MARKERS for entry in entries) and _is_zarr(folder.path):
+        if any(entry.name in MARKERS for entry in entries) and is_hierarchy(folder.path):
             matched += _visit_zarr(search, start, folder)
             continue
         names = {entry.name for entry in entries}
@@ -546,7 +469,9 @@ def _walk(search: _Search, start: _Start) -> int:
                     matched += 1
                     _visit(search, start, folder, entry)
             except OSError as error:
-                search.fail(start.source_of(folder.below + entry.name), _entry_reason(entry, error))
+                is_broken = isinstance(error, FileNotFoundError) and entry.is_symlink()
+                reason = "broken link" if is_broken else _reason(error)
+                search.fail(start.source_of(folder.below + entry.name), reason)
     return matched
 
 
@@ -575,19 +500,12 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
         search.ours.add(real)
         return
     status = entry.stat()
-    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its other end
+    if not S_ISREG(status.st_mode):  # to open a pipe would wait for its other end
         search.passed_over.add(real)
         return
-    candidate = _Candidate(
-        entry.path,
-        start.source_of(below),
-        joined(start.below, below),
-        folder.linked or linked,
-        status.st_size,
-        status.st_mtime_ns,
-        named=False,
-        beside=folder.companions,
-    )
+    source, key_path = start.source_of(below), joined(start.below, below)
+    candidate = _Candidate.of(entry.path, source, key_path, folder.linked or linked, status)
+    candidate = replace(candidate, named=False, companions=folder.companions)
     if zipped.is_zipped_name(entry.name):
         _add(search, real, candidate)
     else:
@@ -601,22 +519,16 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
         return False
     if not search.keeps(below, start.source_of(below)):
         return True
-    if _is_kseg_store(folder.path):
+    if is_kseg_store(folder.path):
         search.stores.add(folder.real)
         return True
-    status = _zarr_metadata(folder.path)
+    status = metadata_status(folder.path)
     if status is None:
-        search.fail(start.source_of(below), "its Zarr metadata cannot be read")
+        search.fail(start.source_of(below), _NO_METADATA)
         return True
     source, key_path = start.source_of(below), joined(start.below, below)
-    candidate = _Candidate(folder.path, source, key_path, folder.linked, status.st_size, status.st_mtime_ns)
-    _add(search, folder.real, candidate)
+    _add(search, folder.real, _Candidate.of(folder.path, source, key_path, folder.linked, status))
     return True
-
-
-def _entry_reason(entry: storage.Entry, error: OSError) -> str:
-    broken = isinstance(error, FileNotFoundError) and entry.is_symlink()
-    return "broken link" if broken else _reason(error)
 
 
 def _reason(error: OSError | ValueError) -> str:

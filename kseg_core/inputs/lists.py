@@ -7,22 +7,22 @@ of UTF-16 and UTF-32 give away is decoded; nothing is guessed beyond that.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from .. import storage
-from ..errors import UsageError, system_reason
-from .keys import printable_source
+from kseg_core import storage
+from kseg_core.errors import UsageError, system_reason
+from kseg_core.inputs.keys import printable_source
 
-_MARKS = (  # UTF-32's begins with that of UTF-16
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_MARKS = {  # UTF-32's begins with that of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
 LEAST_LETTERS = 3  # single letters that are no files: fewer may be a slip
 _QUOTES, _ADDRESS = "\"'", "file://"
 
@@ -42,32 +42,31 @@ def read_list(from_file: str, *, null: bool) -> list[str]:
     UsageError
         If it cannot be read, or is no list of names: of another encoding, or separated by NUL without ``null``.
     """
-    called = "on standard input" if from_file == "-" else printable_source(from_file)
+    called = _called(from_file)
     try:
         content = sys.stdin.buffer.read() if from_file == "-" else storage.read(from_file)
     except (OSError, ValueError) as error:
         reason = system_reason(error) if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read the list {called}: {reason}") from None
-    text = _as_text(content, called, null=null)
-    if text is not None:
-        names = text.split("\0") if null else [line.removesuffix("\r") for line in text.split("\n")]
-        return [name for name in names if name.strip()]
-    content = content.removeprefix(codecs.BOM_UTF8)  # some editors mark UTF-8 so
-    if null:
-        lines = content.split(b"\0")
-    elif b"\0" in content:
+    wide = _as_text(content, called, null=null)
+    if wide is None and b"\0" in content and not null:
         raise UsageError(
             f"the list {called} has NUL bytes in it: add --null if they separate its names (find -print0); "
             "otherwise it is no list of names, one a line"
         )
-    else:
-        lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
-    return [os.fsdecode(line) for line in lines if line.strip()]
+    # Some editors mark UTF-8 so; what is no text stays as it is, byte by byte.
+    text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8)) if wide is None else wide
+    names = text.split("\0") if null else [line.removesuffix("\r") for line in text.split("\n")]
+    return [name for name in names if name.strip()]
+
+
+def _called(from_file: str) -> str:
+    return "on standard input" if from_file == "-" else printable_source(from_file)
 
 
 def _as_text(content: bytes, called: str, *, null: bool) -> str | None:
     """The text of a list in UTF-16 or UTF-32; None for one in bytes, UTF-8 among them."""
-    for mark, encoding in _MARKS:
+    for mark, encoding in _MARKS.items():
         if content.startswith(mark):
             try:
                 text = content[len(mark) :].decode(encoding)
@@ -80,13 +79,10 @@ def _as_text(content: bytes, called: str, *, null: bool) -> str | None:
             return text
     if null or b"\0" not in content:
         return None
-    for encoding in _WIDE:
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if _reads_as_lines(text):
-            return text
+    for encoding in _MARKS.values():
+        with contextlib.suppress(UnicodeDecodeError):
+            if _reads_as_lines(text := content.decode(encoding)):
+                return text
     return None
 
 
@@ -138,7 +134,7 @@ def require_plausible(names: Sequence[str], missing: Sequence[str], folders: Seq
         If its names are mostly single letters that are no files, or one is the root, the working folder or one above
         it, in whatever way it is written.
     """
-    called = "on standard input" if from_file == "-" else printable_source(from_file)
+    called = _called(from_file)
     letters = [name for name in missing if len(name.strip()) == 1]
     if len(letters) >= LEAST_LETTERS and 2 * len(letters) > len(names):
         raise UsageError(

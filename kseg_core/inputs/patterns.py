@@ -1,7 +1,10 @@
-"""Patterns of paths, and the text of paths they are held against.
+"""Patterns of paths: ``include``, ``exclude``, and an INPUT such as ``photos/**/*.jpg``.
 
-``*``, ``?`` and ``[a-z]`` stay within one name, ``**`` spans any number of folders, case is ignored. A pattern that
-matches a folder stands for everything below it; one that ends in ``/`` matches folders only.
+- ``*``, ``?`` and ``[a-z]`` stay within one name, ``**`` spans any number of folders, case is ignored;
+- a pattern that matches a folder stands for everything below it, and one that ends in ``/`` matches folders only;
+- an include or exclude pattern without ``/`` is held against every name on the way down from the input: a folder's, a
+  file's with or without its suffix, or (``.jpg``) its suffix; one with ``/`` against the whole path below the input,
+  and against the path as it was given. Files named one by one are matched by their name, or by the path that was given.
 """
 
 from __future__ import annotations
@@ -47,12 +50,7 @@ def compiled(regex: str) -> re.Pattern[str]:
 
 @dataclass(slots=True)
 class Filter:
-    """Some patterns that a person gave, and which of them have matched anything yet.
-
-    A pattern without ``/`` is held against every name of a path below an input, and stands for a folder, a file, a
-    file without its suffix, or (as ``.jpg``) all files with that suffix; one with ``/`` against the whole path below
-    the input, and against the path as it was given.
-    """
+    """Patterns to include or exclude, and which of them have matched anything yet."""
 
     patterns: tuple[str, ...]
     matched: set[str] = field(default_factory=set)

@@ -20,8 +20,15 @@ from ..errors import UnreadableImage, UsageError
 from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
 from ..images.file_masks import SUFFIX
 from ..images.geo import GeoReference, read_place
-from ..images.polygon_masks import is_polygons, polygon_mask, read_polygons
-from ..images.validity import Nodata, check_mask_shape, combine, is_folder_of_masks, mask_path, nodata_of
+from ..images.masks import (
+    check_mask_shape,
+    is_folder_of_masks,
+    is_polygons,
+    mask_path,
+    polygon_mask,
+    read_polygons,
+)
+from ..images.validity import Nodata, combine, nodata_of
 from ..inputs.keys import printable_source
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once

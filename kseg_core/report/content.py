@@ -1,7 +1,10 @@
-"""What a report tells, as plain values: gathered by a workflow, turned into a page here."""
+"""What a report tells, as plain values: made from what the store says and what was seen of its images."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,44 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.sweep.files import chosen_k
+from kseg_core import storage
+from kseg_core.errors import KsegError, StoreError
+from kseg_core.inputs.passed_over import SWEEP_RECORD
+from kseg_core.sizes import only_so_many
+from kseg_core.store.model import Model
 
-from .ranking import Ranked
+from .facts import ImageFacts, Ranked
+from .views import Pictures, PixelSample
 
 Color = tuple[int, int, int]
-U8 = NDArray[np.uint8]
-I64 = NDArray[np.int64]
+Pairs = tuple[tuple[str, str], ...]
 
-
-@dataclass(frozen=True, slots=True)
-class ShownImage:
-    """An image with its pictures.
-
-    Parameters
-    ----------
-    ranked
-        The image.
-    segmented
-        A PNG's bytes.
-    original, edges
-        The same of the original (WebP) and of the edges; None where there are none.
-    lost
-        Why there is no original.
-    masks
-        (cluster, PNG) of the largest clusters; empty where they are not shown.
-    """
-
-    ranked: Ranked
-    segmented: bytes
-    original: bytes | None = None
-    edges: bytes | None = None
-    lost: str = ""
-    masks: tuple[tuple[int, bytes], ...] = ()
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all its pictures."""
-        return sum(len(file or b"") for file in (self.segmented, self.original, self.edges))
+MASK_IMAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +43,7 @@ class ClusterRow:
         Square metres, over the images whose pixels have a known size; None without one.
     spread
         Root of the mean squared distance of pixels to their centroid, in feature units; None where no pixel of it was
-        looked at.
+        sampled.
     """
 
     color: Color
@@ -77,38 +55,16 @@ class ClusterRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepRow:
-    """One k of a sweep."""
+class ShownImage:
+    """An image with its pictures."""
 
-    k: int
-    inertia: float
-    mse: float | None
-    silhouette: float | None
-    calinski_harabasz: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What a sweep found: the rows by rising k, the k that was chosen, and why."""
-
-    chosen: int | None
-    rows: tuple[SweepRow, ...]
-    why: str = ""
+    ranked: Ranked
+    pictures: Pictures
 
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """One picture painted with several k.
-
-    Parameters
-    ----------
-    name
-        Of the image.
-    original
-        WebP, or None.
-    pictures
-        (k, PNG), by rising k.
-    """
+    """One picture, named, painted with several k: (k, PNG), by rising k; and its original as WebP, if there is one."""
 
     name: str
     original: bytes | None
@@ -133,9 +89,9 @@ class Cloud:
         Whether rows of ``colors`` are the clusters of the model that all images share.
     """
 
-    points: U8
-    labels: I64
-    colors: U8
+    points: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    colors: NDArray[np.uint8]
     axes: tuple[str, str, str]
     numbered: bool
 
@@ -160,61 +116,208 @@ class Report:
         All, the farthest from the average first.
     shown
         Those with pictures, in the same order.
-    sweep_record
-        Of the sweep, as its own figure takes it.
     history
         Inertia before every step of each attempt, on the first batch and on all data; None where not known.
-    looked_at
+    sweep
+        The record of a sweep, as `require_record` takes it; None: there was none.
+    sampled
         Pixels that the spread was worked out from.
     """
 
     name: str
     lead: str
-    facts: tuple[tuple[str, str], ...]
-    about: tuple[tuple[str, str], ...]
+    facts: Pairs
+    about: Pairs
     warnings: tuple[str, ...]
-    failures: tuple[tuple[str, str], ...]
+    failures: Pairs
     clusters: tuple[ClusterRow, ...]
     images: tuple[Ranked, ...]
     shown: tuple[ShownImage, ...]
     history: tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]] | None = None
-    sweep: Sweep | None = None
+    sweep: Mapping[str, Any] | None = None
     painted: Painted | None = None
     cloud: Cloud | None = None
-    sweep_record: Mapping[str, Any] | None = None
-    looked_at: int = 0
+    sampled: int = 0
 
 
-def sweep_from(record: Mapping[str, Any]) -> Sweep | None:
-    """The numbers of a sweep; None where each image was swept alone.
+# ------------------------------------------------------------------------------------------ of the store and the model
+
+
+def head(
+    attributes: Mapping[str, Any], images: Sequence[ImageFacts], model: Model | None, folder: str
+) -> tuple[str, Pairs, Pairs]:
+    """What was done in one line, as facts for the head of the page, and for its foot.
 
     Parameters
     ----------
-    record
-        As ``sweep.json`` holds it (`kseg_core.sweep.files`).
+    attributes
+        The store's own.
+    images
+        All of its images.
+    model
+        That they share, if they do.
+    folder
+        Where all of them come from; empty where they come from several places.
+    """
+    config = attributes.get("config") or {}
+    fit = config.get("fit") or {}
+    features = model.features if model is not None else str(fit.get("features", "rgb"))
+    valid = sum(image.valid for image in images)
+    total = valid + sum(image.invalid for image in images)
+    mse = math.fsum(image.inertia for image in images) / valid if valid else None
+    count = "1 image" if len(images) == 1 else f"{len(images):,} images"
+    clusters = "a palette for each image"
+    if model is not None:
+        clusters = "1 cluster" if model.k == 1 else f"{model.k:,} clusters"
+    facts = [("Images", f"{len(images):,}"), ("Pixels", f"{total:,}")]
+    facts += [("Invalid pixels", f"{total - valid:,}")] if total > valid else []
+    facts += [("k", f"{model.k:,}" if model is not None else f"{fit.get('k', '–')} in each"), ("Features", features)]
+    facts += [("Mean sq. error", "–" if mse is None else f"{mse:,.4g}")]
+    known = model.facts if model is not None else fit
+    if model is not None and model.k_why:
+        facts.append(("Why this k", model.k_why))
+    facts += [(name.capitalize(), f"{known[name]}") for name in ("attempts", "seed") if known.get(name) is not None]
+    software = ", ".join(f"{name} {version}" for name, version in sorted((attributes.get("software") or {}).items()))
+    about = [("Images from", folder)] if folder else []
+    about += [("Store", f"format {attributes.get('format')}, begun {attributes.get('created', 'at an unknown time')}")]
+    about += [("Made with", software)] if software else []
+    if model is not None:
+        about.append(("Model", f"digest {model.digest}"))
+        if model.bands is not None:
+            about.append(("Bands", ", ".join(map(str, model.bands.bands))))
+    lead = f"{count}, {_pixels(total)}, {clusters}, {features}"
+    return lead, tuple(facts), tuple(about)
+
+
+def _pixels(count: int) -> str:
+    for size, name in ((10**9, "gigapixels"), (10**6, "megapixels")):
+        if count >= size:
+            return f"{count / size:.1f} {name}"
+    return f"{count:,} pixels" if count != 1 else "1 pixel"
+
+
+def notes(
+    attributes: Mapping[str, Any], model: Model | None, shown: Sequence[ShownImage], damaged: int
+) -> tuple[str, ...]:
+    """What a reader must know."""
+    lines = []
+    if attributes.get("status") != "complete":
+        lines.append("The run that made this store has not finished; only what it has done is told here.")
+    if model is not None and (few := only_so_many(model.k, model.k_requested)):
+        lines.append(f"{few[0].upper()}{few[1:]}.")
+    if damaged:
+        lines.append(f"{damaged} of the store's images cannot be read; they are missing here.")
+    lost = [image.pictures.lost for image in shown if image.pictures.original is None and image.pictures.lost]
+    if lost:
+        whose = "The original of one picture" if len(lost) == 1 else f"The originals of {len(lost):,} pictures"
+        lines.append(f"{whose} cannot be shown, only the segmentation ({'; '.join(sorted(set(lost))[:3])}).")
+    return tuple(lines)
+
+
+def cluster_rows(
+    images: Sequence[ImageFacts], colors: Sequence[Color], sample: PixelSample | None
+) -> tuple[ClusterRow, ...]:
+    """The clusters that all images share, over all images."""
+    total = sum(image.valid for image in images) or 1
+    rows = []
+    for j, color in enumerate(colors):
+        counts = [image.counts[j] for image in images]
+        areas = [image.counts[j] * image.pixel_area for image in images if image.pixel_area is not None]
+        spread = None
+        if sample is not None and sample.counts[j]:
+            spread = math.sqrt(float(sample.squares[j]) / int(sample.counts[j]))
+        pixels, of_images = sum(counts), sum(count > 0 for count in counts)
+        rows.append(ClusterRow(color, pixels, pixels / total, of_images, math.fsum(areas) if areas else None, spread))
+    return tuple(rows)
+
+
+def cloud_of(shown: Sequence[ShownImage], model: Model | None) -> Cloud | None:
+    """The sampled pixels of all images as points; None without one.
+
+    Parameters
+    ----------
+    model
+        That all images share; with None each point has the colour of its own image's cluster.
+    """
+    seen = [(image.ranked.facts, image.pictures.sample) for image in shown if image.pictures.sample is not None]
+    points = [sample.colors for _, sample in seen]
+    if not sum(map(len, points)):
+        return None
+    if model is not None:
+        labels, colors = [sample.labels for _, sample in seen], model.colors
+    else:
+        starts = np.cumsum([0, *(len(facts.colors) for facts, _ in seen)])
+        labels = [sample.labels + start for (_, sample), start in zip(seen, starts, strict=False)]
+        colors = np.concatenate([np.array(facts.colors, np.uint8).reshape(-1, 3) for facts, _ in seen])
+    axes = ("red", "green", "blue")
+    if model is not None and model.bands is not None:
+        bands = model.bands.bands[: len(model.bands.stretch)]
+        first, second, third = bands if len(bands) == 3 else bands * 3
+        axes = (f"band {first}", f"band {second}", f"band {third}")
+    return Cloud(np.concatenate(points), np.concatenate(labels), colors, axes, model is not None)
+
+
+def history_of(facts: Mapping[str, Any]) -> tuple[list[list[float]], list[list[float]]] | None:
+    """Inertia before every step of each attempt, on the first batch and on all data; None where a model has none."""
+    attempts = facts.get("history")
+    if not isinstance(attempts, list) or not attempts:
+        return None
+    batch = [[float(v) for v in attempt.get("batch") or ()] for attempt in attempts]
+    steps = [[float(v) for v in attempt.get("steps") or ()] for attempt in attempts]
+    return (batch, steps) if any(batch) or any(steps) else None
+
+
+# -------------------------------------------------------------------------------------------------------- of a sweep
+
+
+def read_sweep(folder: str) -> dict[str, Any]:
+    """The record that the ``sweep`` command wrote to a folder (`kseg_core.sweep.files`).
+
+    Raises
+    ------
+    KsegError
+        If there is nothing that can be read.
+    """
+    path = os.path.join(folder, SWEEP_RECORD)
+    try:
+        record = json.loads(storage.read(path))
+    except OSError as error:
+        raise KsegError(
+            f"{path}: cannot be read ({error.strerror or error}); make it with: kseg-batch sweep"
+        ) from error
+    except ValueError as error:
+        raise KsegError(f"{path}: not what the sweep command writes ({error})") from error
+    if not (isinstance(record, dict) and {"k", "knee", "sweep", "each"} <= record.keys()):
+        raise KsegError(f"{path}: not what the sweep command writes")
+    try:
+        return require_record(record)
+    except ValueError as error:
+        raise KsegError(f"{path}: {error}") from error
+
+
+def require_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a sweep, its rows by rising k (None where each image was swept alone).
 
     Raises
     ------
     ValueError
-        If it is not such a record.
+        If its rows are not those of a sweep.
     """
-    if not record.get("sweep"):
-        return None
+    optional = ("mse", "silhouette", "calinski_harabasz")
     try:
         rows = [
-            SweepRow(
-                int(row["k"]),
-                float(row["inertia"]),
-                _number(row.get("mse")),
-                _number(row.get("silhouette")),
-                _number(row.get("calinski_harabasz")),
-            )
-            for row in record["sweep"]
+            {
+                **row,
+                "k": int(row["k"]),
+                "k_found": row["k_found"],
+                "inertia": float(row["inertia"]),
+                **{name: None if row.get(name) is None else float(row[name]) for name in optional},
+            }
+            for row in record["sweep"] or ()
         ]
-        chosen = chosen_k(dict(record))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a sweep's record ({error!r})") from error
-    return Sweep(chosen, tuple(sorted(rows, key=lambda row: row.k)), str(record.get("why") or ""))
+    return {**record, "sweep": sorted(rows, key=lambda row: int(row["k"])) or None}
 
 
 def sweep_in(facts: Mapping[str, Any], k: int) -> dict[str, Any] | None:
@@ -222,11 +325,25 @@ def sweep_in(facts: Mapping[str, Any], k: int) -> dict[str, Any] | None:
     rows = facts.get("sweep")
     if not isinstance(rows, list) or not rows:
         return None
-    return {"k": k, "knee": facts.get("knee"), "why": facts.get("k_why"), "sweep": rows, "each": None}
+    return require_record({"k": k, "knee": facts.get("knee"), "why": facts.get("k_why"), "sweep": rows, "each": None})
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def models_of(record: Mapping[str, Any], store: Model | None) -> dict[int, Model]:
+    """The model of every k that a sweep has centroids of; of bands, in the feature space of the store's model."""
+    features = str(record.get("features") or (store.features if store is not None else "rgb"))
+    bands = None if store is None else store.bands
+    if (features == "bands") != (bands is not None):
+        return {}  # the pixels that are read are not those that it is of
+    models: dict[int, Model] = {}
+    for row in record["sweep"] or []:
+        try:
+            centroids = np.asarray(row["centroids"], np.float64)
+            colors = np.asarray(row["colors"], np.uint8)
+            counts = np.zeros(len(centroids), np.int64)
+            models[int(row["k"])] = Model(features, centroids, colors, counts, float(row["inertia"]), {}, bands)
+        except (KeyError, TypeError, ValueError, StoreError):
+            continue  # a row without centroids of this space cannot be painted; its numbers are shown all the same
+    return models
 
 
 def ks_to_paint(ks: Sequence[int], most: int = 4) -> list[int]:

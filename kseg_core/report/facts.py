@@ -1,31 +1,26 @@
-"""What a store says of its images, read from their documents alone: thousands of them in a moment."""
+"""What a store says of its images, read from their documents alone, thousands of them in a moment: and how far each is
+from the average, which decides what is shown.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kseg_core.errors import StoreError
 from kseg_core.images.geo import GRID_MAPPING, GeoReference
-from kseg_core.shapes.pixel_area import metres_of_unit
+from kseg_core.shapes.pixel_area import area_of_sides, area_on_the_ground
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.nodes import read_document
 from kseg_core.store.writing import LABELS, image_folder
 
-# Units of length that OME-Zarr 0.5 names, in metres.
-METRES = {
-    "angstrom": 1e-10,
-    "nanometer": 1e-9,
-    "micrometer": 1e-6,
-    "millimeter": 1e-3,
-    "centimeter": 1e-2,
-    "meter": 1.0,
-    "kilometer": 1e3,
-    "inch": 0.0254,
-    "foot": 0.3048,
-}
+FEW = 6  # images: of fewer, quartiles say nothing
+MOST_DOUBLINGS = 8.0  # an image without any error is no farther from the others than one with 1/256 of theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +76,21 @@ class ImageFacts:
         return tuple(count / (self.valid or 1) for count in self.counts)
 
 
-def read_facts(store: str, keys: Sequence[str], k: int | None) -> list[ImageFacts | StoreError]:
-    """Facts of some images, in order; in place of a damaged or unfinished one, what is wrong with it.
+def read_facts(store: str, key: str, k: int | None) -> ImageFacts:
+    """Facts of an image. ``k``: the number of clusters that all images share, if they do.
 
-    ``k`` is the number of clusters that all of them share, if they do.
+    Raises
+    ------
+    StoreError
+        If it is damaged or not finished.
     """
-    return [_facts_or_error(store, key, k) for key in keys]
+    try:
+        facts = _facts(store, key)
+        if len(facts.colors) != len(facts.counts) or (k is not None and len(facts.counts) != k):
+            raise ValueError(f"{len(facts.counts)} counts and {len(facts.colors)} colours")
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise StoreError(f"a damaged image ({error})") from error
+    return facts
 
 
 def named_below(images: Sequence[ImageFacts]) -> tuple[str, list[ImageFacts]]:
@@ -99,18 +103,6 @@ def named_below(images: Sequence[ImageFacts]) -> tuple[str, list[ImageFacts]]:
         shared += 1
     folder = "/".join([*folders[0][:shared], ""]) if shared else ""
     return folder, [replace(image, below=image.source[len(folder) :]) for image in images]
-
-
-def _facts_or_error(store: str, key: str, k: int | None) -> ImageFacts | StoreError:
-    try:
-        facts = _facts(store, key)
-        if len(facts.colors) != len(facts.counts) or (k is not None and len(facts.counts) != k):
-            raise ValueError(f"{len(facts.counts)} counts and {len(facts.colors)} colours")
-        return facts
-    except StoreError as error:
-        return error
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        return StoreError(f"a damaged image ({error})")
 
 
 def _facts(store: str, key: str) -> ImageFacts:
@@ -129,37 +121,115 @@ def _facts(store: str, key: str) -> ImageFacts:
         invalid=int(facts["invalid"]),
         inertia=float(facts["inertia"]),
         colors=tuple((int(c["rgba"][0]), int(c["rgba"][1]), int(c["rgba"][2])) for c in colors),
-        pixel_area=_area_on_the_ground(folder) or area_of_scale(labels["ome"]["multiscales"][0]),
+        pixel_area=_square_metres(folder, labels["ome"]["multiscales"][0]),
     )
 
 
-def _document(folder: str) -> dict[str, Any]:
-    found: dict[str, Any] = read_document(folder)["attributes"]
-    return found
-
-
-def _area_on_the_ground(folder: str) -> float | None:
-    try:
-        attributes = _document(os.path.join(folder, LABELS, GRID_MAPPING))
-    except FileNotFoundError:
-        return None
-    geo = GeoReference.from_attributes(attributes)
-    return None if geo is None else area_of_georeference(geo)
-
-
-def area_of_georeference(geo: GeoReference) -> float | None:
-    """Square metres of a pixel on the map; None where the map's axes are no lengths (degrees) or not known."""
-    metres = metres_of_unit(geo.crs_wkt)
-    if metres is None:
-        return None
-    a, b, _, d, e, _ = geo.transform
-    return abs(a * e - b * d) * metres**2
-
-
-def area_of_scale(multiscales: dict[str, Any]) -> float | None:
-    """Square metres of a pixel by OME-Zarr's ``multiscales``; None where they name no unit of length."""
-    units = [axis.get("unit") for axis in multiscales["axes"][-2:]]
+def _square_metres(folder: str, multiscales: dict[str, Any]) -> float | None:
+    """Of a pixel: on the ground, or by OME-Zarr's ``multiscales``."""
+    with contextlib.suppress(FileNotFoundError):
+        geo = GeoReference.from_attributes(_document(os.path.join(folder, LABELS, GRID_MAPPING)))
+        on_the_ground = None if geo is None else area_on_the_ground(geo)
+        if on_the_ground:
+            return on_the_ground
     sides = multiscales["datasets"][0]["coordinateTransformations"][0]["scale"][-2:]
-    if any(unit not in METRES for unit in units):
-        return None
-    return float(sides[0]) * METRES[units[0]] * float(sides[1]) * METRES[units[1]]
+    found = area_of_sides(sides, [axis.get("unit") for axis in multiscales["axes"][-2:]])
+    return None if found is None else found * 1e-12
+
+
+def _document(folder: str) -> dict[str, Any]:
+    attributes: dict[str, Any] = read_document(folder)["attributes"]
+    return attributes
+
+
+# ------------------------------------------------------------------------------------------------- among the others
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """An image among the others.
+
+    Parameters
+    ----------
+    facts
+        What the store says of it.
+    distance
+        Half the sum of absolute differences between its clusters' shares and the mean shares of all images: the part of
+        its pixels, 0 to 1, that would have to change cluster. None without a valid pixel, or without common clusters.
+    ratio
+        Its mean squared error as a multiple of the batch's; None where either is missing, or the batch's is 0.
+    """
+
+    facts: ImageFacts
+    distance: float | None
+    ratio: float | None
+
+    @property
+    def farness(self) -> float:
+        """What the order is by: the distance, and half the number of times the error is doubled or halved."""
+        doublings = 0.0
+        if self.ratio is not None:
+            doublings = MOST_DOUBLINGS if self.ratio == 0 else min(abs(math.log2(self.ratio)), MOST_DOUBLINGS)
+        return (self.distance or 0.0) + doublings / 2
+
+
+def mean_shares(images: Sequence[ImageFacts], k: int) -> list[float]:
+    """The mean of the images' shares, each image counting alike; those without a valid pixel are passed over."""
+    counted = [image.shares for image in images if image.valid]
+    return [math.fsum(shares[j] for shares in counted) / (len(counted) or 1) for j in range(k)]
+
+
+def rank(images: Sequence[ImageFacts], k: int | None) -> list[Ranked]:
+    """All images, the farthest from the average first; equally far ones by key.
+
+    Parameters
+    ----------
+    images
+        All of the store.
+    k
+        Clusters that all images share; None where each has its own.
+    """
+    valid = sum(image.valid for image in images)
+    mse = math.fsum(image.inertia for image in images) / valid if valid else 0.0
+    average = mean_shares(images, k) if k is not None else []
+    ranked = []
+    for image in images:
+        distance = None
+        if k is not None and image.valid:
+            distance = math.fsum(abs(s - a) for s, a in zip(image.shares, average, strict=True)) / 2
+        ranked.append(Ranked(image, distance, image.mse / mse if image.mse is not None and mse > 0 else None))
+    return sorted(ranked, key=lambda image: (-image.farness, image.facts.key))
+
+
+def outlier_fence(ranked: Sequence[Ranked]) -> float:
+    """How far an outlier is: beyond the third quartile by 1.5 times the quartiles' distance; infinite for few images.
+
+    References
+    ----------
+    Tukey, J. W. (1977). Exploratory Data Analysis.
+    """
+    far = [image.farness for image in ranked if image.facts.valid]
+    if len(far) < FEW:
+        return math.inf
+    first, _, third = statistics.quantiles(far, n=4, method="inclusive")
+    return third + 1.5 * (third - first)
+
+
+def choose(ranked: Sequence[Ranked], limit: int) -> list[Ranked]:
+    """At most ``limit`` images to show, in their order: half of them outliers, the rest evenly from all others."""
+    if len(ranked) <= limit:
+        return list(ranked)
+    first = list(ranked[: -(-limit // 2)])
+    rest, room = ranked[len(first) :], limit - len(first)
+    return first + [rest[(2 * i + 1) * len(rest) // (2 * room)] for i in range(room)]
+
+
+def most_typical(ranked: Sequence[Ranked], count: int) -> list[Ranked]:
+    """Those nearest the average, the nearest first."""
+    return [image for image in reversed(ranked) if image.facts.valid][:count]
+
+
+def largest(shares: Sequence[float], most: int) -> list[int]:
+    """The clusters with the largest shares, in the order of their numbers; none without a pixel."""
+    some = [j for j in range(len(shares)) if shares[j] > 0]
+    return sorted(sorted(some, key=lambda j: (-shares[j], j))[:most])

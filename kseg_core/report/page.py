@@ -1,41 +1,39 @@
-"""One HTML page that holds everything: it opens from disk and asks nobody for anything."""
+"""The files of a report: one HTML page that holds everything and asks nobody for anything, and its figures as PNG.
+
+What is written on the page is in ``page.html`` and ``macros.html``, Jinja templates; here are the values they take.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from importlib import resources
-from string import Template
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from kseg_core.figures.contrast import text_on
+import numpy as np
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
 
-from . import sections
+from kseg_core.errors import KsegError
+from kseg_core.figures import charts
+from kseg_core.inputs.passed_over import FIGURES, PAGE
+
 from .content import Report, ShownImage
-from .markup import json_in_script, plain
-from .ranking import Ranked
+from .facts import Ranked, largest, outlier_fence
+from .thumbnails import data_uri, pixels_of, size_of
 
 MOST_SHARES = 12  # columns of clusters in the table of images; the largest ones
 PICTURES_BYTES = (
     9_000_000  # of pictures in a page: 12 MB in base64, and with a table of ten thousand images below 16 MB
 )
-
-
-@cache
-def _part(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def within_budget(shown: Sequence[ShownImage], budget_bytes: int = PICTURES_BYTES) -> list[ShownImage]:
-    """As many images as a page may hold the pictures of, from the first on."""
-    kept, size = [], 0
-    for image in shown:
-        size += image.size_bytes
-        if size > budget_bytes:
-            break
-        kept.append(image)
-    return kept
+TINY_PX, TINY_SHOWN_PX = 96, 160  # pictures smaller than this are shown enlarged, with visible pixels
+MOST_ROWS, MOST_MASKS = 6, 8  # images of a figure, and masks of each
 
 
 def build_page(report: Report, elbow: bytes | None = None) -> str:
@@ -53,40 +51,113 @@ def build_page(report: Report, elbow: bytes | None = None) -> str:
     HTML whose every byte follows from the report: no time, no random number, no address of anything outside.
     """
     columns = _columns(report)
-    parts = [
-        ("warnings", "Notes", sections.warnings(report)),
-        ("clusters", "Clusters", sections.clusters(report)),
-        (
-            "pictures",
-            "Images",
-            sections.images(report, [(c["title"], c["kind"] != "text", c["about"]) for c in columns]),
-        ),
-        ("all-images", "Table", ""),
-        ("masks", "Masks", sections.masks(report)),
-        ("colours", "Colours", sections.space(report)),
-        ("k", "Choosing k", sections.sweep(report.sweep, report.painted, elbow)),
-        ("fit", "Fit", sections.history(report)),
-    ]
-    facts = "".join(f"<div><dt>{plain(what)}</dt><dd>{plain(value)}</dd></div>" for what, value in report.facts)
-    linked = [(anchor, name) for anchor, name, part in parts if part or anchor == "all-images"]
-    return Template(_part("page.html")).substitute(
-        title=f"{plain(report.name)} – K-means segmentation",
-        name=plain(report.name),
-        lead=plain(report.lead),
-        hero=sections.hero(report),
-        facts=f'<dl class="facts">{facts}</dl>',
-        navigation="\n".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in linked),
-        sections="\n".join(part for _, _, part in parts if part),
-        footer="".join(f"<p>{plain(what)}: {plain(value)}</p>" for what, value in report.about),
-        data=json_in_script(_data(report, columns)),
-        style=_part("page.css"),
-        script=_part("page.js"),
+    sweep = report.sweep if report.sweep is not None and report.sweep["sweep"] else None
+    return _environment().get_template("page.html").render(
+        report=report,
+        columns=columns,
+        data=_data(report, columns),
+        fence=outlier_fence(report.images),
+        legend=_largest_clusters(report, 24),
+        elbow=elbow if sweep is None else None,
+        elbow_chart=None if sweep is None else charts.elbow_chart(sweep, per_pixel=True),
+        history=() if report.history is None else charts.history_charts(*report.history),
+        style=Markup(_part("page.css")),
+        script=Markup(_part("page.js")),
+    )  # fmt: skip
+
+
+@cache
+def _environment() -> Environment:
+    """Everything that a template is given is escaped; control characters, which no name needs, are shown as such."""
+    environment = Environment(
+        autoescape=True,
+        finalize=_printable,
+        loader=FunctionLoader(_part),
+        lstrip_blocks=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
     )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters |= {
+        "area": area,
+        "digits": digits,
+        "hex": charts.hex_of,
+        "ink": lambda color: "on-light" if charts.text_on(color) == "#000000" else "on-dark",
+        "largest": largest,
+        "percent": percent,
+        "pick": lambda places, values: [values[at] for at in places],
+        "plane": charts.Plane.of,
+        "search_text": search_text,
+        "shown": picture,
+    }
+    return environment
+
+
+@cache
+def _part(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(c if c.isprintable() else "\ufffd" for c in value)
+
+
+# --------------------------------------------------------------------------------------------- as people read them
+
+
+def percent(share: float) -> str:
+    """A share as people read it, halves rounded up as the page's script does; what is small is not called nothing."""
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
+    return f"{Decimal(100 * share).quantize(Decimal('0.1'), ROUND_HALF_UP)} %"
+
+
+def area(square_metres: float | None) -> str:
+    """An area in the unit that suits it: square kilometres, metres, millimetres or micrometres."""
+    if square_metres is None:
+        return "–"
+    for size, unit, metres in ((1e6, "km²", 1e6), (1e-2, "m²", 1.0), (1e-8, "mm²", 1e-6)):
+        if square_metres >= size:
+            scaled = square_metres / metres
+            return f"{scaled:,.4g} {unit}" if scaled < 1e4 else f"{scaled:,.0f} {unit}"
+    return f"{square_metres * 1e12:,.4g} µm²"
+
+
+def digits(value: float | None, count: int = 4, *, commas: bool = False) -> str:
+    """So many digits of a number; a dash where it is not known."""
+    return "–" if value is None else f"{value:{',' if commas else ''}.{count}g}"
+
+
+def search_text(image: Ranked) -> str:
+    """What the search box looks in."""
+    return f"{image.facts.name} {image.facts.key}".lower()
+
+
+class _Shown(NamedTuple):
+    address: Markup
+    width: int
+    height: int
+    kind: str
+
+
+def picture(file: bytes) -> _Shown:
+    """A picture's address, its size on the page, and its class."""
+    width, height = size_of(file)
+    kind = "wide" if width >= height else ""
+    if max(width, height) < TINY_PX:
+        scale = TINY_SHOWN_PX // max(width, height)
+        width, height, kind = width * scale, height * scale, "tiny"
+    return _Shown(Markup(data_uri(file)), width, height, kind)
+
+
+# --------------------------------------------------------------------------------------- what the script works with
 
 
 def _columns(report: Report) -> list[dict[str, Any]]:
     """Of the table of images: id, title, kind, and what it means."""
-    columns: list[dict[str, Any]] = [
+    columns = [
         _column("rank", "Rank", "count", "1 is the farthest from the average"),
         _column("name", "Image", "text", "the path it came from"),
         _column("pixels", "Pixels", "count", "valid pixels"),
@@ -96,7 +167,9 @@ def _columns(report: Report) -> list[dict[str, Any]]:
     if report.clusters:
         about = "the part of its pixels that would have to change cluster to have the mean shares of all images"
         columns.append(_column("distance", "From mean", "share", about))
-        columns += [_column(f"c{j}", f"{j}", "share", f"share of cluster {j}") for j in _named_clusters(report)]
+        columns += [
+            _column(f"c{j}", f"{j}", "share", f"share of cluster {j}") for j in _largest_clusters(report, MOST_SHARES)
+        ]
     return columns
 
 
@@ -104,22 +177,21 @@ def _column(name: str, title: str, kind: str, about: str) -> dict[str, Any]:
     return {"id": name, "title": title, "kind": kind, "about": about, "digits": 4 if kind == "number" else None}
 
 
-def _named_clusters(report: Report) -> list[int]:
-    """The clusters that have a column."""
+def _largest_clusters(report: Report, most: int) -> list[int]:
+    """So many clusters, empty ones too, in the order of their numbers."""
     shares = [cluster.share for cluster in report.clusters]
-    return sorted(sorted(range(len(shares)), key=lambda j: (-shares[j], j))[:MOST_SHARES])
+    return sorted(sorted(range(len(shares)), key=lambda j: (-shares[j], j))[:most])
 
 
 def _data(report: Report, columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the page's script works with."""
     shown = {image.ranked.facts.key for image in report.shown}
-    named = _named_clusters(report)
+    clusters = _largest_clusters(report, MOST_SHARES) if report.clusters else None
     keys = [image.facts.key for image in report.images]
     return {
         "columns": [{name: c[name] for name in ("id", "kind", "digits")} for c in columns],
-        "images": [_row(at, image, named if report.clusters else None) for at, image in enumerate(report.images)],
+        "images": [_row(at, image, clusters) for at, image in enumerate(report.images)],
         "links": [f"i-{key}" if key in shown else None for key in keys],
-        "texts": [sections.search_text(image.facts.name, image.facts.key) for image in report.images],
+        "texts": [search_text(image) for image in report.images],
         "cloud": _cloud(report),
     }
 
@@ -147,18 +219,103 @@ def _cloud(report: Report) -> dict[str, Any] | None:
         "points": cloud.points.reshape(-1).tolist(),
         "labels": cloud.labels.tolist(),
         "colors": colors,
-        "inks": [text_on((color[0], color[1], color[2])) for color in colors],
+        "inks": [charts.text_on(color) for color in colors],
         "axes": list(cloud.axes),
         "numbered": cloud.numbered and len(colors) <= 40,
     }
 
 
-def with_pictures_that_fit(report: Report) -> Report:
-    """The report with no more pictures than a page may hold; a warning says so where some were left out."""
-    kept = within_budget(report.shown)
-    if len(kept) == len(report.shown):
+def with_pictures_that_fit(report: Report, budget_bytes: int = PICTURES_BYTES) -> Report:
+    """The report with no more pictures than a page may hold, from the first on; a warning says so where some were left
+    out.
+    """
+    sizes = np.cumsum([image.pictures.size_bytes for image in report.shown])
+    fit = int(np.searchsorted(sizes, budget_bytes, side="right"))
+    if fit == len(report.shown):
         return report
-    line = (
-        f"Pictures of {len(kept):,} images fill the page; {len(report.shown) - len(kept):,} more are in the table only."
-    )
-    return replace(report, shown=tuple(kept), warnings=(*report.warnings, line))
+    line = f"Pictures of {fit:,} images fill the page; {len(report.shown) - fit:,} more are in the table only."
+    return replace(report, shown=report.shown[:fit], warnings=(*report.warnings, line))
+
+
+# --------------------------------------------------------------------------------------------------------- figures
+
+
+def figure_files(report: Report) -> dict[str, bytes]:
+    """Every figure there is something to draw of, by its file's name. Loads Matplotlib."""
+    from kseg_core.figures import plots
+
+    files: dict[str, bytes] = {}
+    if report.clusters:
+        colors = np.array([cluster.color for cluster in report.clusters], np.uint8)
+        files["palette.png"] = plots.to_png(
+            plots.palette_figure(colors, [cluster.share for cluster in report.clusters])
+        )
+    if pairs := [image for image in report.shown if image.pictures.original is not None][:MOST_ROWS]:
+        rows = [(_name(i), [_pixels(i.pictures.original), _pixels(i.pictures.segmented)]) for i in pairs]
+        files["comparison.png"] = plots.to_png(plots.comparison_figure(rows, ("original", "segmented")))
+    if masked := [image for image in report.shown if image.pictures.masks]:
+        masks = [(_name(i), [(j, pixels_of(file)) for j, file in i.pictures.masks[:MOST_MASKS]]) for i in masked]
+        files["masks.png"] = plots.to_png(plots.masks_figure(masks))
+    if edged := [image for image in report.shown if image.pictures.edges is not None][:MOST_ROWS]:
+        kinds = ("original", "segmented", "edges")
+        rows = [(_name(i), [_pixels(getattr(i.pictures, kind)) for kind in kinds]) for i in edged]
+        files["edges.png"] = plots.to_png(plots.comparison_figure(rows, kinds))
+    if (cloud := report.cloud) is not None:
+        centres = cloud.colors if cloud.numbered else np.empty((0, 3), np.uint8)
+        files["scatter.png"] = plots.to_png(
+            plots.scatter_figure(cloud.points, cloud.colors[cloud.labels], centres, cloud.axes)
+        )
+    if report.history is not None:
+        files["history.png"] = plots.to_png(plots.history_figure(*report.history))
+    if report.sweep is not None:
+        files["elbow.png"] = plots.elbow_png(report.sweep)
+    if (painted := report.painted) is not None:
+        titles = ["original", *(f"k = {k}" for k, _ in painted.pictures)]
+        row = [_pixels(painted.original), *(_pixels(file) for _, file in painted.pictures)]
+        files["several-k.png"] = plots.to_png(plots.comparison_figure([(painted.name, row)], titles))
+    return files
+
+
+def _pixels(file: bytes | None) -> Any:
+    return None if file is None else pixels_of(file)
+
+
+def _name(image: ShownImage) -> str:
+    return image.ranked.facts.name
+
+
+def write_report(folder: str, files: Mapping[str, bytes]) -> None:
+    """Write a report, the page last, so that what it tells of is there; an earlier one's other figures are removed.
+
+    Only what is ours is ever replaced, and each file appears whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there; nothing in it is touched but files named as ours are.
+    files
+        By name; ``report.html`` and some of ``FIGURES``.
+
+    Raises
+    ------
+    KsegError
+        If it cannot be written.
+    """
+    folder = os.fspath(folder).rstrip(os.sep) or folder
+    aside = f"{folder}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        os.makedirs(aside)
+        for name, content in files.items():
+            (Path(aside) / name).write_bytes(content)
+        if not os.path.lexists(folder):
+            os.replace(aside, folder)
+            return
+        for name in sorted(files, key=lambda name: name == PAGE):
+            os.replace(os.path.join(aside, name), os.path.join(folder, name))
+        for name in FIGURES:
+            if name not in files and os.path.isfile(os.path.join(folder, name)):
+                os.unlink(os.path.join(folder, name))
+    except OSError as error:
+        raise KsegError(f"{folder}: the report cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..images.geo import GeoReference
-from ..store.stored_image import StoredImage
+from ..store.opening import StoredImage
+
+# OME-Zarr's names of the units a pixel's side may be in (UDUNITS-2), in micrometres.
+MICROMETRES = {
+    "angstrom": 1e-4,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+    "kilometer": 1e9,
+    "inch": 25_400.0,
+    "foot": 304_800.0,
+}
 
 
 class PixelArea(NamedTuple):
@@ -17,35 +31,27 @@ class PixelArea(NamedTuple):
 
 
 def pixel_area(image: StoredImage) -> PixelArea:
-    """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size.
+    """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size."""
+    geo = image.georeference
+    if geo is not None:
+        return PixelArea(square_metres=area_on_the_ground(geo))
+    return PixelArea(square_micrometres=area_of_sides(*image.pixel_scale))
+
+
+def area_on_the_ground(geo: GeoReference) -> float | None:
+    """Square metres of a pixel; None where the map's axes are no lengths (degrees) or not known.
 
     A projected system's own units are converted to metres; what its projection does to areas is not undone.
     """
-    geo = image.georeference
-    if geo is not None:
-        unit = metres_of_unit(geo.crs_wkt)
-        return PixelArea() if unit is None else PixelArea(square_metres=_cell(geo) * unit**2)
-    scale, units = image.pixel_scale
-    sides = [_MICROMETRES[unit] * side for side, unit in zip(scale, units, strict=True) if unit in _MICROMETRES]
-    return PixelArea(square_micrometres=sides[0] * sides[1]) if len(sides) == 2 else PixelArea()
-
-
-# OME-Zarr's names of the units a pixel's side may be in (UDUNITS-2), in micrometres.
-_MICROMETRES = {
-    "angstrom": 1e-4,
-    "nanometer": 1e-3,
-    "micrometer": 1.0,
-    "millimeter": 1e3,
-    "centimeter": 1e4,
-    "meter": 1e6,
-    "inch": 25_400.0,
-}
-
-
-def _cell(geo: GeoReference) -> float:
-    """The area of a pixel in squares of the coordinate system's unit, whichever way the image is turned."""
+    metres = metres_of_unit(geo.crs_wkt)
     a, b, _, d, e, _ = geo.transform
-    return abs(a * e - b * d)
+    return None if metres is None else abs(a * e - b * d) * metres**2
+
+
+def area_of_sides(sides: Sequence[float], units: Sequence[str | None]) -> float | None:
+    """Square micrometres of a pixel with two sides; None where one has no unit of length."""
+    known = [MICROMETRES[unit] * side for side, unit in zip(sides, units, strict=True) if unit in MICROMETRES]
+    return known[0] * known[1] if len(known) == 2 else None
 
 
 def metres_of_unit(wkt: str) -> float | None:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
 from ..kernels.components import label_components, measure_components
-from ..store.stored_image import DAMAGE, StoredImage
+from ..store.nodes import DAMAGE
+from ..store.opening import StoredImage
 from ..store.tiles import tile_windows
 from .joining import Borders, Rim, join_components
 from .pixel_area import pixel_area

@@ -2,8 +2,10 @@
 
 A local path keeps the operating system's own functions; only a path that begins with ``s3://`` loads `s3`, and with it
 the packages of the extra of that name. There a folder is nothing but the beginning of names, so it need not be made; an
-object appears whole or not at all, so nothing is written aside and renamed; and every error is an `OSError` with a
-reason in plain words, as those of a disk are.
+object appears whole or not at all, so nothing is written aside and renamed.
+
+Every function here raises an `OSError` with a reason in plain words where it cannot do what it says, in an object store
+as on a disk.
 """
 
 from __future__ import annotations
@@ -16,31 +18,44 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from stat import S_ISDIR
 from types import ModuleType
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, TypeAlias
 
 from kseg_core.errors import UsageError
 
 SCHEME = "s3://"
+_OTHER_SCHEME = re.compile(r"(?!s3:)[A-Za-z][A-Za-z0-9+.-]+://")
+
 # Of a file that is not whole yet: no other process, on whatever machine, may have the same name for it.
 _process = os.urandom(8).hex()
 _names = itertools.count()
 _ASIDE = ".partial"  # how the name of such a file ends
 
-_OTHER_SCHEME = re.compile(r"(?!s3:)[A-Za-z][A-Za-z0-9+.-]+://")
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a folder of an object store holds: as much of `os.DirEntry` as is used."""
+
+    path: str
+    name: str
+    status: os.stat_result
+
+    def is_dir(self) -> bool:
+        return S_ISDIR(self.status.st_mode)
+
+    def is_file(self) -> bool:
+        return not self.is_dir()
+
+    def is_symlink(self) -> bool:
+        return False
+
+    def stat(self) -> os.stat_result:
+        return self.status
 
 
-class Entry(Protocol):
-    """What a folder holds: as much of `os.DirEntry` as is used."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    def is_dir(self) -> bool: ...
-    def is_file(self) -> bool: ...
-    def is_symlink(self) -> bool: ...
-    def stat(self) -> os.stat_result: ...
+Entry: TypeAlias = "os.DirEntry[str] | Listed"
 
 
 def _s3() -> ModuleType:
@@ -50,7 +65,7 @@ def _s3() -> ModuleType:
         raise UsageError(f"s3:// needs the s3 extra: pip install 'kseg-batch[s3]' ({error.name} is missing)") from None
 
 
-# ------------------------------------------------------------------------------------------------------- paths
+# Paths
 
 
 def is_remote(path: str) -> bool:
@@ -59,26 +74,14 @@ def is_remote(path: str) -> bool:
 
 
 def require_here(path: str, what: str) -> None:
-    """Refuse a path that is not on this machine's disks.
-
-    Raises
-    ------
-    UsageError
-        Naming ``what`` can only be written to a disk.
-    """
+    """Raise a `UsageError` for a path that is not on this machine's disks, saying that ``what`` can only be there."""
     require_known(path)
     if is_remote(path):
         raise UsageError(f"{path}: {what} to a local folder only; name one, and copy what is in it from there")
 
 
 def require_known(path: str) -> None:
-    """Refuse the address of a place that nothing here can reach: it must not become a folder called ``gs:``.
-
-    Raises
-    ------
-    UsageError
-        If it is one.
-    """
+    """Raise a `UsageError` for a place that nothing here can reach: it must not become a folder called ``gs:``."""
     if _OTHER_SCHEME.match(path):
         raise UsageError(f"{path}: of addresses only s3://bucket/name can be used (of any store that speaks S3)")
     if is_remote(path) and not path[len(SCHEME) :].split("/")[0]:
@@ -100,7 +103,7 @@ def below(folder: str, path: str) -> str:
     return path if is_remote(path) else os.path.join(folder, path)
 
 
-# ----------------------------------------------------------------------------------------------------- looking
+# Looking
 
 
 def stat(path: str) -> os.stat_result:
@@ -108,23 +111,12 @@ def stat(path: str) -> os.stat_result:
 
     Of an object the time is that of its last change in whole seconds, which is all that every store tells, and the
     nanoseconds beyond are made of its ETag: content that was replaced within a second has another time.
-
-    Raises
-    ------
-    OSError
-        If there is nothing, or it cannot be looked at.
     """
     return _s3().stat(path) if path.startswith(SCHEME) else os.stat(path)
 
 
 def exists(path: str) -> bool:
-    """Whether there is anything at a path, be it a broken link.
-
-    Raises
-    ------
-    OSError
-        If an object store cannot be asked.
-    """
+    """Whether there is anything at a path, be it a broken link."""
     return _s3().exists(path) if path.startswith(SCHEME) else os.path.lexists(path)
 
 
@@ -144,28 +136,16 @@ def is_link(path: str) -> bool:
 
 
 def scan(folder: str) -> AbstractContextManager[Iterator[Entry]]:
-    """What is in a folder, in any order.
-
-    Raises
-    ------
-    OSError
-        If it cannot be listed.
-    """
+    """What is in a folder, in any order; in an object store nothing where there is none."""
     return _s3().scan(folder) if folder.startswith(SCHEME) else os.scandir(folder)
 
 
 def names(folder: str) -> list[str]:
-    """Names of what is in a folder, in any order.
-
-    Raises
-    ------
-    OSError
-        If it cannot be listed.
-    """
-    if folder.startswith(SCHEME):
-        with scan(folder) as entries:
-            return [entry.name for entry in entries]
-    return os.listdir(folder)
+    """Names of what is in a folder, in any order."""
+    if not folder.startswith(SCHEME):
+        return os.listdir(folder)
+    with scan(folder) as entries:
+        return [entry.name for entry in entries]
 
 
 def walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -181,17 +161,11 @@ def walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
         yield from walk(f"{folder}/{name}")
 
 
-# ----------------------------------------------------------------------------------------------------- reading
+# Reading
 
 
 def read(path: str) -> bytes:
-    """A whole file.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    """
+    """A whole file."""
     if path.startswith(SCHEME):
         content: bytes = _s3().read(path)
         return content
@@ -200,13 +174,7 @@ def read(path: str) -> bytes:
 
 
 def open_file(path: str) -> BinaryIO:
-    """A file opened for reading; of an object no more is fetched than what is read of it, in blocks.
-
-    Raises
-    ------
-    OSError
-        If it cannot be opened.
-    """
+    """A file opened for reading; of an object no more is fetched than what is read of it, in blocks."""
     return _s3().open_file(path) if path.startswith(SCHEME) else open(path, "rb")
 
 
@@ -215,17 +183,11 @@ def for_zarr(path: str) -> Any:
     return _s3().zarr_store(path) if path.startswith(SCHEME) else path
 
 
-# ----------------------------------------------------------------------------------------------------- writing
+# Writing
 
 
 def put(path: str, parts: Iterable[bytes]) -> None:
-    """Write a file that appears whole or not at all, in place of what is there; its folder is there.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; nothing is left of it.
-    """
+    """Write a file that appears whole or not at all, in place of what is there; its folder is there."""
     if path.startswith(SCHEME):
         _s3().put(path, b"".join(parts))
         return
@@ -244,11 +206,6 @@ def sweep(folder: str, *, below: bool = False) -> None:
     """Remove what `put` was writing into a folder, or anywhere ``below`` it, when its process was killed.
 
     To be called by the one job that may write there. An object is whole from the first.
-
-    Raises
-    ------
-    OSError
-        If something cannot be removed.
     """
     if folder.startswith(SCHEME):
         return
@@ -259,39 +216,19 @@ def sweep(folder: str, *, below: bool = False) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Make a folder in one that is there; an object store has none to make.
-
-    Raises
-    ------
-    OSError
-        If there is one, or it cannot be made.
-    """
+    """Make a folder in one that is there; an object store has none to make."""
     if not path.startswith(SCHEME):
         os.mkdir(path)
 
 
 def make_folders(path: str) -> None:
-    """Make a folder and those it is in, where they are missing; an object store has none to make.
-
-    Raises
-    ------
-    OSError
-        If they cannot be made.
-    """
+    """Make a folder and those it is in, where they are missing; an object store has none to make."""
     if not path.startswith(SCHEME):
         os.makedirs(path, exist_ok=True)
 
 
 def remove_file(path: str) -> None:
-    """Remove a file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a disk has none; an object store does not say.
-    OSError
-        If it cannot be removed.
-    """
+    """Remove a file; a disk says if there is none, an object store does not."""
     if path.startswith(SCHEME):
         _s3().remove_file(path)
     else:
@@ -299,13 +236,7 @@ def remove_file(path: str) -> None:
 
 
 def remove_files(paths: Iterable[str]) -> None:
-    """Remove files of one folder, those of them that are there.
-
-    Raises
-    ------
-    OSError
-        If one cannot be removed.
-    """
+    """Remove files of one folder, those of them that are there."""
     wanted = list(paths)
     if wanted and wanted[0].startswith(SCHEME):
         _s3().remove_files(wanted)
@@ -316,13 +247,7 @@ def remove_files(paths: Iterable[str]) -> None:
 
 
 def remove_empty_folder(path: str) -> None:
-    """Remove a folder that holds nothing; in an object store it has gone with the last thing in it.
-
-    Raises
-    ------
-    OSError
-        If it holds something.
-    """
+    """Remove a folder that holds nothing; in an object store it has gone with the last thing in it."""
     if not path.startswith(SCHEME):
         os.rmdir(path)
 
@@ -332,11 +257,6 @@ def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
 
     In an object store, which has no one step for it, first every ``zarr.json`` within goes, then all else, and last
     the folder's own ``zarr.json``: whatever is left of a group when that is stopped vouches for nothing that is gone.
-
-    Raises
-    ------
-    OSError
-        If anything of it cannot be removed.
     """
     if not path.startswith(SCHEME):
         shutil.rmtree(path, ignore_errors=ignore_errors)
@@ -346,11 +266,5 @@ def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
 
 
 def copy_tree(path: str, to: str) -> None:
-    """Copy all below a place of an object store; what makes a Zarr group of it, its own ``zarr.json``, comes last.
-
-    Raises
-    ------
-    OSError
-        If it cannot be.
-    """
+    """Copy all below a place of an object store; what makes a Zarr group of it, its own ``zarr.json``, comes last."""
     _s3().copy_tree(path, to)

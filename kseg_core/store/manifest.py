@@ -14,7 +14,7 @@ from typing import Any
 from .. import storage
 from ..errors import StoreError, system_reason
 from ..storage.beside import aside
-from .soundness import MODEL, STORE, require_sound
+from . import schemas
 
 FORMAT = 1
 INCOMPLETE = "incomplete"  # the status of a store that was complete, and of which something has been lost since
@@ -44,9 +44,9 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     kseg = attributes.get("kseg") if isinstance(attributes, dict) else None
     if not isinstance(kseg, dict):
         return None
-    known = {"store": STORE, "model": MODEL}.get(str(kseg.get("kind")))
-    if known is not None:
-        require_sound(str(path), kseg, known)
+    schema = {"store": schemas.Store, "model": schemas.Model}.get(str(kseg.get("kind")))
+    if schema is not None:
+        schemas.require_sound(str(path), kseg, schema)
     return kseg
 
 

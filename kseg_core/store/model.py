@@ -20,9 +20,9 @@ from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_
 from ..config import AUTO, MAX_K, FitSettings
 from ..errors import StoreError
 from ..images.validity import combine, nodata_mask, unmasked
+from . import schemas
 from .chunks import write_array
 from .nodes import ArraySpec, write_group
-from .soundness import MODEL, require_sound
 
 if TYPE_CHECKING:
     import zarr
@@ -303,7 +303,7 @@ class Model:
         attributes = group.attrs.get("kseg")
         if not isinstance(attributes, dict) or "digest" not in attributes:
             raise StoreError("no kseg model there")
-        require_sound("the model", attributes, MODEL)
+        schemas.require_sound("the model", attributes, schemas.Model)
         if attributes.get("format") != MODEL_FORMAT:
             raise StoreError(f"a model of format {attributes.get('format')}; this version reads format {MODEL_FORMAT}")
         own = {"format", "kind", "features", "components", "bands", "normalisation", "k", "inertia", "mse", "digest"}

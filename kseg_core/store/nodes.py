@@ -26,6 +26,9 @@ DOCUMENT = "zarr.json"  # of a group or an array
 # not know, and needs twice the time for a tenth more bytes of masks.
 BLOSC_BLOCK = 1 << 18
 
+# What Zarr and its codecs raise where files are missing, cut short or not what they should be.
+DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ArithmeticError)
+
 Compression = Literal["bytes", "bits", "numbers", "small"]
 
 

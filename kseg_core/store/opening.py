@@ -1,4 +1,4 @@
-"""The Zarr v3 layout of a run: what is where, how it is written, how it is opened.
+"""A store, its images and its model: made, opened and read.
 
 See ``docs/store-format.md``. Arrays come before the attributes that vouch for them; a store is ``complete`` last of
 all.
@@ -9,19 +9,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import storage
 from ..errors import StoreError
+from ..images.geo import GRID_MAPPING, GeoReference
 from ..storage.beside import aside
+from . import schemas
 from .layout import Layout
-from .manifest import FORMAT, KINDS, read_attributes, remove_kseg_store
+from .manifest import FORMAT, KINDS, WAY_OUT, read_attributes, remove_kseg_store
 from .model import Model
-from .nodes import group_document, read_document, write_group
+from .nodes import DAMAGE, group_document, read_document, write_group
 from .record import ImageRecord
-from .stored_image import StoredImage, read_model
+from .tiles import level_shape
 from .writing import (
+    LABELS,
     build_level,
     create_image,
     finish_image,
@@ -53,6 +57,12 @@ __all__ = [
     "write_model",
     "write_window",
 ]
+
+if TYPE_CHECKING:
+    import xarray
+    import zarr
+
+EDGES = "edges"  # of an image's group
 
 _SOFTWARE = ("kseg-batch", "numpy", "numba", "zarr", "pillow", "simplejpeg", "tifffile", "imagecodecs")
 
@@ -164,6 +174,24 @@ def save_model(path: str, model: Model, *, overwrite: bool) -> None:
 # ----------------------------------------------------------------------------------------------- reading
 
 
+def read_model(path: str) -> Model:
+    """The model in a group of its own.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged.
+    """
+    import zarr
+
+    try:
+        return Model.read(zarr.open_group(storage.for_zarr(path), mode="r"))
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from error
+    except DAMAGE as error:
+        raise StoreError(f"{path}: a damaged model ({error}); {WAY_OUT}") from error
+
+
 def load_model(path: str) -> Model:
     """The model at a path: a model of its own, or that of a store."""
     attributes = read_attributes(path)
@@ -178,6 +206,246 @@ def load_model(path: str) -> Model:
     if not storage.is_dir(inside):
         raise StoreError(f"{path}: a store without a model: its run did not get that far")
     return read_model(inside)
+
+
+class StoredImage:
+    """One image of a store.
+
+    Parameters
+    ----------
+    store
+        Path of the store.
+    key
+        The image's name in it.
+    """
+
+    def __init__(self, store: str, key: str) -> None:
+        import zarr
+
+        self.key = key
+        self.path = os.path.join(store, "images", key)
+        try:
+            self._group = zarr.open_group(storage.for_zarr(self.path), mode="r")
+            self.attributes: dict[str, Any] = dict(self._group.attrs.get("kseg") or {})  # type: ignore[arg-type]
+        except DAMAGE as error:
+            raise StoreError(f"{self.path}: a damaged image ({error})") from error
+        schemas.require_sound(self.path, self.attributes, schemas.Image)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a node of that name.
+
+        Raises
+        ------
+        StoreError
+            If there is one that cannot be read.
+        """
+        try:
+            return name in self._group
+        except DAMAGE as error:
+            raise StoreError(f"{self.path}: {name} cannot be read ({error})") from error
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """An array by its path in the image's group.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, or damaged as far as its document tells.
+        """
+        return _array(self._group, name)
+
+    @property
+    def source(self) -> str:
+        """The path it came from."""
+        return str(self.attributes.get("source"))
+
+    @cached_property
+    def labels(self) -> zarr.Array[Any]:
+        """(y, x): 0 to k - 1, the dtype's largest value where invalid."""
+        return _array(self._group, f"{LABELS}/0")
+
+    @cached_property
+    def levels(self) -> list[zarr.Array[Any]]:
+        """The label pyramid: ``labels`` itself, and each level half the size of the one before."""
+        names = self._level_names(LABELS) or ["0"]
+        return [_array(self._group, f"{LABELS}/{name}") for name in names]
+
+    @cached_property
+    def image(self) -> zarr.Array[Any] | None:
+        """The image itself (c, y, x), or None where it was not copied."""
+        return _array(self._group, "0") if self.has("0") else None
+
+    @cached_property
+    def image_levels(self) -> list[zarr.Array[Any]]:
+        """The pyramid of the copied image; empty where it was not copied."""
+        return [_array(self._group, name) for name in self._level_names("")]
+
+    @property
+    def georeference(self) -> GeoReference | None:
+        """CRS and transform of level 0, where known."""
+        for name in (f"{LABELS}/{GRID_MAPPING}", GRID_MAPPING):  # without labels: beside the edges
+            if self.has(name):
+                return GeoReference.from_attributes(dict(_array(self._group, name).attrs))
+        return None
+
+    @property
+    def pixel_scale(self) -> tuple[tuple[float, float], tuple[str | None, str | None]]:
+        """(y, x): the sides of a pixel as OME-Zarr has them, and their units; 1 and None where not known."""
+        try:
+            ome: Any = self._group[LABELS].attrs["ome"]
+            (described,) = ome["multiscales"]
+            axes = {axis["name"]: axis.get("unit") for axis in described["axes"]}
+            scale = described["datasets"][0]["coordinateTransformations"][0]["scale"]
+            return (float(scale[-2]), float(scale[-1])), (axes["y"], axes["x"])
+        except (*DAMAGE, IndexError) as error:
+            raise StoreError(f"{self.path}: its labels do not say how large a pixel is ({error})") from error
+
+    @property
+    def level_count(self) -> int:
+        """How many levels its labels have, by what is said of them."""
+        try:
+            ome: Any = self._group[LABELS].attrs["ome"]
+            (described,) = ome["multiscales"]
+            return len(described["datasets"])
+        except DAMAGE as error:
+            raise StoreError(f"{self.path}: its labels do not say how many levels they have ({error})") from error
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Source, size and modification time of its file, by what is said with its labels; empty where nothing is."""
+        try:
+            told: Any = self._group[LABELS].attrs.get("kseg")
+        except DAMAGE:
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    def _level_names(self, group: str) -> list[str]:
+        """Names of the levels in a group: 0, 1, ... as far as they go without a gap."""
+        folder = os.path.join(self.path, group)
+        names: list[str] = []
+        while storage.is_dir(os.path.join(folder, str(len(names)))):
+            names.append(str(len(names)))
+        return names
+
+    @cached_property
+    def masks(self) -> zarr.Array[Any] | None:
+        """Bool (k, y, x), or None where none were made."""
+        return _array(self._group, "masks") if self.has_masks else None
+
+    @cached_property
+    def has_masks(self) -> bool:
+        """Whether masks were made."""
+        return self.has("masks")
+
+    @cached_property
+    def confidence(self) -> zarr.Array[Any] | None:
+        """uint8 (y, x): how clearly each pixel belongs to its cluster, 0 to 254; 255 where invalid. None: not made."""
+        return _array(self._group, "confidence") if self.has_confidence else None
+
+    @cached_property
+    def has_confidence(self) -> bool:
+        """Whether it was told how clearly each pixel belongs to its cluster."""
+        return self.has("confidence")
+
+    @cached_property
+    def has_labels(self) -> bool:
+        """Whether it was labelled; a store made by ``edges`` alone has none."""
+        return self.has(LABELS)
+
+    @cached_property
+    def edges(self) -> zarr.Array[Any] | None:
+        """Bool (y, x): Canny edges, how they were found in its ``kseg`` attributes. None: not made, or not finished."""
+        return _array(self._group, EDGES) if self.has_edges else None
+
+    @cached_property
+    def has_edges(self) -> bool:
+        """Whether edges were made."""
+        facts = _array(self._group, EDGES).attrs.get("kseg") if self.has(EDGES) else None
+        return isinstance(facts, dict) and facts.get("status") == "complete"
+
+    @property
+    def model(self) -> Model | None:
+        """The image's own model, with ``--scope image``."""
+        return read_model(os.path.join(self.path, "model")) if self.has("model") else None
+
+    def to_xarray(self, level: int = 0) -> xarray.Dataset:
+        """The arrays of one level, read when used.
+
+        ``labels`` (y, x) and, where made, ``masks`` (cluster, y, x) and ``confidence`` (y, x), both of level 0 only,
+        and ``image`` (c, y, x). A
+        georeferenced image has the coordinates ``x``, ``y`` and ``spatial_ref``, as rioxarray reads them.
+
+        Parameters
+        ----------
+        level
+            Of the pyramid; 0 is the image itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such level.
+        ImportError
+            If xarray is not installed (``pip install 'kseg-batch[xarray]'``).
+        """
+        import xarray
+
+        levels = self.levels if self.has_labels else [self.edges]
+        if not 0 <= level < len(levels):
+            raise ValueError(f"expected a level from 0 to {len(levels) - 1}, got {level}")
+        dataset = self._opened(LABELS, {str(level): "labels"}) if self.has_labels else xarray.Dataset()
+        names = {"masks": "masks"} if self.has_masks and level == 0 else {}
+        names |= {"confidence": "confidence"} if self.has_confidence and level == 0 else {}
+        names |= {EDGES: "edges"} if self.has_edges and level == 0 else {}
+        names |= {} if self.image is None else {str(level): "image"}
+        if names:
+            dataset = dataset.assign(self._opened("", names).data_vars)
+        if (geo := self.georeference) is not None:
+            geo = geo.at_level(level)
+            dataset = dataset.assign_coords({GRID_MAPPING: xarray.Variable((), 0, geo.attributes())})
+            described = geo.axis_attributes()
+            height, width = level_shape(tuple(self.attributes["shape"]), level)
+            for name, values in geo.coordinates((height, width)).items():
+                dataset = dataset.assign_coords({name: xarray.Variable(name, values, dict(described[name]))})
+            for variable in dataset.data_vars.values():
+                variable.encoding["grid_mapping"] = GRID_MAPPING
+        return dataset.assign_attrs(self.attributes)
+
+    def _opened(self, group: str, names: dict[str, str]) -> xarray.Dataset:
+        """Some arrays of a group by new names, and nothing else of it: levels share dimensions but not their sizes."""
+        import xarray
+        import zarr
+
+        there = self._group[group] if group else self._group
+        others = [name for name in there.array_keys() if name not in names] if isinstance(there, zarr.Group) else []
+        opened: xarray.Dataset = xarray.open_zarr(
+            storage.for_zarr(os.path.join(self.path, group) if group else self.path),
+            consolidated=False,
+            zarr_format=3,
+            chunks=None,
+            mask_and_scale=False,
+            drop_variables=others,
+        )
+        for variable in opened.variables.values():
+            variable.attrs.pop("grid_mapping", None)
+        return opened.rename(names)
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    import zarr
+
+    try:
+        node = group[name]
+    except KeyError as error:
+        raise StoreError(f"{group.store_path}: {name} is missing") from error
+    except DAMAGE as error:
+        raise StoreError(f"{group.store_path}: {name} cannot be read ({error})") from error
+    if not isinstance(node, zarr.Array):
+        raise StoreError(f"{group.store_path}: {name} is not an array")
+    if 0 in (*node.shape[-2:], *node.chunks):  # which Zarr does not look at either
+        raise StoreError(f"{group.store_path}: the shape of {name} is damaged")
+    if not isinstance(node.metadata.attributes, dict):  # which Zarr does not look at
+        raise StoreError(f"{group.store_path}: the attributes of {name} are damaged")
+    return node
 
 
 def images_in(folder: str) -> list[str]:

@@ -1,22 +1,38 @@
-"""From an image of a store back to the file it was made from, if that is still there and still the same."""
+"""From an image of a store back to the file it was made from, if that is still there and still the same, and to its
+pixels as a person sees them.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .. import storage
 from ..choice import DEFAULT, PictureChoice
+from ..clustering.bands import BandSpace
 from ..config import VALIDITY, InputSettings, NodataIn
-from ..errors import UnreadableImage, UsageError
+from ..errors import StoreError, UnreadableImage, UsageError
+from ..images import Picture
+from ..images.validity import Nodata
 from ..inputs.companions import companions_of, state_of
 from ..inputs.keys import image_key, printable_source
 from ..inputs.listing import InputFile, file_status
 from ..reading.sources import ImageSource
+from .nodes import DAMAGE
+from .opening import StoredImage
+
+if TYPE_CHECKING:
+    import zarr
+
+U8 = NDArray[np.uint8]
 
 _ENCODED = re.compile("%[89A-F][0-9A-F]")  # how an undecodable byte is printed; none is below 0x80
 
@@ -179,3 +195,85 @@ def _below(path: str, key: str) -> str | None:
     parts = path.split("/")
     ends = ("/".join(parts[at:]) for at in reversed(range(len(parts))))
     return next((end for end in ends if end and image_key(end) == key), None)
+
+
+# --------------------------------------------------------------------------------------------------- pixels to be shown
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPixels:
+    """An image's pixels.
+
+    Parameters
+    ----------
+    shape
+        (height, width).
+    read
+        Window of rows and columns -> uint8 (y, x, 3), sRGB. Samples of bands are shown as the clusters' colours are:
+        the first three, or one, stretched. Pixels that are not valid have any colour.
+    full_width
+        Whether windows of full width are read best: the source is striped, or decoded whole.
+    """
+
+    shape: tuple[int, int]
+    read: Callable[[slice, slice], U8]
+    full_width: bool
+
+
+@contextmanager
+def open_shown(image: StoredImage, originals: Originals, bands: BandSpace | None) -> Iterator[ShownPixels]:
+    """Open an image's pixels; to be used by one thread at a time.
+
+    Parameters
+    ----------
+    image
+        Of a store.
+    originals
+        Where the store's images came from.
+    bands
+        The feature space of its model, where that is one of bands.
+
+    Raises
+    ------
+    UnreadableImage
+        If they are not in the store, and the source has gone, has changed, or cannot be read.
+    StoreError
+        If the copy in the store is damaged.
+    """
+    copy = image.image
+    if copy is not None:
+        height, width = copy.shape[1:]
+        yield ShownPixels((height, width), _reader_of_copy(image, copy, bands), full_width=False)
+        return
+    source = originals.open(image, masked=False)  # which pixels count is in the labels
+    with source.opened() as picture:
+        block = source.info.block
+        yield ShownPixels(
+            source.shape,
+            _reader_of_source(picture, source.nodata, bands),
+            full_width=block is None or block[1] >= source.shape[1],
+        )
+
+
+def _reader_of_copy(image: StoredImage, copy: zarr.Array[Any], bands: BandSpace | None) -> Callable[[slice, slice], U8]:
+    channels = 3 if bands is None else len(bands.stretch)
+
+    def read(rows: slice, columns: slice) -> U8:
+        try:
+            samples = np.asarray(copy[:channels, rows, columns])
+        except DAMAGE as error:
+            raise StoreError(f"{image.path}: the copy of the image cannot be read ({error})") from error
+        deep = np.moveaxis(samples, 0, -1)
+        return np.ascontiguousarray(deep) if bands is None else bands.shades(deep)
+
+    return read
+
+
+def _reader_of_source(picture: Picture, nodata: Nodata | None, bands: BandSpace | None) -> Callable[[slice, slice], U8]:
+    def read(rows: slice, columns: slice) -> U8:
+        if bands is None:
+            return picture.rgb(rows, columns, nodata).rgb
+        samples, _ = picture.samples(rows, columns, bands.bands[: len(bands.stretch)])
+        return bands.shades(samples)
+
+    return read

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..clustering.sums import ClusterSums
 
@@ -74,7 +70,7 @@ class ImageRecord:
             counts=counts,
             invalid=facts["invalid"],
             inertia=facts["inertia"],
-            sums=sums_from_json(facts["sums"], counts) if "sums" in facts else None,
+            sums=ClusterSums.from_json(facts["sums"], counts) if "sums" in facts else None,
             checksum=facts.get("checksum"),
             mask=facts.get("mask"),
             notes=tuple(facts.get("notes", ())),
@@ -117,45 +113,9 @@ class ImageRecord:
             "invalid": self.invalid,
             "inertia": self.inertia,
             "mse": self.inertia / valid if valid else None,
-            **({} if self.sums is None else {"sums": sums_to_json(self.sums)}),  # beside `counts`, which are theirs
+            **({} if self.sums is None else {"sums": self.sums.to_json()}),  # beside `counts`, which are theirs
             **({} if self.checksum is None else {"checksum": self.checksum}),
             **({} if self.mask is None else {"mask": self.mask}),
             **({"notes": list(self.notes)} if self.notes else {}),
             "status": "complete",
         }
-
-
-def sums_to_json(sums: ClusterSums) -> dict[str, Any]:
-    """As JSON values; numbers of any size as texts, since many readers of JSON lose digits of those above 2**53."""
-    squares = sums.squares
-    told = [str(int(square)) for square in squares] if isinstance(squares, np.ndarray) else str(int(squares))
-    linear = sums.sums if sums.sums.dtype != object else sums.sums.astype(str)
-    return {"linear": linear.tolist(), "squares": told}
-
-
-def _linear_of(told: list[list[int | str]]) -> NDArray[Any]:
-    """Sums (k, d): int64, or told as texts and whole numbers of any size."""
-    of_any_size = any(isinstance(number, str) for row in told for number in row)
-    if not of_any_size:
-        return np.asarray(told, np.int64)
-    whole = np.empty((len(told), len(told[0])), np.object_)
-    whole[:] = [[int(number) for number in row] for row in told]
-    return whole
-
-
-def sums_from_json(told: dict[str, Any], of_clusters: Sequence[int]) -> ClusterSums:
-    """The sums that `sums_to_json` told, and the clusters' counts.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        If they are none.
-    """
-    counts = np.asarray(of_clusters, np.int64)
-    linear = _linear_of(told["linear"])
-    if counts.ndim != 1 or linear.ndim != 2 or len(linear) != len(counts):
-        raise ValueError(f"expected sums of {counts.shape} clusters, got {linear.shape}")
-    squares = told["squares"]
-    if isinstance(squares, list):
-        return ClusterSums(counts, linear, np.array([int(square) for square in squares], object))
-    return ClusterSums(counts, linear, int(squares))

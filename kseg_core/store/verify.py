@@ -1,33 +1,61 @@
 """Is what a store holds right?  Findings, not exceptions: a damaged image must not hide the next.
 
-An image is looked at window by window (`verify_window`), in one place or by many workers. What they have seen is
-merged, and judged here.
+An image is counted window by window (`tally`), in one place or by many workers. The counts are merged, and judged here.
+Of an image of which a part is damaged this also says which part can be relied on, by the checksums of chunks and by
+what one array tells of another: `sound_record`, `window_is_sound`, `edges_are_sound`. Where its documents are not what
+they were, or do not agree with each other, nothing of it is relied on.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
+import numpy as np
+
+from .. import storage
 from ..clustering.labelling import NO_COLORS, invalid_label
 from ..config import OutputSettings
+from ..edge_settings import EdgeSettings, edge_facts
 from ..errors import StoreError
+from ..images.geo import GRID_MAPPING, GeoReference
+from ..reading.sources import ImageSource
 from . import ome
-from .chunks import missing_chunks
+from .chunks import chunk_path, missing_chunks
+from .layout import Layout
 from .model import Model
-from .nodes import read_document
+from .nodes import DAMAGE, read_document
+from .opening import EDGES as EDGES_ARRAY
 from .opening import StoredImage
 from .originals import Originals
 from .record import ImageRecord
-from .stored_image import DAMAGE
-from .verify_place import wrong_places
-from .verify_subject import Subject, Window, image_windows, is_as_large_as_said, is_large
-from .verify_window import EDGES, LEVELS, OPENING, SOURCE, TROUBLES, Seen, Step, see, see_edges, unread
-from .verify_window import LABELS as OF_LABELS
-from .writing import LABELS, image_folder
+from .tally import (
+    EDGES,
+    LEVELS,
+    OPENING,
+    SOURCE,
+    TROUBLES,
+    Step,
+    Subject,
+    Tally,
+    Window,
+    image_windows,
+    is_as_large_as_said,
+    is_large,
+    tally,
+    tally_edges,
+    tally_labels,
+)
+from .tally import LABELS as OF_LABELS
+from .writing import LABELS, arrays_are_sound, image_folder
 
 TILES_NAMED = 8  # of those that are missing
+UNREADABLE = (*DAMAGE, StoreError)
+#: Groups of an image that have a place on the ground of their own, and the arrays in them that are placed by it.
+_PLACED = {LABELS: ("0",), "": ("0", "masks", "confidence", EDGES_ARRAY)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +79,17 @@ class Findings:
     counts: tuple[int, ...] | None = None
     why: str | None = None
 
+    @classmethod
+    def unread(cls, key: str, why: object) -> Findings:
+        """Nothing else is known of an image."""
+        return cls((f"{key}: cannot be read ({why})",))
 
-def verify_image(
-    store: str,
-    key: str,
-    originals: Originals | None,
-    shared: Model | None,
-    output: OutputSettings | None = None,
-) -> Findings:
-    """Verify one image of a store.
+
+@dataclass(frozen=True, slots=True)
+class ImageCheck:
+    """One image of a store, to be verified: as a whole, or window by window on many workers.
+
+    In its methods ``shared`` is the model of all images; None where each has its own.
 
     Parameters
     ----------
@@ -67,37 +97,46 @@ def verify_image(
         Which.
     originals
         Where the store's images came from; None: the source is not to be read.
-    shared
-        The model of all images; None where each has its own.
     output
-        The run's settings, which say whether masks were made; None: whatever is there.
+        The run's settings, which say what was made; None: whatever is there.
     """
-    try:
-        subject = _subject(store, key, originals, shared, output)
-        return _judged(subject, reduce(Seen.merge, (see(subject, window) for window in subject.windows), Seen()))
-    except TROUBLES as error:
-        return cannot_be_read(key, error)
 
+    store: str
+    key: str
+    originals: Originals | None = None
+    output: OutputSettings | None = None
 
-def _subject(
-    store: str, key: str, originals: Originals | None, shared: Model | None, output: OutputSettings | None
-) -> Subject:
-    image = StoredImage(store, key)
-    return Subject(image, shared if shared is not None else image.model, originals, output)
+    def whole(self, shared: Model | None) -> Findings:
+        """All of it."""
+        try:
+            subject = self._subject(shared)
+            return _judged(subject, reduce(Tally.merge, (tally(subject, each) for each in subject.windows), Tally()))
+        except TROUBLES as error:
+            return Findings.unread(self.key, error)
 
+    def window(self, window: Window, shared: Model | None) -> Tally:
+        """Count one of its windows (`image_windows`)."""
+        try:
+            return tally(self._subject(shared), window)
+        except TROUBLES as error:
+            return Tally.unread(OPENING, window, error)
 
-def cannot_be_read(key: str, why: object) -> Findings:
-    """Nothing else is known of an image."""
-    return Findings((f"{key}: cannot be read ({why})",))
+    def judged(self, counted: Tally, shared: Model | None) -> Findings:
+        """What `whole` finds, where all windows are counted."""
+        try:
+            return _judged(self._subject(shared), counted)
+        except TROUBLES as error:
+            return Findings.unread(self.key, error)
 
-
-# ------------------------------------------------------------------------------------- a large image, by many workers
+    def _subject(self, shared: Model | None) -> Subject:
+        image = StoredImage(self.store, self.key)
+        return Subject(image, shared if shared is not None else image.model, self.originals, self.output)
 
 
 def large_shape(store: str, key: str) -> tuple[int, int] | None:
-    """(height, width) of an image of several windows, which may be looked at one by one.
+    """(height, width) of an image of more than one window, which may be counted one by one.
 
-    None where it has only one, and where something about it must be told first: `verify_image` does.
+    None where it has only one, and where something about it must be said first: `ImageCheck.whole` does.
     """
     try:
         height, width = read_document(image_folder(store, key))["attributes"]["kseg"]["shape"]
@@ -107,109 +146,85 @@ def large_shape(store: str, key: str) -> tuple[int, int] | None:
         return None
 
 
-def see_window(
-    store: str,
-    key: str,
-    window: Window,
-    originals: Originals | None,
-    shared: Model | None,
-    output: OutputSettings | None = None,
-) -> Seen:
-    """Look at one of an image's windows (`image_windows`); other parameters as of `verify_image`."""
-    try:
-        return see(_subject(store, key, originals, shared, output), window)
-    except TROUBLES as error:
-        return unread(OPENING, window, error)
+# ------------------------------------------------------------------------------------------------ what counts mean
 
 
-def judge_image(
-    store: str, key: str, seen: Seen, shared: Model | None, output: OutputSettings | None = None
-) -> Findings:
-    """The findings of `verify_image`, of an image all of whose windows were seen."""
-    try:
-        return _judged(_subject(store, key, None, shared, output), seen)
-    except TROUBLES as error:
-        return cannot_be_read(key, error)
-
-
-# --------------------------------------------------------------------------------------------------- what was seen
-
-
-def _judged(subject: Subject, seen: Seen) -> Findings:
+def _judged(subject: Subject, counted: Tally) -> Findings:
     """What it means.
 
     Raises
     ------
     StoreError
-        If something could not be read; like one who looks at all in turn this tells the first such thing alone.
+        If something could not be read; like a count of all in turn, this names the first such thing alone.
     """
     key = subject.image.key
 
     def readable(step: Step) -> None:
-        if seen.trouble is not None and seen.trouble.step <= step:
-            raise StoreError(seen.trouble.text)
+        if counted.trouble is not None and counted.trouble.step <= step:
+            raise StoreError(counted.trouble.text)
 
     readable(OPENING)
     if subject.lacking is not None:
         return Findings((f"{key}: {subject.lacking}",))
     readable(EDGES)
-    of_places = [f"{key}: {line}" for line in wrong_places(subject.image)]
-    of_edges = (*_of_edges(subject, seen.pixels["edge"]), *of_places)
-    if not subject.has_labels:
+    of_places = [f"{key}: {line}" for line in _wrong_places(subject.image)]
+    of_edges = (*_of_edges(subject, counted.pixels["edge"]), *of_places)
+    if not subject.image.has_labels:
         if "counts" in subject.image.attributes:
             return Findings((f"{key}: its labels are missing", *of_edges))
         return Findings(of_edges if subject.image.has_edges else (f"{key}: its edges are missing", *of_places))
     if subject.odd_labels is not None:
         return Findings((f"{key}: {subject.odd_labels}", *of_edges))
     readable(OF_LABELS)
-    problems = _of_labels(subject, seen)
+    problems = _of_labels(subject, counted)
     readable(LEVELS)
     for at, pyramid in enumerate(subject.pyramids):
         there = len(pyramid.levels)
-        if there != pyramid.told:
-            problems.append(f"level {min(pyramid.told, there)} of its {pyramid.what} is missing")
-        for level in range(1, min(pyramid.told, there)):
+        if there != pyramid.stated:
+            problems.append(f"level {min(pyramid.stated, there)} of its {pyramid.what} is missing")
+        for level in range(1, min(pyramid.stated, there)):
             readable((LEVELS[0], at, level))
-            wrong = seen.levels[at, level]
+            wrong = counted.levels[at, level]
             if wrong:
                 problems.append(f"{wrong} pixels of level {level} of its {pyramid.what} are not of the level above")
     problems += _wrong_documents(subject)
     readable(SOURCE)
-    problems += [] if seen.why else _of_source(seen)
-    counts = tuple(seen.clusters[j] for j in range(subject.k))
-    return Findings((*(f"{key}: {line}" for line in problems), *of_edges), seen.why is None, counts, seen.why)
+    problems += [] if counted.why else _of_source(counted)
+    counts = tuple(counted.clusters[j] for j in range(subject.k))
+    return Findings((*(f"{key}: {line}" for line in problems), *of_edges), counted.why is None, counts, counted.why)
 
 
-def verify_edges(image: StoredImage) -> tuple[str, ...]:
-    """Are the edges of an image whole, where it has any?"""
+def _edge_problems(image: StoredImage) -> tuple[str, ...]:
+    """What is wrong with the edges of an image, where it has any."""
     subject = Subject(image)
-    found = sum(see_edges(subject, window).pixels["edge"] for window in image_windows(subject.shape))
-    return (*_of_edges(subject, found), *(f"{image.key}: {line}" for line in wrong_places(image)))
+    pixels = sum(tally_edges(subject, window).pixels["edge"] for window in image_windows(subject.shape))
+    return (*_of_edges(subject, pixels), *(f"{image.key}: {line}" for line in _wrong_places(image)))
 
 
-def _of_edges(subject: Subject, found: int) -> tuple[str, ...]:
+def _of_edges(subject: Subject, pixels: int) -> tuple[str, ...]:
     """Are the edges there that the run was to make, and are those that are there whole?"""
     key = subject.image.key
-    if subject.edges is None:
+    edges = subject.image.edges
+    if edges is None:
         expected = subject.output is not None and subject.output.edges is not None
         return (f"{key}: its edges are missing",) if expected else ()
     if subject.odd_edges is not None:
         return (f"{key}: {subject.odd_edges}",)
-    told = dict(subject.edges.attrs["kseg"])["edge_pixels"]  # type: ignore[arg-type]
-    return () if found == told else (f"{key}: its edges have {found} pixels, its attributes say {told}",)
+    stated = dict(edges.attrs["kseg"])["edge_pixels"]  # type: ignore[arg-type]
+    return () if pixels == stated else (f"{key}: its edges have {pixels} pixels, its attributes say {stated}",)
 
 
-def _of_labels(subject: Subject, seen: Seen) -> list[str]:
+def _of_labels(subject: Subject, counted: Tally) -> list[str]:
     """Do labels, masks, confidence and what is said of them agree?"""
     problems = []
-    facts, pixels = subject.image.attributes, seen.pixels
+    facts, pixels = subject.image.attributes, counted.pixels
     if pixels["mask"]:
         problems.append(f"{pixels['mask']} mask pixels disagree with the labels")
     if pixels["confidence"]:
         problems.append(f"the confidence of {pixels['confidence']} pixels disagrees with their validity")
     if pixels["stray"]:
         problems.append("labels that are no cluster")
-    counts = [seen.clusters[j] for j in range(subject.k)]
+    counts = [counted.clusters[j] for j in range(subject.k)]
     if counts != list(facts["counts"]) or pixels["invalid"] != facts["invalid"]:
         problems.append("the labels' counts are not those in its attributes")
         problems += _missing_tiles(subject, pixels["invalid"] - facts["invalid"])
@@ -220,7 +235,7 @@ def _missing_tiles(subject: Subject, lost: int) -> list[str]:
     """Names the tiles of labels that have no file, where more pixels are invalid than were when they were written."""
     if lost <= 0:
         return []
-    labels = subject.labels
+    labels = subject.image.labels
     names = missing_chunks(os.path.join(subject.image.path, LABELS, "0"), labels.shape, labels.chunks)
     more = "" if len(names) <= TILES_NAMED else f" and {len(names) - TILES_NAMED} more"
     named = f"tiles {', '.join(names[:TILES_NAMED])}{more}"
@@ -239,14 +254,14 @@ def _wrong_documents(subject: Subject) -> list[str]:
     if not listed:
         problems.append("labels/zarr.json, which lists its labels, is missing or damaged")
     record = ImageRecord.from_attributes(image.key, image.attributes)
-    told = read_document(os.path.join(image.path, LABELS))["attributes"]
+    stated = read_document(os.path.join(image.path, LABELS))["attributes"]
     colors = NO_COLORS if model is None else model.colors
     if len(record.counts) == len(colors):  # where it is not, the labels have said so
         scale, (unit, _) = image.pixel_scale
         pyramid = ome.multiscales("kmeans", image.level_count, scale, unit)
         counts, invalid = list(record.counts), invalid_label(len(colors))
         expected = ome.label_image(colors, counts, invalid, record.invalid, pyramid)
-        if told != {**expected, "kseg": record.origin()}:
+        if stated != {**expected, "kseg": record.origin()}:
             problems.append("what is said with its labels is not what is said of the image and its model")
     of_sums = None if record.sums is None or model is None else model.space.inertia(record.sums, model.points)
     if record.attributes() != image.attributes or of_sums not in (None, record.inertia):
@@ -254,9 +269,9 @@ def _wrong_documents(subject: Subject) -> list[str]:
     return problems
 
 
-def _of_source(seen: Seen) -> list[str]:
+def _of_source(counted: Tally) -> list[str]:
     """Are the labels, confidences and copied samples those of the source's pixels?"""
-    problems, pixels = [], seen.pixels
+    problems, pixels = [], counted.pixels
     if pixels["other"]:
         problems.append(f"{pixels['other']} samples of its copy are not those of its source")
     if pixels["unsure"] and not pixels["confidence"]:
@@ -264,3 +279,138 @@ def _of_source(seen: Seen) -> list[str]:
     if pixels["wrong"]:
         problems.append(f"{pixels['wrong']} labels are not the nearest centroid of their source's pixels")
     return problems
+
+
+# ------------------------------------------------------------------------------------------- places on the ground
+
+
+def _wrong_places(image: StoredImage) -> list[str]:
+    """A line for each grid mapping and coordinate that is missing, damaged, or not as the others say."""
+    georeferences = {group: _georeference(image, group) for group in _PLACED}
+    said = [geo for geo in georeferences.values() if isinstance(geo, GeoReference)]
+    problems = [geo for geo in georeferences.values() if isinstance(geo, str)]
+    if len(said) == len(_PLACED) and said[0] != said[1]:
+        problems.append(f"{LABELS}/{GRID_MAPPING} and {GRID_MAPPING} say that it is in two places")
+    height, width = image.attributes["shape"]
+    for group, geo in georeferences.items():
+        if isinstance(geo, GeoReference):
+            problems += _wrong_coordinates(image, group, geo, (height, width))
+    return problems
+
+
+def _georeference(image: StoredImage, group: str) -> GeoReference | str | None:
+    """What a group says of its place, or what is wrong with that; None where it has none."""
+    name = os.path.join(group, GRID_MAPPING)
+    damaged = f"{name}, which says where it is on the ground, is damaged"
+    try:
+        if not image.has(name):
+            arrays = (os.path.join(group, array) for array in _PLACED[group])
+            placed = any(image.has(a) and image.array(a).attrs.get("grid_mapping") == GRID_MAPPING for a in arrays)
+            return f"{name}, which says where it is on the ground, is missing" if placed else None
+        stated = dict(image.array(name).attrs)
+        geo = GeoReference.from_attributes(stated)
+    except UNREADABLE:
+        return damaged
+    return damaged if geo is None or geo.attributes() != stated else geo
+
+
+def _wrong_coordinates(image: StoredImage, group: str, geo: GeoReference, shape: tuple[int, int]) -> Iterator[str]:
+    described = geo.axis_attributes()
+    for axis, values in geo.coordinates(shape).items():
+        name = os.path.join(group, axis)
+        try:
+            if not image.has(name):
+                yield f"{name}, the coordinates of its pixels, is missing"
+                continue
+            stored: Any = image.array(name)
+            same = stored.shape == values.shape and stored.dtype == values.dtype
+            same = same and stored.metadata.dimension_names == (axis,) and dict(stored.attrs) == described[axis]
+            if not (same and np.array_equal(np.asarray(stored[...]), values)):
+                yield f"{name}, the coordinates of its pixels, is not what {GRID_MAPPING} says"
+        except UNREADABLE:
+            yield f"{name}, the coordinates of its pixels, is damaged"
+
+
+# --------------------------------------------------------------------------------------------- what can be relied on
+
+
+def sound_record(path: str, source: ImageSource, layout: Layout, model: Model) -> ImageRecord | None:
+    """What a store says of an image whose documents are all sound; None where one of them is not.
+
+    Parameters
+    ----------
+    path
+        The store.
+    source
+        The image's own.
+    layout
+        Which arrays it must have.
+    model
+        What it was labelled with.
+    """
+    key = source.file.key
+    folder = image_folder(path, key)
+    try:
+        facts = StoredImage(path, key).attributes
+        record = ImageRecord.from_attributes(key, facts)
+        sound = (
+            record.attributes() == {**facts, "status": "complete"}
+            and record.shape == source.shape
+            and len(record.counts) == model.k
+            and (record.sums is None or record.inertia == model.space.inertia(record.sums, model.points))
+            and record.agrees_with(read_document(os.path.join(folder, LABELS))["attributes"])
+            and arrays_are_sound(folder, layout)
+        )
+    except UNREADABLE:
+        return None
+    return record if sound else None
+
+
+def window_is_sound(path: str, key: str, rows: slice, columns: slice, layout: Layout) -> bool:
+    """Whether a window of level 0 can be read, all of it, and its arrays agree.
+
+    A chunk that holds nothing but fill values has no file, like one that is lost: of labels and of a copied image the
+    window is then taken for damaged. Whether a copy is that of the source, only the source could tell.
+
+    Parameters
+    ----------
+    path, key
+        The store and the image's name in it.
+    rows, columns
+        The window: whole tiles, or up to the image's edge.
+    layout
+        Of the image, whose documents are sound.
+    """
+    window = (rows, columns)
+    tiles = [range(part.start // layout.tile, -(-part.stop // layout.tile)) for part in window]
+    folder = image_folder(path, key)
+    planes: list[tuple[str, tuple[int, ...]]] = [(os.path.join(folder, LABELS, "0"), ())]
+    try:
+        image = StoredImage(path, key)
+        copy = image.image
+        bands = 0 if copy is None else layout.copy_bands
+        planes += [(os.path.join(folder, "0"), (band,)) for band in range(bands)]
+        chunks = (chunk_path(plane, (*first, y, x)) for plane, first in planes for y in tiles[0] for x in tiles[1])
+        if not all(map(storage.is_file, chunks)):
+            return False
+        masks = image.masks if layout.has_masks else None
+        confidence = image.confidence if layout.confidence else None
+        pixels = tally_labels(layout.k, image.labels, masks, confidence, window).pixels
+        for band in range(bands):
+            np.asarray(copy[(band, *window)])  # type: ignore[index]  # raises where a checksum is wrong
+    except UNREADABLE:
+        return False
+    return not any(pixels[kind] for kind in ("stray", "mask", "confidence"))
+
+
+def edges_are_sound(path: str, source: ImageSource, settings: EdgeSettings) -> bool:
+    """Whether an image has all its edges, found with these settings."""
+    try:
+        image = StoredImage(path, source.file.key)
+        if image.edges is None or _edge_problems(image):
+            return False
+        stated: Any = image.edges.attrs["kseg"]
+        facts = edge_facts(settings, source.file, source.mask)
+        return bool({name: stated.get(name) for name in facts} == facts and source.file.is_as(stated))
+    except UNREADABLE:
+        return False

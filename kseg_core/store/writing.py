@@ -27,7 +27,7 @@ from .chunks import read_plane, write_masks, write_plane
 from .layout import Layout
 from .manifest import read_attributes
 from .model import Model
-from .nodes import ArraySpec, array_document, create_array, read_document, store_array, write_group
+from .nodes import DAMAGE, ArraySpec, array_document, create_array, read_document, store_array, write_group
 from .pyramid import mean_of_blocks, mode_of_blocks
 from .record import ImageRecord
 from .tiles import require_aligned, source_window, tile_windows
@@ -385,3 +385,20 @@ def _write_all(
         rows, columns = (slice(0, size) for size in layout.level_shape(level))
         build_level(path, record.key, level, rows, columns, layout)
     finish_image(path, record, layout, colors, own_model)
+
+
+def mend_level(path: str, key: str, level: int, rows: slice, columns: slice, layout: Layout) -> None:
+    """Write what of a window of a level is not as it is made from the level above, which must be sound.
+
+    Parameters
+    ----------
+    path, key, level, rows, columns, layout
+        As `build_level` has them.
+    """
+    for part in parts_of_level(path, key, level, rows, columns, layout):
+        try:
+            sound = read_plane(part.folder, part.spec, part.window, part.first).tobytes() == part.made.tobytes()
+        except (*DAMAGE, StoreError):
+            sound = False
+        if not sound:
+            write_plane(part.folder, part.spec, part.window, part.made, part.first)

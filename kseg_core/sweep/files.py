@@ -11,6 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ..figures.charts import chosen_k
+
 COLUMNS = ("k", "k_found", "inertia", "mse", "drop_percent", "silhouette", "calinski_harabasz", "knee", "chosen")
 OF_IMAGES = ("key", "source")  # before the others, where each image was swept alone
 
@@ -32,7 +34,7 @@ def write_sweep(folder: str, names: tuple[str, str, str], record: dict[str, Any]
     OSError
         If one cannot be written.
     """
-    from ..figures.elbow import elbow_png  # Matplotlib: only where a figure is drawn
+    from ..figures.plots import elbow_png  # Matplotlib: only where a figure is drawn
 
     text = json.dumps(record, allow_nan=False, indent=1)
     for name, content in zip(names, (table_csv(record).encode(), elbow_png(record), text.encode()), strict=True):
@@ -84,9 +86,3 @@ def table_csv(record: dict[str, Any]) -> str:
             numbers += [row["silhouette"], row["calinski_harabasz"], *marks]
             writer.writerow([*names, *("" if number is None else number for number in numbers)])
     return file.getvalue()
-
-
-def chosen_k(swept: dict[str, Any]) -> int | None:
-    """The k of the line that was chosen: the first that found so many clusters."""
-    found = [row["k"] for row in swept["sweep"] or [] if row["k_found"] == swept["k"]]
-    return found[0] if found else None

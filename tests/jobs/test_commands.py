@@ -16,7 +16,7 @@ from kseg_core.errors import KsegError
 from workflows import check, inspect
 from workflows import run as jobs_of_workflows
 from workflows.request import InputSelection, Request
-from workflows.running.results import Counted, JobResult
+from workflows.result import Counted, JobResult
 
 Kseg = Callable[..., Any]
 

@@ -222,6 +222,7 @@ def test_a_traceback_is_shown_with_log_level_debug_only(
 USAGE = {
     "run in --model done.zarr --features lab": ("--features is for a fit",),
     "run in --model done.zarr --seed 5": ("--seed is for a fit",),
+    "run in --model done.zarr --bands 1,2": ("--bands is for a fit: give --k N with it",),
     "run in --k 2 --scheduler sync --workers 8": ("--scheduler sync has one worker",),
     "run in --k 0": ("--k is a whole number from 1 to 65534; got 0",),
     "run in --k 70000": ("--k is a whole number from 1 to 65534; got 70000",),

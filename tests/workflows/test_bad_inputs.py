@@ -20,7 +20,7 @@ from PIL import Image
 from kseg_core import open_store
 from kseg_core.errors import NothingReadable
 from kseg_core.inputs.listing import list_inputs
-from workflows.running.results import JobResult
+from workflows.result import JobResult
 
 RunJob = Callable[..., JobResult]
 

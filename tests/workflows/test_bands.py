@@ -20,7 +20,7 @@ from kseg_core.errors import NothingReadable, NoValidPixels
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.request import InputSelection, prepare
-from workflows.running.results import JobResult
+from workflows.result import JobResult
 
 Array = NDArray[Any]
 F64 = NDArray[np.float64]

@@ -29,7 +29,7 @@ from workflows.check import check_store
 from workflows.inspect import describe
 from workflows.labelling import label_large
 from workflows.request import InputSelection, prepare
-from workflows.running.results import JobResult
+from workflows.result import JobResult
 from workflows.sweep_request import prepare_sweep
 from workflows.sweep_result import SweepResult
 

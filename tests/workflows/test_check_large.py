@@ -17,17 +17,15 @@ import tifffile
 import zarr
 
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
-from kseg_core.store import verify_subject
+from kseg_core.store import tally
 from kseg_core.store.opening import load_model, open_store
 from kseg_core.store.originals import Originals
-from kseg_core.store.verify import judge_image, see_window, verify_image
-from kseg_core.store.verify_subject import image_windows
-from kseg_core.store.verify_window import Seen
+from kseg_core.store.tally import Tally, image_windows
+from kseg_core.store.verify import ImageCheck
 from workflows.check import check_store
 from workflows.repair import repair_store
 from workflows.request import InputSelection, prepare
 from workflows.run import run
-from workflows.viewing import verify
 from workflows.viewing.verify import output_settings
 
 KEY = "large.tif"
@@ -46,7 +44,7 @@ def pieces() -> Iterator[None]:
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets the side of the windows in which images are verified."""
-    return lambda side: monkeypatch.setattr(verify_subject, "VERIFY_PX", side)
+    return lambda side: monkeypatch.setattr(tally, "VERIFY_PX", side)
 
 
 @pytest.fixture(scope="module")
@@ -212,35 +210,37 @@ def test_windows_may_be_seen_in_any_order(store: Path, windows: Callable[[int], 
     opened = open_store(str(store))
     originals, model, output = Originals.of(opened.attributes), load_model(str(store)), output_settings(opened)
     windows(64)
-    seen = [see_window(str(store), KEY, each, originals, model, output) for each in image_windows(SHAPE)]
-    assert len(seen) == 42
-    expected = verify_image(str(store), KEY, originals, model, output)
+    image = ImageCheck(str(store), KEY, originals, output)
+    counted = [image.window(each, model) for each in image_windows(SHAPE)]
+    assert len(counted) == 42
+    expected = image.whole(model)
     assert expected.problems[0].startswith(f"{KEY}: cannot be read (")
     for seed in range(5):
-        random.Random(seed).shuffle(seen)
-        half = [reduce(Seen.merge, part) for part in (seen[:20], seen[20:])]
-        assert judge_image(str(store), KEY, half[1].merge(half[0]), model, output) == expected
+        random.Random(seed).shuffle(counted)
+        half = [reduce(Tally.merge, part) for part in (counted[:20], counted[20:])]
+        assert image.judged(half[1].merge(half[0]), model) == expected
 
 
 def test_a_large_image_is_a_task_for_each_window_and_a_small_one_is_one(
     store: Path, windows: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, whole = [], []
+    windows_of, whole = [], []
+    count, verify_all = ImageCheck.window, ImageCheck.whole
 
-    def see(store: str, key: str, window: Any, *details: Any) -> Seen:
-        seen.append((key, window))
-        return see_window(store, key, window, *details)
+    def window(image: ImageCheck, window: Any, model: Any) -> Tally:
+        windows_of.append((image.key, window))
+        return count(image, window, model)
 
-    def look(store: str, key: str, *details: Any) -> Any:
-        whole.append(key)
-        return verify_image(store, key, *details)
+    def all_of(image: ImageCheck, model: Any) -> Any:
+        whole.append(image.key)
+        return verify_all(image, model)
 
-    monkeypatch.setattr(verify, "see_window", see)
-    monkeypatch.setattr(verify, "verify_image", look)
+    monkeypatch.setattr(ImageCheck, "window", window)
+    monkeypatch.setattr(ImageCheck, "whole", all_of)
     windows(128)
     progress = Recorded()
     assert check_store(str(store), THREADS, progress)["compared"] == 4
-    assert sorted(seen, key=str) == sorted(((KEY, window) for window in image_windows(SHAPE)), key=str)
+    assert sorted(windows_of, key=str) == sorted(((KEY, window) for window in image_windows(SHAPE)), key=str)
     assert sorted(whole) == ["a.png", "b.png", "c.png"]
     assert progress.told == [("verifying", 4, 0), *[(1, 0)] * 4]
 

@@ -28,8 +28,8 @@ from workflows.dry_run import dry_run
 from workflows.inspect import describe
 from workflows.repair import repair_store
 from workflows.request import InputSelection, prepare
+from workflows.result import JobResult
 from workflows.run import fit, run
-from workflows.running.results import JobResult
 
 Files = dict[str, tuple[int, int]]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.inputs.ours import is_exported
+from kseg_core.inputs.passed_over import is_exported
 
 
 def names(*given: str, **more: Any) -> list[str]:

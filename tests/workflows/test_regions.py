@@ -18,7 +18,7 @@ from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UsageError
 from workflows import regions
-from workflows.computing.executor import open_executor
+from workflows.computing.context import Context
 from workflows.regions import write_region_table
 from workflows.request import InputSelection, prepare
 from workflows.run import run
@@ -144,8 +144,8 @@ def test_a_damaged_image_leaves_no_table(store: Path, tmp_path: Path) -> None:
     (store / "images/b.png/labels/kmeans/0/c/0/0").write_bytes(b"damage")
     with pytest.raises(StoreError, match=r"b\.png: its labels cannot be read"):
         write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
-    with open_executor(SYNC) as executor, pytest.raises(StoreError, match=r"b\.png: its labels cannot be read"):
-        write_polygons(str(store), "b.png", str(tmp_path / "b.geojson"), None, 1, executor)
+    with Context.open(SYNC) as context, pytest.raises(StoreError, match=r"b\.png: its labels cannot be read"):
+        write_polygons(str(store), "b.png", str(tmp_path / "b.geojson"), None, 1, context)
     assert {path.name for path in tmp_path.iterdir()} == {"out.zarr"}
 
 
@@ -153,8 +153,8 @@ def test_a_damaged_image_leaves_no_table(store: Path, tmp_path: Path) -> None:
 
 
 def outlined(store: Path, key: str, file: Path, clusters: tuple[int, ...] | None = None, least: int = 1) -> Any:
-    with open_executor(SYNC) as executor:
-        count = write_polygons(str(store), key, str(file), clusters, least, executor)
+    with Context.open(SYNC) as context:
+        count = write_polygons(str(store), key, str(file), clusters, least, context)
     found = json.loads(file.read_text())
     assert (found["type"], len(found["features"])) == ("FeatureCollection", count)
     return found

@@ -16,18 +16,17 @@ from numpy.typing import NDArray
 from kseg_core.clustering.labelling import invalid_label
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, StoreError
-from kseg_core.report.encoding import pixels_of
-from kseg_core.report.facts import ImageFacts, read_facts
-from kseg_core.report.ranking import rank
+from kseg_core.report.facts import read_facts
 from kseg_core.report.settings import ReportSettings
+from kseg_core.report.thumbnails import pixels_of
+from kseg_core.report.views import ViewPlan
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import ArraySpec, store_array
 from kseg_core.store.opening import load_model, open_store
 from kseg_core.store.originals import Originals
 from kseg_core.store.pyramid import mode_of_blocks
-from workflows.computing.executor import Silent, open_executor
-from workflows.report import ReportRequest, make_report
-from workflows.viewing.look import LookPlan, look_at_images
+from workflows.computing.context import Context
+from workflows.report import ReportRequest, make_report, pictures_of
 
 SYNC = ExecutionSettings("sync")
 U8 = NDArray[np.uint8]
@@ -45,15 +44,15 @@ def data_of(folder: Path) -> Any:
     return json.loads(text)
 
 
-def pictures_of(store: Path, longest: int = 64, **plan: Any) -> dict[str, Any]:
+def seen(store: Path, longest: int = 64, **plan: Any) -> dict[str, Any]:
     """The pictures of all images of a store."""
     opened = open_store(str(store))
     model = load_model(str(store)) if opened.has_model else None
-    facts = [f for f in read_facts(str(store), list(opened), None) if isinstance(f, ImageFacts)]
+    facts = [read_facts(str(store), key, None) for key in opened]
     asked = {"others": {}, "painted": None, "masked": frozenset(opened), **plan}
-    looking = LookPlan(str(store), Originals.of(opened.attributes), longest, model, **asked)
-    with open_executor(SYNC) as executor:
-        pictures, failures = look_at_images(looking, rank(facts, model and model.k), executor, Silent())
+    with Context.open(SYNC) as context:
+        views = ViewPlan(str(store), Originals.of(opened.attributes), longest, model, **asked)
+        pictures, failures = pictures_of(views, facts, context)
     assert failures == []
     return pictures
 
@@ -124,7 +123,7 @@ def test_the_spread_is_that_of_the_pixels(store: Path, smooth_folder: Path) -> N
     """A hundredth of all pixels is enough for three digits."""
     model = load_model(str(store))
     squares, counts = np.zeros(4), np.zeros(4)
-    for found in pictures_of(store).values():
+    for found in seen(store).values():
         squares += found.sample.squares
         counts += found.sample.counts
     exact = math.sqrt(model.inertia / model.pixels)
@@ -134,7 +133,7 @@ def test_the_spread_is_that_of_the_pixels(store: Path, smooth_folder: Path) -> N
 
 def test_segmented_pictures_and_masks_are_the_labels(store: Path) -> None:
     opened, model = open_store(str(store)), load_model(str(store))
-    for key, found in pictures_of(store).items():
+    for key, found in seen(store).items():
         small = halved(np.asarray(opened[key].labels[:]), 4, 64)
         painted = pixels_of(found.segmented)
         valid = small != 255
@@ -154,7 +153,7 @@ def test_windows_pyramids_and_copies_change_no_picture(
     import tifffile
 
     import kseg_core.reading.sources as sources
-    import kseg_core.report.looking as looking
+    import kseg_core.report.views as views
     from kseg_core.config import FitSettings, OutputSettings, RunConfig
     from workflows.request import InputSelection, prepare
     from workflows.run import run
@@ -168,14 +167,14 @@ def test_windows_pyramids_and_copies_change_no_picture(
         ("copy", OutputSettings(tile=tile, pyramid=True, copy_image=True), 1 << 14),
     ):
         monkeypatch.setattr(sources, "PIECE_PX", piece_px)
-        monkeypatch.setattr(looking, "GRID", 64 if piece_px < 1 << 20 else 1024)
-        monkeypatch.setattr(looking, "WINDOW_PX", 192)
+        monkeypatch.setattr(views, "GRID", 64 if piece_px < 1 << 20 else 1024)
+        monkeypatch.setattr(views, "WINDOW_PX", 192)
         config = RunConfig(FitSettings(3, attempts=2), output, SYNC)
         path = tmp_path / f"{name}.zarr"
         run(prepare(InputSelection((str(tmp_path / "in.tif"),)), config, str(path), "store"))
         if name == "copy":
             (tmp_path / "in.tif").rename(tmp_path / "gone.tif")  # the store has all that is needed
-        made.append(pictures_of(path, longest=100)["in.tif"])
+        made.append(seen(path, longest=100)["in.tif"])
     for other in made[1:]:
         assert other.segmented == made[0].segmented
         assert other.original == made[0].original
@@ -190,9 +189,9 @@ def test_edges_are_shown_where_there_are_any(store: Path, tmp_path: Path, smooth
     marked[96] = True
     edges = path / "images" / "picture-0.png" / "edges"
     store_array(str(edges), marked, ArraySpec(marked.shape, marked.shape, "bool", False, ("y", "x"), "bits"))
-    assert pictures_of(path, longest=65)["picture-0.png"].edges is None  # not finished
+    assert seen(path, longest=65)["picture-0.png"].edges is None  # not finished
     zarr.open_array(edges).attrs["kseg"] = {"status": "complete"}
-    found = pictures_of(path, longest=65)
+    found = seen(path, longest=65)
     shown = pixels_of(found["picture-0.png"].edges)
     assert shown.shape == (38, 65)  # three times halved
     assert (shown[12] == 255).all()
@@ -216,7 +215,7 @@ def test_a_sweep_is_shown_and_one_picture_painted(store: Path, tmp_path: Path) -
     assert "k = 3, the knee of it" in page
     key = "picture-0.png"
     others = {k: Model("rgb", model.centroids[:k], model.colors[:k], np.zeros(k, np.int64), 0.0) for k in (2, 4)}
-    found = pictures_of(store, longest=130, others=others, painted=key)[key]
+    found = seen(store, longest=130, others=others, painted=key)[key]
     two, four = found.painted
     assert four == found.segmented  # the same centroids
     assert len(np.unique(pixels_of(two).reshape(-1, 4), axis=0)) == 2
@@ -235,7 +234,7 @@ def test_a_source_that_has_gone_or_changed_is_told(tmp_path: Path, png: Any, smo
     assert "No original: changed since it was labelled" in page
     assert "The originals of 2 pictures cannot be shown" in page
     assert page.count(", original&quot;") + page.count(', original"') >= 1  # that of c
-    found = pictures_of(tmp_path / "s.zarr")
+    found = seen(tmp_path / "s.zarr")
     assert [found[f"{name}.png"].original is None for name in "abc"] == [True, True, False]
 
 
@@ -269,7 +268,7 @@ def test_bands_are_shown_in_the_colours_of_their_stretch(tmp_path: Path, job: An
     values = np.cumsum(random.integers(0, 200, (4, 60, 70)), axis=2).astype(np.uint16)
     tifffile.imwrite(tmp_path / "in.tif", values, planarconfig="separate", photometric="minisblack")
     job(tmp_path / "in.tif", tmp_path / "s.zarr", 3, features="bands", bands=(4, 1, 2))
-    found = pictures_of(tmp_path / "s.zarr", longest=100)["in.tif"]
+    found = seen(tmp_path / "s.zarr", longest=100)["in.tif"]
     model = load_model(str(tmp_path / "s.zarr"))
     assert model.bands is not None
     shown = model.bands.shades(np.moveaxis(values[[3, 0, 1]], 0, -1))

@@ -19,8 +19,8 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.reading.sources import Piece
 from workflows.request import InputSelection, Request, default_output, prepare
+from workflows.result import reused_result
 from workflows.run import run
-from workflows.running.results import reused_result
 
 Png = Callable[[Path, Any], Path]
 

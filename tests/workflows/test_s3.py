@@ -24,7 +24,7 @@ from workflows import run as jobs
 from workflows.check import check_store
 from workflows.repair import repair_store
 from workflows.request import InputSelection, Request, prepare
-from workflows.running.results import JobResult
+from workflows.result import JobResult
 
 LABELS = "/labels/kmeans/0/c/"
 SETTINGS = FitSettings(4, attempts=2)

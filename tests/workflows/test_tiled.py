@@ -23,9 +23,9 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.errors import KsegError, NoValidPixels
 from workflows import run as jobs
 from workflows.check import check_store
-from workflows.computing import waves
+from workflows.computing import context
 from workflows.request import InputSelection, prepare
-from workflows.running.results import JobResult
+from workflows.result import JobResult
 
 Array = NDArray[Any]
 HEIGHT, WIDTH = 1500, 1300
@@ -236,7 +236,7 @@ def test_waves_of_any_size_give_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make(folder, tmp_path / "one.zarr", k=3, tile=64, fit={"scope": scope})
-    monkeypatch.setattr(waves, "WAVE_TASKS", tasks)
+    monkeypatch.setattr(context, "WAVE_TASKS", tasks)
     make(folder, tmp_path / "two.zarr", k=3, tile=64, scheduler=scheduler, fit={"scope": scope})
     assert contents(tmp_path / "two.zarr") == contents(tmp_path / "one.zarr")
 

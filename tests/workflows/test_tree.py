@@ -12,7 +12,6 @@ from dask.delayed import Delayed, delayed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows.computing import tree
 from workflows.computing.context import merge_all, tree_reduce
 
 
@@ -31,9 +30,7 @@ def lazy_trails(n: int) -> list[Delayed]:
 
 
 def reduced(n: int, fan_in: int) -> Delayed:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree, "FAN_IN", fan_in)
-        return tree_reduce(lazy_trails(n), "test")
+    return tree_reduce(lazy_trails(n), "test", fan_in=fan_in)
 
 
 @given(st.integers(1, 90), st.integers(2, 12))
@@ -44,9 +41,7 @@ def test_any_number_of_parts_and_any_fan_in_is_the_plain_reduction(n: int, fan_i
 
 @given(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=40), st.integers(2, 9))
 def test_another_way_of_merging_may_be_given(values: list[int], fan_in: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree, "FAN_IN", fan_in)
-        lazy = tree_reduce([delayed(value) for value in values], "sum", add)
+    lazy = tree_reduce([delayed(value) for value in values], "sum", add, fan_in)
     assert dask.compute(lazy, scheduler="sync") == (sum(values),)
 
 

@@ -19,7 +19,7 @@ from workflows.export_plan import ExportRequest
 from workflows.report import ReportRequest, make_report
 from workflows.request import InputSelection, prepare
 from workflows.run import run
-from workflows.viewing.viewing import limit_tasks
+from workflows.viewing.tasks import limit_tasks
 
 MB = 1_000_000
 LITTLE = ExecutionSettings(workers=2, memory=PROCESS_BYTES + VIEW_BYTES + 40 * MB)

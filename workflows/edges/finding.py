@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain, islice
-from typing import Any
 
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 
 from kseg_core import storage
+from kseg_core.config import RunConfig
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.edges.canny import WindowBorder, decide_across
 from kseg_core.edges.store import (
@@ -33,12 +33,14 @@ from kseg_core.edges.store import (
     write_piece_edges,
 )
 from kseg_core.errors import KsegError
+from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.shapes.joining import columns_of_grid
 
-from ..computing.context import Context, Failure, Watched, compute_in_waves, parted
-from ..computing.executor import SAME_COMMAND, Executor
-from ..planning.plan import Plan
+from ..computing.context import Context, Failure, parted
+from ..computing.executor import SAME_COMMAND
+from ..planning.plan import Plan, look_at_headers, make_plan
+from .request import has_edges
 
 GROUP_PIECES = 512  # borders of some two gigapixels of large images are held at once: tens of megabytes
 
@@ -123,6 +125,19 @@ def _groups(images: Sequence[tuple[Piece, ...]]) -> Iterator[list[tuple[Piece, .
         yield group
 
 
+def edges_of_run(
+    plan: Plan, finished: Sequence[InputFile], settings: EdgeSettings, config: RunConfig, store: str, context: Context
+) -> list[Failure]:
+    """The edges of the images that a run has labelled now, and of the finished ones that have none; what failed."""
+    failures: list[Failure] = []
+    without = [file for file in finished if not has_edges(store, file, settings, config.input)]
+    if without:
+        sources, failures = look_at_headers(without, config.input, context)
+        more = make_plan(sources, config.output.tile, context.executor.workers)
+        plan = Plan(plan.bundles + more.bundles, plan.large + more.large, notes=plan.notes)
+    return [*failures, *edges_of_plan(plan, settings, store, config.output.tile, context).failures]
+
+
 # -------------------------------------------------------------------------------------------- images in one piece
 
 
@@ -168,7 +183,7 @@ def edges_of_large(
     """The edges of some large images: piece by piece, joined, declared complete."""
     layouts = [layout_of_edges(pieces[0].source, tile) for pieces in images]
     create = delayed(create_edges, pure=False)
-    context.executor.compute(
+    context.compute(
         [create(store, pieces[0].file.key, layout, pieces=True) for pieces, layout in zip(images, layouts, strict=True)]
     )
     tasks = ([piece] for pieces in images for piece in pieces)
@@ -182,7 +197,7 @@ def edges_of_large(
             done = done.merge(Edged(failures=failures[:1]))
         else:
             whole.append((pieces, layout, borders))
-    added = join_edges(whole, store, context.executor)
+    added = join_edges(whole, store, context)
     for (pieces, layout, borders), more in zip(whole, added, strict=True):
         edge_pixels = sum(border.edge_pixels for border in borders) + more
         finish_edges(store, pieces[0].source, layout, settings, edge_pixels)
@@ -191,23 +206,19 @@ def edges_of_large(
 
 
 def join_edges(
-    images: Sequence[tuple[tuple[Piece, ...], EdgeLayout, list[WindowBorder]]], store: str, executor: Executor
+    images: Sequence[tuple[tuple[Piece, ...], EdgeLayout, list[WindowBorder]]], store: str, context: Context
 ) -> list[int]:
     """Add the edges that only neighbours can tell; returns of how many pixels, for each image."""
     task = delayed(add_edges, pure=False)
-    tasks: list[Watched] = []
+    tasks: list[Delayed] = []
     owners: list[int] = []
     for index, (pieces, layout, borders) in enumerate(images):
         columns = columns_of_grid([(piece.top, piece.left) for piece in pieces])
         for piece, seeds in zip(pieces, decide_across(borders, columns), strict=True):
             if len(seeds):
-                tasks.append(Watched(task(store, piece, seeds, layout), _nothing))
+                tasks.append(task(store, piece, seeds, layout))
                 owners.append(index)
     added = [0] * len(images)
-    for index, pixels in zip(owners, compute_in_waves(tasks, executor), strict=True):
+    for index, pixels in zip(owners, context.each(tasks), strict=True):
         added[index] += pixels
     return added
-
-
-def _nothing(*_: Any) -> None:
-    pass

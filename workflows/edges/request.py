@@ -17,8 +17,8 @@ from kseg_core.edge_settings import EdgeSettings, edge_facts
 from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile, InputListing
+from kseg_core.store import schemas
 from kseg_core.store.manifest import FORMAT, differences, read_attributes
-from kseg_core.store.soundness import EDGES, IMAGE, require_sound
 
 from ..request import InputSelection, default_output, of_earlier_rules, require_mask, require_usable
 
@@ -275,7 +275,7 @@ def _look_at(output: str, file: InputFile, config: EdgesConfig, has_labels: bool
     folder = os.path.join(output, "images", file.key)
     try:
         image = read_attributes(folder)
-        require_sound(folder, image or {}, IMAGE)
+        schemas.require_sound(folder, image or {}, schemas.Image)
     except StoreError:
         if has_labels:  # which are not made here
             raise
@@ -302,7 +302,7 @@ def _edges_of(image: str) -> dict[str, Any] | None:
     folder = os.path.join(image, "edges")
     try:
         edges = read_attributes(folder)
-        require_sound(folder, edges or {}, EDGES)
+        schemas.require_sound(folder, edges or {}, schemas.Edges)
     except StoreError:
         return None
     whole = edges is not None and edges.get("status") == "complete" and "edge_pixels" in edges
@@ -318,7 +318,7 @@ def _mask_of(mask: str | None, file: InputFile) -> str | None:
     """The file's mask; None where it has none, which is told when the image is looked at."""
     if mask is None:
         return None
-    from kseg_core.images.validity import mask_path  # NumPy: only where it is needed
+    from kseg_core.images.masks import mask_path  # NumPy: only where it is needed
 
     try:
         return mask_path(mask, file.below, file.source)

@@ -18,30 +18,14 @@ from kseg_core.clustering.bands import BandMoments
 from kseg_core.clustering.summary import ChunkSummary, ColorTable
 from kseg_core.errors import UnreadableImage
 from kseg_core.reading.sources import Piece
-from kseg_core.resume.keeping import keep, kept
+from kseg_core.resume.checkpoints import load, save
 
-from ..computing.context import (
-    Context,
-    Failure,
-    Merge,
-    Suspects,
-    Watched,
-    Waves,
-    crashed,
-    merge_all,
-    one_by_one,
-    task_of,
-    token_of,
-    tree_reduce,
-    turn,
-)
-from ..computing.executor import died_again
+from ..computing.context import Context, Failure, Merge, merge_all, tree_reduce
 from ..planning.plan import Bundle, Plan
 
 # Pieces of one large image that a task reads, one after the other: fewer partial results wait to be merged (a colour
 # table of sixteen neighbouring pieces is hardly larger than that of one), yet progress is seen every second or so.
 PIECES_PER_TASK = 16
-ATTEMPTS = 8  # of a pass, each without the images that killed their workers in the one before
 TASKS_PER_WORKER = 8  # an image of few pieces is still spread over all workers
 
 KEPT_TYPES = (ChunkSummary, ColorTable, BandBatch, BandMoments, Extremes, Picked)
@@ -70,30 +54,45 @@ def merge_found(found: Iterator[Any]) -> Any:
     return None if first is None else reduce(lambda a, b: a.merge(b), found, first)
 
 
-def gather(bundle: Bundle, read: Read, digest: Digest, strict: bool, path: str | None = None) -> Gathered:
+@dataclass(frozen=True, slots=True)
+class Gather:
     """A task: read some pieces, one at a time, and keep what ``digest`` makes of them.
 
-    ``path``: a file to keep it in as well, so that a job that was stopped need not read them again. A failure is not
+    ``folder`` is where that is kept as well, so that a job that was stopped need not read them again. A failure is not
     kept: it is looked at again.
     """
-    known = None if path is None else kept(path, KEPT_TYPES)
-    if known is not None:
-        return Gathered(known)
-    failures: list[Failure] = []
 
-    def readings() -> Iterator[Any]:
-        for piece in bundle:
-            try:
-                yield read(piece)
-            except UnreadableImage as error:
-                if strict:
-                    raise
-                failures.append(Failure(piece.source.file.key, error))
+    read: Read
+    digest: Digest
+    folder: str | None
 
-    found = digest(readings())
-    if path is not None and not failures:
-        keep(path, found)
-    return Gathered(None if len(failures) == len(bundle) else found, tuple(failures))
+    def __call__(self, bundle: Bundle, strict: bool) -> Gathered:
+        """What they come to.
+
+        Raises
+        ------
+        UnreadableImage
+            If one cannot be read and the job is strict.
+        """
+        path = kept_path(self.folder, bundle, self.read, self.digest)
+        known = None if path is None else load(path, KEPT_TYPES)
+        if known is not None:
+            return Gathered(known)
+        failures: list[Failure] = []
+
+        def readings() -> Iterator[Any]:
+            for piece in bundle:
+                try:
+                    yield self.read(piece)
+                except UnreadableImage as error:
+                    if strict:
+                        raise
+                    failures.append(Failure(piece.source.file.key, error))
+
+        found = self.digest(readings())
+        if path is not None and not failures:
+            save(path, found)
+        return Gathered(None if len(failures) == len(bundle) else found, tuple(failures))
 
 
 def kept_path(folder: str | None, *what: object) -> str | None:
@@ -133,84 +132,21 @@ def gather_plan(
     merge
         How several `Gathered` become one.
     """
-    crashes: list[Failure] = []
-    for attempt in range(ATTEMPTS):
-        if name is not None:
-            context.progress.stage(name, len(plan.sources), plan.pixels)
-        try:
-            folder = None if name is None else plan.kept  # of a part its stage keeps the whole
-            merged = gather_once(plan, read, digest, context, attempt, folder, merge)
-        except Suspects as suspects:
-            pieces, deaths = suspects.pieces, suspects.deaths
-        else:
-            return merged if not crashes else context.executor.persist([_with(merged, crashes)])[0]
-        found = find_crashes(pieces, read, context)
-        crashes += found
-        plan = plan.without(found)
-        if not plan.sources:
-            return _with(None, crashes)
-    raise died_again({0: deaths})
-
-
-def _with(merged: Delayed | None, failures: Sequence[Failure]) -> Delayed:
-    """What was gathered, and some more failures."""
-    more = delayed(Gathered(None, tuple(failures)), traverse=False)
-    return more if merged is None else tree_reduce([merged, more], "gathered")
-
-
-def gather_once(
-    plan: Plan,
-    read: Read,
-    digest: Digest,
-    context: Context,
-    attempt: int,
-    folder: str | None,
-    merge: Merge,
-) -> Delayed:
-    """One such pass. ``attempt`` gives its tasks new names: those of an earlier one may have ended badly.
-    ``folder`` is where they keep what they bring home.
-
-    Raises
-    ------
-    Suspects
-        If workers died at some of its tasks.
-    """
-    how = tokenize(read, digest, context.strict, attempt)
-
-    def lazy(bundle: Bundle, rank: int) -> Delayed:
-        path = kept_path(folder, bundle, read, digest)
-        return task_of(
-            gather, bundle, read, digest, context.strict, path, key=f"gather-{turn(rank)}-{token_of(bundle, how)}"
-        )
-
-    waves = Waves(context.executor, "gathered", merge)
-    for rank, bundle in enumerate(plan.bundles):
-        waves.add([Watched(lazy(bundle, rank), partial(context.advance, bundle), pieces=bundle)])
-    for pieces in plan.large:
-        watched = [
-            Watched(lazy(run, rank), partial(context.advance, run), pieces=run)
-            for rank, run in enumerate(runs_of(pieces, context.executor.workers))
-        ]
-        waves.add(watched, finish=delayed(whole_or_nothing, pure=True))
-    return waves.merged()
-
-
-def find_crashes(bundles: Sequence[Bundle], read: Read, context: Context) -> list[Failure]:
-    """The images at whose reading, one at a time, workers die again.
-
-    Raises
-    ------
-    UnreadableImage
-        If there is one and the job is strict.
-    """
-    task = delayed(read_and_forget, pure=False)
-    pieces = [piece for bundle in bundles for piece in bundle]
-    found = {
-        piece.file.key: context.failed(piece.file.key, crashed(piece.file.source, deaths))
-        for piece, _, deaths in one_by_one(pieces, lambda piece: task(piece, read), context.executor)
-        if deaths
-    }
-    return list(found.values())
+    folder = None if name is None else plan.kept  # of a part its stage keeps the whole
+    units = [[bundle] for bundle in plan.bundles] + [runs_of(each, context.executor.workers) for each in plan.large]
+    merged, crashes = context.reduce(
+        Gather(read, digest, folder),
+        units,
+        merge=merge,
+        whole=whole_or_nothing,
+        probe=partial(read_and_forget, read=read),
+        stage=name,
+    )
+    if not crashes:
+        assert merged is not None  # there are images
+        return merged
+    left_out = delayed(Gathered(None, tuple(crashes)), traverse=False)
+    return left_out if merged is None else context.executor.persist([tree_reduce([merged, left_out], "gathered")])[0]
 
 
 def read_and_forget(piece: Piece, read: Read) -> None:

@@ -21,7 +21,7 @@ from kseg_core.clustering.table import FarPoint
 from kseg_core.clustering.value_table import ValueTable
 from kseg_core.config import DEFAULT_TOL, FitSettings
 from kseg_core.reading.sources import Piece
-from kseg_core.resume.keeping import keep, kept
+from kseg_core.resume.checkpoints import load, save
 
 from ..computing.context import Context
 from ..planning.plan import Plan
@@ -141,11 +141,11 @@ class StreamedBands:
     def _pass(self, look: Any) -> Any:
         """One reading; the images were all read before, so now none may fail."""
         path = kept_path(self._plan.kept, self._images, look)
-        found = None if path is None else kept(path, KEPT_TYPES)
+        found = None if path is None else load(path, KEPT_TYPES)
         if found is None:
             found = pass_over(self._plan, look, None, self._context)[0]
             if path is not None:
-                keep(path, found)
+                save(path, found)
         return found
 
 

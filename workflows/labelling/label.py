@@ -16,12 +16,11 @@ from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images.kinds import kind_of_bands
-from kseg_core.inputs.checksum import content_digest
-from kseg_core.inputs.companions import mask_facts
+from kseg_core.inputs.companions import content_digest, mask_facts
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
 from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
-from kseg_core.store.pixel_size import read_pixel_size
+from kseg_core.store.ome import read_pixel_size
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.writing import write_image
 from kseg_core.sweep.search import fit_alone
@@ -33,14 +32,12 @@ from ..planning.plan import lines_of_fill
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What labelling some images came to.
+    """What some images come to: a fold over their records, which says the same of them whenever they were labelled.
 
     Parameters
     ----------
-    images
-        How many were written.
     pixels, valid
-        Of those.
+        Of all of them.
     sums
         Over all of them; None where each has its own model, or there are none.
     inertia
@@ -55,7 +52,6 @@ class Labelled:
         What of images lies beyond all other values, and those of the model that was given, by key.
     """
 
-    images: int = 0
     pixels: int = 0
     valid: int = 0
     sums: ClusterSums | None = None
@@ -73,10 +69,29 @@ class Labelled:
             done = done.merge(cls(failures=(each,)) if isinstance(each, Failure) else each)
         return done
 
+    @classmethod
+    def of_record(cls, record: ImageRecord, reference: Reference | None, fills: tuple[Fill, ...] = ()) -> Labelled:
+        """Of one image. ``reference``: what its drift is measured against, where all images share a model."""
+        height, width = record.shape
+        key = record.key
+        return cls(
+            height * width,
+            sum(record.counts),
+            record.sums,
+            {key: record.inertia},
+            drift={} if reference is None else {key: reference.drift(record.counts, record.inertia)},
+            notes={key: record.notes} if record.notes else {},
+            fills={key: fills} if fills else {},
+        )
+
+    @property
+    def images(self) -> int:
+        """How many."""
+        return len(self.inertia)
+
     def merge(self, other: Labelled) -> Labelled:
         sums = other.sums if self.sums is None else self.sums if other.sums is None else self.sums.merge(other.sums)
         return Labelled(
-            self.images + other.images,
             self.pixels + other.pixels,
             self.valid + other.valid,
             sums,
@@ -159,7 +174,7 @@ def label_image(
     samples = window.samples if layout.copy_bands else None
     own = None if shared else model
     write_image(store, record, labelled.labels, model.colors, layout, own, samples, labelled.confidence)
-    return labelled_image(record, model, sums, fills, shared=shared)
+    return Labelled.of_record(record, reference_of(model) if shared else None, fills)
 
 
 def inertia_of(source: ImageSource, sums: ClusterSums, model: Model) -> float:
@@ -180,21 +195,6 @@ def inertia_of(source: ImageSource, sums: ClusterSums, model: Model) -> float:
     return inertia
 
 
-def labelled_image(
-    record: ImageRecord, model: Model, sums: ClusterSums, fills: tuple[Fill, ...] = (), *, shared: bool
-) -> Labelled:
-    """What labelling one image came to."""
-    height, width = record.shape
-    done = Labelled(1, height * width, sums.pixels, sums if shared else None, {record.key: record.inertia})
-    drift = {record.key: reference_of(model).drift(record.counts, record.inertia)} if shared else {}
-    return replace(done, drift=drift, notes=noted(record), fills={record.key: fills} if fills else {})
-
-
-def noted(record: ImageRecord) -> dict[str, tuple[str, ...]]:
-    """What there is to say of an image, by its key; nothing of most."""
-    return {record.key: record.notes} if record.notes else {}
-
-
 def reference_of(model: Model) -> Reference:
     """What of a model drift is measured against."""
     return Reference(tuple(model.counts.tolist()), model.mse)
@@ -206,7 +206,7 @@ def leave_blank(source: ImageSource, window: Pixels, store: str, output: OutputS
     layout = layout_of(source, 0, output)
     samples = window.samples if layout.copy_bands else None
     write_image(store, record, no_labels(source.shape), NO_COLORS, layout, samples=samples)
-    return Labelled(1, source.pixels, 0, None, {record.key: 0.0}, notes=noted(record))
+    return Labelled.of_record(record, None)
 
 
 SIZED_FORMATS = ("TIFF", "Zarr", "OME-Zarr")  # which can say how large a pixel is

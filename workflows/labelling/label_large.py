@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dask.delayed import Delayed, delayed
 
@@ -18,7 +18,7 @@ from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.resume.journal import PieceSums, end_journal, fills_written, note_piece, pieces_written
+from kseg_core.resume.markers import PieceSums, end_journal, fills_written, note_piece, pieces_written
 from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
 from kseg_core.store.record import ImageRecord
@@ -35,9 +35,8 @@ from kseg_core.store.writing import (
     write_window,
 )
 
-from ..computing.context import Context, Watched, compute_in_waves, parted
-from ..computing.executor import Executor
-from .label import Labelled, bands_of, image_record, inertia_of, labelled_image, layout_of, noted, read_for_model
+from ..computing.context import Context, parted
+from .label import Labelled, bands_of, image_record, inertia_of, layout_of, read_for_model, reference_of
 
 LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above
 
@@ -137,16 +136,15 @@ def label_large(
 
     ``own_model`` keeps the model with each image; ``given`` as of `label_whole`.
     """
-    executor = context.executor
     layouts = [layout_of(pieces[0].source, model.k, output, len(bands_of(model) or ())) for pieces in images]
     begin = delayed(begin_image, pure=False)
-    there: list[tuple[PieceSums, tuple[Fill, ...]]] = executor.compute(
+    there: list[tuple[PieceSums, tuple[Fill, ...]]] = context.compute(
         [begin(store, pieces, layout) for pieces, layout in zip(images, layouts, strict=True)]
     )
     for pieces, (known, _) in zip(images, there, strict=True):
         if known:
             context.progress.advance(0, sum(piece.pixels for piece in pieces if (piece.top, piece.left) in known))
-    shared = executor.share(model)
+    shared = context.share(model)
     tasks = (
         [PieceTask(piece, layout)]
         for pieces, layout, (known, _) in zip(images, layouts, there, strict=True)
@@ -171,15 +169,15 @@ def label_large(
             continue
         fills = merged((*fills, *image.fills), of_bands=False)
         whole[source.file.key] = LabelledImage(source, layout, image.sums, fills)
-    build_pyramids([(image.source, image.layout) for image in whole.values()], store, executor, build_from_pieces)
+    build_pyramids([(image.source, image.layout) for image in whole.values()], store, context, build_from_pieces)
     record_of = delayed(record_of_sums, pure=False)
-    records = executor.compute(
+    records = context.compute(
         [record_of(image.source, image.sums, shared, output, not own_model, image.fills) for image in whole.values()]
     )
     for image, record in zip(whole.values(), records, strict=True):
         end_journal(store, record.key)
         finish_image(store, record, image.layout, model.colors, own_model=model if own_model else None)
-        done = done.merge(labelled_image(record, model, image.sums, image.fills, shared=not own_model))
+        done = done.merge(Labelled.of_record(record, None if own_model else reference_of(model), image.fills))
     return done
 
 
@@ -205,7 +203,7 @@ def record_of_sums(
     return image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if keep_sums else None, fills)
 
 
-def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSettings, executor: Executor) -> Labelled:
+def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSettings, context: Context) -> Labelled:
     """Write a large image without a valid pixel: its labels are all fill value; its pixels are copied where asked."""
     source = pieces[0].source
     layout = layout_of(source, 0, output)
@@ -213,10 +211,10 @@ def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSetting
     create_image(store, record.key, layout)
     if layout.copy_bands:
         task = delayed(copy_piece, pure=False)
-        compute_in_waves((Watched(task(piece, store, layout), _nothing) for piece in pieces), executor)
-    build_pyramids([(source, layout)], store, executor)
+        context.run(task(piece, store, layout) for piece in pieces)
+    build_pyramids([(source, layout)], store, context)
     finish_image(store, record, layout, NO_COLORS)
-    return Labelled(1, source.pixels, 0, None, {record.key: 0.0}, notes=noted(record))
+    return Labelled.of_record(record, None)
 
 
 def copy_piece(piece: Piece, store: str, layout: Layout) -> None:
@@ -227,12 +225,12 @@ def copy_piece(piece: Piece, store: str, layout: Layout) -> None:
 def build_pyramids(
     images: Sequence[tuple[ImageSource, Layout]],
     store: str,
-    executor: Executor,
+    context: Context,
     build: Callable[..., None] = build_level,
 ) -> None:
     """All levels of all images: each level in a pass of its own, after the one it is made from."""
     for level in range(1, max((layout.levels for _, layout in images), default=1)):
-        compute_in_waves((Watched(lazy, _nothing) for lazy in level_tasks(images, level, store, build)), executor)
+        context.run(level_tasks(images, level, store, build))
 
 
 def build_from_pieces(store: str, key: str, level: int, rows: slice, columns: slice, layout: Layout) -> None:
@@ -259,7 +257,3 @@ def level_tasks(
         if level < layout.levels:
             for rows, columns in level_windows(layout, level, LEVEL_SIDE):
                 yield build(store, source.file.key, level, rows, columns, layout)
-
-
-def _nothing(*_: Any) -> None:
-    pass

@@ -46,7 +46,7 @@ def label_plan(
     """
     store = storage.absolute(store)  # a worker may have another current folder
     context.progress.stage("labelling", len(plan.sources), plan.pixels)
-    how = context.executor.share(model if isinstance(model, Model) else partial(own_model, model, budget))
+    how = context.share(model if isinstance(model, Model) else partial(own_model, model, budget))
     done = Labelled()
     try:
         for made in context.map(label_whole, plan.bundles, how, store, output, given, name="label"):
@@ -76,7 +76,7 @@ def label_alone(
     try:
         model, failures = fit_plan(plan, settings, context.silent(), budget=room)
     except NoValidPixels:
-        return leave_large_blank(pieces, store, output, context.executor)
+        return leave_large_blank(pieces, store, output, context)
     except TooManyColors:
         assert room is not None  # without one there is no limit
         source = pieces[0].source

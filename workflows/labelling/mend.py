@@ -16,14 +16,14 @@ from kseg_core.config import OutputSettings
 from kseg_core.errors import KsegError, StoreError
 from kseg_core.reading.sources import Piece
 from kseg_core.store.layout import Layout
-from kseg_core.store.mending import mend_level, sound_record, window_is_sound
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 from kseg_core.store.record import ImageRecord
-from kseg_core.store.writing import finish_image, image_folder, write_georeferences
+from kseg_core.store.verify import sound_record, window_is_sound
+from kseg_core.store.writing import finish_image, image_folder, mend_level, write_georeferences
 
 from ..computing.context import Context, Failure, parted
-from ..computing.executor import SAME_COMMAND, Executor
+from ..computing.executor import SAME_COMMAND
 from ..planning.plan import Plan
 from .label import bands_of, layout_of
 from .label_large import PieceTask, build_pyramids, write_piece
@@ -87,13 +87,13 @@ def mend_images(images: Sequence[Mendable], store: str, context: Context) -> tup
     try:
         for _, alike in groupby(images, lambda image: id(image.model)):  # one of all, or each its own
             some = list(alike)
-            model = context.executor.share(some[0].model)
+            model = context.share(some[0].model)
             for image in some:
                 storage.sweep(image_folder(store, image.record.key), below=True)
             tasks = ([PieceTask(piece, image.layout)] for image in some for piece in image.pieces)
             parts = chain.from_iterable(context.map(mend_piece, tasks, model, store, name="mend"))
             made += [list(islice(parts, len(image.pieces))) for image in some]
-        return finish(images, made, store, context.executor)
+        return finish(images, made, store, context)
     except OSError as error:
         what = f"{store}: the output cannot be written ({error.strerror or error})"
         raise KsegError(f"{what}; {SAME_COMMAND}") from error
@@ -115,7 +115,7 @@ def mend_piece(task: PieceTask, model: Model, store: str) -> bool:
 
 
 def finish(
-    images: Sequence[Mendable], made: Sequence[Sequence[bool | Failure]], store: str, executor: Executor
+    images: Sequence[Mendable], made: Sequence[Sequence[bool | Failure]], store: str, context: Context
 ) -> tuple[list[str], list[Failure]]:
     """Mend the levels of the images whose windows are whole, and declare them complete."""
     whole: list[Mendable] = []
@@ -126,7 +126,7 @@ def finish(
         if not failed:
             whole.append(image)
             log.info("%s: %d of %d windows made anew", image.record.key, sum(anew), len(own))
-    build_pyramids([(image.pieces[0].source, image.layout) for image in whole], store, executor, mend_level)
+    build_pyramids([(image.pieces[0].source, image.layout) for image in whole], store, context, mend_level)
     for image in whole:
         write_georeferences(image_folder(store, image.record.key), image.layout)
         finish_image(store, image.record, image.layout, image.model.colors)

@@ -12,7 +12,7 @@ from heapq import nlargest
 from typing import NamedTuple
 
 from kseg_core import storage
-from kseg_core.config import OutputSettings
+from kseg_core.config import AUTO, FitSettings, OutputSettings
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, TooLarge, TooManyColors, UnreadableImage
 from kseg_core.memory import (
@@ -35,6 +35,7 @@ from kseg_core.memory import (
 )
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.sizes import format_at_least, format_bytes
+from kseg_core.store.model import Model
 
 from ..computing.context import Failure
 from ..computing.executor import Executor, LocalExecutor
@@ -77,6 +78,29 @@ class Work:
     edges: EdgeSettings | None = None
     features: str | None = None
     chooses_k: bool = False
+
+    @classmethod
+    def of(
+        cls, how: Model | FitSettings, output: OutputSettings | None, edges: EdgeSettings | None, bands: int
+    ) -> Work:
+        """What labelling with a model takes, or finding one first, of images with at most so many bands.
+
+        ``output``: what is written of the labels; None: nothing.
+        """
+        if isinstance(how, Model):
+            of_model = 0 if how.bands is None else len(how.bands.bands)
+            return cls(how.k, of_model, 0, output, edges=edges, features=how.features)
+        tries = how.k == AUTO
+        return cls(
+            how.tried[1] if tries else how.clusters,
+            (len(how.bands) or bands) if how.features == "bands" else 0,
+            how.batch_pixels,
+            output,
+            alone=how.scope == "image",
+            edges=edges,
+            features=how.features,
+            chooses_k=tries,
+        )
 
     @property
     def fits(self) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kseg_core.clustering.outliers import Fill, fill_lines
+from kseg_core.clustering.outliers import Fill, fill_lines, merged
 from kseg_core.config import InputSettings
 from kseg_core.errors import NoValidPixels
 from kseg_core.images.kinds import remarks_of_bands, remarks_of_colours
@@ -21,7 +21,7 @@ from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 
 from ..computing.context import Context, Failure, parted
-from .notes import first_of
+from .notes import Note, first_of, notes_of_all
 
 HEADERS_PER_TASK = 64  # a header takes about a tenth of a millisecond, a task about one
 BUNDLE_PX = 8_000_000  # about a tenth of a second of decoding: a task's own cost is below one per cent
@@ -166,6 +166,23 @@ def lines_of_fill(
     known = set[float]().union(*declared)
     left = [fill for fill in fills if not all(fill.value in values for values in declared)]
     return fill_lines(left, sources[0].info.dtype, sorted(known), seen)
+
+
+def notes_of_fills(plan: Plan, fills: Mapping[str, Sequence[Fill]]) -> tuple[Note, ...]:
+    """What there is to say of values beyond all others in images by key, and the images that have them.
+
+    Each image's own are stored with it.
+    """
+    if not fills:
+        return ()
+    sources = {source.file.key: source for source in plan.sources if source.file.key in fills}
+    seen: dict[float, list[str]] = {}
+    for key, own in fills.items():
+        for fill in own:
+            seen.setdefault(fill.value, []).append(sources[key].file.source)
+    of_all = merged((fill for key in sorted(fills) for fill in fills[key]), of_bands=False)
+    where = {value: first_of(names) for value, names in seen.items()}
+    return notes_of_all(lines_of_fill(of_all, list(sources.values()), where))
 
 
 def _declared(source: ImageSource) -> set[float]:

@@ -17,7 +17,7 @@ from kseg_core.shapes.polygons import Outlining, WindowOutlines, outline_window
 from kseg_core.shapes.regions import columns_of, read_padded, wanted_labels, windows_of
 from kseg_core.store.opening import Store, StoredImage, open_store
 
-from ..computing.executor import Executor
+from ..computing.context import Context
 from ..regions import colors_of
 
 WINDOW_PX = 1024  # side of a window: of noise, where every pixel is a region, its outlines are tens of megabytes
@@ -25,7 +25,7 @@ AHEAD = 2  # windows a worker that are traced before the first of them is writte
 
 
 def write_polygons(
-    store: str, key: str, path: str, clusters: tuple[int, ...] | None, min_area_px: int, executor: Executor
+    store: str, key: str, path: str, clusters: tuple[int, ...] | None, min_area_px: int, context: Context
 ) -> int:
     """Write the regions of an image's clusters as GeoJSON: one feature for each 8-connected region, whole across tiles.
 
@@ -42,7 +42,7 @@ def write_polygons(
         Which; None: all.
     min_area_px
         Regions of fewer pixels are left out; what they covered is then covered by no feature.
-    executor
+    context
         Where the windows are traced. Features are written as they come.
 
     Returns
@@ -67,7 +67,7 @@ def write_polygons(
             count = 0
             facts = {"image": key, "source": image.source, "shape": list(how.shape), "coordinates": how.placement.name}
             file.write(head(facts))
-            for traced in in_order(tracing(opened.path, key, windows, how, executor), executor):
+            for traced in in_order(tracing(opened.path, key, windows, how, context), context):
                 for feature in traced.features:
                     file.write("," * (count > 0) + feature)
                     count += 1
@@ -104,11 +104,11 @@ def outlining(store: Store, image: StoredImage, clusters: tuple[int, ...] | None
 
 
 def tracing(
-    store: str, key: str, windows: Sequence[tuple[slice, slice]], how: Outlining, executor: Executor
+    store: str, key: str, windows: Sequence[tuple[slice, slice]], how: Outlining, context: Context
 ) -> list[Delayed]:
     """The tasks that trace the windows of an image, in order."""
     task = delayed(trace_window, pure=False)
-    shared = executor.share(how)
+    shared = context.share(how)
     return [task(store, key, rows, columns, shared) for rows, columns in windows]
 
 
@@ -118,8 +118,8 @@ def trace_window(store: str, key: str, rows: slice, columns: slice, how: Outlini
     return outline_window(padded, inside, (rows.start, columns.start), how)
 
 
-def in_order(tasks: Sequence[Delayed], executor: Executor) -> Iterator[WindowOutlines]:
+def in_order(tasks: Sequence[Delayed], context: Context) -> Iterator[WindowOutlines]:
     """Results one after the other, a few of them computed ahead: what is held does not grow with their number."""
-    some = AHEAD * executor.workers
+    some = AHEAD * context.executor.workers
     for at in range(0, len(tasks), some):
-        yield from executor.compute(tasks[at : at + some])
+        yield from context.compute(tasks[at : at + some])

@@ -18,17 +18,14 @@ from kseg_core.memory import verifying_bytes
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store
 from kseg_core.store.originals import Originals
-from kseg_core.store.verify import Findings, cannot_be_read, judge_image, large_shape, see_window, verify_image
-from kseg_core.store.verify_subject import Window, image_windows
-from kseg_core.store.verify_window import OPENING, Seen, unread
+from kseg_core.store.tally import OPENING, Tally, Window, image_windows
+from kseg_core.store.verify import Findings, ImageCheck, large_shape
 
-from ..computing.context import Watched, alone, compute_in_waves, crashed, stream_in_waves
-from ..computing.executor import Executor, Progress
-from .viewing import limit_tasks, needs_of_originals
+from ..computing.context import Context, Task, crashed
+from .tasks import Work, limit_tasks, needs_of_originals, on_images
 
 log = logging.getLogger("kseg")
 
-IMAGES_PER_TASK = 64  # whose metadata is read
 CRASHED = "it crashed the worker, or took more memory than a worker has"
 
 
@@ -56,7 +53,7 @@ class Verifier:
     shared
         The model of all images.
     originals, output
-        As `kseg_core.store.verify.verify_image` has them.
+        As `kseg_core.store.verify.ImageCheck` has them.
     refused
         Names of the images whose sources are not to be read.
     """
@@ -73,82 +70,73 @@ class Verifier:
 
     def whole(self, key: str, originals: Originals | None) -> Delayed:
         """All of an image."""
-        return delayed(verify_image, pure=False)(self.path, key, originals, self.shared, self.output)
+        return delayed(ImageCheck.whole, pure=False)(self._check(key, originals), self.shared)
 
     def window(self, key: str, window: Window, originals: Originals | None) -> Delayed:
         """One window of a large one."""
-        return delayed(see_window, pure=False)(self.path, key, window, originals, self.shared, self.output)
+        return delayed(ImageCheck.window, pure=False)(self._check(key, originals), window, self.shared)
 
-    def judged(self, key: str, seen: Seen) -> Delayed:
+    def judged(self, key: str, counted: Tally) -> Delayed:
         """What all of its windows came to."""
-        return delayed(partial(judge_image, self.path, key, seen), pure=False)(self.shared, self.output)
+        return delayed(partial(ImageCheck.judged, self._check(key, None), counted), pure=False)(self.shared)
+
+    def _check(self, key: str, originals: Originals | None) -> ImageCheck:
+        return ImageCheck(self.path, key, originals, self.output)
 
 
-def verify_images(
-    store: Store, keys: Sequence[str], model: Model | None, executor: Executor, progress: Progress
-) -> dict[str, Findings]:
+def verify_images(store: Store, keys: Sequence[str], model: Model | None, context: Context) -> dict[str, Findings]:
     """Verify some images of a store, by key. ``model``: the one all share, if there is one."""
-    progress.stage("verifying", len(keys), 0)
+    context.progress.stage("verifying", len(keys), 0)
     originals = Originals.of(store.attributes)
     output = output_settings(store)
     k, bands = (1, 0) if model is None else (model.k, len(() if model.bands is None else model.bands.bands))
     need = partial(verifying_bytes, k=k, output=output, bands=bands)
     path = storage.absolute(store.path)
-    windows = {key: list(image_windows(shape)) for key, shape in shapes_of_large(path, keys, executor).items()}
-    needs = needs_of_originals(store.path, keys, originals, need, executor, copied=True)
-    refused = limit_tasks(executor, needs, tasks_each={key: len(each) for key, each in windows.items()})
+    windows = {key: list(image_windows(shape)) for key, shape in shapes_of_large(path, keys, context).items()}
+    needs = needs_of_originals(store.path, keys, originals, need, context, copied=True)
+    refused = limit_tasks(context.executor, needs, tasks_each={key: len(each) for key, each in windows.items()})
     for key, reason in refused.items():
         log.warning("%s: not compared with its source, which %s", key, reason)
-    verifier = Verifier(path, executor.share(model), originals, output, refused.keys())
+    verifier = Verifier(path, context.share(model), originals, output, refused.keys())
     small = [key for key in keys if key not in windows]
-    results = stream_in_waves(
-        chain(see_tasks(windows, verifier, executor), whole_tasks(small, verifier, executor, progress)), executor
-    )
-    seen = {key: reduce(Seen.merge, islice(results, len(each))) for key, each in windows.items()}
+    results = context.each(chain(window_tasks(windows, verifier, context), whole_tasks(small, verifier, context)))
+    counted = {key: reduce(Tally.merge, islice(results, len(each))) for key, each in windows.items()}
     findings: dict[str, Findings] = dict(zip(small, results, strict=True))
     judging = (
-        Watched(verifier.judged(key, each), partial(progress.advance, 1, 0), partial(crashed_at, key))
-        for key, each in seen.items()
+        Task(verifier.judged(key, each), partial(context.progress.advance, 1, 0), partial(crashed_at, key))
+        for key, each in counted.items()
     )
-    findings |= zip(seen, compute_in_waves(judging, executor), strict=True)
+    findings |= zip(counted, context.each(judging), strict=True)
     findings |= {key: replace(findings[key], why=f"its source {reason}") for key, reason in refused.items()}
     return {key: findings[key] for key in keys}
 
 
-def shapes_of_large(path: str, keys: Sequence[str], executor: Executor) -> dict[str, tuple[int, int]]:
+def shapes_of_large(path: str, keys: Sequence[str], context: Context) -> dict[str, tuple[int, int]]:
     """The images that are verified in several tasks, from metadata alone."""
-    task = delayed(_large_shapes, pure=False)
-    groups = [keys[at : at + IMAGES_PER_TASK] for at in range(0, len(keys), IMAGES_PER_TASK)]
-    found: list[dict[str, tuple[int, int]]] = executor.compute([task(path, group) for group in groups])
-    return {key: shape for group in found for key, shape in group.items()}
+    work = (Work(key, key) for key in keys)
+    shapes = on_images(context, partial(large_shape, path), work, name="shape", together=64)
+    return {key: shape for key, shape in zip(keys, shapes, strict=True) if isinstance(shape, tuple)}
 
 
-def _large_shapes(path: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """A task: `shapes_of_large` of some images."""
-    shapes = ((key, large_shape(path, key)) for key in keys)
-    return {key: shape for key, shape in shapes if shape is not None}
-
-
-def whole_tasks(keys: Sequence[str], verifier: Verifier, executor: Executor, progress: Progress) -> Iterator[Watched]:
+def whole_tasks(keys: Sequence[str], verifier: Verifier, context: Context) -> Iterator[Task]:
     """A task for each image."""
     for key in keys:
-        rescue = Rescue(key, verifier, executor)
-        yield Watched(
+        rescue = Rescue(key, verifier, context)
+        yield Task(
             verifier.whole(key, verifier.originals_of(key)),
-            partial(progress.advance, 1, 0),
+            partial(context.progress.advance, 1, 0),
             partial(rescue, partial(verifier.whole, key), crashed_at(key)),
         )
 
 
-def see_tasks(windows: Mapping[str, Sequence[Window]], verifier: Verifier, executor: Executor) -> Iterator[Watched]:
+def window_tasks(windows: Mapping[str, Sequence[Window]], verifier: Verifier, context: Context) -> Iterator[Task]:
     """A task for each window of each large image."""
     for key, own in windows.items():
-        rescue = Rescue(key, verifier, executor)
+        rescue = Rescue(key, verifier, context)
         for window in own:
-            yield Watched(
+            yield Task(
                 verifier.window(key, window, verifier.originals_of(key)),
-                _nothing,
-                partial(rescue, partial(verifier.window, key, window), unread(OPENING, window, CRASHED)),
+                rescue=partial(rescue, partial(verifier.window, key, window), Tally.unread(OPENING, window, CRASHED)),
             )
 
 
@@ -157,10 +145,10 @@ class Rescue:
     source if it kills again.
     """
 
-    def __init__(self, key: str, verifier: Verifier, executor: Executor) -> None:
+    def __init__(self, key: str, verifier: Verifier, context: Context) -> None:
         self._key = key
         self._originals = verifier.originals_of(key)
-        self._executor = executor
+        self._context = context
         self._why: str | None = None
 
     def __call__(self, task: Callable[[Originals | None], Delayed], nothing: Any) -> Any:
@@ -169,19 +157,15 @@ class Rescue:
         At other windows of an image whose source has crashed a decoder that is not tried again.
         """
         if self._why is None:
-            found, deaths = alone(task(self._originals), self._executor)
+            found, deaths = self._context.alone(task(self._originals))
             if not deaths:
                 return found
             self._why = crashed(self._key, deaths).reason
             log.warning("%s: not compared with its source: %s", self._key, self._why)
-        found, deaths = alone(task(None), self._executor)
+        found, deaths = self._context.alone(task(None))
         return nothing if deaths else replace(found, why=self._why)
 
 
 def crashed_at(key: str) -> Findings:
     """The findings of an image at which workers die whatever is done."""
-    return cannot_be_read(key, CRASHED)
-
-
-def _nothing(*_: Any) -> None:
-    pass
+    return Findings.unread(key, CRASHED)

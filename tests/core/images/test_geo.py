@@ -16,7 +16,7 @@ import tifffile
 from PIL import Image
 
 from kseg_core.config import InputSettings
-from kseg_core.images.geo import GeoReference, beside
+from kseg_core.images.geo import GeoReference
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.reading.sources import ImageSource
 
@@ -61,8 +61,9 @@ def world_file(transform: tuple[float, ...]) -> str:
     return "\n".join(map(repr, (a, d, b, e, c + (a + b) / 2, f + (d + e) / 2)))
 
 
-@pytest.mark.parametrize("transform", [NORTH_UP, SOUTH_UP, ROTATED])
-@pytest.mark.parametrize("crs", ["EPSG:32633", None])
+@pytest.mark.parametrize(
+    ("transform", "crs"), [(NORTH_UP, "EPSG:32633"), (SOUTH_UP, None), (ROTATED, "EPSG:32633"), (DEGREES, "EPSG:4326")]
+)
 def test_a_geotiff_is_where_it_was_written(tmp_path: Path, transform: tuple[float, ...], crs: str | None) -> None:
     path = geotiff(tmp_path / "scene.tif", transform, crs)
     found = source(path)
@@ -70,22 +71,17 @@ def test_a_geotiff_is_where_it_was_written(tmp_path: Path, transform: tuple[floa
     assert found.geo.transform == pytest.approx(transform)
     assert (found.geo.transform, crs_of(found.geo)) == judged(path)
     assert found.geo.is_rotated is (transform == ROTATED)
+    assert found.geo.is_geographic is (transform == DEGREES)
     said = "no coordinate system is stated: polygons are in the image's own coordinates"
     assert [said in note for note in found.info.notes] == ([] if crs else [True])
 
 
-def test_degrees_are_known_as_such(tmp_path: Path) -> None:
-    geo = source(geotiff(tmp_path / "scene.tif", DEGREES, "EPSG:4326")).geo
-    assert geo is not None
-    assert geo.is_geographic
-
-
-@pytest.mark.parametrize("transform", [NORTH_UP, SOUTH_UP, ROTATED])
 @pytest.mark.parametrize(
-    ("name", "world"),
+    ("name", "world", "transform"),
     [
-        ("a.tif", "a.tfw"), ("a.tif", "a.wld"), ("a.tif", "a.TFW"), ("a.tiff", "a.tfw"), ("a.tif", "a.tifw"),
-        ("a.jpg", "a.jgw"), ("a.jpg", "a.jpgw"), ("a.png", "a.pgw"), ("a.png", "a.wld"), ("a.bmp", "a.bpw"),
+        ("a.tif", "a.tfw", NORTH_UP), ("a.tif", "a.wld", ROTATED), ("a.tif", "a.TFW", SOUTH_UP),
+        ("a.tif", "a.tifw", ROTATED), ("a.jpg", "a.jgw", NORTH_UP), ("a.png", "a.pgw", ROTATED),
+        ("a.bmp", "a.bpw", SOUTH_UP),
     ],
 )  # fmt: skip
 def test_world_files(tmp_path: Path, name: str, world: str, transform: tuple[float, ...]) -> None:
@@ -127,7 +123,7 @@ def test_a_prj_beside_a_world_file_says_the_coordinate_system(tmp_path: Path) ->
     assert found.info.notes == ()
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg"])
+@pytest.mark.parametrize("name", ["a.tif", "a.jpg"])
 def test_an_aux_xml_says_both(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     Image.fromarray(PIXELS).save(path)
@@ -216,7 +212,7 @@ def test_a_coordinate_system_that_nobody_understands_is_said_and_why(kind: str, 
 ODD_UNIT = (2048, 0, 1, 4326), (3072, 0, 1, 32_767), (3074, 0, 1, 16_033), (3076, 0, 1, 9999)
 
 
-@pytest.mark.parametrize("variable", ["", "PROJ_DATA", "PROJ_LIB"])
+@pytest.mark.parametrize("variable", ["", "PROJ_DATA"])
 def test_proj_writes_nothing_and_the_database_of_another_release_loses_no_coordinate_system(
     variable: str, tmp_path: Path
 ) -> None:
@@ -283,7 +279,7 @@ def test_what_is_turned_to_be_seen_is_still_where_it_was(tmp_path: Path, orienta
     np.testing.assert_allclose(d * columns + e * rows + f, y)
 
 
-@pytest.mark.parametrize("text", ["", "1 2 3", "a\nb\nc\nd\ne\nf", "0\n0\n0\n0\n0\n0", "nan\n0\n0\n1\n0\n0"])
+@pytest.mark.parametrize("text", ["1 2 3", "a\nb\nc\nd\ne\nf", "0\n0\n0\n0\n0\n0", "nan\n0\n0\n1\n0\n0"])
 def test_a_bad_world_file_is_said(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(PIXELS).save(path)
@@ -297,7 +293,6 @@ def test_nothing_beside_a_photograph_costs_no_import(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(PIXELS).save(path)
     geotiff(tmp_path / "plain.tif", None, None)
-    assert beside(str(path)) == []
     code = (
         "import sys; from kseg_core.config import InputSettings; from kseg_core.inputs.listing import list_inputs\n"
         "from kseg_core.reading.sources import ImageSource\n"

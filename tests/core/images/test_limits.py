@@ -107,7 +107,7 @@ def test_memory_and_decoder_errors_become_reasons(
         def fail(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(png, "decode", fail)
+        monkeypatch.setattr(png.Png, "decode", fail)
         assert refusal(samples["png"])
 
 

@@ -558,20 +558,20 @@ def test_plain_numbers_are_read_in_parts_that_cut_no_number_and_no_comment(monke
     text = b" ".join(b"%d" % n + b" # 7 8 9\n" * int(n % 5 == 0) for n in numbers) + b"\n"
     for size in (1, 2, 3, 7, 64):
         monkeypatch.setattr(netpbm, "_BLOCK_BYTES", size)
-        found = netpbm.decode(b"P2\n30 10\n255\n" + text, 1 << 20)
+        found = netpbm.Netpbm.decode(b"P2\n30 10\n255\n" + text, 1 << 20)
         assert found.samples.ravel().tolist() == numbers.tolist()
         with pytest.raises(Refused, match="may lack digits"):
-            netpbm.decode(b"P2\n3 1\n255\n1 2 3", 1 << 20)
-        assert netpbm.decode(b"P2\n3 1\n255\n1 2 3 4", 1 << 20).samples.tolist() == [[1, 2, 3]]
+            netpbm.Netpbm.decode(b"P2\n3 1\n255\n1 2 3", 1 << 20)
+        assert netpbm.Netpbm.decode(b"P2\n3 1\n255\n1 2 3 4", 1 << 20).samples.tolist() == [[1, 2, 3]]
         with pytest.raises(Refused, match="2 samples of 3"):
-            netpbm.decode(b"P2\n3 1\n255\n1 2 # 3\n", 1 << 20)
+            netpbm.Netpbm.decode(b"P2\n3 1\n255\n1 2 # 3\n", 1 << 20)
 
 
 def test_plain_numbers_take_little_more_memory_than_their_file() -> None:
     data = b"P2\n1000 1000\n255\n" + b"17 " * 1_000_000
     tracemalloc.start()
     try:
-        netpbm.decode(data, 1 << 20)
+        netpbm.Netpbm.decode(data, 1 << 20)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

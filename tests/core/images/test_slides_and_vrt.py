@@ -300,7 +300,7 @@ def test_a_mosaic_stands_for_its_tiles_in_a_folder_and_not_where_they_are_named(
     ],
 )
 def test_no_spelling_of_a_name_passes_the_guard(tmp_path: Path, root: str, source: str) -> None:
-    from kseg_core.inputs.parts import named_by_vrt
+    from kseg_core.inputs.companions import companions_of
 
     tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 7, np.uint8))
     text = (
@@ -310,7 +310,7 @@ def test_no_spelling_of_a_name_passes_the_guard(tmp_path: Path, root: str, sourc
     (tmp_path / "m.vrt").write_text(text)
     with pytest.raises(UnreadableImage, match="no file of this machine"):
         read_info(str(tmp_path / "m.vrt"))
-    assert named_by_vrt(str(tmp_path / "m.vrt")) == []
+    assert companions_of(str(tmp_path / "m.vrt"), []) == []
 
 
 ELSEWHERE = (
@@ -491,7 +491,7 @@ def test_outlines_that_proj_cannot_place_are_refused_in_words() -> None:
 
 
 def test_polygons_that_proj_cannot_place_are_refused_in_words() -> None:
-    from kseg_core.images.polygon_masks import _transformed
+    from kseg_core.images.masks import _transformed
     from kseg_core.images.raster import Refused
 
     with pytest.raises(Refused, match="PROJ cannot bring"):

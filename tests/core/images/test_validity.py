@@ -1,9 +1,8 @@
-"""Which pixels count."""
+"""Which pixels count by their values."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kseg_core.config import InputSettings
-from kseg_core.errors import UnreadableImage
 from kseg_core.images.raster import PictureInfo
-from kseg_core.images.validity import Nodata, check_mask_shape, combine, mask_path, nodata_mask, nodata_of
+from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of
 
 NAN, INF = float("nan"), float("inf")
 
@@ -30,8 +28,8 @@ def naive(values: np.ndarray, nodata: float | None) -> np.ndarray:
     return valid
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "int32", "float32", "float64"])
-@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+@given(dtype=st.sampled_from(["uint8", "uint16", "int16", "uint32", "int32", "float32", "float64"]), data=st.data())
 def test_nodata_by_a_naive_reference(dtype: str, data: st.DataObject) -> None:
     few = st.sampled_from([0, 1, 2]) if dtype[0] != "f" else st.sampled_from([0.0, 1.0, 2.0, NAN, INF, -INF])
     values = data.draw(hnp.arrays(dtype, st.tuples(*[st.integers(1, 4)] * 3), elements=few))
@@ -56,7 +54,7 @@ def test_nodata_by_a_naive_reference(dtype: str, data: st.DataObject) -> None:
         ("uint8", 0.5),
         ("uint8", NAN),
         ("uint8", INF),
-        ("int16", 32768),
+        ("int16", 2**15),
         ("uint32", 2**32),
     ],
 )
@@ -107,13 +105,6 @@ def test_the_value_that_stands_for_no_data_is_the_files_own_none_or_the_given_on
     assert nodata_of(InputSettings().as_before(), stating) == Nodata((7,), within="all")
 
 
-def test_all_bands_have_to_be_nodata_but_one_nan_is_enough() -> None:
-    values = np.array([[[5, 5], [5, 6], [NAN, 5], [INF, 6], [NAN, NAN]]])
-    np.testing.assert_array_equal(nodata_mask(values, 5), [[False, True, False, False, False]])
-    np.testing.assert_array_equal(nodata_mask(values, NAN), [[True, True, False, False, False]])
-    np.testing.assert_array_equal(nodata_mask(values, None), [[True, True, False, False, False]])
-
-
 def test_masks_are_joined_by_and_and_stay_as_they_are() -> None:
     a, b, c = (np.array([bits]) for bits in ([True, True, False], [True, False, True], [True, True, True]))
     assert combine() is None
@@ -121,44 +112,3 @@ def test_masks_are_joined_by_and_and_stay_as_they_are() -> None:
     assert combine(None, a, None) is a
     np.testing.assert_array_equal(combine(a, None, b, c), [[True, False, False]])
     np.testing.assert_array_equal((a[0], b[0], c[0]), [[True, True, False], [True, False, True], [True, True, True]])
-
-
-def plant(folder: Path, *names: str) -> str:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"x")
-    return str(folder)
-
-
-def test_one_mask_for_all(tmp_path: Path) -> None:
-    folder = plant(tmp_path, "mask.png")
-    assert mask_path(f"{folder}/mask.png", "a/b.jpg", "a/b.jpg") == f"{folder}/mask.png"
-    zarr = plant(tmp_path / "mask.zarr", "zarr.json")
-    assert mask_path(zarr, "a/b.jpg", "a/b.jpg") == zarr
-
-
-@pytest.mark.parametrize("name", ["a/b.jpg", "a/b.png", "a/b.TIF", "a/b.jpg.png", "a/b.zarr"])
-def test_a_mask_is_found_by_the_path_of_its_image(tmp_path: Path, name: str) -> None:
-    folder = plant(tmp_path, name, "a/bb.png", "b.png", "a/b.txt", "a/b", "c/b.png")
-    assert mask_path(folder, "a/b.jpg", "in/a/b.jpg") == f"{folder}/{name}"
-
-
-def test_the_very_name_comes_before_its_likes(tmp_path: Path) -> None:
-    folder = plant(tmp_path, "b.jpg", "b.png", "b.tif")
-    assert mask_path(folder, "b.jpg", "b.jpg") == f"{folder}/b.jpg"
-    with pytest.raises(UnreadableImage, match=r"^in/b\.bmp: several masks for it in .*: b\.jpg, b\.png, b\.tif$"):
-        mask_path(folder, "b.bmp", "in/b.bmp")
-
-
-@pytest.mark.parametrize("below", ["z.jpg", "nowhere/b.jpg"])
-def test_an_image_without_a_mask_is_refused(tmp_path: Path, below: str) -> None:
-    folder = plant(tmp_path, "b.png")
-    with pytest.raises(UnreadableImage) as caught:
-        mask_path(folder, below, f"in/{below}")
-    assert (caught.value.source, caught.value.reason) == (f"in/{below}", f"no mask for it in {folder}")
-
-
-def test_a_mask_of_another_size_is_refused() -> None:
-    check_mask_shape((4, 5), (4, 5), "a.jpg", "m.png")
-    with pytest.raises(UnreadableImage, match=r"^a\.jpg: the image is 5 x 4, its mask m\.png is 4 x 5$"):
-        check_mask_shape((4, 5), (5, 4), "a.jpg", "m.png")

@@ -18,8 +18,9 @@ from PIL import Image
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import open_picture, read_image, read_info
-from kseg_core.images.tiff import TiffPicture
-from kseg_core.images.windows import Box
+from kseg_core.images.decoder import Opening
+from kseg_core.images.tiff import Tiff
+from kseg_core.images.windows import Window
 
 Save = Callable[..., bytes]
 WHOLE = (slice(None), slice(None))
@@ -393,9 +394,9 @@ def test_a_window_touches_only_the_segments_it_overlaps(
         page = tiff.pages[0]
         where = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     file.seek(0)
-    picture = TiffPicture(file, 1)  # a limit for what is read whole
+    picture = Tiff(Opening("", file, 1))  # a limit for what is read whole
     file.spans.clear()
-    picture.values(Box(70, 130, 120, 200), (2,))
+    picture.values(Window(70, 130, 120, 200), (2,))
     tiled = "tile" in layout
     per_plane = 16 if tiled else 4
     numbers = [6, 7] if tiled else [1]
@@ -436,10 +437,10 @@ def test_one_compressed_strip_is_read_whole_and_has_a_limit(tmp_path: Path, save
         with pytest.raises(UnreadableImage, match=r"too large: 90 x 70 is .* --max-pixels"):
             look(path, max_pixels=6299)
     counting = Counting(file)
-    picture = TiffPicture(counting, 6300)
+    picture = Tiff(Opening("", counting, 6300))
     counting.spans.clear()
     for top in range(0, 70, 10):
-        picture.values(Box(top, 0, top + 10, 90), None)
+        picture.values(Window(top, 0, top + 10, 90), None)
     assert len(counting.spans) == 1  # decoded once
 
 
@@ -449,8 +450,8 @@ def test_pictures_read_whole_are_decoded_once_and_at_the_first_pixel(
     from kseg_core.images import png
 
     calls = []
-    decode = png.decode
-    monkeypatch.setattr(png, "decode", lambda *arguments: calls.append(1) or decode(*arguments))
+    decode = png.Png.decode
+    monkeypatch.setattr(png.Png, "decode", lambda *arguments: calls.append(1) or decode(*arguments))
     path = save_as(tmp_path / "x", samples["png RGBA"])
     with pytest.raises(UnreadableImage, match="--max-pixels"):
         read_info(path, max_pixels=5)

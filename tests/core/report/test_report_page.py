@@ -6,18 +6,17 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from kseg_core.report.charts import Line, Mark, line_chart, ticks
-from kseg_core.report.content import Cloud, ClusterRow, Painted, Report, ShownImage, Sweep, SweepRow
-from kseg_core.report.encoding import mask_file, original_file, pixels_of, segmented_file
-from kseg_core.report.facts import ImageFacts
-from kseg_core.report.markup import json_in_script, percent
-from kseg_core.report.page import build_page, with_pictures_that_fit
-from kseg_core.report.ranking import rank
+from kseg_core.inputs.passed_over import FIGURES
+from kseg_core.report.content import Cloud, ClusterRow, Painted, Report, ShownImage
+from kseg_core.report.facts import ImageFacts, rank
+from kseg_core.report.page import area, build_page, figure_files, percent, with_pictures_that_fit
+from kseg_core.report.thumbnails import gray_file, original_file, segmented_file
+from kseg_core.report.views import Pictures
 
 HOSTILE = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a&b<b>'\x1b[31m", "$x ${name} $$")
 AXES = ("red", "green", "blue")
@@ -75,14 +74,19 @@ def make_report(names: tuple[str, ...] = ("a.png", "b.png", "c.png"), k: int = 3
     shown = tuple(
         ShownImage(
             image,
-            segmented_file(labels, palette),
-            original_file(photo) if at != 1 else None,
-            lost="" if at != 1 else f"gone: {image.facts.source}",
-            masks=((0, mask_file(labels == 0)),),
+            Pictures(
+                segmented_file(labels, palette),
+                original_file(photo) if at != 1 else None,
+                lost="" if at != 1 else f"gone: {image.facts.source}",
+                masks=((0, gray_file(labels == 0)),),
+            ),
         )
         for at, image in enumerate(ranked)
     )
-    rows = tuple(SweepRow(j, 100.0 / j, 1.0 / j, None, 5.0) for j in range(1, 6))
+    rows = [
+        {"k": j, "k_found": j, "inertia": 100.0 / j, "mse": 1.0 / j, "silhouette": None, "calinski_harabasz": 5.0}
+        for j in range(1, 6)
+    ]
     return Report(
         name=names[0],
         lead="3 images",
@@ -94,12 +98,12 @@ def make_report(names: tuple[str, ...] = ("a.png", "b.png", "c.png"), k: int = 3
         images=tuple(ranked),
         shown=shown,
         history=([[9.0, 8.0], [7.0]], [[], [100.0, 90.0]]),
-        sweep=Sweep(3, rows, f"because {names[0]}"),
+        sweep={"k": 3, "knee": 3, "why": f"because {names[0]}", "sweep": rows, "each": None},
         painted=Painted(names[0], original_file(photo), ((2, segmented_file(labels % 2, palette)),)),
         cloud=Cloud(
             np.array([[1, 2, 3], [4, 5, 6]], np.uint8), np.array([0, k - 1]), palette, ("red", "green", "blue"), True
         ),
-        looked_at=1234,
+        sampled=1234,
     )
 
 
@@ -148,8 +152,7 @@ def test_the_data_of_the_script_is_what_was_given() -> None:
     assert sorted(row[1] for row in data["images"]) == sorted(HOSTILE)
     assert data["cloud"]["points"] == [1, 2, 3, 4, 5, 6]
     assert [column["id"] for column in data["columns"]][-3:] == ["c0", "c1", "c2"]
-    assert json.loads(json_in_script({"x": "</script><!--&"})) == {"x": "</script><!--&"}
-    assert "<" not in json_in_script({"x": "</script><!--&"})
+    assert not set("<>&") & set(text)
 
 
 def test_the_same_report_is_the_same_page() -> None:
@@ -167,7 +170,8 @@ def test_an_empty_report_is_a_page_too() -> None:
 
 def test_pictures_are_left_out_before_the_page_is_too_large() -> None:
     report = make_report()
-    large = [replace(image, segmented=b"\x89PNG" + bytes(4_000_000)) for image in report.shown]
+    huge = Pictures(b"\x89PNG" + bytes(4_000_000))
+    large = [replace(image, pictures=huge) for image in report.shown]
     kept = with_pictures_that_fit(replace(report, shown=tuple(large)))
     assert len(kept.shown) == 2
     assert kept.warnings[-1].startswith("Pictures of 2 images fill the page; 1 more")
@@ -179,68 +183,42 @@ def test_what_is_there_is_never_called_nothing(share: float, text: str) -> None:
     assert percent(share) == text
 
 
-# -------------------------------------------------------------------------------------------------- pictures, charts
-
-
-@pytest.mark.parametrize(("k", "dtype"), [(1, "uint8"), (3, "uint8"), (15, "uint8"), (254, "uint8"), (300, "uint16")])
-def test_a_segmented_picture_is_the_colours_of_its_labels(k: int, dtype: str) -> None:
-    random = np.random.default_rng(k)
-    colors = random.integers(0, 256, (k, 3), dtype=np.uint8)
-    labels = random.integers(0, k, (9, 14)).astype(dtype)
-    invalid = random.random((9, 14)) < 0.2
-    labels[invalid] = np.iinfo(labels.dtype).max
-    picture = pixels_of(segmented_file(labels, colors))
-    assert (picture[..., 3] == np.where(invalid, 0, 255)).all()
-    assert (picture[..., :3][~invalid] == colors[labels[~invalid]]).all()
-
-
-def test_an_image_without_a_cluster_is_transparent() -> None:
-    picture = pixels_of(segmented_file(np.full((2, 3), 255, np.uint8), np.empty((0, 3), np.uint8)))
-    assert picture.shape == (2, 3, 4)
-    assert not picture[..., 3].any()
-
-
-def test_a_photograph_is_transparent_where_no_pixel_counts() -> None:
-    cells = np.full((8, 8, 4), (200, 100, 50, 255), np.uint8)
-    assert pixels_of(original_file(cells)).shape == (8, 8, 3)
-    assert np.abs(pixels_of(original_file(cells)).astype(int) - (200, 100, 50)).max() <= 4
-    cells[:4, :, 3] = 0
-    assert (pixels_of(original_file(cells))[..., 3] == cells[..., 3]).all()
-
-
-def test_a_mask_is_white_inside() -> None:
-    mask = np.eye(6, dtype=bool)
-    assert (pixels_of(mask_file(mask)) == mask * np.uint8(255)).all()
-
-
 @pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 10, [0, 2, 4, 6, 8, 10]),
-        (1, 10, [2, 4, 6, 8, 10]),
-        (0, 0.011, [0, 0.002, 0.004, 0.006, 0.008, 0.01]),
-        (3, 3, [3]),
-    ],
+    ("square_metres", "text"),
+    [(None, "–"), (2.5e6, "2.5 km²"), (12_345.0, "12,345 m²"), (3e-6, "3 mm²"), (125e-12, "125 µm²")],
 )
-def test_ticks_are_round_numbers(low: float, high: float, expected: list[float]) -> None:
-    assert ticks(low, high) == pytest.approx(expected)
+def test_an_area_is_told_in_the_unit_that_suits_it(square_metres: float | None, text: str) -> None:
+    assert area(square_metres) == text
 
 
-def test_a_chart_has_its_points_where_the_numbers_are() -> None:
-    svg = line_chart([Line("one", [1, 2, 3], [10, 5, 0], True)], "k", "mse", "said <b>", Mark(2, 5, "here"))
-    read(svg)
-    (points,) = re.findall(r'points="([^"]*)"', svg)
-    (x1, y1), (x2, y2), (x3, y3) = (map(float, point.split(",")) for point in points.split())
-    assert (x2 - x1, y2 - y1) == pytest.approx((x3 - x2, y3 - y2), abs=0.2)
-    assert y1 < y2 < y3
-    (mark,) = re.findall(r'class="mark" cx="([\d.]+)" cy="([\d.]+)"', svg)
-    assert tuple(map(float, mark)) == (x2, y2)
-    assert "said &lt;b&gt;" in svg
-    assert "nothing to draw" in line_chart([], "x", "y", "none")
+def test_the_pages_elbow_and_history_are_drawn_where_the_numbers_are() -> None:
+    page = build_page(make_report())
+    elbow, batch, steps = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    (points,) = re.findall(r'points="([^"]*)"', elbow)
+    places = [tuple(map(float, point.split(","))) for point in points.split()]
+    heights = [320 - 46 - y for _, y in places]
+    assert [height / heights[0] for height in heights] == pytest.approx([1 / k for k in range(1, 6)], abs=0.01)
+    assert {b - a for (a, _), (b, _) in pairwise(places)} <= {133.5, 133.4}
+    assert re.findall(r'class="mark" cx="([\d.]+)" cy="([\d.]+)"', elbow) == [tuple(map(str, places[2]))]
+    assert "knee: k = 3" in elbow
+    assert "mean squared error" in elbow
+    assert [svg.count("<polyline") for svg in (batch, steps)] == [2, 1]
+    assert [svg.count("line strong") for svg in (batch, steps)] == [1, 1]
+    assert "% above the lowest" in batch
 
 
-def test_pictures_are_of_the_kind_they_say(tmp_path: object) -> None:
-    import io
+def test_an_outlier_is_called_so_and_a_long_table_scrolls() -> None:
+    report = make_report(tuple(f"{n}.png" for n in range(50)), k=50)
+    far = [replace(image, distance=1.0 if at == 0 else 0.1, ratio=1.0) for at, image in enumerate(report.images)]
+    shown = [replace(image, ranked=ranked) for image, ranked in zip(report.shown, far, strict=True)]
+    page = build_page(replace(report, images=tuple(far), shown=tuple(shown)))
+    assert page.count(">outlier<") == 1
+    assert page.count('tall" tabindex="0" role="region"') == 1
 
-    file = original_file(np.full((4, 4, 4), 255, np.uint8))
-    assert Image.open(io.BytesIO(file)).format == "WEBP"
+
+def test_every_figure_has_its_file() -> None:
+    report = make_report()
+    edged = replace(report.shown[0], pictures=replace(report.shown[0].pictures, edges=gray_file(np.eye(9, dtype=bool))))
+    files = figure_files(replace(report, shown=(edged, *report.shown[1:])))
+    assert files.keys() == set(FIGURES)
+    assert all(file.startswith(b"\x89PNG") for file in files.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kseg_core.inputs.checksum import content_digest
+from kseg_core.inputs.companions import content_digest
 from kseg_core.storage.beside import aside, beside, remove, sweep
 
 

@@ -196,12 +196,12 @@ def test_objects_that_stand_for_folders_and_empty_names_are_passed_over(bucket: 
 def test_long_listings_and_removals_are_whole(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from kseg_core.storage import s3
 
-    ask = s3.ask
+    request = s3.request
 
-    def ask_for_three(path: str, method: str, **request: Any) -> dict[str, Any]:
-        return ask(path, method, **({"MaxKeys": 3, **request} if method == "list_objects_v2" else request))
+    def three_at_once(path: str, method: str, **parameters: Any) -> dict[str, Any]:
+        return request(path, method, **({"MaxKeys": 3, **parameters} if method == "list_objects_v2" else parameters))
 
-    monkeypatch.setattr(s3, "ask", ask_for_three)
+    monkeypatch.setattr(s3, "request", three_at_once)
     monkeypatch.setattr(s3, "_DELETED_AT_ONCE", 2)
     for number in range(7):
         storage.put(f"{bucket}/in/{number}/file", [b""])
@@ -219,7 +219,7 @@ def test_of_a_tree_that_is_removed_nothing_vouches_for_what_is_gone(
     for name in ("zarr.json", "images/a/zarr.json", "images/a/c/0", "model/zarr.json"):
         storage.put(f"{bucket}/tree/{name}", [b"x"])
     removed: list[list[str]] = []
-    monkeypatch.setattr(s3, "_remove", lambda path, bucket, keys: removed.append(sorted(keys)))
+    monkeypatch.setattr(s3, "_remove", lambda path, keys: removed.append(sorted(keys)))
     storage.remove_tree(f"{bucket}/tree")
     assert removed == [["tree/images/a/zarr.json", "tree/model/zarr.json"], ["tree/images/a/c/0"], ["tree/zarr.json"]]
 
@@ -388,7 +388,7 @@ def test_a_profile_that_is_not_there_is_wrong_usage(bucket: str, aws: pytest.Mon
 def test_without_credentials_requests_are_not_signed(bucket: str, aws: pytest.MonkeyPatch) -> None:
     import boto3
 
-    from kseg_core.storage import asking
+    from kseg_core.storage import s3
 
     boto3.client("s3").put_object(Bucket=bucket.removeprefix("s3://"), Key="public", Body=b"for all", ACL="public-read")
     storage.put(f"{bucket}/private", [b"for some"])
@@ -396,7 +396,7 @@ def test_without_credentials_requests_are_not_signed(bucket: str, aws: pytest.Mo
     aws.delenv("AWS_SECRET_ACCESS_KEY")
     forget_connections()
     assert storage.read(f"{bucket}/public") == b"for all"
-    assert asking.is_unsigned(os.getpid())
+    assert s3.is_unsigned(os.getpid())
     with pytest.raises(PermissionError, match="no AWS credentials were found"):
         storage.read(f"{bucket}/private")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,27 @@ from PIL import Image
 
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings, RunConfig
-from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.errors import UnreadableImage
 from kseg_core.images.validity import Nodata
 from kseg_core.inputs.keys import printable_source
-from kseg_core.store.originals import Originals, paths_printed_as
+from kseg_core.reading.sources import ImageSource
+from kseg_core.store.opening import Store, load_model
+from kseg_core.store.originals import Originals, ShownPixels, open_shown, paths_printed_as
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.request import InputSelection, prepare
-from workflows.viewing.originals import open_original, open_pixels
 
 RunJob = Callable[..., Any]
 
 HOSTILE = [b"leaf.png", b"a%FFb.png", b"\xff.png", b"%FF\xfe.png", "blätter 1.PNG".encode(), b"x%zz\xe9/d\xff/%41.png"]
+
+
+def open_original(store: Store, key: str, *, masked: bool = True) -> ImageSource:
+    return Originals.of(store.attributes).open(store[key], masked=masked)
+
+
+def open_pixels(store: Store, key: str) -> AbstractContextManager[ShownPixels]:
+    return open_shown(store[key], Originals.of(store.attributes), load_model(store.path).bands)
 
 
 @pytest.fixture
@@ -115,14 +125,6 @@ def test_a_source_that_is_not_what_it_was_is_refused_in_one_line(
     expected = "is not there any more" if change == "gone" else "changed since it was labelled"
     assert expected in error.value.reason
     assert open_original(store, "b.png").shape == (40, 51)
-
-
-def test_an_image_that_the_store_does_not_have_is_a_store_error(
-    tmp_path: Path, small_folder: Path, job: RunJob
-) -> None:
-    job(small_folder, tmp_path / "out.zarr", k=2)
-    with pytest.raises(StoreError, match="no image nobody"):
-        open_original(open_store(str(tmp_path / "out.zarr")), "nobody")
 
 
 # ------------------------------------------------------------------------------------ the run's input settings

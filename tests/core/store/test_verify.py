@@ -17,11 +17,11 @@ from PIL import Image
 from kseg_core.clustering.features import SPACES
 from kseg_core.clustering.labelling import NO_COLORS, no_labels
 from kseg_core.config import OutputSettings
-from kseg_core.store import verify_subject
+from kseg_core.store import tally
 from kseg_core.store.model import Model
 from kseg_core.store.opening import ImageRecord, create_store, write_image
 from kseg_core.store.originals import Originals
-from kseg_core.store.verify import Findings, verify_image
+from kseg_core.store.verify import Findings, ImageCheck
 
 KEY = "leaf"
 
@@ -55,7 +55,7 @@ def make(folder: Path, *, own: bool = False, masks: bool = True, source: bool = 
 
 
 def look(path: str, model: Model | None = None, *, own: bool = False) -> Findings:
-    return verify_image(path, KEY, Originals(os.path.dirname(path)), None if own else model or a_model())
+    return ImageCheck(path, KEY, Originals(os.path.dirname(path))).whole(None if own else model or a_model())
 
 
 def arrays(path: str) -> tuple[Any, Any]:
@@ -77,7 +77,7 @@ def test_a_good_image_has_no_problems_and_was_compared_with_its_source(tmp_path:
 def test_windows_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path)
     whole = look(path)
-    monkeypatch.setattr(verify_subject, "VERIFY_PX", 32)
+    monkeypatch.setattr(tally, "VERIFY_PX", 32)
     assert look(path) == whole
     arrays(path)[1][2, 89, 109] ^= True
     assert look(path).problems == (f"{KEY}: 1 mask pixels disagree with the labels",)
@@ -275,7 +275,8 @@ def test_a_damaged_model_of_the_image_is_found(tmp_path: Path, damage: str) -> N
 def test_one_damaged_image_does_not_hide_the_next(tmp_path: Path) -> None:
     path = make(tmp_path)
     assert (
-        verify_image(path, "nobody", Originals(str(tmp_path)), a_model())
+        ImageCheck(path, "nobody", Originals(str(tmp_path)))
+        .whole(a_model())
         .problems[0]
         .startswith("nobody: cannot be read")
     )

@@ -1,0 +1,415 @@
+"""Masks that users give: which file is an image's, and the polygons of one in any vector format that GDAL reads.
+
+Of polygons a pixel counts where its centre is within one. Where they lie:
+
+- the image has a coordinate system: theirs is transformed into it. A GeoJSON without a ``crs`` member is WGS 84 (RFC
+  7946); another file that states none is in the image's.
+- the image has none: they are in pixels, x to the right and y down from the image's upper left corner as a person sees
+  it, or in the units of the image's transform where it has one. A file that states a coordinate system is refused.
+
+They are drawn tile by tile of a grid that is the same for every window, so that rounding is, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import warnings
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core import storage
+from kseg_core.errors import UnreadableImage
+from kseg_core.images.failures import refusing
+from kseg_core.images.gdal import gdal
+from kseg_core.images.geo import GeoReference
+from kseg_core.images.raster import Refused
+from kseg_core.images.windows import Window
+from kseg_core.inputs.keys import printable_source
+
+_POLYGON_SUFFIXES = frozenset(
+    {"geojson", "json", "geojsonl", "geojsons", "topojson", "shp", "shz", "gpkg", "fgb", "kml", "gml", "parquet"}
+)
+#: What a mask's file may be called after the dot, when its name is otherwise that of the image.
+_MASK_SUFFIXES = frozenset({"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "zarr"})
+
+_NAME = "polygons"
+_GRID_PX = 2048  # the side of what is drawn at once: four megabytes
+_POLYGONS = (3, 6)  # shapely's types of polygons and of several of them
+_GEOJSON_TYPES = {
+    "Feature", "FeatureCollection", "Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon",
+    "GeometryCollection", "Topology",
+}  # fmt: skip
+_JSON = frozenset({"geojson", "json"})
+_GPKG_NONE = (-1, 0, 99999)  # its ids of undefined systems; the last is GDAL's
+_PRJ = ("prj", "PRJ")
+_OGC = "http://www.opengis.net/def/crs/"
+_CRS_UNKNOWN = "the coordinate system that it states is not understood"
+
+
+# Which file
+
+
+def mask_path(mask: str, below: str, source: str, *, is_folder: bool | None = None) -> str:
+    """Return the file that is the mask of an image.
+
+    Parameters
+    ----------
+    mask
+        What the user named: one file for all images, or a folder of masks.
+    below
+        The path of the image below its input (`InputFile.below`): in a folder, its mask has the same path, or the same
+        but for the suffix (``a/b.jpg``: ``a/b.png``), or with a suffix added (``a/b.jpg.png``).
+    source
+        The image as the user knows it.
+    is_folder
+        Whether `mask` is a folder of masks and not one mask that happens to be a directory (a Zarr array); None:
+        look.
+
+    Raises
+    ------
+    UnreadableImage
+        Where there is no such file, or more than one.
+    """
+    if is_folder is None:
+        is_folder = is_folder_of_masks(mask)
+    if not is_folder:
+        return mask
+    same = os.path.join(mask, *below.split("/"))
+    if storage.exists(same):
+        return same
+    folder, name = os.path.split(same)
+    stems = {name, os.path.splitext(name)[0]}
+    try:
+        entries = sorted(storage.names(folder))
+    except OSError:
+        entries = []
+    found = [entry for entry in entries if _is_mask_name(entry, stems)]
+    if len(found) != 1:
+        what = f"several masks for it in {mask}: {', '.join(found)}" if found else f"no mask for it in {mask}"
+        raise UnreadableImage(source, what)
+    return os.path.join(folder, found[0])
+
+
+def is_folder_of_masks(mask: str) -> bool:
+    """Say whether what the user named is a folder of masks, and not one mask."""
+    return _is_remote_folder(mask) if storage.is_remote(mask) else _is_folder(mask)
+
+
+def _is_folder(mask: str) -> bool:
+    markers = ("zarr.json", ".zarray", ".zgroup")
+    return storage.is_dir(mask) and not any(storage.exists(os.path.join(mask, marker)) for marker in markers)
+
+
+_is_remote_folder = lru_cache(maxsize=64)(_is_folder)  # looked at once a process: each look is several requests
+
+
+def _is_mask_name(entry: str, stems: set[str]) -> bool:
+    """Say whether a file is called as an image is, but for a suffix of images."""
+    stem, dot_suffix = os.path.splitext(entry)
+    return stem in stems and dot_suffix[1:].lower() in _MASK_SUFFIXES | _POLYGON_SUFFIXES
+
+
+def check_mask_shape(shape: tuple[int, int], mask_shape: tuple[int, int], source: str, path: str) -> None:
+    """Refuse an image whose mask is of another size.
+
+    Raises
+    ------
+    UnreadableImage
+        Naming both sizes as width x height.
+    """
+    if shape != mask_shape:
+        raise UnreadableImage(
+            source, f"the image is {shape[1]} x {shape[0]}, its mask {path} is {mask_shape[1]} x {mask_shape[0]}"
+        )
+
+
+# Polygons
+
+
+def is_polygons(path: str) -> bool:
+    """Say by its name whether a mask is one of polygons."""
+    return path.rstrip("/").rpartition(".")[2].lower() in _POLYGON_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Polygons:
+    """What a file holds.
+
+    Parameters
+    ----------
+    shapes
+        Shapely's polygons, flat.
+    crs
+        The coordinate system that the file states; empty where it states none.
+    is_json
+        Whether one that is not stated is WGS 84.
+    """
+
+    shapes: NDArray[Any]
+    crs: str
+    is_json: bool
+
+
+def read_polygons(path: str) -> Polygons:
+    """Read the polygons of a mask, of all its layers; points and lines have no pixels and are left out.
+
+    Raises
+    ------
+    UnreadableImage
+        Naming the mask, where it cannot be read or has no polygon.
+    """
+    with refusing(path, _NAME):
+        status = storage.stat(path)
+        return _polygons(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _polygons(path: str, _size: int, _modified: int) -> Polygons:
+    import pyogrio  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    import shapely  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    # What GDAL remarks of a file that it reads is none of a terminal's.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"pyogrio\.")
+    remote = storage.is_remote(path)
+    if remote and path.lower().endswith(".shp"):
+        raise Refused("a shapefile is several files: give a GeoPackage or GeoJSON there")
+    data: Any = storage.read(path) if remote else os.path.abspath(path)
+    shapes, systems = [], set()
+    try:
+        for number, (_, kind) in enumerate(pyogrio.list_layers(data)):
+            if kind is None:  # a table
+                continue
+            meta, _, geometry, _ = pyogrio.raw.read(data, layer=number, columns=[], force_2d=True)
+            with np.errstate(invalid="ignore"):  # of corners that are NaN, which are refused below
+                parts = shapely.from_wkb(geometry[geometry != None])  # noqa: E711 - an array's elements
+            parts = shapely.get_parts(parts)
+            parts = shapely.get_parts(parts)  # of collections
+            polygons = parts[np.isin(shapely.get_type_id(parts), _POLYGONS) & ~shapely.is_empty(parts)]
+            if len(polygons):
+                shapes.append(polygons)
+                systems.add(meta["crs"] or "")
+    except pyogrio.errors.CRSError as error:
+        raise Refused(_CRS_UNKNOWN) from error
+    except (RuntimeError, shapely.errors.ShapelyError, ValueError) as error:  # RuntimeError: pyogrio's own
+        raise Refused(f"no polygons can be read from it: {_why_unread(path)}") from error
+    if not shapes:
+        raise Refused("it has no polygon, so no pixel would count")
+    if len(systems) > 1:
+        raise Refused("its layers are of several coordinate systems: give one of them in a file of its own")
+    found = np.concatenate(shapes)
+    if not np.isfinite(shapely.get_coordinates(found)).all():
+        raise Refused("damaged: corners of its polygons are NaN or infinite")
+    if path.rpartition(".")[2].lower() in _JSON:
+        crs = _crs_of_json(path)
+        return Polygons(found, crs, not crs)
+    crs = systems.pop()
+    if not crs and _states_crs(path):
+        raise Refused(_CRS_UNKNOWN)
+    return Polygons(found, crs, False)
+
+
+def _why_unread(path: str) -> str:
+    """Say why a file that GDAL does not read holds no polygons, in words of ours: GDAL speaks of its own inside."""
+    suffix = path.rpartition(".")[2].lower()
+    if suffix in _JSON:
+        try:
+            document = json.loads(storage.read(path))
+        except json.JSONDecodeError as error:
+            return f"it is not valid JSON from line {error.lineno}, column {error.colno} on"
+        except ValueError:
+            return "it is not text in UTF-8, as GeoJSON is"
+        if not isinstance(document, dict) or document.get("type") not in _GEOJSON_TYPES:
+            return 'it is JSON, but no GeoJSON (its "type" is none of GeoJSON\'s)'
+        return "its features or their coordinates are not as GeoJSON has them (RFC 7946)"
+    if suffix == "shp" and not storage.exists(path[:-3] + "shx"):
+        return "a shapefile has a .shx and a .dbf beside it, and the .shx is missing"
+    return f"it is damaged, or not the .{suffix} that its name says; GeoJSON, shapefiles and GeoPackages are read"
+
+
+def _crs_of_json(path: str) -> str:
+    """Return what the ``crs`` member names that GDAL still writes, empty where there is none.
+
+    GDAL takes a name that it does not know for WGS 84.
+    """
+    try:
+        document = json.loads(storage.read(path))
+    except ValueError:
+        return ""  # GDAL reads one feature a line, too
+    member = document.get("crs") if isinstance(document, dict) else None
+    if not member:
+        return ""
+    properties = member.get("properties") if isinstance(member, dict) else None
+    name = properties.get("name") if isinstance(properties, dict) else None
+    if not isinstance(name, str) or ("://" in name and not name.startswith(_OGC)):  # which GDAL would ask a server for
+        raise Refused(_CRS_UNKNOWN)
+    try:
+        with gdal(_NAME) as rasterio:
+            return str(rasterio.crs.CRS.from_user_input(name).to_wkt())
+    except Refused as error:
+        raise Refused(f"{_CRS_UNKNOWN}: {printable_source(name)}") from error
+
+
+def _states_crs(path: str) -> bool:
+    """Say whether a file of which GDAL knows no coordinate system states one all the same."""
+    stem, _, suffix = path.rpartition(".")
+    if suffix.lower() == "shp":
+        return any(storage.exists(f"{stem}.{name}") and storage.read(f"{stem}.{name}").strip() for name in _PRJ)
+    if suffix.lower() == "gpkg":
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.deserialize(storage.read(path))
+            query = f"SELECT 1 FROM gpkg_geometry_columns WHERE srs_id NOT IN {_GPKG_NONE}"
+            return database.execute(query).fetchone() is not None
+    return suffix.lower() == "gml" and b"srsName" in storage.read(path)
+
+
+class PolygonMask:
+    """The polygons of a mask, where they are in an image.
+
+    Parameters
+    ----------
+    path
+        The mask.
+    place
+        Where the image is on the ground; None: it does not say.
+    shape
+        (height, width) of the image as a person sees it.
+
+    Raises
+    ------
+    UnreadableImage
+        Naming the mask, where it cannot be used.
+    """
+
+    def __init__(self, path: str, place: GeoReference | None, shape: tuple[int, int]) -> None:
+        import shapely
+
+        polygons = read_polygons(path)
+        self._path, self._shape = path, shape
+        with refusing(path, _NAME):
+            self._shapes = _in_pixels(polygons, place)
+        self._bounds: NDArray[np.float64] = shapely.bounds(self._shapes)
+
+    @property
+    def touches(self) -> bool:
+        """Whether a polygon lies in the image, as far as the boxes around them tell."""
+        import shapely
+
+        left, top, right, bottom = shapely.total_bounds(self._shapes)
+        return bool(left < self._shape[1] and top < self._shape[0] and right > 0 and bottom > 0)
+
+    def nonzero(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Return bool (height, width) of a window: where the centres of pixels are within a polygon.
+
+        Raises
+        ------
+        UnreadableImage
+            Naming the mask, where its polygons cannot be drawn.
+        """
+        window = Window(rows.start, columns.start, rows.stop, columns.stop)
+        out = np.zeros(window.shape, np.bool_)
+        for top in range(window.top // _GRID_PX * _GRID_PX, window.bottom, _GRID_PX):
+            for left in range(window.left // _GRID_PX * _GRID_PX, window.right, _GRID_PX):
+                tile = Window(top, left, min(top + _GRID_PX, self._shape[0]), min(left + _GRID_PX, self._shape[1]))
+                part = Window(
+                    max(top, window.top),
+                    max(left, window.left),
+                    min(tile.bottom, window.bottom),
+                    min(tile.right, window.right),
+                )
+                with refusing(self._path, _NAME):
+                    drawn = self._drawn(tile)
+                if drawn is not None:
+                    to = Window(
+                        part.top - window.top,
+                        part.left - window.left,
+                        part.bottom - window.top,
+                        part.right - window.left,
+                    )
+                    out[to.slices] = drawn[part.top - top : part.bottom - top, part.left - left : part.right - left]
+        return out
+
+    def _drawn(self, tile: Window) -> NDArray[np.bool_] | None:
+        """Draw a tile of the grid; None where nothing is in it."""
+        bounds = self._bounds
+        near = (bounds[:, 0] < tile.right) & (bounds[:, 1] < tile.bottom)
+        near &= (bounds[:, 2] > tile.left) & (bounds[:, 3] > tile.top)
+        if not near.any():
+            return None
+        with gdal(_NAME):
+            from rasterio.features import rasterize  # type: ignore[import-untyped, import-not-found, unused-ignore]
+            from rasterio.transform import Affine  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+            shift = Affine.translation(tile.left, tile.top)
+            drawn: NDArray[np.uint8] = rasterize(self._shapes[near], tile.shape, transform=shift, dtype="uint8")
+        return drawn.view(np.bool_)
+
+
+def polygon_mask(path: str, place: GeoReference | None, shape: tuple[int, int]) -> PolygonMask:
+    """Return the mask; parameters and errors as of `PolygonMask`. The last few are kept: each piece asks for one."""
+    with refusing(path, _NAME):
+        status = storage.stat(path)
+        return _polygon_mask(path, status.st_size, status.st_mtime_ns, place, shape)
+
+
+@lru_cache(maxsize=4)
+def _polygon_mask(
+    path: str, _size: int, _modified: int, place: GeoReference | None, shape: tuple[int, int]
+) -> PolygonMask:
+    return PolygonMask(path, place, shape)
+
+
+def _in_pixels(polygons: Polygons, place: GeoReference | None) -> NDArray[Any]:
+    """Return the polygons in the image's pixels.
+
+    Raises
+    ------
+    Refused
+        Where it cannot be said how they lie in it.
+    """
+    import shapely
+
+    system = "" if place is None else place.crs_wkt
+    shapes = polygons.shapes
+    if not system and polygons.crs:
+        raise Refused(
+            "its polygons are on the ground, the image states no coordinate system; give them in the image's pixels, "
+            "as GeoJSON"
+        )
+    theirs = polygons.crs or ("OGC:CRS84" if polygons.is_json else "")
+    coordinates = shapely.get_coordinates(shapes)
+    if system and theirs:
+        coordinates = _transformed(coordinates, theirs, system)
+    if place is not None:
+        a, b, c, d, e, f = place.transform
+        x, y = coordinates[:, 0] - c, coordinates[:, 1] - f
+        area = a * e - b * d
+        with np.errstate(over="ignore"):
+            coordinates = np.stack([(e * x - b * y) / area, (a * y - d * x) / area], axis=1)
+        if not np.isfinite(coordinates).all():
+            raise Refused("its polygons reach too far beyond the image")
+    return np.asarray(shapely.set_coordinates(shapes.copy(), coordinates))
+
+
+def _transformed(coordinates: NDArray[np.float64], theirs: str, ours: str) -> NDArray[np.float64]:
+    """Return the corners in another coordinate system; edges stay straight."""
+    try:
+        with gdal(_NAME):
+            from rasterio.crs import CRS  # type: ignore[import-untyped, import-not-found, unused-ignore]
+            from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+            source, target = CRS.from_user_input(theirs), CRS.from_user_input(ours)
+            if source == target:
+                return coordinates
+            moved = np.stack(transform(source, target, coordinates[:, 0], coordinates[:, 1]), axis=1)
+    except Refused as error:
+        raise Refused("PROJ cannot bring its coordinate system to the image's: one of them is unusable") from error
+    if not np.isfinite(moved).all():
+        raise Refused("its polygons reach where the image's coordinate system is not defined")
+    return moved

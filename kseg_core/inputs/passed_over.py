@@ -1,0 +1,117 @@
+"""What lies in folders and is no input: files that are plainly not images, and pictures that this program made.
+
+The first are told by their names and never opened. The second say so themselves: an exported picture by its Software
+tag, a report by its page, a sweep by its record. A file that only has such a name (somebody's own ``x.mask.png``) is an
+input like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from collections.abc import Collection
+
+from kseg_core import storage
+
+_SUFFIXES = (
+    # text
+    "txt text md rst tex rtf csv tsv json jsonl geojson xml yaml yml toml ini cfg conf log html htm css "
+    # beside photographs
+    "xmp aae pp3 dop cos lrcat "
+    # beside maps
+    "gpx kml prj shp shx dbf cpg qgs qgz gpkg qix sbn sbx "
+    # world files
+    "wld tfw jgw pgw bpw gfw wpw j2w jpw tifw tiffw jpgw jpegw pngw bmpw gifw webpw jp2w tfwx jgwx pgwx "
+    # overviews, masks, statistics: of the image beside them
+    "aux ovr msk rrd rpb imd enp "
+    # documents
+    "pdf doc docx xls xlsx ppt pptx odt ods odp "
+    # packed
+    "zip tar gz tgz bz2 xz 7z rar zst md5 sha1 sha256 part crdownload "
+    # video and sound
+    "mp4 m4v mov avi mkv webm wmv mpg mpeg mts m2ts 3gp mp3 m4a aac wav flac ogg "
+    # programs and their data
+    "py pyc pyi ipynb js sh bat ps1 c h cpp hpp rs go java exe dll so db sqlite pkl pt pth onnx lnk url"
+)
+#: Suffixes and whole names, in lower case, of what is plainly not an image.
+_NO_IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
+_NO_IMAGE_NAMES = frozenset(["readme", "license", "licence", "copying", "makefile", "thumbs.db", "desktop.ini"])
+
+SOFTWARE = "kseg-batch"  # how the Software tag of what is exported begins
+PAGE = "report.html"
+FIGURES = (
+    "palette.png", "comparison.png", "masks.png", "edges.png", "scatter.png", "history.png", "elbow.png",
+    "several-k.png",
+)  # fmt: skip
+GENERATOR = '<meta name="generator" content="kseg-batch report">'
+HEAD_BYTES = 2000  # of a page, where its generator is named
+SWEEP = "sweep"  # what a sweep's record says of itself
+SWEEP_FIGURE, SWEEP_RECORD = "sweep.png", "sweep.json"
+
+_EXPORTED = re.compile(r".+\.(?:segmented|labels|mask|cutout|edges|boundaries)(?:-[^.]+)?\.(?:png|tif)", re.DOTALL)
+_PNG_HEAD = 8 + 25 + 64  # signature, header, and the chunk after it
+_SOFTWARE_TAG = 305
+_MOST_TAGS = 4096
+
+
+def is_plainly_no_image(name: str) -> bool:
+    """Whether a file's name alone says that it is no picture."""
+    name = name.lower()
+    _, dot, suffix = name.rpartition(".")
+    return name in _NO_IMAGE_NAMES or (dot == "." and suffix in _NO_IMAGE_SUFFIXES)
+
+
+def is_exported(path: str) -> bool:
+    """Whether a file is a picture that was exported: by its name, and by what it says itself."""
+    if _EXPORTED.fullmatch(os.path.basename(path)) is None:
+        return False
+    try:
+        with storage.open_file(path) as file:
+            head = file.read(_PNG_HEAD)
+            if head.startswith(b"\x89PNG"):
+                return b"tEXtSoftware\0" + SOFTWARE.encode() in head
+            order = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}.get(head[:4])
+            if order is None:
+                return False
+            is_big = b"+" in head[:4]
+            number, size, inside = ("Q", 20, 8) if is_big else ("H", 12, 4)
+            offset = "Q" if is_big else "I"
+            (start,) = struct.unpack_from(order + offset, head, 8 if is_big else 4)
+            file.seek(start)
+            (count,) = struct.unpack(order + number, file.read(struct.calcsize(number)))
+            tags = file.read(min(count, _MOST_TAGS) * size)
+            for at in range(0, len(tags) - size + 1, size):
+                tag, _, length = struct.unpack_from(order + "HH" + offset, tags, at)
+                if tag == _SOFTWARE_TAG and length > inside:
+                    file.seek(struct.unpack_from(order + offset, tags, at + size - inside)[0])
+                    return file.read(len(SOFTWARE)) == SOFTWARE.encode()
+    except (OSError, struct.error, OverflowError):
+        pass  # the reader will say what is wrong with it
+    return False
+
+
+def is_report(folder: str) -> bool:
+    """Whether a report of this program is in a folder."""
+    try:
+        with storage.open_file(os.path.join(folder, PAGE)) as file:
+            return GENERATOR.encode() in file.read(HEAD_BYTES)
+    except OSError:
+        return False
+
+
+def is_sweep(folder: str) -> bool:
+    """Whether a sweep of this program is in a folder."""
+    try:
+        record = json.loads(storage.read(os.path.join(folder, SWEEP_RECORD)))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and record.get("kind") == SWEEP
+
+
+def figures_in(folder: str, names: Collection[str]) -> frozenset[str]:
+    """Which of the names in a folder are figures of a report or a sweep that is there."""
+    figures = FIGURES if PAGE in names and is_report(folder) else ()
+    sweeps = (SWEEP_FIGURE,) if SWEEP_RECORD in names and is_sweep(folder) else ()
+    return frozenset({*figures, *sweeps}.intersection(names))

@@ -1,0 +1,494 @@
+"""An image of a store seen window by window: what a task reads of it, and the pictures that it all becomes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from kseg_core import storage
+from kseg_core.clustering.features import feature_space
+from kseg_core.clustering.labelling import Labels, invalid_label
+from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.reading.sources import ImageSource, Piece, Pixels
+from kseg_core.store.model import Model
+from kseg_core.store.nodes import DAMAGE
+from kseg_core.store.opening import StoredImage
+from kseg_core.store.originals import Originals
+from kseg_core.store.tiles import level_shape, tile_windows
+
+from . import thumbnails
+from .facts import ImageFacts, largest
+from .thumbnails import LEVELS_IN_WINDOW, Patch, put_together
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+GRID = 1 << LEVELS_IN_WINDOW
+WINDOW_PX = 2048  # side of the windows that arrays of a store are read in
+LABELS_PX = 4096  # of labels, which are a byte a pixel
+MASK_CLUSTERS = 12  # most masks of an image
+
+# The plastic number's sequence: two coordinates whose multiples fill the unit square most evenly.
+_PLASTIC = 1.32471795724474602596
+_STEPS = (1 / _PLASTIC, 1 / _PLASTIC**2)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPlan:
+    """What is seen of the images of a store.
+
+    Parameters
+    ----------
+    store
+        The store's path.
+    originals
+        Where its images came from.
+    longest
+        Side of the small pictures in pixels, at most.
+    model
+        That all images share; None where each has its own.
+    others
+        Models by k that one picture is painted with as well.
+    painted
+        The key of that picture.
+    masked
+        The keys of the pictures whose masks are shown.
+    """
+
+    store: str
+    originals: Originals
+    longest: int
+    model: Model | None
+    others: dict[int, Model]
+    painted: str | None
+    masked: frozenset[str]
+
+    def others_for(self, key: str) -> tuple[Model, ...]:
+        """Models to label an image with as well."""
+        return tuple(self.others.values()) if key == self.painted else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An image to be seen: of so many of its pixels one by one, and so many of these as points."""
+
+    facts: ImageFacts
+    sampled: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An image, and what there is of it.
+
+    Parameters
+    ----------
+    chosen
+        Which.
+    shape
+        (height, width).
+    level
+        Of its small picture.
+    k
+        Number of clusters of its model; 0 for one without a valid pixel and without a model.
+    stored_level
+        The level of its label pyramid that the small picture is made from.
+    has_copy, has_edges
+        What else the store holds of it.
+    source
+        The file it came from; None where that has gone or changed, and where the store holds a copy.
+    lost
+        Why there is neither, in one line; empty where there is.
+    own
+        The image's own model, with ``--scope image``.
+    """
+
+    chosen: Chosen
+    shape: tuple[int, int]
+    level: int
+    k: int
+    stored_level: int
+    has_copy: bool
+    has_edges: bool
+    source: ImageSource | None = None
+    lost: str = ""
+    own: Model | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in the store."""
+        return self.chosen.facts.key
+
+    @property
+    def in_window(self) -> int:
+        """How often a window of the image itself is halved."""
+        return min(self.level, LEVELS_IN_WINDOW)
+
+    @property
+    def labels_in_window(self) -> int:
+        """How often a window of the stored level of its labels is halved."""
+        return min(self.level - self.stored_level, LEVELS_IN_WINDOW)
+
+    def views(self) -> Iterator[View]:
+        """All that is to be seen: labels, pixels and edges, each in windows on whole cells."""
+        side = max(LABELS_PX, 1 << self.labels_in_window)
+        for window in tile_windows(*level_shape(self.shape, self.stored_level), side):
+            yield View(self, "labels", *window)
+        windows = list(self._pixel_windows())
+        sizes = [(rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows]
+        samples, points = quotas(sizes, self.chosen.sampled), quotas(sizes, self.chosen.points)
+        for window, *counts in zip(windows, samples, points, strict=True):
+            yield View(self, "pixels", *window, *counts)
+        for window in tile_windows(*self.shape, WINDOW_PX) if self.has_edges else ():
+            yield View(self, "edges", *window)
+
+    def _pixel_windows(self) -> Iterator[tuple[slice, slice]]:
+        if self.has_copy:
+            yield from tile_windows(*self.shape, WINDOW_PX)
+        elif self.source is not None:
+            yield from ((piece.rows, piece.columns) for piece in self.source.pieces(GRID))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A window of an image's labels, pixels or edges; of its pixels so many are sampled, and so many of these kept."""
+
+    subject: Subject
+    layer: Literal["labels", "pixels", "edges"]
+    rows: slice
+    columns: slice
+    sampled: int = 0
+    points: int = 0
+
+    def patch(self, pixels: NDArray[Any], level: int) -> Patch:
+        """A part of the small picture ``level`` times halved."""
+        return Patch(self.rows.start >> level, self.columns.start >> level, pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSample:
+    """Some pixels.
+
+    Parameters
+    ----------
+    colors
+        uint8 (n, 3): as they are shown.
+    labels
+        int64 (n,): their clusters.
+    counts, squares
+        int64 and float64 (k,): of more pixels than these, how many of each cluster were sampled, and the sum of their
+        squared distances to its centroid, in squared feature units.
+    """
+
+    colors: U8
+    labels: I64
+    counts: I64
+    squares: F64
+
+
+@dataclass(frozen=True, slots=True)
+class PixelView:
+    """What was seen of a window of an image's pixels.
+
+    Parameters
+    ----------
+    small
+        Its part of the small picture, with the share of valid pixels as alpha.
+    sample
+        Some of its pixels; None without a model.
+    painted
+        Its part of the small label picture of each further model.
+    """
+
+    small: Patch
+    sample: PixelSample | None
+    painted: tuple[Patch, ...]
+
+
+def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
+    """What there is of an image.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged or not complete.
+    """
+    image = StoredImage(plan.store, chosen.facts.key)
+    if image.attributes.get("status") != "complete":
+        raise StoreError("not complete")
+    own = image.model if plan.model is None else None
+    model = own or plan.model
+    levels = image.levels
+    height, width = levels[0].shape
+    level = thumbnails.level_for((height, width), plan.longest)
+    source, lost = None, ""
+    if image.image is None:
+        try:
+            source = plan.originals.open(image)
+        except UnreadableImage as error:
+            lost = error.reason
+    return Subject(
+        chosen=chosen,
+        shape=(height, width),
+        level=level,
+        k=0 if model is None else model.k,
+        stored_level=min(level, len(levels) - 1),
+        has_copy=image.image is not None,
+        has_edges=image.has_edges,
+        source=source,
+        lost=lost,
+        own=own,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- one window
+
+
+def see(view: View, plan: ViewPlan) -> Patch | PixelView:
+    """A part of the small picture of labels or edges; or what is seen of pixels.
+
+    Raises
+    ------
+    UnreadableImage, StoreError
+        If it cannot be read.
+    """
+    subject, window = view.subject, (view.rows, view.columns)
+    if view.layer == "pixels":
+        return _see_pixels(view, plan)
+    if view.layer == "labels":
+        level = subject.labels_in_window
+        labels = _read(StoredImage(plan.store, subject.key).levels[subject.stored_level], subject, window)
+        return view.patch(thumbnails.mode_cells(labels, invalid_label(subject.k), level), level)
+    path = os.path.join(plan.store, "images", subject.key, "edges")
+    try:
+        array = zarr.open_array(storage.for_zarr(path), mode="r", zarr_format=3)
+    except DAMAGE as error:
+        raise StoreError(f"{path}: cannot be read ({error})") from error
+    marked = _read(array, subject, window).astype(bool)
+    return view.patch(thumbnails.share_of_cells(marked, subject.in_window), subject.in_window)
+
+
+def _see_pixels(view: View, plan: ViewPlan) -> PixelView:
+    subject = view.subject
+    model = plan.model or subject.own
+    pixels = _read_pixels(view, plan, model)
+    shown = pixels.samples if model is None or model.bands is None else model.bands.shades(pixels.samples)
+    level = subject.in_window
+    painted = []
+    for other in plan.others_for(subject.key):
+        labels = other.label(pixels.samples, pixels.valid).labels
+        painted.append(view.patch(thumbnails.mode_cells(labels, invalid_label(other.k), level), level))
+    return PixelView(
+        view.patch(thumbnails.mean_cells(np.ascontiguousarray(shown), pixels.valid, level), level),
+        None if model is None else sample_pixels(pixels, shown, model, view.sampled, view.points),
+        tuple(painted),
+    )
+
+
+def _read_pixels(view: View, plan: ViewPlan, model: Model | None) -> Pixels:
+    """A window's pixels as the model needs them, from the copy in the store or from the source."""
+    subject, rows, columns = view.subject, view.rows, view.columns
+    if not subject.has_copy:
+        if subject.source is None:
+            raise UnreadableImage(subject.key, subject.lost)
+        piece = Piece(subject.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+        return piece.read_for(None if model is None or model.bands is None else model.bands.bands)
+    image = StoredImage(plan.store, subject.key)
+    assert image.image is not None
+    samples = np.ascontiguousarray(np.moveaxis(_read(image.image, subject, (slice(None), rows, columns)), 0, -1))
+    valid = _read(image.labels, subject, (rows, columns)) != invalid_label(subject.k)
+    return Pixels(samples, None if valid.all() else valid)
+
+
+def _read(array: zarr.Array[Any], subject: Subject, window: tuple[slice, ...]) -> NDArray[Any]:
+    try:
+        return np.asarray(array[window])
+    except DAMAGE as error:
+        raise StoreError(f"{subject.key}: cannot be read ({error})") from error
+
+
+# ----------------------------------------------------------------------------------------------- a few of its pixels
+
+
+def even_positions(shape: tuple[int, int], count: int) -> tuple[I64, I64]:
+    """Rows and columns of ``count`` pixels spread evenly over a window; pixels may come twice in a small one.
+
+    References
+    ----------
+    Roberts, M. (2018). The unreasonable effectiveness of quasirandom sequences.
+    """
+    steps = np.arange(1, count + 1, dtype=np.float64)
+    rows, columns = ((np.mod(0.5 + steps * step, 1.0) * side) for step, side in zip(_STEPS, shape, strict=True))
+    return rows.astype(np.int64), columns.astype(np.int64)
+
+
+def quotas(sizes: Sequence[int], total: int) -> list[int]:
+    """``total`` shared out in proportion to sizes, exactly: what is rounded off here is given there."""
+    whole = sum(sizes)
+    ends = [total * int(end) // whole if whole else 0 for end in np.cumsum([0, *sizes], dtype=object)]
+    return [after - before for before, after in pairwise(ends)]
+
+
+def sample_pixels(pixels: Pixels, shown: U8, model: Model, count: int, kept: int) -> PixelSample:
+    """Sample ``count`` pixels of a window, and keep ``kept`` of them; those not valid are passed over."""
+    rows, columns = even_positions(pixels.samples.shape[:2], count)
+    if pixels.valid is not None:
+        good = pixels.valid[rows, columns]
+        rows, columns = rows[good], columns[good]
+    chosen = np.ascontiguousarray(pixels.samples[rows, columns])
+    if not len(chosen):
+        return PixelSample(
+            np.empty((0, 3), np.uint8), np.empty(0, np.int64), np.zeros(model.k, np.int64), np.zeros(model.k)
+        )
+    labels = model.label(chosen[None]).labels[0].astype(np.int64)
+    assert labels.max() < invalid_label(model.k)  # all of them are valid
+    squared = ((_features_of(model, chosen) - model.centroids[labels]) ** 2).sum(axis=1)
+    return PixelSample(
+        shown[rows, columns][:kept],
+        labels[:kept],
+        np.bincount(labels, minlength=model.k),
+        np.bincount(labels, weights=squared, minlength=model.k).astype(np.float64),
+    )
+
+
+def _features_of(model: Model, samples: NDArray[Any]) -> F64:
+    """Features float64 (n, d) of pixels (n, c): sRGB, or a bands model's samples."""
+    if model.bands is not None:
+        return model.bands.features_of(samples.astype(np.float64))
+    red, green, blue = samples.T.astype(np.uint32)
+    space = feature_space(model.features)
+    points = space.points(np.asarray(red << 16 | green << 8 | blue, np.uint32))
+    return space.to_features(points.T.astype(np.float64))
+
+
+def joined(samples: Sequence[PixelSample]) -> PixelSample | None:
+    """The samples of several windows, or of several images of one model, as one; None of none."""
+    if not samples:
+        return None
+    squares = np.array([[sample.squares[j] for sample in samples] for j in range(len(samples[0].squares))])
+    return PixelSample(
+        np.concatenate([sample.colors for sample in samples]),
+        np.concatenate([sample.labels for sample in samples]),
+        np.sum([sample.counts for sample in samples], axis=0),
+        np.array([math.fsum(row) for row in squares.tolist()]),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- all windows
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that was seen of an image: what `see` gave of each view, or in one line why it gave nothing."""
+
+    subject: Subject
+    parts: list[tuple[View, Patch | PixelView | str]]
+
+    def of(self, layer: str) -> list[Any]:
+        """What was seen of one layer."""
+        return [part for view, part in self.parts if view.layer == layer]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """An image's pictures as files, and its sample of pixels; small enough to be sent.
+
+    Parameters
+    ----------
+    segmented
+        A PNG's bytes.
+    original, edges
+        The same of the original (WebP) and of the edges; None where there are none.
+    lost
+        Why there is no original; empty where there is.
+    masks
+        (cluster, PNG) of the largest clusters; empty where they are not shown.
+    painted
+        A PNG for each further model.
+    sample
+        Some of its pixels; None where there are none.
+    """
+
+    segmented: bytes
+    original: bytes | None = None
+    edges: bytes | None = None
+    lost: str = ""
+    masks: tuple[tuple[int, bytes], ...] = ()
+    painted: tuple[bytes, ...] = ()
+    sample: PixelSample | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of those shown on an image's card."""
+        return sum(len(file or b"") for file in (self.segmented, self.original, self.edges))
+
+
+def assemble(seen: Seen, plan: ViewPlan) -> Pictures:
+    """The pictures of one image.
+
+    Raises
+    ------
+    StoreError
+        If labels or edges could not be read, or there are labels that are no cluster.
+    """
+    subject = seen.subject
+    for part in (*seen.of("labels"), *seen.of("edges")):
+        if isinstance(part, str):
+            raise StoreError(part)
+    facts, rest = subject.chosen.facts, subject.level - subject.in_window
+    shape = level_shape(subject.shape, subject.in_window)
+    labels = _small_labels(subject, seen.of("labels"))
+    views = seen.of("pixels")
+    lost = next((view for view in views if isinstance(view, str)), None)
+    original, painted = None, []
+    if lost is not None:
+        views = []
+    if views:
+        small = put_together((view.small for view in views), shape, 0)
+        original = thumbnails.original_file(thumbnails.finish_mean(small, rest))
+        for at, other in enumerate(plan.others_for(subject.key)):
+            invalid = invalid_label(other.k)
+            whole = put_together((view.painted[at] for view in views), shape, invalid)
+            painted.append(thumbnails.segmented_file(thumbnails.mode_cells(whole, invalid, rest), other.colors))
+    edges = None
+    if marked := seen.of("edges"):
+        whole = put_together(marked, shape, 0)
+        edges = thumbnails.gray_file(thumbnails.finish_mean(whole[..., None], rest)[..., 0])
+    return Pictures(
+        thumbnails.segmented_file(labels, np.array(facts.colors, np.uint8).reshape(-1, 3)),
+        original,
+        edges,
+        subject.lost if lost is None else lost,
+        tuple((j, thumbnails.gray_file(labels == j)) for j in _masks_of(subject, labels, plan)),
+        tuple(painted),
+        joined([view.sample for view in views if view.sample is not None]),
+    )
+
+
+def _small_labels(subject: Subject, patches: Sequence[Patch]) -> Labels:
+    """The small label picture: windows halved as often as one can, the whole as often as is left."""
+    in_window, invalid = subject.labels_in_window, invalid_label(subject.k)
+    whole = put_together(patches, level_shape(subject.shape, subject.stored_level + in_window), invalid)
+    small = thumbnails.mode_cells(whole, invalid, subject.level - subject.stored_level - in_window)
+    if ((small >= subject.k) & (small != invalid)).any():
+        raise StoreError("labels that are no cluster")
+    return small
+
+
+def _masks_of(subject: Subject, labels: Labels, plan: ViewPlan) -> list[int]:
+    """The clusters whose masks are shown: the largest of all images, or of this one where each has its own."""
+    if subject.key not in plan.masked:
+        return []
+    if plan.model is not None:
+        return largest(plan.model.counts.tolist(), MASK_CLUSTERS)
+    counts = np.bincount(labels[labels != invalid_label(subject.k)].ravel(), minlength=subject.k)
+    return largest(counts.tolist(), MASK_CLUSTERS)

@@ -1,0 +1,242 @@
+"""What says that work is done: the marker of an image, written last with its exact sums, and those of its pieces.
+
+An image is done when the attributes of its group say so: complete, and of the very file; or it is done again. Of a
+large image that is under way a line a piece, with its exact sums and a digest, is written after the piece's pixels.
+Every process has a file of its own for these and adds whole lines (in an object store each line is an object), so
+nobody waits for anybody; a line that was cut short or damaged is a piece that is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from .. import storage
+from ..clustering.outliers import Fill, merged
+from ..clustering.sums import ClusterSums
+from ..config import OutputSettings
+from ..errors import StoreError, UnreadableImage
+from ..images.masks import mask_path
+from ..inputs.companions import content_digest, mask_facts
+from ..inputs.listing import FACTS, InputFile
+from ..reading.sources import Piece
+from ..store.manifest import read_attributes
+from ..store.nodes import read_document, write_group
+from ..store.record import ImageRecord
+from ..store.writing import LABELS, image_facts, image_folder
+
+
+def finished_image(
+    store: str, file: InputFile, output: OutputSettings, mask: str | None = None, *, shared: bool, mends: bool = True
+) -> ImageRecord | None:
+    """What the store says of a file's image; None where that is nothing, or not whole, or of another content.
+
+    Parameters
+    ----------
+    store, file
+        Which.
+    output
+        What there must be of it; with ``checksum`` content decides what is the same, where the store knows it, else
+        size and time do.
+    mask
+        The mask, or the folder of masks.
+    shared
+        Whether all images have one model: then the record has exact sums.
+    mends
+        Whether the store may say what was found out: that an image is not whole, or that its file was touched.
+    """
+    folder = image_folder(store, file.key)
+    facts = image_facts(folder)
+    if facts is None or facts.get("status") != "complete" or not _same_content(facts, file, output.checksum):
+        return None
+    try:
+        if facts.get("mask") != mask_facts(mask and mask_path(mask, file.below, file.source)):
+            return None
+        record = _record(folder, facts, file.key, output, shared=shared)
+        if record is None:
+            if mends:
+                storage.remove_file(os.path.join(folder, "zarr.json"))  # what is not whole must not say that it is
+            return None
+        if mends and not file.is_as(facts):
+            _note_touched(folder, file)
+    except (OSError, UnreadableImage):
+        return None  # without its mask, or not to be had
+    return record
+
+
+def _record(
+    folder: str, facts: dict[str, Any], key: str, output: OutputSettings, *, shared: bool
+) -> ImageRecord | None:
+    """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version.
+
+    Raises
+    ------
+    OSError
+        If it cannot be looked at.
+    """
+    try:
+        record = ImageRecord.from_attributes(key, facts)
+        noted = read_document(os.path.join(folder, LABELS))["attributes"]
+        whole = record.agrees_with(noted) and (record.sums is not None or not shared)
+        arrays = _arrays(_levels(noted), len(record.counts), output)
+        documents = [os.path.join(folder, name, "zarr.json") for name in arrays]
+    except (KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
+        return None
+    return record if whole and all(map(storage.is_file, documents)) else None
+
+
+def _same_content(facts: dict[str, Any], file: InputFile, checksum: bool) -> bool:
+    known = facts.get("checksum")
+    if not checksum or not isinstance(known, str):
+        return file.is_as(facts)
+    try:
+        return facts.get("beside", "") == file.beside and content_digest(file.path) == known
+    except OSError:
+        return False  # the error that says why comes where it is read
+
+
+def _note_touched(folder: str, file: InputFile) -> None:
+    """Of an image whose file was touched, or copied anew: from now on its size and time are these."""
+    for group in (os.path.join(folder, LABELS), folder):  # both say it
+        attributes = read_document(group)["attributes"]
+        noted = {name: value for name, value in attributes["kseg"].items() if name not in FACTS} | file.facts
+        write_group(group, {**attributes, "kseg": noted})
+
+
+def _arrays(levels: list[str], k: int, output: OutputSettings) -> list[str]:
+    """Names of the arrays that an image must have; its edges are looked for where they are added."""
+    return [
+        *(os.path.join(LABELS, level) for level in levels),
+        *(levels if output.copy_image else []),
+        *(["masks"] if k and output.writes_masks(k) else []),  # of no cluster there are none
+        *(["confidence"] if output.confidence else []),
+    ]
+
+
+def _levels(noted: dict[str, Any]) -> list[str]:
+    """Names of the label arrays that the attributes of an image's labels name."""
+    (described,) = noted["ome"]["multiscales"]
+    return [str(level["path"]) for level in described["datasets"]]
+
+
+def unfinished_images(store: str, besides: Collection[str] = ()) -> list[str]:
+    """Names of the images that are there without being complete; those in ``besides`` are not looked at.
+
+    One whose document cannot be read is not among them: it was complete, and `check` can have it repaired.
+    """
+    folder = os.path.join(store, "images")
+    with storage.scan(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and entry.name not in besides]
+    return sorted(name for name in names if _is_unfinished(os.path.join(folder, name)))
+
+
+def _is_unfinished(folder: str) -> bool:
+    try:
+        return (read_attributes(folder) or {}).get("status") is None
+    except StoreError:
+        return False
+
+
+def has_changed(store: str, file: InputFile, mask: str | None = None, *, checksum: bool = False) -> bool:
+    """Whether a store has labels of a file that was another then, rather than none, or none that are whole.
+
+    Parameters are those of `finished_image`.
+    """
+    folder = image_folder(store, file.key)
+    facts = image_facts(folder)
+    if facts is None or "size" not in facts:  # damaged: the labels say it once more
+        facts = image_facts(os.path.join(folder, LABELS)) or {}
+    if "size" in facts and not _same_content(facts, file, checksum):
+        return True
+    try:
+        return "shape" in facts and facts.get("mask") != mask_facts(mask and mask_path(mask, file.below, file.source))
+    except (OSError, UnreadableImage):
+        return True  # the mask it had is not to be had any more
+
+
+PREFIX = ".pieces-"
+_writer = uuid.uuid4().hex  # of this process
+
+PieceSums = dict[tuple[int, int], ClusterSums]  # by top and left
+
+
+def note_piece(store: str, piece: Piece, sums: ClusterSums, fills: Sequence[Fill] = ()) -> None:
+    """Tell that a piece is written, all of its arrays; ``fills``: what of its values lies beyond all others."""
+    noted = {"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums.to_json()}
+    noted |= {"fills": [list(fill) for fill in fills]} if fills else {}
+    line = json.dumps({**noted, "digest": _digest(noted)})
+    folder = image_folder(store, piece.source.file.key)
+    if storage.is_remote(folder):  # no line can be added to an object: each is one
+        storage.put(os.path.join(folder, f"{PREFIX}{uuid.uuid4().hex}.jsonl"), [line.encode()])
+        return
+    path = os.path.join(folder, f"{PREFIX}{os.getpid()}-{_writer}.jsonl")
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(file, f"\n{line}\n".encode())  # a line that a full disk cut short must not spoil the next
+    finally:
+        os.close(file)
+
+
+def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
+    """Of the pieces of one image those that are written, with their sums."""
+    found: dict[tuple[str | int, ...], ClusterSums] = {}
+    for noted in _lines_of(store, pieces):
+        with suppress(ValueError, KeyError, TypeError, OverflowError):
+            found[tuple(noted["piece"])] = ClusterSums.from_json(noted["sums"], noted["counts"])
+    if not found:
+        return {}
+    return {(p.top, p.left): found[_identity(p)] for p in pieces if _identity(p) in found}
+
+
+def _lines_of(store: str, pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
+    """The lines of one image that are whole."""
+    for line in _lines(image_folder(store, pieces[0].source.file.key)):
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # cut short
+            noted = json.loads(line)
+            if noted.pop("digest") == _digest(noted):
+                yield noted
+
+
+def fills_written(store: str, pieces: Sequence[Piece]) -> tuple[Fill, ...]:
+    """What of the values of those pieces of one image that are written lies beyond all others."""
+    known = {_identity(piece) for piece in pieces}
+    found: dict[tuple[str | int, ...], list[Fill]] = {}
+    for noted in _lines_of(store, pieces):
+        if noted.get("fills") and tuple(noted["piece"]) in known:
+            fills = [Fill(float(value), tuple(bands), pixels, far) for value, bands, pixels, far in noted["fills"]]
+            found[tuple(noted["piece"])] = fills
+    return merged((fill for fills in found.values() for fill in fills), of_bands=False)
+
+
+def end_journal(store: str, key: str) -> None:
+    """Forget it: the image is about to be declared complete."""
+    storage.remove_files(_files(image_folder(store, key)))
+
+
+def _identity(piece: Piece) -> tuple[str | int, ...]:
+    """The state of the file and its mask, and the window: of a file that has changed no piece is known."""
+    state = {**piece.source.file.facts, "mask": mask_facts(piece.source.mask)}
+    return (json.dumps(state), piece.top, piece.left, piece.height, piece.width)
+
+
+def _digest(noted: dict[str, Any]) -> str:
+    """What tells a line from a damaged one: sums that are nearly right look like any others."""
+    return hashlib.sha256(json.dumps(noted).encode()).hexdigest()[:16]
+
+
+def _files(folder: str) -> list[str]:
+    return sorted(os.path.join(folder, name) for name in storage.names(folder) if name.startswith(PREFIX))
+
+
+def _lines(folder: str) -> Iterator[str]:
+    try:
+        files = _files(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for file in files:
+        yield from storage.read(file).decode(errors="replace").split("\n")

@@ -1,0 +1,282 @@
+"""What a store's documents are, as types: they may have been damaged or edited, so what is read is held against these
+once, and everything above can rely on it.
+
+The types are the schema: a rule for each is made of its annotations. Members of a ``total=False`` type may be missing;
+that is said where they are needed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+
+from ..errors import StoreError
+
+Rule = Callable[[Any], bool]
+
+
+def _clusters_agree(result: dict[str, Any]) -> bool:
+    """Whether there are as many colours and counts as clusters."""
+    k, colors, counts = result["k"], result["colors"], result["counts"]
+    return k is None or (colors is not None and counts is not None and len(colors) == len(counts) == k)
+
+
+Count = Annotated[int, lambda value: value >= 0]
+Number = Annotated[float, math.isfinite]
+Settings = dict[str, Any]
+Shape = Annotated[list[Annotated[int, lambda side: side > 0]], lambda sides: len(sides) == 2]
+Color = Annotated[list[Count], lambda channels: len(channels) == 3]
+
+
+class File(TypedDict):
+    """The file that an image was made from; ``modified`` in nanoseconds since 1970, of archives often before."""
+
+    source: str
+    size: Count
+    modified: int
+
+
+class Image(File, total=False):
+    """An image's group; of its members any may be missing while it is written."""
+
+    beside: str
+    shape: Shape
+    counts: list[Count]
+    invalid: Count
+    inertia: Number
+    mse: Number | None
+    notes: list[str]
+    status: str
+
+
+class Edges(TypedDict, total=False):
+    """An image's array of edges."""
+
+    status: str
+    edge_pixels: Count
+
+
+class Failure(TypedDict):
+    """An input that could not be processed."""
+
+    source: str
+    reason: str
+
+
+class Note(TypedDict):
+    """What there was to say of an input, or of all."""
+
+    source: str | None
+    note: str
+
+
+class Labelled(TypedDict):
+    """How many images a run had, and what became of them."""
+
+    total: Count
+    labelled: Count
+    reused: Count
+    failed: Count
+
+
+class Edged(TypedDict):
+    """The same of ``edges``."""
+
+    total: Count
+    done: Count
+    reused: Count
+    failed: Count
+
+
+class Pixels(TypedDict):
+    """Of all images."""
+
+    total: Count
+    valid: Count
+
+
+class AllPixels(TypedDict):
+    """The same of ``edges``, to which all are valid."""
+
+    total: Count
+
+
+class Changes(TypedDict):
+    """What a run changed of a store that was there."""
+
+    added: Count
+    changed: Count
+    repaired: Count
+    removed: Count
+    outdated: Count
+
+
+class _RunResult(TypedDict):
+    status: str
+    output: str
+    k: Count | None
+    images: Labelled
+    pixels: Pixels
+    inertia: Number | None
+    mse: Number | None
+    colors: list[Color] | None
+    counts: list[Count] | None
+    failures: list[Failure]
+    seconds: Settings
+
+
+class RunResult(_RunResult, total=False):
+    """A run's result as ``--json`` printed it: all of it, as it is printed again."""
+
+    features: str | None
+    features_why: str | None
+    centroids: list[list[Number]] | None
+    notes: list[Note]
+    changes: Changes | None
+
+
+class EdgesResult(TypedDict):
+    """The result of ``edges``."""
+
+    status: str
+    output: str
+    images: Edged
+    pixels: AllPixels
+    edge_pixels: Count
+    failures: list[Failure]
+    seconds: Settings
+
+
+Result = EdgesResult | Annotated[RunResult, lambda value: "edge_pixels" not in value, _clusters_agree]
+
+
+class Output(TypedDict, total=False):
+    """What a run was to write."""
+
+    masks: bool | None
+    tile: Count
+    pyramid: bool | None
+    confidence: bool
+    edges: Annotated[list[Number], lambda sides: len(sides) == 2] | None
+
+
+class Auto(TypedDict, total=False):
+    """How the number of clusters was found."""
+
+    why: str
+    left_out: Count
+
+
+class Config(TypedDict, total=False):
+    """A run's settings."""
+
+    fit: Settings | None
+    output: Output | None
+    input: Settings | None
+    model: str | None
+    match: str | None
+    auto: Auto
+
+
+class _Repaired(File):
+    edges: Settings | None
+
+
+class Store(TypedDict, total=False):
+    """The root of a store."""
+
+    kind: str
+    status: str
+    config: Config | None
+    inputs_digest: str
+    folder: str
+    result: Result | None
+    failures: list[Failure]
+    keys: list[str]
+    edges: Settings | None
+    repairing: dict[str, _Repaired]
+
+
+class History(TypedDict, total=False):
+    """An attempt's inertia before each step."""
+
+    batch: list[Number]
+    steps: list[Number]
+
+
+class Model(TypedDict, total=False):
+    """The root of a model."""
+
+    features: str
+    k: Count
+    k_requested: Count | Literal["auto"]
+    k_why: str | None
+    features_why: str | None
+    status: str
+    inputs_digest: str
+    folder: str
+    config: Config | None
+    result: Result | None
+    history: list[History]
+    seed: Count | None
+    attempts: Count | None
+    notes: list[str]
+
+
+def require_sound(path: str, attributes: dict[str, Any], schema: type) -> None:
+    """Refuse attributes of which one is not of its type; those that are missing are named where they are needed.
+
+    Raises
+    ------
+    StoreError
+        Which one.
+    """
+    for name, rule in _members(schema).items():
+        if name in attributes and not rule(attributes[name]):
+            raise StoreError(f"{path}: a damaged zarr.json: its {name} cannot be {_shortly(attributes[name])}")
+
+
+@cache
+def _members(schema: type) -> dict[str, Rule]:
+    return {name: _rule(kind) for name, kind in get_type_hints(schema, include_extras=True).items()}
+
+
+def _rule(kind: Any) -> Rule:
+    """Whether a JSON value is of a type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        rules = (_rule(arguments[0]), *arguments[1:])
+        return lambda value: all(rule(value) for rule in rules)
+    if origin is UnionType or str(origin) == "typing.Union":
+        choices = [_rule(each) for each in arguments]
+        return lambda value: any(rule(value) for rule in choices)
+    if origin is Literal:
+        return lambda value: value in arguments
+    if origin is list:
+        of_item = _rule(arguments[0])
+        return lambda value: isinstance(value, list) and all(map(of_item, value))
+    if origin is dict:
+        of_value = _rule(arguments[1])
+        return lambda value: isinstance(value, dict) and all(map(of_value, value.values()))
+    if is_typeddict(kind):
+        members, required = _members(kind), kind.__required_keys__
+        return lambda value: (
+            isinstance(value, dict)
+            and value.keys() >= required
+            and all(rule(value[name]) for name, rule in members.items() if name in value)
+        )
+    if kind is Any:
+        return lambda _: True
+    if kind is bool or kind is NoneType:
+        return lambda value: isinstance(value, kind)
+    types = (int, float) if kind is float else kind
+    return lambda value: isinstance(value, types) and not isinstance(value, bool)
+
+
+def _shortly(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 40 else f"{text[:37]}..."

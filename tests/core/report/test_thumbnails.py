@@ -1,0 +1,162 @@
+"""Small pictures made window by window, the same wherever the windows are cut; and their files."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kseg_core.report.thumbnails import (
+    Patch,
+    finish_mean,
+    gray_file,
+    level_for,
+    mean_cells,
+    mode_cells,
+    original_file,
+    pixels_of,
+    put_together,
+    segmented_file,
+    share_of_cells,
+)
+from kseg_core.report.views import even_positions, quotas
+from kseg_core.store.pyramid import mode_of_blocks
+
+
+@pytest.mark.parametrize(
+    ("shape", "longest", "level"),
+    [((1, 1), 16, 0), ((16, 16), 16, 0), ((16, 17), 16, 1), ((512, 768), 400, 1), ((20_000, 20_000), 400, 6)],
+)
+def test_the_level_is_the_first_that_is_small_enough(shape: tuple[int, int], longest: int, level: int) -> None:
+    assert level_for(shape, longest) == level
+
+
+def test_a_cell_is_the_mean_of_its_pixels_as_opencv_has_it() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    small = mean_cells(rgb, None, 3)
+    assert small.shape == (6, 8, 4)
+    assert (small[..., 3] == 255).all()
+    exact = rgb.reshape(6, 8, 8, 8, 3).mean(axis=(1, 3))
+    assert np.abs(small[..., :3] - exact).max() <= 0.5 + 1e-6
+    assert (small[..., :3] == cv2.resize(rgb, (8, 6), interpolation=cv2.INTER_AREA)).all()
+
+
+def test_only_valid_pixels_make_a_cell() -> None:
+    rgb = np.zeros((2, 4, 3), np.uint8)
+    rgb[0, 0] = (200, 100, 50)
+    valid = np.zeros((2, 4), bool)
+    valid[0, 0] = True
+    small = mean_cells(rgb, valid, 1)
+    assert small[0, 0].tolist() == [200, 100, 50, 64]  # a quarter of the cell
+    assert small[0, 1].tolist() == [0, 0, 0, 0]
+
+
+def test_a_cell_cut_short_keeps_its_colour() -> None:
+    rgb = np.full((5, 3, 3), 77, np.uint8)
+    assert (mean_cells(rgb, None, 2)[..., :3] == 77).all()
+    assert mean_cells(rgb, None, 2).shape == (2, 1, 4)
+
+
+def test_a_line_through_a_cell_is_seen_whole() -> None:
+    marked = np.zeros((16, 16), bool)
+    marked[3] = True
+    marked[12, 9] = True
+    assert share_of_cells(marked, 3).tolist() == [[255, 255], [0, 32]]  # a pixel of a line is an eighth of it
+    assert share_of_cells(marked, 0).max() == 255
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    level=st.integers(0, 3),
+    cells=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    seed=st.integers(0, 99),
+)
+def test_any_windows_on_whole_cells_give_the_same_picture(
+    height: int, width: int, level: int, cells: tuple[int, int], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    rgb = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    labels = random.integers(0, 3, (height, width)).astype(np.uint8)
+    labels[random.random((height, width)) < 0.2] = 255
+    side = 1 << level
+    means, modes = [], []
+    for top in range(0, height, cells[0] * side):
+        for left in range(0, width, cells[1] * side):
+            window = (slice(top, top + cells[0] * side), slice(left, left + cells[1] * side))
+            means.append(Patch(top >> level, left >> level, mean_cells(rgb[window], None, level)))
+            modes.append(Patch(top >> level, left >> level, mode_cells(labels[window], 255, level)))
+    whole, mode = mean_cells(rgb, None, level), mode_cells(labels, 255, level)
+    assert (put_together(means, whole.shape[:2], 0) == whole).all()
+    assert (put_together(modes, mode.shape, 255) == mode).all()
+
+
+def test_labels_are_halved_as_the_store_halves_them() -> None:
+    labels = np.random.default_rng(3).integers(0, 4, (37, 21)).astype(np.uint8)
+    assert (mode_cells(labels, 255, 2) == mode_of_blocks(mode_of_blocks(labels, 255), 255)).all()
+
+
+def test_what_is_left_is_halved_at_the_end() -> None:
+    cells = np.array([[[0, 0, 0, 255], [255, 255, 255, 255]]] * 2, np.uint8)
+    assert finish_mean(cells, 1).tolist() == [[[128, 128, 128, 255]]]
+
+
+def test_no_parts_are_no_picture() -> None:
+    with pytest.raises(ValueError, match="at least one part"):
+        put_together([], (1, 1), 0)
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30), st.integers(0, 10**5))
+def test_all_is_shared_out_and_nobody_gets_a_whole_one_too_much(sizes: list[int], total: int) -> None:
+    shared = quotas(sizes, total)
+    assert sum(shared) == (total if sum(sizes) else 0)
+    for size, part in zip(sizes, shared, strict=True):
+        assert abs(part - total * size / (sum(sizes) or 1)) < 1 + 1e-6
+
+
+def test_positions_are_spread_evenly() -> None:
+    rows, columns = even_positions((100, 300), 3000)
+    assert rows.min() >= 0
+    assert rows.max() < 100
+    assert columns.max() < 300
+    counts, _, _ = np.histogram2d(rows, columns, bins=(5, 10), range=((0, 100), (0, 300)))
+    assert counts.min() > 50  # 60 in each box, and no box without
+    assert counts.max() < 70
+
+
+# ----------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize(("k", "dtype"), [(1, "uint8"), (15, "uint8"), (254, "uint8"), (300, "uint16")])
+def test_a_segmented_picture_is_the_colours_of_its_labels(k: int, dtype: str) -> None:
+    random = np.random.default_rng(k)
+    colors = random.integers(0, 256, (k, 3), dtype=np.uint8)
+    labels = random.integers(0, k, (9, 14)).astype(dtype)
+    invalid = random.random((9, 14)) < 0.2
+    labels[invalid] = np.iinfo(labels.dtype).max
+    picture = pixels_of(segmented_file(labels, colors))
+    assert (picture[..., 3] == np.where(invalid, 0, 255)).all()
+    assert (picture[..., :3][~invalid] == colors[labels[~invalid]]).all()
+
+
+def test_an_image_without_a_cluster_is_transparent() -> None:
+    picture = pixels_of(segmented_file(np.full((2, 3), 255, np.uint8), np.empty((0, 3), np.uint8)))
+    assert picture.shape == (2, 3, 4)
+    assert not picture[..., 3].any()
+
+
+def test_a_photograph_is_a_webp_and_transparent_where_no_pixel_counts() -> None:
+    cells = np.full((8, 8, 4), (200, 100, 50, 255), np.uint8)
+    assert original_file(cells)[8:12] == b"WEBP"
+    assert pixels_of(original_file(cells)).shape == (8, 8, 3)
+    assert np.abs(pixels_of(original_file(cells)).astype(int) - (200, 100, 50)).max() <= 4
+    cells[:4, :, 3] = 0
+    assert (pixels_of(original_file(cells))[..., 3] == cells[..., 3]).all()
+
+
+def test_a_mask_is_white_inside() -> None:
+    mask = np.eye(6, dtype=bool)
+    assert (pixels_of(gray_file(mask)) == mask * np.uint8(255)).all()
