@@ -37,6 +37,14 @@ def remember(context: typer.Context | None, file: Path | None = None) -> None:
     _asked.set(None if context is None else Asked(context, file))
 
 
+def load_config(context: typer.Context, file: Path | None) -> Path | None:
+    """Use a TOML file's values as the defaults of this command."""
+    remember(context, file)
+    if file is not None:
+        context.default_map = defaults_from(file, context)
+    return file
+
+
 def asked_context() -> typer.Context | None:
     """The command that is run now; None where there is none."""
     asked = _asked.get()
@@ -143,10 +151,6 @@ def _key(name: str) -> str:
     return name.replace("-", "_")
 
 
-# flags whose names are not usable as Python parameters
-_PARAMETER_OF = {"from": "from_file", "json": "as_json", "report": "with_report", "open": "open_page"}
-
-
 def _parameters(command: Any) -> dict[str, Any]:
     """A command's parameters by what a file calls them."""
     return {flag: parameter for parameter in command.params for flag in flags_of(parameter)}
@@ -168,7 +172,7 @@ def _as_default(file: Path, name: str, value: Any, parameters: dict[str, Any]) -
     for odd in filter(None, (_never(one, is_flag=is_flag) for one in values)):
         taken = "true or false" if is_flag else "numbers or texts" if is_several else "a number or text"
         raise typer.BadParameter(f"{file}: {name} takes {taken}, not {odd}")
-    return {_PARAMETER_OF.get(_key(name), _key(name)): values if is_several else value}
+    return {str(parameter.name): values if is_several else value}
 
 
 def _never(value: Any, *, is_flag: bool) -> str:

@@ -8,15 +8,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import typer
 
 from kseg_core.errors import KsegError, OutputHeld, UsageError, system_reason
+from kseg_core.options import option
 from kseg_core.sizes import return_freed_memory
 
-from ._config import unknown_variables, with_origins
+from ._config import load_config, unknown_variables, with_origins
 from ._logging import LOG_FORMATS, LOG_LEVELS, log, log_failures, log_result, log_to_stderr, write_line
 from ._progress import Bar, LoggedStages
 
@@ -29,6 +32,35 @@ IMPATIENT_SECONDS = (
 
 class Terminated(BaseException):
     """Somebody sent SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class General:
+    """What every command can be told."""
+
+    as_json: bool = option(False, "Print one JSON object on stdout and nothing else.", "General", flag="json")
+    log_level: str = option("warning", "debug, info, warning or error, on stderr.", "General", "LEVEL")
+    log_format: str = option("text", "How stderr is written: text, or json, one object a line.", "General", "NAME")
+    tell_after: float = option(
+        10.0,
+        "Where stderr is no terminal: one line on a stage that takes longer than so many seconds; 0: on none.",
+        "General",
+        "SECONDS",
+        least=0,
+    )
+    config: Path | None = option(
+        None,
+        "Settings from a TOML file. A flag beats its variable (--max-iter: KSEG_MAX_ITER), which beats the file.",
+        "General",
+        "FILE.toml",
+        eager=load_config,
+    )
+
+    def __post_init__(self) -> None:
+        if self.log_level not in LOG_LEVELS:
+            raise UsageError(f"--log-level is one of {', '.join(LOG_LEVELS)}; got {self.log_level!r}")
+        if self.log_format not in LOG_FORMATS:
+            raise UsageError(f"--log-format is one of {', '.join(LOG_FORMATS)}; got {self.log_format!r}")
 
 
 class Report:
@@ -68,36 +100,24 @@ class Report:
         _say(self, message)
 
 
-def carry_out(
-    job: Callable[[Report], int],
-    as_json: bool,
-    log_level: str,
-    failed: Callable[[Exception], dict[str, Any]],
-    again: str | None = None,
-    *,
-    log_format: str = "text",
-    tell_after: float = 0.0,
-) -> int:
+def carry_out(job: Callable[[Report], int], general: General, failed: Callable[[Exception], dict[str, Any]]) -> int:
     """Run a command's body and return its exit code; whatever it raises becomes one line and a code.
 
-    ``failed`` makes the JSON object of a failure; ``again`` says how to go on after an interruption; ``tell_after`` is
-    how many seconds a stage may take in silence where there is no progress bar, 0: any.
+    ``failed`` makes the JSON object of a failure.
     """
-    if log_level not in LOG_LEVELS:
-        raise typer.BadParameter(f"--log-level is one of {', '.join(LOG_LEVELS)}; got {log_level!r}")
-    if log_format not in LOG_FORMATS:
-        raise typer.BadParameter(f"--log-format is one of {', '.join(LOG_FORMATS)}; got {log_format!r}")
-    log_to_stderr(log_level, log_format)
+    log_to_stderr(general.log_level, general.log_format)
     for line in unknown_variables():
         log.warning("%s", line)
     return_freed_memory()
     signals = Signals()
-    shown = sys.stderr.isatty() and log_format == "text"
-    report = Report(as_json, Bar() if shown else LoggedStages(tell_after))
+    has_bar = sys.stderr.isatty() and general.log_format == "text"
+    report = Report(general.as_json, Bar() if has_bar else LoggedStages(general.tell_after))
     try:
         return job(report)
     except (KeyboardInterrupt, Terminated):
-        return _stopped(report, signals, again)
+        return _stopped(report, signals)
+    except typer.TyperException:  # which is told as those of the command line itself are
+        raise
     except UsageError as error:
         _say(report, with_origins(str(error)))
         return WRONG_USAGE
@@ -110,7 +130,7 @@ def carry_out(
     except Exception as error:
         log.debug("traceback", exc_info=error)
         if signals.received is not None:  # it came while compiled code ran, which tells of it in its own way
-            return _stopped(report, signals, again)
+            return _stopped(report, signals)
         known = _of_the_machine(error)
         if known is not None:
             return _fail(report, known, failed(error))
@@ -128,9 +148,9 @@ def _of_the_machine(error: Exception) -> str | None:
     return None
 
 
-def _stopped(report: Report, signals: Signals, again: str | None) -> int:
+def _stopped(report: Report, signals: Signals) -> int:
     terminated = signals.received == signal.SIGTERM
-    _say(report, f"{'terminated' if terminated else 'interrupted'}; {again or report.how_to_go_on}")
+    _say(report, f"{'terminated' if terminated else 'interrupted'}; {report.how_to_go_on}")
     return TERMINATED if terminated else INTERRUPTED
 
 

@@ -2,43 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import MISSING, dataclass
+from typing import Any, Literal
 
-import typer
-
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UsageError
+from kseg_core.export.settings import ExportSettings
+from kseg_core.options import argument, option
 
-from . import _options as option
-from ._runtime import DONE, FAILED, SOME_UNREADABLE, Report, carry_out
-
-GO_ON = "files that were finished stay; the same command with --skip-existing goes on"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("export")(export)
+from ._options import Given, command, pick
+from ._runtime import DONE, FAILED, SOME_UNREADABLE, General, Report
+from .label import WORKERS
 
 
-def export(
-    store: option.StoreOfImages,
-    to: option.ExportTo,
-    what: option.What,
-    image: option.ExportImages = None,
-    cluster: option.ExportClusters = None,
-    format: option.ExportFormat = "auto",
-    line_color: option.LineColor = "#ffff00",
-    min_area: option.MinArea = 1,
-    overwrite: option.OverwriteFiles = False,
-    skip_existing: option.SkipExisting = False,
-    scheduler: option.Scheduler = "threads",
-    workers: option.Workers = None,
-    memory: option.Memory = None,
-    as_json: option.Json = False,
-    log_level: option.LogLevel = "warning",
-    log_format: option.LogFormat = "text",
-    tell_after: option.TellAfter = 10.0,
-    config: option.Config = None,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Which images of a store, and where their files go."""
+
+    store: str = argument("A store made by run, apply or edges.", "STORE", required=True)
+    to: str = option(MISSING, "The folder for the files; made where it is not there.", "Output", "DIR", required=True)
+    image: tuple[str, ...] = option(
+        (),
+        "Only these images: a key or source, a name without its suffix, a folder, a suffix such as .jpg, or a glob; "
+        "may be given again.",
+        "Output",
+        "KEY|GLOB",
+        many=True,
+    )
+    overwrite: bool = option(False, "Replace files of the same names (nothing else is ever touched).", "Output")
+    skip_existing: bool = option(
+        False, "Leave files that are there already: goes on with an export that was stopped.", "Output"
+    )
+
+    def __post_init__(self) -> None:
+        if self.overwrite and self.skip_existing:
+            raise UsageError("--overwrite and --skip-existing ask for opposite things; give one")
+        if not self.to.strip():
+            raise UsageError("--to is empty: name a folder for the files")
+
+    @property
+    def existing(self) -> Literal["refuse", "replace", "keep"]:
+        """What is done with files that are there."""
+        return "replace" if self.overwrite else "keep" if self.skip_existing else "refuse"
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    """What ``--json`` prints of an export that could not begin."""
+    images = {"total": 0, "done": 0, "failed": 0}
+    nothing: dict[str, Any] = {"output": None, "images": images, "files": [], "kept": 0, "failures": []}
+    return {"status": "failed", **nothing, "error": str(error)}
+
+
+@command(
+    "export",
+    pick(Files, "store", "to"),
+    pick(ExportSettings, "what"),
+    pick(Files, "image"),
+    ExportSettings,
+    Files,
+    WORKERS,
+    General,
+    failed=_failed,
+)
+def export(given: Given, report: Report) -> int:
     """Make PNG, TIFF and GeoJSON files of a store's images, for people and other tools.
 
     segmented: each pixel in its cluster's colour
@@ -65,58 +91,16 @@ def export(
 
       kseg-batch export scene.kseg.zarr --to out --what labels,polygons --min-area 50
     """
+    settings, execution, files = given.make(ExportSettings), given.make(ExecutionSettings), given.make(Files)
+    if files.existing == "refuse":
+        report.how_to_go_on = "files that were finished stay; the same command with --skip-existing goes on"
+    from workflows.export import export as make
+    from workflows.export_plan import ExportRequest
 
-    def job(report: Report) -> int:
-        from kseg_core.config import ExecutionSettings
-        from kseg_core.export.settings import ExportSettings
+    from ._render import export_lines
 
-        from ._jobs import joined, memory_bytes
-
-        settings = ExportSettings(_listed(joined(what) or ""), _numbers(joined(cluster)), format, line_color, min_area)
-        execution = ExecutionSettings(scheduler, workers, memory=memory_bytes(memory))
-        existing = _existing(overwrite, skip_existing)
-        if not to.strip():
-            raise UsageError("--to is empty: name a folder for the files")
-
-        from workflows.export import export as make
-        from workflows.export_plan import ExportRequest
-
-        from ._render import export_lines
-
-        result = make(ExportRequest(store, to, settings, tuple(image or ()), existing), execution, report.progress)
-        told = result.to_json()
-        report.finish(told, export_lines(told))
-        return {"ok": DONE, "partial": SOME_UNREADABLE, "failed": FAILED}[result.status]
-
-    again = None if overwrite or skip_existing else GO_ON
-    return carry_out(job, as_json, log_level, _failed, again, log_format=log_format, tell_after=tell_after)
-
-
-def _failed(error: Exception) -> dict[str, object]:
-    """What ``--json`` prints of an export that could not begin."""
-    nothing: dict[str, object] = {
-        "output": None,
-        "images": {"total": 0, "done": 0, "failed": 0},
-        "files": [],
-        "kept": 0,
-    }
-    return {"status": "failed", **nothing, "failures": [], "error": str(error)}
-
-
-def _listed(names: str) -> tuple[str, ...]:
-    """``segmented,masks`` as names, each once."""
-    return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-
-
-def _numbers(clusters: str | None) -> tuple[int, ...] | None:
-    """``0,2`` as numbers, each once."""
-    try:
-        return None if clusters is None else tuple(dict.fromkeys(int(number) for number in clusters.split(",")))
-    except ValueError:
-        raise UsageError(f"--cluster takes numbers like 0,2; got {clusters!r}") from None
-
-
-def _existing(overwrite: bool, skip_existing: bool) -> Literal["refuse", "replace", "keep"]:
-    if overwrite and skip_existing:
-        raise UsageError("--overwrite and --skip-existing ask for opposite things; give one")
-    return "replace" if overwrite else "keep" if skip_existing else "refuse"
+    request = ExportRequest(files.store, files.to, settings, files.image, files.existing)
+    result = make(request, execution, report.progress)
+    told = result.to_json()
+    report.finish(told, export_lines(told))
+    return {"ok": DONE, "partial": SOME_UNREADABLE, "failed": FAILED}[result.status]

@@ -8,19 +8,27 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from . import apply, check, config, edges, export, fit, inspect, report, run, sweep, warm
 from ._config import commands_with, remember, with_origins
 from ._logging import is_json, write_line
+from .edges import edges
+from .export import export
+from .label import apply, fit, run, sweep
+from .program import config, warm
+from .report import report
+from .store import check, inspect
 
 # What the collector looks for, cycles, is rare here; with its usual thresholds it takes a tenth of a short run.
 SELDOM = (50_000, 20, 100)
 
 TAKEN = {"int": "a whole number", "float": "a number", "bool": "true or false"}  # by the type's name in Pydantic
+
+LIKE = 0.75  # how much of an option's name is as it was typed, to be told as what was meant
 
 STDERR = 2  # the highest number of a file that every program has open from its start
 
@@ -52,8 +60,9 @@ def _about(
     """
 
 
-for module in (run, fit, apply, sweep, edges, export, report, inspect, check, config, warm):
-    module.register(app)
+COMMANDS = (run, fit, apply, sweep, edges, export, report, inspect, check, config, warm)
+for each in COMMANDS:
+    each.add_to(app)
 
 
 def foreign_workflows_package() -> str | None:
@@ -81,13 +90,14 @@ def _of_another_type(error: typer.TyperException) -> str | None:
     return None if taken is None else f"{parameter.opts[0]} takes {taken}; got {wrong['input']!r}"
 
 
-def _wrong_usage(error: typer.TyperException) -> str:
+def _wrong_usage(error: Any) -> str:
     """What is wrong with a command line, and where to look: a variable, the file, or a command that has the option."""
+    having = []
+    if hasattr(error, "possibilities") and error.ctx is not None:  # which an option that nobody knows has
+        having = commands_with(error.option_name, error.ctx)
+        near = [] if having else [each for each in error.possibilities or () if len(each) > len("--t")]
+        error.possibilities = get_close_matches(error.option_name, near, cutoff=LIKE)
     message = with_origins(_of_another_type(error) or " ".join(error.format_message().split()))
-    context = getattr(error, "ctx", None)
-    if context is None or not hasattr(error, "possibilities"):  # which an option that nobody knows has
-        return message
-    having = commands_with(str(getattr(error, "option_name", "")), context)
     return f"{message}; it is an option of: kseg-batch {', '.join(having)}" if having else message
 
 

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-import typer
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from . import _options as option
-from ._runtime import DONE, SOME_UNREADABLE, Report, carry_out
+from kseg_core.config import ExecutionSettings
+from kseg_core.options import argument, option
+from kseg_core.report.settings import ReportSettings
+
+from ._logging import log
+from ._options import Given, command, pick
+from ._runtime import DONE, SOME_UNREADABLE, General, Report
+from .label import WORKERS
+
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # without any, only browsers that take the terminal would be found
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(report)
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Of which store, and where the page goes."""
+
+    store: str = argument("A store made by run or apply.", "STORE", required=True)
+    to: str | None = option(
+        None, "The folder to write. Default: <store name>.report in the current folder.", "Output", "DIR"
+    )
+    sweep: str | None = option(
+        None,
+        "Show this sweep: a folder that the sweep command wrote. Default: that of --k auto, if there was one.",
+        "Input",
+        "DIR",
+    )
+    open_page: bool = option(False, "Then open it in the browser.", "Output", flag="open")
 
 
-def report(
-    store: option.LabelledStore,
-    to: option.ReportTo = None,
-    sweep: option.SweepFolder = None,
-    limit: option.Limit = 60,
-    thumbnail: option.Thumbnail = 400,
-    overwrite: option.OverwriteReport = False,
-    open_page: option.OpenReport = False,
-    scheduler: option.Scheduler = "threads",
-    workers: option.Workers = None,
-    memory: option.Memory = None,
-    as_json: option.Json = False,
-    log_level: option.LogLevel = "warning",
-    log_format: option.LogFormat = "text",
-    tell_after: option.TellAfter = 10.0,
-    config: option.Config = None,
-) -> int:
+def _failed(error: Exception) -> dict[str, Any]:
+    """What ``--json`` prints of a report that could not be made."""
+    nothing: dict[str, Any] = {"output": None, "report": None, "figures": [], "failures": []}
+    return {"status": "failed", **nothing, "images": {"total": 0, "shown": 0}, "error": str(error)}
+
+
+@command("report", pick(Page, "store", "to", "sweep"), ReportSettings, Page, WORKERS, General, failed=_failed)
+def report(given: Given, report: Report) -> int:
     """Write report.html, one page that opens from disk and needs no network, and its figures as PNG beside it.
 
     It shows the palette, originals beside their segmentation, masks, the colours in space, how the fit went, and every
@@ -43,31 +60,45 @@ def report(
 
       kseg-batch report images.kseg.zarr --sweep images.sweep
     """
+    settings, execution, page = given.make(ReportSettings), given.make(ExecutionSettings), given.make(Page)
+    from workflows.report import ReportRequest, make_report
 
-    def job(told: Report) -> int:
-        from kseg_core.config import ExecutionSettings
-        from kseg_core.report.settings import ReportSettings
+    from ._render import report_lines
 
-        from ._jobs import memory_bytes
-
-        settings = ReportSettings(limit, thumbnail, overwrite)
-        execution = ExecutionSettings(scheduler, workers, memory=memory_bytes(memory))
-        from workflows.report import ReportRequest, make_report
-
-        from ._page import open_in_browser
-        from ._render import report_lines
-
-        request = ReportRequest(store, to, sweep, settings)
-        found = make_report(request, execution, told.progress)
-        told.finish(found, report_lines(found))
-        if open_page:
-            open_in_browser(request.page)
-        return SOME_UNREADABLE if found["failures"] else DONE
-
-    return carry_out(job, as_json, log_level, _failed, log_format=log_format, tell_after=tell_after)
+    request = ReportRequest(page.store, page.to, page.sweep, settings)
+    made = make_report(request, execution, report.progress)
+    report.finish(made, report_lines(made))
+    if page.open_page:
+        open_in_browser(request.page)
+    return SOME_UNREADABLE if made["failures"] else DONE
 
 
-def _failed(error: Exception) -> dict[str, object]:
-    """What ``--json`` prints of a report that could not be made."""
-    nothing: dict[str, object] = {"output": None, "report": None, "figures": [], "failures": []}
-    return {"status": "failed", **nothing, "images": {"total": 0, "shown": 0}, "error": str(error)}
+def open_in_browser(page: str) -> None:
+    """Open a page; where that cannot be done, say in one line where it is."""
+    import webbrowser
+
+    opened = sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in DISPLAYS)
+    if opened:
+        with _silence():
+            opened = webbrowser.open(Path(page).resolve().as_uri())
+    if not opened:
+        from ._render import printable
+
+        log.warning("no browser can be opened here; the page is %s", printable(page))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What a browser writes goes nowhere: stdout is ours, and may be one JSON object."""
+    sys.stdout.flush()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    saved = [os.dup(number) for number in (0, 1, 2)]
+    try:
+        for number in (0, 1, 2):
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        for number, file in enumerate(saved):
+            os.dup2(file, number)
+            os.close(file)
+        os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Which picture of a file that holds several: a series, a page, channels, a slice, a point in time.
+"""Which files are read, and which picture of a file that holds several: a series, a page, channels, a slice, a time.
 
 Light on purpose (standard library only): settings hold it, and are refused before anything heavy is loaded. All
 numbers are from 0, as tifffile, Bio-Formats (``bfconvert -series 0 -z 0``), libtiff and libvips count, and as OME has
@@ -8,11 +8,19 @@ them (``TheZ="0"``). Only bands (``--bands``) are from 1, as GDAL and what flies
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import UsageError
+from . import storage
+from .errors import KsegError, UsageError
+from .options import argument, option
+
+if TYPE_CHECKING:
+    from .inputs.listing import InputListing
+
+log = logging.getLogger("kseg")
 
 Z = int | Literal["max"]
 
@@ -22,28 +30,120 @@ RULES = 2
 
 
 @dataclass(frozen=True, slots=True)
+class InputSelection:
+    """What the user pointed at."""
+
+    inputs: tuple[str, ...] = argument(
+        "Image files, folders (searched recursively) or quoted globs; s3:// too.", "INPUT...", many=True
+    )
+    include: tuple[str, ...] = option(
+        (),
+        "Only files below a folder that match: a glob, a name with or without its suffix, a folder, or a suffix such "
+        "as .jpg; case is ignored. May be given again.",
+        "Input",
+        "GLOB",
+        many=True,
+    )
+    exclude: tuple[str, ...] = option(
+        (),
+        "Leave out files below a folder that match: as --include. May be given again.",
+        "Input",
+        "GLOB",
+        many=True,
+    )
+    from_file: str | None = option(
+        None, "Read inputs, one a line, from a file; - is standard input.", "Input", "FILE|-", flag="from"
+    )
+    null: bool = option(
+        False, "The names of --from are separated by NUL, as find -print0 writes them.", "Input", short="0"
+    )
+
+    def __post_init__(self) -> None:
+        if not self.inputs and self.from_file is None:
+            raise UsageError("no INPUT: name files or folders, or give a list with --from")
+        if self.null and self.from_file is None:
+            raise UsageError("--null is of a list: give it with --from")
+        for given in self.inputs:
+            storage.require_known(given)
+
+    def list(self) -> InputListing:
+        """The files.
+
+        Raises
+        ------
+        UsageError
+            If an input does not exist.
+        KsegError
+            If there is not one file to read.
+        """
+        from .inputs.listing import list_inputs  # walks folders: more than what settings need
+
+        listing = list_inputs(
+            self.inputs, include=self.include, exclude=self.exclude, from_file=self.from_file, null=self.null
+        )
+        if not listing.files:
+            named = ", ".join(self.inputs) or f"the list {self.from_file}"
+            more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
+            if listing.ours:
+                made = f"{listing.ours} pictures there were exported by this program"
+                more += f"; {made}: a pattern such as '*.png' takes them"
+            first = f"; {listing.failures[0]}" if listing.failures else ""
+            passing = " that pass --include and --exclude" if self.include or self.exclude else ""
+            nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""
+            raise KsegError(f"no images in {named}{passing}{nothing}{more}{first}")
+        for pattern in listing.unmatched:
+            log.warning("%s matches nothing in %s", pattern, ", ".join(self.inputs) or f"the list {self.from_file}")
+        return listing
+
+
+def _channels(values: Sequence[str]) -> tuple[int, ...] | None:
+    texts = [text for value in values for text in value.replace(";", ",").split(",") if text.strip()]
+    try:
+        return tuple(int(text) for text in texts) if values else None
+    except ValueError:
+        raise UsageError(f"--channel takes numbers like 2,0,1; got {','.join(values)!r}") from None
+
+
+def _slice(z: str) -> Z:
+    try:
+        return "max" if z == "max" else int(z)
+    except ValueError:
+        raise UsageError(f"--z is a number from 0 on, or max; got {z!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
 class PictureChoice:
     """Which picture of a file; None: what the file's reader takes by itself, and says.
 
-    Parameters
-    ----------
-    series
-        One image of an OME-TIFF, SVS, SCN, ... (those of a Zarr group are inputs of their own).
-    page
-        One page of a TIFF as it is stored: its directory's number; or a frame of an animation.
-    channel
-        Which channels, in the order wanted: they become the picture's bands.
-    z
-        One slice, or ``"max"``: the largest value over all slices.
-    t
-        One point in time.
+    ``channel`` is in the order wanted: they become the picture's bands.
     """
 
-    series: int | None = None
-    page: int | None = None
-    channel: tuple[int, ...] | None = None
-    z: Z | None = None
-    t: int | None = None
+    series: int | None = option(
+        None, "Which image of a file of several (OME-TIFF, SVS, SCN), from 0. Default: the largest.", "Input", "N"
+    )
+    page: int | None = option(
+        None,
+        "Which page of a TIFF, as it is stored, or frame of an animated GIF, PNG or WebP, from 0. Default: the "
+        "largest, of equal ones the first.",
+        "Input",
+        "N",
+    )
+    channel: tuple[int, ...] | None = option(
+        None,
+        "Which channels, from 0, as in 2,0: they become the image's bands; may be given again. Default: all.",
+        "Input",
+        "N,...",
+        many=True,
+        parse=_channels,
+    )
+    z: Z | None = option(
+        None,
+        "Which slice of a stack, from 0, or max: the largest value over all. Default: the first.",
+        "Input",
+        "N|max",
+        parse=_slice,
+    )
+    t: int | None = option(None, "Which point in time, from 0. Default: the first.", "Input", "N")
 
     def __post_init__(self) -> None:
         for name in ("series", "page", "z", "t"):
@@ -88,33 +188,3 @@ class PictureChoice:
 
 
 DEFAULT = PictureChoice()
-
-
-def choice_of(
-    series: int | None = None,
-    page: int | None = None,
-    channel: Sequence[str] | None = None,
-    z: str | None = None,
-    t: int | None = None,
-) -> PictureChoice:
-    """The choice that options say: ``z`` is a number or ``max``, ``channel`` numbers with commas.
-
-    Raises
-    ------
-    UsageError
-        If they are none.
-    """
-    slice_: Z | None = None
-    if z is not None:
-        try:
-            slice_ = "max" if z == "max" else int(z)
-        except ValueError:
-            raise UsageError(f"--z is a number from 0 on, or max; got {z!r}") from None
-    channels: tuple[int, ...] | None = None
-    if channel:
-        texts = [text for value in channel for text in value.replace(";", ",").split(",") if text.strip()]
-        try:
-            channels = tuple(int(text) for text in texts)
-        except ValueError:
-            raise UsageError(f"--channel takes numbers like 2,0,1; got {','.join(channel)!r}") from None
-    return PictureChoice(series, page, channels, slice_, t)

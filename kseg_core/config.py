@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from . import storage
 from .choice import DEFAULT, PictureChoice
-from .edge_settings import edge_thresholds
+from .edge_settings import EdgeSettings, edge_thresholds, parse_thresholds
 from .errors import UsageError
-from .sizes import counted
+from .options import joined, option
+from .sizes import counted, parse_bytes
 
 Features = Literal["auto", "rgb", "gray", "hsv", "lab", "bands"]
 Scope = Literal["global", "image"]
@@ -51,62 +53,116 @@ def _require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
     _require(value in choices, f"{name} is one of {', '.join(choices)}; got {value!r}")
 
 
+def _clusters(k: str) -> int | Literal["auto"]:
+    if k == AUTO:
+        return AUTO
+    try:
+        return int(k)
+    except ValueError:
+        raise UsageError(f"--k takes a number of clusters, as in --k 5, or auto; got {k!r}") from None
+
+
+def _range(text: str) -> tuple[int, int]:
+    low, colon, high = text.partition(":")
+    try:
+        if colon:
+            return int(low), int(high)
+    except ValueError:
+        pass
+    raise UsageError(f"--k-range takes two numbers like 1:10; got {text!r}")
+
+
+def _bands(values: Sequence[str]) -> tuple[int, ...]:
+    text = joined(values)
+    try:
+        return tuple(int(band) for band in text.split(",")) if text else ()
+    except ValueError:
+        raise UsageError(f"--bands takes numbers like 4,3,2; got {text!r}") from None
+
+
+def _colors(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(color.strip() for color in joined(values).replace(";", ",").split(","))
+
+
 @dataclass(frozen=True, slots=True)
 class FitSettings:
     """What is clustered and how the centroids are found.
 
     Parameters
     ----------
-    k
-        Number of clusters, 1 to 65534, or ``"auto"``: chosen from ``k_range`` by the elbow method.
     features
-        The space distances are measured in: of colours, or ``bands`` as they are stored. ``auto`` is what suits most of
-        the images: ``rgb`` for pictures of 8 bits, ``bands`` for what is deeper or has other bands. ``start`` makes it
-        ``rgb``; ``bands``, ``normalize`` and a ``kind`` of bands make it ``bands``.
-    scope
-        One palette for all images (``global``) or one for each (``image``).
-    init
-        How the first centroids of an attempt are drawn.
-    attempts
-        Independent searches; the best by inertia over all the data wins.
+        ``start`` makes ``auto`` ``rgb``; ``bands``, ``normalize`` and a ``kind`` of bands make it ``bands``.
     max_iter
-        Most steps of one attempt, on the first batch and on all data together.
-    tol
-        Stop when the sum of squared centroid shifts is at most ``tol`` times the mean variance of the features.
-        None: go on until no label changes.
+        Counts on the first batch and on all data together.
     batch_pixels
-        Upper bound of the first mini-batch's size, in pixels of all images together.
-    seed
-        Chooses the first batch and every random draw.
+        Of all images together.
     start
-        First centroids as sRGB colours ``#rrggbb``, one a cluster; then there is one attempt and no search.
-    bands
-        Of ``features="bands"``: which, from 1, in the order wanted; empty for all but alpha.
-    normalize
-        Of ``features="bands"``: ``standard`` (mean 0, deviation 1), ``minmax`` (0 to 1) or ``none``.
-    k_range
-        With ``k="auto"``: the least and the greatest number to try; None stands for (1, 10).
+        sRGB colours ``#rrggbb``; then there is one attempt and no search.
+    bands, normalize
+        Of ``features="bands"``. The order of bands counts; ``standard`` is mean 0 and deviation 1, ``minmax`` 0 to 1.
     kind
-        Take the images of one kind alone: ``rgb`` (pictures of 8 bits), or a type and a number of bands as in
-        ``uint16x4``; None: of those that most are of where that must be one, else of all.
+        None: of those that most are of where that must be one, else of all.
     features_why
         Why ``auto`` became these features, for the model to say: whoever chooses sets it.
     """
 
-    k: int | Literal["auto"]
-    features: Features = "auto"
-    scope: Scope = "global"
-    init: Init = "k-means++"
-    attempts: int = 10
-    max_iter: int = 1000
-    tol: float | None = None
-    batch_pixels: int = 1 << 18
-    seed: int = 0
-    start: tuple[str, ...] = ()
-    bands: tuple[int, ...] = ()
-    normalize: Normalize = "none"
-    k_range: tuple[int, int] | None = None
-    kind: str | None = None
+    k: int | Literal["auto"] = option(
+        MISSING,
+        "Number of clusters, 1 to 65534; auto: as many as the elbow method finds.",
+        "Model",
+        "N|auto",
+        short="k",
+        parse=_clusters,
+    )
+    features: Features = option(
+        "auto",
+        "Space of the distances: colours (rgb, gray, hsv, lab), bands as they are stored, or auto: rgb for 8-bit "
+        "pictures, bands for what is deeper or has other bands; most images decide.",
+        "Model",
+        "NAME",
+    )
+    scope: Scope = option(
+        "global", "One palette for all images (global), or one for each (image).", "Model", "global|image"
+    )
+    init: Init = option("k-means++", "First centroids: k-means++ or random.", "Model", "NAME")
+    attempts: int = option(10, "Independent searches; the best wins.", "Model", "N")
+    max_iter: int = option(1000, "Most steps of an attempt.", "Model", "N")
+    tol: float | None = option(
+        None,
+        "Stop when the squared centroid shifts are at most TOL x the features' mean variance. Unless given, steps go "
+        "on until no label changes.",
+        "Model",
+        "TOL",
+    )
+    batch_pixels: int = option(1 << 18, "Most pixels of the first mini-batch.", "Model", "N")
+    seed: int = option(0, "Chooses the first mini-batch and every random draw.", "Model", "N")
+    start: tuple[str, ...] = option(
+        (),
+        "Given first centroids, one a cluster, as in '#1f77b4,#ff7f0e'; then there is one attempt and no search.",
+        "Model",
+        "COLOURS",
+        many=True,
+        parse=_colors,
+    )
+    bands: tuple[int, ...] = option(
+        (),
+        "Cluster these bands, from 1, as in 4,3,2; may be given again. Default: all but alpha.",
+        "Model",
+        "LIST",
+        many=True,
+        parse=_bands,
+    )
+    normalize: Normalize = option("none", "Of bands: none, standard or minmax.", "Model", "NAME")
+    k_range: tuple[int, int] | None = option(
+        None, "With --k auto: which numbers to try. Default: 1:10.", "Model", "A:B", parse=_range
+    )
+    kind: str | None = option(
+        None,
+        "Of a folder of several kinds take this one alone: rgb (8-bit pictures), or a type and a number of bands, as "
+        "in uint16x4.",
+        "Model",
+        "KIND",
+    )
     features_why: str | None = None
 
     def __post_init__(self) -> None:
@@ -204,29 +260,37 @@ class InputSettings:
 
     Parameters
     ----------
-    nodata
-        ``none``, or with commas between them ``auto`` (what a file says of itself) and values: where a pixel has one of
-        them it has no data.
-    mask
-        A mask, or a folder of masks found by the images' paths: pixels where it is 0, or outside its polygons, are
-        invalid.
-    max_pixels
-        Most pixels of an image that cannot be read by windows.
-    choice
-        Which picture of a file that holds several.
     nodata_in
-        A pixel is invalid where ``any`` of the selected bands has no data, or where ``all`` have none; None: any of
-        bands, all of colours, where 0 is also a colour.
+        None: any of bands, all of colours, where 0 is also a colour. Of the bands that are selected.
     validity
         Which rules are followed. 1, for what was made by release 0.1.0: nodata in all of the bands, and the masks that
         files carry are not used; alpha is the last band of a TIFF, by its tags alone.
     """
 
-    nodata: str = "auto"
-    mask: str | None = None
-    max_pixels: int = 1 << 29
+    nodata: str = option(
+        "auto",
+        "Values that stand for no data: auto (what the file says), none, -9999,0 (numbers), or auto,-9999; may be "
+        "given again.",
+        "Input",
+        "V,...|auto|none",
+        many=True,
+        parse=lambda values: joined(values) or AUTO,
+    )
+    mask: str | None = option(
+        None,
+        "Pixels where this image is 0, or outside these polygons (GeoJSON, shapefile, GeoPackage, ...), are invalid; "
+        "or a folder of such masks with the images' names.",
+        "Input",
+        "PATH",
+    )
+    max_pixels: int = option(1 << 29, "Refuse larger images that cannot be read by windows.", "Input", "N")
     choice: PictureChoice = DEFAULT
-    nodata_in: NodataIn | None = None
+    nodata_in: NodataIn | None = option(
+        None,
+        "A pixel is invalid where any or all of its bands are nodata. Default: any of bands, all of colours.",
+        "Input",
+        "any|all",
+    )
     validity: int = VALIDITY
 
     def __post_init__(self) -> None:
@@ -282,37 +346,30 @@ def _number(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class OutputSettings:
-    """What is written.
+    """What is written. ``checksum`` decides nothing that is written but the SHA-256 kept beside labels."""
 
-    Parameters
-    ----------
-    masks
-        One boolean image a cluster; None: up to 32 clusters.
-    tile
-        Side of the store's chunks in pixels, 64 to 16384.
-    overwrite
-        Replace an existing kseg store.
-    pyramid
-        Levels of half the size, down to one tile; None: for images worked on in pieces.
-    copy_image
-        Keep the pixels beside their labels, as a complete OME-Zarr image.
-    confidence
-        Also write how clearly each pixel belongs to its cluster.
-    edges
-        Also write Canny edges, with these two thresholds.
-    checksum
-        Keep the inputs' SHA-256 with their labels, and tell by it what has changed. Decides nothing that is written
-        else.
-    """
-
-    masks: bool | None = None
-    tile: int = 1024
-    overwrite: bool = False
-    pyramid: bool | None = None
-    copy_image: bool = False
-    confidence: bool = False
-    edges: tuple[float, float] | None = None
-    checksum: bool = False
+    masks: bool | None = option(None, "One boolean mask a cluster. Default: up to k = 32.", "Output")
+    tile: int = option(1024, "Side of the store's chunks in pixels.", "Output", "PX")
+    overwrite: bool = option(False, "Replace an existing kseg output (nothing else is ever deleted).", "Output")
+    pyramid: bool | None = option(
+        None, "Label levels of half the size, down to one tile. Default: for images worked on in pieces.", "Output"
+    )
+    copy_image: bool = option(False, "Keep the pixels beside their labels: a complete OME-Zarr image.", "Output")
+    confidence: bool = option(False, "Also write how clearly each pixel belongs to its cluster, 0 to 254.", "Output")
+    edges: tuple[float, float] | None = option(
+        None,
+        "Also write Canny edges, with these thresholds (see the command edges).",
+        "Output",
+        "LOW,HIGH",
+        many=True,
+        parse=parse_thresholds,
+    )
+    checksum: bool = option(
+        False,
+        "With --model: tell by SHA-256, not by size and time alone, which files of a growing folder have changed, "
+        "where they were labelled with it.",
+        "Input",
+    )
 
     def __post_init__(self) -> None:
         _require(64 <= self.tile <= 16_384, f"--tile is from 64 to 16384 pixels; got {self.tile}")
@@ -328,26 +385,36 @@ class OutputSettings:
 class ExecutionSettings:
     """Where the work runs. Nothing here changes a bit of any result.
 
-    Parameters
-    ----------
-    scheduler
-        ``threads``, ``processes``, ``sync``, a Dask address (``tcp://…``, ``tls://…``) or a scheduler file
-        (``*.json``).
-    workers
-        Threads or processes; None: one a core. An existing cluster has its own.
-    strict
-        Stop at the first unreadable input.
-    memory
-        Most bytes of each process; None: a share of what there is.
-    performance_report
-        Where Dask writes its report of the job, an HTML page; None: nowhere.
+    ``memory`` is in bytes; None: a share of what there is.
     """
 
-    scheduler: str = "threads"
-    workers: int | None = None
-    strict: bool = False
-    memory: int | None = None
-    performance_report: str | None = None
+    scheduler: str = option(
+        "threads",
+        "threads, processes, sync, tcp://HOST:PORT, tls://HOST:PORT, or a scheduler FILE.json.",
+        "Execution",
+        "WHERE",
+    )
+    workers: int | None = option(
+        None,
+        "Threads or processes. Default: one a processor that this job may use (cgroups, Slurm, PBS and LSF say).",
+        "Execution",
+        "N",
+    )
+    strict: bool = option(False, "Stop at the first unreadable input.", "Execution")
+    memory: int | None = option(
+        None,
+        "Most memory of each process, as in 4GB. Default: 60 % of what this job may use, shared by the processes: the "
+        "least of the machine, its cgroups, Slurm and ulimit.",
+        "Execution",
+        "SIZE",
+        parse=lambda text: parse_bytes(text, "--memory"),
+    )
+    performance_report: str | None = option(
+        None,
+        "Write Dask's report of the run, an HTML page: which task ran where, how long. Not for threads or sync.",
+        "Execution",
+        "FILE.html",
+    )
 
     def __post_init__(self) -> None:
         known = self.scheduler in ("threads", "processes", "sync") or self.is_cluster
@@ -400,10 +467,6 @@ class RunConfig:
     ----------
     fit
         None where ``model`` is given: there is nothing to fit.
-    model
-        Label with this model (a model or a store of an earlier run).
-    match
-        Number the clusters as in this earlier model.
     refit
         Start the fit from the centroids of ``match``; there is one attempt and no search.
     """
@@ -412,9 +475,13 @@ class RunConfig:
     output: OutputSettings = field(default_factory=OutputSettings)
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     input: InputSettings = field(default_factory=InputSettings)
-    model: str | None = None
-    match: str | None = None
-    refit: bool = False
+    model: str | None = option(None, "Skip the fit: use this model, or the one of this store.", "Model", "M")
+    match: str | None = option(None, "Number the clusters as in this earlier model or store.", "Model", "M")
+    refit: bool = option(
+        False,
+        "With --model: fit anew, starting from its centroids and keeping its numbers, its features and its bands.",
+        "Model",
+    )
 
     def __post_init__(self) -> None:
         _require(
@@ -460,3 +527,26 @@ class RunConfig:
             "match": self.match,
             **({"refit": True} if self.refit else {}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class EdgesConfig:
+    """Everything a job that finds edges is told besides its inputs.
+
+    ``tile`` is None for that of the store that is there, or 1024. Nothing but edges is ever replaced.
+    """
+
+    edges: EdgeSettings = field(default_factory=EdgeSettings)
+    input: InputSettings = field(default_factory=InputSettings)
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    tile: int | None = option(
+        None,
+        "Side of the store's chunks in pixels. Default: that of the store that is there, or 1024.",
+        "Output",
+        "PX",
+    )
+    overwrite: bool = option(False, "Replace edges that are there; labels and all else stay.", "Output")
+
+    def __post_init__(self) -> None:
+        if self.tile is not None:
+            OutputSettings(tile=self.tile)  # its bounds

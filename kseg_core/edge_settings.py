@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import UsageError
-from .inputs.companions import mask_facts
-from .inputs.listing import InputFile
+from .options import joined, option
+
+if TYPE_CHECKING:
+    from .inputs.listing import InputFile
 
 EdgesOn = Literal["color", "gray"]
 
@@ -30,24 +33,19 @@ class EdgeSettings:
     ----------
     low, high
         Thresholds of the gradient's magnitude, 0 to a million. Given the other way round they are exchanged, as OpenCV
-        does.
-    aperture
-        Side of the Sobel operator: 3, 5 or 7.
-    l2
-        Whether the magnitude is the root of the sum of squares; else the sum of absolute values, and thresholds are
-        rounded down.
+        does. Without ``l2`` they are rounded down.
     blur
-        Standard deviation of the Gaussian in pixels, 0 (none) to 50.
+        0 (none) to 50.
     on
         ``color``: each pixel's channel (R, G, B order) of the largest gradient; ``gray``: the luma of Pillow's ``L``.
     """
 
-    low: float = 150.0
-    high: float = 200.0
-    aperture: int = 3
-    l2: bool = False
-    blur: float = 0.0
-    on: EdgesOn = "color"
+    low: float = option(150.0, "Gradients above it are edges where they go on to a strong one.", "Edges", "T")
+    high: float = option(200.0, "Gradients above it are strong.", "Edges", "T")
+    aperture: int = option(3, "Side of the Sobel operator: 3, 5 or 7.", "Edges", "N")
+    l2: bool = option(False, "Gradients by the root of squares, not by the sum of absolute values.", "Edges")
+    blur: float = option(0.0, "Blur with a Gaussian of this standard deviation first; 0: not.", "Edges", "PX")
+    on: EdgesOn = option("color", "Edges of the channel of largest gradient, or of luma.", "Edges", "color|gray")
 
     def __post_init__(self) -> None:
         for name in ("low", "high"):
@@ -95,6 +93,21 @@ def edge_thresholds(pair: object) -> tuple[float, float]:
     return settings.low, settings.high
 
 
+def parse_thresholds(values: Sequence[str]) -> tuple[float, float]:
+    """``150,200`` as numbers.
+
+    Raises
+    ------
+    UsageError
+        If they are not two.
+    """
+    try:
+        low, high = (float(value) for value in joined(values).split(","))
+    except ValueError:
+        raise UsageError(f"--edges takes two numbers, LOW,HIGH, as in 150,200; got {joined(values)!r}") from None
+    return low, high
+
+
 def edge_facts(settings: EdgeSettings, file: InputFile, mask: str | None) -> dict[str, Any]:
     """Everything that decides the edges of an image, as a store has it beside them: equal facts mean equal edges.
 
@@ -109,6 +122,8 @@ def edge_facts(settings: EdgeSettings, file: InputFile, mask: str | None) -> dic
     mask
         Path of its mask, where it has one.
     """
+    from .inputs.companions import mask_facts  # looks at files: more than what settings need
+
     return {**settings.to_json(), **file.facts, "mask": mask_facts(mask)}
 
 

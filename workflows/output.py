@@ -28,7 +28,7 @@ from typing import Any, Literal, NamedTuple
 from dask.delayed import delayed
 
 from kseg_core import release, storage
-from kseg_core.clustering.drift import Reference
+from kseg_core.clustering.outliers import Reference
 from kseg_core.config import OutputSettings
 from kseg_core.errors import (
     KsegError,

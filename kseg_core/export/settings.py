@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kseg_core.errors import UsageError
+from kseg_core.options import joined, option
 
 KINDS = ("segmented", "labels", "masks", "cutout", "edges", "boundaries", "polygons")
 OF_CLUSTERS = frozenset({"masks", "cutout", "polygons"})  # what can be made of some clusters only
@@ -14,6 +16,19 @@ OF_PIXELS = frozenset({"cutout", "boundaries"})  # what shows the image's own pi
 FORMATS = ("auto", "png", "tiff")
 
 PNG_PX = 64_000_000  # larger pictures are awkward for most viewers: --format auto makes tiled TIFF of them
+
+
+def _names(values: Sequence[str]) -> tuple[str, ...]:
+    """``segmented,masks`` as names, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in joined(values).split(",") if name.strip()))
+
+
+def _numbers(values: Sequence[str]) -> tuple[int, ...]:
+    """``0,2`` as numbers, each once."""
+    try:
+        return tuple(dict.fromkeys(int(number) for number in joined(values).split(",")))
+    except ValueError:
+        raise UsageError(f"--cluster takes numbers like 0,2; got {joined(values)!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +40,40 @@ class ExportSettings:
     what
         Some of `KINDS`.
     clusters
-        Only these, of `OF_CLUSTERS`; None: each.
+        Of `OF_CLUSTERS`; None: each.
     format
-        ``png``, ``tiff``, or ``auto``: GeoTIFF for what lies on the ground, PNG up to `PNG_PX` pixels, TIFF above.
-    line
-        Colour of boundaries, ``#rrggbb``.
-    min_area_px
-        Polygons of regions with fewer pixels are left out.
+        ``auto``: PNG up to `PNG_PX` pixels.
     """
 
-    what: tuple[str, ...] = ("segmented",)
-    clusters: tuple[int, ...] | None = None
-    format: str = "auto"
-    line: str = "#ffff00"
-    min_area_px: int = 1
+    what: tuple[str, ...] = option(
+        ("segmented",),
+        "What to make of each image: segmented, labels, masks, cutout, edges, boundaries, polygons; may be given "
+        "again.",
+        "Output",
+        "LIST",
+        many=True,
+        parse=_names,
+    )
+    clusters: tuple[int, ...] | None = option(
+        None,
+        "Masks, cut-outs and polygons of these clusters only, as in 0,2; a cut-out shows them together; may be given "
+        "again.",
+        "Output",
+        "J,...",
+        flag="cluster",
+        many=True,
+        parse=_numbers,
+    )
+    format: str = option(
+        "auto",
+        "png, tiff, or auto: GeoTIFF for georeferenced images, else PNG up to 64 megapixels and tiled TIFF above.",
+        "Output",
+        "NAME",
+    )
+    line: str = option("#ffff00", "Colour of the boundaries.", "Output", "COLOUR", flag="line-color")
+    min_area_px: int = option(
+        1, "With --what polygons: leave out regions with fewer pixels.", "Output", "PX", flag="min-area"
+    )
 
     def __post_init__(self) -> None:
         if not self.what:

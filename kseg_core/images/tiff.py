@@ -28,7 +28,7 @@ from kseg_core.images import tiff_directory as tags
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.exif import known, turned_shape
 from kseg_core.images.file_masks import PageMask
-from kseg_core.images.gdal_metadata import as_number, parse_tag
+from kseg_core.images.gdal import as_number, parse_tag
 from kseg_core.images.geo import GEO_KEYS, PLACED_TAGS, crs_stated
 from kseg_core.images.raster import PictureInfo, Raster, Samples, check_size
 from kseg_core.images.validity import fits

@@ -11,7 +11,7 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT
 from kseg_core.images import tiff_directory as tags
 from kseg_core.images.decoder import USE_BANDS
 from kseg_core.images.exif import known
-from kseg_core.images.gdal_metadata import parse_tag
+from kseg_core.images.gdal import parse_tag
 from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, check_dtype
 
 _CONVERT = "convert it to 8- or 16-bit gray or RGB first"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kseg_core import storage
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.inputs.passed_over import is_report
+from kseg_core.options import option
 
 MOST_PICTURES = 1000
 THUMBNAIL_PX = (16, 2048)
@@ -15,21 +16,15 @@ THUMBNAIL_PX = (16, 2048)
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """Of a report.
+    """Of a report."""
 
-    Parameters
-    ----------
-    limit
-        Most images whose pictures are shown, 0 to 1000; all are in the table.
-    thumbnail
-        Longest side of a picture in pixels, 16 to 2048.
-    overwrite
-        Write into a folder that is not an earlier report.
-    """
-
-    limit: int = 60
-    thumbnail: int = 400
-    overwrite: bool = False
+    limit: int = option(60, "Most images with pictures; all are in the table.", "Output", "N")
+    thumbnail: int = option(400, "Longest side of a picture, 16 to 2048.", "Output", "PX")
+    overwrite: bool = option(
+        False,
+        "Write into a folder that holds other files too (none but files of a report are touched).",
+        "Output",
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.limit <= MOST_PICTURES:

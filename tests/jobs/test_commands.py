@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from jobs import _jobs
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError
 from workflows import check, inspect
+from workflows import request as request_of_workflows
 from workflows import run as jobs_of_workflows
 from workflows.request import InputSelection, Request
 from workflows.result import Counted, JobResult
@@ -40,7 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
         calls.append(Asked(*arguments))
         raise KsegError("far enough")
 
-    monkeypatch.setattr(_jobs, "prepare", prepare)
+    monkeypatch.setattr(request_of_workflows, "prepare", prepare)
     return calls
 
 

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 
-from jobs import _jobs
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, InputSettings
 from kseg_core.edge_settings import EdgeSettings
@@ -181,7 +180,7 @@ def test_edges_of_a_run_in_a_file_stand_beside_the_settings_of_the_command(
         calls.append(arguments)
         raise KsegError("far enough")
 
-    monkeypatch.setattr(_jobs, "prepare", prepare)
+    monkeypatch.setattr("workflows.request.prepare", prepare)
     for text in ("edges = [30, 60]", 'edges = "60,30"', "[run]\nedges = [30, 60]\n[edges]\nlow = 5"):
         (tmp_path / "s.toml").write_text(text)
         outcome = kseg("run", "a", "--k", "2", "--config", tmp_path / "s.toml")

@@ -1,56 +1,82 @@
-"""No option is accepted and ignored, and none that takes a list forgets what was given before."""
+"""What the options of all commands have in common, and that none which takes a list forgets what was given before."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
+import dataclasses
+import runpy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.main import get_command
 
 import workflows.export
-from jobs import _jobs
+from jobs import main
+from jobs._options import command
+from jobs._runtime import General
 from jobs.main import app
 from kseg_core.config import RunConfig
+from kseg_core.options import option
 from workflows.viewing.export_result import Exported
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-ELSEWHERE = {"config"}  # used before the command begins, see `jobs._options`
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def names_read(function: Any) -> set[str]:
-    """Every name that a function's body, its inner functions included, looks at."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
-    assert isinstance(definition, ast.FunctionDef)
-    nodes = (node for statement in definition.body for node in ast.walk(statement))
-    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+# --------------------------------------------------------------------------------------- made from the settings
 
 
-def body_of(command: Any) -> Any:
-    return inspect.unwrap(command.callback)
+def test_the_page_of_options_is_made_from_the_code() -> None:
+    made = runpy.run_path(str(DOCS / "options.py"))["page"]()
+    assert (DOCS / "options.md").read_text(encoding="utf-8") == made  # else: python docs/options.py
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_of_every_command_is_looked_at_by_it(name: str) -> None:
-    function = body_of(COMMANDS[name])
-    taken = set(inspect.signature(function).parameters) - ELSEWHERE
-    assert len(taken) > 3
-    assert taken - names_read(function) == set()
+def test_every_setting_that_is_an_option_is_one_of_some_command() -> None:
+    taken = {(item.owner, item.name) for command in main.COMMANDS for item in command.items}
+    for owner in {owner for owner, _ in taken}:
+        options = {field.name for field in dataclasses.fields(owner) if "option" in field.metadata}
+        assert options == {name for of, name in taken if of is owner}, owner
 
 
-def test_what_is_only_in_a_signature_or_a_text_is_not_looked_at() -> None:
-    def forgetful(used: int, forgotten: int = 0) -> int:
-        """forgotten"""
+def test_a_new_option_is_one_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Toy] = []
+    toy = command("toy", Toy, General, failed=lambda _: {})(lambda given, _: made.append(given.make(Toy)) or 0)
+    other = command("other", General, failed=lambda _: {})(lambda *_: 0)
+    monkeypatch.setattr(main, "app", typer.Typer())
+    toy.add_to(main.app)
+    other.add_to(main.app)
+    file = tmp_path / "c.toml"
+    file.write_text('side = 3\nmany = ["a", "b"]\n')
+    monkeypatch.setenv("KSEG_MAY", "no")
+    for line in ("", "--side 2 --may --many a,b --many c --from x", f"--config {file}"):
+        assert main.run_command(["toy", *line.split()]) == 0
+    assert made == [
+        Toy(may=False),
+        Toy(2, True, ("a", "b", "c"), Nested("x")),
+        Toy(3, False, ("a", "b")),
+    ]
 
-        def inner() -> int:
-            return used
 
-        return inner()
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Settings in settings."""
 
-    assert set(inspect.signature(forgetful).parameters) - names_read(forgetful) == {"forgotten"}
+    from_file: str | None = option(None, "A name that Python has taken.", "Input", flag="from")
+
+
+@dataclass(frozen=True, slots=True)
+class Toy:
+    """Settings of each kind."""
+
+    side: int = option(1, "A number.", "Model", "N")
+    may: bool | None = option(None, "True, false or neither.", "Model")
+    many: tuple[str, ...] = option(
+        (), "Some.", "Model", "LIST", many=True, parse=lambda texts: tuple(",".join(texts).split(","))
+    )
+    nested: Nested = Nested()
+    inner: str = "no option"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -121,7 +147,7 @@ def config(kseg: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         asked.append(config)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_jobs, "prepare", prepare)
+    monkeypatch.setattr("workflows.request.prepare", prepare)
 
     def run(*arguments: str) -> RunConfig:
         outcome = kseg(*arguments)
@@ -184,5 +210,10 @@ def test_an_option_of_another_command_is_told_with_which(kseg: Any) -> None:
     assert outcome.code == 2
     assert outcome.err.startswith("kseg-batch: No such option: --refit")
     assert outcome.err.endswith("; it is an option of: kseg-batch run, fit\n")
+    assert outcome.err.count("--") == 1  # and no option of this one that is merely as short
     assert "option of" not in kseg("apply", "in", "--nonsense").err
+    assert (
+        kseg("run", "in", "--featurs").err == "kseg-batch: No such option: --featurs (Possible options: --features)\n"
+    )
+    assert kseg("run", "in", "--kk").err == "kseg-batch: No such option: --kk\n"
     assert "option of" not in kseg("run", "in", "--k").err

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs import _jobs
+import jobs
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError
 from workflows.request import InputSelection, Request
@@ -47,7 +47,7 @@ def asked_by(monkeypatch: pytest.MonkeyPatch, kseg: Kseg, name: str, *line: str)
         calls.append(arguments)
         raise KsegError("far enough")
 
-    monkeypatch.setattr(_jobs, name, prepare)
+    monkeypatch.setattr(name, prepare)
     outcome = kseg(*line)
     assert (outcome.code, outcome.err) == (1, "kseg-batch: far enough\n")
     return calls[0]
@@ -57,7 +57,7 @@ def test_every_option_of_sweep_reaches_its_setting(monkeypatch: pytest.MonkeyPat
     line = """sweep a b --k-range 2:7 -o out --include *.png --exclude tmp --from list.txt --nodata 0 --mask /
         --max-pixels 66 --features lab --scope image --init random --attempts 3 --max-iter 17 --tol 0.5
         --batch-pixels 999 --seed 8 --overwrite --scheduler processes --workers 2 --strict"""
-    assert asked_by(monkeypatch, kseg, "prepare_sweep", *line.split()) == (
+    assert asked_by(monkeypatch, kseg, "workflows.sweep_request.prepare_sweep", *line.split()) == (
         InputSelection(("a", "b"), ("*.png",), ("tmp",), "list.txt"),
         RunConfig(
             FitSettings("auto", "lab", "image", "random", 3, 17, 0.5, 999, 8, k_range=(2, 7)),
@@ -68,7 +68,7 @@ def test_every_option_of_sweep_reaches_its_setting(monkeypatch: pytest.MonkeyPat
         "out",
     )
     of_bands = ("sweep", "x", "--features", "bands", "--bands", "4,3", "--normalize", "standard")
-    bands = asked_by(monkeypatch, kseg, "prepare_sweep", *of_bands)
+    bands = asked_by(monkeypatch, kseg, "workflows.sweep_request.prepare_sweep", *of_bands)
     expected = FitSettings("auto", features="bands", bands=(4, 3), normalize="standard", k_range=(1, 10))
     assert bands == (InputSelection(("x",)), RunConfig(expected), None)
 
@@ -78,7 +78,7 @@ def test_run_and_fit_take_auto_and_its_range_from_flag_variable_and_file(
     command: str, monkeypatch: pytest.MonkeyPatch, kseg: Kseg, tmp_path: Path
 ) -> None:
     def fit_of(*line: str) -> FitSettings | None:
-        config = asked_by(monkeypatch, kseg, "prepare", command, "x", "-o", "o.zarr", *line)[1]
+        config = asked_by(monkeypatch, kseg, "workflows.request.prepare", command, "x", "-o", "o.zarr", *line)[1]
         fit: FitSettings | None = config.fit
         return fit
 
@@ -255,7 +255,7 @@ def test_run_with_auto_for_each_image_says_where_to_look(here: Path, kseg: Kseg)
 def test_a_figure_is_drawn_without_a_display_and_without_pyplot_settings(here: Path, program: Any) -> None:
     environment = {**os.environ, "MPLBACKEND": "svg"}
     environment.pop("DISPLAY", None)
-    environment["PYTHONPATH"] = str(Path(str(_jobs.__file__)).parent.parent)
+    environment["PYTHONPATH"] = str(Path(str(jobs.__file__)).parent.parent)
     done = program("sweep", "in", "--k-range", "1:3", "--attempts", "1", env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert (here / "in.sweep" / "sweep.png").read_bytes()[:4] == b"\x89PNG"

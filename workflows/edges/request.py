@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from kseg_core import storage
-from kseg_core.config import ExecutionSettings, InputSettings, OutputSettings
+from kseg_core.config import EdgesConfig as EdgesConfig
+from kseg_core.config import InputSettings, OutputSettings
 from kseg_core.edge_settings import EdgeSettings, edge_facts
 from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.keys import printable_source
@@ -23,33 +24,6 @@ from kseg_core.store.manifest import FORMAT, differences, read_attributes
 from ..request import InputSelection, default_output, of_earlier_rules, require_mask, require_usable
 
 State = Literal["new", "to do", "done", "made otherwise", "not there", "changed"]
-
-
-@dataclass(frozen=True, slots=True)
-class EdgesConfig:
-    """Everything the job is told besides its inputs.
-
-    Parameters
-    ----------
-    edges
-        How edges are found.
-    input, execution
-        Which pixels count; where the work runs.
-    tile
-        Side of the store's chunks; None: that of the store that is there, or 1024.
-    overwrite
-        Replace edges that are there. Nothing else is touched.
-    """
-
-    edges: EdgeSettings = field(default_factory=EdgeSettings)
-    input: InputSettings = field(default_factory=InputSettings)
-    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
-    tile: int | None = None
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.tile is not None:
-            OutputSettings(tile=self.tile)  # its bounds
 
 
 class EdgesMade(NamedTuple):

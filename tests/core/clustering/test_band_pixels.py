@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from kseg_core.clustering.band_batch import BandBatch, Place
-from kseg_core.clustering.band_pixels import BandPixels, numbered
+from kseg_core.clustering.band_points import BandBatch, BandPoints, Place, numbered
 from kseg_core.clustering.band_values import as_values, unit_bits
 from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.kmeans import SerialRunner, solve
@@ -37,8 +36,8 @@ def space_of(samples: Array, normalize: str = "none") -> BandSpace:
     return BandSpace.fitted(bands, samples.dtype.name, moments_of(samples), normalize, as_values(samples))
 
 
-def pixels_of(samples: Array, normalize: str = "none") -> BandPixels:
-    return BandPixels.build(space_of(samples, normalize), as_values(samples))
+def pixels_of(samples: Array, normalize: str = "none") -> BandPoints:
+    return BandPoints.build(space_of(samples, normalize), as_values(samples))
 
 
 @given(band_samples(), st.booleans())
@@ -96,7 +95,7 @@ def test_labels_sums_and_inertia_of_any_values_are_those_written_out(drawn: tupl
             center = Fraction(float(centroids[j, band]))
             inertia += sum(((v - shift) * factor - center) ** 2 for v in column)
     assert space.inertia(found.sums, centroids) == rounded(inertia)
-    alone = BandPixels.build(space, as_values(samples)[counted]) if counted.any() else None
+    alone = BandPoints.build(space, as_values(samples)[counted]) if counted.any() else None
     assert alone is None or alone.sums(centroids).same_as(found.sums)
 
     cuts = sorted({0, len(samples), *data.draw(st.lists(st.integers(0, len(samples)), max_size=3))})
@@ -112,7 +111,7 @@ def test_a_table_of_values_and_counts_answers_like_the_pixels_themselves() -> No
     samples = rng.integers(0, 40, (50, 60, 1)).astype(np.int16)
     pixels = pixels_of(samples)
     found, counts = np.unique(samples, return_counts=True)
-    table = BandPixels.of_counts(pixels.space, found[:, None], counts)
+    table = BandPoints.of_counts(pixels.space, found[:, None], counts)
     centroids = np.array([[3.0], [11.5], [30.0]])
     one, other = pixels.sums(centroids), table.sums(centroids)
     assert one.same_as(other)
@@ -258,8 +257,8 @@ def test_several_bands_are_all_at_hand_only_where_the_larger_batch_is_all(level:
 def test_rare_far_values_of_skewed_bands_are_no_worse_clustered_than_by_scikit_learn(bands: int) -> None:
     samples = np.exp(1.3 * np.random.default_rng(1).normal(size=(120, 120, bands))).astype(np.float32)
     space, values = space_of(samples), as_values(samples)
-    pixels = BandPixels.build(space, values)
-    centroids, _ = solve(pixels, BandPixels.build(space, values[::4]), FitSettings(8, features="bands"), SerialRunner())
+    pixels = BandPoints.build(space, values)
+    centroids, _ = solve(pixels, BandPoints.build(space, values[::4]), FitSettings(8, features="bands"), SerialRunner())
     ours = space.inertia(pixels.sums(centroids), centroids)
     points = samples.reshape(-1, bands).astype(np.float64)
     best = KMeans(8, n_init=10, max_iter=1000, tol=1e-6, random_state=0).fit(points).inertia_

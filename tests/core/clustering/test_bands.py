@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kseg_core.clustering.band_pixels import BandPixels
+from kseg_core.clustering.band_points import BandPoints
 from kseg_core.clustering.band_values import Extremes, as_values, flat_mask, is_small, unit_bits
 from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.kmeans import SerialRunner, finish, solve
@@ -68,7 +68,7 @@ def test_the_least_float_is_one_step_and_the_largest_a_whole_number_of_them(dtyp
 def test_a_fill_value_takes_no_other_value_away(fill: float) -> None:
     near = np.random.default_rng(1).normal(100, 1, 500)
     samples = np.concatenate([near, [fill]])[None, :, None]
-    pixels = BandPixels.build(space_of(samples), as_values(samples))
+    pixels = BandPoints.build(space_of(samples), as_values(samples))
     assert pixels.distinct()[:, 0].tolist() == sorted([*near.tolist(), fill])
 
 
@@ -248,7 +248,7 @@ def test_inertia_is_the_sum_by_fractions_rounded_once(dtype: str, normalize: str
     space = space_of(samples, normalize)
     values = as_values(samples)
     centroids = space.features_of(rng.uniform(values.min(), values.max(), (4, 2)))
-    sums = BandPixels.build(space, values).sums(centroids)
+    sums = BandPoints.build(space, values).sums(centroids)
     points = space.features_of(values.astype(np.float64))
     labels = ((points[:, None] - centroids[None]) ** 2).sum(axis=2).argmin(axis=1)
     offset, scale = exactly(space.offset), exactly(space.scale)
@@ -301,7 +301,7 @@ def test_clusters_are_numbered_by_the_mean_then_the_components() -> None:
 
 def model_of(samples: Array, normalize: str = "standard", k: int = 3) -> Model:
     space = space_of(samples, normalize)
-    pixels = BandPixels.build(space, as_values(samples))
+    pixels = BandPoints.build(space, as_values(samples))
     settings = FitSettings(k, features="bands", normalize=normalize, attempts=2)  # type: ignore[arg-type]
     centroids, history = solve(pixels, pixels, settings, SerialRunner())
     return Model.from_solution(finish(pixels, centroids), settings, history, space)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kseg_core.clustering.drift import Drift, Reference, outliers
+from kseg_core.clustering.outliers import Drift, Reference, outliers
 
 
 @pytest.mark.parametrize(

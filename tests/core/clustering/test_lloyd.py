@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import SPACES
-from kseg_core.clustering.lloyd import StepLimits, lloyd, relocate_empty, step
+from kseg_core.clustering.kmeans import StepLimits, lloyd, relocate_empty, step
 from kseg_core.clustering.summary import ColorTable
-from kseg_core.clustering.table import FeatureTable
 from tests import reference
 from tests.strategies import QUICK, centroids, color_tables
 
@@ -22,10 +22,10 @@ GRAY, RGB = SPACES["gray"], SPACES["rgb"]
 MOST = StepLimits(1000)
 
 
-def grays(values: dict[int, int]) -> FeatureTable:
+def grays(values: dict[int, int]) -> ColorPoints:
     """A table of gray levels and their weights, in the space ``gray``."""
     codes = np.array(sorted(values), np.uint32)
-    return FeatureTable.build(ColorTable(codes * 0x010101, np.array([values[int(c)] for c in codes])), GRAY)
+    return ColorPoints.build(ColorTable(codes * 0x010101, np.array([values[int(c)] for c in codes])), GRAY)
 
 
 def at(*levels: float) -> NDArray[np.float64]:
@@ -44,7 +44,7 @@ def test_a_step_moves_centroids_to_the_means_of_their_pixels() -> None:
 @QUICK
 @given(data=st.data())
 def test_a_step_is_the_reference_s_to_the_last_bit(space: str, data: Any) -> None:
-    table = FeatureTable.build(data.draw(color_tables()), SPACES[space])
+    table = ColorPoints.build(data.draw(color_tables()), SPACES[space])
     centers = data.draw(centroids(table.points))
     _, moved = step(table, centers)
     for row, mean in zip(moved.tolist(), reference.means(table.points, table.weights, centers), strict=True):
@@ -55,7 +55,7 @@ def test_a_step_is_the_reference_s_to_the_last_bit(space: str, data: Any) -> Non
 @QUICK
 @given(data=st.data())
 def test_inertia_never_rises_and_nothing_is_ever_nan(space: str, data: Any) -> None:
-    table = FeatureTable.build(data.draw(color_tables()), SPACES[space])
+    table = ColorPoints.build(data.draw(color_tables()), SPACES[space])
     start = data.draw(centroids(table.points))
     steps = lloyd(table, start, MOST)
     assert np.isfinite(steps.centroids).all()
@@ -71,7 +71,7 @@ def test_a_table_of_colours_steps_like_the_pixels_themselves(data: Any) -> None:
     colors = data.draw(color_tables(max_colors=10))
     few = ColorTable(colors.codes, 1 + colors.counts % 5)
     pixels = ColorTable(few.codes.repeat(few.counts), np.ones(few.pixels, np.int64))
-    table, single = (FeatureTable.build(t, RGB) for t in (few, pixels))
+    table, single = (ColorPoints.build(t, RGB) for t in (few, pixels))
     start = data.draw(centroids(table.points))
     ours, theirs = (lloyd(t, start, MOST) for t in (table, single))
     assert ours.centroids.tobytes() == theirs.centroids.tobytes()
@@ -91,7 +91,7 @@ def test_steps_stop_when_no_label_changes() -> None:
 
 def test_a_tolerance_stops_earlier() -> None:
     rng = np.random.default_rng(0)
-    table = FeatureTable.build(ColorTable(np.unique(rng.integers(0, 1 << 24, 3000)).astype(np.uint32), WEIGHTS), RGB)
+    table = ColorPoints.build(ColorTable(np.unique(rng.integers(0, 1 << 24, 3000)).astype(np.uint32), WEIGHTS), RGB)
     start = table.points[:, :8].T.astype(np.float64)
     to_the_end = lloyd(table, start, MOST)
     earlier = lloyd(table, start, StepLimits(1000, squared_shift=10.0))
@@ -149,7 +149,7 @@ def test_of_equally_far_points_the_smallest_position_is_taken() -> None:
 @QUICK
 @given(data=st.data())
 def test_clusters_are_filled_while_distinct_points_last(data: Any) -> None:
-    table = FeatureTable.build(data.draw(color_tables(min_colors=4)), RGB)
+    table = ColorPoints.build(data.draw(color_tables(min_colors=4)), RGB)
     spot = data.draw(st.integers(0, table.weights.size - 1))
     start = np.repeat(table.points[:, spot : spot + 1].T.astype(np.float64), 4, axis=0)
     steps = lloyd(table, start, MOST)

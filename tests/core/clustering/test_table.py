@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kseg_core.clustering.color_points import CoarseTable, ColorPoints
 from kseg_core.clustering.features import SPACES, FeatureSpace
+from kseg_core.clustering.points import FarPoint
 from kseg_core.clustering.summary import ColorTable
 from kseg_core.clustering.sums import ClusterSums
-from kseg_core.clustering.table import CoarseTable, FarPoint, FeatureTable
 from tests import reference
 from tests.strategies import QUICK, centroids, color_tables
 
@@ -30,7 +31,7 @@ def split(table: ColorTable, parts: int) -> list[ColorTable]:
 @QUICK
 @given(table=color_tables())
 def test_a_table_holds_each_colour_s_point_colour_and_weight(space: FeatureSpace, table: ColorTable) -> None:
-    built = FeatureTable.build(table, space)
+    built = ColorPoints.build(table, space)
     codes = reference.color_codes(built.colors.T)
     assert dict(zip(codes.tolist(), built.weights.tolist(), strict=True)) == dict(
         zip(table.codes.tolist(), table.counts.tolist(), strict=True)
@@ -43,7 +44,7 @@ def test_a_table_holds_each_colour_s_point_colour_and_weight(space: FeatureSpace
 @QUICK
 @given(data=st.data())
 def test_sums_colours_and_farthest_are_the_reference_s(space: FeatureSpace, data: Any) -> None:
-    built = FeatureTable.build(data.draw(color_tables()), space)
+    built = ColorPoints.build(data.draw(color_tables()), space)
     centers = data.draw(centroids(built.points))
     labels, squared = reference.nearest(built.points, centers)
     counts, sums = reference.cluster_sums(built.points, built.weights, labels, len(centers))
@@ -61,8 +62,8 @@ def test_sums_colours_and_farthest_are_the_reference_s(space: FeatureSpace, data
 @given(data=st.data(), parts=st.integers(2, 4))
 def test_shards_merged_in_any_order_are_the_whole_table(space: FeatureSpace, data: Any, parts: int) -> None:
     table = data.draw(color_tables(min_colors=4))
-    whole = FeatureTable.build(table, space)
-    shards = [FeatureTable.build(piece, space) for piece in data.draw(st.permutations(split(table, parts)))]
+    whole = ColorPoints.build(table, space)
+    shards = [ColorPoints.build(piece, space) for piece in data.draw(st.permutations(split(table, parts)))]
     centers = data.draw(centroids(whole.points))
     sums = reduce(ClusterSums.merge, [shard.sums(centers) for shard in shards])
     assert sums.same_as(whole.sums(centers))
@@ -80,7 +81,7 @@ def test_shards_merged_in_any_order_are_the_whole_table(space: FeatureSpace, dat
 def test_the_coarse_form_keeps_every_pixel_and_their_mean(space: FeatureSpace, coarser: int) -> None:
     rng = np.random.default_rng(0)
     codes = np.unique(rng.integers(0, 1 << 24, 5000).astype(np.uint32))
-    table = FeatureTable.build(ColorTable(codes, rng.integers(1, 50, codes.size)), space)
+    table = ColorPoints.build(ColorTable(codes, rng.integers(1, 50, codes.size)), space)
     coarse = table.coarse(coarser)
     assert (np.diff(coarse.ids) > 0).all()
     assert coarse.counts.sum() == table.weights.sum()
@@ -92,7 +93,7 @@ def test_the_coarse_form_keeps_every_pixel_and_their_mean(space: FeatureSpace, c
 
 def test_of_equally_far_points_of_different_cells_the_smallest_position_is_the_farthest() -> None:
     """Cells are ordered along red by eights, so (5, 0, 0) comes before (3, 20, 0) in the table."""
-    table = FeatureTable.build(
+    table = ColorPoints.build(
         ColorTable(np.array([0x031400, 0x050000], np.uint32), np.ones(2, np.int64)), SPACES["rgb"]
     )
     assert table.points.T.tolist() == [[5, 0, 0], [3, 20, 0]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kseg_core.clustering import value_table
-from kseg_core.clustering.value_table import ValueTable
+from kseg_core.clustering import band_values
+from kseg_core.clustering.band_values import ValueTable
 
 EVERYWHERE = np.empty(0, np.bool_)
 
@@ -55,7 +55,7 @@ def test_parts_merge_to_the_table_of_the_whole() -> None:
 
 
 def test_many_values_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(value_table, "MOST_VALUES", 8)
+    monkeypatch.setattr(band_values, "MOST_VALUES", 8)
     rising = np.arange(16, dtype=np.uint16)[:, None]
     assert ValueTable.of(rising, EVERYWHERE).values is None
     low, high = ValueTable.of(rising[:8], EVERYWHERE), ValueTable.of(rising[8:], EVERYWHERE)

@@ -1,4 +1,4 @@
-"""A command's settings: what its flags, variables, `--config` and defaults come to."""
+"""``kseg-batch config`` and ``warm``: what the program would use, and having it ready."""
 
 from __future__ import annotations
 
@@ -9,13 +9,82 @@ from typing import Any
 
 import typer
 
-from kseg_core.limits import Limit, processor_limit, share_of_memory
+from kseg_core.options import argument
 from kseg_core.sizes import format_bytes
 
-from ._config import defaults_from, flags_of, remember
+from ._config import asked_context, defaults_from, flags_of, remember
+from ._options import Given, command, omit
+from ._runtime import DONE, General, Report
 
 LOCAL_SCHEDULERS = ("threads", "processes", "sync")
 ORIGINS = {"COMMANDLINE": "flag", "ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Of which command the settings are shown."""
+
+    command: str = argument("The command whose settings are shown.", "COMMAND", default="run")
+
+
+@command(
+    "config",
+    Shown,
+    omit(General, "tell_after"),
+    failed=lambda error: {"status": "failed", "error": str(error)},
+    # what it does not know itself may be an option of the command that is shown
+    ignore_unknown_options=True,
+    allow_extra_args=True,
+)
+def config(given: Given, report: Report) -> int:
+    """Print the settings a command would use, and where each comes from: a flag, a variable, the file, or the default.
+
+    Options and inputs of the command stand after its name. The output is a TOML file that --config takes.
+
+    Examples:
+
+      kseg-batch config
+
+      kseg-batch config fit --config job.toml
+
+      kseg-batch config run ./images --k 5 --features lab
+
+      kseg-batch config run --config job.toml > effective.toml
+    """
+    name, context = given["command"], asked_context()
+    group: Any = context.parent.command if context is not None and context.parent is not None else None
+    known = [] if group is None else [each for each in group.commands if each != "config"]
+    if context is None or name not in known:
+        raise typer.BadParameter(f"no command is called {name!r}; it is one of {', '.join(known)}")
+    settings = settings_of(group.commands[name], name, context, given["config"])
+    report.finish(as_json_values(name, settings), as_toml(name, settings))
+    return DONE
+
+
+@command("warm", General, failed=lambda error: {"status": "failed", "error": str(error), "failures": []})
+def warm(given: Given, report: Report) -> int:
+    """Compile the kernels that are not compiled yet, and keep them.
+
+    An ordinary install has compiled them; a checkout of the source, another processor than the one it was installed on,
+    or a wheel for other machines compiles each when it is first used, unless this command was run before. They are kept
+    in NUMBA_CACHE_DIR where that is set, else beside the program, else in the user's own cache.
+
+    Examples:
+
+      kseg-batch warm
+
+      NUMBA_CACHE_DIR=/opt/kernels kseg-batch warm
+    """
+    from kseg_core.kernels.build import warm as compile_missing
+
+    report.progress.stage("compiling, this once", 0, 0)
+    done = compile_missing()
+    there = f"{done.there} of {done.there + done.compiled + len(done.failed)} kernels were compiled already"
+    lines = [f"{there}; compiled {done.compiled} → {done.folder}" if done.compiled else f"{there}; nothing to do"]
+    lines += [f"{name} is compiled at every start: its code cannot be kept by this Numba" for name in done.failed]
+    numbers = {"there": done.there, "compiled": done.compiled, "failures": list(done.failed)}
+    report.finish({"status": "ok", "output": done.folder, **numbers}, lines)
+    return DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +139,8 @@ def settings_of(command: Any, name: str, asking: typer.Context, file: Path | Non
 
 def _with_limits(settings: list[Setting]) -> list[Setting]:
     """The settings, of which those of memory and workers that are not set say what is taken then, and why."""
+    from kseg_core.limits import Limit, processor_limit, share_of_memory
+
     values = {setting.name: setting.value for setting in settings}
     scheduler = str(values.get("scheduler"))
     if scheduler not in LOCAL_SCHEDULERS:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,115 +15,20 @@ from numpy.typing import NDArray
 from ..kernels import assign as kernels
 from ..kernels.indices import silhouette_of_points
 from .features import FeatureSpace
-from .indices import Silhouettes
-from .numbering import rounded_means
+from .points import FarPoint
 from .summary import ColorTable
-from .sums import ClusterSums
+from .sums import ClusterSums, Silhouettes, rounded_means
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-Floats = NDArray[np.float32] | NDArray[np.float64]
 
 TABLE_COARSER = 1  # cells of a table: 32 along the widest axis, some ten thousand occupied by photographs
 
 
 @dataclass(frozen=True, slots=True)
-class FarPoint:
-    """The point farthest from its nearest centroid: squared distance and grid position; ties by position."""
-
-    squared: float
-    point: tuple[float, ...]
-
-    def merge(self, other: FarPoint) -> FarPoint:
-        """The farther of the two."""
-        return max(self, other, key=lambda far: (far.squared, [-x for x in far.point]))
-
-
-class Space(Protocol):
-    """What the solver asks of a feature space; see `kseg_core.clustering.features.FeatureSpace`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def dimensions(self) -> int: ...
-    @property
-    def steps_per_unit(self) -> int: ...
-    def means(self, sums: ClusterSums, otherwise: F64) -> F64: ...
-    def inertia(self, sums: ClusterSums, centroids: F64) -> float: ...
-    def total_variance(self, sums: ClusterSums) -> float: ...
-    def start_points(self, start: tuple[str, ...]) -> F64: ...
-    def order(self, colors: NDArray[np.uint8], centroids: F64) -> I64: ...
-    def to_features(self, points: F64) -> F64: ...
-
-
-class Coarse(Protocol):
-    """A small form of any number of pixels, for the search."""
-
-    @property
-    def size(self) -> int:
-        """Weighted points."""
-        ...
-
-    def weighted_points(self) -> tuple[F64, F64]:
-        """Points (d, m) and weights (m,)."""
-        ...
-
-
-class PixelData(Protocol):
-    """What the solver asks of the data, wherever it lies: in one table, or in shards on many workers."""
-
-    @property
-    def space(self) -> Space:
-        """The feature space of its points."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Weighted points, in all shards."""
-        ...
-
-    def sums(self, centroids: F64) -> ClusterSums:
-        """Partial sums of one step over all pixels; ``centroids`` float64 (k, 3) in grid units."""
-        ...
-
-    def farthest(self, centroids: F64) -> FarPoint:
-        """The point farthest from all centroids."""
-        ...
-
-    def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:
-        """uint8 (k, 3): mean sRGB of each cluster's pixels; ``sums`` are those of ``centroids``."""
-        ...
-
-    def distinct(self) -> Floats:
-        """The distinct points (n, d), in rising order."""
-        ...
-
-    def coarse(self, coarser: int) -> Coarse:
-        """All pixels by the coarse cells of the space, their sides doubled (or halved) ``coarser`` times."""
-        ...
-
-    def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
-        """Sums of the pixels' silhouettes for each of several sets of centroids."""
-        ...
-
-
-class LocalPixels(PixelData, Protocol):
-    """Pixels in this process's memory."""
-
-    @property
-    def size(self) -> int:
-        """Weighted points."""
-        ...
-
-    def weighted_points(self) -> tuple[F64, F64]:
-        """Points (d, n) in the solver's units, and weights (n,)."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureTable:
-    """Weighted points of a feature space (a `PixelData`).
+class ColorPoints:
+    """Weighted points of a feature space (a `Points`).
 
     Parameters
     ----------
@@ -154,7 +58,7 @@ class FeatureTable:
     squares: int
 
     @classmethod
-    def build(cls, table: ColorTable, space: FeatureSpace) -> FeatureTable:
+    def build(cls, table: ColorTable, space: FeatureSpace) -> ColorPoints:
         """Convert a colour table to a feature space."""
         points = space.points(table.codes)
         order, starts = kernels.order_by_cell(*space.cell_ids(points, TABLE_COARSER))

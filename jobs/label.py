@@ -1,0 +1,432 @@
+"""``kseg-batch run``, ``fit``, ``apply`` and ``sweep``: what clusters, and labels with what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kseg_core.choice import InputSelection
+from kseg_core.config import AUTO, ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.errors import KsegError, UsageError
+from kseg_core.options import option
+
+from ._again import next_command, see_them, with_commands, word
+from ._logging import log
+from ._options import Given, Listed, command, omit, pick
+from ._runtime import DONE, FAILED, SOME_UNREADABLE, General, Report
+
+if TYPE_CHECKING:
+    from workflows.request import Request
+    from workflows.result import JobResult
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a job is told besides its settings: where it writes, and what else it does."""
+
+    output: str | None = option(
+        None,
+        "The Zarr store to write. Default: <input name>.kseg.zarr in the current folder.",
+        "Output",
+        "OUT",
+        short="o",
+    )
+    fail_on_drift: float | None = option(
+        None,
+        "With --model: exit 1 (everything is written) if the new images' cluster shares are further than X from the "
+        "model's: half the sum of the differences, 0 to 1.",
+        "Model",
+        "X",
+    )
+    report: bool = option(
+        False,
+        "Also make the report, as the command of that name does: <store name>.report in the current folder.",
+        "Output",
+    )
+    open_page: bool = option(False, "Make the report and open it in the browser.", "Output", flag="open")
+    dry_run: bool = option(
+        False, "Only tell what would be read, held in memory and written, from headers alone.", "Execution"
+    )
+
+
+INPUTS: list[Listed] = [InputSelection, pick(InputSettings, "nodata", "nodata_in"), InputSettings]
+FIT: list[Listed] = [pick(FitSettings, "features", "kind", "bands", "normalize"), FitSettings]
+LABELS: list[Listed] = [
+    pick(OutputSettings, "masks", "tile"),
+    omit(OutputSettings, "overwrite"),
+    OutputSettings,
+    pick(Extras, "report", "open_page"),
+]
+WORKERS = pick(ExecutionSettings, "scheduler", "workers", "memory")
+EXECUTION: list[Listed] = [WORKERS, ExecutionSettings, pick(Extras, "dry_run")]
+GROWING = [*pick(OutputSettings, "checksum"), *pick(Extras, "fail_on_drift")]
+
+
+def failed_labelling(error: Exception) -> dict[str, Any]:
+    """What ``--json`` prints of a ``run`` or ``apply`` that failed."""
+    from workflows.result import failed_result
+
+    return {**failed_result(error), "report": None}
+
+
+def _failed_fit(error: Exception) -> dict[str, Any]:
+    from workflows.result import failed_result
+
+    return failed_result(error)
+
+
+def _failed_sweep(error: Exception) -> dict[str, Any]:
+    from workflows.sweep_request import failed_sweep
+
+    return failed_sweep(error)
+
+
+@command(
+    "run",
+    pick(InputSelection, "inputs"),
+    pick(FitSettings, "k", "k_range"),
+    pick(RunConfig, "model"),
+    pick(Extras, "output"),
+    *INPUTS,
+    GROWING,
+    pick(RunConfig, "refit"),
+    *FIT,
+    pick(RunConfig, "match"),
+    *LABELS,
+    *EXECUTION,
+    General,
+    failed=failed_labelling,
+)
+def run(given: Given, report: Report) -> int:
+    """Find one set of K colours for all images, label every pixel, write labels, masks and centroids.
+
+    Examples:
+
+      kseg-batch run ./images --k 5
+
+      kseg-batch run ./images --k auto --k-range 2:8
+
+      kseg-batch run 'plants/**/*.jpg' --k 2 --features gray -o plants.zarr
+
+      kseg-batch run ./today --model ./yesterday.kseg.zarr
+
+      kseg-batch run ./this-year --model ./last-year.kseg.zarr --refit
+
+      kseg-batch run ./images --k 8 --scheduler tcp://127.0.0.1:8786
+    """
+    return _label(given, _config_of(given), report)
+
+
+@command(
+    "fit",
+    pick(InputSelection, "inputs"),
+    pick(FitSettings, "k", "k_range"),
+    pick(RunConfig, "model", help="With --refit: the model, or the store, to start from."),
+    pick(Extras, "output", help="The model to write.", metavar="MODEL"),
+    *INPUTS,
+    pick(RunConfig, "refit"),
+    FIT[0],
+    omit(FitSettings, "scope"),
+    pick(RunConfig, "match"),
+    pick(OutputSettings, "overwrite"),
+    *EXECUTION,
+    General,
+    failed=_failed_fit,
+)
+def fit(given: Given, report: Report) -> int:
+    """Find K colours for all images and save them as a model; nothing is labelled.
+
+    Examples:
+
+      kseg-batch fit ./images --k 5 -o palette.zarr
+
+      kseg-batch fit ./images --k 5 --features lab --match palette.zarr -o palette2.zarr
+
+      kseg-batch fit ./this-year --model palette.zarr --refit -o this-year.zarr
+    """
+    if given["output"] is None:
+        raise UsageError("fit needs an output: name the model to write with -o")
+    if given["model"] is not None and not given["refit"]:
+        raise UsageError("fit takes --model only to start from its centroids: add --refit, or leave it out")
+    if (given["k"], given["start"], given["refit"]) == (None, (), False):
+        _refuse_to_fit(given)
+        raise UsageError("fit needs the number of clusters: --k N, or --k auto; or --model M --refit")
+    config = _config_of(given)
+    from workflows.request import prepare
+
+    request = prepare(given.make(InputSelection), config, given["output"], "model")
+    if given["dry_run"]:
+        return _tell_beforehand(report, request, writes=False)
+    done = _finished(request)
+    if done is None:
+        from workflows.run import fit as fit_model
+
+        _say_how_to_go_on(report, request)
+        made = fit_model(request, report.progress)
+        _say_of_the_work(request, made)
+        done = made.to_json()
+    result = with_commands(done)
+    left = ("output", "overwrite", "dry_run", "model", "performance_report")
+    line = next_command("apply", "--model", word(request.output), without=left)
+    from ._render import result_lines
+
+    report.finish(result, [*result_lines(result, "fitted"), f"label with it: {line}"])
+    return SOME_UNREADABLE if result["failures"] else DONE
+
+
+@command(
+    "apply",
+    pick(InputSelection, "inputs"),
+    pick(
+        RunConfig,
+        "model",
+        help="What to label with: a model that fit saved, or a store of an earlier run. Must be given.",
+    ),
+    pick(Extras, "output"),
+    *INPUTS,
+    GROWING,
+    *LABELS,
+    *EXECUTION,
+    General,
+    failed=failed_labelling,
+)
+def apply(given: Given, report: Report) -> int:
+    """Label images with a model found earlier, by `fit` or by `run`.
+
+    Examples:
+
+      kseg-batch apply ./new-images --model palette.zarr
+
+      kseg-batch apply ./new-images --model ./images.kseg.zarr -o new.zarr
+
+      kseg-batch apply ./growing --model palette.zarr --fail-on-drift 0.3
+    """
+    if given["model"] is None:
+        raise UsageError("apply needs a model: --model M, a model or a store of an earlier run")
+    return _label(given, given.make(RunConfig, fit=None), report)
+
+
+@command(
+    "sweep",
+    pick(InputSelection, "inputs"),
+    pick(FitSettings, "k_range", default="1:10", help="Numbers of clusters to try."),
+    pick(
+        Extras,
+        "output",
+        help="The folder to write table, figure and record to. Default: <input name>.sweep in the current folder.",
+        metavar="DIR",
+    ),
+    *INPUTS,
+    FIT[0],
+    omit(FitSettings, "k", "start"),
+    pick(
+        OutputSettings,
+        "overwrite",
+        help="Write into a folder that holds other files (nothing else in it is touched).",
+    ),
+    WORKERS,
+    pick(ExecutionSettings, "strict"),
+    General,
+    failed=_failed_sweep,
+)
+def sweep(given: Given, report: Report) -> int:
+    """Find the best centroids for every number of clusters, and the knee of the inertia curve (the elbow method).
+
+    The pixels are read once. Writes sweep.csv, sweep.png and sweep.json, which has the centroids and colours too.
+
+    Beside inertia stand the simplified silhouette and the index of Calinski and Harabasz; for both more is better.
+
+    Where the curve has no knee, the largest silhouette decides.
+
+    Examples:
+
+      kseg-batch sweep ./images
+
+      kseg-batch sweep ./images --k-range 2:20 --features lab -o elbow
+
+      kseg-batch sweep ./images --scope image --json
+    """
+    config = given.make(RunConfig, fit=given.make(FitSettings, k=AUTO))
+    from workflows.sweep_request import prepare_sweep
+
+    request = prepare_sweep(given.make(InputSelection), config, given["output"])
+    from workflows.sweep import sweep as sweep_over_k
+
+    from ._render import sweep_lines
+
+    result = with_commands(sweep_over_k(request, report.progress).to_json())
+    _say_of_the_files(request)
+    left, k = ["output", "overwrite"], str(result["k"])
+    if result["each"] is not None:
+        after = f"label with these: {next_command('run', '--k', AUTO, without=left)}"
+    else:
+        after = f"label with k {k}: {next_command('run', '--k', k, without=[*left, 'k_range'])}"
+    report.finish(result, [*sweep_lines(result), after])
+    return SOME_UNREADABLE if result["failures"] else DONE
+
+
+# ------------------------------------------------------------------------------------------------ settings
+
+
+def _config_of(given: Given) -> RunConfig:
+    """The settings of a ``run`` or ``fit``."""
+    if given["refit"]:
+        return given.make(RunConfig, fit=_refit_of(given), model=None, match=given["model"])
+    if given["k"] is None and not given["start"]:
+        _refuse_to_fit(given)
+        return given.make(RunConfig, fit=None)
+    k = len(given["start"]) if given["k"] is None else given["k"]
+    return given.make(RunConfig, fit=given.make(FitSettings, k=k))
+
+
+def _refuse_to_fit(given: Given) -> None:
+    """Where neither ``k`` nor ``start`` says how many clusters there are, no option of a fit has a use."""
+    changed = list(given.changed(FitSettings))
+    if any(item.name == "k_range" for item in changed):
+        raise UsageError("--k-range goes with --k auto")
+    for item in changed:
+        raise UsageError(f"{item.flag} is for a fit: give --k N with it; with --model there is nothing to fit")
+
+
+def _refit_of(given: Given) -> FitSettings:
+    """The settings of ``--refit``: what the model does not say of itself may be given."""
+    own = ("max_iter", "tol", "batch_pixels", "seed", "kind")
+    if given["model"] is None:
+        raise UsageError("--refit starts from the centroids of a model: give --model M with it")
+    changed = [item for item in given.changed(FitSettings) if item.name not in own]
+    if given["match"] is not None or any(item.name in ("k", "k_range", "start") for item in changed):
+        raise UsageError("--refit keeps the number of clusters and their numbers: leave out --k, --start and --match")
+    for item in changed:
+        raise UsageError(f"{item.flag} is the model's own with --refit: leave it out")
+    from workflows.earlier import refit_settings
+
+    return refit_settings(given["model"], **{name: given[name] for name in own})
+
+
+# ------------------------------------------------------------------------------------------------ labelling
+
+
+def _label(given: Given, config: RunConfig, report: Report) -> int:
+    """Carry out ``run`` or ``apply``, or tell what they would do."""
+    selection, extras = given.make(InputSelection), given.make(Extras)
+    limit = extras.fail_on_drift
+    if limit is not None and config.model is None:
+        raise UsageError("--fail-on-drift compares with a given model: give --model M with it")
+    if limit is not None and not 0 <= limit <= 1:
+        raise UsageError(f"--fail-on-drift is from 0 to 1; got {limit}")
+    from workflows.request import prepare
+    from workflows.result import held_to
+
+    request = prepare(selection, config, extras.output, "store")
+    if extras.report or extras.open_page:  # before hours of work
+        from kseg_core.report.settings import default_folder, require_place
+
+        require_place(default_folder(request.output), request.output, overwrite=False)
+    if extras.dry_run:
+        return _tell_beforehand(report, request, writes=True)
+    done = _finished(request)
+    if done is None:
+        from workflows.run import run as run_job
+
+        _say_how_to_go_on(report, request)
+        made = run_job(request, report.progress)
+        done = made.to_json()
+        _say_of_the_work(request, made)
+    result = held_to(done, limit)
+    code = _tell_of_the_store(report, request, result, extras)
+    drift = result.get("drift") or {}
+    if not drift.get("failed"):
+        return code
+    report.warn(
+        f"drift: the new images' cluster shares are {drift['batch']['share_distance']:.3f} from the model's, more than "
+        f"--fail-on-drift {drift['limit']:g}; everything was written"
+    )
+    return FAILED
+
+
+def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any], extras: Extras) -> int:
+    """What was labelled, and its report or how to have it."""
+    from kseg_core.inputs.keys import printable_source
+
+    from ._render import MOST_LINES, palettes_lines, report_lines, result_lines
+
+    result = with_commands(result) if "drift" not in result else result  # of a given model: no kind is left out
+    after, unread, trouble, page = [see_them(request.output)], bool(result["failures"]), None, None
+    if extras.report or extras.open_page:
+        from workflows.report import ReportRequest, make_report
+
+        wanted = ReportRequest(request.output)
+        execution = dataclasses.replace(request.config.execution, strict=False, performance_report=None)
+        try:
+            made = make_report(wanted, execution, report.progress)
+        except KsegError as error:
+            trouble = str(error)
+        else:
+            page, after, unread = wanted.page, report_lines(made), unread or bool(made["failures"])
+    result |= {"report": None if page is None else printable_source(page)}
+    palettes = []
+    if result["scope"] == "image" and not report.as_json:
+        from workflows.inspect import describe_palettes
+
+        palettes = palettes_lines(*describe_palettes(request.output, MOST_LINES))
+    report.finish(result, [*result_lines(result, "labelled", palettes), *after])
+    if trouble is not None:
+        report.warn(f"the store is complete, but there is no report of it: {trouble}")
+        return FAILED
+    if page is not None and extras.open_page:
+        from .report import open_in_browser
+
+        open_in_browser(page)
+    return SOME_UNREADABLE if unread else DONE
+
+
+def _finished(request: Request) -> dict[str, Any] | None:
+    """The earlier result, where the job was done already."""
+    if request.finished is None:
+        return None
+    from kseg_core.resume.lock import sweep_after_kill
+    from workflows.result import reused_result
+
+    sweep_after_kill(request.output)
+    return reused_result(request.finished, request.output)
+
+
+def _say_how_to_go_on(report: Report, request: Request) -> None:
+    """For whoever stops it."""
+    anew = "the same command starts anew, because of --overwrite"
+    kept = "what was finished is kept: the same command goes on"
+    report.how_to_go_on = anew if request.config.output.overwrite else kept
+
+
+def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
+    from workflows.dry_run import dry_run
+
+    from ._render import dry_run_lines
+
+    found = with_commands(dry_run(request, report.progress, writes=writes).to_json())
+    done = request.finished is not None
+    report.finish({**found, "already_done": done}, dry_run_lines(found, already_done=done))
+    return SOME_UNREADABLE if found["failures"] else DONE
+
+
+def _say_of_the_work(request: Request, result: JobResult) -> None:
+    """What was not as asked for, and what was passed over."""
+    from kseg_core.sizes import only_so_many
+
+    if few := only_so_many(result.k, result.k_requested):
+        log.warning("%s", few)
+    _say_of_the_files(request)
+
+
+def _say_of_the_files(request: Request) -> None:
+    """What of the folders was no input of its own."""
+    if request.listing.ours:
+        made = "%d pictures that this program made (exports, reports) lie among the inputs and were passed over; "
+        log.warning(made + "a pattern such as '*.png' takes them", request.listing.ours)
+    if request.listing.passed_over:
+        log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
+    for vrt, count in request.listing.read_through:
+        log.warning(
+            "%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count
+        )

@@ -1,0 +1,73 @@
+"""A setting, said once: a field of a frozen dataclass has its type, its default, its help and how it is spelled.
+
+The command line, ``--config``, ``KSEG_*``, what ``config`` prints and docs/options.md are made from these fields (see
+`jobs._options`): a new option is one field. Standard library only, as all settings are: wrong usage is refused before
+anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass
+from typing import Any, Literal
+
+Group = Literal["Model", "Edges", "Input", "Output", "Execution", "General"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How a command line spells a field.
+
+    Parameters
+    ----------
+    help
+        What it is, for ``--help``.
+    group
+        Under which heading; None: it is an argument, not an option.
+    metavar
+        What stands for its value.
+    flag
+        Without dashes; None: the field's name. The variable and the file's key are called after it.
+    short
+        A flag of one letter.
+    many
+        It may be given again; the values add up.
+    parse
+        Makes the field's value of the text given, of ``many`` of the list of texts; None: the text is of its type.
+    required
+        A command line must have it.
+    least
+        The smallest number that a command line may have.
+    eager
+        Called with Typer's context and the value before any other option is read.
+    """
+
+    help: str
+    group: Group | None
+    metavar: str | None = None
+    flag: str | None = None
+    short: str | None = None
+    many: bool = False
+    parse: Callable[[Any], Any] | None = None
+    required: bool = False
+    least: float | None = None
+    eager: Callable[..., Any] | None = None
+
+
+def option(default: Any, help: str, group: Group | None, metavar: str | None = None, **more: Any) -> Any:
+    """A field of a dataclass that is an option too; ``more`` as of `Option`. Without default: `MISSING`."""
+    return dataclasses.field(default=default, metadata={"option": Option(help, group, metavar, **more)})
+
+
+def argument(help: str, metavar: str, default: Any = MISSING, **more: Any) -> Any:
+    """A field that is an argument: what stands on a command line without a flag."""
+    return option(default, help, None, metavar, **more)
+
+
+def joined(values: Sequence[str]) -> str:
+    """An option with commas that was given again, as one.
+
+    Of a variable the values are its words: their commas are at their ends.
+    """
+    return ",".join(value.strip(" ,;") for value in values)
