@@ -53,7 +53,7 @@ def test_the_limit_is_the_callers_and_to_the_pixel(tmp_path: Path, samples: dict
     path.write_bytes(samples[kind])
     height, width = read_info(str(path)).shape
     assert read_image(str(path), max_pixels=height * width).samples.shape == (height, width, 3)
-    for read in (read_info, read_image):
+    for read in (read_image,) if "tiff" in kind else (read_info, read_image):  # TIFFs can be read by windows
         with pytest.raises(UnreadableImage, match="too large"):
             read(str(path), max_pixels=height * width - 1)
 
