@@ -37,71 +37,21 @@ wrong with a file is an `UnreadableImage` with a reason.
 
 from __future__ import annotations
 
-import sys
-
-from kseg_core.images.failures import opened, refusing
-from kseg_core.images.formats import identify
+from kseg_core.images.failures import refusing
 from kseg_core.images.picture import Picture, open_picture, read_info
-from kseg_core.images.raster import MAX_PIXELS, ImageHeader, PictureInfo, Pixels, check_size
+from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Pixels, check_size
 from kseg_core.images.zarrs import is_zarr
 
 __all__ = [
     "MAX_PIXELS",
-    "ImageHeader",
     "Picture",
     "PictureInfo",
     "Pixels",
     "is_zarr",
     "open_picture",
-    "read_header",
     "read_image",
     "read_info",
-    "sniff_format",
 ]
-
-
-def sniff_format(path: str) -> str | None:
-    """Say what picture format a file has, by its content.
-
-    Parameters
-    ----------
-    path
-        A file; it may hold surrogate escapes.
-
-    Returns
-    -------
-    A name such as ``"JPEG"`` or ``"HEIC"`` (also of formats that cannot be read here), or None when
-    the file is not a picture of a known format.
-
-    Raises
-    ------
-    UnreadableImage
-        Where the file cannot be opened.
-    """
-    with refusing(path, ""), opened(path) as (_, head):
-        kind = identify(head)
-        return kind.name if kind is not None and kind.is_image else None
-
-
-def read_header(path: str, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
-    """Read what a picture says of itself, without decoding it.
-
-    Parameters
-    ----------
-    path
-        A file; it may hold surrogate escapes.
-    max_pixels
-        Pictures of more pixels are refused.
-
-    Raises
-    ------
-    UnreadableImage
-        Where the file is not a picture that can be read here, as far as its header tells.
-    """
-    info = read_info(path, max_pixels=sys.maxsize)
-    with refusing(path, info.format):
-        check_size(*info.shape, max_pixels)
-    return ImageHeader(info.format, info.shape)
 
 
 def read_image(path: str, *, max_pixels: int = MAX_PIXELS) -> Pixels:

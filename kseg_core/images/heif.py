@@ -125,20 +125,20 @@ class Heic(WholeDecoder):
         """The primary image; see `WholeDecoder`."""
         header = _header(io.BytesIO(data))
         check_size(*header.shape, max_pixels)
-        if header.kind == b"av01":
-            samples, depth, orientation = _decoded_avif(data, header)
-        else:
-            samples, depth, orientation = _decoded_heic(data), header.depth, 1
-        gray = samples.ndim == 2 or samples.shape[2] == 2
-        colours: Colours = "gray" if gray else "rgb"
-        valid = samples[..., -1] != 0 if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
-        if samples.ndim == 3 and samples.shape[2] == 2:
-            samples = np.ascontiguousarray(samples[..., 0])
+        is_avif = header.kind == b"av01"
+        samples = _decoded_avif(data, header) if is_avif else _decoded_heic(data)  # which libheif has turned
+        orientation = header.orientation if is_avif else 1
+        bands = 1 if samples.ndim == 2 else samples.shape[2]
+        valid = samples[..., -1] != 0 if bands in (2, 4) else None
         found = turned_shape(samples.shape[0], samples.shape[1], orientation)
-        if found != header.seen or (samples.dtype == np.uint8) != (depth <= 8):
+        if found != header.seen or (samples.dtype == np.uint8) != (header.depth <= 8):
             stated = f"{header.seen[1]} x {header.seen[0]}"
             raise Refused(f"damaged: it states {stated}, its picture has {found[1]} x {found[0]}")
-        return Raster(samples, colours, (1 << depth) - 1, valid=valid, icc=header.icc, orientation=orientation)
+        if bands == 2:
+            samples = np.ascontiguousarray(samples[..., 0])
+        colours: Colours = "gray" if bands < 3 else "rgb"
+        maximum = (1 << header.depth) - 1
+        return Raster(samples, colours, maximum, valid=valid, icc=header.icc, orientation=orientation)
 
 
 class Avif(Heic):
@@ -149,8 +149,8 @@ class Avif(Heic):
     copied = 1.2
 
 
-def _decoded_avif(data: bytes, header: _Header) -> tuple[Samples, int, int]:
-    """Return the samples of an AVIF's primary image, their bits, and what turns them."""
+def _decoded_avif(data: bytes, header: _Header) -> Samples:
+    """Return the samples of an AVIF's primary image, cropped and as stored."""
     import imagecodecs
 
     still = _without_track(data) if header.has_track else data
@@ -158,7 +158,7 @@ def _decoded_avif(data: bytes, header: _Header) -> tuple[Samples, int, int]:
     if header.crop is not None:
         top, left, bottom, right = header.crop
         samples = np.ascontiguousarray(samples[top:bottom, left:right])
-    return samples, header.depth, header.orientation
+    return samples
 
 
 def _without_track(data: bytes) -> bytes:
@@ -198,25 +198,19 @@ def _decoded_heic(data: bytes) -> Samples:
 def _header(file: BinaryIO) -> _Header:
     """Read what the container says of the primary image, and see that its data is in the file."""
     size = file.seek(0, io.SEEK_END)
+    meta, has_track = None, False
     try:
-        meta, has_track = _read_meta(file, size)
+        for box in boxes(file, 0, size, "HEIF"):
+            if box.kind == b"meta" and meta is None:
+                meta = _parsed(payload(file, box, "HEIF"))
+            has_track |= box.kind == b"moov"
         if meta is None:
             raise NotSupported("a sequence without a still image: not supported here; save one image of it first")
         header = _primary(meta, has_track)
-        _check_extents(meta, size)
     except IndexError:
         raise Refused("damaged: a box of the HEIF's metadata ends early") from None
+    _check_extents(meta, size)
     return header
-
-
-def _read_meta(file: BinaryIO, size: int) -> tuple[_Meta | None, bool]:
-    """Return the box ``meta``, and whether there is a track of images too."""
-    meta, has_track = None, False
-    for box in boxes(file, 0, size, "HEIF"):
-        if box.kind == b"meta" and meta is None:
-            meta = _parsed(payload(file, box, "HEIF"))
-        has_track |= box.kind == b"moov"
-    return meta, has_track
 
 
 def _parsed(data: bytes) -> _Meta:
@@ -328,8 +322,8 @@ def _primary(meta: _Meta, has_track: bool) -> _Header:
                 space, notes = cicp.space_of(primaries, transfer), cicp.hdr_note(transfer)
     if shape is None:
         raise Refused("damaged: the HEIF does not state its size")
-    kind = _coded_kind(meta)
-    stated = _of_configuration(meta, kind)
+    coded = _coded_item(meta)
+    stated = _of_configuration(meta, coded)
     depth, gray = stated if stated is not None else (depth, channels == 1)
     if icc is None and space is not None and not gray:
         icc = cicp.profile_of(space)
@@ -341,14 +335,14 @@ def _primary(meta: _Meta, has_track: bool) -> _Header:
         _has_alpha(meta),
         depth,
         icc,
-        kind,
+        meta.items[coded].kind,
         (*_images_note(meta, has_track), *notes),
         has_track,
     )
 
 
-def _coded_kind(meta: _Meta) -> bytes:
-    """Return how the primary image is coded: the kind of its tiles, where it is made of such."""
+def _coded_item(meta: _Meta) -> int:
+    """Return the item that is coded: the primary image, or the first of the tiles that it is made of."""
     item, seen = meta.primary, set()
     while item in meta.items and meta.items[item].kind in _DERIVED and item not in seen:
         seen.add(item)
@@ -360,20 +354,17 @@ def _coded_kind(meta: _Meta) -> bytes:
     if kind not in _CODED:
         name = "".join(chr(byte) if 32 < byte < 127 else "?" for byte in kind)
         raise NotSupported(f"a HEIF coded as {name}: not supported here; convert it to JPEG or PNG first")
-    return kind
+    return item
 
 
-def _of_configuration(meta: _Meta, kind: bytes) -> tuple[int, bool] | None:
+def _of_configuration(meta: _Meta, item: int) -> tuple[int, bool] | None:
     """Return bits of a sample, and whether the picture is gray, by the decoder's configuration; None without one."""
-    item, seen = meta.primary, set()
-    while item in meta.items and meta.items[item].kind in _DERIVED and item not in seen:
-        seen.add(item)
-        item = next(targets for source, targets in meta.references[b"dimg"] if source == item)[0]
+    kind = meta.items[item].kind
     for name, body in meta.of(item):
         if name == b"av1C" and kind == b"av01" and len(body) >= 3:
             high, twelve, monochrome = body[2] >> 6 & 1, body[2] >> 5 & 1, body[2] >> 4 & 1
             return (12 if twelve else 10) if high else 8, bool(monochrome)
-        if name == b"hvcC" and kind in (b"hvc1", b"hev1") and len(body) >= 19:
+        if name == b"hvcC" and kind != b"av01" and len(body) >= 19:
             return 8 + (body[17] & 7), body[16] & 3 == 0
     return None
 

@@ -21,6 +21,7 @@ from kseg_core.images.gdal import gdal
 from kseg_core.images.isobmff import Fields, boxes, inner_boxes, payload
 from kseg_core.images.jpeg2000_stream import START, CodeStream, Component, read_stream
 from kseg_core.images.raster import (
+    MAX_TILE_PX,
     Colours,
     Cost,
     NotSupported,
@@ -31,7 +32,6 @@ from kseg_core.images.raster import (
     check_size,
     undivided,
 )
-from kseg_core.images.tiff_segments import MAX_TILE_PX
 from kseg_core.images.windows import Window
 
 _NAME = "JPEG 2000"

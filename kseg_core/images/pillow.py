@@ -15,7 +15,7 @@ import struct
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from kseg_core.images.raster import (
 
 _WEBP_ANIMATED, _WEBP_ALPHA = 2, 16  # flags of the extended header (RFC 9649, 2.7)
 
+_GIF_CUT = "truncated: the GIF ends before its first frame"
 _GIF_PX = 3  # Pillow's image, and copies of it
 _LOSSLESS_PX = 4  # of a lossless WebP: libwebp works with 32 bits a pixel
 _PILLOW_PX = 20  # of an animated one: two canvases of libwebp, and what Pillow makes of them
@@ -98,6 +99,30 @@ class Animated(WholeDecoder):
         return replace(info, bands=4, alpha=True, colours=None, cost=cost)
 
 
+class _GifFrame(NamedTuple):
+    """Where a frame lies, and the canvas as it is stated."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    width: int
+    height: int
+
+    def canvas(self) -> tuple[int, int]:
+        """Return (height, width) of the canvas, which a first frame larger than it widens."""
+        if self.right <= self.left or self.bottom <= self.top:
+            raise Refused("no pixels: the GIF's first frame is empty")
+        height, width = max(self.height, self.bottom), max(self.width, self.right)
+        if height * width > _GIF_MAX_PIXELS:
+            raise Refused(
+                f"too large: {width} x {height} is {height * width / 1e6:.0f} megapixels; a GIF of more than "
+                f"{_GIF_MAX_PIXELS / 1e6:.0f} megapixels is not read, whatever --max-pixels says (damaged, or a "
+                "decompression bomb; if neither, save it as a PNG)"
+            )
+        return height, width
+
+
 class Gif(Animated):
     """GIF: any frame."""
 
@@ -107,20 +132,20 @@ class Gif(Animated):
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
         """What is said of a GIF whose first frame its file can hold; see `WholeDecoder`."""
-        left, top, right, bottom, width, height = _gif_frame(file)
-        shape = _gif_canvas(left, top, right, bottom, width, height)
-        check_ratio((right - left) * (bottom - top), file.seek(0, io.SEEK_END), LZW_RATIO)
+        frame = next(_gif_frames(file))
+        shape = frame.canvas()
+        check_ratio((frame.right - frame.left) * (frame.bottom - frame.top), file.seek(0, io.SEEK_END), LZW_RATIO)
         return PictureInfo(cls.name, shape, 1, colours="palette", cost=Cost(1, 1, _GIF_PX, 1))
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
         """The first frame; what the canvas shows around a smaller frame is transparent. See `WholeDecoder`."""
-        left, top, right, bottom, width, height = _gif_frame(io.BytesIO(data))
-        height, width = _gif_canvas(left, top, right, bottom, width, height)
+        frame = next(_gif_frames(io.BytesIO(data)))
+        height, width = frame.canvas()
         check_size(height, width, max_pixels)
         samples, transparent, colours = _gif_pixels(data, height * width)
         valid = np.zeros(samples.shape, np.bool_)
-        valid[top:bottom, left:right] = True
+        valid[frame.top : frame.bottom, frame.left : frame.right] = True
         if transparent is not None:
             valid &= samples != transparent
         if colours is None:  # a ramp of grays
@@ -129,24 +154,8 @@ class Gif(Animated):
 
     @classmethod
     def count_frames(cls, file: BinaryIO) -> int:
-        """How many frames there are, as far as that can be read; there is one."""
-        _gif_frame(file)  # refuses what has none
-        file.seek(0)
-        data, frames = file.read(), 0
-        at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
-        try:
-            while (mark := data[at : at + 1]) in (b"!", b","):
-                at += 2  # the label of an extension
-                if mark == b",":
-                    frames += 1
-                    flags = data[at + 7]
-                    at += 9 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)  # a palette of its own, the first code
-                while data[at]:  # sub-blocks, the last of them empty
-                    at += 1 + data[at]
-                at += 1
-        except IndexError:
-            pass  # where it ends, as far as anybody knows
-        return max(1, frames)
+        """How many frames there are."""
+        return sum(1 for _ in _gif_frames(file))
 
 
 class WebP(Animated):
@@ -193,18 +202,6 @@ class WebP(Animated):
         return max(1, sum(name == b"ANMF" for name, _, _ in _webp_walk(file)))
 
 
-def _gif_canvas(left: int, top: int, right: int, bottom: int, width: int, height: int) -> tuple[int, int]:
-    """Return (height, width) of a GIF's canvas, which a first frame larger than it widens."""
-    if right <= left or bottom <= top:
-        raise Refused("no pixels: the GIF's first frame is empty")
-    shape = max(height, bottom), max(width, right)
-    if shape[0] * shape[1] > _GIF_MAX_PIXELS:
-        limit = f"a GIF of more than {_GIF_MAX_PIXELS / 1e6:.0f} megapixels is not read, whatever --max-pixels says"
-        found = f"{shape[1]} x {shape[0]} is {shape[0] * shape[1] / 1e6:.0f} megapixels"
-        raise Refused(f"too large: {found}; {limit} (damaged, or a decompression bomb; if neither, save it as a PNG)")
-    return shape
-
-
 def _gif_pixels(data: bytes, pixels: int) -> tuple[Samples, int | None, list[int] | None]:
     """Return indices (y, x) of a GIF's first frame, which is transparent, and the palette: None for a ramp of grays."""
     import imageio.v3 as iio
@@ -221,26 +218,35 @@ def _gif_pixels(data: bytes, pixels: int) -> tuple[Samples, int | None, list[int
         return np.array(image), image.info.get("transparency"), None if image.mode == "L" else image.getpalette("RGB")
 
 
-def _gif_frame(file: BinaryIO) -> tuple[int, int, int, int, int, int]:
-    """Return left, top, right and bottom of the first frame, and width and height of the canvas.
+def _gif_frames(file: BinaryIO) -> Iterator[_GifFrame]:
+    """Yield where each frame of a GIF lies on its canvas, as far as that can be read; there is one.
 
-    Read here because Pillow compares them with its process-wide limit, and may warn.
+    Read here because Pillow compares it with its process-wide limit, and may warn.
     """
-    start = file.read(13)
+    file.seek(0)
+    start, frames = file.read(13), 0
     try:
         width, height, flags = struct.unpack_from("<HHB", start, 6)
-        if flags & 0x80:  # a global palette
-            file.seek(3 << ((flags & 7) + 1), io.SEEK_CUR)
-        while (mark := file.read(1)) == b"!":  # extensions: a label and sub-blocks, the last of them empty
-            file.seek(1, io.SEEK_CUR)
-            while length := file.read(1)[0]:
+        _skip_palette(file, flags)
+        while (mark := file.read(1)) in (b"!", b","):
+            if mark == b",":
+                left, top, columns, rows, flags = struct.unpack("<HHHHB", file.read(9))
+                yield _GifFrame(left, top, left + columns, top + rows, width, height)
+                frames += 1
+                _skip_palette(file, flags)
+            file.seek(1, io.SEEK_CUR)  # the label of an extension, or the size of the first code
+            while length := file.read(1)[0]:  # sub-blocks, the last of them empty
                 file.seek(length, io.SEEK_CUR)
-        left, top, columns, rows = struct.unpack("<HHHH", file.read(8))
     except (struct.error, IndexError):
-        raise Refused("truncated: the GIF ends before its first frame") from None
-    if mark != b",":
-        raise Refused("damaged: the GIF has no frame")
-    return left, top, left + columns, top + rows, width, height
+        if not frames:
+            raise Refused(_GIF_CUT) from None
+    if not frames:
+        raise Refused("damaged: the GIF has no frame" if mark else _GIF_CUT)
+
+
+def _skip_palette(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        file.seek(3 << ((flags & 7) + 1), io.SEEK_CUR)
 
 
 def _rgb(samples: Samples, icc: bytes | None, orientation: int) -> Raster:

@@ -23,6 +23,10 @@ JPEG_RATIO = 512
 #: Tiles that were never written are legal, and a mostly empty scene is a good use of them; one tile in so many is.
 SPARSE_RATIO = 4096
 
+#: A tile may be larger than its picture, but not without bound: 2**26 pixels are 8192 x 8192. A page of larger
+#: compressed strips is read whole.
+MAX_TILE_PX = 1 << 26
+
 #: What is stated up to here costs nothing to plan: what is wrong with it is said, in detail, when it is read.
 HARMLESS_BYTES = 1 << 24
 
@@ -44,22 +48,6 @@ class Refused(Exception):
 
 class NotSupported(Refused):
     """A sound picture, as far as anybody can tell, of a kind that is not read here: what it has, and what helps."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageHeader:
-    """What a file says of itself before any pixel is decoded.
-
-    Parameters
-    ----------
-    format
-        ``"JPEG"``, ``"PNG"``, ``"BMP"``, ``"GIF"``, ``"WebP"`` or ``"TIFF"``.
-    shape
-        (height, width) in pixels as a person sees it: after the EXIF orientation.
-    """
-
-    format: str
-    shape: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +81,12 @@ UNKNOWN_COST = Cost()
 
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
-    """What a file says of itself before any pixel is decoded, for those who read it by windows.
+    """What a file says of itself before any pixel is decoded.
 
     Parameters
     ----------
     format
-        As in `ImageHeader`, or ``"Zarr"`` or ``"OME-Zarr"``.
+        The name of its decoder, or ``"OME-Zarr"``.
     shape
         (height, width) in pixels as a person sees it.
     bands

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import Pixels, read_header, read_image
+from kseg_core.images import Pixels, read_image, read_info
 from tests.fuzzing import PROGRAMMERS
 
 Read = Callable[[bytes], Pixels]
@@ -28,7 +28,7 @@ def read(tmp_path: Path) -> Read:
     def look(data: bytes) -> Pixels:
         path = tmp_path / "picture"
         path.write_bytes(data)
-        header = read_header(str(path))
+        header = read_info(str(path))
         image = read_image(str(path))
         assert image.samples.dtype == np.uint8
         assert image.samples.shape == (*header.shape, 3)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import open_picture, read_header, read_image
+from kseg_core.images import open_picture, read_image, read_info
 from tests.fuzzing import (
     DAMAGE,
     PROGRAMMERS,
@@ -43,7 +43,7 @@ def read_or_refuse(path: Path) -> bool:
         assert not PROGRAMMERS.search(refused.reason)
         return False
     assert image.samples.dtype == np.uint8
-    assert image.samples.shape == (*read_header(str(path), max_pixels=MOST_PX).shape, 3)
+    assert image.samples.shape == (*read_info(str(path), max_pixels=MOST_PX).shape, 3)
     with open_picture(str(path), max_pixels=MOST_PX) as picture:
         height, width = picture.info.shape
         window = picture.rgb(slice(0, min(8, height)), slice(0, min(8, width)))

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 import kseg_core.images as images
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import MAX_PIXELS, Pixels, read_header, read_image
+from kseg_core.images import MAX_PIXELS, Pixels, read_image, read_info
 
 Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
@@ -38,10 +38,10 @@ def test_the_200_megapixels_of_a_phone_pass_and_a_bomb_does_not(tmp_path: Path) 
     path = tmp_path / "large.png"
     path.write_bytes(empty_png(16320, 12240))
     os.truncate(path, 1 << 20)  # as large as so many pixels take where they are all alike
-    assert read_header(str(path)).shape == (12240, 16320)
+    assert read_info(str(path)).shape == (12240, 16320)
     path.write_bytes(empty_png(100_000, 100_000))
     os.truncate(path, 1 << 25)
-    for read in (read_header, read_image):
+    for read in (read_info, read_image):
         with pytest.raises(UnreadableImage, match="too large: 100000 x 100000 is 10000 megapixels"):
             read(str(path))
     assert 200e6 < MAX_PIXELS < 1e9
@@ -51,9 +51,9 @@ def test_the_200_megapixels_of_a_phone_pass_and_a_bomb_does_not(tmp_path: Path) 
 def test_the_limit_is_the_callers_and_to_the_pixel(tmp_path: Path, samples: dict[str, bytes], kind: str) -> None:
     path = tmp_path / "picture"
     path.write_bytes(samples[kind])
-    height, width = read_header(str(path)).shape
+    height, width = read_info(str(path)).shape
     assert read_image(str(path), max_pixels=height * width).samples.shape == (height, width, 3)
-    for read in (read_header, read_image):
+    for read in (read_image,) if "tiff" in kind else (read_info, read_image):  # TIFFs can be read by windows
         with pytest.raises(UnreadableImage, match="too large"):
             read(str(path), max_pixels=height * width - 1)
 
@@ -74,7 +74,7 @@ def test_files_that_cannot_be_opened_say_why(tmp_path: Path) -> None:
         read_image(str(tmp_path / "missing.png"))
     assert caught.value.reason == "no such file or directory"
     with pytest.raises(UnreadableImage, match="directory"):
-        read_header(str(tmp_path))
+        read_info(str(tmp_path))
     with pytest.raises(UnreadableImage):
         read_image("nul\0byte")
 
@@ -150,7 +150,7 @@ def test_changed_and_cut_files_are_refused_or_read_whole_and_without_a_word(
             except UnreadableImage as error:
                 reason = error.reason
             else:
-                assert image.samples.shape == (*read_header(str(path)).shape, 3)
+                assert image.samples.shape == (*read_info(str(path)).shape, 3)
             assert reason
             assert "\n" not in reason
     assert capfd.readouterr() == ("", "")

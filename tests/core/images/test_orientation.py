@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from kseg_core.images import Pixels, read_header, read_image
+from kseg_core.images import Pixels, read_image, read_info
 from kseg_core.images.exif import orientation_of, turn
 
 Read = Callable[[bytes], Pixels]
@@ -121,7 +121,7 @@ def test_8_photographs_in_8_orientations_have_one_shape(
     pictures = []
     for number in range(1, 9):
         path = str(data_folder / "orientation" / f"{subject}_{number}.jpg")
-        assert read_header(path).shape == shape
+        assert read_info(path).shape == shape
         pictures.append(read_image(path).samples.astype(int))
     # Each has its number printed on it and is compressed anew; what is left are a few levels.
     for picture in pictures[1:]:

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import read_header, read_image
+from kseg_core.images import read_image, read_info
 
 SOUND = "labelled"
 
@@ -94,7 +94,7 @@ def test_each_broken_file_is_read_whole_or_refused_for_its_reason(
     path = data_folder / "broken" / name
     if VERDICTS[name] == SOUND:
         image = read_image(str(path))
-        assert image.samples.shape == (*read_header(str(path)).shape, 3)
+        assert image.samples.shape == (*read_info(str(path)).shape, 3)
     else:
         with pytest.raises(UnreadableImage) as caught:
             read_image(str(path))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kseg_core.choice import PictureChoice
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import open_picture, read_header, read_image, read_info
+from kseg_core.images import open_picture, read_image, read_info
 
 Array = NDArray[Any]
 
@@ -64,7 +64,7 @@ def test_a_thumbnail_before_the_picture_is_passed_over(tmp_path: Path) -> None:
     write_pages(path, (small, {"subfiletype": 1}), (large, {"compression": "zlib"}))
     np.testing.assert_array_equal(samples_of(path), large)
     np.testing.assert_array_equal(read_image(str(path)).samples, large)
-    assert read_header(str(path)).shape == (96, 72)
+    assert read_info(str(path)).shape == (96, 72)
     assert read_info(str(path)).rules == 2
     assert notes_of(path) == ("page 2 of 2, the largest; --page chooses, from 0 to 1",)
     np.testing.assert_array_equal(samples_of(path, page=0), small)
@@ -477,7 +477,7 @@ def test_files_of_one_picture_have_that_and_no_other(tmp_path: Path, form: str) 
 
 
 def test_opening_a_plain_tiff_walks_no_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kseg_core.images import tiff_pages
+    from kseg_core.images.tiff_directory import Directories
 
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, noise(20, 30, 3))
@@ -485,6 +485,6 @@ def test_opening_a_plain_tiff_walks_no_pages(tmp_path: Path, monkeypatch: pytest
     def fail(*_: Any) -> None:
         raise AssertionError("walked")
 
-    monkeypatch.setattr(tiff_pages, "walk", fail)
+    monkeypatch.setattr(Directories, "walk", fail)
     monkeypatch.setattr(tifffile.TiffFile, "series", property(fail))
     assert read_info(str(path)).shape == (20, 30)
