@@ -19,7 +19,7 @@ from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer, Layout
 from ..layers.tiles import level_shape
-from ..storage.beside import aside
+from ..storage.sidecars import aside
 from . import schemas
 from .manifest import FORMAT, KINDS, WAY_OUT, read_attributes, remove_kseg_store
 from .model import Model
