@@ -14,7 +14,7 @@ from kseg_core.sweep import elbow
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .edges.finding import edges_of_run
+from .edge_job import edges_of_run
 from .fitting.bands import fit_bands
 from .fitting.fit import fit_plan
 from .labelling.drift import drift_result
@@ -99,7 +99,7 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
     match = earlier_model(request.config.match)
     with Output.claim(request, "model") as output, Context.open(request.config.execution, progress) as context:
         request, plan, failures = survey(request, context)
-        plan = replace(plan, kept=output.checkpoints)
+        plan = replace(plan, checkpoints=output.checkpoints)
         plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
         with keeping(budget.kept):
             model, plan, failures = fit_one(request, plan, failures, budget, context, match)

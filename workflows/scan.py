@@ -22,7 +22,7 @@ from .labelling.label import bands_of
 from .output import Output
 from .planning.budget import Budget, Work, make_budget
 from .planning.notes import notes_of, notes_of_all, say
-from .planning.plan import Plan, look_at_headers, make_plan, nodata_of_no_use, remarked
+from .planning.plan import Plan, make_plan, nodata_of_no_use, remarked, scan_headers
 from .request import Chosen, Request
 from .result import errors_of
 
@@ -56,7 +56,7 @@ def survey(request: Request, context: Context, model: Model | None = None) -> Su
         If one is not, or is of another kind, with ``--strict``.
     """
     failures = [context.failed("", error) for error in request.listing.failures]
-    sources, unreadable = look_at_headers(request.listing.files, request.config.input, context)
+    sources, unreadable = scan_headers(request.listing.files, request.config.input, context)
     failures += unreadable
     if not sources:
         raise nothing_readable(failures)
@@ -97,7 +97,7 @@ def plan_rest(request: Request, output: Output, context: Context, *, writes: boo
         surveyed = survey(replace(request, listing=replace(request.listing, files=rest)), context, output.model)
         left = {file.key for file in surveyed.request.listing.files}
         request = replace(surveyed.request, listing=request.listing).without({file.key for file in rest} - left)
-        plan = replace(surveyed.plan, kept=output.checkpoints)
+        plan = replace(surveyed.plan, checkpoints=output.checkpoints)
         planned = fit_to_memory(request, plan, surveyed.failures, context, output.model, writes=writes)
     except NothingReadable as error:
         if not output.done.keys:

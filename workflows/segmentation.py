@@ -28,13 +28,14 @@ from kseg_core.store.opening import load_model, open_store
 
 from .computing.context import Context, tree_reduce
 from .computing.executor import Executor, Silent, open_executor
+from .earlier import in_space_of_match
 from .fitting.bands import fit_bands
 from .fitting.fit import fit_summary
 from .labelling.label import read_for_model
 from .planning.arrays import info_of_array, plan_of_array
 from .planning.notes import MOST_LINES, Note, gathering, notes_of_all, say
 from .planning.plan import nodata_of_no_use
-from .request import InputSelection, Request, in_space_of_match, prepare, require_mask
+from .request import InputSelection, Request, prepare, require_mask
 from .result import errors_of
 from .run import earlier_model, fit_one, run
 from .scan import fit_to_memory, survey

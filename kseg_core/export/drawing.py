@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.errors import StoreError
+from kseg_core.layers import LABEL_LAYER, LAYERS
+from kseg_core.layers.layer import Layer
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
@@ -192,16 +194,14 @@ def draw(reader: ImageReader, what: str, clusters: Sequence[int] | None, setting
     match what:
         case "segmented":
             return _segmented(reader)
-        case "labels":
-            return _labels(reader)
         case "masks":
             return _mask(reader, clusters or ())
         case "cutout":
             return _cutout(reader, clusters or ())
         case "boundaries":
             return _boundaries(reader, settings.line_rgb)
-        case "edges":
-            return _edges(reader)
+    if what in LAYERS:
+        return _layer(reader, LAYERS[what])
     raise ValueError(f"expected a kind of picture, got {what!r}")
 
 
@@ -214,13 +214,23 @@ def _segmented(reader: ImageReader) -> Drawing:
     return Drawing(_shape(reader), "uint8", 4 if reader.has_invalid else 3, read)
 
 
-def _labels(reader: ImageReader) -> Drawing:
-    array = reader.image.labels
-    nodata = int(np.iinfo(array.dtype).max)
+def _layer(reader: ImageReader, layer: Layer) -> Drawing:
+    """A layer as it is: black and white, or labels in the clusters' colours."""
+    array = reader.image.labels if layer is LABEL_LAYER else reader.image.layer(layer)
+    if array is None:
+        raise StoreError(f"{reader.image.path}: no {layer.name} were made of this image")
+    height, width = array.shape
+
+    def read(rows: slice, columns: slice) -> NDArray[Any]:
+        with _reading(f"{reader.image.path}: its {layer.name}"):
+            return np.asarray(array[rows, columns])
+
+    if array.dtype == np.bool_:
+        return Drawing((height, width), "bool", 0, read, flat=False)
     palette: U8 | None = NO_COLORS if reader.model is None else reader.model.colors
     if array.dtype != np.uint8:
         palette = None  # more colours than a palette of most readers has
-    return Drawing(_shape(reader), array.dtype.name, 0, reader.labels, palette, nodata, reader.has_invalid)
+    return Drawing((height, width), array.dtype.name, 0, read, palette, int(array.fill_value), reader.has_invalid)
 
 
 def _mask(reader: ImageReader, clusters: Sequence[int]) -> Drawing:
@@ -253,19 +263,6 @@ def _boundaries(reader: ImageReader, line: tuple[int, int, int]) -> Drawing:
         return painting.with_alpha(drawn, painting.valid_pixels(painting.trimmed(around, rows, columns)))
 
     return Drawing(shape, "uint8", 4 if reader.has_invalid else 3, read, full_width=pixels.full_width, flat=False)
-
-
-def _edges(reader: ImageReader) -> Drawing:
-    array = reader.image.edges
-    if array is None:
-        raise StoreError(f"{reader.image.path}: no edges were made of this image")
-    height, width = array.shape
-
-    def read(rows: slice, columns: slice) -> NDArray[np.bool_]:
-        with _reading(f"{reader.image.path}: its edges"):
-            return np.asarray(array[rows, columns], np.bool_)
-
-    return Drawing((height, width), "bool", 0, read, flat=False)
 
 
 def _shape(reader: ImageReader) -> tuple[int, int]:

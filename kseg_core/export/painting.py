@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import Labels
-from kseg_core.store.pyramid import mean_of_blocks
+from kseg_core.layers.pyramid import mean_of_blocks
 
 U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]

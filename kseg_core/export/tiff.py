@@ -12,9 +12,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from kseg_core.inputs.passed_over import SOFTWARE
+from kseg_core.layers.layer import ArraySpec
+from kseg_core.layers.tiles import pyramid_levels
 from kseg_core.release import version
-from kseg_core.store.nodes import ArraySpec, create_array, open_for_writing
-from kseg_core.store.tiles import pyramid_levels
+from kseg_core.store.nodes import create_array, open_for_writing
 
 from .drawing import Drawing, windows
 from .painting import halved

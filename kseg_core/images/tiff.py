@@ -25,7 +25,7 @@ from kseg_core.choice import PictureChoice
 from kseg_core.images import tiff_tags
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.exif import turned_shape
-from kseg_core.images.gdal_metadata import as_number, parse_tag
+from kseg_core.images.gdal import as_number, parse_tag
 from kseg_core.images.geo import GEO_KEYS, PLACED_TAGS, crs_stated
 from kseg_core.images.raster import NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.tiff_colours import (

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kseg_core.images import tiff_lab, tiff_tags, tiff_ycbcr
 from kseg_core.images.exif import known
-from kseg_core.images.gdal_metadata import parse_tag
+from kseg_core.images.gdal import parse_tag
 from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, check_dtype
 
 CONVERT = "convert it to 8- or 16-bit gray or RGB first"

@@ -33,33 +33,15 @@ FACTS = ("size", "modified", "beside")
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One file, or one Zarr directory, to be read as an image.
+    """One file, or one Zarr directory, to be read as an image. Of a directory, size and time are its metadata's."""
 
-    Attributes
-    ----------
-    path
-        What to open: an absolute path.
-    source
-        The path as the user knows it, as valid UTF-8.
-    key
-        The name of the image in the store.
-    size
-        In bytes; of a Zarr directory, that of its metadata.
-    modified_ns
-        Time of the last change, in nanoseconds since 1970; of a Zarr directory, that of its metadata.
-    below
-        The path below the input, with slashes, from which the key comes.
-    beside
-        The state of the files that belong to it, as `state_of` tells it.
-    """
-
-    path: str
-    source: str
-    key: str
-    size: int
-    modified_ns: int
-    below: str = ""
-    beside: str = ""
+    path: str  # what to open: an absolute path
+    source: str  # as the user knows it, as valid UTF-8
+    key: str  # the name of the image in the store
+    size: int  # in bytes
+    modified_ns: int  # the time of the last change, since 1970
+    below: str = ""  # the path below the input, with slashes, from which the key comes
+    beside: str = ""  # the state of the files that belong to it, as `state_of` tells it
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How many connected regions each cluster of an image has, and how large they are: whole across windows and tiles.
 
 A region is a set of 8-connected pixels with one label. A window labels the regions it sees; those that touch its border
-are joined with its neighbours' (`kseg_core.shapes.joining`), the others are counted at once. What a window hands over
+are joined with its neighbours' (`kseg_core.joining`), the others are counted at once. What a window hands over
 is of the size of its border.
 """
 
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
+from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
+from ..layers.tiles import tile_windows
 from ..store.nodes import DAMAGE
 from ..store.opening import StoredImage
-from ..store.tiles import tile_windows
-from .joining import Borders, Rim, join_components
 from .pixel_area import pixel_area
 
 WINDOW_PX = 2048  # side of a window: tens of megabytes a task

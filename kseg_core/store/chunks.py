@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..errors import StoreError
-from .nodes import DOCUMENT, ArraySpec, codec, create_array, put_file
-
-Window = tuple[slice, slice]
+from ..layers.layer import ArraySpec
+from ..layers.tiles import Region
+from .nodes import DOCUMENT, codec, create_array, put_file
 
 
 def chunk_path(folder: str, index: Sequence[int]) -> str:
@@ -78,7 +78,7 @@ def write_array(folder: str, data: NDArray[Any], spec: ArraySpec) -> None:
     write_chunk(folder, spec, (0,) * data.ndim, data, empty=bool((data == spec.fill).all()))
 
 
-def write_plane(folder: str, spec: ArraySpec, window: Window, data: NDArray[Any], first: tuple[int, ...] = ()) -> None:
+def write_plane(folder: str, spec: ArraySpec, window: Region, data: NDArray[Any], first: tuple[int, ...] = ()) -> None:
     """Write a window of a plane of an array.
 
     Parameters
@@ -93,11 +93,15 @@ def write_plane(folder: str, spec: ArraySpec, window: Window, data: NDArray[Any]
         The index of the plane, for an array of three dimensions.
     """
     require_array(folder)
-    for index, tile in tiles_of(spec, window, data, spec.fill):
-        write_chunk(folder, spec, (*first, *index), tile, empty=all_equal(tile, spec.fill))
+    height, width = spec.chunks[-2:]
+    rows, columns = window
+    for top in range(rows.start, rows.stop, height):
+        for left in range(columns.start, columns.stop, width):
+            y, x = top - rows.start, left - columns.start
+            put_tile(folder, spec, (*first, top // height, left // width), data[y : y + height, x : x + width])
 
 
-def read_plane(folder: str, spec: ArraySpec, window: Window, first: tuple[int, ...] = ()) -> NDArray[Any]:
+def read_plane(folder: str, spec: ArraySpec, window: Region, first: tuple[int, ...] = ()) -> NDArray[Any]:
     """A window of a plane of an array that this program has written: (y, x), of the array's dtype.
 
     Parameters
@@ -145,38 +149,18 @@ def _read_chunk(folder: str, spec: ArraySpec, index: Sequence[int]) -> NDArray[A
         raise StoreError(f"{chunk_path(folder, index)}: {why}") from error
 
 
-def write_masks(folder: str, spec: ArraySpec, window: Window, labels: NDArray[Any], invalid: int) -> None:
-    """Write a window of the masks (cluster, y, x) that labels (y, x) stand for; of one cluster's tile at a time."""
-    require_array(folder)
-    mask = np.empty(spec.chunks[-2:], np.bool_)  # one for all: new memory for each costs as much as filling it
-    for index, tile in tiles_of(spec, window, labels, invalid):
-        for cluster in range(spec.shape[0]):
-            np.equal(tile, cluster, out=mask)
-            write_chunk(folder, spec, (cluster, *index), mask, empty=not mask.any())
-
-
-def tiles_of(
-    spec: ArraySpec, window: Window, data: NDArray[Any], fill: float
-) -> Iterator[tuple[tuple[int, int], NDArray[Any]]]:
-    """The tiles of a window, each with its row and column, at full size: chunks are stored whole."""
-    height, width = spec.chunks[-2:]
-    rows, columns = window
-    for top in range(rows.start, rows.stop, height):
-        for left in range(columns.start, columns.stop, width):
-            y, x = top - rows.start, left - columns.start
-            tile = data[y : y + height, x : x + width]
-            yield (top // height, left // width), padded(tile, (height, width), fill)
-
-
-def padded(part: NDArray[Any], shape: tuple[int, int], fill: float) -> NDArray[Any]:
-    """A tile that the array's edge has cut, at full size: chunks are stored whole."""
-    if part.shape == shape:
-        return part
-    tile = np.full(shape, fill, part.dtype)
-    tile[: part.shape[0], : part.shape[1]] = part
-    return tile
+def put_tile(folder: str, spec: ArraySpec, index: Sequence[int], values: NDArray[Any]) -> None:
+    """Write a tile (y, x) of an array that is there; one that the array's edge has cut is stored at full size."""
+    shape = spec.chunks[-2:]
+    if values.shape != shape:
+        tile = np.full(shape, spec.fill, values.dtype)
+        tile[: values.shape[0], : values.shape[1]] = values
+        values = tile
+    write_chunk(folder, spec, index, values, empty=all_equal(values, spec.fill))
 
 
 def all_equal(tile: NDArray[Any], value: float) -> bool:
     """Whether there is no other value in a tile."""
+    if value == 0:
+        return not tile.any()
     return bool(tile[0, 0] == value) and bool((tile == value).all())

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..layers.layer import ArraySpec
 
 if TYPE_CHECKING:
     import zarr
@@ -28,32 +28,6 @@ BLOSC_BLOCK = 1 << 18
 
 # What Zarr and its codecs raise where files are missing, cut short or not what they should be.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ArithmeticError)
-
-Compression = Literal["bytes", "bits", "numbers", "small"]
-
-
-@dataclass(frozen=True, slots=True)
-class ArraySpec:
-    """What an array is.
-
-    Parameters
-    ----------
-    shape, chunks, dtype, fill
-        As Zarr has them.
-    names
-        Of its dimensions.
-    compression
-        ``bytes``: Zstandard; ``bits``: of booleans, shuffled; ``numbers``: of more than one byte, shuffled; ``small``:
-        Zstandard as Zarr has it by default. All but the last end with a checksum, so that a chunk is whole or refused
-        by whatever reads it: Zstandard's own, or CRC-32C where Blosc has none.
-    """
-
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    dtype: str
-    fill: int | bool
-    names: tuple[str, ...]
-    compression: Compression = "bytes"
 
 
 class Codec(Protocol):

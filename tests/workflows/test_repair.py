@@ -448,7 +448,7 @@ def test_edges_that_were_added_afterwards_are_not_forgotten_by_a_repair_that_was
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("workflows.repair.edges_of_plan", stop)
+    monkeypatch.setattr("workflows.repair.add_layer", stop)
     with pytest.raises(KeyboardInterrupt):
         repair_store(str(store), SYNC)
     monkeypatch.undo()

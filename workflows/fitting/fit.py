@@ -22,9 +22,9 @@ from kseg_core.sweep.search import chosen_model, sweep
 
 from ..computing.context import Context, Failure, merge_all
 from ..computing.executor import Executor
+from ..earlier import require_same_features
 from ..planning.budget import Budget, too_many_colors
 from ..planning.plan import Plan
-from ..request import require_same_features
 from .gather import Gathered, gather_plan
 from .sharded import ShardedTable, TaskRunner, part_of_table
 from .sweep_tasks import SweepTasks

@@ -132,7 +132,7 @@ def gather_plan(
     merge
         How several `Gathered` become one.
     """
-    folder = None if name is None else plan.kept  # of a part its stage keeps the whole
+    folder = None if name is None else plan.checkpoints  # of a part its stage keeps the whole
     units = [[bundle] for bundle in plan.bundles] + [runs_of(each, context.executor.workers) for each in plan.large]
     merged, crashes = context.reduce(
         Gather(read, digest, folder),

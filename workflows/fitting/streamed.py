@@ -138,7 +138,7 @@ class StreamedBands:
 
     def _pass(self, look: Any) -> Any:
         """One reading; the images were all read before, so now none may fail."""
-        path = kept_path(self._plan.kept, self._images, look)
+        path = kept_path(self._plan.checkpoints, self._images, look)
         found = None if path is None else load(path, KEPT_TYPES)
         if found is None:
             found = pass_over(self._plan, look, None, self._context)[0]

@@ -23,7 +23,7 @@ from kseg_core.export.geotiff import write_geotiff
 from kseg_core.export.png import write_png
 from kseg_core.export.tiff import write_tiff
 from kseg_core.images.geo import GeoReference
-from kseg_core.store.tiles import pyramid_levels
+from kseg_core.layers.tiles import pyramid_levels
 
 KINDS = ("bool", "palette", "palette with nodata", "uint16", "uint16 with nodata", "rgb", "rgb flat", "rgba")
 COLORS = np.array([[250, 0, 3], [0, 128, 0], [9, 8, 255]], np.uint8)

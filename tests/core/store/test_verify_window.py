@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kseg_core.store.tiles import level_shape, tile_windows, window_of_level
+from kseg_core.layers.tiles import level_shape, tile_windows, window_of_level
 
 SIDES = st.integers(1, 200)
 

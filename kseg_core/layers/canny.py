@@ -3,7 +3,7 @@
 Whether a pixel is a maximum of the gradient is decided by the pixels around it (`EdgeSettings.halo`); ``cv2.Canny``
 with both thresholds low gives every maximum above the low one, with both high the strong ones. Hysteresis alone looks
 farther: the edges are the 8-connected components of low maxima that hold a strong one, and components join across
-windows at their borders (`kseg_core.shapes.joining`).
+windows at their borders (`kseg_core.joining`).
 
 **Invalid pixels** (alpha 0, nodata, masked) have no colour, so whatever is stored there must decide nothing: a pixel is
 a maximum only where all pixels within the halo are valid. So no edge is found on an invalid pixel, nor along the border
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..edge_settings import STRIP_PX, WHOLE_EDGES_PX, EdgeSettings
-from ..shapes.joining import Borders, join_components
+from ..joining import Borders, join_components
 
 Bits = NDArray[np.bool_]
 U8 = NDArray[np.uint8]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from kseg_core.store.layout import Layout
-from kseg_core.store.pyramid import mean_of_blocks, mode_of_blocks
-from kseg_core.store.tiles import level_shape, level_windows, pyramid_levels, require_aligned, source_window
+from kseg_core.layers.layer import Layout
+from kseg_core.layers.pyramid import mean_of_blocks, mode_of_blocks
+from kseg_core.layers.tiles import level_shape, level_windows, pyramid_levels, require_aligned, source_window
 
 SIDES = st.integers(1, 9)
 

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .layout import Layout
+    from .layer import Layout
+
+Region = tuple[slice, slice]  # rows and columns
 
 
-def tile_windows(height: int, width: int, tile: int) -> Iterator[tuple[slice, slice]]:
+def whole(shape: tuple[int, int]) -> Region:
+    """All of an image."""
+    return slice(0, shape[0]), slice(0, shape[1])
+
+
+def tile_windows(height: int, width: int, tile: int) -> Iterator[Region]:
     """The windows of a grid of square tiles, row by row; those at the far edges are cut short."""
     for top in range(0, height, tile):
         for left in range(0, width, tile):
@@ -30,7 +37,7 @@ def pyramid_levels(shape: tuple[int, int], tile: int) -> int:
     return levels
 
 
-def level_windows(layout: Layout, level: int, side: int) -> Iterator[tuple[slice, slice]]:
+def level_windows(layout: Layout, level: int, side: int) -> Iterator[Region]:
     """The windows in which a pyramid's level is built, row by row.
 
     Each level has a tile grid of its own, anchored at the origin (a tile of 1000 halves evenly only three times). So a
@@ -49,7 +56,7 @@ def level_windows(layout: Layout, level: int, side: int) -> Iterator[tuple[slice
     yield from tile_windows(*level_shape(layout.shape, level), whole)
 
 
-def source_window(shape: tuple[int, int], level: int, rows: slice, columns: slice) -> tuple[slice, slice]:
+def source_window(shape: tuple[int, int], level: int, rows: slice, columns: slice) -> Region:
     """The window of the level above that a window of a level >= 1 is made from."""
     height, width = level_shape(shape, level - 1)
     return (
@@ -58,9 +65,7 @@ def source_window(shape: tuple[int, int], level: int, rows: slice, columns: slic
     )
 
 
-def window_of_level(
-    shape: tuple[int, int], level: int, window: tuple[slice, slice], side: int
-) -> tuple[slice, slice] | None:
+def window_of_level(shape: tuple[int, int], level: int, window: Region, side: int) -> Region | None:
     """The part of a level >= 1 that a window of level 0 answers for: of all levels, all that begins in it.
 
     Parameters
@@ -99,3 +104,12 @@ def require_aligned(shape: tuple[int, int], tile: int, rows: slice, columns: sli
         inside = isinstance(start, int) and isinstance(stop, int) and 0 <= start < stop <= size
         if not inside or window.step not in (None, 1) or start % tile or (stop % tile and stop != size):
             raise ValueError(f"expected {name} of whole tiles of {tile} in 0 to {size}, got {start} to {stop}")
+
+
+def grown(region: Region, halo: int, shape: tuple[int, int]) -> tuple[Region, Region]:
+    """A region and what of its image is within ``halo`` pixels of it; and where in that the region itself is."""
+    around = [
+        slice(max(0, part.start - halo), min(part.stop + halo, size)) for part, size in zip(region, shape, strict=True)
+    ]
+    inner = [slice(part.start - wide.start, part.stop - wide.start) for part, wide in zip(region, around, strict=True)]
+    return (around[0], around[1]), (inner[0], inner[1])

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.edges import canny as edges
-from kseg_core.edges.canny import EdgeSettings, Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
 from kseg_core.errors import UsageError
+from kseg_core.layers import canny as edges
+from kseg_core.layers.canny import EdgeSettings, Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
 
 Array = NDArray[Any]
 
