@@ -23,9 +23,8 @@ from ..store.nodes import DAMAGE
 from ..store.opening import StoredImage
 from .pixel_area import pixel_area
 
-WINDOW_PX = 2048  # side of a window: tens of megabytes a task
-
 I64 = NDArray[np.int64]
+Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,7 @@ class WindowRegions:
     open_labels: I64
 
 
-def region_windows(image: StoredImage) -> list[tuple[slice, slice]]:
-    """The windows an image's regions are labelled in, row by row."""
-    return windows_of(image, WINDOW_PX)
-
-
-def windows_of(image: StoredImage, side: int) -> list[tuple[slice, slice]]:
+def windows_of(image: StoredImage, side: int) -> list[Window]:
     """Windows of about such a side, row by row: whole tiles where these are not huge, as each is decoded once then."""
     labels = image.labels
     tile = max(labels.chunks)
@@ -81,7 +75,7 @@ def windows_of(image: StoredImage, side: int) -> list[tuple[slice, slice]]:
     return list(tile_windows(height, width, min(tile * max(1, side // tile), 2 * side)))
 
 
-def columns_of(windows: Sequence[tuple[slice, slice]]) -> int:
+def columns_of(windows: Sequence[Window]) -> int:
     """How many windows a row of `windows_of` has."""
     return sum(rows.start == 0 for rows, _ in windows)
 

@@ -11,8 +11,8 @@ import pytest
 
 import workflows.export
 from kseg_core.export.settings import ExportSettings
+from workflows.export import Exported
 from workflows.export_plan import ExportRequest
-from workflows.viewing.export_result import Exported
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from jobs._runtime import General
 from jobs.main import app
 from kseg_core.config import RunConfig
 from kseg_core.options import option
-from workflows.viewing.export_result import Exported
+from workflows.export import Exported
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 DOCS = Path(__file__).parents[2] / "docs"
