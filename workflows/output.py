@@ -367,11 +367,6 @@ class Output:
         """Declare the store complete, and put it in its place.
 
         What it says does not tell how often the job was stopped on its way.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be put there.
         """
         images = result.images
         stored = replace(result, images=replace(images, labelled=images.labelled + images.reused, reused=0)).to_json()
@@ -384,13 +379,7 @@ class Output:
             remove(self.path)
 
     def publish_model(self, request: Request, model: Model, result: JobResult) -> None:
-        """The same of an output that is a model.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written.
-        """
+        """The same of an output that is a model."""
         facts = {**store_attributes(request), "status": "complete", "result": result.to_json()}
         save_model(self.place, replace(model, facts=model.facts | facts), overwrite=True)
 
@@ -501,13 +490,7 @@ def _identity(request: Request) -> str:
 
 
 def _put_in_place(successor: str, path: str) -> None:
-    """Put a complete store in the place of an output.
-
-    Raises
-    ------
-    StoreError
-        If that cannot be done; both are as they were then, or the successor is whole.
-    """
+    """Put a complete store in the place of an output."""
     try:
         if storage.is_remote(path):
             remove_kseg_store(path)
@@ -531,13 +514,7 @@ def _is_complete(path: str) -> bool:
 
 @contextmanager
 def folder_for_files(path: str) -> Iterator[None]:
-    """A folder to write files to; one that was made for a job that fails is not left behind empty.
-
-    Raises
-    ------
-    KsegError
-        If it cannot be made or written to.
-    """
+    """A folder to write files to; one that was made for a job that fails is not left behind empty."""
     new = not os.path.lexists(path)
     try:
         os.makedirs(path, exist_ok=True)

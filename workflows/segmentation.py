@@ -130,13 +130,7 @@ def _segment(images: Images, config: RunConfig, output: str | None) -> Segmentat
 
 
 def _paths_of(images: Any) -> tuple[str, ...]:
-    """Paths as text.
-
-    Raises
-    ------
-    ValueError
-        If they are none.
-    """
+    """Paths as text."""
     wanted = "images: expected a path, a sequence of paths, or one image as a NumPy or Dask array"
     if isinstance(images, str | os.PathLike):
         return (os.fspath(images),)
@@ -173,17 +167,15 @@ def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
 
 def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
     with Context.open(config.execution) as context:
-        request, plan, failures = survey(request, context, model)
+        scan = survey(request, context, model)
         if model is None:
-            plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
-            match = earlier_model(config.match)
-            model, plan, failures = fit_one(request, plan, failures, budget, context, match)
-    images = [(piece,) for bundle in plan.bundles for piece in bundle] + list(plan.large)
+            model, scan = fit_one(fit_to_memory(scan, context, writes=False), context, earlier_model(config.match))
+    images = [(piece,) for bundle in scan.plan.bundles for piece in bundle] + list(scan.plan.large)
     labels = {
         pieces[0].source.file.key: lazy_labels(pieces, model)
         for pieces in sorted(images, key=lambda pieces: pieces[0].source.file.key)
     }
-    return Segmentation(model, labels, errors_of(failures))
+    return Segmentation(model, labels, errors_of(scan.failures))
 
 
 def lazy_labels(pieces: Sequence[Piece], model: Model) -> da.Array:
@@ -249,13 +241,7 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
 
 
 def require_array(image: NDArray[Any] | da.Array) -> None:
-    """An array is of pixels or of bands.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
+    """An array is of pixels or of bands."""
     if image.ndim not in (2, 3):
         raise ValueError(f"images: expected an image (y, x) or (y, x, c); got {image.shape} {image.dtype}")
     name = "uint8" if image.dtype == np.bool_ else image.dtype.newbyteorder("=").name
@@ -266,13 +252,7 @@ def require_array(image: NDArray[Any] | da.Array) -> None:
 
 
 def _require_of_arrays(config: RunConfig) -> None:
-    """Settings are of arrays too.
-
-    Raises
-    ------
-    UsageError
-        Naming one that is of files alone.
-    """
+    """Settings are of arrays too."""
     if config.input.mask is not None:
         raise UsageError("mask is of paths; of an array give a numpy.ma.MaskedArray")
     if not config.input.choice.is_default:
@@ -317,13 +297,7 @@ def _fit_bands(
 
 
 def _bands_for(image: da.Array, bands: tuple[int, ...]) -> da.Array:
-    """The bands of an array that a model labels, in its order.
-
-    Raises
-    ------
-    ValueError
-        If it has not all of them.
-    """
+    """The bands of an array that a model labels, in its order."""
     if max(bands) > image.shape[2]:
         raise ValueError(f"expected an image with bands {', '.join(map(str, bands))}, got {image.dtype} {image.shape}")
     every = bands == tuple(range(1, image.shape[2] + 1))

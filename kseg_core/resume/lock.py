@@ -181,13 +181,7 @@ def _require_nobody(output: str, told: str) -> None:
 
 
 def require_dead(output: str, holder: Holder, told: str) -> None:
-    """Whoever is named is to be seen to be dead.
-
-    Raises
-    ------
-    OutputHeld
-        If it lives, or is of another machine.
-    """
+    """Whoever is named is to be seen to be dead."""
     if holder.lives:
         raise OutputHeld(f"another run holds {output}: {holder}; wait for it")
     if holder.host != socket.gethostname():
@@ -242,15 +236,7 @@ def _unlink(path: str) -> None:
 
 @contextmanager
 def hold_object(output: str) -> Iterator[None]:
-    """Be the one that writes an output; see `hold`.
-
-    Raises
-    ------
-    OutputHeld
-        If another job holds it.
-    StoreError
-        If nothing can be written there.
-    """
+    """Be the one that writes an output; see `hold`."""
     from ..storage import s3
 
     path = beside(output, ".lock.json")

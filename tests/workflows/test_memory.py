@@ -454,9 +454,9 @@ def test_processes_that_would_take_more_than_the_machine_has_are_not_started() -
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    require_room_on_disk(str(tmp_path / "new" / "out.zarr"), 1, begun=False)
+    require_room_on_disk(str(tmp_path / "new" / "out.zarr"), 1, resumes=False)
     with pytest.raises(KsegError, match=r"are free on its disk; .* take up to"):
-        require_room_on_disk(str(tmp_path / "out.zarr"), 1 << 60, begun=False)
+        require_room_on_disk(str(tmp_path / "out.zarr"), 1 << 60, resumes=False)
     with pytest.raises(KsegError, match="what was finished is kept") as caught:
-        require_room_on_disk(str(tmp_path / "out.zarr"), 1 << 60, begun=True)
+        require_room_on_disk(str(tmp_path / "out.zarr"), 1 << 60, resumes=True)
     assert "--no-masks" not in str(caught.value)  # which the settings it was begun with refuse
