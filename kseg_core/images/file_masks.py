@@ -98,11 +98,9 @@ class PageMask:
         return self._whole[window.slices][..., band].copy()
 
     def _decoded(self, window: Window, bands: Sequence[int] | None) -> NDArray[np.bool_]:
-        from kseg_core.images.tiff import silenced
         from kseg_core.images.tiff_segments import read_window
 
-        with silenced():
-            used: NDArray[np.bool_] = read_window(self._page, window, bands, 0, self._expect) != 0
+        used: NDArray[np.bool_] = read_window(self._page, window, bands, 0, self._expect) != 0
         return used
 
 
@@ -220,13 +218,13 @@ def _mask_beside(file: BinaryIO, shape: tuple[int, int], max_pixels: int, closin
     """Open a ``.msk`` file as the mask of a picture of a shape, as a person sees it; or say why it is none."""
     import tifffile
 
-    from kseg_core.images.tiff import silenced
+    from kseg_core.images.tiff_codecs import remarks_of
 
     start = file.read(4)
     file.seek(0)
     if start not in _TIFF_MAGICS:
         return "is no mask as GDAL writes them, a TIFF"
-    with silenced():
+    with remarks_of("tifffile"):
         tiff = closing.enter_context(tifffile.TiffFile(file))
         page: Any = tiff.pages.first
         flags = parse_tag(str(page.tags.valueof(METADATA_TAG, ""))).mask_flags

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..errors import UnreadableImage
+from ..images.decoder import USE_BANDS
 from ..images.geo import GRID_MAPPING
-from ..images.tiff_colours import USE_BANDS
 from ..layers import LABEL_LAYER
 from ..layers.layer import Layer, Layout, Part, Window
 from ..layers.tiles import grown, require_aligned
