@@ -33,25 +33,13 @@ def model_facts(path: str) -> dict[str, Any]:
 
 
 def require_same_features(earlier: str, ours: str) -> None:
-    """Clusters can be matched with those of an earlier model of the same feature space only.
-
-    Raises
-    ------
-    UsageError
-        If it is of another.
-    """
+    """Clusters can be matched with those of an earlier model of the same feature space only."""
     if earlier != ours:
         raise UsageError(f"--match has {earlier} centroids, this fit {ours} ones; add --features {earlier}")
 
 
 def in_space_of_match(config: RunConfig) -> RunConfig:
-    """The configuration with the features of the model to match where they are ``auto``, and its bands.
-
-    Raises
-    ------
-    UsageError
-        If there is no model there, or other settings do not go with its features.
-    """
+    """The configuration with the features of the model to match where they are ``auto``, and its bands."""
     if config.fit is None or config.match is None or config.fit.features != AUTO:
         return config
     _, features = model_identity(config.match)
@@ -62,15 +50,7 @@ def in_space_of_match(config: RunConfig) -> RunConfig:
 
 
 def refit_settings(model: str, **options: Any) -> FitSettings:
-    """The settings of a fit that starts from a model's centroids: its features, its bands and its number of clusters.
-
-    Raises
-    ------
-    UsageError
-        If there is no model there.
-    StoreError
-        If it does not say what it is of.
-    """
+    """The settings of a fit that starts from a model's centroids: its features, bands and number of clusters."""
     model_identity(model)
     facts = model_facts(model)
     try:

@@ -90,13 +90,7 @@ class Request:
     chosen: Chosen | None = None
 
     def choosing(self, features: str, chosen: Chosen | None) -> Request:
-        """The same with features in the place of ``auto``; ``chosen`` is None where they count as asked for.
-
-        Raises
-        ------
-        UsageError
-            If other settings do not go with them.
-        """
+        """The same with features in the place of ``auto``; ``chosen`` is None where they count as asked for."""
         assert self.config.fit is not None
         why = None if chosen is None else chosen.why
         fit = replace(self.config.fit, features=features, features_why=why)  # type: ignore[arg-type]  # checked there
@@ -128,13 +122,7 @@ class Request:
 
 
 def default_output(selection: InputSelection, suffix: str = OUTPUT_SUFFIX) -> str:
-    """``<input name without suffix>.kseg.zarr`` in the current folder, or another suffix.
-
-    Raises
-    ------
-    UsageError
-        If there is not exactly one file or folder to name it after.
-    """
+    """``<input name without suffix>.kseg.zarr`` in the current folder, or another suffix."""
     if len(selection.inputs) != 1 or selection.from_file is not None:
         raise UsageError("several inputs need an output: name one with -o")
     path = storage.absolute(selection.inputs[0].rstrip("/") or "/")
@@ -218,13 +206,7 @@ def require_usable(output: str | None) -> None:
 
 
 def require_unchanged(request: Request, kind: str) -> None:
-    """Between the look at an output and its lock, another job may have had it.
-
-    Raises
-    ------
-    StoreError
-        If one had.
-    """
+    """Between the look at an output and its lock, another job may have had it."""
     there = storage.exists(request.output)
     now = _held_against(_by_its_rules(request), kind) if there and not request.config.output.overwrite else request
     if (now.finished, now.was_complete) != (request.finished, request.was_complete):
@@ -232,13 +214,7 @@ def require_unchanged(request: Request, kind: str) -> None:
 
 
 def require_mask(settings: InputSettings) -> None:
-    """One mask for all images is looked at before any of them: what is wrong with it is wrong with the job.
-
-    Raises
-    ------
-    UsageError
-        Naming the mask.
-    """
+    """One mask for all images is looked at before any of them: what is wrong with it is wrong with the job."""
     if settings.mask is not None:
         from kseg_core.reading.sources import require_usable_mask  # NumPy: only where it is needed
 
@@ -403,13 +379,7 @@ def _is_whole(request: Request, attributes: dict[str, Any]) -> bool:
 
 
 def _held_against(request: Request, kind: str) -> Request:
-    """The request, knowing what there is at its output.
-
-    Raises
-    ------
-    StoreError
-        If that is not the same job's, nor one that can take in other inputs.
-    """
+    """The request, knowing what there is at its output."""
     output = request.output
     attributes = read_attributes(output)
     if attributes is None:

@@ -54,10 +54,11 @@ def _sweep(request: Request, progress: Progress | None) -> SweepResult:
     elbow.prepare()
     with folder_for_files(request.output):
         with Context.open(request.config.execution, progress) as context:
-            request, plan, failures = survey(request, context)
+            scan = survey(request, context)
+            request, plan, failures, budget = fit_to_memory(scan, context, writes=False)
             settings = request.config.fit
             assert settings is not None
-            plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
+            assert budget is not None  # there is a plan
             if settings.scope == "image":
                 found = sweep_each(plan, settings, budget, context, clock.lap)
             else:

@@ -223,10 +223,10 @@ def _tag_of_gdal(path: str) -> str:
     """Return GDAL's metadata of a TIFF, which may be of its overviews as well."""
     import tifffile
 
-    from kseg_core.images.tiff import silenced
+    from kseg_core.images.tiff_codecs import remarks_of
 
     try:
-        with silenced(), tifffile.TiffFile(path) as tiff:
+        with remarks_of("tifffile"), tifffile.TiffFile(path) as tiff:
             return str(tiff.pages.first.tags.valueof(METADATA_TAG, ""))
     except Exception as error:  # hostile files raise nearly anything
         raise Refused(f"{os.path.basename(path)}: {decoder_reason(error, 'TIFF')}") from error

@@ -73,13 +73,7 @@ def finished_image(
 def _record(
     folder: str, facts: dict[str, Any], key: str, output: OutputSettings, *, shared: bool
 ) -> ImageRecord | None:
-    """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version.
-
-    Raises
-    ------
-    OSError
-        If it cannot be looked at.
-    """
+    """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version."""
     try:
         record = ImageRecord.from_attributes(key, facts)
         noted = read_document(os.path.join(folder, LABELS))["attributes"]

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..errors import UnreadableImage
+from ..images.decoder import USE_BANDS
 from ..images.geo import GRID_MAPPING
-from ..images.tiff_colours import USE_BANDS
 from ..layers import LABEL_LAYER
 from ..layers.layer import Layer, Layout, Part, Window
 from ..layers.tiles import grown, require_aligned
 from ..reading.sources import ImageSource, Piece
-from .chunks import read_plane, write_plane
-from .nodes import create_array, write_group
+from .nodes import create_array, read_plane, write_group, write_plane
 from .writing import image_folder, placed, remove_image, write_georeference
 
 

@@ -40,13 +40,7 @@ class Header(NamedTuple):
 
 
 def open_header(header: Header, settings: InputSettings) -> ImageSource:
-    """What a file is, and how large.
-
-    Raises
-    ------
-    UnreadableImage
-        If it is no image.
-    """
+    """What a file is, and how large."""
     return ImageSource.open(header.file, settings)
 
 
@@ -134,13 +128,7 @@ def make_plan(sources: Sequence[ImageSource], tile: int, workers: int) -> Plan:
 
 @contextmanager
 def naming_images(plan: Plan) -> Iterator[None]:
-    """Where none of the images has a valid pixel, say which they are, and what may help.
-
-    Raises
-    ------
-    NoValidPixels
-        Naming them.
-    """
+    """Where none of the images has a valid pixel, say which they are, and what may help."""
     try:
         yield
     except NoValidPixels as error:
