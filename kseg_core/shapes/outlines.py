@@ -241,7 +241,9 @@ def _features(walks: I32, corners: I32, regions: _Regions, origin: tuple[int, in
     found = []
     pixels, clusters, firsts = regions.pixels.tolist(), regions.clusters.tolist(), regions.firsts.tolist()
     for region, polygons in sorted(by_region.items()):
-        before, after = feature_parts(how.properties(clusters[region], pixels[region], firsts[region]), len(polygons) > 1)
+        before, after = feature_parts(
+            how.properties(clusters[region], pixels[region], firsts[region]), len(polygons) > 1
+        )
         found.append(before + (f"[{','.join(polygons)}]" if len(polygons) > 1 else polygons[0]) + after)
     return found
 
