@@ -173,4 +173,4 @@ def _profile(data: bytes, header: JxlHeader) -> bytes | None:
         return None
     if space.gamma == 1.0:
         space = space._replace(gamma=None)  # the samples will have been given the curve of sRGB
-    return cicp.gray_profile_of(space) if header.gray else cicp.profile_of(space)
+    return cicp.profile_of(space, gray=header.gray)
