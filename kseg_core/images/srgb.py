@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.images.exif import turn
 from kseg_core.images.raster import Colours, Raster, RgbImage, Samples
+from kseg_core.images.windows import turn_samples
 
 _LOOKED_UP_AT_ONCE = 1 << 20
 #: sRGB profiles with the curve as a table, a formula or a rounded matrix differ from each other by up
@@ -39,10 +39,10 @@ def to_rgb(raster: Raster) -> RgbImage:
     -------
     The picture; for 8-bit RGB without a profile to apply and as stored, the decoder's own array.
     """
-    rgb = turn(_colours_of(raster), raster.orientation)
+    rgb = turn_samples(_colours_of(raster), raster.orientation)
     valid = None
     if raster.valid is not None and not raster.valid.all():
-        valid = turn(np.ascontiguousarray(raster.valid), raster.orientation)
+        valid = turn_samples(raster.valid, raster.orientation)
     rgb = np.require(rgb, np.uint8, ["C", "W"])  # copies only what Pillow lent for reading
     return RgbImage(rgb, valid)
 

@@ -10,7 +10,6 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT
 
 from kseg_core.images import tiff_directory as tags
 from kseg_core.images.decoder import USE_BANDS
-from kseg_core.images.exif import known
 from kseg_core.images.gdal import parse_tag
 from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, check_dtype
 
@@ -154,7 +153,7 @@ def to_raster(page: Any, samples: Samples, alpha: int | None) -> Raster:
         palette=palette,
         valid=valid,
         icc=icc if isinstance(icc, bytes) else None,
-        orientation=known(page.tags.valueof(tags.ORIENTATION, 1)),
+        orientation=tags.known_orientation(page.tags.valueof(tags.ORIENTATION, 1)),
     )
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from kseg_core.images import RgbImage, read_header, read_image
-from kseg_core.images.exif import orientation_of, turn
+from kseg_core.images.tiff_directory import exif_orientation
+from kseg_core.images.windows import turn_samples
 
 Read = Callable[[bytes], RgbImage]
 Save = Callable[..., bytes]
@@ -76,7 +77,7 @@ def test_turning_agrees_with_pillow(
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_masks_are_turned_like_pictures(orientation: int) -> None:
     mask = np.random.default_rng(2).random((5, 7)) < 0.5
-    turned = turn(np.ascontiguousarray(STORED[orientation](mask)), orientation)
+    turned = turn_samples(STORED[orientation](mask), orientation)
     assert turned.dtype == np.bool_
     np.testing.assert_array_equal(turned, mask)
 
@@ -106,12 +107,12 @@ def test_an_exif_chunk_behind_the_image_data_of_a_png_counts(read: Read, save: S
     ],
 )
 def test_a_broken_exif_block_means_as_stored(exif: bytes | None) -> None:
-    assert orientation_of(exif) == 1
+    assert exif_orientation(exif) == 1
 
 
 def test_exif_of_both_byte_orders_is_read() -> None:
-    assert orientation_of(b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0") == 6
-    assert orientation_of(b"II*\0\x08\0\0\0\1\0\x12\x01\3\0\1\0\0\0\x08\0\0\0") == 8
+    assert exif_orientation(b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0") == 6
+    assert exif_orientation(b"II*\0\x08\0\0\0\1\0\x12\x01\3\0\1\0\0\0\x08\0\0\0") == 8
 
 
 @pytest.mark.parametrize(("subject", "shape"), [("landscape", (450, 600)), ("portrait", (600, 450))])
