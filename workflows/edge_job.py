@@ -12,7 +12,7 @@ from kseg_core.edge_settings import EdgeSettings
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile
 from kseg_core.layers.edges import EdgeLayer
-from kseg_core.storage.beside import sweep
+from kseg_core.storage.sidecars import sweep
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
