@@ -355,7 +355,8 @@ def _plane(series: Any, number: int) -> TiffFrame:
 
 def mask_page(tiff: Any, directories: Directories, page: Any) -> Any | None:
     """Return the ``TiffPage`` of a page's mask: the first of its size before the next picture, and no overview's."""
-    directory, seen = directories.at(page.offset), {page.offset}
+    seen, is_first = {page.offset}, page.offset == directories.first.offset
+    directory = directories.first if is_first else directories.at(page.offset)
     while directory.following and directory.following not in seen and len(seen) < _FARTHEST_MASK:
         seen.add(directory.following)
         found = directories.page(directory.following, len(seen) - 1)
