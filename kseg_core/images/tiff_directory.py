@@ -228,8 +228,26 @@ class Directories:
         return None if directory.is_cut or not directory.tags else directory
 
 
-def beginning_with(data: bytes, offset: int) -> bytes:
-    """Return the bytes of a TIFF whose first page is the one at an offset, for decoders that are told no offset."""
-    order = "<" if data[:2] == b"II" else ">"
-    place, form = (8, "Q") if struct.unpack_from(order + "H", data, 2)[0] == _BIG else (4, "I")
-    return data[:place] + struct.pack(order + form, offset) + data[place + struct.calcsize(form) :]
+def exif_orientation(exif: bytes | None) -> int:
+    r"""Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read.
+
+    Pillow's own reader warns about damaged blocks, and loads all of them.
+
+    Parameters
+    ----------
+    exif
+        A TIFF's structure, with or without the ``Exif\0\0`` that JPEG puts before it.
+    """
+    block = (exif or b"").removeprefix(b"Exif\0\0")
+    if block[:2] not in (b"II", b"MM"):
+        return 1
+    try:
+        values = Directories(io.BytesIO(block)).first.numbers(ORIENTATION)
+    except Refused:
+        return 1
+    return known_orientation(values[0]) if len(values) == 1 else 1
+
+
+def known_orientation(value: object) -> int:
+    """Return ``value`` where it is an orientation, 1 (as stored) where it is anything else."""
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -45,9 +45,7 @@ class Chosen:
     bands
         For each page of samples side by side, the pages (of slices) of which the largest value counts; nearly always
         one of one.
-    notes
-        What is to be said of it.
-    rules
+    notes, rules
         See `PictureInfo`.
     """
 
@@ -58,16 +56,7 @@ class Chosen:
 
 
 def picture_pages(tiff: Any, directories: Directories, choice: PictureChoice) -> Chosen:
-    """Return the pages that make the picture of a TIFF.
-
-    Parameters
-    ----------
-    tiff
-        A ``TiffFile``.
-    directories
-        Of the same file.
-    choice
-        What was chosen.
+    """Return the pages that make the picture of a ``TiffFile``.
 
     Raises
     ------
@@ -365,11 +354,9 @@ def _plane(series: Any, number: int) -> TiffFrame:
 
 
 def mask_page(tiff: Any, directories: Directories, page: Any) -> Any | None:
-    """Return the ``TiffPage`` that is a page's mask: the first after it that is a mask of its size and resolution.
-
-    Pages are looked at up to the next picture; overviews' masks are reduced ones.
-    """
-    directory, seen = directories.at(page.offset), {page.offset}
+    """Return the ``TiffPage`` of a page's mask: the first of its size before the next picture, and no overview's."""
+    seen, is_first = {page.offset}, page.offset == directories.first.offset
+    directory = directories.first if is_first else directories.at(page.offset)
     while directory.following and directory.following not in seen and len(seen) < _FARTHEST_MASK:
         seen.add(directory.following)
         found = directories.page(directory.following, len(seen) - 1)
