@@ -12,14 +12,13 @@ from kseg_core.edge_settings import EdgeSettings
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile
 from kseg_core.layers.edges import EdgeLayer
-from kseg_core.storage.beside import sweep
+from kseg_core.storage.sidecars import sweep
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .edges.request import EdgesMade, EdgesRequest, has_edges, nothing_to_do, require_unchanged
-from .edges.results import EdgesResult
+from .edge_request import EdgesMade, EdgesRequest, EdgesResult, has_edges, nothing_to_do, require_unchanged
 from .labelling.adding import Added, add_layer
 from .output import claim
 from .planning.budget import Work, make_budget

@@ -44,7 +44,7 @@ from kseg_core.inputs.listing import InputFile
 from kseg_core.resume.checkpoints import load, save
 from kseg_core.resume.lock import hold, unwritable
 from kseg_core.resume.markers import finished_image, has_changed, unfinished_images
-from kseg_core.storage.beside import NEXT, RESUME, aside, beside, remove, sweep
+from kseg_core.storage.sidecars import NEXT, RESUME, aside, remove, sidecar, sweep
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, KEYS, images_of, read_attributes, remove_kseg_store
 from kseg_core.store.model import Model
 from kseg_core.store.opening import (
@@ -150,7 +150,7 @@ def claim(path: str) -> Iterator[None]:
         If nothing can be written there.
     """
     with hold(path):
-        successor = beside(path, NEXT)
+        successor = sidecar(path, NEXT)
         if storage.exists(successor):
             if _is_complete(successor) and not _is_complete(path):
                 _put_in_place(successor, path)
@@ -185,7 +185,7 @@ class Output:
         """What is known without a look at the disk's contents; nothing is touched."""
         self.place = self.path = request.output
         self.resumes = storage.exists(self.path) and not request.config.output.overwrite
-        self._resume = beside(self.place, RESUME)
+        self._resume = sidecar(self.place, RESUME)
         self.checkpoints = os.path.join(self._resume, _identity(request))
         self.model: Model | None = None
         self.unusable: list[Failure] = []
@@ -219,7 +219,7 @@ class Output:
             output._make_room()
             # What another disk is mounted on has nothing beside it on its own disk: it is replaced after the fit.
             if kind == "store" and replaces and not os.path.ismount(output.place):
-                output.path = beside(output.place, NEXT)
+                output.path = sidecar(output.place, NEXT)
             try:
                 yield output
             except BaseException as error:

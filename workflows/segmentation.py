@@ -28,10 +28,8 @@ from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
 from .computing.context import Context, tree_reduce
-from .computing.executor import Executor, Silent, open_executor
 from .earlier import in_space_of_match
-from .fitting.bands import fit_bands
-from .fitting.fit import fit_summary
+from .fitting.fit import fit_plan, fit_points, points_of_colours
 from .labelling.label import read_for_model
 from .planning.arrays import info_of_array, plan_of_array
 from .planning.notes import MOST_LINES, Note, gathering, notes_of_all, say
@@ -222,9 +220,9 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
     say(notes_of_all(nodata_of_no_use([source], config.input)))
     if model is None:
         fit = _fit_bands if of_bands else _fit_array
-        with open_executor(config.execution) as executor:
+        with Context.open(config.execution) as context:
             try:
-                model = fit(lazy, image, config, executor, nodata)
+                model = fit(lazy, image, config, context, nodata)
             except NoValidPixels as error:
                 raise NoValidPixels(NO_VALID) from error
         say(notes_of_all(model.notes))
@@ -281,7 +279,7 @@ def _in_space_of(image: da.Array, config: RunConfig) -> FitSettings:
 
 
 def _fit_bands(
-    lazy: da.Array, image: NDArray[Any] | da.Array, config: RunConfig, executor: Executor, nodata: Nodata | None
+    lazy: da.Array, image: NDArray[Any] | da.Array, config: RunConfig, context: Context, nodata: Nodata | None
 ) -> Model:
     """A model of an array's bands."""
     assert config.fit is not None
@@ -289,9 +287,7 @@ def _fit_bands(
         raise NoValidPixels(NO_VALID)
     whole = None if isinstance(image, da.Array) else image.reshape(lazy.shape).view(lazy.dtype)
     plan, match = plan_of_array(lazy, whole, ARRAY_KEY, nodata), earlier_model(config.match)
-    model, failures = fit_bands(
-        plan, config.fit, Context(executor, Silent(), strict=True), match=match, refit=config.refit
-    )
+    model, failures = fit_plan(plan, config.fit, context.silent(strict=True), match=match, refit=config.refit)
     if model is None:
         raise failures[0].error
     return model
@@ -311,7 +307,7 @@ def _row_chunks(image: NDArray[Any]) -> tuple[int, ...]:
 
 
 def _fit_array(
-    image: da.Array, _given: NDArray[Any] | da.Array, config: RunConfig, executor: Executor, nodata: Nodata | None
+    image: da.Array, _given: NDArray[Any] | da.Array, config: RunConfig, context: Context, nodata: Nodata | None
 ) -> Model:
     """A model of an array's colours."""
     assert config.fit is not None
@@ -320,8 +316,9 @@ def _fit_array(
     rule = BatchRule.for_pixels(image.shape[0] * image.shape[1], config.fit.batch_pixels, config.fit.seed)
     task = delayed(summarise_block, pure=True)
     parts = [task(block, top, left, rule, nodata) for block, top, left in _blocks(image)]
-    merged = executor.persist([tree_reduce(parts, "summaries")])[0]
-    return fit_summary(merged, config.fit, executor, earlier_model(config.match))
+    merged = context.executor.persist([tree_reduce(parts, "summaries")])[0]
+    points = points_of_colours(merged, config.fit, context.executor, image.shape[0] * image.shape[1])
+    return fit_points(points, config.fit, context.executor, earlier_model(config.match))
 
 
 def _blocks(image: da.Array) -> Iterator[tuple[Delayed, int, int]]:

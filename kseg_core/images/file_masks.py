@@ -80,12 +80,12 @@ class PageMask:
         count = int(self._page.samplesperpixel)
         if not self._per_band or count == 1:
             return self._read(window, 0)
-        found: NDArray[np.bool_] | None = None
+        valid: NDArray[np.bool_] | None = None
         for band in bands:
             if band < count:
                 part = self._read(window, band)
-                found = part if found is None else found & part if within == "any" else found | part
-        return np.ones(window.shape, np.bool_) if found is None else found
+                valid = part if valid is None else valid & part if within == "any" else valid | part
+        return np.ones(window.shape, np.bool_) if valid is None else valid
 
     def _read(self, window: Window, band: int) -> NDArray[np.bool_]:
         height, width = self._page.imagelength, self._page.imagewidth
@@ -200,13 +200,13 @@ def carried_by(path: str, file: BinaryIO, stored: Decoder, max_pixels: int, clos
             with refusing(path, ""):
                 mask_file, _ = closing.enter_context(opened(path + MASK))
             with refusing(path, "TIFF"):
-                beside = _mask_beside(mask_file, stored.info.shape, max_pixels, closing)
+                opened_mask = _mask_beside(mask_file, stored.info.shape, max_pixels, closing)
         except UnreadableImage as error:
             raise UnreadableImage(path, f"its mask {name}: {error.reason}") from error
-        if isinstance(beside, str):
-            notes = (f"{name} {beside}: it is not used",)
+        if isinstance(opened_mask, str):
+            notes = (f"{name} {opened_mask}: it is not used",)
         else:
-            mask = beside
+            mask = opened_mask
     if not _is_there(path + METADATA):
         return Carried(mask, notes=notes)
     with refusing(path, ""), opened(path + METADATA) as (metadata, _):

@@ -101,8 +101,8 @@ def nodata_beside(text: str) -> tuple[dict[int, float], tuple[float | None, ...]
     """Return what an ``.aux.xml`` says of nodata: by band from 0, and of all bands together (``NODATA_VALUES``)."""
     by_band: dict[int, float] = {}
     for stated, content in _BAND.findall(text):
-        band, found = dict(_ATTRIBUTE.findall(stated)).get("band", ""), _NODATA.search(content)
-        value = None if found is None else as_number(found[1])
+        band, stated_value = dict(_ATTRIBUTE.findall(stated)).get("band", ""), _NODATA.search(content)
+        value = None if stated_value is None else as_number(stated_value[1])
         if value is not None and band.isdecimal() and int(band) > 0:
             by_band[int(band) - 1] = value
     of_all = _KEY.search(_BAND.sub("", text))

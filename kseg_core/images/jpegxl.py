@@ -15,7 +15,6 @@ import numpy as np
 
 from kseg_core.images import cicp
 from kseg_core.images.decoder import WholeDecoder
-from kseg_core.images.exif import turned_shape
 from kseg_core.images.isobmff import boxes
 from kseg_core.images.raster import (
     Colours,
@@ -29,6 +28,7 @@ from kseg_core.images.raster import (
     undivided,
 )
 from kseg_core.images.srgb import to_8_bits
+from kseg_core.images.windows import turned_shape
 
 _NAME = "JPEG XL"
 _BARE = b"\xff\x0a"
@@ -211,7 +211,7 @@ def _profile(data: bytes, header: _Header) -> bytes | None:
         return None
     if space.gamma == 1.0:
         space = space._replace(gamma=None)  # the samples will have been given the curve of sRGB
-    return cicp.gray_profile_of(space) if header.gray else cicp.profile_of(space)
+    return cicp.profile_of(space, gray=header.gray)
 
 
 class _Bits:

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from kseg_core.images.decoder import WholeDecoder
-from kseg_core.images.exif import turned_shape
 from kseg_core.images.raster import (
     Colours,
     Cost,
@@ -25,6 +24,7 @@ from kseg_core.images.raster import (
     check_size,
     undivided,
 )
+from kseg_core.images.windows import turned_shape
 
 _PIXEL_FORMAT, _TRANSFORM, _WIDTH, _HEIGHT, _OFFSET, _BYTES = 0xBC01, 0xBC02, 0xBC80, 0xBC81, 0xBCC0, 0xBCC1
 _ALPHA_OFFSET, _ALPHA_BYTES, _PROFILE = 0xBCC2, 0xBCC3, 0x8773

@@ -179,16 +179,16 @@ def _polygons(path: str, _size: int, _modified: int) -> Polygons:
         raise Refused("it has no polygon, so no pixel would count")
     if len(systems) > 1:
         raise Refused("its layers are of several coordinate systems: give one of them in a file of its own")
-    found = np.concatenate(shapes)
-    if not np.isfinite(shapely.get_coordinates(found)).all():
+    whole = np.concatenate(shapes)
+    if not np.isfinite(shapely.get_coordinates(whole)).all():
         raise Refused("damaged: corners of its polygons are NaN or infinite")
     if path.rpartition(".")[2].lower() in _JSON:
         crs = _crs_of_json(path)
-        return Polygons(found, crs, not crs)
+        return Polygons(whole, crs, not crs)
     crs = systems.pop()
     if not crs and _states_crs(path):
         raise Refused(_CRS_UNKNOWN)
-    return Polygons(found, crs, False)
+    return Polygons(whole, crs, False)
 
 
 def _why_unread(path: str) -> str:
@@ -293,14 +293,14 @@ class PolygonMask:
             for left in range(columns.start // _GRID_PX * _GRID_PX, columns.stop, _GRID_PX):
                 tile = Window(top, left, min(top + _GRID_PX, self._shape[0]), min(left + _GRID_PX, self._shape[1]))
                 with refusing(self._path, _NAME):
-                    drawn = self._drawn(tile)
-                if drawn is not None:
+                    raster = self._rasterized(tile)
+                if raster is not None:
                     row, column = max(top, rows.start), max(left, columns.start)
-                    part = drawn[row - top : rows.stop - top, column - left : columns.stop - left]
+                    part = raster[row - top : rows.stop - top, column - left : columns.stop - left]
                     out[row - rows.start :, column - columns.start :][: part.shape[0], : part.shape[1]] = part
         return out
 
-    def _drawn(self, tile: Window) -> NDArray[np.bool_] | None:
+    def _rasterized(self, tile: Window) -> NDArray[np.bool_] | None:
         """Draw a tile of the grid; None where nothing is in it."""
         bounds = self._bounds
         near = (bounds[:, 0] < tile.right) & (bounds[:, 1] < tile.bottom)
@@ -312,8 +312,8 @@ class PolygonMask:
             from rasterio.transform import Affine  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
             shift = Affine.translation(tile.left, tile.top)
-            drawn: NDArray[np.uint8] = rasterize(self._shapes[near], tile.shape, transform=shift, dtype="uint8")
-        return drawn.view(np.bool_)
+            raster: NDArray[np.uint8] = rasterize(self._shapes[near], tile.shape, transform=shift, dtype="uint8")
+        return raster.view(np.bool_)
 
 
 def polygon_mask(path: str, place: GeoReference | None, shape: tuple[int, int]) -> PolygonMask:

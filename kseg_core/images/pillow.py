@@ -21,7 +21,6 @@ import numpy as np
 
 from kseg_core.images.choosing import note, taken
 from kseg_core.images.decoder import Opening, WholeDecoder
-from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.raster import (
     LZW_RATIO,
     Cost,
@@ -33,6 +32,8 @@ from kseg_core.images.raster import (
     check_size,
     finishing_px,
 )
+from kseg_core.images.tiff_directory import exif_orientation
+from kseg_core.images.windows import turned_shape
 
 _WEBP_ANIMATED, _WEBP_ALPHA = 2, 16  # flags of the extended header (RFC 9649, 2.7)
 
@@ -81,7 +82,7 @@ class Animated(WholeDecoder):
             image.load()
             samples = np.array(image.convert("RGBA"))[:height, :width]  # a later frame may be larger
             icc, exif = image.info.get("icc_profile"), image.info.get("exif")
-        return _rgb(samples, icc, orientation_of(exif))
+        return _rgb(samples, icc, exif_orientation(exif))
 
     def _decode(self) -> Raster:
         if not self._frame:
@@ -172,7 +173,7 @@ class WebP(Animated):
     def header(cls, file: BinaryIO) -> PictureInfo:
         """What its chunks say; see `WholeDecoder`."""
         chunks = _webp_chunks(file)
-        orientation = orientation_of(chunks.get(b"EXIF"))
+        orientation = exif_orientation(chunks.get(b"EXIF"))
         height, width, has_alpha = _webp_size(chunks)
         shape = turned_shape(height, width, orientation)
         beside = _PILLOW_PX if _is_animated(chunks) else _LOSSLESS_PX if b"VP8L" in chunks else 0
@@ -194,7 +195,7 @@ class WebP(Animated):
             import imagecodecs
 
             samples = imagecodecs.webp_decode(data)
-        return _rgb(samples, chunks.get(b"ICCP"), orientation_of(chunks.get(b"EXIF")))
+        return _rgb(samples, chunks.get(b"ICCP"), exif_orientation(chunks.get(b"EXIF")))
 
     @classmethod
     def count_frames(cls, file: BinaryIO) -> int:

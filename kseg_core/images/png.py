@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import buffers
-from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.pillow import Animated
 from kseg_core.images.raster import (
     DEFLATE_RATIO,
@@ -39,6 +38,8 @@ from kseg_core.images.raster import (
     check_size,
     finishing_px,
 )
+from kseg_core.images.tiff_directory import exif_orientation
+from kseg_core.images.windows import turned_shape
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: (x0, y0, dx, dy) of the seven passes of Adam7 interlacing (PNG specification, 8.2).
@@ -88,7 +89,7 @@ class Png(Animated):
     def header(cls, file: BinaryIO) -> PictureInfo:
         """What its chunks say, seeking from one to the next; see `WholeDecoder`."""
         picture = _read_header(file)
-        orientation, channels = orientation_of(picture.exif), _CHANNELS[picture.kind]
+        orientation, channels = exif_orientation(picture.exif), _CHANNELS[picture.kind]
         shape = turned_shape(picture.height, picture.width, orientation)
         samples = picture.width * picture.height * channels
         check_ratio(samples * picture.depth / 8, file.seek(0, io.SEEK_END), DEFLATE_RATIO)
@@ -126,7 +127,7 @@ class Png(Animated):
             palette=palette,
             valid=_transparency(picture, samples),
             icc=picture.icc,
-            orientation=orientation_of(picture.exif),
+            orientation=exif_orientation(picture.exif),
         )
 
     @classmethod

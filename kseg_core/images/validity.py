@@ -83,9 +83,9 @@ def nodata_mask(
         invalid = ~np.isfinite(values).all(axis=2)
     if nodata is not None:
         rule = nodata if isinstance(nodata, Nodata) else Nodata((nodata,))
-        found = _where_nodata(values, rule, rule.within or within, range(values.shape[2]) if bands is None else bands)
-        if found is not None:
-            invalid = found if invalid is None else np.logical_or(invalid, found, out=invalid)
+        matches = _where_nodata(values, rule, rule.within or within, range(values.shape[2]) if bands is None else bands)
+        if matches is not None:
+            invalid = matches if invalid is None else np.logical_or(invalid, matches, out=invalid)
     if invalid is None or not invalid.any():
         return None
     np.logical_not(invalid, out=invalid)
@@ -105,10 +105,10 @@ def _where_nodata(
             if within == "all":
                 return None
             continue
-        found = values[..., at] == wanted[0]
+        matches = values[..., at] == wanted[0]
         for value in wanted[1:]:
-            found |= values[..., at] == value
-        invalid = found if invalid is None else merge(invalid, found, out=invalid)
+            matches |= values[..., at] == value
+        invalid = matches if invalid is None else merge(invalid, matches, out=invalid)
     return invalid
 
 

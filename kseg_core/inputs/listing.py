@@ -156,10 +156,6 @@ class _Start:
     def source_of(self, below: str) -> str:
         return joined(self.source, below) or "."
 
-    def candidate(self, path: str, below: str, linked: bool, status: os.stat_result) -> _Candidate:
-        """A file in it."""
-        return _Candidate.of(path, self.source_of(below), joined(self.below, below), linked, status)
-
 
 class _Refused(Exception):
     """An input that cannot be used: its own fault (usage) or that of its file."""
@@ -271,25 +267,19 @@ class _Candidate:
     source: str
     below: str  # the path its key is made of
     linked: bool  # reached through a link
-    size: int
-    modified_ns: int
-    named: bool = True  # by the user, and not found in a folder
-    companions: frozenset[str] | None = None  # of anything in its folder, where that is known
-
-    @classmethod
-    def of(cls, path: str, source: str, below: str, linked: bool, status: os.stat_result) -> _Candidate:
-        return cls(path, source, below, linked, status.st_size, status.st_mtime_ns)
+    status: os.stat_result
+    folder: _Folder | None = None  # in which it was found; None: the user named it
 
     def inside(self, place: str, status: os.stat_result) -> _Candidate:
         """An image in it."""
         path, source, below = (f"{each}/{place}" for each in (self.path, self.source, self.below))
-        return _Candidate.of(path, source, below, self.linked, status)
+        return _Candidate(path, source, below, self.linked, status)
 
     def file(self, key: str) -> InputFile:
         """It as an input."""
-        state = state_of(companions_of(self.path, self.companions))
-        source = printable_source(self.source)
-        return InputFile(self.path, source, key, self.size, self.modified_ns, self.below, state)
+        state = state_of(companions_of(self.path, None if self.folder is None else self.folder.companions))
+        source, size, modified_ns = printable_source(self.source), self.status.st_size, self.status.st_mtime_ns
+        return InputFile(self.path, source, key, size, modified_ns, self.below, state)
 
     def rank(self) -> tuple[bool, bytes, bytes]:
         """Of several names of one file the smallest is kept: its own rather than that of a link."""
@@ -339,7 +329,7 @@ class _Search:
                 named = {os.path.realpath(name) for name in named_by_vrt(vrt)}
             except (OSError, ValueError):
                 continue  # the reader will say what is wrong with it
-            parts = {part for part in named - {vrt} if part in self.files and not self.files[part].named}
+            parts = {part for part in named - {vrt} if part in self.files and self.files[part].folder is not None}
             for part in parts:
                 del self.files[part]
             if parts:
@@ -373,7 +363,7 @@ def _collect(search: _Search, start: _Start) -> None:
             raise UsageError(f"no file matches: {printable_source(start.given)}")
     elif search.keeps(os.path.basename(start.path), start.source):
         real, linked = search.real_file(start.path)
-        _add(search, real, start.candidate(start.path, "", linked, start.status))
+        _add(search, real, _Candidate(start.path, start.source, start.below, linked, start.status))
 
 
 def _add(search: _Search, real: str, candidate: _Candidate) -> None:
@@ -473,7 +463,8 @@ def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: storage.
 
 def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry) -> None:
     below = folder.below + entry.name
-    if not search.keeps(below, start.source_of(below)):
+    source = start.source_of(below)
+    if not search.keeps(below, source):
         return
     (real, linked), is_zipped = folder.real_path(entry), zipped.is_zipped_name(entry.name)
     if is_plainly_no_image(entry.name) and not is_zipped:
@@ -483,8 +474,7 @@ def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry
     elif not S_ISREG((status := entry.stat()).st_mode):  # to open a pipe would wait for its other end
         search.passed_over.add(real)
     else:
-        candidate = start.candidate(entry.path, below, linked, status)
-        candidate = replace(candidate, named=False, companions=folder.companions)
+        candidate = _Candidate(entry.path, source, joined(start.below, below), linked, status, folder)
         if is_zipped:
             _add(search, real, candidate)
         else:
@@ -503,7 +493,8 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
     elif (status := metadata_status(folder.path)) is None:
         search.fail(start.source_of(below), _NO_METADATA)
     else:
-        _add(search, folder.real, start.candidate(folder.path, below, folder.linked, status))
+        source, key_path = start.source_of(below), joined(start.below, below)
+        _add(search, folder.real, _Candidate(folder.path, source, key_path, folder.linked, status))
     return True
 
 

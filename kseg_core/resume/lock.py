@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 
 from .. import storage
 from ..errors import OutputHeld, StoreError, system_reason
-from ..storage.beside import NEXT, RESUME, beside, remove, sweep
+from ..storage.sidecars import NEXT, RESUME, remove, sidecar, sweep
 
 MOST_PROCESSES = 1 << 31  # the number of a process is below, on every system
 
@@ -107,7 +107,7 @@ def _born(pid: int | None = None) -> float:
 def holder(output: str) -> Holder | None:
     """Who is writing an output; None where nobody is, as far as can be seen from here."""
     try:
-        found = Holder.from_json(storage.read(beside(output, ".lock.json")))
+        found = Holder.from_json(storage.read(sidecar(output, ".lock.json")))
     except OSError:
         return None
     return found if found is not None and (found.lives or found.host != socket.gethostname()) else None
@@ -135,7 +135,7 @@ def hold(output: str) -> Iterator[None]:
         return
     from filelock import FileLock, Timeout
 
-    path, told = beside(output, ".lock"), beside(output, ".lock.json")
+    path, told = sidecar(output, ".lock"), sidecar(output, ".lock.json")
     try:
         made = _make_folders(os.path.dirname(path))
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))  # what cannot be written is not held by anyone
@@ -163,7 +163,7 @@ def hold(output: str) -> Iterator[None]:
 
 def sweep_after_kill(output: str) -> None:
     """Remove what a job that was killed at its very end left beside a finished output, unless another is at work."""
-    left = [beside(output, suffix) for suffix in (".lock.json", RESUME, NEXT)]
+    left = [sidecar(output, suffix) for suffix in (".lock.json", RESUME, NEXT)]
     if any(map(storage.exists, left)):
         with contextlib.suppress(OutputHeld, StoreError), hold(output):
             sweep(output)
@@ -239,7 +239,7 @@ def hold_object(output: str) -> Iterator[None]:
     """Be the one that writes an output; see `hold`."""
     from ..storage import s3
 
-    path = beside(output, ".lock.json")
+    path = sidecar(output, ".lock.json")
     try:
         etag = _taken(output, path)
     except OSError as error:

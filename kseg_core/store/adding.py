@@ -22,8 +22,7 @@ from ..layers import LABEL_LAYER
 from ..layers.layer import Layer, Layout, Part, Window
 from ..layers.tiles import grown, require_aligned
 from ..reading.sources import ImageSource, Piece
-from .chunks import read_plane, write_plane
-from .nodes import create_array, write_group
+from .nodes import create_array, read_plane, write_group, write_plane
 from .writing import image_folder, placed, remove_image, write_georeference
 
 

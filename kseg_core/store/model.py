@@ -22,8 +22,7 @@ from ..errors import StoreError
 from ..images.validity import combine, nodata_mask, unmasked
 from ..layers.layer import ArraySpec
 from . import schemas
-from .chunks import write_array
-from .nodes import write_group
+from .nodes import write_array, write_group
 
 if TYPE_CHECKING:
     import zarr

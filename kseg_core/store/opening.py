@@ -17,43 +17,14 @@ from .. import storage
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS
-from ..layers.layer import Layer, Layout
+from ..layers.layer import Layer
 from ..layers.tiles import level_shape
-from ..storage.beside import aside
+from ..storage.sidecars import aside
 from . import schemas
 from .manifest import FORMAT, KINDS, WAY_OUT, read_attributes, remove_kseg_store
 from .model import Model
 from .nodes import DAMAGE, group_document, read_document, write_group
-from .record import ImageRecord
-from .writing import (
-    LABELS,
-    build_level,
-    create_image,
-    finish_image,
-    remove_image,
-    write_image,
-    write_window,
-)
-
-__all__ = [
-    "ImageRecord",
-    "Layout",
-    "Store",
-    "StoredImage",
-    "build_level",
-    "create_image",
-    "create_store",
-    "finish_image",
-    "load_model",
-    "open_store",
-    "remove_image",
-    "save_model",
-    "sweep_store",
-    "update_attributes",
-    "write_image",
-    "write_model",
-    "write_window",
-]
+from .writing import LABELS
 
 if TYPE_CHECKING:
     import xarray

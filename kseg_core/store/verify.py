@@ -27,9 +27,8 @@ from ..layers.layer import Layout, stored
 from ..layers.tiles import Region
 from ..reading.sources import ImageSource
 from . import ome
-from .chunks import chunk_path, missing_chunks
 from .model import Model
-from .nodes import DAMAGE, read_document
+from .nodes import DAMAGE, chunk_path, missing_chunks, read_document
 from .opening import StoredImage
 from .originals import Originals
 from .record import ImageRecord

@@ -24,10 +24,20 @@ from ..layers import LABEL_LAYER, labelled_layers
 from ..layers.layer import ArraySpec, Layer, Layout, Window
 from ..layers.tiles import Region, require_aligned, source_window, tile_windows, whole
 from . import ome
-from .chunks import put_tile, read_plane, require_array, write_plane
 from .manifest import read_attributes
 from .model import Model
-from .nodes import DAMAGE, array_document, create_array, read_document, store_array, write_group
+from .nodes import (
+    DAMAGE,
+    array_document,
+    create_array,
+    put_tile,
+    read_document,
+    read_plane,
+    require_array,
+    store_array,
+    write_group,
+    write_plane,
+)
 from .record import ImageRecord
 
 WRITE_SIDE = 1024  # masks and levels are made and written in squares of about so many pixels: megabytes at a time

@@ -18,8 +18,8 @@ from kseg_core.config import ExecutionSettings, InputSettings
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError
 from kseg_core.images import read_image
-from workflows.edges import request as edge_request
-from workflows.edges.request import EdgesConfig
+from workflows import edge_request
+from workflows.edge_request import EdgesConfig
 from workflows.request import InputSelection
 
 Kseg = Callable[..., Any]

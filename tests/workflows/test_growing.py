@@ -19,8 +19,7 @@ import shapely
 from jobs._render import drift_lines
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
-from kseg_core.errors import NothingReadable, OutputHeld, StoreError, UsageError
-from kseg_core.resume.lock import hold
+from kseg_core.errors import NothingReadable
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.model import Model
 from workflows.check import check_store
@@ -123,17 +122,6 @@ def test_a_grown_store_is_that_of_all_inputs_at_once(
         if contents(tmp_path / "grown.zarr")[name] != value
     }
     assert differing <= {":attributes"}  # its result tells of the new image's drift, and of no other
-
-
-def test_without_a_given_model_other_inputs_stay_refused(
-    folder: Path, model: Path, tmp_path: Path, job: Any, png: Any, smooth: Any
-) -> None:
-    job(folder, tmp_path / "out.zarr", k=3)
-    png(folder / "d.png", smooth(30, 60, 77))
-    with pytest.raises(StoreError, match="other inputs"):
-        job(folder, tmp_path / "out.zarr", k=3)
-    with pytest.raises(StoreError, match="other settings"):
-        night(folder, model, tmp_path / "out.zarr")
 
 
 def test_a_bad_new_file_is_told_and_tried_again_and_what_is_there_stays(
@@ -366,11 +354,6 @@ def test_where_no_checksum_was_kept_that_is_told_once(
     assert caplog.text == ""
 
 
-def test_checksums_are_for_a_given_model() -> None:
-    with pytest.raises(UsageError, match="--model"):
-        RunConfig(FitSettings(2), OutputSettings(checksum=True))
-
-
 # ---------------------------------------------------------------------------------------------------------- drift
 
 
@@ -402,7 +385,7 @@ def test_drift_points_at_the_odd_one(model: Path, tmp_path: Path, png: Any, smoo
 def test_drift_says_how_many_images_it_does_not_list(
     model: Path, tmp_path: Path, png: Any, smooth: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workflows.labelling.drift.WORST", 2)
+    monkeypatch.setattr("workflows.labelling.label.WORST", 2)
     for i in range(9):
         png(tmp_path / "many" / f"n{i}.png", smooth(60, 80, 20))
     for name in "abc":
@@ -446,7 +429,7 @@ def test_a_refit_starts_from_the_models_centroids_and_keeps_its_numbers(
 def test_a_night_that_was_stopped_means_the_same_by_new(
     folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, contents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflows.labelling import label
+    from workflows.labelling import label_plan
 
     night(folder, model, tmp_path / "out.zarr")
     shutil.copytree(tmp_path / "out.zarr", tmp_path / "whole.zarr")
@@ -454,7 +437,7 @@ def test_a_night_that_was_stopped_means_the_same_by_new(
         png(folder / f"new{i}.png", smooth(30, 60, i))
     png(folder / "b.png", smooth(30, 60, 5))
     night(folder, model, tmp_path / "whole.zarr")
-    write, written = label.write_image, []
+    write, written = label_plan.write_image, []
 
     def stop_at_the_last(store: str, record: Any, *more: Any) -> None:
         written.append(record.key)
@@ -462,7 +445,7 @@ def test_a_night_that_was_stopped_means_the_same_by_new(
             raise KeyboardInterrupt
         write(store, record, *more)
 
-    monkeypatch.setattr(label, "write_image", stop_at_the_last)
+    monkeypatch.setattr(label_plan, "write_image", stop_at_the_last)
     with pytest.raises(KeyboardInterrupt):
         night(folder, model, tmp_path / "out.zarr")
     monkeypatch.undo()
@@ -539,12 +522,6 @@ def test_a_store_of_a_given_model_is_described_by_its_own_pixels(folder: Path, m
     partly = describe(str(store))["model"]
     assert partly["counts"] == found["counts"]
     assert partly["mse"] == pytest.approx(found["mse"], rel=1e-12)
-
-
-def test_a_held_output_is_left_alone(folder: Path, model: Path, tmp_path: Path) -> None:
-    with hold(str(tmp_path / "out.zarr")), pytest.raises(OutputHeld, match="another run holds"):
-        night(folder, model, tmp_path / "out.zarr")
-    assert not (tmp_path / "out.zarr").exists()
 
 
 def test_a_dry_run_tells_what_is_new_or_changed_and_touches_nothing(

@@ -45,8 +45,7 @@ def random_table(seed: int, colors: int = 300) -> ColorTable:
     return ColorTable(codes, random.integers(1, 50, codes.size))
 
 
-@pytest.mark.parametrize("features", ["rgb", "gray", "hsv", "lab"])
-@pytest.mark.parametrize("k", [2, 3, 7])
+@pytest.mark.parametrize(("features", "k"), [("rgb", 2), ("gray", 3), ("hsv", 7), ("lab", 2)])
 def test_the_silhouette_is_that_of_the_definition(features: str, k: int) -> None:
     space = SPACES[features]
     data = ColorPoints.build(random_table(k), space)
@@ -121,8 +120,7 @@ def test_bands_have_the_silhouette_of_their_features_and_no_invalid_pixel_counts
     assert weighted.totals == (total,)
 
 
-@pytest.mark.parametrize("features", ["rgb", "gray", "lab"])
-@pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.parametrize(("features", "k"), [("rgb", 2), ("gray", 5), ("lab", 5)])
 def test_calinski_harabasz_is_that_of_scikit_learn(features: str, k: int) -> None:
     space = SPACES[features]
     table = random_table(k)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,22 @@ def refusal(tmp_path: Path) -> Refusal:
         return caught.value.reason
 
     return look
+
+
+def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Names and payloads of the chunks of a PNG."""
+    chunks, at = [], 8
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        chunks.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return chunks
+
+
+def png_of(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """A PNG of these chunks, with right checksums."""
+    parts = [struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def encoded(image: Image.Image, form: str, **options: Any) -> bytes:

@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import warnings
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ from PIL import Image, ImageFile
 import kseg_core.images as images
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import MAX_PIXELS, Pixels, read_image, read_info
+from tests.core.images.conftest import png_of
 
 Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
@@ -27,11 +27,8 @@ Refusal = Callable[[bytes], str]
 
 
 def empty_png(width: int, height: int) -> bytes:
-    def chunk(name: bytes, payload: bytes) -> bytes:
-        return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", zlib.crc32(name + payload))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    return png_of([(b"IHDR", header), (b"IDAT", b""), (b"IEND", b"")])
 
 
 def test_the_200_megapixels_of_a_phone_pass_and_a_bomb_does_not(tmp_path: Path) -> None:
@@ -133,7 +130,7 @@ def test_changed_and_cut_files_are_refused_or_read_whole_and_without_a_word(
     random = np.random.default_rng(2026)
     path = tmp_path / "changed"
     for data in samples.values():
-        for trial in range(60):
+        for trial in range(12):
             changed = bytearray(data)
             at = int(random.integers(0, len(data)))
             if trial % 3 == 0:

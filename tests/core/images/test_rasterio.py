@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from kseg_core.images import open_picture, read_image, read_info
 from kseg_core.images.validity import combine, nodata_mask
@@ -33,7 +32,7 @@ def some_windows(shape: tuple[int, int], count: int) -> list[tuple[slice, slice]
     return windows
 
 
-def judge(path: Path) -> None:
+def judge(path: Path, count: int = 10) -> None:
     """Header, samples and validity of one file."""
     with rasterio.open(path) as raster, open_picture(str(path)) as picture:
         stored = np.moveaxis(raster.read(), 0, 2)
@@ -45,7 +44,7 @@ def judge(path: Path) -> None:
         np.testing.assert_equal(info.nodata, raster.nodata)
         painted = raster.colorinterp[0].name == "palette"
         table = np.array(list(raster.colormap(1).values()), np.uint8)[:, :3] if painted else None
-        for rows, columns in some_windows(raster.shape, 10):
+        for rows, columns in some_windows(raster.shape, count):
             if table is not None:
                 part = picture.rgb(rows, columns, info.nodata)
                 assert np.array_equal(part.samples, table[stored[rows, columns, 0]]), (rows, columns)
@@ -66,11 +65,11 @@ def test_real_rasters(data_folder: Path, name: str) -> None:
 
 def test_a_real_slide(data_folder: Path) -> None:
     path = data_folder / "slides" / "cmu_small_region.svs"
-    judge(path)
+    judge(path, 3)
     assert read_info(str(path)).block == (240, 240)
     whole = read_image(str(path)).samples
     with open_picture(str(path)) as picture:
-        for rows, columns in some_windows(picture.info.shape, 5):
+        for rows, columns in some_windows(picture.info.shape, 2):
             np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole[rows, columns])
 
 
@@ -92,62 +91,19 @@ def scene(dtype: str, bands: int, height: int = 150, width: int = 170) -> NDArra
 TILES = {"tiled": True, "blockxsize": 64, "blockysize": 32}
 
 
-@pytest.mark.parametrize("interleave", ["pixel", "band"])
 @pytest.mark.parametrize(
-    ("compression", "predictor"),
-    [("none", 1), ("deflate", 1), ("deflate", 2), ("deflate", 3), ("lzw", 2), ("zstd", 3), ("packbits", 1)],
-)
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
+    ("dtype", "compression", "predictor", "interleave"),
+    [
+        ("uint8", "none", 1, "pixel"), ("uint8", "packbits", 1, "band"), ("uint8", "lzw", 2, "band"),
+        ("int16", "deflate", 2, "pixel"), ("int16", "none", 1, "band"), ("uint32", "lzw", 2, "pixel"),
+        ("float32", "deflate", 3, "band"), ("float32", "zstd", 3, "pixel"), ("float64", "deflate", 3, "pixel"),
+        ("float64", "deflate", 1, "band"),
+    ],
+)  # fmt: skip
 def test_what_gdal_writes(tmp_path: Path, dtype: str, compression: str, predictor: int, interleave: str) -> None:
-    if predictor == 3 and dtype[0] != "f":
-        pytest.skip("for floats alone")
-    packing = {} if compression == "none" else {"compress": compression}
-    if predictor > 1:
-        packing["predictor"] = predictor
+    packing = {} if compression == "none" else {"compress": compression, "predictor": predictor}
+    if compression == "packbits":
+        del packing["predictor"]
     for layout in (TILES, {"blockysize": 9}):
         write(tmp_path / "x.tif", scene(dtype, 5), interleave=interleave, nodata=0, **packing, **layout)
         judge(tmp_path / "x.tif")
-
-
-def test_jpeg_tiles_of_gdal(tmp_path: Path) -> None:
-    write(tmp_path / "x.tif", scene("uint8", 3), compress="jpeg", photometric="RGB", interleave="pixel", **TILES)
-    judge(tmp_path / "x.tif")
-
-
-def test_subsampled_jpeg_tiles_of_gdal_give_pillows_bits(tmp_path: Path) -> None:
-    """GDAL's own build of libjpeg interpolates chroma in another way, so it can be no judge of single bits here."""
-    path = tmp_path / "x.tif"
-    write(path, scene("uint8", 3), compress="jpeg", photometric="YCBCR", interleave="pixel", **TILES)
-    with Image.open(path) as image:
-        expected = np.asarray(image.convert("RGB"))
-    with open_picture(str(path)) as picture:
-        for rows, columns in some_windows(picture.info.shape, 10):
-            np.testing.assert_array_equal(picture.samples(rows, columns)[0], expected[rows, columns])
-
-
-@pytest.mark.parametrize("nodata", [None, 9, 0])
-@pytest.mark.parametrize("interleave", ["pixel", "band"])
-def test_tiles_that_gdal_left_out(tmp_path: Path, interleave: str, nodata: int | None) -> None:
-    data = np.full((128, 128, 3), nodata or 0, np.uint8)
-    data[40:50, 70:100] = 100
-    write(tmp_path / "x.tif", data, nodata=nodata, sparse_ok=True, interleave=interleave, **TILES)
-    judge(tmp_path / "x.tif")
-    with open_picture(str(tmp_path / "x.tif")) as picture:
-        image = picture.rgb(slice(None), slice(None), nodata=nodata)
-        np.testing.assert_array_equal(image.samples, data)
-        if nodata is None:
-            assert image.valid is None
-        else:
-            np.testing.assert_array_equal(image.valid, (data != nodata).any(axis=2))
-
-
-def test_alpha_bands_of_gdal(tmp_path: Path) -> None:
-    data = scene("uint8", 4)
-    data[:50, :50, 3] = 0
-    write(tmp_path / "x.tif", data, photometric="RGB", alpha="yes", **TILES)
-    judge(tmp_path / "x.tif")
-
-
-def test_bigtiffs_of_gdal(tmp_path: Path) -> None:
-    write(tmp_path / "x.tif", scene("uint16", 2), bigtiff="yes", endianness="big", **TILES)
-    judge(tmp_path / "x.tif")

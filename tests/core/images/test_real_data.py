@@ -130,6 +130,7 @@ def test_photographs_give_pillows_bits(data_folder: Path) -> None:
         np.testing.assert_array_equal(read_image(str(path)).samples, expected)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("share", [0.6, 0.3, 0.95])
 def test_damaged_photographs_are_refused(data_folder: Path, tmp_path: Path, share: float) -> None:
     damaged = tmp_path / "damaged.jpg"

@@ -46,8 +46,7 @@ def test_as_many_clusters_as_values_are_the_values() -> None:
     assert best_on_line(np.array([1.0, 4.0, 9.0]), np.array([5.0, 1.0, 2.0]), 3).tolist() == [1.0, 4.0, 9.0]
 
 
-@pytest.mark.parametrize("k", [2, 3, 5])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("k", "seed"), [(2, 0), (3, 1), (5, 2)])
 def test_gray_ends_in_the_best_of_all_partitions(k: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     gray = np.concatenate([random.normal(m, s, 900) for m, s in ((60, 25), (90, 9), (170, 30), (210, 6))])

@@ -24,22 +24,12 @@ from ome_zarr_models.v05 import Image, ImageLabel, Labels
 from kseg_core.clustering.labelling import NO_COLORS, label_dtype, no_labels
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError
-from kseg_core.layers.layer import Window
+from kseg_core.layers.layer import Layout, Window
 from kseg_core.layers.pyramid import mean_of_blocks, mode_of_blocks
 from kseg_core.layers.tiles import level_windows, pyramid_levels
-from kseg_core.store.opening import (
-    ImageRecord,
-    Layout,
-    StoredImage,
-    build_level,
-    create_image,
-    create_store,
-    finish_image,
-    open_store,
-    remove_image,
-    write_image,
-    write_window,
-)
+from kseg_core.store.opening import StoredImage, create_store, open_store
+from kseg_core.store.record import ImageRecord
+from kseg_core.store.writing import build_level, create_image, finish_image, remove_image, write_image, write_window
 
 
 @pytest.fixture
@@ -418,7 +408,7 @@ def test_a_copied_image_is_a_complete_ome_zarr_image(copied: tuple[str, Layout])
     np.testing.assert_array_equal(np.moveaxis(np.asarray(stored[...]), 0, 2), samples_of(layout))
 
 
-@pytest.mark.parametrize("group", ["", "labels", "labels/kmeans"])
+@pytest.mark.parametrize("group", ["", pytest.param("labels/kmeans", marks=pytest.mark.slow)])
 def test_the_validator_s_command_accepts_all_groups_of_a_copied_image(copied: tuple[str, Layout], group: str) -> None:
     place = os.path.join(copied[0], "images", "slide", group)
     command = [Path(sys.executable).with_name("ome-zarr-models"), "validate", place]

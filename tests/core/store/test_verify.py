@@ -20,9 +20,11 @@ from kseg_core.config import OutputSettings
 from kseg_core.layers.layer import Window
 from kseg_core.store import tally
 from kseg_core.store.model import Model
-from kseg_core.store.opening import ImageRecord, create_store, write_image
+from kseg_core.store.opening import create_store
 from kseg_core.store.originals import Originals
+from kseg_core.store.record import ImageRecord
 from kseg_core.store.verify import Findings, ImageCheck
+from kseg_core.store.writing import write_image
 
 KEY = "leaf"
 

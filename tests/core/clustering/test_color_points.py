@@ -6,7 +6,6 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +15,7 @@ from kseg_core.clustering.points import FarPoint
 from kseg_core.clustering.summary import ColorTable
 from kseg_core.clustering.sums import ClusterSums
 from tests import reference
-from tests.strategies import QUICK, centroids, color_tables
-
-ALL_SPACES = pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
+from tests.strategies import COLOR_SPACES, QUICK, centroids, color_tables
 
 
 def split(table: ColorTable, parts: int) -> list[ColorTable]:
@@ -27,9 +24,8 @@ def split(table: ColorTable, parts: int) -> list[ColorTable]:
     return [piece for piece in pieces if piece.codes.size]
 
 
-@ALL_SPACES
 @QUICK
-@given(table=color_tables())
+@given(space=COLOR_SPACES, table=color_tables())
 def test_a_table_holds_each_colour_s_point_colour_and_weight(space: FeatureSpace, table: ColorTable) -> None:
     built = ColorPoints.build(table, space)
     codes = reference.color_codes(built.colors.T)
@@ -40,9 +36,8 @@ def test_a_table_holds_each_colour_s_point_colour_and_weight(space: FeatureSpace
     assert built.squares == reference.squares(built.points, built.weights)
 
 
-@ALL_SPACES
 @QUICK
-@given(data=st.data())
+@given(space=COLOR_SPACES, data=st.data())
 def test_sums_colours_and_farthest_are_the_reference_s(space: FeatureSpace, data: Any) -> None:
     built = ColorPoints.build(data.draw(color_tables()), space)
     centers = data.draw(centroids(built.points))
@@ -57,9 +52,8 @@ def test_sums_colours_and_farthest_are_the_reference_s(space: FeatureSpace, data
     assert [tuple(row) for row in built.distinct().tolist()] == sorted(set(map(tuple, built.points.T.tolist())))
 
 
-@ALL_SPACES
 @QUICK
-@given(data=st.data(), parts=st.integers(2, 4))
+@given(space=COLOR_SPACES, data=st.data(), parts=st.integers(2, 4))
 def test_shards_merged_in_any_order_are_the_whole_table(space: FeatureSpace, data: Any, parts: int) -> None:
     table = data.draw(color_tables(min_colors=4))
     whole = ColorPoints.build(table, space)
@@ -76,8 +70,8 @@ def test_shards_merged_in_any_order_are_the_whole_table(space: FeatureSpace, dat
             np.testing.assert_array_equal(getattr(merged, name), getattr(expected, name))
 
 
-@ALL_SPACES
-@pytest.mark.parametrize("coarser", [1, 0, -2])
+@QUICK
+@given(space=COLOR_SPACES, coarser=st.sampled_from([1, 0, -2]))
 def test_the_coarse_form_keeps_every_pixel_and_their_mean(space: FeatureSpace, coarser: int) -> None:
     rng = np.random.default_rng(0)
     codes = np.unique(rng.integers(0, 1 << 24, 5000).astype(np.uint32))

@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 
 from kseg_core.inputs.companions import content_digest
-from kseg_core.storage.beside import aside, beside, remove, sweep
+from kseg_core.storage.sidecars import aside, remove, sidecar, sweep
 
 
 def test_names_are_hidden_in_the_outputs_own_folder_however_it_is_spelt(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    assert beside(str(tmp_path / "real" / "a.zarr"), ".lock") == str(tmp_path / "real" / ".a.zarr.lock")
-    assert beside(str(tmp_path / "link" / "a.zarr"), ".lock") == str(tmp_path / "real" / ".a.zarr.lock")
-    long = beside(str(tmp_path / ("ä" * 120)), ".lock.json")
+    assert sidecar(str(tmp_path / "real" / "a.zarr"), ".lock") == str(tmp_path / "real" / ".a.zarr.lock")
+    assert sidecar(str(tmp_path / "link" / "a.zarr"), ".lock") == str(tmp_path / "real" / ".a.zarr.lock")
+    long = sidecar(str(tmp_path / ("ä" * 120)), ".lock.json")
     assert len(os.fsencode(os.path.basename(long))) <= 255
-    assert long != beside(str(tmp_path / ("ö" * 120)), ".lock.json")
+    assert long != sidecar(str(tmp_path / ("ö" * 120)), ".lock.json")
 
 
 def test_only_what_was_left_aside_for_this_output_is_swept(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Bands and ways of inflating make no difference to a PNG's pixels."""
+"""PNG: damage is seen, and bands and ways of inflating make no difference to the pixels."""
 
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.images import Pixels, png
+from tests.core.images.conftest import png_chunks, png_of
 
 Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
@@ -34,23 +36,12 @@ def too_long(*_: object, **__: object) -> None:
     raise imagecodecs.DeflateError("inflate", 0)
 
 
-def with_data(image: Image.Image, save: Save, change: Callable[[bytes], bytes]) -> bytes:
-    """A PNG of Pillow's with its image data changed; checksums are right."""
-    data, out, at, image_data = save(image, "PNG"), b"", 8, b""
-    while at < len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        name, payload = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        at += 12 + length
-        if name == b"IDAT":
-            image_data += payload
-            continue
-        if name == b"IEND":
-            payloads = [(b"IDAT", change(zlib.decompress(image_data))), (name, payload)]
-        else:
-            payloads = [(name, payload)]
-        for one, value in payloads:
-            out += struct.pack(">I", len(value)) + one + value + struct.pack(">I", zlib.crc32(one + value))
-    return data[:8] + out
+def with_data(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A PNG with its image data changed; checksums are right."""
+    chunks = png_chunks(data)
+    image = zlib.decompress(b"".join(payload for name, payload in chunks if name == b"IDAT"))
+    rest = [(name, payload) for name, payload in chunks if name not in (b"IDAT", b"IEND")]
+    return png_of([*rest, (b"IDAT", change(image)), (b"IEND", b"")])
 
 
 @pytest.mark.usefixtures("_bands")
@@ -68,13 +59,13 @@ def test_all_kinds_read_the_same_in_bands(read: Read, save: Save, texture: NDArr
 def test_data_has_to_be_long_enough_whole_rows_or_not(
     read: Read, refusal: Refusal, save: Save, texture: NDArray[np.uint8]
 ) -> None:
-    image = Image.fromarray(texture)
+    sound = save(Image.fromarray(texture), "PNG")
     line = 1 + 4 * texture.shape[1]
     for short in (1, line - 1, line, 20 * line):
-        assert refusal(with_data(image, save, lambda raw, n=short: zlib.compress(raw[:-n]))).startswith("truncated")
-    assert refusal(with_data(image, save, lambda raw: zlib.compress(raw)[:-4] + b"abcd")).startswith("damaged")
-    assert refusal(with_data(image, save, lambda raw: b"")).startswith("truncated")
-    longer = with_data(image, save, lambda raw: zlib.compress(raw + bytes(3000)))
+        assert refusal(with_data(sound, lambda raw, n=short: zlib.compress(raw[:-n]))).startswith("truncated")
+    assert refusal(with_data(sound, lambda raw: zlib.compress(raw)[:-4] + b"abcd")).startswith("damaged")
+    assert refusal(with_data(sound, lambda raw: b"")).startswith("truncated")
+    longer = with_data(sound, lambda raw: zlib.compress(raw + bytes(3000)))
     np.testing.assert_array_equal(read(longer).samples, texture[..., :3])
 
 
@@ -100,44 +91,53 @@ def interlaced(values: NDArray[np.uint16], depth: int, kind: int, palette: bytes
                 left = np.concatenate([np.zeros(step, np.uint8), packed[:-step]])[: len(packed)]
                 data += b"\1" + (packed - left).tobytes()
     header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], depth, kind, 0, 0, 1)
-    chunks = [
-        (b"IHDR", header),
-        *([(b"PLTE", palette)] if palette else []),
-        (b"IDAT", zlib.compress(data)),
-        (b"IEND", b""),
-    ]
-    parts = [struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    palettes = [(b"PLTE", palette)] if palette else []
+    return png_of([(b"IHDR", header), *palettes, (b"IDAT", zlib.compress(data)), (b"IEND", b"")])
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (5, 9), (8, 8), (33, 20)])
 @pytest.mark.parametrize(
     ("depth", "kind", "channels"),
-    [
-        (1, 0, 1),
-        (2, 0, 1),
-        (4, 0, 1),
-        (8, 0, 1),
-        (8, 2, 3),
-        (16, 2, 3),
-        (1, 3, 1),
-        (4, 3, 1),
-        (8, 3, 1),
-        (8, 4, 2),
-        (8, 6, 4),
-    ],
+    [(1, 0, 1), (2, 0, 1), (4, 0, 1), (8, 0, 1), (8, 2, 3), (16, 2, 3), (1, 3, 1), (4, 3, 1), (8, 4, 2), (8, 6, 4)],
 )
 def test_interlaced_pictures_are_pillows_and_nothing_is_said(
-    depth: int, kind: int, channels: int, shape: tuple[int, int], read: Read, capfd: pytest.CaptureFixture[str]
+    depth: int, kind: int, channels: int, read: Read, capfd: pytest.CaptureFixture[str]
 ) -> None:
     random = np.random.default_rng(depth + kind)
     palette = random.integers(0, 256, 3 << depth, np.uint8).tobytes() if kind == 3 else b""
-    data = interlaced(random.integers(0, 1 << depth, (*shape, channels), np.uint16), depth, kind, palette)
-    ours = read(data)
-    assert capfd.readouterr() == ("", "")
-    if depth == 16:  # Pillow drops the low bytes
-        judge = (imagecodecs.png_decode(data).astype(np.uint32) + 128) // 257
-        capfd.readouterr()
-    else:
-        judge = np.array(Image.open(io.BytesIO(data)).convert("RGBA").convert("RGB"))
-    np.testing.assert_array_equal(ours.samples, judge)
+    for shape in ((1, 1), (3, 2), (5, 9), (33, 20)):
+        data = interlaced(random.integers(0, 1 << depth, (*shape, channels), np.uint16), depth, kind, palette)
+        ours = read(data)
+        assert capfd.readouterr() == ("", "")
+        if depth == 16:  # Pillow drops the low bytes
+            judge = (imagecodecs.png_decode(data).astype(np.uint32) + 128) // 257
+            capfd.readouterr()
+        else:
+            judge = np.array(Image.open(io.BytesIO(data)).convert("RGBA").convert("RGB"))
+        np.testing.assert_array_equal(ours.samples, judge)
+
+
+@pytest.mark.parametrize("kind", ["png", "png palette", "png RGBA", "png 16", "png 1"])
+def test_damaged_pngs_are_refused(refusal: Refusal, samples: dict[str, bytes], kind: str) -> None:
+    data = samples[kind]
+    assert "end chunk" in refusal(data[:-12])
+    at = data.index(b"IDAT") + 20
+    assert refusal(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]) == (
+        "damaged: the checksum of the PNG's IDAT chunk is wrong"
+    )
+    for change in (lambda raw: zlib.compress(raw[: len(raw) // 2]), lambda raw: zlib.compress(raw)[:-40]):
+        assert re.match("truncated|damaged", refusal(with_data(data, change)))
+    for change in (
+        lambda _: b"\x78\x9c" + bytes(30),
+        lambda raw: zlib.compress(b"\x09" + raw[1:]),
+    ):  # an unknown filter
+        assert re.match("damaged", refusal(with_data(data, change)))
+    rest = [chunk for chunk in png_chunks(data) if chunk[0] != b"IDAT"]
+    assert refusal(png_of(rest)) == "damaged: the PNG has no image data"
+
+
+def test_damage_beside_the_picture_of_a_png_does_not_matter(read: Read, samples: dict[str, bytes]) -> None:
+    data = samples["png"]
+    expected = read(data).samples
+    start = png_chunks(data)
+    extra = [(b"iCCP", b"name\0\0no zlib"), (b"tEXt", b"\xff" * 30), (b"acTL", b"\0"), (b"gAMA", b"\0\0\0\1")]
+    np.testing.assert_array_equal(read(png_of([start[0], *extra, *start[1:]])).samples, expected)

@@ -1,18 +1,25 @@
-"""The tree reduction: one result from many, whatever their number and however many meet in a node."""
+"""How tasks are run: merged up a tree, whatever their number, and what takes longest first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
+from typing import Any
 
 import dask
+import numpy as np
 import pytest
 from dask.delayed import Delayed, delayed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kseg_core.reading.sources import Piece
+from workflows.computing import context
 from workflows.computing.context import merge_all, tree_reduce
+from workflows.fitting.gather import Gather
+from workflows.planning.plan import pixels_of
 
 
 @dataclass(frozen=True)
@@ -90,3 +97,24 @@ def test_no_part_at_all_is_an_error() -> None:
 
 def test_merging_in_one_place_keeps_the_order() -> None:
     assert merge_all([Trail((2,)), Trail((0,)), Trail((1,))]) == Trail((2, 0, 1))
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize(("place", "name", "at"), [(Gather, "__call__", 1), (context, "work_on", 0)])
+def test_what_takes_longest_begins_first_and_what_is_short_comes_last(
+    place: Any, name: str, at: int, tmp_path: Path, png: Any, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i, side in enumerate([60, 300, 90, 240, 120, 210, 150, 180, 270, 200, 30]):
+        png(tmp_path / "in" / f"{i}.png", np.random.default_rng(i).integers(0, 255, (side, 300, 3), np.uint8))
+    sizes: list[int] = []
+    task = getattr(place, name)
+
+    def noted(*given: Any) -> Any:
+        if isinstance(given[at][0], Piece):  # and not a file whose header is looked at
+            sizes.append(pixels_of(given[at]))
+        return task(*given)
+
+    monkeypatch.setattr(place, name, noted)
+    job(tmp_path / "in", tmp_path / "out.zarr", k=2)
+    assert len(sizes) > 3
+    assert (sizes[0], sizes[-1]) == (max(sizes), min(sizes))

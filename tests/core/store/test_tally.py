@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from kseg_core.layers.tiles import level_shape, tile_windows, window_of_level
 
-SIDES = st.integers(1, 200)
+SIDES = st.integers(1, 90)
 
 
-@given(SIDES, SIDES, st.sampled_from([2, 16, 30, 64]))
+@given(SIDES, SIDES, st.sampled_from([2, 16, 30]))
 def test_every_pixel_of_every_level_has_one_window_that_answers_for_it(height: int, width: int, side: int) -> None:
     shape = (height, width)
-    for level in range(1, 9):
+    for level in range(1, 7):
         there = np.zeros(level_shape(shape, level), int)
         for window in tile_windows(height, width, side):
             part = window_of_level(shape, level, window, side)

@@ -20,7 +20,7 @@ _LONGEST_SUFFIX_BYTES = 32
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\.partial")
 
 
-def beside(output: str, suffix: str) -> str:
+def sidecar(output: str, suffix: str) -> str:
     """A hidden path in the output's folder that belongs to this output alone, however it was spelt."""
     folder, name = os.path.split(storage.real(output))
     raw = os.fsencode(name)
@@ -31,14 +31,14 @@ def beside(output: str, suffix: str) -> str:
 
 def aside(output: str) -> str:
     """A new path for what is being made or taken away; what a killed job leaves there, `sweep` finds."""
-    return beside(output, f".{uuid.uuid4().hex[:8]}.partial")
+    return sidecar(output, f".{uuid.uuid4().hex[:8]}.partial")
 
 
 def sweep(output: str) -> None:
     """Remove what killed jobs left aside. To be called by the one job that may write the output."""
     if storage.is_remote(output):
         return  # there nothing is made aside
-    folder, prefix = os.path.split(beside(output, ""))
+    folder, prefix = os.path.split(sidecar(output, ""))
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(prefix) and _ASIDE.fullmatch(entry.name, len(prefix)):

@@ -197,8 +197,7 @@ def batch_of(
 CUTS = [((0, 37), (0, 41)), ((0, 8, 16, 37), (0, 16, 41)), ((0, 1, 5, 30, 37), (0, 13, 14, 41))]
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32"])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("dtype", "masked"), [("uint16", True), ("float32", False)])
 def test_any_chunks_in_any_order_bring_home_the_same(dtype: str, masked: bool) -> None:
     rng = np.random.default_rng(2)
     images = {key: rng.integers(0, 9000, (37, 41, 3)).astype(dtype) for key in ("b", "a")}
