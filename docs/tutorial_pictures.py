@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from kseg_core.figures.contrast import text_on
+from kseg_core.figures.charts import text_on
 from PIL import Image, ImageDraw, ImageFont
 
 from kseg_core import open_store
