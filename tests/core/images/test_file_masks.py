@@ -293,18 +293,6 @@ def test_alpha_is_told_by_its_tag_never_by_its_place(tmp_path: Path, extra: list
             np.testing.assert_array_equal(valid, samples[..., alpha] != 0)
 
 
-def test_alpha_by_what_gdals_metadata_say_of_bands(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.tif", scene(4))
-    with rasterio.open(path, "r+") as dataset:
-        dataset.write(a_mask(), 1)
-        dataset.colorinterp = [ColorInterp.alpha, ColorInterp.red, ColorInterp.green, ColorInterp.blue]
-    with rasterio.open(path) as dataset, open_picture(str(path)) as picture:
-        assert dataset.colorinterp[0] == ColorInterp.alpha
-        image = picture.rgb(*WHOLE)
-        np.testing.assert_array_equal(image.valid, a_mask() != 0)
-        np.testing.assert_array_equal(image.samples, np.moveaxis(dataset.read([2, 3, 4]), 0, 2))
-
-
 @pytest.mark.parametrize(("count", "nodata"), [(1, 9), (3, None), (4, None), (4, 9)])
 def test_sparse_tiles_and_strips_are_transparent_nodata_or_0(tmp_path: Path, count: int, nodata: int | None) -> None:
     data = np.full((count, HEIGHT, WIDTH), nodata or 0, np.uint8)
@@ -328,7 +316,7 @@ def test_what_release_0_1_0_made_is_read_by_its_rules(tmp_path: Path) -> None:
     for settings, invalid in ((InputSettings(), True), (InputSettings().as_before(), False)):
         (piece,) = ImageSource.open(file, settings).pieces(64)
         assert (piece.read().valid is not None) == invalid
-        assert (piece.read(()).valid is not None) == invalid
+        assert (piece.read_samples(()).valid is not None) == invalid
 
 
 ROLE = '<GDALMetadata><Item name="COLORINTERP" sample="{}" role="colorinterp">{}</Item></GDALMetadata>'
@@ -358,7 +346,7 @@ def test_alpha_of_what_release_0_1_0_made_is_the_last_band_by_its_tag(
     for settings, alpha in ((InputSettings(), now), (InputSettings().as_before(), early)):
         source = ImageSource.open(file, settings)
         (piece,) = source.pieces(200)
-        read = piece.read(())
+        read = piece.read_samples(())
         assert source.info.alpha == (alpha is not None)
         np.testing.assert_array_equal(read.samples, data[..., [band for band in range(count) if band != alpha]])
         wanted = np.ones(data.shape[:2], bool) if alpha is None else data[..., alpha] != 0
