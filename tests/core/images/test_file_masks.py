@@ -316,7 +316,7 @@ def test_what_release_0_1_0_made_is_read_by_its_rules(tmp_path: Path) -> None:
     for settings, invalid in ((InputSettings(), True), (InputSettings().as_before(), False)):
         (piece,) = ImageSource.open(file, settings).pieces(64)
         assert (piece.read().valid is not None) == invalid
-        assert (piece.read_samples(()).valid is not None) == invalid
+        assert (piece.read(()).valid is not None) == invalid
 
 
 ROLE = '<GDALMetadata><Item name="COLORINTERP" sample="{}" role="colorinterp">{}</Item></GDALMetadata>'
@@ -346,7 +346,7 @@ def test_alpha_of_what_release_0_1_0_made_is_the_last_band_by_its_tag(
     for settings, alpha in ((InputSettings(), now), (InputSettings().as_before(), early)):
         source = ImageSource.open(file, settings)
         (piece,) = source.pieces(200)
-        read = piece.read_samples(())
+        read = piece.read(())
         assert source.info.alpha == (alpha is not None)
         np.testing.assert_array_equal(read.samples, data[..., [band for band in range(count) if band != alpha]])
         wanted = np.ones(data.shape[:2], bool) if alpha is None else data[..., alpha] != 0
