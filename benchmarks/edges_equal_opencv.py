@@ -26,10 +26,10 @@ from PIL import Image
 
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings
-from kseg_core.edges.canny import EdgeSettings, Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
 from kseg_core.images import read_image
+from kseg_core.layers.canny import EdgeSettings, Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
+from kseg_core.layers.tiles import tile_windows
 from kseg_core.reading import sources
-from kseg_core.store.tiles import tile_windows
 from workflows.edge_job import find_edges as make_edges
 from workflows.edges.request import EdgesConfig, prepare_edges
 from workflows.request import InputSelection

@@ -24,13 +24,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.kmeans import SerialRunner, finish, solve
 from kseg_core.clustering.labelling import label_pixels
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, color_counter, summarise
-from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings, InputSettings, OutputSettings
 from kseg_core.inputs.listing import list_inputs
+from kseg_core.layers.layer import Window as Labelled
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.writing import write_image
@@ -82,8 +83,8 @@ def pass_over_files(watch: Stopwatch, pieces: list[Piece], settings: FitSettings
         whole = merge_all(tables)
     space = feature_space("rgb")
     with watch.stage("table"):
-        data = FeatureTable.build(whole, space)
-    batch = FeatureTable.build(batch_of(pieces, settings), space)
+        data = ColorPoints.build(whole, space)
+    batch = ColorPoints.build(batch_of(pieces, settings), space)
     with watch.stage("solve"):
         centroids, history = solve(data, batch, settings, SerialRunner())
     model = Model.from_solution(finish(data, centroids), settings, history)
@@ -94,7 +95,7 @@ def pass_over_files(watch: Stopwatch, pieces: list[Piece], settings: FitSettings
             found = label_pixels(window.rgb, window.valid, model.space, model.points)
         record = image_record(piece.source, tuple(found.sums.counts.tolist()), 0.0, OUTPUT, found.sums)
         with watch.stage("write"):
-            write_image(str(store), record, found.labels, model.colors, OUTPUT)
+            write_image(str(store), record, Labelled(found.labels), model.colors, OUTPUT)
         del window, found
     return sum(table.codes.size for table in tables)
 

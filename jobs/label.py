@@ -299,7 +299,7 @@ def _refit_of(given: Given) -> FitSettings:
         raise UsageError("--refit keeps the number of clusters and their numbers: leave out --k, --start and --match")
     for item in changed:
         raise UsageError(f"{item.flag} is the model's own with --refit: leave it out")
-    from workflows.request import refit_settings
+    from workflows.earlier import refit_settings
 
     return refit_settings(given["model"], **{name: given[name] for name in own})
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import buffers, storage
-from .clustering.band_batch import held_px
+from .clustering.band_points import held_px
 from .clustering.band_values import taken_as
 from .clustering.labelling import label_dtype
 from .config import OutputSettings

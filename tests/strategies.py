@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from kseg_core.clustering.features import SPACES
 from kseg_core.clustering.summary import ColorTable, Window
 
 #: For `hypothesis.settings`: kernels compile inside the first example, so no deadline.
@@ -19,6 +20,7 @@ QUICK = settings(deadline=None, max_examples=40)
 
 _CHANNEL = st.one_of(st.sampled_from([0, 1, 2, 127, 128, 254, 255]), st.integers(0, 255))
 COLORS = st.tuples(_CHANNEL, _CHANNEL, _CHANNEL)
+COLOR_SPACES = st.sampled_from(list(SPACES.values()))
 
 
 @st.composite

@@ -123,13 +123,7 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
 
 
 def verify_store(path: str, context: Context, *, repairs: bool = False) -> Checked:
-    """Verify a store and all of its images. ``repairs``: that it is incomplete is no news.
-
-    Raises
-    ------
-    StoreError
-        If there is no store.
-    """
+    """Verify a store and all of its images. ``repairs``: that it is incomplete is no news."""
     store = open_store(path)
     problems = []
     if not (store.complete or (repairs and was_finished(store))):

@@ -18,7 +18,7 @@ from .planning.plan import Plan
 from .request import Request
 from .result import errors_of
 from .run import earlier_model
-from .scan import plan_rest, work_of
+from .scan import scan_rest, work_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def dry_run(request: Request, progress: Progress | None = None, *, writes: bool 
             given = earlier_model(request.config.model)
             if writes:
                 output.peek(request, given, context)
-            request, plan, failures, budget = plan_rest(request, output, context, writes=writes)
+            request, plan, failures, budget = scan_rest(request, output, context, writes=writes)
             failures, reused = output.unusable + failures, len(output.done.keys)
         work = work_of(request, plan, output.model, writes=writes)
         if budget is None:  # nothing is left to do

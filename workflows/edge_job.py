@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from kseg_core.config import RunConfig
+from kseg_core.edge_settings import EdgeSettings
 from kseg_core.inputs.keys import printable_source
-from kseg_core.storage.beside import sweep
+from kseg_core.inputs.listing import InputFile
+from kseg_core.layers.edges import EdgeLayer
+from kseg_core.storage.sidecars import sweep
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
-from .computing.context import Context
+from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .edges.finding import Edged, edges_of_plan
-from .edges.request import EdgesMade, EdgesRequest, nothing_to_do, require_unchanged
+from .edges.request import EdgesMade, EdgesRequest, has_edges, nothing_to_do, require_unchanged
 from .edges.results import EdgesResult
+from .labelling.adding import Added, add_layer
 from .output import claim
 from .planning.budget import Work, make_budget
 from .planning.notes import notes_by_key, notes_of, notes_of_all, say
-from .planning.plan import look_at_headers, make_plan, nodata_of_no_use
+from .planning.plan import Plan, make_plan, nodata_of_no_use, scan_headers
 
 
 def find_edges(request: EdgesRequest, progress: Progress | None = None) -> EdgesResult:
@@ -55,22 +60,35 @@ def _find_edges(request: EdgesRequest, progress: Progress | None) -> EdgesResult
     return result
 
 
-def edges_of_files(request: EdgesRequest, progress: Progress | None) -> Edged:
+def edges_of_files(request: EdgesRequest, progress: Progress | None) -> Added:
     """Look at the headers of what is to be done, plan, and do it."""
     config = request.config
     with Context.open(config.execution, progress) as context:
         executor = context.executor
-        sources, unreadable = look_at_headers(request.todo, config.input, context)
+        sources, unreadable = scan_headers(request.todo, config.input, context)
         say((*notes_of_all(nodata_of_no_use(sources, config.input)), *notes_of(sources)))
         noted = {source.file.key: source.info.notes for source in sources if source.info.notes}
-        done = Edged(failures=tuple(unreadable), notes=noted)
+        done = Added(failures=tuple(unreadable), notes=noted)
         if sources:
             plan = make_plan(sources, request.tile, executor.workers)
             _, plan, unfit = make_budget(plan, Work(0, 0, 0, None, edges=config.edges), executor)
-            done = done.merge(Edged(failures=tuple(context.failed(each.key, each.error) for each in unfit)))
-            found = edges_of_plan(plan, config.edges, request.output, request.tile, context)
+            done = done.merge(Added(failures=tuple(context.failed(each.key, each.error) for each in unfit)))
+            found = add_layer(plan, EdgeLayer(config.edges), request.output, request.tile, context)
             done = done.merge(found)
     return done
+
+
+def edges_of_run(
+    plan: Plan, finished: Sequence[InputFile], settings: EdgeSettings, config: RunConfig, store: str, context: Context
+) -> list[Failure]:
+    """The edges of the images that a run has labelled now, and of the finished ones that have none; what failed."""
+    failures: list[Failure] = []
+    without = [file for file in finished if not has_edges(store, file, settings, config.input)]
+    if without:
+        sources, failures = scan_headers(without, config.input, context)
+        more = make_plan(sources, config.output.tile, context.executor.workers)
+        plan = Plan(plan.bundles + more.bundles, plan.large + more.large, notes=plan.notes)
+    return [*failures, *add_layer(plan, EdgeLayer(settings), store, config.output.tile, context).failures]
 
 
 def begin(request: EdgesRequest) -> None:
@@ -103,14 +121,14 @@ def finish(request: EdgesRequest, result: EdgesResult) -> None:
     update_attributes(request.output, told)
 
 
-def edges_result(request: EdgesRequest, done: Edged, seconds: float) -> EdgesResult:
+def edges_result(request: EdgesRequest, done: Added, seconds: float) -> EdgesResult:
     """Everything there is to say."""
     errors = [*request.failures, *(failure.error for failure in done.failures)]
     return EdgesResult(
         request.output,
         request.config.edges,
         len(request.listing.files) + len(request.listing.failures),
-        EdgesMade(done.images, done.pixels, done.edge_pixels),
+        EdgesMade(done.images, done.pixels, done.layer_pixels),
         request.reused,
         tuple(sorted(errors, key=lambda error: (error.source, error.reason))),
         seconds,

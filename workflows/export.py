@@ -4,30 +4,104 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-
-from dask.delayed import Delayed, delayed
+from typing import Any
 
 from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.export.files import ExportFile, Made, Target, export_files
-from kseg_core.export.settings import OF_PIXELS, PNG_PX, ExportSettings
+from kseg_core.export.kinds import KINDS, PNG_PX
+from kseg_core.export.settings import ExportSettings
+from kseg_core.inputs.keys import printable_source
 from kseg_core.memory import viewing_bytes
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, load_model, open_store
 from kseg_core.store.originals import Originals
 
-from .computing.context import Context, Task, crashed
+from .computing.context import Context, Failure
 from .computing.executor import Progress
 from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export
 from .output import folder_for_files
-from .viewing.export_result import Exported, Failed
-from .viewing.polygons import write_polygons
-from .viewing.tasks import limit_tasks, needs_of_originals
+from .regions import write_polygons
+from .viewing.tasks import Work, limit_tasks, needs_of_originals, on_images
+
+OF_PIXELS = frozenset(kind.name for kind in KINDS.values() if kind.of_pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An image of which not everything could be made."""
+
+    key: str
+    what: tuple[str, ...]
+    error: UnreadableImage
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of an export.
+
+    Parameters
+    ----------
+    folder
+        Where the files are.
+    images
+        How many were asked for.
+    files
+        Made, in the order of images.
+    kept
+        How many were there already and were left alone.
+    failures
+        In the order of images.
+    """
+
+    folder: str
+    images: int
+    files: tuple[ExportFile, ...]
+    kept: int
+    failures: tuple[Failed, ...]
+
+    @property
+    def failed(self) -> int:
+        """Images of which not everything could be made."""
+        return len({failure.key for failure in self.failures})
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``partial``, or ``failed`` where nothing was made."""
+        return "ok" if not self.failures else "partial" if self.files or self.kept else "failed"
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return {
+            "status": self.status,
+            "output": self.folder,
+            "images": {"total": self.images, "done": self.images - self.failed, "failed": self.failed},
+            "files": [
+                {
+                    "image": file.key,
+                    "source": printable_source(file.source),
+                    "what": file.what,
+                    "clusters": None if file.clusters is None else list(file.clusters),
+                    "path": os.path.join(self.folder, file.name),
+                }
+                for file in self.files
+            ],
+            "kept": self.kept,
+            "failures": [
+                {
+                    "image": failure.key,
+                    "what": list(failure.what),
+                    "source": failure.error.source,
+                    "reason": failure.error.reason,
+                }
+                for failure in self.failures
+            ],
+        }
 
 
 def export(request: ExportRequest, execution: ExecutionSettings, progress: Progress | None = None) -> Exported:
@@ -70,42 +144,34 @@ def make_files(
     failures = [Failed(image.key, settings.what, image.failure) for image in planned if image.failure is not None]
     planned, refused = what_fits(store, planned, shared, context)
     failures += refused
-    task = delayed(export_files, pure=False)
-    lazy_model, originals = context.share(shared), Originals.of(store.attributes)
-    groups: list[tuple[ExportFile, ...]] = []
-    tasks: list[Task] = []
-    for image in planned:
-        pictures = [file for file in image.files if file.what != "polygons"]
-        for group in in_tasks(pictures, image.pixels):
-            last = int(group[-1] is image.files[-1])
-            groups.append(group)
-            make = partial(task, storage.absolute(store.path), group, target, settings, originals, lazy_model)
-            done = partial(context.progress.advance, last, image.pixels * len(group))
-            tasks.append(Task(make(), done, partial(make_alone, make, store[image.key].source, context)))
-    results: list[Made] = list(context.each(tasks))
-    made = {file for group, result in zip(groups, results, strict=True) for file in group[: result.files]}
-    failures += [
-        Failed(group[0].key, (group[0].what,), result.failure)
-        for group, result in zip(groups, results, strict=True)
-        if result.failure is not None
-    ]
+    made: set[ExportFile] = set()
+    work = [each for image in planned for each in pictures_of(image)]
+    details = (target, settings, Originals.of(store.attributes), context.share(shared))
+    make = partial(export_files, storage.absolute(store.path))
+    for each, result in zip(work, on_images(context, make, work, *details, name="export"), strict=True):
+        came = Made(0, result.error) if isinstance(result, Failure) else result
+        made.update(each.what[: came.files])
+        if came.failure is not None:
+            failures.append(Failed(each.key, (each.what[0].what,), came.failure))
     for image in planned:
         for file in image.files:
-            if file.what == "polygons":
-                failure = make_polygons(store.path, file, target, settings, context)
-                if failure is None:
+            if KINDS[file.what].draw is None:
+                error = make_polygons(store.path, file, target, settings, context)
+                if error is None:
                     made.add(file)
                 else:
-                    failures.append(Failed(image.key, ("polygons",), failure))
+                    failures.append(Failed(image.key, (file.what,), error))
                 context.progress.advance(int(file is image.files[-1]), image.pixels)
     in_order = [file for image in planned for file in image.files if file in made]
     return in_order, joined_failures(planned, failures)
 
 
-def make_alone(make: Callable[[], Delayed], source: str, context: Context) -> Made:
-    """Make files that killed their workers once more, nothing else beside them."""
-    made, deaths = context.alone(make())
-    return made or Made(0, crashed(source, deaths))
+def pictures_of(image: PlannedImage) -> Iterator[Work]:
+    """What tasks make: all files of one kind, so that the source is decoded once; of a large image one file."""
+    pictures = [file for file in image.files if KINDS[file.what].draw is not None]
+    together = groupby(pictures, key=lambda file: file.what if image.pixels <= PNG_PX else file.name)
+    for group in (tuple(files) for _, files in together):
+        yield Work(image.key, group, image.pixels * len(group), group[-1] is image.files[-1], group[0].source)
 
 
 def what_fits(
@@ -125,14 +191,6 @@ def what_fits(
         failures.append(Failed(image.key, kinds, UnreadableImage(store[image.key].source, refused[image.key])))
         left.append(replace(image, files=tuple(file for file in image.files if file.what not in OF_PIXELS)))
     return left, failures
-
-
-def in_tasks(files: Sequence[ExportFile], pixels: int) -> Iterator[tuple[ExportFile, ...]]:
-    """What one task makes: all files of one kind, so that the source is decoded once; of a large image one file."""
-    if pixels > PNG_PX:
-        yield from ((file,) for file in files)
-    else:
-        yield from (tuple(group) for _, group in groupby(files, key=lambda file: file.what))
 
 
 def make_polygons(

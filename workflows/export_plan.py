@@ -10,7 +10,8 @@ from typing import Literal
 from kseg_core import storage
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export.files import ExportFile
-from kseg_core.export.settings import OF_CLUSTERS, OF_LABELS, PNG_PX, ExportSettings
+from kseg_core.export.kinds import KINDS
+from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.patterns import Filter
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
@@ -71,7 +72,7 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
         require_clusters(images, settings.clusters, None if shared is None else shared.k)
     if "edges" in settings.what and not any(image.has_edges for image in images):
         raise StoreError(f"no edges in {store.path}; make them with: kseg-batch edges, or kseg-batch run --edges")
-    if OF_LABELS & set(settings.what) and not any(image.has_labels for image in images):
+    if any(KINDS[what].of_labels for what in settings.what) and not any(image.has_labels for image in images):
         raise StoreError(f"no labels in {store.path}, only edges: --what edges")
     planned = [plan_image(image, settings) for image in images]
     for key, error in damaged.items():
@@ -160,35 +161,12 @@ def plan_image(image: StoredImage, settings: ExportSettings) -> PlannedImage:
         reason = "not complete in the store: the command that made it completes it, if given again"
         return PlannedImage(image.key, 0, False, (), UnreadableImage(str(facts.get("source", image.key)), reason))
     pixels, k = height * width, clusters_of(image)
-    files = []
-    for what in dict.fromkeys(settings.what):
-        written_as = format_of(what, settings.format, pixels, placed)
-        files += [
-            ExportFile(image.key, image.source, what, clusters, written_as)
-            for clusters in clusters_to_show(what, k, settings)
-        ]
-    return PlannedImage(image.key, pixels, placed, tuple(files))
-
-
-def format_of(what: str, wanted: str, pixels: int, placed: bool) -> str:
-    """What a picture of so many pixels, that is or is not placed on the ground, is written as."""
-    if what == "polygons":
-        return "geojson"
-    if wanted == "png" or (wanted == "auto" and not placed and pixels <= PNG_PX):
-        return "png"
-    return "geotiff" if placed else "tiff"
-
-
-def clusters_to_show(what: str, k: int, settings: ExportSettings) -> list[tuple[int, ...] | None]:
-    """Of which clusters a file each is made; None: it shows all."""
-    if what not in OF_CLUSTERS:
-        return [None]
-    chosen = None if settings.clusters is None else tuple(sorted({j for j in settings.clusters if j < k}))
-    if what == "polygons":
-        return [None] if chosen is None else [chosen] if chosen else []
-    if what == "cutout" and chosen is not None:
-        return [chosen] if chosen else []
-    return [(j,) for j in (range(k) if chosen is None else chosen)]
+    files = tuple(
+        ExportFile(image.key, image.source, what, clusters, KINDS[what].format(settings.format, pixels, placed))
+        for what in dict.fromkeys(settings.what)
+        for clusters in KINDS[what].files(k, settings.clusters)
+    )
+    return PlannedImage(image.key, pixels, placed, files)
 
 
 def leave_existing(planned: list[PlannedImage], request: ExportRequest) -> tuple[list[PlannedImage], int]:

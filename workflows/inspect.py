@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from kseg_core.errors import StoreError
+from kseg_core.layers import LAYERS
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage, load_model, open_store
@@ -113,10 +114,11 @@ def describe_image(image: StoredImage) -> dict[str, Any]:
         "key": image.key,
         "source": facts.get("source"),
         "shape": facts.get("shape"),
-        "labels": f"{base}/labels/kmeans/0" if image.has_labels else None,
-        "masks": f"{base}/masks" if image.has_masks else None,
-        "confidence": f"{base}/confidence" if image.has_confidence else None,
-        "edges": f"{base}/edges" if image.has_edges else None,
+        **{
+            layer.name: f"{base}/{layer.path()}" if image.has_layer(layer) else None
+            for layer in LAYERS.values()
+            if layer.name != "copy"
+        },
         "counts": facts.get("counts"),
         "colors": None if model is None else model.colors.tolist(),
         "invalid": facts.get("invalid"),

@@ -28,7 +28,7 @@ from typing import Any, Literal, NamedTuple
 from dask.delayed import delayed
 
 from kseg_core import release, storage
-from kseg_core.clustering.drift import Reference
+from kseg_core.clustering.outliers import Reference
 from kseg_core.config import OutputSettings
 from kseg_core.errors import (
     KsegError,
@@ -44,7 +44,7 @@ from kseg_core.inputs.listing import InputFile
 from kseg_core.resume.checkpoints import load, save
 from kseg_core.resume.lock import hold, unwritable
 from kseg_core.resume.markers import finished_image, has_changed, unfinished_images
-from kseg_core.storage.beside import NEXT, RESUME, aside, beside, remove, sweep
+from kseg_core.storage.sidecars import NEXT, RESUME, aside, remove, sidecar, sweep
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, KEYS, images_of, read_attributes, remove_kseg_store
 from kseg_core.store.model import Model
 from kseg_core.store.opening import (
@@ -150,7 +150,7 @@ def claim(path: str) -> Iterator[None]:
         If nothing can be written there.
     """
     with hold(path):
-        successor = beside(path, NEXT)
+        successor = sidecar(path, NEXT)
         if storage.exists(successor):
             if _is_complete(successor) and not _is_complete(path):
                 _put_in_place(successor, path)
@@ -185,7 +185,7 @@ class Output:
         """What is known without a look at the disk's contents; nothing is touched."""
         self.place = self.path = request.output
         self.resumes = storage.exists(self.path) and not request.config.output.overwrite
-        self._resume = beside(self.place, RESUME)
+        self._resume = sidecar(self.place, RESUME)
         self.checkpoints = os.path.join(self._resume, _identity(request))
         self.model: Model | None = None
         self.unusable: list[Failure] = []
@@ -219,7 +219,7 @@ class Output:
             output._make_room()
             # What another disk is mounted on has nothing beside it on its own disk: it is replaced after the fit.
             if kind == "store" and replaces and not os.path.ismount(output.place):
-                output.path = beside(output.place, NEXT)
+                output.path = sidecar(output.place, NEXT)
             try:
                 yield output
             except BaseException as error:
@@ -367,11 +367,6 @@ class Output:
         """Declare the store complete, and put it in its place.
 
         What it says does not tell how often the job was stopped on its way.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be put there.
         """
         images = result.images
         stored = replace(result, images=replace(images, labelled=images.labelled + images.reused, reused=0)).to_json()
@@ -384,13 +379,7 @@ class Output:
             remove(self.path)
 
     def publish_model(self, request: Request, model: Model, result: JobResult) -> None:
-        """The same of an output that is a model.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written.
-        """
+        """The same of an output that is a model."""
         facts = {**store_attributes(request), "status": "complete", "result": result.to_json()}
         save_model(self.place, replace(model, facts=model.facts | facts), overwrite=True)
 
@@ -501,13 +490,7 @@ def _identity(request: Request) -> str:
 
 
 def _put_in_place(successor: str, path: str) -> None:
-    """Put a complete store in the place of an output.
-
-    Raises
-    ------
-    StoreError
-        If that cannot be done; both are as they were then, or the successor is whole.
-    """
+    """Put a complete store in the place of an output."""
     try:
         if storage.is_remote(path):
             remove_kseg_store(path)
@@ -531,13 +514,7 @@ def _is_complete(path: str) -> bool:
 
 @contextmanager
 def folder_for_files(path: str) -> Iterator[None]:
-    """A folder to write files to; one that was made for a job that fails is not left behind empty.
-
-    Raises
-    ------
-    KsegError
-        If it cannot be made or written to.
-    """
+    """A folder to write files to; one that was made for a job that fails is not left behind empty."""
     new = not os.path.lexists(path)
     try:
         os.makedirs(path, exist_ok=True)

@@ -1,10 +1,13 @@
-"""Regions of every image's clusters, and the table of them: windows labelled on the workers, joined at the end."""
+"""Regions of every image's clusters: the table of them, and their outlines as GeoJSON.
+
+Windows are labelled or traced on the workers, and joined here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from itertools import islice
 
 import numpy as np
 from dask.delayed import delayed
@@ -13,24 +16,34 @@ from numpy.typing import NDArray
 from kseg_core import storage
 from kseg_core.clustering.labelling import NO_COLORS
 from kseg_core.config import ExecutionSettings
-from kseg_core.errors import StoreError
+from kseg_core.errors import StoreError, UsageError
 from kseg_core.export.tables import require_table, write_table
+from kseg_core.shapes.geojson import TAIL, Placement, head
+from kseg_core.shapes.outline_pieces import Pieces
+from kseg_core.shapes.polygons import Outlining, WindowOutlines, outline_window
 from kseg_core.shapes.regions import (
     COLUMNS,
     Regions,
+    Window,
     WindowRegions,
     columns_of,
     join_regions,
     read_labels,
+    read_padded,
     region_rows,
-    region_windows,
     regions_of_window,
+    wanted_labels,
+    windows_of,
 )
 from kseg_core.store.opening import Store, StoredImage, open_store
 
-from .computing.context import WAVE_TASKS, Context, Task
+from .computing.context import Context, Task
 from .computing.executor import Progress
 from .viewing.tasks import limit_tasks
+
+WINDOW_PX = 2048  # side of a window whose regions are labelled: tens of megabytes a task
+OUTLINES_PX = 1024  # of one that is traced: of noise, where every pixel is a region, outlines are tens of megabytes
+AHEAD = 2  # windows a worker that are traced before the first of them is written
 
 
 def write_region_table(
@@ -63,82 +76,42 @@ def write_region_table(
         raise StoreError(f"{path}: the run that made it has not finished; the same command completes it")
     with Context.open(execution, progress) as context:
         limit_tasks(context.executor)
-        rows = (
-            row
-            for key, regions, colors in regions_of_images(store, context)
-            for row in region_rows(store[key], regions, colors)
-        )
+        rows = (row for each in regions_of_images(store, context) for row in region_rows(*each))
         return write_table(table, COLUMNS, rows)
 
 
-class ImageRegions(NamedTuple):
-    """The regions of an image and the colours of its clusters."""
-
-    key: str
-    regions: Regions
-    colors: NDArray[np.uint8]
-
-
-def regions_of_images(store: Store, context: Context) -> Iterator[ImageRegions]:
-    """The regions of every image of a store, in the order of its keys; one without a model has no clusters.
-
-    No more borders are held than those of the images of one wave. Images without labels (of edges alone) are passed
-    over.
+def regions_of_images(store: Store, context: Context) -> Iterator[tuple[StoredImage, Regions, NDArray[np.uint8]]]:
+    """Every image of a store, in the order of keys, with its regions and the colours of its clusters; one without a
+    model has none. Images without labels (of edges alone) are passed over.
 
     Raises
     ------
     StoreError
         If no image has labels, or some cannot be read.
     """
-    labelled = [key for key, image in store.items() if image.has_labels]
-    if not labelled:
+    images = [image for image in store.values() if image.has_labels]
+    if not images:
         raise StoreError(f"no labels in {store.path}, only edges; regions are those of clusters")
-    context.progress.stage("finding regions", len(labelled), _pixels(store))
+    pixels = sum(int(np.prod(image.attributes.get("shape") or [0])) for image in store.values())
+    context.progress.stage("finding regions", len(images), pixels)
     shared = store.model.colors if store.has_model else None
-    wave: list[StoredImage] = []
-    tasks = 0
-    for key in labelled:
-        image = store[key]
-        count = len(region_windows(image))
-        if wave and tasks + count > WAVE_TASKS:
-            yield from _regions_of_wave(store, wave, shared, context)
-            wave, tasks = [], 0
-        wave.append(image)
-        tasks += count
-    yield from _regions_of_wave(store, wave, shared, context)
-
-
-def _pixels(store: Store) -> int:
-    return sum(int(np.prod(image.attributes.get("shape") or [0])) for image in store.values())
-
-
-def _regions_of_wave(
-    store: Store,
-    images: Sequence[StoredImage],
-    shared: NDArray[np.uint8] | None,
-    context: Context,
-) -> Iterator[ImageRegions]:
+    colors = [colors_of(image, shared) for image in images]
+    windows = [windows_of(image, WINDOW_PX) for image in images]
     path = storage.absolute(store.path)  # a worker may have another current folder
     task = delayed(label_window, pure=False)
-    colors = [colors_of(image, shared) for image in images]
-    windows = [region_windows(image) for image in images]
-    tasks = [
+    found = context.each(
         Task(
             task(path, image.key, window, len(own)),
             partial(context.progress.advance, int(window is parts[-1]), _size(window)),
         )
         for image, parts, own in zip(images, windows, colors, strict=True)
         for window in parts
-    ]
-    found: list[WindowRegions] = list(context.each(tasks))
-    at = 0
+    )
     for image, parts, own in zip(images, windows, colors, strict=True):
-        regions = join_regions(found[at : at + len(parts)], columns_of(parts))
-        at += len(parts)
-        yield ImageRegions(image.key, regions, own)
+        yield image, join_regions(list(islice(found, len(parts))), columns_of(parts)), own
 
 
-def _size(window: tuple[slice, slice]) -> int:
+def _size(window: Window) -> int:
     rows, columns = window
     return int((rows.stop - rows.start) * (columns.stop - columns.start))
 
@@ -151,6 +124,96 @@ def colors_of(image: StoredImage, shared: NDArray[np.uint8] | None) -> NDArray[n
     return NO_COLORS if model is None else model.colors
 
 
-def label_window(store: str, key: str, window: tuple[slice, slice], k: int) -> WindowRegions:
+def label_window(store: str, key: str, window: Window, k: int) -> WindowRegions:
     """A task: the regions of one window of an image's labels."""
     return regions_of_window(read_labels(StoredImage(store, key), *window, k), k)
+
+
+# -------------------------------------------------------------------------------------------------------- outlines
+
+
+def write_polygons(
+    store: str, key: str, path: str, clusters: tuple[int, ...] | None, min_area_px: int, context: Context
+) -> int:
+    """Write the regions of an image's clusters as GeoJSON: one feature for each 8-connected region, whole across tiles.
+
+    A feature's properties are ``image``, ``cluster``, ``color``, ``pixels`` and ``region``, the place of its first
+    pixel counted row by row from 0. Coordinates are longitude and latitude of a georeferenced image, else pixels.
+
+    Parameters
+    ----------
+    store, key
+        Which image.
+    path
+        The file: not there yet, in a folder for what is not finished; another is beside it meanwhile.
+    clusters
+        Which; None: all.
+    min_area_px
+        Regions of fewer pixels are left out; what they covered is then covered by no feature.
+    context
+        Where the windows are traced. Features are written as they come.
+
+    Returns
+    -------
+    int
+        How many features there are.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cluster, or the image is georeferenced and rasterio is missing.
+    StoreError
+        If the labels cannot be read.
+    OSError
+        If the file cannot be written.
+    """
+    opened = open_store(storage.absolute(store))
+    image = opened[key]
+    how = outlining(opened, image, clusters, min_area_px)
+    windows = windows_of(image, OUTLINES_PX)
+    count = 0
+    with open(path, "w", encoding="utf-8") as file, Pieces(f"{path}.pieces", columns_of(windows)) as pieces:
+        file.write(head({"image": key, "source": image.source, "shape": how.shape, "coordinates": how.placement.name}))
+        for traced in _traced(opened.path, key, windows, how, context):
+            for feature in traced.features:
+                file.write("," * (count > 0) + feature)
+                count += 1
+            pieces.add(traced)
+        for begins, text in pieces.features(how):
+            file.write("," * (begins and count > 0) + text)
+            count += begins
+        file.write(TAIL)
+    return count
+
+
+def outlining(store: Store, image: StoredImage, clusters: tuple[int, ...] | None, min_area_px: int) -> Outlining:
+    """What is outlined of an image, and how.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cluster, or rasterio is needed and missing.
+    """
+    colors = colors_of(image, store.model.colors if store.has_model else None)
+    k = len(colors)
+    strange = [cluster for cluster in clusters or () if not 0 <= cluster < k]
+    if strange:
+        raise UsageError(f"{image.key} has no cluster {strange[0]}: they are 0 to {k - 1}")
+    height, width = image.labels.shape
+    wanted = wanted_labels(k, clusters)
+    return Outlining(image.key, (height, width), wanted, colors, min_area_px, Placement.of(image.georeference))
+
+
+def _traced(store: str, key: str, windows: list[Window], how: Outlining, context: Context) -> Iterator[WindowOutlines]:
+    """The outlines of an image's windows in order, a few computed ahead, so that what is held has a bound."""
+    task, shared = delayed(trace_window, pure=False), context.share(how)
+    some = AHEAD * context.executor.workers
+    for at in range(0, len(windows), some):
+        yield from context.compute([task(store, key, window, shared) for window in windows[at : at + some]])
+
+
+def trace_window(store: str, key: str, window: Window, how: Outlining) -> WindowOutlines:
+    """A task: the outlines of one window of an image's labels."""
+    rows, columns = window
+    padded, inside = read_padded(StoredImage(store, key), rows, columns, len(how.colors))
+    return outline_window(padded, inside, (rows.start, columns.start), how)

@@ -21,6 +21,7 @@ from kseg_core.config import ExecutionSettings, FitSettings
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import FACTS
+from kseg_core.layers.edges import EdgeLayer
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
 from kseg_core.store.model import Model
@@ -33,7 +34,7 @@ from kseg_core.store.writing import LABELS, image_folder
 from .check import Checked, check_model, images_lost, verify_store, was_finished
 from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .edges.finding import edges_of_plan
+from .labelling.adding import add_layer
 from .labelling.label import bands_of
 from .labelling.label_plan import label_plan
 from .labelling.mend import mend_images, mendable_images
@@ -201,7 +202,7 @@ def make_anew(
         _, plan, failures = make_budget(plan, Work(0, 0, 0, None, edges=some_edges), context.executor)
     for settings in set(edges.values()):
         chosen = plan.only({key for key, wanted in edges.items() if wanted == settings})
-        failures += edges_of_plan(chosen, settings, store.path, output.tile, context).failures
+        failures += add_layer(chosen, EdgeLayer(settings), store.path, output.tile, context).failures
     return mended, failures
 
 

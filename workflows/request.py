@@ -31,6 +31,8 @@ from kseg_core.store.manifest import (
     read_attributes,
 )
 
+from .earlier import in_space_of_match, model_identity, require_same_features
+
 log = logging.getLogger("kseg")
 
 OUTPUT_SUFFIX = ".kseg.zarr"
@@ -88,13 +90,7 @@ class Request:
     chosen: Chosen | None = None
 
     def choosing(self, features: str, chosen: Chosen | None) -> Request:
-        """The same with features in the place of ``auto``; ``chosen`` is None where they count as asked for.
-
-        Raises
-        ------
-        UsageError
-            If other settings do not go with them.
-        """
+        """The same with features in the place of ``auto``; ``chosen`` is None where they count as asked for."""
         assert self.config.fit is not None
         why = None if chosen is None else chosen.why
         fit = replace(self.config.fit, features=features, features_why=why)  # type: ignore[arg-type]  # checked there
@@ -126,13 +122,7 @@ class Request:
 
 
 def default_output(selection: InputSelection, suffix: str = OUTPUT_SUFFIX) -> str:
-    """``<input name without suffix>.kseg.zarr`` in the current folder, or another suffix.
-
-    Raises
-    ------
-    UsageError
-        If there is not exactly one file or folder to name it after.
-    """
+    """``<input name without suffix>.kseg.zarr`` in the current folder, or another suffix."""
     if len(selection.inputs) != 1 or selection.from_file is not None:
         raise UsageError("several inputs need an output: name one with -o")
     path = storage.absolute(selection.inputs[0].rstrip("/") or "/")
@@ -167,7 +157,7 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
         _require_distinct_start(config.fit)
     for name in ("model", "match"):
         if settings[name] is not None:
-            settings[name], features = _model_identity(settings[name])
+            settings[name], features = model_identity(settings[name])
             if name == "model" and features == "bands" and config.output.edges is not None:
                 raise UsageError(f"--edges are of colours, {config.model} labels bands; leave out --edges")
             if name == "match" and config.fit is not None:
@@ -216,62 +206,15 @@ def require_usable(output: str | None) -> None:
 
 
 def require_unchanged(request: Request, kind: str) -> None:
-    """Between the look at an output and its lock, another job may have had it.
-
-    Raises
-    ------
-    StoreError
-        If one had.
-    """
+    """Between the look at an output and its lock, another job may have had it."""
     there = storage.exists(request.output)
     now = _held_against(_by_its_rules(request), kind) if there and not request.config.output.overwrite else request
     if (now.finished, now.was_complete) != (request.finished, request.was_complete):
         raise StoreError(f"{request.output}: another run has just finished there; give the same command again")
 
 
-def require_same_features(earlier: str, ours: str) -> None:
-    """Clusters can be matched with those of an earlier model of the same feature space only.
-
-    Raises
-    ------
-    UsageError
-        If it is of another.
-    """
-    if earlier != ours:
-        raise UsageError(f"--match has {earlier} centroids, this fit {ours} ones; add --features {earlier}")
-
-
-def in_space_of_match(config: RunConfig) -> RunConfig:
-    """The configuration with the features of the model to match where they are ``auto``, and its bands.
-
-    Raises
-    ------
-    UsageError
-        If there is no model there, or other settings do not go with its features.
-    """
-    if config.fit is None or config.match is None or config.fit.features != AUTO:
-        return config
-    _, features = _model_identity(config.match)
-    bands = tuple((_model_facts(config.match)).get("bands") or ())
-    every = bands == tuple(range(1, len(bands) + 1))
-    fit = replace(config.fit, features=features, bands=() if every else bands)  # type: ignore[arg-type]  # checked there
-    return replace(config, fit=fit)
-
-
-def _model_facts(path: str) -> dict[str, Any]:
-    """What a model, or that of a whole store, says of itself."""
-    inside = os.path.join(path, "model")
-    return read_attributes(inside if storage.is_dir(inside) else path) or {}
-
-
 def require_mask(settings: InputSettings) -> None:
-    """One mask for all images is looked at before any of them: what is wrong with it is wrong with the job.
-
-    Raises
-    ------
-    UsageError
-        Naming the mask.
-    """
+    """One mask for all images is looked at before any of them: what is wrong with it is wrong with the job."""
     if settings.mask is not None:
         from kseg_core.reading.sources import require_usable_mask  # NumPy: only where it is needed
 
@@ -301,47 +244,6 @@ def _require_distinct_start(fit: FitSettings) -> None:
     from kseg_core.clustering.features import feature_space  # NumPy: only where it is needed
 
     feature_space(fit.features).start_points(fit.start)
-
-
-def _model_identity(path: str) -> tuple[str, str]:
-    """Digest and features of a model at a path, from its metadata alone."""
-    attributes = read_attributes(path)
-    if attributes is not None and attributes.get("kind") == "store":
-        fit = (attributes.get("config") or {}).get("fit") or {}
-        if fit.get("scope") == "image":
-            raise StoreError(f"{path}: each image has a model of its own (--scope image); there is none for all")
-        attributes = read_attributes(os.path.join(path, "model"))
-    if attributes is None or not isinstance(attributes.get("digest"), str):
-        what = "no kseg model or store there" if storage.exists(path) else "no such model or store"
-        raise UsageError(f"{path}: {what}")
-    return str(attributes["digest"]), str(attributes.get("features"))
-
-
-def refit_settings(model: str, **options: Any) -> FitSettings:
-    """The settings of a fit that starts from a model's centroids: its features, its bands and its number of clusters.
-
-    Raises
-    ------
-    UsageError
-        If there is no model there.
-    StoreError
-        If it does not say what it is of.
-    """
-    _model_identity(model)
-    facts = _model_facts(model)
-    try:
-        bands = tuple(facts["bands"] or ())
-        normalize = str(facts.get("normalize", "none"))
-        return FitSettings(
-            int(facts["k"]),
-            facts["features"],
-            attempts=1,
-            bands=bands,
-            normalize=normalize,  # type: ignore[arg-type]  # checked there
-            **options,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{model}: a damaged model ({error})") from error
 
 
 def _require_replaceable(output: str, config: RunConfig, kind: str) -> None:
@@ -477,13 +379,7 @@ def _is_whole(request: Request, attributes: dict[str, Any]) -> bool:
 
 
 def _held_against(request: Request, kind: str) -> Request:
-    """The request, knowing what there is at its output.
-
-    Raises
-    ------
-    StoreError
-        If that is not the same job's, nor one that can take in other inputs.
-    """
+    """The request, knowing what there is at its output."""
     output = request.output
     attributes = read_attributes(output)
     if attributes is None:

@@ -14,19 +14,19 @@ from kseg_core.sweep import elbow
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .edges.finding import edges_of_run
+from .edge_job import edges_of_run
 from .fitting.bands import fit_bands
 from .fitting.fit import fit_plan
 from .labelling.drift import drift_result
 from .labelling.label import Labelled
 from .labelling.label_plan import label_plan
 from .output import Output
-from .planning.budget import Budget, bytes_to_write, require_room_on_disk
+from .planning.budget import bytes_to_write, require_room_on_disk
 from .planning.notes import notes_of_all, say
 from .planning.plan import Plan, naming_images, notes_of_fills
 from .request import Request
 from .result import Clock, Counted, JobResult, job_result
-from .scan import fit_to_memory, nothing_readable, plan_rest, survey, work_of
+from .scan import Scan, fit_to_memory, nothing_readable, scan_rest, survey, work_of
 
 
 def run(request: Request, progress: Progress | None = None) -> JobResult:
@@ -51,34 +51,29 @@ def run(request: Request, progress: Progress | None = None) -> JobResult:
 def _run(request: Request, output: Output, given: Model | None, match: Model | None, context: Context) -> JobResult:
     clock = Clock()
     output.scan(request, given, context)
-    request, plan, failures, budget = plan_rest(request, output, context)
-    config, model, failures = request.config, output.model, output.unusable + failures
-    if plan.sources:
-        at_most = bytes_to_write(plan, work_of(request, plan, model))
-        require_room_on_disk(output.place, at_most, begun=output.resumes)
+    scan = scan_rest(request, output, context)
+    request, config, model = scan.request, scan.request.config, output.model
+    scan = scan._replace(failures=output.unusable + scan.failures)
+    require_room_on_disk(
+        output.place, bytes_to_write(scan.plan, work_of(request, scan.plan, model)), resumes=output.resumes
+    )
     output.create(request)
-    with keeping(0 if budget is None else budget.kept):
+    with keeping(0 if scan.budget is None else scan.budget.kept):
         unusable = None
         if model is None and config.fit is not None and config.fit.scope == "global":
-            model, plan, failures = fit_one(request, plan, failures, budget, context, match)
-            unusable = failures
+            model, scan = fit_one(scan, context, match)
+            unusable = scan.failures
         output.begin(request, model, unusable)
         clock.lap("fit")
-        if plan.sources:
-            how = model or config.fit
-            assert how is not None  # RunConfig has either
-            done = label_plan(plan, how, output.path, config.output, context, budget=budget, given=given is not None)
-            output.commit(done)
-            say(notes_of_fills(plan, done.fills))
-            failures = failures + list(done.failures)
-        unedged = edge(request, output, plan.without(failures), context)
+        failures = scan.failures + label(scan, model, given is not None, output, context)
+        unedged = edge(request, output, scan.plan.without(failures), context)
     clock.lap("label")
-    failures = failures + unedged
-    notes = plan.notes if config.fit is None or model is None else model.notes
+    failures += unedged
     counted = counts_of(request, output, failures, unedged)
-    result = job_result(request, clock.seconds, failures, output.everything, model, counted, notes)
     if counted.labelled + counted.reused == 0:
         raise nothing_readable(failures)
+    notes = scan.plan.notes if config.fit is None or model is None else model.notes
+    result = job_result(request, clock.seconds, failures, output.everything, model, counted, notes)
     if given is not None:
         result = compared(result, request, output, given)
     output.publish(request, result)
@@ -98,18 +93,18 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
     clock = Clock()
     match = earlier_model(request.config.match)
     with Output.claim(request, "model") as output, Context.open(request.config.execution, progress) as context:
-        request, plan, failures = survey(request, context)
-        plan = replace(plan, kept=output.checkpoints)
-        plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
-        with keeping(budget.kept):
-            model, plan, failures = fit_one(request, plan, failures, budget, context, match)
+        scan = survey(request, context)
+        scan = scan._replace(plan=replace(scan.plan, checkpoints=output.checkpoints))
+        scan = fit_to_memory(scan, context, writes=False)
+        with keeping(0 if scan.budget is None else scan.budget.kept):
+            model, scan = fit_one(scan, context, match)
         clock.lap("fit")
-        noted = {source.file.key: source.info.notes for source in plan.sources if source.info.notes}
-        done = Labelled(plan.pixels, model.pixels, inertia={"": model.inertia}, notes=noted)
-        listing = request.listing
-        counted = Counted(len(listing.files) + len(listing.failures), failed=len(failures))
-        result = job_result(request, clock.seconds, failures, done, model, counted, model.notes)
-        output.publish_model(request, model, result)
+        noted = {source.file.key: source.info.notes for source in scan.plan.sources if source.info.notes}
+        done = Labelled(scan.plan.pixels, model.pixels, inertia={"": model.inertia}, notes=noted)
+        listing = scan.request.listing
+        counted = Counted(len(listing.files) + len(listing.failures), failed=len(scan.failures))
+        result = job_result(scan.request, clock.seconds, scan.failures, done, model, counted, model.notes)
+        output.publish_model(scan.request, model, result)
     return result
 
 
@@ -121,22 +116,9 @@ def earlier_model(path: str | None) -> Model | None:
     return None if path is None else load_model(path)
 
 
-def fit_one(
-    request: Request,
-    plan: Plan,
-    failures: list[Failure],
-    budget: Budget | None,
-    context: Context,
-    match: Model | None,
-) -> tuple[Model, Plan, list[Failure]]:
-    """The model of all images, numbered as in an earlier one where asked; the images left and all that failed.
-
-    Raises
-    ------
-    NothingReadable
-        If none is left.
-    """
-    config = request.config
+def fit_one(scan: Scan, context: Context, match: Model | None) -> tuple[Model, Scan]:
+    """The model of all images, numbered as in an earlier one where asked; the scan less what could not be used."""
+    config, plan = scan.request.config, scan.plan
     assert config.fit is not None
     if config.fit.k == AUTO:
         elbow.prepare()
@@ -144,12 +126,25 @@ def fit_one(
         if config.fit.features == "bands":
             model, unread = fit_bands(plan, config.fit, context, match=match, refit=config.refit)
         else:
-            model, unread = fit_plan(plan, config.fit, context, match=match, budget=budget, refit=config.refit)
-    failures = failures + unread
+            model, unread = fit_plan(plan, config.fit, context, match=match, budget=scan.budget, refit=config.refit)
+    failures = scan.failures + unread
     if model is None:
         raise nothing_readable(failures)
     say(notes_of_all(model.notes))
-    return model.noted(plan.notes), plan.without(unread), failures
+    return model.noted(plan.notes), scan._replace(plan=plan.without(unread), failures=failures)
+
+
+def label(scan: Scan, model: Model | None, given: bool, output: Output, context: Context) -> list[Failure]:
+    """Label what is left, with the model or each image with its own; what failed."""
+    config, plan = scan.request.config, scan.plan
+    if not plan.sources:
+        return []
+    how = model or config.fit
+    assert how is not None  # RunConfig has either
+    done = label_plan(plan, how, output.path, config.output, context, budget=scan.budget, given=given)
+    output.commit(done)
+    say(notes_of_fills(plan, done.fills))
+    return list(done.failures)
 
 
 def edge(request: Request, output: Output, plan: Plan, context: Context) -> list[Failure]:

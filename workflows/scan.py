@@ -22,30 +22,33 @@ from .labelling.label import bands_of
 from .output import Output
 from .planning.budget import Budget, Work, make_budget
 from .planning.notes import notes_of, notes_of_all, say
-from .planning.plan import Plan, look_at_headers, make_plan, nodata_of_no_use, remarked
+from .planning.plan import Plan, make_plan, nodata_of_no_use, remarked, scan_headers
 from .request import Chosen, Request
 from .result import errors_of
 
 FAILURES_SHOWN = 3  # in the one line of an error
 
 
-class Surveyed(NamedTuple):
-    """A job whose inputs were looked at.
+class Scan(NamedTuple):
+    """What the headers of a job's inputs come to.
 
     Attributes
     ----------
     request
-        With the features that suit them, less the files of other kinds where one was asked for.
+        The job, with the features that suit them, less the files of other kinds where one was asked for.
     plan, failures
         The images that can be read, and those that cannot, or not together with these.
+    budget
+        The memory's, where it was asked for and there is something to do.
     """
 
     request: Request
     plan: Plan
     failures: list[Failure]
+    budget: Budget | None = None
 
 
-def survey(request: Request, context: Context, model: Model | None = None) -> Surveyed:
+def survey(request: Request, context: Context, model: Model | None = None) -> Scan:
     """The plan for the readable images of one kind, and the other files. ``model``: of this job, where it has one.
 
     Raises
@@ -56,7 +59,7 @@ def survey(request: Request, context: Context, model: Model | None = None) -> Su
         If one is not, or is of another kind, with ``--strict``.
     """
     failures = [context.failed("", error) for error in request.listing.failures]
-    sources, unreadable = look_at_headers(request.listing.files, request.config.input, context)
+    sources, unreadable = scan_headers(request.listing.files, request.config.input, context)
     failures += unreadable
     if not sources:
         raise nothing_readable(failures)
@@ -70,40 +73,24 @@ def survey(request: Request, context: Context, model: Model | None = None) -> Su
     of_all = nodata_of_no_use(images, request.config.input)
     say((*notes_of_all(of_all), *notes_of(images)))
     plan = make_plan(images, request.config.output.tile, context.executor.workers)
-    return Surveyed(request, replace(plan, notes=of_all), [*failures, *alike.failures])
+    return Scan(request, replace(plan, notes=of_all), [*failures, *alike.failures])
 
 
-class Planned(NamedTuple):
-    """What is left of a job; `Surveyed`, and the memory's budget where there is something to do."""
-
-    request: Request
-    plan: Plan
-    failures: list[Failure]
-    budget: Budget | None
-
-
-def plan_rest(request: Request, output: Output, context: Context, *, writes: bool = True) -> Planned:
-    """The plan for what is not done, what of it cannot be done, and the memory's budget where there is a plan.
-
-    Raises
-    ------
-    KsegError
-        If nothing is done and nothing can be.
-    """
+def scan_rest(request: Request, output: Output, context: Context, *, writes: bool = True) -> Scan:
+    """The scan of what is not done, within the memory there is."""
     rest = output.done.rest
     if not rest:
-        return Planned(request, Plan(()), [context.failed("", error) for error in request.listing.failures], None)
+        return Scan(request, Plan(()), [context.failed("", error) for error in request.listing.failures])
     try:
-        surveyed = survey(replace(request, listing=replace(request.listing, files=rest)), context, output.model)
-        left = {file.key for file in surveyed.request.listing.files}
-        request = replace(surveyed.request, listing=request.listing).without({file.key for file in rest} - left)
-        plan = replace(surveyed.plan, kept=output.checkpoints)
-        planned = fit_to_memory(request, plan, surveyed.failures, context, output.model, writes=writes)
+        found = survey(replace(request, listing=replace(request.listing, files=rest)), context, output.model)
+        left = {file.key for file in found.request.listing.files}
+        request = replace(found.request, listing=request.listing).without({file.key for file in rest} - left)
+        plan = replace(found.plan, checkpoints=output.checkpoints)
+        return fit_to_memory(Scan(request, plan, found.failures), context, output.model, writes=writes)
     except NothingReadable as error:
         if not output.done.keys:
             raise
-        return Planned(request, Plan(()), [Failure("", failure) for failure in error.failures], None)
-    return Planned(request, *planned)
+        return Scan(request, Plan(()), [Failure("", failure) for failure in error.failures])
 
 
 def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool = True) -> Work:
@@ -115,27 +102,14 @@ def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool =
     return Work.of(how, output, edges, max((source.info.bands for source in plan.sources), default=1))
 
 
-def fit_to_memory(
-    request: Request,
-    plan: Plan,
-    failures: list[Failure],
-    context: Context,
-    model: Model | None,
-    *,
-    writes: bool = True,
-) -> tuple[Plan, list[Failure], Budget]:
-    """The plan less the images that memory is too small for, all that failed, and the memory's budget.
-
-    Raises
-    ------
-    KsegError
-        If nothing fits.
-    """
-    budget, plan, unfit = make_budget(plan, work_of(request, plan, model, writes=writes), context.executor)
-    failures = failures + [context.failed(failure.key, failure.error) for failure in unfit]
+def fit_to_memory(scan: Scan, context: Context, model: Model | None = None, *, writes: bool = True) -> Scan:
+    """The scan less the images that memory is too small for, with the memory's budget."""
+    work = work_of(scan.request, scan.plan, model, writes=writes)
+    budget, plan, unfit = make_budget(scan.plan, work, context.executor)
+    failures = scan.failures + [context.failed(failure.key, failure.error) for failure in unfit]
     if not plan.sources:
         raise nothing_readable(failures)
-    return plan, failures, budget
+    return Scan(scan.request, plan, failures, budget)
 
 
 def nothing_readable(failures: Sequence[Failure]) -> NothingReadable:
@@ -189,11 +163,6 @@ def of_one_kind(request: Request, sources: Sequence[ImageSource], model: Model |
         Its images: all, or those that are left of it.
     model
         The one that they will be labelled with, where an earlier run of the job found it.
-
-    Raises
-    ------
-    UsageError
-        If other settings do not go with the features, or no image is of the kind asked for.
     """
     fit = request.config.fit
     if fit is None:
@@ -236,13 +205,7 @@ def _of_model(model: Model | None, kinds: Sequence[Kind]) -> Kind | None:
 
 
 def _asked_for(request: Request, sources: Sequence[ImageSource], kinds: Sequence[Kind], name: str) -> OneKind:
-    """The images of the kind asked for; the others are none of this job's business.
-
-    Raises
-    ------
-    UsageError
-        If there is none.
-    """
+    """The images of the kind asked for; the others are none of this job's business."""
     others = frozenset(s.file.key for s, kind in zip(sources, kinds, strict=True) if kind.name != name)
     if len(others) == len(sources):
         there = ", ".join(f"{kind.name} ({count})" for kind, count in Counter(kinds).most_common())

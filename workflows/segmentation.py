@@ -27,14 +27,14 @@ from kseg_core.store.model import Model, as_rgb, require_rgb
 from kseg_core.store.opening import load_model, open_store
 
 from .computing.context import Context, tree_reduce
-from .computing.executor import Executor, Silent, open_executor
+from .earlier import in_space_of_match
 from .fitting.bands import fit_bands
 from .fitting.fit import fit_summary
 from .labelling.label import read_for_model
 from .planning.arrays import info_of_array, plan_of_array
 from .planning.notes import MOST_LINES, Note, gathering, notes_of_all, say
 from .planning.plan import nodata_of_no_use
-from .request import InputSelection, Request, in_space_of_match, prepare, require_mask
+from .request import InputSelection, Request, prepare, require_mask
 from .result import errors_of
 from .run import earlier_model, fit_one, run
 from .scan import fit_to_memory, survey
@@ -129,13 +129,7 @@ def _segment(images: Images, config: RunConfig, output: str | None) -> Segmentat
 
 
 def _paths_of(images: Any) -> tuple[str, ...]:
-    """Paths as text.
-
-    Raises
-    ------
-    ValueError
-        If they are none.
-    """
+    """Paths as text."""
     wanted = "images: expected a path, a sequence of paths, or one image as a NumPy or Dask array"
     if isinstance(images, str | os.PathLike):
         return (os.fspath(images),)
@@ -172,17 +166,15 @@ def _stored_images(output: str, result: dict[str, Any]) -> Segmentation:
 
 def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Segmentation:
     with Context.open(config.execution) as context:
-        request, plan, failures = survey(request, context, model)
+        scan = survey(request, context, model)
         if model is None:
-            plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
-            match = earlier_model(config.match)
-            model, plan, failures = fit_one(request, plan, failures, budget, context, match)
-    images = [(piece,) for bundle in plan.bundles for piece in bundle] + list(plan.large)
+            model, scan = fit_one(fit_to_memory(scan, context, writes=False), context, earlier_model(config.match))
+    images = [(piece,) for bundle in scan.plan.bundles for piece in bundle] + list(scan.plan.large)
     labels = {
         pieces[0].source.file.key: lazy_labels(pieces, model)
         for pieces in sorted(images, key=lambda pieces: pieces[0].source.file.key)
     }
-    return Segmentation(model, labels, errors_of(failures))
+    return Segmentation(model, labels, errors_of(scan.failures))
 
 
 def lazy_labels(pieces: Sequence[Piece], model: Model) -> da.Array:
@@ -228,9 +220,9 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
     say(notes_of_all(nodata_of_no_use([source], config.input)))
     if model is None:
         fit = _fit_bands if of_bands else _fit_array
-        with open_executor(config.execution) as executor:
+        with Context.open(config.execution) as context:
             try:
-                model = fit(lazy, image, config, executor, nodata)
+                model = fit(lazy, image, config, context, nodata)
             except NoValidPixels as error:
                 raise NoValidPixels(NO_VALID) from error
         say(notes_of_all(model.notes))
@@ -248,13 +240,7 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
 
 
 def require_array(image: NDArray[Any] | da.Array) -> None:
-    """An array is of pixels or of bands.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
+    """An array is of pixels or of bands."""
     if image.ndim not in (2, 3):
         raise ValueError(f"images: expected an image (y, x) or (y, x, c); got {image.shape} {image.dtype}")
     name = "uint8" if image.dtype == np.bool_ else image.dtype.newbyteorder("=").name
@@ -265,13 +251,7 @@ def require_array(image: NDArray[Any] | da.Array) -> None:
 
 
 def _require_of_arrays(config: RunConfig) -> None:
-    """Settings are of arrays too.
-
-    Raises
-    ------
-    UsageError
-        Naming one that is of files alone.
-    """
+    """Settings are of arrays too."""
     if config.input.mask is not None:
         raise UsageError("mask is of paths; of an array give a numpy.ma.MaskedArray")
     if not config.input.choice.is_default:
@@ -299,7 +279,7 @@ def _in_space_of(image: da.Array, config: RunConfig) -> FitSettings:
 
 
 def _fit_bands(
-    lazy: da.Array, image: NDArray[Any] | da.Array, config: RunConfig, executor: Executor, nodata: Nodata | None
+    lazy: da.Array, image: NDArray[Any] | da.Array, config: RunConfig, context: Context, nodata: Nodata | None
 ) -> Model:
     """A model of an array's bands."""
     assert config.fit is not None
@@ -307,22 +287,14 @@ def _fit_bands(
         raise NoValidPixels(NO_VALID)
     whole = None if isinstance(image, da.Array) else image.reshape(lazy.shape).view(lazy.dtype)
     plan, match = plan_of_array(lazy, whole, ARRAY_KEY, nodata), earlier_model(config.match)
-    model, failures = fit_bands(
-        plan, config.fit, Context(executor, Silent(), strict=True), match=match, refit=config.refit
-    )
+    model, failures = fit_bands(plan, config.fit, context.silent(strict=True), match=match, refit=config.refit)
     if model is None:
         raise failures[0].error
     return model
 
 
 def _bands_for(image: da.Array, bands: tuple[int, ...]) -> da.Array:
-    """The bands of an array that a model labels, in its order.
-
-    Raises
-    ------
-    ValueError
-        If it has not all of them.
-    """
+    """The bands of an array that a model labels, in its order."""
     if max(bands) > image.shape[2]:
         raise ValueError(f"expected an image with bands {', '.join(map(str, bands))}, got {image.dtype} {image.shape}")
     every = bands == tuple(range(1, image.shape[2] + 1))
@@ -335,7 +307,7 @@ def _row_chunks(image: NDArray[Any]) -> tuple[int, ...]:
 
 
 def _fit_array(
-    image: da.Array, _given: NDArray[Any] | da.Array, config: RunConfig, executor: Executor, nodata: Nodata | None
+    image: da.Array, _given: NDArray[Any] | da.Array, config: RunConfig, context: Context, nodata: Nodata | None
 ) -> Model:
     """A model of an array's colours."""
     assert config.fit is not None
@@ -344,8 +316,8 @@ def _fit_array(
     rule = BatchRule.for_pixels(image.shape[0] * image.shape[1], config.fit.batch_pixels, config.fit.seed)
     task = delayed(summarise_block, pure=True)
     parts = [task(block, top, left, rule, nodata) for block, top, left in _blocks(image)]
-    merged = executor.persist([tree_reduce(parts, "summaries")])[0]
-    return fit_summary(merged, config.fit, executor, earlier_model(config.match))
+    merged = context.executor.persist([tree_reduce(parts, "summaries")])[0]
+    return fit_summary(merged, config.fit, context.executor, earlier_model(config.match))
 
 
 def _blocks(image: da.Array) -> Iterator[tuple[Delayed, int, int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
-from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings
 from kseg_core.errors import KsegError, NoValidPixels, TooManyColors
 from kseg_core.reading.sources import Piece
@@ -54,10 +54,11 @@ def _sweep(request: Request, progress: Progress | None) -> SweepResult:
     elbow.prepare()
     with folder_for_files(request.output):
         with Context.open(request.config.execution, progress) as context:
-            request, plan, failures = survey(request, context)
+            scan = survey(request, context)
+            request, plan, failures, budget = fit_to_memory(scan, context, writes=False)
             settings = request.config.fit
             assert settings is not None
-            plan, failures, budget = fit_to_memory(request, plan, failures, context, None, writes=False)
+            assert budget is not None  # there is a plan
             if settings.scope == "image":
                 found = sweep_each(plan, settings, budget, context, clock.lap)
             else:
@@ -159,7 +160,7 @@ def sweep_image(piece: Piece, settings: FitSettings, budget: Budget) -> Swept:
     table = None
     if summary.everything.codes.size:
         space = feature_space(settings.features)
-        data, batch = (FeatureTable.build(colors, space) for colors in (summary.everything, summary.batch))
+        data, batch = (ColorPoints.build(colors, space) for colors in (summary.everything, summary.batch))
         table = Table.of(sweep_data(data, batch, settings, SerialSweepRunner()), space)
     return Swept(source.pixels, summary.everything.pixels, table, source.file.key, source.file.source)
 

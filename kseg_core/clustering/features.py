@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..kernels.assign import cells_of
-from .numbering import canonical_order
 from .sums import ClusterSums
 
 F64 = NDArray[np.float64]
@@ -67,6 +66,21 @@ def _lab(rgb: U8) -> F64:
         t = (row[0] * linear[0] + row[1] * linear[1] + row[2] * linear[2]) / white
         f.append(np.where(t > _EPSILON, np.cbrt(t), (_KAPPA * t + 16.0) / 116.0))
     return np.stack([116.0 * f[1] - 16.0, 500.0 * (f[0] - f[1]), 200.0 * (f[1] - f[2])])
+
+
+def canonical_order(colors: NDArray[np.uint8], centroids: F64) -> I64:
+    """The order from dark to light: by 299 R + 587 G + 114 B of the mean colour, then R, G, B, then the centroid.
+
+    Parameters
+    ----------
+    colors
+        uint8 (k, 3).
+    centroids
+        float64 (k, d).
+    """
+    r, g, b = colors.astype(np.int64).T
+    keys = [299 * r + 587 * g + 114 * b, r, g, b, *centroids.T]
+    return np.lexsort(keys[::-1])
 
 
 @dataclass(frozen=True, slots=True)

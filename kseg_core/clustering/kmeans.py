@@ -3,15 +3,20 @@
 ``propose`` (one attempt, on small forms of the data) -> ``shortlist`` -> ``refine`` (exact, all data) -> ``finish``.
 Each is a function of its arguments alone, so it runs where the data is; ``solve`` is the way through them.
 
+One exact step: every part of the data returns its `ClusterSums`, they are merged, the centroids move to the means. All
+sums are integers, so the steps are the same to the last bit however the data is divided.
+
 References
 ----------
-Arthur & Vassilvitskii 2007; Fränti 2018; Newling & Fleuret 2016; Lloyd 1982.
+Arthur & Vassilvitskii 2007; Fränti 2018; Newling & Fleuret 2016 (also: when a mini-batch has told what it can);
+Lloyd 1982.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,11 +24,150 @@ from numpy.typing import NDArray
 
 from ..config import FitSettings
 from ..kernels import line, search
-from .lloyd import StepLimits, Steps, lloyd, step
+from .points import Coarse, LocalPoints, Points
 from .sums import ClusterSums
-from .table import Coarse, LocalPixels, PixelData
 
 F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class StepLimits:
+    """When to stop stepping.
+
+    Parameters
+    ----------
+    max_iter
+        Most steps.
+    squared_shift
+        Stop when the sum of squared centroid shifts is at most this, in squared grid units. None: when no label
+        changes.
+    sampling_noise
+        The data is a sample: stop as soon as the centroids move less than its standard error, for then a
+        larger batch tells more than another step.
+    """
+
+    max_iter: int
+    squared_shift: float | None = None
+    sampling_noise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What the steps came to.
+
+    Parameters
+    ----------
+    centroids
+        float64 (k, 3), grid units.
+    inertia
+        Inertia before each step, in squared feature units.
+    converged
+        Whether they ended before ``max_iter``.
+    """
+
+    centroids: F64
+    inertia: tuple[float, ...] = field(default=())
+    converged: bool = False
+
+
+def relocate_empty(data: Points, sums: ClusterSums, centroids: F64) -> F64:
+    """Move each empty cluster to the point farthest from all centroids, one after the other."""
+    moved = centroids.copy()
+    empty = np.flatnonzero(sums.counts == 0)
+    # An empty cluster's old place must not hide the farthest point, so all of them stand at a filled one meanwhile.
+    moved[empty] = moved[int(np.argmax(sums.counts))]
+    for j in empty:
+        moved[j] = data.farthest(moved).point
+    return moved
+
+
+def step(data: Points, centroids: F64) -> tuple[ClusterSums, F64]:
+    """Assign all pixels to ``centroids``; return their sums and the centroids moved to their means."""
+    sums = data.sums(centroids)
+    return sums, _moved(data, sums, centroids)
+
+
+def _moved(data: Points, sums: ClusterSums, centroids: F64) -> F64:
+    means = data.space.means(sums, centroids)
+    return relocate_empty(data, sums, means) if (sums.counts == 0).any() else means
+
+
+def stepping(data: Points, centroids: F64, limits: StepLimits) -> Generator[F64, ClusterSums, Steps]:
+    """The steps as a dialogue: it asks for the sums of centroids (k, 3), is sent them, and returns what it came to.
+
+    Whoever answers may ask one reading of the pixels for several dialogues at once.
+    """
+    space = data.space
+    before: ClusterSums | None = None
+    history: list[float] = []
+    for _ in range(limits.max_iter):
+        sums = yield centroids
+        moved = _moved(data, sums, centroids)
+        history.append(space.inertia(sums, centroids))
+        if sums.same_as(before):
+            return Steps(centroids, tuple(history), converged=True)
+        with np.errstate(over="ignore"):  # the squares of the farthest floats are infinite
+            shift = float(((moved - centroids) ** 2).sum())
+        centroids, before = moved, sums
+        if limits.squared_shift is not None and shift <= limits.squared_shift:
+            return Steps(centroids, tuple(history), converged=True)
+        if limits.sampling_noise and shift <= _standard_error(sums, history[-1] * space.steps_per_unit**2):
+            return Steps(centroids, tuple(history), converged=True)
+    return Steps(centroids, tuple(history))
+
+
+def lloyd(data: Points, centroids: F64, limits: StepLimits) -> Steps:
+    """Step until the limits say so.
+
+    Parameters
+    ----------
+    data
+        The pixels.
+    centroids
+        float64 (k, 3), grid units: where to start.
+    limits
+        When to stop.
+    """
+    dialogue = stepping(data, centroids, limits)
+    try:
+        asked = next(dialogue)
+        while True:
+            asked = dialogue.send(data.sums(asked))
+    except StopIteration as done:
+        steps: Steps = done.value
+        return steps
+
+
+class ManySums(Points, Protocol):
+    """Pixels whose one reading answers for several sets of centroids."""
+
+    def sums_of_each(self, centroids: Sequence[F64]) -> list[ClusterSums]:
+        """The sums for each set."""
+        ...
+
+
+def lloyd_together(data: ManySums, starts: Sequence[tuple[F64, StepLimits]]) -> list[Steps]:
+    """`lloyd` from several starts, with the same results; each step of all of them together reads the pixels once."""
+    dialogues = [stepping(data, centroids, limits) for centroids, limits in starts]
+    asked = {i: next(dialogue) for i, dialogue in enumerate(dialogues)}
+    done: dict[int, Steps] = {}
+    while asked:
+        waiting = list(asked)
+        for i, sums in zip(waiting, data.sums_of_each([asked[i] for i in waiting]), strict=True):
+            try:
+                asked[i] = dialogues[i].send(sums)
+            except StopIteration as end:
+                done[i] = end.value
+                del asked[i]
+    return [done[i] for i in range(len(starts))]
+
+
+def _standard_error(sums: ClusterSums, inertia: float) -> float:
+    """Squared standard error of all centroids together, had each cluster the mean spread: sum of mse / n."""
+    counts = sums.counts[sums.counts > 0]
+    return inertia / max(sums.pixels, 1) * float((1.0 / counts).sum())
+
+
 I64 = NDArray[np.int64]
 
 SWAPS = (
@@ -58,7 +202,7 @@ class SearchData:
         That an attempt makes.
     """
 
-    batch: LocalPixels | None
+    batch: LocalPoints | None
     coarse: Coarse
     swaps: int = SWAPS
 
@@ -130,7 +274,7 @@ def attempt_seed(seed: int, attempt: int) -> int:
 
 
 class HasCoarseForms(Protocol):
-    """Whatever can tell its coarse forms; see `PixelData`."""
+    """Whatever has coarse forms; see `Points`."""
 
     @property
     def size(self) -> int: ...
@@ -238,7 +382,7 @@ def shortlist(proposals: list[Proposal]) -> list[Proposal]:
     return kept[:MOST_REFINED]
 
 
-def refine(data: PixelData, proposal: Proposal, settings: FitSettings) -> Steps:
+def refine(data: Points, proposal: Proposal, settings: FitSettings) -> Steps:
     """The exact steps over all data, from a proposal."""
     tolerance = None
     if settings.tol is not None:
@@ -253,7 +397,7 @@ def best_of(refined: list[Steps]) -> int:
     return min(range(len(refined)), key=lambda i: (refined[i].inertia[-1], i))
 
 
-def fill_empty(data: PixelData, centroids: F64) -> F64:
+def fill_empty(data: Points, centroids: F64) -> F64:
     """Step on while a cluster is empty, which only a run cut short by its limits can leave."""
     for _ in range(len(centroids)):
         sums, moved = step(data, centroids)
@@ -270,7 +414,7 @@ class Runner(Protocol):
         """All attempts."""
         ...
 
-    def refine(self, data: PixelData, proposals: list[Proposal], settings: FitSettings) -> list[Steps]:
+    def refine(self, data: Points, proposals: list[Proposal], settings: FitSettings) -> list[Steps]:
         """The exact steps from each proposal."""
         ...
 
@@ -281,12 +425,12 @@ class SerialRunner:
     def propose(self, search: SearchData, settings: FitSettings) -> list[Proposal]:
         return [propose(search, settings, attempt) for attempt in range(settings.attempts)]
 
-    def refine(self, data: PixelData, proposals: list[Proposal], settings: FitSettings) -> list[Steps]:
+    def refine(self, data: Points, proposals: list[Proposal], settings: FitSettings) -> list[Steps]:
         return [refine(data, proposal, settings) for proposal in proposals]
 
 
 def solve(
-    data: PixelData, batch: LocalPixels, settings: FitSettings, runner: Runner, start: F64 | None = None
+    data: Points, batch: LocalPoints, settings: FitSettings, runner: Runner, start: F64 | None = None
 ) -> tuple[F64, History]:
     """Find the centroids: float64 (k found, 3) in grid units, not yet numbered.
 
@@ -325,7 +469,7 @@ def solve(
     return fill_empty(data, refined[best_of(refined)].centroids), history
 
 
-def finish(data: PixelData, centroids: F64, order: I64 | None = None) -> Solution:
+def finish(data: Points, centroids: F64, order: I64 | None = None) -> Solution:
     """Number the clusters (canonically unless ``order`` is given) and do the final labelling.
 
     Notes
@@ -344,5 +488,30 @@ def finish(data: PixelData, centroids: F64, order: I64 | None = None) -> Solutio
     return Solution(numbered, sums, data.cluster_colors(numbered, sums))
 
 
-def _canonical_order(data: PixelData, centroids: F64) -> I64:
+def matching_order(centroids: F64, earlier: F64) -> I64:
+    """The order that gives each cluster the number of its partner in an earlier model.
+
+    Partners minimise the sum of squared distances (optimal assignment). Clusters without a partner, where there are
+    more
+    than before, keep their order behind the matched ones; where there are fewer, the numbers close up.
+
+    Parameters
+    ----------
+    centroids, earlier
+        float64 (k, d) and (m, d), in the same units.
+
+    References
+    ----------
+    Crouse 2016, as implemented by ``scipy.optimize.linear_sum_assignment``.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    rows, columns = linear_sum_assignment(cdist(centroids, earlier, "sqeuclidean"))
+    matched = rows[np.argsort(columns, kind="stable")]
+    rest = np.setdiff1d(np.arange(len(centroids)), matched)
+    return np.concatenate([matched, rest]).astype(np.int64)
+
+
+def _canonical_order(data: Points, centroids: F64) -> I64:
     return data.space.order(data.cluster_colors(centroids, data.sums(centroids)), centroids)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from .. import buffers
 from ..kernels import assign, histogram, lookup
 from ..kernels import confidence as ratings
+from .color_points import TABLE_COARSER
 from .features import FeatureSpace
 from .summary import ColorTable, color_counter, flat_pixels
 from .sums import ClusterSums
-from .table import TABLE_COARSER
 
 F64 = NDArray[np.float64]
 Labels = NDArray[np.unsignedinteger[Any]]

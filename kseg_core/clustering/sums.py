@@ -1,6 +1,11 @@
-"""The partial result of one K-means step, and the exact arithmetic on it.
+"""The partial result of one K-means step, and what is had from it: means, inertia, silhouettes.
 
 Everything is an integer, so merging is associative and commutative to the last bit; divisions come last.
+
+References
+----------
+Rousseeuw 1987; Hruschka, de Castro & Campello 2004 (simplified silhouette: distances to centroids instead of to all
+points).
 """
 
 from __future__ import annotations
@@ -112,3 +117,41 @@ class ClusterSums:
 def _divide(numerator: int, denominator: int) -> float:
     """The quotient of two whole numbers of any size, correctly rounded; never below zero."""
     return max(numerator, 0) / denominator
+
+
+_BITS = 32  # of a point's value: `kseg_core.kernels.indices`
+_LOW_BITS = 16  # of them in the lower part of a sum
+
+
+def rounded_means(color_sums: I64, counts: I64) -> NDArray[np.uint8]:
+    """Mean sRGB of each cluster, (k, 3), halves rounded up; black where a cluster is empty."""
+    safe = np.maximum(counts, 1)[:, None]
+    rounded: I64 = (2 * color_sums + safe) // (2 * safe)
+    return rounded.astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Silhouettes:
+    """Sums of the points' silhouettes, one for each of several sets of centroids; merges to the last bit.
+
+    Parameters
+    ----------
+    totals
+        In steps of 2**-32, whole numbers of any size; 0 for a single centroid, which has none.
+    """
+
+    totals: tuple[int, ...]
+
+    @classmethod
+    def of(cls, parts: list[tuple[int, int]]) -> Silhouettes:
+        """From the kernels' (high, low) parts."""
+        return cls(tuple((int(high) << _LOW_BITS) + int(low) for high, low in parts))
+
+    def merge(self, other: Silhouettes) -> Silhouettes:
+        """The sums over both sets of points."""
+        return Silhouettes(tuple(a + b for a, b in zip(self.totals, other.totals, strict=True)))
+
+
+def mean_silhouette(total: int, pixels: int, k: int) -> float | None:
+    """The simplified silhouette, 0 to 1; None for a single cluster or without pixels."""
+    return total / (pixels << _BITS) if k > 1 and pixels else None

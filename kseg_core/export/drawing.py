@@ -1,10 +1,15 @@
-"""A whole picture that is read by windows, made of one image of a store."""
+"""A whole picture that is read by windows, and what pictures of an image of a store are made of.
+
+Labels are (y, x), 0 to k - 1, with the dtype's largest value where a pixel is not valid. Pictures are uint8 (y, x, 3),
+or (y, x, 4) with alpha 0 where there is nothing to see; then colours are 0 there too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,15 +18,15 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.errors import StoreError
+from kseg_core.layers import LABEL_LAYER
+from kseg_core.layers.layer import Layer
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals, ShownPixels, open_shown
 
-from . import painting
-from .settings import ExportSettings
-
 U8 = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
 
 WINDOW_PX = 1 << 21  # read at once: some twenty megabytes of pixels, labels and picture
 
@@ -62,6 +67,11 @@ class Drawing:
     full_width: bool = False
     flat: bool = True
 
+    @property
+    def stored_dtype(self) -> str:
+        """That of files without bits: black and white is 0 and 255 in them."""
+        return "uint8" if self.dtype == "bool" else self.dtype
+
 
 def windows(drawing: Drawing, side: int) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
     """The picture in windows of whole squares of ``side`` pixels, in bands of that height from top to bottom.
@@ -91,9 +101,9 @@ def _read_in_strips(drawing: Drawing, rows: slice, columns: slice) -> NDArray[An
 
 
 class ImageReader:
-    """What pictures of one image are made of; its pixels are opened when the first picture needs them, and once.
+    """What pictures of one image are made of, window by window; its pixels are opened when first needed, and once.
 
-    Used as a context manager, by one thread at a time.
+    Used as a context manager, by one thread at a time. Its methods raise `StoreError` where something cannot be read.
 
     Parameters
     ----------
@@ -108,8 +118,9 @@ class ImageReader:
     def __init__(self, image: StoredImage, model: Model | None, originals: Originals) -> None:
         self.image, self.model, self._originals = image, model, originals
         self._closing = ExitStack()
-        self._labels: zarr.Array[Any] | None = None
         self._pixels: ShownPixels | None = None
+        self.has_invalid = bool(image.attributes.get("invalid"))
+        self.channels = 4 if self.has_invalid else 3
 
     def __enter__(self) -> ImageReader:
         return self
@@ -117,36 +128,37 @@ class ImageReader:
     def __exit__(self, *exception: Any) -> None:
         self._closing.close()
 
-    @property
-    def has_invalid(self) -> bool:
-        """Whether there are pixels without a label."""
-        return bool(self.image.attributes.get("invalid"))
+    def drawing(self, read: Callable[[slice, slice], NDArray[Any]], channels: int = 0, **facts: Any) -> Drawing:
+        """A picture as large as the image's labels."""
+        height, width = self._labels.shape
+        return Drawing((height, width), "uint8" if channels else "bool", channels, read, **facts)
+
+    def layer(self, layer: Layer) -> Drawing:
+        """A layer as it is: black and white, or labels in the clusters' colours."""
+        array = self._labels if layer is LABEL_LAYER else self.image.layer(layer)
+        if array is None:
+            raise StoreError(f"{self.image.path}: no {layer.name} were made of this image")
+
+        def read(rows: slice, columns: slice) -> NDArray[Any]:
+            with _reading(f"{self.image.path}: its {layer.name}"):
+                return np.asarray(array[rows, columns])
+
+        height, width = array.shape
+        if array.dtype == np.bool_:
+            return Drawing((height, width), "bool", 0, read, flat=False)
+        palette: U8 | None = NO_COLORS if self.model is None else self.model.colors
+        if array.dtype != np.uint8:
+            palette = None  # more colours than a palette of most readers has
+        return Drawing((height, width), array.dtype.name, 0, read, palette, int(array.fill_value), self.has_invalid)
+
+    @cached_property
+    def _labels(self) -> zarr.Array[Any]:
+        return self.image.labels
 
     def labels(self, rows: slice, columns: slice) -> Labels:
-        """Labels of a window.
-
-        Raises
-        ------
-        StoreError
-            If they cannot be read.
-        """
-        if self._labels is None:
-            self._labels = self.image.labels
+        """Labels of a window."""
         with _reading(f"{self.image.path}: its labels"):
             return np.asarray(self._labels[rows, columns])
-
-    def paint(self, labels: Labels) -> U8:
-        """Labels in the clusters' colours.
-
-        Raises
-        ------
-        StoreError
-            If there are labels that are no cluster.
-        """
-        if self.model is None:
-            return np.zeros((*labels.shape, 3), np.uint8)
-        with _reading(f"{self.image.path}: its labels"):
-            return self.model.paint(labels)
 
     def pixels(self) -> ShownPixels:
         """The image's own pixels.
@@ -161,6 +173,38 @@ class ImageReader:
             self._pixels = self._closing.enter_context(open_shown(self.image, self._originals, bands))
         return self._pixels
 
+    def paint(self, labels: Labels) -> U8:
+        """Labels in the clusters' colours; those that are no cluster cannot be read."""
+        if self.model is None:
+            return np.zeros((*labels.shape, 3), np.uint8)
+        with _reading(f"{self.image.path}: its labels"):
+            return self.model.paint(labels)
+
+    def chosen(self, rows: slice, columns: slice, clusters: Sequence[int]) -> Bools:
+        """Where in a window one of these clusters is."""
+        return chosen_pixels(self.labels(rows, columns), clusters)
+
+    def boundaries(self, rows: slice, columns: slice) -> tuple[Bools, Labels]:
+        """The `boundary_pixels` of a window, and its labels."""
+        top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
+        around = self.labels(slice(top, rows.stop + 1), slice(left, columns.stop + 1))
+        inside = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        return boundary_pixels(around)[inside], around[inside]
+
+    def valid(self, labels: Labels) -> Bools | None:
+        """Which pixels are; None where all of the image's are."""
+        return labels != np.iinfo(labels.dtype).max if self.has_invalid else None
+
+    @staticmethod
+    def veiled(picture: U8, visible: Bools | None) -> U8:
+        """The picture (y, x, 3) where it is visible, and nothing elsewhere: (y, x, 4)."""
+        if visible is None:
+            return picture
+        result = np.empty((*visible.shape, 4), np.uint8)
+        np.multiply(picture, visible[..., None], out=result[..., :3])
+        np.multiply(visible, np.uint8(255), out=result[..., 3])
+        return result
+
 
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
@@ -170,104 +214,26 @@ def _reading(what: str) -> Iterator[None]:
         raise StoreError(f"{what} cannot be read ({error})") from error
 
 
-def draw(reader: ImageReader, what: str, clusters: Sequence[int] | None, settings: ExportSettings) -> Drawing:
-    """A picture of an image.
+def chosen_pixels(labels: Labels, clusters: Sequence[int]) -> Bools:
+    """Where one of these clusters is."""
+    chosen = np.zeros(int(np.iinfo(labels.dtype).max) + 1, np.bool_)
+    chosen[list(clusters)] = True
+    pixels: Bools = chosen[labels]
+    return pixels
 
-    Parameters
-    ----------
-    reader
-        Of the image; must be open as long as the picture is read.
-    what
-        One of the kinds of `ExportSettings.what` that are pictures.
-    clusters
-        Of a mask or a cut-out.
-    settings
-        How.
 
-    Raises
-    ------
-    UnreadableImage, StoreError
-        If what it is made of cannot be read; reading it may raise the same.
+def boundary_pixels(labels: Labels) -> Bools:
+    """Pixels that have another label than one of their four neighbours: lines two pixels wide, one on either side.
+
+    The same as scikit-image's ``find_boundaries(labels, connectivity=1, mode="thick")``, but for pixels that are not
+    valid: they are never on a line, whereas a valid pixel beside one is.
     """
-    match what:
-        case "segmented":
-            return _segmented(reader)
-        case "labels":
-            return _labels(reader)
-        case "masks":
-            return _mask(reader, clusters or ())
-        case "cutout":
-            return _cutout(reader, clusters or ())
-        case "boundaries":
-            return _boundaries(reader, settings.line_rgb)
-        case "edges":
-            return _edges(reader)
-    raise ValueError(f"expected a kind of picture, got {what!r}")
-
-
-def _segmented(reader: ImageReader) -> Drawing:
-    def read(rows: slice, columns: slice) -> U8:
-        labels = reader.labels(rows, columns)
-        painted = reader.paint(labels)
-        return painting.with_alpha(painted, painting.valid_pixels(labels)) if reader.has_invalid else painted
-
-    return Drawing(_shape(reader), "uint8", 4 if reader.has_invalid else 3, read)
-
-
-def _labels(reader: ImageReader) -> Drawing:
-    array = reader.image.labels
-    nodata = int(np.iinfo(array.dtype).max)
-    palette: U8 | None = NO_COLORS if reader.model is None else reader.model.colors
-    if array.dtype != np.uint8:
-        palette = None  # more colours than a palette of most readers has
-    return Drawing(_shape(reader), array.dtype.name, 0, reader.labels, palette, nodata, reader.has_invalid)
-
-
-def _mask(reader: ImageReader, clusters: Sequence[int]) -> Drawing:
-    def read(rows: slice, columns: slice) -> NDArray[np.bool_]:
-        return painting.chosen_pixels(reader.labels(rows, columns), clusters)
-
-    return Drawing(_shape(reader), "bool", 0, read, flat=False)
-
-
-def _cutout(reader: ImageReader, clusters: Sequence[int]) -> Drawing:
-    pixels = reader.pixels()
-
-    def read(rows: slice, columns: slice) -> U8:
-        chosen = painting.chosen_pixels(reader.labels(rows, columns), clusters)
-        return painting.with_alpha(pixels.read(rows, columns), chosen)
-
-    return Drawing(_shape(reader), "uint8", 4, read, full_width=pixels.full_width, flat=False)
-
-
-def _boundaries(reader: ImageReader, line: tuple[int, int, int]) -> Drawing:
-    pixels = reader.pixels()
-    shape = _shape(reader)
-
-    def read(rows: slice, columns: slice) -> U8:
-        around = reader.labels(*painting.grown(rows, columns, shape))
-        lines = painting.trimmed(painting.boundary_pixels(around), rows, columns)
-        drawn = painting.drawn_over(pixels.read(rows, columns), lines, line)
-        if not reader.has_invalid:
-            return drawn
-        return painting.with_alpha(drawn, painting.valid_pixels(painting.trimmed(around, rows, columns)))
-
-    return Drawing(shape, "uint8", 4 if reader.has_invalid else 3, read, full_width=pixels.full_width, flat=False)
-
-
-def _edges(reader: ImageReader) -> Drawing:
-    array = reader.image.edges
-    if array is None:
-        raise StoreError(f"{reader.image.path}: no edges were made of this image")
-    height, width = array.shape
-
-    def read(rows: slice, columns: slice) -> NDArray[np.bool_]:
-        with _reading(f"{reader.image.path}: its edges"):
-            return np.asarray(array[rows, columns], np.bool_)
-
-    return Drawing((height, width), "bool", 0, read, flat=False)
-
-
-def _shape(reader: ImageReader) -> tuple[int, int]:
-    height, width = reader.image.labels.shape
-    return height, width
+    across = labels[:, 1:] != labels[:, :-1]
+    down = labels[1:] != labels[:-1]
+    lines = np.zeros(labels.shape, np.bool_)
+    lines[:, 1:] |= across
+    lines[:, :-1] |= across
+    lines[1:] |= down
+    lines[:-1] |= down
+    lines &= labels != np.iinfo(labels.dtype).max
+    return lines

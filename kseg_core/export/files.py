@@ -14,12 +14,11 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
 
-from .drawing import Drawing, ImageReader, draw
-from .geotiff import write_geotiff
-from .names import file_name
+from .drawing import Drawing, ImageReader
+from .kinds import Clusters, Format, file_name, kind_of
 from .png import write_png
 from .settings import ExportSettings
-from .tiff import write_tiff
+from .tiff import write_geotiff, write_tiff
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +27,21 @@ class ExportFile:
 
     Parameters
     ----------
-    key
-        Of the image.
-    source
-        What the image was made of, as the store has it.
+    key, source
+        Of the image: its name in the store, and what it was made of, as the store has it.
     what
-        One of `ExportSettings.what`.
+        One of `KINDS`, or a layer.
     clusters
         That it shows; None: all.
     written_as
-        ``png``, ``tiff``, ``geotiff`` or ``geojson``.
+        In which format.
     """
 
     key: str
     source: str
     what: str
-    clusters: tuple[int, ...] | None
-    written_as: str
+    clusters: Clusters
+    written_as: Format
 
     @property
     def name(self) -> str:
@@ -54,22 +51,10 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where files go.
-
-    Parameters
-    ----------
-    folder
-        An absolute path; it is there.
-    token
-        Of this export, in the names of what is not finished.
-    """
+    """Where files go: an absolute path of a folder that is there; ``token`` is in the names of what is not finished."""
 
     folder: str
     token: str
-
-    @property
-    def _prefix(self) -> str:
-        return f".{self.token}."
 
     @contextlib.contextmanager
     def whole(self, name: str) -> Iterator[str]:
@@ -80,7 +65,7 @@ class Target:
         KsegError
             If it cannot be written.
         """
-        path, aside = os.path.join(self.folder, name), os.path.join(self.folder, f"{self._prefix}{name}")
+        path, aside = os.path.join(self.folder, name), os.path.join(self.folder, f".{self.token}.{name}")
         try:
             yield aside
             os.replace(aside, path)
@@ -93,7 +78,7 @@ class Target:
     @contextlib.contextmanager
     def scratch(self, name: str) -> Iterator[str]:
         """A folder that is gone when the block ends."""
-        folder = os.path.join(self.folder, f"{self._prefix}{name}.d")
+        folder = os.path.join(self.folder, f".{self.token}.{name}.d")
         os.mkdir(folder)
         try:
             yield folder
@@ -103,7 +88,7 @@ class Target:
     def clean(self) -> None:
         """Remove what an interrupted export left unfinished."""
         for entry in os.scandir(self.folder):
-            if entry.name.startswith(self._prefix):
+            if entry.name.startswith(f".{self.token}."):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
@@ -113,15 +98,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What came of making some files.
-
-    Parameters
-    ----------
-    files
-        How many were made, the first ones.
-    failure
-        Why the others were not.
-    """
+    """What came of making some files: how many were made, the first ones, and why the others were not."""
 
     files: int
     failure: UnreadableImage | None = None
@@ -167,7 +144,9 @@ def export_files(
         image = StoredImage(store, key)
         with ImageReader(image, shared if shared is not None else image.model, originals) as reader:
             for file in files:
-                _write(file, draw(reader, file.what, file.clusters, settings), image.georeference, target)
+                draw = kind_of(file.what).draw
+                assert draw is not None
+                _write(file, draw(reader, file.clusters or (), settings), image.georeference, target)
                 made += 1
     except UnreadableImage as error:
         return Made(made, error)
@@ -186,9 +165,8 @@ def _write(file: ExportFile, drawing: Drawing, geo: GeoReference | None, target:
                     text.write(world_file(geo))
             return
         with target.scratch(file.name) as scratch:
-            if file.written_as == "geotiff":
-                assert geo is not None
-                write_geotiff(path, drawing, geo, scratch)
+            if file.written_as == "geotiff" and geo is not None:
+                write_geotiff(path, drawing, scratch, geo)
             else:
                 write_tiff(path, drawing, scratch)
 

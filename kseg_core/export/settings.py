@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from kseg_core.errors import UsageError
 from kseg_core.options import joined, option
 
-KINDS = ("segmented", "labels", "masks", "cutout", "edges", "boundaries", "polygons")
-OF_CLUSTERS = frozenset({"masks", "cutout", "polygons"})  # what can be made of some clusters only
-OF_LABELS = frozenset(KINDS) - {"edges"}
-OF_PIXELS = frozenset({"cutout", "boundaries"})  # what shows the image's own pixels
-FORMATS = ("auto", "png", "tiff")
+from .kinds import KINDS
 
-PNG_PX = 64_000_000  # larger pictures are awkward for most viewers: --format auto makes tiled TIFF of them
+FORMATS = ("auto", "png", "tiff")
 
 
 def _names(values: Sequence[str]) -> tuple[str, ...]:
@@ -40,15 +36,14 @@ class ExportSettings:
     what
         Some of `KINDS`.
     clusters
-        Of `OF_CLUSTERS`; None: each.
+        Of kinds that are of clusters; None: each.
     format
-        ``auto``: PNG up to `PNG_PX` pixels.
+        ``auto``: PNG up to `kinds.PNG_PX` pixels.
     """
 
     what: tuple[str, ...] = option(
         ("segmented",),
-        "What to make of each image: segmented, labels, masks, cutout, edges, boundaries, polygons; may be given "
-        "again.",
+        f"What to make of each image: {', '.join(KINDS)}; may be given again.",
         "Output",
         "LIST",
         many=True,
@@ -86,7 +81,7 @@ class ExportSettings:
         if self.clusters is not None:
             if not self.clusters or min(self.clusters) < 0:
                 raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {','.join(map(str, self.clusters))}")
-            if not OF_CLUSTERS & set(self.what):
+            if all(KINDS[kind].clusters == "all" for kind in self.what):
                 raise UsageError("--cluster chooses for masks, cutout and polygons; --what names none of them")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.line):
             raise UsageError(f"--line-color is like '#ffff00'; got {self.line!r}")

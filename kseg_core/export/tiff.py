@@ -1,4 +1,7 @@
-"""Tiled TIFF files with overviews, written window by window."""
+"""Tiled TIFF files with overviews, written window by window: by tifffile, or cloud-optimised with a place, by rasterio.
+
+Black and white becomes 0 and 255 in them: bits are read by few viewers of tiled TIFFs.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,27 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from kseg_core.errors import StoreError
+from kseg_core.images.gdal import gdal
+from kseg_core.images.geo import GeoReference
 from kseg_core.inputs.passed_over import SOFTWARE
+from kseg_core.layers.layer import ArraySpec
+from kseg_core.layers.pyramid import mean_of_blocks
+from kseg_core.layers.tiles import pyramid_levels
 from kseg_core.release import version
-from kseg_core.store.nodes import ArraySpec, create_array, open_for_writing
-from kseg_core.store.tiles import pyramid_levels
+from kseg_core.store.nodes import create_array, open_for_writing
 
 from .drawing import Drawing, windows
-from .painting import halved
 
 SIDE = 512  # of tiles
 _BIG = (1 << 32) - (1 << 25)  # bytes of pixels above which a classic TIFF might overflow: the limit less its own tables
 
 
-def as_shades(window: NDArray[Any]) -> NDArray[Any]:
-    """Black and white as 0 and 255: bits are read by few viewers of tiled TIFFs."""
-    return window.view(np.uint8) * np.uint8(255) if window.dtype == np.bool_ else window
-
-
 def write_tiff(path: str, drawing: Drawing, scratch: str) -> None:
     """Write a picture: Deflate, tiles of 512, BigTIFF where it might need more than 4 GB, overviews as SubIFDs.
 
-    Black and white becomes 0 and 255, values with a palette a palette image whose indices are the values. Each overview
-    is made as the level above is written, and kept in ``scratch``; of few colours they hold the same ones.
+    Values with a palette become a palette image whose indices are the values. Each overview is made as the level above
+    is written, and kept in ``scratch``; of few colours they hold the same ones.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ def write_tiff(path: str, drawing: Drawing, scratch: str) -> None:
         If the file cannot be written.
     """
     height, width = drawing.shape
-    dtype = "uint8" if drawing.dtype == "bool" else drawing.dtype
+    dtype, channels = drawing.stored_dtype, (drawing.channels,) if drawing.channels else ()
     size = height * width * np.dtype(dtype).itemsize * max(1, drawing.channels) * 4 // 3
     levels = pyramid_levels(drawing.shape, SIDE)
     options = _options(drawing)
@@ -60,7 +62,7 @@ def write_tiff(path: str, drawing: Drawing, scratch: str) -> None:
             smaller = Overview(drawing, os.path.join(scratch, str(level + 1))) if level + 1 < levels else None
             tiff.write(
                 _tiles(drawing, smaller),
-                shape=(*drawing.shape, drawing.channels) if drawing.channels else drawing.shape,
+                shape=(*drawing.shape, *channels),
                 dtype=dtype,
                 subifds=levels - 1 if level == 0 else None,
                 subfiletype=int(level > 0),
@@ -84,20 +86,12 @@ def _options(drawing: Drawing) -> dict[str, Any]:
 
 
 class Overview:
-    """A picture at half the size, on disk.
-
-    Parameters
-    ----------
-    finer
-        The picture.
-    folder
-        Where to keep it: not there yet.
-    """
+    """A picture at half the size of a finer one, on disk in a folder that is made for it."""
 
     def __init__(self, finer: Drawing, folder: str) -> None:
         height, width = (-(-size // 2) for size in finer.shape)
         channels = (finer.channels,) if finer.channels else ()
-        dtype = "uint8" if finer.dtype == "bool" else finer.dtype
+        dtype = finer.stored_dtype
         chunks = (min(SIDE // 2, height), min(SIDE // 2, width), *channels)
         names = ("y", "x", "c")[: len(chunks)]
         create_array(folder, ArraySpec((height, width, *channels), chunks, dtype, 0, names))
@@ -117,8 +111,130 @@ class Overview:
 def _tiles(drawing: Drawing, smaller: Overview | None) -> Iterator[NDArray[Any]]:
     """The tiles in the order of the file; the overview is filled on the way."""
     for rows, columns, window in windows(drawing, SIDE):
-        shades = as_shades(window)
+        shades = _as_shades(window)
         if smaller is not None:
             smaller.fill(rows, columns, shades)
         for left in range(0, shades.shape[1], SIDE):
             yield np.ascontiguousarray(shades[:, left : left + SIDE])  # tifffile fills those at the edges up
+
+
+def _as_shades(window: NDArray[Any]) -> NDArray[Any]:
+    return window.view(np.uint8) * np.uint8(255) if window.dtype == np.bool_ else window
+
+
+def halved(picture: NDArray[Any], *, average: bool) -> NDArray[Any]:
+    """Half the size: the mean of what is visible of each 2 x 2 block, or the block's first pixel.
+
+    Parameters
+    ----------
+    picture
+        uint8 (y, x), (y, x, 3), or (y, x, 4) with alpha; of any dtype where it is not averaged.
+    average
+        False for labels, and for pictures of a few colours, which are to have no others.
+
+    Returns
+    -------
+    (ceil(y / 2), ceil(x / 2), ...), of the same dtype.
+    """
+    if not average:
+        return picture[::2, ::2]
+    if picture.ndim == 2:
+        return mean_of_blocks(picture)
+    odd = [(0, size % 2) for size in picture.shape[:2]]
+    blocks = np.pad(picture, [*odd, (0, 0)], mode="edge") if any(map(any, odd)) else picture
+    parts = np.stack([blocks[top::2, left::2] for top in (0, 1) for left in (0, 1)]).astype(np.uint32)
+    if picture.shape[2] == 3:
+        return np.asarray((parts.sum(axis=0, dtype=np.uint32) + 2) >> 2, np.uint8)
+    weights = parts[..., 3:]
+    total = weights.sum(axis=0, dtype=np.uint32)
+    mean: NDArray[Any] = ((parts[..., :3] * weights).sum(axis=0, dtype=np.uint32) + total // 2) // np.maximum(total, 1)
+    return np.concatenate([mean, (total + 2) >> 2], axis=2).astype(np.uint8)
+
+
+# ------------------------------------------------------------------------------------------------- with a place
+
+
+def write_geotiff(path: str, drawing: Drawing, scratch: str, geo: GeoReference) -> None:
+    """Write a picture with its place on the ground: Deflate, tiles of 512, overviews, cloud-optimised.
+
+    Labels have a colour table (up to 254 clusters) and nodata. GDAL lays such a file out from a complete one only, so
+    there is first a plain one in ``scratch``, of the same size.
+
+    Parameters
+    ----------
+    path, drawing, scratch
+        As of `write_tiff`.
+    geo
+        Where it is.
+
+    Raises
+    ------
+    UnreadableImage, StoreError
+        As reading the picture does; also if the coordinate system is not one.
+    OSError
+        If the file cannot be written.
+    """
+    plain = os.path.join(scratch, "plain.tif")
+    overviews = "NEAREST" if drawing.flat else "AVERAGE"
+    with gdal("GeoTIFF", _not_written) as rasterio:
+        import rasterio.shutil as files  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+        with rasterio.open(plain, "w", **_profile(drawing, geo)) as target:
+            target.update_tags(TIFFTAG_SOFTWARE=f"{SOFTWARE} {version()}")
+            if drawing.palette is not None:
+                colors = {j: (*map(int, color), 255) for j, color in enumerate(drawing.palette)}
+                target.write_colormap(1, colors | {int(drawing.nodata or 0): (0, 0, 0, 0)})
+            for rows, columns, window in windows(drawing, SIDE):
+                part = _as_shades(window)
+                bands = np.moveaxis(part, -1, 0) if drawing.channels else part[None]
+                target.write(bands, window=((rows.start, rows.stop), (columns.start, columns.stop)))
+        files.copy(
+            plain,
+            path,
+            driver="COG",
+            compress="DEFLATE",
+            predictor="NO" if drawing.flat else "YES",
+            blocksize=SIDE,
+            bigtiff="IF_SAFER",
+            overviews="AUTO",
+            resampling=overviews,
+            overview_resampling=overviews,
+        )
+
+
+def _profile(drawing: Drawing, geo: GeoReference) -> dict[str, Any]:
+    """What rasterio is told of the plain file."""
+    from rasterio.crs import CRS  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from rasterio.transform import Affine  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    height, width = drawing.shape
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": max(1, drawing.channels),
+        "dtype": drawing.stored_dtype,
+        "crs": CRS.from_wkt(geo.crs_wkt) if geo.crs_wkt else None,
+        "transform": Affine(*geo.transform),
+        "nodata": drawing.nodata,
+        "tiled": True,
+        "blockxsize": SIDE,
+        "blockysize": SIDE,
+        "compress": "deflate",
+        "zlevel": 1,
+        "bigtiff": "IF_SAFER",
+    }
+    if drawing.channels:
+        profile |= {"photometric": "RGB", "interleave": "pixel"}
+    if drawing.channels == 4:
+        profile["alpha"] = "YES"
+    return profile
+
+
+def _not_written(error: Exception) -> Exception:
+    """What GDAL cannot do is an `OSError`, a coordinate system that is none a `StoreError`."""
+    from rasterio.errors import CRSError  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    if isinstance(error, CRSError):
+        return StoreError("its coordinate reference system is not understood")
+    return OSError(str(error))

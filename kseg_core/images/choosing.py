@@ -9,57 +9,37 @@ from kseg_core.choice import PictureChoice
 from kseg_core.images.raster import Refused
 from kseg_core.sizes import counted
 
+_COUNTED = {"z": "slice", "t": "point in time"}
+
 
 def taken(name: str, wanted: int | None, count: int, default: int = 0) -> int:
-    """Return which of ``count`` series, pages, … is read, from 0.
-
-    Parameters
-    ----------
-    name
-        Of the option, such as ``"page"``.
-    wanted
-        As chosen; None: ``default``.
+    """Return which of ``count`` series, pages, … is read, from 0, or the default where none was ``wanted``.
 
     Raises
     ------
     Refused
-        Where there is no such one, naming what there is.
+        Where there is no such one, naming what there is, by the ``name`` of the option (such as ``"page"``).
     """
     if wanted is None:
         return default
     if wanted >= count:
         there = f"only --{name} 0" if count == 1 else f"--{name} 0 to {count - 1}"
-        raise Refused(f"it has no {name} {wanted}; there is {there} ({_counted(name, count)})")
+        there += f" ({counted(count, _COUNTED.get(name, name))})" if name != "series" else f" ({count} series)"
+        raise Refused(f"it has no {name} {wanted}; there is {there}")
     return wanted
 
 
-def _counted(name: str, count: int) -> str:
-    """How many there are, in words."""
-    if name == "series":
-        return f"{count} series"
-    return counted(count, {"z": "slice", "t": "point in time"}.get(name, name))
-
-
 def note(name: str, number: int, count: int, *, also: str = "", why: str = "") -> str:
-    """Return the line that says which of several was taken, and how another is chosen.
+    """Return the line that says which of ``count``, from 0, was taken and ``why``, and how another is chosen.
 
-    Parameters
-    ----------
-    name
-        Of the option.
-    number, count
-        Which, from 0, of how many.
-    also
-        What may be chosen besides a number.
-    why
-        What is special about it.
+    ``also``: what may be chosen besides a number.
     """
     reason = f", {why}" if why else ""
     return f"{name} {number + 1} of {count}{reason}; --{name} chooses, from 0 to {count - 1}{also}"
 
 
 def require_one_picture(choice: PictureChoice, form: str = "", of_several: str = "", *, channels: bool = True) -> None:
-    """Refuse to choose from a file that holds one picture anything but that.
+    """Raise a `Refused` where anything but the one picture of a file is chosen.
 
     Parameters
     ----------
@@ -67,11 +47,6 @@ def require_one_picture(choice: PictureChoice, form: str = "", of_several: str =
         The name of its format; where that may hold several, which is read, whatever is chosen.
     channels
         Whether no channel can be chosen either.
-
-    Raises
-    ------
-    Refused
-        Naming what there is.
     """
     if choice.is_default:
         return
@@ -80,21 +55,15 @@ def require_one_picture(choice: PictureChoice, form: str = "", of_several: str =
             f"--page does not choose from a {form} file: {of_several} is read (--page 0); convert it to a TIFF "
             "of several pages first"
         )
-    for name in ("series", "page", "t"):
-        taken(name, {"series": choice.series, "page": choice.page, "t": choice.t}[name], 1)
+    for name, wanted in (("series", choice.series), ("page", choice.page), ("t", choice.t)):
+        taken(name, wanted, 1)
     taken("z", None if choice.z == "max" else choice.z, 1)
     if channels and choice.channel is not None:
         raise Refused("--channel does not choose from such a file")
 
 
 def axis_notes(sizes: Mapping[str, int], choice: PictureChoice) -> tuple[str, ...]:
-    """Return what is said of slices and points in time that were left out where none was chosen.
-
-    Parameters
-    ----------
-    sizes
-        How many there are along each axis, by its name in lower case.
-    """
+    """Return what is said of slices and points in time that were left out where none was chosen, by axes' sizes."""
     notes = []
     if choice.z is None and sizes.get("z", 1) > 1:
         notes.append(note("z", 0, sizes["z"], also=", or max"))

@@ -6,14 +6,14 @@ the first directory is all that is needed here, and a damaged block means "as st
 
 from __future__ import annotations
 
-import struct
+import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ORIENTATION_TAG = 0x0112
-_TYPES = {1: "B", 3: "H", 4: "I"}  # BYTE, SHORT (what the standard says), LONG (what some write)
+from kseg_core.images.raster import Refused
+from kseg_core.images.tiff_directory import ORIENTATION, Directories
 
 
 def orientation_of(exif: bytes | None) -> int:
@@ -24,23 +24,14 @@ def orientation_of(exif: bytes | None) -> int:
     exif
         A TIFF structure, with or without the ``Exif\0\0`` that JPEG puts before it.
     """
-    if not exif:
-        return 1
-    block = exif[6:] if exif[:6] == b"Exif\0\0" else exif
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
+    block = (exif or b"").removeprefix(b"Exif\0\0")
+    if block[:2] not in (b"II", b"MM"):
         return 1
     try:
-        (first,) = struct.unpack_from(order + "I", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, first)
-        for entry in range(first + 2, first + 2 + 12 * count, 12):
-            tag, kind, length = struct.unpack_from(order + "HHI", block, entry)
-            if tag == _ORIENTATION_TAG and kind in _TYPES and length == 1:
-                (value,) = struct.unpack_from(order + _TYPES[kind], block, entry + 8)
-                return known(value)
-    except struct.error:
-        pass  # a directory that runs out of its block: cameras and editors do write such
-    return 1
+        values = Directories(io.BytesIO(block)).first.numbers(ORIENTATION)
+    except Refused:
+        return 1
+    return known(values[0]) if len(values) == 1 else 1
 
 
 def known(value: object) -> int:

@@ -1,9 +1,10 @@
-"""The masks that files carry: which of their pixels count.
+"""What a file carries besides its pixels that says which of them count: masks and values of nodata.
 
 - A TIFF's mask page (NewSubfileType 4, or PhotometricInterpretation 4) of the picture's size.
 - Beside a file of any format, the same name with ``.msk`` added: a TIFF by GDAL, whose metadata say what it is a mask
   of; its bands are masks of all bands of the picture, or each of one.
 - Behind a JPEG's end, GDAL's bits of a mask, deflated.
+- Beside a file of any format, GDAL's ``.aux.xml``: values of nodata.
 
 Where a TIFF has a page, its ``.msk`` is not used: so GDAL has it. What else is called ``.msk`` is passed over, with a
 note.
@@ -11,24 +12,34 @@ note.
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kseg_core import storage
 from kseg_core.config import NodataIn
+from kseg_core.errors import UnreadableImage
 from kseg_core.images.decoder import Decoder
-from kseg_core.images.raster import Refused, check_size
+from kseg_core.images.failures import opened, refusing
+from kseg_core.images.gdal import METADATA_TAG, nodata_beside, parse_tag
+from kseg_core.images.raster import PictureInfo, Refused, check_size
 from kseg_core.images.windows import Window
+from kseg_core.inputs.companions import MASK, METADATA
 
-SUFFIX = ".msk"
 _PER_DATASET = 2  # GMF_PER_DATASET
+_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JPEG_END = b"\xff\xd9"
 _SMALLEST_JPEG = 32
+_MAX_METADATA_BYTES = 1 << 24
 
 
 class FileMask(Protocol):
@@ -49,18 +60,10 @@ class FileMask(Protocol):
 
 
 class PageMask:
-    """A mask that is a page of a TIFF.
+    """A mask that is a page of a TIFF: of its ``file``, a ``TiffPage``.
 
-    Parameters
-    ----------
-    page
-        A ``TiffPage``.
-    file
-        That it is read from.
-    max_pixels
-        The limit for what can only be read whole.
-    per_band
-        Whether its bands are masks of one band of the picture each.
+    What can only be read whole has at most ``max_pixels``; ``per_band``: its bands are masks of one band of the picture
+    each.
     """
 
     def __init__(self, page: Any, file: BinaryIO, max_pixels: int, *, per_band: bool) -> None:
@@ -68,7 +71,7 @@ class PageMask:
 
         self._page, self._expect, self._per_band = page, getattr(file, "expect", None), per_band
         self._in_parts = natural_block(page) is not None
-        self._kept: NDArray[np.bool_] | None = None
+        self._whole: NDArray[np.bool_] | None = None
         if not self._in_parts:
             check_size(page.imagelength, page.imagewidth, max_pixels)
 
@@ -77,12 +80,12 @@ class PageMask:
         count = int(self._page.samplesperpixel)
         if not self._per_band or count == 1:
             return self._read(window, 0)
-        found: NDArray[np.bool_] | None = None
+        valid: NDArray[np.bool_] | None = None
         for band in bands:
             if band < count:
                 part = self._read(window, band)
-                found = part if found is None else found & part if within == "any" else found | part
-        return np.ones(window.shape, np.bool_) if found is None else found
+                valid = part if valid is None else valid & part if within == "any" else valid | part
+        return np.ones(window.shape, np.bool_) if valid is None else valid
 
     def _read(self, window: Window, band: int) -> NDArray[np.bool_]:
         height, width = self._page.imagelength, self._page.imagewidth
@@ -90,16 +93,14 @@ class PageMask:
             raise Refused(f"its mask is of {width} x {height} pixels, the picture as it is stored is not")
         if self._in_parts:
             return self._decoded(window, [band])[..., 0]
-        if self._kept is None:
-            self._kept = self._decoded(Window.whole((height, width)), None)
-        return self._kept[window.slices][..., band].copy()
+        if self._whole is None:
+            self._whole = self._decoded(Window.whole((height, width)), None)
+        return self._whole[window.slices][..., band].copy()
 
     def _decoded(self, window: Window, bands: Sequence[int] | None) -> NDArray[np.bool_]:
-        from kseg_core.images.tiff import silenced
         from kseg_core.images.tiff_segments import read_window
 
-        with silenced():
-            used: NDArray[np.bool_] = read_window(self._page, window, bands, 0, self._expect) != 0
+        used: NDArray[np.bool_] = read_window(self._page, window, bands, 0, self._expect) != 0
         return used
 
 
@@ -107,25 +108,17 @@ class MaskBehindJpeg:
     """The mask that GDAL appends to a JPEG: its bits by rows without a gap, deflated, and where they begin.
 
     Looked for when the first pixel is asked for.
-
-    Parameters
-    ----------
-    file, stored
-        The JPEG, and what was opened of it.
     """
 
     def __init__(self, file: BinaryIO, stored: Decoder) -> None:
         self._file, self._stored = file, stored
-        self._found: tuple[NDArray[np.bool_] | None] | None = None
 
     def valid(self, window: Window, _bands: Sequence[int], _within: NodataIn) -> NDArray[np.bool_] | None:
         """Where pixels count; see `FileMask`."""
-        if self._found is None:
-            self._found = (self._read(),)
-        (mask,) = self._found
-        return None if mask is None else mask[window.slices].copy()
+        return None if self._mask is None else self._mask[window.slices].copy()
 
-    def _read(self) -> NDArray[np.bool_] | None:
+    @cached_property
+    def _mask(self) -> NDArray[np.bool_] | None:
         file = self._file
         size = file.seek(0, io.SEEK_END)
         if size < _SMALLEST_JPEG:
@@ -150,35 +143,103 @@ class MaskBehindJpeg:
         return mask.view(np.bool_).reshape(height, width)
 
 
-def mask_beside(file: BinaryIO, shape: tuple[int, int], max_pixels: int, closing: ExitStack) -> PageMask | str:
-    """Open the mask beside a picture, or say why it is none.
+class MaskOfChannels:
+    """A mask of a picture, asked for its channels by their new numbers."""
+
+    def __init__(self, of: FileMask, channels: tuple[int, ...]) -> None:
+        self._of, self._channels = of, channels
+
+    def valid(self, window: Window, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
+        """Where pixels count; see `FileMask`."""
+        return self._of.valid(window, [self._channels[band] for band in bands], within)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a file carries: which pixels count, values of nodata, and what is to be said of it."""
+
+    mask: FileMask | None = None
+    nodata: Mapping[int, float] = field(default_factory=dict)  # of bands, from 0; they go before the file's own
+    of_all: tuple[float | None, ...] = ()  # of all bands
+    notes: tuple[str, ...] = ()
+
+    def added_to(self, info: PictureInfo) -> PictureInfo:
+        """What the header says, and this."""
+        notes, nodata, by_band = info.notes + self.notes, info.nodata, self.of_all or info.band_nodata
+        if self.nodata:
+            by_band = tuple(self.nodata.get(band, nodata) for band in range(info.bands))
+            nodata = None
+        if (notes, nodata, by_band) == (info.notes, info.nodata, info.band_nodata):
+            return info
+        return dataclasses.replace(info, notes=notes, nodata=nodata, band_nodata=by_band)
+
+
+def carried_by(path: str, file: BinaryIO, stored: Decoder, max_pixels: int, closing: ExitStack) -> Carried:
+    """Find the mask and the metadata of a picture.
 
     Parameters
     ----------
-    file
-        The ``.msk`` file, at its beginning.
-    shape
-        (height, width) of the picture as a person sees it.
+    path, file, stored
+        The picture's file, and what was opened of it.
     max_pixels
         The limit for what can only be read whole.
     closing
-        Closes it.
+        Closes what is opened here.
+
+    Raises
+    ------
+    UnreadableImage
+        Where what is there is damaged.
     """
+    mask, notes, is_jpeg = stored.mask, tuple[str, ...](), stored.name == "JPEG"
+    if mask is None and is_jpeg:
+        mask = MaskBehindJpeg(file, stored)
+    if (mask is None or is_jpeg) and _is_there(path + MASK):
+        name = os.path.basename(path) + MASK
+        try:
+            with refusing(path, ""):
+                mask_file, _ = closing.enter_context(opened(path + MASK))
+            with refusing(path, "TIFF"):
+                opened_mask = _mask_beside(mask_file, stored.info.shape, max_pixels, closing)
+        except UnreadableImage as error:
+            raise UnreadableImage(path, f"its mask {name}: {error.reason}") from error
+        if isinstance(opened_mask, str):
+            notes = (f"{name} {opened_mask}: it is not used",)
+        else:
+            mask = opened_mask
+    if not _is_there(path + METADATA):
+        return Carried(mask, notes=notes)
+    with refusing(path, ""), opened(path + METADATA) as (metadata, _):
+        values = nodata_beside(metadata.read(_MAX_METADATA_BYTES).decode("utf-8", "replace"))
+    return Carried(mask, *values, notes)
+
+
+def _mask_beside(file: BinaryIO, shape: tuple[int, int], max_pixels: int, closing: ExitStack) -> PageMask | str:
+    """Open a ``.msk`` file as the mask of a picture of a shape, as a person sees it; or say why it is none."""
     import tifffile
 
-    from kseg_core.images.gdal_metadata import parse_tag
-    from kseg_core.images.tiff import silenced
+    from kseg_core.images.tiff_codecs import remarks_of
 
     start = file.read(4)
     file.seek(0)
-    if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if start not in _TIFF_MAGICS:
         return "is no mask as GDAL writes them, a TIFF"
-    with silenced():
+    with remarks_of("tifffile"):
         tiff = closing.enter_context(tifffile.TiffFile(file))
         page: Any = tiff.pages.first
-        flags = parse_tag(str(page.tags.valueof(42112, ""))).mask_flags
+        flags = parse_tag(str(page.tags.valueof(METADATA_TAG, ""))).mask_flags
     if flags is None:
         return "is no mask as GDAL writes them: it does not say what of"
     if (page.imagelength, page.imagewidth) not in (shape, shape[::-1]):  # turned pictures' are as stored
         return f"is a mask of {page.imagewidth} x {page.imagelength} pixels, not of {shape[1]} x {shape[0]}"
     return PageMask(page, file, max_pixels, per_band=not any(flag & _PER_DATASET for flag in flags.values()))
+
+
+def _is_there(path: str) -> bool:
+    return _is_there_remotely(path) if storage.is_remote(path) else os.path.isfile(path)
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_there_remotely(path: str) -> bool:
+    """Asked once a process: each question is a request."""
+    return storage.is_file(path)

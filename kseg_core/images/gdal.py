@@ -1,13 +1,20 @@
-"""GDAL, by rasterio: silent, with little cache, and every error a reason. All that calls rasterio does so in here."""
+"""GDAL: its one way in, by rasterio, and what it writes of a raster as XML.
+
+All that calls rasterio does so within `gdal`: silent, with little cache, and every error a reason. Its XML is in tag
+42112 of its TIFFs, and in ``.aux.xml`` beside any file.
+"""
 
 from __future__ import annotations
 
+import html
 import logging
 import os
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any
 
 from kseg_core.images.failures import decoder_reason
@@ -15,19 +22,19 @@ from kseg_core.images.raster import Refused
 
 CACHE_BYTES = 64_000_000  # its default is a twentieth of the machine's memory
 
+METADATA_TAG = 42112
+_ITEM = re.compile(r"<Item\s([^>]*)>([^<]*)</Item>")
+_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
+_BAND = re.compile(r"<PAMRasterBand\b([^>]*)>(.*?)</PAMRasterBand>", re.DOTALL)
+_NODATA = re.compile(r"<NoDataValue\b[^>]*>([^<]*)</NoDataValue>")
+_KEY = re.compile(r'<MDI\s+key="NODATA_VALUES"\s*>([^<]*)</MDI>')
+
 
 @contextmanager
-def gdal(name: str, told: Callable[[Exception], Exception] | None = None, /, **options: Any) -> Iterator[Any]:
-    """Give rasterio with settings of this thread alone; its errors become a `Refused`.
+def gdal(name: str, as_error: Callable[[Exception], Exception] | None = None, /, **options: Any) -> Iterator[Any]:
+    """Give rasterio with settings of this thread alone: GDAL's configuration ``options``.
 
-    Parameters
-    ----------
-    name
-        The format, for messages.
-    told
-        Makes of an error another than a `Refused`.
-    options
-        GDAL's configuration options.
+    Its errors become a `Refused` that speaks of the format ``name``, or what ``as_error`` makes of them.
     """
     rasterio = _loaded()
     from rasterio._err import CPLE_BaseError  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -40,7 +47,7 @@ def gdal(name: str, told: Callable[[Exception], Exception] | None = None, /, **o
             yield rasterio
     except (RasterioError, CPLE_BaseError, ValueError, ArithmeticError, LookupError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        raise (Refused(decoder_reason(cause, name)) if told is None else told(cause)) from error
+        raise (Refused(decoder_reason(cause, name)) if as_error is None else as_error(cause)) from error
 
 
 @cache
@@ -60,3 +67,54 @@ def _loaded() -> Any:
         except rasterio.errors.CRSError:
             os.environ["PROJ_DATA"] = own  # each `Env` looks there
     return rasterio
+
+
+@dataclass(frozen=True, slots=True)
+class GdalMetadata:
+    """What matters here of it."""
+
+    nodata_values: tuple[str, ...] = ()  # of each band
+    mask_flags: Mapping[int, int] | None = None  # of a ``.msk``: by band, from 1, of what it is a mask (2: all bands)
+    roles: Mapping[int, str] = field(default_factory=dict)  # of bands, from 0, such as "alpha", if no tag says it
+
+
+@lru_cache(maxsize=64)  # asked several times of a page
+def parse_tag(text: str) -> GdalMetadata:
+    """Return what tag 42112 says; nothing where it is not of the form that GDAL gives it."""
+    values: tuple[str, ...] = ()
+    flags: dict[int, int] = {}
+    roles: dict[int, str] = {}
+    for stated, content in _ITEM.findall(text):
+        attributes = dict(_ATTRIBUTE.findall(stated))
+        name, value = attributes.get("name", ""), html.unescape(content).strip()
+        band = name.removeprefix("INTERNAL_MASK_FLAGS_")
+        if name == "NODATA_VALUES" and "sample" not in attributes:
+            values = tuple(value.split())
+        elif band != name and band.isdecimal() and value.isdecimal():
+            flags[int(band)] = int(value)
+        elif attributes.get("role") == "colorinterp" and attributes.get("sample", "").isdecimal():
+            roles[int(attributes["sample"])] = value.lower()
+    return GdalMetadata(values, flags or None, roles)
+
+
+def nodata_beside(text: str) -> tuple[dict[int, float], tuple[float | None, ...]]:
+    """Return what an ``.aux.xml`` says of nodata: by band from 0, and of all bands together (``NODATA_VALUES``)."""
+    by_band: dict[int, float] = {}
+    for stated, content in _BAND.findall(text):
+        band, stated_value = dict(_ATTRIBUTE.findall(stated)).get("band", ""), _NODATA.search(content)
+        value = None if stated_value is None else as_number(stated_value[1])
+        if value is not None and band.isdecimal() and int(band) > 0:
+            by_band[int(band) - 1] = value
+    of_all = _KEY.search(_BAND.sub("", text))
+    return by_band, () if of_all is None else tuple(as_number(value) for value in of_all[1].split())
+
+
+def as_number(text: str) -> float | None:
+    """Return a number as GDAL writes it, whole ones as such (float64 does not hold all of 64 bits); None for others."""
+    text = text.strip(" \0\n\t")
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.images import vrt_sources
 from kseg_core.images.gdal import gdal
 from kseg_core.images.raster import Refused
+from kseg_core.images.vrt import NAME as VRT
+from kseg_core.images.vrt import OPTIONS, check_sources
 from kseg_core.images.windows import TURNS
 from kseg_core.inputs.companions import METADATA, world_files
 
@@ -117,15 +118,7 @@ class GeoReference:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a file, and those beside it, say of where it is.
-
-    Parameters
-    ----------
-    geo
-        None where it is not placed.
-    notes
-        What there is to say of that, a line each.
-    """
+    """What a file, and those beside it, say of where it is (None: nowhere), and what there is to say of that."""
 
     geo: GeoReference | None = None
     notes: tuple[str, ...] = ()
@@ -135,12 +128,8 @@ NOWHERE = Place()
 
 
 def crs_stated(keys: object) -> str:
-    """Say what GeoKeys state as the coordinate system, for a line where nobody understands it; empty: they state none.
-
-    Parameters
-    ----------
-    keys
-        The values of tag `GEO_KEYS`, of any form; None: there is none.
+    """Say what the values of tag `GEO_KEYS`, if there is one, state as the coordinate system, where nobody understands
+    it; empty where they state none.
     """
     if keys is None:
         return ""
@@ -223,9 +212,9 @@ def _by_rasterio(path: str, form: str, directory: int) -> Place:
     if directory:
         name = f"GTIFF_DIR:off:{directory}:{name}"
     options: dict[str, Any] = {}
-    if form == vrt_sources.NAME:
-        vrt_sources.check(name)
-        options = dict(vrt_sources.OPTIONS)
+    if form == VRT:
+        check_sources(name)
+        options = dict(OPTIONS)
     with (
         gdal(form, GDAL_DISABLE_READDIR_ON_OPEN="TRUE", **options) as rasterio,
         rasterio.open(name, driver=_DRIVERS[form], **how) as dataset,

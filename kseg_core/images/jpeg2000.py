@@ -20,8 +20,8 @@ from kseg_core.images.decoder import USE_BANDS, Decoder, Opening, require_intege
 from kseg_core.images.gdal import gdal
 from kseg_core.images.isobmff import Fields, boxes, inner_boxes, payload
 from kseg_core.images.jpeg2000_stream import START, CodeStream, Component, read_stream
+from kseg_core.images.plausible import MAX_TILE_PX
 from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
-from kseg_core.images.tiff_segments import MAX_TILE_PX
 from kseg_core.images.windows import Window
 
 _NAME = "JPEG 2000"

@@ -43,16 +43,12 @@ class Kind(NamedTuple):
     @property
     def text(self) -> str:
         """For a person."""
-        if not self.dtype:
-            return "8-bit pictures"
-        return f"{self.bands} bands of {self.dtype}" if self.bands > 1 else self.dtype
+        return f"{self.bands} bands of {self.dtype}" if self.bands > 1 else self.dtype or "8-bit pictures"
 
     @property
     def why(self) -> str:
         """Why its feature space was taken, in a word or two."""
-        if not self.dtype:
-            return "8-bit"
-        return f"{self.bands} of {self.dtype}" if self.bands > 1 else self.dtype
+        return f"{self.bands} of {self.dtype}" if self.bands > 1 else self.dtype or "8-bit"
 
 
 PICTURE = Kind()
@@ -86,26 +82,18 @@ def most_frequent(kinds: Iterable[Kind]) -> Kind:
 
 
 def remarks_of_colours(info: PictureInfo, *, asked_for: bool) -> tuple[str, ...]:
-    """What there is to say of an image that is brought to 8-bit colours: what of it is left out.
-
-    Parameters
-    ----------
-    info
-        Of the image.
-    asked_for
-        Whether somebody said that it be so: then nothing is said of its depth.
-    """
-    told = []
+    """What is left out of an image that is brought to 8-bit colours; of its depth only where nobody asked for that."""
+    remarks = []
     count = info.bands - info.alpha
     used = 1 if info.colours == "palette" or count < 3 else 4 if info.colours == "cmyk" else 3
     if count > used:
         left = f"band {count} is" if count == used + 1 else f"bands {used + 1} to {count} are"
-        told.append(f"{left} left out of the colours; --features bands takes all {count}")
+        remarks.append(f"{left} left out of the colours; --features bands takes all {count}")
     elif info.alpha and info.format == "TIFF":  # where a band that is no transparency may be called alpha
-        told.append(f"band {_alpha_of(info)} is alpha, by the file's own word: pixels where it is 0 do not count")
+        remarks.append(f"band {_alpha_of(info)} is alpha, by the file's own word: pixels where it is 0 do not count")
     if not asked_for and info.dtype != "uint8":
-        told.append(f"{info.dtype} brought to 8 bits, as the model is of colours")
-    return tuple(told)
+        remarks.append(f"{info.dtype} brought to 8 bits, as the model is of colours")
+    return tuple(remarks)
 
 
 def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...], *, asked_for: bool) -> tuple[str, ...]:
@@ -115,17 +103,19 @@ def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...], *, asked_for: b
     """
     if chosen and asked_for:
         return ()
-    told = []
+    remarks = []
     if info.alpha and _alpha_of(info) not in chosen:
         every = ",".join(map(str, range(1, info.bands + 1)))
         takes = f"; --bands {every} takes it too" if asked_for and info.block is not None else ""
-        told.append(f"band {_alpha_of(info)} is alpha and no band to cluster: pixels where it is 0 do not count{takes}")
+        remarks.append(
+            f"band {_alpha_of(info)} is alpha and no band to cluster: pixels where it is 0 do not count{takes}"
+        )
     left = [str(band + 1) for band in info.but_alpha if chosen and band + 1 not in chosen]
     if left:
         bands = f"band {left[0]} is" if len(left) == 1 else f"bands {', '.join(left)} are"
         of_model = f"band{'s' * (len(chosen) > 1)} {','.join(map(str, chosen))}"
-        told.append(f"{bands} left out: the model is of {of_model}")
-    return tuple(told)
+        remarks.append(f"{bands} left out: the model is of {of_model}")
+    return tuple(remarks)
 
 
 def _alpha_of(info: PictureInfo) -> int:

@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 import warnings
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,7 +37,7 @@ _POLYGON_SUFFIXES = frozenset(
     {"geojson", "json", "geojsonl", "geojsons", "topojson", "shp", "shz", "gpkg", "fgb", "kml", "gml", "parquet"}
 )
 #: What a mask's file may be called after the dot, when its name is otherwise that of the image.
-_MASK_SUFFIXES = frozenset({"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "zarr"})
+_MASK_SUFFIXES = _POLYGON_SUFFIXES | {"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "zarr"}
 
 _NAME = "polygons"
 _GRID_PX = 2048  # the side of what is drawn at once: four megabytes
@@ -69,36 +69,31 @@ def mask_path(mask: str, below: str, source: str, *, is_folder: bool | None = No
     source
         The image as the user knows it.
     is_folder
-        Whether `mask` is a folder of masks and not one mask that happens to be a directory (a Zarr array); None:
-        look.
+        As of `is_folder_of_masks`; None: look.
 
     Raises
     ------
     UnreadableImage
         Where there is no such file, or more than one.
     """
-    if is_folder is None:
-        is_folder = is_folder_of_masks(mask)
-    if not is_folder:
+    if not (is_folder_of_masks(mask) if is_folder is None else is_folder):
         return mask
     same = os.path.join(mask, *below.split("/"))
     if storage.exists(same):
         return same
     folder, name = os.path.split(same)
-    stems = {name, os.path.splitext(name)[0]}
-    try:
-        entries = sorted(storage.names(folder))
-    except OSError:
-        entries = []
-    found = [entry for entry in entries if _is_mask_name(entry, stems)]
-    if len(found) != 1:
-        what = f"several masks for it in {mask}: {', '.join(found)}" if found else f"no mask for it in {mask}"
+    stems, entries = {name, os.path.splitext(name)[0]}, list[str]()
+    with suppress(OSError):
+        split = ((entry, *os.path.splitext(entry)) for entry in sorted(storage.names(folder)))
+        entries = [entry for entry, stem, suffix in split if stem in stems and suffix[1:].lower() in _MASK_SUFFIXES]
+    if len(entries) != 1:
+        what = f"several masks for it in {mask}: {', '.join(entries)}" if entries else f"no mask for it in {mask}"
         raise UnreadableImage(source, what)
-    return os.path.join(folder, found[0])
+    return os.path.join(folder, entries[0])
 
 
 def is_folder_of_masks(mask: str) -> bool:
-    """Say whether what the user named is a folder of masks, and not one mask."""
+    """Say whether what the user named is a folder of masks, and not one mask that is a directory (a Zarr array)."""
     return _is_remote_folder(mask) if storage.is_remote(mask) else _is_folder(mask)
 
 
@@ -110,20 +105,8 @@ def _is_folder(mask: str) -> bool:
 _is_remote_folder = lru_cache(maxsize=64)(_is_folder)  # looked at once a process: each look is several requests
 
 
-def _is_mask_name(entry: str, stems: set[str]) -> bool:
-    """Say whether a file is called as an image is, but for a suffix of images."""
-    stem, dot_suffix = os.path.splitext(entry)
-    return stem in stems and dot_suffix[1:].lower() in _MASK_SUFFIXES | _POLYGON_SUFFIXES
-
-
 def check_mask_shape(shape: tuple[int, int], mask_shape: tuple[int, int], source: str, path: str) -> None:
-    """Refuse an image whose mask is of another size.
-
-    Raises
-    ------
-    UnreadableImage
-        Naming both sizes as width x height.
-    """
+    """Raise an `UnreadableImage` for an image whose mask is of another size, naming both as width x height."""
     if shape != mask_shape:
         raise UnreadableImage(
             source, f"the image is {shape[1]} x {shape[0]}, its mask {path} is {mask_shape[1]} x {mask_shape[0]}"
@@ -140,16 +123,9 @@ def is_polygons(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Polygons:
-    """What a file holds.
+    """What a file holds: shapely's polygons, flat, and the coordinate system that it states.
 
-    Parameters
-    ----------
-    shapes
-        Shapely's polygons, flat.
-    crs
-        The coordinate system that the file states; empty where it states none.
-    is_json
-        Whether one that is not stated is WGS 84.
+    Where it states none that is empty, which in GeoJSON stands for WGS 84.
     """
 
     shapes: NDArray[Any]
@@ -203,16 +179,16 @@ def _polygons(path: str, _size: int, _modified: int) -> Polygons:
         raise Refused("it has no polygon, so no pixel would count")
     if len(systems) > 1:
         raise Refused("its layers are of several coordinate systems: give one of them in a file of its own")
-    found = np.concatenate(shapes)
-    if not np.isfinite(shapely.get_coordinates(found)).all():
+    whole = np.concatenate(shapes)
+    if not np.isfinite(shapely.get_coordinates(whole)).all():
         raise Refused("damaged: corners of its polygons are NaN or infinite")
     if path.rpartition(".")[2].lower() in _JSON:
         crs = _crs_of_json(path)
-        return Polygons(found, crs, not crs)
+        return Polygons(whole, crs, not crs)
     crs = systems.pop()
     if not crs and _states_crs(path):
         raise Refused(_CRS_UNKNOWN)
-    return Polygons(found, crs, False)
+    return Polygons(whole, crs, False)
 
 
 def _why_unread(path: str) -> str:
@@ -312,30 +288,19 @@ class PolygonMask:
         UnreadableImage
             Naming the mask, where its polygons cannot be drawn.
         """
-        window = Window(rows.start, columns.start, rows.stop, columns.stop)
-        out = np.zeros(window.shape, np.bool_)
-        for top in range(window.top // _GRID_PX * _GRID_PX, window.bottom, _GRID_PX):
-            for left in range(window.left // _GRID_PX * _GRID_PX, window.right, _GRID_PX):
+        out = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
+        for top in range(rows.start // _GRID_PX * _GRID_PX, rows.stop, _GRID_PX):
+            for left in range(columns.start // _GRID_PX * _GRID_PX, columns.stop, _GRID_PX):
                 tile = Window(top, left, min(top + _GRID_PX, self._shape[0]), min(left + _GRID_PX, self._shape[1]))
-                part = Window(
-                    max(top, window.top),
-                    max(left, window.left),
-                    min(tile.bottom, window.bottom),
-                    min(tile.right, window.right),
-                )
                 with refusing(self._path, _NAME):
-                    drawn = self._drawn(tile)
-                if drawn is not None:
-                    to = Window(
-                        part.top - window.top,
-                        part.left - window.left,
-                        part.bottom - window.top,
-                        part.right - window.left,
-                    )
-                    out[to.slices] = drawn[part.top - top : part.bottom - top, part.left - left : part.right - left]
+                    raster = self._rasterized(tile)
+                if raster is not None:
+                    row, column = max(top, rows.start), max(left, columns.start)
+                    part = raster[row - top : rows.stop - top, column - left : columns.stop - left]
+                    out[row - rows.start :, column - columns.start :][: part.shape[0], : part.shape[1]] = part
         return out
 
-    def _drawn(self, tile: Window) -> NDArray[np.bool_] | None:
+    def _rasterized(self, tile: Window) -> NDArray[np.bool_] | None:
         """Draw a tile of the grid; None where nothing is in it."""
         bounds = self._bounds
         near = (bounds[:, 0] < tile.right) & (bounds[:, 1] < tile.bottom)
@@ -347,8 +312,8 @@ class PolygonMask:
             from rasterio.transform import Affine  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
             shift = Affine.translation(tile.left, tile.top)
-            drawn: NDArray[np.uint8] = rasterize(self._shapes[near], tile.shape, transform=shift, dtype="uint8")
-        return drawn.view(np.bool_)
+            raster: NDArray[np.uint8] = rasterize(self._shapes[near], tile.shape, transform=shift, dtype="uint8")
+        return raster.view(np.bool_)
 
 
 def polygon_mask(path: str, place: GeoReference | None, shape: tuple[int, int]) -> PolygonMask:

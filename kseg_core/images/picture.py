@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
-from kseg_core.images.beside import NOTHING_BESIDE, Beside, look_beside
-from kseg_core.images.decoder import COLOUR_BANDS, Decoder, Opening, without_nodata
+from kseg_core.images.decoder import COLOUR_BANDS, USE_BANDS, Decoder, Opening, require_integers, without_nodata
 from kseg_core.images.failures import opened, refusing
+from kseg_core.images.file_masks import Carried, MaskOfChannels, carried_by
 from kseg_core.images.formats import decoder_of
-from kseg_core.images.raster import MAX_PIXELS, PictureInfo, RgbImage
+from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Raster, Refused, RgbImage, Samples
 from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.windows import Window, stored_window, turn_samples, window_of
 from kseg_core.images.zarrs import ZarrImage, is_zarr
@@ -29,9 +29,9 @@ class Picture:
     that lie within the picture.
     """
 
-    def __init__(self, path: str, stored: Decoder, closing: ExitStack, beside: Beside = NOTHING_BESIDE) -> None:
+    def __init__(self, path: str, stored: Decoder, closing: ExitStack, carried: Carried) -> None:
         self._path, self._stored, self._closing = path, stored, closing
-        self._mask, self.info = beside.mask, beside.added_to(stored.info)
+        self._mask, self.info = carried.mask, carried.added_to(stored.info)
 
     def turned(self) -> tuple[int, tuple[int, int]]:
         """EXIF's orientation, 1 to 8, and (height, width) as stored; some formats are decoded to know them."""
@@ -187,15 +187,13 @@ def open_picture(
         with refusing(path, decoder.name):
             stored = decoder(Opening(path, file, max_pixels, choice, early))
         closing.callback(stored.close)
-        carries = carried and decoder is not ZarrImage
-        beside = look_beside(path, decoder.name, file, stored, max_pixels, closing) if carries else NOTHING_BESIDE
+        is_carried = carried and decoder is not ZarrImage
+        extras = carried_by(path, file, stored, max_pixels, closing) if is_carried else Carried()
         if choice.channel is not None:
-            from kseg_core.images.channels import Channels
-
             with refusing(path, decoder.name):
-                stored = Channels(stored, choice.channel, beside)
-            beside = Beside(stored.mask)
-        return Picture(path, stored, closing.pop_all(), beside)
+                stored = _Channels(stored, choice.channel, extras)
+            extras = Carried(stored.mask)
+        return Picture(path, stored, closing.pop_all(), extras)
 
 
 def read_info(
@@ -204,3 +202,65 @@ def read_info(
     """Read what a picture says of itself, without decoding it; parameters and errors as of `open_picture`."""
     with open_picture(path, max_pixels=max_pixels, choice=choice, carried=carried) as picture:
         return picture.info
+
+
+class _Channels(Decoder):
+    """Chosen channels of an opened picture, in the order chosen, as a picture of its own; one is gray, three are RGB.
+
+    Parameters
+    ----------
+    of
+        The picture; closed with this one.
+    channels
+        Which, from 0.
+    carried
+        The masks and values of nodata that the file carries, of its own bands: those of the channels are kept.
+
+    Raises
+    ------
+    Refused
+        Where there is no such channel.
+    """
+
+    def __init__(self, of: Decoder, channels: tuple[int, ...], carried: Carried) -> None:
+        there = of.info.bands
+        for channel in channels:
+            if channel >= there:
+                which = "only --channel 0" if there == 1 else f"--channel 0 to {there - 1}"
+                raise Refused(f"it has no channel {channel}; there is {which}")
+        self._of, self._bands = of, tuple(channel + 1 for channel in channels)
+        self.mask = None if carried.mask is None else MaskOfChannels(carried.mask, channels)
+        info = carried.added_to(of.info)
+        stated = info.band_nodata
+        by_channel = tuple(stated[channel] if channel < len(stated) else None for channel in channels)
+        self.info = dataclasses.replace(
+            info,
+            bands=len(channels),
+            alpha=False,
+            alpha_at=None,
+            colours=None,
+            band_nodata=() if all(value is None for value in by_channel) else by_channel,
+        )
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:  # type: ignore[override]
+        return self._of.stored_shape
+
+    @property
+    def orientation(self) -> int:  # type: ignore[override]
+        return self._of.orientation
+
+    def raster(self, window: Window) -> Raster:
+        """The colours of a window; see `Decoder`."""
+        require_integers(self.info.dtype)
+        if len(self._bands) not in (1, 3):
+            raise Refused(f"{len(self._bands)} channels: neither gray nor RGB; {USE_BANDS}")
+        return super().raster(window)
+
+    def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """The samples of a window; see `Decoder`."""
+        return self._of.values(window, tuple(self._bands[band] for band in bands))
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        self._of.close()

@@ -18,6 +18,10 @@ JPEG_RATIO = 512
 #: Tiles that were never written are legal, and a mostly empty scene is a good use of them; one tile in so many is.
 SPARSE_RATIO = 4096
 
+#: A tile may be larger than its picture, but not without bound: 2**26 pixels are 8192 x 8192. A page of larger
+#: compressed strips is read whole.
+MAX_TILE_PX = 1 << 26
+
 #: What is stated up to here costs nothing to plan: what is wrong with it is said, in detail, when it is read.
 HARMLESS_BYTES = 1 << 24
 

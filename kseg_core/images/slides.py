@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -21,6 +20,8 @@ from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.failures import decoder_reason
 from kseg_core.images.raster import Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.tiff_directory import NDPI as NDPI_TAG
+from kseg_core.images.tiff_directory import XMP, Directories
 from kseg_core.images.windows import Window
 
 NDPI, BIF, MRXS = "Hamamatsu NDPI", "Ventana BIF", "3DHISTECH MRXS"
@@ -28,9 +29,8 @@ NDPI, BIF, MRXS = "Hamamatsu NDPI", "Ventana BIF", "3DHISTECH MRXS"
 _BLOCK = 512  # a multiple of most tiles; OpenSlide keeps those that two windows share
 _CACHE_BYTES = 32_000_000  # OpenSlide's own
 _MOST_PX = 1 << 24  # of one call: it makes four bytes of each, twice
-_NDPI_TAG, _XMP_TAG = 65420, 700
 _ISCAN = re.compile(rb"<(\w+:)?iScan\b")
-_MAX_ENTRIES, _MAX_XMP = 4096, 1 << 24
+_MAX_XMP = 1 << 24
 _EXPORT = "export it to OME-TIFF first, e.g. with `bfconvert`"
 
 
@@ -43,33 +43,14 @@ def kind_of_tiff(file: BinaryIO) -> str | None:
         It is left standing at its beginning.
     """
     try:
-        return _kind_of_tiff(file)
-    except (struct.error, ValueError, OverflowError, OSError):
+        first = Directories(file).first
+        if NDPI_TAG in first.tags:
+            return NDPI
+        return BIF if _ISCAN.search(first.text(XMP, _MAX_XMP)) else None
+    except (Refused, OSError):
         return None  # a damaged one: the reader of TIFFs will say how
     finally:
         file.seek(0)
-
-
-def _kind_of_tiff(file: BinaryIO) -> str | None:
-    file.seek(0)
-    head = file.read(16)
-    order = "<" if head[:2] == b"II" else ">"
-    big = head[2:4] in (b"+\0", b"\0+")
-    (at,) = struct.unpack_from(order + "Q", head, 8) if big else struct.unpack_from(order + "I", head, 4)
-    file.seek(at)
-    (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
-    size = 20 if big else 12
-    entries = file.read(size * min(count, _MAX_ENTRIES))
-    for entry in range(0, len(entries) - size + 1, size):
-        (tag,) = struct.unpack_from(order + "H", entries, entry)
-        if tag == _NDPI_TAG:
-            return NDPI
-        if tag == _XMP_TAG:
-            length, place = struct.unpack_from(order + ("QQ" if big else "II"), entries, entry + 4)
-            if length <= _MAX_XMP:
-                file.seek(place)
-                return BIF if _ISCAN.search(file.read(length)) else None
-    return None
 
 
 def is_mrxs(path: str) -> bool:

@@ -1,38 +1,43 @@
 """The strips and tiles of a TIFF page: every one that is needed has to be there and to be whole.
 
-tifffile's own reading fills missing ones with zeros, and libjpeg's warnings pass. Here tifffile
-decodes what its codecs are strict about; JPEG goes to the strict decoder of JPEG files, fax codes (CCITT) and old-style
-JPEG to libtiff, subsampled YCbCr to `tiff_ycbcr`.
-
-A window of pixels is read from the segments that it overlaps, one after the other; uncompressed strips are
-read by rows, so one of any size costs no more than what is wanted of it.
+tifffile's own reading fills missing ones with zeros, takes damaged ones for good, and gives no part of a page. Here a
+window of pixels is read from the segments that it overlaps, one after the other; uncompressed strips are read by rows,
+so that one of any size costs no more than what is wanted of it.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from tifffile import COMPRESSION, PHOTOMETRIC, PLANARCONFIG
 
 from kseg_core import buffers
-from kseg_core.images import jpeg, tiff_tags
-from kseg_core.images.failures import CONVERT
-from kseg_core.images.jpeg_markers import Incomplete, parse_head
-from kseg_core.images.raster import NotSupported, Refused, Samples, check_size
-from kseg_core.images.tiff_fax import decode_fax
-from kseg_core.images.tiff_lzw import decode_lzw
-from kseg_core.images.tiff_old_jpeg import decode_old_jpeg
-from kseg_core.images.tiff_ycbcr import check_subsampling, decode_subsampled, inflated, subsampling_of
+from kseg_core.images.plausible import (
+    DEFLATE_RATIO,
+    LZW_RATIO,
+    MAX_TILE_PX,
+    PACKBITS_RATIO,
+    check_ratio,
+    check_sparse,
+)
+from kseg_core.images.raster import Refused, Samples
+from kseg_core.images.tiff_codecs import FAX, bands_of, check_codec, decode_old_jpeg, decoder_of, is_by_rows, remarks_of
 from kseg_core.images.windows import Window
 
-#: A tile may be larger than its picture, but not without bound: 2**26 pixels are 8192 x 8192. A page of larger
-#: compressed strips is read whole.
-MAX_TILE_PX = 1 << 26
 _ROWS_BYTES = 1 << 20  # what is read at once of an uncompressed strip
+#: Of the others no bound as small is known: what they state is bounded by the size of a strip or tile.
+_RATIOS = {
+    COMPRESSION.NONE: 1,
+    COMPRESSION.PACKBITS: PACKBITS_RATIO,
+    COMPRESSION.LZW: LZW_RATIO,
+    COMPRESSION.DEFLATE: DEFLATE_RATIO,
+    COMPRESSION.ADOBE_DEFLATE: DEFLATE_RATIO,
+}
+_UNKNOWN_RATIO = 1 << 20
+
+Expect = Callable[[Sequence[tuple[int, int]]], None]
 
 
 class Layout(NamedTuple):
@@ -43,6 +48,20 @@ class Layout(NamedTuple):
     across: int
     down: int
     planes: int
+    kind: str
+
+    @classmethod
+    def of(cls, page: Any) -> Layout:
+        """That of a page (a ``TiffPage`` or ``TiffFrame``); Refused where strips or tiles have no size."""
+        frame = page.keyframe
+        height, width, kind = frame.imagelength, frame.imagewidth, "tile" if frame.is_tiled else "strip"
+        rows, columns = min(frame.rowsperstrip, height), width
+        if frame.is_tiled:
+            rows, columns = frame.tilelength, frame.tilewidth
+        if rows <= 0 or columns <= 0:
+            raise Refused(f"damaged: the TIFF states {kind}s of {columns} x {rows}")
+        planes = 1 if frame.planarconfig == PLANARCONFIG.CONTIG else frame.samplesperpixel
+        return cls(rows, columns, -(-width // columns), -(-height // rows), planes, kind)
 
     @property
     def total(self) -> int:
@@ -50,7 +69,10 @@ class Layout(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """A strip or tile: its number in the file's lists, the band of the result it is (-1: all), and its pixels."""
+    """A strip or tile, or rows of a strip: its number in the page's lists, and the band of the result it is (-1: all).
+
+    Then the pixels of the page that it holds, and where in the file.
+    """
 
     number: int
     band: int
@@ -58,38 +80,64 @@ class _Segment(NamedTuple):
     left: int
     rows: int
     columns: int
-
-
-_Piece = tuple[Samples, _Segment]
-Expect = Callable[[Sequence[tuple[int, int]]], None]
-
-
-def layout_of(page: Any) -> Layout:
-    """Return how a page (a ``TiffPage`` or ``TiffFrame``) is cut into segments.
-
-    Raises
-    ------
-    Refused
-        Where strips or tiles have no size.
-    """
-    frame = page.keyframe
-    height, width = frame.imagelength, frame.imagewidth
-    rows, columns = (frame.tilelength, frame.tilewidth) if frame.is_tiled else (min(frame.rowsperstrip, height), width)
-    if rows <= 0 or columns <= 0:
-        raise Refused(f"damaged: the TIFF states {_kind(page)}s of {columns} x {rows}")
-    planes = 1 if frame.planarconfig == tiff_tags.CONTIGUOUS else frame.samplesperpixel
-    return Layout(rows, columns, -(-width // columns), -(-height // rows), planes)
+    offset: int
+    size: int
 
 
 def natural_block(page: Any) -> tuple[int, int] | None:
     """Return (rows, columns) of the page's unit of reading, as stored; None where it is all or nothing."""
-    layout = layout_of(page)
-    if page.keyframe.compression == tiff_tags.OLD_JPEG:
+    layout = Layout.of(page)
+    if page.keyframe.compression == COMPRESSION.OJPEG:
         return None  # one stream, whatever its strips are
-    if _is_by_rows(page.keyframe):
+    if is_by_rows(page.keyframe):
         return min(layout.rows, _rows_at_once(page.keyframe)), layout.columns
     is_one_strip = not page.keyframe.is_tiled and layout.down == 1
     return None if is_one_strip or layout.rows * layout.columns > MAX_TILE_PX else (layout.rows, layout.columns)
+
+
+def check_layout(page: Any) -> None:
+    """Refuse volumes, tiles of hostile size, and what no decoder here reads."""
+    check_codec(page)
+    if page.imagedepth != 1:
+        raise Refused(f"a volume of {page.imagedepth} slices; save one slice as an image first")
+    if page.is_tiled and not 0 < page.tilelength * page.tilewidth <= MAX_TILE_PX:
+        raise Refused(f"damaged: the TIFF states tiles of {page.tilewidth} x {page.tilelength}")
+
+
+def check_page(page: Any) -> None:
+    """Refuse a page of a TIFF (``TiffPage`` or ``TiffFrame``) that states more than its strips or tiles can hold.
+
+    Raises
+    ------
+    Refused
+        Saying what is stated and what is there.
+    """
+    frame, layout = page.keyframe, Layout.of(page)
+    if page is frame and not {279, 325}.intersection(frame.tags.keys()):  # the sizes of strips, of tiles
+        plain = frame.compression == COMPRESSION.NONE and int(np.max(frame.bitspersample)) % 8 == 0
+        if not plain:  # else their sizes follow from the picture's
+            raise Refused(f"damaged: the TIFF does not say how many bytes its {layout.kind}s have")
+    _check_lists(page, layout)
+    offsets = np.array(page.dataoffsets[: layout.total], np.float64)
+    stated = np.array(page.databytecounts[: layout.total], np.float64)
+    stored = np.minimum(stated, np.maximum(page.parent.filehandle.size - offsets, 0))
+    present = int(np.count_nonzero(stored > 0))
+    height, width = frame.imagelength, frame.imagewidth
+    if present < layout.total:
+        check_sparse(height * width, present / layout.planes * layout.rows * layout.columns)
+        return
+    samples = frame.samplesperpixel if frame.photometric != PHOTOMETRIC.YCBCR else 1  # subsampled: at least the lumas
+    row = width * samples * max(1, int(np.max(frame.bitspersample))) / 8
+    if frame.compression in FAX:
+        check_ratio(row * height, float(stored.sum()), 8 * row)  # a bit a row
+    else:
+        check_ratio(np.floor(row) * height, float(stored.sum()), _RATIOS.get(frame.compression, _UNKNOWN_RATIO))
+
+
+def _check_lists(page: Any, layout: Layout) -> None:
+    listed = min(len(page.dataoffsets), len(page.databytecounts))
+    if listed < layout.total:
+        raise Refused(f"damaged: the TIFF lists {listed:,} {layout.kind}s of {layout.total:,}")
 
 
 def read_window(
@@ -124,30 +172,28 @@ def read_window(
     Refused
         Where a segment is missing, damaged, or too short.
     """
-    frame = page.keyframe
-    segments = list(_overlapped(frame, layout_of(page), window, bands))
-    present = [segment for segment in segments if _is_present(page, segment, fill is not None)]
-    if expect is not None and not _is_by_rows(frame):
-        offsets, sizes = page.dataoffsets, page.databytecounts
-        expect([(offsets[each.number], offsets[each.number] + sizes[each.number]) for each in present])
-    pieces = _raw_pieces(page, present, window) if _is_by_rows(frame) else _decoder_of(frame)(page, present)
+    frame, layout = page.keyframe, Layout.of(page)
+    _check_lists(page, layout)
+    segments = list(_overlapped(page, layout, window, bands))
+    present = [segment for segment in segments if _is_present(page, layout, segment, sparse=fill is not None)]
     depth = frame.samplesperpixel if bands is None else len(bands)
     out = None if len(present) == len(segments) else np.full((*window.shape, depth), fill, frame.dtype)
-    for data, segment in pieces:
-        _check_piece(frame, data, segment)
-        if out is None:
-            out = buffers.empty((*window.shape, depth), data.dtype)
-        elif data.dtype != out.dtype:
-            raise Refused(f"damaged: the TIFF has {out.dtype} and {data.dtype} samples")
-        _paste(out, data, segment, window, bands)
+    with remarks_of("tifffile"):
+        for data, segment in _decoded(page, present, window, expect):
+            _check_piece(frame, data, segment)
+            if out is None:
+                out = buffers.empty((*window.shape, depth), data.dtype)
+            elif data.dtype != out.dtype:
+                raise Refused(f"damaged: the TIFF has {out.dtype} and {data.dtype} samples")
+            _paste(out, data, segment, window, bands)
     if out is None:
         raise Refused("damaged: the TIFF has no image data")
     return out
 
 
-def _overlapped(frame: Any, layout: Layout, window: Window, bands: Sequence[int] | None) -> Iterator[_Segment]:
+def _overlapped(page: Any, layout: Layout, window: Window, bands: Sequence[int] | None) -> Iterator[_Segment]:
     """Yield the segments that a window needs, in the order of the file's lists."""
-    planar = layout.planes > 1
+    frame, planar = page.keyframe, layout.planes > 1
     planes = (range(layout.planes) if bands is None else bands) if planar else (0,)
     for band, plane in enumerate(planes):
         for down in range(window.top // layout.rows, -(-window.bottom // layout.rows)):
@@ -155,7 +201,67 @@ def _overlapped(frame: Any, layout: Layout, window: Window, bands: Sequence[int]
                 top, left = down * layout.rows, across * layout.columns
                 number = (plane * layout.down + down) * layout.across + across
                 rows = layout.rows if frame.is_tiled else min(layout.rows, frame.imagelength - top)
-                yield _Segment(number, band if planar else -1, top, left, rows, layout.columns)
+                place = page.dataoffsets[number], page.databytecounts[number]
+                yield _Segment(number, band if planar else -1, top, left, rows, layout.columns, *place)
+
+
+def _is_present(page: Any, layout: Layout, segment: _Segment, *, sparse: bool) -> bool:
+    """Say whether a segment is in the file; where ``sparse`` is not allowed, or it lies beyond the end, refuse."""
+    if sparse and segment.size == 0:  # and, by most writers, offset 0
+        return False
+    name = f"{layout.kind} {segment.number + 1} of {layout.total} of the TIFF"
+    if segment.offset <= 0 or segment.size <= 0:
+        raise Refused(f"{name} is missing")
+    if segment.offset + segment.size > page.parent.filehandle.size:
+        raise Refused(f"truncated: {name} reaches beyond the file's end")
+    return True
+
+
+def _decoded(
+    page: Any, segments: Sequence[_Segment], window: Window, expect: Expect | None
+) -> Iterator[tuple[Samples, _Segment]]:
+    """Read and decode segments. One thread: the caller reads several images at once."""
+    frame, file = page.keyframe, page.parent.filehandle
+    if frame.compression == COMPRESSION.OJPEG:
+        yield decode_old_jpeg(page), _Segment(0, -1, 0, 0, frame.imagelength, frame.imagewidth, 0, 0)
+        return
+    if is_by_rows(frame):
+        segments = [run for segment in segments for run in _runs(frame, segment, window)]
+    elif expect is not None:
+        expect([(segment.offset, segment.offset + segment.size) for segment in segments])
+    decode = decoder_of(frame)
+    for segment in segments:
+        file.seek(segment.offset)
+        yield decode(page, file.read(segment.size), segment.number, (segment.rows, segment.columns)), segment
+
+
+def _runs(frame: Any, strip: _Segment, window: Window) -> Iterator[_Segment]:
+    """Yield the rows of an uncompressed strip that a window needs, so many at once."""
+    length, step = _row_bytes(frame), _rows_at_once(frame)
+    if strip.size < strip.rows * length:
+        raise Refused(f"damaged: strip {strip.number + 1} of the TIFF is too short")
+    bottom = min(strip.top + strip.rows, window.bottom)
+    for top in range(max(strip.top, window.top), bottom, step):
+        rows = min(step, bottom - top)
+        offset = strip.offset + (top - strip.top) * length
+        yield strip._replace(top=top, rows=rows, offset=offset, size=rows * length)
+
+
+def _row_bytes(frame: Any) -> int:
+    return int(frame.imagewidth * bands_of(frame) * frame.dtype.itemsize)
+
+
+def _rows_at_once(frame: Any) -> int:
+    return max(1, _ROWS_BYTES // _row_bytes(frame))
+
+
+def _check_piece(frame: Any, data: Samples, segment: _Segment) -> None:
+    """Refuse decoded samples that do not cover their part of the picture."""
+    rows = min(segment.rows, frame.imagelength - segment.top)
+    columns = min(segment.columns, frame.imagewidth - segment.left)
+    bands = 1 if segment.band >= 0 else frame.samplesperpixel
+    if data.shape[0] < rows or data.shape[1] < columns or data.shape[2] != bands:
+        raise Refused("damaged: a strip or tile of the TIFF does not fit its place")
 
 
 def _paste(out: Samples, data: Samples, segment: _Segment, window: Window, bands: Sequence[int] | None) -> None:
@@ -171,196 +277,3 @@ def _paste(out: Samples, data: Samples, segment: _Segment, window: Window, bands
     else:
         for to, band in enumerate(bands):
             place[..., to] = part[..., band]
-
-
-def _kind(page: Any) -> str:
-    return "tile" if page.keyframe.is_tiled else "strip"
-
-
-def _is_present(page: Any, segment: _Segment, sparse: bool) -> bool:
-    """Say whether a segment is in the file; where ``sparse`` is not allowed, or it lies beyond the end, refuse."""
-    offsets, sizes = page.dataoffsets, page.databytecounts
-    listed, count = min(len(offsets), len(sizes)), layout_of(page).total
-    kind = _kind(page)
-    if listed < count:
-        raise Refused(f"damaged: the TIFF lists {listed} {kind}s of {count}")
-    offset, size = offsets[segment.number], sizes[segment.number]
-    if sparse and size == 0:  # and, by most writers, offset 0
-        return False
-    if offset <= 0 or size <= 0:
-        raise Refused(f"{kind} {segment.number + 1} of {count} of the TIFF is missing")
-    if offset + size > page.parent.filehandle.size:
-        raise Refused(f"truncated: {kind} {segment.number + 1} of {count} of the TIFF reaches beyond the file's end")
-    return True
-
-
-def _check_piece(frame: Any, data: Samples, segment: _Segment) -> None:
-    """Refuse decoded samples that do not cover their part of the picture."""
-    rows = min(segment.rows, frame.imagelength - segment.top)
-    columns = min(segment.columns, frame.imagewidth - segment.left)
-    bands = 1 if segment.band >= 0 else frame.samplesperpixel
-    if data.shape[0] < rows or data.shape[1] < columns or data.shape[2] != bands:
-        raise Refused("damaged: a strip or tile of the TIFF does not fit its place")
-
-
-def _bytes_of(page: Any, segment: _Segment) -> bytes:
-    """Read the bytes of a segment."""
-    file = page.parent.filehandle
-    file.seek(page.dataoffsets[segment.number])
-    data: bytes = file.read(page.databytecounts[segment.number])
-    return data
-
-
-# ------------------------------------------------------------------------------------------- uncompressed strips
-
-
-def _is_by_rows(frame: Any) -> bool:
-    """Say whether any rows of a strip can be read by themselves: whole bytes, neither compressed nor predicted."""
-    plain = frame.compression == tiff_tags.UNCOMPRESSED and frame.predictor == 1 and frame.fillorder == 1
-    regular = frame.dtype is not None and frame.dtype.kind in "uif" and frame.bitspersample == frame.dtype.itemsize * 8
-    return bool(plain and regular and not frame.is_tiled and subsampling_of(frame) == (1, 1))
-
-
-def _row_bytes(frame: Any) -> int:
-    samples = frame.samplesperpixel if frame.planarconfig == tiff_tags.CONTIGUOUS else 1
-    return int(frame.imagewidth * samples * frame.dtype.itemsize)
-
-
-def _rows_at_once(frame: Any) -> int:
-    return max(1, _ROWS_BYTES // _row_bytes(frame))
-
-
-def _raw_pieces(page: Any, segments: Sequence[_Segment], window: Window) -> Iterator[_Piece]:
-    """Read the wanted rows of uncompressed strips."""
-    frame, file = page.keyframe, page.parent.filehandle
-    length, step = _row_bytes(frame), _rows_at_once(frame)
-    dtype = np.dtype(frame.dtype).newbyteorder(page.parent.byteorder)
-    native = dtype.newbyteorder("=")
-    for segment in segments:
-        if page.databytecounts[segment.number] < segment.rows * length:
-            raise Refused(f"damaged: strip {segment.number + 1} of the TIFF is too short")
-        bottom = min(segment.top + segment.rows, window.bottom)
-        for top in range(max(segment.top, window.top), bottom, step):
-            rows = min(step, bottom - top)
-            file.seek(page.dataoffsets[segment.number] + (top - segment.top) * length)
-            data = np.frombuffer(file.read(rows * length), dtype).reshape(rows, frame.imagewidth, -1)
-            yield data.astype(native, copy=False), segment._replace(top=top, rows=rows)
-
-
-# ------------------------------------------------------------------------------------------------------- decoders
-
-
-def check_codec(frame: Any) -> None:
-    """Refuse, by name, a compression or layout that no decoder here reads.
-
-    Raises
-    ------
-    NotSupported
-        Naming it, and what to do.
-    """
-    check_subsampling(frame)
-    if frame.photometric != tiff_tags.YCBCR and frame.compression != tiff_tags.JPEG:
-        frame.subsampling = None  # of no meaning there, and tifffile would refuse it
-    special = {tiff_tags.OLD_JPEG, tiff_tags.JPEG, *tiff_tags.FAX}
-    if frame.compression in special or subsampling_of(frame) != (1, 1):
-        return
-    if getattr(frame.decode, "__name__", "").startswith("decode_raise"):  # what tifffile has instead of a decoder
-        name = getattr(frame.compression, "name", "of a number that is not known").replace("_", " ")
-        raise NotSupported(
-            f"TIFF compression {name} ({int(frame.compression)}), predictor {int(frame.predictor)}, "
-            f"{frame.bitspersample} bits: not supported here (or damaged); {CONVERT}"
-        )
-
-
-def _decoder_of(frame: Any) -> Callable[[Any, Sequence[_Segment]], Iterator[_Piece]]:
-    """Return what decodes the segments of a page."""
-    if frame.compression == tiff_tags.JPEG:
-        return _jpeg_pieces
-    if frame.compression == tiff_tags.OLD_JPEG:
-        return _old_jpeg_piece
-    if frame.compression in tiff_tags.FAX:
-        return _fax_pieces
-    return _plain_pieces if subsampling_of(frame) == (1, 1) else _subsampled_pieces
-
-
-def _fax_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
-    """Decode fax codes, strictly."""
-    for segment in segments:
-        yield decode_fax(page.keyframe, _bytes_of(page, segment), segment.rows, segment.columns)[..., None], segment
-
-
-def _subsampled_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
-    """Decode YCbCr whose chroma has fewer samples."""
-    for segment in segments:
-        yield decode_subsampled(page.keyframe, _bytes_of(page, segment), segment.rows, segment.columns), segment
-
-
-def _old_jpeg_piece(page: Any, _segments: Sequence[_Segment]) -> Iterator[_Piece]:
-    """Decode a page of old-style JPEG, whole."""
-    frame = page.keyframe
-    yield decode_old_jpeg(page), _Segment(0, -1, 0, 0, frame.imagelength, frame.imagewidth)
-
-
-def _plain_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
-    """Decode by tifffile. One thread: the caller reads several images at once."""
-    for segment in segments:
-        data = _bytes_of(page, segment)
-        quick = decode_lzw(page, data, segment.rows, segment.columns)
-        if quick is not None:
-            yield quick, segment
-            continue
-        try:
-            decoded = _decode_plain(page.keyframe, data, segment)
-        except (OSError, MemoryError, Refused):
-            raise
-        except Exception as error:  # of any class: each of imagecodecs' codecs has its own
-            raise Refused(f"damaged: {_kind(page)} {segment.number + 1} of the TIFF cannot be decoded") from error
-        if decoded is None:
-            raise Refused("a strip or tile of the TIFF is missing")
-        yield decoded[0], segment
-
-
-def _decode_plain(frame: Any, data: bytes, segment: _Segment) -> Any:
-    """Decode by tifffile; where Deflate has more bytes than the segment needs, by zlib before."""
-    try:
-        return frame.decode(data, segment.number)[0]
-    except Exception:
-        if frame.compression not in (tiff_tags.ADOBE_DEFLATE, tiff_tags.DEFLATE):
-            raise
-    samples = frame.samplesperpixel if frame.planarconfig == tiff_tags.CONTIGUOUS else 1
-    length = segment.rows * -(-segment.columns * samples * int(np.max(frame.bitspersample)) // 8)
-    return frame.decode(zlib.compress(inflated(data, length), 0), segment.number)[0]
-
-
-def _jpeg_pieces(page: Any, segments: Sequence[_Segment]) -> Iterator[_Piece]:
-    """Decode JPEG-compressed segments with the strict decoder."""
-    frame = page.keyframe
-    tables = page.jpegtables or b"\xff\xd8\xff\xd9"
-    # What the samples are is the TIFF's to say; an Adobe segment tells it to the JPEG decoder.
-    hint = b""
-    if frame.planarconfig == tiff_tags.CONTIGUOUS and frame.photometric in (tiff_tags.RGB, tiff_tags.YCBCR):
-        hint = jpeg.adobe_segment(1 if frame.photometric == tiff_tags.YCBCR else 0)
-    for segment in segments:
-        yield _decode_jpeg(tables[:2] + hint + tables[2:-2] + _body(_bytes_of(page, segment))), segment
-
-
-def _body(data: bytes) -> bytes:
-    """Return an abbreviated JPEG without its start marker and the application segments after it."""
-    at = 2
-    try:
-        while data[at : at + 1] == b"\xff" and 0xE0 <= data[at + 1] <= 0xEF:
-            at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    except (IndexError, struct.error):
-        pass  # it ends within its header, which the decoder will say
-    return data[at:]
-
-
-def _decode_jpeg(stream: bytes) -> NDArray[np.uint8]:
-    """Decode one assembled JPEG to (height, width, bands)."""
-    try:
-        head = parse_head(stream)
-    except Incomplete:
-        raise Refused("truncated: a JPEG strip or tile of the TIFF ends within its header") from None
-    check_size(head.height, head.width, MAX_TILE_PX)
-    samples = jpeg.decode_strictly(stream, head)
-    return samples[..., None] if samples.ndim == 2 else samples

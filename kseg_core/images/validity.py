@@ -83,9 +83,9 @@ def nodata_mask(
         invalid = ~np.isfinite(values).all(axis=2)
     if nodata is not None:
         rule = nodata if isinstance(nodata, Nodata) else Nodata((nodata,))
-        found = _where_nodata(values, rule, rule.within or within, range(values.shape[2]) if bands is None else bands)
-        if found is not None:
-            invalid = found if invalid is None else np.logical_or(invalid, found, out=invalid)
+        matches = _where_nodata(values, rule, rule.within or within, range(values.shape[2]) if bands is None else bands)
+        if matches is not None:
+            invalid = matches if invalid is None else np.logical_or(invalid, matches, out=invalid)
     if invalid is None or not invalid.any():
         return None
     np.logical_not(invalid, out=invalid)
@@ -105,20 +105,16 @@ def _where_nodata(
             if within == "all":
                 return None
             continue
-        found = values[..., at] == wanted[0]
+        matches = values[..., at] == wanted[0]
         for value in wanted[1:]:
-            found |= values[..., at] == value
-        invalid = found if invalid is None else merge(invalid, found, out=invalid)
+            matches |= values[..., at] == value
+        invalid = matches if invalid is None else merge(invalid, matches, out=invalid)
     return invalid
 
 
 def unmasked(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Return an array without its mask, and where pixels count: where none of their values is masked.
-
-    Parameters
-    ----------
-    image
-        (y, x) or (y, x, c); a ``numpy.ma.MaskedArray`` or a plain array, which has no mask.
+    """Return an array, (y, x) or (y, x, c), without its mask, and where pixels count: where none of their values is
+    masked. A plain array has no mask.
     """
     if not isinstance(image, np.ma.MaskedArray):
         return image, None
@@ -156,14 +152,7 @@ def fits(value: float, dtype: np.dtype[Any]) -> bool:
 def combine(*masks: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
     """Return where every one of the masks says that the pixel counts; None where there is no mask."""
     result: NDArray[np.bool_] | None = None
-    owned = False
-    for mask in masks:
-        if mask is None:
-            continue
-        if result is None:
-            result = mask
-        elif owned:
-            np.logical_and(result, mask, out=result)
-        else:
-            result, owned = np.logical_and(result, mask), True
+    for number, mask in enumerate(mask for mask in masks if mask is not None):
+        # The first is not ours to write into.
+        result = mask if result is None else np.logical_and(result, mask, out=None if number == 1 else result)
     return result

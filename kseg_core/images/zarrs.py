@@ -145,13 +145,13 @@ class ZarrImage(Decoder):
         chosen: dict[str, slice] = {"y": rows, "x": columns, "c": channels}
         fixed: dict[str, int | slice] = {"t": self._time, "z": slices}
         part = np.asarray(self._array[tuple(chosen.get(axis, fixed.get(axis, 0)) for axis in self._axes)])
-        kept = [axis for axis in self._axes if axis in chosen or axis == "z"]
-        if "z" in kept:
-            part = part.max(axis=kept.index("z"))
-            kept.remove("z")
-        if "c" not in kept:
-            part, kept = part[..., None], [*kept, "c"]
-        part = part.transpose([kept.index(axis) for axis in ("y", "x", "c")])
+        axes = [axis for axis in self._axes if axis in chosen or axis == "z"]
+        if "z" in axes:
+            part = part.max(axis=axes.index("z"))
+            axes.remove("z")
+        if "c" not in axes:
+            part, axes = part[..., None], [*axes, "c"]
+        part = part.transpose([axes.index(axis) for axis in ("y", "x", "c")])
         return part.astype(part.dtype.newbyteorder("="), copy=False)
 
 

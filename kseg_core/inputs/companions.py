@@ -52,9 +52,9 @@ class UnusualVrt(BadVrt):
 
 def world_files(name: str) -> list[str]:
     """Names that the world file of an image may have."""
-    stem, dot, ending = name.rpartition(".")
+    stem, dot, suffix = name.rpartition(".")
     stem = stem if dot else name
-    letters = [f"{ending[0]}{ending[-1]}w", f"{ending}w"] if dot and ending else []
+    letters = [f"{suffix[0]}{suffix[-1]}w", f"{suffix}w"] if dot and suffix else []
     endings = [*letters, "wld"]
     return [f"{stem}.{each}" for letter in endings for each in dict.fromkeys((letter.lower(), letter.upper()))]
 
@@ -88,8 +88,8 @@ def parts_of(mask: str) -> list[str]:
     """Return the paths of what belongs to a mask: the other parts of a shapefile, the sources of a virtual raster."""
     if storage.is_remote(mask):
         return []
-    stem, ending = os.path.splitext(mask)
-    parts = _PARTS.get(ending[1:].lower(), ())
+    stem, suffix = os.path.splitext(mask)
+    parts = _PARTS.get(suffix[1:].lower(), ())
     return [*(f"{stem}.{each}" for part in parts for each in (part, part.upper())), *_vrt_sources(mask)]
 
 

@@ -33,33 +33,15 @@ FACTS = ("size", "modified", "beside")
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One file, or one Zarr directory, to be read as an image.
+    """One file, or one Zarr directory, to be read as an image. Of a directory, size and time are its metadata's."""
 
-    Attributes
-    ----------
-    path
-        What to open: an absolute path.
-    source
-        The path as the user knows it, as valid UTF-8.
-    key
-        The name of the image in the store.
-    size
-        In bytes; of a Zarr directory, that of its metadata.
-    modified_ns
-        Time of the last change, in nanoseconds since 1970; of a Zarr directory, that of its metadata.
-    below
-        The path below the input, with slashes, from which the key comes.
-    beside
-        The state of the files that belong to it, as `state_of` tells it.
-    """
-
-    path: str
-    source: str
-    key: str
-    size: int
-    modified_ns: int
-    below: str = ""
-    beside: str = ""
+    path: str  # what to open: an absolute path
+    source: str  # as the user knows it, as valid UTF-8
+    key: str  # the name of the image in the store
+    size: int  # in bytes
+    modified_ns: int  # the time of the last change, since 1970
+    below: str = ""  # the path below the input, with slashes, from which the key comes
+    beside: str = ""  # the state of the files that belong to it, as `state_of` tells it
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -213,21 +195,18 @@ def _look_at_all(
 
 
 def _look_at(given: str, alone: bool, *, patterns: bool) -> _Start:
-    missing = _MISSING
     try:
         inside_zip = zipped.split(given)
         status = storage.stat(given if inside_zip is None else inside_zip[0])
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        status = None
-        missing = _reason(error) if storage.is_remote(given) else missing  # which may be that there is no such bucket
-    except OSError as error:
-        raise _Refused(given, _reason(error), usage=False) from None
-    if status is None:
         if given and storage.is_link(given):
-            raise _Refused(given, "broken link", usage=False)
+            raise _Refused(given, "broken link", usage=False) from None
         if patterns and has_magic(given):
             return _look_at_pattern(given, alone)
-        raise _Refused(given, missing, usage=True)
+        missing = _reason(error) if storage.is_remote(given) else _MISSING  # perhaps there is no such bucket
+        raise _Refused(given, missing, usage=True) from None
+    except OSError as error:
+        raise _Refused(given, _reason(error), usage=False) from None
     source = tidy(given)
     path = storage.below(os.getcwd(), source)  # a worker may have another current folder
     if S_ISDIR(status.st_mode):
@@ -288,25 +267,19 @@ class _Candidate:
     source: str
     below: str  # the path its key is made of
     linked: bool  # reached through a link
-    size: int
-    modified_ns: int
-    named: bool = True  # by the user, and not found in a folder
-    companions: frozenset[str] | None = None  # of anything in its folder, where that is known
-
-    @classmethod
-    def of(cls, path: str, source: str, below: str, linked: bool, status: os.stat_result) -> _Candidate:
-        return cls(path, source, below, linked, status.st_size, status.st_mtime_ns)
+    status: os.stat_result
+    folder: _Folder | None = None  # in which it was found; None: the user named it
 
     def inside(self, place: str, status: os.stat_result) -> _Candidate:
         """An image in it."""
         path, source, below = (f"{each}/{place}" for each in (self.path, self.source, self.below))
-        return _Candidate.of(path, source, below, self.linked, status)
+        return _Candidate(path, source, below, self.linked, status)
 
     def file(self, key: str) -> InputFile:
         """It as an input."""
-        state = state_of(companions_of(self.path, self.companions))
-        source = printable_source(self.source)
-        return InputFile(self.path, source, key, self.size, self.modified_ns, self.below, state)
+        state = state_of(companions_of(self.path, None if self.folder is None else self.folder.companions))
+        source, size, modified_ns = printable_source(self.source), self.status.st_size, self.status.st_mtime_ns
+        return InputFile(self.path, source, key, size, modified_ns, self.below, state)
 
     def rank(self) -> tuple[bool, bytes, bytes]:
         """Of several names of one file the smallest is kept: its own rather than that of a link."""
@@ -322,16 +295,12 @@ class _Search:
     files: dict[str, _Candidate] = field(default_factory=dict)
     passed_over: set[str] = field(default_factory=set)
     ours: set[str] = field(default_factory=set)
-    stores: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     real_folders: dict[str, str] = field(default_factory=dict)
 
     def keeps(self, below: str, source: str = "") -> bool:
         included = not self.include or self.include.matches(below, source)
-        return included and not self.excludes(below, source)
-
-    def excludes(self, below: str, source: str = "") -> bool:
-        return self.exclude.matches(below, source)
+        return included and not self.exclude.matches(below, source)
 
     def fail(self, source: str, reason: str) -> None:
         self.failures.setdefault(printable_source(source), reason)
@@ -346,9 +315,9 @@ class _Search:
         if storage.is_link(path):
             return os.path.realpath(path), True
         folder, name = os.path.split(path)
-        if folder not in self.real_folders:
-            self.real_folders[folder] = storage.real(folder)
-        return os.path.join(self.real_folders[folder], name), False
+        if (real := self.real_folders.get(folder)) is None:
+            real = self.real_folders[folder] = storage.real(folder)
+        return os.path.join(real, name), False
 
     def leave_parts(self) -> tuple[tuple[str, int], ...]:
         """Leave out what a virtual raster among the files names, and was found in a folder; says how many by which."""
@@ -360,7 +329,7 @@ class _Search:
                 named = {os.path.realpath(name) for name in named_by_vrt(vrt)}
             except (OSError, ValueError):
                 continue  # the reader will say what is wrong with it
-            parts = {part for part in named - {vrt} if part in self.files and not self.files[part].named}
+            parts = {part for part in named - {vrt} if part in self.files and self.files[part].folder is not None}
             for part in parts:
                 del self.files[part]
             if parts:
@@ -382,7 +351,7 @@ class _Search:
         failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
         unmatched = [f"--include {pattern}" for pattern in self.include.unmatched]
         unmatched += [f"--exclude {pattern}" for pattern in self.exclude.unmatched]
-        passed_over, ours = len(self.passed_over) + len(self.stores), len(self.ours)
+        passed_over, ours = len(self.passed_over), len(self.ours)
         return InputListing(tuple(files), passed_over, tuple(failures), read_through, tuple(unmatched), ours)
 
 
@@ -394,7 +363,7 @@ def _collect(search: _Search, start: _Start) -> None:
             raise UsageError(f"no file matches: {printable_source(start.given)}")
     elif search.keeps(os.path.basename(start.path), start.source):
         real, linked = search.real_file(start.path)
-        _add(search, real, _Candidate.of(start.path, start.source, start.below, linked, start.status))
+        _add(search, real, _Candidate(start.path, start.source, start.below, linked, start.status))
 
 
 def _add(search: _Search, real: str, candidate: _Candidate) -> None:
@@ -438,6 +407,12 @@ class _Folder:
             folder = folder.parent
         return folder is not None
 
+    def real_path(self, entry: storage.Entry) -> tuple[str, bool]:
+        """The real path of what is in it, and whether a link led there."""
+        if entry.is_symlink():
+            return os.path.realpath(entry.path), True
+        return os.path.join(self.real, entry.name), self.linked
+
 
 def _walk(search: _Search, start: _Start) -> int:
     """Collect the files below a folder; returns how many matched its pattern, filtered out or not."""
@@ -479,37 +454,31 @@ def _sub_folder(search: _Search, start: _Start, parent: _Folder, entry: storage.
     below = f"{parent.below}{entry.name}/"
     if start.descend is not None and not start.descend.fullmatch(below.rstrip("/")):
         return
-    if search.excludes(below, start.source_of(below)):
+    if search.exclude.matches(below, start.source_of(below)):
         return
-    linked = entry.is_symlink()
-    real = os.path.realpath(entry.path) if linked else os.path.join(parent.real, entry.name)
+    real, linked = parent.real_path(entry)
     if not parent.is_below(real):
-        yield _Folder(entry.path, real, below, parent.linked or linked, parent)
+        yield _Folder(entry.path, real, below, linked, parent)
 
 
 def _visit(search: _Search, start: _Start, folder: _Folder, entry: storage.Entry) -> None:
     below = folder.below + entry.name
-    if not search.keeps(below, start.source_of(below)):
+    source = start.source_of(below)
+    if not search.keeps(below, source):
         return
-    linked = entry.is_symlink()
-    real = os.path.realpath(entry.path) if linked else os.path.join(folder.real, entry.name)
-    if is_plainly_no_image(entry.name) and not zipped.is_zipped_name(entry.name):
+    (real, linked), is_zipped = folder.real_path(entry), zipped.is_zipped_name(entry.name)
+    if is_plainly_no_image(entry.name) and not is_zipped:
         search.passed_over.add(real)
-        return
-    if start.wanted is None and (entry.name in folder.figures or is_exported(entry.path)):
+    elif start.wanted is None and (entry.name in folder.figures or is_exported(entry.path)):
         search.ours.add(real)
-        return
-    status = entry.stat()
-    if not S_ISREG(status.st_mode):  # to open a pipe would wait for its other end
+    elif not S_ISREG((status := entry.stat()).st_mode):  # to open a pipe would wait for its other end
         search.passed_over.add(real)
-        return
-    source, key_path = start.source_of(below), joined(start.below, below)
-    candidate = _Candidate.of(entry.path, source, key_path, folder.linked or linked, status)
-    candidate = replace(candidate, named=False, companions=folder.companions)
-    if zipped.is_zipped_name(entry.name):
-        _add(search, real, candidate)
     else:
-        search.add(real, candidate)
+        candidate = _Candidate(entry.path, source, joined(start.below, below), linked, status, folder)
+        if is_zipped:
+            _add(search, real, candidate)
+        else:
+            search.add(real, candidate)
 
 
 def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
@@ -520,14 +489,12 @@ def _visit_zarr(search: _Search, start: _Start, folder: _Folder) -> bool:
     if not search.keeps(below, start.source_of(below)):
         return True
     if is_kseg_store(folder.path):
-        search.stores.add(folder.real)
-        return True
-    status = metadata_status(folder.path)
-    if status is None:
+        search.passed_over.add(folder.real)
+    elif (status := metadata_status(folder.path)) is None:
         search.fail(start.source_of(below), _NO_METADATA)
-        return True
-    source, key_path = start.source_of(below), joined(start.below, below)
-    _add(search, folder.real, _Candidate.of(folder.path, source, key_path, folder.linked, status))
+    else:
+        source, key_path = start.source_of(below), joined(start.below, below)
+        _add(search, folder.real, _Candidate(folder.path, source, key_path, folder.linked, status))
     return True
 
 

@@ -28,14 +28,7 @@ _QUOTES, _ADDRESS = "\"'", "file://"
 
 
 def read_list(from_file: str, *, null: bool) -> list[str]:
-    """The names in a list.
-
-    Parameters
-    ----------
-    from_file
-        Its path; ``-`` is standard input.
-    null
-        They are separated by NUL, as ``find -print0`` writes them, and not by line ends.
+    """The names in a list, a file's or (``-``) standard input's, separated by line ends or by NUL.
 
     Raises
     ------
@@ -119,14 +112,7 @@ def why_missing(name: str) -> str:
 def require_plausible(names: Sequence[str], missing: Sequence[str], folders: Sequence[str], from_file: str) -> None:
     """Refuse a list that no person can mean, before anything of it is walked.
 
-    Parameters
-    ----------
-    names
-        All that are in it.
-    missing, folders
-        Those of them that are not there, and that are folders.
-    from_file
-        The list, for the message.
+    Of its ``names`` those are given as well that are not there, and that are folders.
 
     Raises
     ------

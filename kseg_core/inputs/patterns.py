@@ -73,12 +73,12 @@ class Filter:
         """Whether one of them matches a path below an input, or the same path as it was given."""
         source = source.lstrip("/")  # as patterns have it
         by_path = self._paths is not None and self._paths.fullmatch(source) is not None
-        found = by_path or (self._all is not None and self._all.fullmatch(below) is not None)
-        if found and len(self.matched) < len(self._names):
+        is_match = by_path or (self._all is not None and self._all.fullmatch(below) is not None)
+        if is_match and len(self.matched) < len(self._names):
             for pattern, regex in self._names.items():
                 if regex.fullmatch(below) or (by_path and regex.fullmatch(source)):
                     self.matched.add(pattern)
-        return found
+        return is_match
 
     @property
     def unmatched(self) -> tuple[str, ...]:

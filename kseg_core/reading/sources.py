@@ -18,7 +18,6 @@ from ..clustering.summary import Window
 from ..config import InputSettings
 from ..errors import UnreadableImage, UsageError
 from ..images import MAX_PIXELS, Picture, PictureInfo, open_picture, read_info
-from ..images.file_masks import SUFFIX
 from ..images.geo import GeoReference, read_place
 from ..images.masks import (
     check_mask_shape,
@@ -29,6 +28,7 @@ from ..images.masks import (
     read_polygons,
 )
 from ..images.validity import Nodata, combine, nodata_of
+from ..inputs.companions import MASK
 from ..inputs.keys import printable_source
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
@@ -279,7 +279,7 @@ class Piece:
         if not self.source.worth_keeping(as_bands=bands is not None):
             return None
         path = self.source.file.path
-        beside = [path + SUFFIX] if self.source.carried and not storage.is_remote(path) else []
+        beside = [path + MASK] if self.source.carried and not storage.is_remote(path) else []
         paths = [path, *(each for each in beside if os.path.isfile(each))]
         paths += [] if self.source.mask is None else [self.source.mask]
         try:

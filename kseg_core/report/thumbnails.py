@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.clustering.labelling import UINT8_LABELS, Labels, invalid_label
-from kseg_core.store.pyramid import mean_of_blocks, mode_of_blocks
-from kseg_core.store.tiles import level_shape
+from kseg_core.layers.pyramid import mean_of_blocks, mode_of_blocks
+from kseg_core.layers.tiles import level_shape
 
 U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]

@@ -17,12 +17,12 @@ from kseg_core import storage
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import Labels, invalid_label
 from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.layers.tiles import level_shape, tile_windows
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
-from kseg_core.store.tiles import level_shape, tile_windows
 
 from . import thumbnails
 from .facts import ImageFacts, largest

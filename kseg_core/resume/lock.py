@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 
 from .. import storage
 from ..errors import OutputHeld, StoreError, system_reason
-from ..storage.beside import NEXT, RESUME, beside, remove, sweep
+from ..storage.sidecars import NEXT, RESUME, remove, sidecar, sweep
 
 MOST_PROCESSES = 1 << 31  # the number of a process is below, on every system
 
@@ -58,12 +58,12 @@ class Holder:
         """Whom a file names; None where there is none, or none that can be read."""
         try:
             with open(path, "rb") as file:
-                return cls.told_by(file.read())
+                return cls.from_json(file.read())
         except OSError:
             return None
 
     @classmethod
-    def told_by(cls, content: bytes) -> Holder | None:
+    def from_json(cls, content: bytes) -> Holder | None:
         """Whom the content of such a file names."""
         try:
             told = json.loads(content)
@@ -74,7 +74,7 @@ class Holder:
         numbers = isinstance(pid, int) and 0 < pid < MOST_PROCESSES and isinstance(started, int | float)
         return cls(owner, host, pid, since, started) if texts and numbers else None
 
-    def told(self, token: str | None = None) -> bytes:
+    def to_json(self, token: str | None = None) -> bytes:
         """The content of a file that names it, and where asked for also which of several by the same process it is."""
         return json.dumps({**asdict(self), **({} if token is None else {"token": token})}).encode()
 
@@ -107,7 +107,7 @@ def _born(pid: int | None = None) -> float:
 def holder(output: str) -> Holder | None:
     """Who is writing an output; None where nobody is, as far as can be seen from here."""
     try:
-        found = Holder.told_by(storage.read(beside(output, ".lock.json")))
+        found = Holder.from_json(storage.read(sidecar(output, ".lock.json")))
     except OSError:
         return None
     return found if found is not None and (found.lives or found.host != socket.gethostname()) else None
@@ -135,7 +135,7 @@ def hold(output: str) -> Iterator[None]:
         return
     from filelock import FileLock, Timeout
 
-    path, told = beside(output, ".lock"), beside(output, ".lock.json")
+    path, told = sidecar(output, ".lock"), sidecar(output, ".lock.json")
     try:
         made = _make_folders(os.path.dirname(path))
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))  # what cannot be written is not held by anyone
@@ -163,7 +163,7 @@ def hold(output: str) -> Iterator[None]:
 
 def sweep_after_kill(output: str) -> None:
     """Remove what a job that was killed at its very end left beside a finished output, unless another is at work."""
-    left = [beside(output, suffix) for suffix in (".lock.json", RESUME, NEXT)]
+    left = [sidecar(output, suffix) for suffix in (".lock.json", RESUME, NEXT)]
     if any(map(storage.exists, left)):
         with contextlib.suppress(OutputHeld, StoreError), hold(output):
             sweep(output)
@@ -181,13 +181,7 @@ def _require_nobody(output: str, told: str) -> None:
 
 
 def require_dead(output: str, holder: Holder, told: str) -> None:
-    """Whoever is named is to be seen to be dead.
-
-    Raises
-    ------
-    OutputHeld
-        If it lives, or is of another machine.
-    """
+    """Whoever is named is to be seen to be dead."""
     if holder.lives:
         raise OutputHeld(f"another run holds {output}: {holder}; wait for it")
     if holder.host != socket.gethostname():
@@ -202,7 +196,7 @@ def _write(output: str, told: str) -> None:
     aside = f"{told}.partial"
     try:
         with open(aside, "wb") as file:
-            file.write(Holder.this().told())
+            file.write(Holder.this().to_json())
         os.replace(aside, told)
     except OSError as error:
         _unlink(aside)
@@ -242,18 +236,10 @@ def _unlink(path: str) -> None:
 
 @contextmanager
 def hold_object(output: str) -> Iterator[None]:
-    """Be the one that writes an output; see `hold`.
-
-    Raises
-    ------
-    OutputHeld
-        If another job holds it.
-    StoreError
-        If nothing can be written there.
-    """
+    """Be the one that writes an output; see `hold`."""
     from ..storage import s3
 
-    path = beside(output, ".lock.json")
+    path = sidecar(output, ".lock.json")
     try:
         etag = _taken(output, path)
     except OSError as error:
@@ -270,7 +256,7 @@ def _taken(output: str, path: str) -> str:
     """Make the lock, or take it over from a dead process; returns its ETag."""
     from ..storage import s3
 
-    own = Holder.this().told(uuid.uuid4().hex)
+    own = Holder.this().to_json(uuid.uuid4().hex)
     while True:
         with contextlib.suppress(FileExistsError):
             return s3.put_new(path, own)
@@ -280,7 +266,7 @@ def _taken(output: str, path: str) -> str:
             continue  # it has just ended
         if content == own:
             return etag  # the answer to a request was lost, and it was sent again
-        holder = Holder.told_by(content)
+        holder = Holder.from_json(content)
         if holder is None:
             raise OutputHeld(f"another run holds {output}, which one cannot be read; if there is none, remove {path}")
         require_dead(output, holder, path)

@@ -24,6 +24,7 @@ from ..errors import StoreError, UnreadableImage
 from ..images.masks import mask_path
 from ..inputs.companions import content_digest, mask_facts
 from ..inputs.listing import FACTS, InputFile
+from ..layers import LABEL_LAYER, LAYERS
 from ..reading.sources import Piece
 from ..store.manifest import read_attributes
 from ..store.nodes import read_document, write_group
@@ -72,13 +73,7 @@ def finished_image(
 def _record(
     folder: str, facts: dict[str, Any], key: str, output: OutputSettings, *, shared: bool
 ) -> ImageRecord | None:
-    """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version.
-
-    Raises
-    ------
-    OSError
-        If it cannot be looked at.
-    """
+    """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version."""
     try:
         record = ImageRecord.from_attributes(key, facts)
         noted = read_document(os.path.join(folder, LABELS))["attributes"]
@@ -108,20 +103,18 @@ def _note_touched(folder: str, file: InputFile) -> None:
         write_group(group, {**attributes, "kseg": noted})
 
 
-def _arrays(levels: list[str], k: int, output: OutputSettings) -> list[str]:
+def _arrays(levels: int, k: int, output: OutputSettings) -> list[str]:
     """Names of the arrays that an image must have; its edges are looked for where they are added."""
+    made = [layer for layer in LAYERS.values() if not layer.added and layer.is_wanted(output, k)]
     return [
-        *(os.path.join(LABELS, level) for level in levels),
-        *(levels if output.copy_image else []),
-        *(["masks"] if k and output.writes_masks(k) else []),  # of no cluster there are none
-        *(["confidence"] if output.confidence else []),
+        layer.path(level) for layer in (LABEL_LAYER, *made) for level in range(1 if layer.group is None else levels)
     ]
 
 
-def _levels(noted: dict[str, Any]) -> list[str]:
-    """Names of the label arrays that the attributes of an image's labels name."""
+def _levels(noted: dict[str, Any]) -> int:
+    """How many levels the attributes of an image's labels name."""
     (described,) = noted["ome"]["multiscales"]
-    return [str(level["path"]) for level in described["datasets"]]
+    return len(described["datasets"])
 
 
 def unfinished_images(store: str, besides: Collection[str] = ()) -> list[str]:

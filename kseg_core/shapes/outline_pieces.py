@@ -12,9 +12,9 @@ from typing import IO, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..joining import Borders, Rim, join_components
 from ..kernels.rings import split_rings
 from .geojson import feature_parts
-from .joining import Borders, Rim, join_components
 from .polygons import Open, Outlining, Rings, WindowOutlines
 
 I32 = NDArray[np.int32]

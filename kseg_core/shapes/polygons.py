@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels
+from ..joining import Borders, Rim
 from ..kernels.components import join_corners, label_components, measure_components
 from ..kernels.outlines import count_corners, trace
 from ..kernels.rings import signed_areas, split_rings
 from .geojson import Placement, feature_parts
-from .joining import Borders, Rim
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

@@ -1,7 +1,7 @@
 """How many connected regions each cluster of an image has, and how large they are: whole across windows and tiles.
 
 A region is a set of 8-connected pixels with one label. A window labels the regions it sees; those that touch its border
-are joined with its neighbours' (`kseg_core.shapes.joining`), the others are counted at once. What a window hands over
+are joined with its neighbours' (`kseg_core.joining`), the others are counted at once. What a window hands over
 is of the size of its border.
 """
 
@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
+from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
+from ..layers.tiles import tile_windows
 from ..store.nodes import DAMAGE
 from ..store.opening import StoredImage
-from ..store.tiles import tile_windows
-from .joining import Borders, Rim, join_components
 from .pixel_area import pixel_area
 
-WINDOW_PX = 2048  # side of a window: tens of megabytes a task
-
 I64 = NDArray[np.int64]
+Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,7 @@ class WindowRegions:
     open_labels: I64
 
 
-def region_windows(image: StoredImage) -> list[tuple[slice, slice]]:
-    """The windows an image's regions are labelled in, row by row."""
-    return windows_of(image, WINDOW_PX)
-
-
-def windows_of(image: StoredImage, side: int) -> list[tuple[slice, slice]]:
+def windows_of(image: StoredImage, side: int) -> list[Window]:
     """Windows of about such a side, row by row: whole tiles where these are not huge, as each is decoded once then."""
     labels = image.labels
     tile = max(labels.chunks)
@@ -81,7 +75,7 @@ def windows_of(image: StoredImage, side: int) -> list[tuple[slice, slice]]:
     return list(tile_windows(height, width, min(tile * max(1, side // tile), 2 * side)))
 
 
-def columns_of(windows: Sequence[tuple[slice, slice]]) -> int:
+def columns_of(windows: Sequence[Window]) -> int:
     """How many windows a row of `windows_of` has."""
     return sum(rows.start == 0 for rows, _ in windows)
 

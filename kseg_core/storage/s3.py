@@ -3,7 +3,11 @@
 Endpoint, credentials, region and retries are those of AWS's own environment variables and files
 (``AWS_ENDPOINT_URL``, ``AWS_PROFILE``, ``~/.aws``). Where there are no credentials, requests are not signed, which is
 enough for public buckets. Nothing is remembered from one request to the next: other processes write to the same store.
+
+A function without a description is described under its name in `storage`.
 """
+
+# ruff: noqa: D103
 
 from __future__ import annotations
 
@@ -120,7 +124,6 @@ def _of_object(path: str, method: str, **parameters: Any) -> dict[str, Any]:
 
 
 def stat(path: str) -> os.stat_result:
-    """See `storage.stat`."""
     if _split(path)[1] and not path.endswith("/"):
         try:
             head = _of_object(path, "head_object")
@@ -133,7 +136,6 @@ def stat(path: str) -> os.stat_result:
 
 
 def exists(path: str) -> bool:
-    """See `storage.exists`."""
     try:
         return bool(stat(path))
     except FileNotFoundError:
@@ -141,7 +143,6 @@ def exists(path: str) -> bool:
 
 
 def is_dir(path: str) -> bool:
-    """See `storage.is_dir`."""
     try:
         return _begins_names(path)
     except FileNotFoundError:
@@ -149,7 +150,6 @@ def is_dir(path: str) -> bool:
 
 
 def is_file(path: str) -> bool:
-    """See `storage.is_file`."""
     try:
         return bool(_split(path)[1]) and bool(_of_object(path, "head_object"))
     except FileNotFoundError:
@@ -173,7 +173,6 @@ def _status(size: int, modified: datetime, etag: str) -> os.stat_result:
 
 @contextmanager
 def scan(folder: str) -> Iterator[Iterator[Listed]]:
-    """See `storage.scan`."""
     yield _entries(folder.rstrip("/"))
 
 
@@ -208,14 +207,12 @@ def _keys_below(path: str) -> list[str]:
 
 
 def read(path: str) -> bytes:
-    """See `storage.read`."""
     with plain_errors(path):
         content: bytes = connected(os.getpid()).cat_file("/".join(_split(path)))
         return content
 
 
 def open_file(path: str) -> BinaryIO:
-    """See `storage.open_file`."""
     size = int(_of_object(path, "head_object")["ContentLength"])
     address = "/".join(_split(path))
 
@@ -282,17 +279,14 @@ def put_in_place(path: str, content: bytes, etag: str) -> str:
 
 
 def remove_file(path: str) -> None:
-    """See `storage.remove_file`."""
     _of_object(path, "delete_object")
 
 
 def remove_files(paths: Sequence[str]) -> None:
-    """See `storage.remove_files`."""
     _remove(paths[0], (_split(path)[1] for path in paths))
 
 
 def remove_tree(path: str) -> None:
-    """See `storage.remove_tree`."""
     own, keys = f"{_split(path)[1]}/zarr.json", _keys_below(path)
     _remove(path, (key for key in keys if key.endswith("/zarr.json") and key != own))
     _remove(path, (key for key in keys if not key.endswith("/zarr.json")))

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import storage
 from ..errors import StoreError, system_reason
-from ..storage.beside import aside
+from ..storage.sidecars import aside
 from . import schemas
 
 FORMAT = 1

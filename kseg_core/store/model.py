@@ -20,9 +20,9 @@ from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_
 from ..config import AUTO, MAX_K, FitSettings
 from ..errors import StoreError
 from ..images.validity import combine, nodata_mask, unmasked
+from ..layers.layer import ArraySpec
 from . import schemas
-from .chunks import write_array
-from .nodes import ArraySpec, write_group
+from .nodes import write_array, write_group
 
 if TYPE_CHECKING:
     import zarr

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
-from ..images import tiff_tags
+from ..images.tiff_directory import ORIENTATION
 from ..images.zarrs import is_zarr, open_node, pixel_volume
 
 VERSION = "0.5"
@@ -177,7 +177,7 @@ def _of_tiff(path: str, shape: tuple[int, int] | None) -> PixelSize | None:
             return None  # of another page than the one that it is said of
         elif tiff.is_svs and (stated := _APERIO_MPP.search(page.description)):
             size = PixelSize(float(stated[1]), float(stated[1]), "micrometer")
-        if size is not None and page.tags.valueof(tiff_tags.ORIENTATION, 1) in _TURNED:
+        if size is not None and page.tags.valueof(ORIENTATION, 1) in _TURNED:
             size = PixelSize(size.x, size.y, size.unit)
         return size
 

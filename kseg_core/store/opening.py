@@ -16,53 +16,19 @@ from typing import TYPE_CHECKING, Any
 from .. import storage
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
-from ..storage.beside import aside
+from ..layers import LABEL_LAYER, LAYERS
+from ..layers.layer import Layer
+from ..layers.tiles import level_shape
+from ..storage.sidecars import aside
 from . import schemas
-from .layout import Layout
 from .manifest import FORMAT, KINDS, WAY_OUT, read_attributes, remove_kseg_store
 from .model import Model
 from .nodes import DAMAGE, group_document, read_document, write_group
-from .record import ImageRecord
-from .tiles import level_shape
-from .writing import (
-    LABELS,
-    build_level,
-    create_image,
-    finish_image,
-    remove_image,
-    write_confidence,
-    write_copy,
-    write_image,
-    write_window,
-)
-
-__all__ = [
-    "ImageRecord",
-    "Layout",
-    "Store",
-    "StoredImage",
-    "build_level",
-    "create_image",
-    "create_store",
-    "finish_image",
-    "load_model",
-    "open_store",
-    "remove_image",
-    "save_model",
-    "sweep_store",
-    "update_attributes",
-    "write_confidence",
-    "write_copy",
-    "write_image",
-    "write_model",
-    "write_window",
-]
+from .writing import LABELS
 
 if TYPE_CHECKING:
     import xarray
     import zarr
-
-EDGES = "edges"  # of an image's group
 
 _SOFTWARE = ("kseg-batch", "numpy", "numba", "zarr", "pillow", "simplejpeg", "tifffile", "imagecodecs")
 
@@ -262,23 +228,22 @@ class StoredImage:
     @cached_property
     def labels(self) -> zarr.Array[Any]:
         """(y, x): 0 to k - 1, the dtype's largest value where invalid."""
-        return _array(self._group, f"{LABELS}/0")
+        return _array(self._group, LABEL_LAYER.path())
 
     @cached_property
     def levels(self) -> list[zarr.Array[Any]]:
         """The label pyramid: ``labels`` itself, and each level half the size of the one before."""
-        names = self._level_names(LABELS) or ["0"]
-        return [_array(self._group, f"{LABELS}/{name}") for name in names]
+        return self.layer_levels(LABEL_LAYER)
 
     @cached_property
     def image(self) -> zarr.Array[Any] | None:
         """The image itself (c, y, x), or None where it was not copied."""
-        return _array(self._group, "0") if self.has("0") else None
+        return self.layer(LAYERS["copy"])
 
     @cached_property
     def image_levels(self) -> list[zarr.Array[Any]]:
         """The pyramid of the copied image; empty where it was not copied."""
-        return [_array(self._group, name) for name in self._level_names("")]
+        return [] if self.image is None else self.layer_levels(LAYERS["copy"])
 
     @property
     def georeference(self) -> GeoReference | None:
@@ -319,49 +284,50 @@ class StoredImage:
             return {}
         return told if isinstance(told, dict) else {}
 
-    def _level_names(self, group: str) -> list[str]:
-        """Names of the levels in a group: 0, 1, ... as far as they go without a gap."""
-        folder = os.path.join(self.path, group)
-        names: list[str] = []
-        while storage.is_dir(os.path.join(folder, str(len(names)))):
-            names.append(str(len(names)))
-        return names
-
     @cached_property
     def masks(self) -> zarr.Array[Any] | None:
         """Bool (k, y, x), or None where none were made."""
-        return _array(self._group, "masks") if self.has_masks else None
-
-    @cached_property
-    def has_masks(self) -> bool:
-        """Whether masks were made."""
-        return self.has("masks")
+        return self.layer(LAYERS["masks"])
 
     @cached_property
     def confidence(self) -> zarr.Array[Any] | None:
         """uint8 (y, x): how clearly each pixel belongs to its cluster, 0 to 254; 255 where invalid. None: not made."""
-        return _array(self._group, "confidence") if self.has_confidence else None
-
-    @cached_property
-    def has_confidence(self) -> bool:
-        """Whether it was told how clearly each pixel belongs to its cluster."""
-        return self.has("confidence")
+        return self.layer(LAYERS["confidence"])
 
     @cached_property
     def has_labels(self) -> bool:
         """Whether it was labelled; a store made by ``edges`` alone has none."""
-        return self.has(LABELS)
+        return self.has_layer(LABEL_LAYER)
 
     @cached_property
     def edges(self) -> zarr.Array[Any] | None:
         """Bool (y, x): Canny edges, how they were found in its ``kseg`` attributes. None: not made, or not finished."""
-        return _array(self._group, EDGES) if self.has_edges else None
+        return self.layer(LAYERS["edges"])
 
     @cached_property
     def has_edges(self) -> bool:
         """Whether edges were made."""
-        facts = _array(self._group, EDGES).attrs.get("kseg") if self.has(EDGES) else None
+        return self.edges is not None
+
+    def has_layer(self, layer: Layer) -> bool:
+        """Whether a layer was made, and finished."""
+        if not self.has(layer.node or layer.path()):
+            return False
+        if not layer.added:
+            return True
+        facts = _array(self._group, layer.path()).attrs.get("kseg")
         return isinstance(facts, dict) and facts.get("status") == "complete"
+
+    def layer(self, layer: Layer) -> zarr.Array[Any] | None:
+        """A layer's own array, of level 0; None where it was not made."""
+        return _array(self._group, layer.path()) if self.has_layer(layer) else None
+
+    def layer_levels(self, layer: Layer) -> list[zarr.Array[Any]]:
+        """The pyramid of a layer: as many levels as there are without a gap."""
+        names = [layer.path()]
+        while layer.group is not None and storage.is_dir(os.path.join(self.path, layer.path(len(names)))):
+            names.append(layer.path(len(names)))
+        return [_array(self._group, name) for name in names]
 
     @property
     def model(self) -> Model | None:
@@ -371,9 +337,9 @@ class StoredImage:
     def to_xarray(self, level: int = 0) -> xarray.Dataset:
         """The arrays of one level, read when used.
 
-        ``labels`` (y, x) and, where made, ``masks`` (cluster, y, x) and ``confidence`` (y, x), both of level 0 only,
-        and ``image`` (c, y, x). A
-        georeferenced image has the coordinates ``x``, ``y`` and ``spatial_ref``, as rioxarray reads them.
+        ``labels`` (y, x) and, where made, ``image`` (c, y, x); of level 0 also ``masks`` (cluster, y, x),
+        ``confidence`` and ``edges`` (y, x). A georeferenced image has the coordinates ``x``, ``y`` and
+        ``spatial_ref``, as rioxarray reads them.
 
         Parameters
         ----------
@@ -389,16 +355,16 @@ class StoredImage:
         """
         import xarray
 
-        levels = self.levels if self.has_labels else [self.edges]
-        if not 0 <= level < len(levels):
-            raise ValueError(f"expected a level from 0 to {len(levels) - 1}, got {level}")
-        dataset = self._opened(LABELS, {str(level): "labels"}) if self.has_labels else xarray.Dataset()
-        names = {"masks": "masks"} if self.has_masks and level == 0 else {}
-        names |= {"confidence": "confidence"} if self.has_confidence and level == 0 else {}
-        names |= {EDGES: "edges"} if self.has_edges and level == 0 else {}
-        names |= {} if self.image is None else {str(level): "image"}
-        if names:
-            dataset = dataset.assign(self._opened("", names).data_vars)
+        levels = len(self.levels) if self.has_labels else 1
+        if not 0 <= level < levels:
+            raise ValueError(f"expected a level from 0 to {levels - 1}, got {level}")
+        dataset, groups = xarray.Dataset(), dict[str, dict[str, str]]()
+        for layer in LAYERS.values():
+            if (level == 0 or layer.group is not None) and self.has_layer(layer):
+                group, name = os.path.split(layer.path(level))
+                groups.setdefault(group, {})[name] = "image" if layer.name == "copy" else layer.name
+        for group, names in groups.items():
+            dataset = dataset.assign(self._opened(group, names).data_vars)
         if (geo := self.georeference) is not None:
             geo = geo.at_level(level)
             dataset = dataset.assign_coords({GRID_MAPPING: xarray.Variable((), 0, geo.attributes())})

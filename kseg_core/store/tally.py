@@ -8,29 +8,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clustering.labelling import invalid_label, label_dtype
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
-from .arrays import NO_CONFIDENCE
+from ..layers import LABEL_LAYER, LAYERS
+from ..layers.layer import Layer, Layout, Window, differing, stored
+from ..layers.tiles import Region, grown, level_shape, source_window, tile_windows, window_of_level
 from .model import Model
 from .opening import StoredImage
 from .originals import Originals
-from .pyramid import mean_of_blocks, mode_of_blocks
-from .tiles import level_shape, source_window, tile_windows, window_of_level
 
 if TYPE_CHECKING:
     import zarr
 
 VERIFY_PX = 4096  # side of the windows arrays are compared in
 
-Window = tuple[slice, slice]
 Step = tuple[int, int, int]
 
 # What is counted, in this order; of levels also which pyramid, and which level of it.
@@ -44,7 +42,7 @@ NOT_READ = "its source is not to be read"
 TROUBLES = (StoreError, OSError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError)
 
 
-def image_windows(shape: tuple[int, int]) -> Iterator[Window]:
+def image_windows(shape: tuple[int, int]) -> Iterator[Region]:
     """The windows in which an image is verified, row by row."""
     return tile_windows(*shape, VERIFY_PX)
 
@@ -55,12 +53,15 @@ def is_large(shape: tuple[int, int]) -> bool:
 
 
 def is_as_large_as_said(image: StoredImage) -> bool:
-    """Whether its labels or its edges are of the shape that its attributes say."""
-    arrays = (image.labels if image.has_labels else None, image.edges)
+    """Whether its labels, or a layer that needs none, are of the shape that its attributes say."""
+    arrays = (image.layer(layer) for layer in LAYERS.values() if layer is LABEL_LAYER or layer.stands_alone)
     return any(array is not None and list(array.shape) == image.attributes["shape"] for array in arrays)
 
 
 # ------------------------------------------------------------------------------------------------------- the image
+
+
+Arrays = list[tuple[Layer, "zarr.Array[Any]"]]
 
 
 class Pyramid(NamedTuple):
@@ -105,7 +106,7 @@ class Subject:
         return height, width
 
     @property
-    def windows(self) -> Iterator[Window]:
+    def windows(self) -> Iterator[Region]:
         """The windows it is verified in, row by row; none where no array is as large as it is said to be."""
         if "shape" not in self.image.attributes:
             return iter(())
@@ -114,49 +115,50 @@ class Subject:
         return image_windows(self.shape)
 
     @cached_property
+    def layout(self) -> Layout:
+        """What decides its arrays, as far as they are held against it."""
+        copy = self.image.image
+        bands, dtype = (0, "uint8") if copy is None else (copy.shape[0], copy.dtype.name)
+        return Layout(self.shape, self.k, VERIFY_PX, masks=True, copy_bands=bands, copy_dtype=dtype, confidence=True)
+
+    @cached_property
+    def beside_labels(self) -> Arrays:
+        """The layers that go with the labels, and their arrays, as far as they were made."""
+        layers = [layer for layer in LAYERS.values() if layer is not LABEL_LAYER and not layer.stands_alone]
+        arrays = ((layer, self.image.layer(layer)) for layer in layers)
+        return [(layer, array) for layer, array in arrays if array is not None]
+
+    @cached_property
+    def alone(self) -> list[tuple[Layer, zarr.Array[Any] | None]]:
+        """The layers that need no labels, and their arrays."""
+        return [(layer, self.image.layer(layer)) for layer in LAYERS.values() if layer.stands_alone]
+
+    @cached_property
     def pyramids(self) -> list[Pyramid]:
-        """Its levels: of the labels, and of the copy where there is one."""
-        mode = partial(mode_of_blocks, invalid=invalid_label(self.k))
+        """Of each layer that has one."""
         stated = self.image.level_count
-        pyramids = [Pyramid("labels", stated, self.image.levels, mode)]
-        if self.image.image is not None:
-            pyramids.append(Pyramid("copy", stated, self.image.image_levels, mean_of_blocks))
-        return pyramids
+        layers = [layer for layer, _ in ((LABEL_LAYER, None), *self.beside_labels) if layer.group is not None]
+        return [
+            Pyramid(layer.name, stated, self.image.layer_levels(layer), partial(layer.halved, layout=self.layout))
+            for layer in layers
+        ]
 
     @cached_property
     def lacking(self) -> str | None:
-        """What the run made, and is not there any more."""
-        output, image = self.output, self.image
-        if output is None:
+        """What the run made with the labels, and is not there any more."""
+        if self.output is None:
             return None
-        if self.model is not None and output.writes_masks(self.model.k) and not image.has_masks:
-            return "its masks are missing"
-        if output.confidence and not image.has_confidence:
-            return "its confidence is missing"
-        return "its copy of the image is missing" if output.copy_image and image.image is None else None
-
-    @cached_property
-    def odd_edges(self) -> str | None:
-        """What its edges are, where that is not what they must be."""
-        edges = self.image.edges
-        if edges is None or (edges.shape == self.shape and edges.dtype == np.bool_):
-            return None
-        return f"its edges are {edges.dtype} {edges.shape}, expected bool {self.shape}"
+        made = (layer for layer in LAYERS.values() if not layer.added and layer.is_wanted(self.output, self.k))
+        return next((layer.lacking for layer in made if not self.image.has_layer(layer)), None)
 
     @cached_property
     def odd_labels(self) -> str | None:
-        """What its labels, and what is made of them, are, where that is not what they must be."""
+        """What its labels, and what goes with them, are, where that is not what they must be."""
         if self.image.attributes.get("status") != "complete":
             return "not complete"
-        k, shape = self.k, self.shape
-        labels, masks, confidence = self.image.labels, self.image.masks, self.image.confidence
-        if labels.shape != shape or labels.dtype != label_dtype(k):
-            return f"labels are {labels.dtype} {labels.shape}, expected {label_dtype(k)} {shape}"
-        if masks is not None and masks.shape != (k, *shape):
-            return f"masks are {masks.shape}, expected {(k, *shape)}"
-        if confidence is not None and (confidence.shape != shape or confidence.dtype != np.uint8):
-            return f"its confidence is {confidence.dtype} {confidence.shape}, expected uint8 {shape}"
-        return None
+        arrays = ((LABEL_LAYER, self.image.labels), *self.beside_labels)
+        odd = (layer.oddness(array, self.layout) for layer, array in arrays)
+        return next((line for line in odd if line is not None), None)
 
 
 # ------------------------------------------------------------------------------------------------------ its counts
@@ -187,9 +189,9 @@ class Tally:
     Parameters
     ----------
     pixels
-        By what they are: how many edges (``edge``) and labels that are invalid (``invalid``) or no cluster
-        (``stray``); how many masks (``mask``) and confidences (``confidence``) do not agree with the labels; and not
-        with the source: labels (``wrong``), confidences (``unsure``) and samples of the copy (``other``).
+        How many labels are invalid (``invalid``) or no cluster (``stray``); by layer how many pixels one that needs no
+        labels has, how many of another do not agree with the labels, and how many are not those of the source
+        (`other_than_source`).
     clusters
         How many labels there are of each cluster.
     levels
@@ -207,7 +209,7 @@ class Tally:
     trouble: Trouble | None = None
 
     @classmethod
-    def unread(cls, step: Step, window: Window, why: object) -> Tally:
+    def unread(cls, step: Step, window: Region, why: object) -> Tally:
         """That something of a window cannot be read."""
         rows, columns = window
         return cls(trouble=Trouble(step, (rows.start, columns.start), str(why)))
@@ -223,7 +225,7 @@ class Tally:
         )
 
 
-def tally(subject: Subject, window: Window) -> Tally:
+def tally(subject: Subject, window: Region) -> Tally:
     """Count a window of all arrays of an image: edges, labels and what is made of them, levels, and the source.
 
     Of a level that part is read that this window of level 0 answers for (`tiles.window_of_level`); of the source the
@@ -234,11 +236,11 @@ def tally(subject: Subject, window: Window) -> Tally:
     try:
         if subject.lacking is not None:
             return counted
-        counted = tally_edges(subject, window)
+        counted = tally_alone(subject, window)
         step = LABELS
         if not image.has_labels or subject.odd_labels is not None:
             return counted
-        counted = counted.merge(tally_labels(subject.k, image.labels, image.masks, image.confidence, window))
+        counted = counted.merge(tally_labels(image.labels, subject.beside_labels, window, subject.layout))
         step = LEVELS
         for at, pyramid in enumerate(subject.pyramids):
             for level in range(1, min(pyramid.stated, len(pyramid.levels))):
@@ -251,36 +253,29 @@ def tally(subject: Subject, window: Window) -> Tally:
         return counted.merge(Tally.unread(step, window, error))
 
 
-def tally_edges(subject: Subject, window: Window) -> Tally:
-    """How many edges there are in a window."""
-    edges = subject.image.edges
-    if edges is None or subject.odd_edges is not None:
-        return Tally()
-    return Tally(Counter(edge=int(np.count_nonzero(np.asarray(edges[window])))))
+def tally_alone(subject: Subject, window: Region) -> Tally:
+    """How many pixels a window has of each layer that needs no labels."""
+    pixels = Counter[str]()
+    for layer, array in subject.alone:
+        if array is not None and layer.oddness(array, subject.layout) is None:
+            pixels[layer.name] = int(np.count_nonzero(np.asarray(array[window])))
+    return Tally(pixels)
 
 
-def tally_labels(
-    k: int,
-    labels_of_all: zarr.Array[Any],
-    masks: zarr.Array[Any] | None,
-    confidence: zarr.Array[Any] | None,
-    window: Window,
-) -> Tally:
-    """Labels of ``k`` clusters, and whether masks and confidence agree with them, where there are any."""
-    rows, columns = window
-    invalid = invalid_label(k)
+def tally_labels(labels_of_all: zarr.Array[Any], beside: Arrays, window: Region, layout: Layout) -> Tally:
+    """Labels, and whether the layers that go with them agree with them."""
+    k = layout.k
     labels = np.asarray(labels_of_all[window])
-    values = np.bincount(labels.reshape(-1), minlength=invalid + 1)
+    values = np.bincount(labels.reshape(-1), minlength=layout.invalid + 1)
     pixels = Counter(invalid=int(values[-1]), stray=int(values[k:-1].sum()))
-    for j in range(0 if masks is None else k):
-        pixels["mask"] += int((np.asarray(masks[j, rows, columns]) != (labels == j)).sum())  # type: ignore[index]
-    if confidence is not None:
-        rated = np.asarray(confidence[window]) != NO_CONFIDENCE
-        pixels["confidence"] = int((rated != (labels != invalid)).sum())
+    for layer, array in beside:
+        around, inner = grown(window, layer.halo, layout.shape)
+        seen = Window(np.asarray(labels_of_all[around]), inner=inner) if layer.halo else Window(labels)
+        pixels[layer.name] += layer.disagreeing(array, seen, window, layout)
     return Tally(pixels, Counter(dict(enumerate(values[:k].tolist()))))
 
 
-def _wrong_pixels(shape: tuple[int, int], pyramid: Pyramid, level: int, window: Window) -> int:
+def _wrong_pixels(shape: tuple[int, int], pyramid: Pyramid, level: int, window: Region) -> int:
     """How many pixels of a level are not what they are made of, where this window answers for them.
 
     Raises
@@ -300,42 +295,42 @@ def _wrong_pixels(shape: tuple[int, int], pyramid: Pyramid, level: int, window: 
     wrong = 0
     for plane in np.ndindex(array.shape[:-2]):  # of a copy: one a band
         expected = pyramid.made(np.asarray(finer[(*plane, down, across)]))
-        wrong += _differing(expected, np.asarray(array[(*plane, rows, columns)]))
+        wrong += differing(expected, np.asarray(array[(*plane, rows, columns)]))
     return wrong
 
 
-def _differing(a: NDArray[Any], b: NDArray[Any]) -> int:
-    """How many values are not the same; NaN is the same as NaN."""
-    return int(np.count_nonzero((a != b) & ((a == a) | (b == b))))
-
-
-def _tally_source(subject: Subject, window: Window) -> Tally:
+def _tally_source(subject: Subject, window: Region) -> Tally:
     """Label the source's pixels anew, piece by piece, and compare."""
     model, image = subject.model, subject.image
-    labels, confidence, copy = image.labels, image.confidence, image.image
     if model is None:
         return Tally(why="an image without a valid pixel")
     if subject.originals is None:
         return Tally(why=NOT_READ)
+    arrays = [(LABEL_LAYER, image.labels), *subject.beside_labels]
+    of_pixels = [(layer, array) for layer, array in arrays if layer.source == "pixels"]
     pixels = Counter[str]()
     (top, bottom), (left, right) = ((part.start, part.stop) for part in window)
     try:
         source = subject.originals.open(image)
         bands = None if model.bands is None else model.bands.bands
-        for piece in source.pieces(labels.chunks[0]):
+        for piece in source.pieces(image.labels.chunks[0]):
             if not (top <= piece.top < bottom and left <= piece.left < right):
                 continue
             own = piece.read_for(bands)
-            anew = model.label(own.samples, own.valid, confidence=confidence is not None)
-            pixels["wrong"] += int((anew.labels != np.asarray(labels[piece.rows, piece.columns])).sum())
-            if confidence is not None and anew.confidence is not None:
-                stored = np.asarray(confidence[piece.rows, piece.columns])
-                pixels["unsure"] += int((anew.confidence != stored).sum())
-            for band in range(0 if copy is None else own.samples.shape[2]):
-                copied = np.asarray(copy[band, piece.rows, piece.columns])  # type: ignore[index]
-                pixels["other"] += _differing(own.samples[..., band], copied)
+            anew = model.label(own.samples, own.valid, confidence=image.confidence is not None)
+            made = Window(anew.labels, own.samples, own.valid, anew.confidence)
+            layout = replace(subject.layout, copy_bands=own.samples.shape[2])
+            for layer, array in of_pixels:
+                for first, values in layer.planes(made, layout):
+                    there = stored(array, first, (piece.rows, piece.columns))
+                    pixels[other_than_source(layer)] += differing(values, there)
     except UnreadableImage as error:
         return Tally(why=error.reason)
     except OSError as error:
         return Tally(why=f"its source cannot be read ({error.strerror or error})")
     return Tally(pixels)
+
+
+def other_than_source(layer: Layer) -> str:
+    """By which name the pixels of a layer are counted that are not those of the source."""
+    return f"{layer.name}, source"

@@ -9,7 +9,7 @@ they were, or do not agree with each other, nothing of it is relied on.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -22,13 +22,13 @@ from ..config import OutputSettings
 from ..edge_settings import EdgeSettings, edge_facts
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
+from ..layers import LABEL_LAYER, LAYERS, labelled_layers
+from ..layers.layer import Layout, stored
+from ..layers.tiles import Region
 from ..reading.sources import ImageSource
 from . import ome
-from .chunks import chunk_path, missing_chunks
-from .layout import Layout
 from .model import Model
-from .nodes import DAMAGE, read_document
-from .opening import EDGES as EDGES_ARRAY
+from .nodes import DAMAGE, chunk_path, missing_chunks, read_document
 from .opening import StoredImage
 from .originals import Originals
 from .record import ImageRecord
@@ -41,12 +41,12 @@ from .tally import (
     Step,
     Subject,
     Tally,
-    Window,
     image_windows,
     is_as_large_as_said,
     is_large,
+    other_than_source,
     tally,
-    tally_edges,
+    tally_alone,
     tally_labels,
 )
 from .tally import LABELS as OF_LABELS
@@ -54,8 +54,6 @@ from .writing import LABELS, arrays_are_sound, image_folder
 
 TILES_NAMED = 8  # of those that are missing
 UNREADABLE = (*DAMAGE, StoreError)
-#: Groups of an image that have a place on the ground of their own, and the arrays in them that are placed by it.
-_PLACED = {LABELS: ("0",), "": ("0", "masks", "confidence", EDGES_ARRAY)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class ImageCheck:
         except TROUBLES as error:
             return Findings.unread(self.key, error)
 
-    def window(self, window: Window, shared: Model | None) -> Tally:
+    def window(self, window: Region, shared: Model | None) -> Tally:
         """Count one of its windows (`image_windows`)."""
         try:
             return tally(self._subject(shared), window)
@@ -168,13 +166,14 @@ def _judged(subject: Subject, counted: Tally) -> Findings:
         return Findings((f"{key}: {subject.lacking}",))
     readable(EDGES)
     of_places = [f"{key}: {line}" for line in _wrong_places(subject.image)]
-    of_edges = (*_of_edges(subject, counted.pixels["edge"]), *of_places)
+    of_alone = (*_of_layers_alone(subject, counted), *of_places)
     if not subject.image.has_labels:
         if "counts" in subject.image.attributes:
-            return Findings((f"{key}: its labels are missing", *of_edges))
-        return Findings(of_edges if subject.image.has_edges else (f"{key}: its edges are missing", *of_places))
+            return Findings((f"{key}: its labels are missing", *of_alone))
+        missing = [f"{key}: {layer.lacking}" for layer, array in subject.alone if array is None]
+        return Findings((*missing, *of_places) if missing else of_alone)
     if subject.odd_labels is not None:
-        return Findings((f"{key}: {subject.odd_labels}", *of_edges))
+        return Findings((f"{key}: {subject.odd_labels}", *of_alone))
     readable(OF_LABELS)
     problems = _of_labels(subject, counted)
     readable(LEVELS)
@@ -191,37 +190,38 @@ def _judged(subject: Subject, counted: Tally) -> Findings:
     readable(SOURCE)
     problems += [] if counted.why else _of_source(counted)
     counts = tuple(counted.clusters[j] for j in range(subject.k))
-    return Findings((*(f"{key}: {line}" for line in problems), *of_edges), counted.why is None, counts, counted.why)
+    return Findings((*(f"{key}: {line}" for line in problems), *of_alone), counted.why is None, counts, counted.why)
 
 
-def _edge_problems(image: StoredImage) -> tuple[str, ...]:
-    """What is wrong with the edges of an image, where it has any."""
+def _problems_alone(image: StoredImage) -> tuple[str, ...]:
+    """What is wrong with the layers of an image that need no labels, where it has any."""
     subject = Subject(image)
-    pixels = sum(tally_edges(subject, window).pixels["edge"] for window in image_windows(subject.shape))
-    return (*_of_edges(subject, pixels), *(f"{image.key}: {line}" for line in _wrong_places(image)))
+    counted = reduce(Tally.merge, (tally_alone(subject, each) for each in image_windows(subject.shape)), Tally())
+    return (*_of_layers_alone(subject, counted), *(f"{image.key}: {line}" for line in _wrong_places(image)))
 
 
-def _of_edges(subject: Subject, pixels: int) -> tuple[str, ...]:
-    """Are the edges there that the run was to make, and are those that are there whole?"""
+def _of_layers_alone(subject: Subject, counted: Tally) -> Iterator[str]:
+    """Are the layers that need no labels there that the run was to make, and are those that are there whole?"""
     key = subject.image.key
-    edges = subject.image.edges
-    if edges is None:
-        expected = subject.output is not None and subject.output.edges is not None
-        return (f"{key}: its edges are missing",) if expected else ()
-    if subject.odd_edges is not None:
-        return (f"{key}: {subject.odd_edges}",)
-    stated = dict(edges.attrs["kseg"])["edge_pixels"]  # type: ignore[arg-type]
-    return () if pixels == stated else (f"{key}: its edges have {pixels} pixels, its attributes say {stated}",)
+    for layer, array in subject.alone:
+        if array is None:
+            if subject.output is not None and layer.is_wanted(subject.output, subject.k):
+                yield f"{key}: {layer.lacking}"
+        elif (odd := layer.oddness(array, subject.layout)) is not None:
+            yield f"{key}: {odd}"
+        elif layer.counted is not None:
+            pixels, facts = counted.pixels[layer.name], dict(array.attrs["kseg"])  # type: ignore[arg-type]
+            if pixels != facts[layer.counted]:
+                yield f"{key}: its {layer.name} have {pixels} pixels, its attributes say {facts[layer.counted]}"
 
 
 def _of_labels(subject: Subject, counted: Tally) -> list[str]:
     """Do labels, masks, confidence and what is said of them agree?"""
     problems = []
     facts, pixels = subject.image.attributes, counted.pixels
-    if pixels["mask"]:
-        problems.append(f"{pixels['mask']} mask pixels disagree with the labels")
-    if pixels["confidence"]:
-        problems.append(f"the confidence of {pixels['confidence']} pixels disagrees with their validity")
+    for layer, _ in subject.beside_labels:
+        if pixels[layer.name]:
+            problems.append(layer.disagrees.format(pixels[layer.name]))
     if pixels["stray"]:
         problems.append("labels that are no cluster")
     counts = [counted.clusters[j] for j in range(subject.k)]
@@ -270,15 +270,9 @@ def _wrong_documents(subject: Subject) -> list[str]:
 
 
 def _of_source(counted: Tally) -> list[str]:
-    """Are the labels, confidences and copied samples those of the source's pixels?"""
-    problems, pixels = [], counted.pixels
-    if pixels["other"]:
-        problems.append(f"{pixels['other']} samples of its copy are not those of its source")
-    if pixels["unsure"] and not pixels["confidence"]:
-        problems.append(f"the confidence of {pixels['unsure']} pixels is not that of their source's pixels")
-    if pixels["wrong"]:
-        problems.append(f"{pixels['wrong']} labels are not the nearest centroid of their source's pixels")
-    return problems
+    """Are the labels, and what else is made of pixels, those of the source's pixels?"""
+    wrong = ((layer, counted.pixels[other_than_source(layer)]) for layer in reversed(LAYERS.values()))
+    return [layer.differs.format(count) for layer, count in wrong if count and not counted.pixels[layer.name]]
 
 
 # ------------------------------------------------------------------------------------------- places on the ground
@@ -286,25 +280,29 @@ def _of_source(counted: Tally) -> list[str]:
 
 def _wrong_places(image: StoredImage) -> list[str]:
     """A line for each grid mapping and coordinate that is missing, damaged, or not as the others say."""
-    georeferences = {group: _georeference(image, group) for group in _PLACED}
-    said = [geo for geo in georeferences.values() if isinstance(geo, GeoReference)]
+    groups: dict[str, list[str]] = {}  # which have a place of their own, and the arrays that are placed by it
+    for layer in LAYERS.values():
+        groups.setdefault(os.path.dirname(layer.path()), []).append(layer.path())
+    georeferences = {group: _georeference(image, group, arrays) for group, arrays in groups.items()}
+    said = {group: geo for group, geo in georeferences.items() if isinstance(geo, GeoReference)}
     problems = [geo for geo in georeferences.values() if isinstance(geo, str)]
-    if len(said) == len(_PLACED) and said[0] != said[1]:
-        problems.append(f"{LABELS}/{GRID_MAPPING} and {GRID_MAPPING} say that it is in two places")
+    for group, geo in said.items():
+        first = next(iter(said))
+        if geo != said[first]:
+            names = " and ".join(os.path.join(each, GRID_MAPPING) for each in (first, group))
+            problems.append(f"{names} say that it is in two places")
     height, width = image.attributes["shape"]
-    for group, geo in georeferences.items():
-        if isinstance(geo, GeoReference):
-            problems += _wrong_coordinates(image, group, geo, (height, width))
+    for group, geo in said.items():
+        problems += _wrong_coordinates(image, group, geo, (height, width))
     return problems
 
 
-def _georeference(image: StoredImage, group: str) -> GeoReference | str | None:
+def _georeference(image: StoredImage, group: str, arrays: Sequence[str]) -> GeoReference | str | None:
     """What a group says of its place, or what is wrong with that; None where it has none."""
     name = os.path.join(group, GRID_MAPPING)
     damaged = f"{name}, which says where it is on the ground, is damaged"
     try:
         if not image.has(name):
-            arrays = (os.path.join(group, array) for array in _PLACED[group])
             placed = any(image.has(a) and image.array(a).attrs.get("grid_mapping") == GRID_MAPPING for a in arrays)
             return f"{name}, which says where it is on the ground, is missing" if placed else None
         stated = dict(image.array(name).attrs)
@@ -381,33 +379,31 @@ def window_is_sound(path: str, key: str, rows: slice, columns: slice, layout: La
     layout
         Of the image, whose documents are sound.
     """
-    window = (rows, columns)
-    tiles = [range(part.start // layout.tile, -(-part.stop // layout.tile)) for part in window]
-    folder = image_folder(path, key)
-    planes: list[tuple[str, tuple[int, ...]]] = [(os.path.join(folder, LABELS, "0"), ())]
+    region = (rows, columns)
+    tiles = [range(part.start // layout.tile, -(-part.stop // layout.tile)) for part in region]
     try:
         image = StoredImage(path, key)
-        copy = image.image
-        bands = 0 if copy is None else layout.copy_bands
-        planes += [(os.path.join(folder, "0"), (band,)) for band in range(bands)]
-        chunks = (chunk_path(plane, (*first, y, x)) for plane, first in planes for y in tiles[0] for x in tiles[1])
-        if not all(map(storage.is_file, chunks)):
-            return False
-        masks = image.masks if layout.has_masks else None
-        confidence = image.confidence if layout.confidence else None
-        pixels = tally_labels(layout.k, image.labels, masks, confidence, window).pixels
-        for band in range(bands):
-            np.asarray(copy[(band, *window)])  # type: ignore[index]  # raises where a checksum is wrong
+        layers = [(layer, image.layer(layer)) for layer in labelled_layers(layout)]
+        arrays = [(layer, array) for layer, array in layers if array is not None]
+        for layer, array in arrays:
+            for first in np.ndindex(array.shape[:-2]) if layer.has_every_chunk else ():
+                folder = os.path.join(image.path, layer.path())
+                chunks = (chunk_path(folder, (*first, y, x)) for y in tiles[0] for x in tiles[1])
+                if not all(map(storage.is_file, chunks)):
+                    return False
+                stored(array, first, region)  # raises where a checksum is wrong
+        beside = [(layer, array) for layer, array in arrays if layer is not LABEL_LAYER]
+        pixels = tally_labels(image.labels, beside, region, layout).pixels
     except UNREADABLE:
         return False
-    return not any(pixels[kind] for kind in ("stray", "mask", "confidence"))
+    return not any(pixels[kind] for kind in ("stray", *(layer.name for layer, _ in beside)))
 
 
 def edges_are_sound(path: str, source: ImageSource, settings: EdgeSettings) -> bool:
     """Whether an image has all its edges, found with these settings."""
     try:
         image = StoredImage(path, source.file.key)
-        if image.edges is None or _edge_problems(image):
+        if image.edges is None or _problems_alone(image):
             return False
         stated: Any = image.edges.attrs["kseg"]
         facts = edge_facts(settings, source.file, source.mask)

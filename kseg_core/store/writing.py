@@ -1,8 +1,8 @@
 """Images into a store, whole or window by window. Every chunk and every document has exactly one writer.
 
-In order: `create_image`; `write_window`, `write_confidence` and `write_copy`, in any order, by any number of tasks;
-`build_level` for level 1, 2, ... each after the level before is complete; `finish_image`, which declares the image
-complete. `write_image` is all of it for an image in memory. Arrays come before the attributes that vouch for them.
+In order: `create_image`; `write_window`, in any order, by any number of tasks; `build_level` for level 1, 2, ... each
+after the level before is complete; `finish_image`, which declares the image complete. `write_image` is all of it for an
+image in memory. Arrays come before the attributes that vouch for them. Which arrays these are the layers say.
 """
 
 from __future__ import annotations
@@ -10,31 +10,39 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
-from ..clustering.labelling import Labels
 from ..config import OutputSettings
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
-from . import arrays, ome
-from .chunks import read_plane, write_masks, write_plane
-from .layout import Layout
+from ..layers import LABEL_LAYER, labelled_layers
+from ..layers.layer import ArraySpec, Layer, Layout, Window
+from ..layers.tiles import Region, require_aligned, source_window, tile_windows, whole
+from . import ome
 from .manifest import read_attributes
 from .model import Model
-from .nodes import DAMAGE, ArraySpec, array_document, create_array, read_document, store_array, write_group
-from .pyramid import mean_of_blocks, mode_of_blocks
+from .nodes import (
+    DAMAGE,
+    array_document,
+    create_array,
+    put_tile,
+    read_document,
+    read_plane,
+    require_array,
+    store_array,
+    write_group,
+    write_plane,
+)
 from .record import ImageRecord
-from .tiles import require_aligned, source_window, tile_windows
 
 WRITE_SIDE = 1024  # masks and levels are made and written in squares of about so many pixels: megabytes at a time
 COORDINATE_CHUNK = 1 << 16
-LABELS = "labels/kmeans"
+LABELS = LABEL_LAYER.node
 
 
 def image_folder(path: str, key: str) -> str:
@@ -79,15 +87,14 @@ def create_image(path: str, key: str, layout: Layout) -> None:
 
 def image_arrays(layout: Layout) -> Iterator[tuple[str, ArraySpec, dict[str, Any]]]:
     """The arrays of all levels: where in the image's folder each is, what it is, and its attributes."""
-    for level in range(layout.levels):
-        placed = {"grid_mapping": GRID_MAPPING} if layout.geo is not None and level == 0 else {}
-        yield os.path.join(LABELS, str(level)), arrays.labels(layout, level), placed
-        if layout.copy_bands:
-            yield str(level), arrays.copy(layout, level), placed
-        if layout.has_masks and level == 0:
-            yield "masks", arrays.masks(layout), placed
-        if layout.confidence and level == 0:
-            yield "confidence", arrays.confidence(layout), placed
+    for layer in labelled_layers(layout):
+        for level in range(layer.levels(layout)):
+            yield layer.path(level), layer.spec(layout, level), placed(layout, level)
+
+
+def placed(layout: Layout, level: int = 0) -> dict[str, Any]:
+    """The attributes by which a level of an array is on the ground."""
+    return {"grid_mapping": GRID_MAPPING} if layout.geo is not None and level == 0 else {}
 
 
 def arrays_are_sound(folder: str, layout: Layout) -> bool:
@@ -115,12 +122,10 @@ def remove_image(path: str, key: str) -> None:
 
 
 def write_georeferences(folder: str, layout: Layout) -> None:
-    """Say where an image is on the ground, where that is known, beside its labels and its other arrays."""
-    if layout.geo is None:
-        return
-    write_georeference(os.path.join(folder, LABELS), layout.geo, layout.shape)
-    if layout.copy_bands or layout.has_masks or layout.confidence:
-        write_georeference(folder, layout.geo, layout.shape)
+    """Say where an image is on the ground, where that is known, beside the arrays of each group."""
+    if layout.geo is not None:
+        for group in dict.fromkeys(os.path.dirname(layer.path()) for layer in labelled_layers(layout)):
+            write_georeference(os.path.join(folder, group), layout.geo, layout.shape)
 
 
 def write_georeference(folder: str, geo: GeoReference, shape: tuple[int, int]) -> None:
@@ -132,85 +137,56 @@ def write_georeference(folder: str, geo: GeoReference, shape: tuple[int, int]) -
         store_array(os.path.join(folder, name), values, spec, dict(described[name]))
 
 
-def write_window(path: str, key: str, rows: slice, columns: slice, labels: Labels, layout: Layout) -> None:
-    """Write a window of the labels, and of the masks where there are any.
+def write_window(path: str, key: str, region: Region, window: Window, layout: Layout) -> None:
+    """Write a window of every layer that is written with the labels.
 
     Parameters
     ----------
     path, key
         The store and the image's name in it.
-    rows, columns
-        The window: whole tiles, or up to the image's edge.
-    labels
-        Those of the window.
+    region
+        Where in the image: whole tiles, or up to the image's edge.
+    window
+        What the layers are made of there, and nothing around it.
     layout
         As given to `create_image`.
 
     Raises
     ------
     ValueError
-        If the window holds a part of a tile, or the labels are not those of such a window.
+        If the region holds a part of a tile, or the window lacks what a layer is made of, or that is of another shape
+        or dtype.
     """
-    require_aligned(layout.shape, layout.tile, rows, columns)
-    layout.require_labels(labels, rows, columns)
+    require_aligned(layout.shape, layout.tile, *region)
+    shape = tuple(part.stop - part.start for part in region)
+    for values in (window.labels, window.samples, window.confidence):
+        if values is not None and values.shape[:2] != shape:
+            raise ValueError(f"expected a window of {shape}, got {values.dtype} {values.shape}")
     folder = image_folder(path, key)
-    write_plane(os.path.join(folder, LABELS, "0"), arrays.labels(layout, 0), (rows, columns), labels)
-    if layout.has_masks:
-        write_masks(os.path.join(folder, "masks"), arrays.masks(layout), (rows, columns), labels, layout.invalid)
+    for layer in labelled_layers(layout):
+        write_tiles(os.path.join(folder, layer.path()), layer, region, window, layout)
 
 
-def write_confidence(
-    path: str, key: str, rows: slice, columns: slice, confidence: NDArray[np.uint8] | None, layout: Layout
+def write_tiles(array: str, layer: Layer, region: Region, window: Window, layout: Layout) -> None:
+    """Write a window of a layer without a halo; of one plane's tile at a time, so that k masks are never held."""
+    spec = layer.spec(layout)
+    require_array(array)
+    rows, columns = region
+    height, width = spec.chunks[-2:]
+    for down, across in tile_windows(rows.stop - rows.start, columns.stop - columns.start, layout.tile):
+        index = ((rows.start + down.start) // height, (columns.start + across.start) // width)
+        shape = (down.stop - down.start, across.stop - across.start)
+        for first, values in layer.planes(window.part((down, across)), layout):
+            if values.shape != shape or values.dtype != np.dtype(spec.dtype):
+                what = f"{layer.name} {spec.dtype} of tiles {shape}"
+                raise ValueError(f"expected {what}, got {values.dtype} {values.shape}")
+            put_tile(array, spec, (*first, *index), values)
+
+
+def build_level(
+    path: str, key: str, level: int, region: Region, layout: Layout, layers: Sequence[Layer] | None = None
 ) -> None:
-    """Write a window of how clearly each pixel belongs to its cluster (``--confidence``).
-
-    Parameters
-    ----------
-    path, key, rows, columns, layout
-        As `write_window` has them.
-    confidence
-        uint8 (y, x) of the window: 0 to 254, 255 where invalid.
-
-    Raises
-    ------
-    ValueError
-        If the window holds a part of a tile, or the values are not those of such a window.
-    """
-    require_aligned(layout.shape, layout.tile, rows, columns)
-    shape = (rows.stop - rows.start, columns.stop - columns.start)
-    if confidence is None or not layout.confidence or confidence.shape != shape or confidence.dtype != np.uint8:
-        found = "none" if confidence is None else f"{confidence.dtype} {confidence.shape}"
-        raise ValueError(f"expected confidence uint8 {shape} of a layout that has it, got {found}")
-    folder = os.path.join(image_folder(path, key), "confidence")
-    write_plane(folder, arrays.confidence(layout), (rows, columns), confidence)
-
-
-def write_copy(path: str, key: str, rows: slice, columns: slice, samples: NDArray[Any], layout: Layout) -> None:
-    """Write a window of the image itself (``--copy-image``).
-
-    Parameters
-    ----------
-    path, key, rows, columns, layout
-        As `write_window` has them.
-    samples
-        (y, x, c) of the window.
-
-    Raises
-    ------
-    ValueError
-        If the window holds a part of a tile, or the samples are not those of such a window.
-    """
-    require_aligned(layout.shape, layout.tile, rows, columns)
-    shape = (rows.stop - rows.start, columns.stop - columns.start, layout.copy_bands)
-    if not layout.copy_bands or samples.shape != shape or samples.dtype != np.dtype(layout.copy_dtype):
-        raise ValueError(f"expected samples {layout.copy_dtype} {shape}, got {samples.dtype} {samples.shape}")
-    folder, spec = os.path.join(image_folder(path, key), "0"), arrays.copy(layout, 0)
-    for band in range(layout.copy_bands):
-        write_plane(folder, spec, (rows, columns), samples[..., band], (band,))
-
-
-def build_level(path: str, key: str, level: int, rows: slice, columns: slice, layout: Layout) -> None:
-    """Write a window of a level from the level above, which must be complete: labels by mode, a copied image by mean.
+    """Write a window of a level from the level above, which must be complete.
 
     Parameters
     ----------
@@ -218,15 +194,17 @@ def build_level(path: str, key: str, level: int, rows: slice, columns: slice, la
         As `write_window` has them.
     level
         1 or more.
-    rows, columns
+    region
         The window, in pixels of the level: whole tiles of its own grid, or up to its edge.
+    layers
+        Of which; None: of those that are written with the labels.
 
     Raises
     ------
     ValueError
         If the window holds a part of a tile, or there is no such level.
     """
-    for part in parts_of_level(path, key, level, rows, columns, layout):
+    for part in parts_of_level(path, key, level, region, layout, layers):
         write_plane(part.folder, part.spec, part.window, part.made, part.first)
 
 
@@ -235,38 +213,37 @@ class PartOfLevel(NamedTuple):
 
     folder: str
     spec: ArraySpec
-    window: tuple[slice, slice]
+    window: Region
     first: tuple[int, ...]
     made: NDArray[Any]
 
 
 def parts_of_level(
-    path: str, key: str, level: int, rows: slice, columns: slice, layout: Layout
+    path: str, key: str, level: int, region: Region, layout: Layout, layers: Sequence[Layer] | None = None
 ) -> Iterator[PartOfLevel]:
-    """A window of a level, made from the level above part by part, of its labels and of every band of a copied image.
+    """A window of a level of every layer that has one, made from the level above plane by plane and part by part.
 
     Parameters and errors are those of `build_level`.
     """
     if not 1 <= level < layout.levels:
         raise ValueError(f"expected a level from 1 to {layout.levels - 1}, got {level}")
-    require_aligned(layout.level_shape(level), layout.tile, rows, columns)
+    require_aligned(layout.level_shape(level), layout.tile, *region)
     folder = image_folder(path, key)
-    halved: Callable[[NDArray[Any]], NDArray[Any]] = partial(mode_of_blocks, invalid=layout.invalid)
-    bands: list[tuple[int, ...]] = [(band,) for band in range(layout.copy_bands)]
-    for below, spec_of, planes, made in (
-        (os.path.join(folder, LABELS), arrays.labels, [()], halved),
-        (folder, arrays.copy, bands, mean_of_blocks),
-    ):
-        finer, coarser = (os.path.join(below, str(of)) for of in (level - 1, level))
-        for first in planes:
-            for window in _in_parts(layout, rows, columns):
+    for layer in labelled_layers(layout) if layers is None else layers:
+        if level >= layer.levels(layout):
+            continue
+        finer, coarser = layer.spec(layout, level - 1), layer.spec(layout, level)
+        for first in np.ndindex(coarser.shape[:-2]):
+            for window in _in_parts(layout, region):
                 above = source_window(layout.shape, level, *window)
-                found = made(read_plane(finer, spec_of(layout, level - 1), above, first))
-                yield PartOfLevel(coarser, spec_of(layout, level), window, first, found)
+                plane = read_plane(os.path.join(folder, layer.path(level - 1)), finer, above, first)
+                made = layer.halved(plane, layout)
+                yield PartOfLevel(os.path.join(folder, layer.path(level)), coarser, window, first, made)
 
 
-def _in_parts(layout: Layout, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
+def _in_parts(layout: Layout, region: Region) -> Iterator[Region]:
     """A window in parts of whole tiles, so that what is held does not grow with the window."""
+    rows, columns = region
     side = layout.tile * max(1, WRITE_SIDE // layout.tile)
     for down, across in tile_windows(rows.stop - rows.start, columns.stop - columns.start, side):
         yield (
@@ -309,12 +286,10 @@ def finish_image(
 def write_image(
     path: str,
     record: ImageRecord,
-    labels: Labels,
+    window: Window,
     colors: NDArray[np.uint8],
     output: OutputSettings | Layout,
     own_model: Model | None = None,
-    samples: NDArray[Any] | None = None,
-    confidence: NDArray[np.uint8] | None = None,
 ) -> None:
     """Write one image that is in memory; its attributes, which declare it complete, come last.
 
@@ -324,32 +299,24 @@ def write_image(
         The store.
     record
         What to say of the image.
-    labels
-        (y, x).
+    window
+        All of it: what the layers that the layout has are made of.
     colors
         uint8 (k, 3): what to paint the clusters with.
     output
         Its layout; of settings: labels and masks, of one level unless a pyramid is asked for, and no copy.
     own_model
         A model to keep with the image (``--scope image``).
-    samples
-        (y, x, c): the image itself, where the layout has it copied.
-    confidence
-        uint8 (y, x), where the layout has it; None: 255 everywhere, of an image without a valid pixel.
     """
     layout = (
         output
         if isinstance(output, Layout)
         else Layout.planned(record.shape, len(colors), output, pyramid=bool(output.pyramid))
     )
-    if (samples is None) != (layout.copy_bands == 0):
-        raise ValueError(f"expected samples of {layout.copy_bands} bands, got {'none' if samples is None else 'some'}")
-    if layout.confidence and confidence is None and any(record.counts):
-        raise ValueError("expected the confidence of a layout that has it, got none")
     for last in (False, False, True):
         try:
             if not is_written(path, record):
-                _write_all(path, record, labels, colors, layout, own_model, samples, confidence)
+                _write_all(path, record, window, colors, layout, own_model)
             return
         except (FileNotFoundError, FileExistsError):
             # A worker that was taken for dead may be at the same image still, and removes what is half written.
@@ -367,27 +334,19 @@ def is_written(path: str, record: ImageRecord) -> bool:
 def _write_all(
     path: str,
     record: ImageRecord,
-    labels: Labels,
+    window: Window,
     colors: NDArray[np.uint8],
     layout: Layout,
     own_model: Model | None,
-    samples: NDArray[Any] | None,
-    confidence: NDArray[np.uint8] | None,
 ) -> None:
-    rows, columns = (slice(0, size) for size in layout.shape)
     create_image(path, record.key, layout)
-    write_window(path, record.key, rows, columns, labels, layout)
-    if samples is not None:
-        write_copy(path, record.key, rows, columns, samples, layout)
-    if confidence is not None:
-        write_confidence(path, record.key, rows, columns, confidence, layout)
+    write_window(path, record.key, whole(layout.shape), window, layout)
     for level in range(1, layout.levels):
-        rows, columns = (slice(0, size) for size in layout.level_shape(level))
-        build_level(path, record.key, level, rows, columns, layout)
+        build_level(path, record.key, level, whole(layout.level_shape(level)), layout)
     finish_image(path, record, layout, colors, own_model)
 
 
-def mend_level(path: str, key: str, level: int, rows: slice, columns: slice, layout: Layout) -> None:
+def mend_level(path: str, key: str, level: int, region: Region, layout: Layout) -> None:
     """Write what of a window of a level is not as it is made from the level above, which must be sound.
 
     Parameters
@@ -395,7 +354,7 @@ def mend_level(path: str, key: str, level: int, rows: slice, columns: slice, lay
     path, key, level, rows, columns, layout
         As `build_level` has them.
     """
-    for part in parts_of_level(path, key, level, rows, columns, layout):
+    for part in parts_of_level(path, key, level, region, layout):
         try:
             sound = read_plane(part.folder, part.spec, part.window, part.first).tobytes() == part.made.tobytes()
         except (*DAMAGE, StoreError):

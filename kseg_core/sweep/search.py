@@ -25,6 +25,7 @@ from ..clustering.kmeans import (
     SearchData,
     SerialRunner,
     Solution,
+    Steps,
     best_of,
     coarse_form,
     fill_empty,
@@ -35,8 +36,7 @@ from ..clustering.kmeans import (
     solve,
     swaps_on,
 )
-from ..clustering.lloyd import Steps
-from ..clustering.table import Coarse, Floats, LocalPixels, PixelData
+from ..clustering.points import Coarse, Floats, LocalPoints, Points
 from ..config import AUTO, FitSettings
 from ..store.model import Model
 from .table import AnySpace, Found, Table, facts_of
@@ -105,13 +105,13 @@ def start_of(settings: FitSettings, proposals: Sequence[Proposal]) -> Start:
     return Start(settings, shortlist(list(proposals))[:MOST_REFINED])
 
 
-def one_more(data: PixelData, centroids: F64, settings: FitSettings) -> Proposal:
+def one_more(data: Points, centroids: F64, settings: FitSettings) -> Proposal:
     """The start at k + 1 clusters from the best of k: the point farthest from them is the new one."""
     grown = np.vstack([centroids, np.asarray(data.farthest(centroids).point)[None]])
     return Proposal(settings.attempts, grown, math.inf, ())
 
 
-def link(data: PixelData, refined: Sequence[Steps], earlier: Link | None, settings: FitSettings) -> Link:
+def link(data: Points, refined: Sequence[Steps], earlier: Link | None, settings: FitSettings) -> Link:
     """The best for k clusters: of the attempts' refined proposals and what comes of the best for k - 1."""
     steps = list(refined)
     if earlier is not None:
@@ -119,7 +119,7 @@ def link(data: PixelData, refined: Sequence[Steps], earlier: Link | None, settin
     return Link(fill_empty(data, steps[best_of(steps)].centroids), tuple(steps))
 
 
-def judge(data: PixelData, centroids: F64) -> Judged:
+def judge(data: Points, centroids: F64) -> Judged:
     """Number the clusters, and rate the result."""
     solution = finish(data, centroids)
     return Judged(solution, data.silhouettes([solution.centroids]).totals[0])
@@ -128,11 +128,11 @@ def judge(data: PixelData, centroids: F64) -> Judged:
 class SweepRunner(Protocol):
     """Where the work of a sweep runs: here one after the other, or as tasks."""
 
-    def search_all(self, data: PixelData, searches: Sequence[Search]) -> list[Searched]:
+    def search_all(self, data: Points, searches: Sequence[Search]) -> list[Searched]:
         """All attempts for each number of clusters, and the chain from the least of these to the largest."""
         ...
 
-    def judge_one(self, data: PixelData, centroids: F64) -> Judged:
+    def judge_one(self, data: Points, centroids: F64) -> Judged:
         """`judge`, where the data is."""
         ...
 
@@ -140,17 +140,17 @@ class SweepRunner(Protocol):
 class SerialSweepRunner:
     """Everything in this thread."""
 
-    def search_all(self, data: PixelData, searches: Sequence[Search]) -> list[Searched]:
+    def search_all(self, data: Points, searches: Sequence[Search]) -> list[Searched]:
         proposals = [
             [propose(search, how, i, swaps_for(how.clusters)) for i in range(how.attempts)] for search, how in searches
         ]
         return chain(data, [how for _, how in searches], proposals)
 
-    def judge_one(self, data: PixelData, centroids: F64) -> Judged:
+    def judge_one(self, data: Points, centroids: F64) -> Judged:
         return judge(data, centroids)
 
 
-def chain(data: PixelData, settings: Sequence[FitSettings], proposals: Sequence[list[Proposal]]) -> list[Searched]:
+def chain(data: Points, settings: Sequence[FitSettings], proposals: Sequence[list[Proposal]]) -> list[Searched]:
     """The chain from the least k to the largest, from what was proposed for each."""
     found: list[Searched] = []
     earlier: Link | None = None
@@ -165,7 +165,7 @@ def chain(data: PixelData, settings: Sequence[FitSettings], proposals: Sequence[
 class CoarseForms:
     """The coarse forms of some pixels, each made once, and their distinct values."""
 
-    def __init__(self, data: PixelData, batch: LocalPixels) -> None:
+    def __init__(self, data: Points, batch: LocalPoints) -> None:
         self._data = data
         self._batch = batch if batch.size else None
         self._searches: dict[int, SearchData] = {}
@@ -204,7 +204,7 @@ def history_of(proposals: Sequence[Proposal], exact: dict[int, tuple[float, ...]
     return (*history, *(AttemptHistory(i, (), steps) for i, steps in exact.items() if i >= len(history)))
 
 
-def sweep(data: PixelData, batch: LocalPixels, settings: FitSettings, runner: SweepRunner) -> list[Found]:
+def sweep(data: Points, batch: LocalPoints, settings: FitSettings, runner: SweepRunner) -> list[Found]:
     """The best clustering for every k of ``settings.tried``, by rising k.
 
     Parameters
@@ -243,7 +243,7 @@ def sweep(data: PixelData, batch: LocalPixels, settings: FitSettings, runner: Sw
 # --------------------------------------------------------------------------------------------------- one of them
 
 
-def fit_alone(data: PixelData, batch: LocalPixels, settings: FitSettings, space: FeatureSpace) -> Model:
+def fit_alone(data: Points, batch: LocalPoints, settings: FitSettings, space: FeatureSpace) -> Model:
     """The model of pixels in this process, with as many clusters as asked for or as a sweep suggests."""
     if settings.k == AUTO:
         return chosen_model(sweep(data, batch, settings, SerialSweepRunner()), settings, space)

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..clustering.bands import BandSpace
 from ..clustering.features import FeatureSpace
-from ..clustering.indices import calinski_harabasz, mean_silhouette
 from ..clustering.kmeans import History, Solution
+from ..clustering.points import calinski_harabasz
+from ..clustering.sums import mean_silhouette
 from ..config import AUTO, FitSettings
 from .elbow import Choice, Point, choose
 

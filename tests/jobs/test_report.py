@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import zarr
 
-from kseg_core.store.nodes import ArraySpec, store_array
+from kseg_core.layers.layer import ArraySpec
+from kseg_core.store.nodes import store_array
 from kseg_core.store.opening import load_model, open_store
 from tests.browser import Page, browser, chromium
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -51,41 +50,12 @@ class During:
         pass
 
 
-@pytest.mark.parametrize("stage", ["reading colours", "labelling"])
-def test_a_file_that_disappears_is_named_and_the_rest_is_labelled(
-    stage: str, pictures: Path, tmp_path: Path, job: RunJob
-) -> None:
-    during = During(stage, lambda: (pictures / "b.png").unlink())
-    result = job(pictures, tmp_path / "out.zarr", progress=during)
-    assert during.done
-    assert reasons(result) == {"b.png": "no such file or directory"}
-    assert sorted(open_store(str(tmp_path / "out.zarr"))) == ["a.png", "c.png"]
-
-
-@pytest.mark.parametrize("stage", ["reading colours", "labelling"])
-def test_a_file_that_becomes_another_picture_is_named(
-    stage: str, pictures: Path, tmp_path: Path, job: RunJob, png: Any, smooth: Any
-) -> None:
-    during = During(stage, lambda: png(pictures / "b.png", smooth(9, 7, 1)))
-    result = job(pictures, tmp_path / "out.zarr", progress=during)
-    assert reasons(result) == {"b.png": "changed while it was being read; run again"}
-    assert sorted(open_store(str(tmp_path / "out.zarr"))) == ["a.png", "c.png"]
-
-
 def test_a_file_whose_pixels_change_between_the_fit_and_the_labels_is_named(
     pictures: Path, tmp_path: Path, job: RunJob, png: Any, smooth: Any
 ) -> None:
     during = During("labelling", lambda: png(pictures / "b.png", smooth(40, 51, 77)))  # of the same size
     result = job(pictures, tmp_path / "out.zarr", progress=during)
     assert reasons(result) == {"b.png": "changed while it was being read; run again"}
-
-
-def test_a_file_cut_short_while_labelling_is_named(pictures: Path, tmp_path: Path, job: RunJob) -> None:
-    def cut() -> None:
-        os.truncate(pictures / "b.png", 500)
-
-    result = job(pictures, tmp_path / "out.zarr", progress=During("labelling", cut))
-    assert reasons(result)["b.png"].startswith("truncated")
 
 
 def test_a_file_that_may_not_be_read_is_named(
@@ -161,20 +131,6 @@ def test_a_folder_of_bad_files_only_fails_and_names_each(tmp_path: Path, job: Ru
         job(folder, tmp_path / "out.zarr")
     assert len(told.value.failures) == 30
     assert not (tmp_path / "out.zarr").exists()
-
-
-@pytest.mark.parametrize("number", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
-def test_any_number_of_names_is_listed_in_a_moment(number: int, tmp_path: Path) -> None:
-    folder = tmp_path / "many"
-    folder.mkdir()
-    for i in range(number):
-        os.close(os.open(folder / f"{i:06d}.png", os.O_CREAT | os.O_WRONLY))
-    begin = time.perf_counter()
-    listing = list_inputs([str(folder)])
-    seconds = time.perf_counter() - begin
-    print(f"\n{number} names: {seconds:.2f} s")
-    assert len(listing.files) == number
-    assert [listing.files[0].key, listing.files[-1].key] == ["000000.png", f"{number - 1:06d}.png"]
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a sixteenth of the pixels, or so, may be held."""
-    monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 13)
+    monkeypatch.setattr("kseg_core.clustering.band_points.HELD_PX", 1 << 13)
 
 
 def blobs(height: int, width: int, bands: int, seed: int) -> F64:
@@ -197,7 +197,7 @@ def test_no_tile_chunk_worker_or_order_changes_a_bit(
     name: str, how: str, tmp_path: Path, contents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "streamed":
-        monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 13)
+        monkeypatch.setattr("kseg_core.clustering.band_points.HELD_PX", 1 << 13)
     samples = SCENES[name]()
     folder = tmp_path / "in"
     files = [save(folder / "b.tif", samples), save(folder / "a.tif", np.ascontiguousarray(samples[:90, :100]))]
@@ -242,7 +242,7 @@ def test_the_streamed_fit_is_as_good_as_the_one_in_memory(
     source = save(tmp_path / "image.tif", samples)
     monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
     one = make(source, tmp_path / "one.zarr", k=6)
-    monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 13)
+    monkeypatch.setattr("kseg_core.clustering.band_points.HELD_PX", 1 << 13)
     two = make(source, tmp_path / "two.zarr", k=6, batch_pixels=1 << 12)
     assert one.inertia is not None
     assert two.inertia is not None

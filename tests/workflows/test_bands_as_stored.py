@@ -283,7 +283,7 @@ def test_more_clusters_than_there_are_coarse_cells_are_found(tmp_path: Path) -> 
 def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of 64 x 64 pixels, and a sixteenth of the pixels, or so, held."""
     monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 12)
-    monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 11)
+    monkeypatch.setattr("kseg_core.clustering.band_points.HELD_PX", 1 << 11)
 
 
 STREAMED = ["elevations, INT_MIN", "ndvi float32, -9999", "ndvi float32, NaN", "skewed", "grounds float32, -9999"]

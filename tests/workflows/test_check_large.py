@@ -242,7 +242,8 @@ def test_a_large_image_is_a_task_for_each_window_and_a_small_one_is_one(
     assert check_store(str(store), THREADS, progress)["compared"] == 4
     assert sorted(windows_of, key=str) == sorted(((KEY, window) for window in image_windows(SHAPE)), key=str)
     assert sorted(whole) == ["a.png", "b.png", "c.png"]
-    assert progress.told == [("verifying", 4, 0), *[(1, 0)] * 4]
+    told = [each for each in progress.told if each != (0, 0)]  # of tasks that finish no image
+    assert told == [("verifying", 4, 0), *[(1, 0)] * 4]
 
 
 class Recorded:

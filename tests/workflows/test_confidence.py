@@ -72,7 +72,7 @@ def test_the_array_is_that_of_the_definition(scope: str, folder: Path, tmp_path:
 def test_nothing_is_written_unless_asked_for(folder: Path, tmp_path: Path) -> None:
     store = make(folder, tmp_path / "out.zarr")
     image = open_store(str(store))["a.png"]
-    assert (image.has_confidence, image.confidence) == (False, None)
+    assert image.confidence is None
     assert not (Path(image.path) / "confidence").exists()
     assert describe(str(store))["images"][0]["confidence"] is None
 

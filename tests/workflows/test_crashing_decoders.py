@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tifffile
-
-Contents = Callable[[Path], dict[str, str]]
 
 #: What a worker runs when it starts: whoever opens a file called ``crash*`` for its pixels ends the process, as a
 #: faulty decoder does; who opens one called ``hungry*`` takes memory without end.
@@ -100,63 +97,6 @@ def test_a_file_that_takes_more_memory_than_a_worker_has_is_named_and_all_others
     assert failure["reason"].endswith("(or took more memory than a worker has)")
     again = kseg("run", folder, "--k", "3", "-o", tmp_path / "a.zarr", "--json")
     assert again.json()["images"] == {"total": 9, "labelled": 0, "reused": 8, "failed": 1}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("large", [False, True])
-def test_the_same_holds_for_edges(
-    large: bool,
-    with_crashers: Path,
-    smooth_folder: Path,
-    tmp_path: Path,
-    faulty: dict[str, str],
-    program: Any,
-    kseg: Any,
-    contents: Contents,
-    smooth: Any,
-) -> None:
-    if large:
-        (with_crashers / "crash-2.png").unlink()  # several of them are the other case
-        for name in ("large.tif", "crash-large.tif"):
-            tifffile.imwrite(with_crashers / name, smooth(2100, 2200, 5), tile=(256, 256), photometric="rgb")
-    processes = ["--scheduler", "processes", "--workers", "2", "--json"]
-    done = program("edges", with_crashers, "-o", tmp_path / "a.zarr", *processes, env=faulty)
-    assert done.returncode == 3, done.stderr
-    told = json.loads(done.stdout)
-    crashed = ["crash-1.png", "crash-large.tif" if large else "crash-2.png"]
-    assert [Path(failure["source"]).name for failure in told["failures"]] == crashed
-    assert all("its decoder crashed the worker twice" in failure["reason"] for failure in told["failures"])
-    for name in crashed:
-        (with_crashers / name).unlink()
-    assert kseg("edges", with_crashers, "-o", tmp_path / "b.zarr").code == 0
-    found, sound = contents(tmp_path / "a.zarr"), contents(tmp_path / "b.zarr")
-    assert {name for name in sound if found.get(name) != sound[name]} == {":attributes"}  # it tells of the failures
-    assert found.keys() == sound.keys()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scope", ["global", "image"])
-def test_the_same_holds_for_a_sweep(
-    scope: str,
-    with_crashers: Path,
-    smooth_folder: Path,
-    tmp_path: Path,
-    faulty: dict[str, str],
-    program: Any,
-    kseg: Any,
-) -> None:
-    options = ["--k-range", "1:3", "--attempts", "1", "--scope", scope, "--json"]
-    processes = ["--scheduler", "processes", "--workers", "2"]
-    done = program("sweep", with_crashers, "-o", tmp_path / "a", *options, *processes, env=faulty)
-    assert done.returncode == 3, done.stderr
-    told = json.loads(done.stdout)
-    assert told["images"] == {"total": 10, "swept": 8, "failed": 2}
-    assert [Path(failure["source"]).name for failure in told["failures"]] == ["crash-1.png", "crash-2.png"]
-    whole = kseg("sweep", smooth_folder, "-o", tmp_path / "b", *options).json()
-    assert (told["sweep"], told["k"]) == (whole["sweep"], whole["k"])
-    if scope == "image":
-        numbers = [{name: each[name] for name in ("key", "k", "sweep")} for each in told["each"]]
-        assert numbers == [{name: each[name] for name in ("key", "k", "sweep")} for each in whole["each"]]
 
 
 # ------------------------------------------------------------------------------ commands that look at a finished store

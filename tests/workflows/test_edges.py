@@ -21,13 +21,14 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.images import read_image
+from kseg_core.layers.edges import EdgeLayer
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.edge_job import find_edges
-from workflows.edges import finding as graphs
 from workflows.edges.request import EdgesConfig, EdgesRequest, prepare_edges
 from workflows.edges.results import EdgesResult, nothing_done
 from workflows.inspect import describe
+from workflows.labelling import adding
 from workflows.request import InputSelection, prepare
 
 Array = NDArray[Any]
@@ -105,7 +106,7 @@ def test_joining_is_what_makes_them_equal(tmp_path: Path, smooth: Any, pieces_of
     picture = smooth(500, 430, 5)
     pieces_of(64)
     file = save_tiled(tmp_path / "scene.tif", picture)
-    monkeypatch.setattr(graphs, "join_edges", lambda images, *_: [0] * len(images))
+    monkeypatch.setattr(EdgeLayer, "join", lambda _, borders, columns: [[]] * len(borders))
     make(file, tmp_path / "out.zarr", tile=64)
     found, expected = edges_of(tmp_path / "out.zarr"), opencv(picture)
     assert not (found & ~expected).any()
@@ -228,7 +229,7 @@ def test_a_job_that_was_stopped_goes_on_where_it_was(
 
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(graphs, "join_edges", stopped)
+        patch.setattr(EdgeLayer, "join", stopped)
         with pytest.raises(KeyboardInterrupt):
             make(tmp_path / "in", output, tile=64)
     assert not open_store(str(output)).complete
@@ -361,7 +362,7 @@ def test_edges_cut_short_are_told_by_check_and_completed_by_the_same_command(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(graphs, "finish_edges", stopped)
+        patch.setattr(adding, "finish_layer", stopped)
         with pytest.raises(KeyboardInterrupt):
             make(tmp_path / "in", labelled)
     assert "its edges are not finished" in check_store(str(labelled), SYNC)["problems"][0]

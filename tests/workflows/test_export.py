@@ -20,15 +20,14 @@ from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export import drawing, files, tiff
-from kseg_core.export.settings import KINDS, ExportSettings
+from kseg_core.export.kinds import KINDS
+from kseg_core.export.settings import ExportSettings
 from kseg_core.images import read_image
 from kseg_core.store.model import Model
-from workflows import export_plan
 from workflows import run as jobs
-from workflows.export import export
+from workflows.export import Exported, Failed, export, joined_failures
 from workflows.export_plan import ExportRequest
 from workflows.request import InputSelection, prepare
-from workflows.viewing.export_result import Exported
 
 RunJob = Callable[..., Any]
 SYNC = ExecutionSettings("sync")
@@ -264,7 +263,7 @@ def test_files_are_the_same_to_the_last_byte_whoever_makes_them(
 def test_tiffs_of_large_images_show_what_pngs_do(
     window: int, everything: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_plan, "PNG_PX", 23_000)
+    monkeypatch.setattr("kseg_core.export.kinds.PNG_PX", 23_000)
     monkeypatch.setattr(drawing, "WINDOW_PX", window)
     monkeypatch.setattr(tiff, "SIDE", 64)
     result = run(made, tmp_path / "out", *PICTURES, images=(CLEAR, "picture-6.png"))
@@ -579,9 +578,7 @@ def test_every_kind_has_a_picture_or_outlines(everything: Path) -> None:
 
 
 def test_failures_are_told_once_for_each_reason() -> None:
-    from workflows.export import joined_failures
     from workflows.export_plan import PlannedImage
-    from workflows.viewing.export_result import Failed
 
     planned = [PlannedImage(key, 1, False, ()) for key in ("b", "a")]
     gone, bad = UnreadableImage("x", "gone"), UnreadableImage("x", "bad")

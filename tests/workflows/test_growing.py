@@ -19,8 +19,7 @@ import shapely
 from jobs._render import drift_lines
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
-from kseg_core.errors import NothingReadable, OutputHeld, StoreError, UsageError
-from kseg_core.resume.lock import hold
+from kseg_core.errors import NothingReadable
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.model import Model
 from workflows.check import check_store
@@ -123,17 +122,6 @@ def test_a_grown_store_is_that_of_all_inputs_at_once(
         if contents(tmp_path / "grown.zarr")[name] != value
     }
     assert differing <= {":attributes"}  # its result tells of the new image's drift, and of no other
-
-
-def test_without_a_given_model_other_inputs_stay_refused(
-    folder: Path, model: Path, tmp_path: Path, job: Any, png: Any, smooth: Any
-) -> None:
-    job(folder, tmp_path / "out.zarr", k=3)
-    png(folder / "d.png", smooth(30, 60, 77))
-    with pytest.raises(StoreError, match="other inputs"):
-        job(folder, tmp_path / "out.zarr", k=3)
-    with pytest.raises(StoreError, match="other settings"):
-        night(folder, model, tmp_path / "out.zarr")
 
 
 def test_a_bad_new_file_is_told_and_tried_again_and_what_is_there_stays(
@@ -366,11 +354,6 @@ def test_where_no_checksum_was_kept_that_is_told_once(
     assert caplog.text == ""
 
 
-def test_checksums_are_for_a_given_model() -> None:
-    with pytest.raises(UsageError, match="--model"):
-        RunConfig(FitSettings(2), OutputSettings(checksum=True))
-
-
 # ---------------------------------------------------------------------------------------------------------- drift
 
 
@@ -539,12 +522,6 @@ def test_a_store_of_a_given_model_is_described_by_its_own_pixels(folder: Path, m
     partly = describe(str(store))["model"]
     assert partly["counts"] == found["counts"]
     assert partly["mse"] == pytest.approx(found["mse"], rel=1e-12)
-
-
-def test_a_held_output_is_left_alone(folder: Path, model: Path, tmp_path: Path) -> None:
-    with hold(str(tmp_path / "out.zarr")), pytest.raises(OutputHeld, match="another run holds"):
-        night(folder, model, tmp_path / "out.zarr")
-    assert not (tmp_path / "out.zarr").exists()
 
 
 def test_a_dry_run_tells_what_is_new_or_changed_and_touches_nothing(

@@ -18,7 +18,7 @@ from workflows.computing.context import Context
 from workflows.computing.executor import Silent, open_executor
 from workflows.planning import plan
 from workflows.planning.plan import BUNDLE_IMAGES, BUNDLE_PX, Bundle, Plan, make_plan
-from workflows.planning.plan import look_at_headers as look
+from workflows.planning.plan import scan_headers as look
 
 TILE = 1024
 BY_WINDOWS = (512, 512)  # the tiles of a file that is read by windows
@@ -44,7 +44,7 @@ def bundles_of(sources: list[ImageSource], workers: int) -> tuple[Bundle, ...]:
     return planned.bundles
 
 
-def look_at_headers(files: Any, executor: Any, *, strict: bool) -> Any:
+def scan_headers(files: Any, executor: Any, *, strict: bool) -> Any:
     return look(files, InputSettings(), Context(executor, Silent(), strict))
 
 
@@ -123,7 +123,7 @@ def test_the_order_in_which_inputs_are_named_changes_no_bundle(small_folder: Pat
     files = [str(path) for path in sorted(small_folder.iterdir())]
     with open_executor(ExecutionSettings("sync")) as executor:
         plans = [
-            make_plan(look_at_headers(list_inputs(order).files, executor, strict=False)[0], TILE, 2)
+            make_plan(scan_headers(list_inputs(order).files, executor, strict=False)[0], TILE, 2)
             for order in (files, files[::-1], files + files)
         ]
     assert plans[0] == plans[1] == plans[2]
@@ -142,7 +142,7 @@ def mixed(tmp_path: Path, small_folder: Path) -> Path:
 def test_headers_tell_images_from_other_files_in_the_order_given(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "HEADERS_PER_TASK", 3)
     with open_executor(ExecutionSettings("sync")) as executor:
-        sources, failures = look_at_headers(list_inputs([str(mixed)]).files, executor, strict=False)
+        sources, failures = scan_headers(list_inputs([str(mixed)]).files, executor, strict=False)
     assert [source.file.key for source in sources] == ["a.png", "c.png"]
     assert [source.shape for source in sources] == [(40, 50), (40, 52)]
     assert [(failure.key, failure.error.reason) for failure in failures] == [
@@ -155,5 +155,5 @@ def test_headers_tell_images_from_other_files_in_the_order_given(mixed: Path, mo
 def test_strict_headers_stop_at_the_first_file_that_is_no_image(mixed: Path, scheduler: Any) -> None:
     files = list_inputs([str(mixed)]).files
     with open_executor(ExecutionSettings(scheduler)) as executor, pytest.raises(UnreadableImage) as caught:
-        look_at_headers(files, executor, strict=True)
+        scan_headers(files, executor, strict=True)
     assert caught.value.source.endswith("b.png")

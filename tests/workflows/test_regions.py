@@ -19,11 +19,9 @@ from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, Run
 from kseg_core.errors import KsegError, StoreError, UsageError
 from workflows import regions
 from workflows.computing.context import Context
-from workflows.regions import write_region_table
+from workflows.regions import write_polygons, write_region_table
 from workflows.request import InputSelection, prepare
 from workflows.run import run
-from workflows.viewing import polygons
-from workflows.viewing.polygons import write_polygons
 
 Array = NDArray[Any]
 SYNC = ExecutionSettings("sync")
@@ -50,8 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> P
 @pytest.fixture(params=["global", "image"])
 def store(request: pytest.FixtureRequest, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In tiles of 64, with windows of one tile for regions and outlines."""
-    monkeypatch.setattr("kseg_core.shapes.regions.WINDOW_PX", 64)
-    monkeypatch.setattr(polygons, "WINDOW_PX", 64)
+    monkeypatch.setattr(regions, "WINDOW_PX", 64)
+    monkeypatch.setattr(regions, "OUTLINES_PX", 64)
     return make(folder, tmp_path / "out.zarr", {"scope": request.param}, tile=64)
 
 
@@ -103,10 +101,9 @@ def test_parquet_has_the_same_rows_with_their_types(store: Path, tmp_path: Path)
     assert texts == [list(row.values()) for row in rows_of(tmp_path / "t.csv")]
 
 
-def test_waves_change_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_change_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_region_table(str(store), str(tmp_path / "a.csv"), SYNC)
-    monkeypatch.setattr(regions, "WAVE_TASKS", 3)
-    monkeypatch.setattr("kseg_core.shapes.regions.WINDOW_PX", 4096)
+    monkeypatch.setattr(regions, "WINDOW_PX", 4096)
     write_region_table(str(store), str(tmp_path / "b.csv"), SYNC)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
@@ -145,7 +142,7 @@ def test_a_damaged_image_leaves_no_table(store: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"b\.png: its labels cannot be read"):
         write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
     with Context.open(SYNC) as context, pytest.raises(StoreError, match=r"b\.png: its labels cannot be read"):
-        write_polygons(str(store), "b.png", str(tmp_path / "b.geojson"), None, 1, context)
+        write_polygons(str(store), "b.png", str(store / "b.geojson"), None, 1, context)
     assert {path.name for path in tmp_path.iterdir()} == {"out.zarr"}
 
 
@@ -250,7 +247,7 @@ def test_a_large_tiled_image_has_the_same_outlines_in_any_tiles(
     tifffile.imwrite(tmp_path / "in.tif", smooth(300, 260, 9), tile=(64, 64), photometric="rgb", metadata=None)
     found = []
     for tile in (64, 200, 1024):
-        monkeypatch.setattr(polygons, "WINDOW_PX", tile)
+        monkeypatch.setattr(regions, "OUTLINES_PX", tile)
         store = make(tmp_path / "in.tif", tmp_path / f"{tile}.zarr", tile=tile)
         features = outlined(store, "in.tif", tmp_path / f"{tile}.geojson")["features"]
         found.append(sorted(features, key=lambda feature: feature["properties"]["region"]))

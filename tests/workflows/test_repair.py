@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,23 @@ SYNC = ExecutionSettings("sync")
 LARGE = "large.tif"  # of several pieces and levels
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_pieces() -> Iterator[None]:
+    """What is worked on in pieces begins at 512 x 512 pixels, in this process alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kseg_core.reading.sources.PIECE_PX", 512 * 512)
+        yield
+
+
 @pytest.fixture(scope="module")
 def pictures(small_folder: Path, smooth: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(shutil.copytree(small_folder, tmp_path_factory.mktemp("repair") / "in"))
-    tifffile.imwrite(folder / LARGE, smooth(2100, 2200, 5), tile=(256, 256), photometric="rgb")
+    tifffile.imwrite(folder / LARGE, smooth(525, 550, 5), tile=(64, 64), photometric="rgb")
     return folder
 
 
 def asked(folder: Path, output: Path, **fit: Any) -> Request:
-    written = OutputSettings(tile=512, copy_image=True, confidence=True, edges=(50.0, 100.0))
+    written = OutputSettings(tile=128, copy_image=True, confidence=True, edges=(50.0, 100.0))
     config = RunConfig(FitSettings(3, **{"attempts": 1, **fit}), written, SYNC)
     return prepare(InputSelection((str(folder),)), config, str(output), "store")
 
@@ -77,7 +85,7 @@ Damage = tuple[str, str, Callable[[Path], None], str]
 DAMAGES: dict[str, Damage] = {
     "a label chunk": ("b.png", "labels/kmeans/0/c/0/0", flip, "cannot be read"),
     "a label chunk of many": (LARGE, "labels/kmeans/0/c/2/1", flip, "cannot be read"),
-    "a tile": (LARGE, "labels/kmeans/0/c/1/3", remove, "no file for tiles 1/3 of its labels: 262144 pixels are lost"),
+    "a tile": (LARGE, "labels/kmeans/0/c/1/3", remove, "no file for tiles 1/3 of its labels: 16384 pixels are lost"),
     "a chunk of the masks": (LARGE, "masks/c/1/0/2", flip, "cannot be read"),
     "a tile of the masks": (LARGE, "masks/c/1/0/2", remove, "mask pixels disagree with the labels"),
     "the masks": ("b.png", "masks", remove, "its masks are missing"),
@@ -287,7 +295,7 @@ def test_a_repair_that_is_stopped_does_not_call_the_store_complete_and_is_gone_o
 
 # ----------------------------------------------------------------------------------------- windows of a large image
 
-WINDOWS = {(0, 0): "0/0", (0, 2048): "0/4", (2048, 0): "4/0", (2048, 2048): "4/4"}  # their corners, and first tiles
+WINDOWS = {(0, 0): "0/0", (0, 512): "0/4", (512, 0): "4/0", (512, 512): "4/4"}  # their corners, and first tiles
 
 
 @pytest.fixture
@@ -305,10 +313,10 @@ def labelled_again(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, int]]:
 
 ONE_WINDOW: dict[str, tuple[str, Callable[[Path], None], set[tuple[int, int]]]] = {
     "labels": ("labels/kmeans/0/c/2/1", flip, {(0, 0)}),
-    "the last tile": ("labels/kmeans/0/c/4/4", flip, {(2048, 2048)}),
-    "a mask": ("masks/c/1/0/4", flip, {(0, 2048)}),
-    "confidence": ("confidence/c/0/4", remove, {(0, 2048)}),
-    "a copied band": ("0/c/2/4/0", flip, {(2048, 0)}),
+    "the last tile": ("labels/kmeans/0/c/4/4", flip, {(512, 512)}),
+    "a mask": ("masks/c/1/0/4", flip, {(0, 512)}),
+    "confidence": ("confidence/c/0/4", remove, {(0, 512)}),
+    "a copied band": ("0/c/2/4/0", flip, {(512, 0)}),
     "a level": ("labels/kmeans/1/c/2/2", flip, set()),
     "a tile of a level": ("labels/kmeans/2/c/1/1", remove, set()),
     "edges": ("edges/c/3/3", flip, set()),
@@ -339,7 +347,7 @@ def test_of_a_large_image_only_the_windows_that_are_damaged_are_labelled_and_wri
     chunks = {name for name in written if "/c/" in name and (image / name).is_file()}
     assert part in chunks
     for name in chunks - {part}:
-        window = tuple(int(number) // 4 * 2048 for number in name.split("/")[-2:])
+        window = tuple(int(number) // 4 * 512 for number in name.split("/")[-2:])
         assert name.split("/c/")[0] == part.split("/c/")[0] or window in windows, name
 
 
@@ -352,7 +360,7 @@ def test_a_chunk_that_somebody_wrote_is_made_anew_with_its_whole_image(
     mended = repair_store(str(store), SYNC)
     assert (mended["status"], mended["problems"], mended["repaired"]) == ("ok", [], [LARGE])
     assert contents(store) == contents(made)
-    assert labelled_again == {window: 2 if window == (2048, 2048) else 1 for window in WINDOWS}
+    assert labelled_again == {window: 2 if window == (512, 512) else 1 for window in WINDOWS}
 
 
 @pytest.mark.few(1)
@@ -448,7 +456,7 @@ def test_edges_that_were_added_afterwards_are_not_forgotten_by_a_repair_that_was
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("workflows.repair.edges_of_plan", stop)
+    monkeypatch.setattr("workflows.repair.add_layer", stop)
     with pytest.raises(KeyboardInterrupt):
         repair_store(str(store), SYNC)
     monkeypatch.undo()

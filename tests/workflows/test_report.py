@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from kseg_core.clustering.labelling import invalid_label
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, StoreError
+from kseg_core.layers.layer import ArraySpec
+from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.report.facts import read_facts
 from kseg_core.report.settings import ReportSettings
 from kseg_core.report.thumbnails import pixels_of
 from kseg_core.report.views import ViewPlan
 from kseg_core.store.model import Model
-from kseg_core.store.nodes import ArraySpec, store_array
+from kseg_core.store.nodes import store_array
 from kseg_core.store.opening import load_model, open_store
 from kseg_core.store.originals import Originals
-from kseg_core.store.pyramid import mode_of_blocks
 from workflows.computing.context import Context
 from workflows.report import ReportRequest, make_report, pictures_of
 

@@ -16,7 +16,7 @@ from kseg_core.errors import StoreError
 from kseg_core.reading import sources
 from kseg_core.reading.sources import Piece
 from kseg_core.resume.lock import sweep_after_kill
-from kseg_core.storage.beside import beside
+from kseg_core.storage.sidecars import sidecar
 from workflows import run as jobs
 from workflows.dry_run import dry_run
 from workflows.labelling import label, label_large
@@ -107,7 +107,7 @@ def test_what_was_read_for_the_fit_is_not_read_again(
         patch.setattr(solver, lambda *_, **__: (_ for _ in ()).throw(Stopped()))
         with pytest.raises(Stopped):
             carry_out(request(small_folder, output, kind=kind, features=features))
-    kept = Path(beside(str(output), ".resume"))
+    kept = Path(sidecar(str(output), ".resume"))
     assert list(kept.glob("*/*.kept"))
     readings.clear()
     again = request(small_folder, output, kind=kind, features=features)
@@ -222,7 +222,7 @@ def test_a_damaged_kept_file_is_read_anew(
         patch.setattr("workflows.fitting.fit.fit_summary", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
         with pytest.raises(Stopped):
             jobs.run(request(small_folder, output))
-    for path in Path(beside(str(output), ".resume")).glob("*/*.kept"):
+    for path in Path(sidecar(str(output), ".resume")).glob("*/*.kept"):
         path.write_bytes(path.read_bytes()[:-1])
     jobs.run(request(small_folder, output))
     jobs.run(request(small_folder, tmp_path / "whole.zarr"))

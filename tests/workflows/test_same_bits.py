@@ -51,29 +51,6 @@ def test_the_digest_of_a_store_tells_one_changed_pixel(
     ]
 
 
-@pytest.mark.parametrize("workers", [1, 4, pytest.param(2, marks=pytest.mark.slow)])
-def test_any_number_of_threads_gives_the_same_bits(
-    workers: int, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
-) -> None:
-    job(smooth_folder, tmp_path / "out.zarr", scheduler="threads", workers=workers)
-    assert contents(tmp_path / "out.zarr") == expected
-
-
-def test_processes_give_the_same_bits(
-    smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
-) -> None:
-    job(smooth_folder, tmp_path / "out.zarr", scheduler="processes", workers=2)
-    assert contents(tmp_path / "out.zarr") == expected
-
-
-@pytest.mark.slow
-def test_a_cluster_by_address_gives_the_same_bits(
-    cluster: Any, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
-) -> None:
-    job(smooth_folder, tmp_path / "out.zarr", scheduler=cluster.address)
-    assert contents(tmp_path / "out.zarr") == expected
-
-
 def test_a_cluster_by_scheduler_file_and_a_relative_output_give_the_same_bits(
     cluster: Any,
     smooth_folder: Path,
@@ -157,22 +134,6 @@ def test_a_worker_killed_in_the_middle_of_a_run_changes_no_bit(
     assert contents(tmp_path / "out.zarr") == expected_of_many
 
 
-@pytest.mark.few(1)
-@pytest.mark.parametrize("tile", [64, 256, 4096])
-def test_tiles_of_any_size_hold_the_same_values(
-    tile: int, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
-) -> None:
-    job(smooth_folder, tmp_path / "out.zarr", tile=tile)  # `expected` has 1024
-    found = contents(tmp_path / "out.zarr")
-    assert values(found) == values(expected)
-    layout = "images/picture-7.png/labels/kmeans/0:layout"  # 40 x 1100
-    assert found[layout] == f"chunks (40, {min(tile, 1100)}), fill 255"
-    assert found[layout] != expected[layout]
-    # Apart from the setting itself the attributes are the same too.
-    attributes = {name for name in expected if name.endswith(":attributes")} - {":attributes"}
-    assert {name: found[name] for name in attributes} == {name: expected[name] for name in attributes}
-
-
 def test_inputs_listed_in_another_order_give_the_same_bits(
     smooth_folder: Path, tmp_path: Path, job: Any, contents: Any
 ) -> None:
@@ -180,14 +141,6 @@ def test_inputs_listed_in_another_order_give_the_same_bits(
     job(files, tmp_path / "one.zarr")
     job([files[i] for i in (5, 0, 7, 2, 1, 6, 4, 3)], tmp_path / "two.zarr")
     assert contents(tmp_path / "one.zarr") == contents(tmp_path / "two.zarr")
-
-
-def test_a_second_run_over_the_first_gives_the_same_bits(
-    smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
-) -> None:
-    job(smooth_folder, tmp_path / "out.zarr", k=3)
-    job(smooth_folder, tmp_path / "out.zarr", overwrite=True)
-    assert contents(tmp_path / "out.zarr") == expected
 
 
 @pytest.fixture(params=["smooth", "flat"])

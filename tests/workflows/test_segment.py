@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kseg_core import Model, open_store
 from kseg_core.choice import PictureChoice
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, RunConfig
 from kseg_core.errors import KsegError, KsegWarning, StoreError, UnreadableImage, UsageError
 from workflows import Segmentation, segment
 
@@ -170,17 +170,6 @@ def test_settings_of_paths_are_refused_for_arrays(name: str, pictures: dict[str,
             segment(image, given)
 
 
-def test_an_array_with_a_mask_of_nothing_is_the_array(pictures: dict[str, Any]) -> None:
-    plain = segment(pictures["rgb"], config())
-    masked = segment(np.ma.MaskedArray(pictures["rgb"]), config())
-    assert_same(masked, "image", (plain.model, plain.labels["image"].compute()))
-
-
-def test_a_gray_array_may_have_an_axis_of_one_channel(pictures: dict[str, Any]) -> None:
-    two, three = (segment(image, config()) for image in (pictures["gray"], pictures["gray"][..., None]))
-    assert_same(three, "image", (two.model, two.labels["image"].compute()))
-
-
 @pytest.fixture(scope="module")
 def expected_of_chunks(
     pictures: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, job: Any, png: Any
@@ -212,15 +201,6 @@ def test_a_dask_array_of_any_chunks_gives_what_a_run_gives_on_its_picture(
     found = segment(lazy, config())
     assert found.labels["image"].chunks == (rows, columns)
     assert_same(found, "image", expected_of_chunks[form])
-
-
-@pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
-def test_the_scheduler_changes_nothing(
-    scheduler: str, pictures: dict[str, Any], expected_of_chunks: dict[str, tuple[Model, Any]]
-) -> None:
-    lazy = da.from_array(pictures["rgba"], chunks=(17, 30, 4))
-    setting = RunConfig(FitSettings(**FIT), execution=ExecutionSettings(scheduler, workers=2))
-    assert_same(segment(lazy, setting), "image", expected_of_chunks["rgba"])
 
 
 @pytest.mark.parametrize("kind", [str, Path])
@@ -296,19 +276,6 @@ def test_match_numbers_the_clusters_of_arrays_and_files_as_an_earlier_model(
         np.testing.assert_array_equal(np.array(order)[matched.labels[key]], plain.labels[key])
 
 
-@pytest.mark.parametrize("images", ["rgb", "folder"])
-def test_match_of_other_features_is_wrong_usage(
-    images: str, small_folder: Path, pictures: dict[str, Any], tmp_path: Path
-) -> None:
-    Model("gray", np.zeros((1, 1)), np.zeros((1, 3), np.uint8), np.ones(1, np.int64), 0.0).save(str(tmp_path / "g"))
-    fit = FitSettings(**FIT, features="rgb")
-    setting = RunConfig(fit, execution=ExecutionSettings("sync"), match=str(tmp_path / "g"))
-    with pytest.raises(UsageError, match="add --features gray"):
-        segment(small_folder if images == "folder" else pictures[images], setting)
-    setting = dataclasses.replace(setting, fit=FitSettings(**FIT))  # auto: those of the model to match
-    assert segment(small_folder if images == "folder" else pictures[images], setting).model.features == "gray"
-
-
 def test_files_that_cannot_be_read_are_told_and_the_others_are_labelled(small_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes((small_folder / "a.png").read_bytes())
     (tmp_path / "b.png").write_bytes((small_folder / "b.png").read_bytes()[:500])
@@ -326,13 +293,6 @@ def test_files_that_cannot_be_read_are_told_and_the_others_are_labelled(small_fo
         assert [f.args for f in other.failures] == [f.args for f in found.failures]
     with pytest.raises(UnreadableImage):
         segment(tmp_path, RunConfig(FitSettings(**FIT), execution=ExecutionSettings("sync", strict=True)))
-
-
-def test_few_distinct_values_give_few_clusters() -> None:
-    with pytest.warns(KsegWarning, match="only 2 distinct values: 2 clusters, not 5"):
-        found = segment(np.array([[0, 0, 9]], np.uint8), config(k=5))
-    assert (found.model.k, found.model.k_requested) == (2, 5)
-    assert found.labels["image"].compute().tolist() == [[0, 0, 1]]
 
 
 def test_what_was_found_paints_a_picture(pictures: dict[str, Any]) -> None:
@@ -414,21 +374,6 @@ def test_an_array_has_no_output(pictures: dict[str, Any], tmp_path: Path) -> Non
 def test_a_palette_for_each_image_is_wrong_usage(image: str, pictures: dict[str, Any], small_folder: Path) -> None:
     with pytest.raises(UsageError, match="scope 'image'"):
         segment(small_folder if image == "folder" else pictures[image], config(scope="image"))
-
-
-def test_what_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file or folder"):
-        segment(tmp_path / "nowhere", config())
-    with pytest.raises(UsageError, match="no such model"):
-        segment(tmp_path, RunConfig(None, model=str(tmp_path / "nothing.zarr")), output=str(tmp_path / "out.zarr"))
-    with pytest.raises(UsageError):
-        segment([], config())
-
-
-def test_output_settings_count_where_a_store_is_written(small_folder: Path, tmp_path: Path) -> None:
-    setting = RunConfig(FitSettings(**FIT), OutputSettings(masks=False, tile=64), ExecutionSettings("sync"))
-    segment(small_folder, setting, output=str(tmp_path / "out.zarr"))
-    assert open_store(str(tmp_path / "out.zarr"))["a.png"].masks is None
 
 
 # ---------------------------------------------------------------------------------------------- what is said of it

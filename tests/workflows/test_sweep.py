@@ -208,7 +208,7 @@ def test_bands_too_many_to_hold_are_swept_in_few_readings_and_as_well(
     fit = {"features": "bands", "normalize": "standard", "batch_pixels": 1 << 12}
     held = sweep(source, tmp_path / "held", (1, 6), **fit)
     monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
-    monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 13)
+    monkeypatch.setattr("kseg_core.clustering.band_points.HELD_PX", 1 << 13)
     from workflows.fitting.streamed import StreamedBands
 
     passes = []
@@ -244,7 +244,7 @@ def test_few_values_among_too_many_pixels_to_hold_are_found(tmp_path: Path, monk
     samples[0, 0] = (9, 9)  # hardly in any sample
     source = save_bands(tmp_path / "image.tif", samples)
     monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
-    monkeypatch.setattr("kseg_core.clustering.band_batch.HELD_PX", 1 << 11)
+    monkeypatch.setattr("kseg_core.clustering.band_points.HELD_PX", 1 << 11)
     found = sweep(source, tmp_path / "out", (1, 5), features="bands", batch_pixels=1 << 9).to_json()
     assert [row["k_found"] for row in found["sweep"]] == [1, 2, 3, 3, 3]
     assert [row["inertia"] == 0 for row in found["sweep"]] == [False, False, True, True, True]

@@ -153,11 +153,6 @@ def wait_for(futures: list[Any], on_done: OnDone, client: Client) -> dict[int, i
     Returns
     -------
     How many workers died at each future that ended so.
-
-    Raises
-    ------
-    KsegError
-        If all workers are gone or paused, for longer than they are waited for.
     """
     index = {future.key: i for i, future in enumerate(futures)}
     finished = as_completed(futures, loop=client.loop)
@@ -209,13 +204,7 @@ class Health:
         self._since = self._looked = time.monotonic()
 
     def check(self) -> None:
-        """Look at the workers, every few seconds.
-
-        Raises
-        ------
-        KsegError
-            If there has been none at work for too long.
-        """
+        """Look at the workers, every few seconds."""
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
@@ -237,13 +226,7 @@ class Health:
 
 @contextmanager
 def losses_told(where: str) -> Iterator[None]:
-    """A cluster that is lost is an error with a name.
-
-    Raises
-    ------
-    KsegError
-        If the scheduler, or what it held, is gone, or workers die again and again.
-    """
+    """A cluster that is lost is an error with a name."""
     try:
         yield
     except KilledWorker as error:
@@ -253,13 +236,7 @@ def losses_told(where: str) -> Iterator[None]:
 
 
 def require_main_guard() -> None:
-    """Refuse to start processes from a script each of them would run again, and so start processes of its own.
-
-    Raises
-    ------
-    KsegError
-        If this is such a process, or the program is a script that does not ask what it is run as.
-    """
+    """Refuse to start processes from a script each of them would run again, and so start processes of its own."""
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if dask.config.get("distributed.worker.multiprocessing-method", "spawn") == "fork" or script is None:
         return  # nothing is run again
@@ -390,13 +367,7 @@ def _warn_of_strangers(address: str) -> None:
 
 @contextmanager
 def reporting(file: str | None, client: Client) -> Iterator[None]:
-    """Dask's own report of what is done meanwhile, where one is asked for.
-
-    Raises
-    ------
-    KsegError
-        If it cannot be made or written.
-    """
+    """Dask's own report of what is done meanwhile, where one is asked for."""
     if file is None:
         yield
         return

@@ -133,13 +133,7 @@ class Context:
         return replace(self, progress=Silent(), strict=self.strict if strict is None else strict)
 
     def failed(self, key: str, error: UnreadableImage) -> Failure:
-        """An image that failed.
-
-        Raises
-        ------
-        UnreadableImage
-            If that ends the job.
-        """
+        """An image that failed."""
         if self.strict:
             raise error
         return Failure(key, error)
@@ -383,13 +377,7 @@ def turn(at: int) -> str:
 
 
 def tree_reduce(parts: Sequence[Delayed], name: str, merge: Merge = merge_all, fan_in: int = FAN_IN) -> Delayed:
-    """One lazy result from many lazy partial ones.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
+    """One lazy result from many lazy partial ones."""
     if not parts:
         raise ValueError("expected at least one partial result, got none")
     level = list(parts)

@@ -110,11 +110,6 @@ class Executor(Protocol):
     def compute(self, lazy: Sequence[Delayed], watch: Sequence[Delayed] = (), on_done: OnDone = ignore) -> list[Any]:
         """The values of ``lazy``. ``on_done(i)`` is called as each ``watch[i]``, of which they are made, is
         finished.
-
-        Raises
-        ------
-        TasksKilled
-            If watched tasks killed the processes they ran in.
         """
         ...
 

@@ -15,8 +15,7 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from kseg_core.clustering.band_batch import BandBatch, Place, held_px
-from kseg_core.clustering.band_pixels import BandPixels
+from kseg_core.clustering.band_points import BandBatch, BandPoints, Place, held_px
 from kseg_core.clustering.bands import BandSpace
 from kseg_core.clustering.kmeans import (
     AttemptHistory,
@@ -24,14 +23,15 @@ from kseg_core.clustering.kmeans import (
     Proposal,
     SearchData,
     Solution,
+    StepLimits,
     coarse_form,
     fill_empty,
     finish,
+    lloyd,
+    matching_order,
     shortlist,
     solve,
 )
-from kseg_core.clustering.lloyd import StepLimits, lloyd
-from kseg_core.clustering.numbering import matching_order
 from kseg_core.clustering.outliers import Outlier, fills_of, outliers_of
 from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import AUTO, FitSettings
@@ -171,7 +171,7 @@ def fit_bands(
     return model.noted(bands.notes), failures
 
 
-def data_of(bands: Bands, context: Context) -> BandPixels | StreamedBands:
+def data_of(bands: Bands, context: Context) -> BandPoints | StreamedBands:
     """All the pixels: in memory where they are few enough, else read anew for every question."""
     everything = bands.batch.everything(bands.space)
     if everything is not None:
@@ -205,7 +205,7 @@ def solve_bands(
     start = None
     if refit and match is not None and match.bands is not None:
         start = space.from_space(match.bands, match.centroids)
-    if isinstance(data, BandPixels):
+    if isinstance(data, BandPoints):
         centroids, history = solve(data, first, settings, runner, start)
     else:
         centroids, history = solve_streamed(data, first, settings, runner, start)
@@ -214,7 +214,7 @@ def solve_bands(
     return Model.from_solution(solution, settings, history, space)
 
 
-def sweep_of(bands: Bands, data: BandPixels | StreamedBands, settings: FitSettings, executor: Executor) -> list[Found]:
+def sweep_of(bands: Bands, data: BandPoints | StreamedBands, settings: FitSettings, executor: Executor) -> list[Found]:
     """What every number of clusters comes to.
 
     Raises
@@ -242,7 +242,7 @@ def require_measurable(bands: Bands, solutions: Sequence[Solution]) -> None:
 
 
 def solve_streamed(
-    data: StreamedBands, first: BandPixels, settings: FitSettings, runner: TaskRunner, start: F64 | None = None
+    data: StreamedBands, first: BandPoints, settings: FitSettings, runner: TaskRunner, start: F64 | None = None
 ) -> tuple[F64, History]:
     """Attempts on the mini-batches, compared in one pass over all data; the best is refined by exact steps.
 

@@ -10,11 +10,10 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
+from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
-from kseg_core.clustering.kmeans import Solution, finish, solve
-from kseg_core.clustering.numbering import matching_order
+from kseg_core.clustering.kmeans import Solution, finish, matching_order, solve
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
-from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import AUTO, FitSettings
 from kseg_core.errors import NoValidPixels, TooManyColors
 from kseg_core.reading.sources import Piece
@@ -23,9 +22,9 @@ from kseg_core.sweep.search import chosen_model, sweep
 
 from ..computing.context import Context, Failure, merge_all
 from ..computing.executor import Executor
+from ..earlier import require_same_features
 from ..planning.budget import Budget, too_many_colors
 from ..planning.plan import Plan
-from ..request import require_same_features
 from .gather import Gathered, gather_plan
 from .sharded import ShardedTable, TaskRunner, part_of_table
 from .sweep_tasks import SweepTasks
@@ -42,7 +41,7 @@ def table_on_workers(
     executor: Executor,
     shard_rows: int = SHARD_ROWS,
     budget: Budget | None = None,
-) -> tuple[ShardedTable, FeatureTable]:
+) -> tuple[ShardedTable, ColorPoints]:
     """The table of a lazy `ChunkSummary`, where the steps find it, and that of the first mini-batch, which is here.
 
     Raises

@@ -12,7 +12,7 @@ from typing import Any
 from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 
-from kseg_core.clustering.band_batch import BandBatch, Picked
+from kseg_core.clustering.band_points import BandBatch, Picked
 from kseg_core.clustering.band_values import Extremes
 from kseg_core.clustering.bands import BandMoments
 from kseg_core.clustering.summary import ChunkSummary, ColorTable
@@ -132,7 +132,7 @@ def gather_plan(
     merge
         How several `Gathered` become one.
     """
-    folder = None if name is None else plan.kept  # of a part its stage keeps the whole
+    folder = None if name is None else plan.checkpoints  # of a part its stage keeps the whole
     units = [[bundle] for bundle in plan.bundles] + [runs_of(each, context.executor.workers) for each in plan.large]
     merged, crashes = context.reduce(
         Gather(read, digest, folder),

@@ -9,14 +9,12 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
+from kseg_core.clustering.color_points import CoarseTable, ColorPoints
 from kseg_core.clustering.features import FeatureSpace
-from kseg_core.clustering.indices import Silhouettes
-from kseg_core.clustering.kmeans import Proposal, SearchData, propose, refine
-from kseg_core.clustering.lloyd import Steps
-from kseg_core.clustering.numbering import rounded_means
+from kseg_core.clustering.kmeans import Proposal, SearchData, Steps, propose, refine
+from kseg_core.clustering.points import FarPoint, Points
 from kseg_core.clustering.summary import ColorTable
-from kseg_core.clustering.sums import ClusterSums
-from kseg_core.clustering.table import CoarseTable, FarPoint, FeatureTable, PixelData
+from kseg_core.clustering.sums import ClusterSums, Silhouettes, rounded_means
 from kseg_core.config import FitSettings
 
 from ..computing.context import merge_all, tree_reduce
@@ -25,11 +23,11 @@ from ..computing.executor import Executor
 F64 = NDArray[np.float64]
 
 
-def part_of_table(table: ColorTable, space: FeatureSpace, index: int, parts: int) -> FeatureTable:
+def part_of_table(table: ColorTable, space: FeatureSpace, index: int, parts: int) -> ColorPoints:
     """A task: one shard, a range of codes."""
     bounds = [table.codes.size * i // parts for i in (index, index + 1)]
     piece = slice(*bounds)
-    return FeatureTable.build(ColorTable(table.codes[piece], table.counts[piece]), space)
+    return ColorPoints.build(ColorTable(table.codes[piece], table.counts[piece]), space)
 
 
 def merge_distinct(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -38,7 +36,7 @@ def merge_distinct(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 class ShardedTable:
-    """A `PixelData` whose shards lie on the workers: every question is a small graph with a tree reduction."""
+    """A `Points` whose shards lie on the workers: every question is a small graph with a tree reduction."""
 
     def __init__(self, shards: Sequence[Delayed], space: FeatureSpace, executor: Executor, size: int) -> None:
         self.shards = list(shards)
@@ -61,26 +59,26 @@ class ShardedTable:
         return self._executor.compute([tree_reduce(answers, question.__name__, merge)])[0]
 
     def sums(self, centroids: F64) -> ClusterSums:
-        result: ClusterSums = self._ask(FeatureTable.sums, centroids)
+        result: ClusterSums = self._ask(ColorPoints.sums, centroids)
         return result
 
     def farthest(self, centroids: F64) -> FarPoint:
-        result: FarPoint = self._ask(FeatureTable.farthest, centroids)
+        result: FarPoint = self._ask(ColorPoints.farthest, centroids)
         return result
 
     def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:
-        return rounded_means(self._ask(FeatureTable.color_sums, centroids, merge=add_all), sums.counts)
+        return rounded_means(self._ask(ColorPoints.color_sums, centroids, merge=add_all), sums.counts)
 
     def distinct(self) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = self._ask(FeatureTable.distinct, merge=merge_distinct)
+        result: NDArray[np.float32] = self._ask(ColorPoints.distinct, merge=merge_distinct)
         return result
 
     def coarse(self, coarser: int) -> CoarseTable:
-        result: CoarseTable = self._ask(FeatureTable.coarse, coarser)
+        result: CoarseTable = self._ask(ColorPoints.coarse, coarser)
         return result
 
     def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
-        result: Silhouettes = self._ask(FeatureTable.silhouettes, list(centroids))
+        result: Silhouettes = self._ask(ColorPoints.silhouettes, list(centroids))
         return result
 
 
@@ -101,7 +99,7 @@ class TaskRunner:
         task = delayed(propose, pure=True)
         return self._executor.compute([task(shared, settings, attempt) for attempt in range(settings.attempts)])
 
-    def refine(self, data: PixelData, proposals: list[Proposal], settings: FitSettings) -> list[Steps]:
+    def refine(self, data: Points, proposals: list[Proposal], settings: FitSettings) -> list[Steps]:
         if isinstance(data, ShardedTable) and len(data.shards) == 1:
             task = delayed(refine, pure=True)
             return self._executor.compute([task(data.shards[0], proposal, settings) for proposal in proposals])

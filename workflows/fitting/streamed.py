@@ -11,14 +11,12 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from kseg_core.clustering.band_pixels import BandPixels, BandSample, farthest_of, silhouettes_of
-from kseg_core.clustering.band_values import NO_WEIGHTS, as_values, assign_and_sum, flat_mask
+from kseg_core.clustering.band_points import BandPoints, BandSample, farthest_of, silhouettes_of
+from kseg_core.clustering.band_values import NO_WEIGHTS, ValueTable, as_values, assign_and_sum, flat_mask
 from kseg_core.clustering.bands import BandMoments, BandSpace
-from kseg_core.clustering.indices import Silhouettes
-from kseg_core.clustering.lloyd import StepLimits
-from kseg_core.clustering.sums import ClusterSums
-from kseg_core.clustering.table import FarPoint
-from kseg_core.clustering.value_table import ValueTable
+from kseg_core.clustering.kmeans import StepLimits
+from kseg_core.clustering.points import FarPoint
+from kseg_core.clustering.sums import ClusterSums, Silhouettes
 from kseg_core.config import DEFAULT_TOL, FitSettings
 from kseg_core.reading.sources import Piece
 from kseg_core.resume.checkpoints import load, save
@@ -72,7 +70,7 @@ KEPT_TYPES = (SumsOfEach, ClusterSums, FarPoint, Silhouettes, ValueTable)
 
 
 class StreamedBands:
-    """A `PixelData` that reads its images for every question, unless a table of their few distinct values answers it.
+    """A `Points` that reads its images for every question, unless a table of their few distinct values answers it.
 
     Both ways give the same bits: sums are of whole numbers, and a label is a function of the value.
     """
@@ -81,17 +79,17 @@ class StreamedBands:
         self,
         plan: Plan,
         space: BandSpace,
-        held: BandPixels,
+        held: BandPoints,
         moments: BandMoments,
         context: Context,
     ) -> None:
         self._plan, self._space, self._held, self._moments, self._context = plan, space, held, moments, context
         self._images = tokenize([source.file.key for source in plan.sources])
-        self._table: BandPixels | None = None
+        self._table: BandPoints | None = None
         if held.few is not None:  # few in the sample: perhaps few in all
             table: ValueTable = self._pass(partial(look_at_distinct, space=space))
             if table.values is not None:
-                self._table = BandPixels(space, table.values, table.counts, moments.squares)
+                self._table = BandPoints(space, table.values, table.counts, moments.squares)
 
     @property
     def size(self) -> int:
@@ -103,7 +101,7 @@ class StreamedBands:
         return self._space
 
     @property
-    def held(self) -> BandPixels:
+    def held(self) -> BandPoints:
         """The larger mini-batch, in memory."""
         return self._held
 
@@ -140,7 +138,7 @@ class StreamedBands:
 
     def _pass(self, look: Any) -> Any:
         """One reading; the images were all read before, so now none may fail."""
-        path = kept_path(self._plan.kept, self._images, look)
+        path = kept_path(self._plan.checkpoints, self._images, look)
         found = None if path is None else load(path, KEPT_TYPES)
         if found is None:
             found = pass_over(self._plan, look, None, self._context)[0]
@@ -149,7 +147,7 @@ class StreamedBands:
         return found
 
 
-def few_values(data: StreamedBands, held: BandPixels, k: int) -> F64 | None:
+def few_values(data: StreamedBands, held: BandPoints, k: int) -> F64 | None:
     """The distinct values of all data, where there are at most ``k``: every pass finds one that was not known."""
     points = held.distinct()
     while len(points) <= k:

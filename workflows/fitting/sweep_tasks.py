@@ -9,20 +9,23 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from kseg_core.clustering.band_pixels import BandPixels
+from kseg_core.clustering.band_points import BandPoints
 from kseg_core.clustering.kmeans import (
     Proposal,
     Solution,
+    StepLimits,
+    Steps,
     fill_empty,
     finish,
+    lloyd,
+    lloyd_together,
     propose,
     refine,
     seeds_of,
     shortlist,
     trials_for,
 )
-from kseg_core.clustering.lloyd import StepLimits, Steps, lloyd, lloyd_together
-from kseg_core.clustering.table import PixelData
+from kseg_core.clustering.points import Points
 from kseg_core.config import FitSettings
 from kseg_core.sweep.search import (
     MOST_REFINED,
@@ -53,17 +56,17 @@ F64 = NDArray[np.float64]
 # A task may take what an earlier task made, not a part of it: these take the whole.
 
 
-def refine_task(data: PixelData, start: Start, index: int) -> Steps | None:
+def refine_task(data: Points, start: Start, index: int) -> Steps | None:
     """A task: the exact steps from one of a shortlist, if it has so many."""
     return refine(data, start.proposals[index], start.settings) if index < len(start.proposals) else None
 
 
-def link_task(data: PixelData, refined: list[Steps | None], earlier: Link | None, settings: FitSettings) -> Link:
+def link_task(data: Points, refined: list[Steps | None], earlier: Link | None, settings: FitSettings) -> Link:
     """A task: one link of the chain."""
     return link(data, [steps for steps in refined if steps is not None], earlier, settings)
 
 
-def judge_task(data: PixelData, linked: Link) -> Judged:
+def judge_task(data: Points, linked: Link) -> Judged:
     """A task: number and rate what a link holds."""
     return judge(data, linked.centroids)
 
@@ -94,7 +97,7 @@ class SweepTasks:
             for data, how in searches
         ]
 
-    def search_all(self, data: PixelData, searches: Sequence[Search]) -> list[Searched]:
+    def search_all(self, data: Points, searches: Sequence[Search]) -> list[Searched]:
         place = self._place(data)
         if place is None:
             return chain(data, [how for _, how in searches], self.propose_each(searches))
@@ -114,14 +117,14 @@ class SweepTasks:
         parts = ([next(found) for _ in searches] for _ in range(3))
         return [Searched(*each) for each in zip(proposals, *parts, strict=True)]
 
-    def judge_one(self, data: PixelData, centroids: F64) -> Judged:
+    def judge_one(self, data: Points, centroids: F64) -> Judged:
         place = self._place(data)
         if place is None:
             return judge(data, centroids)
         found: Judged = self._executor.compute([delayed(judge, pure=True)(place, centroids)])[0]
         return found
 
-    def _place(self, data: PixelData) -> Delayed | None:
+    def _place(self, data: Points) -> Delayed | None:
         """Where all of the data is; None where it is in several places."""
         if not isinstance(data, ShardedTable):
             return self._executor.share(data)
@@ -132,11 +135,11 @@ class SweepTasks:
 
 
 def sweep_bands(
-    data: BandPixels | StreamedBands, first: BandPixels, settings: FitSettings, executor: Executor
+    data: BandPoints | StreamedBands, first: BandPoints, settings: FitSettings, executor: Executor
 ) -> list[Found]:
     """The best clustering for every k, by rising k; ``first`` is the first mini-batch."""
     runner = SweepTasks(executor)
-    if isinstance(data, BandPixels):
+    if isinstance(data, BandPoints):
         return sweep(data, first, settings, runner)
     forms = CoarseForms(data.held, first)
     searched: list[FitSettings] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kseg_core.clustering.drift import Drift, outliers
+from kseg_core.clustering.outliers import Drift, outliers
 from kseg_core.store.model import Model
 
 from .label import Labelled, reference_of

@@ -6,19 +6,22 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from kseg_core.clustering.drift import Drift, Reference
+import numpy as np
+
+from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import NO_COLORS, no_labels
-from kseg_core.clustering.outliers import Fill, outliers_beyond
-from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
+from kseg_core.clustering.outliers import Drift, Fill, Reference, outliers_beyond
+from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
+from kseg_core.clustering.summary import Window as Colours
 from kseg_core.clustering.sums import ClusterSums
-from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.companions import content_digest, mask_facts
+from kseg_core.layers.labelled import NO_CONFIDENCE
+from kseg_core.layers.layer import Layout, Window
 from kseg_core.reading.sources import ImageSource, Piece, Pixels
-from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
 from kseg_core.store.ome import read_pixel_size
 from kseg_core.store.record import ImageRecord
@@ -171,9 +174,8 @@ def label_image(
     fills = outliers_beyond(model, window.samples, window.valid, sums) if given else ()
     record = image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if shared else None, fills)
     layout = layout_of(source, model.k, output, len(bands_of(model) or ()))
-    samples = window.samples if layout.copy_bands else None
-    own = None if shared else model
-    write_image(store, record, labelled.labels, model.colors, layout, own, samples, labelled.confidence)
+    made = Window(labelled.labels, window.samples, window.valid, labelled.confidence)
+    write_image(store, record, made, model.colors, layout, None if shared else model)
     return Labelled.of_record(record, reference_of(model) if shared else None, fills)
 
 
@@ -204,8 +206,8 @@ def leave_blank(source: ImageSource, window: Pixels, store: str, output: OutputS
     """Write an image without a valid pixel, which has no model of its own."""
     record = image_record(source, (), 0.0, output)
     layout = layout_of(source, 0, output)
-    samples = window.samples if layout.copy_bands else None
-    write_image(store, record, no_labels(source.shape), NO_COLORS, layout, samples=samples)
+    unsure = np.full(source.shape, NO_CONFIDENCE, np.uint8)
+    write_image(store, record, Window(no_labels(source.shape), window.samples, None, unsure), NO_COLORS, layout)
     return Labelled.of_record(record, None)
 
 
@@ -268,7 +270,7 @@ def own_model(settings: FitSettings, budget: Budget | None, source: ImageSource,
     summary = summary_of_image(settings, budget, source, window)
     if summary.everything.codes.size == 0:
         return None
-    data, batch = (FeatureTable.build(table, space) for table in (summary.everything, summary.batch))
+    data, batch = (ColorPoints.build(table, space) for table in (summary.everything, summary.batch))
     return fit_alone(data, batch, settings, space)
 
 
@@ -283,7 +285,7 @@ def summary_of_image(settings: FitSettings, budget: Budget | None, source: Image
     rule = BatchRule.for_pixels(source.pixels, settings.batch_pixels, settings.seed)
     most = None if budget is None else budget.colors
     try:
-        return summarise([Window(window.samples, window.valid)], rule, most)
+        return summarise([Colours(window.samples, window.valid)], rule, most)
     except TooManyColors as error:
         assert budget is not None  # without one there is no limit
         raise image_of_too_many_colors(source, budget) from error

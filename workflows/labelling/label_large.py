@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, islice
 from typing import NamedTuple
 
-from dask.delayed import Delayed, delayed
+from dask.delayed import delayed
 
 from kseg_core import storage
 from kseg_core.clustering.labelling import NO_COLORS
@@ -17,12 +18,13 @@ from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import InputFile
+from kseg_core.layers import LAYERS
+from kseg_core.layers.layer import Layout, Window
+from kseg_core.layers.tiles import Region
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.resume.markers import PieceSums, end_journal, fills_written, note_piece, pieces_written
-from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
 from kseg_core.store.record import ImageRecord
-from kseg_core.store.tiles import level_windows
 from kseg_core.store.writing import (
     arrays_are_sound,
     build_level,
@@ -30,15 +32,13 @@ from kseg_core.store.writing import (
     finish_image,
     image_folder,
     remove_image,
-    write_confidence,
-    write_copy,
+    write_tiles,
     write_window,
 )
 
 from ..computing.context import Context, parted
 from .label import Labelled, bands_of, image_record, inertia_of, layout_of, read_for_model, reference_of
-
-LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many of the one above
+from .pyramids import build_pyramids
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,8 @@ def write_piece(piece: Piece, model: Model, store: str, layout: Layout, *, given
     key = piece.source.file.key
     window = read_for_model(piece, model)
     labelled = model.label(window.samples, window.valid, confidence=layout.confidence)
-    write_window(store, key, piece.rows, piece.columns, labelled.labels, layout)
-    if layout.confidence:
-        write_confidence(store, key, piece.rows, piece.columns, labelled.confidence, layout)
-    if layout.copy_bands:
-        write_copy(store, key, piece.rows, piece.columns, window.samples, layout)
+    made = Window(labelled.labels, window.samples, window.valid, labelled.confidence)
+    write_window(store, key, (piece.rows, piece.columns), made, layout)
     fills = outliers_beyond(model, window.samples, window.valid, labelled.sums) if given else ()
     return PieceLabelled(labelled.sums, fills)
 
@@ -169,7 +166,7 @@ def label_large(
             continue
         fills = merged((*fills, *image.fills), of_bands=False)
         whole[source.file.key] = LabelledImage(source, layout, image.sums, fills)
-    build_pyramids([(image.source, image.layout) for image in whole.values()], store, context, build_from_pieces)
+    build_pyramids([(key, image.layout) for key, image in whole.items()], store, context, build_from_pieces)
     record_of = delayed(record_of_sums, pure=False)
     records = context.compute(
         [record_of(image.source, image.sums, shared, output, not own_model, image.fills) for image in whole.values()]
@@ -212,28 +209,19 @@ def leave_large_blank(pieces: Sequence[Piece], store: str, output: OutputSetting
     if layout.copy_bands:
         task = delayed(copy_piece, pure=False)
         context.run(task(piece, store, layout) for piece in pieces)
-    build_pyramids([(source, layout)], store, context)
+    build_pyramids([(record.key, layout)], store, context)
     finish_image(store, record, layout, NO_COLORS)
     return Labelled.of_record(record, None)
 
 
 def copy_piece(piece: Piece, store: str, layout: Layout) -> None:
     """A task: keep the pixels of a piece, and label none."""
-    write_copy(store, piece.source.file.key, piece.rows, piece.columns, piece.read().rgb, layout)
+    copy, region = LAYERS["copy"], (piece.rows, piece.columns)
+    array = os.path.join(image_folder(store, piece.file.key), copy.path())
+    write_tiles(array, copy, region, Window(samples=piece.read().rgb), layout)
 
 
-def build_pyramids(
-    images: Sequence[tuple[ImageSource, Layout]],
-    store: str,
-    context: Context,
-    build: Callable[..., None] = build_level,
-) -> None:
-    """All levels of all images: each level in a pass of its own, after the one it is made from."""
-    for level in range(1, max((layout.levels for _, layout in images), default=1)):
-        context.run(level_tasks(images, level, store, build))
-
-
-def build_from_pieces(store: str, key: str, level: int, rows: slice, columns: slice, layout: Layout) -> None:
+def build_from_pieces(store: str, key: str, level: int, region: Region, layout: Layout) -> None:
     """A task: a window of a level, as `build_level` makes it, of pieces that an earlier, stopped job may have written.
 
     Raises
@@ -242,18 +230,7 @@ def build_from_pieces(store: str, key: str, level: int, rows: slice, columns: sl
         If what is written is damaged. Then none of it is gone on with: the same command makes the image anew.
     """
     try:
-        build_level(store, key, level, rows, columns, layout)
+        build_level(store, key, level, region, layout)
     except StoreError as error:
         end_journal(store, key)
         raise StoreError(f"{error}; the same command labels its image anew") from error
-
-
-def level_tasks(
-    images: Sequence[tuple[ImageSource, Layout]], level: int, store: str, how: Callable[..., None]
-) -> Iterator[Delayed]:
-    """The tasks that make one level of some images."""
-    build = delayed(how, pure=False)
-    for source, layout in images:
-        if level < layout.levels:
-            for rows, columns in level_windows(layout, level, LEVEL_SIDE):
-                yield build(store, source.file.key, level, rows, columns, layout)

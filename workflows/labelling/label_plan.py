@@ -54,7 +54,9 @@ def label_plan(
         if isinstance(model, Model):
             return done.merge(label_large(plan.large, model, store, output, context, given=given))
         for pieces in plan.large:
-            done = done.merge(label_alone(Plan((), (pieces,), plan.kept), model, store, output, context, budget=budget))
+            done = done.merge(
+                label_alone(Plan((), (pieces,), plan.checkpoints), model, store, output, context, budget=budget)
+            )
     except OSError as error:
         what = f"{store}: the output cannot be written ({error.strerror or error})"
         raise KsegError(f"{what}; {SAME_COMMAND}") from error

@@ -14,8 +14,8 @@ from itertools import chain, groupby, islice
 from kseg_core import storage
 from kseg_core.config import OutputSettings
 from kseg_core.errors import KsegError, StoreError
+from kseg_core.layers.layer import Layout
 from kseg_core.reading.sources import Piece
-from kseg_core.store.layout import Layout
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 from kseg_core.store.record import ImageRecord
@@ -26,7 +26,8 @@ from ..computing.context import Context, Failure, parted
 from ..computing.executor import SAME_COMMAND
 from ..planning.plan import Plan
 from .label import bands_of, layout_of
-from .label_large import PieceTask, build_pyramids, write_piece
+from .label_large import PieceTask, write_piece
+from .pyramids import build_pyramids
 
 log = logging.getLogger("kseg")
 
@@ -126,7 +127,7 @@ def finish(
         if not failed:
             whole.append(image)
             log.info("%s: %d of %d windows made anew", image.record.key, sum(anew), len(own))
-    build_pyramids([(image.pieces[0].source, image.layout) for image in whole], store, context, mend_level)
+    build_pyramids([(image.record.key, image.layout) for image in whole], store, context, mend_level)
     for image in whole:
         write_georeferences(image_folder(store, image.record.key), image.layout)
         finish_image(store, image.record, image.layout, image.model.colors)

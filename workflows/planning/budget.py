@@ -418,18 +418,12 @@ def bytes_to_write(plan: Plan, work: Work) -> int:
     return sum(written_bytes(piece, work.k, work.output, work.bands) for piece in pieces_of(plan))
 
 
-def require_room_on_disk(output: str, at_most: int, *, begun: bool) -> None:
-    """Refuse to begin what the disk cannot hold. ``begun``: there is an output to go on with, of these settings.
-
-    Raises
-    ------
-    KsegError
-        If less is free than the output of photographs takes at least.
-    """
+def require_room_on_disk(output: str, at_most: int, *, resumes: bool) -> None:
+    """Refuse to begin what the disk cannot hold. ``resumes``: there is an output to go on with, of these settings."""
     free = free_bytes(output)
     if free is not None and free < at_most * LEAST_FREE_SHARE:
         advice = "Free some, choose another output with -o, or use --no-masks"
-        if begun:  # with other settings it would be refused
+        if resumes:  # with other settings it would be refused
             advice = "Free some: what was finished is kept, and the same command goes on"
         raise KsegError(
             f"{output}: {format_bytes(free)} are free on its disk; labels and masks of these images take up to "

@@ -40,17 +40,11 @@ class Header(NamedTuple):
 
 
 def open_header(header: Header, settings: InputSettings) -> ImageSource:
-    """What a file is, and how large.
-
-    Raises
-    ------
-    UnreadableImage
-        If it is no image.
-    """
+    """What a file is, and how large."""
     return ImageSource.open(header.file, settings)
 
 
-def look_at_headers(
+def scan_headers(
     files: Sequence[InputFile], settings: InputSettings, context: Context
 ) -> tuple[list[ImageSource], list[Failure]]:
     """Which files are images, and how large, in the order given."""
@@ -73,7 +67,7 @@ class Plan:
         Whole images, small ones together until they are worth a task.
     large
         Images worked on in pieces: every piece is a task.
-    kept
+    checkpoints
         The folder where tasks keep what they bring home, for a job that goes on where it was stopped; None: nowhere.
     notes
         What there is to say of all images together, a line each.
@@ -81,7 +75,7 @@ class Plan:
 
     bundles: tuple[Bundle, ...]
     large: tuple[tuple[Piece, ...], ...] = ()
-    kept: str | None = None
+    checkpoints: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -104,7 +98,7 @@ class Plan:
         """The plan of some of its images."""
         bundles = [tuple(piece for piece in bundle if piece.source.file.key in keys) for bundle in self.bundles]
         large = [pieces for pieces in self.large if pieces[0].source.file.key in keys]
-        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large), self.kept, self.notes)
+        return Plan(tuple(bundle for bundle in bundles if bundle), tuple(large), self.checkpoints, self.notes)
 
     def without(self, failures: Sequence[Failure]) -> Plan:
         """The plan less the images that failed."""
@@ -134,13 +128,7 @@ def make_plan(sources: Sequence[ImageSource], tile: int, workers: int) -> Plan:
 
 @contextmanager
 def naming_images(plan: Plan) -> Iterator[None]:
-    """Where none of the images has a valid pixel, say which they are, and what may help.
-
-    Raises
-    ------
-    NoValidPixels
-        Naming them.
-    """
+    """Where none of the images has a valid pixel, say which they are, and what may help."""
     try:
         yield
     except NoValidPixels as error:

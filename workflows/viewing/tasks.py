@@ -25,12 +25,15 @@ Need = Callable[[ImageSource], int]  # bytes of a task that looks at an original
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Work on an image of a store, or on a part of it, as an item of `Context.map`."""
+    """Work on an image of a store, or on a part of it, as an item of `Context.map`; ``name``: in place of the key, what
+    is said where it fails.
+    """
 
     key: str
     what: Any
     pixels: int = 0
     is_last: bool = False
+    name: str = ""
 
     @property
     def file(self) -> Self:
@@ -40,7 +43,7 @@ class Work:
     @property
     def source(self) -> str:
         """How it is named."""
-        return self.key
+        return self.name or self.key
 
 
 def on_images(

@@ -14,11 +14,12 @@ from dask.delayed import Delayed, delayed
 
 from kseg_core import storage
 from kseg_core.config import OutputSettings
+from kseg_core.layers.tiles import Region
 from kseg_core.memory import verifying_bytes
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store
 from kseg_core.store.originals import Originals
-from kseg_core.store.tally import OPENING, Tally, Window, image_windows
+from kseg_core.store.tally import OPENING, Tally, image_windows
 from kseg_core.store.verify import Findings, ImageCheck, large_shape
 
 from ..computing.context import Context, Task, crashed
@@ -72,7 +73,7 @@ class Verifier:
         """All of an image."""
         return delayed(ImageCheck.whole, pure=False)(self._check(key, originals), self.shared)
 
-    def window(self, key: str, window: Window, originals: Originals | None) -> Delayed:
+    def window(self, key: str, window: Region, originals: Originals | None) -> Delayed:
         """One window of a large one."""
         return delayed(ImageCheck.window, pure=False)(self._check(key, originals), window, self.shared)
 
@@ -129,7 +130,7 @@ def whole_tasks(keys: Sequence[str], verifier: Verifier, context: Context) -> It
         )
 
 
-def window_tasks(windows: Mapping[str, Sequence[Window]], verifier: Verifier, context: Context) -> Iterator[Task]:
+def window_tasks(windows: Mapping[str, Sequence[Region]], verifier: Verifier, context: Context) -> Iterator[Task]:
     """A task for each window of each large image."""
     for key, own in windows.items():
         rescue = Rescue(key, verifier, context)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kseg_core.clustering.band_pixels import BandPixels
+from kseg_core.clustering.band_points import BandPoints
 from kseg_core.clustering.band_values import Extremes, as_values, flat_mask, is_small, unit_bits
 from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.kmeans import SerialRunner, finish, solve
@@ -68,7 +68,7 @@ def test_the_least_float_is_one_step_and_the_largest_a_whole_number_of_them(dtyp
 def test_a_fill_value_takes_no_other_value_away(fill: float) -> None:
     near = np.random.default_rng(1).normal(100, 1, 500)
     samples = np.concatenate([near, [fill]])[None, :, None]
-    pixels = BandPixels.build(space_of(samples), as_values(samples))
+    pixels = BandPoints.build(space_of(samples), as_values(samples))
     assert pixels.distinct()[:, 0].tolist() == sorted([*near.tolist(), fill])
 
 
@@ -121,26 +121,6 @@ def ends_of(moments: BandMoments) -> list[Array]:
     return [ends.low, ends.high, ends.at_low, ends.at_high]
 
 
-@pytest.mark.parametrize("dtype", BAND_DTYPES)
-def test_statistics_are_exact_and_merge_in_any_order_and_grouping(dtype: str) -> None:
-    rng = np.random.default_rng(3)
-    scale = {"uint8": 250, "int8": 120, "int16": 30_000}.get(dtype, 60_000)
-    samples = (rng.random((31, 20, 3)) * scale).astype(dtype)
-    valid = rng.random((31, 20)) < 0.8
-    whole = moments_of(samples, valid)
-    unit = Fraction(1, 2 ** unit_bits(dtype))
-    columns = [exactly(column) for column in as_values(samples)[valid.reshape(-1)].T]
-    assert whole.pixels == int(valid.sum())
-    assert [total * unit for total in whole.sums.tolist()] == [sum(column) for column in columns]
-    assert [total * unit**2 for total in whole.squares.tolist()] == [sum(v * v for v in column) for column in columns]
-    if whole.histogram is not None:
-        assert whole.histogram.sum(axis=1).tolist() == [whole.pixels] * 3
-    parts = [moments_of(samples[rows], valid[rows]) for rows in (slice(7), slice(7, 8), slice(8, None))]
-    a, b, c = parts
-    for merged in (a.merge(b).merge(c), a.merge(b.merge(c)), c.merge(a).merge(b)):
-        assert same(merged, whole)
-
-
 @given(st.data())
 @QUICK
 def test_statistics_of_any_values_are_exact_in_any_cutting_and_order(data: Any) -> None:
@@ -176,21 +156,8 @@ def test_totals_may_pass_what_64_bits_hold() -> None:
     assert (mean.tolist(), deviation.tolist()) == ([65535], [0])
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "uint32", "int64", "float64"])
-def test_mean_and_deviation(dtype: str) -> None:
-    rng = np.random.default_rng(4)
-    samples = (1000 + 300 * rng.normal(size=(60, 70, 2)) * [1, 3]).clip(-3000, 9000)
-    samples = samples.clip(0, None).astype(dtype) if dtype == "uint32" else samples.astype(dtype)
-    samples = np.abs(samples) if dtype == "uint16" else samples
-    valid = rng.random((60, 70)) < 0.9
-    mean, deviation = moments_of(samples, valid).mean_and_deviation()
-    kept = samples[valid].astype(np.float64)
-    np.testing.assert_allclose(mean, kept.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(deviation, kept.std(axis=0), rtol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [*SMALL, "int32", "float32"])
-@pytest.mark.parametrize("share", [1, 2, 50, 98, 100])
+@given(st.sampled_from([*SMALL, "int32", "float32"]), st.integers(1, 100))
+@QUICK
 def test_a_percentile_is_the_value_at_that_rank(dtype: str, share: int) -> None:
     low = 0 if dtype.startswith("u") else -100
     samples = np.random.default_rng(5).integers(low, 120, (37, 11, 1)).astype(dtype)
@@ -213,7 +180,7 @@ def test_a_percentile_leaves_out_the_values_set_apart(dtype: str) -> None:
 # ------------------------------------------------------------------------------------------------ the space
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float64"])
 def test_standard_features_have_mean_0_and_deviation_1(dtype: str) -> None:
     samples = (100 + 20 * np.random.default_rng(7).normal(size=(50, 60, 3))).clip(0, 250).astype(dtype)
     space = space_of(samples, "standard")
@@ -223,7 +190,7 @@ def test_standard_features_have_mean_0_and_deviation_1(dtype: str) -> None:
     np.testing.assert_array_equal(found, (samples.reshape(-1, 3) - space.offset) * space.scale)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float64"])
 def test_minmax_features_reach_from_0_to_1(dtype: str) -> None:
     samples = (100 + 20 * np.random.default_rng(8).normal(size=(50, 60, 3))).clip(0, 250).astype(dtype)
     space = space_of(samples, "minmax")
@@ -240,15 +207,16 @@ def test_a_band_of_one_value_is_not_divided_by_zero(normalize: str) -> None:
     assert (space.offset.tolist(), space.scale.tolist()) == ([0, 7], [1, 1])
 
 
-@pytest.mark.parametrize("normalize", ["none", "standard", "minmax"])
-@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64", "int64"])
+@pytest.mark.parametrize(
+    ("dtype", "normalize"), [("uint16", "standard"), ("float32", "minmax"), ("float64", "none"), ("int64", "standard")]
+)
 def test_inertia_is_the_sum_by_fractions_rounded_once(dtype: str, normalize: str) -> None:
     rng = np.random.default_rng(9)
     samples = (rng.normal(size=(12, 15, 2)) * 5000 + 30_000).astype(dtype)
     space = space_of(samples, normalize)
     values = as_values(samples)
     centroids = space.features_of(rng.uniform(values.min(), values.max(), (4, 2)))
-    sums = BandPixels.build(space, values).sums(centroids)
+    sums = BandPoints.build(space, values).sums(centroids)
     points = space.features_of(values.astype(np.float64))
     labels = ((points[:, None] - centroids[None]) ** 2).sum(axis=2).argmin(axis=1)
     offset, scale = exactly(space.offset), exactly(space.scale)
@@ -301,7 +269,7 @@ def test_clusters_are_numbered_by_the_mean_then_the_components() -> None:
 
 def model_of(samples: Array, normalize: str = "standard", k: int = 3) -> Model:
     space = space_of(samples, normalize)
-    pixels = BandPixels.build(space, as_values(samples))
+    pixels = BandPoints.build(space, as_values(samples))
     settings = FitSettings(k, features="bands", normalize=normalize, attempts=2)  # type: ignore[arg-type]
     centroids, history = solve(pixels, pixels, settings, SerialRunner())
     return Model.from_solution(finish(pixels, centroids), settings, history, space)

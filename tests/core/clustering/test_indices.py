@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import calinski_harabasz_score
 
-from kseg_core.clustering.band_pixels import BandPixels, silhouettes_of
+from kseg_core.clustering.band_points import BandPoints, silhouettes_of
 from kseg_core.clustering.band_values import EVERYWHERE, NO_WEIGHTS
 from kseg_core.clustering.bands import BandSpace
+from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import SPACES
-from kseg_core.clustering.indices import Silhouettes, calinski_harabasz, mean_silhouette
+from kseg_core.clustering.points import calinski_harabasz
 from kseg_core.clustering.summary import ColorTable
-from kseg_core.clustering.table import FeatureTable
+from kseg_core.clustering.sums import Silhouettes, mean_silhouette
 from kseg_core.kernels.indices import silhouette_of_points
 from tests.strategies import QUICK, centroids, color_tables
 
@@ -44,11 +45,10 @@ def random_table(seed: int, colors: int = 300) -> ColorTable:
     return ColorTable(codes, random.integers(1, 50, codes.size))
 
 
-@pytest.mark.parametrize("features", ["rgb", "gray", "hsv", "lab"])
-@pytest.mark.parametrize("k", [2, 3, 7])
+@pytest.mark.parametrize(("features", "k"), [("rgb", 2), ("gray", 3), ("hsv", 7), ("lab", 2)])
 def test_the_silhouette_is_that_of_the_definition(features: str, k: int) -> None:
     space = SPACES[features]
-    data = FeatureTable.build(random_table(k), space)
+    data = ColorPoints.build(random_table(k), space)
     centers = data.points.T[:: data.size // k][:k].astype(np.float64) + 0.25
     (total,) = data.silhouettes([centers]).totals
     found = mean_silhouette(total, int(data.weights.sum()), k)
@@ -58,7 +58,7 @@ def test_the_silhouette_is_that_of_the_definition(features: str, k: int) -> None
 @QUICK
 @given(color_tables(), st.data())
 def test_the_silhouette_is_right_in_ties_and_on_centroids_that_coincide(table: ColorTable, data: st.DataObject) -> None:
-    space = FeatureTable.build(table, SPACES["rgb"])
+    space = ColorPoints.build(table, SPACES["rgb"])
     centers = data.draw(centroids(space.points).filter(lambda rows: len(rows) > 1))
     (total,) = space.silhouettes([centers]).totals
     found = mean_silhouette(total, table.pixels, len(centers))
@@ -79,23 +79,23 @@ def test_a_silhouette_worked_out_by_hand() -> None:
 @given(color_tables(min_colors=2), st.integers(2, 5))
 def test_the_sum_of_the_shards_is_the_sum_of_the_whole_to_the_last_bit(table: ColorTable, parts: int) -> None:
     space = SPACES["lab"]
-    whole = FeatureTable.build(table, space)
+    whole = ColorPoints.build(table, space)
     sets = [np.unique(whole.points.T[:k].astype(np.float64) + 0.3, axis=0) for k in (1, 2, 3)]
     pieces = [ColorTable(table.codes[i::parts].copy(), table.counts[i::parts].copy()) for i in range(parts)]
-    shards = [FeatureTable.build(piece, space).silhouettes(sets) for piece in pieces if piece.codes.size]
+    shards = [ColorPoints.build(piece, space).silhouettes(sets) for piece in pieces if piece.codes.size]
     assert reduce(Silhouettes.merge, shards[::-1]) == whole.silhouettes(sets)
 
 
 def test_very_many_pixels_do_not_overflow() -> None:
     n = 1 << 45
     table = ColorTable(np.array([0, 0xFFFFFF], np.uint32), np.array([n, n]))
-    data = FeatureTable.build(table, SPACES["rgb"])
+    data = ColorPoints.build(table, SPACES["rgb"])
     (total,) = data.silhouettes([data.points.T.astype(np.float64)]).totals
     assert mean_silhouette(total, 2 * n, 2) == 1.0
 
 
 def test_a_single_cluster_has_neither_index() -> None:
-    data = FeatureTable.build(random_table(1), SPACES["rgb"])
+    data = ColorPoints.build(random_table(1), SPACES["rgb"])
     center = np.full((1, 3), 100.0)
     assert data.silhouettes([center]).totals == (0,)
     assert mean_silhouette(0, 100, 1) is None
@@ -113,19 +113,18 @@ def test_bands_have_the_silhouette_of_their_features_and_no_invalid_pixel_counts
     features = space.features_of(values[valid].astype(np.float64))
     expected = silhouette(features, np.ones(len(features)), centers)
     assert mean_silhouette(total, int(valid.sum()), 3) == pytest.approx(expected, abs=1e-9)
-    alone = BandPixels.build(space, values[valid])
+    alone = BandPoints.build(space, values[valid])
     assert alone.silhouettes([centers]).totals == (total,)
     distinct, counts = np.unique(values[valid], axis=0, return_counts=True)
     weighted = silhouettes_of(space, distinct, counts.astype(np.int64), EVERYWHERE, [centers])
     assert weighted.totals == (total,)
 
 
-@pytest.mark.parametrize("features", ["rgb", "gray", "lab"])
-@pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.parametrize(("features", "k"), [("rgb", 2), ("gray", 5), ("lab", 5)])
 def test_calinski_harabasz_is_that_of_scikit_learn(features: str, k: int) -> None:
     space = SPACES[features]
     table = random_table(k)
-    data = FeatureTable.build(table, space)
+    data = ColorPoints.build(table, space)
     centers = data.points.T[:: data.size // k][:k].astype(np.float64)
     sums = data.sums(centers)
     pixels = np.repeat(data.points.T.astype(np.float64), data.weights, axis=0)
@@ -137,7 +136,7 @@ def test_calinski_harabasz_is_that_of_scikit_learn(features: str, k: int) -> Non
 def test_calinski_harabasz_of_bands_is_that_of_scikit_learn() -> None:
     space = two_bands()
     values = np.random.default_rng(5).integers(0, 1000, (3000, 2)).astype(np.uint16)
-    data = BandPixels.build(space, values)
+    data = BandPoints.build(space, values)
     centers = np.array([[100.0, 300.0], [400.0, 1500.0], [20.0, 1000.0]])
     features = space.features_of(values.astype(np.float64))
     labels = np.argmin(((features[:, None] - centers[None]) ** 2).sum(axis=2), axis=1)
@@ -146,6 +145,6 @@ def test_calinski_harabasz_of_bands_is_that_of_scikit_learn() -> None:
 
 
 def test_calinski_harabasz_is_missing_where_it_would_be_infinite() -> None:
-    data = FeatureTable.build(ColorTable(np.array([0, 255], np.uint32), np.array([3, 4])), SPACES["rgb"])
+    data = ColorPoints.build(ColorTable(np.array([0, 255], np.uint32), np.array([3, 4])), SPACES["rgb"])
     centers = data.points.T.astype(np.float64)
     assert calinski_harabasz(data.space, data.sums(centers), centers) is None

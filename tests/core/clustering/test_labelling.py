@@ -12,19 +12,33 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering import labelling
 from kseg_core.clustering import summary as of_colors
+from kseg_core.clustering.bands import BandSpace
 from kseg_core.clustering.features import SPACES, FeatureSpace
-from kseg_core.clustering.labelling import LabelledPixels, invalid_label, label_dtype, label_pixels, no_labels
+from kseg_core.clustering.labelling import invalid_label, label_dtype, label_pixels, no_labels
 from kseg_core.clustering.sums import ClusterSums
 from tests import reference
-from tests.strategies import QUICK, centroids, rgb_images, valid_masks
+from tests.strategies import COLOR_SPACES, QUICK, centroids, rgb_images, valid_masks
 
 F64 = NDArray[np.float64]
-ALL_SPACES = pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
 
 
-def check(found: LabelledPixels, rgb: Any, valid: Any, space: FeatureSpace, centers: F64) -> None:
-    """Labels and sums are those of the reference, pixel by pixel."""
+def rated(points: F64, centers: F64) -> NDArray[np.uint8]:
+    """floor(254 (d2 - d1) / d2) of points (n, d): every distance written out, the two least picked by sorting."""
+    squared = np.zeros((len(points), len(centers)))
+    for axis in range(points.shape[1]):
+        squared += (points[:, axis, None] - centers[None, :, axis]) ** 2
+    distances = np.sort(np.sqrt(squared), axis=1)
+    if len(centers) == 1:
+        return np.where(distances[:, 0] >= 0, 254, 0).astype(np.uint8)
+    first, second = distances[:, 0], distances[:, 1]
+    share = np.divide(second - first, second, out=np.zeros_like(second), where=second > 0)
+    return np.floor(254 * share).astype(np.uint8)
+
+
+def check(rgb: Any, valid: Any, space: FeatureSpace, centers: F64) -> None:
+    """Labels, sums and confidence are those of the reference, pixel by pixel."""
     k = len(centers)
+    found = label_pixels(rgb, valid, space, centers)
     points = space.points(reference.color_codes(rgb))
     expected = reference.nearest(points, centers)[0].reshape(rgb.shape[:2])
     mask = np.ones(rgb.shape[:2], bool) if valid is None else valid
@@ -35,40 +49,47 @@ def check(found: LabelledPixels, rgb: Any, valid: Any, space: FeatureSpace, cent
     counts, sums = reference.cluster_sums(inside, ones, expected[mask], k)
     assert (found.sums.counts.tolist(), found.sums.sums.tolist()) == (counts, sums)
     assert found.sums.squares == reference.squares(inside, ones)
+    assert found.confidence is None
+    with_confidence = label_pixels(rgb, valid, space, centers, confidence=True)
+    np.testing.assert_array_equal(with_confidence.labels, found.labels)
+    assert with_confidence.sums.same_as(found.sums)
+    wanted = np.where(mask, rated(points.T.astype(np.float64), centers).reshape(rgb.shape[:2]), 255)
+    np.testing.assert_array_equal(with_confidence.confidence, wanted)
 
 
-@ALL_SPACES
 @QUICK
-@given(data=st.data())
-def test_labels_and_sums_are_the_reference_s_in_ties(space: FeatureSpace, data: Any) -> None:
+@given(space=COLOR_SPACES, data=st.data())
+def test_labels_sums_and_confidence_are_the_reference_s_in_ties(space: FeatureSpace, data: Any) -> None:
     rgb = data.draw(rgb_images())
     valid = data.draw(valid_masks(rgb.shape[:2]))
     centers = data.draw(centroids(space.points(reference.color_codes(rgb))))
-    check(label_pixels(rgb, valid, space, centers), rgb, valid, space, centers)
+    check(rgb, valid, space, centers)
 
 
-@pytest.mark.parametrize("k", [1, 5, 64, 65, 254, 255, 1000])
-@ALL_SPACES
-def test_labels_and_sums_are_the_reference_s_for_any_k(space: FeatureSpace, k: int) -> None:
-    rng = np.random.default_rng(k)
+@pytest.mark.parametrize(
+    ("name", "k"), [("rgb", 1), ("lab", 5), ("gray", 64), ("hsv", 65), ("rgb", 254), ("lab", 255), ("rgb", 1000)]
+)
+def test_labels_sums_and_confidence_are_the_reference_s_for_any_k(name: str, k: int) -> None:
+    rng, space = np.random.default_rng(k), SPACES[name]
     rgb = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
     valid = rng.random((40, 50)) < 0.8
     centers = space.points(rng.integers(0, 1 << 24, k).astype(np.uint32)).T.astype(np.float64)
-    check(label_pixels(rgb, valid, space, centers), rgb, valid, space, centers)
+    check(rgb, valid, space, centers)
 
 
-@ALL_SPACES
 @QUICK
-@given(data=st.data())
+@given(space=COLOR_SPACES, data=st.data())
 def test_comparing_with_all_and_comparing_by_cells_give_the_same_bits(space: FeatureSpace, data: Any) -> None:
     rgb = data.draw(rgb_images())
     centers = data.draw(centroids(space.points(reference.color_codes(rgb))))
-    limit = labelling.BRUTE_FORCE_K
-    by_all = label_pixels(rgb, None, space, centers)
+    if len(centers) < 2:
+        centers = np.concatenate([centers, centers + 1])  # one alone is certain
+    by_all = label_pixels(rgb, None, space, centers, confidence=True)
     # Centroids that win nothing, behind the others, choose the other way without changing a label.
-    far = np.full((limit + 1, 3), 1e12)
-    by_cells = label_pixels(rgb, None, space, np.concatenate([centers, far]))
+    far = np.full((labelling.BRUTE_FORCE_K + 1, 3), 1e12)
+    by_cells = label_pixels(rgb, None, space, np.concatenate([centers, far]), confidence=True)
     np.testing.assert_array_equal(by_all.labels, by_cells.labels)
+    np.testing.assert_array_equal(by_all.confidence, by_cells.confidence)
     k = len(centers)
     assert by_all.sums.same_as(ClusterSums(by_cells.sums.counts[:k], by_cells.sums.sums[:k], 0))
     assert not by_cells.sums.counts[k:].any()
@@ -122,12 +143,9 @@ def test_pixels_need_not_be_contiguous() -> None:
     np.testing.assert_array_equal(turned.T, label_pixels(rgb, valid, SPACES["rgb"], centers).labels)
 
 
-@pytest.mark.parametrize("k", [5, 100])  # compared with all, and by cells
-@ALL_SPACES
-def test_a_table_of_colours_in_parts_gives_the_same_bits(
-    space: FeatureSpace, k: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    random = np.random.default_rng(k)
+@pytest.mark.parametrize(("name", "k"), [("lab", 5), ("hsv", 100)])  # compared with all, and by cells
+def test_a_table_of_colours_in_parts_gives_the_same_bits(name: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random, space = np.random.default_rng(k), SPACES[name]
     rgb = random.integers(0, 256, (200, 300, 3), dtype=np.uint8)
     valid = random.random((200, 300)) > 0.1
     centroids = space.points(random.integers(0, 1 << 24, k).astype(np.uint32)).T.astype(np.float64)
@@ -144,3 +162,86 @@ def test_labelling_that_fails_leaves_no_colour_behind(monkeypatch: pytest.Monkey
     with pytest.raises(ZeroDivisionError):
         label_pixels(np.zeros((4, 4, 3), np.uint8), None, SPACES["lab"], np.zeros((1, 3)))
     assert of_colors.color_counter().drain().pixels == 0
+
+
+# ------------------------------------------------------------------------------------------------ confidence
+
+
+def test_confidence_by_hand() -> None:
+    """Centroids at 0, 100 and 200 on the red axis."""
+    centers = np.array([[0.0, 0, 0], [100, 0, 0], [200, 0, 0]])
+    reds = [0, 100, 50, 25, 60, 110, 255]
+    rgb = np.zeros((1, len(reds), 3), np.uint8)
+    rgb[0, :, 0] = reds
+    found = label_pixels(rgb, None, SPACES["rgb"], centers, confidence=True)
+    # 25: 254 * 50 / 75 = 169.3; 60: 254 * 20 / 60 = 84.7; 110: 254 * 80 / 90 = 225.8; 255: 254 * 100 / 155 = 163.9
+    assert found.confidence is not None
+    assert found.confidence.tolist() == [[254, 254, 0, 169, 84, 225, 163]]
+
+
+def test_one_centroid_is_certain_and_two_in_one_place_are_not() -> None:
+    rgb = np.array([[[10, 20, 30], [200, 0, 0]]], np.uint8)
+    here = np.array([[10.0, 20, 30]])
+    one = label_pixels(rgb, None, SPACES["rgb"], here, confidence=True).confidence
+    two = label_pixels(rgb, None, SPACES["rgb"], np.concatenate([here, here]), confidence=True).confidence
+    assert one is not None
+    assert two is not None
+    assert one.tolist() == [[254, 254]]
+    assert two.tolist() == [[0, 0]]
+
+
+def test_a_pixel_on_its_centroid_is_certain_whatever_the_second_distance() -> None:
+    """254 d / d is not always 254 in floating point: the quotient must come first."""
+    rng = np.random.default_rng(0)
+    rgb = np.zeros((1, 1, 3), np.uint8)
+    for second in rng.uniform(1, 500, 300):
+        centers = np.array([[0.0, 0, 0], [second, 0, 0]])
+        assert label_pixels(rgb, None, SPACES["rgb"], centers, confidence=True).confidence == 254
+
+
+# ----------------------------------------------------------------------------------------------------- bands
+
+
+def a_space(dtype: str, bands: int) -> BandSpace:
+    rng = np.random.default_rng(bands)
+    return BandSpace(
+        tuple(range(1, bands + 1)),
+        dtype,
+        rng.normal(size=bands) * 10,
+        1 / rng.uniform(0.5, 50, bands),
+        ((0.0, 1.0),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bands", "k"),
+    [("uint16", 1, 1), ("uint16", 4, 300), ("float32", 7, 2), ("float32", 4, 17), ("int64", 1, 17), ("int64", 7, 2)],
+)
+def test_the_confidence_of_bands_is_the_reference_s(dtype: str, bands: int, k: int) -> None:
+    rng = np.random.default_rng([k, bands])
+    samples = rng.integers(0, 40, (30, 33, bands)).astype(dtype)
+    valid = rng.random((30, 33)) < 0.7
+    if dtype == "float32":
+        samples[~valid] = np.nan
+    space = a_space(dtype, bands)
+    centers = space.features_of(rng.integers(0, 40, (k, bands)).astype(np.float64))
+    centers[k // 2 :: 7] = centers[0]  # some of them twice
+    found = space.label(samples, valid, centers, confidence=True)
+    points = space.features_of(samples.reshape(-1, bands).astype(np.float64))
+    assert found.confidence is not None
+    wanted = np.where(valid, rated(points, centers).reshape(30, 33), 255)
+    np.testing.assert_array_equal(found.confidence, wanted)
+    without = space.label(samples, valid, centers)
+    assert without.confidence is None
+    np.testing.assert_array_equal(found.labels, without.labels)
+
+
+def test_distances_beyond_floating_point_are_neither_nan_nor_an_error() -> None:
+    space = BandSpace((1,), "uint16", np.zeros(1), np.ones(1), ((0.0, 1.0),))
+    samples = np.array([[[1], [2]]], np.uint16)
+    far = space.label(samples, None, np.array([[1.0], [1e200]]), confidence=True).confidence
+    both = space.label(samples, None, np.array([[-1e200], [1e200]]), confidence=True).confidence
+    assert far is not None
+    assert both is not None
+    assert far.tolist() == [[254, 254]]
+    assert both.tolist() == [[0, 0]]

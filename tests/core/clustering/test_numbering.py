@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from kseg_core.clustering.numbering import canonical_order, matching_order, rounded_means
+from kseg_core.clustering.features import canonical_order
+from kseg_core.clustering.kmeans import matching_order
+from kseg_core.clustering.sums import rounded_means
 from tests import reference
 from tests.strategies import QUICK
 

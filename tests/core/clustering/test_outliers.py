@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.band_values import as_values
 from kseg_core.clustering.bands import BandMoments
-from kseg_core.clustering.outliers import Outlier, fill_lines, fills_of, outliers_of
+from kseg_core.clustering.outliers import Drift, Outlier, Reference, fill_lines, fills_of, outliers_of
+from kseg_core.clustering.outliers import outliers as outlying
 
 Array = NDArray[Any]
 
@@ -21,9 +22,10 @@ def outliers(samples: Array, every: int = 1) -> tuple[tuple[Outlier, ...], ...]:
     return outliers_of(BandMoments.of(values, None, samples.dtype.name), values[::every])
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("every", [1, 4])
-@pytest.mark.parametrize("kind", ["uniform", "normal", "exponential", "lognormal", "lognormal 1.3"])
+@pytest.mark.parametrize(
+    ("kind", "every", "seed"),
+    [("uniform", 1, 0), ("normal", 4, 1), ("exponential", 1, 2), ("lognormal", 4, 0), ("lognormal 1.3", 1, 3)],
+)
 def test_the_last_of_a_long_tail_is_no_outlier(kind: str, every: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = 200_000
@@ -39,7 +41,6 @@ def test_the_last_of_a_long_tail_is_no_outlier(kind: str, every: int, seed: int)
     assert outliers((values * 100).clip(-32768, 32767).astype(np.int16)[:, None], every) == ((),)
 
 
-@pytest.mark.parametrize("pixels", [1, 2, 300])
 @pytest.mark.parametrize(
     ("dtype", "fill"),
     [
@@ -54,11 +55,11 @@ def test_the_last_of_a_long_tail_is_no_outlier(kind: str, every: int, seed: int)
     ],
 )
 def test_a_fill_value_is_found_however_many_pixels_have_it_and_whether_the_sample_holds_it(
-    dtype: str, fill: float, pixels: int
+    dtype: str, fill: float
 ) -> None:
-    samples = np.random.default_rng(1).normal(900, 30, (20_000, 2)).astype(dtype)
-    samples[1 : 2 * pixels : 2, 1] = fill
-    for every in (1, 10):
+    for pixels, every in ((1, 1), (2, 10), (300, 10)):
+        samples = np.random.default_rng(1).normal(900, 30, (20_000, 2)).astype(dtype)
+        samples[1 : 2 * pixels : 2, 1] = fill
         first, second = outliers(samples, every)
         assert first == ()
         assert [(found.value, found.pixels) for found in second] == [(float(samples[1, 1]), pixels)]
@@ -106,3 +107,38 @@ def test_advice_keeps_the_values_that_hold_no_data_already() -> None:
     assert all(
         line.endswith("add --nodata=0,-9999,1e+20") or line.endswith("add --nodata=0,1e+20,-9999") for line in lines
     )
+
+
+# ------------------------------------------------------------------------------------- images unlike the others
+
+
+@pytest.mark.parametrize(
+    ("counts", "inertia", "expected"),
+    [
+        ((50, 30, 20), 200.0, Drift(1.0, 0.0)),  # twice nothing new: shares and error of the model
+        ((5, 3, 2), 40.0, Drift(2.0, 0.0)),
+        ((0, 0, 4), 8.0, Drift(1.0, 0.8)),  # half of |0 - 0.5| + |0 - 0.3| + |1 - 0.2|
+        ((0, 0, 0), 0.0, Drift(None, None)),
+    ],
+)
+def test_drift_is_measured_against_the_model(counts: tuple[int, ...], inertia: float, expected: Drift) -> None:
+    assert Reference((50, 30, 20), 2.0).drift(counts, inertia) == expected
+
+
+def test_a_model_without_error_or_pixels_gives_no_ratio() -> None:
+    assert Reference((1, 1), 0.0).drift((1, 1), 3.0) == Drift(None, 0.0)
+    assert Reference((0, 0), None).drift((1, 1), 3.0) == Drift(None, None)
+
+
+def test_the_odd_one_is_an_outlier_and_a_better_one_is_not() -> None:
+    usual = {f"n{i}": Drift(1.0 + i / 100, 0.2 + i / 100) for i in range(9)}
+    assert outlying(usual) == set()
+    assert outlying({**usual, "far": Drift(1.0, 0.9), "blurred": Drift(4.0, 0.2), "fine": Drift(0.1, 0.0)}) == {
+        "far",
+        "blurred",
+    }
+
+
+def test_equal_images_have_no_outliers_among_them_and_few_tell_nothing() -> None:
+    assert outlying({f"n{i}": Drift(1.0, 0.2 + i * 1e-9) for i in range(9)}) == set()
+    assert outlying({"a": Drift(1.0, 0.1), "b": Drift(1.0, 0.1), "c": Drift(9.0, 0.9)}) == set()

@@ -6,15 +6,14 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kseg_core.clustering.features import SPACES
+from kseg_core.clustering.features import SPACES, FeatureSpace
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.kernels import assign
 from tests import reference
-from tests.strategies import QUICK, centroids, color_tables
+from tests.strategies import COLOR_SPACES, QUICK, centroids, color_tables
 
 K = 3
 
@@ -48,19 +47,18 @@ def test_merging_adds() -> None:
     assert a.merge(b).pixels == 13
 
 
-@pytest.mark.parametrize("space", ["rgb", "gray", "hsv", "lab"])
 @QUICK
-@given(data=st.data())
-def test_inertia_is_the_exact_sum_of_squared_distances_rounded_once(space: str, data: Any) -> None:
+@given(space=COLOR_SPACES, data=st.data())
+def test_inertia_is_the_exact_sum_of_squared_distances_rounded_once(space: FeatureSpace, data: Any) -> None:
     table = data.draw(color_tables())
-    points = SPACES[space].points(table.codes)
+    points = space.points(table.codes)
     centers = data.draw(centroids(points))
     # Centroids are means of whole numbers: nothing below 2**-46 but zero.
     centers[np.abs(centers) < 2.0**-46] = 0.0
     labels, _ = reference.nearest(points, centers)
     counts, sums = assign.sum_labelled(points, table.counts, labels, len(centers))
-    found = ClusterSums(counts, sums, reference.squares(points, table.counts)).inertia(centers, SPACES[space].grid)
-    exact = reference.inertia(points, table.counts, centers) / SPACES[space].grid ** 2
+    found = ClusterSums(counts, sums, reference.squares(points, table.counts)).inertia(centers, space.grid)
+    exact = reference.inertia(points, table.counts, centers) / space.grid**2
     assert found == exact.numerator / exact.denominator
 
 

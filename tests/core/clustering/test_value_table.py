@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kseg_core.clustering import value_table
-from kseg_core.clustering.value_table import ValueTable
+from kseg_core.clustering import band_values
+from kseg_core.clustering.band_values import ValueTable
 
 EVERYWHERE = np.empty(0, np.bool_)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
-@pytest.mark.parametrize("bands", [1, 3, 4, 7])
+@pytest.mark.parametrize(
+    ("dtype", "bands"), [("uint8", 1), ("uint16", 3), ("int16", 4), ("float32", 7), ("float64", 1)]
+)
 def test_a_table_has_the_rows_and_counts_of_numpy_unique(dtype: str, bands: int) -> None:
     values = np.random.default_rng(bands).integers(0, 4, (5000, bands)).astype(dtype) * 31
     values -= np.array(0 if dtype.startswith("u") else 40, dtype)
@@ -55,7 +56,7 @@ def test_parts_merge_to_the_table_of_the_whole() -> None:
 
 
 def test_many_values_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(value_table, "MOST_VALUES", 8)
+    monkeypatch.setattr(band_values, "MOST_VALUES", 8)
     rising = np.arange(16, dtype=np.uint16)[:, None]
     assert ValueTable.of(rising, EVERYWHERE).values is None
     low, high = ValueTable.of(rising[:8], EVERYWHERE), ValueTable.of(rising[8:], EVERYWHERE)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from kseg_core.export import painting
+from kseg_core.export import drawing
+from kseg_core.export.drawing import ImageReader
+from kseg_core.export.tiff import halved
 
 small_labels = hnp.arrays(
     np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.sampled_from([0, 1, 2, 255])
@@ -22,7 +24,7 @@ small_labels = hnp.arrays(
 def test_a_line_is_two_pixels_wide_and_never_on_a_pixel_that_is_not_valid() -> None:
     labels = np.array([[0, 0, 1, 1, 255], [0, 0, 1, 1, 1]], np.uint8)
     expected = [[0, 1, 1, 1, 0], [0, 1, 1, 0, 1]]
-    assert painting.boundary_pixels(labels).astype(int).tolist() == expected
+    assert drawing.boundary_pixels(labels).astype(int).tolist() == expected
 
 
 @given(small_labels)
@@ -30,45 +32,25 @@ def test_lines_are_where_a_cross_shaped_neighbourhood_has_two_labels(labels: Any
     cross = ndimage.generate_binary_structure(2, 1)
     highest = ndimage.maximum_filter(labels, footprint=cross, mode="nearest")
     lowest = ndimage.minimum_filter(labels, footprint=cross, mode="nearest")
-    assert (painting.boundary_pixels(labels) == ((highest != lowest) & (labels != 255))).all()
-
-
-@given(small_labels, st.integers(1, 12), st.integers(1, 12))
-def test_lines_are_the_same_whatever_the_windows(labels: Any, down: int, across: int) -> None:
-    whole = painting.boundary_pixels(labels)
-    height, width = labels.shape
-    for top in range(0, height, down):
-        for left in range(0, width, across):
-            rows, columns = slice(top, min(top + down, height)), slice(left, min(left + across, width))
-            around = labels[painting.grown(rows, columns, labels.shape)]
-            part = painting.trimmed(painting.boundary_pixels(around), rows, columns)
-            assert (part == whole[rows, columns]).all()
+    assert (drawing.boundary_pixels(labels) == ((highest != lowest) & (labels != 255))).all()
 
 
 def test_what_is_not_visible_has_no_colour_either() -> None:
     picture = np.full((1, 3, 3), 7, np.uint8)
-    shown = painting.with_alpha(picture, np.array([[True, False, True]]))
+    shown = ImageReader.veiled(picture, np.array([[True, False, True]]))
     assert shown.tolist() == [[[7, 7, 7, 255], [0, 0, 0, 0], [7, 7, 7, 255]]]
 
 
 @pytest.mark.parametrize(("dtype", "invalid"), [(np.uint8, 255), (np.uint16, 65535)])
 def test_chosen_pixels_are_those_of_the_clusters(dtype: Any, invalid: int) -> None:
     labels = np.array([[0, 3, invalid], [2, 2, 1]], dtype)
-    assert painting.chosen_pixels(labels, (2, 3)).tolist() == [[False, True, False], [True, True, False]]
-    assert not painting.chosen_pixels(labels, ()).any()
-    assert painting.valid_pixels(labels).tolist() == [[True, True, False], [True, True, True]]
-
-
-def test_drawing_over_a_picture_leaves_the_picture_as_it_was() -> None:
-    picture = np.zeros((1, 2, 3), np.uint8)
-    drawn = painting.drawn_over(picture, np.array([[True, False]]), (1, 2, 3))
-    assert drawn.tolist() == [[[1, 2, 3], [0, 0, 0]]]
-    assert not picture.any()
+    assert drawing.chosen_pixels(labels, (2, 3)).tolist() == [[False, True, False], [True, True, False]]
+    assert not drawing.chosen_pixels(labels, ()).any()
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 5), st.sampled_from([3, 4]))))
 def test_half_the_size_is_the_mean_of_what_is_visible(picture: Any) -> None:
-    half = painting.halved(picture, average=True)
+    half = halved(picture, average=True)
     height, width, channels = picture.shape
     assert half.shape == (-(-height // 2), -(-width // 2), channels)
     assert half.dtype == np.uint8
@@ -89,6 +71,6 @@ def test_half_the_size_is_the_mean_of_what_is_visible(picture: Any) -> None:
 
 def test_labels_are_never_averaged() -> None:
     labels = np.array([[0, 4, 1], [4, 4, 1], [2, 2, 255]], np.uint8)
-    assert painting.halved(labels, average=False).tolist() == [[0, 1], [2, 255]]
+    assert halved(labels, average=False).tolist() == [[0, 1], [2, 255]]
     colors = np.stack([labels] * 3, axis=2)
-    assert painting.halved(colors, average=False)[..., 0].tolist() == [[0, 1], [2, 255]]
+    assert halved(colors, average=False)[..., 0].tolist() == [[0, 1], [2, 255]]

@@ -19,11 +19,10 @@ from kseg_core.export import drawing as drawing_module
 from kseg_core.export import png as png_module
 from kseg_core.export import tiff as tiff_module
 from kseg_core.export.drawing import Drawing, windows
-from kseg_core.export.geotiff import write_geotiff
 from kseg_core.export.png import write_png
-from kseg_core.export.tiff import write_tiff
+from kseg_core.export.tiff import write_geotiff, write_tiff
 from kseg_core.images.geo import GeoReference
-from kseg_core.store.tiles import pyramid_levels
+from kseg_core.layers.tiles import pyramid_levels
 
 KINDS = ("bool", "palette", "palette with nodata", "uint16", "uint16 with nodata", "rgb", "rgb flat", "rgba")
 COLORS = np.array([[250, 0, 3], [0, 128, 0], [9, 8, 255]], np.uint8)
@@ -232,7 +231,7 @@ def test_a_geotiff_holds_the_picture_and_where_it_is(kind: str, rasterio: Any, t
     pixels = picture(kind, (600, 700))
     (tmp_path / "scratch").mkdir()
     drawing = drawing_of(kind, pixels)
-    write_geotiff(str(tmp_path / "a.tif"), drawing, PLACE, str(tmp_path / "scratch"))
+    write_geotiff(str(tmp_path / "a.tif"), drawing, str(tmp_path / "scratch"), PLACE)
     with rasterio.open(tmp_path / "a.tif") as dataset:
         assert dataset.crs.to_epsg() == 32633
         assert tuple(dataset.transform)[:6] == PLACE.transform
@@ -255,12 +254,12 @@ def test_a_geotiff_holds_the_picture_and_where_it_is(kind: str, rasterio: Any, t
 def test_a_coordinate_system_that_is_none_is_told(rasterio: Any, tmp_path: Path) -> None:
     nowhere = GeoReference("nonsense", PLACE.transform)
     with pytest.raises(StoreError, match="coordinate reference system"):
-        write_geotiff(str(tmp_path / "a.tif"), drawing_of("rgb", picture("rgb", (5, 5))), nowhere, str(tmp_path))
+        write_geotiff(str(tmp_path / "a.tif"), drawing_of("rgb", picture("rgb", (5, 5))), str(tmp_path), nowhere)
 
 
 def test_a_transform_without_a_coordinate_system_is_kept(rasterio: Any, tmp_path: Path) -> None:
     somewhere = GeoReference("", (1.0, 0.5, 10.0, 0.5, -1.0, 20.0))
-    write_geotiff(str(tmp_path / "a.tif"), drawing_of("rgb", picture("rgb", (5, 5))), somewhere, str(tmp_path))
+    write_geotiff(str(tmp_path / "a.tif"), drawing_of("rgb", picture("rgb", (5, 5))), str(tmp_path), somewhere)
     with rasterio.open(tmp_path / "a.tif") as dataset:
         assert (dataset.crs, tuple(dataset.transform)[:6]) == (None, somewhere.transform)
 

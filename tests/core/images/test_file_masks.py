@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import ColorInterp
 
+from kseg_core.choice import PictureChoice
 from kseg_core.config import InputSettings
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import open_picture, read_image, read_info
@@ -165,9 +166,9 @@ def test_masks_beside_a_file_of_one_band_each(tmp_path: Path) -> None:
             np.testing.assert_array_equal(picture.samples(*WHOLE, None, rule)[1], expected)
 
 
-@pytest.mark.parametrize("at", [0, 1, 3])
-@pytest.mark.parametrize("driver", ["GTiff", "VRT"])
-@pytest.mark.parametrize("within", ["any", "all"])
+@pytest.mark.parametrize(
+    ("within", "driver", "at"), [("any", "GTiff", 0), ("all", "GTiff", 1), ("any", "VRT", 1), ("all", "VRT", 3)]
+)
 def test_nodata_of_colours_is_asked_of_colours_wherever_alpha_is(
     within: Any, driver: str, at: int, tmp_path: Path
 ) -> None:
@@ -304,8 +305,7 @@ def test_alpha_by_what_gdals_metadata_say_of_bands(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image.rgb, np.moveaxis(dataset.read([2, 3, 4]), 0, 2))
 
 
-@pytest.mark.parametrize("nodata", [None, 9])
-@pytest.mark.parametrize("count", [1, 3, 4])
+@pytest.mark.parametrize(("count", "nodata"), [(1, 9), (3, None), (4, None), (4, 9)])
 def test_sparse_tiles_and_strips_are_transparent_nodata_or_0(tmp_path: Path, count: int, nodata: int | None) -> None:
     data = np.full((count, HEIGHT, WIDTH), nodata or 0, np.uint8)
     data[:, 70:90, 10:90] = 100
@@ -387,3 +387,99 @@ def test_a_mask_is_no_warning_on_the_terminal(tmp_path: Path, capfd: pytest.Capt
         warnings.simplefilter("error")
         read_image(str(path))
     assert capfd.readouterr() == ("", "")
+
+
+# Chosen channels of files that carry masks and values of nodata
+
+
+CHANNELS = [(0, 1, 2), (2, 0), (1,)]
+
+
+def values_of_few() -> NDArray[Any]:
+    return np.random.default_rng(7).integers(0, 4, (3, HEIGHT, WIDTH)).astype(np.uint8)
+
+
+def judge_channels(path: Path, channels: tuple[int, ...]) -> None:
+    """Which samples and colours of channels count, by the masks of their bands."""
+    with rasterio.open(path) as dataset:
+        masks = dataset.read_masks([channel + 1 for channel in channels]) != 0
+        stored = np.moveaxis(dataset.read([channel + 1 for channel in channels]), 0, 2)
+    assert not masks.all()
+    with open_picture(str(path), choice=PictureChoice(channel=channels)) as picture:
+        nodata = nodata_of(InputSettings(nodata_in="any"), picture.info)
+        for rows, columns in (WHOLE, (slice(3, 31), slice(11, 50))):
+            samples, valid = picture.samples(rows, columns, None, nodata)
+            np.testing.assert_array_equal(samples, stored[rows, columns])
+            np.testing.assert_array_equal(valid, masks.all(axis=0)[rows, columns])
+            if len(channels) != 2:
+                valid = picture.rgb(rows, columns, nodata).valid
+                of_colours = masks.any(axis=0) if nodata is None else masks.all(axis=0)  # masks alone: where any counts
+                np.testing.assert_array_equal(valid, of_colours[rows, columns])
+        if len(channels) > 1:  # bands of channels, by their new numbers
+            valid = picture.samples(*WHOLE, (2,), nodata)[1]
+            np.testing.assert_array_equal(valid, masks[1])
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("internal", [True, False])
+def test_a_mask_of_all_bands_is_that_of_channels(internal: bool, channels: tuple[int, ...], tmp_path: Path) -> None:
+    judge_channels(write(tmp_path / "x.tif", values_of_few(), a_mask(), internal=internal), channels)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_channels_have_the_masks_of_their_bands(channels: tuple[int, ...], tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tif", values_of_few())
+    items = "".join(f'<Item name="INTERNAL_MASK_FLAGS_{band}">0</Item>' for band in (1, 2, 3))
+    masks = np.stack([a_mask(seed) for seed in (1, 2, 3)])
+    tags = [(42112, 2, 0, f"<GDALMetadata>{items}</GDALMetadata>", True)]
+    tifffile.imwrite(f"{path}.msk", masks, extratags=tags, planarconfig="separate", photometric="minisblack")
+    judge_channels(path, channels)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_channels_have_the_nodata_of_their_bands_beside_the_file(channels: tuple[int, ...], tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tif", values_of_few())
+    bands = "".join(
+        f'<PAMRasterBand band="{band}"><NoDataValue>{band}</NoDataValue></PAMRasterBand>' for band in (1, 2, 3)
+    )
+    Path(f"{path}.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>", "ascii")
+    judge_channels(path, channels)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_channels_have_the_nodata_of_their_bands_by_gdals_metadata(channels: tuple[int, ...], tmp_path: Path) -> None:
+    text = '<GDALMetadata><Item name="NODATA_VALUES">1 2 3</Item></GDALMetadata>'
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.moveaxis(values_of_few(), 0, 2), photometric="rgb", extratags=[(42112, 2, 0, text, True)])
+    data = values_of_few()
+    counts = np.stack([data[channel] != channel + 1 for channel in channels]).all(axis=0)
+    with open_picture(str(path), choice=PictureChoice(channel=channels)) as picture:
+        assert picture.info.band_nodata == tuple(channel + 1 for channel in channels)
+        valid = picture.samples(*WHOLE, None, nodata_of(InputSettings(nodata_in="any"), picture.info))[1]
+        np.testing.assert_array_equal(valid, counts)
+
+
+def test_an_alpha_before_the_last_band_leaves_channels_their_numbers(tmp_path: Path) -> None:
+    data = np.moveaxis(np.concatenate([values_of_few(), values_of_few()[:1] * 50 + 1]), 0, 2)
+    data[..., 3] = np.where(a_mask() != 0, 255, 0)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(
+        path, np.ascontiguousarray(data[..., [0, 3, 1, 2]]), photometric="minisblack", extrasamples=(2, 0, 0)
+    )
+    with open_picture(str(path)) as picture:
+        assert picture.info.alpha_at == 1
+    with open_picture(str(path), choice=PictureChoice(channel=(0, 2, 3))) as picture:
+        assert (picture.info.alpha, picture.info.alpha_at) == (False, None)
+        samples, valid = picture.samples(*WHOLE)
+        np.testing.assert_array_equal(samples, data[..., :3])
+        np.testing.assert_array_equal(valid, data[..., 3] != 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_nodata_of_hundreds_of_digits_is_found_nowhere(dtype: str, tmp_path: Path) -> None:
+    data = values_of_few()[0].astype(dtype)
+    tifffile.imwrite(tmp_path / "x.tif", data, extratags=[(42113, 2, 0, "1" + "0" * 400, True)])
+    with open_picture(str(tmp_path / "x.tif")) as picture:
+        samples, valid = picture.samples(*WHOLE, None, nodata_of(InputSettings(), picture.info))
+    np.testing.assert_array_equal(samples[..., 0], data)
+    assert valid is None

@@ -1,4 +1,4 @@
-"""TIFF as only libtiff or a decoder of our own reads it: fax codes, subsampled YCbCr, old-style JPEG, CIELAB."""
+"""TIFF that tifffile does not decode, or that is not decoded by it: fax codes, LZW, YCbCr, old-style JPEG, CIELAB."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from kseg_core.images import RgbImage, open_picture, tiff_fax
+from kseg_core.errors import UnreadableImage
+from kseg_core.images import RgbImage, open_picture
+from kseg_core.images.tiff_codecs import remarks_of
 from tests.tiffs import Number, picture_tags, tiff_of
 
 Read = Callable[[bytes], RgbImage]
@@ -55,31 +60,36 @@ def bits() -> NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_fax_codes_that_end_early_are_refused(
+def test_fax_codes_that_end_early_or_lack_rows_are_refused(
     code: str, bits: NDArray[np.bool_], tmp_path: Path, refusal: Refusal, read: Read
-) -> None:
-    whole = fax(bits, code, tmp_path, tiffinfo={278: 60})
-    np.testing.assert_array_equal(read(whole).rgb[..., 0] != 0, bits)
-    with tifffile.TiffFile(io.BytesIO(whole)) as tiff:
-        page = tiff.pages[0]
-        entry = page.tags[279].valueoffset
-        (length,) = page.databytecounts
-    for cut in (length // 4, length // 2, length - 8):
-        broken = whole[:entry] + struct.pack("<I", cut) + whole[entry + 4 :]
-        assert refusal(broken).startswith("damaged: fax codes")
-
-
-@pytest.mark.parametrize("code", CODES)
-def test_fax_codes_of_fewer_rows_than_stated_are_refused(
-    code: str, bits: NDArray[np.bool_], tmp_path: Path, refusal: Refusal
 ) -> None:
     """Group 4 may end by its end mark; a decoder that stops there has rows that nobody wrote."""
     whole = bytearray(fax(bits, code, tmp_path, tiffinfo={278: 60}))
+    np.testing.assert_array_equal(read(bytes(whole)).rgb[..., 0] != 0, bits)
     with tifffile.TiffFile(io.BytesIO(bytes(whole))) as tiff:
-        places = [tiff.pages[0].tags[tag].valueoffset for tag in (257, 278)]
-    for place in places:
+        rows, strip_rows, entry = (tiff.pages.first.tags[tag].valueoffset for tag in (257, 278, 279))
+        (length,) = tiff.pages.first.databytecounts
+    for cut in (length // 4, length // 2, length - 8):
+        broken = whole[:entry] + struct.pack("<I", cut) + whole[entry + 4 :]
+        assert refusal(bytes(broken)).startswith("damaged: fax codes")
+    for place in (rows, strip_rows):
         whole[place : place + 2] = struct.pack("<H", 61)
     assert refusal(bytes(whole)).startswith("damaged: fax codes")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_runs_of_all_lengths_are_read(read: Read, save: Save, code: str) -> None:
+    lengths = [*range(1, 66), *range(127, 2561, 64), *range(128, 2561, 64), 2623, 2624, 5200]
+    runs = np.zeros((2 * len(lengths), 2 + max(lengths)), np.bool_)
+    for number, length in enumerate(lengths):
+        runs[2 * number, 1 : 1 + length] = True
+        runs[2 * number + 1] = ~runs[2 * number]
+    random = np.random.default_rng(3)
+    slanted = np.add.outer(3 * np.arange(11), np.arange(300)) % 40 < 13  # rows like those above them
+    narrow = [random.random((9, width)) < 0.5 for width in (1, 7, 8, 9)]
+    for bits in (runs, slanted, *narrow, np.zeros((3, 9), np.bool_), np.ones((3, 9), np.bool_)):
+        image = read(save(Image.fromarray(bits), "TIFF", compression=code))
+        np.testing.assert_array_equal(image.rgb[..., 0], bits * np.uint8(255))
 
 
 def test_invalid_fax_codes_are_refused_and_nothing_is_logged(
@@ -96,8 +106,8 @@ def test_invalid_fax_codes_are_refused_and_nothing_is_logged(
 def test_damage_is_heard_by_every_thread_where_logging_is_off() -> None:
     logging.disable(logging.CRITICAL)
     try:
-        with tiff_fax.libtiff_warnings():
-            with tiff_fax.libtiff_warnings():
+        with remarks_of("imagecodecs"):
+            with remarks_of("imagecodecs"):
                 pass
             assert logging.getLogger("imagecodecs").isEnabledFor(logging.WARNING)
         assert logging.root.manager.disable == logging.CRITICAL
@@ -117,8 +127,7 @@ def test_windows_of_fax_codes_are_parts_of_the_whole(code: str, bits: NDArray[np
             np.testing.assert_array_equal(part, whole[top:bottom, left:right])
 
 
-@pytest.mark.parametrize("photometric", [0, 1])
-@pytest.mark.parametrize("fillorder", [1, 2])
+@pytest.mark.parametrize(("fillorder", "photometric"), [(1, 0), (2, 1)])
 @pytest.mark.parametrize("code", CODES)
 def test_both_orders_of_bits_and_both_meanings_of_one(
     code: str, fillorder: int, photometric: int, bits: NDArray[np.bool_], tmp_path: Path, read: Read
@@ -143,6 +152,67 @@ def test_both_orders_of_bits_and_both_meanings_of_one(
     np.testing.assert_array_equal(ours, judge)
 
 
+# --------------------------------------------------------------------------------------------------------- LZW
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    dtype=st.sampled_from(["uint8", "uint16", "int16", "uint32", "float32", "float64"]),
+    bands=st.sampled_from([1, 2, 3, 4, 7]),
+    layout=st.sampled_from([{"rowsperstrip": 16}, {"tile": (16, 32)}]),
+    is_planar=st.booleans(),
+    predictor=st.booleans(),
+    order=st.sampled_from("<>"),
+)
+def test_lzw_is_as_tifffile_decodes_it(
+    tmp_path: Path, dtype: str, bands: int, layout: dict[str, Any], is_planar: bool, predictor: bool, order: str
+) -> None:
+    y, x, c = np.mgrid[0:50, 0:70, 0:bands]
+    pixels = ((x * 5 + y * 3 + c * 17 + np.random.default_rng(1).integers(0, 9, x.shape)) % 251).astype(dtype)
+    stored = np.moveaxis(pixels, 2, 0) if is_planar else pixels
+    stored = stored.reshape(50, 70) if bands == 1 else stored
+    options: dict[str, Any] = {**layout, "photometric": "minisblack", "byteorder": order, "predictor": predictor}
+    if bands > 1:
+        options["planarconfig"] = "separate" if is_planar else "contig"
+    tifffile.imwrite(tmp_path / "x.tif", stored, compression="lzw", **options)
+    with open_picture(str(tmp_path / "x.tif")) as picture:
+        found = picture.samples(slice(None), slice(None), tuple(range(1, bands + 1)))[0]
+    np.testing.assert_array_equal(found, pixels)
+
+
+def test_lzw_of_integers_goes_to_libtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_tiff: Save) -> None:
+    path, decode = tmp_path / "x.tif", Mock(wraps=imagecodecs.tiff_decode)
+    monkeypatch.setattr(imagecodecs, "tiff_decode", decode)
+    for dtype in ("uint8", "uint16"):
+        path.write_bytes(save_tiff(noise(64, 64).astype(dtype), compression="lzw", predictor=True, rowsperstrip=16))
+        with open_picture(str(path)) as picture:
+            picture.samples(slice(0, 64), slice(0, 64))
+    assert decode.call_count == 8
+
+
+def test_lzw_that_tifffile_refuses_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    random, path = np.random.default_rng(3), tmp_path / "x.tif"
+    pixels = random.integers(0, 60, (64, 64, 3), dtype=np.uint8)
+    tifffile.imwrite(path, pixels, compression="lzw", photometric="rgb", rowsperstrip=64)
+    with tifffile.TiffFile(path) as tiff:
+        start, length = tiff.pages.first.dataoffsets[0], tiff.pages.first.databytecounts[0]
+    data, refused = path.read_bytes(), 0
+    for _ in range(60):
+        damaged = bytearray(data)
+        for at in random.integers(start + 1, start + length, 3):
+            damaged[at] = random.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            with open_picture(str(path)) as picture:
+                found = picture.samples(slice(None), slice(None))[0]
+        except UnreadableImage:
+            refused += 1
+        else:
+            np.testing.assert_array_equal(found, tifffile.imread(path))
+    assert refused > 20
+    assert capfd.readouterr() == ("", "")
+
+
 # ------------------------------------------------------------------------------------------------------- YCbCr
 
 
@@ -164,8 +234,9 @@ PACKERS: dict[int, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("compression", PACKERS)
-@pytest.mark.parametrize(("across", "down"), [(1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4)])
+@pytest.mark.parametrize(
+    ("across", "down", "compression"), [(1, 2, 1), (2, 1, 5), (2, 2, 8), (4, 1, 32773), (4, 2, 8), (4, 4, 1)]
+)
 def test_subsampled_ycbcr_is_what_libtiff_makes_of_it(
     across: int, down: int, compression: int, tmp_path: Path, read: Read, refusal: Refusal
 ) -> None:
@@ -264,9 +335,7 @@ def test_old_style_jpeg_is_read_by_windows_as_whole(tmp_path: Path, save: Save) 
         np.testing.assert_array_equal(picture.rgb(slice(9, 30), slice(3, 77)).rgb, whole[9:30, 3:77])
 
 
-@pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("big", [False, True])
-@pytest.mark.parametrize("wanted", range(4))
+@pytest.mark.parametrize(("order", "big", "wanted"), [("<", False, 0), (">", False, 1), ("<", True, 2), (">", True, 3)])
 def test_old_style_jpeg_is_that_of_its_page_wherever_the_page_is(
     order: str, big: bool, wanted: int, read: Read, tmp_path: Path, save: Save
 ) -> None:

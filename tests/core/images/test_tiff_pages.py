@@ -475,7 +475,7 @@ def test_files_of_one_picture_have_that_and_no_other(tmp_path: Path, form: str) 
 
 
 def test_opening_a_plain_tiff_walks_no_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kseg_core.images import tiff_pages
+    from kseg_core.images.tiff_directory import Directories
 
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, noise(20, 30, 3))
@@ -483,6 +483,6 @@ def test_opening_a_plain_tiff_walks_no_pages(tmp_path: Path, monkeypatch: pytest
     def fail(*_: Any) -> None:
         raise AssertionError("walked")
 
-    monkeypatch.setattr(tiff_pages, "walk", fail)
+    monkeypatch.setattr(Directories, "walk", fail)
     monkeypatch.setattr(tifffile.TiffFile, "series", property(fail))
     assert read_info(str(path)).shape == (20, 30)

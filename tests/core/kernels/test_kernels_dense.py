@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kseg_core.kernels import dense
@@ -15,7 +17,6 @@ Array = NDArray[Any]
 
 DTYPES = ["uint8", "uint16", "int16"]
 ALL_DTYPES = [*DTYPES, "float32", "float64"]  # as which all others are taken
-KS = [1, 2, 17, 300]
 NO_WEIGHTS = np.empty(0, np.int64)
 EVERYWHERE = np.empty(0, np.bool_)
 
@@ -55,8 +56,8 @@ def exact_sums(values: Array, weights: Array, labels: Array, k: int) -> tuple[li
 def anywhere(rng: np.random.Generator, dtype: str, n: int, bands: int, k: int, affine: F64) -> tuple[Array, F64]:
     """Values of the whole range (of floats, of 40 bits), and centroids among them."""
     if dtype.startswith("float"):
-        values = (rng.integers(-(1 << 39), 1 << 39, (n, bands)) / 1024).astype(dtype)
-        return values, features(values[rng.integers(0, max(1, n), k)], affine) + rng.normal(size=(k, bands))
+        values = (rng.integers(-(1 << 39), 1 << 39, (max(1, n), bands)) / 1024).astype(dtype)
+        return values[:n], features(values[rng.integers(0, len(values), k)], affine) + rng.normal(size=(k, bands))
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     values = rng.integers(low, high, (n, bands), dtype, endpoint=True)
     return values, features(rng.integers(low, high, (k, bands)), affine) + rng.normal(size=(k, bands))
@@ -68,69 +69,53 @@ def ties(rng: np.random.Generator, dtype: str, n: int, bands: int, k: int, affin
     return values, features(rng.integers(0, 10, (k, bands)) / 2, affine)
 
 
-def masks(rng: np.random.Generator, n: int) -> dict[str, NDArray[np.bool_]]:
-    return {"everywhere": EVERYWHERE, "some": rng.random(n) < 0.7, "nowhere": np.zeros(n, bool)}
+def joined(high: Array, low: Array) -> list[int]:
+    """Sums of squares from the two parts that kernels give."""
+    return [(h << 17) + part for h, part in zip(high.tolist(), low.tolist(), strict=True)]
 
 
-@pytest.mark.parametrize("normalised", [False, True], ids=["as_they_are", "normalised"])
-@pytest.mark.parametrize("make", [anywhere, ties])
-@pytest.mark.parametrize("k", KS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_assign_and_sum_by_a_naive_reference(dtype: str, k: int, make: Any, normalised: bool) -> None:
-    rng = np.random.default_rng([k, len(dtype)])
-    n, bands = 1000, 4
-    affine = affine_of(bands, normalised=normalised)
-    values, centroids = make(rng, dtype, n, bands, k, affine)
-    labels, _ = nearest(features(values, affine), centroids)
-    for valid in masks(rng, n).values():
-        for weights in (NO_WEIGHTS, rng.integers(0, 1 << 20, n)):
-            counts, sums = dense.assign_and_sum(values, weights, valid, affine, centroids)
-            each = weights if weights.size else np.ones(n, np.int64)
-            expected = exact_sums(values, each * valid if valid.size else each, labels, k)
-            assert (counts.dtype, sums.dtype) == (np.int64, np.int64)
-            assert (counts.tolist(), sums.tolist()) == expected
+SIZES = [0, 1, dense.BLOCK - 1, dense.BLOCK, dense.BLOCK + 1, 3 * dense.BLOCK + 5]
 
 
-@pytest.mark.parametrize("normalised", [False, True], ids=["as_they_are", "normalised"])
-@pytest.mark.parametrize("make", [anywhere, ties])
-@pytest.mark.parametrize("k", KS)
 @pytest.mark.parametrize("dtype", ALL_DTYPES)
-def test_labels_and_distances_by_a_naive_reference(dtype: str, k: int, make: Any, normalised: bool) -> None:
-    rng = np.random.default_rng([k, len(dtype), 1])
-    n, bands = 600, 4
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.sampled_from(SIZES),
+    bands=st.sampled_from([1, 2, 3, 4, 7]),
+    k=st.sampled_from([1, 2, 17, 300]),
+    make=st.sampled_from([anywhere, ties]),
+    normalised=st.booleans(),
+    masked=st.sampled_from([None, 0.0, 0.7]),
+)
+@example(3 * dense.BLOCK + 5, 4, 300, ties, True, 0.7)
+@example(3 * dense.BLOCK + 5, 7, 17, anywhere, False, None)
+def test_labels_distances_and_sums_are_the_naive_ones(
+    dtype: str, n: int, bands: int, k: int, make: Any, normalised: bool, masked: float | None
+) -> None:
+    rng = np.random.default_rng([n, bands, k])
     affine = affine_of(bands, normalised=normalised)
     values, centroids = make(rng, dtype, n, bands, k, affine)
     labels, squared = nearest(features(values, affine), centroids)
+    valid = EVERYWHERE if masked is None else rng.random(n) < masked
+    counted = np.ones(n, bool) if masked is None else valid
     label_type: Any = np.uint8 if k <= 254 else np.uint16
     invalid = int(np.iinfo(label_type).max)
-    for valid in masks(rng, n).values():
-        found = np.full(n, 77, label_type)
-        distances = dense.label_dense(values, valid, affine, centroids, invalid, found)
-        counted = valid if valid.size else np.ones(n, bool)
-        np.testing.assert_array_equal(found, np.where(counted, labels, invalid))
-        np.testing.assert_array_equal(distances, np.where(counted, squared, -1.0))
-        if dtype not in DTYPES:
-            continue
-        again = np.full(n, 77, label_type)
-        counts, sums, high, low = dense.label_and_sum_dense(values, valid, affine, centroids, invalid, again)
-        np.testing.assert_array_equal(again, found)
-        assert (counts.tolist(), sums.tolist()) == exact_sums(values, counted.astype(np.int64), labels, k)
-        squares = (values[counted].astype(object) ** 2).sum(axis=0)
-        assert [(int(h) << 17) + int(part) for h, part in zip(high, low, strict=True)] == squares.tolist()
-
-
-@pytest.mark.parametrize("bands", [1, 2, 3, 7])
-@pytest.mark.parametrize("n", [0, 1, dense.BLOCK - 1, dense.BLOCK, dense.BLOCK + 1, 3 * dense.BLOCK + 5])
-def test_any_number_of_pixels_and_bands(n: int, bands: int) -> None:
-    rng = np.random.default_rng([n, bands])
-    affine = affine_of(bands, normalised=False)
-    values, centroids = anywhere(rng, "uint16", n, bands, 5, affine)
-    labels, squared = nearest(features(values, affine), centroids)
-    found = np.empty(n, np.uint8)
-    np.testing.assert_array_equal(dense.label_dense(values, EVERYWHERE, affine, centroids, 255, found), squared)
-    np.testing.assert_array_equal(found, labels)
-    counts, sums = dense.assign_and_sum(values, NO_WEIGHTS, EVERYWHERE, affine, centroids)
-    assert (counts.tolist(), sums.tolist()) == exact_sums(values, np.ones(n, np.int64), labels, 5)
+    found = np.full(n, 77, label_type)
+    distances = dense.label_dense(values, valid, affine, centroids, invalid, found)
+    np.testing.assert_array_equal(found, np.where(counted, labels, invalid))
+    np.testing.assert_array_equal(distances, np.where(counted, squared, -1.0))
+    if dtype not in DTYPES:
+        return
+    again = np.full(n, 77, label_type)
+    counts, sums, high, low = dense.label_and_sum_dense(values, valid, affine, centroids, invalid, again)
+    np.testing.assert_array_equal(again, found)
+    assert (counts.tolist(), sums.tolist()) == exact_sums(values, counted.astype(np.int64), labels, k)
+    assert joined(high, low) == [sum(value * value for value in column) for column in values[counted].T.tolist()]
+    for weights in (NO_WEIGHTS, rng.integers(0, 1 << 20, n)) if n else (NO_WEIGHTS,):
+        counts, sums = dense.assign_and_sum(values, weights, valid, affine, centroids)
+        each = weights if weights.size else np.ones(n, np.int64)
+        assert (counts.dtype, sums.dtype) == (np.int64, np.int64)
+        assert (counts.tolist(), sums.tolist()) == exact_sums(values, each * counted, labels, k)
 
 
 def test_of_equally_near_centroids_the_lowest_number_wins() -> None:
@@ -158,17 +143,15 @@ def test_moments_by_python_integers(dtype: str) -> None:
     lowest = -(1 << 15) if dtype == "int16" else 0
     values, _ = anywhere(rng, dtype, 900, 3, 1, affine_of(3, normalised=False))
     values[0], values[1] = values.min(), values.max()
-    for valid in masks(rng, 900).values():
+    for valid in (EVERYWHERE, rng.random(900) < 0.7, np.zeros(900, bool)):
         histogram = np.ones((3, 1 << 16), np.int64)  # it is added to
         n, sums, high, low = dense.band_moments(values, valid, lowest, histogram)
-        kept = values[valid] if valid.size else values
-        assert n == len(kept)
-        columns = kept.T.tolist()
-        assert sums.tolist() == [sum(column) for column in columns]
-        squares = [(h << 17) + part for h, part in zip(high.tolist(), low.tolist(), strict=True)]
-        assert squares == [sum(value * value for value in column) for column in columns]
+        counted = values[valid] if valid.size else values
+        columns = counted.T.tolist()
+        assert (n, sums.tolist()) == (len(counted), [sum(column) for column in columns])
+        assert joined(high, low) == [sum(value * value for value in column) for column in columns]
         for band in range(3):
-            bins = kept[:, band].astype(np.int64) - lowest
+            bins = counted[:, band].astype(np.int64) - lowest
             np.testing.assert_array_equal(histogram[band], 1 + np.bincount(bins, minlength=1 << 16))
 
 
@@ -178,11 +161,9 @@ def test_sums_and_squares_of_the_largest_values_do_not_overflow(dtype: str, valu
     values = np.full((n, 3), value, dtype)
     affine, centroids, labels = affine_of(3, normalised=False), np.zeros((1, 3)), np.empty(n, np.uint8)
     counts, sums, high, low = dense.label_and_sum_dense(values, EVERYWHERE, affine, centroids, 255, labels)
-    squares = [(h << 17) + part for h, part in zip(high.tolist(), low.tolist(), strict=True)]
-    assert (counts.tolist(), sums.tolist(), squares) == ([n], [[n * value] * 3], [n * value**2] * 3)
+    assert (counts.tolist(), sums.tolist(), joined(high, low)) == ([n], [[n * value] * 3], [n * value**2] * 3)
     _, sums, high, low = dense.band_moments(values, EVERYWHERE, min(0, value), np.zeros((3, 1 << 16), np.int64))
-    squares = [(h << 17) + part for h, part in zip(high.tolist(), low.tolist(), strict=True)]
-    assert (sums.tolist(), squares) == ([n * value] * 3, [n * value**2] * 3)
+    assert (sums.tolist(), joined(high, low)) == ([n * value] * 3, [n * value**2] * 3)
     heavy = np.full(3, 1 << 45)
     _, sums = dense.assign_and_sum(values[:3], heavy, EVERYWHERE, affine, centroids)
     assert sums.tolist() == [[3 * (value << 45)] * 3]

@@ -85,40 +85,26 @@ def sums_in_window(values: Array, valid: Array, centroids: F64, steps: F64, bits
     return found
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("exponent", [0, 1, 24, 60, 149, 500, 1000])
-def test_a_window_of_any_steps_gives_the_same_sums(exponent: int, dtype: str) -> None:
-    values = far_and_near(700, 3, dtype)
-    centroids = np.array([[-0.5, 0, 0], [0.5, 0, 1], [1e30, 0, 0]])
-    bits = unit_bits(dtype)
-    steps = np.ldexp(1.0, np.array([exponent, 0, max(0, exponent - 3)]))
-    found = sums_in_window(values, EVERYWHERE, centroids, steps, bits)
-    labels = labels_of(values, centroids)
-    assert found.counts.tolist() == np.bincount(labels, minlength=3).tolist()
-    assert as_fractions(found.sums, bits) == expected_sums(values, labels, 3)
-    squares = [sum(v * v for v in exactly(column)) for column in values.T]
-    assert [Fraction(int(square), 2 ** (2 * bits)) for square in found.squares] == squares
-
-
 @given(band_samples(FLOATS, max_side=12), st.data())
 @QUICK
-def test_any_values_in_any_window_add_up_to_their_sum(drawn: tuple[Array, Any], data: Any) -> None:
+def test_any_values_in_any_window_add_up_to_their_sums(drawn: tuple[Array, Any], data: Any) -> None:
     samples, valid = drawn
     values, mask = samples.reshape(-1, samples.shape[2]), flat_mask(valid)
-    bits = unit_bits(samples.dtype.name)
-    exponents = data.draw(st.lists(st.integers(0, 1000), min_size=values.shape[1], max_size=values.shape[1]))
-    centroids = np.zeros((1, values.shape[1]))
+    bits, d = unit_bits(samples.dtype.name), samples.shape[2]
+    exponents = data.draw(st.lists(st.integers(0, 1000), min_size=d, max_size=d))
+    centroids = np.zeros((data.draw(st.integers(1, 3)), d))
+    centroids[:, 0] = [-0.5, 0.5, 1e30][: len(centroids)]
     found = sums_in_window(values, mask, centroids, np.ldexp(1.0, np.array(exponents)), bits)
-    kept = values[mask] if mask.size else values
-    assert found.counts.tolist() == [len(kept)]
-    assert as_fractions(found.sums, bits) == [[sum(exactly(column), Fraction(0)) for column in kept.T]]
-    squares = [sum((v * v for v in exactly(column)), Fraction(0)) for column in kept.T]
+    counted = values[mask] if mask.size else values
+    labels = labels_of(counted, centroids)
+    assert found.counts.tolist() == np.bincount(labels, minlength=len(centroids)).tolist()
+    assert as_fractions(found.sums, bits) == expected_sums(counted, labels, len(centroids))
+    squares = [sum((v * v for v in exactly(column)), Fraction(0)) for column in counted.T]
     assert [Fraction(int(square), 2 ** (2 * bits)) for square in found.squares] == squares
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("bands", [1, 4])
-@pytest.mark.parametrize("n", [0, 1, 127, 128, 129, 16 * 128, 2049])
+@pytest.mark.parametrize(("n", "bands"), [(0, 1), (1, 4), (127, 1), (128, 4), (129, 1), (16 * 128, 4), (2049, 1)])
 def test_any_number_of_pixels_and_blocks(n: int, bands: int, dtype: str) -> None:
     assert (dense.BLOCK, dense_floats.BLOCKS) == (128, 16)
     values = far_and_near(n, bands, dtype)
@@ -151,7 +137,7 @@ def test_the_largest_values_a_window_holds_do_not_overflow_in_many_blocks(dtype:
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("weight", [1, (1 << 24) - 1, 1 << 24, (1 << 48) - 1])
+@pytest.mark.parametrize("weight", [1, 1 << 24, (1 << 48) - 1])
 def test_weights_of_any_size_count_every_value_so_often(weight: int, dtype: str) -> None:
     values = far_and_near(300, 2, dtype)
     rng = np.random.default_rng(3)
@@ -178,7 +164,7 @@ def test_values_go_to_bins_only_where_the_window_does_not_hold_them() -> None:
     assert ((int(sums[0, 0, 0]) << 32) + int(sums[1, 0, 0])) / steps[0] == sum(near)
 
 
-@pytest.mark.parametrize("scale", [1e-250, 1e-40, 1.0, 1e4])
+@pytest.mark.parametrize("scale", [1e-250, 1.0])
 def test_the_window_holds_nearly_all_values_of_one_scale_that_were_measured_as_float32(scale: float) -> None:
     near = np.random.default_rng(4).normal(1000, 300, (5000, 1)).astype(np.float32).astype(np.float64)
     values = near * 2.0 ** np.round(np.log2(scale))

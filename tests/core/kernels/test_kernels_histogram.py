@@ -74,23 +74,15 @@ def as_dict(table: ColorTable) -> dict[int, int]:
 
 
 @QUICK
-@given(a=color_tables(0), b=color_tables(0))
-def test_a_merged_table_counts_the_pixels_of_both(a: ColorTable, b: ColorTable) -> None:
+@given(a=color_tables(0), b=color_tables(0), c=color_tables(0))
+def test_a_merged_table_counts_the_pixels_of_both_in_any_order(a: ColorTable, b: ColorTable, c: ColorTable) -> None:
     merged = a.merge(b)
     first, second = as_dict(a), as_dict(b)
     assert as_dict(merged) == {code: first.get(code, 0) + second.get(code, 0) for code in {*first, *second}}
     assert (np.diff(merged.codes.astype(np.int64)) > 0).all()
     assert (merged.codes.dtype, merged.counts.dtype) == (np.uint32, np.int64)
-    assert merged.pixels == a.pixels + b.pixels
-
-
-@QUICK
-@given(a=color_tables(0), b=color_tables(0), c=color_tables(0))
-def test_merging_tables_is_associative_and_commutative_and_the_empty_one_is_neutral(
-    a: ColorTable, b: ColorTable, c: ColorTable
-) -> None:
-    assert as_dict(a.merge(b)) == as_dict(b.merge(a))
-    assert as_dict(a.merge(b).merge(c)) == as_dict(a.merge(b.merge(c)))
+    assert as_dict(merged) == as_dict(b.merge(a))
+    assert as_dict(merged.merge(c)) == as_dict(a.merge(b.merge(c)))
     assert as_dict(a.merge(ColorTable.empty())) == as_dict(a)
 
 

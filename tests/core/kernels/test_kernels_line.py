@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.kmeans import SerialRunner, finish, solve
 from kseg_core.clustering.summary import BatchRule, Window, summarise
-from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings
 from kseg_core.kernels.line import best_on_line
 
@@ -45,16 +45,15 @@ def test_as_many_clusters_as_values_are_the_values() -> None:
     assert best_on_line(np.array([1.0, 4.0, 9.0]), np.array([5.0, 1.0, 2.0]), 3).tolist() == [1.0, 4.0, 9.0]
 
 
-@pytest.mark.parametrize("k", [2, 3, 5])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("k", "seed"), [(2, 0), (3, 1), (5, 2)])
 def test_gray_ends_in_the_best_of_all_partitions(k: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     gray = np.concatenate([random.normal(m, s, 900) for m, s in ((60, 25), (90, 9), (170, 30), (210, 6))])
     rgb = np.repeat(np.clip(gray, 0, 255).astype(np.uint8)[None, :, None], 3, axis=2)
     settings = FitSettings(k=k, features="gray", attempts=1)
     summary = summarise([Window(rgb)], BatchRule(1, 0))
-    data = FeatureTable.build(summary.everything, feature_space("gray"))
-    centroids, _ = solve(data, FeatureTable.build(summary.batch, feature_space("gray")), settings, SerialRunner())
+    data = ColorPoints.build(summary.everything, feature_space("gray"))
+    centroids, _ = solve(data, ColorPoints.build(summary.batch, feature_space("gray")), settings, SerialRunner())
     solution = finish(data, centroids)
     values, counts = np.unique(rgb[..., 0], return_counts=True)
     best = cost_of(

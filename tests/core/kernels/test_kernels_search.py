@@ -28,34 +28,23 @@ def weighted_inertia(points: F64, weights: F64, centroids: F64) -> float:
     return float((reference.nearest(points, centroids)[1] * weights).sum())
 
 
-def are_points(centroids: F64, points: F64) -> bool:
-    return set(map(tuple, centroids.tolist())) <= set(map(tuple, points.T.tolist()))
+def seeds(how: str, points: F64, weights: F64, k: int, seed: int) -> F64:
+    if how == "random":
+        return search.seed_random(points, weights, k, seed)
+    return search.seed_plus_plus(points, weights, k, 3, seed)
 
 
-@pytest.mark.parametrize("k", [1, 2, 6, 50])
-def test_plus_plus_seeds_are_distinct_points_of_the_data(blobs: tuple[F64, F64], k: int) -> None:
-    centroids = search.seed_plus_plus(*blobs, k, 3, 7)
-    assert centroids.shape == (k, 3)
-    assert are_points(centroids, blobs[0])
-    assert len(np.unique(centroids, axis=0)) == k
-
-
-@pytest.mark.parametrize("k", [1, 2, 6, 50])
-def test_random_seeds_are_distinct_points_of_the_data(blobs: tuple[F64, F64], k: int) -> None:
-    centroids = search.seed_random(*blobs, k, 7)
-    assert centroids.shape == (k, 3)
-    assert are_points(centroids, blobs[0])
-    assert len(np.unique(centroids, axis=0)) == k
-
-
-@pytest.mark.parametrize("seed_by", ["k-means++", "random"])
-def test_where_points_run_out_the_first_seed_is_repeated(seed_by: str) -> None:
+@pytest.mark.parametrize("how", ["k-means++", "random"])
+def test_seeds_are_distinct_points_of_the_data_and_the_first_is_repeated_where_these_run_out(
+    blobs: tuple[F64, F64], how: str
+) -> None:
+    for k in (1, 2, 6, 50):
+        centroids = seeds(how, *blobs, k, 7)
+        assert centroids.shape == (k, 3)
+        assert set(map(tuple, centroids.tolist())) <= set(map(tuple, blobs[0].T.tolist()))
+        assert len(np.unique(centroids, axis=0)) == k
     points = np.array([[1.0, 5.0], [0.0, 0.0], [0.0, 0.0]])
-    weights = np.ones(2)
-    if seed_by == "random":
-        centroids = search.seed_random(points, weights, 4, 0)
-    else:
-        centroids = search.seed_plus_plus(points, weights, 4, 2, 0)
+    centroids = seeds(how, points, np.ones(2), 4, 0)
     assert sorted(centroids[:2, 0]) == [1, 5]
     assert (centroids[2:] == centroids[0]).all()
 
@@ -81,15 +70,15 @@ def test_greedy_plus_plus_finds_every_blob_more_often_than_chance(blobs: tuple[F
     points, weights = blobs
     best = weighted_inertia(points, weights, np.array([b.mean(axis=1) for b in np.split(points, BLOBS, axis=1)]))
 
-    def share(seeds: list[F64]) -> float:
-        return float(np.mean([weighted_inertia(points, weights, c) < 10 * best for c in seeds]))
+    def share(how: str) -> float:
+        drawn = (seeds(how, points, weights, BLOBS, seed) for seed in range(50))
+        return float(np.mean([weighted_inertia(points, weights, each) < 10 * best for each in drawn]))
 
-    assert share([search.seed_plus_plus(points, weights, BLOBS, 3, seed) for seed in range(50)]) > 0.9
-    assert share([search.seed_random(points, weights, BLOBS, seed) for seed in range(50)]) < 0.5
+    assert share("k-means++") > 0.9
+    assert share("random") < 0.5
 
 
-@pytest.mark.parametrize("k", [1, 2, 6, 30])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("k", "seed"), [(1, 0), (2, 1), (6, 0), (30, 1)])
 def test_the_search_never_ends_above_its_start_and_tells_its_inertia(blobs: tuple[F64, F64], k: int, seed: int) -> None:
     points, weights = blobs
     start = search.seed_random(points, weights, k, seed)
@@ -110,7 +99,7 @@ def test_swaps_leave_a_local_optimum_that_plain_steps_cannot(blobs: tuple[F64, F
     np.testing.assert_allclose(found[np.lexsort(found.T)], means[np.lexsort(means.T)], atol=0.1)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_only_swaps_that_help_are_kept(seed: int) -> None:
     rng = np.random.default_rng(seed)
     points, weights = rng.uniform(0, 255, (3, 300)), rng.integers(1, 9, 300).astype(np.float64)

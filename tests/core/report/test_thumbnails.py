@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.report.thumbnails import (
     Patch,
     finish_mean,
@@ -22,7 +23,6 @@ from kseg_core.report.thumbnails import (
     share_of_cells,
 )
 from kseg_core.report.views import even_positions, quotas
-from kseg_core.store.pyramid import mode_of_blocks
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kseg_core.clustering.band_batch import BandBatch, Picked
+from kseg_core.clustering.band_points import BandBatch, Picked
 from kseg_core.clustering.band_values import Extremes
 from kseg_core.clustering.bands import BandMoments
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, summarise

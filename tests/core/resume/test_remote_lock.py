@@ -19,7 +19,7 @@ LOCK = ".out.zarr.lock.json"
 
 def test_while_it_is_held_it_says_by_whom_and_then_nothing_is_left(bucket: str) -> None:
     with hold(f"{bucket}/new/out.zarr"):
-        told = Holder.told_by(storage.read(f"{bucket}/new/{LOCK}"))
+        told = Holder.from_json(storage.read(f"{bucket}/new/{LOCK}"))
         assert told is not None
         assert (told.pid, told.host, told.lives) == (Holder.this().pid, Holder.this().host, True)
     assert objects_below(bucket) == []
@@ -46,7 +46,7 @@ def test_that_of_a_dead_process_of_this_machine_is_taken_over(
     subprocess.run([sys.executable, "-c", code, f"{bucket}/out.zarr"], env=program_environment, check=False)
     assert objects_below(bucket) == [LOCK]
     with caplog.at_level(logging.WARNING, "kseg"), hold(f"{bucket}/out.zarr"):
-        told = Holder.told_by(storage.read(f"{bucket}/{LOCK}"))
+        told = Holder.from_json(storage.read(f"{bucket}/{LOCK}"))
         assert told == dataclasses.replace(Holder.this(), since=told.since) if told else None
     assert "taking over from a run that was killed" in caplog.text
     assert objects_below(bucket) == []
@@ -54,12 +54,12 @@ def test_that_of_a_dead_process_of_this_machine_is_taken_over(
 
 def test_that_of_another_machine_is_left_with_what_to_remove(bucket: str) -> None:
     other = dataclasses.replace(Holder.this(), host="elsewhere")
-    storage.put(f"{bucket}/{LOCK}", [other.told()])
+    storage.put(f"{bucket}/{LOCK}", [other.to_json()])
     with pytest.raises(OutputHeld) as refused, hold(f"{bucket}/out.zarr"):
         pytest.fail("held twice")
     assert "on elsewhere" in str(refused.value)
     assert f"if it does not, remove {bucket}/{LOCK}" in str(refused.value)
-    assert storage.read(f"{bucket}/{LOCK}") == other.told()
+    assert storage.read(f"{bucket}/{LOCK}") == other.to_json()
 
 
 def test_one_that_cannot_be_read_is_nobodys_to_take(bucket: str) -> None:

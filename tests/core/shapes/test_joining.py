@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from kseg_core.shapes.joining import Borders, Joined, columns_of_grid, join_components
+from kseg_core.joining import Borders, Joined, columns_of_grid, join_components
 
 EIGHT = np.ones((3, 3), dtype=int)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,11 @@ from ome_zarr_models.v05 import Image, ImageLabel
 from kseg_core.config import InputSettings
 from kseg_core.images.geo import GeoReference
 from kseg_core.inputs.listing import list_inputs
+from kseg_core.layers.layer import Layout, Window
 from kseg_core.reading.sources import ImageSource
-from kseg_core.store.opening import ImageRecord, Layout, create_store, open_store, write_image
+from kseg_core.store.opening import create_store, open_store
+from kseg_core.store.record import ImageRecord
+from kseg_core.store.writing import write_image
 
 rasterio = pytest.importorskip("rasterio")
 rioxarray = pytest.importorskip("rioxarray")
@@ -55,7 +56,7 @@ def write_placed(folder: Path, geo: GeoReference, shape: tuple[int, int] = SHAPE
     samples: NDArray[Any] | None = None
     if layout.copy_bands:
         samples = np.ones((*shape, layout.copy_bands), layout.copy_dtype)
-    write_image(path, record, labels, np.zeros((2, 3), np.uint8), layout, samples=samples)
+    write_image(path, record, Window(labels, samples), np.zeros((2, 3), np.uint8), layout)
     return path
 
 
@@ -137,10 +138,6 @@ def test_ome_zarr_models_accepts_groups_with_coordinates(tmp_path: Path, copy_ba
     assert described.datasets[0].coordinateTransformations[0].scale == [20.0, 10.0]  # type: ignore[union-attr]
     if copy_bands:
         Image.from_zarr(zarr.open_group(path, path="images/scene", mode="r"))
-    for group in ["labels/kmeans", *([""] if copy_bands else [])]:
-        command = [Path(sys.executable).with_name("ome-zarr-models"), "validate", f"{path}/images/scene/{group}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow

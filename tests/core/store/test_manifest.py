@@ -188,20 +188,20 @@ def make_foreign(kind: str, path: Path) -> None:
         "dangling link",
     ],
 )
-@pytest.mark.parametrize("slash", ["", "/"])
-def test_anything_else_is_refused_and_left_alone(tmp_path: Path, kind: str, slash: str) -> None:
+def test_anything_else_is_refused_and_left_alone(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "thing"
     make_foreign(kind, path)
     before = contents(tmp_path)
-    with pytest.raises(StoreError) as caught:
-        remove_kseg_store(f"{path}{slash}")
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    for name in (str(path), f"{path}/"):
+        with pytest.raises(StoreError) as caught:
+            remove_kseg_store(name)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
     assert os.path.lexists(path)
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("slash", ["", "/", "//"])
+@pytest.mark.parametrize("slash", ["", "//"])
 def test_a_link_to_a_store_is_refused_and_what_it_points_to_is_left_alone(tmp_path: Path, slash: str) -> None:
     create_store(str(tmp_path / "real.zarr"), {})
     link = tmp_path / "link.zarr"

@@ -17,11 +17,14 @@ from PIL import Image
 from kseg_core.clustering.features import SPACES
 from kseg_core.clustering.labelling import NO_COLORS, no_labels
 from kseg_core.config import OutputSettings
+from kseg_core.layers.layer import Window
 from kseg_core.store import tally
 from kseg_core.store.model import Model
-from kseg_core.store.opening import ImageRecord, create_store, write_image
+from kseg_core.store.opening import create_store
 from kseg_core.store.originals import Originals
+from kseg_core.store.record import ImageRecord
 from kseg_core.store.verify import Findings, ImageCheck
+from kseg_core.store.writing import write_image
 
 KEY = "leaf"
 
@@ -48,7 +51,7 @@ def make(folder: Path, *, own: bool = False, masks: bool = True, source: bool = 
     path = str(folder / "s.zarr")
     create_store(path, {})
     output = OutputSettings(masks=masks, tile=64)
-    write_image(path, record, labelled.labels, a_model().colors, output, own_model=a_model() if own else None)
+    write_image(path, record, Window(labelled.labels), a_model().colors, output, own_model=a_model() if own else None)
     if not source:
         file.unlink()
     return path
@@ -103,7 +106,11 @@ def test_an_image_without_valid_pixels_and_model_is_sound(tmp_path: Path) -> Non
     path = str(tmp_path / "s.zarr")
     create_store(path, {})
     write_image(
-        path, ImageRecord(KEY, "leaf.png", 1, 1, (5, 6), (), 30, 0.0), no_labels((5, 6)), NO_COLORS, OutputSettings()
+        path,
+        ImageRecord(KEY, "leaf.png", 1, 1, (5, 6), (), 30, 0.0),
+        Window(no_labels((5, 6))),
+        NO_COLORS,
+        OutputSettings(),
     )
     assert look(path, own=True) == Findings((), False, (), "an image without a valid pixel")
 
@@ -199,7 +206,10 @@ DAMAGES: dict[str, tuple[Callable[[str], Any], str]] = {
         lambda p: replace(p, LABELS, np.zeros((90, 110), np.uint16)),
         "labels are uint16 (90, 110), expected uint8",
     ),
-    "masks of another shape": (lambda p: replace(p, MASKS, np.zeros((2, 90, 110), bool)), "masks are (2, 90, 110)"),
+    "masks of another shape": (
+        lambda p: replace(p, MASKS, np.zeros((2, 90, 110), bool)),
+        "masks are bool (2, 90, 110)",
+    ),
     "a label chunk missing": (lambda p: file_of(p, LABEL_CHUNK).unlink(), "the labels' counts are not those"),
     "a mask chunk missing": (lambda p: file_of(p, MASK_CHUNK).unlink(), "mask pixels disagree with the labels"),
     "a label chunk cut short": (

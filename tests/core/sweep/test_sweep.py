@@ -15,13 +15,13 @@ from PIL import Image
 from sklearn.cluster import KMeans
 from sklearn.metrics import calinski_harabasz_score
 
-from kseg_core.clustering.band_pixels import BandPixels
+from kseg_core.clustering.band_points import BandPoints
 from kseg_core.clustering.bands import BandMoments, BandSpace
+from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import SPACES
-from kseg_core.clustering.lloyd import StepLimits, lloyd, lloyd_together
+from kseg_core.clustering.kmeans import StepLimits, lloyd, lloyd_together
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, Window, summarise
 from kseg_core.clustering.sums import ClusterSums
-from kseg_core.clustering.table import FeatureTable
 from kseg_core.config import FitSettings
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import SerialSweepRunner, chosen_model, fit_alone, sweep
@@ -49,11 +49,11 @@ def photographs() -> ChunkSummary:
 
 def found_in(
     everything: ColorTable, batch: ColorTable, features: ColourFeatures = "rgb", **settings: Any
-) -> tuple[list[Found], FeatureTable]:
+) -> tuple[list[Found], ColorPoints]:
     space = SPACES[features]
-    data = FeatureTable.build(everything, space)
+    data = ColorPoints.build(everything, space)
     how = FitSettings("auto", features=features, **{"attempts": 3, **settings})
-    return sweep(data, FeatureTable.build(batch, space), how, SerialSweepRunner()), data
+    return sweep(data, ColorPoints.build(batch, space), how, SerialSweepRunner()), data
 
 
 def inertias(founds: list[Found], features: str = "rgb") -> list[float]:
@@ -129,9 +129,9 @@ def test_shards_give_the_same_bits_as_one_table(photographs: ChunkSummary) -> No
             return parts[0].merge(parts[1]).merge(parts[2])
 
     space = SPACES["rgb"]
-    batch = FeatureTable.build(photographs.batch, space)
+    batch = ColorPoints.build(photographs.batch, space)
     how = FitSettings("auto", attempts=2, k_range=(1, 5))
-    whole = sweep(FeatureTable.build(photographs.everything, space), batch, how, SerialSweepRunner())
+    whole = sweep(ColorPoints.build(photographs.everything, space), batch, how, SerialSweepRunner())
     parts = sweep(SweptShards(photographs.everything, space, 3), batch, how, SerialSweepRunner())  # type: ignore[arg-type]
     assert Table.of(parts, space) == Table.of(whole, space)
     assert [found.history for found in parts] == [found.history for found in whole]
@@ -151,7 +151,7 @@ def three_colors() -> ChunkSummary:
 @pytest.mark.parametrize("features", ["rgb", "gray", "hsv", "lab"])
 def test_three_well_separated_colours_are_three_clusters(features: ColourFeatures) -> None:
     summary, space = three_colors(), SPACES[features]
-    data, batch = (FeatureTable.build(table, space) for table in (summary.everything, summary.batch))
+    data, batch = (ColorPoints.build(table, space) for table in (summary.everything, summary.batch))
     settings = FitSettings("auto", features=features, attempts=3)
     model = fit_alone(data, batch, settings, space)
     assert (model.k, model.k_requested, model.facts["knee"]) == (3, "auto", 3)
@@ -177,14 +177,14 @@ def test_three_colours_exactly_are_three_clusters_and_the_table_tells_how_many_t
 def test_two_colours_where_more_are_tried_are_two_clusters() -> None:
     table = ColorTable(np.array([0x101010, 0xE0E0E0], np.uint32), np.array([5, 6]))
     how = FitSettings("auto", features="rgb", k_range=(4, 6), attempts=2)
-    data = FeatureTable.build(table, SPACES["rgb"])
+    data = ColorPoints.build(table, SPACES["rgb"])
     model = chosen_model(sweep(data, data, how, SerialSweepRunner()), how, SPACES["rgb"])
     assert (model.k, model.inertia) == (2, 0.0)
     assert "only 2 distinct values" in str(model.k_why)
 
 
 def test_a_model_says_as_much_of_its_k_as_was_asked(photographs: ChunkSummary) -> None:
-    data = FeatureTable.build(photographs.everything, SPACES["rgb"])
+    data = ColorPoints.build(photographs.everything, SPACES["rgb"])
     model = fit_alone(data, data, FitSettings(4, features="rgb", attempts=2), SPACES["rgb"])
     assert (model.k, model.k_requested, model.k_why) == (4, 4, None)
     assert not {"k_range", "sweep", "knee"} & model.facts.keys()
@@ -197,7 +197,7 @@ def test_bands_are_swept_too(dtype: str) -> None:
     centers = np.array([[100, 900, 300, 500], [700, 200, 800, 100], [400, 500, 100, 900]])
     values = (centers[random.integers(0, 3, 4000)] + random.normal(0, 20, (4000, 4))).astype(dtype)
     space = BandSpace.fitted((1, 2, 3, 4), dtype, BandMoments.of(values, None, dtype), "standard", values)
-    data, batch = BandPixels.build(space, values), BandPixels.build(space, values[::8])
+    data, batch = BandPoints.build(space, values), BandPoints.build(space, values[::8])
     how = FitSettings("auto", features="bands", normalize="standard", attempts=3, k_range=(1, 6))
     swept = Table.of(sweep(data, batch, how, SerialSweepRunner()), space)
     assert swept.choice.k == 3
@@ -213,7 +213,7 @@ def test_bands_are_swept_too(dtype: str) -> None:
 
 
 def test_steps_made_together_are_those_made_alone_and_each_reads_the_pixels_once(photographs: ChunkSummary) -> None:
-    data = FeatureTable.build(photographs.everything, SPACES["rgb"])
+    data = ColorPoints.build(photographs.everything, SPACES["rgb"])
     asked: list[int] = []
 
     class Counting:

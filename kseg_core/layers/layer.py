@@ -1,0 +1,332 @@
+"""What a layer is: what is written for each pixel of an image, and everything about its arrays known before the pixels.
+
+A layer has a name, a place in the image's group, an array's type, a halo, and one function of a window and what is
+around it. Writing, pyramids, `verify`, repair, export and `inspect` know no layer by name: they ask it.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..clustering.labelling import Labels, invalid_label, label_dtype
+from ..config import OutputSettings
+from ..images.geo import GeoReference
+from .tiles import Region, level_shape, pyramid_levels
+
+if TYPE_CHECKING:
+    import zarr
+
+    from ..inputs.listing import InputFile
+
+Compression = Literal["bytes", "bits", "numbers", "small"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """What an array is.
+
+    Parameters
+    ----------
+    shape, chunks, dtype, fill
+        As Zarr has them.
+    names
+        Of its dimensions.
+    compression
+        ``bytes``: Zstandard; ``bits``: of booleans, shuffled; ``numbers``: of more than one byte, shuffled; ``small``:
+        Zstandard as Zarr has it by default. All but the last end with a checksum, so that a chunk is whole or refused
+        by whatever reads it: Zstandard's own, or CRC-32C where Blosc has none.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: str
+    fill: int | bool
+    names: tuple[str, ...]
+    compression: Compression = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What decides the arrays of one image.
+
+    Parameters
+    ----------
+    shape
+        (height, width).
+    k
+        Number of clusters; 0 for an image without a valid pixel that has no model.
+    tile
+        Side of the chunks in pixels.
+    masks, confidence
+        Whether these layers are made.
+    levels
+        Of the pyramids; 1: no pyramid.
+    copy_bands, copy_dtype
+        Channels of the copied image and their dtype; 0: no copy.
+    geo
+        CRS and transform, where known.
+    pixel_size, unit
+        (y, x) and its unit as OME-Zarr names it (``micrometer``), where known.
+    """
+
+    shape: tuple[int, int]
+    k: int
+    tile: int
+    masks: bool
+    levels: int = 1
+    copy_bands: int = 0
+    copy_dtype: str = "uint8"
+    geo: GeoReference | None = None
+    pixel_size: tuple[float, float] | None = None
+    unit: str | None = None
+    confidence: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1 or self.tile < 1 or self.levels < 1 or self.k < 0 or self.copy_bands < 0:
+            raise ValueError(f"expected an image, tiles and levels of at least 1, got {self}")
+        if np.dtype(self.copy_dtype).kind not in "uif":
+            raise ValueError(f"expected integers or floating-point numbers to copy, got {self.copy_dtype}")
+
+    @classmethod
+    def planned(cls, shape: tuple[int, int], k: int, output: OutputSettings, *, pyramid: bool = True) -> Layout:
+        """Labels down to a level of one tile (or of one level), and masks as the settings say."""
+        levels = pyramid_levels(shape, output.tile) if pyramid else 1
+        return cls(shape, k, output.tile, output.writes_masks(k), levels, confidence=output.confidence)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are masks: no clusters, no masks."""
+        return self.masks and self.k > 0
+
+    @property
+    def invalid(self) -> int:
+        """The label of invalid pixels."""
+        return invalid_label(self.k)
+
+    @property
+    def label_dtype(self) -> np.dtype[np.unsignedinteger]:
+        return label_dtype(self.k)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """(y, x): sides of a pixel: as given, else those of the georeference, else 1."""
+        if self.pixel_size is not None:
+            return self.pixel_size
+        return (1.0, 1.0) if self.geo is None else self.geo.resolution
+
+    def level_shape(self, level: int) -> tuple[int, int]:
+        """(height, width) of a level."""
+        return level_shape(self.shape, level)
+
+    def chunks(self, level: int) -> tuple[int, int]:
+        """Of a level: a tile, or the level where that is smaller."""
+        height, width = self.level_shape(level)
+        return min(self.tile, height), min(self.tile, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the values of a layer are made of: a window of an image, and around it as much as the layer's halo.
+
+    Parameters
+    ----------
+    labels
+        (y, x), of `label_dtype`; None where the layer is made without.
+    samples
+        (y, x, c): 8-bit sRGB, or bands as stored; None where the layer is made of labels alone.
+    valid
+        bool (y, x): which pixels count; None: all.
+    confidence
+        uint8 (y, x), where it was asked for.
+    inner
+        The window itself, in rows and columns of these arrays; None: nothing is around it.
+    """
+
+    labels: Labels | None = None
+    samples: NDArray[Any] | None = None
+    valid: NDArray[np.bool_] | None = None
+    confidence: NDArray[np.uint8] | None = None
+    inner: Region | None = None
+
+    def part(self, region: Region) -> Window:
+        """A part of a window that has nothing around it."""
+        parts = (self.labels, self.samples, self.valid, self.confidence)
+        cut: list[Any] = [None if values is None else values[region] for values in parts]
+        return Window(*cut)
+
+    def trimmed(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values (y, x) of all that is here, without what is around the window."""
+        return values if self.inner is None else np.ascontiguousarray(values[self.inner])
+
+
+class Part(NamedTuple):
+    """What one window tells of a layer.
+
+    Attributes
+    ----------
+    values
+        (y, x), as far as the window knows.
+    pending
+        bool (y, x): where the neighbours decide; None: nowhere.
+    border
+        What the neighbours must know.
+    """
+
+    values: NDArray[Any]
+    pending: NDArray[np.bool_] | None = None
+    border: Any = None
+
+
+class Layer(ABC):
+    """One layer; a new one states the class variables that differ and gives `spec` and `values`.
+
+    Attributes
+    ----------
+    name
+        In the store, and in JSON.
+    called
+        In messages, with its verb: "its edges are".
+    source
+        What it is made of: the image's pixels, or the labels alone. So much of it as ``halo`` is around a window.
+    group
+        Where in the image's group its levels are, if it has a pyramid (``""``: at the top); None: it is one array.
+    added
+        Whether it is added to finished images and says itself that it is complete; else it is written with the labels.
+    stands_alone
+        Whether an image without labels can have it.
+    differs
+        What `verify` says of so many pixels that are not as the image's source has them.
+    has_every_chunk
+        Whether a chunk without a file is taken for lost where the image's documents are relied on.
+    joined
+        Whether windows decide together (`begin`, `join`, `settle`).
+    counted
+        By which name the image says how many pixels are not 0; None: it does not.
+    halo
+        How many pixels around one decide its value.
+    """
+
+    name: ClassVar[str]
+    called: ClassVar[str]
+    source: ClassVar[Literal["pixels", "labels"]] = "pixels"
+    group: ClassVar[str | None] = None
+    added: ClassVar[bool] = True
+    stands_alone: ClassVar[bool] = False
+    differs: ClassVar[str]
+    has_every_chunk: ClassVar[bool] = False
+    joined: ClassVar[bool] = False
+    counted: ClassVar[str | None] = None
+
+    @property
+    def halo(self) -> int:
+        return 0
+
+    # ------------------------------------------------------------------------------------------------- its arrays
+
+    def is_in(self, layout: Layout) -> bool:  # noqa: ARG002 - of those that are added, none is
+        """Whether it is written with the labels of an image of this layout."""
+        return False
+
+    def is_wanted(self, output: OutputSettings, k: int) -> bool:  # noqa: ARG002
+        """Whether a run with these settings makes it of an image of so many clusters."""
+        return False
+
+    @property
+    def node(self) -> str:
+        """The group or array whose attributes are about it."""
+        return self.name if self.group is None else self.group
+
+    def path(self, level: int = 0) -> str:
+        """Where in the image's group one of its levels is."""
+        return self.name if self.group is None else os.path.join(self.group, str(level))
+
+    def levels(self, layout: Layout) -> int:
+        """How many it has."""
+        return 1 if self.group is None else layout.levels
+
+    @abstractmethod
+    def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
+        """The array of one of its levels: (y, x), or planes before these."""
+
+    # ------------------------------------------------------------------------------------------------- its pixels
+
+    def values(self, window: Window, layout: Layout) -> NDArray[Any]:
+        """(y, x) of all that is in a window; only those farther than the halo from a cut are used."""
+        raise NotImplementedError(f"{self.name} gives planes")
+
+    def planes(self, window: Window, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
+        """Each plane's index and (y, x) values, of a window without anything around it; one may be overwritten by the
+        next.
+        """
+        yield (), self.values(window, layout)
+
+    def halved(self, plane: NDArray[Any], layout: Layout) -> NDArray[Any]:
+        """The next level (ceil(y / 2), ceil(x / 2)) of a plane (y, x); of layers with a pyramid."""
+        raise NotImplementedError(self.name)
+
+    def whole(self, window: Window, layout: Layout) -> NDArray[Any]:
+        """(y, x) of a whole image."""
+        return self.begin(window, layout).values
+
+    def begin(self, window: Window, layout: Layout) -> Part:
+        """What a window tells by itself."""
+        return Part(window.trimmed(self.values(window, layout)))
+
+    def join(self, borders: Sequence[Any], columns: int) -> list[NDArray[np.int64]]:
+        """For each window of a grid of so many columns, row by row: (n, 2) rows and columns of pending pixels that
+        belong.
+        """
+        raise NotImplementedError(self.name)
+
+    def settle(self, pending: NDArray[np.bool_], seeds: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Bool (y, x): the pending pixels that belong, as one of their own does."""
+        raise NotImplementedError(self.name)
+
+    # ---------------------------------------------------------------------------------------- what is said of them
+
+    def facts(self, file: InputFile, mask: str | None) -> dict[str, Any]:  # noqa: ARG002 - of those that are added later
+        """What decides it, as the store says it with a layer that was added."""
+        return {}
+
+    @property
+    def disagrees(self) -> str:
+        """What `verify` says of so many pixels that are not as the labels have them."""
+        return f"{{}} pixels of its {self.name} are not those of its labels"
+
+    @property
+    def lacking(self) -> str:
+        """Says that it is not there."""
+        return f"{self.called} missing"
+
+    def oddness(self, array: zarr.Array[Any], layout: Layout) -> str | None:
+        """What a stored array of it is, where that is not what it must be."""
+        spec = self.spec(layout)
+        if array.shape == spec.shape and array.dtype == np.dtype(spec.dtype):
+            return None
+        return f"{self.called} {array.dtype} {array.shape}, expected {spec.dtype} {spec.shape}"
+
+    def disagreeing(self, array: zarr.Array[Any], window: Window, region: Region, layout: Layout) -> int:
+        """How many of its stored pixels in a region are not those that the labels (all that is in ``window``) make."""
+        if self.source == "pixels":
+            return 0
+        if self.halo:
+            return differing(self.begin(window, layout).values, stored(array, (), region))
+        planes = self.planes(window, layout)
+        return sum(differing(values, stored(array, first, region)) for first, values in planes)
+
+
+def stored(array: Any, first: tuple[int, ...], region: Region) -> NDArray[Any]:
+    """A region (y, x) of a plane of a stored array."""
+    return np.asarray(array[(*first, *region)])
+
+
+def differing(a: NDArray[Any], b: NDArray[Any]) -> int:
+    """How many values are not the same; NaN is the same as NaN."""
+    return int(np.count_nonzero((a != b) & ((a == a) | (b == b))))

@@ -1,0 +1,115 @@
+"""Geometry of the store's chunks: no pixels, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .layer import Layout
+
+Region = tuple[slice, slice]  # rows and columns
+
+
+def whole(shape: tuple[int, int]) -> Region:
+    """All of an image."""
+    return slice(0, shape[0]), slice(0, shape[1])
+
+
+def tile_windows(height: int, width: int, tile: int) -> Iterator[Region]:
+    """The windows of a grid of square tiles, row by row; those at the far edges are cut short."""
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            yield slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
+
+
+def level_shape(shape: tuple[int, int], level: int) -> tuple[int, int]:
+    """(height, width) of a pyramid's level: each is half of the one before, rounded up."""
+    height, width = shape
+    return -(-height >> level), -(-width >> level)
+
+
+def pyramid_levels(shape: tuple[int, int], tile: int) -> int:
+    """How many levels a pyramid has: it is halved until the image fits one tile; 1 where it does already."""
+    levels = 1
+    while max(level_shape(shape, levels - 1)) > tile:
+        levels += 1
+    return levels
+
+
+def level_windows(layout: Layout, level: int, side: int) -> Iterator[Region]:
+    """The windows in which a pyramid's level is built, row by row.
+
+    Each level has a tile grid of its own, anchored at the origin (a tile of 1000 halves evenly only three times). So a
+    level is built in a pass of its own, after the one above is complete: then no two tasks write one chunk.
+
+    Parameters
+    ----------
+    layout
+        Of the image.
+    level
+        0 is the image itself.
+    side
+        Of the windows in pixels of the level; rounded down to whole tiles, of which there is at least one.
+    """
+    whole = layout.tile * max(1, side // layout.tile)
+    yield from tile_windows(*level_shape(layout.shape, level), whole)
+
+
+def source_window(shape: tuple[int, int], level: int, rows: slice, columns: slice) -> Region:
+    """The window of the level above that a window of a level >= 1 is made from."""
+    height, width = level_shape(shape, level - 1)
+    return (
+        slice(2 * rows.start, min(2 * rows.stop, height)),
+        slice(2 * columns.start, min(2 * columns.stop, width)),
+    )
+
+
+def window_of_level(shape: tuple[int, int], level: int, window: Region, side: int) -> Region | None:
+    """The part of a level >= 1 that a window of level 0 answers for: of all levels, all that begins in it.
+
+    Parameters
+    ----------
+    shape
+        Of level 0.
+    window
+        Of the grid of windows of ``side`` pixels of level 0.
+    side
+        An even number. Parts of levels are half as wide and as high, which is as much as a window makes of level 1.
+
+    Returns
+    -------
+    A window of the level; None where none begins here.
+    """
+    corner = (window[0].start, window[1].start)
+    if any(start % (side << level - 1) for start in corner):
+        return None
+    down, across = (
+        slice(start >> level, min((start >> level) + side // 2, size))
+        for start, size in zip(corner, level_shape(shape, level), strict=True)
+    )
+    return down, across
+
+
+def require_aligned(shape: tuple[int, int], tile: int, rows: slice, columns: slice) -> None:
+    """Refuse a window that holds a part of a tile: two such writes to one chunk lose pixels without a word.
+
+    Raises
+    ------
+    ValueError
+        If the window does not begin on the tile grid, or ends neither on it nor at the image's edge, or is not inside.
+    """
+    for name, window, size in zip(("rows", "columns"), (rows, columns), shape, strict=True):
+        start, stop = window.start, window.stop
+        inside = isinstance(start, int) and isinstance(stop, int) and 0 <= start < stop <= size
+        if not inside or window.step not in (None, 1) or start % tile or (stop % tile and stop != size):
+            raise ValueError(f"expected {name} of whole tiles of {tile} in 0 to {size}, got {start} to {stop}")
+
+
+def grown(region: Region, halo: int, shape: tuple[int, int]) -> tuple[Region, Region]:
+    """A region and what of its image is within ``halo`` pixels of it; and where in that the region itself is."""
+    around = [
+        slice(max(0, part.start - halo), min(part.stop + halo, size)) for part, size in zip(region, shape, strict=True)
+    ]
+    inner = [slice(part.start - wide.start, part.stop - wide.start) for part, wide in zip(region, around, strict=True)]
+    return (around[0], around[1]), (inner[0], inner[1])

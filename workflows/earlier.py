@@ -1,0 +1,68 @@
+"""Earlier models that a job works with: which they are and what they are of, from their documents alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from kseg_core import storage
+from kseg_core.config import AUTO, FitSettings, RunConfig
+from kseg_core.errors import StoreError, UsageError
+from kseg_core.store.manifest import read_attributes
+
+
+def model_identity(path: str) -> tuple[str, str]:
+    """Digest and features of a model at a path, from its metadata alone."""
+    attributes = read_attributes(path)
+    if attributes is not None and attributes.get("kind") == "store":
+        fit = (attributes.get("config") or {}).get("fit") or {}
+        if fit.get("scope") == "image":
+            raise StoreError(f"{path}: each image has a model of its own (--scope image); there is none for all")
+        attributes = read_attributes(os.path.join(path, "model"))
+    if attributes is None or not isinstance(attributes.get("digest"), str):
+        what = "no kseg model or store there" if storage.exists(path) else "no such model or store"
+        raise UsageError(f"{path}: {what}")
+    return str(attributes["digest"]), str(attributes.get("features"))
+
+
+def model_facts(path: str) -> dict[str, Any]:
+    """What a model, or that of a whole store, says of itself."""
+    inside = os.path.join(path, "model")
+    return read_attributes(inside if storage.is_dir(inside) else path) or {}
+
+
+def require_same_features(earlier: str, ours: str) -> None:
+    """Clusters can be matched with those of an earlier model of the same feature space only."""
+    if earlier != ours:
+        raise UsageError(f"--match has {earlier} centroids, this fit {ours} ones; add --features {earlier}")
+
+
+def in_space_of_match(config: RunConfig) -> RunConfig:
+    """The configuration with the features of the model to match where they are ``auto``, and its bands."""
+    if config.fit is None or config.match is None or config.fit.features != AUTO:
+        return config
+    _, features = model_identity(config.match)
+    bands = tuple((model_facts(config.match)).get("bands") or ())
+    every = bands == tuple(range(1, len(bands) + 1))
+    fit = replace(config.fit, features=features, bands=() if every else bands)  # type: ignore[arg-type]  # checked there
+    return replace(config, fit=fit)
+
+
+def refit_settings(model: str, **options: Any) -> FitSettings:
+    """The settings of a fit that starts from a model's centroids: its features, bands and number of clusters."""
+    model_identity(model)
+    facts = model_facts(model)
+    try:
+        bands = tuple(facts["bands"] or ())
+        normalize = str(facts.get("normalize", "none"))
+        return FitSettings(
+            int(facts["k"]),
+            facts["features"],
+            attempts=1,
+            bands=bands,
+            normalize=normalize,  # type: ignore[arg-type]  # checked there
+            **options,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{model}: a damaged model ({error})") from error
