@@ -278,6 +278,9 @@ USAGE = {
     "run in --model in": ("in: no kseg model or store there",),
     "run --k 2": ("no INPUT",),
     "run missing --k 2": ("no such file or folder: missing",),
+    "run done.zar --k 2": ("no such file or folder: done.zar; did you mean done.zarr?",),
+    "run in/a.pgn --k 2": ("no such file or folder: in/a.pgn\n",),  # as like to it as in/b.png
+    "run mne/diary.txt --k 2": ("no such file or folder: mne/diary.txt; did you mean mine?",),
     "run in missing --k 2 -o o.zarr": ("no such file or folder: missing",),
     "run *.nothing --k 2 -o o.zarr": ("no file matches: *.nothing",),
     "run in/a.png in/b.png --k 2": ("several inputs need an output",),
