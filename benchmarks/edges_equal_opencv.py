@@ -31,7 +31,7 @@ from kseg_core.layers.canny import EdgeSettings, Maxima, decide_across, decide_w
 from kseg_core.layers.tiles import tile_windows
 from kseg_core.reading import sources
 from workflows.edge_job import find_edges as make_edges
-from workflows.edges.request import EdgesConfig, prepare_edges
+from workflows.edge_request import EdgesConfig, prepare_edges
 from workflows.request import InputSelection
 
 Array = NDArray[Any]

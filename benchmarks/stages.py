@@ -36,7 +36,7 @@ from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.writing import write_image
 from workflows.computing.context import merge_all
-from workflows.labelling.label import image_record
+from workflows.labelling.label import PieceLabelled, image_record
 
 T = TypeVar("T")
 NEW_BYTES = 256 << 20
@@ -93,7 +93,7 @@ def pass_over_files(watch: Stopwatch, pieces: list[Piece], settings: FitSettings
         window = piece.read()
         with watch.stage("label"):
             found = label_pixels(window.rgb, window.valid, model.space, model.points)
-        record = image_record(piece.source, tuple(found.sums.counts.tolist()), 0.0, OUTPUT, found.sums)
+        record = image_record(piece.source, PieceLabelled(found.sums), model, OUTPUT, shared=True)
         with watch.stage("write"):
             write_image(str(store), record, Labelled(found.labels), model.colors, OUTPUT)
         del window, found

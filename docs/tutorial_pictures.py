@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from kseg_core.figures.contrast import text_on
 from PIL import Image, ImageDraw, ImageFont
 
 from kseg_core import open_store
+from kseg_core.figures.charts import text_on
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "examples" / "images"

@@ -14,7 +14,7 @@ from .label import INPUTS, WORKERS, Extras
 
 
 def _failed(error: Exception) -> dict[str, Any]:
-    from workflows.edges.results import failed_edges
+    from workflows.edge_request import failed_edges
 
     return failed_edges(error)
 
@@ -45,8 +45,7 @@ def edges(given: Given, report: Report) -> int:
     """
     settings, selection = given.make(EdgesConfig), given.make(InputSelection)
     from kseg_core.resume.lock import sweep_after_kill
-    from workflows.edges.request import prepare_edges
-    from workflows.edges.results import nothing_done
+    from workflows.edge_request import nothing_done, prepare_edges
 
     from ._render import edges_lines
 

@@ -50,7 +50,7 @@ class Borders:
     Parameters
     ----------
     components
-        int32: 0 is background, 1 to ``count`` are the window's own 8-connected components.
+        int32: 0 is background, 1 to ``count`` are the window's own connected components.
     count
         How many components the window has, those that touch no border included.
     classes
@@ -144,10 +144,10 @@ def columns_of_grid(positions: Sequence[tuple[int, int]]) -> int:
     return columns
 
 
-def join_components(windows: Sequence[Borders], columns: int) -> Joined:
-    """The 8-connected components of an image from those of its windows.
+def join_components(windows: Sequence[Borders], columns: int, *, diagonal: bool = True) -> Joined:
+    """The connected components of an image from those of its windows.
 
-    Pixels that touch across a seam join, diagonally too, also where four windows meet.
+    Pixels that touch across a seam join, where components are 8-connected diagonally too, also where four windows meet.
 
     Parameters
     ----------
@@ -155,6 +155,8 @@ def join_components(windows: Sequence[Borders], columns: int) -> Joined:
         The borders of a grid of windows that covers the image, row by row.
     columns
         Windows in a row of the grid.
+    diagonal
+        Whether components are 8-connected, or 4-connected.
 
     Returns
     -------
@@ -170,7 +172,7 @@ def join_components(windows: Sequence[Borders], columns: int) -> Joined:
     rows = _grid(windows, columns)
     nodes = _Nodes.of(windows)
     seen = np.concatenate(
-        [np.zeros((0, 2), np.int64), *(np.unique(touching, axis=0) for touching in _seams(rows, nodes))]
+        [np.zeros((0, 2), np.int64), *(np.unique(touching, axis=0) for touching in _seams(rows, nodes, diagonal))]
     )
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -224,16 +226,16 @@ def _grid(windows: Sequence[Borders], columns: int) -> list[list[tuple[int, Bord
     return rows
 
 
-def _seams(rows: list[list[tuple[int, Borders]]], nodes: _Nodes) -> Iterator[NDArray[np.int64]]:
+def _seams(rows: list[list[tuple[int, Borders]]], nodes: _Nodes, diagonal: bool) -> Iterator[NDArray[np.int64]]:
     """Pairs (n, 2) of nodes that touch, seam by seam: below every row of windows, and right of every column.
 
     A seam runs through the whole image, so that the diagonals where four windows meet are on it like any others.
     """
     columns = list(zip(*rows, strict=True))
     for upper, lower in pairwise(rows):
-        yield _touching(_line(upper, "bottom", nodes), _line(lower, "top", nodes))
+        yield _touching(_line(upper, "bottom", nodes), _line(lower, "top", nodes), diagonal)
     for first, second in pairwise(columns):
-        yield _touching(_line(first, "right", nodes), _line(second, "left", nodes))
+        yield _touching(_line(first, "right", nodes), _line(second, "left", nodes), diagonal)
 
 
 def _line(windows: Sequence[tuple[int, Borders]], side: str, nodes: _Nodes) -> tuple[NDArray[np.int64], Any]:
@@ -244,17 +246,15 @@ def _line(windows: Sequence[tuple[int, Borders]], side: str, nodes: _Nodes) -> t
 
 
 def _touching(
-    one: tuple[NDArray[np.int64], NDArray[Any] | None], other: tuple[NDArray[np.int64], NDArray[Any] | None]
+    one: tuple[NDArray[np.int64], NDArray[Any] | None],
+    other: tuple[NDArray[np.int64], NDArray[Any] | None],
+    diagonal: bool,
 ) -> NDArray[np.int64]:
-    """Pairs (n, 2) of nodes that touch, straight or diagonally, along two lines of pixels that lie side by side."""
+    """Pairs (n, 2) of nodes that touch, straight or also diagonally, along two lines of pixels side by side."""
     (a, a_class), (b, b_class) = one, other
-    length = a.size
     pairs = []
-    for left, right in (
-        (slice(0, length), slice(0, length)),
-        (slice(1, None), slice(0, -1)),
-        (slice(0, -1), slice(1, None)),
-    ):
+    aside = ((slice(1, None), slice(0, -1)), (slice(0, -1), slice(1, None)))
+    for left, right in ((slice(None), slice(None)), *(aside if diagonal else ())):
         join = (a[left] >= 0) & (b[right] >= 0)
         if a_class is not None and b_class is not None:
             join &= a_class[left] == b_class[right]

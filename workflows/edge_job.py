@@ -18,8 +18,7 @@ from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .edges.request import EdgesMade, EdgesRequest, has_edges, nothing_to_do, require_unchanged
-from .edges.results import EdgesResult
+from .edge_request import EdgesMade, EdgesRequest, EdgesResult, has_edges, nothing_to_do, require_unchanged
 from .labelling.adding import Added, add_layer
 from .output import claim
 from .planning.budget import Work, make_budget

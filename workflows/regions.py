@@ -18,9 +18,8 @@ from kseg_core.clustering.labelling import NO_COLORS
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError, UsageError
 from kseg_core.export.tables import require_table, write_table
-from kseg_core.shapes.geojson import TAIL, Placement, head
 from kseg_core.shapes.outline_pieces import Pieces
-from kseg_core.shapes.polygons import Outlining, WindowOutlines, outline_window
+from kseg_core.shapes.outlines import TAIL, Outlining, Placement, WindowOutlines, head, outline_window
 from kseg_core.shapes.regions import (
     COLUMNS,
     Regions,

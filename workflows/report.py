@@ -17,7 +17,7 @@ from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.passed_over import PAGE
 from kseg_core.memory import viewing_bytes
 from kseg_core.report import content, views
-from kseg_core.report.content import Painted, Report, ShownImage
+from kseg_core.report.content import Card, Painted, Report
 from kseg_core.report.facts import ImageFacts, choose, most_typical, named_below, rank, read_facts
 from kseg_core.report.page import build_page, figure_files, with_pictures_that_fit, write_report
 from kseg_core.report.settings import ReportSettings, default_folder, require_place
@@ -99,7 +99,7 @@ def make_report(
             raise StoreError(f"{store.path}: it has no finished image to report of{why}")
         report, unread = _gather(request, store, model, record, images, context)
     failures += unread
-    report = replace(report, warnings=content.notes(store.attributes, model, report.shown, len(failures)))
+    report = replace(report, warnings=content.notes(store.attributes, model, report.cards, len(failures)))
     report = with_pictures_that_fit(report)
     context.progress.stage("drawing figures", 0, 0)
     files = figure_files(report)
@@ -109,7 +109,7 @@ def make_report(
         "output": printable_source(folder),
         "report": printable_source(request.page),
         "figures": [printable_source(os.path.join(folder, name)) for name in files],
-        "images": {"total": len(store), "shown": len(report.shown)},
+        "images": {"total": len(store), "shown": len(report.cards)},
         "failures": [
             {"source": source, "reason": reason} for source, reason in sorted((f.key, f.error.reason) for f in failures)
         ],
@@ -153,8 +153,8 @@ def _gather(
         masked=frozenset(typical),
     )
     pictures, failures = pictures_of(plan, [image.facts for image in chosen], context)
-    shown = [ShownImage(image, pictures[image.facts.key]) for image in chosen if image.facts.key in pictures]
-    samples = [image.pictures.sample for image in shown if image.pictures.sample is not None]
+    cards = [Card(image, pictures[image.facts.key]) for image in chosen if image.facts.key in pictures]
+    samples = [image.pictures.sample for image in cards if image.pictures.sample is not None]
     sample = views.joined(samples) if model is not None else None
     lead, facts, about = content.head(store.attributes, images, model, below)
     colors = [] if model is None else [(r, g, b) for r, g, b in model.colors.tolist()]
@@ -167,18 +167,18 @@ def _gather(
         failures=tuple((f["source"], f["reason"]) for f in store.attributes.get("failures") or ()),
         clusters=() if model is None else content.cluster_rows(images, colors, sample),
         images=tuple(ranked),
-        shown=tuple(shown),
+        cards=tuple(cards),
         history=None if model is None else content.history_of(model.facts),
         sweep=record,
-        painted=_painted(plan, shown),
-        cloud=content.cloud_of(shown, model),
+        painted=_painted(plan, cards),
+        cloud=content.cloud_of(cards, model),
         sampled=0 if sample is None else int(sample.counts.sum()),
     )
     return report, failures
 
 
-def _painted(plan: ViewPlan, shown: Sequence[ShownImage]) -> Painted | None:
-    for image in shown:
+def _painted(plan: ViewPlan, cards: Sequence[Card]) -> Painted | None:
+    for image in cards:
         facts, pictures = image.ranked.facts, image.pictures
         if facts.key == plan.painted and pictures.painted:
             return Painted(facts.name, pictures.original, tuple(zip(plan.others, pictures.painted, strict=True)))

@@ -93,7 +93,7 @@ class JobResult:
     changes
         With a given model: what has become of the inputs since the store was last complete.
     drift
-        With a given model: how far the images labelled last are from the model's own (see `workflows.labelling.drift`,
+        With a given model: how far the images labelled last are from the model's own (see `workflows.labelling.label`,
         `held_to`).
     notes
         What there is to say of inputs that were read, and of all of them.

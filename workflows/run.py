@@ -15,10 +15,8 @@ from kseg_core.sweep import elbow
 from .computing.context import Context, Failure
 from .computing.executor import Progress
 from .edge_job import edges_of_run
-from .fitting.bands import fit_bands
 from .fitting.fit import fit_plan
-from .labelling.drift import drift_result
-from .labelling.label import Labelled
+from .labelling.label import Labelled, drift_result
 from .labelling.label_plan import label_plan
 from .output import Output
 from .planning.budget import bytes_to_write, require_room_on_disk
@@ -123,10 +121,7 @@ def fit_one(scan: Scan, context: Context, match: Model | None) -> tuple[Model, S
     if config.fit.k == AUTO:
         elbow.prepare()
     with naming_images(plan):
-        if config.fit.features == "bands":
-            model, unread = fit_bands(plan, config.fit, context, match=match, refit=config.refit)
-        else:
-            model, unread = fit_plan(plan, config.fit, context, match=match, budget=scan.budget, refit=config.refit)
+        model, unread = fit_plan(plan, config.fit, context, match=match, budget=scan.budget, refit=config.refit)
     failures = scan.failures + unread
     if model is None:
         raise nothing_readable(failures)

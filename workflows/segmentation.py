@@ -28,8 +28,7 @@ from kseg_core.store.opening import load_model, open_store
 
 from .computing.context import Context, tree_reduce
 from .earlier import in_space_of_match
-from .fitting.bands import fit_bands
-from .fitting.fit import fit_summary
+from .fitting.fit import fit_plan, fit_points, points_of_colours
 from .labelling.label import read_for_model
 from .planning.arrays import info_of_array, plan_of_array
 from .planning.notes import MOST_LINES, Note, gathering, notes_of_all, say
@@ -287,7 +286,7 @@ def _fit_bands(
         raise NoValidPixels(NO_VALID)
     whole = None if isinstance(image, da.Array) else image.reshape(lazy.shape).view(lazy.dtype)
     plan, match = plan_of_array(lazy, whole, ARRAY_KEY, nodata), earlier_model(config.match)
-    model, failures = fit_bands(plan, config.fit, context.silent(strict=True), match=match, refit=config.refit)
+    model, failures = fit_plan(plan, config.fit, context.silent(strict=True), match=match, refit=config.refit)
     if model is None:
         raise failures[0].error
     return model
@@ -317,7 +316,8 @@ def _fit_array(
     task = delayed(summarise_block, pure=True)
     parts = [task(block, top, left, rule, nodata) for block, top, left in _blocks(image)]
     merged = context.executor.persist([tree_reduce(parts, "summaries")])[0]
-    return fit_summary(merged, config.fit, context.executor, earlier_model(config.match))
+    points = points_of_colours(merged, config.fit, context.executor, image.shape[0] * image.shape[1])
+    return fit_points(points, config.fit, context.executor, earlier_model(config.match))
 
 
 def _blocks(image: da.Array) -> Iterator[tuple[Delayed, int, int]]:

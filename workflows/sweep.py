@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
 from kseg_core.config import FitSettings
-from kseg_core.errors import KsegError, NoValidPixels, TooManyColors
+from kseg_core.errors import KsegError, NoValidPixels, TooManyColors, UnreadableImage, facts_of
+from kseg_core.inputs.keys import printable_source
 from kseg_core.reading.sources import Piece
 from kseg_core.release import version
 from kseg_core.resume.lock import hold
@@ -20,9 +22,7 @@ from kseg_core.sweep.table import AnySpace, Table
 
 from .computing.context import Context, Failure, parted
 from .computing.executor import Progress
-from .fitting.bands import data_of, look_at_bands, sweep_of
-from .fitting.fit import read_colours, table_on_workers
-from .fitting.sweep_tasks import SweepTasks
+from .fitting.fit import read_points, sweep_points
 from .labelling.label import summary_of_image
 from .output import folder_for_files
 from .planning.budget import Budget, image_of_too_many_colors
@@ -32,7 +32,100 @@ from .request import Request
 from .result import Clock
 from .scan import fit_to_memory, nothing_readable, survey
 from .sweep_request import FIGURE, KIND, RECORD, TABLE
-from .sweep_result import SweepResult, Swept
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The sweep of all images together, or of one.
+
+    Parameters
+    ----------
+    pixels, valid
+        Of these images.
+    table
+        None where not one pixel is valid.
+    key, source
+        Of the image, where it is one.
+    """
+
+    pixels: int
+    valid: int
+    table: Table | None
+    key: str = ""
+    source: str = ""
+
+    def to_json(self, *, palette: bool = False) -> dict[str, Any]:
+        """The table and the choice, as JSON values."""
+        table = self.table
+        return {
+            "k": None if table is None else table.choice.k,
+            "why": "no valid pixel" if table is None else table.choice.why,
+            "knee": None if table is None else table.choice.knee,
+            "pixels": {"total": self.pixels, "valid": self.valid},
+            "sweep": None if table is None else [row.to_json(palette=palette) for row in table.rows],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep came to.
+
+    Parameters
+    ----------
+    output
+        The folder that was written.
+    settings
+        Of the fits.
+    total
+        How many inputs there were.
+    together
+        The sweep of all images; None where each has its own.
+    each
+        The images' own sweeps, by key.
+    failures
+        What could not be read.
+    seconds
+        ``total``, ``read`` (with ``--scope image`` all of it), ``sweep``.
+    space
+        What the centroids are in; as a model's attributes have it.
+    notes
+        What there is to say of inputs that were read, and of all of them.
+    """
+
+    output: str
+    settings: FitSettings
+    total: int
+    together: Swept | None
+    each: tuple[Swept, ...]
+    failures: tuple[UnreadableImage, ...]
+    seconds: dict[str, float | None]
+    space: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+    def to_json(self, *, palette: bool = False) -> dict[str, Any]:
+        """The object ``--json`` prints; with the clusters for every k what ``sweep.json`` holds."""
+        failed = len(self.failures)
+        whole = self.together or Swept(sum(s.pixels for s in self.each), sum(s.valid for s in self.each), None)
+        told = whole.to_json(palette=palette)
+        own = [{"key": swept.key, "source": swept.source, **swept.to_json(palette=palette)} for swept in self.each]
+        return {
+            "status": "partial" if failed else "ok",
+            "output": printable_source(self.output),
+            "k": told["k"],
+            "k_range": list(self.settings.tried),
+            "why": told["why"] if self.together is not None else None,
+            "knee": told["knee"],
+            "features": self.settings.features,
+            "features_why": self.settings.features_why,
+            "scope": self.settings.scope,
+            "images": {"total": self.total, "swept": self.total - failed, "failed": failed},
+            "pixels": told["pixels"],
+            "sweep": told["sweep"],
+            "each": None if self.together is not None else own,
+            "failures": [facts_of(error) for error in self.failures],
+            "notes": [note.to_json() for note in self.notes],
+            "seconds": self.seconds,
+        }
 
 
 def sweep(request: Request, progress: Progress | None = None) -> SweepResult:
@@ -104,30 +197,15 @@ def sweep_together(plan: Plan, settings: FitSettings, budget: Budget, context: C
     NoValidPixels
         If there is none.
     """
-    space: AnySpace
-    if settings.features == "bands":
-        bands, failures = look_at_bands(plan, settings, context)
-        if bands is None:
-            return Sweeps(failures=tuple(failures))
-        space, left, notes = bands.space, bands.plan, bands.notes
-        _stage(settings, context.progress, lap)
-        founds = sweep_of(bands, data_of(bands, context), settings, context.executor)
-    else:
-        summary, failures = read_colours(plan, settings, context, budget=budget)
-        if summary is None:
-            return Sweeps(failures=tuple(failures))
-        space, left, notes = feature_space(settings.features), plan.without(failures), ()
-        _stage(settings, context.progress, lap)
-        data, batch = table_on_workers(summary, settings, context.executor, budget=budget)
-        founds = sweep_data(data, batch, settings, SweepTasks(context.executor))
-    table = Table.of(founds, space)
-    return Sweeps((Swept(left.pixels, founds[0].solution.sums.pixels, table),), tuple(failures), space, notes)
-
-
-def _stage(settings: FitSettings, progress: Progress, lap: Lap) -> None:
+    points, failures = read_points(plan, settings, context, budget=budget)
+    if points is None:
+        return Sweeps(failures=tuple(failures))
     lap("read")
     low, high = settings.tried
-    progress.stage(f"finding centroids for k {low} to {high}", 0, 0)
+    context.progress.stage(f"finding centroids for k {low} to {high}", 0, 0)
+    founds = sweep_points(points, settings, context.executor)
+    swept = Swept(points.pixels, founds[0].solution.sums.pixels, Table.of(founds, points.space))
+    return Sweeps((swept,), tuple(failures), points.space, points.notes)
 
 
 # ------------------------------------------------------------------------------------------------ each image alone

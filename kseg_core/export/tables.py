@@ -7,7 +7,8 @@ import csv
 import importlib.util
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -98,23 +99,13 @@ def _write_parquet(path: str, columns: dict[str, type], rows: Iterable[Row]) -> 
     schema = pyarrow.schema([(name, types[kind]) for name, kind in columns.items()])
     count = 0
     with parquet.ParquetWriter(path, schema) as writer:
-        for batch in _batches(rows):
+        waiting = iter(rows)
+        while batch := list(islice(waiting, ROWS)):
             values = zip(*batch, strict=True)
             arrays = [pyarrow.array(column, field.type) for column, field in zip(values, schema, strict=True)]
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
             count += len(batch)
     return count
-
-
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == ROWS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 _WRITERS: dict[str, Callable[[str, dict[str, type], Iterable[Row]], int]] = {

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.images.choosing import note, require_one_picture, taken
-from kseg_core.images.exif import turned_shape
 from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.validity import Nodata, combine, nodata_mask
-from kseg_core.images.windows import Window
+from kseg_core.images.windows import Window, turned_shape
 
 if TYPE_CHECKING:
     from kseg_core.images.file_masks import FileMask

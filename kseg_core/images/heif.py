@@ -18,10 +18,10 @@ import numpy as np
 
 from kseg_core.images import cicp
 from kseg_core.images.decoder import WholeDecoder
-from kseg_core.images.exif import turned_shape
 from kseg_core.images.failures import decoder_reason
 from kseg_core.images.isobmff import Fields, boxes, brands_of, inner_boxes, payload
 from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.windows import turned_shape
 
 _ALPHA_URNS = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _DERIVED = {b"grid", b"iovl", b"iden"}

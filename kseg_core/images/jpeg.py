@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 
 from kseg_core import buffers
 from kseg_core.images.decoder import WholeDecoder
-from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.failures import CONVERT
 from kseg_core.images.jpeg_markers import (
     APP0,
@@ -53,6 +52,8 @@ from kseg_core.images.jpeg_markers import (
 from kseg_core.images.jpeg_unusual import decode_unusual
 from kseg_core.images.plausible import JPEG_RATIO, check_ratio
 from kseg_core.images.raster import Colours, Cost, PictureInfo, Raster, Refused, Samples, check_size, finishing_px
+from kseg_core.images.tiff_directory import exif_orientation
+from kseg_core.images.windows import turned_shape
 
 _HEADER_CUT = "truncated: the JPEG ends within its header"
 _FIRST_READ = 1 << 16  # enough for the header of nearly all photographs, EXIF preview included
@@ -83,7 +84,7 @@ class Jpeg(WholeDecoder):
     def header(cls, file: BinaryIO) -> PictureInfo:
         """What the beginning of the file says; see `WholeDecoder`."""
         head = _read_head(file)
-        orientation = orientation_of(head.exif)
+        orientation = exif_orientation(head.exif)
         shape = turned_shape(head.height, head.width, orientation)
         if head.process not in ARITHMETIC:
             check_ratio(head.height * head.width, file.seek(0, io.SEEK_END), JPEG_RATIO)
@@ -107,7 +108,7 @@ class Jpeg(WholeDecoder):
         if count == 4:
             # As Pillow and the browsers do: CMYK JPEGs are Photoshop's, which stores 255 for no ink.
             np.subtract(maximum, samples, out=samples)
-        return Raster(samples, colours[count], maximum, icc=head.icc, orientation=orientation_of(head.exif))
+        return Raster(samples, colours[count], maximum, icc=head.icc, orientation=exif_orientation(head.exif))
 
 
 def _coefficients_px(head: Head) -> float:

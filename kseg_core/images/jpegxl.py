@@ -14,11 +14,11 @@ import numpy as np
 
 from kseg_core.images import cicp
 from kseg_core.images.decoder import WholeDecoder
-from kseg_core.images.exif import turned_shape
 from kseg_core.images.isobmff import boxes
 from kseg_core.images.jpegxl_header import JxlHeader, read_jxl_header
 from kseg_core.images.raster import Colours, Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.srgb import to_8_bits
+from kseg_core.images.windows import turned_shape
 
 _NAME = "JPEG XL"
 _BARE = b"\xff\x0a"
@@ -173,4 +173,4 @@ def _profile(data: bytes, header: JxlHeader) -> bytes | None:
         return None
     if space.gamma == 1.0:
         space = space._replace(gamma=None)  # the samples will have been given the curve of sRGB
-    return cicp.gray_profile_of(space) if header.gray else cicp.profile_of(space)
+    return cicp.profile_of(space, gray=header.gray)

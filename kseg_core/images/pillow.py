@@ -19,9 +19,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from kseg_core.images.decoder import WholeDecoder
-from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.plausible import LZW_RATIO, check_ratio
 from kseg_core.images.raster import Cost, PictureInfo, Raster, Refused, check_size, finishing_px
+from kseg_core.images.tiff_directory import exif_orientation
+from kseg_core.images.windows import turned_shape
 
 _WEBP_ANIMATED = 2  # flag of the extended header (RFC 9649, 2.7)
 
@@ -108,7 +109,7 @@ class WebP(WholeDecoder):
     def header(cls, file: BinaryIO) -> PictureInfo:
         """What its chunks say; see `WholeDecoder`."""
         chunks = _webp_chunks(file)
-        orientation = orientation_of(chunks.get(b"EXIF"))
+        orientation = exif_orientation(chunks.get(b"EXIF"))
         shape = turned_shape(*_webp_size(chunks), orientation)
         has_alpha = _webp_has_alpha(chunks)
         beside = _PILLOW_PX if _is_animated(chunks) else _LOSSLESS_PX if b"VP8L" in chunks else 0
@@ -130,7 +131,7 @@ class WebP(WholeDecoder):
             import imagecodecs
 
             samples = imagecodecs.webp_decode(data)
-        return _separated(samples, icc=chunks.get(b"ICCP"), orientation=orientation_of(chunks.get(b"EXIF")))
+        return _separated(samples, icc=chunks.get(b"ICCP"), orientation=exif_orientation(chunks.get(b"EXIF")))
 
     @classmethod
     def count_frames(cls, file: BinaryIO) -> int:
@@ -233,7 +234,7 @@ def decode_frame(data: bytes, name: str, frame: int, max_pixels: int) -> Raster:
         image.load()
         samples = np.array(image.convert("RGBA"))[:height, :width]  # a later frame may be larger
         icc, exif = image.info.get("icc_profile"), image.info.get("exif")
-    return _separated(samples, icc=icc, orientation=orientation_of(exif))
+    return _separated(samples, icc=icc, orientation=exif_orientation(exif))
 
 
 def _separated(samples: np.ndarray[Any, Any], icc: bytes | None = None, orientation: int = 1) -> Raster:

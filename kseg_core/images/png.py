@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.images.decoder import WholeDecoder
-from kseg_core.images.exif import orientation_of, turned_shape
 from kseg_core.images.pillow import decode_frame, header_of_frame
 from kseg_core.images.plausible import DEFLATE_RATIO, check_ratio
 from kseg_core.images.png_rows import CHANNELS, SIGNATURE, Picture, decode_rows, passes_px
 from kseg_core.images.raster import Colours, Cost, PictureInfo, Raster, Refused, Samples, check_size, finishing_px
+from kseg_core.images.tiff_directory import exif_orientation
+from kseg_core.images.windows import turned_shape
 
 _KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _USED = {b"PLTE", b"tRNS", b"IDAT"}
@@ -54,7 +55,7 @@ class Png(WholeDecoder):
     def header(cls, file: BinaryIO) -> PictureInfo:
         """What its chunks say, seeking from one to the next; see `WholeDecoder`."""
         picture = _read_header(file)
-        orientation, channels = orientation_of(picture.exif), CHANNELS[picture.kind]
+        orientation, channels = exif_orientation(picture.exif), CHANNELS[picture.kind]
         shape = turned_shape(picture.height, picture.width, orientation)
         samples = picture.width * picture.height * channels
         check_ratio(samples * picture.depth / 8, file.seek(0, io.SEEK_END), DEFLATE_RATIO)
@@ -88,7 +89,7 @@ class Png(WholeDecoder):
             palette=_palette(picture) if picture.kind == 3 else None,
             valid=_transparency(picture, samples),
             icc=picture.icc,
-            orientation=orientation_of(picture.exif),
+            orientation=exif_orientation(picture.exif),
         )
 
     @classmethod

@@ -143,7 +143,7 @@ class PictureInfo:
 
 def finishing_px(orientation: int, icc: bytes | None) -> int:
     """Bytes a pixel that colours take once more where they are turned, and where a profile of RGB converts them."""
-    from kseg_core.images.icc import changes_rgb
+    from kseg_core.images.srgb import changes_rgb
 
     return 3 * (orientation != 1) + 3 * changes_rgb(icc)
 

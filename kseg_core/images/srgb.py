@@ -1,17 +1,35 @@
-"""Every kind of samples to 8-bit sRGB, in the orientation a person sees."""
+"""Every kind of samples to 8-bit sRGB, in the orientation a person sees.
+
+Embedded colour profiles are converted by LittleCMS, through Pillow, in 8 bits, with the perceptual intent: it is what
+Pillow, browsers and most viewers use, and for the matrix profiles of cameras and screens all intents are the same. A
+profile is left alone where
+
+- it cannot be read, or is not for the picture's kind of colour (an RGB profile in a gray file): viewers show such files
+  as sRGB, so this is what a person sees;
+- it *is* sRGB. There are dozens of files of that name and some under others, so the question is put to the profile
+  itself: a grid of colours goes through it, and where none moves by more than `_SAME_LEVELS`, the samples stay.
+"""
 
 from __future__ import annotations
 
+import io
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg_core.images import icc
-from kseg_core.images.exif import turn
-from kseg_core.images.raster import Raster, RgbImage, Samples
+from kseg_core.images.raster import Colours, Raster, RgbImage, Samples
+from kseg_core.images.windows import turn_samples
 
 _LOOKED_UP_AT_ONCE = 1 << 20
+#: sRGB profiles with the curve as a table, a formula or a rounded matrix differ from each other by up
+#: to 2 levels of 255; the nearest real other space (a display with gamma 2.2) is 6 away, Display P3 over 50.
+_SAME_LEVELS = 2
+_GRID = np.linspace(0, 255, 9).astype(np.uint8)  # 9**3 colours: the corners, the grays and between
+_CONVERTED_AT_ONCE = 1 << 18  # pixels: Pillow's copies stay at a few megabytes
+#: What Pillow and ICC profiles call kinds of colours.
+_MODES = {"gray": ("L", "GRAY"), "rgb": ("RGB", "RGB"), "cmyk": ("CMYK", "CMYK")}
 
 
 def to_rgb(raster: Raster) -> RgbImage:
@@ -21,10 +39,10 @@ def to_rgb(raster: Raster) -> RgbImage:
     -------
     The picture; for 8-bit RGB without a profile to apply and as stored, the decoder's own array.
     """
-    rgb = turn(_colours_of(raster), raster.orientation)
+    rgb = turn_samples(_colours_of(raster), raster.orientation)
     valid = None
     if raster.valid is not None and not raster.valid.all():
-        valid = turn(np.ascontiguousarray(raster.valid), raster.orientation)
+        valid = turn_samples(raster.valid, raster.orientation)
     rgb = np.require(rgb, np.uint8, ["C", "W"])  # copies only what Pillow lent for reading
     return RgbImage(rgb, valid)
 
@@ -90,15 +108,13 @@ def _colours_of(raster: Raster) -> NDArray[np.uint8]:
     if raster.colours == "gray":
         # All 256 grays go through the profile, and the picture through the table of them.
         ramp = np.arange(256, dtype=np.uint8)
-        table = icc.convert(ramp[None, :], "gray", raster.icc)
+        table = _converted(ramp[None, :], "gray", raster.icc)
         return looked_up(np.repeat(ramp[:, None], 3, axis=1) if table is None else table[0], samples)
     if raster.colours == "rgb" and samples.shape[2] == 4:
         import cv2  # twenty times NumPy's speed at copying three bytes of four
 
         samples = cv2.cvtColor(samples, cv2.COLOR_RGBA2RGB).view(np.uint8)
-    converted = icc.convert(samples, raster.colours, raster.icc)
-    if raster.colours == "cmyk":
-        return icc.convert_cmyk_plainly(samples) if converted is None else converted
+    converted = _converted(samples, raster.colours, raster.icc)
     return samples if converted is None else converted
 
 
@@ -118,5 +134,65 @@ def _whole_palette(raster: Raster) -> NDArray[np.uint8]:
     whole = np.zeros((size, 3), np.uint8)
     colours = raster.palette[:size]
     whole[: len(colours)] = colours
-    converted = icc.convert(whole[None, :], "rgb", raster.icc)
+    converted = _converted(whole[None, :], "rgb", raster.icc)
     return whole if converted is None else converted[0]
+
+
+# ------------------------------------------------------------------------------------------------------- by a profile
+
+
+def changes_rgb(icc: bytes | None) -> bool:
+    """Say whether RGB samples of a profile become others."""
+    return bool(icc) and _transform(icc, "rgb") is not None
+
+
+def _converted(samples: NDArray[np.uint8], colours: Colours, icc: bytes | None) -> NDArray[np.uint8] | None:
+    """Convert C-contiguous samples through their profile; None: there is nothing to convert, which CMYK always is."""
+    transform = _transform(icc, colours) if icc else None
+    return None if transform is None and colours != "cmyk" else _applied(transform, samples, colours)
+
+
+@lru_cache(maxsize=16)  # a folder's photographs share a few profiles; a CMYK one takes 50 ms to set up
+def _transform(icc: bytes, colours: Colours) -> Any | None:
+    """Return the LittleCMS transform to sRGB (it may be shared between threads), or None: leave it alone."""
+    from PIL import ImageCms
+
+    mode, space = _MODES[colours]
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        if profile.profile.xcolor_space.strip() != space:
+            return None
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        transform = ImageCms.ImageCmsTransform(profile, srgb, mode, "RGB", ImageCms.Intent.PERCEPTUAL)
+        return None if _is_srgb(transform, colours) else transform
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
+        # A profile Pillow cannot open, or LittleCMS can make no transform of. Pillow reports these
+        # by all of the above; viewers ignore such a profile, and so is it here.
+        return None
+
+
+def _is_srgb(transform: Any, colours: Colours) -> bool:
+    """Say whether the transform moves no colour of the grid by more than `_SAME_LEVELS`."""
+    if colours == "cmyk":
+        return False
+    if colours == "gray":
+        grid = np.arange(256, dtype=np.uint8)[None, :]
+        expected = np.repeat(grid[..., None], 3, axis=2)
+    else:
+        grid = expected = np.stack(np.meshgrid(_GRID, _GRID, _GRID), axis=-1).reshape(1, -1, 3)
+    moved = _applied(transform, np.ascontiguousarray(grid), colours).astype(int) - expected
+    return int(np.abs(moved).max()) <= _SAME_LEVELS
+
+
+def _applied(transform: Any | None, samples: NDArray[np.uint8], colours: Colours) -> NDArray[np.uint8]:
+    """Run rows of samples through a transform, or Pillow's plain conversion, so many at once."""
+    from PIL import Image
+
+    height, width = samples.shape[:2]
+    out = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _CONVERTED_AT_ONCE // width)
+    for top in range(0, height, rows):
+        part = samples[top : top + rows]
+        image = Image.frombytes(_MODES[colours][0], (width, part.shape[0]), part.tobytes())
+        out[top : top + rows] = np.asarray(image.convert("RGB") if transform is None else transform.apply(image))
+    return out

@@ -26,13 +26,12 @@ from numpy.typing import NDArray
 
 from kseg_core.images import tiff_directory as tags
 from kseg_core.images.decoder import Decoder, Opening
-from kseg_core.images.exif import known, turned_shape
 from kseg_core.images.file_masks import PageMask
 from kseg_core.images.gdal import as_number, parse_tag
 from kseg_core.images.geo import GEO_KEYS, PLACED_TAGS, crs_stated
 from kseg_core.images.raster import PictureInfo, Raster, Samples, check_size
 from kseg_core.images.validity import fits
-from kseg_core.images.windows import Window
+from kseg_core.images.windows import Window, turned_shape
 
 
 class Tiff(Decoder):
@@ -65,7 +64,7 @@ class Tiff(Decoder):
             chosen = picture_pages(tiff, directories, opening.choice)
             self._page, self._channels = chosen.first, chosen.bands
             self.stored_shape = (self._page.imagelength, self._page.imagewidth)
-            self.orientation = known(self._page.tags.valueof(tags.ORIENTATION, 1))
+            self.orientation = tags.known_orientation(self._page.tags.valueof(tags.ORIENTATION, 1))
             self.info = dataclasses.replace(self._header(early=opening.early), notes=chosen.notes, rules=chosen.rules)
             if self.info.block is None:
                 check_size(*self.stored_shape, max_pixels)

@@ -31,7 +31,7 @@ from kseg_core.images.failures import CONVERT
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
 from kseg_core.images.plausible import MAX_TILE_PX
 from kseg_core.images.raster import NotSupported, Refused, Samples, check_size
-from kseg_core.images.tiff_directory import INTERCHANGE, SUBSAMPLING, T4_OPTIONS, beginning_with
+from kseg_core.images.tiff_directory import INTERCHANGE, SUBSAMPLING, T4_OPTIONS
 
 #: Decodes a strip or tile of a ``TiffPage`` or ``TiffFrame``: its bytes, its number in the page's lists, and its rows
 #: and columns; gives (rows, columns, bands) in native byte order, or Refused.
@@ -301,8 +301,11 @@ def decode_old_jpeg(page: Any) -> Samples:
     """
     if page.photometric not in (PHOTOMETRIC.YCBCR, PHOTOMETRIC.RGB) or page.samplesperpixel != 3:
         raise NotSupported(f"old-style JPEG of other colours than YCbCr: not supported here; {_OLD_JPEG_ADVICE}")
-    page.parent.filehandle.seek(0)
-    data = beginning_with(page.parent.filehandle.read(), page.offset)
+    tiff = page.parent
+    tiff.filehandle.seek(0)
+    whole = tiff.filehandle.read()
+    place = 8 if tiff.is_bigtiff else 4  # of the first page's offset: libtiff is told of no other page
+    data = whole[:place] + struct.pack(tiff.tiff.offsetformat, page.offset) + whole[place + tiff.tiff.offsetsize :]
     _check_stream(page, data)
     with remarks_of("imagecodecs") as warnings:
         try:

@@ -10,7 +10,6 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT
 
 from kseg_core.images import tiff_directory as tags
 from kseg_core.images.decoder import USE_BANDS
-from kseg_core.images.exif import known
 from kseg_core.images.gdal import parse_tag
 from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, check_dtype
 
@@ -110,16 +109,7 @@ def check_colours(page: Any, count: int, alpha: int | None) -> None:
 
 
 def to_raster(page: Any, samples: Samples, alpha: int | None) -> Raster:
-    """Say what the samples are.
-
-    Parameters
-    ----------
-    page
-        The first page (``TiffPage``).
-    samples
-        bool, uint8 or uint16 (height, width) or (height, width, bands).
-    alpha
-        As of `alpha_band`.
+    """Say what samples are: bool, uint8 or uint16 (height, width) or (height, width, bands), alpha among them.
 
     Raises
     ------
@@ -154,7 +144,7 @@ def to_raster(page: Any, samples: Samples, alpha: int | None) -> Raster:
         palette=palette,
         valid=valid,
         icc=icc if isinstance(icc, bytes) else None,
-        orientation=known(page.tags.valueof(tags.ORIENTATION, 1)),
+        orientation=tags.known_orientation(page.tags.valueof(tags.ORIENTATION, 1)),
     )
 
 
@@ -231,14 +221,9 @@ def _fractions(page: Any, tag: int, default: tuple[float, ...]) -> tuple[float, 
 
 
 def _from_lab(samples: Samples, *, is_icc: bool) -> NDArray[np.uint8]:
-    """Convert L*, a*, b* against D50 (TIFF 6.0, section 23, and its supplement for ICC) to sRGB.
+    """Convert L*, a*, b* against D50 of 8 or 16 bits (TIFF 6.0, section 23, and its supplement for ICC) to sRGB.
 
-    Parameters
-    ----------
-    samples
-        uint8 or uint16 (height, width, 3).
-    is_icc
-        Whether a* and b* are offset by half the range; else they are signed.
+    ICC's a* and b* are offset by half the range, TIFF's own are signed.
     """
     wide = samples.dtype.itemsize == 2
     # Of 16 bits, ICC's white is 0xFF00 (v2 encoding); TIFF's own is the largest value.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
+from functools import cached_property
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 from kseg_core.images.raster import Refused
@@ -72,14 +73,12 @@ class Directory:
     ----------
     offset, following
         Where the directory is in the file, and the next one; 0: there is none.
-    number
-        In the file's chain, from 0; of a page below another (SubIFDs), that one's.
-    is_below, is_cut
-        Whether it is below another, and whether the file ends before it does.
+    is_cut
+        Whether the file ends before it does.
     """
 
-    def __init__(self, of: Directories, offset: int, number: int, *, is_below: bool) -> None:
-        self._of, self.offset, self.number, self.is_below = of, offset, number, is_below
+    def __init__(self, of: Directories, offset: int) -> None:
+        self._of, self.offset = of, offset
         head = of.read(offset, of.count.size)
         if len(head) < of.count.size:
             raise Refused("truncated: the TIFF ends before its first directory")
@@ -90,26 +89,15 @@ class Directory:
         after = data[length:]
         self.following: int = of.offset.unpack(after)[0] if len(after) == of.offset.size else 0
         self._data = data[: min(length, len(data) // of.tag.size * of.tag.size)]
-        found = self.tags
-        self.height, self.width = self._first(found, LENGTH, 0), self._first(found, WIDTH, 0)
-        self.pixels = self.height * self.width
-        kind = self._first(found, SUBFILE, _REDUCED * (self._first(found, OLD_SUBFILE, 1) == _OLD_REDUCED))
-        self.is_reduced = bool(kind & _REDUCED)
-        self.is_mask = bool(kind & _MASK) or self._first(found, PHOTOMETRIC, 0) == _TRANSPARENCY
-        self.sub_ifds = self._numbers(found[SUB_IFDS]) if SUB_IFDS in found else ()
 
-    @property
+    @cached_property
     def tags(self) -> dict[int, _Tag]:
-        """Made anew each time; of several of one code the first, as tifffile has it."""
+        """Of several of one code the first, as tifffile has it."""
         return {tag[0]: tag for tag in reversed([*self._of.tag.iter_unpack(self._data)])}
 
     def numbers(self, code: int) -> tuple[int, ...]:
         """The first values of a tag; none where it is missing, or not of whole numbers."""
-        tag = self.tags.get(code)
-        return () if tag is None else self._numbers(tag)
-
-    def _numbers(self, tag: _Tag) -> tuple[int, ...]:
-        _, kind, count, data = tag
+        _, kind, count, data = self.tags.get(code, (0, 0, 0, b""))
         if kind not in _UNSIGNED:
             return ()
         form = struct.Struct(f"{self._of.order}{min(count, _MOST_NUMBERS)}{_UNSIGNED[kind]}")
@@ -117,20 +105,15 @@ class Directory:
             data = self._of.read(self._of.offset.unpack(data)[0], form.size)
         return form.unpack_from(data) if len(data) >= form.size else ()
 
-    def _first(self, tags: dict[int, _Tag], code: int, default: int) -> int:
-        values = self._numbers(tags[code]) if code in tags else ()
+    def first(self, code: int, default: int) -> int:
+        """The first value of a tag."""
+        values = self.numbers(code)
         return values[0] if values else default
 
     def text(self, code: int, most: int) -> bytes:
         """The bytes of a tag's values; none where they are in the directory itself, or more than ``most``."""
         _, _, count, data = self.tags.get(code, (0, 0, 0, b""))
         return self._of.read(self._of.offset.unpack(data)[0], count) if len(data) < count <= most else b""
-
-    @property
-    def layout(self) -> tuple[int, ...]:
-        """What planes of one picture have in common."""
-        alike, tags = {SAMPLES: 1, BITS: 1, COMPRESSION: 1, PHOTOMETRIC: 0}, self.tags
-        return self.height, self.width, *(self._first(tags, code, default) for code, default in alike.items())
 
     def check(self) -> None:
         """Look at what a library would build lists of.
@@ -156,11 +139,38 @@ class Directory:
                     )
 
 
-class Pages(NamedTuple):
-    """All directories of a file: those of its chain, those below these, and whether the chain leads to nowhere."""
+class Page(Directory):
+    """A directory as one of many, of which little is kept.
 
-    chain: list[Directory]
-    below: list[Directory]
+    Attributes
+    ----------
+    number
+        In the file's chain, from 0; of a page below another (SubIFDs), that one's.
+    """
+
+    def __init__(self, of: Directories, offset: int, number: int, *, is_below: bool) -> None:
+        super().__init__(of, offset)
+        self.number, self.is_below = number, is_below
+        self.height, self.width = self.first(LENGTH, 0), self.first(WIDTH, 0)
+        self.pixels = self.height * self.width
+        kind = self.first(SUBFILE, _REDUCED * (self.first(OLD_SUBFILE, 1) == _OLD_REDUCED))
+        self.is_reduced = bool(kind & _REDUCED)
+        self.is_mask = bool(kind & _MASK) or self.first(PHOTOMETRIC, 0) == _TRANSPARENCY
+        self.sub_ifds, self.is_empty = self.numbers(SUB_IFDS), not self.tags
+        del self.tags
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """What planes of one picture have in common."""
+        alike = {SAMPLES: 1, BITS: 1, COMPRESSION: 1, PHOTOMETRIC: 0}
+        return self.height, self.width, *(self.first(code, default) for code, default in alike.items())
+
+
+class Pages(NamedTuple):
+    """All pages of a file: those of its chain, those below these, and whether the chain leads to nowhere."""
+
+    chain: list[Page]
+    below: list[Page]
     is_broken: bool
 
 
@@ -196,9 +206,9 @@ class Directories:
         self._file.seek(min(offset, self.size))
         return self._file.read(length)
 
-    def at(self, offset: int, number: int = 0, *, is_below: bool = False) -> Directory:
+    def at(self, offset: int) -> Directory:
         """Read the directory at an offset."""
-        return Directory(self, offset, number, is_below=is_below)
+        return Directory(self, offset)
 
     def walk(self) -> Pages:
         """Read all."""
@@ -217,19 +227,37 @@ class Directories:
             following = directory.following
         return pages
 
-    def page(self, offset: int, number: int, *, is_below: bool = False) -> Directory | None:
-        """Read a directory; None where no page can be."""
+    def page(self, offset: int, number: int, *, is_below: bool = False) -> Page | None:
+        """Read a page; None where none can be."""
         if not 0 < offset < self.size:
             return None
         try:
-            directory = self.at(offset, number, is_below=is_below)
+            page = Page(self, offset, number, is_below=is_below)
         except Refused:
             return None
-        return None if directory.is_cut or not directory.tags else directory
+        return None if page.is_cut or page.is_empty else page
 
 
-def beginning_with(data: bytes, offset: int) -> bytes:
-    """Return the bytes of a TIFF whose first page is the one at an offset, for decoders that are told no offset."""
-    order = "<" if data[:2] == b"II" else ">"
-    place, form = (8, "Q") if struct.unpack_from(order + "H", data, 2)[0] == _BIG else (4, "I")
-    return data[:place] + struct.pack(order + form, offset) + data[place + struct.calcsize(form) :]
+def exif_orientation(exif: bytes | None) -> int:
+    r"""Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read.
+
+    Pillow's own reader warns about damaged blocks, and loads all of them.
+
+    Parameters
+    ----------
+    exif
+        A TIFF's structure, with or without the ``Exif\0\0`` that JPEG puts before it.
+    """
+    block = (exif or b"").removeprefix(b"Exif\0\0")
+    if block[:2] not in (b"II", b"MM"):
+        return 1
+    try:
+        values = Directories(io.BytesIO(block)).first.numbers(ORIENTATION)
+    except Refused:
+        return 1
+    return known_orientation(values[0]) if len(values) == 1 else 1
+
+
+def known_orientation(value: object) -> int:
+    """Return ``value`` where it is an orientation, 1 (as stored) where it is anything else."""
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1

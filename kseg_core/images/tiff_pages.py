@@ -21,7 +21,7 @@ from kseg_core.choice import RULES, PictureChoice
 from kseg_core.images import tiff_directory as tags
 from kseg_core.images.choosing import axis_notes, note, require_one_picture, taken
 from kseg_core.images.raster import NotSupported, Refused
-from kseg_core.images.tiff_directory import Directories, Directory
+from kseg_core.images.tiff_directory import Directories, Page
 
 #: Series and pages of these names are not what was scanned, however large they are.
 _ASIDE = re.compile(r"\s*(label|macro|thumbnail|map)([ _-]?image)?\s*", re.IGNORECASE)
@@ -45,9 +45,7 @@ class Chosen:
     bands
         For each page of samples side by side, the pages (of slices) of which the largest value counts; nearly always
         one of one.
-    notes
-        What is to be said of it.
-    rules
+    notes, rules
         See `PictureInfo`.
     """
 
@@ -58,16 +56,7 @@ class Chosen:
 
 
 def picture_pages(tiff: Any, directories: Directories, choice: PictureChoice) -> Chosen:
-    """Return the pages that make the picture of a TIFF.
-
-    Parameters
-    ----------
-    tiff
-        A ``TiffFile``.
-    directories
-        Of the same file.
-    choice
-        What was chosen.
+    """Return the pages that make the picture of a ``TiffFile``.
 
     Raises
     ------
@@ -163,7 +152,7 @@ class _Choice:
             return self._as_stored(choice.page)
         return self._of_series(choice) or self._largest(choice)
 
-    def _load(self, directory: Directory) -> Any:
+    def _load(self, directory: Page) -> Any:
         """Read a page's tags."""
         if directory.offset == self._first.offset:
             return self._first
@@ -212,7 +201,7 @@ class _Choice:
             notes = (note("page", best.number, len(chain), why=why),)
         return Chosen(page, ((page,),), notes, 1 if page is self._first else RULES)
 
-    def _like_the_largest(self, pages: list[Directory]) -> list[Directory]:
+    def _like_the_largest(self, pages: list[Page]) -> list[Page]:
         """Return the pages that are about as large as the largest, the first of which is the picture.
 
         Scans of several sheets differ by some rows and columns: they are pages, and a person begins with the first.
@@ -304,7 +293,7 @@ class _Choice:
         directories = {each.offset: each for each in (*self._pages.chain, *self._pages.below)}
         return tuple(tuple(self._plane_of(series, number, directories) for number in band) for band in numbers)
 
-    def _plane_of(self, series: Any, number: int, directories: dict[int, Directory]) -> Any:
+    def _plane_of(self, series: Any, number: int, directories: dict[int, Page]) -> Any:
         """Return a plane of a series; Refused where it is not in the file, or not what the others are."""
         stated = _planes_of(series)
         if len(series) == 1 < stated and series[0] is not None and series.is_truncated:
@@ -365,22 +354,24 @@ def _plane(series: Any, number: int) -> TiffFrame:
 
 
 def mask_page(tiff: Any, directories: Directories, page: Any) -> Any | None:
-    """Return the ``TiffPage`` that is a page's mask: the first after it that is a mask of its size and resolution.
-
-    Pages are looked at up to the next picture; overviews' masks are reduced ones.
-    """
-    directory, seen = directories.at(page.offset), {page.offset}
-    while directory.following and directory.following not in seen and len(seen) < _FARTHEST_MASK:
-        seen.add(directory.following)
-        found = directories.page(directory.following, len(seen) - 1)
+    """Return the ``TiffPage`` of a page's mask: the first of its size before the next picture, and no overview's."""
+    is_first = page.offset == directories.first.offset
+    following = (directories.first if is_first else directories.at(page.offset)).following
+    seen = {page.offset}
+    while following and following not in seen and len(seen) < _FARTHEST_MASK:
+        seen.add(following)
+        found = directories.page(following, len(seen) - 1)
         if found is None:
             return None
-        directory = found
-        if directory.is_mask and not directory.is_reduced:
-            if (directory.height, directory.width) == (page.imagelength, page.imagewidth):
-                directory.check()
-                tiff.filehandle.seek(directory.offset)
-                return TiffPage(tiff, index=len(seen))
-        elif not directory.is_mask and not directory.is_reduced:
+        if (
+            found.is_mask
+            and not found.is_reduced
+            and (found.height, found.width) == (page.imagelength, page.imagewidth)
+        ):
+            found.check()
+            tiff.filehandle.seek(found.offset)
+            return TiffPage(tiff, index=len(seen))
+        if not found.is_mask and not found.is_reduced:
             return None
+        following = found.following
     return None

@@ -69,10 +69,7 @@ class Layout(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """A strip or tile, or rows of a strip: its number in the page's lists, and the band of the result it is (-1: all).
-
-    Then the pixels of the page that it holds, and where in the file.
-    """
+    """A strip or tile, or rows of one: its number in the page's lists, of which band (-1: all), pixels, and place."""
 
     number: int
     band: int

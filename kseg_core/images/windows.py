@@ -81,6 +81,11 @@ def stored_window(seen: Window, shape: tuple[int, int], orientation: int) -> Win
     return Window(top, left, bottom, right)
 
 
+def turned_shape(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Return (height, width) after the orientation has been applied."""
+    return (width, height) if TURNS[orientation][2] else (height, width)
+
+
 def turn_samples(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn stored samples into what a person sees.
 
@@ -96,5 +101,15 @@ def turn_samples(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     C-contiguous, of the same dtype.
     """
     reverse_rows, reverse_columns, swap = TURNS[orientation]
+    if orientation != 1 and samples.dtype.itemsize == 1 and samples.shape[2:] in ((), (3,)):
+        import cv2  # ten times NumPy's speed at transposing pixels of three bytes
+
+        turned: NDArray[Any] = np.ascontiguousarray(samples).view(np.uint8)
+        if swap:
+            turned, reverse_rows, reverse_columns = cv2.transpose(turned), reverse_columns, reverse_rows
+        if reverse_rows or reverse_columns:  # in place where it is a copy by now
+            how = -1 if reverse_rows and reverse_columns else int(reverse_columns)
+            turned = cv2.flip(turned, how, turned if swap else None)
+        return np.ascontiguousarray(turned).view(samples.dtype)
     turned = samples[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1]
     return np.ascontiguousarray(turned.swapaxes(0, 1) if swap else turned)

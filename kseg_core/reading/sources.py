@@ -228,6 +228,11 @@ class Piece:
         return (self.top + self.height, self.left + self.width) == self.source.shape
 
     @property
+    def corner(self) -> tuple[int, int]:
+        """Top and left, by which an image's pieces are told apart."""
+        return self.top, self.left
+
+    @property
     def rows(self) -> slice:
         return slice(self.top, self.top + self.height)
 

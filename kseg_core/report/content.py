@@ -55,7 +55,7 @@ class ClusterRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownImage:
+class Card:
     """An image with its pictures."""
 
     ranked: Ranked
@@ -114,7 +114,7 @@ class Report:
         Those all images share; empty where each has its own.
     images
         All, the farthest from the average first.
-    shown
+    cards
         Those with pictures, in the same order.
     history
         Inertia before every step of each attempt, on the first batch and on all data; None where not known.
@@ -132,7 +132,7 @@ class Report:
     failures: Pairs
     clusters: tuple[ClusterRow, ...]
     images: tuple[Ranked, ...]
-    shown: tuple[ShownImage, ...]
+    cards: tuple[Card, ...]
     history: tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]] | None = None
     sweep: Mapping[str, Any] | None = None
     painted: Painted | None = None
@@ -196,9 +196,7 @@ def _pixels(count: int) -> str:
     return f"{count:,} pixels" if count != 1 else "1 pixel"
 
 
-def notes(
-    attributes: Mapping[str, Any], model: Model | None, shown: Sequence[ShownImage], damaged: int
-) -> tuple[str, ...]:
+def notes(attributes: Mapping[str, Any], model: Model | None, cards: Sequence[Card], damaged: int) -> tuple[str, ...]:
     """What a reader must know."""
     lines = []
     if attributes.get("status") != "complete":
@@ -207,7 +205,7 @@ def notes(
         lines.append(f"{few[0].upper()}{few[1:]}.")
     if damaged:
         lines.append(f"{damaged} of the store's images cannot be read; they are missing here.")
-    lost = [image.pictures.lost for image in shown if image.pictures.original is None and image.pictures.lost]
+    lost = [image.pictures.lost for image in cards if image.pictures.original is None and image.pictures.lost]
     if lost:
         whose = "The original of one picture" if len(lost) == 1 else f"The originals of {len(lost):,} pictures"
         lines.append(f"{whose} cannot be shown, only the segmentation ({'; '.join(sorted(set(lost))[:3])}).")
@@ -231,7 +229,7 @@ def cluster_rows(
     return tuple(rows)
 
 
-def cloud_of(shown: Sequence[ShownImage], model: Model | None) -> Cloud | None:
+def cloud_of(cards: Sequence[Card], model: Model | None) -> Cloud | None:
     """The sampled pixels of all images as points; None without one.
 
     Parameters
@@ -239,7 +237,7 @@ def cloud_of(shown: Sequence[ShownImage], model: Model | None) -> Cloud | None:
     model
         That all images share; with None each point has the colour of its own image's cluster.
     """
-    seen = [(image.ranked.facts, image.pictures.sample) for image in shown if image.pictures.sample is not None]
+    seen = [(image.ranked.facts, image.pictures.sample) for image in cards if image.pictures.sample is not None]
     points = [sample.colors for _, sample in seen]
     if not sum(map(len, points)):
         return None

@@ -14,7 +14,7 @@ from typing import Any
 
 from kseg_core.errors import StoreError
 from kseg_core.images.geo import GRID_MAPPING, GeoReference
-from kseg_core.shapes.pixel_area import area_of_sides, area_on_the_ground
+from kseg_core.shapes.regions import area_of_sides, area_on_the_ground
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.nodes import read_document
 from kseg_core.store.writing import LABELS, image_folder

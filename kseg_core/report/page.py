@@ -24,7 +24,7 @@ from kseg_core.errors import KsegError
 from kseg_core.figures import charts
 from kseg_core.inputs.passed_over import FIGURES, PAGE
 
-from .content import Report, ShownImage
+from .content import Card, Report
 from .facts import Ranked, largest, outlier_fence
 from .thumbnails import data_uri, pixels_of, size_of
 
@@ -88,7 +88,7 @@ def _environment() -> Environment:
         "pick": lambda places, values: [values[at] for at in places],
         "plane": charts.Plane.of,
         "search_text": search_text,
-        "shown": picture,
+        "embedded": picture,
     }
     return environment
 
@@ -135,21 +135,21 @@ def search_text(image: Ranked) -> str:
     return f"{image.facts.name} {image.facts.key}".lower()
 
 
-class _Shown(NamedTuple):
+class _Embedded(NamedTuple):
     address: Markup
     width: int
     height: int
     kind: str
 
 
-def picture(file: bytes) -> _Shown:
+def picture(file: bytes) -> _Embedded:
     """A picture's address, its size on the page, and its class."""
     width, height = size_of(file)
     kind = "wide" if width >= height else ""
     if max(width, height) < TINY_PX:
         scale = TINY_SHOWN_PX // max(width, height)
         width, height, kind = width * scale, height * scale, "tiny"
-    return _Shown(Markup(data_uri(file)), width, height, kind)
+    return _Embedded(Markup(data_uri(file)), width, height, kind)
 
 
 # --------------------------------------------------------------------------------------- what the script works with
@@ -184,13 +184,13 @@ def _largest_clusters(report: Report, most: int) -> list[int]:
 
 
 def _data(report: Report, columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    shown = {image.ranked.facts.key for image in report.shown}
+    cards = {image.ranked.facts.key for image in report.cards}
     clusters = _largest_clusters(report, MOST_SHARES) if report.clusters else None
     keys = [image.facts.key for image in report.images]
     return {
         "columns": [{name: c[name] for name in ("id", "kind", "digits")} for c in columns],
         "images": [_row(at, image, clusters) for at, image in enumerate(report.images)],
-        "links": [f"i-{key}" if key in shown else None for key in keys],
+        "links": [f"i-{key}" if key in cards else None for key in keys],
         "texts": [search_text(image) for image in report.images],
         "cloud": _cloud(report),
     }
@@ -229,12 +229,12 @@ def with_pictures_that_fit(report: Report, budget_bytes: int = PICTURES_BYTES) -
     """The report with no more pictures than a page may hold, from the first on; a warning says so where some were left
     out.
     """
-    sizes = np.cumsum([image.pictures.size_bytes for image in report.shown])
+    sizes = np.cumsum([image.pictures.size_bytes for image in report.cards])
     fit = int(np.searchsorted(sizes, budget_bytes, side="right"))
-    if fit == len(report.shown):
+    if fit == len(report.cards):
         return report
-    line = f"Pictures of {fit:,} images fill the page; {len(report.shown) - fit:,} more are in the table only."
-    return replace(report, shown=report.shown[:fit], warnings=(*report.warnings, line))
+    line = f"Pictures of {fit:,} images fill the page; {len(report.cards) - fit:,} more are in the table only."
+    return replace(report, cards=report.cards[:fit], warnings=(*report.warnings, line))
 
 
 # --------------------------------------------------------------------------------------------------------- figures
@@ -250,13 +250,13 @@ def figure_files(report: Report) -> dict[str, bytes]:
         files["palette.png"] = plots.to_png(
             plots.palette_figure(colors, [cluster.share for cluster in report.clusters])
         )
-    if pairs := [image for image in report.shown if image.pictures.original is not None][:MOST_ROWS]:
+    if pairs := [image for image in report.cards if image.pictures.original is not None][:MOST_ROWS]:
         rows = [(_name(i), [_pixels(i.pictures.original), _pixels(i.pictures.segmented)]) for i in pairs]
         files["comparison.png"] = plots.to_png(plots.comparison_figure(rows, ("original", "segmented")))
-    if masked := [image for image in report.shown if image.pictures.masks]:
+    if masked := [image for image in report.cards if image.pictures.masks]:
         masks = [(_name(i), [(j, pixels_of(file)) for j, file in i.pictures.masks[:MOST_MASKS]]) for i in masked]
         files["masks.png"] = plots.to_png(plots.masks_figure(masks))
-    if edged := [image for image in report.shown if image.pictures.edges is not None][:MOST_ROWS]:
+    if edged := [image for image in report.cards if image.pictures.edges is not None][:MOST_ROWS]:
         kinds = ("original", "segmented", "edges")
         rows = [(_name(i), [_pixels(getattr(i.pictures, kind)) for kind in kinds]) for i in edged]
         files["edges.png"] = plots.to_png(plots.comparison_figure(rows, kinds))
@@ -280,7 +280,7 @@ def _pixels(file: bytes | None) -> Any:
     return None if file is None else pixels_of(file)
 
 
-def _name(image: ShownImage) -> str:
+def _name(image: Card) -> str:
     return image.ranked.facts.name
 
 

@@ -12,10 +12,9 @@ from typing import IO, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..joining import Borders, Rim, join_components
+from ..joining import Borders, join_components
 from ..kernels.rings import split_rings
-from .geojson import feature_parts
-from .polygons import Open, Outlining, Rings, WindowOutlines
+from .outlines import Open, Outlining, Rings, WindowOutlines, feature_parts
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -31,14 +30,14 @@ class Text(NamedTuple):
 
 
 class _Laid(NamedTuple):
-    """What is kept in memory of a window.
+    """What stays in memory of a window.
 
     Attributes
     ----------
     open
         Its open regions and parts, without walks, chains and corners.
-    borders, rim
-        Regions and 4-connected parts of the window's outermost lines.
+    borders, parts
+        Of its regions and of their 4-connected parts.
     places
         int64 (parts, 5): of each part, where its chains are in the file (counted in 8 bytes), how many walks, where
         their lengths are, where the corners, how many corners.
@@ -46,7 +45,7 @@ class _Laid(NamedTuple):
 
     open: Open
     borders: Borders
-    rim: Rim
+    parts: Borders
     places: I64
 
 
@@ -115,74 +114,35 @@ class Pieces:
 
     def _polygons_to_write(self, min_area_px: int) -> _Polygons:
         """All parts of open regions that are large enough, in the order in which they are written."""
-        regions, own_region = self._regions()
-        polygon = self._polygon_of_parts()
-        places = np.concatenate([window.places for window in self._windows])
-        kept = np.flatnonzero(regions.pixels[own_region] >= min_area_px)
-        order = kept[np.lexsort((polygon[kept], regions.first[own_region[kept]]))]
-        facts = np.stack([regions.cluster, regions.pixels, regions.first], axis=1)
-        return _Polygons(places[order], polygon[order], facts[own_region[order]])
-
-    def _regions(self) -> tuple[_Regions, I64]:
-        """All open regions, by number; and the region of each open part."""
         opened = [window.open for window in self._windows]
-        joined = join_components([window.borders for window in self._windows], self.columns)
-        numbers = np.concatenate([own.of(each.regions) for own, each in zip(joined.windows, opened, strict=True)])
-        found, region = np.unique(numbers, return_inverse=True)
-        pixels, cluster = np.zeros(found.size, np.int64), np.zeros(found.size, np.int64)
-        np.add.at(pixels, region, np.concatenate([each.pixels for each in opened]))
-        cluster[region] = np.concatenate([each.clusters for each in opened])
-        first = np.full(found.size, np.iinfo(np.int64).max)
-        np.minimum.at(first, region, np.concatenate([each.firsts for each in opened]))
-        starts = np.cumsum([0, *(each.regions.size for each in opened)])
-        of_parts = [
-            region[start + np.searchsorted(each.regions, each.part_regions)]
-            for start, each in zip(starts[:-1], opened, strict=True)
-        ]
-        return _Regions(pixels, cluster, first), np.concatenate(of_parts)
+        region, count = self._numbers([window.borders for window in self._windows], [own.regions for own in opened])
+        pixels, cluster = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        first = np.full(count, np.iinfo(np.int64).max)
+        np.add.at(pixels, region, np.concatenate([own.pixels for own in opened]))
+        np.minimum.at(first, region, np.concatenate([own.firsts for own in opened]))
+        cluster[region] = np.concatenate([own.clusters for own in opened])
+        starts = np.cumsum([0, *(own.regions.size for own in opened)])
+        places = (np.searchsorted(own.regions, own.part_regions) for own in opened)
+        of_part = region[np.concatenate([start + at for start, at in zip(starts, places, strict=False)])]
+        # A polygon is named by the place of its first pixel.
+        part, count = self._numbers(
+            [window.parts for window in self._windows], [own.parts for own in opened], diagonal=False
+        )
+        begins = np.full(count, np.iinfo(np.int64).max)
+        np.minimum.at(begins, part, np.concatenate([own.part_firsts for own in opened]))
+        polygon = begins[part]
+        written = np.flatnonzero(pixels[of_part] >= min_area_px)
+        order = written[np.lexsort((polygon[written], first[of_part[written]]))]
+        parts = np.concatenate([window.places for window in self._windows])
+        facts = np.stack([cluster, pixels, first], axis=1)
+        return _Polygons(parts[order], polygon[order], facts[of_part[order]])
 
-    def _polygon_of_parts(self) -> I64:
-        """Of each open part: the place of the first pixel of the 4-connected part of the whole image it belongs to."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        starts = np.cumsum([0, *(window.open.parts.size for window in self._windows)])
-        pairs = [np.zeros((0, 2), np.int64)]
-        for at in range(len(self._windows)):
-            if (at + 1) % self.columns:
-                pairs.append(self._touching(starts, (at, "right"), (at + 1, "left")))
-            if at + self.columns < len(self._windows):
-                pairs.append(self._touching(starts, (at, "bottom"), (at + self.columns, "top")))
-        seen = np.concatenate(pairs)
-        size = int(starts[-1])
-        graph = coo_array((np.ones(len(seen), np.uint8), (seen[:, 0], seen[:, 1])), shape=(size, size))
-        group = connected_components(graph, directed=False)[1] if size else np.zeros(0, np.int32)
-        first = np.full(group.max(initial=-1) + 1, np.iinfo(np.int64).max)
-        np.minimum.at(first, group, np.concatenate([window.open.part_firsts for window in self._windows]))
-        found: I64 = first[group]
-        return found
-
-    def _touching(self, starts: I64, one: tuple[int, str], other: tuple[int, str]) -> I64:
-        """Pairs (n, 2) of open parts with one label that lie on the two sides of a seam, side by side."""
-        lines, labels = [], []
-        for at, side in (one, other):
-            window = self._windows[at]
-            assert window.borders.classes is not None
-            line = getattr(window.rim, side)
-            place = starts[at] + np.searchsorted(window.open.parts, line)
-            lines.append(np.where(line > 0, place, -1))
-            labels.append(getattr(window.borders.classes, side))
-        touch = (lines[0] >= 0) & (lines[1] >= 0) & (labels[0] == labels[1])
-        pairs: I64 = np.unique(np.stack([line[touch] for line in lines], axis=1), axis=0)
-        return pairs
-
-
-class _Regions(NamedTuple):
-    """Regions by number: pixels, cluster, place of the first pixel; each (n,)."""
-
-    pixels: I64
-    cluster: I64
-    first: I64
+    def _numbers(self, borders: list[Borders], own: list[I64], *, diagonal: bool = True) -> tuple[I64, int]:
+        """Of some of each window's own numbers, those in the image, from 0 without gaps; and how many there are."""
+        joined = join_components(borders, self.columns, diagonal=diagonal)
+        numbers = np.concatenate([window.of(each) for window, each in zip(joined.windows, own, strict=True)])
+        found, at = np.unique(numbers, return_inverse=True)
+        return at, found.size
 
 
 class _Polygons(NamedTuple):

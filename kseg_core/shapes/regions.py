@@ -1,4 +1,4 @@
-"""How many connected regions each cluster of an image has, and how large they are: whole across windows and tiles.
+"""How many connected regions each cluster of an image has, and how large they and pixels are: whole across windows.
 
 A region is a set of 8-connected pixels with one label. A window labels the regions it sees; those that touch its border
 are joined with its neighbours' (`kseg_core.joining`), the others are counted at once. What a window hands over
@@ -7,21 +7,22 @@ is of the size of its border.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
+from ..images.geo import GeoReference
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
 from ..layers.tiles import tile_windows
 from ..store.nodes import DAMAGE
 from ..store.opening import StoredImage
-from .pixel_area import pixel_area
 
 I64 = NDArray[np.int64]
 Window = tuple[slice, slice]
@@ -106,16 +107,15 @@ def read_padded(image: StoredImage, rows: slice, columns: slice, k: int) -> tupl
     StoreError
         As `read_labels` does.
     """
-    height, width = image.labels.shape
-    top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
-    found = read_labels(image, slice(top, min(rows.stop + 1, height)), slice(left, min(columns.stop + 1, width)), k)
-    shape = (rows.stop - rows.start + 2, columns.stop - columns.start + 2)
-    padded, inside = np.full(shape, invalid_label(k), label_dtype(k)), np.zeros(shape, np.bool_)
-    down, across = top - rows.start + 1, left - columns.start + 1
-    window = np.s_[down : down + found.shape[0], across : across + found.shape[1]]
-    padded[window] = found
-    inside[window] = True
-    return padded, inside
+    clipped: list[slice] = []
+    missing: list[tuple[int, int]] = []
+    for window, size in zip((rows, columns), image.labels.shape, strict=True):
+        first, last = max(window.start - 1, 0), min(window.stop + 1, size)
+        clipped.append(slice(first, last))
+        missing.append((first - window.start + 1, window.stop + 1 - last))
+    labels = read_labels(image, clipped[0], clipped[1], k)
+    inside = np.ones(labels.shape, np.bool_)
+    return np.pad(labels, missing, constant_values=invalid_label(k)), np.pad(inside, missing)
 
 
 def wanted_labels(k: int, clusters: Sequence[int] | None = None) -> NDArray[np.bool_]:
@@ -212,3 +212,61 @@ def region_rows(image: StoredImage, regions: Regions, colors: NDArray[np.uint8])
             None if area.square_metres is None else pixels * area.square_metres,
             None if area.square_micrometres is None else pixels * area.square_micrometres,
         )
+
+
+# --------------------------------------------------------------------------------------------------- areas of pixels
+
+
+# OME-Zarr's names of the units a pixel's side may be in (UDUNITS-2), in micrometres.
+MICROMETRES = {
+    "angstrom": 1e-4,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+    "kilometer": 1e9,
+    "inch": 25_400.0,
+    "foot": 304_800.0,
+}
+
+
+class PixelArea(NamedTuple):
+    """The area of one pixel, where known."""
+
+    square_metres: float | None = None
+    square_micrometres: float | None = None
+
+
+def pixel_area(image: StoredImage) -> PixelArea:
+    """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size."""
+    geo = image.georeference
+    if geo is not None:
+        return PixelArea(square_metres=area_on_the_ground(geo))
+    return PixelArea(square_micrometres=area_of_sides(*image.pixel_scale))
+
+
+def area_on_the_ground(geo: GeoReference) -> float | None:
+    """Square metres of a pixel; None where the map's axes are no lengths (degrees) or not known.
+
+    A projected system's own units are converted to metres; what its projection does to areas is not undone.
+    """
+    metres = metres_of_unit(geo.crs_wkt)
+    a, b, _, d, e, _ = geo.transform
+    return None if metres is None else abs(a * e - b * d) * metres**2
+
+
+def area_of_sides(sides: Sequence[float], units: Sequence[str | None]) -> float | None:
+    """Square micrometres of a pixel with two sides; None where one has no unit of length."""
+    known = [MICROMETRES[unit] * side for side, unit in zip(sides, units, strict=True) if unit in MICROMETRES]
+    return known[0] * known[1] if len(known) == 2 else None
+
+
+def metres_of_unit(wkt: str) -> float | None:
+    """The unit of a projected coordinate system in metres; None where it is not projected, or does not say."""
+    start = re.search(r"\bPROJCRS\[", wkt)
+    if start is None:
+        return None
+    axes = wkt[start.start() :].partition("CS[Cartesian")[2]
+    unit = re.search(r'LENGTHUNIT\["[^"]*",\s*([0-9.eE+-]+)', axes)
+    return None if unit is None else float(unit.group(1))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-import workflows.edges.request
+import workflows.edge_request
 import workflows.export
 import workflows.request
 import workflows.sweep_request
@@ -153,7 +153,7 @@ def asked(kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     for module, name in (
         (workflows.request, "prepare"),
         (workflows.sweep_request, "prepare_sweep"),
-        (workflows.edges.request, "prepare_edges"),
+        (workflows.edge_request, "prepare_edges"),
         (workflows.export, "export"),
     ):
         monkeypatch.setattr(module, name, stop)

@@ -27,11 +27,11 @@ from workflows import run as jobs
 from workflows import sweep as sweeping
 from workflows.check import check_store
 from workflows.inspect import describe
-from workflows.labelling import label_large
+from workflows.labelling import label_plan
 from workflows.request import InputSelection, prepare
 from workflows.result import JobResult
+from workflows.sweep import SweepResult
 from workflows.sweep_request import prepare_sweep
-from workflows.sweep_result import SweepResult
 
 Array = NDArray[Any]
 F64 = NDArray[np.float64]
@@ -435,7 +435,7 @@ def test_pieces_of_a_large_image_are_looked_at_together_however_often_the_job_wa
     samples[5, 5, 0], samples[200:202, 250] = 1e9, -9999
     source = save(tmp_path / "image.tif", samples)
     if stops:
-        write, left = label_large.write_window, [stops]
+        write, left = label_plan.write_window, [stops]
 
         def stopping(*arguments: Any) -> None:
             left[0] -= 1
@@ -444,7 +444,7 @@ def test_pieces_of_a_large_image_are_looked_at_together_however_often_the_job_wa
             write(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(label_large, "write_window", stopping)
+            patch.setattr(label_plan, "write_window", stopping)
             with pytest.raises(KeyboardInterrupt):
                 make(source, tmp_path / "out.zarr", model=tmp_path / "m.zarr")
     result = make(source, tmp_path / "out.zarr", model=tmp_path / "m.zarr")

@@ -25,8 +25,7 @@ from kseg_core.layers.edges import EdgeLayer
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.edge_job import find_edges
-from workflows.edges.request import EdgesConfig, EdgesRequest, prepare_edges
-from workflows.edges.results import EdgesResult, nothing_done
+from workflows.edge_request import EdgesConfig, EdgesRequest, EdgesResult, nothing_done, prepare_edges
 from workflows.inspect import describe
 from workflows.labelling import adding
 from workflows.request import InputSelection, prepare
@@ -100,17 +99,6 @@ def test_edges_of_pieces_are_those_opencv_finds_in_the_whole(
     assert image.edges is not None
     assert image.edges.chunks == (side, side)
     assert not (Path(image.path) / "edges.partial").exists()
-
-
-def test_joining_is_what_makes_them_equal(tmp_path: Path, smooth: Any, pieces_of: Any, monkeypatch: Any) -> None:
-    picture = smooth(500, 430, 5)
-    pieces_of(64)
-    file = save_tiled(tmp_path / "scene.tif", picture)
-    monkeypatch.setattr(EdgeLayer, "join", lambda _, borders, columns: [[]] * len(borders))
-    make(file, tmp_path / "out.zarr", tile=64)
-    found, expected = edges_of(tmp_path / "out.zarr"), opencv(picture)
-    assert not (found & ~expected).any()
-    assert (expected & ~found).any()
 
 
 def test_the_same_bits_on_every_scheduler_in_every_tile_and_of_a_png(

@@ -385,7 +385,7 @@ def test_drift_points_at_the_odd_one(model: Path, tmp_path: Path, png: Any, smoo
 def test_drift_says_how_many_images_it_does_not_list(
     model: Path, tmp_path: Path, png: Any, smooth: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workflows.labelling.drift.WORST", 2)
+    monkeypatch.setattr("workflows.labelling.label.WORST", 2)
     for i in range(9):
         png(tmp_path / "many" / f"n{i}.png", smooth(60, 80, 20))
     for name in "abc":
@@ -429,7 +429,7 @@ def test_a_refit_starts_from_the_models_centroids_and_keeps_its_numbers(
 def test_a_night_that_was_stopped_means_the_same_by_new(
     folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, contents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflows.labelling import label
+    from workflows.labelling import label_plan
 
     night(folder, model, tmp_path / "out.zarr")
     shutil.copytree(tmp_path / "out.zarr", tmp_path / "whole.zarr")
@@ -437,7 +437,7 @@ def test_a_night_that_was_stopped_means_the_same_by_new(
         png(folder / f"new{i}.png", smooth(30, 60, i))
     png(folder / "b.png", smooth(30, 60, 5))
     night(folder, model, tmp_path / "whole.zarr")
-    write, written = label.write_image, []
+    write, written = label_plan.write_image, []
 
     def stop_at_the_last(store: str, record: Any, *more: Any) -> None:
         written.append(record.key)
@@ -445,7 +445,7 @@ def test_a_night_that_was_stopped_means_the_same_by_new(
             raise KeyboardInterrupt
         write(store, record, *more)
 
-    monkeypatch.setattr(label, "write_image", stop_at_the_last)
+    monkeypatch.setattr(label_plan, "write_image", stop_at_the_last)
     with pytest.raises(KeyboardInterrupt):
         night(folder, model, tmp_path / "out.zarr")
     monkeypatch.undo()

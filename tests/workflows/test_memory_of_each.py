@@ -21,7 +21,7 @@ from kseg_core.memory import COLOR_BYTES, KNEE_BYTES, LEAST_COLORS, MOST_COLORS
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.opening import open_store
 from workflows.computing.executor import LocalExecutor
-from workflows.fitting.fit import Summarise
+from workflows.fitting.colours import Summarise
 from workflows.planning.budget import Budget, Work, make_budget
 from workflows.planning.plan import Plan, make_plan
 from workflows.request import InputSelection, Request, prepare

@@ -45,12 +45,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> P
     return inputs
 
 
-@pytest.fixture(params=["global", "image"])
+@pytest.fixture
 def store(request: pytest.FixtureRequest, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In tiles of 64, with windows of one tile for regions and outlines."""
     monkeypatch.setattr(regions, "WINDOW_PX", 64)
     monkeypatch.setattr(regions, "OUTLINES_PX", 64)
-    return make(folder, tmp_path / "out.zarr", {"scope": request.param}, tile=64)
+    return make(folder, tmp_path / "out.zarr", {"scope": getattr(request, "param", "global")}, tile=64)
 
 
 def counted(labels: Array, cluster: int) -> tuple[int, int, int]:
@@ -65,8 +65,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.few(2)
-@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+@pytest.mark.parametrize(("scheduler", "store"), [("sync", "image"), ("threads", "global")], indirect=["store"])
 def test_the_table_tells_of_every_image_s_clusters(scheduler: str, store: Path, folder: Path, tmp_path: Path) -> None:
     count = write_region_table(str(store), str(tmp_path / "t.csv"), ExecutionSettings(scheduler))
     rows = rows_of(tmp_path / "t.csv")
@@ -121,20 +120,15 @@ def test_a_table_that_is_there_stays_unless_it_may_be_replaced(store: Path, tmp_
         write_region_table(str(store), str(tmp_path / "folder.csv"), SYNC, overwrite=True)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("t.txt", r"a \.csv or a \.parquet"), ("no/t.csv", "no such folder")])
 def test_a_table_that_cannot_be_written_is_told_before_the_work(
-    name: str, reason: str, store: Path, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(KsegError, match=reason):
-        write_region_table(str(store), str(tmp_path / name), SYNC)
-
-
-def test_parquet_without_pyarrow_is_one_clear_line(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    for name, reason in (("t.txt", r"a \.csv or a \.parquet"), ("no/t.csv", "no such folder")):
+        with pytest.raises(KsegError, match=reason):
+            write_region_table("no store", str(tmp_path / name), SYNC)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"kseg-batch\[parquet\]"):
-        write_region_table(str(store), str(tmp_path / "t.parquet"), SYNC)
+        write_region_table("no store", str(tmp_path / "t.parquet"), SYNC)
 
 
 def test_a_damaged_image_leaves_no_table(store: Path, tmp_path: Path) -> None:
@@ -157,6 +151,7 @@ def outlined(store: Path, key: str, file: Path, clusters: tuple[int, ...] | None
     return found
 
 
+@pytest.mark.parametrize("store", ["global", "image"], indirect=True)
 def test_polygons_cover_the_masks_and_none_is_cut_at_a_tile(store: Path, folder: Path, tmp_path: Path) -> None:
     features = pytest.importorskip("rasterio.features")
     found = outlined(store, "a.png", tmp_path / "a.geojson")

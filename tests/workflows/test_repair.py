@@ -22,8 +22,8 @@ from kseg_core.store.manifest import read_attributes
 from kseg_core.store.opening import update_attributes
 from workflows.check import check_store
 from workflows.edge_job import find_edges
-from workflows.edges.request import EdgesConfig, prepare_edges
-from workflows.labelling import label, label_large, mend
+from workflows.edge_request import EdgesConfig, prepare_edges
+from workflows.labelling import label_plan, mend
 from workflows.repair import repair_store
 from workflows.request import InputSelection, Request, prepare
 from workflows.run import run
@@ -270,7 +270,7 @@ def test_a_repair_that_is_stopped_does_not_call_the_store_complete_and_is_gone_o
     shutil.copytree(made, store)
     flip(store / "images/a.png/labels/kmeans/0/c/0/0")
     flip(store / "images/b.png/labels/kmeans/0/c/0/0")
-    write, written = label.write_image, []
+    write, written = label_plan.write_image, []
 
     def stop_at_the_second(*arguments: Any, **more: Any) -> None:
         written.append(1)
@@ -278,7 +278,7 @@ def test_a_repair_that_is_stopped_does_not_call_the_store_complete_and_is_gone_o
             raise KeyboardInterrupt
         write(*arguments, **more)
 
-    monkeypatch.setattr(label, "write_image", stop_at_the_second)
+    monkeypatch.setattr(label_plan, "write_image", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         repair_store(str(store), SYNC)
     monkeypatch.undo()
@@ -301,13 +301,14 @@ WINDOWS = {(0, 0): "0/0", (0, 512): "0/4", (512, 0): "4/0", (512, 512): "4/4"}  
 @pytest.fixture
 def labelled_again(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, int]]:
     """How often each window of the large image was labelled from its source."""
-    read, found = label_large.read_for_model, Counter[tuple[int, int]]()
+    read, found = mend.read_for_model, Counter[tuple[int, int]]()
 
     def counted(piece: Any, model: Any) -> Any:
-        found[piece.top, piece.left] += 1
+        found[piece.corner] += 1
         return read(piece, model)
 
-    monkeypatch.setattr(label_large, "read_for_model", counted)
+    for module in (label_plan, mend):
+        monkeypatch.setattr(module, "read_for_model", counted)
     return found
 
 
@@ -422,17 +423,17 @@ def test_a_large_image_that_was_being_made_anew_whole_is_gone_on_with_piece_by_p
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     remove(store / f"images/{LARGE}/labels/kmeans/0/zarr.json")
-    note = label_large.note_piece
+    note = label_plan.note_piece
 
     def stop_after_the_second(*arguments: Any) -> None:
         note(*arguments)
         if labelled_again.total() == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(label_large, "note_piece", stop_after_the_second)
+    monkeypatch.setattr(label_plan, "note_piece", stop_after_the_second)
     with pytest.raises(KeyboardInterrupt):
         repair_store(str(store), SYNC)
-    monkeypatch.setattr(label_large, "note_piece", note)
+    monkeypatch.setattr(label_plan, "note_piece", note)
     assert any(LARGE in line for line in check_store(str(store), SYNC)["problems"])
     mended = repair_store(str(store), SYNC)
     assert (mended["status"], mended["problems"], mended["repaired"]) == ("ok", [], [LARGE])
@@ -475,7 +476,7 @@ def test_a_window_whose_source_cannot_be_read_is_told_and_its_image_not_called_c
     def unreadable(piece: Any, _: Any) -> Any:
         raise UnreadableImage(piece.source.file.source, "its disk is broken")
 
-    monkeypatch.setattr(label_large, "read_for_model", unreadable)
+    monkeypatch.setattr(mend, "read_for_model", unreadable)
     mended = repair_store(str(store), SYNC)
     assert (mended["status"], mended["repaired"]) == ("failed", [])
     assert any("its disk is broken" in line for line in mended["problems"])

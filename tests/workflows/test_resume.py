@@ -19,7 +19,7 @@ from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.storage.sidecars import sidecar
 from workflows import run as jobs
 from workflows.dry_run import dry_run
-from workflows.labelling import label, label_large
+from workflows.labelling import label_plan
 from workflows.request import InputSelection, Request, prepare
 
 
@@ -74,7 +74,7 @@ def test_a_job_stopped_after_the_fit_neither_reads_for_it_nor_searches_again(
 ) -> None:
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        stop_at(patch, label, "write_image", 2)
+        stop_at(patch, label_plan, "write_image", 2)
         with pytest.raises(Stopped):
             jobs.run(request(small_folder, output))
     assert sorted(os.listdir(tmp_path)) == [".out.zarr.resume", "out.zarr"]
@@ -103,7 +103,7 @@ def test_what_was_read_for_the_fit_is_not_read_again(
     output = tmp_path / "out.zarr"
     carry_out = jobs.run if kind == "store" else jobs.fit
     with monkeypatch.context() as patch:
-        solver = "workflows.fitting.bands.solve_bands" if features == "bands" else "workflows.fitting.fit.fit_summary"
+        solver = "workflows.fitting.fit.fit_points"
         patch.setattr(solver, lambda *_, **__: (_ for _ in ()).throw(Stopped()))
         with pytest.raises(Stopped):
             carry_out(request(small_folder, output, kind=kind, features=features))
@@ -131,7 +131,7 @@ def test_pieces_of_a_large_image_are_not_labelled_again(
     tifffile.imwrite(tmp_path / "in" / "a.tif", smooth(400, 500, 3), tile=(64, 64), photometric="rgb")
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        stop_at(patch, label_large, "write_window", 7)
+        stop_at(patch, label_plan, "write_window", 7)
         with pytest.raises(Stopped):
             jobs.run(request(tmp_path / "in", output))
     (output / "images/a.tif/labels/kmeans/0/0.deadbeef.partial").write_text("half")
@@ -150,7 +150,7 @@ def test_what_another_job_kept_is_swept_and_overwrite_starts_anew(
 ) -> None:
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        stop_at(patch, label, "write_image", 1)
+        stop_at(patch, label_plan, "write_image", 1)
         with pytest.raises(Stopped):
             jobs.run(request(small_folder, output))
     with pytest.raises(StoreError, match="other settings"):
@@ -177,7 +177,7 @@ def test_an_output_that_is_replaced_stays_whole_until_its_successor_is(
     jobs.run(request(small_folder, output))
     before = contents(output)
     with monkeypatch.context() as patch:
-        stop_at(patch, label, "write_image", at)
+        stop_at(patch, label_plan, "write_image", at)
         with pytest.raises(Stopped):
             jobs.run(overwriting(small_folder, str(output)))
     assert contents(output) == before
@@ -219,7 +219,7 @@ def test_a_damaged_kept_file_is_read_anew(
 ) -> None:
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr("workflows.fitting.fit.fit_summary", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
+        patch.setattr("workflows.fitting.fit.fit_points", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
         with pytest.raises(Stopped):
             jobs.run(request(small_folder, output))
     for path in Path(sidecar(str(output), ".resume")).glob("*/*.kept"):
@@ -240,7 +240,7 @@ def test_what_was_read_of_bands_is_not_read_again(
 ) -> None:
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr("workflows.fitting.bands.data_of", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
+        patch.setattr("workflows.fitting.fit.points_of_bands", lambda *_, **__: (_ for _ in ()).throw(Stopped()))
         with pytest.raises(Stopped):
             jobs.run(request(small_folder, output, **bands))
     readings.clear()
@@ -262,7 +262,7 @@ def test_a_dry_run_tells_what_is_left_to_do_and_touches_nothing(
     anew = dry_run(request(small_folder, output)).to_json()
     assert anew["images"] == {"total": 3, "to_do": 3, "reused": 0, "large": 0, "failed": 0}
     with monkeypatch.context() as patch:
-        stop_at(patch, label, "write_image", 3)
+        stop_at(patch, label_plan, "write_image", 3)
         with pytest.raises(Stopped):
             jobs.run(request(small_folder, output))
     before = every_file(tmp_path)
@@ -312,7 +312,7 @@ def test_a_finished_image_whose_documents_are_damaged_is_done_again(
 ) -> None:
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        stop_at(patch, label, "write_image", 3)
+        stop_at(patch, label_plan, "write_image", 3)
         with pytest.raises(Stopped):
             jobs.run(request(small_folder, output))
     whole = tmp_path / "whole.zarr"
@@ -335,7 +335,7 @@ def stopped_in_pieces(tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPat
     tifffile.imwrite(tmp_path / "in" / "a.tif", smooth(400, 500, 3), tile=(64, 64), photometric="rgb")
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        stop_at(patch, label_large, "write_window", 7)
+        stop_at(patch, label_plan, "write_window", 7)
         with pytest.raises(Stopped):
             jobs.run(request(tmp_path / "in", output))
     return output

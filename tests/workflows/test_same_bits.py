@@ -154,14 +154,14 @@ def folder(request: pytest.FixtureRequest) -> Path:
 def test_a_table_in_many_shards_gives_the_same_bits_as_in_one(
     features: str, folder: Path, tmp_path: Path, job: Any, contents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit_summary = fitting.fit_summary
+    whole = fitting.table_on_workers
     used: list[int] = []
 
-    def in_shards(summary: Any, settings: FitSettings, executor: Any, match: Any = None, **more: Any) -> Any:
+    def in_shards(summary: Any, settings: FitSettings, executor: Any, **more: Any) -> Any:
         used.append(rows)
-        return fit_summary(summary, settings, executor, match, shard_rows=rows, **more)
+        return whole(summary, settings, executor, shard_rows=rows, **more)
 
-    monkeypatch.setattr(fitting, "fit_summary", in_shards)
+    monkeypatch.setattr(fitting, "table_on_workers", in_shards)
     found = []
     for rows in (1 << 22, 5000 if folder.parent.name.startswith("smooth") else 2):
         output = tmp_path / f"{rows}.zarr"

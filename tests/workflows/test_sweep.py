@@ -24,8 +24,8 @@ from kseg_core.store.opening import load_model
 from workflows import sweep as sweeping
 from workflows.fitting import fit as fitting
 from workflows.request import InputSelection
+from workflows.sweep import SweepResult
 from workflows.sweep_request import prepare_sweep
-from workflows.sweep_result import SweepResult
 
 Array = NDArray[Any]
 ROW = {"k", "k_found", "inertia", "mse", "silhouette", "calinski_harabasz"}
@@ -150,7 +150,7 @@ def test_shards_threads_and_bundles_change_no_bit(
         used.append(len(data.shards))
         return data, batch
 
-    monkeypatch.setattr(sweeping, "table_on_workers", in_shards)
+    monkeypatch.setattr(fitting, "table_on_workers", in_shards)
     monkeypatch.setattr("workflows.planning.plan.BUNDLE_IMAGES", 1)
     shards = sweep(smooth_folder, tmp_path / "c", (1, 4), **fit)
     assert used[0] > 2
@@ -174,13 +174,6 @@ def test_fewer_values_than_clusters_are_told_and_drawn(tmp_path: Path, png: Any)
     assert (found["k"], found["knee"]) == (3, 3)
     rows = (tmp_path / "out" / "sweep.csv").read_text().splitlines()
     assert [row.rsplit(",", 2)[1:] for row in rows[1:]] == [["0", "0"]] * 2 + [["1", "1"]] + [["0", "0"]] * 3
-
-
-def test_one_value_is_one_cluster(tmp_path: Path, png: Any) -> None:
-    found = sweep(png(tmp_path / "one.png", np.full((9, 9, 3), 77, np.uint8)), tmp_path / "out").to_json()
-    assert (found["k"], found["knee"]) == (1, None)
-    assert "one value" in found["why"]
-    assert {row["silhouette"] for row in found["sweep"]} == {None}
 
 
 # ------------------------------------------------------------------------------------------------- bands

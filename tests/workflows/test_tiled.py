@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
-from kseg_core.errors import KsegError, NoValidPixels
+from kseg_core.errors import NoValidPixels
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.computing import context
@@ -137,17 +137,13 @@ def halved(labels: Array, invalid: int) -> Array:
 
 
 CASES = [
-    ("tiled", 256, "sync"),
     ("tiled", 1000, "threads"),
-    ("tiled", 1024, "sync"),
-    ("striped", 256, "threads"),
-    ("striped", 1000, "sync"),
+    ("striped", 256, "sync"),
     ("zarr3", 256, "threads"),
     ("zarr2", 1024, "sync"),
 ]
 
 
-@pytest.mark.few(4)
 @pytest.mark.parametrize(("version", "tile", "scheduler"), CASES)
 def test_labels_centroids_and_pyramid_of_a_tiled_image_are_those_of_the_same_pixels_as_a_png(
     version: str, tile: int, scheduler: str, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -223,9 +219,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> P
     return folder
 
 
-@pytest.mark.few(1)
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize(("tasks", "scheduler", "scope"), [(1, "sync", "global"), (3, "threads", "image")])
+@pytest.mark.parametrize(("tasks", "scheduler", "scope"), [(3, "threads", "image")])
 def test_waves_of_any_size_give_the_same_bits(
     tasks: int,
     scheduler: str,
@@ -253,14 +248,6 @@ def test_with_scope_image_a_large_image_has_the_model_of_a_run_over_it_alone(fol
         np.testing.assert_array_equal(np.asarray(store[name].labels), np.asarray(alone[name].labels))
         assert store[name].attributes["inertia"] == alone[name].attributes["inertia"]
     assert check_store(str(tmp_path / "each.zarr"), ExecutionSettings("sync"))["status"] == "ok"
-
-
-@pytest.mark.usefixtures("small_pieces")
-def test_applying_a_model_to_a_tiled_image_gives_the_labels_of_its_run(folder: Path, tmp_path: Path) -> None:
-    make(folder, tmp_path / "run.zarr", k=4, tile=64)
-    make(folder, tmp_path / "apply.zarr", model=tmp_path / "run.zarr", tile=128)
-    for key, image in open_store(str(tmp_path / "run.zarr")).items():
-        np.testing.assert_array_equal(labels_of(tmp_path / "apply.zarr", key), np.asarray(image.labels))
 
 
 # ------------------------------------------------------------------------------------------------------------ validity
@@ -299,39 +286,33 @@ def same_result(one: Path, other: Path, key: str) -> None:
     assert facts[0] == facts[1]
 
 
-@pytest.mark.few(2)
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("kind", ["tag", "given", "alpha", "file", "folder", "whole"])
+@pytest.mark.parametrize("kind", ["tag", "alpha", "folder"])
 def test_invalid_pixels_are_in_no_cluster_and_in_no_statistic(kind: str, tmp_path: Path, smooth: Any, png: Any) -> None:
-    height, width = (300, 410) if kind != "whole" else (90, 100)
-    picture, invalid = np.maximum(smooth(height, width, 4), 1), blot(height, width)
+    picture, invalid = np.maximum(smooth(300, 410, 4), 1), blot(300, 410)
     stores = []
     for seed, name in enumerate(("one", "two")):
         source, settings = tmp_path / name / "image.tif", InputSettings()
-        if kind in ("tag", "given", "whole"):
+        spoilt = spoil(picture, invalid, seed)
+        if kind == "tag":
             holed = picture.copy()
             holed[invalid] = seed * 255  # 0 or 255 in all bands
-            if kind == "given":
-                settings = InputSettings(nodata=str(seed * 255))
-            save_tiled(source, holed, nodata=None if kind == "given" else str(seed * 255))
+            save_tiled(source, holed, nodata=str(seed * 255))
+        elif kind == "alpha":
+            alpha = np.where(invalid, 0, 255)[..., None].astype(np.uint8)
+            save_tiled(source, np.concatenate([spoilt, alpha], axis=2), extrasamples=["unassalpha"])
         else:
-            spoilt = spoil(picture, invalid, seed)
-            if kind == "alpha":
-                alpha = np.where(invalid, 0, 255)[..., None].astype(np.uint8)
-                spoilt = np.concatenate([spoilt, alpha], axis=2)
-                save_tiled(source, spoilt, extrasamples=["unassalpha"])
-            else:
-                save_tiled(source, spoilt)
-                mask = png(tmp_path / "masks/image.png", np.where(invalid, 0, 7).astype(np.uint8))
-                settings = InputSettings(mask=str(mask if kind == "file" else mask.parent))
+            save_tiled(source, spoilt)
+            mask = png(tmp_path / "masks/image.png", np.where(invalid, 0, 7).astype(np.uint8))
+            settings = InputSettings(mask=str(mask.parent))
         stores.append(tmp_path / f"{name}.zarr")
         make(source, stores[-1], tile=64, settings=settings)
-        assert_invalid(stores[-1], "image.tif", invalid | ((picture == seed * 255).all(axis=2) & (kind == "given")))
+        assert_invalid(stores[-1], "image.tif", invalid)
     same_result(stores[0], stores[1], "image.tif")
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("junk", [np.inf, -np.inf])
+@pytest.mark.parametrize("junk", [-np.inf])
 def test_nan_and_infinities_of_any_band_make_a_pixel_invalid(junk: float, tmp_path: Path, smooth: Any) -> None:
     invalid = blot(300, 410)
     picture = smooth(300, 410, 4).astype(np.float32)
@@ -354,15 +335,6 @@ def test_a_tiled_mask_serves_a_tiled_image_like_a_png(tmp_path: Path, smooth: An
     for at, mask in enumerate(masks):
         make(source, tmp_path / f"{at}.zarr", tile=64, settings=InputSettings(mask=str(mask)))
     same_result(tmp_path / "0.zarr", tmp_path / "1.zarr", "image.tif")
-
-
-@pytest.mark.usefixtures("small_pieces")
-def test_nodata_none_makes_every_pixel_count(tmp_path: Path, smooth: Any) -> None:
-    picture = smooth(200, 210, 4)
-    picture[:50] = 0
-    source = save_tiled(tmp_path / "image.tif", picture, nodata="0")
-    result = make(source, tmp_path / "out.zarr", tile=64, settings=InputSettings(nodata="none"))
-    assert result.pixels_valid == 200 * 210
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -437,9 +409,8 @@ def damage(path: Path, tile: int) -> None:
         file.write(b"\xff\x00\xaa" * (size // 9))
 
 
-@pytest.mark.few(1)
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize(("features", "at"), [("rgb", 0), ("rgb", 11), ("bands", -1)])
+@pytest.mark.parametrize(("features", "at"), [("rgb", 11)])
 def test_a_damaged_tile_refuses_the_whole_image_and_gives_nothing_to_the_model(
     at: int, features: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -474,15 +445,6 @@ def test_a_damaged_tile_found_while_labelling_leaves_no_group(how: str, folder: 
     assert check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))["problems"] == []
 
 
-@pytest.mark.usefixtures("small_pieces")
-def test_a_run_over_nothing_but_a_damaged_image_fails_with_its_name(folder: Path, tmp_path: Path) -> None:
-    shutil.copy(folder / "a.tif", tmp_path / "bad.tif")
-    damage(tmp_path / "bad.tif", 3)
-    with pytest.raises(KsegError, match=r"the only input could not be read: .*bad\.tif: "):
-        make(tmp_path / "bad.tif", tmp_path / "out.zarr", tile=64)
-    assert not (tmp_path / "out.zarr").exists()
-
-
 # --------------------------------------------------------------------------------------------------------------- copies
 
 
@@ -501,7 +463,7 @@ def test_copy_image_gives_back_the_pixels(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+@pytest.mark.parametrize("dtype", ["int16"])
 def test_copy_image_of_bands_gives_back_the_samples(dtype: str, tmp_path: Path, smooth: Any) -> None:
     picture = smooth(200, 300, 1)[..., [0, 1, 2, 1]].astype(dtype)
     picture[..., 3] *= 3
@@ -528,26 +490,6 @@ def test_check_is_content_with_a_tiled_store_and_finds_one_changed_label(folder:
     found = check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))
     assert found["status"] == "failed"
     assert any("b.tif: 1 labels are not the nearest centroid" in problem for problem in found["problems"])
-
-
-@pytest.mark.few(1)
-@pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize(("features", "nodata"), [("rgb", "none"), ("rgb", "77"), ("bands", "auto")])
-def test_check_is_content_with_stores_made_with_any_nodata(
-    features: str, nodata: str, folder: Path, tmp_path: Path
-) -> None:
-    settings = InputSettings(nodata=nodata)
-    make(folder, tmp_path / "out.zarr", k=3, tile=64, settings=settings, fit={"features": features})
-    found = check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))
-    assert (found["problems"], found["compared"]) == ([], 6)
-
-
-@pytest.mark.usefixtures("small_pieces")
-def test_check_is_content_with_a_masked_store(folder: Path, tmp_path: Path, png: Any) -> None:
-    mask = png(tmp_path / "mask.png", (~blot(300, 410)).astype(np.uint8))
-    make(folder / "a.tif", tmp_path / "out.zarr", k=3, tile=64, settings=InputSettings(mask=str(mask)))
-    found = check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))
-    assert (found["problems"], found["compared"]) == ([], 1)
 
 
 # -------------------------------------------------------------------------------------------------- a worker that dies
@@ -681,7 +623,7 @@ def test_a_real_raster_with_a_colour_map_is_clustered_by_its_colours(data_folder
         assert found == [int(squared.argmin())]
 
 
-@pytest.mark.parametrize("features", ["rgb", "bands"])
+@pytest.mark.parametrize("features", ["bands"])
 def test_the_real_raster_without_data_fails_clearly_when_alone(
     features: str, data_folder: Path, tmp_path: Path
 ) -> None:
@@ -690,14 +632,3 @@ def test_the_real_raster_without_data_fails_clearly_when_alone(
     ):
         make(data_folder / "rasters/all-nodata.tif", tmp_path / "out.zarr", fit={"features": features})
     assert not (tmp_path / "out.zarr").exists()
-
-
-def test_the_real_raster_without_data_is_reported_among_others(data_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    for name in ("all-nodata.tif", "RGB.byte.tif"):
-        shutil.copyfile(data_folder / "rasters" / name, tmp_path / "in" / name)
-    result = make(tmp_path / "in", tmp_path / "out.zarr", k=3, fit={"attempts": 1})
-    assert (result.images.labelled, result.images.failed) == (2, 0)
-    image = open_store(str(tmp_path / "out.zarr"))["all-nodata.tif"]
-    assert image.attributes["invalid"] == 2475 * 71
-    assert sum(image.attributes["counts"]) == 0

@@ -25,7 +25,7 @@ MB = 1_000_000
 LITTLE = ExecutionSettings(workers=2, memory=PROCESS_BYTES + VIEW_BYTES + 40 * MB)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["sources", "copies"])
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["sources", "copies"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of a picture that needs 280 MB beside all else, and of a small one."""
     folder = tmp_path_factory.mktemp("pictures")

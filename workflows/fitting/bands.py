@@ -1,12 +1,10 @@
-"""The fit over bands: a pass for statistics and samples, then exact steps.
+"""Bands on the way to a fit: a pass for statistics and samples, of images of one kind.
 
-Mini-batches are nested: the first is part of the second, and that of all data, which is streamed: each exact step reads
-it once. All attempts are compared in one such pass; only the best is refined.
+Mini-batches are nested: the first is part of the second, and that of all data, which is streamed.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -17,38 +15,19 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.band_points import BandBatch, BandPoints, Place, held_px
 from kseg_core.clustering.bands import BandSpace
-from kseg_core.clustering.kmeans import (
-    AttemptHistory,
-    History,
-    Proposal,
-    SearchData,
-    Solution,
-    StepLimits,
-    coarse_form,
-    fill_empty,
-    finish,
-    lloyd,
-    matching_order,
-    shortlist,
-    solve,
-)
 from kseg_core.clustering.outliers import Outlier, fills_of, outliers_of
 from kseg_core.clustering.summary import BatchRule
-from kseg_core.config import AUTO, FitSettings
-from kseg_core.errors import BeyondFloats, NoValidPixels, UnreadableImage, UsageError
+from kseg_core.config import FitSettings
+from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
-from kseg_core.sweep.search import chosen_model
-from kseg_core.sweep.table import Found
 
 from ..computing.context import Context, Failure
 from ..computing.executor import Executor
 from ..planning.notes import first_of
 from ..planning.plan import Plan, lines_of_fill
 from .gather import pass_over
-from .sharded import TaskRunner
-from .streamed import StreamedBands, exact_limits, few_values
-from .sweep_tasks import sweep_bands
+from .streamed import StreamedBands
 
 F64 = NDArray[np.float64]
 
@@ -85,7 +64,7 @@ class Bands(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def look_at_bands(
+def read_bands(
     plan: Plan,
     settings: FitSettings,
     context: Context,
@@ -144,129 +123,13 @@ def notes_of_fill(
     return lines_of_fill(fills_of(outliers, numbers), sources, named)
 
 
-def fit_bands(
-    plan: Plan,
-    settings: FitSettings,
-    context: Context,
-    *,
-    match: Model | None = None,
-    refit: bool = False,
-) -> tuple[Model | None, list[Failure]]:
-    """One model for the bands of all images (None where not one could be read), and those that could not.
-
-    Raises
-    ------
-    NoValidPixels
-        If there is none.
-    BeyondFloats
-        If the squares of distances are not numbers.
-    UsageError
-        If ``match`` is of other bands.
-    """
-    bands, failures = look_at_bands(plan, settings, context, match=match)
-    if bands is None:
-        return None, failures
-    context.progress.stage("finding centroids", 0, 0)
-    model = solve_bands(bands, settings, context, match, refit=refit)
-    return model.noted(bands.notes), failures
-
-
-def data_of(bands: Bands, context: Context) -> BandPoints | StreamedBands:
+def points_of_bands(bands: Bands, context: Context) -> BandPoints | StreamedBands:
     """All the pixels: in memory where they are few enough, else read anew for every question."""
     everything = bands.batch.everything(bands.space)
     if everything is not None:
         return everything
-    held = bands.batch.held_pixels(bands.space)
-    return StreamedBands(bands.plan, bands.space, held, bands.batch.moments, context.silent(strict=True))
-
-
-def solve_bands(
-    bands: Bands, settings: FitSettings, context: Context, match: Model | None, *, refit: bool = False
-) -> Model:
-    """Find the centroids, from what the passes brought home and, where that is not all, further passes.
-
-    ``refit``: start from those of ``match``.
-    """
-    data, space = data_of(bands, context), bands.space
-
-    def numbered(centroids: F64) -> Solution:
-        order = None
-        if match is not None:
-            assert match.bands is not None  # `require_same_features`
-            order = matching_order(centroids, space.from_space(match.bands, match.centroids))
-        return finish(data, centroids, order)
-
-    first = bands.batch.first_pixels(space)
-    if settings.k == AUTO:
-        founds = sweep_of(bands, data, settings, context.executor)
-        renumber = None if match is None else lambda solution: numbered(solution.centroids)
-        return chosen_model(founds, settings, space, renumber)
-    runner = TaskRunner(context.executor)
-    start = None
-    if refit and match is not None and match.bands is not None:
-        start = space.from_space(match.bands, match.centroids)
-    if isinstance(data, BandPoints):
-        centroids, history = solve(data, first, settings, runner, start)
-    else:
-        centroids, history = solve_streamed(data, first, settings, runner, start)
-    solution = numbered(centroids)
-    require_measurable(bands, [solution])
-    return Model.from_solution(solution, settings, history, space)
-
-
-def sweep_of(bands: Bands, data: BandPoints | StreamedBands, settings: FitSettings, executor: Executor) -> list[Found]:
-    """What every number of clusters comes to.
-
-    Raises
-    ------
-    BeyondFloats
-        If the squares of distances are not numbers for one of them.
-    """
-    founds = sweep_bands(data, bands.batch.first_pixels(bands.space), settings, executor)
-    require_measurable(bands, [found.solution for found in founds])
-    return founds
-
-
-def require_measurable(bands: Bands, solutions: Sequence[Solution]) -> None:
-    """Refuse clusterings whose inertia float64 does not hold.
-
-    Raises
-    ------
-    BeyondFloats
-        If there is one.
-    """
-    if all(math.isfinite(bands.space.inertia(each.sums, each.centroids)) for each in solutions):
-        return
-    ends = bands.batch.moments.extremes
-    raise BeyondFloats(f"{ends.low.min():.3g} to {ends.high.max():.3g}")
-
-
-def solve_streamed(
-    data: StreamedBands, first: BandPoints, settings: FitSettings, runner: TaskRunner, start: F64 | None = None
-) -> tuple[F64, History]:
-    """Attempts on the mini-batches, compared in one pass over all data; the best is refined by exact steps.
-
-    With first centroids given (``start``) there is one attempt and no search.
-    """
-    space, held = data.space, data.held
-    coarse = coarse_form(held, settings.clusters)
-    if coarse.size <= settings.clusters and (few := few_values(data, held, settings.clusters)) is not None:
-        return few, ()
-    search = SearchData(first if first.size else None, coarse)
-    proposals = runner.propose(search, settings) if start is None else [Proposal(0, start, math.inf, ())]
-    chosen = shortlist(proposals)
-    judged = data.sums_of_each([proposal.centroids for proposal in chosen])
-    inertia = [space.inertia(sums, p.centroids) for sums, p in zip(judged, chosen, strict=True)]
-    best = chosen[int(np.argmin(inertia))]
-    steps = lloyd(held, best.centroids, StepLimits(settings.max_iter, sampling_noise=True))
-    variance, mse = space.total_variance(judged[0]), min(inertia) / data.size
-    limits = exact_limits(settings, variance / space.dimensions, mse / space.dimensions, len(steps.inertia))
-    exact = lloyd(data, steps.centroids, limits)
-    centroids = fill_empty(data, exact.centroids)
-    history = tuple(
-        AttemptHistory(p.attempt, p.history, exact.inertia if p.attempt == best.attempt else ()) for p in proposals
-    )
-    return centroids, history
+    first, held = bands.batch.first_pixels(bands.space), bands.batch.held_pixels(bands.space)
+    return StreamedBands(bands.plan, bands.space, first, held, bands.batch.moments, context.silent(strict=True))
 
 
 def require_same_bands(earlier: tuple[int, ...], ours: tuple[int, ...]) -> None:

@@ -1,175 +1,124 @@
-"""The fit: chunk summaries merged up a tree, then steps over them with a global reduction of the centroids."""
+"""The fit and the sweep over k, of colours or bands: read all pixels once, then steps over what that came to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from dask.delayed import Delayed, delayed
+from dask.delayed import Delayed
 from numpy.typing import NDArray
 
-from kseg_core.clustering.color_points import ColorPoints
-from kseg_core.clustering.features import feature_space
+from kseg_core.clustering.band_points import BandPoints
+from kseg_core.clustering.bands import BandSpace
 from kseg_core.clustering.kmeans import Solution, finish, matching_order, solve
-from kseg_core.clustering.summary import BatchRule, ChunkSummary, Window, summarise
+from kseg_core.clustering.points import LocalPoints
 from kseg_core.config import AUTO, FitSettings
-from kseg_core.errors import NoValidPixels, TooManyColors
-from kseg_core.reading.sources import Piece
+from kseg_core.errors import BeyondFloats
 from kseg_core.store.model import Model
 from kseg_core.sweep.search import chosen_model, sweep
+from kseg_core.sweep.table import AnySpace, Found
 
-from ..computing.context import Context, Failure, merge_all
+from ..computing.context import Context, Failure
 from ..computing.executor import Executor
 from ..earlier import require_same_features
-from ..planning.budget import Budget, too_many_colors
+from ..planning.budget import Budget
 from ..planning.plan import Plan
-from .gather import Gathered, gather_plan
-from .sharded import ShardedTable, TaskRunner, part_of_table
-from .sweep_tasks import SweepTasks
+from .bands import points_of_bands, read_bands
+from .colours import ShardedTable, read_colours, table_on_workers
+from .streamed import StreamedBands, solve_streamed, sweep_streamed
+from .tasks import SweepTasks, TaskRunner
 
 F64 = NDArray[np.float64]
 
-# colours a shard: 201 photographed megapixels hold 1.4 million, all 8-bit colours are four shards
-SHARD_ROWS = 1 << 22
 
+@dataclass(frozen=True)
+class FitPoints:
+    """All pixels as a fit asks for them, wherever they lie.
 
-def table_on_workers(
-    summary: Delayed,
-    settings: FitSettings,
-    executor: Executor,
-    shard_rows: int = SHARD_ROWS,
-    budget: Budget | None = None,
-) -> tuple[ShardedTable, ColorPoints]:
-    """The table of a lazy `ChunkSummary`, where the steps find it, and that of the first mini-batch, which is here.
-
-    Raises
-    ------
-    NoValidPixels
-        If there is none.
-    TooManyColors
-        If there are more distinct colours than the memory's budget has room for.
+    Parameters
+    ----------
+    data
+        All of them: colours in shards, bands in memory, or streamed.
+    first
+        Those of the first mini-batch, in memory.
+    pixels
+        Of the images that could be read.
+    notes
+        What there is to say of them, a line each.
+    extremes
+        The least and the greatest value, of bands; None: distances between colours are always numbers.
     """
-    space = feature_space(settings.features)
-    everything = summary.everything
-    task = delayed(part_of_table, pure=True)
-    rows, batch = executor.compute([everything.codes.size, task(summary.batch, space, 0, 1)])
-    if rows == 0:
-        raise NoValidPixels("no valid pixel in any image: there is nothing to cluster")
-    if budget is not None and budget.colors is not None and rows > budget.colors:
-        raise too_many_colors(budget)
-    parts = -(-rows // shard_rows)
-    shards = executor.persist([task(everything, space, index, parts) for index in range(parts)])
-    return ShardedTable(shards, space, executor, rows), batch
 
+    data: ShardedTable | BandPoints | StreamedBands
+    first: LocalPoints
+    pixels: int
+    notes: tuple[str, ...] = ()
+    extremes: tuple[float, float] | None = None
 
-def fit_summary(
-    summary: Delayed,
-    settings: FitSettings,
-    executor: Executor,
-    match: Model | None = None,
-    shard_rows: int = SHARD_ROWS,
-    budget: Budget | None = None,
-    *,
-    refit: bool = False,
-) -> Model:
-    """Solve for the centroids of a lazy `ChunkSummary`, of as many clusters as a sweep suggests where k is ``auto``.
+    @property
+    def space(self) -> AnySpace:
+        return self.data.space
 
-    ``refit``: start from the centroids of ``match``.
+    def earlier(self, match: Model) -> F64:
+        """The centroids of an earlier model in the points of these."""
+        if not isinstance(self.space, BandSpace):
+            return match.points
+        assert match.bands is not None  # `require_same_features`
+        return self.space.from_space(match.bands, match.centroids)
 
-    Raises
-    ------
-    NoValidPixels
-        If there is none.
-    TooManyColors
-        If there are more distinct colours than the memory's budget has room for.
-    UsageError
-        If ``match`` is of another feature space.
-    """
-    if match is not None:
-        require_same_features(match.features, settings.features)
-    data, batch = table_on_workers(summary, settings, executor, shard_rows, budget)
-    space = data.space
-
-    def numbered(centroids: F64) -> Solution:
-        order = None if match is None else matching_order(space.to_features(centroids), match.centroids)
-        return finish(data, centroids, order)
-
-    if settings.k == AUTO:
-        founds = sweep(data, batch, settings, SweepTasks(executor))
-        renumber = None if match is None else lambda solution: numbered(solution.centroids)
-        return chosen_model(founds, settings, space, renumber)
-    start = match.points if refit and match is not None else None
-    centroids, history = solve(data, batch, settings, TaskRunner(executor), start)
-    return Model.from_solution(numbered(centroids), settings, history)
-
-
-def read_colours(
-    plan: Plan,
-    settings: FitSettings,
-    context: Context,
-    *,
-    budget: Budget | None = None,
-) -> tuple[Delayed | None, list[Failure]]:
-    """The lazy summary of all images (None where not one could be read), and those that could not.
-
-    Raises
-    ------
-    UnreadableImage
-        If an image cannot be read and the job is strict.
-    TooManyColors
-        If there are more distinct colours than the memory's budget has room for.
-    """
-    rule = BatchRule.for_pixels(plan.pixels, settings.batch_pixels, settings.seed)
-    digest = Summarise(rule, budget)
-    merge = merge_all if budget is None else partial(merge_within, budget=budget)
-    merged = gather_plan(plan, Piece.read, digest, "reading colours", context, merge)
-    failures: list[Failure] = list(context.executor.compute([merged.failures])[0])
-    return (None if len(failures) == len(plan.sources) else merged.found), failures
-
-
-@dataclass(frozen=True, slots=True)
-class Summarise:
-    """What a task makes of windows: their summary, as long as memory holds it."""
-
-    rule: BatchRule
-    budget: Budget | None
-
-    def __call__(self, windows: Iterable[Window]) -> ChunkSummary:
-        """The summary.
+    def require_measurable(self, solutions: Sequence[Solution]) -> None:
+        """Refuse clusterings whose inertia float64 does not hold.
 
         Raises
         ------
-        TooManyColors
-            If memory does not hold it.
+        BeyondFloats
+            If there is one.
         """
-        if self.budget is None:
-            return summarise(windows, self.rule)
-        try:
-            return summarise(windows, self.rule, self.budget.colors)
-        except TooManyColors as error:
-            raise too_many_colors(self.budget) from error
-
-    def __dask_tokenize__(self) -> tuple[str, BatchRule]:
-        """How much memory there is decides no result: what was kept with less is of use with more."""
-        return "summarise", self.rule
+        if self.extremes is not None and not all(
+            math.isfinite(self.space.inertia(each.sums, each.centroids)) for each in solutions
+        ):
+            low, high = self.extremes
+            raise BeyondFloats(f"{low:.3g} to {high:.3g}")
 
 
-def merge_within(parts: Sequence[Gathered], budget: Budget) -> Gathered:
-    """Merge some tables of colours, as long as memory holds them.
+def read_points(
+    plan: Plan, settings: FitSettings, context: Context, *, match: Model | None = None, budget: Budget | None = None
+) -> tuple[FitPoints | None, list[Failure]]:
+    """Read all images (None where not one could be), and tell those that could not.
 
     Raises
     ------
+    NoValidPixels
+        If no image has one.
     TooManyColors
-        If it does not.
+        If there are more distinct colours than the memory's budget has room for.
+    UnreadableImage
+        If an image cannot be read and the job is strict.
+    UsageError
+        If ``match`` is of other bands.
     """
-    merged = parts[0]
-    for part in parts[1:]:
-        merged = merged.merge(part)
-        if budget.colors is not None and merged.found is not None and merged.found.colors > budget.colors:
-            raise too_many_colors(budget)
-    return merged
+    if settings.features == "bands":
+        bands, failures = read_bands(plan, settings, context, match=match)
+        if bands is None:
+            return None, failures
+        ends = bands.batch.moments.extremes
+        first, extremes = bands.batch.first_pixels(bands.space), (float(ends.low.min()), float(ends.high.max()))
+        data = points_of_bands(bands, context)
+        return FitPoints(data, first, bands.plan.pixels, bands.notes, extremes), failures
+    summary, failures = read_colours(plan, settings, context, budget=budget)
+    if summary is None:
+        return None, failures
+    return points_of_colours(summary, settings, context.executor, plan.without(failures).pixels, budget), failures
+
+
+def points_of_colours(
+    summary: Delayed, settings: FitSettings, executor: Executor, pixels: int, budget: Budget | None = None
+) -> FitPoints:
+    """The colours of a lazy `ChunkSummary`."""
+    data, first = table_on_workers(summary, settings, executor, budget=budget)
+    return FitPoints(data, first, pixels)
 
 
 def fit_plan(
@@ -183,17 +132,65 @@ def fit_plan(
 ) -> tuple[Model | None, list[Failure]]:
     """One model for all images (None where not one could be read), and those that could not.
 
+    ``refit``: start from the centroids of ``match``. Errors are those of `read_points`, and:
+
     Raises
     ------
-    NoValidPixels
-        If no image has one.
-    TooManyColors
-        If there are more distinct colours than the memory's budget has room for.
-    UnreadableImage
-        If an image cannot be read and the job is strict.
+    BeyondFloats
+        If the squares of distances are not numbers.
     """
-    summary, failures = read_colours(plan, settings, context, budget=budget)
-    if summary is None:
+    points, failures = read_points(plan, settings, context, match=match, budget=budget)
+    if points is None:
         return None, failures
     context.progress.stage("finding centroids", 0, 0)
-    return fit_summary(summary, settings, context.executor, match, budget=budget, refit=refit), failures
+    return fit_points(points, settings, context.executor, match, refit=refit), failures
+
+
+def fit_points(
+    points: FitPoints, settings: FitSettings, executor: Executor, match: Model | None = None, *, refit: bool = False
+) -> Model:
+    """The model of some points, of as many clusters as a sweep suggests where k is ``auto``.
+
+    Raises
+    ------
+    UsageError
+        If ``match`` is of other features.
+    """
+    if match is not None:
+        require_same_features(match.features, settings.features)
+    data, space = points.data, points.space
+    earlier = None if match is None else points.earlier(match)
+
+    def numbered(centroids: F64) -> Solution:
+        return finish(data, centroids, None if earlier is None else matching_order(centroids, earlier))
+
+    if settings.k == AUTO:
+        founds = sweep_points(points, settings, executor)
+        renumber = None if earlier is None else lambda solution: numbered(solution.centroids)
+        return chosen_model(founds, settings, space, renumber).noted(points.notes)
+    runner, start = TaskRunner(executor), earlier if refit else None
+    if isinstance(data, StreamedBands):
+        centroids, history = solve_streamed(data, settings, runner, start)
+    else:
+        centroids, history = solve(data, points.first, settings, runner, start)
+    solution = numbered(centroids)
+    points.require_measurable([solution])
+    bands = space if isinstance(space, BandSpace) else None
+    return Model.from_solution(solution, settings, history, bands).noted(points.notes)
+
+
+def sweep_points(points: FitPoints, settings: FitSettings, executor: Executor) -> list[Found]:
+    """What every number of clusters comes to, by rising k.
+
+    Raises
+    ------
+    BeyondFloats
+        If the squares of distances are not numbers for one of them.
+    """
+    data, runner = points.data, SweepTasks(executor)
+    if isinstance(data, StreamedBands):
+        founds = sweep_streamed(data, settings, runner)
+    else:
+        founds = sweep(data, points.first, settings, runner)
+    points.require_measurable([found.solution for found in founds])
+    return founds

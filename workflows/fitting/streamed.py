@@ -1,11 +1,15 @@
-"""Bands that are read anew for every step: the solver's view of data that no memory holds."""
+"""Bands that are read anew for every step: the solver's view of data that no memory holds, and its steps.
+
+All attempts are compared in one pass; only the best is refined, by exact steps that read all data once each.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from dask.base import tokenize
@@ -14,16 +18,33 @@ from numpy.typing import NDArray
 from kseg_core.clustering.band_points import BandPoints, BandSample, farthest_of, silhouettes_of
 from kseg_core.clustering.band_values import NO_WEIGHTS, ValueTable, as_values, assign_and_sum, flat_mask
 from kseg_core.clustering.bands import BandMoments, BandSpace
-from kseg_core.clustering.kmeans import StepLimits
+from kseg_core.clustering.kmeans import (
+    AttemptHistory,
+    History,
+    Proposal,
+    SearchData,
+    Solution,
+    StepLimits,
+    Steps,
+    coarse_form,
+    fill_empty,
+    finish,
+    lloyd,
+    lloyd_together,
+    shortlist,
+)
 from kseg_core.clustering.points import FarPoint
 from kseg_core.clustering.sums import ClusterSums, Silhouettes
 from kseg_core.config import DEFAULT_TOL, FitSettings
 from kseg_core.reading.sources import Piece
 from kseg_core.resume.checkpoints import load, save
+from kseg_core.sweep.search import CoarseForms, history_of, one_more
+from kseg_core.sweep.table import Found
 
 from ..computing.context import Context
 from ..planning.plan import Plan
 from .gather import kept_path, pass_over
+from .tasks import SweepTasks, TaskRunner
 
 F64 = NDArray[np.float64]
 
@@ -79,11 +100,13 @@ class StreamedBands:
         self,
         plan: Plan,
         space: BandSpace,
+        first: BandPoints,
         held: BandPoints,
         moments: BandMoments,
         context: Context,
     ) -> None:
         self._plan, self._space, self._held, self._moments, self._context = plan, space, held, moments, context
+        self.first = first
         self._images = tokenize([source.file.key for source in plan.sources])
         self._table: BandPoints | None = None
         if held.few is not None:  # few in the sample: perhaps few in all
@@ -171,3 +194,147 @@ def exact_limits(settings: FitSettings, variance: float, mse: float, done: int =
     """
     limit = DEFAULT_TOL * min(variance, VARIANCE_OF_ERROR * mse) if settings.tol is None else settings.tol * variance
     return StepLimits(max(1, settings.max_iter - done), limit)
+
+
+# ------------------------------------------------------------------------------------------------ one k, and every k
+
+
+def solve_streamed(
+    data: StreamedBands, settings: FitSettings, runner: TaskRunner, start: F64 | None = None
+) -> tuple[F64, History]:
+    """Attempts on the mini-batches, compared in one pass over all data; the best is refined by exact steps.
+
+    With first centroids given (``start``) there is one attempt and no search.
+    """
+    space, held = data.space, data.held
+    coarse = coarse_form(held, settings.clusters)
+    if coarse.size <= settings.clusters and (few := few_values(data, held, settings.clusters)) is not None:
+        return few, ()
+    search = SearchData(data.first if data.first.size else None, coarse)
+    proposals = runner.propose(search, settings) if start is None else [Proposal(0, start, math.inf, ())]
+    chosen = shortlist(proposals)
+    judged = data.sums_of_each([proposal.centroids for proposal in chosen])
+    inertia = [space.inertia(sums, p.centroids) for sums, p in zip(judged, chosen, strict=True)]
+    best = chosen[int(np.argmin(inertia))]
+    steps = lloyd(held, best.centroids, StepLimits(settings.max_iter, sampling_noise=True))
+    variance, mse = space.total_variance(judged[0]), min(inertia) / data.size
+    limits = exact_limits(settings, variance / space.dimensions, mse / space.dimensions, len(steps.inertia))
+    exact = lloyd(data, steps.centroids, limits)
+    centroids = fill_empty(data, exact.centroids)
+    history = tuple(
+        AttemptHistory(p.attempt, p.history, exact.inertia if p.attempt == best.attempt else ()) for p in proposals
+    )
+    return centroids, history
+
+
+def sweep_streamed(data: StreamedBands, settings: FitSettings, runner: SweepTasks) -> list[Found]:
+    """The best clustering for every k, by rising k."""
+    forms = CoarseForms(data.held, data.first)
+    searched: list[FitSettings] = []
+    values = None
+    ks = range(settings.tried[0], settings.tried[1] + 1)
+    for k in ks:
+        if forms.few_values(k) is not None and (values := few_values(data, data.held, k)) is not None:
+            break
+        searched.append(settings.for_k(k))
+    searches = [(forms.search(how.clusters), how) for how in searched]
+    proposals = runner.propose_each(searches)
+    starts = best_on_sample(data, proposals, searched)
+    steps = refine_together(data, starts, searched)
+    each = [run.centroids for run in steps]
+    if values is not None:
+        each.append(values)
+    solutions = finish_together(data, never_rising(data, each, searched))
+    totals = data.silhouettes([solution.centroids for solution in solutions]).totals
+    founds = []
+    for i, k in enumerate(ks):
+        at = min(i, len(solutions) - 1)
+        history = history_of(proposals[i], {starts[i].attempt: steps[i].inertia}) if i < len(steps) else ()
+        founds.append(Found(k, solutions[at], history, totals[at]))
+    return founds
+
+
+class Begun(NamedTuple):
+    """An attempt, and its steps on the larger mini-batch."""
+
+    attempt: int
+    steps: Steps
+
+
+def best_on_sample(
+    data: StreamedBands, proposals: Sequence[Sequence[Proposal]], searched: Sequence[FitSettings]
+) -> list[Begun]:
+    """Where the exact steps start for every k.
+
+    The best of all data in one pass over the shortlists, refined on the larger mini-batch; or the best there for k - 1
+    and the farthest point, where that comes to less on it.
+    """
+    if not searched:
+        return []
+    space, held = data.space, data.held
+    chosen = [shortlist(list(each)) for each in proposals]
+    judged = iter(data.sums_of_each([proposal.centroids for each in chosen for proposal in each]))
+    starts: list[Begun] = []
+    for how, each in zip(searched, chosen, strict=True):
+        inertia = [space.inertia(next(judged), proposal.centroids) for proposal in each]
+        begin = [each[int(np.argmin(inertia))]]
+        if starts:
+            begin.append(one_more(held, starts[-1].steps.centroids, how))
+        limits = StepLimits(how.max_iter, sampling_noise=True)
+        ends = [lloyd(held, proposal.centroids, limits) for proposal in begin]
+        on_sample = [space.inertia(held.sums(steps.centroids), steps.centroids) for steps in ends]
+        best = int(np.argmin(on_sample))
+        starts.append(Begun(begin[best].attempt, ends[best]))
+    return starts
+
+
+def refine_together(data: StreamedBands, starts: Sequence[Begun], searched: Sequence[FitSettings]) -> list[Steps]:
+    """The exact steps for every k at once: each reads all data one time."""
+    if not starts:
+        return []
+    dimensions = data.space.dimensions
+    variance = data.space.total_variance(data.sums(starts[0].steps.centroids[:1])) / dimensions
+    limits = [
+        exact_limits(how, variance, begun.steps.inertia[-1] / data.held.size / dimensions, len(begun.steps.inertia))
+        for begun, how in zip(starts, searched, strict=True)
+    ]
+    return lloyd_together(data, list(zip([begun.steps.centroids for begun in starts], limits, strict=True)))
+
+
+def never_rising(data: StreamedBands, each: Sequence[F64], searched: Sequence[FitSettings]) -> list[F64]:
+    """Centroids for every k without an empty cluster, and none worse than for k - 1.
+
+    Where one is (the mini-batch misjudged it), it is found anew from the better one and the farthest point of all data.
+    """
+    space = data.space
+    kept: list[F64] = []
+    lowest = np.inf
+    for i, (centroids, sums) in enumerate(zip(each, data.sums_of_each(each), strict=True)):
+        inertia = space.inertia(sums, centroids)
+        if (sums.counts == 0).any():
+            centroids = fill_empty(data, centroids)
+            inertia = space.inertia(data.sums(centroids), centroids)
+        if inertia > lowest and i < len(searched):
+            variance, mse = space.total_variance(sums) / space.dimensions, lowest / data.size / space.dimensions
+            limits = exact_limits(searched[i], variance, mse)
+            again = lloyd(data, one_more(data, kept[-1], searched[i]).centroids, limits)
+            centroids = fill_empty(data, again.centroids)
+            inertia = space.inertia(data.sums(centroids), centroids)
+        kept.append(centroids)
+        lowest = inertia
+    return kept
+
+
+def finish_together(data: StreamedBands, each: Sequence[F64]) -> list[Solution]:
+    """`finish` for several sets of centroids in two passes; one whose numbering empties a cluster is done by itself."""
+    before = data.sums_of_each(each)
+    ordered = []
+    for centroids, sums in zip(each, before, strict=True):
+        order = data.space.order(data.cluster_colors(centroids, sums), centroids)
+        ordered.append(np.ascontiguousarray(centroids[order]))
+    return [
+        Solution(centroids, sums, data.cluster_colors(centroids, sums))
+        if (sums.counts > 0).all()
+        else finish(data, centroids)
+        for centroids, sums in zip(ordered, data.sums_of_each(ordered), strict=True)
+    ]

@@ -1,17 +1,18 @@
-"""Labelling whole images: each bundle's task reads its images, labels them and writes them."""
+"""What labelling comes to: of a piece, of an image and what the store says of it, of all; and how far they drift."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
-from kseg_core.clustering.labelling import NO_COLORS, no_labels
-from kseg_core.clustering.outliers import Drift, Fill, Reference, outliers_beyond
+from kseg_core.clustering.labelling import no_labels
+from kseg_core.clustering.outliers import Drift, Fill, Reference, merged, outliers
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
 from kseg_core.clustering.summary import Window as Colours
 from kseg_core.clustering.sums import ClusterSums
@@ -25,7 +26,6 @@ from kseg_core.reading.sources import ImageSource, Piece, Pixels
 from kseg_core.store.model import Model
 from kseg_core.store.ome import read_pixel_size
 from kseg_core.store.record import ImageRecord
-from kseg_core.store.writing import write_image
 from kseg_core.sweep.search import fit_alone
 
 from ..computing.context import Failure
@@ -132,69 +132,25 @@ def read_for_model(piece: Piece, how: object) -> Pixels:
     return piece.read_for(bands_of(how))
 
 
-def label_whole(
-    piece: Piece, how: Model | ModelFor, store: str, output: OutputSettings, given: bool = False
-) -> Labelled:
-    """Label and write an image that is one piece.
+@dataclass(frozen=True, slots=True)
+class PieceLabelled:
+    """What labelling one piece came to: its exact sums, and values beyond all others."""
 
-    ``given``: the model was not found on these images, so that nobody has looked for values beyond all others yet.
+    sums: ClusterSums
+    fills: tuple[Fill, ...] = ()
 
-    Raises
-    ------
-    UnreadableImage
-        If its pixels cannot be had.
-    """
-    window = read_for_model(piece, how)
-    model = how if isinstance(how, Model) else how(piece.source, window)
+    def merge(self, other: PieceLabelled) -> PieceLabelled:
+        return PieceLabelled(self.sums.merge(other.sums), merged((*self.fills, *other.fills), of_bands=False))
+
+
+def label_window(pixels: Pixels, model: Model | None, layout: Layout) -> tuple[Window, ClusterSums]:
+    """What the layers of some pixels are made of, and the sums over them; without a model none of them is valid."""
     if model is None:
-        return leave_blank(piece.source, window, store, output)
-    return label_image(piece.source, window, model, store, output, shared=isinstance(how, Model), given=given)
-
-
-def label_image(
-    source: ImageSource,
-    window: Pixels,
-    model: Model,
-    store: str,
-    output: OutputSettings,
-    *,
-    shared: bool,
-    given: bool = False,
-) -> Labelled:
-    """Label and write one image.
-
-    Raises
-    ------
-    UnreadableImage
-        If its values are beyond what float64 can measure.
-    """
-    labelled = model.label(window.samples, window.valid, confidence=output.confidence)
-    sums = labelled.sums
-    inertia = inertia_of(source, sums, model)
-    fills = outliers_beyond(model, window.samples, window.valid, sums) if given else ()
-    record = image_record(source, tuple(sums.counts.tolist()), inertia, output, sums if shared else None, fills)
-    layout = layout_of(source, model.k, output, len(bands_of(model) or ()))
-    made = Window(labelled.labels, window.samples, window.valid, labelled.confidence)
-    write_image(store, record, made, model.colors, layout, None if shared else model)
-    return Labelled.of_record(record, reference_of(model) if shared else None, fills)
-
-
-def inertia_of(source: ImageSource, sums: ClusterSums, model: Model) -> float:
-    """The inertia of an image.
-
-    Raises
-    ------
-    UnreadableImage
-        If it is beyond float64.
-    """
-    inertia = model.space.inertia(sums, model.points)
-    if not math.isfinite(inertia):
-        reason = (
-            "it has values so far from all centroids that the squares of their distances are more than float64 holds; "
-            "if they hold no data name them with --nodata"
-        )
-        raise UnreadableImage(source.file.source, reason)
-    return inertia
+        shape = pixels.samples.shape[:2]
+        unsure = np.full(shape, NO_CONFIDENCE, np.uint8)
+        return Window(no_labels(shape), pixels.samples, None, unsure), ClusterSums.zero(0)
+    found = model.label(pixels.samples, pixels.valid, confidence=layout.confidence)
+    return Window(found.labels, pixels.samples, pixels.valid, found.confidence), found.sums
 
 
 def reference_of(model: Model) -> Reference:
@@ -202,27 +158,19 @@ def reference_of(model: Model) -> Reference:
     return Reference(tuple(model.counts.tolist()), model.mse)
 
 
-def leave_blank(source: ImageSource, window: Pixels, store: str, output: OutputSettings) -> Labelled:
-    """Write an image without a valid pixel, which has no model of its own."""
-    record = image_record(source, (), 0.0, output)
-    layout = layout_of(source, 0, output)
-    unsure = np.full(source.shape, NO_CONFIDENCE, np.uint8)
-    write_image(store, record, Window(no_labels(source.shape), window.samples, None, unsure), NO_COLORS, layout)
-    return Labelled.of_record(record, None)
-
-
 SIZED_FORMATS = ("TIFF", "Zarr", "OME-Zarr")  # which can say how large a pixel is
 
 
-def layout_of(source: ImageSource, k: int, output: OutputSettings, bands: int = 0) -> Layout:
+def layout_of(source: ImageSource, model: Model | None, output: OutputSettings) -> Layout:
     """The arrays of an image: pyramids where asked for, else for images worked on in pieces; copies; where it is
     on the ground, or how large its pixels are.
     """
     pyramid = source.in_pieces if output.pyramid is None else output.pyramid
-    layout = Layout.planned(source.shape, k, output, pyramid=pyramid)
+    layout = Layout.planned(source.shape, 0 if model is None else model.k, output, pyramid=pyramid)
     if output.copy_image:
-        kept = (bands, source.info.dtype) if bands else (3, "uint8")
-        layout = replace(layout, copy_bands=kept[0], copy_dtype=kept[1])
+        bands = bands_of(model)
+        copied = (3, "uint8") if bands is None else (len(bands), source.info.dtype)
+        layout = replace(layout, copy_bands=copied[0], copy_dtype=copied[1])
     if source.geo is not None:
         return replace(layout, geo=source.geo)
     if source.info.format not in SIZED_FORMATS:
@@ -233,27 +181,36 @@ def layout_of(source: ImageSource, k: int, output: OutputSettings, bands: int = 
 
 
 def image_record(
-    source: ImageSource,
-    counts: tuple[int, ...],
-    inertia: float,
-    output: OutputSettings,
-    sums: ClusterSums | None = None,
-    fills: tuple[Fill, ...] = (),
+    source: ImageSource, part: PieceLabelled, model: Model | None, output: OutputSettings, *, shared: bool
 ) -> ImageRecord:
-    """What the store says of an image; ``sums`` where all images share a model."""
+    """What the store says of an image, all of which came to ``part``; its sums where all images share a model.
+
+    Raises
+    ------
+    UnreadableImage
+        If its inertia is beyond what float64 holds.
+    """
+    sums = part.sums
+    inertia = 0.0 if model is None else model.space.inertia(sums, model.points)
+    if not math.isfinite(inertia):
+        reason = (
+            "it has values so far from all centroids that the squares of their distances are more than float64 holds; "
+            "if they hold no data name them with --nodata"
+        )
+        raise UnreadableImage(source.file.source, reason)
     return ImageRecord(
         key=source.file.key,
         source=source.file.source,
         size=source.file.size,
         modified=source.file.modified_ns,
         shape=source.shape,
-        counts=counts,
-        invalid=source.pixels - sum(counts),
+        counts=tuple(sums.counts.tolist()),
+        invalid=source.pixels - sums.pixels,
         inertia=inertia,
-        sums=sums,
+        sums=sums if shared else None,
         checksum=content_digest(source.file.path) if output.checksum else None,
         mask=mask_facts(source.mask),
-        notes=source.info.notes + lines_of_fill(fills, [source]),
+        notes=source.info.notes + lines_of_fill(part.fills, [source]),
         beside=source.file.beside,
     )
 
@@ -289,3 +246,45 @@ def summary_of_image(settings: FitSettings, budget: Budget | None, source: Image
     except TooManyColors as error:
         assert budget is not None  # without one there is no limit
         raise image_of_too_many_colors(source, budget) from error
+
+
+# ------------------------------------------------------------------------------------------------------------ drift
+
+WORST = 10  # images named; the others' figures follow from their counts and mse, which the store has
+
+
+def drift_result(
+    model: Model, batch: Labelled, drifts: Mapping[str, Drift], sources: Mapping[str, str]
+) -> dict[str, Any]:
+    """As JSON values.
+
+    Parameters
+    ----------
+    model
+        The given one.
+    batch
+        What labelling the new images came to.
+    drifts
+        Of these and all others in the store: what is usual is told by all.
+    sources
+        Of each image by key.
+
+    Returns
+    -------
+    ``batch`` {images, mse_ratio, share_distance}, None without new images; ``outliers``: how many of the new ones stand
+    out; ``images``: the outliers first and then the furthest by share distance, at most `WORST`, with ``outlier`` true
+    or false; ``not_listed``: how many new images are not among these.
+    """
+    if batch.sums is None:
+        return {"batch": None, "outliers": 0, "images": [], "not_listed": 0}
+    whole = reference_of(model).drift(batch.sums.counts.tolist(), model.space.inertia(batch.sums, model.points))
+    odd = outliers(drifts)
+    ranked = sorted(
+        batch.drift.items(), key=lambda item: (item[0] not in odd, -(item[1].share_distance or 0.0), item[0])
+    )
+    return {
+        "batch": {"images": len(batch.inertia), **whole._asdict()},
+        "outliers": len(odd & batch.drift.keys()),
+        "images": [{"source": sources[key], **drift._asdict(), "outlier": key in odd} for key, drift in ranked[:WORST]],
+        "not_listed": len(ranked[WORST:]),
+    }

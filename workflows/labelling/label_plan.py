@@ -1,21 +1,121 @@
-"""Labelling a whole plan: bundles of whole images, then large images piece by piece."""
+"""Labelling a plan: every image is a list of pieces, a task is a batch of them; every chunk has one writer.
+
+An image of one piece is done in its task. Of a larger one each piece is noted with its sums, so that a job that was
+stopped goes on behind it; when all are written its levels are made, and the image is declared complete.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import chain, islice
+
+from dask.delayed import delayed
 
 from kseg_core import storage
+from kseg_core.clustering.labelling import NO_COLORS
+from kseg_core.clustering.outliers import outliers_beyond
 from kseg_core.config import FitSettings, OutputSettings
-from kseg_core.errors import KsegError, NoValidPixels, TooManyColors
+from kseg_core.errors import KsegError, NoValidPixels, StoreError, TooManyColors, UnreadableImage
+from kseg_core.inputs.listing import InputFile
+from kseg_core.layers.layer import Layout
+from kseg_core.layers.tiles import Region
+from kseg_core.reading.sources import ImageSource, Piece
+from kseg_core.resume.markers import end_journal, fills_written, note_piece, pieces_written
 from kseg_core.store.model import Model
+from kseg_core.store.record import ImageRecord
+from kseg_core.store.writing import (
+    arrays_are_sound,
+    build_level,
+    create_image,
+    finish_image,
+    image_folder,
+    remove_image,
+    write_image,
+    write_window,
+)
 
-from ..computing.context import Context
+from ..computing.context import Context, Failure, parted
 from ..computing.executor import SAME_COMMAND
 from ..fitting.fit import fit_plan
 from ..planning.budget import Budget, image_of_too_many_colors
 from ..planning.plan import Plan
-from .label import Labelled, label_whole, own_model
-from .label_large import label_large, leave_large_blank
+from .label import (
+    Labelled,
+    ModelFor,
+    PieceLabelled,
+    image_record,
+    label_window,
+    layout_of,
+    own_model,
+    read_for_model,
+    reference_of,
+)
+from .pyramids import build_pyramids
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """What is the same for all pieces.
+
+    Parameters
+    ----------
+    store
+        Absolute path: a worker may have another current folder.
+    output
+        What is written.
+    given
+        Whether the model was not found on these images, so that nobody has looked for values beyond all others yet.
+    shared
+        Whether all images share one model; else it is stored with each.
+    """
+
+    store: str
+    output: OutputSettings
+    given: bool = False
+    shared: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PieceTask:
+    """A piece, and the arrays of its image; None: it is the whole image, and makes them itself."""
+
+    piece: Piece
+    layout: Layout | None = None
+
+    @property
+    def file(self) -> InputFile:
+        return self.piece.file
+
+    @property
+    def pixels(self) -> int:
+        return self.piece.pixels
+
+    @property
+    def is_last(self) -> bool:
+        return self.piece.is_last
+
+
+@dataclass(frozen=True, slots=True)
+class LargeImage:
+    """An image of more than one piece."""
+
+    pieces: tuple[Piece, ...]
+    layout: Layout
+
+    @property
+    def source(self) -> ImageSource:
+        return self.pieces[0].source
+
+    @property
+    def key(self) -> str:
+        return self.source.file.key
+
+
+Parts = dict[tuple[int, int], PieceLabelled]  # of pieces, by top and left
+
+# ------------------------------------------------------------------------------------------------------- the driver
 
 
 def label_plan(
@@ -44,45 +144,163 @@ def label_plan(
     KsegError
         If the output cannot be written.
     """
-    store = storage.absolute(store)  # a worker may have another current folder
     context.progress.stage("labelling", len(plan.sources), plan.pixels)
-    how = context.share(model if isinstance(model, Model) else partial(own_model, model, budget))
-    done = Labelled()
+    job = Labelling(storage.absolute(store), output, given, isinstance(model, Model))
     try:
-        for made in context.map(label_whole, plan.bundles, how, store, output, given, name="label"):
-            done = done.merge(Labelled.of(made))
         if isinstance(model, Model):
-            return done.merge(label_large(plan.large, model, store, output, context, given=given))
+            return label_images(plan, model, job, context)
+        done = label_images(Plan(plan.bundles), partial(own_model, model, budget), job, context)
         for pieces in plan.large:
-            done = done.merge(
-                label_alone(Plan((), (pieces,), plan.checkpoints), model, store, output, context, budget=budget)
-            )
+            done = done.merge(label_alone(Plan((), (pieces,), plan.checkpoints), model, job, context, budget))
     except OSError as error:
         what = f"{store}: the output cannot be written ({error.strerror or error})"
         raise KsegError(f"{what}; {SAME_COMMAND}") from error
     return done
 
 
-def label_alone(
-    plan: Plan,
-    settings: FitSettings,
-    store: str,
-    output: OutputSettings,
-    context: Context,
-    *,
-    budget: Budget | None = None,
-) -> Labelled:
+def label_alone(plan: Plan, settings: FitSettings, job: Labelling, context: Context, budget: Budget | None) -> Labelled:
     """Label one large image, all that is in the plan, with a model of its own."""
-    (pieces,) = plan.large
+    ((first, *_),) = plan.large
     room = None if budget is None else budget.for_one_table()
     try:
         model, failures = fit_plan(plan, settings, context.silent(), budget=room)
     except NoValidPixels:
-        return leave_large_blank(pieces, store, output, context)
+        return label_images(plan, None, job, context)
     except TooManyColors:
         assert room is not None  # without one there is no limit
-        source = pieces[0].source
-        return Labelled(failures=(context.failed(source.file.key, image_of_too_many_colors(source, room)),))
-    if model is None:
-        return Labelled(failures=tuple(failures))
-    return label_large([pieces], model, store, output, context, own_model=True)
+        failures = [context.failed(first.file.key, image_of_too_many_colors(first.source, room))]
+        model = None
+    return Labelled.of(failures) if model is None else label_images(plan, model, job, context)
+
+
+def label_images(plan: Plan, how: Model | ModelFor | None, job: Labelling, context: Context) -> Labelled:
+    """Label the images of a plan.
+
+    Parameters
+    ----------
+    how
+        Their model, or what finds that of an image of one piece; None: not one of their pixels is valid.
+    """
+    model = how if isinstance(how, Model) else None
+    large = [LargeImage(pieces, layout_of(pieces[0].source, model, job.output)) for pieces in plan.large]
+    begin = delayed(begin_image, pure=False)
+    known: list[Parts] = context.compute([begin(job.store, image) for image in large])
+    left = []
+    for image, there in zip(large, known, strict=True):
+        if there:
+            context.progress.advance(0, sum(piece.pixels for piece in image.pieces if piece.corner in there))
+        left += [[PieceTask(piece, image.layout)] for piece in image.pieces if piece.corner not in there]
+    batches = chain(([PieceTask(piece) for piece in bundle] for bundle in plan.bundles), left)
+    made = context.map(label_piece, batches, context.share(how), job, name="label")
+    done = Labelled()
+    for labelled in islice(made, len(plan.bundles)):
+        done = done.merge(Labelled.of(labelled))
+    whole: list[tuple[LargeImage, PieceLabelled]] = []
+    of_pieces = chain.from_iterable(made)
+    for image, there in zip(large, known, strict=True):
+        parts, failures = parted(islice(of_pieces, len(image.pieces) - len(there)))
+        if failures:
+            remove_image(job.store, image.key)
+            done = done.merge(Labelled(failures=failures[:1]))
+        else:
+            whole.append((image, reduce(PieceLabelled.merge, [*there.values(), *parts])))
+    return done.merge(close_images(whole, model, job, context))
+
+
+def close_images(
+    images: Sequence[tuple[LargeImage, PieceLabelled]], model: Model | None, job: Labelling, context: Context
+) -> Labelled:
+    """Make the levels of large images all of whose pieces are written, and declare them complete."""
+    shared, record_of = context.share(model), delayed(try_record, pure=False)
+    records: list[ImageRecord | Failure] = context.compute(
+        [record_of(image.source, part, shared, job) for image, part in images]
+    )
+    done = Labelled()
+    whole: list[tuple[LargeImage, ImageRecord, Labelled]] = []
+    for (image, part), record in zip(images, records, strict=True):
+        if isinstance(record, Failure):
+            remove_image(job.store, image.key)
+            done = done.merge(Labelled(failures=(context.failed(image.key, record.error),)))
+        else:
+            whole.append((image, record, labelled_image(record, model, job, part)))
+    build_pyramids([(image.key, image.layout) for image, _, _ in whole], job.store, context, build_from_pieces)
+    colors = NO_COLORS if model is None else model.colors
+    for image, record, labelled in whole:
+        end_journal(job.store, image.key)
+        finish_image(job.store, record, image.layout, colors, own_model=None if job.shared else model)
+        done = done.merge(labelled)
+    return done
+
+
+def labelled_image(record: ImageRecord, model: Model | None, job: Labelling, part: PieceLabelled) -> Labelled:
+    """What a finished image came to."""
+    reference = reference_of(model) if job.shared and model is not None else None
+    return Labelled.of_record(record, reference, part.fills)
+
+
+# -------------------------------------------------------------------------------------------------------- the tasks
+
+
+def label_piece(task: PieceTask, how: Model | ModelFor | None, job: Labelling) -> Labelled | PieceLabelled:
+    """Read, label and write one piece, and tell that it is written; where it is a whole image, all there is to it.
+
+    Raises
+    ------
+    UnreadableImage
+        If its pixels cannot be had, or an image's values are beyond what float64 can measure; nothing is written.
+    """
+    piece, source = task.piece, task.piece.source
+    pixels = read_for_model(piece, how)
+    model = how(source, pixels) if callable(how) else how
+    layout = layout_of(source, model, job.output) if task.layout is None else task.layout
+    window, sums = label_window(pixels, model, layout)
+    fills = outliers_beyond(model, pixels.samples, pixels.valid, sums) if job.given and model is not None else ()
+    part = PieceLabelled(sums, fills)
+    if task.layout is not None:
+        write_window(job.store, piece.file.key, (piece.rows, piece.columns), window, layout)
+        note_piece(job.store, piece, sums, fills)
+        return part
+    record = image_record(source, part, model, job.output, shared=job.shared)
+    colors = NO_COLORS if model is None else model.colors
+    write_image(job.store, record, window, colors, layout, None if job.shared else model)
+    return labelled_image(record, model, job, part)
+
+
+def begin_image(store: str, image: LargeImage) -> Parts:
+    """Go on with a large image, or make its arrays; what the pieces that are written came to."""
+    folder = image_folder(store, image.key)
+    written = pieces_written(store, image.pieces)
+    try:
+        goes_on = bool(written) and arrays_are_sound(folder, image.layout)
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        goes_on = False
+    if not goes_on:
+        create_image(store, image.key, image.layout)
+        return {}
+    storage.sweep(folder, below=True)
+    parts = {corner: PieceLabelled(sums) for corner, sums in written.items()}
+    first = next(iter(parts))  # what lies beyond all others is noted of all of them together
+    return parts | {first: PieceLabelled(written[first], fills_written(store, image.pieces))}
+
+
+def try_record(source: ImageSource, part: PieceLabelled, model: Model | None, job: Labelling) -> ImageRecord | Failure:
+    """What the store says of an image (the whole file may be read for its checksum), or why that cannot be said."""
+    try:
+        return image_record(source, part, model, job.output, shared=job.shared)
+    except UnreadableImage as error:
+        return Failure(source.file.key, error)
+
+
+def build_from_pieces(store: str, key: str, level: int, region: Region, layout: Layout) -> None:
+    """A window of a level, as `build_level` makes it, of pieces that an earlier, stopped job may have written.
+
+    Raises
+    ------
+    StoreError
+        If what is written is damaged. Then none of it is gone on with: the same command makes the image anew.
+    """
+    try:
+        build_level(store, key, level, region, layout)
+    except StoreError as error:
+        end_journal(store, key)
+        raise StoreError(f"{error}; the same command labels its image anew") from error

@@ -20,13 +20,13 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.verify import sound_record, window_is_sound
-from kseg_core.store.writing import finish_image, image_folder, mend_level, write_georeferences
+from kseg_core.store.writing import finish_image, image_folder, mend_level, write_georeferences, write_window
 
 from ..computing.context import Context, Failure, parted
 from ..computing.executor import SAME_COMMAND
 from ..planning.plan import Plan
-from .label import bands_of, layout_of
-from .label_large import PieceTask, write_piece
+from .label import label_window, layout_of, read_for_model
+from .label_plan import PieceTask
 from .pyramids import build_pyramids
 
 log = logging.getLogger("kseg")
@@ -63,7 +63,7 @@ def mendable_images(store: Store, plan: Plan, shared: Model | None, output: Outp
             continue  # a model that is lost is found again only with the whole image
         if model is None:
             continue
-        layout = layout_of(source, model.k, output, len(bands_of(model) or ()))
+        layout = layout_of(source, model, output)
         record = sound_record(store.path, source, layout, model)
         if record is not None:
             found.append(Mendable(pieces, layout, record, model))
@@ -108,10 +108,12 @@ def mend_piece(task: PieceTask, model: Model, store: str) -> bool:
     UnreadableImage
         If its pixels cannot be had.
     """
-    piece = task.piece
-    if window_is_sound(store, piece.file.key, piece.rows, piece.columns, task.layout):
+    piece, layout = task.piece, task.layout
+    assert layout is not None  # `mend_images` says it of every piece
+    if window_is_sound(store, piece.file.key, piece.rows, piece.columns, layout):
         return False
-    write_piece(piece, model, store, task.layout)
+    window, _ = label_window(read_for_model(piece, model), model, layout)
+    write_window(store, piece.file.key, (piece.rows, piece.columns), window, layout)
     return True
 
 

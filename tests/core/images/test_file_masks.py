@@ -293,18 +293,6 @@ def test_alpha_is_told_by_its_tag_never_by_its_place(tmp_path: Path, extra: list
             np.testing.assert_array_equal(valid, samples[..., alpha] != 0)
 
 
-def test_alpha_by_what_gdals_metadata_say_of_bands(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.tif", scene(4))
-    with rasterio.open(path, "r+") as dataset:
-        dataset.write(a_mask(), 1)
-        dataset.colorinterp = [ColorInterp.alpha, ColorInterp.red, ColorInterp.green, ColorInterp.blue]
-    with rasterio.open(path) as dataset, open_picture(str(path)) as picture:
-        assert dataset.colorinterp[0] == ColorInterp.alpha
-        image = picture.rgb(*WHOLE)
-        np.testing.assert_array_equal(image.valid, a_mask() != 0)
-        np.testing.assert_array_equal(image.rgb, np.moveaxis(dataset.read([2, 3, 4]), 0, 2))
-
-
 @pytest.mark.parametrize(("count", "nodata"), [(1, 9), (3, None), (4, None), (4, 9)])
 def test_sparse_tiles_and_strips_are_transparent_nodata_or_0(tmp_path: Path, count: int, nodata: int | None) -> None:
     data = np.full((count, HEIGHT, WIDTH), nodata or 0, np.uint8)

@@ -82,7 +82,8 @@ def drawn(*shapes: Any) -> NDArray[np.bool_]:
 
 def test_geojson_of_a_picture_that_is_nowhere_is_in_its_pixels(picture: Path, tmp_path: Path) -> None:
     shapes = RING, shapely.Polygon(STAR).buffer(0), shapely.MultiPolygon([shapely.box(0, 0, 5.5, 5.5)])
-    found = valid_of(picture, geojson(tmp_path / "aoi.geojson", *shapes, shapely.Point(3, 80)))
+    nested = shapely.GeometryCollection([shapes[2], shapely.Point(5, 80)])  # taken apart
+    found = valid_of(picture, geojson(tmp_path / "aoi.geojson", *shapes[:2], nested, shapely.Polygon()))
     np.testing.assert_array_equal(found, drawn(*shapes))
     assert found[0, 0]
     assert not drawn(RING)[45, 50]  # in the hole
@@ -116,13 +117,6 @@ def test_polygons_in_an_object_store_are_read_from_their_bytes(
     monkeypatch.setattr(masks.storage, "is_remote", lambda path: path == str(mask))
     expected = PolygonMask(str(mask), None, (HEIGHT, WIDTH)).nonzero(slice(0, HEIGHT), slice(0, WIDTH))
     np.testing.assert_array_equal(expected, drawn(RING))
-
-
-def test_collections_are_taken_apart_and_what_is_empty_is_left_out(picture: Path, tmp_path: Path) -> None:
-    boxes = shapely.box(3, 4, 20, 30), shapely.box(60, 4, 80, 30)
-    shapes = shapely.GeometryCollection([shapely.MultiPolygon([boxes[0]]), shapely.Point(5, 80)]), boxes[1]
-    mask = geojson(tmp_path / "aoi.geojson", *shapes, shapely.Polygon())
-    np.testing.assert_array_equal(valid_of(picture, mask), drawn(*boxes))
 
 
 def test_all_layers_of_a_file_are_drawn(picture: Path, tmp_path: Path) -> None:
@@ -227,7 +221,7 @@ def test_a_system_that_nobody_knows_is_not_taken_for_wgs_84(crs: Any, scene: Pat
         valid_of(scene, geojson(tmp_path / "aoi.geojson", RING, crs=crs))
 
 
-@pytest.mark.parametrize("name", ["urn:ogc:def:crs:EPSG::32633", "EPSG:3857", "urn:ogc:def:crs:OGC:1.3:CRS84"])
+@pytest.mark.parametrize("name", ["EPSG:3857", "urn:ogc:def:crs:OGC:1.3:CRS84"])
 def test_the_system_that_a_geojson_names_is_its_own(name: str, scene: Path, tmp_path: Path) -> None:
     system = "EPSG:4326" if "CRS84" in name else f"EPSG:{name.rpartition(':')[2]}"
     crs = {"type": "name", "properties": {"name": name}}

@@ -3,66 +3,36 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from kseg_core.images import RgbImage, read_image
+from kseg_core.images import RgbImage, cicp, read_image
 
 Read = Callable[[bytes], RgbImage]
 Save = Callable[..., bytes]
 
 
-def fixed(value: float) -> bytes:
-    return struct.pack(">i", round(value * 65536))
+SRGB = cicp.PRIMARIES[1]
+GAMMA_18 = cicp.profile_of(cicp.Colour(SRGB, 1.8))
+SWAPPED = cicp.profile_of(cicp.Colour((*SRGB[2::-1], SRGB[3]), 1.8))  # red is blue: no test can mistake it
+GRAY_18 = cicp.profile_of(cicp.Colour(SRGB, 1.8), gray=True)
 
 
-def profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """An ICC profile of version 2, written by hand."""
-    start = 128 + 4 + 12 * len(tags)
-    table, data = struct.pack(">I", len(tags)), b""
-    for name, payload in tags.items():
-        table += name + struct.pack(">II", start + len(data), len(payload))
-        data += payload + bytes(-len(payload) % 4)
-    header = struct.pack(">I4sI4s4s4s", start + len(data), bytes(4), 0x02100000, b"mntr", space, b"XYZ ")
-    header += bytes(12) + b"acsp" + bytes(28) + fixed(0.9642) + fixed(1) + fixed(0.8249)
-    return header + bytes(128 - len(header)) + table + data
-
-
-def xyz(x: float, y: float, z: float) -> bytes:
-    return b"XYZ \0\0\0\0" + fixed(x) + fixed(y) + fixed(z)
-
-
-def gamma(value: float) -> bytes:
-    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(value * 256))
-
-
-WHITE = xyz(0.9642, 1, 0.8249)
-SRGB_PRIMARIES = [(0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.7141)]
-
-
-def rgb_profile(curve: bytes, primaries: list[tuple[float, float, float]]) -> bytes:
-    tags = {b"wtpt": WHITE}
-    for colour, values in zip(b"rgb", primaries, strict=True):
-        tags[bytes([colour]) + b"XYZ"] = xyz(*values)
-        tags[bytes([colour]) + b"TRC"] = curve
-    return profile(b"RGB ", tags)
-
-
-def srgb_table() -> bytes:
+def srgb_by_table() -> bytes:
     """The sRGB curve as the 1024 entries that the best-known profile has."""
-    x = np.linspace(0, 1, 1024)
-    y = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-    return b"curv\0\0\0\0" + struct.pack(">I", 1024) + np.round(y * 65535).astype(">u2").tobytes()
-
-
-SWAPPED = rgb_profile(gamma(1.8), SRGB_PRIMARIES[::-1])  # red is blue: no test can mistake it
-GRAY_18 = profile(b"GRAY", {b"wtpt": WHITE, b"kTRC": gamma(1.8)})
+    x = np.linspace(0, 1, 1024, dtype=np.float32)
+    curve = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    corners = [value for x, y in SRGB[:3] for value in (x, y, 1.0)]
+    profile: bytes = imagecodecs.cms_profile(
+        "rgb", whitepoint=[*SRGB[3], 1.0], primaries=corners, transferfunction=curve
+    )
+    return profile
 
 
 def converted(image: Image.Image, icc: bytes) -> NDArray[np.uint8]:
@@ -86,7 +56,7 @@ def test_a_profile_is_applied_as_by_image_cms(read: Read, save: Save, texture: N
 
 
 def test_gamma_1_8_is_converted_by_its_formula(read: Read, save: Save) -> None:
-    data = save(Image.new("RGB", (4, 4), (100, 100, 100)), "PNG", icc_profile=rgb_profile(gamma(1.8), SRGB_PRIMARIES))
+    data = save(Image.new("RGB", (4, 4), (100, 100, 100)), "PNG", icc_profile=GAMMA_18)
     linear = (100 / 255) ** 1.8
     expected = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)  # 119.6
     assert np.abs(read(data).rgb.astype(float) - expected).max() <= 1
@@ -94,7 +64,7 @@ def test_gamma_1_8_is_converted_by_its_formula(read: Read, save: Save) -> None:
 
 @pytest.mark.parametrize(
     "icc",
-    [ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), rgb_profile(srgb_table(), SRGB_PRIMARIES)],
+    [ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), srgb_by_table()],
     ids=["by formula", "by table"],
 )
 def test_what_is_srgb_stays_bit_for_bit_whatever_the_profile_is_called(
@@ -130,7 +100,7 @@ def test_16_bits_are_rounded_first_and_converted_then(read: Read, save_tiff: Sav
     [b"not a profile at all", SWAPPED[:200], SWAPPED[:132] + bytes(len(SWAPPED) - 132), GRAY_18],
     ids=["nonsense", "cut", "empty tags", "of another colour space"],
 )
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_a_broken_or_foreign_profile_is_ignored_as_viewers_do(
     read: Read, save: Save, texture: NDArray[np.uint8], form: str, icc: bytes
 ) -> None:

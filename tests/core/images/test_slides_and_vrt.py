@@ -17,7 +17,7 @@ from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.images import open_picture, read_image, read_info, sniff_format
 from kseg_core.images.geo import GeoReference
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.shapes.geojson import Placement
+from kseg_core.shapes.outlines import Placement
 
 WHOLE = (slice(None), slice(None))
 

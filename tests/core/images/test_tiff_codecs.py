@@ -115,18 +115,6 @@ def test_damage_is_heard_by_every_thread_where_logging_is_off() -> None:
         logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("code", CODES)
-def test_windows_of_fax_codes_are_parts_of_the_whole(code: str, bits: NDArray[np.bool_], tmp_path: Path) -> None:
-    path = tmp_path / "strips.tif"
-    path.write_bytes(fax(bits, code, tmp_path, tiffinfo={278: 16}))
-    with open_picture(str(path)) as picture:
-        whole = picture.rgb(slice(None), slice(None)).rgb
-        np.testing.assert_array_equal(whole[..., 0] != 0, bits)
-        for top, bottom, left, right in ((0, 1, 0, 1), (15, 17, 30, 200), (40, 60, 7, 9)):
-            part = picture.rgb(slice(top, bottom), slice(left, right)).rgb
-            np.testing.assert_array_equal(part, whole[top:bottom, left:right])
-
-
 @pytest.mark.parametrize(("fillorder", "photometric"), [(1, 0), (2, 1)])
 @pytest.mark.parametrize("code", CODES)
 def test_both_orders_of_bits_and_both_meanings_of_one(

@@ -58,51 +58,46 @@ def write_pages(path: Path, *pages: tuple[Array, dict[str, Any]]) -> None:
             writer.write(data, metadata=None, **options)
 
 
-def test_a_thumbnail_before_the_picture_is_passed_over(tmp_path: Path) -> None:
-    path = tmp_path / "x.tif"
-    small, large = noise(12, 9, 3), noise(96, 72, 3)
-    write_pages(path, (small, {"subfiletype": 1}), (large, {"compression": "zlib"}))
+ROLES: dict[str, list[dict[str, Any]]] = {
+    "a thumbnail by its kind": [{"subfiletype": 1, "shape": (12, 9, 3)}],
+    "thumbnails by their size": [{"shape": (8, 6, 3)}, {"shape": (16, 12, 3)}],
+    "a larger reduced image": [{"subfiletype": 1, "shape": (190, 170, 3)}],
+    "a larger mask": [{"subfiletype": 2, "shape": (180, 160, 3), "kind": 4}],
+    "a larger mask by its colours": [{"photometric": 4, "shape": (180, 160), "kind": 0}],
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(("order", "bigtiff"), [("<", False), (">", True)])
+def test_what_stands_before_the_picture_is_passed_over_and_said(
+    role: str, order: Any, bigtiff: bool, tmp_path: Path
+) -> None:
+    path, large = tmp_path / "x.tif", noise(96, 72, 3)
+    others = []
+    with tifffile.TiffWriter(path, bigtiff=bigtiff, byteorder=order) as writer:
+        for options in ROLES[role]:
+            rest = {key: value for key, value in options.items() if key not in ("shape", "kind")}
+            others.append(noise(*options["shape"]) > 99 if "photometric" in rest else noise(*options["shape"]))
+            writer.write(others[-1], metadata=None, **rest)
+        writer.write(large, compression="zlib", photometric="rgb", metadata=None)
+    if ROLES[role][0].get("kind"):  # of a mask, which tifffile does not write
+        with tifffile.TiffFile(path, mode="r+") as tiff:
+            tiff.pages.first.tags[254].overwrite(4)
     np.testing.assert_array_equal(samples_of(path), large)
     np.testing.assert_array_equal(read_image(str(path)).rgb, large)
-    assert read_header(str(path)).shape == (96, 72)
-    assert read_info(str(path)).rules == 2
-    assert notes_of(path) == ("page 2 of 2, the largest; --page chooses, from 0 to 1",)
-    np.testing.assert_array_equal(samples_of(path, page=0), small)
+    info, number = read_info(str(path)), len(others)
+    assert (info.shape, info.rules, read_header(str(path)).shape) == ((96, 72), 2, (96, 72))
+    assert info.notes[0].startswith(f"page {number + 1} of {number + 1}")
+    assert info.notes[0].endswith(f"; --page chooses, from 0 to {number}")
+    first = others[0] if others[0].ndim == 3 else others[0][..., None]
+    np.testing.assert_array_equal(samples_of(path, page=0), first)
     assert notes_of(path, page=0) == ()
 
 
-def test_an_unmarked_thumbnail_before_the_picture_is_passed_over(tmp_path: Path) -> None:
-    path = tmp_path / "x.tif"
-    large = noise(64, 48)
-    write_pages(path, (noise(8, 6), {}), (large, {}), (noise(16, 12), {}))
-    np.testing.assert_array_equal(samples_of(path)[..., 0], large)
-    assert notes_of(path) == ("page 2 of 3, the largest; --page chooses, from 0 to 2",)
-
-
-def test_a_larger_mask_or_reduced_image_is_not_the_picture(tmp_path: Path) -> None:
-    path = tmp_path / "x.tif"
-    full = noise(40, 30)
-    write_pages(path, (noise(80, 60), {"subfiletype": 2}), (noise(90, 70), {"subfiletype": 1}), (full, {}))
-    with tifffile.TiffFile(path) as tiff:
-        at = tiff.pages[0].tags[254].valueoffset
-    data = bytearray(path.read_bytes())
-    data[at] = 4  # a mask, which tifffile does not write
-    path.write_bytes(data)
-    np.testing.assert_array_equal(samples_of(path)[..., 0], full)
-
-
-@pytest.mark.parametrize("kind", [0, 4])
-def test_a_mask_by_its_photometric_interpretation_is_not_the_picture(tmp_path: Path, kind: int) -> None:
-    path = tmp_path / "x.tif"
-    mask, full = noise(60, 50) > 99, noise(40, 30, 3)
-    write_pages(path, (mask, {"photometric": 4, "subfiletype": kind}), (full, {"photometric": "rgb"}))
-    np.testing.assert_array_equal(samples_of(path), full)
-    assert "page 2 of 2" in notes_of(path)[0]
-    np.testing.assert_array_equal(samples_of(path, page=0)[..., 0], mask)
-
-
-@pytest.mark.parametrize("name", ["label", "Macro", "Label Image", "thumbnail image"])
-@pytest.mark.parametrize("shape", [(300, 200), (70, 60), (40, 30)])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("label", (300, 200)), ("Macro", (70, 60)), ("Label Image", (40, 30)), ("thumbnail image", (300, 200))],
+)
 def test_a_page_that_is_named_a_label_is_not_the_picture(tmp_path: Path, name: str, shape: tuple[int, int]) -> None:
     """Whether it is much larger, about as large, or smaller, and wherever it is."""
     aside, full = noise(*shape), noise(64, 56)
@@ -148,7 +143,7 @@ def test_the_picture_may_be_below_its_thumbnail(tmp_path: Path) -> None:
 
 def test_of_equal_pages_the_first_is_taken_and_said(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
-    pages = noise(12, 20, 30, 3)
+    pages = [noise(20 + 3 * (number % 3), 30, 3) for number in range(12)]  # sheets of a scan differ by some rows
     write_pages(path, *((page, {}) for page in pages))
     np.testing.assert_array_equal(samples_of(path), pages[0])
     assert notes_of(path) == ("page 1 of 12; --page chooses, from 0 to 11",)
@@ -159,28 +154,6 @@ def test_of_equal_pages_the_first_is_taken_and_said(tmp_path: Path) -> None:
     assert "no series 1; there is only --series 0" in refusal_of(path, series=1)
     assert "no z 3" in refusal_of(path, z=3)
     assert "no t 1" in refusal_of(path, t=1)
-
-
-def test_of_sheets_that_differ_by_some_rows_the_first_is_taken_and_said(tmp_path: Path) -> None:
-    path, rng = str(tmp_path / "scan.tif"), np.random.default_rng(0)
-    sheets = [rng.integers(0, 256, (60 + more, 40, 3), dtype=np.uint8) for more in (0, 7, -3)]
-    with tifffile.TiffWriter(path) as writer:
-        for sheet in sheets:
-            writer.write(sheet, photometric="rgb", metadata=None)
-    np.testing.assert_array_equal(read_image(path).rgb, sheets[0])
-    (note,) = read_info(path).notes
-    assert note.startswith("page 1 of 3;")
-
-
-@pytest.mark.parametrize("bigtiff", [False, True])
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_pages_in_either_byte_order_and_size(tmp_path: Path, bigtiff: bool, order: str) -> None:
-    path = tmp_path / "x.tif"
-    large = noise(50, 70, 3, dtype="uint16")
-    with tifffile.TiffWriter(path, bigtiff=bigtiff, byteorder=order) as writer:
-        writer.write(noise(5, 7, 3, dtype="uint16"), subfiletype=1, metadata=None)
-        writer.write(large, metadata=None)
-    np.testing.assert_array_equal(samples_of(path), large)
 
 
 def test_overviews_and_masks_of_a_cog_need_no_word(tmp_path: Path) -> None:
@@ -203,25 +176,16 @@ def test_overviews_and_masks_of_a_cog_need_no_word(tmp_path: Path) -> None:
     np.testing.assert_array_equal(samples_of(path), data.transpose(1, 2, 0))
 
 
-def test_a_chain_of_pages_that_is_cut_off_after_a_thumbnail_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.tif"
-    write_pages(path, (noise(12, 9), {"subfiletype": 1}), (noise(96, 72), {}))
+def test_a_chain_of_pages_that_is_cut_off_after_a_thumbnail_is_refused_and_one_in_a_circle_ends(tmp_path: Path) -> None:
+    path, first = tmp_path / "x.tif", noise(20, 30)
+    write_pages(path, (noise(12, 9), {"subfiletype": 1}), (first, {}))
     with tifffile.TiffFile(path) as tiff:
-        end = tiff.pages[1].offset
-    path.write_bytes(path.read_bytes()[:end])
-    assert "truncated" in refusal_of(path)
-
-
-def test_a_chain_of_pages_in_a_circle_ends(tmp_path: Path) -> None:
-    path = tmp_path / "x.tif"
-    first = noise(20, 30)
-    write_pages(path, (first, {}), (noise(20, 30), {}))
-    with tifffile.TiffFile(path) as tiff:
-        second = tiff.pages[1].offset
-        start = tiff.pages[0].offset
+        start, end = (page.offset for page in tiff.pages)
     data = bytearray(path.read_bytes())
-    (count,) = struct.unpack_from("<H", data, second)
-    struct.pack_into("<I", data, second + 2 + 12 * count, start)
+    path.write_bytes(data[:end])
+    assert "truncated" in refusal_of(path)
+    (count,) = struct.unpack_from("<H", data, end)
+    struct.pack_into("<I", data, end + 2 + 12 * count, start)
     path.write_bytes(data)
     np.testing.assert_array_equal(samples_of(path)[..., 0], first)
 
@@ -317,10 +281,10 @@ def test_a_fluorescence_slide_of_perkin_elmer_has_its_channels(tmp_path: Path) -
 # ------------------------------------------------------------------------------------------- microscopes: ImageJ, OME
 
 
-@pytest.mark.parametrize("axes", ["CYX", "ZYX", "TYX", "ZCYX", "TCYX", "TZYX", "TZCYX", "TZCYXS"])
+@pytest.mark.parametrize("axes", ["CYX", "ZYX", "TCYX", "TZCYXS"])
 @pytest.mark.parametrize("kind", ["imagej", "ome", "shaped", "truncated"])
 def test_hyperstacks(tmp_path: Path, axes: str, kind: str) -> None:
-    if kind == "shaped" and axes in ("ZYX", "TYX", "TZYX"):
+    if kind == "shaped" and axes == "ZYX":
         axes = axes.replace("YX", "CYX")
     sizes = {"T": 2, "Z": 5, "C": 3, "Y": 24, "X": 36, "S": 3}
     data = noise(*(sizes[axis] for axis in axes))
@@ -380,16 +344,6 @@ def test_the_largest_of_several_ome_images(tmp_path: Path) -> None:
     assert notes_of(path) == ("series 2 of 2, 'scan', the largest; --series chooses, from 0 to 1",)
     np.testing.assert_array_equal(samples_of(path, series=0), label)
     assert read_info(str(path)).rules == 2
-
-
-def test_ome_metadata_that_state_planes_by_the_million_are_refused_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "x.ome.tif"
-    tifffile.imwrite(path, noise(3, 16, 16), metadata={"axes": "CYX"}, photometric="minisblack")
-    data = path.read_bytes()
-    assert data.count(b'SizeZ="1"') == 1
-    long = data.replace(b'SizeZ="1"', b'SizeZ="999999999"').replace(b'UUID="urn:uuid:', b'UUID="')
-    path.write_bytes(long[: len(data)] if len(long) > len(data) else long.ljust(len(data), b"\0"))
-    assert "damaged" in refusal_of(path) or "truncated" in refusal_of(path)
 
 
 @pytest.mark.parametrize("kind", ["ome", "ome, signed", "ome, spaced", "shaped", "imagej"])
@@ -462,7 +416,7 @@ def test_one_channel_is_gray_and_three_are_colours(tmp_path: Path) -> None:
         assert picture.info.bands == 3
 
 
-@pytest.mark.parametrize("form", ["png", "jpg", "webp", "bmp", "gif"])
+@pytest.mark.parametrize("form", ["png", "jpg"])
 def test_files_of_one_picture_have_that_and_no_other(tmp_path: Path, form: str) -> None:
     from PIL import Image
 

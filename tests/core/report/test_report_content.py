@@ -26,7 +26,7 @@ from kseg_core.report.facts import ImageFacts, choose, mean_shares, most_typical
 from kseg_core.report.page import write_report
 from kseg_core.report.settings import default_folder, require_place
 from kseg_core.report.views import PixelSample
-from kseg_core.shapes.pixel_area import area_of_sides, area_on_the_ground
+from kseg_core.shapes.regions import area_of_sides, area_on_the_ground
 
 COLORS = ((0, 0, 0), (255, 255, 255))
 

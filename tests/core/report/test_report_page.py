@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kseg_core.inputs.passed_over import FIGURES
-from kseg_core.report.content import Cloud, ClusterRow, Painted, Report, ShownImage
+from kseg_core.report.content import Card, Cloud, ClusterRow, Painted, Report
 from kseg_core.report.facts import ImageFacts, rank
 from kseg_core.report.page import area, build_page, figure_files, percent, with_pictures_that_fit
 from kseg_core.report.thumbnails import gray_file, original_file, segmented_file
@@ -71,8 +71,8 @@ def make_report(names: tuple[str, ...] = ("a.png", "b.png", "c.png"), k: int = 3
     labels = (np.arange(600).reshape(20, 30) % k).astype(np.uint8 if k < 255 else np.uint16)
     labels[0, 0] = np.iinfo(labels.dtype).max
     photo = np.dstack([np.random.default_rng(0).integers(0, 256, (20, 30, 3)), np.full((20, 30), 255)]).astype(np.uint8)
-    shown = tuple(
-        ShownImage(
+    cards = tuple(
+        Card(
             image,
             Pictures(
                 segmented_file(labels, palette),
@@ -96,7 +96,7 @@ def make_report(names: tuple[str, ...] = ("a.png", "b.png", "c.png"), k: int = 3
         failures=tuple((name, f"bad {name}") for name in names),
         clusters=tuple(ClusterRow(c, 10 * (j + 1), (j + 1) / 6, 3, 5.0, 1.5) for j, c in enumerate(colors)),
         images=tuple(ranked),
-        shown=shown,
+        cards=cards,
         history=([[9.0, 8.0], [7.0]], [[], [100.0, 90.0]]),
         sweep={"k": 3, "knee": 3, "why": f"because {names[0]}", "sweep": rows, "each": None},
         painted=Painted(names[0], original_file(photo), ((2, segmented_file(labels % 2, palette)),)),
@@ -161,7 +161,7 @@ def test_the_same_report_is_the_same_page() -> None:
 
 def test_an_empty_report_is_a_page_too() -> None:
     bare = replace(
-        make_report(), clusters=(), shown=(), images=(), history=None, sweep=None, painted=None, cloud=None,
+        make_report(), clusters=(), cards=(), images=(), history=None, sweep=None, painted=None, cloud=None,
         warnings=(), failures=(), facts=(), about=(),
     )  # fmt: skip
     reader = read(build_page(bare))
@@ -171,9 +171,9 @@ def test_an_empty_report_is_a_page_too() -> None:
 def test_pictures_are_left_out_before_the_page_is_too_large() -> None:
     report = make_report()
     huge = Pictures(b"\x89PNG" + bytes(4_000_000))
-    large = [replace(image, pictures=huge) for image in report.shown]
-    kept = with_pictures_that_fit(replace(report, shown=tuple(large)))
-    assert len(kept.shown) == 2
+    large = [replace(image, pictures=huge) for image in report.cards]
+    kept = with_pictures_that_fit(replace(report, cards=tuple(large)))
+    assert len(kept.cards) == 2
     assert kept.warnings[-1].startswith("Pictures of 2 images fill the page; 1 more")
     assert with_pictures_that_fit(report) is report
 
@@ -210,15 +210,15 @@ def test_the_pages_elbow_and_history_are_drawn_where_the_numbers_are() -> None:
 def test_an_outlier_is_called_so_and_a_long_table_scrolls() -> None:
     report = make_report(tuple(f"{n}.png" for n in range(50)), k=50)
     far = [replace(image, distance=1.0 if at == 0 else 0.1, ratio=1.0) for at, image in enumerate(report.images)]
-    shown = [replace(image, ranked=ranked) for image, ranked in zip(report.shown, far, strict=True)]
-    page = build_page(replace(report, images=tuple(far), shown=tuple(shown)))
+    cards = [replace(image, ranked=ranked) for image, ranked in zip(report.cards, far, strict=True)]
+    page = build_page(replace(report, images=tuple(far), cards=tuple(cards)))
     assert page.count(">outlier<") == 1
     assert page.count('tall" tabindex="0" role="region"') == 1
 
 
 def test_every_figure_has_its_file() -> None:
     report = make_report()
-    edged = replace(report.shown[0], pictures=replace(report.shown[0].pictures, edges=gray_file(np.eye(9, dtype=bool))))
-    files = figure_files(replace(report, shown=(edged, *report.shown[1:])))
+    edged = replace(report.cards[0], pictures=replace(report.cards[0].pictures, edges=gray_file(np.eye(9, dtype=bool))))
+    files = figure_files(replace(report, cards=(edged, *report.cards[1:])))
     assert files.keys() == set(FIGURES)
     assert all(file.startswith(b"\x89PNG") for file in files.values())

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from kseg_core.images.geo import GeoReference
-from kseg_core.shapes.geojson import Placement, feature_parts
 from kseg_core.shapes.outline_pieces import Pieces, end_to_end
-from kseg_core.shapes.polygons import Outlining, outline_window
+from kseg_core.shapes.outlines import Outlining, Placement, feature_parts, outline_window
 from kseg_core.shapes.regions import wanted_labels
 from tests.core.kernels.test_kernels_components import label_images
 from tests.strategies import QUICK

@@ -1,0 +1,398 @@
+"""Outlines of the regions of an image's clusters, window by window, as GeoJSON.
+
+A region is a set of 8-connected pixels with one label and becomes one feature: a polygon for each of its 4-connected
+parts, as parts that meet in a corner only are polygons of their own in GeoJSON. A window traces the boundaries of what
+it sees. Regions that lie inside it are finished there; of the others it hands over pieces of outlines, which
+`outline_pieces` joins end to end. Coordinates are whole numbers of pixels until they are written, so nothing is cut,
+moved or simplified.
+
+References
+----------
+RFC 7946 (the GeoJSON format): WGS 84, outer rings counterclockwise, holes clockwise, each closed by its first position.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..clustering.labelling import Labels
+from ..errors import StoreError
+from ..images.gdal import gdal
+from ..images.geo import GeoReference
+from ..joining import Borders, Rim
+from ..kernels.components import join_corners, label_components, measure_components
+from ..kernels.outlines import count_corners, trace
+from ..kernels.rings import ring_text, signed_areas, split_rings, with_steps
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+DECIMALS = 9  # of degrees: a tenth of a millimetre
+BATCH = 1 << 18  # corners that are placed at once
+STEP_PX = 64  # a straight line of a map is none in degrees: so often there is a point on it
+WGS_84 = "EPSG:4326"
+
+HEAD = '{"type":"FeatureCollection","kseg":%s,"features":['
+TAIL = "\n]}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlining:
+    """What is outlined and how it is written.
+
+    Parameters
+    ----------
+    key
+        The image's name.
+    shape
+        (height, width) of the image.
+    wanted
+        bool, by label: whether its regions are outlined.
+    colors
+        uint8 (k, 3): of the clusters.
+    min_area_px
+        Regions of fewer pixels are left out.
+    placement
+        Of the image.
+    """
+
+    key: str
+    shape: tuple[int, int]
+    wanted: Bools
+    colors: NDArray[np.uint8]
+    min_area_px: int
+    placement: Placement
+
+    def properties(self, cluster: int, pixels: int, first: int) -> str:
+        """Of a feature, as JSON.
+
+        A region's name is the place of its first pixel, row by row: the same whatever the windows.
+        """
+        red, green, blue = self.colors[cluster].tolist()
+        return (
+            f'{{"image":{json.dumps(self.key)},"cluster":{cluster},"color":"#{red:02x}{green:02x}{blue:02x}",'
+            f'"pixels":{pixels},"region":{first}}}'
+        )
+
+
+class Open(NamedTuple):
+    """A window's regions that may go on in its neighbours, and their 4-connected parts.
+
+    Attributes
+    ----------
+    regions, pixels, clusters, firsts
+        (n,): the region's number in the window, pixels in the window, label, place of its first pixel in the image.
+    parts, part_regions, part_firsts
+        (m,): the part's number in the window, its region's, and the place of its first pixel in the image.
+    walks
+        int32 (w, 3): part, first corner and the one after the last; ordered by part.
+    chains
+        int64 (w, 2): the names of a walk's first step and of the step that follows its last; -1 of whole rings.
+    corners
+        int32 (c, 2): x, y in the image.
+    """
+
+    regions: I64
+    pixels: I64
+    clusters: I64
+    firsts: I64
+    parts: I64
+    part_regions: I64
+    part_firsts: I64
+    walks: I32
+    chains: I64
+    corners: I32
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOutlines:
+    """What a window hands over.
+
+    Parameters
+    ----------
+    features
+        The features of regions inside the window, as GeoJSON.
+    borders, parts
+        Of all its regions, and of their 4-connected parts.
+    open
+        What may go on in other windows.
+    """
+
+    features: list[str]
+    borders: Borders
+    parts: Borders
+    open: Open
+
+
+class _Regions(NamedTuple):
+    """The regions of a window by number; entry 0 has no meaning.
+
+    Attributes
+    ----------
+    of_part
+        int32: of each 4-connected part, the region it is of.
+    part_firsts
+        int64: of each part, the place of its first pixel, row by row in the image.
+    pixels, clusters, firsts
+        int64: of each region, its pixels in the window, its label, the place of its first pixel in the image.
+    is_open
+        Of each region, whether it touches a line of the window behind which the image goes on.
+    """
+
+    of_part: I32
+    part_firsts: I64
+    pixels: I64
+    clusters: I64
+    firsts: I64
+    is_open: Bools
+
+
+def outline_window(padded: Labels, inside: NDArray[Any], origin: tuple[int, int], how: Outlining) -> WindowOutlines:
+    """Outline the regions of one window.
+
+    Parameters
+    ----------
+    padded
+        (y + 2, x + 2): labels of the window and of one pixel around it.
+    inside
+        bool, of that shape: which of these pixels are in the image.
+    origin
+        (row, column) of the window's first pixel.
+    how
+        What is outlined and how.
+    """
+    labels = np.ascontiguousarray(padded[1:-1, 1:-1])
+    parts, count = label_components(labels, how.wanted, False)
+    regions = _regions_of(parts, count, labels, inside, origin, how)
+    keep = regions.is_open | (regions.pixels >= how.min_area_px)
+    keep[0] = False
+    walks, corners = _walks(
+        np.where(inside, padded.astype(np.int32), -1), np.where(keep[regions.of_part][parts], parts, 0)
+    )
+    of_open = regions.is_open[regions.of_part[walks[:, 0]]]
+    rim, classes = Rim.of(parts), Rim.of(labels)
+    return WindowOutlines(
+        _features(walks[~of_open], corners, regions, origin, how),
+        Borders(Rim(*(regions.of_part[line] for line in rim)), regions.is_open.size - 1, classes),
+        Borders(rim, count, classes),
+        _open(walks[of_open], corners, regions, origin, how),
+    )
+
+
+def _regions_of(
+    parts: I32, count: int, labels: Labels, inside: NDArray[Any], origin: tuple[int, int], how: Outlining
+) -> _Regions:
+    """From the window's parts to its regions."""
+    of_part, found = join_corners(parts, labels, count)
+    areas, classes, places = measure_components(parts, labels, count)
+    rows, columns = np.divmod(places, labels.shape[1])
+    part_firsts = np.where(np.arange(count + 1) > 0, (rows + origin[0]) * how.shape[1] + columns + origin[1], -1)
+    pixels, clusters = np.zeros(found + 1, np.int64), np.zeros(found + 1, np.int64)
+    np.add.at(pixels, of_part, areas)
+    clusters[of_part] = classes
+    firsts = np.full(found + 1, -1, np.int64)
+    firsts[of_part[::-1]] = part_firsts[::-1]  # parts are in the order of their first pixels: that of the first stays
+    is_open = np.zeros(found + 1, np.bool_)
+    goes_on = (inside[0].any(), inside[-1].any(), inside[:, 0].any(), inside[:, -1].any())
+    for line, beyond in zip(Rim.of(parts), goes_on, strict=True):
+        is_open[of_part[line]] |= beyond
+    is_open[0] = False
+    return _Regions(of_part, part_firsts, pixels, clusters, firsts, is_open)
+
+
+def _walks(padded: I32, parts: I32) -> tuple[I32, I32]:
+    """All walks of some parts, as `trace` describes them, ordered by part; and their corners in the window."""
+    most_corners, most_walks = count_corners(padded, parts)
+    corners, walks = np.empty((most_corners, 2), np.int32), np.empty((most_walks, 9), np.int32)
+    used, found = trace(padded, parts, corners, walks)
+    walks = walks[:found]
+    return walks[np.argsort(walks[:, 0], kind="stable")], corners[:used]
+
+
+def gathered(corners: I32, first: NDArray[Any], last: NDArray[Any]) -> tuple[I32, I64]:
+    """The corners of some walks one after the other, and where each of these begins (n + 1,)."""
+    lengths = last.astype(np.int64) - first
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    at = np.arange(starts[-1]) + np.repeat(first - starts[:-1], lengths)
+    return corners[at], starts
+
+
+def _features(walks: I32, corners: I32, regions: _Regions, origin: tuple[int, int], how: Outlining) -> list[str]:
+    """The features of regions that lie inside a window, in the order of their first pixels."""
+    if not len(walks):
+        return []
+    own, starts = gathered(corners, walks[:, 1], walks[:, 2])
+    corners, bounds, walk = split_rings(own, starts)
+    rings = Rings.ordered(corners + np.array(origin[::-1], np.int32), bounds, walks[walk, 0])
+    by_region: dict[int, list[str]] = {}
+    polygon: list[str] = []
+    for ring, text in enumerate(how.placement.ring_texts(rings.corners, rings.starts, rings.is_hole)):
+        polygon.append(text)
+        if rings.ends_polygon[ring]:
+            by_region.setdefault(int(regions.of_part[rings.part[ring]]), []).append(f"[{','.join(polygon)}]")
+            polygon = []
+    found = []
+    pixels, clusters, firsts = regions.pixels.tolist(), regions.clusters.tolist(), regions.firsts.tolist()
+    for region, polygons in sorted(by_region.items()):
+        before, after = feature_parts(
+            how.properties(clusters[region], pixels[region], firsts[region]), len(polygons) > 1
+        )
+        found.append(before + (f"[{','.join(polygons)}]" if len(polygons) > 1 else polygons[0]) + after)
+    return found
+
+
+class Rings(NamedTuple):
+    """Simple rings in the order they are written in.
+
+    Attributes
+    ----------
+    corners, starts
+        int32 (n, 2) and int64 (m + 1,): ring i has the corners ``starts[i]`` to ``starts[i + 1]``.
+    is_hole, part, ends_polygon
+        (m,): of each ring; whether the next one is of another part.
+    """
+
+    corners: I32
+    starts: I64
+    is_hole: Bools
+    part: NDArray[Any]
+    ends_polygon: Bools
+
+    @classmethod
+    def ordered(cls, corners: I32, starts: I64, part: NDArray[Any]) -> Rings:
+        """By part; in each the outer ring, then its holes from above to below."""
+        is_hole = signed_areas(corners, starts) < 0
+        first = corners[starts[:-1]]
+        order = np.lexsort((first[:, 0], first[:, 1], is_hole, part))
+        sorted_corners, bounds = gathered(corners, starts[:-1][order], starts[1:][order])
+        part = part[order]
+        return cls(sorted_corners, bounds, is_hole[order], part, np.append(part[1:] != part[:-1], True))
+
+
+def _open(walks: I32, corners: I32, regions: _Regions, origin: tuple[int, int], how: Outlining) -> Open:
+    """What a window hands over of its open regions."""
+    numbers = np.flatnonzero(regions.is_open)
+    parts = np.flatnonzero(regions.is_open[regions.of_part])
+    own, bounds = gathered(corners, walks[:, 1], walks[:, 2])
+    steps = walks[:, 3:].astype(np.int64).reshape(-1, 2, 3)
+    names = ((steps[..., 0] + origin[0]) * how.shape[1] + steps[..., 1] + origin[1]) * 4 + steps[..., 2]
+    return Open(
+        numbers,
+        regions.pixels[numbers],
+        regions.clusters[numbers],
+        regions.firsts[numbers],
+        parts,
+        regions.of_part[parts].astype(np.int64),
+        regions.part_firsts[parts],
+        np.stack([walks[:, 0], bounds[:-1], bounds[1:]], axis=1).astype(np.int32),
+        np.where(walks[:, 3:4] < 0, -1, names),
+        own + np.array(origin[::-1], np.int32),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- as GeoJSON
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an image's corners of pixels are.
+
+    Parameters
+    ----------
+    geo
+        CRS and transform; None: coordinates are those of pixels, x to the right and y down, (0, 0) being the upper
+        left corner of the image.
+    """
+
+    geo: GeoReference | None
+
+    @classmethod
+    def of(cls, geo: GeoReference | None) -> Placement:
+        """That of an image; without a coordinate system there is no way to longitude and latitude."""
+        return cls(geo if geo is not None and geo.crs_wkt else None)
+
+    @property
+    def name(self) -> str:
+        """Of its coordinates."""
+        return "pixels" if self.geo is None else "WGS 84"
+
+    def ring_texts(self, corners: I32, starts: I64, is_hole: NDArray[np.bool_]) -> Iterator[str]:
+        """Each ring as GeoJSON: closed, outer ones counterclockwise, holes clockwise.
+
+        Parameters
+        ----------
+        corners
+            int32 (n, 2): x, y of pixels' corners, outer rings clockwise as the image is shown, holes the other way;
+            each ring begins at its uppermost corner, the leftmost of these.
+        starts
+            int64 (m + 1,): ring i has the corners ``starts[i]`` to ``starts[i + 1]``.
+        is_hole
+            (m,).
+
+        Raises
+        ------
+        StoreError
+            If a corner has no longitude and latitude.
+        """
+        first = 0
+        while first < starts.size - 1:
+            last = max(first + 1, int(np.searchsorted(starts, starts[first] + BATCH, side="right")) - 1)
+            batch = starts[first : last + 1]
+            own = corners[batch[0] : batch[-1]]
+            yield from self._batch(own, batch - batch[0], is_hole[first:last])
+            first = last
+
+    def _batch(self, corners: I32, starts: I64, is_hole: NDArray[np.bool_]) -> Iterator[str]:
+        backwards = np.zeros(is_hole.size, np.bool_)  # to the right and then down is counterclockwise for x, y
+        values, decimals = corners.astype(np.int64), 0
+        if self.geo is not None:
+            if not self.geo.is_geographic:
+                corners, starts = with_steps(corners, starts, STEP_PX)
+            positions = self._degrees(corners.astype(np.float64))
+            # A ring turns at its first corner the way an outer ring does, or a hole: unless the map is a mirror image.
+            first = starts[:-1]
+            ahead, behind = (positions[at] - positions[first] for at in (first + 1, starts[1:] - 1))
+            turn = ahead[:, 0] * behind[:, 1] - ahead[:, 1] * behind[:, 0]
+            backwards = (turn < 0) != is_hole
+            values, decimals = np.rint(positions * 10**DECIMALS).astype(np.int64), DECIMALS
+        text, begins = ring_text(values, starts, backwards, decimals)
+        whole = text.tobytes().decode("ascii")
+        bounds = begins.tolist()
+        yield from (whole[bounds[ring] : bounds[ring + 1]] for ring in range(is_hole.size))
+
+    def _degrees(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Longitude and latitude (n, 2) of corners x, y (n, 2)."""
+        assert self.geo is not None
+        a, b, c, d, e, f = self.geo.transform
+        x, y = corners.T
+        with gdal("coordinate system", _has_no_degrees) as rasterio:
+            from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+            system = rasterio.crs.CRS.from_wkt(self.geo.crs_wkt)
+            found = transform(system, WGS_84, a * x + b * y + c, d * x + e * y + f)
+        degrees = np.stack([np.asarray(values, np.float64) for values in found[:2]], axis=1)
+        if not np.isfinite(degrees).all():
+            raise StoreError("parts of it have no longitude and latitude in its coordinate system")
+        return degrees
+
+
+def _has_no_degrees(_error: Exception) -> StoreError:
+    return StoreError("PROJ cannot turn its coordinate system into longitude and latitude")
+
+
+def head(facts: dict[str, Any]) -> str:
+    """How a file begins, with facts about the whole of it in a member of our own."""
+    return HEAD % json.dumps(facts)
+
+
+def feature_parts(properties: str, several: bool) -> tuple[str, str]:
+    """What stands before and after the coordinates of a feature of one polygon or several; ``properties`` are JSON."""
+    kind = "MultiPolygon" if several else "Polygon"
+    return f'\n{{"type":"Feature","properties":{properties},"geometry":{{"type":"{kind}","coordinates":', "}}"

@@ -1,1 +1,0 @@
-"""Edges of images, large ones piece by piece."""
