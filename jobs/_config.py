@@ -89,26 +89,22 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise typer.BadParameter(f"{file}: not a TOML file ({error})") from error
     commands, parameters = _commands(context), _parameters(context.command)
+    # a setting with the name of a command, such as edges = "150,200", is no table
+    tables = {name: value for name, value in content.items() if name in commands and isinstance(value, dict)}
     values: dict[str, Any] = {}
     for name, value in content.items():
-        if name in commands and isinstance(value, dict):
+        if name in tables:
             continue
         if not any(_key(name) in known for known in commands.values()):
             known = {*commands, *(flag for flags in commands.values() for flag in flags)}
             raise typer.BadParameter(f"{file}: no setting is called {name!r}{_nearest(_key(name), known)}")
         values |= _as_default(file, name, value, parameters)
-    own = str(context.info_name)
-    for table in commands:
-        section = content.get(table, {})
-        if not isinstance(section, dict):
-            continue  # a setting with the name of a command, such as edges = "150,200"
-        unknown = [name for name in section if _key(name) not in commands[table]]
-        if unknown:
-            near = _nearest(_key(unknown[0]), commands[table])
-            raise typer.BadParameter(f"{file}: [{table}] has no setting called {unknown[0]!r}{near}")
-        if table == own:
-            for name, value in section.items():
-                values |= _as_default(file, name, value, parameters)
+    for table, section in tables.items():
+        for name, value in section.items():
+            if _key(name) not in commands[table]:
+                near = _nearest(_key(name), commands[table])
+                raise typer.BadParameter(f"{file}: [{table}] has no setting called {name!r}{near}")
+            values |= _as_default(file, name, value, parameters) if table == context.info_name else {}
     return values
 
 

@@ -10,6 +10,7 @@ from functools import cache, partial
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from kseg_core.errors import UsageError
 from kseg_core.options import Option
@@ -175,7 +176,26 @@ class Command:
         callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer looks at
         callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         callback.__doc__ = self.body.__doc__
-        app.command(self.name, context_settings=self.settings)(callback)
+        app.command(self.name, cls=PlainCommand, context_settings=self.settings)(callback)
+
+
+class PlainHelp:
+    """Says nothing of the type of switches, of which Typer does."""
+
+    def get_params(self, context: Any) -> list[Any]:
+        parameters: list[Any] = super().get_params(context)  # type: ignore[misc]  # of Typer's classes below
+        for each in parameters:
+            if getattr(each, "is_flag", False):
+                each.metavar = ""
+        return parameters
+
+
+class PlainCommand(PlainHelp, TyperCommand):
+    """One command."""
+
+
+class PlainGroup(PlainHelp, TyperGroup):
+    """All of them."""
 
 
 def command(
@@ -211,7 +231,7 @@ def _parameter(item: Item) -> inspect.Parameter:
             envvar=item.variable,
             rich_help_panel=spelled.group,
             show_envvar=False,
-            metavar="" if kind is bool else spelled.metavar,
+            metavar=spelled.metavar,
             min=spelled.least,
             **more,
         )

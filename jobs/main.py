@@ -16,6 +16,7 @@ import typer
 
 from ._config import commands_with, remember, with_origins
 from ._logging import is_json, write_line
+from ._options import PlainGroup
 from .edges import edges
 from .export import export
 from .label import apply, fit, run, sweep
@@ -34,6 +35,7 @@ STDERR = 2  # the highest number of a file that every program has open from its 
 
 app = typer.Typer(
     name="kseg-batch",
+    cls=PlainGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,7 +53,8 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _about(
     version: Annotated[
-        bool, typer.Option("--version", "-V", help="Show the version and exit.", callback=_show_version, is_eager=True)
+        bool,
+        typer.Option("--version", "-V", help="Show the version and exit.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
     """K-means image segmentation as a batch job: exact, repeatable, on a laptop or a Dask cluster.

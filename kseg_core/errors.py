@@ -7,7 +7,7 @@ there is something to be done, what to do. ``jobs`` alone turns errors into exit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 
 class KsegError(Exception):
@@ -31,15 +31,7 @@ class NoValidPixels(KsegError):
 
 
 class NothingReadable(KsegError):
-    """Not one input could be labelled.
-
-    Parameters
-    ----------
-    message
-        One line.
-    failures
-        Every input with its reason.
-    """
+    """Not one input could be labelled; ``failures`` has every input with its reason."""
 
     def __init__(self, message: str, failures: Sequence[UnreadableImage]) -> None:
         super().__init__(message, tuple(failures))
@@ -60,57 +52,33 @@ class UnreadableImage(KsegError):
         What is wrong with it, in one short clause without the path.
     """
 
-    def __init__(self, source: str, reason: str) -> None:
-        super().__init__(source, reason)
+    def __init__(self, source: str, reason: str, *more: Any) -> None:
+        super().__init__(source, reason, *more)
         self.source = source
         self.reason = reason
 
-    def to_keep(self) -> UnreadableImage:
+    def to_keep(self) -> Self:
         """The same without where it was raised: the frames of a traceback keep the pixels that were being read."""
-        return UnreadableImage(self.source, self.reason)
+        return type(self)(*self.args)
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"
 
 
 class OtherKind(UnreadableImage):
-    """An image that can be read, and is of another kind than those it would be clustered with.
-
-    Parameters
-    ----------
-    source, reason
-        As of `UnreadableImage`.
-    kind
-        Which, as ``--kind`` takes it.
-    """
+    """An image that can be read, and is of another ``kind``, as ``--kind`` takes it, than those it would be with."""
 
     def __init__(self, source: str, reason: str, kind: str) -> None:
-        super().__init__(source, reason)
-        self.args = (source, reason, kind)
+        super().__init__(source, reason, kind)
         self.kind = kind
-
-    def to_keep(self) -> OtherKind:
-        return OtherKind(self.source, self.reason, self.kind)
 
 
 class TooLarge(UnreadableImage):
-    """An image that can be read, but not in the memory there is.
-
-    Parameters
-    ----------
-    source, reason
-        As of `UnreadableImage`.
-    needs
-        Bytes of memory of a process that it takes.
-    """
+    """An image that can be read, but not in the memory there is: it ``needs`` so many bytes of a process."""
 
     def __init__(self, source: str, reason: str, needs: int) -> None:
-        super().__init__(source, reason)
-        self.args = (source, reason, needs)
+        super().__init__(source, reason, needs)
         self.needs = needs
-
-    def to_keep(self) -> TooLarge:
-        return TooLarge(self.source, self.reason, self.needs)
 
 
 class KsegWarning(UserWarning):
@@ -119,11 +87,7 @@ class KsegWarning(UserWarning):
 
 def facts_of(error: UnreadableImage) -> dict[str, Any]:
     """An input that could not be labelled, as JSON values."""
-    more: dict[str, Any] = {}
-    if isinstance(error, OtherKind):
-        more = {"kind": error.kind}
-    elif isinstance(error, TooLarge):
-        more = {"needs": error.needs}
+    more = {name: getattr(error, name) for name in ("kind", "needs") if hasattr(error, name)}
     return {"source": error.source, "reason": error.reason, **more}
 
 
@@ -142,13 +106,7 @@ def system_reason(error: OSError) -> str:
 
 
 class BeyondFloats(KsegError):
-    """Values so large that the squares of their distances are no float64 any more.
-
-    Parameters
-    ----------
-    values
-        From which to which they go.
-    """
+    """Values, from which to which is said, so large that the squares of their distances are no float64 any more."""
 
     def __init__(self, values: str) -> None:
         super().__init__(

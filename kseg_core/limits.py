@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -47,22 +48,12 @@ class Limit:
     source: str
 
 
-def share_of_memory(
-    processes: int = 1,
-    *,
-    root: str = "/",
-    variables: Mapping[str, str] | None = None,
-    machine: int | None = None,
-    ulimits: Sequence[Limit] | None = None,
-) -> Limit:
+def share_of_memory(processes: int = 1, **made_up: Any) -> Limit:
     """Bytes that each of some processes on this machine may take unless told otherwise, and what they are a share of.
 
-    Parameters
-    ----------
-    processes, root, variables, machine, ulimits
-        As of `memory_limit`.
+    ``made_up`` is as of `memory_limit`.
     """
-    whole = memory_limit(processes, root=root, variables=variables, machine=machine, ulimits=ulimits)
+    whole = memory_limit(processes, **made_up)
     shared = f", shared by {processes} processes" if processes > 1 else ""
     return Limit(
         max(1, int(whole.amount * MEMORY_SHARE) // processes),
@@ -74,7 +65,7 @@ def memory_limit(
     processes: int = 1,
     *,
     root: str = "/",
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] = os.environ,
     machine: int | None = None,
     ulimits: Sequence[Limit] | None = None,
 ) -> Limit:
@@ -84,40 +75,26 @@ def memory_limit(
     ----------
     processes
         How many there will be: a limit of each counts so many times.
-    root
-        Where ``proc`` and ``sys`` are.
-    variables
-        The environment; None: this process's.
-    machine
-        Bytes of memory of the machine; None: this one's.
-    ulimits
-        What each process may take; None: as this one was started.
+    root, variables
+        Where ``proc`` and ``sys`` are; the environment.
+    machine, ulimits
+        Bytes of memory, and what each process may take; None: as this machine has it, as this process was started.
     """
     found = [Limit(machine or int(psutil.virtual_memory().total), "this machine")]
     found += _of_groups(Path(root), "memory", _group_memory)
-    found += _of_slurm_memory(os.environ if variables is None else variables)
+    found += _of_slurm_memory(variables)
     found += [Limit(each.amount * processes, each.source) for each in (_ulimits() if ulimits is None else ulimits)]
     return min(found, key=lambda limit: limit.amount)
 
 
-def processor_limit(
-    *, root: str = "/", variables: Mapping[str, str] | None = None, machine: int | None = None
-) -> Limit:
-    """How many processors a job on this machine may keep busy.
-
-    Parameters
-    ----------
-    root, variables
-        As of `memory_limit`.
-    machine
-        Processors of the machine; None: those of this one that this process is not kept from.
-    """
+def processor_limit(*, root: str = "/", variables: Mapping[str, str] = os.environ, machine: int | None = None) -> Limit:
+    """How many processors a job on this machine may keep busy; parameters as of `memory_limit`."""
     found = [Limit(machine or os.cpu_count() or 1, "this machine")]
     if machine is None and hasattr(os, "sched_getaffinity"):
         found.append(Limit(len(os.sched_getaffinity(0)), "those this process is bound to"))
     found += _of_groups(Path(root), "cpu", _group_quota)
     found += _of_groups(Path(root), "cpuset", _group_set)
-    found += _of_batch_processors(os.environ if variables is None else variables)
+    found += _of_batch_processors(variables)
     return min(found, key=lambda limit: limit.amount)
 
 
@@ -245,14 +222,13 @@ def _of_slurm_memory(variables: Mapping[str, str]) -> Iterator[Limit]:
     """What Slurm gives to a job on this node. 0 stands for all of it."""
     if node := _positive(variables, "SLURM_MEM_PER_NODE"):
         yield Limit(node[0] * MEGABYTE, node[1])
-    processors = _positive(variables, "SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK", "SLURM_JOB_CPUS_PER_NODE")
-    if (each := _positive(variables, "SLURM_MEM_PER_CPU")) and processors:
-        yield Limit(each[0] * MEGABYTE * processors[0], f"{each[1]} x {processors[1]}")
-    elif each:
-        yield Limit(each[0] * MEGABYTE, each[1])
-    gpus = _positive(variables, "SLURM_GPUS_ON_NODE")
-    if (each := _positive(variables, "SLURM_MEM_PER_GPU")) and gpus:
-        yield Limit(each[0] * MEGABYTE * gpus[0], f"{each[1]} x {gpus[1]}")
+    processors = ("SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK", "SLURM_JOB_CPUS_PER_NODE")
+    for name, counts in (("SLURM_MEM_PER_CPU", processors), ("SLURM_MEM_PER_GPU", ("SLURM_GPUS_ON_NODE",))):
+        if each := _positive(variables, name):
+            if many := _positive(variables, *counts):
+                yield Limit(each[0] * MEGABYTE * many[0], f"{name} x {many[1]}")
+            elif counts is processors:  # of one at least
+                yield Limit(each[0] * MEGABYTE, name)
 
 
 def _of_batch_processors(variables: Mapping[str, str]) -> Iterator[Limit]:

@@ -18,7 +18,7 @@ from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.companions import companions_of, is_of_mrxs, named_by_vrt, possible, state_of
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
-from kseg_core.inputs.lists import read_list, require_plausible, why_missing
+from kseg_core.inputs.lists import like, read_list, require_plausible, why_missing
 from kseg_core.inputs.passed_over import figures_in, is_exported, is_plainly_no_image
 from kseg_core.inputs.patterns import Filter, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
 from kseg_core.inputs.zarr_images import MARKERS, is_hierarchy, is_kseg_store, metadata_status, zarr_images
@@ -175,7 +175,8 @@ def _look_at_all(
             yield _look_at(slashed(given), alone, patterns=True)
         except _Refused as refused:
             if refused.usage:
-                raise UsageError(f"{refused.reason}: {refused.source}") from None
+                near = like(given) if refused.reason == _MISSING else ""
+                raise UsageError(f"{refused.reason}: {refused.source}{near}") from None
             search.fail(refused.source, refused.reason)
     if from_file is None:
         return

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from urllib.parse import unquote
 
 from kseg_core import storage
@@ -23,6 +24,7 @@ _MARKS = {  # UTF-32's begins with that of UTF-16
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+LIKE = 0.85  # how much of a name is as it was typed, to be told as what was meant: not a.jpg for d.jpg
 LEAST_LETTERS = 3  # single letters that are no files: fewer may be a slip
 _QUOTES, _ADDRESS = "\"'", "file://"
 
@@ -97,6 +99,19 @@ def meant(name: str) -> str:
     if path.lower().startswith(_ADDRESS):
         path = unquote(path[len(_ADDRESS) :].removeprefix("localhost"), errors="surrogateescape")
     return os.path.expanduser(path) if path and "\0" not in path else name
+
+
+def like(path: str) -> str:
+    """What there is that a path on this machine may mean which leads nowhere, as the end of a message."""
+    folder, name = os.path.split(path.rstrip("/"))
+    while folder and not os.path.isdir(folder):
+        folder, name = os.path.split(folder)
+    try:
+        names = os.listdir(folder or ".") if name and not storage.is_remote(path) else []
+    except OSError:
+        return ""
+    near = get_close_matches(name, names, 1, LIKE)
+    return f"; did you mean {printable_source(os.path.join(folder, near[0]))}?" if near else ""
 
 
 def why_missing(name: str) -> str:

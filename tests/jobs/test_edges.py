@@ -14,78 +14,10 @@ import numpy as np
 import pytest
 
 from kseg_core import open_store
-from kseg_core.config import ExecutionSettings, InputSettings
-from kseg_core.edge_settings import EdgeSettings
-from kseg_core.errors import KsegError
 from kseg_core.images import read_image
-from workflows import edge_request
-from workflows.edge_request import EdgesConfig
-from workflows.request import InputSelection
 
 Kseg = Callable[..., Any]
 LOW = ("--low", "40", "--high", "100")
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the command asked for; it gets no further."""
-    calls: list[Any] = []
-
-    def prepare(*arguments: Any) -> None:
-        calls.append(arguments)
-        raise KsegError("far enough")
-
-    monkeypatch.setattr(edge_request, "prepare_edges", prepare)
-    return calls
-
-
-def test_every_option_arrives(kseg: Kseg, asked: list[Any]) -> None:
-    line = """edges a b -o out.zarr --low 50 --high 100.5 --blur 1.4 --aperture 5 --l2 --on gray --include *.png
-        --exclude tmp --from list.txt --nodata 0 --mask / --max-pixels 66 --tile 128 --overwrite
-        --scheduler processes --workers 2 --strict"""
-    assert kseg(*line.split()).code == 1
-    expected = EdgesConfig(
-        EdgeSettings(50, 100.5, 5, True, 1.4, "gray"),
-        InputSettings("0", "/", 66),
-        ExecutionSettings("processes", 2, True),
-        128,
-        True,
-    )
-    assert asked == [(InputSelection(("a", "b"), ("*.png",), ("tmp",), "list.txt"), expected, "out.zarr")]
-
-
-def test_the_defaults_are_those_of_the_settings(kseg: Kseg, asked: list[Any]) -> None:
-    kseg("edges", "a")
-    assert asked == [(InputSelection(("a",)), EdgesConfig(), None)]
-
-
-def test_settings_come_from_a_file_and_variables_too(
-    kseg: Kseg, asked: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "s.toml").write_text('tile = 64\n[edges]\nlow = 10\nl2 = true\non = "gray"\n')
-    monkeypatch.setenv("KSEG_HIGH", "30")
-    kseg("edges", "a", "--config", tmp_path / "s.toml", "--low", "20")
-    assert asked[0][1] == EdgesConfig(EdgeSettings(20, 30, l2=True, on="gray"), tile=64)
-
-
-@pytest.mark.parametrize(
-    ("option", "said"),
-    [
-        (("--low", "-1"), "--low is a number from 0 to 1000000"),
-        (("--aperture", "4"), "--aperture is 3, 5 or 7"),
-        (("--blur", "99"), "--blur is a number of pixels from 0 to 50"),
-        (("--on", "grey"), "--on is one of color, gray"),
-        (("--tile", "3"), "--tile is from 64"),
-        (("--low", "x"), "--low"),
-    ],
-)
-def test_wrong_values_are_wrong_usage_told_in_one_line(
-    option: tuple[str, ...], said: str, kseg: Kseg, small_folder: Path
-) -> None:
-    outcome = kseg("edges", small_folder, *option)
-    assert outcome.code == 2
-    assert said in outcome.err
-    assert outcome.err.count("\n") == 1
 
 
 def test_the_whole_way_json_again_and_with_other_settings(kseg: Kseg, small_folder: Path, tmp_path: Path) -> None:
@@ -169,30 +101,6 @@ def test_run_and_apply_make_edges_too(kseg: Kseg, small_folder: Path, tmp_path: 
     for name in ("run.zarr", "apply.zarr"):
         assert kseg("edges", small_folder, "-o", tmp_path / name, *LOW, "--json").json()["images"]["reused"] == 3
         assert kseg("check", tmp_path / name).code == 0
-
-
-def test_edges_of_a_run_in_a_file_stand_beside_the_settings_of_the_command(
-    kseg: Kseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[Any] = []
-
-    def prepare(*arguments: Any) -> None:
-        calls.append(arguments)
-        raise KsegError("far enough")
-
-    monkeypatch.setattr("workflows.request.prepare", prepare)
-    for text in ("edges = [30, 60]", 'edges = "60,30"', "[run]\nedges = [30, 60]\n[edges]\nlow = 5"):
-        (tmp_path / "s.toml").write_text(text)
-        outcome = kseg("run", "a", "--k", "2", "--config", tmp_path / "s.toml")
-        assert outcome.err == "kseg-batch: far enough\n"
-        assert calls.pop()[1].output.edges == (30.0, 60.0)
-
-
-@pytest.mark.parametrize("wrong", ["5", "1,2,3", "a,b", "-1,5", "nan,5", ""])
-def test_wrong_edges_of_a_run_are_wrong_usage(wrong: str, kseg: Kseg, small_folder: Path) -> None:
-    outcome = kseg("run", small_folder, "--k", "2", f"--edges={wrong}")
-    assert outcome.code == 2
-    assert outcome.err.count("\n") == 1
 
 
 def test_what_was_done_already_is_told_without_loading_anything_heavy(

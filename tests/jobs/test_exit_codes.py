@@ -180,11 +180,21 @@ def untouched(spoilt: Path, every_file: Any, monkeypatch: pytest.MonkeyPatch) ->
     return lambda: {name: every_file(spoilt / name) for name in before} == before
 
 
-@pytest.mark.parametrize("line", FAILURES)
-def test_what_fails_exits_1_with_one_line_that_says_what(line: str, untouched: Callable[[], bool], kseg: Kseg) -> None:
-    outcome = kseg(*line.split())
-    assert (outcome.code, outcome.out) == (1, "")
-    assert_one_line(outcome.err, *FAILURES[line])
+def test_what_fails_exits_1_with_one_line_that_says_what_and_json_of_the_same_keys(
+    untouched: Callable[[], bool], kseg: Kseg
+) -> None:
+    for line, parts in FAILURES.items():
+        outcome = kseg(*line.split(), "--json")
+        assert (line, outcome.code) == (line, 1)
+        assert_one_line(outcome.err, *parts)
+        told = outcome.json()
+        assert told["status"] == "failed"
+        if not line.startswith(("inspect", "check")):
+            assert_run_json(told)
+        if line == "run bad --k 2":
+            assert told["images"] == {"total": 2, "labelled": 0, "reused": 0, "failed": 2}
+            assert [failure["source"] for failure in told["failures"]] == ["bad/one.png", "bad/two.png"]
+            assert (kseg(*line.split()).code, kseg(*line.split()).out) == (1, "")
     assert untouched()
 
 
@@ -268,6 +278,9 @@ USAGE = {
     "run in --model in": ("in: no kseg model or store there",),
     "run --k 2": ("no INPUT",),
     "run missing --k 2": ("no such file or folder: missing",),
+    "run done.zar --k 2": ("no such file or folder: done.zar; did you mean done.zarr?",),
+    "run in/a.pgn --k 2": ("no such file or folder: in/a.pgn\n",),  # as like to it as in/b.png
+    "run mne/diary.txt --k 2": ("no such file or folder: mne/diary.txt; did you mean mine?",),
     "run in missing --k 2 -o o.zarr": ("no such file or folder: missing",),
     "run *.nothing --k 2 -o o.zarr": ("no file matches: *.nothing",),
     "run in/a.png in/b.png --k 2": ("several inputs need an output",),
@@ -286,27 +299,86 @@ USAGE = {
     "swoop in --k-range 1:3": ("swoop",),
     "nonsense": ("nonsense",),
     "--nonsense": ("--nonsense",),
+    # of clusters
+    "run in --k auto --start #000000,#ffffff": ("--start",),
+    "run in --k 5 --k-range 1:3": ("--k-range goes with --k auto",),
+    "run in --k-range 1:3": ("--k-range goes with --k auto",),
+    "run in --k 2 --features bands --bands 1;2": ("--bands takes numbers like 4,3,2; got '1;2'",),
+    "run in --k 2 --features bands --bands 1,,2": ("--bands takes numbers like 4,3,2; got '1,,2'",),
+    "sweep in --k-range 10": ("--k-range takes two numbers like 1:10; got '10'",),
+    "sweep in --k-range a:b": ("--k-range takes two numbers",),
+    "sweep in --k-range 5:2": ("--k-range is A:B with 1 <= A <= B <= 65534; got 5:2",),
+    "sweep in --k-range 0:2": ("got 0:2",),
+    "sweep in --k-range 2:70000": ("got 2:70000",),
+    "sweep nowhere": ("nowhere",),
+    "sweep": ("no INPUT",),
+    "sweep in empty": ("-o",),
+    "sweep in --features bands --scope image": ("--scope image",),
+    "sweep in -o in/sweep": ("inside the input folder",),
+    # of models
+    "run in --k 2 --fail-on-drift 0.1": ("--fail-on-drift", "--model"),
+    "apply in --model done.zarr --fail-on-drift 2": ("from 0 to 1",),
+    "run in --k 2 --checksum": ("--checksum", "--model"),
+    "run in --refit": ("--refit", "--model"),
+    "run in --model done.zarr --refit --k 3": ("--refit", "--k"),
+    "run in --model done.zarr --refit --features lab": ("--features", "--refit"),
+    "run in --model done.zarr --refit --bands 1": ("--bands", "--refit"),
+    "run in --model done.zarr --refit --k-range 2:3": ("--refit",),
+    "fit in --model done.zarr -o x.zarr": ("--model", "--refit"),
+    "fit in --refit -o x.zarr": ("--refit", "--model"),
+    "fit in --model done.zarr --refit --k 3 -o x.zarr": ("--refit", "--k"),
+    "fit in --model done.zarr --refit --match done.zarr -o x.zarr": ("--refit", "--match"),
+    "fit in --model palette.model.zarr --refit -o palette.model.zarr --overwrite": ("also the model to use",),
+    # of edges
+    "edges in --low -1": ("--low is a number from 0 to 1000000",),
+    "edges in --aperture 4": ("--aperture is 3, 5 or 7",),
+    "edges in --blur 99": ("--blur is a number of pixels from 0 to 50",),
+    "edges in --on grey": ("--on is one of color, gray",),
+    "edges in --tile 3": ("--tile is from 64",),
+    "edges in --low x": ("--low takes a number; got 'x'",),
+    "run in --k 2 --edges 5": ("--edges takes two numbers, LOW,HIGH, as in 150,200; got '5'",),
+    "run in --k 2 --edges 50,100 --edges 150,200": ("got '50,100,150,200'",),
+    "run in --k 2 --edges a,b": ("got 'a,b'",),
+    "run in --k 2 --edges=-1,5": ("--low is a number",),
+    "run in --k 2 --edges nan,5": ("got 'nan,5.0'",),
+    "run in --k 2 --edges=": ("got ''",),
+    # of what is made of a store
+    "export done.zarr": ("--to",),
+    "export done.zarr --to=": ("--to is empty",),
+    "export done.zarr --to x --what pictures": ("--what takes segmented",),
+    "export done.zarr --to x --what ,": ("--what is empty",),
+    "export done.zarr --to x --what segmented --cluster 1": ("--cluster chooses",),
+    "export done.zarr --to x --what masks --cluster one": ("--cluster takes numbers like 0,2; got 'one'",),
+    "export done.zarr --to x --what masks --cluster 9": ("9",),
+    "export done.zarr --to x --format gif": ("--format is one of auto, png, tiff",),
+    "export done.zarr --to x --line-color red": ("--line-color is like '#ffff00'",),
+    "export done.zarr --to x --min-area 0": ("--min-area is at least 1",),
+    "export done.zarr --to x --what masks,labels --min-area 5": ("--min-area leaves out small polygons",),
+    "export done.zarr --to x --image nobody": ("nobody",),
+    "export done.zarr --to x --overwrite --skip-existing": ("--overwrite and --skip-existing",),
+    "export done.zarr --to x --scheduler nowhere": ("--scheduler is",),
+    "report done.zarr --limit -1": ("--limit is from 0 to 1000 images; got -1",),
+    "report done.zarr --thumbnail 9": ("--thumbnail is from 16 to 2048 pixels; got 9",),
+    "report done.zarr --to=": ("--to is empty",),
+    "inspect done.zarr --overwrite": ("--table",),
+    "inspect done.zarr --table t.xlsx": ("t.xlsx",),
+    "inspect done.zarr --table t.csv --scheduler nonsense": ("--scheduler is",),
+    # of what every command has
+    "run in --k 2 --log-format xml": ("--log-format is one of text, json; got 'xml'",),
+    "run in --k 2 --tell-after -1": ("--tell-after",),
+    "run in --k 2 --performance-report p.html": ("--performance-report is made by a Dask cluster",),
+    "run in --k 2 --performance-report p.html --scheduler sync": ("--performance-report is made by a Dask cluster",),
 }
 
 
-@pytest.mark.usefixtures("pictures")
-@pytest.mark.parametrize("line", USAGE)
-def test_wrong_usage_exits_2_with_one_line_that_says_what(
-    line: str, kseg: Kseg, tmp_path: Path, every_file: Any
-) -> None:
-    before = every_file(tmp_path)
-    outcome = kseg(*line.split())
-    assert (outcome.code, outcome.out) == (2, "")
-    assert_one_line(outcome.err, *USAGE[line])
-    assert every_file(tmp_path) == before
-
-
-@pytest.mark.usefixtures("pictures")
-def test_a_variable_with_a_bad_value_is_wrong_usage(kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KSEG_TILE", "big")
-    outcome = kseg("run", "in", "--k", "2")
-    assert (outcome.code, outcome.out) == (2, "")
-    assert_one_line(outcome.err, "tile")
+def test_wrong_usage_exits_2_with_one_line_that_says_what(untouched: Callable[[], bool], kseg: Kseg) -> None:
+    there = sorted(os.listdir())
+    for line, parts in USAGE.items():
+        outcome = kseg(*line.split(), "--json")  # of which nothing is printed
+        assert (line, outcome.code, outcome.out) == (line, 2, "")
+        assert_one_line(outcome.err, *parts)
+    assert sorted(os.listdir()) == there
+    assert untouched()
 
 
 # ---------------------------------------------------------------------------------------- real processes
@@ -379,23 +451,6 @@ def test_an_interrupt_from_the_terminal_goes_to_all_processes_and_is_still_one_l
     assert running.left_behind() == []
 
 
-def test_a_reader_that_goes_away_is_no_traceback(pictures: Path, program_environment: dict[str, str], job: Any) -> None:
-    job(pictures, Path("out.zarr"), k=2)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jobs", "inspect", "out.zarr", "--json"],
-        env=program_environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    with process.stderr:
-        (line,) = process.stderr.read().decode().splitlines()
-    assert line == "kseg-batch: the output was closed before all of it was printed; the work is done"
-    assert process.wait() == 0
-
-
 # ----------------------------------------------------------------------------------------------------- --json
 
 RUN_KEYS = {
@@ -464,22 +519,6 @@ def test_a_missing_number_is_null_in_json_and_no_error_for_a_person(
         assert (spoken.code, spoken.err) == (0, "")
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in FAILURES if not line.startswith(("inspect", "check")) and "://" not in line]
-)
-@pytest.mark.usefixtures("untouched")
-def test_the_json_of_a_failure_has_the_same_keys(line: str, kseg: Kseg) -> None:
-    outcome = kseg(*line.split(), "--json")
-    assert outcome.code == 1
-    assert_one_line(outcome.err, *FAILURES[line])
-    told = outcome.json()
-    assert_run_json(told)
-    assert told["status"] == "failed"
-    if line == "run bad --k 2":
-        assert told["images"] == {"total": 2, "labelled": 0, "reused": 0, "failed": 2}
-        assert [failure["source"] for failure in told["failures"]] == ["bad/one.png", "bad/two.png"]
-
-
 def test_the_json_of_inspect_and_check_has_the_keys_of_the_contract(pictures: Path, kseg: Kseg, job: Any) -> None:
     job(pictures, Path("out.zarr"), k=2)
     described = kseg("inspect", "out.zarr", "--json").json()
@@ -499,17 +538,27 @@ def test_the_json_of_inspect_and_check_has_the_keys_of_the_contract(pictures: Pa
         assert missing.json()["status"] == "failed"
 
 
-def test_wrong_usage_prints_no_json(pictures: Path, kseg: Kseg) -> None:
-    outcome = kseg("run", "in", "--k", "0", "--json")
-    assert (outcome.code, outcome.out) == (2, "")
-
-
 @pytest.mark.slow
 def test_json_of_a_real_process_is_all_there_is_on_stdout(pictures: Path, program: Program, parse_json: Any) -> None:
     done = program("run", "in", "--k", "2", "--json", "--scheduler", "processes", "--workers", "1")
     assert (done.returncode, done.stderr) == (0, "")
     assert_run_json(parse_json(done.stdout))
     assert json.loads(done.stdout)["images"]["labelled"] == 3
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_reader_that_has_gone_undoes_nothing(
+    flags: list[str], pictures: Path, program_environment: dict[str, str], kseg: Kseg
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "jobs", "run", "in", "--k", "2", "-o", "out.zarr", *flags]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=program_environment, timeout=120)
+    os.close(write)
+    (line,) = done.stderr.decode().splitlines()
+    told = "kseg-batch: the output was closed before all of it was printed; the work is done and written to out.zarr"
+    assert (done.returncode, line) == (0, told)
+    assert kseg("check", "out.zarr").code == 0
 
 
 def shell(line: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -9,11 +9,6 @@ from typing import Any
 
 import pytest
 
-import workflows.export
-from kseg_core.export.settings import ExportSettings
-from workflows.export import Exported
-from workflows.export_plan import ExportRequest
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, job: Any) -> Path:
@@ -21,31 +16,6 @@ def store(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, job: Any
     path = tmp_path_factory.mktemp("export") / "s.zarr"
     job(small_folder, path, k=3)
     return path
-
-
-def test_options_become_one_request(kseg: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked: list[Any] = []
-
-    def made(request: ExportRequest, execution: Any, progress: Any) -> Exported:
-        asked.append((request, execution))
-        return Exported(request.folder, 2, (), 0, ())
-
-    monkeypatch.setattr(workflows.export, "export", made)
-    line = "export s.zarr --to d --what masks,cutout,polygons,masks --image a* --image b --cluster 2,0 --format tiff"
-    line += " --line-color #010203 --min-area 9 --skip-existing --workers 3"
-    assert kseg(*line.split()).code == 0
-    ((request, execution),) = asked
-    settings = ExportSettings(("masks", "cutout", "polygons"), (2, 0), "tiff", "#010203", 9)
-    assert request == ExportRequest("s.zarr", "d", settings, ("a*", "b"), "keep")
-    assert (execution.scheduler, execution.workers) == ("threads", 3)
-    asked.clear()
-    (tmp_path / "c.toml").write_text('[export]\nwhat = ["labels", "masks"]\ncluster = [1]\nimage = ["x", "y"]\n')
-    monkeypatch.setenv("KSEG_FORMAT", "png")
-    assert kseg("export", "s.zarr", "--to", "d", "--overwrite", "--config", tmp_path / "c.toml").code == 0
-    ((request, _),) = asked
-    assert request == ExportRequest(
-        "s.zarr", "d", ExportSettings(("labels", "masks"), (1,), "png"), ("x", "y"), "replace"
-    )
 
 
 def test_what_was_made_is_told_to_people_and_programs(
@@ -101,36 +71,6 @@ def test_existing_files_are_one_line_and_exit_code_1(kseg: Any, store: Path, tmp
     assert outcome.json()["status"] == "failed"
     assert outcome.err.startswith(f"kseg-batch: {tmp_path / 'a.png.segmented.png'} and 2 more of these files already")
     assert outcome.err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "--what pictures",
-        "--what ,",
-        "--what segmented --cluster 1",
-        "--what masks --cluster one",
-        "--what masks --cluster 9",
-        "--format gif",
-        "--line-color red",
-        "--min-area 0",
-        "--min-area 5",
-        "--what masks,labels --min-area 5",
-        "--image nobody",
-        "--overwrite --skip-existing",
-        "--scheduler nowhere",
-    ],
-)
-def test_wrong_usage_is_one_line_and_exit_code_2(line: str, kseg: Any, store: Path, tmp_path: Path) -> None:
-    outcome = kseg("export", store, "--to", tmp_path / "out", *line.split())
-    assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_for_the_files_is_needed(kseg: Any, store: Path) -> None:
-    assert kseg("export", store).code == 2
-    assert kseg("export", store, "--to", " ").code == 2
 
 
 @pytest.mark.parametrize(

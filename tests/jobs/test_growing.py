@@ -124,31 +124,6 @@ def test_a_store_that_was_moved_is_told_by_its_new_name(line: str, kseg: Kseg) -
     assert kseg(*line.split()).out.startswith("now.zarr: already done")
 
 
-@pytest.mark.parametrize(
-    ("line", "parts"),
-    [
-        ("run in --k 2 --fail-on-drift 0.1", ("--fail-on-drift", "--model")),
-        ("apply in --model m.zarr --fail-on-drift 2", ("from 0 to 1",)),
-        ("run in --k 2 --checksum", ("--checksum", "--model")),
-        ("run in --refit", ("--refit", "--model")),
-        ("run in --model m.zarr --refit --k 3", ("--refit", "--k")),
-        ("run in --model m.zarr --refit --features lab", ("--features", "--refit")),
-        ("run in --model m.zarr --refit --k-range 2:3", ("--refit",)),
-        ("fit in --model m.zarr -o x.zarr", ("--model", "--refit")),
-        ("fit in --refit -o x.zarr", ("--refit", "--model")),
-        ("fit in --model m.zarr --refit --k 3 -o x.zarr", ("--refit", "--k")),
-        ("fit in --model m.zarr --refit --match m.zarr -o x.zarr", ("--refit", "--match")),
-        ("fit in --model m.zarr --refit -o m.zarr --overwrite", ("also the model to use",)),
-    ],
-)
-@pytest.mark.usefixtures("model")
-def test_what_makes_no_sense_is_wrong_usage(line: str, parts: tuple[str, ...], kseg: Kseg) -> None:
-    outcome = kseg(*line.split())
-    assert (outcome.code, outcome.out) == (2, "")
-    for part in parts:
-        assert part in outcome.err
-
-
 @pytest.mark.parametrize("features", [("--features", "lab"), ("--features", "bands", "--normalize", "standard")])
 @pytest.mark.usefixtures("pictures")
 def test_a_refit_keeps_features_and_numbers(features: tuple[str, ...], kseg: Kseg, png: Any, smooth: Any) -> None:

@@ -151,13 +151,6 @@ def test_inspect_writes_the_table_and_says_where(store: Path, tmp_path: Path, ks
     assert "table" not in kseg("inspect", store, "--json").json()
 
 
-def test_wrong_usage_of_the_table(store: Path, tmp_path: Path, kseg: Any) -> None:
-    assert kseg("inspect", store, "--overwrite").code == 2
-    assert kseg("inspect", store, "--table", tmp_path / "t.xlsx").code == 2
-    assert kseg("inspect", store, "--table", tmp_path / "t.csv", "--scheduler", "nonsense").code == 2
-    assert not list(tmp_path.iterdir())
-
-
 def test_confidence_is_an_option_of_run_and_apply(small_folder: Path, tmp_path: Path, store: Path, kseg: Any) -> None:
     done = kseg("run", small_folder, "--k", "2", "--confidence", "-o", tmp_path / "run.zarr", "--scheduler", "sync")
     assert done.code == 0

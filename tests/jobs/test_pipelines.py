@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,210 +19,12 @@ Kseg = Callable[..., Any]
 
 ROOT = Path(__file__).parent.parent.parent
 
-COMMANDS = ["run", "fit", "apply", "sweep", "edges", "export", "report", "inspect", "check"]
-
 
 @pytest.fixture
 def here(tmp_path: Path, small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(small_folder, "in")
     return tmp_path
-
-
-# ---------------------------------------------------------------------------------------------- kseg-batch config
-
-
-def test_each_setting_is_told_with_where_it_comes_from(here: Path, kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("job.toml").write_text('k = 5\nseed = 1\n[run]\nfeatures = "lab"\nedges = [100, 200]\n[sweep]\nseed = 9\n')
-    monkeypatch.setenv("KSEG_SEED", "3")
-    told = kseg("config", "run", "--config", "job.toml", "--json").json()
-    assert told["command"] == "run"
-    settings = told["settings"]
-    assert settings["k"] == {"value": "5", "from": "file", "where": "job.toml"}
-    assert settings["features"] == {"value": "lab", "from": "file", "where": "job.toml"}
-    assert settings["edges"] == {"value": ["100", "200"], "from": "file", "where": "job.toml"}
-    assert settings["seed"] == {"value": 3, "from": "variable", "where": "KSEG_SEED"}
-    assert settings["tile"] == {"value": 1024, "from": "default", "where": None}
-    assert settings["masks"] == {"value": None, "from": "default", "where": None}
-    assert "config" not in settings
-
-
-def test_flags_after_the_command_count_as_they_would_there(here: Path, kseg: Kseg) -> None:
-    Path("job.toml").write_text("k = 5\nseed = 1\n")
-    line = ("in", "--k", "3", "--no-masks", "--edges", "100,200", "--edges=9", "-o", "x.zarr")
-    settings = kseg("config", "run", *line, "--config", "job.toml", "--json").json()["settings"]
-    assert settings["k"] == {"value": "3", "from": "flag", "where": None}
-    assert settings["seed"] == {"value": 1, "from": "file", "where": "job.toml"}
-    given = {name: setting["value"] for name, setting in settings.items() if setting["from"] == "flag"}
-    assert given == {"inputs": ["in"], "k": "3", "masks": False, "edges": ["100,200", "9"], "output": "x.zarr"}
-    Path("effective.toml").write_text(kseg("config", "run", "in", "--k", "3").out)
-    assert kseg("run", "--config", "effective.toml").code == 0
-
-
-ONE, SEVERAL = "takes a number or text, not", "takes numbers or texts, not"
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("k = true", f"job.toml: k {ONE} true"),
-        ("seed = false", f"job.toml: seed {ONE} false"),
-        ("k = 1979-05-27", f"job.toml: k {ONE} a date or time"),
-        ("max-iter = 07:32:00", f"job.toml: max-iter {ONE} a date or time"),
-        ("[run]\ntol = true", f"job.toml: tol {ONE} true"),
-        ("nodata = [1, true]", f"job.toml: nodata {SEVERAL} true"),
-        ("nodata = [[1]]", f"job.toml: nodata {SEVERAL} a list"),
-        ("inputs = true", f"job.toml: inputs {SEVERAL} true"),
-        ("strict = [true]", "job.toml: strict takes true or false, not a list"),
-        ('seed = "x"', "--seed takes a whole number; got 'x'; --seed is from job.toml"),
-        ("seed = 1.5", "--seed takes a whole number; got 1.5; --seed is from job.toml"),
-        ('tol = "x"', "--tol takes a number; got 'x'; --tol is from job.toml"),
-        ('strict = "maybe"', "--strict takes true or false; got 'maybe'; --strict is from job.toml"),
-        ("strict = 2", "--strict takes true or false; got 2; --strict is from job.toml"),
-    ],
-)
-def test_a_value_of_another_type_is_refused_in_the_words_of_the_file(
-    content: str, told: str, here: Path, kseg: Kseg
-) -> None:
-    Path("job.toml").write_text(f"{content}\n")
-    for command in ("run", "config run"):
-        outcome = kseg(*command.split(), "in", "--config", "job.toml")
-        assert outcome.code == 2
-        assert outcome.err.endswith(f" {told}\n")
-        assert outcome.err.count("\n") == 1
-
-
-def test_a_list_of_other_commands_is_passed_over(here: Path, kseg: Kseg) -> None:
-    Path("job.toml").write_text('nodata = [0, 255]\nchannel = [0]\nstart = "#000000,#ffffff"\n')
-    assert kseg("run", "in", "-o", "s.zarr", "--config", "job.toml").code == 0
-    assert kseg("inspect", "s.zarr", "--config", "job.toml").code == 0
-
-
-@pytest.mark.parametrize(
-    ("line", "variables", "content", "part"),
-    [
-        ("run in", {"KSEG_K": "many"}, "", "got 'many'; --k is from the variable KSEG_K"),
-        ("run in", {}, 'k = "many"', "got 'many'; --k is from job.toml"),
-        (
-            "run in --k 3",
-            {"KSEG_SEED": "x"},
-            "",
-            "; --seed is from the variable KSEG_SEED",
-        ),
-        ("run in --k 3", {}, 'seed = "x"', "; --seed is from job.toml"),
-        ("run in --k 3", {"KSEG_LOG_LEVEL": "loud"}, "", "; --log-level is from the variable KSEG_LOG_LEVEL"),
-        (
-            "config run",
-            {"KSEG_SEED": "x"},
-            "",
-            "; --seed is from the variable KSEG_SEED",
-        ),
-    ],
-)
-def test_a_value_that_is_refused_is_told_with_where_it_is_from(
-    line: str, variables: dict[str, str], content: str, part: str, here: Path, kseg: Kseg, monkeypatch: Any
-) -> None:
-    Path("job.toml").write_text(content)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    outcome = kseg(*line.split(), "--config", "job.toml")
-    assert outcome.code == 2
-    assert outcome.err.endswith(f"{part}\n")
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("KSEG_MAXITER", "no option is called so; did you mean KSEG_MAX_ITER?"),
-        ("KSEG_QQQQQQ", "no option is called so"),
-    ],
-)
-def test_a_variable_that_no_option_knows_is_named_with_the_nearest(
-    name: str, told: str, here: Path, kseg: Kseg, monkeypatch: Any
-) -> None:
-    monkeypatch.setenv(name, "3")
-    monkeypatch.setenv("KSEG_LINE_COLOR", "#ffffff")  # of another command
-    for line in ("run in --k 2", "inspect in.kseg.zarr", "config run"):
-        outcome = kseg(*line.split())
-        assert (outcome.code, outcome.err) == (0, f"WARNING the variable {name} sets nothing: {told}\n")
-
-
-@pytest.mark.parametrize("line", ["run in --k many", "run in --k 3 --seed x", "config run --seed x"])
-def test_of_a_flag_nothing_more_is_told(line: str, here: Path, kseg: Kseg, monkeypatch: Any) -> None:
-    monkeypatch.setenv("KSEG_FEATURES", "nonsense")
-    outcome = kseg(*line.split())
-    assert outcome.code == 2
-    assert " is from " not in outcome.err
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_printed_is_a_file_that_says_the_same(
-    command: str, here: Path, kseg: Kseg, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Path("job.toml").write_text("workers = 2\n")
-    monkeypatch.setenv("KSEG_OVERWRITE", "1")
-    first = kseg("config", command, "--config", "job.toml")
-    assert (first.code, first.err) == (0, "")
-    Path("effective.toml").write_text(first.out)
-    values = tomllib.loads(first.out)[command]
-    assert values["workers"] == 2
-    monkeypatch.delenv("KSEG_OVERWRITE")
-    again = kseg("config", command, "--config", "effective.toml", "--json").json()["settings"]
-    assert {name: setting["value"] for name, setting in again.items() if setting["value"] is not None} == values
-
-
-def test_a_run_with_the_printed_file_is_the_run_itself(here: Path, kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KSEG_K", "3")
-    monkeypatch.setenv("KSEG_SEED", "7")
-    Path("effective.toml").write_text(kseg("config").out)
-    assert kseg("run", "in", "-o", "a.zarr").code == 0
-    monkeypatch.delenv("KSEG_K")
-    monkeypatch.delenv("KSEG_SEED")
-    again = kseg("run", "in", "-o", "a.zarr", "--config", "effective.toml")
-    assert again.code == 0
-    assert "already done" in again.out
-
-
-def test_texts_survive_whatever_is_in_them(here: Path, kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> None:
-    hostile = 'a "b" \\ \x1b[31m\u202e\x7f ü 日本'
-    monkeypatch.setenv("KSEG_MASK", hostile)
-    out = kseg("config", "run").out
-    assert tomllib.loads(out)["run"]["mask"] == hostile
-    assert all(line.isprintable() for line in out.splitlines())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "variables", "part"),
-    [
-        (("run", "--nonsense"), {}, "No such option: --nonsense"),
-        (("inspect", "a.zarr", "b.zarr"), {}, "inspect takes no argument 'b.zarr'"),
-        (("nonsense",), {}, "no command is called 'nonsense'; it is one of run, fit"),
-        (("config",), {}, "no command is called 'config'"),
-        ((), {"KSEG_TILE": "big"}, "tile"),
-        (("run", "--config", "missing.toml"), {}, "missing.toml"),
-        (("run", "--config", "odd.toml"), {}, "no setting is called 'nonsense'"),
-        (("run", "--config", "near.toml"), {}, "no setting is called 'maxiter'; did you mean max_iter?"),
-        (("run", "--config", "list.toml"), {}, "list.toml: k takes a number or text, not a list"),
-        (("run", "--config", "inner.toml"), {}, "inner.toml: seed takes a number or text, not a table"),
-        (("run", "--config", "bytes.toml"), {}, "bytes.toml: not a TOML file (it is no text in UTF-8)"),
-        (("run", "--config", "table.toml"), {}, "[run] has no setting called 'tiles'; did you mean tile?"),
-    ],
-)
-def test_what_the_command_would_refuse_is_refused_here(
-    arguments: tuple[str, ...], variables: dict[str, str], part: str, here: Path, kseg: Kseg, monkeypatch: Any
-) -> None:
-    Path("odd.toml").write_text("nonsense = 1\n")
-    Path("list.toml").write_text("k = [1, 2]\n")
-    Path("inner.toml").write_text("seed = {a = 1}\n")
-    Path("bytes.toml").write_bytes(b"\xff\xfe\0")
-    Path("near.toml").write_text("maxiter = 1\n")
-    Path("table.toml").write_text("[run]\ntiles = 64\n")
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    outcome = kseg("config", *arguments)
-    assert (outcome.code, outcome.out) == (2, "")
-    assert part in outcome.err
-    assert outcome.err.count("\n") == 1
 
 
 # -------------------------------------------------------------------------------------------- --log-format json
@@ -340,21 +141,7 @@ def test_warnings_of_libraries_are_objects_too(here: Path, program: Any, program
     assert any("told at the end" in line["message"] for line in log_lines(done.stderr))
 
 
-def test_another_format_is_wrong_usage(here: Path, kseg: Kseg) -> None:
-    outcome = kseg("run", "in", "--k", "2", "--log-format", "xml")
-    assert (outcome.code, outcome.out) == (2, "")
-    assert "--log-format is one of text, json; got 'xml'" in outcome.err
-
-
 # ----------------------------------------------------------------------------------------- --performance-report
-
-
-@pytest.mark.parametrize("scheduler", ["threads", "sync"])
-def test_threads_make_no_performance_report(scheduler: str, here: Path, kseg: Kseg) -> None:
-    outcome = kseg("run", "in", "--k", "2", "--performance-report", "run.html", "--scheduler", scheduler)
-    assert outcome.code == 2
-    assert "add --scheduler processes" in outcome.err
-    assert not Path("run.html").exists()
 
 
 @pytest.mark.slow

@@ -60,6 +60,8 @@ def test_help_and_wrong_usage_load_nothing_heavy(folder: Path, program_environme
         "export done.zarr --to x --what pictures": 2,
         "report done.zarr --limit -1": 2,
         "nonsense": 2,
+        "sweep in --k-range 5:2": 2,
+        "sweep empty": 1,
         "run empty --k 2": 1,
         "run in --k 3 -o done.zarr": 1,
         "edges empty": 1,

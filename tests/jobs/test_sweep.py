@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +12,9 @@ import numpy as np
 import pytest
 
 import jobs
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
-from kseg_core.errors import KsegError
-from workflows.request import InputSelection, Request
 from workflows.sweep_request import KEYS
 
 Kseg = Callable[..., Any]
-HEAVY = {"dask", "zarr", "numba", "numpy", "scipy", "matplotlib", "kneed", "PIL", "cv2", "imageio"}
 
 
 @pytest.fixture
@@ -37,111 +30,6 @@ def here(tmp_path: Path, png: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "other" / "note.txt").write_text("mine")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def asked_by(monkeypatch: pytest.MonkeyPatch, kseg: Kseg, name: str, *line: str) -> tuple[Any, ...]:
-    """What a command line hands to the function that prepares its job."""
-    calls: list[tuple[Any, ...]] = []
-
-    def prepare(*arguments: Any) -> Request:
-        calls.append(arguments)
-        raise KsegError("far enough")
-
-    monkeypatch.setattr(name, prepare)
-    outcome = kseg(*line)
-    assert (outcome.code, outcome.err) == (1, "kseg-batch: far enough\n")
-    return calls[0]
-
-
-def test_every_option_of_sweep_reaches_its_setting(monkeypatch: pytest.MonkeyPatch, kseg: Kseg) -> None:
-    line = """sweep a b --k-range 2:7 -o out --include *.png --exclude tmp --from list.txt --nodata 0 --mask /
-        --max-pixels 66 --features lab --scope image --init random --attempts 3 --max-iter 17 --tol 0.5
-        --batch-pixels 999 --seed 8 --overwrite --scheduler processes --workers 2 --strict"""
-    assert asked_by(monkeypatch, kseg, "workflows.sweep_request.prepare_sweep", *line.split()) == (
-        InputSelection(("a", "b"), ("*.png",), ("tmp",), "list.txt"),
-        RunConfig(
-            FitSettings("auto", "lab", "image", "random", 3, 17, 0.5, 999, 8, k_range=(2, 7)),
-            OutputSettings(overwrite=True),
-            ExecutionSettings("processes", 2, True),
-            InputSettings("0", "/", 66),
-        ),
-        "out",
-    )
-    of_bands = ("sweep", "x", "--features", "bands", "--bands", "4,3", "--normalize", "standard")
-    bands = asked_by(monkeypatch, kseg, "workflows.sweep_request.prepare_sweep", *of_bands)
-    expected = FitSettings("auto", features="bands", bands=(4, 3), normalize="standard", k_range=(1, 10))
-    assert bands == (InputSelection(("x",)), RunConfig(expected), None)
-
-
-@pytest.mark.parametrize("command", ["run", "fit"])
-def test_run_and_fit_take_auto_and_its_range_from_flag_variable_and_file(
-    command: str, monkeypatch: pytest.MonkeyPatch, kseg: Kseg, tmp_path: Path
-) -> None:
-    def fit_of(*line: str) -> FitSettings | None:
-        config = asked_by(monkeypatch, kseg, "workflows.request.prepare", command, "x", "-o", "o.zarr", *line)[1]
-        fit: FitSettings | None = config.fit
-        return fit
-
-    assert fit_of("--k", "auto") == FitSettings("auto")
-    assert fit_of("--k", "auto", "--k-range", "2:9") == FitSettings("auto", k_range=(2, 9))
-    (tmp_path / "s.toml").write_text('k = "auto"\nk-range = "3:4"\n')
-    assert fit_of("--config", str(tmp_path / "s.toml")) == FitSettings("auto", k_range=(3, 4))
-    (tmp_path / "s.toml").write_text("k = 6\n")
-    assert fit_of("--config", str(tmp_path / "s.toml")) == FitSettings(6)
-    monkeypatch.setenv("KSEG_K", "auto")
-    monkeypatch.setenv("KSEG_K_RANGE", "5:8")
-    assert fit_of() == FitSettings("auto", k_range=(5, 8))
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("sweep in --k-range 10", "--k-range takes two numbers like 1:10; got '10'"),
-        ("sweep in --k-range a:b", "--k-range takes two numbers"),
-        ("sweep in --k-range 5:2", "--k-range is A:B with 1 <= A <= B <= 65534; got 5:2"),
-        ("sweep in --k-range 0:2", "got 0:2"),
-        ("sweep in --k-range 2:70000", "got 2:70000"),
-        ("sweep nowhere", "nowhere"),
-        ("sweep", "no INPUT"),
-        ("sweep in empty", "-o"),
-        ("sweep in --features bands --scope image", "--scope image"),
-        ("sweep in -o in/sweep", "inside the input folder"),
-        ("run in --k some", "--k takes a number of clusters, as in --k 5, or auto; got 'some'"),
-        ("run in --k 5 --k-range 1:3", "--k-range goes with --k auto"),
-        ("run in --k-range 1:3", "--k-range goes with --k auto"),
-        ("run in --k auto --start #000000,#ffffff", "--start"),
-        ("fit in -o m.zarr", "--k N, or --k auto"),
-    ],
-)
-def test_wrong_usage_is_one_line(line: str, reason: str, here: Path, kseg: Kseg) -> None:
-    outcome = kseg(*line.split())
-    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
-    assert reason in outcome.err
-    assert sorted(path.name for path in here.iterdir()) == ["empty", "in", "other"]
-
-
-@pytest.mark.parametrize(("line", "code"), [("sweep --help", 0), ("sweep in --k-range 5:2", 2), ("sweep empty", 1)])
-def test_help_and_wrong_usage_load_nothing_heavy(
-    line: str, code: int, here: Path, program_environment: dict[str, str]
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "jobs", *line.split()],
-        env=program_environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == code
-    loaded = {name.partition(".")[0] for name in re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE)}
-    assert "typer" in loaded
-    assert not loaded & HEAVY
-
-
-def test_help_has_examples_and_says_what_is_written(kseg: Kseg) -> None:
-    outcome = kseg("sweep", "--help")
-    assert outcome.code == 0
-    for word in ("Examples", "kseg-batch sweep ./images", "--k-range", "sweep.csv", "--json", "--config"):
-        assert word in outcome.out
 
 
 def test_a_table_for_people_with_the_knee_marked(here: Path, kseg: Kseg) -> None:
