@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -376,6 +376,17 @@ class OutputSettings:
         if self.edges is not None:
             object.__setattr__(self, "edges", edge_thresholds(self.edges))
 
+    def to_json(self) -> dict[str, Any]:
+        """What of it decides what a store holds, as plain JSON values."""
+        deciding = [each.name for each in fields(self) if each.name not in ("overwrite", "checksum")]
+        values = {name: getattr(self, name) for name in deciding}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> OutputSettings:
+        """What `to_json` gave; settings that a store of an earlier release does not name have their defaults."""
+        return cls(**{each.name: stored[each.name] for each in fields(cls) if each.name in stored})
+
     def writes_masks(self, k: int) -> bool:
         """Whether masks are made for ``k`` clusters."""
         return k <= MASKS_UP_TO_K if self.masks is None else self.masks
@@ -515,14 +526,7 @@ class RunConfig:
         return {
             "fit": None if self.fit is None else _plain(self.fit),
             "input": self.input.to_json(),
-            "output": {
-                "masks": self.output.masks,
-                "tile": self.output.tile,
-                "pyramid": self.output.pyramid,
-                "copy_image": self.output.copy_image,
-                "confidence": self.output.confidence,
-                "edges": None if self.output.edges is None else list(self.output.edges),
-            },
+            "output": self.output.to_json(),
             "model": self.model,
             "match": self.match,
             **({"refit": True} if self.refit else {}),

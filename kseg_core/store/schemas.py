@@ -160,6 +160,7 @@ class Output(TypedDict, total=False):
     masks: bool | None
     tile: Count
     pyramid: bool | None
+    copy_image: bool
     confidence: bool
     edges: Annotated[list[Number], lambda sides: len(sides) == 2] | None
 

@@ -32,15 +32,7 @@ CRASHED = "it crashed the worker, or took more memory than a worker has"
 
 def output_settings(store: Store) -> OutputSettings:
     """What the run was told to write."""
-    output = (store.attributes.get("config") or {}).get("output") or {}
-    return OutputSettings(
-        masks=output.get("masks"),
-        tile=output.get("tile", OutputSettings().tile),
-        confidence=bool(output.get("confidence")),
-        edges=output.get("edges"),
-        pyramid=output.get("pyramid"),
-        copy_image=bool(output.get("copy_image")),
-    )
+    return OutputSettings.from_json((store.attributes.get("config") or {}).get("output") or {})
 
 
 @dataclass(frozen=True, slots=True)
