@@ -30,7 +30,7 @@ from kseg_core.images import jpeg
 from kseg_core.images.failures import CONVERT
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
 from kseg_core.images.raster import MAX_TILE_PX, NotSupported, Refused, Samples, check_size
-from kseg_core.images.tiff_directory import INTERCHANGE, SUBSAMPLING, T4_OPTIONS
+from kseg_core.images.tiff_directory import INTERCHANGE, ORIENTATION, SUBSAMPLING, T4_OPTIONS
 
 #: Decodes a strip or tile of a ``TiffPage`` or ``TiffFrame``: its bytes, its number in the page's lists, and its rows
 #: and columns; gives (rows, columns, bands) in native byte order, or Refused.
@@ -305,6 +305,10 @@ def decode_old_jpeg(page: Any) -> Samples:
     whole = tiff.filehandle.read()
     place = 8 if tiff.is_bigtiff else 4  # of the first page's offset: libtiff is told of no other page
     data = whole[:place] + struct.pack(tiff.tiff.offsetformat, page.offset) + whole[place + tiff.tiff.offsetsize :]
+    if ORIENTATION in page.tags and page.tags[ORIENTATION].count == 1:  # libtiff turns by it, though not by all: we do
+        tag = page.tags[ORIENTATION]
+        upright = struct.pack(tiff.byteorder + tag.dataformat, 1)
+        data = data[: tag.valueoffset] + upright + data[tag.valueoffset + len(upright) :]
     _check_stream(page, data)
     with remarks_of("imagecodecs") as warnings:
         try:

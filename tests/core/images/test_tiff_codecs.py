@@ -19,7 +19,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import Pixels, open_picture
@@ -321,6 +321,18 @@ def test_old_style_jpeg_is_read_by_windows_as_whole(tmp_path: Path, save: Save) 
     with open_picture(str(path)) as picture:
         whole = picture.rgb(slice(None), slice(None)).samples
         np.testing.assert_array_equal(picture.rgb(slice(9, 30), slice(3, 77)).samples, whole[9:30, 3:77])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_old_style_jpeg_is_turned_once(orientation: int, read: Read, save: Save) -> None:
+    stream = save(Image.fromarray(noise(64, 80)), "JPEG", quality=92, subsampling=0)
+    places = {274: [orientation], 512: [1], 513: [8], 514: [len(stream)], 530: [1, 1]}
+    judge = Image.open(io.BytesIO(stream))
+    judge.getexif()[274] = orientation
+    expected = np.array(ImageOps.exif_transpose(judge))
+    found = read(tiff_of({**picture_tags(64, 80, 64, 6, 6, 3), **places}, [stream])).samples
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).max() <= 2
 
 
 @pytest.mark.parametrize(("order", "big", "wanted"), [("<", False, 0), (">", False, 1), ("<", True, 2), (">", True, 3)])
