@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import shutil
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from workflows.run import _run
+
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
-)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")])
 
 
 def test_the_code_of_the_python_page_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,3 +163,8 @@ def test_relative_links_lead_to_files_and_headings_that_exist(page: Path) -> Non
             titles = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), flags=re.MULTILINE)
             slugs = [re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles]
             assert heading in slugs, f"{page.name} links to {target}"
+
+
+def test_the_design_shows_the_job_as_it_is() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    assert textwrap.indent(inspect.getsource(_run), "    ") in page
