@@ -18,7 +18,8 @@ from kseg_core.layers.labelled import LabelLayer
 from kseg_core.layers.layer import Layout, Window
 from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.store.opening import load_model, open_store
+from kseg_core.store.model import Model
+from kseg_core.store.opening import open_store
 from kseg_core.store.originals import Originals
 from kseg_core.store.verify import ImageCheck
 from workflows.computing.context import Context
@@ -67,7 +68,7 @@ def test_a_layer_of_its_own_has_tiles_pyramid_check_and_export(
     majority = (tmp_path / name / "images/a.png/majority" for name in ("tiled", "whole"))
     assert contents(next(majority)) == contents(next(majority))
 
-    image, model = open_store(store)["a.png"], load_model(store)
+    image, model = open_store(store)["a.png"], Model.load(store)
     labels, found = (np.asarray(array[...]) for array in (image.labels, image.layer(layer)))
     np.testing.assert_array_equal(found, layer.values(Window(labels), Layout((300, 220), 3, 64, masks=False)))
     assert (found != labels).any()
