@@ -49,9 +49,10 @@ _SCALARS = {
 }  # fmt: skip
 _LISTS = {273: "strips", 279: "strips", 324: "tiles", 325: "tiles"}
 
-#: Field types of whole numbers.
+#: Field types of unsigned whole numbers.
 _UNSIGNED = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
+#: Field types of whole numbers, signed ones too, and the bytes of one.
+WHOLE_NUMBERS = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 
 _BIG = 43  # the version of a BigTIFF
 _MOST_TAGS = 4096  # as tifffile has it: more is damage
@@ -101,7 +102,7 @@ class Directory:
         if kind not in _UNSIGNED:
             return ()
         form = struct.Struct(f"{self._of.order}{min(count, _MOST_NUMBERS)}{_UNSIGNED[kind]}")
-        if count * _SIZES[kind] > len(data):
+        if count * WHOLE_NUMBERS[kind] > len(data):
             data = self._of.read(self._of.offset.unpack(data)[0], form.size)
         return form.unpack_from(data) if len(data) >= form.size else ()
 
@@ -127,10 +128,10 @@ class Directory:
         if self.is_cut:
             raise Refused("truncated: the TIFF's directory reaches beyond the file's end")
         for tag, kind, count, data in self._of.tag.iter_unpack(self._data):
-            if tag in _SCALARS and (count != 1 or kind not in _SIZES):
+            if tag in _SCALARS and (count != 1 or kind not in WHOLE_NUMBERS):
                 raise Refused(f"damaged: the TIFF's {_SCALARS[tag]} (tag {tag}) is not one whole number")
             if tag in _LISTS:
-                taken = count * _SIZES.get(kind, 0)
+                taken = count * WHOLE_NUMBERS.get(kind, 0)
                 if not taken:
                     raise Refused(f"damaged: the TIFF's list of {_LISTS[tag]} (tag {tag}) is not of whole numbers")
                 if taken > len(data) and self._of.offset.unpack(data)[0] + taken > self._of.size:
