@@ -285,6 +285,7 @@ def check_sparse(pixels: int, present: float) -> None:
 
 def undivided(samples: Samples, maximum: int) -> Samples:
     """Undo premultiplication by the last band: a partly transparent pixel keeps its colour."""
-    alpha = np.maximum(samples[..., -1:].astype(np.uint32), 1)
-    colours = (samples[..., :-1].astype(np.uint32) * maximum + alpha // 2) // alpha
+    wide = np.uint32 if maximum <= 0xFFFF else np.uint64  # holds the square of the largest sample, and half of one
+    alpha = np.maximum(samples[..., -1:].astype(wide), 1)
+    colours = (samples[..., :-1].astype(wide) * maximum + alpha // 2) // alpha
     return np.concatenate([np.minimum(colours, maximum).astype(samples.dtype), samples[..., -1:]], axis=2)
