@@ -143,13 +143,6 @@ class PictureInfo:
         return tuple(band for band in range(self.bands) if not self.alpha or band != last)
 
 
-def finishing_px(orientation: int, icc: bytes | None) -> int:
-    """Bytes a pixel that colours take once more where they are turned, and where a profile of RGB converts them."""
-    from kseg_core.images.srgb import changes_rgb
-
-    return 3 * (orientation != 1) + 3 * changes_rgb(icc)
-
-
 class Pixels(NamedTuple):
     """Pixels of a picture as they are clustered and labelled, and where they lie in it.
 

@@ -14,6 +14,8 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 from kseg_core.images.raster import Refused
 
+MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFFs and of BigTIFFs
+
 # Tags of TIFF 6.0 and its supplements that readers look at.
 SUBFILE, OLD_SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, MAKE, ORIENTATION, SAMPLES = (
     254, 255, 256, 257, 258, 259, 262, 270, 271, 274, 277,
@@ -21,6 +23,8 @@ SUBFILE, OLD_SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION
 PAGE_NAME, T4_OPTIONS, COLOUR_MAP, SUB_IFDS, INTERCHANGE, COEFFICIENTS, SUBSAMPLING, BLACK_WHITE, XMP = (
     285, 292, 320, 330, 513, 529, 530, 532, 700,
 )  # fmt: skip
+#: ModelPixelScale, ModelTiepoint, ModelTransformation and GeoKeyDirectory, of GeoTIFF.
+PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
 STK_PLANES, PROFILE, GDAL_METADATA, GDAL_NODATA, DNG_VERSION, NDPI = 33628, 34675, 42112, 42113, 50706, 65420
 #: Without them a page would be taken for something else (the description holds OME's channels).
 MEANINGFUL = frozenset(
