@@ -13,7 +13,7 @@ from ..config import OutputSettings
 from ..edge_settings import EdgeSettings, edge_facts
 from ..inputs.listing import InputFile
 from .canny import Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
-from .layer import ArraySpec, Layer, Layout, Part, Window
+from .layer import ArraySpec, Layer, LayerInput, Layout, Part
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class EdgeLayer(Layer):
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         return ArraySpec(layout.level_shape(level), layout.chunks(level), "bool", False, ("y", "x"), "bits")
 
-    def whole(self, window: Window, layout: Layout) -> NDArray[np.bool_]:  # noqa: ARG002
+    def whole(self, window: LayerInput, layout: Layout) -> NDArray[np.bool_]:  # noqa: ARG002
         assert window.samples is not None
         return find_edges(window.samples, window.valid, self.settings)
 
-    def begin(self, window: Window, layout: Layout) -> Part:  # noqa: ARG002
+    def begin(self, window: LayerInput, layout: Layout) -> Part:  # noqa: ARG002
         assert window.samples is not None
         maxima = find_maxima(window.samples, window.valid, self.settings)
         found = decide_within(Maxima(*map(window.trimmed, maxima)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels
 from ..config import OutputSettings
-from .layer import ArraySpec, Layer, Layout, Window
+from .layer import ArraySpec, Layer, LayerInput, Layout
 from .pyramid import mean_of_blocks, mode_of_blocks
 from .tiles import Region
 
@@ -42,7 +42,7 @@ class LabelLayer(LabelledLayer):
         chunks = layout.chunks(level)
         return ArraySpec(layout.level_shape(level), chunks, layout.label_dtype.name, layout.invalid, ("y", "x"))
 
-    def values(self, window: Window, layout: Layout) -> Labels:  # noqa: ARG002
+    def values(self, window: LayerInput, layout: Layout) -> Labels:  # noqa: ARG002
         return _there(window.labels, self)
 
     def halved(self, plane: NDArray[Any], layout: Layout) -> NDArray[Any]:
@@ -74,7 +74,7 @@ class MaskLayer(LabelledLayer):
         shape, chunks = (layout.k, *layout.level_shape(level)), (1, *layout.chunks(level))
         return ArraySpec(shape, chunks, "bool", False, ("cluster", "y", "x"), "bits")
 
-    def planes(self, window: Window, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
+    def planes(self, window: LayerInput, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
         labels = _there(window.labels, self)
         mask = np.empty(labels.shape, np.bool_)  # one for all: new memory for each costs as much as filling it
         for cluster in range(layout.k):
@@ -101,10 +101,10 @@ class ConfidenceLayer(LabelledLayer):
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         return ArraySpec(layout.level_shape(level), layout.chunks(level), "uint8", NO_CONFIDENCE, ("y", "x"))
 
-    def values(self, window: Window, layout: Layout) -> NDArray[np.uint8]:  # noqa: ARG002
+    def values(self, window: LayerInput, layout: Layout) -> NDArray[np.uint8]:  # noqa: ARG002
         return _there(window.confidence, self)
 
-    def disagreeing(self, array: zarr.Array[Any], window: Window, region: Region, layout: Layout) -> int:
+    def disagreeing(self, array: zarr.Array[Any], window: LayerInput, region: Region, layout: Layout) -> int:
         """Labels tell which pixels have one, and no more."""
         valid = _there(window.labels, self) != layout.invalid
         return int(((np.asarray(array[region]) != NO_CONFIDENCE) != valid).sum())
@@ -129,7 +129,7 @@ class CopyLayer(LabelledLayer):
         shape, chunks = (layout.copy_bands, *layout.level_shape(level)), (1, *layout.chunks(level))
         return ArraySpec(shape, chunks, layout.copy_dtype, 0, ("c", "y", "x"), "numbers")
 
-    def planes(self, window: Window, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
+    def planes(self, window: LayerInput, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
         samples = _there(window.samples, self)
         if samples.shape[2:] != (layout.copy_bands,):
             raise ValueError(f"expected samples of {layout.copy_bands} bands, got {samples.shape}")

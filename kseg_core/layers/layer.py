@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..config import OutputSettings
 from ..images.geo import GeoReference
-from .tiles import Region, level_shape, pyramid_levels
+from .tiles import Region, level_shape, pyramid_levels, tile_windows
 
 if TYPE_CHECKING:
     import zarr
@@ -130,10 +130,23 @@ class Layout:
         height, width = self.level_shape(level)
         return min(self.tile, height), min(self.tile, width)
 
+    def windows(self, level: int, side: int) -> Iterator[Region]:
+        """The windows in which a level is built (0 is the image itself), row by row.
+
+        Each level has a tile grid of its own, anchored at the origin (a tile of 1000 halves evenly only three times).
+        So a level is built in a pass of its own, after the one above is complete: then no two tasks write one chunk.
+
+        Parameters
+        ----------
+        side
+            In pixels of the level; rounded down to whole tiles, of which there is at least one.
+        """
+        yield from tile_windows(*self.level_shape(level), self.tile * max(1, side // self.tile))
+
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """What the values of a layer are made of: a window of an image, and around it as much as the layer's halo.
+class LayerInput:
+    """What the values of a layer are made of: the arrays of a window, and around it as much as the layer's halo.
 
     Parameters
     ----------
@@ -155,11 +168,11 @@ class Window:
     confidence: NDArray[np.uint8] | None = None
     inner: Region | None = None
 
-    def part(self, region: Region) -> Window:
+    def part(self, region: Region) -> LayerInput:
         """A part of a window that has nothing around it."""
         parts = (self.labels, self.samples, self.valid, self.confidence)
         cut: list[Any] = [None if values is None else values[region] for values in parts]
-        return Window(*cut)
+        return LayerInput(*cut)
 
     def trimmed(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values (y, x) of all that is here, without what is around the window."""
@@ -257,11 +270,11 @@ class Layer(ABC):
 
     # ------------------------------------------------------------------------------------------------- its pixels
 
-    def values(self, window: Window, layout: Layout) -> NDArray[Any]:
+    def values(self, window: LayerInput, layout: Layout) -> NDArray[Any]:
         """(y, x) of all that is in a window; only those farther than the halo from a cut are used."""
         raise NotImplementedError(f"{self.name} gives planes")
 
-    def planes(self, window: Window, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
+    def planes(self, window: LayerInput, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
         """Each plane's index and (y, x) values, of a window without anything around it; one may be overwritten by the
         next.
         """
@@ -271,11 +284,11 @@ class Layer(ABC):
         """The next level (ceil(y / 2), ceil(x / 2)) of a plane (y, x); of layers with a pyramid."""
         raise NotImplementedError(self.name)
 
-    def whole(self, window: Window, layout: Layout) -> NDArray[Any]:
+    def whole(self, window: LayerInput, layout: Layout) -> NDArray[Any]:
         """(y, x) of a whole image."""
         return self.begin(window, layout).values
 
-    def begin(self, window: Window, layout: Layout) -> Part:
+    def begin(self, window: LayerInput, layout: Layout) -> Part:
         """What a window tells by itself."""
         return Part(window.trimmed(self.values(window, layout)))
 
@@ -312,7 +325,7 @@ class Layer(ABC):
             return None
         return f"{self.called} {array.dtype} {array.shape}, expected {spec.dtype} {spec.shape}"
 
-    def disagreeing(self, array: zarr.Array[Any], window: Window, region: Region, layout: Layout) -> int:
+    def disagreeing(self, array: zarr.Array[Any], window: LayerInput, region: Region, layout: Layout) -> int:
         """How many of its stored pixels in a region are not those that the labels (all that is in ``window``) make."""
         if self.source == "pixels":
             return 0

@@ -15,7 +15,7 @@ from kseg_core.export.files import ExportFile, Target, export_files
 from kseg_core.export.settings import ExportSettings
 from kseg_core.layers import LAYERS
 from kseg_core.layers.labelled import LabelLayer
-from kseg_core.layers.layer import Layout, Window
+from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.opening import load_model, open_store
@@ -38,7 +38,7 @@ class MajorityLayer(LabelLayer):
     def is_in(self, layout: Layout) -> bool:
         return False
 
-    def values(self, window: Window, layout: Layout) -> Any:
+    def values(self, window: LayerInput, layout: Layout) -> Any:
         assert window.labels is not None
         around = np.pad(window.labels, 2, constant_values=layout.invalid)
         squares = np.lib.stride_tricks.sliding_window_view(around, (5, 5))
@@ -69,7 +69,7 @@ def test_a_layer_of_its_own_has_tiles_pyramid_check_and_export(
 
     image, model = open_store(store)["a.png"], load_model(store)
     labels, found = (np.asarray(array[...]) for array in (image.labels, image.layer(layer)))
-    np.testing.assert_array_equal(found, layer.values(Window(labels), Layout((300, 220), 3, 64, masks=False)))
+    np.testing.assert_array_equal(found, layer.values(LayerInput(labels), Layout((300, 220), 3, 64, masks=False)))
     assert (found != labels).any()
     levels = image.layer_levels(layer)
     assert [array.shape for array in levels] == [(300, 220), (150, 110), (75, 55), (38, 28)]
