@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import OutputSettings
 from ..edge_settings import EdgeSettings, edge_facts
 from ..inputs.listing import InputFile
+from ..places import EdgePlace
 from .canny import Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
 from .layer import ArraySpec, Layer, LayerInput, Layout, Part
 
 
 @dataclass(frozen=True)
-class EdgeLayer(Layer):
+class EdgeLayer(EdgePlace, Layer):
     """Bool (y, x), as `canny` finds them with these settings."""
 
     settings: EdgeSettings = field(default_factory=EdgeSettings)
 
-    name = "edges"
     called = "its edges are"
     stands_alone = True
     joined = True
@@ -31,9 +30,6 @@ class EdgeLayer(Layer):
     @property
     def halo(self) -> int:
         return self.settings.halo
-
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:  # noqa: ARG002
-        return output.edges is not None
 
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         return ArraySpec(layout.level_shape(level), layout.chunks(level), "bool", False, ("y", "x"), "bits")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels
-from ..config import OutputSettings
+from ..places import ConfidencePlace, CopyPlace, LabelPlace, MaskPlace
 from .layer import ArraySpec, Layer, LayerInput, Layout
 from .pyramid import mean_of_blocks, mode_of_blocks
 from .tiles import Region
@@ -20,18 +20,10 @@ if TYPE_CHECKING:
 NO_CONFIDENCE = 255  # of invalid pixels
 
 
-class LabelledLayer(Layer):
-    """One that is written with the labels."""
-
-    added = False
-
-
-class LabelLayer(LabelledLayer):
+class LabelLayer(LabelPlace, Layer):
     """Which cluster each pixel belongs to: 0 to k - 1, the dtype's largest value where invalid."""
 
-    name = "labels"
     called = "labels are"
-    group = "labels/kmeans"
     differs = "{} labels are not the nearest centroid of their source's pixels"
     has_every_chunk = True
 
@@ -49,10 +41,9 @@ class LabelLayer(LabelledLayer):
         return mode_of_blocks(plane, layout.invalid)
 
 
-class MaskLayer(LabelledLayer):
+class MaskLayer(MaskPlace, Layer):
     """A mask for each cluster."""
 
-    name = "masks"
     called = "masks are"
     source: ClassVar[Literal["pixels", "labels"]] = "labels"
 
@@ -67,9 +58,6 @@ class MaskLayer(LabelledLayer):
     def is_in(self, layout: Layout) -> bool:
         return layout.has_masks
 
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:
-        return k > 0 and output.writes_masks(k)
-
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         shape, chunks = (layout.k, *layout.level_shape(level)), (1, *layout.chunks(level))
         return ArraySpec(shape, chunks, "bool", False, ("cluster", "y", "x"), "bits")
@@ -81,10 +69,9 @@ class MaskLayer(LabelledLayer):
             yield (cluster,), np.equal(labels, cluster, out=mask)
 
 
-class ConfidenceLayer(LabelledLayer):
+class ConfidenceLayer(ConfidencePlace, Layer):
     """How clearly each pixel belongs to its cluster: 0 to 254, 255 where invalid."""
 
-    name = "confidence"
     called = "its confidence is"
     differs = "the confidence of {} pixels is not that of their source's pixels"
 
@@ -94,9 +81,6 @@ class ConfidenceLayer(LabelledLayer):
 
     def is_in(self, layout: Layout) -> bool:
         return layout.confidence
-
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:  # noqa: ARG002
-        return output.confidence
 
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         return ArraySpec(layout.level_shape(level), layout.chunks(level), "uint8", NO_CONFIDENCE, ("y", "x"))
@@ -110,20 +94,15 @@ class ConfidenceLayer(LabelledLayer):
         return int(((np.asarray(array[region]) != NO_CONFIDENCE) != valid).sum())
 
 
-class CopyLayer(LabelledLayer):
+class CopyLayer(CopyPlace, Layer):
     """The image itself: its 8-bit colours, or its bands as stored."""
 
-    name = "copy"
     called = "its copy of the image is"
-    group = ""
     differs = "{} samples of its copy are not those of its source"
     has_every_chunk = True
 
     def is_in(self, layout: Layout) -> bool:
         return layout.copy_bands > 0
-
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:  # noqa: ARG002
-        return output.copy_image
 
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         shape, chunks = (layout.copy_bands, *layout.level_shape(level)), (1, *layout.chunks(level))

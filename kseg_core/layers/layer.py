@@ -6,7 +6,6 @@ around it. Writing, pyramids, `verify`, repair, export and `inspect` know no lay
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..config import OutputSettings
 from ..images.geo import GeoReference
+from ..places import Place
 from .tiles import Region, level_shape, pyramid_levels, tile_windows
 
 if TYPE_CHECKING:
@@ -197,21 +197,15 @@ class Part(NamedTuple):
     border: Any = None
 
 
-class Layer(ABC):
+class Layer(Place, ABC):
     """One layer; a new one states the class variables that differ and gives `spec` and `values`.
 
     Attributes
     ----------
-    name
-        In the store, and in JSON.
     called
         In messages, with its verb: "its edges are".
     source
         What it is made of: the image's pixels, or the labels alone. So much of it as ``halo`` is around a window.
-    group
-        Where in the image's group its levels are, if it has a pyramid (``""``: at the top); None: it is one array.
-    added
-        Whether it is added to finished images and says itself that it is complete; else it is written with the labels.
     stands_alone
         Whether an image without labels can have it.
     differs
@@ -226,11 +220,8 @@ class Layer(ABC):
         How many pixels around one decide its value.
     """
 
-    name: ClassVar[str]
     called: ClassVar[str]
     source: ClassVar[Literal["pixels", "labels"]] = "pixels"
-    group: ClassVar[str | None] = None
-    added: ClassVar[bool] = True
     stands_alone: ClassVar[bool] = False
     differs: ClassVar[str]
     has_every_chunk: ClassVar[bool] = False
@@ -246,19 +237,6 @@ class Layer(ABC):
     def is_in(self, layout: Layout) -> bool:  # noqa: ARG002 - of those that are added, none is
         """Whether it is written with the labels of an image of this layout."""
         return False
-
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:  # noqa: ARG002
-        """Whether a run with these settings makes it of an image of so many clusters."""
-        return False
-
-    @property
-    def node(self) -> str:
-        """The group or array whose attributes are about it."""
-        return self.name if self.group is None else self.group
-
-    def path(self, level: int = 0) -> str:
-        """Where in the image's group one of its levels is."""
-        return self.name if self.group is None else os.path.join(self.group, str(level))
 
     def levels(self, layout: Layout) -> int:
         """How many it has."""
