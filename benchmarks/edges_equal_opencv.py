@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core import open_store
-from kseg_core.config import ExecutionSettings
+from kseg_core.config import EdgesConfig, ExecutionSettings
 from kseg_core.images import read_image
 from kseg_core.layers.canny import EdgeSettings, Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
 from kseg_core.layers.tiles import tile_windows
 from kseg_core.reading import sources
 from workflows.edge_job import find_edges as make_edges
-from workflows.edge_request import EdgesConfig, prepare_edges
+from workflows.edge_request import prepare_edges
 from workflows.request import InputSelection
 
 Array = NDArray[Any]

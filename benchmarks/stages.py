@@ -31,7 +31,7 @@ from kseg_core.clustering.labelling import label_pixels
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, color_counter, summarise
 from kseg_core.config import FitSettings, InputSettings, OutputSettings
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.layers.layer import Window as Labelled
+from kseg_core.layers.layer import LayerInput
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.writing import write_image
@@ -95,7 +95,7 @@ def pass_over_files(watch: Stopwatch, pieces: list[Piece], settings: FitSettings
             found = label_pixels(window.samples, window.valid, model.space, model.points)
         record = image_record(piece.source, PieceLabelled(found.sums), model, OUTPUT, shared=True)
         with watch.stage("write"):
-            write_image(str(store), record, Labelled(found.labels), model.colors, OUTPUT)
+            write_image(str(store), record, LayerInput(found.labels), model.colors, OUTPUT)
         del window, found
     return sum(table.codes.size for table in tables)
 

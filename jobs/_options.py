@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UsageError
 from kseg_core.options import Option
 
@@ -92,6 +93,7 @@ def omit(owner: type, *names: str) -> list[Item]:
 
 
 Listed = type | Sequence[Item]  # a class: all of its options
+WORKERS = pick(ExecutionSettings, "scheduler", "workers", "memory")  # of every command that gives out work
 
 
 class Given:

@@ -8,9 +8,9 @@ from kseg_core.choice import InputSelection
 from kseg_core.config import EdgesConfig, ExecutionSettings
 from kseg_core.edge_settings import EdgeSettings
 
-from ._options import Given, command, pick
+from ._options import WORKERS, Given, command, pick
 from ._runtime import DONE, SOME_UNREADABLE, General, Report
-from .label import INPUTS, WORKERS, Extras
+from .label import INPUTS, Extras
 
 
 def _failed(error: Exception) -> dict[str, Any]:

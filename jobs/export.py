@@ -10,9 +10,8 @@ from kseg_core.errors import UsageError
 from kseg_core.export.settings import ExportSettings
 from kseg_core.options import argument, option
 
-from ._options import Given, command, pick
+from ._options import WORKERS, Given, command, pick
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, General, Report
-from .label import WORKERS
 
 
 @dataclass(frozen=True, slots=True)

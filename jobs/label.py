@@ -10,11 +10,13 @@ from kseg_core.choice import InputSelection
 from kseg_core.config import AUTO, ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.options import option
+from kseg_core.report.settings import default_folder, require_place
 
 from ._again import next_command, see_them, with_commands, word
 from ._logging import log
-from ._options import Given, Listed, command, omit, pick
+from ._options import WORKERS, Given, Listed, command, omit, pick
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, General, Report
+from .report import open_in_browser
 
 if TYPE_CHECKING:
     from workflows.request import Request
@@ -58,7 +60,6 @@ LABELS: list[Listed] = [
     OutputSettings,
     pick(Extras, "report", "open_page"),
 ]
-WORKERS = pick(ExecutionSettings, "scheduler", "workers", "memory")
 EXECUTION: list[Listed] = [WORKERS, ExecutionSettings, pick(Extras, "dry_run")]
 GROWING = [*pick(OutputSettings, "checksum"), *pick(Extras, "fail_on_drift")]
 
@@ -320,8 +321,6 @@ def _label(given: Given, config: RunConfig, report: Report) -> int:
 
     request = prepare(selection, config, extras.output, "store")
     if extras.report or extras.open_page:  # before hours of work
-        from kseg_core.report.settings import default_folder, require_place
-
         require_place(default_folder(request.output), request.output, overwrite=False)
     if extras.dry_run:
         return _tell_beforehand(report, request, writes=True)
@@ -375,8 +374,6 @@ def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any],
         report.warn(f"the store is complete, but there is no report of it: {trouble}")
         return FAILED
     if page is not None and extras.open_page:
-        from .report import open_in_browser
-
         open_in_browser(page)
     return SOME_UNREADABLE if unread else DONE
 

@@ -1,4 +1,4 @@
-"""The Typer app and its way in. One file a command; to add one, write it and register it here."""
+"""The Typer app and its way in. A command is a function with ``@command`` in a module here, listed in `COMMANDS`."""
 
 from __future__ import annotations
 

@@ -15,9 +15,8 @@ from kseg_core.options import argument, option
 from kseg_core.report.settings import ReportSettings
 
 from ._logging import log
-from ._options import Given, command, pick
+from ._options import WORKERS, Given, command, pick
 from ._runtime import DONE, SOME_UNREADABLE, General, Report
-from .label import WORKERS
 
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # without any, only browsers that take the terminal would be found
 

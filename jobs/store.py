@@ -8,9 +8,8 @@ from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UsageError
 from kseg_core.options import argument, option
 
-from ._options import Given, command, omit, pick
+from ._options import WORKERS, Given, command, omit, pick
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, General, Report
-from .label import WORKERS
 
 
 @dataclass(frozen=True, slots=True)

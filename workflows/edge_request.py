@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from kseg_core import storage
-from kseg_core.config import EdgesConfig as EdgesConfig
-from kseg_core.config import InputSettings, OutputSettings
+from kseg_core.choice import InputSelection
+from kseg_core.config import EdgesConfig, InputSettings, OutputSettings
 from kseg_core.edge_settings import EdgeSettings, edge_facts
 from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, UsageError, facts_of
 from kseg_core.inputs.keys import printable_source
@@ -22,7 +22,7 @@ from kseg_core.store import schemas
 from kseg_core.store.manifest import FORMAT, differences, read_attributes
 
 from .planning.notes import Note
-from .request import InputSelection, default_output, of_earlier_rules, require_mask, require_usable
+from .request import default_output, of_earlier_rules, require_mask, require_usable
 
 State = Literal["new", "to do", "done", "made otherwise", "not there", "changed"]
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from kseg_core import storage
-from kseg_core.choice import InputSelection as InputSelection
+from kseg_core.choice import InputSelection as InputSelection  # told to be here, beside `prepare` (docs/python.md)
 from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
 from kseg_core.errors import StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.companions import mask_facts
 from kseg_core.inputs.listing import InputListing
+from kseg_core.places import arrays_made
 from kseg_core.store.manifest import (
     INCOMPLETE,
     KEYS,
@@ -366,16 +367,12 @@ def _is_whole(request: Request, attributes: dict[str, Any]) -> bool:
         return False
     if storage.is_remote(request.output):
         return True  # there each look would be a request
-    output, result = request.config.output, attributes["result"]
+    result = attributes["result"]
     if result["k"] is not None and not storage.is_file(os.path.join(request.output, "model", "zarr.json")):
         return False
-    arrays = ["", "labels/kmeans/0"]
-    arrays += ["masks"] if result["k"] is not None and output.writes_masks(result["k"]) else []
-    arrays += ["confidence"] if output.confidence else []
-    arrays += ["0"] if output.copy_image else []
-    arrays += ["edges"] if output.edges is not None and not result["failures"] else []
+    arrays = arrays_made(request.config.output, result["k"] or 0, added=not result["failures"])
     folders = (os.path.join(request.output, "images", key) for key in attributes.get(KEYS, ()))
-    return all(storage.is_file(os.path.join(folder, name, "zarr.json")) for folder in folders for name in arrays)
+    return all(storage.is_file(os.path.join(folder, name, "zarr.json")) for folder in folders for name in ("", *arrays))
 
 
 def _held_against(request: Request, kind: str) -> Request:

@@ -13,6 +13,7 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
+from kseg_core.choice import InputSelection
 from kseg_core.clustering.labelling import Labels, invalid_label, label_dtype
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
 from kseg_core.config import AUTO, FitSettings, RunConfig
@@ -34,7 +35,7 @@ from .labelling.label import read_for_model
 from .planning.arrays import info_of_array, plan_of_array
 from .planning.notes import MOST_LINES, Note, gathering, notes_of_all, say
 from .planning.plan import nodata_of_no_use
-from .request import InputSelection, Request, prepare, require_mask
+from .request import Request, prepare, require_mask
 from .result import errors_of
 from .run import earlier_model, fit_one, run
 from .scan import fit_to_memory, survey

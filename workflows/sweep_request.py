@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from kseg_core import storage
+from kseg_core.choice import InputSelection
 from kseg_core.config import RunConfig
 from kseg_core.errors import StoreError, UsageError
 from kseg_core.store.manifest import read_attributes
 
-from .request import InputSelection, Request, default_output, require_mask
+from .request import Request, default_output, require_mask
 from .result import failed_result
 
 SUFFIX = ".sweep"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kseg_core.errors import KsegError, StoreError, UnreadableImage
@@ -146,7 +146,9 @@ def export_files(
             for file in files:
                 draw = kind_of(file.what).draw
                 assert draw is not None
-                _write(file, draw(reader, file.clusters or (), settings), image.georeference, target)
+                picture = draw(reader, file.clusters or (), settings)
+                with target.whole(file.name) as path:
+                    WRITERS[file.written_as](path, file.name, picture, image.georeference, target)
                 made += 1
     except UnreadableImage as error:
         return Made(made, error)
@@ -155,20 +157,31 @@ def export_files(
     return Made(made)
 
 
-def _write(file: ExportFile, drawing: Drawing, geo: GeoReference | None, target: Target) -> None:
-    with target.whole(file.name) as path:
-        if file.written_as == "png":
-            with open(path, "xb") as stream:
-                write_png(stream, drawing)
-            if geo is not None:
-                with target.whole(f"{os.path.splitext(file.name)[0]}.pgw") as world, open(world, "x") as text:
-                    text.write(world_file(geo))
-            return
-        with target.scratch(file.name) as scratch:
-            if file.written_as == "geotiff" and geo is not None:
-                write_geotiff(path, drawing, scratch, geo)
-            else:
-                write_tiff(path, drawing, scratch)
+def _write_png(path: str, name: str, drawing: Drawing, geo: GeoReference | None, target: Target) -> None:
+    with open(path, "xb") as stream:
+        write_png(stream, drawing)
+    if geo is not None:
+        with target.whole(f"{os.path.splitext(name)[0]}.pgw") as world, open(world, "x") as text:
+            text.write(world_file(geo))
+
+
+def _write_tiff(path: str, name: str, drawing: Drawing, _: GeoReference | None, target: Target) -> None:
+    with target.scratch(name) as scratch:
+        write_tiff(path, drawing, scratch)
+
+
+def _write_geotiff(path: str, name: str, drawing: Drawing, geo: GeoReference | None, target: Target) -> None:
+    assert geo is not None  # or it would not have been planned as one
+    with target.scratch(name) as scratch:
+        write_geotiff(path, drawing, scratch, geo)
+
+
+#: Every format of pictures; GeoJSON is of outlines, which are none and are written elsewhere (`kseg_core.shapes`).
+WRITERS: dict[Format, Callable[[str, str, Drawing, GeoReference | None, Target], None]] = {
+    "png": _write_png,
+    "tiff": _write_tiff,
+    "geotiff": _write_geotiff,
+}
 
 
 def world_file(geo: GeoReference) -> str:

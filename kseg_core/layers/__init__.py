@@ -1,4 +1,7 @@
-"""What is written for each pixel of an image. A new layer is a file here and a line of `LAYERS`."""
+"""What is written for each pixel of an image.
+
+A new layer is a file here and a line of `LAYERS`; of one that a run makes `places` says where it is, and when.
+"""
 
 from __future__ import annotations
 

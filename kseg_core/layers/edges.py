@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import OutputSettings
 from ..edge_settings import EdgeSettings, edge_facts
 from ..inputs.listing import InputFile
+from ..places import EdgePlace
 from .canny import Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
-from .layer import ArraySpec, Layer, Layout, Part, Window
+from .layer import ArraySpec, Layer, LayerInput, Layout, Part
 
 
 @dataclass(frozen=True)
-class EdgeLayer(Layer):
+class EdgeLayer(EdgePlace, Layer):
     """Bool (y, x), as `canny` finds them with these settings."""
 
     settings: EdgeSettings = field(default_factory=EdgeSettings)
 
-    name = "edges"
     called = "its edges are"
     stands_alone = True
     joined = True
@@ -32,17 +31,14 @@ class EdgeLayer(Layer):
     def halo(self) -> int:
         return self.settings.halo
 
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:  # noqa: ARG002
-        return output.edges is not None
-
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         return ArraySpec(layout.level_shape(level), layout.chunks(level), "bool", False, ("y", "x"), "bits")
 
-    def whole(self, window: Window, layout: Layout) -> NDArray[np.bool_]:  # noqa: ARG002
+    def whole(self, window: LayerInput, layout: Layout) -> NDArray[np.bool_]:  # noqa: ARG002
         assert window.samples is not None
         return find_edges(window.samples, window.valid, self.settings)
 
-    def begin(self, window: Window, layout: Layout) -> Part:  # noqa: ARG002
+    def begin(self, window: LayerInput, layout: Layout) -> Part:  # noqa: ARG002
         assert window.samples is not None
         maxima = find_maxima(window.samples, window.valid, self.settings)
         found = decide_within(Maxima(*map(window.trimmed, maxima)))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels
-from ..config import OutputSettings
-from .layer import ArraySpec, Layer, Layout, Window
+from ..places import ConfidencePlace, CopyPlace, LabelPlace, MaskPlace
+from .layer import ArraySpec, Layer, LayerInput, Layout
 from .pyramid import mean_of_blocks, mode_of_blocks
 from .tiles import Region
 
@@ -20,18 +20,10 @@ if TYPE_CHECKING:
 NO_CONFIDENCE = 255  # of invalid pixels
 
 
-class LabelledLayer(Layer):
-    """One that is written with the labels."""
-
-    added = False
-
-
-class LabelLayer(LabelledLayer):
+class LabelLayer(LabelPlace, Layer):
     """Which cluster each pixel belongs to: 0 to k - 1, the dtype's largest value where invalid."""
 
-    name = "labels"
     called = "labels are"
-    group = "labels/kmeans"
     differs = "{} labels are not the nearest centroid of their source's pixels"
     has_every_chunk = True
 
@@ -42,17 +34,16 @@ class LabelLayer(LabelledLayer):
         chunks = layout.chunks(level)
         return ArraySpec(layout.level_shape(level), chunks, layout.label_dtype.name, layout.invalid, ("y", "x"))
 
-    def values(self, window: Window, layout: Layout) -> Labels:  # noqa: ARG002
+    def values(self, window: LayerInput, layout: Layout) -> Labels:  # noqa: ARG002
         return _there(window.labels, self)
 
     def halved(self, plane: NDArray[Any], layout: Layout) -> NDArray[Any]:
         return mode_of_blocks(plane, layout.invalid)
 
 
-class MaskLayer(LabelledLayer):
+class MaskLayer(MaskPlace, Layer):
     """A mask for each cluster."""
 
-    name = "masks"
     called = "masks are"
     source: ClassVar[Literal["pixels", "labels"]] = "labels"
 
@@ -67,24 +58,20 @@ class MaskLayer(LabelledLayer):
     def is_in(self, layout: Layout) -> bool:
         return layout.has_masks
 
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:
-        return k > 0 and output.writes_masks(k)
-
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         shape, chunks = (layout.k, *layout.level_shape(level)), (1, *layout.chunks(level))
         return ArraySpec(shape, chunks, "bool", False, ("cluster", "y", "x"), "bits")
 
-    def planes(self, window: Window, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
+    def planes(self, window: LayerInput, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
         labels = _there(window.labels, self)
         mask = np.empty(labels.shape, np.bool_)  # one for all: new memory for each costs as much as filling it
         for cluster in range(layout.k):
             yield (cluster,), np.equal(labels, cluster, out=mask)
 
 
-class ConfidenceLayer(LabelledLayer):
+class ConfidenceLayer(ConfidencePlace, Layer):
     """How clearly each pixel belongs to its cluster: 0 to 254, 255 where invalid."""
 
-    name = "confidence"
     called = "its confidence is"
     differs = "the confidence of {} pixels is not that of their source's pixels"
 
@@ -95,41 +82,33 @@ class ConfidenceLayer(LabelledLayer):
     def is_in(self, layout: Layout) -> bool:
         return layout.confidence
 
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:  # noqa: ARG002
-        return output.confidence
-
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         return ArraySpec(layout.level_shape(level), layout.chunks(level), "uint8", NO_CONFIDENCE, ("y", "x"))
 
-    def values(self, window: Window, layout: Layout) -> NDArray[np.uint8]:  # noqa: ARG002
+    def values(self, window: LayerInput, layout: Layout) -> NDArray[np.uint8]:  # noqa: ARG002
         return _there(window.confidence, self)
 
-    def disagreeing(self, array: zarr.Array[Any], window: Window, region: Region, layout: Layout) -> int:
+    def disagreeing(self, array: zarr.Array[Any], window: LayerInput, region: Region, layout: Layout) -> int:
         """Labels tell which pixels have one, and no more."""
         valid = _there(window.labels, self) != layout.invalid
         return int(((np.asarray(array[region]) != NO_CONFIDENCE) != valid).sum())
 
 
-class CopyLayer(LabelledLayer):
+class CopyLayer(CopyPlace, Layer):
     """The image itself: its 8-bit colours, or its bands as stored."""
 
-    name = "copy"
     called = "its copy of the image is"
-    group = ""
     differs = "{} samples of its copy are not those of its source"
     has_every_chunk = True
 
     def is_in(self, layout: Layout) -> bool:
         return layout.copy_bands > 0
 
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:  # noqa: ARG002
-        return output.copy_image
-
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         shape, chunks = (layout.copy_bands, *layout.level_shape(level)), (1, *layout.chunks(level))
         return ArraySpec(shape, chunks, layout.copy_dtype, 0, ("c", "y", "x"), "numbers")
 
-    def planes(self, window: Window, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
+    def planes(self, window: LayerInput, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
         samples = _there(window.samples, self)
         if samples.shape[2:] != (layout.copy_bands,):
             raise ValueError(f"expected samples of {layout.copy_bands} bands, got {samples.shape}")

@@ -6,7 +6,6 @@ around it. Writing, pyramids, `verify`, repair, export and `inspect` know no lay
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..config import OutputSettings
 from ..images.geo import GeoReference
-from .tiles import Region, level_shape, pyramid_levels
+from ..places import Place
+from .tiles import Region, level_shape, pyramid_levels, tile_windows
 
 if TYPE_CHECKING:
     import zarr
@@ -130,10 +130,23 @@ class Layout:
         height, width = self.level_shape(level)
         return min(self.tile, height), min(self.tile, width)
 
+    def windows(self, level: int, side: int) -> Iterator[Region]:
+        """The windows in which a level is built (0 is the image itself), row by row.
+
+        Each level has a tile grid of its own, anchored at the origin (a tile of 1000 halves evenly only three times).
+        So a level is built in a pass of its own, after the one above is complete: then no two tasks write one chunk.
+
+        Parameters
+        ----------
+        side
+            In pixels of the level; rounded down to whole tiles, of which there is at least one.
+        """
+        yield from tile_windows(*self.level_shape(level), self.tile * max(1, side // self.tile))
+
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """What the values of a layer are made of: a window of an image, and around it as much as the layer's halo.
+class LayerInput:
+    """What the values of a layer are made of: the arrays of a window, and around it as much as the layer's halo.
 
     Parameters
     ----------
@@ -155,11 +168,11 @@ class Window:
     confidence: NDArray[np.uint8] | None = None
     inner: Region | None = None
 
-    def part(self, region: Region) -> Window:
+    def part(self, region: Region) -> LayerInput:
         """A part of a window that has nothing around it."""
         parts = (self.labels, self.samples, self.valid, self.confidence)
         cut: list[Any] = [None if values is None else values[region] for values in parts]
-        return Window(*cut)
+        return LayerInput(*cut)
 
     def trimmed(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values (y, x) of all that is here, without what is around the window."""
@@ -184,21 +197,15 @@ class Part(NamedTuple):
     border: Any = None
 
 
-class Layer(ABC):
+class Layer(Place, ABC):
     """One layer; a new one states the class variables that differ and gives `spec` and `values`.
 
     Attributes
     ----------
-    name
-        In the store, and in JSON.
     called
         In messages, with its verb: "its edges are".
     source
         What it is made of: the image's pixels, or the labels alone. So much of it as ``halo`` is around a window.
-    group
-        Where in the image's group its levels are, if it has a pyramid (``""``: at the top); None: it is one array.
-    added
-        Whether it is added to finished images and says itself that it is complete; else it is written with the labels.
     stands_alone
         Whether an image without labels can have it.
     differs
@@ -213,11 +220,8 @@ class Layer(ABC):
         How many pixels around one decide its value.
     """
 
-    name: ClassVar[str]
     called: ClassVar[str]
     source: ClassVar[Literal["pixels", "labels"]] = "pixels"
-    group: ClassVar[str | None] = None
-    added: ClassVar[bool] = True
     stands_alone: ClassVar[bool] = False
     differs: ClassVar[str]
     has_every_chunk: ClassVar[bool] = False
@@ -234,19 +238,6 @@ class Layer(ABC):
         """Whether it is written with the labels of an image of this layout."""
         return False
 
-    def is_wanted(self, output: OutputSettings, k: int) -> bool:  # noqa: ARG002
-        """Whether a run with these settings makes it of an image of so many clusters."""
-        return False
-
-    @property
-    def node(self) -> str:
-        """The group or array whose attributes are about it."""
-        return self.name if self.group is None else self.group
-
-    def path(self, level: int = 0) -> str:
-        """Where in the image's group one of its levels is."""
-        return self.name if self.group is None else os.path.join(self.group, str(level))
-
     def levels(self, layout: Layout) -> int:
         """How many it has."""
         return 1 if self.group is None else layout.levels
@@ -257,11 +248,11 @@ class Layer(ABC):
 
     # ------------------------------------------------------------------------------------------------- its pixels
 
-    def values(self, window: Window, layout: Layout) -> NDArray[Any]:
+    def values(self, window: LayerInput, layout: Layout) -> NDArray[Any]:
         """(y, x) of all that is in a window; only those farther than the halo from a cut are used."""
         raise NotImplementedError(f"{self.name} gives planes")
 
-    def planes(self, window: Window, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
+    def planes(self, window: LayerInput, layout: Layout) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
         """Each plane's index and (y, x) values, of a window without anything around it; one may be overwritten by the
         next.
         """
@@ -271,11 +262,11 @@ class Layer(ABC):
         """The next level (ceil(y / 2), ceil(x / 2)) of a plane (y, x); of layers with a pyramid."""
         raise NotImplementedError(self.name)
 
-    def whole(self, window: Window, layout: Layout) -> NDArray[Any]:
+    def whole(self, window: LayerInput, layout: Layout) -> NDArray[Any]:
         """(y, x) of a whole image."""
         return self.begin(window, layout).values
 
-    def begin(self, window: Window, layout: Layout) -> Part:
+    def begin(self, window: LayerInput, layout: Layout) -> Part:
         """What a window tells by itself."""
         return Part(window.trimmed(self.values(window, layout)))
 
@@ -312,7 +303,7 @@ class Layer(ABC):
             return None
         return f"{self.called} {array.dtype} {array.shape}, expected {spec.dtype} {spec.shape}"
 
-    def disagreeing(self, array: zarr.Array[Any], window: Window, region: Region, layout: Layout) -> int:
+    def disagreeing(self, array: zarr.Array[Any], window: LayerInput, region: Region, layout: Layout) -> int:
         """How many of its stored pixels in a region are not those that the labels (all that is in ``window``) make."""
         if self.source == "pixels":
             return 0

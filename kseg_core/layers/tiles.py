@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .layer import Layout
 
 Region = tuple[slice, slice]  # rows and columns
 
@@ -35,25 +31,6 @@ def pyramid_levels(shape: tuple[int, int], tile: int) -> int:
     while max(level_shape(shape, levels - 1)) > tile:
         levels += 1
     return levels
-
-
-def level_windows(layout: Layout, level: int, side: int) -> Iterator[Region]:
-    """The windows in which a pyramid's level is built, row by row.
-
-    Each level has a tile grid of its own, anchored at the origin (a tile of 1000 halves evenly only three times). So a
-    level is built in a pass of its own, after the one above is complete: then no two tasks write one chunk.
-
-    Parameters
-    ----------
-    layout
-        Of the image.
-    level
-        0 is the image itself.
-    side
-        Of the windows in pixels of the level; rounded down to whole tiles, of which there is at least one.
-    """
-    whole = layout.tile * max(1, side // layout.tile)
-    yield from tile_windows(*level_shape(layout.shape, level), whole)
 
 
 def source_window(shape: tuple[int, int], level: int, rows: slice, columns: slice) -> Region:

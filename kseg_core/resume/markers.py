@@ -24,7 +24,7 @@ from ..errors import StoreError, UnreadableImage
 from ..images.masks import mask_path
 from ..inputs.companions import content_digest, mask_facts
 from ..inputs.listing import FACTS, InputFile
-from ..layers import LABEL_LAYER, LAYERS
+from ..places import arrays_made
 from ..reading.sources import Piece
 from ..store.manifest import read_attributes
 from ..store.nodes import read_document, write_group
@@ -78,7 +78,7 @@ def _record(
         record = ImageRecord.from_attributes(key, facts)
         noted = read_document(os.path.join(folder, LABELS))["attributes"]
         whole = record.agrees_with(noted) and (record.sums is not None or not shared)
-        arrays = _arrays(_levels(noted), len(record.counts), output)
+        arrays = arrays_made(output, len(record.counts), levels=_levels(noted))
         documents = [os.path.join(folder, name, "zarr.json") for name in arrays]
     except (KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
         return None
@@ -101,14 +101,6 @@ def _note_touched(folder: str, file: InputFile) -> None:
         attributes = read_document(group)["attributes"]
         noted = {name: value for name, value in attributes["kseg"].items() if name not in FACTS} | file.facts
         write_group(group, {**attributes, "kseg": noted})
-
-
-def _arrays(levels: int, k: int, output: OutputSettings) -> list[str]:
-    """Names of the arrays that an image must have; its edges are looked for where they are added."""
-    made = [layer for layer in LAYERS.values() if not layer.added and layer.is_wanted(output, k)]
-    return [
-        layer.path(level) for layer in (LABEL_LAYER, *made) for level in range(1 if layer.group is None else levels)
-    ]
 
 
 def _levels(noted: dict[str, Any]) -> int:

@@ -19,7 +19,7 @@ from ..errors import UnreadableImage
 from ..images.decoder import USE_BANDS
 from ..images.geo import GRID_MAPPING
 from ..layers import LABEL_LAYER
-from ..layers.layer import Layer, Layout, Part, Window
+from ..layers.layer import Layer, LayerInput, Layout, Part
 from ..layers.tiles import grown, require_aligned
 from ..reading.sources import ImageSource, Piece
 from .nodes import create_array, read_plane, write_group, write_plane
@@ -88,7 +88,7 @@ def _remove_layer(image: str, layer: Layer) -> None:
             storage.remove_tree(folder)
 
 
-def window_of(path: str, piece: Piece, layer: Layer, layout: Layout) -> Window:
+def window_of(path: str, piece: Piece, layer: Layer, layout: Layout) -> LayerInput:
     """What a layer is made of at a piece and around it: the image's pixels, or the stored labels.
 
     Raises
@@ -99,14 +99,14 @@ def window_of(path: str, piece: Piece, layer: Layer, layout: Layout) -> Window:
     (rows, columns), inner = grown((piece.rows, piece.columns), layer.halo, layout.shape)
     if layer.source == "labels":
         array = os.path.join(image_folder(path, piece.file.key), LABEL_LAYER.path())
-        return Window(read_plane(array, LABEL_LAYER.spec(layout), (rows, columns)), inner=inner)
+        return LayerInput(read_plane(array, LABEL_LAYER.spec(layout), (rows, columns)), inner=inner)
     around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
     try:
         pixels = around.read()
     except UnreadableImage as error:
         reason = error.reason.replace(USE_BANDS, f"{layer.name} are found in colours")
         raise UnreadableImage(error.source, reason) from error
-    return Window(samples=pixels.samples, valid=pixels.valid, inner=None if piece.is_whole else inner)
+    return LayerInput(samples=pixels.samples, valid=pixels.valid, inner=None if piece.is_whole else inner)
 
 
 def write_part(path: str, piece: Piece, layer: Layer, part: Part, layout: Layout) -> int:

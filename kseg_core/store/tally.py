@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
 from ..layers import LABEL_LAYER, LAYERS
-from ..layers.layer import Layer, Layout, Window, differing, stored
+from ..layers.layer import Layer, LayerInput, Layout, differing, stored
 from ..layers.tiles import Region, grown, level_shape, source_window, tile_windows, window_of_level
 from .model import Model
 from .opening import StoredImage
@@ -270,7 +270,7 @@ def tally_labels(labels_of_all: zarr.Array[Any], beside: Arrays, window: Region,
     pixels = Counter(invalid=int(values[-1]), stray=int(values[k:-1].sum()))
     for layer, array in beside:
         around, inner = grown(window, layer.halo, layout.shape)
-        seen = Window(np.asarray(labels_of_all[around]), inner=inner) if layer.halo else Window(labels)
+        seen = LayerInput(np.asarray(labels_of_all[around]), inner=inner) if layer.halo else LayerInput(labels)
         pixels[layer.name] += layer.disagreeing(array, seen, window, layout)
     return Tally(pixels, Counter(dict(enumerate(values[:k].tolist()))))
 
@@ -318,7 +318,7 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
                 continue
             own = piece.read(bands)
             anew = model.label(own.samples, own.valid, confidence=image.confidence is not None)
-            made = Window(anew.labels, own.samples, own.valid, anew.confidence)
+            made = LayerInput(anew.labels, own.samples, own.valid, anew.confidence)
             layout = replace(subject.layout, copy_bands=own.samples.shape[2])
             for layer, array in of_pixels:
                 for first, values in layer.planes(made, layout):

@@ -21,7 +21,7 @@ from ..config import OutputSettings
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, labelled_layers
-from ..layers.layer import ArraySpec, Layer, Layout, Window
+from ..layers.layer import ArraySpec, Layer, LayerInput, Layout
 from ..layers.tiles import Region, require_aligned, source_window, tile_windows, whole
 from . import ome
 from .manifest import read_attributes
@@ -137,7 +137,7 @@ def write_georeference(folder: str, geo: GeoReference, shape: tuple[int, int]) -
         store_array(os.path.join(folder, name), values, spec, dict(described[name]))
 
 
-def write_window(path: str, key: str, region: Region, window: Window, layout: Layout) -> None:
+def write_window(path: str, key: str, region: Region, window: LayerInput, layout: Layout) -> None:
     """Write a window of every layer that is written with the labels.
 
     Parameters
@@ -167,7 +167,7 @@ def write_window(path: str, key: str, region: Region, window: Window, layout: La
         write_tiles(os.path.join(folder, layer.path()), layer, region, window, layout)
 
 
-def write_tiles(array: str, layer: Layer, region: Region, window: Window, layout: Layout) -> None:
+def write_tiles(array: str, layer: Layer, region: Region, window: LayerInput, layout: Layout) -> None:
     """Write a window of a layer without a halo; of one plane's tile at a time, so that k masks are never held."""
     spec = layer.spec(layout)
     require_array(array)
@@ -286,7 +286,7 @@ def finish_image(
 def write_image(
     path: str,
     record: ImageRecord,
-    window: Window,
+    window: LayerInput,
     colors: NDArray[np.uint8],
     output: OutputSettings | Layout,
     own_model: Model | None = None,
@@ -334,7 +334,7 @@ def is_written(path: str, record: ImageRecord) -> bool:
 def _write_all(
     path: str,
     record: ImageRecord,
-    window: Window,
+    window: LayerInput,
     colors: NDArray[np.uint8],
     layout: Layout,
     own_model: Model | None,

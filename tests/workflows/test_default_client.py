@@ -12,7 +12,7 @@ from dask.delayed import delayed
 from distributed import Client, default_client
 
 from kseg_core.config import ExecutionSettings
-from workflows.computing.executor import open_executor
+from workflows.computing.context import open_executor
 
 
 @pytest.fixture

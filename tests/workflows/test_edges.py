@@ -17,7 +17,7 @@ from PIL import Image
 
 from jobs._render import inspect_lines
 from kseg_core import open_store
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.config import EdgesConfig, ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.images import read_image
@@ -25,7 +25,7 @@ from kseg_core.layers.edges import EdgeLayer
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.edge_job import find_edges
-from workflows.edge_request import EdgesConfig, EdgesRequest, EdgesResult, nothing_done, prepare_edges
+from workflows.edge_request import EdgesRequest, EdgesResult, nothing_done, prepare_edges
 from workflows.inspect import describe
 from workflows.labelling import adding
 from workflows.request import InputSelection, prepare

@@ -13,10 +13,11 @@ from PIL import Image
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.export.files import ExportFile, Target, export_files
 from kseg_core.export.settings import ExportSettings
-from kseg_core.layers import LAYERS
+from kseg_core.layers import LABEL_LAYER, LAYERS
 from kseg_core.layers.labelled import LabelLayer
-from kseg_core.layers.layer import Layout, Window
+from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.pyramid import mode_of_blocks
+from kseg_core.places import arrays_made
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.opening import open_store
@@ -39,7 +40,7 @@ class MajorityLayer(LabelLayer):
     def is_in(self, layout: Layout) -> bool:
         return False
 
-    def values(self, window: Window, layout: Layout) -> Any:
+    def values(self, window: LayerInput, layout: Layout) -> Any:
         assert window.labels is not None
         around = np.pad(window.labels, 2, constant_values=layout.invalid)
         squares = np.lib.stride_tricks.sliding_window_view(around, (5, 5))
@@ -70,7 +71,7 @@ def test_a_layer_of_its_own_has_tiles_pyramid_check_and_export(
 
     image, model = open_store(store)["a.png"], Model.load(store)
     labels, found = (np.asarray(array[...]) for array in (image.labels, image.layer(layer)))
-    np.testing.assert_array_equal(found, layer.values(Window(labels), Layout((300, 220), 3, 64, masks=False)))
+    np.testing.assert_array_equal(found, layer.values(LayerInput(labels), Layout((300, 220), 3, 64, masks=False)))
     assert (found != labels).any()
     levels = image.layer_levels(layer)
     assert [array.shape for array in levels] == [(300, 220), (150, 110), (75, 55), (38, 28)]
@@ -87,3 +88,13 @@ def test_a_layer_of_its_own_has_tiles_pyramid_check_and_export(
     told = ImageCheck(store, "a.png").whole(model).problems
     assert any("1 pixels of its majority are not those of its labels" in line for line in told)
     assert any("level 2 of its majority" in line or "level 1 of its majority" in line for line in told)
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_the_arrays_that_a_run_makes_are_those_of_its_layers(everything: bool) -> None:
+    output = OutputSettings(
+        everything, confidence=everything, copy_image=everything, edges=(1, 2) if everything else None
+    )
+    wanted = [layer for layer in LAYERS.values() if layer is LABEL_LAYER or layer.is_wanted(output, 3)]
+    assert arrays_made(output, 3, added=True) == [layer.path() for layer in wanted]
+    assert len(wanted) == (len(LAYERS) if everything else 1)

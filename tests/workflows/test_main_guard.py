@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = """
 from kseg_core.config import ExecutionSettings
-from workflows.computing.executor import open_executor
+from workflows.computing.context import open_executor
 {guard}
 {indent}with open_executor(ExecutionSettings("processes", 1)) as executor:
 {indent}    print("workers", executor.workers)

@@ -37,7 +37,8 @@ from kseg_core.reading.sources import ImageSource
 from kseg_core.sizes import parse_bytes
 from kseg_core.storage.ranges import MOST_BYTES, most_held
 from tests.conftest import environment_of_programs
-from workflows.computing.executor import LocalExecutor, processes_that_fit
+from workflows.computing.cluster import processes_that_fit
+from workflows.computing.executor import LocalExecutor
 from workflows.dry_run import dry_run
 from workflows.planning.budget import Work, make_budget, require_room_on_disk, too_many_colors
 from workflows.planning.plan import Plan, make_plan

@@ -14,8 +14,8 @@ from kseg_core.errors import UnreadableImage
 from kseg_core.images import PictureInfo
 from kseg_core.inputs.listing import InputFile, list_inputs
 from kseg_core.reading.sources import ImageSource, Piece
-from workflows.computing.context import Context
-from workflows.computing.executor import Silent, open_executor
+from workflows.computing.context import Context, open_executor
+from workflows.computing.executor import Silent
 from workflows.planning import plan
 from workflows.planning.plan import BUNDLE_IMAGES, BUNDLE_PX, Bundle, Plan, make_plan
 from workflows.planning.plan import scan_headers as look

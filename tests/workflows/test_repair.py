@@ -14,7 +14,7 @@ import pytest
 import tifffile
 import zarr
 
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.config import EdgesConfig, ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import OutputHeld, StoreError, UnreadableImage
 from kseg_core.resume.lock import hold
@@ -22,7 +22,7 @@ from kseg_core.store.manifest import read_attributes
 from kseg_core.store.opening import update_attributes
 from workflows.check import check_store
 from workflows.edge_job import find_edges
-from workflows.edge_request import EdgesConfig, prepare_edges
+from workflows.edge_request import prepare_edges
 from workflows.labelling import label_plan, mend
 from workflows.repair import repair_store
 from workflows.request import InputSelection, Request, prepare

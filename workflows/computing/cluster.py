@@ -37,10 +37,12 @@ from distributed import (
 from distributed.comm import CommClosedError
 
 from kseg_core import release
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError
-from kseg_core.limits import Limit, share_of_memory
+from kseg_core.limits import Limit, memory_limit, share_of_memory
+from kseg_core.sizes import format_bytes
 
-from .executor import SAME_COMMAND, OnDone, TasksKilled, died_again, ignore
+from .executor import GIVEN_MEMORY, SAME_COMMAND, OnDone, TasksKilled, died_again, ignore, workers_of
 
 CONNECT_SECONDS = 15  # how long a scheduler and its first worker are waited for
 NO_WORKER_SECONDS = 120  # how long for another when all are gone: batch systems and nannies start new ones
@@ -235,6 +237,45 @@ def losses_told(where: str) -> Iterator[None]:
         raise KsegError(f"the Dask scheduler at {where} is gone, or dropped the job; {SAME_COMMAND}") from error
 
 
+@contextmanager
+def open_cluster(settings: ExecutionSettings) -> Iterator[ClusterExecutor]:
+    """The cluster asked for; one that was started here is stopped on leaving.
+
+    Raises
+    ------
+    KsegError
+        If it cannot be reached or has no worker.
+    """
+    if settings.scheduler == "processes":
+        wanted = workers_of(settings.workers)
+        workers = processes_that_fit(wanted.amount, settings.memory)
+        memory = share_of_memory(workers) if settings.memory is None else Limit(settings.memory, GIVEN_MEMORY)
+        with own_processes(workers, memory.amount) as client, reporting(settings.performance_report, client):
+            yield ClusterExecutor(client, memory, workers_from=wanted.source)
+    else:
+        with existing_cluster(settings.scheduler) as client, reporting(settings.performance_report, client):
+            given = None if settings.memory is None else Limit(settings.memory, GIVEN_MEMORY)
+            yield ClusterExecutor(client, given, settings.scheduler)
+
+
+def processes_that_fit(wanted: int, memory_bytes: int | None) -> int:
+    """As many processes as this machine has memory for, where it is said how much each may take."""
+    if memory_bytes is None:
+        return wanted
+    limit = memory_limit(wanted)
+    fit = max(1, limit.amount // memory_bytes)
+    if fit < wanted:
+        log.warning(
+            "%d processes of %s would take more than there is (%s of %s): %d instead",
+            wanted,
+            format_bytes(memory_bytes),
+            format_bytes(limit.amount),
+            limit.source,
+            fit,
+        )
+    return min(wanted, fit)
+
+
 def require_main_guard() -> None:
     """Refuse to start processes from a script each of them would run again, and so start processes of its own."""
     script = getattr(sys.modules.get("__main__"), "__file__", None)
@@ -400,9 +441,7 @@ def _require_same_program(client: Client, where: str) -> None:
         raise KsegError(f"the workers at {where} have kseg-batch {', '.join(other)}, this is {ours}: install the same")
 
 
-TOPIC = "kseg-log"
-
-log = logging.getLogger("kseg")
+TOPIC = "kseg-log"  # of what workers warn of
 
 
 class QuietWorker(WorkerPlugin):  # type: ignore[misc]

@@ -9,7 +9,7 @@ what the batches come to is merged up a tree, wherever it lies; `Context.each` c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import islice
@@ -21,7 +21,7 @@ from dask.delayed import Delayed, delayed
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UnreadableImage
 
-from .executor import Executor, Progress, Silent, TasksKilled, died_again, open_executor
+from .executor import Executor, LocalExecutor, Progress, Silent, TasksKilled, died_again
 
 WAVE_TASKS = 4096  # a scheduler takes about a millisecond a task: waves of seconds, and a few megabytes of graph
 FAN_IN = 4  # partials a merge: few, as those that wait for their neighbours are held in memory
@@ -95,6 +95,25 @@ Merge = Callable[[Sequence[Any]], Any]
 def merge_all(parts: Sequence[M]) -> M:
     """Merge some partial results in one place."""
     return reduce(lambda a, b: a.merge(b), parts)
+
+
+@contextmanager
+def open_executor(settings: ExecutionSettings) -> Iterator[Executor]:
+    """The executor asked for; a cluster that was started here is stopped on leaving.
+
+    Raises
+    ------
+    KsegError
+        If a cluster cannot be reached or has no worker.
+    """
+    if settings.scheduler in ("threads", "sync"):
+        with closing(LocalExecutor(settings.scheduler, settings.workers, settings.memory)) as executor:
+            yield executor
+        return
+    from .cluster import open_cluster  # loads distributed: only where it is needed
+
+    with open_cluster(settings) as executor:
+        yield executor
 
 
 @dataclass(frozen=True, slots=True)

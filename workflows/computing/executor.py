@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import dask
@@ -13,18 +11,14 @@ import dask.threaded
 from dask.callbacks import Callback
 from dask.delayed import Delayed, delayed
 
-from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError
-from kseg_core.limits import Limit, memory_limit, processor_limit, share_of_memory
-from kseg_core.sizes import format_bytes
+from kseg_core.limits import Limit, processor_limit, share_of_memory
 
 OnDone = Callable[[int], None]
 
 GIVEN_MEMORY, GIVEN_WORKERS = "--memory", "--workers"  # where a limit is from that was asked for
 
 SAME_COMMAND = "what was finished is kept, and the same command goes on"
-
-log = logging.getLogger("kseg")
 
 
 class TasksKilled(KsegError):
@@ -53,24 +47,6 @@ class TasksKilled(KsegError):
 def died_again(deaths: Mapping[int, int]) -> KsegError:
     """The end of a job whose workers die though no single input is to blame."""
     return KsegError(str(TasksKilled(dict(deaths))))
-
-
-def processes_that_fit(wanted: int, memory_bytes: int | None) -> int:
-    """As many processes as this machine has memory for, where it is said how much each may take."""
-    if memory_bytes is None:
-        return wanted
-    limit = memory_limit(wanted)
-    fit = max(1, limit.amount // memory_bytes)
-    if fit < wanted:
-        log.warning(
-            "%d processes of %s would take more than there is (%s of %s): %d instead",
-            wanted,
-            format_bytes(memory_bytes),
-            format_bytes(limit.amount),
-            limit.source,
-            fit,
-        )
-    return min(wanted, fit)
 
 
 def workers_of(wanted: int | None) -> Limit:
@@ -179,36 +155,6 @@ def _telling(watch: Sequence[Delayed], on_done: OnDone) -> Callback:
             on_done(index[key])
 
     return Callback(posttask=finished)
-
-
-@contextmanager
-def open_executor(settings: ExecutionSettings) -> Iterator[Executor]:
-    """The executor asked for; a cluster that was started here is stopped on leaving.
-
-    Raises
-    ------
-    KsegError
-        If a cluster cannot be reached or has no worker.
-    """
-    if settings.scheduler in ("threads", "sync"):
-        executor = LocalExecutor(settings.scheduler, settings.workers, settings.memory)
-        try:
-            yield executor
-        finally:
-            executor.close()
-        return
-    from .cluster import ClusterExecutor, existing_cluster, own_processes, reporting
-
-    if settings.scheduler == "processes":
-        wanted = workers_of(settings.workers)
-        workers = processes_that_fit(wanted.amount, settings.memory)
-        memory = share_of_memory(workers) if settings.memory is None else Limit(settings.memory, GIVEN_MEMORY)
-        with own_processes(workers, memory.amount) as client, reporting(settings.performance_report, client):
-            yield ClusterExecutor(client, memory, workers_from=wanted.source)
-    else:
-        with existing_cluster(settings.scheduler) as client, reporting(settings.performance_report, client):
-            given = None if settings.memory is None else Limit(settings.memory, GIVEN_MEMORY)
-            yield ClusterExecutor(client, given, settings.scheduler)
 
 
 class Progress(Protocol):

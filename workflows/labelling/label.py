@@ -21,7 +21,7 @@ from kseg_core.images import Pixels
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.companions import content_digest, mask_facts
 from kseg_core.layers.labelled import NO_CONFIDENCE
-from kseg_core.layers.layer import Layout, Window
+from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.ome import read_pixel_size
@@ -143,14 +143,14 @@ class PieceLabelled:
         return PieceLabelled(self.sums.merge(other.sums), merged((*self.fills, *other.fills), of_bands=False))
 
 
-def label_window(pixels: Pixels, model: Model | None, layout: Layout) -> tuple[Window, ClusterSums]:
+def label_window(pixels: Pixels, model: Model | None, layout: Layout) -> tuple[LayerInput, ClusterSums]:
     """What the layers of some pixels are made of, and the sums over them; without a model none of them is valid."""
     if model is None:
         shape = pixels.samples.shape[:2]
         unsure = np.full(shape, NO_CONFIDENCE, np.uint8)
-        return Window(no_labels(shape), pixels.samples, None, unsure), ClusterSums.zero(0)
+        return LayerInput(no_labels(shape), pixels.samples, None, unsure), ClusterSums.zero(0)
     found = model.label(pixels.samples, pixels.valid, confidence=layout.confidence)
-    return Window(found.labels, pixels.samples, pixels.valid, found.confidence), found.sums
+    return LayerInput(found.labels, pixels.samples, pixels.valid, found.confidence), found.sums
 
 
 def reference_of(model: Model) -> Reference:

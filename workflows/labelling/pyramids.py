@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dask.delayed import delayed
 
 from kseg_core.layers.layer import Layout
-from kseg_core.layers.tiles import level_windows
 from kseg_core.store.writing import build_level
 
 from ..computing.context import Context
@@ -25,6 +24,6 @@ def build_pyramids(
             task(store, key, level, region, layout)
             for key, layout in images
             if level < layout.levels
-            for region in level_windows(layout, level, LEVEL_SIDE)
+            for region in layout.windows(level, LEVEL_SIDE)
         )
         context.run(lazy)

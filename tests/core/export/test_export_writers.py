@@ -21,9 +21,14 @@ from kseg_core.export import drawing as drawing_module
 from kseg_core.export import png as png_module
 from kseg_core.export import tiff as tiff_module
 from kseg_core.export.drawing import Drawing, windows
+from kseg_core.export.files import WRITERS
+from kseg_core.export.kinds import KINDS as EXPORTS
+from kseg_core.export.kinds import SUFFIXES, file_name
 from kseg_core.export.png import write_png
+from kseg_core.export.settings import FORMATS
 from kseg_core.export.tiff import write_geotiff, write_tiff
 from kseg_core.images.geo import GeoReference
+from kseg_core.inputs import passed_over
 from kseg_core.layers.tiles import pyramid_levels
 
 KINDS = ("bool", "palette", "palette with nodata", "uint16", "uint16 with nodata", "rgb", "rgb flat", "rgba")
@@ -287,3 +292,22 @@ def test_a_transform_without_a_coordinate_system_is_kept(rasterio: Any, tmp_path
     write_geotiff(str(tmp_path / "a.tif"), drawing_of("rgb", picture("rgb", (5, 5))), str(tmp_path), somewhere)
     with rasterio.open(tmp_path / "a.tif") as dataset:
         assert (dataset.crs, tuple(dataset.transform)[:6]) == (None, somewhere.transform)
+
+
+# ---------------------------------------------------------------------------------------- formats, and their names
+
+
+def test_every_format_is_written_by_something() -> None:
+    assert {*WRITERS, "geojson"} == SUFFIXES.keys()
+    assert set(FORMATS) - {"auto"} <= WRITERS.keys()
+
+
+@pytest.mark.parametrize("what", [kind.name for kind in EXPORTS.values() if kind.draw is not None])
+def test_every_exported_picture_is_no_input(what: str, tmp_path: Path) -> None:
+    drawing = drawing_of("rgb", picture("rgb", (2, 3)))
+    for clusters in (None, (3,), (0, 2), tuple(range(40))):
+        for written_as in WRITERS:
+            path = tmp_path / file_name("a.b.jpg", what, clusters, written_as)
+            with path.open("wb") as file:
+                write_png(file, drawing)  # of which the name and what it says of itself count
+            assert passed_over.is_exported(str(path)), path

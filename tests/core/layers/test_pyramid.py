@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kseg_core.layers.layer import Layout
 from kseg_core.layers.pyramid import mean_of_blocks, mode_of_blocks
-from kseg_core.layers.tiles import level_shape, level_windows, pyramid_levels, require_aligned, source_window
+from kseg_core.layers.tiles import level_shape, pyramid_levels, require_aligned, source_window
 
 SIDES = st.integers(1, 9)
 
@@ -154,7 +154,7 @@ def test_the_windows_of_a_level_hold_whole_tiles_and_cover_it_once(
 ) -> None:
     layout = Layout(shape, 2, tile, False, levels=5)
     covered = np.zeros(level_shape(shape, level), int)
-    for rows, columns in level_windows(layout, level, side):
+    for rows, columns in layout.windows(level, side):
         require_aligned(covered.shape, tile, rows, columns)  # type: ignore[arg-type]
         covered[rows, columns] += 1
     assert (covered == 1).all()

@@ -16,7 +16,7 @@ from ome_zarr_models.v05 import Image, ImageLabel
 from kseg_core.config import InputSettings
 from kseg_core.images.geo import GeoReference
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.layers.layer import Layout, Window
+from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.opening import create_store, open_store
 from kseg_core.store.record import ImageRecord
@@ -56,7 +56,7 @@ def write_placed(folder: Path, geo: GeoReference, shape: tuple[int, int] = SHAPE
     samples: NDArray[Any] | None = None
     if layout.copy_bands:
         samples = np.ones((*shape, layout.copy_bands), layout.copy_dtype)
-    write_image(path, record, Window(labels, samples), np.zeros((2, 3), np.uint8), layout)
+    write_image(path, record, LayerInput(labels, samples), np.zeros((2, 3), np.uint8), layout)
     return path
 
 

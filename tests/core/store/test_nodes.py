@@ -14,7 +14,7 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
 
 from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
-from kseg_core.layers.layer import ArraySpec, Layout, Window
+from kseg_core.layers.layer import ArraySpec, LayerInput, Layout
 from kseg_core.layers.tiles import whole
 from kseg_core.store.nodes import array_document, create_array, read_plane, write_group, write_plane
 from kseg_core.store.writing import write_tiles
@@ -94,7 +94,7 @@ def test_the_chunks_of_masks_are_those_that_zarr_writes(tmp_path: Path) -> None:
     labels[5, 5] = 255
     create_array(str(tmp_path / "ours"), spec)
     layout = Layout((300, 200), 2, 128, masks=True)
-    write_tiles(str(tmp_path / "ours"), LAYERS["masks"], whole(layout.shape), Window(labels), layout)
+    write_tiles(str(tmp_path / "ours"), LAYERS["masks"], whole(layout.shape), LayerInput(labels), layout)
     zarrs_own(tmp_path / "theirs", spec)[...] = labels == np.arange(2, dtype=np.uint8)[:, None, None]
     assert files(tmp_path / "ours") == files(tmp_path / "theirs")
     assert "c/0/0/0" not in files(tmp_path / "ours")

@@ -18,7 +18,7 @@ import kseg_core
 from kseg_core.clustering.labelling import NO_COLORS, no_labels
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError
-from kseg_core.layers.layer import Window
+from kseg_core.layers.layer import LayerInput
 from kseg_core.layers.tiles import tile_windows
 from kseg_core.store import ome
 from kseg_core.store.model import Model
@@ -59,7 +59,7 @@ def path(tmp_path: Path) -> str:
 def written(path: str) -> tuple[str, NDArray[np.uint8]]:
     """A store of one image of three clusters in tiles of 64."""
     labels = labels_of(3)
-    write_image(path, record_of(labels, 3), Window(labels), COLORS, OutputSettings(tile=64))
+    write_image(path, record_of(labels, 3), LayerInput(labels), COLORS, OutputSettings(tile=64))
     return path, labels
 
 
@@ -97,7 +97,7 @@ def test_masks_are_one_boolean_image_a_cluster_and_equal_the_labels(written: tup
 @pytest.mark.parametrize(("shape", "tile"), [((1, 1), 64), ((64, 64), 64), ((65, 63), 64), ((1100, 70), 1024)])
 def test_images_of_any_size_in_any_tiles_hold_the_same(path: str, shape: tuple[int, int], tile: int) -> None:
     labels = labels_of(2, shape=shape) if shape != (1, 1) else np.array([[1]], np.uint8)
-    write_image(path, record_of(labels, 2), Window(labels), COLORS[:2], OutputSettings(tile=tile))
+    write_image(path, record_of(labels, 2), LayerInput(labels), COLORS[:2], OutputSettings(tile=tile))
     stored, masks = array(path, "images/leaf/labels/kmeans/0"), array(path, "images/leaf/masks")
     np.testing.assert_array_equal(stored[...], labels)
     np.testing.assert_array_equal(masks[...], labels == np.arange(2)[:, None, None])
@@ -109,7 +109,7 @@ def test_images_of_any_size_in_any_tiles_hold_the_same(path: str, shape: tuple[i
 )
 def test_masks_are_made_up_to_32_clusters_or_as_asked(path: str, k: int, asked: bool | None, made: bool) -> None:
     labels = labels_of(k)
-    write_image(path, record_of(labels, k), Window(labels), np.zeros((k, 3), np.uint8), OutputSettings(asked, 64))
+    write_image(path, record_of(labels, k), LayerInput(labels), np.zeros((k, 3), np.uint8), OutputSettings(asked, 64))
     image = open_store(path)["leaf"]
     assert (image.masks is not None) is made
     assert (image.masks is not None) is made
@@ -117,7 +117,7 @@ def test_masks_are_made_up_to_32_clusters_or_as_asked(path: str, k: int, asked: 
 
 def test_more_than_254_clusters_have_labels_of_16_bits(path: str) -> None:
     labels = labels_of(300, np.uint16)
-    write_image(path, record_of(labels, 300), Window(labels), np.zeros((300, 3), np.uint8), OutputSettings(tile=64))
+    write_image(path, record_of(labels, 300), LayerInput(labels), np.zeros((300, 3), np.uint8), OutputSettings(tile=64))
     stored = array(path, "images/leaf/labels/kmeans/0")
     assert (stored.dtype, stored.fill_value) == (np.uint16, 65_535)
     np.testing.assert_array_equal(stored[...], labels)
@@ -142,7 +142,7 @@ def test_the_image_s_attributes_say_what_is_in_it(written: tuple[str, NDArray[np
 
 def test_an_image_without_valid_pixels_has_labels_and_no_masks(path: str) -> None:
     labels = no_labels((4, 5))
-    write_image(path, record_of(labels, 0), Window(labels), NO_COLORS, OutputSettings())
+    write_image(path, record_of(labels, 0), LayerInput(labels), NO_COLORS, OutputSettings())
     image = open_store(path)["leaf"]
     assert (np.asarray(image.labels[...]) == 255).all()
     assert image.masks is None
@@ -153,7 +153,7 @@ def test_an_image_without_valid_pixels_has_labels_and_no_masks(path: str) -> Non
 def test_writing_an_image_again_replaces_all_of_it(written: tuple[str, NDArray[np.uint8]]) -> None:
     path, _ = written
     labels = labels_of(2, shape=(10, 10))
-    write_image(path, record_of(labels, 2), Window(labels), COLORS[:2], OutputSettings(masks=False))
+    write_image(path, record_of(labels, 2), LayerInput(labels), COLORS[:2], OutputSettings(masks=False))
     image = open_store(path)["leaf"]
     np.testing.assert_array_equal(image.labels[...], labels)
     assert image.masks is None
@@ -168,7 +168,7 @@ def test_an_image_is_declared_complete_last_of_all(path: str, monkeypatch: pytes
     labels = labels_of(3)
     monkeypatch.setattr("kseg_core.layers.labelled.MaskLayer.planes", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_image(path, record_of(labels, 3), Window(labels), COLORS, OutputSettings(tile=64))
+        write_image(path, record_of(labels, 3), LayerInput(labels), COLORS, OutputSettings(tile=64))
     assert "status" not in open_store(path)["leaf"].attributes
 
 
@@ -262,7 +262,7 @@ def test_an_image_becomes_an_xarray_dataset(written: tuple[str, NDArray[np.uint8
 
 def test_an_image_without_masks_becomes_a_dataset_of_labels(path: str) -> None:
     labels = labels_of(300, np.uint16)
-    write_image(path, record_of(labels, 300), Window(labels), np.zeros((300, 3), np.uint8), OutputSettings(tile=64))
+    write_image(path, record_of(labels, 300), LayerInput(labels), np.zeros((300, 3), np.uint8), OutputSettings(tile=64))
     dataset = open_store(path)["leaf"].to_xarray()
     assert list(dataset.data_vars) == ["labels"]
     np.testing.assert_array_equal(dataset["labels"], labels)
@@ -275,7 +275,7 @@ def test_an_image_without_masks_becomes_a_dataset_of_labels(path: str) -> None:
 def test_images_are_found_by_key_and_by_source(path: str) -> None:
     for key, source in (("b", "x/b.png"), ("a", "x/a.png")):
         labels = labels_of(2)
-        write_image(path, record_of(labels, 2, key, source), Window(labels), COLORS[:2], OutputSettings())
+        write_image(path, record_of(labels, 2, key, source), LayerInput(labels), COLORS[:2], OutputSettings())
     store = kseg_core.open_store(path)
     assert isinstance(store, Store)
     assert (list(store), len(store)) == (["a", "b"], 2)
@@ -295,7 +295,7 @@ def test_a_path_object_opens_a_store(written: tuple[str, NDArray[np.uint8]]) -> 
 
 def test_a_store_has_the_model_of_all_its_images_or_each_image_its_own(path: str) -> None:
     labels = labels_of(3)
-    write_image(path, record_of(labels, 3), Window(labels), COLORS, OutputSettings(), own_model=model_of(3))
+    write_image(path, record_of(labels, 3), LayerInput(labels), COLORS, OutputSettings(), own_model=model_of(3))
     store = open_store(path)
     assert not store.has_model
     own = store["leaf"].model
@@ -374,7 +374,7 @@ def test_missing_and_damaged_labels_are_a_store_error_that_names_them(
 
 def test_the_damaged_model_of_an_image_is_named(path: str) -> None:
     labels = labels_of(3)
-    write_image(path, record_of(labels, 3), Window(labels), COLORS, OutputSettings(), own_model=model_of(3))
+    write_image(path, record_of(labels, 3), LayerInput(labels), COLORS, OutputSettings(), own_model=model_of(3))
     file = Path(path) / "images" / "leaf" / "model" / "zarr.json"
     metadata = json.loads(file.read_text())
     metadata["attributes"]["kseg"]["digest"] = "0"

@@ -24,9 +24,9 @@ from ome_zarr_models.v05 import Image, ImageLabel, Labels
 from kseg_core.clustering.labelling import NO_COLORS, label_dtype, no_labels
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError
-from kseg_core.layers.layer import Layout, Window
+from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.pyramid import mean_of_blocks, mode_of_blocks
-from kseg_core.layers.tiles import level_windows, pyramid_levels
+from kseg_core.layers.tiles import pyramid_levels
 from kseg_core.store.opening import StoredImage, create_store, open_store
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.writing import build_level, create_image, finish_image, remove_image, write_image, write_window
@@ -74,12 +74,12 @@ def write_by_windows(
     """Everything in windows of about ``side`` pixels in a random order."""
     shuffle = random.Random(seed).shuffle
     create_image(path, "slide", layout)
-    windows = list(level_windows(layout, 0, side))
+    windows = list(layout.windows(0, side))
     shuffle(windows)
     for rows, columns in windows:
-        write_window(path, "slide", (rows, columns), Window(labels, samples).part((rows, columns)), layout)
+        write_window(path, "slide", (rows, columns), LayerInput(labels, samples).part((rows, columns)), layout)
     for level in range(1, layout.levels):
-        windows = list(level_windows(layout, level, side))
+        windows = list(layout.windows(level, side))
         shuffle(windows)
         for region in windows:
             build_level(path, "slide", level, region, layout)
@@ -103,7 +103,7 @@ def test_windows_of_any_size_in_any_order_are_the_same_store(
     layout = layout_of(shape, tile=tile, copy_bands=2, copy_dtype="uint16")
     labels, samples = labels_of(layout), samples_of(layout)
     whole, cut = new_store(tmp_path, "whole.zarr"), new_store(tmp_path, "cut.zarr")
-    write_image(whole, record_of(labels, layout), Window(labels, samples), colors_of(layout), layout)
+    write_image(whole, record_of(labels, layout), LayerInput(labels, samples), colors_of(layout), layout)
     write_by_windows(cut, layout, labels, samples, side, seed=side)
     assert contents(Path(cut)) == contents(Path(whole))
 
@@ -161,10 +161,10 @@ def test_no_two_windows_write_one_file(path: str, every_file: Any) -> None:
         return changed
 
     calls: list[Any] = [
-        (write_window, (region, Window(labels, samples).part(region))) for region in level_windows(layout, 0, 50)
+        (write_window, (region, LayerInput(labels, samples).part(region))) for region in layout.windows(0, 50)
     ]
     for level in range(1, layout.levels):
-        calls += [(build_level, (level, region)) for region in level_windows(layout, level, 50)]
+        calls += [(build_level, (level, region)) for region in layout.windows(level, 50)]
     seen: set[str] = set()
     for call, arguments in calls:
         changed = chunks_changed() if not seen else set()
@@ -198,7 +198,7 @@ def test_an_image_of_one_level_without_copy_is_what_settings_make(tmp_path: Path
     labels = labels_of(layout)
     paths = [new_store(tmp_path, name) for name in ("a.zarr", "b.zarr")]
     for path, how in zip(paths, (layout, OutputSettings(tile=64)), strict=True):
-        write_image(path, record_of(labels, layout), Window(labels), colors_of(layout), how)
+        write_image(path, record_of(labels, layout), LayerInput(labels), colors_of(layout), how)
     assert contents(Path(paths[0])) == contents(Path(paths[1]))
     image = opened(paths[0])
     assert (len(image.levels), image.image, image.image_levels, image.georeference) == (1, None, [], None)
@@ -207,7 +207,7 @@ def test_an_image_of_one_level_without_copy_is_what_settings_make(tmp_path: Path
 def test_more_than_254_clusters_have_pyramids_of_16_bits(path: str) -> None:
     layout = layout_of((150, 100), k=400, masks=False)
     labels = labels_of(layout)
-    write_image(path, record_of(labels, layout), Window(labels), np.zeros((400, 3), np.uint8), layout)
+    write_image(path, record_of(labels, layout), LayerInput(labels), np.zeros((400, 3), np.uint8), layout)
     levels = opened(path).levels
     assert [(array.dtype, array.fill_value) for array in levels] == [(np.uint16, 65_535)] * 3
     np.testing.assert_array_equal(levels[1][...], mode_of_blocks(labels, 65_535))
@@ -218,7 +218,7 @@ def test_more_than_254_clusters_have_pyramids_of_16_bits(path: str) -> None:
 def test_an_image_without_a_valid_pixel_is_invalid_at_every_level(path: str, k: int) -> None:
     layout = layout_of((130, 70), k=k)
     labels = no_labels(layout.shape).astype(label_dtype(k))
-    write_image(path, record_of(labels, layout), Window(labels), colors_of(layout) if k else NO_COLORS, layout)
+    write_image(path, record_of(labels, layout), LayerInput(labels), colors_of(layout) if k else NO_COLORS, layout)
     image = opened(path)
     assert all((np.asarray(array[...]) == 255).all() for array in image.levels)
     assert (image.masks is not None) is (k > 0)
@@ -229,7 +229,7 @@ def test_an_image_without_a_valid_pixel_is_invalid_at_every_level(path: str, k: 
 def test_each_document_is_what_zarr_itself_writes(path: str, tmp_path: Path) -> None:
     layout = layout_of((70, 90), levels=1)
     labels = labels_of(layout)
-    write_image(path, record_of(labels, layout), Window(labels), colors_of(layout), layout)
+    write_image(path, record_of(labels, layout), LayerInput(labels), colors_of(layout), layout)
     folder = Path(path) / "images" / "slide"
     theirs = zarr.create_group(tmp_path / "theirs.zarr", attributes=dict(zarr.open_group(folder, mode="r").attrs))
     assert json.loads((folder / "zarr.json").read_bytes()) == json.loads(
@@ -262,7 +262,7 @@ def test_windows_that_hold_a_part_of_a_tile_are_refused_and_change_nothing(
     before = every_file(Path(path))
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     with pytest.raises(ValueError, match="whole tiles of 64"):
-        write_window(path, "slide", (rows, columns), Window(np.zeros(shape, np.uint8)), layout)
+        write_window(path, "slide", (rows, columns), LayerInput(np.zeros(shape, np.uint8)), layout)
     with pytest.raises(ValueError, match="whole tiles of 64"):
         build_level(path, "slide", 1, (slice(0, 50), slice(1, 64)), layout)
     assert every_file(Path(path)) == before
@@ -274,14 +274,14 @@ def test_pixels_that_are_not_those_of_the_window_are_refused(path: str) -> None:
     region, sound = (slice(0, 64), slice(64, 130)), np.zeros((64, 66), np.uint8)
     for wrong in (np.zeros((64, 64), np.uint8), np.zeros((64, 66), np.uint16), np.zeros((64, 66), np.int64)):
         with pytest.raises(ValueError, match=r"expected (labels uint8|a window) of"):
-            write_window(path, "slide", region, Window(wrong), layout)  # type: ignore[arg-type]
+            write_window(path, "slide", region, LayerInput(wrong), layout)  # type: ignore[arg-type]
     samples: NDArray[Any]
     for samples in (sound, np.zeros((64, 66, 4), np.uint8), np.zeros((64, 66, 3), np.uint16)):
         with pytest.raises(ValueError, match=r"expected (samples of 3 bands|copy uint8)"):
-            write_window(path, "slide", region, Window(sound, samples), layout)
+            write_window(path, "slide", region, LayerInput(sound, samples), layout)
     labels = labels_of(layout)
     with pytest.raises(ValueError, match="expected a window with what copy is made of"):
-        write_image(path, record_of(labels, layout), Window(labels), colors_of(layout), layout)
+        write_image(path, record_of(labels, layout), LayerInput(labels), colors_of(layout), layout)
 
 
 @pytest.mark.parametrize("level", [0, -1, 3])
@@ -306,7 +306,7 @@ def test_writing_needs_a_store_and_an_image_in_it(tmp_path: Path, path: str) -> 
     with pytest.raises(FileNotFoundError):
         create_image(str(tmp_path / "none.zarr"), "slide", layout)
     with pytest.raises(FileNotFoundError):
-        write_window(path, "slide", (slice(0, 5), slice(0, 5)), Window(np.zeros((5, 5), np.uint8)), layout)
+        write_window(path, "slide", (slice(0, 5), slice(0, 5)), LayerInput(np.zeros((5, 5), np.uint8)), layout)
 
 
 # ------------------------------------------------------------------------------------------ completeness
@@ -317,7 +317,7 @@ def test_nothing_vouches_for_an_image_before_it_is_finished(path: str) -> None:
     labels, samples = labels_of(layout), samples_of(layout)
     window = (slice(0, 130), slice(0, 70))
     create_image(path, "slide", layout)
-    write_window(path, "slide", window, Window(labels, samples), layout)
+    write_window(path, "slide", window, LayerInput(labels, samples), layout)
     assert opened(path).attributes == {}
     group = zarr.open_group(path, path="images/slide", mode="r")
     assert dict(group.attrs) == {}
@@ -328,7 +328,7 @@ def test_nothing_vouches_for_an_image_before_it_is_finished(path: str) -> None:
 def test_creating_an_image_again_removes_what_was_there(path: str) -> None:
     first = layout_of((130, 200), copy_bands=1)
     labels = labels_of(first)
-    write_image(path, record_of(labels, first), Window(labels, samples_of(first)), colors_of(first), first)
+    write_image(path, record_of(labels, first), LayerInput(labels, samples_of(first)), colors_of(first), first)
     second = layout_of((10, 10), masks=False)
     create_image(path, "slide", second)
     image = opened(path)
@@ -342,7 +342,7 @@ def test_an_image_half_removed_no_longer_calls_itself_complete(path: str, monkey
     """A kill while an image is removed must not leave chunks missing below attributes that say otherwise."""
     layout = layout_of((10, 10))
     labels = labels_of(layout)
-    write_image(path, record_of(labels, layout), Window(labels), colors_of(layout), layout)
+    write_image(path, record_of(labels, layout), LayerInput(labels), colors_of(layout), layout)
 
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -358,7 +358,7 @@ def test_a_pyramid_is_made_where_the_settings_ask_for_one(path: str) -> None:
     layout = layout_of((150, 100))
     labels = labels_of(layout)
     write_image(
-        path, record_of(labels, layout), Window(labels), colors_of(layout), OutputSettings(tile=64, pyramid=True)
+        path, record_of(labels, layout), LayerInput(labels), colors_of(layout), OutputSettings(tile=64, pyramid=True)
     )
     assert len(opened(path).levels) == layout.levels == 3
 
@@ -386,7 +386,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Layout]:
     path = new_store(tmp_path_factory.mktemp("copied"))
     layout = layout_of((150, 260), copy_bands=3, pixel_size=(0.5, 0.25), unit="micrometer")
     labels = labels_of(layout)
-    write_image(path, record_of(labels, layout), Window(labels, samples_of(layout)), colors_of(layout), layout)
+    write_image(path, record_of(labels, layout), LayerInput(labels, samples_of(layout)), colors_of(layout), layout)
     return path, layout
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from kseg_core.clustering.features import SPACES
 from kseg_core.clustering.labelling import NO_COLORS, no_labels
 from kseg_core.config import OutputSettings
-from kseg_core.layers.layer import Window
+from kseg_core.layers.layer import LayerInput
 from kseg_core.store import tally
 from kseg_core.store.model import Model
 from kseg_core.store.opening import create_store
@@ -51,7 +51,8 @@ def make(folder: Path, *, own: bool = False, masks: bool = True, source: bool = 
     path = str(folder / "s.zarr")
     create_store(path, {})
     output = OutputSettings(masks=masks, tile=64)
-    write_image(path, record, Window(labelled.labels), a_model().colors, output, own_model=a_model() if own else None)
+    model = a_model()
+    write_image(path, record, LayerInput(labelled.labels), model.colors, output, own_model=model if own else None)
     if not source:
         file.unlink()
     return path
@@ -108,7 +109,7 @@ def test_an_image_without_valid_pixels_and_model_is_sound(tmp_path: Path) -> Non
     write_image(
         path,
         ImageRecord(KEY, "leaf.png", 1, 1, (5, 6), (), 30, 0.0),
-        Window(no_labels((5, 6))),
+        LayerInput(no_labels((5, 6))),
         NO_COLORS,
         OutputSettings(),
     )
