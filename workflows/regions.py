@@ -18,12 +18,12 @@ from kseg_core.clustering.labelling import NO_COLORS
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError, UsageError
 from kseg_core.export.tables import require_table, write_table
+from kseg_core.layers.tiles import Region
 from kseg_core.shapes.outline_pieces import Pieces
 from kseg_core.shapes.outlines import TAIL, Outlining, Placement, WindowOutlines, head, outline_window
 from kseg_core.shapes.regions import (
     COLUMNS,
     Regions,
-    Window,
     WindowRegions,
     columns_of,
     join_regions,
@@ -110,7 +110,7 @@ def regions_of_images(store: Store, context: Context) -> Iterator[tuple[StoredIm
         yield image, join_regions(list(islice(found, len(parts))), columns_of(parts)), own
 
 
-def _size(window: Window) -> int:
+def _size(window: Region) -> int:
     rows, columns = window
     return int((rows.stop - rows.start) * (columns.stop - columns.start))
 
@@ -123,7 +123,7 @@ def colors_of(image: StoredImage, shared: NDArray[np.uint8] | None) -> NDArray[n
     return NO_COLORS if model is None else model.colors
 
 
-def label_window(store: str, key: str, window: Window, k: int) -> WindowRegions:
+def label_window(store: str, key: str, window: Region, k: int) -> WindowRegions:
     """A task: the regions of one window of an image's labels."""
     return regions_of_window(read_labels(StoredImage(store, key), *window, k), k)
 
@@ -203,7 +203,7 @@ def outlining(store: Store, image: StoredImage, clusters: tuple[int, ...] | None
     return Outlining(image.key, (height, width), wanted, colors, min_area_px, Placement.of(image.georeference))
 
 
-def _traced(store: str, key: str, windows: list[Window], how: Outlining, context: Context) -> Iterator[WindowOutlines]:
+def _traced(store: str, key: str, windows: list[Region], how: Outlining, context: Context) -> Iterator[WindowOutlines]:
     """The outlines of an image's windows in order, a few computed ahead, so that what is held has a bound."""
     task, shared = delayed(trace_window, pure=False), context.share(how)
     some = AHEAD * context.executor.workers
@@ -211,7 +211,7 @@ def _traced(store: str, key: str, windows: list[Window], how: Outlining, context
         yield from context.compute([task(store, key, window, shared) for window in windows[at : at + some]])
 
 
-def trace_window(store: str, key: str, window: Window, how: Outlining) -> WindowOutlines:
+def trace_window(store: str, key: str, window: Region, how: Outlining) -> WindowOutlines:
     """A task: the outlines of one window of an image's labels."""
     rows, columns = window
     padded, inside = read_padded(StoredImage(store, key), rows, columns, len(how.colors))

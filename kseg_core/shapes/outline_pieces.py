@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..joining import Borders, join_components
 from ..kernels.rings import split_rings
-from .outlines import Open, Outlining, Rings, WindowOutlines, feature_parts
+from .outlines import Open, Outlining, Rings, WindowOutlines, feature_parts, ranges
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -215,22 +215,15 @@ def _texts(some: _Batch, data: I64, how: Outlining) -> Iterator[Text]:
 def _closed(some: _Batch, data: I64) -> tuple[I32, I64, I64]:
     """The closed walks around some polygons: corners, where each walk begins, and the polygon it is of."""
     chains_at, walks, lengths_at, corners_at, count = some.parts.T
-    chains = data[_ranges(chains_at, 2 * walks)].reshape(-1, 2)
-    lengths = data[_ranges(lengths_at, walks)]
-    corners = data[_ranges(corners_at, count)]
+    chains = data[ranges(chains_at, 2 * walks)].reshape(-1, 2)
+    lengths = data[ranges(lengths_at, walks)]
+    corners = data[ranges(corners_at, count)]
     order, closed = end_to_end(chains)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    sorted_corners = corners[_ranges(starts[order], lengths[order])].view(np.int32).reshape(-1, 2)
+    sorted_corners = corners[ranges(starts[order], lengths[order])].view(np.int32).reshape(-1, 2)
     ends = np.cumsum(lengths[order])
     polygon = np.repeat(some.polygon, walks)[order]
     return sorted_corners, np.concatenate([[0], ends[closed]]).astype(np.int64), polygon[closed]
-
-
-def _ranges(first: I64, count: I64) -> I64:
-    """The numbers from each ``first`` on, so many of each."""
-    ends = np.cumsum(count)
-    found: I64 = np.arange(ends[-1]) + np.repeat(first - (ends - count), count)
-    return found
 
 
 def end_to_end(chains: I64) -> tuple[I64, I64]:

@@ -220,8 +220,14 @@ def gathered(corners: I32, first: NDArray[Any], last: NDArray[Any]) -> tuple[I32
     """The corners of some walks one after the other, and where each of these begins (n + 1,)."""
     lengths = last.astype(np.int64) - first
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    at = np.arange(starts[-1]) + np.repeat(first - starts[:-1], lengths)
-    return corners[at], starts
+    return corners[ranges(first, lengths)], starts
+
+
+def ranges(first: NDArray[Any], count: I64) -> I64:
+    """The numbers from each ``first`` on, so many of each."""
+    ends = np.cumsum(count)
+    found: I64 = np.arange(count.sum()) + np.repeat(first - (ends - count), count)
+    return found
 
 
 def _features(walks: I32, corners: I32, regions: _Regions, origin: tuple[int, int], how: Outlining) -> list[str]:

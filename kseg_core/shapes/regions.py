@@ -20,12 +20,11 @@ from ..errors import StoreError
 from ..images.geo import GeoReference
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
-from ..layers.tiles import tile_windows
+from ..layers.tiles import Region, tile_windows
 from ..store.nodes import DAMAGE
 from ..store.opening import StoredImage
 
 I64 = NDArray[np.int64]
-Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class WindowRegions:
     open_labels: I64
 
 
-def windows_of(image: StoredImage, side: int) -> list[Window]:
+def windows_of(image: StoredImage, side: int) -> list[Region]:
     """Windows of about such a side, row by row: whole tiles where these are not huge, as each is decoded once then."""
     labels = image.labels
     tile = max(labels.chunks)
@@ -76,7 +75,7 @@ def windows_of(image: StoredImage, side: int) -> list[Window]:
     return list(tile_windows(height, width, min(tile * max(1, side // tile), 2 * side)))
 
 
-def columns_of(windows: Sequence[Window]) -> int:
+def columns_of(windows: Sequence[Region]) -> int:
     """How many windows a row of `windows_of` has."""
     return sum(rows.start == 0 for rows, _ in windows)
 
