@@ -12,7 +12,8 @@ from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.resume.lock import holder
 from kseg_core.store.manifest import INCOMPLETE, a_few, lost_images, read_attributes
-from kseg_core.store.opening import Store, images_group_is_sound, load_model, mend_images_group, open_store
+from kseg_core.store.model import Model
+from kseg_core.store.opening import Store, images_group_is_sound, mend_images_group, open_store
 from kseg_core.store.verify import Findings
 
 from .computing.context import Context
@@ -32,7 +33,7 @@ MODEL_CHECKED: dict[str, Any] = {
 def check_model(path: str) -> dict[str, Any]:
     """Is the model whole, and its digest that of its centroids and colours?"""
     try:
-        load_model(path)
+        Model.load(path)
     except StoreError as error:
         return {**MODEL_CHECKED, "status": "failed", "problems": [str(error)]}
     return dict(MODEL_CHECKED)
@@ -142,7 +143,7 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
     model = None
     if store.has_model:
         try:
-            model = load_model(path)
+            model = Model.load(path)
         except StoreError as error:
             if store.complete:
                 problems.append(str(error))

@@ -19,7 +19,7 @@ from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.keys import printable_source
 from kseg_core.memory import viewing_bytes
 from kseg_core.store.model import Model
-from kseg_core.store.opening import Store, load_model, open_store
+from kseg_core.store.opening import Store, open_store
 from kseg_core.store.originals import Originals
 
 from .computing.context import Context, Failure
@@ -117,7 +117,7 @@ def export(request: ExportRequest, execution: ExecutionSettings, progress: Progr
         If files are there already, cannot be written, or need rasterio and it is not installed.
     """
     store = open_store(request.store)
-    shared = load_model(request.store) if store.has_model else None
+    shared = Model.load(request.store) if store.has_model else None
     planned = plan_export(store, shared, request)
     planned, kept = leave_existing(planned, request)
     target = Target(os.path.abspath(request.folder), uuid.uuid4().hex[:8])

@@ -10,7 +10,7 @@ from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.model import Model
-from kseg_core.store.opening import StoredImage, load_model, open_store
+from kseg_core.store.opening import StoredImage, open_store
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -26,12 +26,12 @@ def describe(path: str) -> dict[str, Any]:
     if attributes is None:
         raise StoreError(f"{path}: no kseg store there")
     if attributes.get("kind") == "model":
-        model = load_model(path)
+        model = Model.load(path)
         told = {"format": attributes["format"], "status": "complete", "model": describe_model(model)}
         return {**told, "images": [], "failures": []}
     store = open_store(path)
     try:
-        shared = load_model(path) if store.has_model else None
+        shared = Model.load(path) if store.has_model else None
     except StoreError:
         if store.complete:
             raise

@@ -49,9 +49,7 @@ from kseg_core.store.manifest import BEGUN, INCOMPLETE, KEYS, images_of, read_at
 from kseg_core.store.model import Model
 from kseg_core.store.opening import (
     create_store,
-    load_model,
     mend_images_group,
-    save_model,
     sweep_store,
     update_attributes,
     write_model,
@@ -291,7 +289,7 @@ class Output:
                 return None, []
             failures = ()  # what could not be used is found anew
         try:
-            return load_model(self.path), list(failures)
+            return Model.load(self.path), list(failures)
         except StoreError:
             return None, []  # it did not get that far
 
@@ -381,7 +379,7 @@ class Output:
     def publish_model(self, request: Request, model: Model, result: JobResult) -> None:
         """The same of an output that is a model."""
         facts = {**store_attributes(request), "status": "complete", "result": result.to_json()}
-        save_model(self.place, replace(model, facts=model.facts | facts), overwrite=True)
+        replace(model, facts=model.facts | facts).save(self.place, overwrite=True)
 
     # ---------------------------------------------------------------------------------------------------------- inside
 
@@ -407,7 +405,7 @@ class Output:
 
     def _has_model(self, model: Model) -> bool:
         try:
-            return load_model(self.path).digest == model.digest
+            return Model.load(self.path).digest == model.digest
         except StoreError:
             return False
 

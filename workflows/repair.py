@@ -26,7 +26,7 @@ from kseg_core.reading.sources import ImageSource
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import read_document, write_group
-from kseg_core.store.opening import Store, StoredImage, load_model, open_store, update_attributes
+from kseg_core.store.opening import Store, StoredImage, open_store, update_attributes
 from kseg_core.store.originals import Originals
 from kseg_core.store.verify import Findings, edges_are_sound
 from kseg_core.store.writing import LABELS, image_folder
@@ -148,7 +148,7 @@ def run_again(store: Store, damaged: Damaged, context: Context) -> tuple[list[Fa
     Damage that no checksum tells (a chunk that somebody wrote) is found where labels are compared: what of the large
     ones is not right then is made anew whole.
     """
-    model = load_model(store.path) if store.has_model else None
+    model = Model.load(store.path) if store.has_model else None
     failures: list[Failure] = []
     findings: dict[str, Findings] = {}
     sources = damaged.sources
@@ -279,6 +279,6 @@ def how_labelled(store: Store) -> Model | FitSettings:
     config = store.attributes.get("config") or {}
     fit = config.get("fit") or {}
     if fit.get("scope") != "image":
-        return load_model(store.path)
+        return Model.load(store.path)
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fit.items()}
     return FitSettings(**plain, features_why=(config.get(CHOSEN) or {}).get("why"))

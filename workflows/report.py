@@ -23,7 +23,7 @@ from kseg_core.report.page import build_page, figure_files, with_pictures_that_f
 from kseg_core.report.settings import ReportSettings, default_folder, require_place
 from kseg_core.report.views import Chosen, Pictures, Seen, Subject, ViewPlan, quotas
 from kseg_core.store.model import Model
-from kseg_core.store.opening import Store, load_model, open_store
+from kseg_core.store.opening import Store, open_store
 from kseg_core.store.originals import Originals
 
 from .computing.context import Context, Failure, parted
@@ -88,7 +88,7 @@ def make_report(
     store = open_store(request.store)
     require_place(folder, request.store, overwrite=request.settings.overwrite)
     record = None if request.sweep is None else content.read_sweep(request.sweep)
-    model = load_model(store.path) if store.has_model else None
+    model = Model.load(store.path) if store.has_model else None
     with Context.open(execution, progress) as context:
         limit_tasks(context.executor)
         if len(store) and not any(image.has_labels for image in store.values()):

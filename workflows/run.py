@@ -9,7 +9,6 @@ from kseg_core.config import AUTO
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.reading.decoded import keeping
 from kseg_core.store.model import Model
-from kseg_core.store.opening import load_model
 from kseg_core.sweep import elbow
 
 from .computing.context import Context, Failure
@@ -111,7 +110,7 @@ def fit(request: Request, progress: Progress | None = None) -> JobResult:
 
 def earlier_model(path: str | None) -> Model | None:
     """An earlier model, where one is named."""
-    return None if path is None else load_model(path)
+    return None if path is None else Model.load(path)
 
 
 def fit_one(scan: Scan, context: Context, match: Model | None) -> tuple[Model, Scan]:

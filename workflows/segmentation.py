@@ -26,7 +26,7 @@ from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.sizes import only_so_many
 from kseg_core.store.model import Model, as_rgb, require_rgb
-from kseg_core.store.opening import load_model, open_store
+from kseg_core.store.opening import open_store
 
 from .computing.context import Context, tree_reduce
 from .earlier import in_space_of_match
@@ -207,7 +207,7 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
         raise ValueError(
             f"images: expected an array of known chunk sizes, got {lazy.chunks}; call compute_chunk_sizes() first"
         )
-    model = None if config.model is None else load_model(config.model)
+    model = None if config.model is None else Model.load(config.model)
     config = config if config.fit is None else replace(config, fit=_in_space_of(lazy, config))
     of_bands = model.bands is not None if model is not None else _is_of_bands(config)
     if of_bands:
@@ -272,7 +272,7 @@ def _in_space_of(image: da.Array, config: RunConfig) -> FitSettings:
     if fit.features != AUTO:
         return fit
     if config.match is not None:
-        return replace(fit, features=load_model(config.match).features)  # type: ignore[arg-type]  # checked there
+        return replace(fit, features=Model.load(config.match).features)  # type: ignore[arg-type]  # checked there
     is_picture = image.dtype in (np.uint8, np.bool_) and (image.ndim == 2 or image.shape[2] in (1, 3, 4))
     dtype = "uint8" if image.dtype == np.bool_ else image.dtype.newbyteorder("=").name
     kind = PICTURE if is_picture else Kind(dtype, 1 if image.ndim == 2 else image.shape[2])

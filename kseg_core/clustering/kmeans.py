@@ -15,19 +15,20 @@ Lloyd 1982.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import FitSettings
+from ..config import FitSettings, Init
 from ..kernels import line, search
 from .points import Coarse, LocalPoints, Points
 from .sums import ClusterSums
 
 F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +169,8 @@ def _standard_error(sums: ClusterSums, inertia: float) -> float:
     return inertia / max(sums.pixels, 1) * float((1.0 / counts).sum())
 
 
-I64 = NDArray[np.int64]
-
-SWAPS = (
-    64  # a swap costs about a millisecond at k = 16; 10 attempts of 64 found the best known optimum on every set tried
-)
+# A swap costs about a millisecond at k = 16; 10 attempts of 64 found the best known optimum on every set tried.
+SWAPS = 64
 FINE_SWAPS = 16  # on a fine form: on single photographs they end lower than 64 on a coarse one, and as quickly
 FEW_VALUES = 1 << 18  # data of fewer distinct values is searched on a fine form
 FINE_LEVELS = (-1, -2)
@@ -308,13 +306,21 @@ def seeds_of(data: SearchData, settings: FitSettings, attempt: int) -> F64:
 
     Each is drawn after the one before: of any number of clusters with as many trials they are the first of these.
     """
-    k = settings.clusters
-    seed = attempt_seed(settings.seed, attempt)
     points, weights = data.coarse.weighted_points() if data.batch is None else data.batch.weighted_points()
-    if settings.init == "random":
-        return search.seed_random(points, weights, k, seed)
-    near = within_reach(points)
-    return as_they_are(search.seed_plus_plus(near, weights, k, trials_for(k), seed), points)
+    return SEEDINGS[settings.init](points, weights, settings.clusters, attempt_seed(settings.seed, attempt))
+
+
+def _seeds_far_apart(points: F64, weights: F64, k: int, seed: int) -> F64:
+    """Those of k-means++."""
+    seeds: F64 = search.seed_plus_plus(within_reach(points), weights, k, trials_for(k), seed)
+    return as_they_are(seeds, points)
+
+
+# From points (d, n), their weights, k and a seed; a way of seeding has its name in `config.Init`.
+SEEDINGS: dict[Init, Callable[[F64, F64, int, int], F64]] = {
+    "k-means++": _seeds_far_apart,
+    "random": search.seed_random,
+}
 
 
 def propose(
@@ -492,8 +498,7 @@ def matching_order(centroids: F64, earlier: F64) -> I64:
     """The order that gives each cluster the number of its partner in an earlier model.
 
     Partners minimise the sum of squared distances (optimal assignment). Clusters without a partner, where there are
-    more
-    than before, keep their order behind the matched ones; where there are fewer, the numbers close up.
+    more than before, keep their order behind the matched ones; where there are fewer, the numbers close up.
 
     Parameters
     ----------

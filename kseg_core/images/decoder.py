@@ -1,7 +1,8 @@
 """What a format is to the rest of the program: a class that tells its files, reads their header, and any window.
 
 Each is in a module of its own and entered in `formats.DECODERS`; what reads windows is a `Decoder`, what can only be
-decoded whole a `WholeDecoder`. Nothing else tells formats apart.
+decoded whole a `WholeDecoder`. Nothing else tells what a file is; the little that differs elsewhere, such as what GDAL
+calls a format and what may lie beside its files, goes by the format's `name`.
 """
 
 from __future__ import annotations
@@ -11,19 +12,17 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple
+from typing import BinaryIO, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
+from kseg_core.config import NodataIn
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.raster import MAX_PIXELS, Colours, PictureInfo, Raster, Refused, Samples, check_size
 from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.windows import Window, turned_shape
-
-if TYPE_CHECKING:
-    from kseg_core.images.file_masks import FileMask
 
 PALETTE_HAS_NO_BANDS = "a picture with a palette, whose numbers mean nothing by themselves: use --features rgb"
 USE_BANDS = "use --features bands"
@@ -57,6 +56,23 @@ class Opening(NamedTuple):
     max_pixels: int = MAX_PIXELS
     choice: PictureChoice = DEFAULT
     early: bool = False
+
+
+class FileMask(Protocol):
+    """A mask, opened. Windows are in stored pixels."""
+
+    def valid(self, window: Window, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
+        """Return where pixels count, None: everywhere.
+
+        Parameters
+        ----------
+        window
+            Which part.
+        bands
+            The picture's bands that are wanted, from 0: a mask may be of each band.
+        within
+            Where each band has a mask, whether pixels that ``any`` or ``all`` of them leave out do not count.
+        """
 
 
 class Decoder(ABC):

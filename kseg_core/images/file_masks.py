@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,35 +28,18 @@ from numpy.typing import NDArray
 from kseg_core import storage
 from kseg_core.config import NodataIn
 from kseg_core.errors import UnreadableImage
-from kseg_core.images.decoder import Decoder
+from kseg_core.images.decoder import Decoder, FileMask
 from kseg_core.images.failures import opened, refusing
-from kseg_core.images.gdal import METADATA_TAG, nodata_beside, parse_tag
+from kseg_core.images.gdal import nodata_beside, parse_tag
 from kseg_core.images.raster import PictureInfo, Refused, check_size
+from kseg_core.images.tiff_directory import GDAL_METADATA, MAGICS
 from kseg_core.images.windows import Window
 from kseg_core.inputs.companions import MASK, METADATA
 
 _PER_DATASET = 2  # GMF_PER_DATASET
-_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JPEG_END = b"\xff\xd9"
 _SMALLEST_JPEG = 32
 _MAX_METADATA_BYTES = 1 << 24
-
-
-class FileMask(Protocol):
-    """A mask, opened. Windows are in stored pixels."""
-
-    def valid(self, window: Window, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
-        """Return where pixels count, None: everywhere.
-
-        Parameters
-        ----------
-        window
-            Which part.
-        bands
-            The picture's bands that are wanted, from 0: a mask may be of each band.
-        within
-            Where each band has a mask, whether pixels that ``any`` or ``all`` of them leave out do not count.
-        """
 
 
 class PageMask:
@@ -222,12 +205,12 @@ def _mask_beside(file: BinaryIO, shape: tuple[int, int], max_pixels: int, closin
 
     start = file.read(4)
     file.seek(0)
-    if start not in _TIFF_MAGICS:
+    if start not in MAGICS:
         return "is no mask as GDAL writes them, a TIFF"
     with remarks_of("tifffile"):
         tiff = closing.enter_context(tifffile.TiffFile(file))
         page: Any = tiff.pages.first
-        flags = parse_tag(str(page.tags.valueof(METADATA_TAG, ""))).mask_flags
+        flags = parse_tag(str(page.tags.valueof(GDAL_METADATA, ""))).mask_flags
     if flags is None:
         return "is no mask as GDAL writes them: it does not say what of"
     if (page.imagelength, page.imagewidth) not in (shape, shape[::-1]):  # turned pictures' are as stored

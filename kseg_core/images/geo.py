@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.images.gdal import gdal
+from kseg_core.images.gdal import DRIVERS, gdal
 from kseg_core.images.raster import Refused
 from kseg_core.images.vrt import NAME as VRT
 from kseg_core.images.vrt import OPTIONS, check_sources
@@ -24,18 +24,8 @@ from kseg_core.images.windows import TURNS
 from kseg_core.inputs.companions import METADATA, world_files
 
 GRID_MAPPING = "spatial_ref"  # the name rioxarray and GDAL look for
-#: Of TIFF tags: ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory.
-PLACED_TAGS = frozenset({33550, 33922, 34264, 34735})
-GEO_KEYS = 34735  # GeoKeyDirectory
-_KEY = 4  # numbers of each
-_CRS_KEYS = (3072, 2048)  # ProjectedCRSGeoKey, GeodeticCRSGeoKey
-_EPSG_CODES = range(1024, 32767)  # as OGC 19-008r4 has them; beyond are a file's own
-#: GDAL's names of the formats that may have a world file or an ``.aux.xml`` beside them.
-_DRIVERS = {
-    "TIFF": "GTiff", "JPEG": "JPEG", "PNG": "PNG", "BMP": "BMP", "GIF": "GIF", "WebP": "WEBP",
-    "JPEG 2000": "JP2OpenJPEG", "VRT": "VRT",
-}  # fmt: skip
-_INSIDE = frozenset({"JPEG 2000", "VRT"})  # formats that may hold it where only GDAL looks
+_DRIVERS = DRIVERS | {VRT: VRT}  # of the formats that may have a world file or an ``.aux.xml`` beside them
+_INSIDE = frozenset({"JPEG 2000", VRT})  # formats that may hold it where only GDAL looks
 _MOST_OFF_PX = 0.5  # an affine transform stands for ground control points that are all as near to it
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _UNPLACED = "it is not placed on the ground"
@@ -127,22 +117,6 @@ class Place:
 NOWHERE = Place()
 
 
-def crs_stated(keys: object) -> str:
-    """Say what the values of tag `GEO_KEYS`, if there is one, state as the coordinate system, where nobody understands
-    it; empty where they state none.
-    """
-    if keys is None:
-        return ""
-    if not isinstance(keys, tuple) or len(keys) < _KEY or len(keys) != _KEY * (1 + keys[3]):
-        return "its GeoKeys are damaged"
-    codes = {keys[at]: keys[at + 3] for at in range(_KEY, len(keys), _KEY) if keys[at + 1] == 0}
-    for key in _CRS_KEYS:
-        if key in codes:
-            code = codes[key]
-            return f"it states EPSG:{code}" if code in _EPSG_CODES else "it states one of its own"
-    return ""
-
-
 def read_place(
     path: str,
     form: str,
@@ -159,12 +133,12 @@ def read_place(
     form
         Its format, as `PictureInfo` has it.
     directory
-        Of a TIFF whose page has tags of `PLACED_TAGS`: the offset of its directory, 0 for the first; None: it has none.
+        Of a TIFF whose page has tags that place it: the offset of its directory, 0 for the first; None: it has none.
     seen
         Gives the orientation (1 to 8) and the shape as stored of an image that may be turned to be seen; asked only
         where the image has a place.
     stated
-        As `crs_stated` gives it.
+        As `PictureInfo.crs_stated`.
     """
     world, has_metadata = _beside(path)
     if directory is None and not world and not has_metadata and form not in _INSIDE:

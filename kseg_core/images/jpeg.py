@@ -64,8 +64,8 @@ from kseg_core.images.raster import (
     Samples,
     check_ratio,
     check_size,
-    finishing_px,
 )
+from kseg_core.images.srgb import finishing_px
 from kseg_core.images.tiff_directory import exif_orientation
 from kseg_core.images.windows import turned_shape
 

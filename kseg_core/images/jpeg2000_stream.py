@@ -14,7 +14,7 @@ from kseg_core.images.raster import Refused
 from kseg_core.images.windows import Window
 
 START = b"\xff\x4f\xff\x51"  # SOC and SIZ, which always come first
-_SOT, _SOD, _EOC = 0xFF90, 0xFF93, 0xFFD9
+_SOT, _EOC = 0xFF90, 0xFFD9
 _TLM, _PLM, _PPM, _COM = 0xFF55, 0xFF57, 0xFF60, 0xFF64
 _SIZ = struct.Struct(">HIIIIIIIIH")
 _MAX_COMPONENTS = 16384  # T.800, table A.9

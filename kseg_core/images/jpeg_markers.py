@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from kseg_core.images.raster import NotSupported, Refused
 
-SOI, EOI, SOS, DNL = 0xD8, 0xD9, 0xDA, 0xDC
+SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG and DAC
 _BASELINE = 0xC0

@@ -13,9 +13,9 @@ from __future__ import annotations
 import io
 import struct
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -30,10 +30,13 @@ from kseg_core.images.raster import (
     Samples,
     check_ratio,
     check_size,
-    finishing_px,
 )
+from kseg_core.images.srgb import finishing_px
 from kseg_core.images.tiff_directory import exif_orientation
 from kseg_core.images.windows import turned_shape
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 _WEBP_ANIMATED, _WEBP_ALPHA = 2, 16  # flags of the extended header (RFC 9649, 2.7)
 
@@ -65,17 +68,14 @@ class Animated(WholeDecoder):
         """Return how many frames a file has, as far as that can be read; it has one."""
 
     @classmethod
+    @abstractmethod
+    def opened_by_pillow(cls, data: bytes) -> ImageFile:
+        """Open a file by Pillow's reader of the format."""
+
+    @classmethod
     def decode_frame(cls, data: bytes, frame: int, max_pixels: int) -> Raster:
         """Decode a frame after the first, as a person sees it: what is below shows through."""
-        from PIL.GifImagePlugin import GifImageFile
-        from PIL.ImageFile import ImageFile
-        from PIL.PngImagePlugin import PngImageFile
-        from PIL.WebPImagePlugin import WebPImageFile
-
-        readers: dict[str, Callable[[io.BytesIO], ImageFile]] = {
-            "GIF": GifImageFile, "WebP": WebPImageFile, "PNG": PngImageFile
-        }  # fmt: skip
-        with readers[cls.name](io.BytesIO(data)) as image:
+        with cls.opened_by_pillow(data) as image:
             width, height = image.size
             check_size(height, width, max_pixels)
             image.seek(frame)
@@ -158,6 +158,13 @@ class Gif(Animated):
         """How many frames there are."""
         return sum(1 for _ in _gif_frames(file))
 
+    @classmethod
+    def opened_by_pillow(cls, data: bytes) -> ImageFile:
+        """See `Animated`."""
+        from PIL.GifImagePlugin import GifImageFile
+
+        return GifImageFile(io.BytesIO(data))
+
 
 class WebP(Animated):
     """WebP: any frame."""
@@ -186,9 +193,7 @@ class WebP(Animated):
         chunks = _webp_chunks(io.BytesIO(data))
         check_size(*_webp_size(chunks)[:2], max_pixels)
         if _is_animated(chunks):
-            from PIL.WebPImagePlugin import WebPImageFile
-
-            with WebPImageFile(io.BytesIO(data)) as image:
+            with cls.opened_by_pillow(data) as image:
                 image.load()
                 samples = np.array(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
         else:
@@ -201,6 +206,13 @@ class WebP(Animated):
     def count_frames(cls, file: BinaryIO) -> int:
         """How many frames there are."""
         return max(1, sum(name == b"ANMF" for name, _, _ in _webp_walk(file)))
+
+    @classmethod
+    def opened_by_pillow(cls, data: bytes) -> ImageFile:
+        """See `Animated`."""
+        from PIL.WebPImagePlugin import WebPImageFile
+
+        return WebPImageFile(io.BytesIO(data))
 
 
 def _gif_pixels(data: bytes, pixels: int) -> tuple[Samples, int | None, list[int] | None]:

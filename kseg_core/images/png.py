@@ -19,7 +19,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +36,13 @@ from kseg_core.images.raster import (
     Samples,
     check_ratio,
     check_size,
-    finishing_px,
 )
+from kseg_core.images.srgb import finishing_px
 from kseg_core.images.tiff_directory import exif_orientation
 from kseg_core.images.windows import turned_shape
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: (x0, y0, dx, dy) of the seven passes of Adam7 interlacing (PNG specification, 8.2).
@@ -148,6 +151,13 @@ class Png(Animated):
         except Refused:
             pass  # what is missing is for `decode` to refuse
         return max(1, frames + (of_default == 1))
+
+    @classmethod
+    def opened_by_pillow(cls, data: bytes) -> ImageFile:
+        """See `Animated`."""
+        from PIL.PngImagePlugin import PngImageFile
+
+        return PngImageFile(io.BytesIO(data))
 
     @classmethod
     def decode_frame(cls, data: bytes, frame: int, max_pixels: int) -> Raster:

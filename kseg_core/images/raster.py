@@ -143,13 +143,6 @@ class PictureInfo:
         return tuple(band for band in range(self.bands) if not self.alpha or band != last)
 
 
-def finishing_px(orientation: int, icc: bytes | None) -> int:
-    """Bytes a pixel that colours take once more where they are turned, and where a profile of RGB converts them."""
-    from kseg_core.images.srgb import changes_rgb
-
-    return 3 * (orientation != 1) + 3 * changes_rgb(icc)
-
-
 class Pixels(NamedTuple):
     """Pixels of a picture as they are clustered and labelled, and where they lie in it.
 
@@ -285,6 +278,7 @@ def check_sparse(pixels: int, present: float) -> None:
 
 def undivided(samples: Samples, maximum: int) -> Samples:
     """Undo premultiplication by the last band: a partly transparent pixel keeps its colour."""
-    alpha = np.maximum(samples[..., -1:].astype(np.uint32), 1)
-    colours = (samples[..., :-1].astype(np.uint32) * maximum + alpha // 2) // alpha
+    wide = np.uint32 if maximum <= 0xFFFF else np.uint64  # holds the square of the largest sample, and half of one
+    alpha = np.maximum(samples[..., -1:].astype(wide), 1)
+    colours = (samples[..., :-1].astype(wide) * maximum + alpha // 2) // alpha
     return np.concatenate([np.minimum(colours, maximum).astype(samples.dtype), samples[..., -1:]], axis=2)

@@ -141,9 +141,9 @@ def _whole_palette(raster: Raster) -> NDArray[np.uint8]:
 # ------------------------------------------------------------------------------------------------------- by a profile
 
 
-def changes_rgb(icc: bytes | None) -> bool:
-    """Say whether RGB samples of a profile become others."""
-    return bool(icc) and _transform(icc, "rgb") is not None
+def finishing_px(orientation: int, icc: bytes | None) -> int:
+    """Bytes a pixel that colours take once more where they are turned, and where a profile of RGB converts them."""
+    return 3 * (orientation != 1) + 3 * bool(icc and _transform(icc, "rgb") is not None)
 
 
 def _converted(samples: NDArray[np.uint8], colours: Colours, icc: bytes | None) -> NDArray[np.uint8] | None:

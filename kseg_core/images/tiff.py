@@ -28,17 +28,21 @@ from kseg_core.images import tiff_directory as tags
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.file_masks import PageMask
 from kseg_core.images.gdal import as_number, parse_tag
-from kseg_core.images.geo import GEO_KEYS, PLACED_TAGS, crs_stated
 from kseg_core.images.raster import PictureInfo, Raster, Samples, check_size
 from kseg_core.images.validity import fits
 from kseg_core.images.windows import Window, turned_shape
+
+_PLACED_TAGS = frozenset({tags.PIXEL_SCALE, tags.TIE_POINTS, tags.TRANSFORMATION, tags.GEO_KEYS})
+_KEY = 4  # numbers of each of the GeoKeys
+_CRS_KEYS = (3072, 2048)  # ProjectedCRSGeoKey, GeodeticCRSGeoKey
+_EPSG_CODES = range(1024, 32767)  # as OGC 19-008r4 has them; beyond are a file's own
 
 
 class Tiff(Decoder):
     """A TIFF opened for reading by windows."""
 
     name = "TIFF"
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    magic = tags.MAGICS
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
@@ -91,7 +95,7 @@ class Tiff(Decoder):
         bands = len(self._channels) * int(page.samplesperpixel)
         alpha = self._alpha_of_page if bands > 1 and len(self._channels) == 1 else None
         metadata, placed = page.tags.valueof(tags.GDAL_METADATA, None), None
-        if not PLACED_TAGS.isdisjoint(page.tags.keys()):  # 0: the first directory, which every program opens
+        if not _PLACED_TAGS.isdisjoint(page.tags.keys()):  # 0: the first directory, which every program opens
             placed = 0 if page.offset == page.parent.pages.first.offset else int(page.offset)
         return PictureInfo(
             "TIFF",
@@ -103,7 +107,7 @@ class Tiff(Decoder):
             alpha is not None,
             colours=colours_of(page),
             placed=placed,
-            crs_stated=crs_stated(page.tags.valueof(GEO_KEYS, None)),
+            crs_stated=_crs_stated(page.tags.valueof(tags.GEO_KEYS, None)),
             band_nodata=() if metadata is None else tuple(map(as_number, parse_tag(str(metadata)).nodata_values)),
             alpha_at=alpha,
         )
@@ -161,3 +165,19 @@ class Tiff(Decoder):
         for plane in planes[1:]:
             highest = np.maximum(highest, read_window(plane, window, bands, fill, self._expect))
         return highest
+
+
+def _crs_stated(keys: object) -> str:
+    """Say what the values of the tag of GeoKeys, if there is one, state as the coordinate system, where nobody
+    understands it; empty where they state none.
+    """
+    if keys is None:
+        return ""
+    if not isinstance(keys, tuple) or len(keys) < _KEY or len(keys) != _KEY * (1 + keys[3]):
+        return "its GeoKeys are damaged"
+    codes = {keys[at]: keys[at + 3] for at in range(_KEY, len(keys), _KEY) if keys[at + 1] == 0}
+    for key in _CRS_KEYS:
+        if key in codes:
+            code = codes[key]
+            return f"it states EPSG:{code}" if code in _EPSG_CODES else "it states one of its own"
+    return ""

@@ -30,7 +30,7 @@ from kseg_core.images import jpeg
 from kseg_core.images.failures import CONVERT
 from kseg_core.images.jpeg_markers import Incomplete, parse_head
 from kseg_core.images.raster import MAX_TILE_PX, NotSupported, Refused, Samples, check_size
-from kseg_core.images.tiff_directory import INTERCHANGE, ORIENTATION, SUBSAMPLING, T4_OPTIONS
+from kseg_core.images.tiff_directory import INTERCHANGE, ORIENTATION, SUBSAMPLING, T4_OPTIONS, WHOLE_NUMBERS
 
 #: Decodes a strip or tile of a ``TiffPage`` or ``TiffFrame``: its bytes, its number in the page's lists, and its rows
 #: and columns; gives (rows, columns, bands) in native byte order, or Refused.
@@ -302,13 +302,13 @@ def decode_old_jpeg(page: Any) -> Samples:
         raise NotSupported(f"old-style JPEG of other colours than YCbCr: not supported here; {_OLD_JPEG_ADVICE}")
     tiff = page.parent
     tiff.filehandle.seek(0)
-    whole = tiff.filehandle.read()
+    data = bytearray(tiff.filehandle.read())
     place = 8 if tiff.is_bigtiff else 4  # of the first page's offset: libtiff is told of no other page
-    data = whole[:place] + struct.pack(tiff.tiff.offsetformat, page.offset) + whole[place + tiff.tiff.offsetsize :]
-    if ORIENTATION in page.tags and page.tags[ORIENTATION].count == 1:  # libtiff turns by it, though not by all: we do
-        tag = page.tags[ORIENTATION]
-        upright = struct.pack(tiff.byteorder + tag.dataformat, 1)
-        data = data[: tag.valueoffset] + upright + data[tag.valueoffset + len(upright) :]
+    struct.pack_into(tiff.tiff.offsetformat, data, place, page.offset)
+    turned = page.tags.get(ORIENTATION)
+    if turned is not None and turned.count == 1 and turned.dtype in WHOLE_NUMBERS:
+        # libtiff turns by it, though not by all, and by no other type of it: we do.
+        struct.pack_into(tiff.byteorder + turned.dataformat, data, turned.valueoffset, 1)
     _check_stream(page, data)
     with remarks_of("imagecodecs") as warnings:
         try:
@@ -322,18 +322,19 @@ def decode_old_jpeg(page: Any) -> Samples:
     return np.ascontiguousarray(samples)
 
 
-def _check_stream(page: Any, data: bytes) -> None:
+def _check_stream(page: Any, data: bytearray) -> None:
     """Where the page is one whole JPEG, which most are, decode that strictly; libtiff does not hear all of libjpeg."""
     stated = page.tags.valueof(INTERCHANGE, 0)
     start = stated[0] if isinstance(stated, tuple) and stated else stated
     if not isinstance(start, int) or not 0 < start < len(data) or len(page.dataoffsets) != 1:
         return
+    stream = bytes(memoryview(data)[start:])
     try:
-        head = parse_head(data[start:])
+        head = parse_head(stream)
     except (Incomplete, Refused):
         return
     if (head.height, head.width, head.precision, len(head.components)) == (page.imagelength, page.imagewidth, 8, 3):
-        jpeg.decode_strictly(data[start:], head)
+        jpeg.decode_strictly(stream, head)
 
 
 # ------------------------------------------------------------------------------------------------- what libraries log

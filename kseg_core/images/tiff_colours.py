@@ -11,7 +11,7 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT
 from kseg_core.images import tiff_directory as tags
 from kseg_core.images.decoder import USE_BANDS
 from kseg_core.images.gdal import parse_tag
-from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, check_dtype
+from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, check_dtype, undivided
 
 _CONVERT = "convert it to 8- or 16-bit gray or RGB first"
 _GRAYS = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK)
@@ -154,7 +154,7 @@ def _gray_or_rgb(page: Any, samples: Samples, maximum: int, alpha: int | None) -
         samples = _from_ycbcr(page, samples)
     if samples.ndim == 3:
         if alpha is not None and _extra(page, alpha) == EXTRASAMPLE.ASSOCALPHA:
-            samples = _divided_by_alpha(samples, maximum)
+            samples = undivided(samples, maximum)
         # Bands the tags give no colour to are shown as viewers do: three and more as R, G, B.
         samples = samples[..., 0] if samples.shape[2] - (alpha is not None) < 3 else samples
     # A page that does not say what its samples are is RGB where it has three of them, as libtiff has it.
@@ -162,15 +162,6 @@ def _gray_or_rgb(page: Any, samples: Samples, maximum: int, alpha: int | None) -
     if page.photometric == PHOTOMETRIC.MINISWHITE and not unsaid:
         samples = ~samples if samples.dtype == np.bool_ else maximum - samples
     return samples
-
-
-def _divided_by_alpha(samples: Samples, maximum: int) -> Samples:
-    """Undo premultiplication: a partly transparent pixel keeps its colour. The last band stays."""
-    alpha = np.maximum(samples[..., -1:].astype(np.uint64), 1)
-    colours = (samples[..., :-1].astype(np.uint64) * maximum + alpha // 2) // alpha
-    out = samples.copy()
-    out[..., :-1] = np.minimum(colours, maximum)
-    return out
 
 
 def _palette(page: Any) -> NDArray[np.uint8]:

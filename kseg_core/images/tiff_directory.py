@@ -14,6 +14,8 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 from kseg_core.images.raster import Refused
 
+MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFFs and of BigTIFFs
+
 # Tags of TIFF 6.0 and its supplements that readers look at.
 SUBFILE, OLD_SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, MAKE, ORIENTATION, SAMPLES = (
     254, 255, 256, 257, 258, 259, 262, 270, 271, 274, 277,
@@ -21,6 +23,8 @@ SUBFILE, OLD_SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION
 PAGE_NAME, T4_OPTIONS, COLOUR_MAP, SUB_IFDS, INTERCHANGE, COEFFICIENTS, SUBSAMPLING, BLACK_WHITE, XMP = (
     285, 292, 320, 330, 513, 529, 530, 532, 700,
 )  # fmt: skip
+#: ModelPixelScale, ModelTiepoint, ModelTransformation and GeoKeyDirectory, of GeoTIFF.
+PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
 STK_PLANES, PROFILE, GDAL_METADATA, GDAL_NODATA, DNG_VERSION, NDPI = 33628, 34675, 42112, 42113, 50706, 65420
 #: Without them a page would be taken for something else (the description holds OME's channels).
 MEANINGFUL = frozenset(
@@ -49,9 +53,10 @@ _SCALARS = {
 }  # fmt: skip
 _LISTS = {273: "strips", 279: "strips", 324: "tiles", 325: "tiles"}
 
-#: Field types of whole numbers.
+#: Field types of unsigned whole numbers.
 _UNSIGNED = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
+#: Field types of whole numbers, signed ones too, and the bytes of one.
+WHOLE_NUMBERS = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 
 _BIG = 43  # the version of a BigTIFF
 _MOST_TAGS = 4096  # as tifffile has it: more is damage
@@ -101,7 +106,7 @@ class Directory:
         if kind not in _UNSIGNED:
             return ()
         form = struct.Struct(f"{self._of.order}{min(count, _MOST_NUMBERS)}{_UNSIGNED[kind]}")
-        if count * _SIZES[kind] > len(data):
+        if count * WHOLE_NUMBERS[kind] > len(data):
             data = self._of.read(self._of.offset.unpack(data)[0], form.size)
         return form.unpack_from(data) if len(data) >= form.size else ()
 
@@ -127,10 +132,10 @@ class Directory:
         if self.is_cut:
             raise Refused("truncated: the TIFF's directory reaches beyond the file's end")
         for tag, kind, count, data in self._of.tag.iter_unpack(self._data):
-            if tag in _SCALARS and (count != 1 or kind not in _SIZES):
+            if tag in _SCALARS and (count != 1 or kind not in WHOLE_NUMBERS):
                 raise Refused(f"damaged: the TIFF's {_SCALARS[tag]} (tag {tag}) is not one whole number")
             if tag in _LISTS:
-                taken = count * _SIZES.get(kind, 0)
+                taken = count * WHOLE_NUMBERS.get(kind, 0)
                 if not taken:
                     raise Refused(f"damaged: the TIFF's list of {_LISTS[tag]} (tag {tag}) is not of whole numbers")
                 if taken > len(data) and self._of.offset.unpack(data)[0] + taken > self._of.size:

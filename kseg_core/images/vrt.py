@@ -18,7 +18,7 @@ from kseg_core import storage
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.failures import HEAD_BYTES, decoder_reason
-from kseg_core.images.gdal import CACHE_BYTES, METADATA_TAG, gdal
+from kseg_core.images.gdal import CACHE_BYTES, DRIVERS, gdal
 from kseg_core.images.raster import (
     Cost,
     NotSupported,
@@ -30,6 +30,7 @@ from kseg_core.images.raster import (
     check_size,
     check_sparse,
 )
+from kseg_core.images.tiff_directory import GDAL_METADATA
 from kseg_core.images.validity import combine
 from kseg_core.images.windows import Window
 from kseg_core.inputs.companions import MASK, MAX_VRT_DEPTH, METADATA, OVERVIEWS, BadVrt, UnusualVrt, named_by_vrt
@@ -52,7 +53,6 @@ _ERDAS_BEGINS = b"EHFA_HEADER_TAG"
 _PICTURES_BESIDE = (".ovr", MASK)
 _MAKE_ANEW = "not supported here; make a TIFF of it first, e.g. with gdal_translate"
 Folders: TypeAlias = dict[str, dict[str, list[str]]]  # of each folder's names those of each in lower case
-_READABLE = frozenset({"TIFF", "PNG", "JPEG", "JPEG 2000", "GIF", "BMP", "WebP"})
 
 
 class Vrt(Decoder):
@@ -175,7 +175,7 @@ def check_sources(path: str, depth: int = 0, folders: Folders | None = None) -> 
         if kind == NAME:
             held += check_sources(there, depth + 1, folders)
             continue
-        if kind not in _READABLE:
+        if kind not in DRIVERS:
             raise Refused(f"it names {os.path.basename(there)}, which is {kind or 'no picture that is read'} here")
         _check_picture(there, kind, folders)
         held += os.path.getsize(there)
@@ -227,7 +227,7 @@ def _tag_of_gdal(path: str) -> str:
 
     try:
         with remarks_of("tifffile"), tifffile.TiffFile(path) as tiff:
-            return str(tiff.pages.first.tags.valueof(METADATA_TAG, ""))
+            return str(tiff.pages.first.tags.valueof(GDAL_METADATA, ""))
     except Exception as error:  # hostile files raise nearly anything
         raise Refused(f"{os.path.basename(path)}: {decoder_reason(error, 'TIFF')}") from error
 

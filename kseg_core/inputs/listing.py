@@ -27,8 +27,15 @@ from kseg_core.storage import zipped
 _NO_METADATA = "its Zarr metadata cannot be read"
 _MISSING = "no such file or folder"
 _STORE_REFUSED = "a kseg store is an output, not an input"
-FACTS = ("size", "modified", "beside")
-"""What a store says of a file, by which it is seen that it has changed."""
+
+
+def file_facts(size: int, modified_ns: int, beside: str) -> dict[str, Any]:
+    """What a store says of a file, by which it is seen that it has changed."""
+    return {"size": size, "modified": modified_ns, **({"beside": beside} if beside else {})}
+
+
+FACTS = tuple(file_facts(0, 0, "a state"))
+"""The names of all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,13 @@ class InputFile:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a store says of it, to tell whether it has changed."""
-        own = {"size": self.size, "modified": self.modified_ns}
-        return {**own, "beside": self.beside} if self.beside else own
+        """What a store says of it, as `file_facts` has it."""
+        return file_facts(self.size, self.modified_ns, self.beside)
 
     def is_as(self, facts: Mapping[str, Any]) -> bool:
         """Whether it is as a store says of it."""
-        return all(facts.get(name) == self.facts.get(name) for name in FACTS)
+        own = self.facts
+        return all(facts.get(name) == own.get(name) for name in FACTS)
 
 
 @dataclass(frozen=True, slots=True)

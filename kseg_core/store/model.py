@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import storage
 from ..clustering.bands import BandSpace
 from ..clustering.features import SPACES, FeatureSpace, feature_space
 from ..clustering.kmeans import History, Solution
@@ -21,8 +22,10 @@ from ..config import AUTO, MAX_K, FitSettings
 from ..errors import StoreError
 from ..images.validity import combine, nodata_mask, unmasked
 from ..layers.layer import ArraySpec
+from ..storage.sidecars import aside
 from . import schemas
-from .nodes import write_array, write_group
+from .manifest import KINDS, WAY_OUT, read_attributes, remove_kseg_store
+from .nodes import DAMAGE, write_array, write_group
 
 if TYPE_CHECKING:
     import zarr
@@ -246,9 +249,26 @@ class Model:
         StoreError
             If something other than a kseg model or store is there, or one is and ``overwrite`` is False.
         """
-        from .opening import save_model
-
-        save_model(path, self, overwrite=overwrite)
+        path = os.fspath(path).rstrip(os.sep) or path  # what is written aside must not lie inside
+        there = storage.exists(path)
+        if there and not overwrite:
+            what = "a kseg store or model" if read_attributes(path) else "something else"
+            raise StoreError(f"{path} already exists ({what}); choose another output, or --overwrite a kseg one")
+        if there and read_attributes(path) is None:
+            raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
+        new = path if storage.is_remote(path) else aside(path)
+        try:
+            if new == path:
+                remove_kseg_store(path)
+            self.write(new)
+            if new != path:
+                remove_kseg_store(path)
+                os.replace(new, path)
+        except OSError as error:
+            raise StoreError(f"{path}: the model cannot be written ({error.strerror or error})") from error
+        finally:
+            if new != path:
+                storage.remove_tree(new, ignore_errors=True)
 
     @classmethod
     def load(cls, path: str) -> Model:
@@ -259,9 +279,38 @@ class Model:
         StoreError
             If there is none, or it is damaged, or each image of the store has its own.
         """
-        from .opening import load_model
+        attributes = read_attributes(path)
+        if attributes is None or attributes.get("kind") not in KINDS:
+            raise StoreError(f"{path}: no kseg model or store there")
+        if attributes["kind"] == "model":
+            return cls.in_folder(path)
+        config = attributes.get("config") or {}
+        if (config.get("fit") or {}).get("scope") == "image":
+            raise StoreError(
+                f"{path}: each of its images has a model of its own (--scope image); there is none for all"
+            )
+        inside = os.path.join(path, "model")
+        if not storage.is_dir(inside):
+            raise StoreError(f"{path}: a store without a model: its run did not get that far")
+        return cls.in_folder(inside)
 
-        return load_model(path)
+    @classmethod
+    def in_folder(cls, path: str) -> Model:
+        """The model in a group of its own.
+
+        Raises
+        ------
+        StoreError
+            If it is damaged.
+        """
+        import zarr
+
+        try:
+            return cls.read(zarr.open_group(storage.for_zarr(path), mode="r"))
+        except StoreError as error:
+            raise StoreError(f"{path}: {error}") from error
+        except DAMAGE as error:
+            raise StoreError(f"{path}: a damaged model ({error}); {WAY_OUT}") from error
 
     def write(self, folder: str) -> None:
         """Make a Zarr group of it: arrays first, attributes last.

@@ -21,7 +21,7 @@ from ..layers.layer import Layer
 from ..layers.tiles import level_shape
 from ..storage.sidecars import aside
 from . import schemas
-from .manifest import FORMAT, KINDS, WAY_OUT, read_attributes, remove_kseg_store
+from .manifest import FORMAT, read_attributes
 from .model import Model
 from .nodes import DAMAGE, group_document, read_document, write_group
 from .writing import LABELS
@@ -113,65 +113,7 @@ def write_model(path: str, model: Model) -> None:
         storage.remove_tree(new, ignore_errors=True)
 
 
-def save_model(path: str, model: Model, *, overwrite: bool) -> None:
-    """Write a model as a group of its own; it appears whole or not at all."""
-    path = os.fspath(path).rstrip(os.sep) or path  # what is written aside must not lie inside
-    there = storage.exists(path)
-    if there and not overwrite:
-        what = "a kseg store or model" if read_attributes(path) else "something else"
-        raise StoreError(f"{path} already exists ({what}); choose another output, or --overwrite a kseg one")
-    if there and read_attributes(path) is None:
-        raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
-    new = path if storage.is_remote(path) else aside(path)
-    try:
-        if new == path:
-            remove_kseg_store(path)
-        model.write(new)
-        if new != path:
-            remove_kseg_store(path)
-            os.replace(new, path)
-    except OSError as error:
-        raise StoreError(f"{path}: the model cannot be written ({error.strerror or error})") from error
-    finally:
-        if new != path:
-            storage.remove_tree(new, ignore_errors=True)
-
-
 # ----------------------------------------------------------------------------------------------- reading
-
-
-def read_model(path: str) -> Model:
-    """The model in a group of its own.
-
-    Raises
-    ------
-    StoreError
-        If it is damaged.
-    """
-    import zarr
-
-    try:
-        return Model.read(zarr.open_group(storage.for_zarr(path), mode="r"))
-    except StoreError as error:
-        raise StoreError(f"{path}: {error}") from error
-    except DAMAGE as error:
-        raise StoreError(f"{path}: a damaged model ({error}); {WAY_OUT}") from error
-
-
-def load_model(path: str) -> Model:
-    """The model at a path: a model of its own, or that of a store."""
-    attributes = read_attributes(path)
-    if attributes is None or attributes.get("kind") not in KINDS:
-        raise StoreError(f"{path}: no kseg model or store there")
-    if attributes["kind"] == "model":
-        return read_model(path)
-    config = attributes.get("config") or {}
-    if (config.get("fit") or {}).get("scope") == "image":
-        raise StoreError(f"{path}: each of its images has a model of its own (--scope image); there is none for all")
-    inside = os.path.join(path, "model")
-    if not storage.is_dir(inside):
-        raise StoreError(f"{path}: a store without a model: its run did not get that far")
-    return read_model(inside)
 
 
 class StoredImage:
@@ -332,7 +274,7 @@ class StoredImage:
     @property
     def model(self) -> Model | None:
         """The image's own model, with ``--scope image``."""
-        return read_model(os.path.join(self.path, "model")) if self.has("model") else None
+        return Model.in_folder(os.path.join(self.path, "model")) if self.has("model") else None
 
     def to_xarray(self, level: int = 0) -> xarray.Dataset:
         """The arrays of one level, read when used.
@@ -447,7 +389,7 @@ class Store(Mapping[str, StoredImage]):
         StoreError
             If each image has its own, or it is damaged.
         """
-        return load_model(self.path)
+        return Model.load(self.path)
 
     @property
     def has_model(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..clustering.sums import ClusterSums
+from ..inputs.listing import file_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,7 @@ class ImageRecord:
 
     def origin(self) -> dict[str, Any]:
         """Which file it is of, as JSON values: told once more with its labels, for a store that is to be repaired."""
-        told = {"source": self.source, "size": self.size, "modified": self.modified}
-        return {**told, "beside": self.beside} if self.beside else told
+        return {"source": self.source, **file_facts(self.size, self.modified, self.beside)}
 
     def attributes(self) -> dict[str, Any]:
         """As JSON values."""

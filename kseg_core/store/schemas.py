@@ -8,8 +8,9 @@ that is said where they are needed.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
@@ -25,19 +26,44 @@ def _clusters_agree(result: dict[str, Any]) -> bool:
     return k is None or (colors is not None and counts is not None and len(colors) == len(counts) == k)
 
 
+def _is_time(text: str) -> bool:
+    """Whether a text is a time as ISO 8601 has it."""
+    try:
+        return bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
 Count = Annotated[int, lambda value: value >= 0]
-Number = Annotated[float, math.isfinite]
+Number = Annotated[float, lambda value: abs(value) <= sys.float_info.max]  # of whole numbers too, however large
+Whole = int | Annotated[str, lambda digits: digits.removeprefix("-").isdecimal()]  # a text where it may pass 2**53
 Settings = dict[str, Any]
 Shape = Annotated[list[Annotated[int, lambda side: side > 0]], lambda sides: len(sides) == 2]
 Color = Annotated[list[Count], lambda channels: len(channels) == 3]
 
 
-class File(TypedDict):
+class _State(TypedDict):
+    size: Count
+    modified: int
+
+
+class File(_State):
     """The file that an image was made from; ``modified`` in nanoseconds since 1970, of archives often before."""
 
     source: str
-    size: Count
-    modified: int
+
+
+class Mask(_State, total=False):
+    """The mask that it was read with."""
+
+    beside: str
+
+
+class Sums(TypedDict):
+    """Of an image's pixels by cluster, and of their squares: of bands one each."""
+
+    linear: list[list[Whole]]
+    squares: Whole | list[Whole]
 
 
 class Image(File, total=False):
@@ -49,6 +75,9 @@ class Image(File, total=False):
     invalid: Count
     inertia: Number
     mse: Number | None
+    sums: Sums
+    checksum: str
+    mask: Mask
     notes: list[str]
     status: str
 
@@ -165,6 +194,17 @@ class Output(TypedDict, total=False):
     edges: Annotated[list[Number], lambda sides: len(sides) == 2] | None
 
 
+class Input(TypedDict, total=False):
+    """How files were read, as far as it is read back as numbers."""
+
+    max_pixels: Count
+    validity: Count
+    series: Count | None
+    page: Count | None
+    z: Count | Literal["max"] | None
+    t: Count | None
+
+
 class Auto(TypedDict, total=False):
     """How the number of clusters was found."""
 
@@ -177,7 +217,7 @@ class Config(TypedDict, total=False):
 
     fit: Settings | None
     output: Output | None
-    input: Settings | None
+    input: Input | None
     model: str | None
     match: str | None
     auto: Auto
@@ -192,6 +232,7 @@ class Store(TypedDict, total=False):
 
     kind: str
     status: str
+    created: Annotated[str, _is_time]
     config: Config | None
     inputs_digest: str
     folder: str

@@ -14,8 +14,9 @@ import pytest
 import zarr
 
 from kseg_core.layers.layer import ArraySpec
+from kseg_core.store.model import Model
 from kseg_core.store.nodes import store_array
-from kseg_core.store.opening import load_model, open_store
+from kseg_core.store.opening import open_store
 from tests.browser import Page, browser, chromium
 
 HOSTILE = ("<img src=x onerror=alert(1)>.png", "a&b \"c\" 'd'.png", "{{x}} ${y} \u202eab.png")
@@ -39,7 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, png: Any, smooth: Any, job: 
         store_array(str(path), edges, spec)
         if name == "leaf-03.png":  # the other's are not finished
             zarr.open_array(path).attrs["kseg"] = {"status": "complete"}
-    model = load_model(str(folder / "leaves.kseg.zarr"))
+    model = Model.load(str(folder / "leaves.kseg.zarr"))
     rows = [
         {
             "k": k, "k_found": k, "inertia": 90.0 / k, "mse": 9.0 / k, "silhouette": None, "calinski_harabasz": None,

@@ -18,7 +18,8 @@ import zarr
 
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.store import tally
-from kseg_core.store.opening import load_model, open_store
+from kseg_core.store.model import Model
+from kseg_core.store.opening import open_store
 from kseg_core.store.originals import Originals
 from kseg_core.store.tally import Tally, image_windows
 from kseg_core.store.verify import ImageCheck
@@ -208,7 +209,7 @@ def test_windows_may_be_seen_in_any_order(store: Path, windows: Callable[[int], 
     add_one(f"{LABELS}/0", *CORNERS)(store)
     flip("edges/c/4/3")(store)
     opened = open_store(str(store))
-    originals, model, output = Originals.of(opened.attributes), load_model(str(store)), output_settings(opened)
+    originals, model, output = Originals.of(opened.attributes), Model.load(str(store)), output_settings(opened)
     windows(64)
     image = ImageCheck(str(store), KEY, originals, output)
     counted = [image.window(each, model) for each in image_windows(SHAPE)]

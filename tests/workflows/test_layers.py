@@ -19,7 +19,8 @@ from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.places import arrays_made
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.store.opening import load_model, open_store
+from kseg_core.store.model import Model
+from kseg_core.store.opening import open_store
 from kseg_core.store.originals import Originals
 from kseg_core.store.verify import ImageCheck
 from workflows.computing.context import Context
@@ -68,7 +69,7 @@ def test_a_layer_of_its_own_has_tiles_pyramid_check_and_export(
     majority = (tmp_path / name / "images/a.png/majority" for name in ("tiled", "whole"))
     assert contents(next(majority)) == contents(next(majority))
 
-    image, model = open_store(store)["a.png"], load_model(store)
+    image, model = open_store(store)["a.png"], Model.load(store)
     labels, found = (np.asarray(array[...]) for array in (image.labels, image.layer(layer)))
     np.testing.assert_array_equal(found, layer.values(LayerInput(labels), Layout((300, 220), 3, 64, masks=False)))
     assert (found != labels).any()

@@ -24,7 +24,7 @@ from kseg_core.report.thumbnails import pixels_of
 from kseg_core.report.views import ViewPlan
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import store_array
-from kseg_core.store.opening import load_model, open_store
+from kseg_core.store.opening import open_store
 from kseg_core.store.originals import Originals
 from workflows.computing.context import Context
 from workflows.report import ReportRequest, make_report, pictures_of
@@ -48,7 +48,7 @@ def data_of(folder: Path) -> Any:
 def seen(store: Path, longest: int = 64, **plan: Any) -> dict[str, Any]:
     """The pictures of all images of a store."""
     opened = open_store(str(store))
-    model = load_model(str(store)) if opened.has_model else None
+    model = Model.load(str(store)) if opened.has_model else None
     facts = [read_facts(str(store), key, None) for key in opened]
     asked = {"others": {}, "painted": None, "masked": frozenset(opened), **plan}
     with Context.open(SYNC) as context:
@@ -88,7 +88,7 @@ def folder(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_numbers_are_those_of_the_store(store: Path, folder: Path) -> None:
     data = data_of(folder)
     columns = [column["id"] for column in data["columns"]]
-    opened, model = open_store(str(store)), load_model(str(store))
+    opened, model = open_store(str(store)), Model.load(str(store))
     total = sum(image.attributes["inertia"] for image in opened.values()) / model.pixels
     shares = {
         key: np.array(image.attributes["counts"]) / sum(image.attributes["counts"]) for key, image in opened.items()
@@ -110,7 +110,7 @@ def test_the_numbers_are_those_of_the_store(store: Path, folder: Path) -> None:
 
 def test_the_clusters_are_those_of_the_store(store: Path, folder: Path) -> None:
     page = (folder / "report.html").read_text()
-    model = load_model(str(store))
+    model = Model.load(str(store))
     for color, count in zip(model.colors.tolist(), model.counts.tolist(), strict=True):
         assert "#{:02x}{:02x}{:02x}".format(*color) in page
         assert f"{count:,}" in page
@@ -122,7 +122,7 @@ def test_the_clusters_are_those_of_the_store(store: Path, folder: Path) -> None:
 
 def test_the_spread_is_that_of_the_pixels(store: Path, smooth_folder: Path) -> None:
     """A hundredth of all pixels is enough for three digits."""
-    model = load_model(str(store))
+    model = Model.load(str(store))
     squares, counts = np.zeros(4), np.zeros(4)
     for found in seen(store).values():
         squares += found.sample.squares
@@ -133,7 +133,7 @@ def test_the_spread_is_that_of_the_pixels(store: Path, smooth_folder: Path) -> N
 
 
 def test_segmented_pictures_and_masks_are_the_labels(store: Path) -> None:
-    opened, model = open_store(str(store)), load_model(str(store))
+    opened, model = open_store(str(store)), Model.load(str(store))
     for key, found in seen(store).items():
         small = halved(np.asarray(opened[key].labels[:]), 4, 64)
         painted = pixels_of(found.segmented)
@@ -203,7 +203,7 @@ def test_edges_are_shown_where_there_are_any(store: Path, tmp_path: Path, smooth
 
 
 def test_a_sweep_is_shown_and_one_picture_painted(store: Path, tmp_path: Path) -> None:
-    model = load_model(str(store))
+    model = Model.load(str(store))
     rows = []
     for k in (2, 3, 4):
         row = {"k": k, "k_found": k, "inertia": 100.0 / k, "mse": 1.0 / k, "silhouette": 0.5, "calinski_harabasz": 9.0}
@@ -270,7 +270,7 @@ def test_bands_are_shown_in_the_colours_of_their_stretch(tmp_path: Path, job: An
     tifffile.imwrite(tmp_path / "in.tif", values, planarconfig="separate", photometric="minisblack")
     job(tmp_path / "in.tif", tmp_path / "s.zarr", 3, features="bands", bands=(4, 1, 2))
     found = seen(tmp_path / "s.zarr", longest=100)["in.tif"]
-    model = load_model(str(tmp_path / "s.zarr"))
+    model = Model.load(str(tmp_path / "s.zarr"))
     assert model.bands is not None
     shown = model.bands.shades(np.moveaxis(values[[3, 0, 1]], 0, -1))
     assert np.abs(pixels_of(found.original).astype(int) - shown).mean() < 12  # WebP is lossy

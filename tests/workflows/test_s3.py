@@ -18,7 +18,8 @@ from kseg_core.errors import StoreError
 from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.storage import s3
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
-from kseg_core.store.opening import load_model, open_store
+from kseg_core.store.model import Model
+from kseg_core.store.opening import open_store
 from tests.object_store import chunks_below, documents_below, objects_below, upload, versions
 from workflows import run as jobs
 from workflows.check import check_store
@@ -74,7 +75,7 @@ def test_a_store_there_is_read_as_one_on_a_disk(pictures: str, bucket: str) -> N
     labels = np.asarray(image.labels[...])
     assert image.masks is not None
     assert (np.asarray(image.masks[...]).argmax(axis=0) == labels).all()
-    assert store.model.digest == load_model(f"{bucket}/out.zarr").digest == kseg_core.Model.load(store.path).digest
+    assert store.model.digest == Model.load(f"{bucket}/out.zarr").digest == kseg_core.Model.load(store.path).digest
     dataset = image.to_xarray()
     assert (dataset["labels"].values == labels).all()
     assert set(dataset.data_vars) == {"labels", "masks", "image"}

@@ -20,7 +20,7 @@ import workflows
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, NothingReadable, NoValidPixels, StoreError, UsageError
-from kseg_core.store.opening import load_model
+from kseg_core.store.model import Model
 from workflows import sweep as sweeping
 from workflows.fitting import fit as fitting
 from workflows.request import InputSelection
@@ -383,16 +383,16 @@ def test_a_run_with_auto_finds_k_says_why_and_keeps_the_table(tmp_path: Path, pn
 def test_a_fit_with_auto_is_the_best_of_the_sweep_and_can_be_matched(tmp_path: Path, png: Any, job: Any) -> None:
     source = png(tmp_path / "three.png", three_colored())
     job(source, tmp_path / "one.model.zarr", k="auto")
-    one = load_model(str(tmp_path / "one.model.zarr"))
+    one = Model.load(str(tmp_path / "one.model.zarr"))
     swapped = np.ascontiguousarray(three_colored()[..., ::-1])  # dark becomes light
     job(png(tmp_path / "other.png", swapped), tmp_path / "two.model.zarr", k="auto", match=tmp_path / "one.model.zarr")
-    two = load_model(str(tmp_path / "two.model.zarr"))
+    two = Model.load(str(tmp_path / "two.model.zarr"))
     assert (one.k, two.k) == (3, 3)
     assert two.k_requested == "auto"
     np.testing.assert_allclose(two.centroids, one.centroids, atol=45)  # in the order of the earlier one
     job(source, tmp_path / "three.model.zarr", k=2)
     job(source, tmp_path / "four.model.zarr", k="auto", match=tmp_path / "three.model.zarr")
-    assert load_model(str(tmp_path / "four.model.zarr")).k == 3  # one more than there were
+    assert Model.load(str(tmp_path / "four.model.zarr")).k == 3  # one more than there were
 
 
 def test_auto_with_scope_image_chooses_k_for_each_image(tmp_path: Path, png: Any, job: Any) -> None:

@@ -212,7 +212,7 @@ def test_a_coordinate_system_that_nobody_understands_is_said_and_why(kind: str, 
 ODD_UNIT = (2048, 0, 1, 4326), (3072, 0, 1, 32_767), (3074, 0, 1, 16_033), (3076, 0, 1, 9999)
 
 
-@pytest.mark.parametrize("variable", ["", "PROJ_DATA"])
+@pytest.mark.parametrize("variable", ["", "PROJ_DATA", "PROJ_LIB"])
 def test_proj_writes_nothing_and_the_database_of_another_release_loses_no_coordinate_system(
     variable: str, tmp_path: Path
 ) -> None:

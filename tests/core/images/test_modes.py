@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.images import Pixels, srgb
+from kseg_core.images.raster import undivided
 
 Read = Callable[[bytes], Pixels]
 Save = Callable[..., bytes]
@@ -218,6 +219,17 @@ def test_premultiplied_alpha_is_undone(read: Read, save_tiff: Save) -> None:
     data = save_tiff(stored, photometric="rgb", extrasamples=["assocalpha"])
     # 100 * 255 / 128 = 199.2, 50 * 255 / 128 = 99.6
     same(read(data), np.array([[[199, 100, 0], [0, 0, 0], [7, 8, 9]]]), np.array([[True, False, True]]))
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16, 24, 32])
+def test_premultiplied_samples_of_any_depth_are_divided_exactly(bits: int) -> None:
+    most = (1 << bits) - 1
+    stored = [(most, most), (most // 3, most // 2), (most // 2, 3), (1, most), (most, 1), (0, 0)]  # a sample, and alpha
+    samples = np.array([stored], f"u{1 if bits <= 8 else 2 if bits <= 16 else 4}")
+    expected = [min(most, (value * most + max(1, alpha) // 2) // max(1, alpha)) for value, alpha in stored]
+    divided = undivided(samples, most)
+    assert divided.dtype == samples.dtype
+    assert divided[0].tolist() == [[value, alpha] for value, (_, alpha) in zip(expected, stored, strict=True)]
 
 
 def test_a_band_that_is_not_alpha_makes_nothing_invalid(read: Read, save_tiff: Save) -> None:

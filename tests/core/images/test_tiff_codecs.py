@@ -335,14 +335,24 @@ def test_old_style_jpeg_is_turned_once(orientation: int, read: Read, save: Save)
     assert np.abs(found.astype(int) - expected).max() <= 2
 
 
+def test_old_style_jpeg_is_not_turned_by_what_is_no_whole_number(read: Read, save: Save) -> None:
+    stream = save(Image.fromarray(noise(64, 80)), "JPEG", quality=92, subsampling=0)
+    tags = {**picture_tags(64, 80, 64, 6, 6, 3), 512: [1], 513: [8], 514: [len(stream)], 530: [1, 1]}
+    whole = tiff_of({**tags, 274: [6]}, [stream])
+    as_text = whole.replace(struct.pack("<HHI", 274, 3, 1), struct.pack("<HHI", 274, 2, 1))
+    assert read(whole).samples.shape == (80, 64, 3)
+    for odd in (as_text, tiff_of({**tags, 274: [(6, 1)]}, [stream]), tiff_of({**tags, 274: [6, 6]}, [stream])):
+        assert np.abs(read(odd).samples.astype(int) - np.array(Image.open(io.BytesIO(stream)))).max() <= 2
+
+
 @pytest.mark.parametrize(("order", "big", "wanted"), [("<", False, 0), (">", False, 1), ("<", True, 2), (">", True, 3)])
 def test_old_style_jpeg_is_that_of_its_page_wherever_the_page_is(
     order: str, big: bool, wanted: int, read: Read, tmp_path: Path, save: Save
 ) -> None:
-    """Of a page, the page below it, the next, and the page below that, one is of full resolution."""
+    """Of a page, the page below it, the next, and the page below that one is of full resolution; all are turned."""
     streams = [save(Image.fromarray(noise(64, 80, seed)), "JPEG", quality=92, subsampling=0) for seed in range(4)]
     path = tmp_path / "pages.tif"
-    places = [(513, "I", 1, 1, True), (514, "I", 1, 1, True)]
+    places = [(274, "H", 1, 3, True), (513, "I", 1, 1, True), (514, "I", 1, 1, True)]
     with tifffile.TiffWriter(path, byteorder=order, bigtiff=big) as writer:
         for number in range(4):
             writer.write(
@@ -356,7 +366,7 @@ def test_old_style_jpeg_is_that_of_its_page_wherever_the_page_is(
             for code, value in {259: 6, 273: start, 279: len(stream), 513: start, 514: len(stream)}.items():
                 page.tags[code].overwrite(value)
             start += len(stream)
-    expected = np.array(Image.open(io.BytesIO(streams[wanted])))
+    expected = np.array(Image.open(io.BytesIO(streams[wanted])))[::-1, ::-1]
     assert np.abs(read(path.read_bytes()).samples.astype(int) - expected).max() <= 2
 
 

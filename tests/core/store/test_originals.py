@@ -21,7 +21,8 @@ from kseg_core.errors import UnreadableImage
 from kseg_core.images.validity import Nodata
 from kseg_core.inputs.keys import printable_source
 from kseg_core.reading.sources import ImageSource
-from kseg_core.store.opening import Store, load_model
+from kseg_core.store.model import Model
+from kseg_core.store.opening import Store
 from kseg_core.store.originals import Originals, ShownPixels, open_shown, paths_printed_as
 from workflows import run as jobs
 from workflows.check import check_store
@@ -37,7 +38,7 @@ def open_original(store: Store, key: str, *, masked: bool = True) -> ImageSource
 
 
 def open_pixels(store: Store, key: str) -> AbstractContextManager[ShownPixels]:
-    return open_shown(store[key], Originals.of(store.attributes), load_model(store.path).bands)
+    return open_shown(store[key], Originals.of(store.attributes), Model.load(store.path).bands)
 
 
 @pytest.fixture

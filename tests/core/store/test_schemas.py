@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kseg_core.errors import StoreError
-from kseg_core.store.schemas import Store, require_sound
+from kseg_core.store.schemas import Image, Store, require_sound
 
 RUN: dict[str, Any] = {
     "status": "ok",
@@ -100,6 +100,10 @@ def test_a_result_with_a_member_of_another_kind_is_refused() -> None:
         ("failures", [{"source": "a", "reason": "b"}], [{"source": "a"}]),
         ("config", {"output": {"edges": [1.0, 2]}, "auto": {"why": "x"}}, {"output": {"edges": [1.0]}}),
         ("config", {"fit": None, "input": {}}, {"auto": None}),
+        ("config", {"input": {"page": None, "z": "max"}}, {"input": {"page": "x"}}),
+        ("config", {"input": {"max_pixels": 9, "validity": 1}}, {"input": {"max_pixels": None}}),
+        ("created", "2026-11-29T11:40:25+00:00", "yesterday"),
+        ("result", RUN, {**RUN, "inertia": 10**400}),
         ("keys", [], [1]),
     ],
 )
@@ -107,3 +111,18 @@ def test_members_of_a_store_are_of_their_types(name: str, good: Any, wrong: Any)
     require_sound("o.zarr", {name: good}, Store)
     with pytest.raises(StoreError, match=f"its {name} cannot be"):
         require_sound("o.zarr", {name: wrong}, Store)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "wrong"),
+    [
+        ("sums", {"linear": [[1, "-20"]], "squares": ["30", "4"]}, {"linear": [[1, 2]]}),
+        ("sums", {"linear": [], "squares": "9"}, {"linear": [[1, 2]], "squares": "much"}),
+        ("checksum", "ab12", 12),
+        ("mask", {"size": 1, "modified": -5, "beside": "ab"}, {"size": 1}),
+    ],
+)
+def test_members_of_an_image_are_of_their_types(name: str, good: Any, wrong: Any) -> None:
+    require_sound("a.png", {name: good}, Image)
+    with pytest.raises(StoreError, match=f"its {name} cannot be"):
+        require_sound("a.png", {name: wrong}, Image)
