@@ -128,7 +128,7 @@ class Given:
             hint = hints[field.name]
             if dataclasses.is_dataclass(hint):
                 values[field.name] = self.make(hint)  # type: ignore[arg-type]  # as above
-            elif field.name in self._items and "option" in field.metadata:
+            elif (item := self._items.get(field.name)) is not None and item.owner is owner:
                 values[field.name] = self[field.name]
         return owner(**values)
 

@@ -12,7 +12,6 @@ from kseg_core.edge_settings import EdgeSettings
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile
 from kseg_core.layers.edges import EdgeLayer
-from kseg_core.storage.sidecars import sweep
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
@@ -24,6 +23,7 @@ from .output import claim
 from .planning.budget import Work, make_budget
 from .planning.notes import notes_by_key, notes_of, notes_of_all, say
 from .planning.plan import Plan, make_plan, nodata_of_no_use, scan_headers
+from .result import in_order
 
 
 def find_edges(request: EdgesRequest, progress: Progress | None = None) -> EdgesResult:
@@ -47,7 +47,6 @@ def _find_edges(request: EdgesRequest, progress: Progress | None) -> EdgesResult
     start = time.perf_counter()
     if request.config.execution.strict and request.failures:
         raise request.failures[0]
-    sweep(request.output)
     earlier = read_attributes(request.output) or {}
     begin(request)
     done = edges_of_files(request, progress)
@@ -129,7 +128,7 @@ def edges_result(request: EdgesRequest, done: Added, seconds: float) -> EdgesRes
         len(request.listing.files) + len(request.listing.failures),
         EdgesMade(done.images, done.pixels, done.layer_pixels),
         request.reused,
-        tuple(sorted(errors, key=lambda error: (error.source, error.reason))),
+        in_order(errors),
         seconds,
         notes_by_key(done.notes, {file.key: file.source for file in request.listing.files}),
     )

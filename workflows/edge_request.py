@@ -23,6 +23,7 @@ from kseg_core.store.manifest import FORMAT, differences, read_attributes
 
 from .planning.notes import Note
 from .request import default_output, of_earlier_rules, require_mask, require_usable
+from .result import in_order, unread_by
 
 State = Literal["new", "to do", "done", "made otherwise", "not there", "changed"]
 
@@ -358,17 +359,13 @@ class EdgesResult:
 def nothing_done(request: EdgesRequest) -> EdgesResult:
     """The result of a request with nothing to do: everything that can be made is there."""
     total = len(request.listing.files) + len(request.listing.failures)
-    failures = tuple(sorted(request.failures, key=lambda error: (error.source, error.reason)))
+    failures = in_order(request.failures)
     return EdgesResult(request.output, request.config.edges, total, EdgesMade(), request.reused, failures, 0.0)
 
 
 def failed_edges(error: Exception) -> dict[str, Any]:
     """What ``--json`` prints of a job that failed: the same keys, and ``error``."""
-    unread: tuple[UnreadableImage, ...] = ()
-    if isinstance(error, NothingReadable):
-        unread = error.failures
-    elif isinstance(error, UnreadableImage):
-        unread = (error,)
+    unread = unread_by(error)
     return {
         "status": "failed",
         "output": None,

@@ -160,8 +160,20 @@ class JobResult:
 
 
 def errors_of(failures: Iterable[Failure]) -> tuple[UnreadableImage, ...]:
-    """What failed, in the order of its paths: tasks end in any."""
-    return tuple(sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason)))
+    """What failed, in the order of its paths."""
+    return in_order(failure.error for failure in failures)
+
+
+def in_order(errors: Iterable[UnreadableImage]) -> tuple[UnreadableImage, ...]:
+    """Errors in the order of their paths: tasks end in any."""
+    return tuple(sorted(errors, key=lambda error: (error.source, error.reason)))
+
+
+def unread_by(error: Exception) -> tuple[UnreadableImage, ...]:
+    """The inputs for which a job failed, where it did for these."""
+    if isinstance(error, NothingReadable):
+        return error.failures
+    return (error,) if isinstance(error, UnreadableImage) else ()
 
 
 def job_result(
@@ -223,11 +235,7 @@ def failed_result(error: Exception) -> dict[str, Any]:
     """What ``--json`` prints of a job that failed: the keys of `JobResult`, an ``error``, and what could not be
     read.
     """
-    unread: tuple[UnreadableImage, ...] = ()
-    if isinstance(error, NothingReadable):
-        unread = error.failures
-    elif isinstance(error, UnreadableImage):
-        unread = (error,)
+    unread = unread_by(error)
     seconds: dict[str, float | None] = {"total": None, "fit": None, "label": None}
     counted = Counted(len(unread), failed=len(unread))
     blank = JobResult("", counted, 0, 0, unread, seconds).to_json()

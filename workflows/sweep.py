@@ -29,7 +29,7 @@ from .planning.budget import Budget, image_of_too_many_colors
 from .planning.notes import Note, notes_of, notes_of_all, say
 from .planning.plan import Plan, naming_images
 from .request import Request
-from .result import Clock
+from .result import Clock, errors_of
 from .scan import fit_to_memory, nothing_readable, survey
 from .sweep_request import FIGURE, KIND, RECORD, TABLE
 
@@ -271,7 +271,6 @@ def _result(
     seconds: dict[str, float | None],
 ) -> SweepResult:
     listing = request.listing
-    errors = sorted((failure.error for failure in failures), key=lambda error: (error.source, error.reason))
     alone = settings.scope == "image"
     assert found.space is not None
     space = {"components": list(found.space.components)}
@@ -284,7 +283,7 @@ def _result(
         len(listing.files) + len(listing.failures),
         None if alone else found.swept[0],
         found.swept if alone else (),
-        tuple(errors),
+        errors_of(failures),
         told,
         space,
         notes,

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ import workflows.export
 import workflows.request
 import workflows.sweep_request
 from jobs import main
-from jobs._options import Command, Item, command
+from jobs._options import Command, Given, Item, command
 from jobs._runtime import General
 from kseg_core.choice import InputSelection, PictureChoice
 from kseg_core.config import (
@@ -446,6 +447,40 @@ def test_config_of_no_command(kseg: Kseg) -> None:
     }.items():
         outcome = kseg("config", *line.split())
         assert (outcome.code, outcome.out, outcome.err.count("\n"), part in outcome.err) == (2, "", 1, True)
+
+
+LINES = (
+    "run in --k 2 -o s.zarr",
+    "fit in --k 2 -o m.zarr",
+    "apply in --model m.zarr -o a.zarr",
+    "sweep in --k-range 1:2 -o sweep",
+    "edges in -o e.zarr",
+    "export s.zarr --to out",
+    "report s.zarr --to page --limit 1",
+    "inspect s.zarr",
+    "check s.zarr",
+    "config",
+    "warm",
+)
+
+
+def test_no_option_of_a_command_is_passed_over_by_it(
+    kseg: Kseg, png: Any, smooth: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    png(here / "in" / "a.png", smooth(20, 30, 1))
+    monkeypatch.setattr(
+        "kseg_core.kernels.build.warm", lambda: SimpleNamespace(there=1, compiled=0, failed=(), folder="x")
+    )
+    read: set[str] = set()
+    look_up = Given.__getitem__
+    monkeypatch.setattr(Given, "__getitem__", lambda self, name: read.add(name) or look_up(self, name))
+    assert [line.split()[0] for line in LINES] == list(COMMANDS)
+    for line in LINES:
+        read.clear()
+        name, *rest = line.split()
+        outcome = kseg(name, *rest)
+        assert (name, outcome.code) == (name, 0), outcome.err
+        assert (name, {item.name for item in COMMANDS[name].items} - read) == (name, set())
 
 
 def test_a_setting_is_in_one_command_once() -> None:
