@@ -50,6 +50,29 @@ class During:
         pass
 
 
+MISHAPS: dict[str, tuple[Callable[[Path], Any], str]] = {  # what happens to a file, and what is said of it
+    "it disappears": (Path.unlink, "no such file or directory"),
+    "it becomes another": (
+        lambda path: Image.new("RGB", (7, 9)).save(path),
+        "changed while it was being read; run again",
+    ),
+    "it is cut short": (lambda path: os.truncate(path, 500), "truncated"),
+}
+
+
+@pytest.mark.parametrize("stage", ["reading colours", "labelling"])
+@pytest.mark.parametrize(("mishap", "reason"), MISHAPS.values(), ids=MISHAPS)
+def test_a_file_to_which_something_happens_meanwhile_is_named_and_the_rest_is_labelled(
+    mishap: Callable[[Path], Any], reason: str, stage: str, pictures: Path, tmp_path: Path, job: RunJob
+) -> None:
+    during = During(stage, lambda: mishap(pictures / "b.png"))
+    result = job(pictures, tmp_path / "out.zarr", progress=during)
+    assert during.done
+    ((name, given),) = reasons(result).items()
+    assert (name, given if reason != "truncated" else given[:9]) == ("b.png", reason)
+    assert sorted(open_store(str(tmp_path / "out.zarr"))) == ["a.png", "c.png"]
+
+
 def test_a_file_whose_pixels_change_between_the_fit_and_the_labels_is_named(
     pictures: Path, tmp_path: Path, job: RunJob, png: Any, smooth: Any
 ) -> None:

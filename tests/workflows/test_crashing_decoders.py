@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tifffile
+
+PROCESSES = ("--scheduler", "processes", "--workers", "2")
 
 #: What a worker runs when it starts: whoever opens a file called ``crash*`` for its pixels ends the process, as a
 #: faulty decoder does; who opens one called ``hungry*`` takes memory without end.
@@ -82,6 +85,62 @@ def test_the_same_holds_while_labelling(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("large", [False, True])
+def test_the_same_holds_for_edges(
+    large: bool,
+    with_crashers: Path,
+    tmp_path: Path,
+    faulty: dict[str, str],
+    program: Any,
+    kseg: Any,
+    contents: Callable[[Path], dict[str, str]],
+    smooth: Any,
+) -> None:
+    if large:
+        (with_crashers / "crash-2.png").unlink()  # several of them are the other case
+        for name in ("large.tif", "crash-large.tif"):
+            tifffile.imwrite(with_crashers / name, smooth(2100, 2200, 5), tile=(256, 256), photometric="rgb")
+    done = program("edges", with_crashers, "-o", tmp_path / "a.zarr", *PROCESSES, "--json", env=faulty)
+    assert done.returncode == 3, done.stderr
+    failures = json.loads(done.stdout)["failures"]
+    crashed = ["crash-1.png", "crash-large.tif" if large else "crash-2.png"]
+    assert [Path(failure["source"]).name for failure in failures] == crashed
+    assert all("its decoder crashed the worker twice" in failure["reason"] for failure in failures)
+    for name in crashed:
+        (with_crashers / name).unlink()
+    assert kseg("edges", with_crashers, "-o", tmp_path / "b.zarr").code == 0
+    made, sound = contents(tmp_path / "a.zarr"), contents(tmp_path / "b.zarr")
+    assert made.keys() == sound.keys()
+    assert {name for name in sound if made[name] != sound[name]} == {":attributes"}  # they name the failures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", ["global", "image"])
+def test_the_same_holds_for_a_sweep(
+    scope: str,
+    with_crashers: Path,
+    smooth_folder: Path,
+    tmp_path: Path,
+    faulty: dict[str, str],
+    program: Any,
+    kseg: Any,
+) -> None:
+    options = ["--k-range", "1:3", "--attempts", "1", "--scope", scope, "--json"]
+    done = program("sweep", with_crashers, "-o", tmp_path / "a", *options, *PROCESSES, env=faulty)
+    assert done.returncode == 3, done.stderr
+    swept = json.loads(done.stdout)
+    assert swept["images"] == {"total": 10, "swept": 8, "failed": 2}
+    assert [Path(failure["source"]).name for failure in swept["failures"]] == ["crash-1.png", "crash-2.png"]
+    whole = kseg("sweep", smooth_folder, "-o", tmp_path / "b", *options).json()
+    assert (swept["sweep"], swept["k"]) == (whole["sweep"], whole["k"])
+    if scope == "image":
+        numbers, alone = (
+            [{name: each[name] for name in ("key", "k", "sweep")} for each in of["each"]] for of in (swept, whole)
+        )
+        assert numbers == alone
+
+
+@pytest.mark.slow
 def test_a_file_that_takes_more_memory_than_a_worker_has_is_named_and_all_others_are_labelled(
     smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, kseg: Any
 ) -> None:
@@ -109,9 +168,6 @@ def labelled(smooth_folder: Path, tmp_path: Path, kseg: Any) -> Path:
     shutil.copy(folder / "picture-1.png", folder / "crash.png")
     assert kseg("run", folder, "--k", "3", "-o", tmp_path / "a.zarr").code == 0
     return tmp_path / "a.zarr"
-
-
-PROCESSES = ("--scheduler", "processes", "--workers", "2")
 
 
 @pytest.mark.slow

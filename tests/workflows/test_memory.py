@@ -187,6 +187,16 @@ def test_the_estimate_is_no_less_than_what_is_used_and_hardly_more(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_a_picture_with_every_colour_stays_within_the_memory_that_is_asked_for(
+    pictures: Pictures, tmp_path: Path
+) -> None:
+    job = ["run", str(pictures / "every.tif"), "--k", "2", "--workers", "1", "--attempts", "1", "--max-iter", "2"]
+    _, peak = measured(*job, "-o", str(tmp_path / "out.zarr"), "--memory", "1.9GB")
+    assert peak <= 1.9 * GB
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize("features", ["rgb", "lab"])
 def test_labelling_every_colour_takes_no_more_memory_than_the_dry_run_says(
     features: str, pictures: Pictures, tmp_path: Path, kseg: Any

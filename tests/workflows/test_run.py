@@ -32,13 +32,14 @@ def request(
     *,
     kind: str = "store",
     overwrite: bool = False,
+    tile: int = 1024,
     settings: InputSettings | None = None,
     **fit: Any,
 ) -> Request:
     named = [str(inputs)] if isinstance(inputs, Path) else inputs
     config = RunConfig(
         FitSettings(k, **{"attempts": 3, **fit}),
-        OutputSettings(overwrite=overwrite),
+        OutputSettings(overwrite=overwrite, tile=tile),
         ExecutionSettings("sync"),
         settings or InputSettings(),
     )
@@ -229,6 +230,27 @@ def test_bad_inputs_are_named_and_the_rest_is_labelled(
     np.testing.assert_array_equal(store["b.png"].labels, labels_of(tmp_path / "good.zarr", "b.png"))
 
 
+def test_a_fit_names_bad_inputs_and_uses_the_rest(mixed: Path, small_folder: Path, tmp_path: Path, job: Any) -> None:
+    result = job(mixed, tmp_path / "out.model.zarr")
+    assert [Path(failure.source).name for failure in result.failures] == ["aa-cut.png", "bb-text.png"]
+    job(small_folder, tmp_path / "good.model.zarr")
+    one, two = (Model.load(str(tmp_path / f"{name}.model.zarr")) for name in ("out", "good"))
+    np.testing.assert_array_equal(one.counts, two.counts)
+
+
+@pytest.mark.parametrize("scope", ["global", "image"])
+def test_inputs_that_all_break_when_read_are_an_error_and_no_complete_store(
+    scope: str, mixed: Path, tmp_path: Path, job: Any
+) -> None:
+    with pytest.raises(KsegError, match=r"aa-cut\.png: truncated"):
+        job(mixed / "aa-cut.png", tmp_path / "out.zarr", scope=scope)
+    assert not (tmp_path / "out.zarr").exists() or not open_store(str(tmp_path / "out.zarr")).complete
+
+
+def test_strict_passes_where_all_is_well(small_folder: Path, tmp_path: Path, job: Any) -> None:
+    assert job(small_folder, tmp_path / "out.zarr", strict=True).images.labelled == 3
+
+
 @pytest.mark.parametrize("scheduler", ["sync", "threads"])
 @pytest.mark.parametrize(
     ("name", "scope"), [("aa-cut.png", "global"), ("aa-cut.png", "image"), ("bb-text.png", "global")]
@@ -343,6 +365,7 @@ def test_where_the_work_runs_and_what_is_replaced_are_no_settings_of_the_store(
         ({"seed": 1}, "--seed 0 → 1"),
         ({"features": "lab"}, "--features rgb → lab"),
         ({"scope": "image"}, "--scope global → image"),
+        ({"tile": 256}, "--tile 1024 → 256"),
         ({"attempts": 9, "tol": 0.5}, "--attempts 3 → 9; --tol not given → 0.5"),
     ],
 )
@@ -509,6 +532,16 @@ def test_apply_copies_the_model_unchanged_and_counts_its_own_pixels(
     assert result.centroids == given.centroids.tolist()
     per_image = [image.attributes["counts"] for image in open_store(str(tmp_path / "out.zarr")).values()]
     assert np.sum(per_image, axis=0).tolist() == result.counts
+
+
+def test_apply_on_the_images_of_the_fit_gives_the_labels_of_the_run(
+    smooth_folder: Path, tmp_path: Path, job: Any, contents: Any
+) -> None:
+    ran = job(smooth_folder, tmp_path / "run.zarr")
+    applied = job(smooth_folder, tmp_path / "apply.zarr", None, model=tmp_path / "run.zarr")
+    assert (applied.counts, applied.inertia) == (ran.counts, ran.inertia)
+    one, two = contents(tmp_path / "run.zarr"), contents(tmp_path / "apply.zarr")
+    assert {name for name in one if one[name] != two[name]} == {":attributes"}
 
 
 def test_a_store_whose_images_have_models_of_their_own_cannot_be_applied(

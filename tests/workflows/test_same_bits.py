@@ -51,6 +51,48 @@ def test_the_digest_of_a_store_tells_one_changed_pixel(
     ]
 
 
+@pytest.mark.parametrize("workers", [1, 4])
+def test_any_number_of_threads_gives_the_same_bits(
+    workers: int, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
+) -> None:
+    job(smooth_folder, tmp_path / "out.zarr", scheduler="threads", workers=workers)
+    assert contents(tmp_path / "out.zarr") == expected
+
+
+@pytest.mark.slow
+def test_a_cluster_by_address_gives_the_same_bits(
+    cluster: Any, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
+) -> None:
+    job(smooth_folder, tmp_path / "out.zarr", scheduler=cluster.address)
+    assert contents(tmp_path / "out.zarr") == expected
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("tile", [64, 256, 4096])
+def test_tiles_of_any_size_hold_the_same_values(
+    tile: int, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
+) -> None:
+    job(smooth_folder, tmp_path / "out.zarr", tile=tile)  # `expected` has 1024
+    tiled = contents(tmp_path / "out.zarr")
+    assert values(tiled) == values(expected)
+    layout = "images/picture-7.png/labels/kmeans/0:layout"  # 40 x 1100
+    assert tiled[layout] == f"chunks (40, {min(tile, 1100)}), fill 255"
+    assert tiled[layout] != expected[layout]
+    # Apart from the setting itself the attributes are the same too.
+    attributes = {name for name in expected if name.endswith(":attributes")} - {":attributes"}
+    assert {name: tiled[name] for name in attributes} == {name: expected[name] for name in attributes}
+
+
+def test_a_run_over_an_earlier_output_gives_the_same_bits_and_nothing_of_the_earlier_stays(
+    small_folder: Path, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
+) -> None:
+    output = tmp_path / "out.zarr"
+    job(small_folder / "b.png", output, k=3)
+    for _ in range(2):  # the second replaces what the same command made, and is no reuse
+        job(smooth_folder, output, overwrite=True)
+        assert contents(output) == expected
+
+
 def test_a_cluster_by_scheduler_file_and_a_relative_output_give_the_same_bits(
     cluster: Any,
     smooth_folder: Path,

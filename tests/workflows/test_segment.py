@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kseg_core import Model, open_store
 from kseg_core.choice import PictureChoice
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, RunConfig
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, KsegWarning, StoreError, UnreadableImage, UsageError
 from workflows import Segmentation, segment
 
@@ -93,6 +93,15 @@ def test_masked_values_make_pixels_invalid(
     found = segment(lazy, config())
     assert_same(found, "image", expected)
     np.testing.assert_array_equal(found.model.predict(masked), expected[1])
+
+
+def test_a_mask_of_nothing_and_an_axis_of_one_channel_change_nothing(pictures: dict[str, Any]) -> None:
+    for plain, same in (
+        (pictures["rgb"], np.ma.MaskedArray(pictures["rgb"])),
+        (pictures["gray"], pictures["gray"][..., None]),
+    ):
+        once = segment(plain, config())
+        assert_same(segment(same, config()), "image", (once.model, once.labels["image"].compute()))
 
 
 @pytest.mark.parametrize("kind", ["numpy", "dask"])
@@ -203,6 +212,15 @@ def test_a_dask_array_of_any_chunks_gives_what_a_run_gives_on_its_picture(
     assert_same(found, "image", expected_of_chunks[form])
 
 
+@pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+def test_the_scheduler_changes_nothing(
+    scheduler: str, pictures: dict[str, Any], expected_of_chunks: dict[str, tuple[Model, Any]]
+) -> None:
+    lazy = da.from_array(pictures["rgba"], chunks=(17, 30, 4))
+    setting = RunConfig(FitSettings(**FIT), execution=ExecutionSettings(scheduler, workers=2))
+    assert_same(segment(lazy, setting), "image", expected_of_chunks["rgba"])
+
+
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_folder_gives_what_a_run_gives_on_it(kind: Any, smooth_folder: Path, tmp_path: Path, job: Any) -> None:
     job(smooth_folder, tmp_path / "out.zarr", **FIT)
@@ -274,6 +292,35 @@ def test_match_numbers_the_clusters_of_arrays_and_files_as_an_earlier_model(
         np.testing.assert_array_equal(matched.model.centroids, model.centroids[order])
         key = next(iter(plain.labels))
         np.testing.assert_array_equal(np.array(order)[matched.labels[key]], plain.labels[key])
+
+
+@pytest.mark.parametrize("images", ["rgb", "folder"])
+def test_match_of_other_features_is_wrong_usage(
+    images: str, small_folder: Path, pictures: dict[str, Any], tmp_path: Path
+) -> None:
+    Model("gray", np.zeros((1, 1)), np.zeros((1, 3), np.uint8), np.ones(1, np.int64), 0.0).save(str(tmp_path / "g"))
+    given = small_folder if images == "folder" else pictures[images]
+    setting = dataclasses.replace(config(features="rgb"), match=str(tmp_path / "g"))
+    with pytest.raises(UsageError, match="add --features gray"):
+        segment(given, setting)
+    setting = dataclasses.replace(setting, fit=FitSettings(**FIT))  # auto: those of the model to match
+    assert segment(given, setting).model.features == "gray"
+
+
+def test_what_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file or folder"):
+        segment(tmp_path / "nowhere", config())
+    with pytest.raises(UsageError, match="no such model"):
+        segment(tmp_path, RunConfig(None, model=str(tmp_path / "nothing.zarr")), output=str(tmp_path / "out.zarr"))
+    with pytest.raises(UsageError):
+        segment([], config())
+
+
+def test_output_settings_count_where_a_store_is_written(small_folder: Path, tmp_path: Path) -> None:
+    setting = dataclasses.replace(config(), output=OutputSettings(masks=False, tile=64))
+    segment(small_folder, setting, output=str(tmp_path / "out.zarr"))
+    image = open_store(str(tmp_path / "out.zarr"))["a.png"]
+    assert (image.masks, image.labels.chunks) == (None, (40, 50))
 
 
 def test_files_that_cannot_be_read_are_told_and_the_others_are_labelled(small_folder: Path, tmp_path: Path) -> None:
@@ -415,6 +462,7 @@ def test_fewer_distinct_values_than_clusters_are_a_warning(features: str, tmp_pa
         with pytest.warns(KsegWarning, match=r"^the data has only 3 distinct values: 3 clusters, not 5$") as warned:
             model = segment(images, config(k=5, features=features)).model
         assert (len(warned), warned[0].filename) == (1, __file__)
+        assert (model.k, model.k_requested) == (3, 5)
     with pytest.warns(KsegWarning, match="3 clusters, not 5"):
         segment(tmp_path / "in.png", config(k=5, features=features), output=str(tmp_path / "out.zarr"))
     model.save(str(tmp_path / "model.zarr"))

@@ -176,6 +176,13 @@ def test_fewer_values_than_clusters_are_told_and_drawn(tmp_path: Path, png: Any)
     assert [row.rsplit(",", 2)[1:] for row in rows[1:]] == [["0", "0"]] * 2 + [["1", "1"]] + [["0", "0"]] * 3
 
 
+def test_one_value_is_one_cluster(tmp_path: Path, png: Any) -> None:
+    swept = sweep(png(tmp_path / "one.png", np.full((9, 9, 3), 77, np.uint8)), tmp_path / "out").to_json()
+    assert (swept["k"], swept["knee"]) == (1, None)
+    assert "one value" in swept["why"]
+    assert {row["silhouette"] for row in swept["sweep"]} == {None}
+
+
 # ------------------------------------------------------------------------------------------------- bands
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
-from kseg_core.errors import NoValidPixels
+from kseg_core.errors import KsegError, NoValidPixels
 from workflows import run as jobs
 from workflows.check import check_store
 from workflows.computing import context
@@ -220,7 +220,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> P
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize(("tasks", "scheduler", "scope"), [(3, "threads", "image")])
+@pytest.mark.parametrize(("tasks", "scheduler", "scope"), [(1, "sync", "global"), (3, "threads", "image")])
 def test_waves_of_any_size_give_the_same_bits(
     tasks: int,
     scheduler: str,
@@ -248,6 +248,14 @@ def test_with_scope_image_a_large_image_has_the_model_of_a_run_over_it_alone(fol
         np.testing.assert_array_equal(np.asarray(store[name].labels), np.asarray(alone[name].labels))
         assert store[name].attributes["inertia"] == alone[name].attributes["inertia"]
     assert check_store(str(tmp_path / "each.zarr"), ExecutionSettings("sync"))["status"] == "ok"
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_applying_a_model_to_a_tiled_image_gives_the_labels_of_its_run(folder: Path, tmp_path: Path) -> None:
+    make(folder, tmp_path / "run.zarr", k=4, tile=64)
+    make(folder, tmp_path / "apply.zarr", model=tmp_path / "run.zarr", tile=128)
+    for key, image in open_store(str(tmp_path / "run.zarr")).items():
+        np.testing.assert_array_equal(labels_of(tmp_path / "apply.zarr", key), np.asarray(image.labels))
 
 
 # ------------------------------------------------------------------------------------------------------------ validity
@@ -338,6 +346,15 @@ def test_a_tiled_mask_serves_a_tiled_image_like_a_png(tmp_path: Path, smooth: An
 
 
 @pytest.mark.usefixtures("small_pieces")
+def test_nodata_none_makes_every_pixel_count(tmp_path: Path, smooth: Any) -> None:
+    picture = smooth(200, 210, 4)
+    picture[:50] = 0
+    source = save_tiled(tmp_path / "image.tif", picture, nodata="0")
+    result = make(source, tmp_path / "out.zarr", tile=64, settings=InputSettings(nodata="none"))
+    assert result.pixels_valid == 200 * 210
+
+
+@pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("scope", ["global", "image"])
 def test_an_image_without_a_valid_pixel_is_labelled_blank(scope: str, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "in")
@@ -410,7 +427,7 @@ def damage(path: Path, tile: int) -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize(("features", "at"), [("rgb", 11)])
+@pytest.mark.parametrize(("features", "at"), [("rgb", 11), pytest.param("bands", -1, marks=pytest.mark.slow)])
 def test_a_damaged_tile_refuses_the_whole_image_and_gives_nothing_to_the_model(
     at: int, features: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -443,6 +460,15 @@ def test_a_damaged_tile_found_while_labelling_leaves_no_group(how: str, folder: 
     assert (result.images.labelled, result.images.failed) == (5, 1)
     assert "a.tif" not in open_store(str(tmp_path / "out.zarr"))
     assert check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))["problems"] == []
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_run_over_nothing_but_a_damaged_image_fails_with_its_name(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "a.tif", tmp_path / "bad.tif")
+    damage(tmp_path / "bad.tif", 3)
+    with pytest.raises(KsegError, match=r"the only input could not be read: .*bad\.tif: "):
+        make(tmp_path / "bad.tif", tmp_path / "out.zarr", tile=64)
+    assert not (tmp_path / "out.zarr").exists()
 
 
 # --------------------------------------------------------------------------------------------------------------- copies
@@ -490,6 +516,26 @@ def test_check_is_content_with_a_tiled_store_and_finds_one_changed_label(folder:
     found = check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))
     assert found["status"] == "failed"
     assert any("b.tif: 1 labels are not the nearest centroid" in problem for problem in found["problems"])
+
+
+@pytest.mark.few(1)
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize(("features", "nodata"), [("rgb", "none"), ("rgb", "77"), ("bands", "auto")])
+def test_check_is_content_with_stores_made_with_any_nodata(
+    features: str, nodata: str, folder: Path, tmp_path: Path
+) -> None:
+    settings = InputSettings(nodata=nodata)
+    make(folder, tmp_path / "out.zarr", k=3, tile=64, settings=settings, fit={"features": features})
+    report = check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))
+    assert (report["problems"], report["compared"]) == ([], 6)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_check_is_content_with_a_masked_store(folder: Path, tmp_path: Path, png: Any) -> None:
+    mask = png(tmp_path / "mask.png", (~blot(300, 410)).astype(np.uint8))
+    make(folder / "a.tif", tmp_path / "out.zarr", k=3, tile=64, settings=InputSettings(mask=str(mask)))
+    report = check_store(str(tmp_path / "out.zarr"), ExecutionSettings("sync"))
+    assert (report["problems"], report["compared"]) == ([], 1)
 
 
 # -------------------------------------------------------------------------------------------------- a worker that dies
