@@ -98,6 +98,14 @@ def test_every_setting_that_is_an_option_is_one_of_some_command() -> None:
         assert options == {name for of, name in taken if of is owner}, owner
 
 
+def test_every_option_that_takes_a_list_may_be_given_again() -> None:
+    marks = ("LIST", ",", "COLOURS", "GLOB", "INPUT")
+    items = [item for each in COMMANDS.values() for item in each.items]
+    lists = [item for item in items if any(mark in str(item.spelled.metavar) for mark in marks)]
+    assert {item.flag for item in lists} >= {"--bands", "--channel", "--start", "--include", "--inputs"}
+    assert [item.flag for item in lists if not item.spelled.many] == []
+
+
 def sample(item: Item) -> Any:
     """A value as a file has it, that no option has by default."""
     kind = item.hint if item.spelled.parse is None else str
@@ -211,6 +219,12 @@ ALL_OPTIONS = {
         None,
     ),
     "run x -k 5": (InputSelection(("x",)), RunConfig(FitSettings(5)), None, "store"),
+    "run x --k auto --k-range 2:9": (
+        InputSelection(("x",)),
+        RunConfig(FitSettings("auto", k_range=(2, 9))),
+        None,
+        "store",
+    ),
     "run x --model m.zarr": (InputSelection(("x",)), RunConfig(None, model="m.zarr"), None, "store"),
     "fit x -kauto -o m": (InputSelection(("x",)), RunConfig(FitSettings("auto")), "m", "model"),
     "sweep x": (InputSelection(("x",)), RunConfig(FitSettings("auto", k_range=(1, 10))), None),
@@ -286,6 +300,9 @@ def test_a_file_may_hold_everything_for_all_commands(asked: Callable[..., Any]) 
     )
     assert asked("edges --config s.toml")[1] == EdgesConfig(EdgeSettings(10), read, execution)
     assert asked("sweep --config s.toml")[1].fit.bands == (4, 3)
+    Path("s.toml").write_text('k = 6\nmasks = false\n[fit]\nk = "auto"\nk-range = "3:4"\n')
+    assert asked("run x --config s.toml")[1] == RunConfig(FitSettings(6), OutputSettings(masks=False))
+    assert asked("fit x -o m --config s.toml")[1] == RunConfig(FitSettings("auto", k_range=(3, 4)))
 
 
 def test_a_variable_may_have_a_list_with_commas_or_blanks(
@@ -307,10 +324,15 @@ FILES = {
     "[runs]\nk = 3": "'runs'",
     "config = 'x'": "'config'",
     "k = 1\nk = 2": "not a TOML file",
+    "k = ": "not a TOML file",
     "run = 3": "'run'",
     'k = "many"': "got 'many'; --k is from job.toml",
     "k = 2.5": "--k takes",
     "k = true": f"k {ONE} true",
+    "tile = true": f"tile {ONE} true",
+    "seed = false": f"seed {ONE} false",
+    "[run]\ntol = true": f"tol {ONE} true",
+    "max-iter = 07:32:00": f"max-iter {ONE} a date or time",
     "k = [1, 2]": f"k {ONE} a list",
     "k = 1979-05-27": f"k {ONE} a date or time",
     "seed = {a = 1}": f"seed {ONE} a table",
@@ -339,8 +361,9 @@ def test_what_is_wrong_with_a_file_is_told_in_one_line_by_the_command_and_by_con
             assert "job.toml" in outcome.err
     Path("bytes.toml").write_bytes(b"\xff\xfe\0")
     for name, part in (("missing.toml", "no such file"), (".", ".: "), ("bytes.toml", "it is no text in UTF-8")):
-        outcome = kseg("run", "in", "--k", "5", "--config", name)
-        assert (outcome.code, outcome.out, part in outcome.err, outcome.err.count("\n")) == (2, "", True, 1)
+        for line in ("run in --k 5", "config run"):
+            outcome = kseg(*line.split(), "--config", name)
+            assert (outcome.code, outcome.out, part in outcome.err, outcome.err.count("\n")) == (2, "", True, 1)
 
 
 def test_a_list_of_other_commands_is_passed_over(kseg: Kseg, asked: Callable[..., Any]) -> None:
@@ -356,7 +379,10 @@ def test_a_list_of_other_commands_is_passed_over(kseg: Kseg, asked: Callable[...
         ("run in -k 3", "KSEG_SEED", "x", "; --seed is from the variable KSEG_SEED"),
         ("config run", "KSEG_SEED", "x", "; --seed is from the variable KSEG_SEED"),
         ("run in -k 3", "KSEG_LOG_LEVEL", "loud", "; --log-level is from the variable KSEG_LOG_LEVEL"),
+        ("config", "KSEG_TILE", "big", "; --tile is from the variable KSEG_TILE"),  # of run
         ("run in -k many", "KSEG_FEATURES", "nonsense", "got 'many'"),  # of a flag nothing more is told
+        ("run in -k 3 --seed x", "KSEG_FEATURES", "nonsense", "got 'x'"),
+        ("config run --seed x", "KSEG_FEATURES", "nonsense", "got 'x'"),
     ],
 )
 def test_a_value_that_is_refused_is_told_with_where_it_is_from(
@@ -373,6 +399,10 @@ def test_a_variable_that_no_option_knows_is_named_with_the_nearest(kseg: Kseg, m
     told = "WARNING the variable KSEG_MAXITER sets nothing: no option is called so; did you mean KSEG_MAX_ITER?\n"
     for line in ("run nowhere --k 2", "inspect in.kseg.zarr", "config run"):
         assert kseg(*line.split()).err.startswith(told)
+    monkeypatch.setenv("KSEG_QQQQQQ", "3")  # which is near to none
+    told += "WARNING the variable KSEG_QQQQQQ sets nothing: no option is called so\n"
+    outcome = kseg("config", "run")
+    assert (outcome.code, outcome.err) == (0, told)
 
 
 def test_a_misspelt_option_is_told_what_was_meant_and_one_of_another_command_whose_it_is(kseg: Kseg) -> None:
@@ -396,7 +426,7 @@ def test_a_misspelt_option_is_told_what_was_meant_and_one_of_another_command_who
 def test_each_setting_is_told_with_where_it_comes_from(kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("job.toml").write_text('k = 5\nseed = 1\n[run]\nfeatures = "lab"\nedges = [100, 200]\n[sweep]\nseed = 9\n')
     monkeypatch.setenv("KSEG_SEED", "3")
-    line = ("in", "--k", "3", "--no-masks", "--bands", "1,2", "--bands=9", "-o", "x.zarr", "--config", "job.toml")
+    line = ("in", "-k", "3", "--no-masks", "--bands", "1,2", "--bands=9", "-o", "x.zarr", "--config", "job.toml")
     told = kseg("config", "run", *line, "--json").json()
     assert told["command"] == "run"
     settings = told["settings"]

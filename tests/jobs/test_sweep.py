@@ -32,6 +32,11 @@ def here(tmp_path: Path, png: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_help_says_how_it_is_called_and_what_is_written(kseg: Kseg) -> None:
+    told = kseg("sweep", "--help").out
+    assert all(word in told for word in ("kseg-batch sweep ./images", "--k-range", "sweep.csv"))
+
+
 def test_a_table_for_people_with_the_knee_marked(here: Path, kseg: Kseg) -> None:
     outcome = kseg("sweep", "in", "--k-range", "1:6", "--attempts", "2")
     assert (outcome.code, outcome.err) == (0, "")

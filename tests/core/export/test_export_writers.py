@@ -143,13 +143,17 @@ def test_a_png_holds_the_picture_in_the_same_bytes_whatever_the_windows(
         with windows_of(size):
             files.append(io.BytesIO())
             write_png(files[-1], drawing_of(kind, pixels))
-    with windows_of(1 << 21):
+    with windows_of(window):
         image = png_of(drawing_of(kind, pixels))
     mode = {"bool": "1", "palette": "P", "uint16": "I;16", "rgba": "RGBA"}.get(kind.split()[0], "RGB")
     assert image.mode == mode
     assert (np.asarray(image) == pixels).all()
     first, second = (b"".join(chunks(file.getvalue())) for file in files)
     assert first == second
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(png_module, "WINDOW_PX", window)
+        write_png(file := io.BytesIO(), drawing_of(kind, pixels))
+    assert file.getvalue() == files[0].getvalue()  # of one size of chunks, byte by byte
 
 
 def chunks(png: bytes) -> Iterator[bytes]:

@@ -298,7 +298,8 @@ def test_sparse_tiles_and_strips_are_transparent_nodata_or_0(tmp_path: Path, cou
     data = np.full((count, HEIGHT, WIDTH), nodata or 0, np.uint8)
     data[:, 70:90, 10:90] = 100
     options: dict[str, Any] = {"photometric": "RGB", "alpha": "yes"} if count == 4 else {}
-    for layout in ({"tiled": True, "blockxsize": 64, "blockysize": 64}, {"blockysize": 16}):
+    tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64}
+    for layout in (tiles, {**tiles, "interleave": "band"}, {"blockysize": 16}):
         path = write(tmp_path / "x.tif", data, sparse_ok=True, nodata=nodata, **options, **layout)
         with tifffile.TiffFile(path) as tiff:
             assert 0 in tiff.pages[0].databytecounts

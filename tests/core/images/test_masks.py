@@ -169,6 +169,7 @@ NO_JSON, NOT_THAT = "no polygons can be read from it: it is ", "it is damaged, o
         ("shp", "\0\0\x27\x0a no such file", "the .shx is missing"),
         ("gpkg", "\0\0\x27\x0a no such file", NOT_THAT),
         ("fgb", "\0\0\x27\x0a no such file", NOT_THAT),
+        ("parquet", "\0\0\x27\x0a no such file", NOT_THAT),
     ],
 )
 def test_what_is_wrong_with_polygons_names_the_mask_in_words_of_ours(

@@ -78,6 +78,17 @@ def test_fax_codes_that_end_early_or_lack_rows_are_refused(
 
 
 @pytest.mark.parametrize("code", CODES)
+def test_windows_across_strips_of_fax_codes_are_parts_of_the_whole(
+    code: str, bits: NDArray[np.bool_], tmp_path: Path
+) -> None:
+    path = tmp_path / "strips.tif"
+    path.write_bytes(fax(bits, code, tmp_path, tiffinfo={278: 16}))
+    with open_picture(str(path)) as picture:
+        for rows, columns in np.s_[:, :], np.s_[0:1, 0:1], np.s_[15:17, 30:200], np.s_[40:60, 7:9]:
+            np.testing.assert_array_equal(picture.rgb(rows, columns).samples[..., 0] != 0, bits[rows, columns])
+
+
+@pytest.mark.parametrize("code", CODES)
 def test_runs_of_all_lengths_are_read(read: Read, save: Save, code: str) -> None:
     lengths = [*range(1, 66), *range(127, 2561, 64), *range(128, 2561, 64), 2623, 2624, 5200]
     runs = np.zeros((2 * len(lengths), 2 + max(lengths)), np.bool_)

@@ -87,8 +87,8 @@ def test_what_stands_before_the_picture_is_passed_over_and_said(
     np.testing.assert_array_equal(read_image(str(path)).samples, large)
     info, number = read_info(str(path)), len(others)
     assert (info.shape, info.rules, read_info(str(path)).shape) == ((96, 72), 2, (96, 72))
-    assert info.notes[0].startswith(f"page {number + 1} of {number + 1}")
-    assert info.notes[0].endswith(f"; --page chooses, from 0 to {number}")
+    largest = ", the largest" if "thumbnail" in role else ""
+    assert info.notes == (f"page {number + 1} of {number + 1}{largest}; --page chooses, from 0 to {number}",)
     first = others[0] if others[0].ndim == 3 else others[0][..., None]
     np.testing.assert_array_equal(samples_of(path, page=0), first)
     assert notes_of(path, page=0) == ()

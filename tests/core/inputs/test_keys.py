@@ -86,6 +86,7 @@ def test_a_key_is_one_safe_segment_for_any_path(path: str) -> None:
     assert not key.endswith(".")
     assert key.partition(".")[0].lower() not in WINDOWS_DEVICES
     assert key != "zarr.json"
+    assert image_key(key) == key or folded(image_key(key)) != folded(key)  # the key of a hashed key is another one
 
 
 @settings(deadline=None)

@@ -76,7 +76,7 @@ def test_files_and_folders_are_told_apart(place: str) -> None:
 
 def test_a_folder_is_listed_with_what_each_entry_is(place: str) -> None:
     storage.make_folders(os.path.join(place, "sub", "deep"))
-    for name in ("b.png", "a.png", "sub/c.png", "sub/deep/ü [1].png"):
+    for name in ("b.png", "a.png", "sub/c.png", "sub/.hidden", "sub/deep/ü [1].png"):
         storage.put(os.path.join(place, name), [name.encode()])
     with storage.scan(place) as entries:
         found = {entry.name: (entry.path, entry.is_dir(), entry.is_file(), entry.is_symlink()) for entry in entries}
@@ -89,7 +89,7 @@ def test_a_folder_is_listed_with_what_each_entry_is(place: str) -> None:
     walked = {folder: (sorted(folders), sorted(files)) for folder, folders, files in storage.walk(place)}
     assert walked == {
         place: (["sub"], ["a.png", "b.png"]),
-        os.path.join(place, "sub"): (["deep"], ["c.png"]),
+        os.path.join(place, "sub"): (["deep"], [".hidden", "c.png"]),
         os.path.join(place, "sub", "deep"): ([], ["ü [1].png"]),
     }
 
