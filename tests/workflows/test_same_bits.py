@@ -51,7 +51,7 @@ def test_the_digest_of_a_store_tells_one_changed_pixel(
     ]
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 4, pytest.param(2, marks=pytest.mark.slow)])
 def test_any_number_of_threads_gives_the_same_bits(
     workers: int, smooth_folder: Path, tmp_path: Path, job: Any, contents: Any, expected: Contents
 ) -> None:

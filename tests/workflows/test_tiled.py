@@ -137,13 +137,17 @@ def halved(labels: Array, invalid: int) -> Array:
 
 
 CASES = [
+    ("tiled", 256, "sync"),
     ("tiled", 1000, "threads"),
-    ("striped", 256, "sync"),
+    ("tiled", 1024, "sync"),
+    ("striped", 256, "threads"),
+    ("striped", 1000, "sync"),
     ("zarr3", 256, "threads"),
     ("zarr2", 1024, "sync"),
 ]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(("version", "tile", "scheduler"), CASES)
 def test_labels_centroids_and_pyramid_of_a_tiled_image_are_those_of_the_same_pixels_as_a_png(
     version: str, tile: int, scheduler: str, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -294,33 +298,39 @@ def same_result(one: Path, other: Path, key: str) -> None:
     assert facts[0] == facts[1]
 
 
+@pytest.mark.few(3)
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("kind", ["tag", "alpha", "folder"])
+@pytest.mark.parametrize("kind", ["tag", "given", "alpha", "file", "folder", "whole"])
 def test_invalid_pixels_are_in_no_cluster_and_in_no_statistic(kind: str, tmp_path: Path, smooth: Any, png: Any) -> None:
-    picture, invalid = np.maximum(smooth(300, 410, 4), 1), blot(300, 410)
+    height, width = (300, 410) if kind != "whole" else (90, 100)
+    picture, invalid = np.maximum(smooth(height, width, 4), 1), blot(height, width)
     stores = []
     for seed, name in enumerate(("one", "two")):
         source, settings = tmp_path / name / "image.tif", InputSettings()
-        spoilt = spoil(picture, invalid, seed)
-        if kind == "tag":
+        if kind in ("tag", "given", "whole"):
             holed = picture.copy()
             holed[invalid] = seed * 255  # 0 or 255 in all bands
-            save_tiled(source, holed, nodata=str(seed * 255))
-        elif kind == "alpha":
-            alpha = np.where(invalid, 0, 255)[..., None].astype(np.uint8)
-            save_tiled(source, np.concatenate([spoilt, alpha], axis=2), extrasamples=["unassalpha"])
+            if kind == "given":
+                settings = InputSettings(nodata=str(seed * 255))
+            save_tiled(source, holed, nodata=None if kind == "given" else str(seed * 255))
         else:
-            save_tiled(source, spoilt)
-            mask = png(tmp_path / "masks/image.png", np.where(invalid, 0, 7).astype(np.uint8))
-            settings = InputSettings(mask=str(mask.parent))
+            spoilt = spoil(picture, invalid, seed)
+            if kind == "alpha":
+                alpha = np.where(invalid, 0, 255)[..., None].astype(np.uint8)
+                spoilt = np.concatenate([spoilt, alpha], axis=2)
+                save_tiled(source, spoilt, extrasamples=["unassalpha"])
+            else:
+                save_tiled(source, spoilt)
+                mask = png(tmp_path / "masks/image.png", np.where(invalid, 0, 7).astype(np.uint8))
+                settings = InputSettings(mask=str(mask if kind == "file" else mask.parent))
         stores.append(tmp_path / f"{name}.zarr")
         make(source, stores[-1], tile=64, settings=settings)
-        assert_invalid(stores[-1], "image.tif", invalid)
+        assert_invalid(stores[-1], "image.tif", invalid | ((picture == seed * 255).all(axis=2) & (kind == "given")))
     same_result(stores[0], stores[1], "image.tif")
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("junk", [-np.inf])
+@pytest.mark.parametrize("junk", [np.inf, -np.inf])
 def test_nan_and_infinities_of_any_band_make_a_pixel_invalid(junk: float, tmp_path: Path, smooth: Any) -> None:
     invalid = blot(300, 410)
     picture = smooth(300, 410, 4).astype(np.float32)
@@ -426,8 +436,9 @@ def damage(path: Path, tile: int) -> None:
         file.write(b"\xff\x00\xaa" * (size // 9))
 
 
+@pytest.mark.few(1)
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize(("features", "at"), [("rgb", 11), pytest.param("bands", -1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("features", "at"), [("rgb", 0), ("rgb", 11), ("bands", -1)])
 def test_a_damaged_tile_refuses_the_whole_image_and_gives_nothing_to_the_model(
     at: int, features: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -489,7 +500,7 @@ def test_copy_image_gives_back_the_pixels(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("dtype", ["int16"])
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
 def test_copy_image_of_bands_gives_back_the_samples(dtype: str, tmp_path: Path, smooth: Any) -> None:
     picture = smooth(200, 300, 1)[..., [0, 1, 2, 1]].astype(dtype)
     picture[..., 3] *= 3
@@ -669,7 +680,7 @@ def test_a_real_raster_with_a_colour_map_is_clustered_by_its_colours(data_folder
         assert found == [int(squared.argmin())]
 
 
-@pytest.mark.parametrize("features", ["bands"])
+@pytest.mark.parametrize("features", ["rgb", "bands"])
 def test_the_real_raster_without_data_fails_clearly_when_alone(
     features: str, data_folder: Path, tmp_path: Path
 ) -> None:

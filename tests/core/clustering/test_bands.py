@@ -180,7 +180,7 @@ def test_a_percentile_leaves_out_the_values_set_apart(dtype: str) -> None:
 # ------------------------------------------------------------------------------------------------ the space
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32", "float64"])
 def test_standard_features_have_mean_0_and_deviation_1(dtype: str) -> None:
     samples = (100 + 20 * np.random.default_rng(7).normal(size=(50, 60, 3))).clip(0, 250).astype(dtype)
     space = space_of(samples, "standard")
@@ -190,7 +190,7 @@ def test_standard_features_have_mean_0_and_deviation_1(dtype: str) -> None:
     np.testing.assert_array_equal(found, (samples.reshape(-1, 3) - space.offset) * space.scale)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32", "float64"])
 def test_minmax_features_reach_from_0_to_1(dtype: str) -> None:
     samples = (100 + 20 * np.random.default_rng(8).normal(size=(50, 60, 3))).clip(0, 250).astype(dtype)
     space = space_of(samples, "minmax")

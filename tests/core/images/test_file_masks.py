@@ -464,7 +464,7 @@ def test_an_alpha_before_the_last_band_leaves_channels_their_numbers(tmp_path: P
         np.testing.assert_array_equal(valid, data[..., 3] != 0)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
 def test_a_nodata_of_hundreds_of_digits_is_found_nowhere(dtype: str, tmp_path: Path) -> None:
     data = values_of_few()[0].astype(dtype)
     tifffile.imwrite(tmp_path / "x.tif", data, extratags=[(42113, 2, 0, "1" + "0" * 400, True)])

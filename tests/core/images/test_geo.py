@@ -123,7 +123,7 @@ def test_a_prj_beside_a_world_file_says_the_coordinate_system(tmp_path: Path) ->
     assert found.info.notes == ()
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a.jpg"])
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg"])
 def test_an_aux_xml_says_both(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     Image.fromarray(PIXELS).save(path)
@@ -279,7 +279,7 @@ def test_what_is_turned_to_be_seen_is_still_where_it_was(tmp_path: Path, orienta
     np.testing.assert_allclose(d * columns + e * rows + f, y)
 
 
-@pytest.mark.parametrize("text", ["1 2 3", "a\nb\nc\nd\ne\nf", "0\n0\n0\n0\n0\n0", "nan\n0\n0\n1\n0\n0"])
+@pytest.mark.parametrize("text", ["", "1 2 3", "a\nb\nc\nd\ne\nf", "0\n0\n0\n0\n0\n0", "nan\n0\n0\n1\n0\n0"])
 def test_a_bad_world_file_is_said(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(PIXELS).save(path)

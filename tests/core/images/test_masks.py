@@ -222,7 +222,7 @@ def test_a_system_that_nobody_knows_is_not_taken_for_wgs_84(crs: Any, scene: Pat
         valid_of(scene, geojson(tmp_path / "aoi.geojson", RING, crs=crs))
 
 
-@pytest.mark.parametrize("name", ["EPSG:3857", "urn:ogc:def:crs:OGC:1.3:CRS84"])
+@pytest.mark.parametrize("name", ["urn:ogc:def:crs:EPSG::32633", "EPSG:3857", "urn:ogc:def:crs:OGC:1.3:CRS84"])
 def test_the_system_that_a_geojson_names_is_its_own(name: str, scene: Path, tmp_path: Path) -> None:
     system = "EPSG:4326" if "CRS84" in name else f"EPSG:{name.rpartition(':')[2]}"
     crs = {"type": "name", "properties": {"name": name}}

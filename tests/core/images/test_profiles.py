@@ -100,7 +100,7 @@ def test_16_bits_are_rounded_first_and_converted_then(read: Read, save_tiff: Sav
     [b"not a profile at all", SWAPPED[:200], SWAPPED[:132] + bytes(len(SWAPPED) - 132), GRAY_18],
     ids=["nonsense", "cut", "empty tags", "of another colour space"],
 )
-@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])
 def test_a_broken_or_foreign_profile_is_ignored_as_viewers_do(
     read: Read, save: Save, texture: NDArray[np.uint8], form: str, icc: bytes
 ) -> None:

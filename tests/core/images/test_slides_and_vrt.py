@@ -392,7 +392,7 @@ def test_overviews_masks_and_metadata_of_gdal_beside_a_vrt_and_its_sources_are_l
     np.testing.assert_array_equal(valid, mask)
 
 
-@pytest.mark.parametrize("how", ["average", "mode"])
+@pytest.mark.parametrize("how", ["average", "RMS", "gauss", "mode"])
 def test_a_resampled_source_is_refused_with_advice(tmp_path: Path, how: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 7, np.uint8))
     text = (
@@ -406,7 +406,9 @@ def test_a_resampled_source_is_refused_with_advice(tmp_path: Path, how: str) -> 
         read_info(str(tmp_path / "m.vrt"))
 
 
-@pytest.mark.parametrize(("how", "size"), [("nearest", 73), ("bilinear", 49), ("cubic", 73), ("lanczos", 49)])
+@pytest.mark.parametrize(
+    ("how", "size"), [("nearest", 73), ("bilinear", 49), ("cubic", 73), ("cubicspline", 49), ("lanczos", 73)]
+)
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_other_resampled_sources_are_the_same_by_parts(tmp_path: Path, how: str, size: int) -> None:
     import rasterio

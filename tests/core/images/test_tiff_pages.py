@@ -281,7 +281,7 @@ def test_a_fluorescence_slide_of_perkin_elmer_has_its_channels(tmp_path: Path) -
 # ------------------------------------------------------------------------------------------- microscopes: ImageJ, OME
 
 
-@pytest.mark.parametrize("axes", ["CYX", "ZYX", "TCYX", "TZCYXS"])
+@pytest.mark.parametrize("axes", ["CYX", "ZYX", "TYX", "ZCYX", "TCYX", "TZYX", "TZCYX", "TZCYXS"])
 @pytest.mark.parametrize("kind", ["imagej", "ome", "shaped", "truncated"])
 def test_hyperstacks(tmp_path: Path, axes: str, kind: str) -> None:
     if kind == "shaped" and axes == "ZYX":
@@ -418,7 +418,7 @@ def test_one_channel_is_gray_and_three_are_colours(tmp_path: Path) -> None:
         assert picture.info.bands == 3
 
 
-@pytest.mark.parametrize("form", ["png", "jpg"])
+@pytest.mark.parametrize("form", ["png", "jpg", "webp", "bmp", "gif"])
 def test_files_of_one_picture_have_that_and_no_other(tmp_path: Path, form: str) -> None:
     from PIL import Image
 

@@ -125,7 +125,7 @@ def test_other_names_of_rows_and_columns_are_understood(tmp_path: Path, y: str, 
 @pytest.mark.parametrize(
     ("scales", "version"), [("right", "0.5"), ("none", "0.4"), ("equal", "0.5"), ("of one", "0.4")]
 )
-@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_the_largest_of_the_datasets_is_the_picture_in_whatever_order_they_are_listed(
     tmp_path: Path, order: tuple[int, ...], version: str, scales: str
 ) -> None:

@@ -254,7 +254,7 @@ def test_labels_of_an_image_are_no_images(tmp_path: Path) -> None:
     assert below(list_inputs([str(tmp_path / "x.zarr")])) == ["x.zarr"]
 
 
-@pytest.mark.parametrize("axes", ["tczyx", "zyx", "xyzct"])
+@pytest.mark.parametrize("axes", ["tczyx", "zyx", "czyx", "xyzct"])
 def test_slices_and_times(tmp_path: Path, axes: str) -> None:
     sizes = {"t": 2, "c": 3, "z": 5, "y": 20, "x": 30}
     data = noise(*(sizes[axis] for axis in axes), dtype="int16") - 100

@@ -305,7 +305,7 @@ def test_what_is_expected_is_fetched_by_several_requests_at_once_and_given_once(
     assert file.read(2_000_000) == content[1:2_000_001]
 
 
-@pytest.mark.parametrize("size", [50_000, 1_500_000, 40_000_000])
+@pytest.mark.parametrize("size", [50_000, 1_500_000, 6_000_000, 40_000_000])
 def test_no_more_is_held_of_a_file_than_is_said(size: int) -> None:
     content = np.random.default_rng(3).integers(0, 256, size, np.uint8)
     file = RangeFile(lambda ranges: [content[start:stop].tobytes() for start, stop in ranges], size)

@@ -201,7 +201,7 @@ def test_anything_else_is_refused_and_left_alone(tmp_path: Path, kind: str) -> N
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("slash", ["", "//"])
+@pytest.mark.parametrize("slash", ["", "/", "//"])
 def test_a_link_to_a_store_is_refused_and_what_it_points_to_is_left_alone(tmp_path: Path, slash: str) -> None:
     create_store(str(tmp_path / "real.zarr"), {})
     link = tmp_path / "link.zarr"

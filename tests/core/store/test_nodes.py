@@ -100,7 +100,7 @@ def test_the_chunks_of_masks_are_those_that_zarr_writes(tmp_path: Path) -> None:
     assert "c/0/0/0" not in files(tmp_path / "ours")
 
 
-@pytest.mark.parametrize("name", ["wide labels", "copy"])
+@pytest.mark.parametrize("name", ["labels", "wide labels", "copy", "bytes of a copy"])
 def test_a_window_is_read_as_zarr_reads_it(name: str, tmp_path: Path) -> None:
     """Whatever its tiles, those that were never written too."""
     spec = SPECS[name]
@@ -140,7 +140,7 @@ def test_a_copied_bands_chunks_are_those_that_zarr_writes(tmp_path: Path) -> Non
     assert files(tmp_path / "ours") == files(tmp_path / "theirs")
 
 
-@pytest.mark.parametrize("name", ["labels", "masks", "copy"])
+@pytest.mark.parametrize("name", ["labels", "wide labels", "masks", "copy", "bytes of a copy"])
 def test_no_byte_of_a_chunk_changes_unnoticed(name: str, tmp_path: Path) -> None:
     spec = replace(SPECS[name], shape=(*SPECS[name].shape[:-2], 16, 16), chunks=(*SPECS[name].chunks[:-2], 16, 16))
     data = np.random.default_rng(0).integers(0, 2, spec.shape).astype(spec.dtype)
