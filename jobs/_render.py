@@ -115,7 +115,7 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
     ]
     if found["features"] is not None:
         lines.insert(1, f"  fit    {_features(found)}")
-    if hold["colors"] is not None:
+    if hold["colors"]:  # none of a job that has nothing to do
         each_image = f" for each of {hold['tables']} images at a time" if hold["tables"] > 1 else ""
         lines.append(
             f"         and {hold['bytes_per_color']} MB a million distinct colours (photographs have one or two); "

@@ -56,6 +56,9 @@ def test_a_run_that_is_done_or_was_already_done_exits_0(pictures: Path, kseg: Ks
     again = kseg("run", "in", "--k", "3")
     assert (again.code, again.err) == (0, "")
     assert "in.kseg.zarr: already done, nothing changed (3 images)" in again.out
+    dry = kseg("run", "in", "--k", "3", "--dry-run").out
+    assert "nothing would change" in dry
+    assert "million" not in dry  # nothing is held of no image
     assert every_file(Path("in.kseg.zarr")) == before
 
 
