@@ -156,10 +156,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {  # and how many probl
     "its labels": (without("labels"), 1),
     "its document": (without("zarr.json"), 1),
 }
+SEVERAL = ("labels", "masks", "confidence", "a level", "the third level", "a level of the copy", "edges")
+DAMAGES = {"several": (both(*(DAMAGES[name][0] for name in SEVERAL)), 10), **DAMAGES}
 
 
-@pytest.mark.few(4)
-@pytest.mark.parametrize("side", [128, pytest.param(256, marks=pytest.mark.slow)])
+@pytest.mark.few(3)
+@pytest.mark.parametrize("side", [128, 256])
 @pytest.mark.parametrize(("damage", "count"), DAMAGES.values(), ids=DAMAGES)
 def test_what_is_found_by_windows_is_what_is_found_by_looking_at_all(
     damage: Callable[[Path], None], count: int, side: int, store: Path, parts: Any
