@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from kseg_core.config import ADDED
+
 if TYPE_CHECKING:
     from .drawing import Drawing, ImageReader
     from .settings import ExportSettings
@@ -147,7 +149,7 @@ KINDS = {
         Kind("labels", _layer("labels")),
         Kind("masks", _mask, "each", part="mask"),
         Kind("cutout", _cutout, "together", of_pixels=True),
-        Kind("edges", _layer("edges"), of_labels=False),
+        *(Kind(name, _layer(name), of_labels=False) for name in ADDED),
         Kind("boundaries", _boundaries, of_pixels=True),
         Kind("polygons", None, "one"),
     )

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Collection
 
 from kseg_core import storage
+from kseg_core.config import ADDED
 
 _SUFFIXES = (
     # text
@@ -50,7 +51,8 @@ HEAD_BYTES = 2000  # of a page, where its generator is named
 SWEEP = "sweep"  # what a sweep's record says of itself
 SWEEP_FIGURE, SWEEP_RECORD = "sweep.png", "sweep.json"
 
-_EXPORTED = re.compile(r".+\.(?:segmented|labels|mask|cutout|edges|boundaries)(?:-[^.]+)?\.(?:png|tif)", re.DOTALL)
+_KINDS = "|".join(("segmented", "labels", "mask", "cutout", *ADDED, "boundaries"))
+_EXPORTED = re.compile(rf".+\.(?:{_KINDS})(?:-[^.]+)?\.(?:png|tif)", re.DOTALL)
 _PNG_HEAD = 8 + 25 + 64  # signature, header, and the chunk after it
 _SOFTWARE_TAG = 305
 _MOST_TAGS = 4096

@@ -21,7 +21,7 @@ from ..layers.layer import Layer
 from ..layers.tiles import level_shape
 from ..storage.sidecars import aside
 from . import schemas
-from .manifest import FORMAT, read_attributes
+from .manifest import FORMAT, added_alone, read_attributes
 from .model import Model
 from .nodes import DAMAGE, group_document, read_document, write_group
 from .writing import LABELS
@@ -398,8 +398,8 @@ class Store(Mapping[str, StoredImage]):
 
     @property
     def is_labelled(self) -> bool:
-        """Whether a run made it, and not ``edges`` alone."""
-        return "edges" not in (self.attributes.get("config") or {})
+        """Whether a run made it, and not ``edges`` or the like alone."""
+        return added_alone(self.attributes) is None
 
     @property
     def complete(self) -> bool:

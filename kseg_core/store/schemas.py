@@ -82,8 +82,8 @@ class Image(File, total=False):
     status: str
 
 
-class Edges(TypedDict, total=False):
-    """An image's array of edges."""
+class Added(TypedDict, total=False):
+    """An image's array of a layer that was added; which of these counts it has is for the layer to say."""
 
     status: str
     edge_pixels: Count
