@@ -34,12 +34,12 @@ from ..store.manifest import (
     lost_images,
     read_attributes,
 )
+from ..store.record import ImageRecord
 
 if TYPE_CHECKING:
     from ..clustering.outliers import Fill
     from ..clustering.sums import ClusterSums
     from ..reading.sources import Piece
-    from ..store.record import ImageRecord
 
 # ------------------------------------------------------------------------------------------------------- a store
 
@@ -115,7 +115,6 @@ def _record(
 ) -> ImageRecord | None:
     """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version."""
     from ..store.nodes import read_document
-    from ..store.record import ImageRecord
 
     try:
         record = ImageRecord.from_attributes(key, facts)
@@ -123,7 +122,7 @@ def _record(
         whole = record.agrees_with(noted) and (record.sums is not None or not shared)
         (described,) = noted["ome"]["multiscales"]
         arrays = output.arrays(len(record.counts), levels=len(described["datasets"]))
-    except (KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
+    except (StoreError, KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
         return None
     documents = (os.path.join(folder, name, "zarr.json") for name in arrays)
     return record if whole and all(map(storage.is_file, documents)) else None
@@ -237,7 +236,7 @@ def added_to(store: str, file: InputFile, layer: AskedLayer, mask: str | None, *
     folder = image_folder(store, file.key)
     try:
         image = read_attributes(folder)
-        schemas.require_sound(folder, image or {}, schemas.Image)
+        schemas.require_sound(folder, image or {}, ImageRecord)
     except StoreError:
         if labelled:
             raise

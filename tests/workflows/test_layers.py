@@ -18,13 +18,13 @@ from PIL import Image
 
 from kseg_core import config
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
-from kseg_core.export import kinds
 from kseg_core.export.settings import ExportSettings
 from kseg_core.layers import LABEL_LAYER, LAYERS, asked_layers
 from kseg_core.layers.labelled import LabelLayer
 from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.options import option
+from kseg_core.products import KINDS, Kind
 from kseg_core.store.opening import open_store
 from workflows.check import check_store
 from workflows.export import ExportRequest, export
@@ -72,7 +72,7 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> MajorityLayer:
     layer = MajorityLayer()
     monkeypatch.setitem(LAYERS, layer.name, layer)
     monkeypatch.setitem(config.ADDED, layer.name, "majority/{}")
-    monkeypatch.setitem(kinds.KINDS, layer.name, kinds.kind_of(layer.name))  # as they are made of that table
+    monkeypatch.setitem(KINDS, layer.name, Kind(layer.name, "", of_labels=False))  # as they are made of that table
     monkeypatch.setattr("workflows.viewing.verify.OutputSettings", WithMajority)
     monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 128 * 128)
     return layer
