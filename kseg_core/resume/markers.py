@@ -31,6 +31,7 @@ from ..store.manifest import (
     differences,
     image_facts,
     image_folder,
+    images_of,
     lost_images,
     read_attributes,
 )
@@ -163,9 +164,7 @@ def unfinished_images(store: str, besides: Collection[str] = ()) -> list[str]:
     One whose document cannot be read is not among them: it was complete, and `check` can have it repaired.
     """
     folder = os.path.join(store, "images")
-    with storage.scan(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_dir() and entry.name not in besides]
-    return sorted(name for name in names if _is_unfinished(os.path.join(folder, name)))
+    return sorted(name for name in images_of(store).difference(besides) if _is_unfinished(os.path.join(folder, name)))
 
 
 def _is_unfinished(folder: str) -> bool:
