@@ -268,7 +268,7 @@ def _origin(store: Store, key: str) -> dict[str, Any]:
 
 def without_their_layers(store: Store, besides: Sequence[str]) -> list[str]:
     """Names of images that a repair, before it was stopped, labelled anew and did not come to add all layers to."""
-    begun = (key for key in store.attributes.get(BEGUN) or {} if key in store.keys_on_disk and key not in besides)
+    begun = [key for key in store if key in (store.attributes.get(BEGUN) or {}) and key not in besides]
     return [key for key in begun if not all(map(StoredImage(store.path, key).has_layer, added_layers(store, key)))]
 
 
