@@ -53,7 +53,7 @@ def fit(given: Given, report: Report) -> int:
     Examples:
 
       kseg-batch fit ./images --k 5 -o palette.zarr
-      kseg-batch fit ./images --k 5 --features lab --match palette.zarr -o lab.zarr
+      kseg-batch fit ./images --k 5 --features lab --match palette.zarr -o m.zarr
       kseg-batch fit ./this-year --model palette.zarr --refit -o this-year.zarr
     """
     if given["output"] is None:
