@@ -11,6 +11,7 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.options import option
 from kseg_core.report.settings import default_folder, require_place
+from kseg_core.sizes import counted, only_so_many
 
 from ._again import see_them, with_commands
 from ._logging import log
@@ -213,8 +214,6 @@ def tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
 
 def say_of_the_work(request: Request, result: JobResult) -> None:
     """What was not as asked for, and what was passed over."""
-    from kseg_core.sizes import only_so_many
-
     if few := only_so_many(result.k, result.k_requested):
         log.warning("%s", few)
     say_of_the_files(request)
@@ -226,7 +225,7 @@ def say_of_the_files(request: Request) -> None:
         made = "%d pictures that this program made (exports, reports) lie among the inputs and were passed over; "
         log.warning(made + "a pattern such as '*.png' takes them", request.listing.ours)
     if request.listing.passed_over:
-        log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
+        log.info("passed over %s that cannot be images", counted(request.listing.passed_over, "file"))
     for vrt, count in request.listing.read_through:
         log.warning(
             "%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count

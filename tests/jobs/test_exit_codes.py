@@ -17,6 +17,7 @@ import pytest
 from jobs import main
 from workflows import run as jobs_of_workflows
 from workflows.computing import cluster
+from workflows.sweep_request import KEYS
 
 Kseg = Callable[..., Any]
 
@@ -140,6 +141,10 @@ FAILURES = {
     "run in --k 2 -o in/a.png/out.zarr": ("in/a.png/out.zarr", "cannot be written"),
     "apply in --model each.zarr -o o.zarr": ("each.zarr", "model of its own"),
     "run in --k 2 --match each.zarr -o o.zarr": ("each.zarr", "model of its own"),
+    "sweep empty": ("no images in empty",),
+    "sweep in -o mine": ("mine exists and does not hold a sweep",),
+    "sweep in -o mine/diary.txt": ("mine/diary.txt", "not a folder"),
+    "sweep in -o mine/diary.txt/out": ("mine/diary.txt/out: the output cannot be written",),
     "inspect nothing.zarr": ("nothing.zarr: no kseg store there",),
     "inspect mine": ("mine: no kseg store there",),
     "check nothing.zarr": ("nothing.zarr: no kseg store there",),
@@ -168,7 +173,10 @@ def test_what_fails_exits_1_with_one_line_that_says_what_and_json_of_the_same_ke
         assert_one_line(outcome.err, *parts)
         told = outcome.json()
         assert told["status"] == "failed"
-        if not line.startswith(("inspect", "check")):
+        if line.startswith("sweep"):
+            assert told.keys() == {*KEYS, "error"}
+            assert (told["k"], told["sweep"]) == (None, None)
+        elif not line.startswith(("inspect", "check")):
             assert_run_json(told)
         if line == "run bad --k 2":
             assert told["images"] == {"total": 2, "labelled": 0, "reused": 0, "failed": 2}
@@ -267,6 +275,8 @@ USAGE = {
     "run in/a.png in/b.png --k 2": ("several inputs need an output",),
     "run in/*.png --k 2": ("a pattern needs an output",),
     "run in --k 2 --from missing.txt -o o": ("cannot read the list missing.txt",),
+    "run --from mine/diary.txt --k 2": ("a list needs an output", "name one with -o"),
+    "run in --null --k 2": ("--null",),
     "run in --k 2 --nonsense": ("--nonsense",),
     "run in --k 2 --log-level loud": ("--log-level is one of debug, info, warning, error; got 'loud'",),
     "run in --k": ("--k",),
