@@ -20,6 +20,7 @@ from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile, InputListing
 from kseg_core.store import schemas
 from kseg_core.store.manifest import FORMAT, differences, read_attributes
+from kseg_core.store.record import ImageRecord
 
 from .planning.notes import Note
 from .request import default_output, of_earlier_rules, require_mask, require_usable
@@ -246,7 +247,7 @@ def _look_at(output: str, file: InputFile, config: EdgesConfig, has_labels: bool
     folder = os.path.join(output, "images", file.key)
     try:
         image = read_attributes(folder)
-        schemas.require_sound(folder, image or {}, schemas.Image)
+        schemas.require_sound(folder, image or {}, ImageRecord)
     except StoreError:
         if has_labels:  # which are not made here
             raise

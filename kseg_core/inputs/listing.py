@@ -29,13 +29,8 @@ _MISSING = "no such file or folder"
 _STORE_REFUSED = "a kseg store is an output, not an input"
 
 
-def file_facts(size: int, modified_ns: int, beside: str) -> dict[str, Any]:
-    """What a store says of a file, by which it is seen that it has changed."""
-    return {"size": size, "modified": modified_ns, **({"beside": beside} if beside else {})}
-
-
-FACTS = tuple(file_facts(0, 0, "a state"))
-"""The names of all of it."""
+FACTS = ("size", "modified", "beside")
+"""What a store says of a file, by which it is seen that it has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +47,8 @@ class InputFile:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a store says of it, as `file_facts` has it."""
-        return file_facts(self.size, self.modified_ns, self.beside)
+        """What a store says of it, by the names in `FACTS`."""
+        return {"size": self.size, "modified": self.modified_ns, **({"beside": self.beside} if self.beside else {})}
 
     def is_as(self, facts: Mapping[str, Any]) -> bool:
         """Whether it is as a store says of it."""

@@ -80,7 +80,7 @@ def _record(
         whole = record.agrees_with(noted) and (record.sums is not None or not shared)
         arrays = arrays_made(output, len(record.counts), levels=_levels(noted))
         documents = [os.path.join(folder, name, "zarr.json") for name in arrays]
-    except (KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
+    except (StoreError, KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
         return None
     return record if whole and all(map(storage.is_file, documents)) else None
 

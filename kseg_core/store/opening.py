@@ -20,10 +20,11 @@ from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer
 from ..layers.tiles import level_shape
 from ..storage.sidecars import aside
-from . import schemas
 from .manifest import FORMAT, read_attributes
 from .model import Model
 from .nodes import DAMAGE, group_document, read_document, write_group
+from .record import ImageRecord
+from .schemas import require_sound
 from .writing import LABELS
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class StoredImage:
             self.attributes: dict[str, Any] = dict(self._group.attrs.get("kseg") or {})  # type: ignore[arg-type]
         except DAMAGE as error:
             raise StoreError(f"{self.path}: a damaged image ({error})") from error
-        schemas.require_sound(self.path, self.attributes, schemas.Image)
+        require_sound(self.path, self.attributes, ImageRecord)
 
     def has(self, name: str) -> bool:
         """Whether there is a node of that name.
