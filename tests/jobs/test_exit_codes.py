@@ -105,7 +105,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, job: An
     job(here / "in", here / "each.zarr", k=2, scope="image")
     job(here / "in", here / "palette.model.zarr", k=2)
     (here / "mine").mkdir()
-    (here / "mine/diary.txt").write_text("dear")
+    (here / "mine/diary.txt").write_text("in/a.png")  # also a list of inputs
     return here
 
 
@@ -275,7 +275,7 @@ USAGE = {
     "run in/a.png in/b.png --k 2": ("several inputs need an output",),
     "run in/*.png --k 2": ("a pattern needs an output",),
     "run in --k 2 --from missing.txt -o o": ("cannot read the list missing.txt",),
-    "run --from mine/diary.txt --k 2": ("a list needs an output", "name one with -o"),
+    "run --from mine/diary.txt --k 2": ("name one with -o",),
     "run in --null --k 2": ("--null",),
     "run in --k 2 --nonsense": ("--nonsense",),
     "run in --k 2 --log-level loud": ("--log-level is one of debug, info, warning, error; got 'loud'",),
