@@ -26,7 +26,7 @@ from ..inputs.companions import content_digest, mask_facts
 from ..inputs.listing import FACTS, InputFile
 from ..places import arrays_made
 from ..reading.sources import Piece
-from ..store.manifest import read_attributes
+from ..store.manifest import images_of, read_attributes
 from ..store.nodes import read_document, write_group
 from ..store.record import ImageRecord
 from ..store.writing import LABELS, image_facts, image_folder
@@ -115,9 +115,7 @@ def unfinished_images(store: str, besides: Collection[str] = ()) -> list[str]:
     One whose document cannot be read is not among them: it was complete, and `check` can have it repaired.
     """
     folder = os.path.join(store, "images")
-    with storage.scan(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_dir() and entry.name not in besides]
-    return sorted(name for name in names if _is_unfinished(os.path.join(folder, name)))
+    return sorted(name for name in images_of(store).difference(besides) if _is_unfinished(os.path.join(folder, name)))
 
 
 def _is_unfinished(folder: str) -> bool:

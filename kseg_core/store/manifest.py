@@ -55,7 +55,7 @@ def images_of(store: str) -> set[str]:
     try:
         with storage.scan(os.path.join(store, "images")) as entries:
             return {entry.name for entry in entries if entry.is_dir()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return set()
 
 

@@ -22,7 +22,7 @@ from ..config import AUTO, MAX_K, FitSettings
 from ..errors import StoreError
 from ..images.validity import combine, nodata_mask, unmasked
 from ..layers.layer import ArraySpec
-from ..storage.sidecars import aside
+from ..storage.sidecars import appearing
 from . import schemas
 from .manifest import KINDS, WAY_OUT, read_attributes, remove_kseg_store
 from .nodes import DAMAGE, write_array, write_group
@@ -267,25 +267,18 @@ class Model:
             If something other than a kseg model or store is there, or one is and ``overwrite`` is False.
         """
         path = os.fspath(path).rstrip(os.sep) or path  # what is written aside must not lie inside
-        there = storage.exists(path)
-        if there and not overwrite:
-            what = "a kseg store or model" if read_attributes(path) else "something else"
-            raise StoreError(f"{path} already exists ({what}); choose another output, or --overwrite a kseg one")
-        if there and read_attributes(path) is None:
-            raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
-        new = path if storage.is_remote(path) else aside(path)
+        if storage.exists(path):
+            attributes = read_attributes(path)
+            if not overwrite:
+                what = "a kseg store or model" if attributes else "something else"
+                raise StoreError(f"{path} already exists ({what}); choose another output, or --overwrite a kseg one")
+            if attributes is None:
+                raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
         try:
-            if new == path:
-                remove_kseg_store(path)
-            self.write(new)
-            if new != path:
-                remove_kseg_store(path)
-                os.replace(new, path)
+            with appearing(path, remove_kseg_store) as new:
+                self.write(new)
         except OSError as error:
             raise StoreError(f"{path}: the model cannot be written ({error.strerror or error})") from error
-        finally:
-            if new != path:
-                storage.remove_tree(new, ignore_errors=True)
 
     @classmethod
     def load(cls, path: str) -> Model:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, reduce
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -265,11 +265,9 @@ def _rule(kind: Any) -> Rule:
     """Whether a JSON value is of a type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        rules = (_rule(arguments[0]), *arguments[1:])
-        return lambda value: all(rule(value) for rule in rules)
+        return reduce(_both, arguments[1:], _rule(arguments[0]))
     if origin is UnionType or str(origin) == "typing.Union":
-        choices = [_rule(each) for each in arguments]
-        return lambda value: any(rule(value) for rule in choices)
+        return reduce(_either, map(_rule, arguments))
     if origin is Literal:
         return lambda value: value in arguments
     if origin is list:
@@ -300,7 +298,15 @@ def _rule(kind: Any) -> Rule:
         return lambda value: isinstance(value, kind)
     if kind is float:  # finite, however many digits a whole number has
         return lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max
-    return lambda value: isinstance(value, kind) and not isinstance(value, bool)
+    return lambda value: isinstance(value, kind) and type(value) is not bool
+
+
+def _both(first: Rule, then: Rule) -> Rule:
+    return lambda value: first(value) and then(value)
+
+
+def _either(one: Rule, other: Rule) -> Rule:
+    return lambda value: one(value) or other(value)
 
 
 def _shortly(value: Any) -> str:
