@@ -8,9 +8,9 @@ from kseg_core.choice import InputSelection
 from kseg_core.config import EdgesConfig, ExecutionSettings
 from kseg_core.edge_settings import EdgeSettings
 
+from ._labelling import INPUTS, Extras
 from ._options import WORKERS, Given, command, pick
 from ._runtime import DONE, SOME_UNREADABLE, General, Report
-from .label import INPUTS, Extras
 
 
 def _failed(error: Exception) -> dict[str, Any]:
@@ -40,8 +40,7 @@ def edges(given: Given, report: Report) -> int:
     Examples:
 
       kseg-batch edges ./images --low 150 --high 200
-
-      kseg-batch edges scene.tif --low 50 --high 100 --blur 1.4 --on gray -o scene.kseg.zarr
+      kseg-batch edges scene.tif --low 50 --high 100 --blur 1.4 --on gray
     """
     settings, selection = given.make(EdgesConfig), given.make(InputSelection)
     from kseg_core.resume.lock import sweep_after_kill
