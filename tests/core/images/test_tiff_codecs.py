@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from kseg_core.errors import UnreadableImage
-from kseg_core.images import Pixels, open_picture
+from kseg_core.images import open_picture
 from kseg_core.images.tiff_codecs import remarks_of
+from tests.pictures import read, refusal, save, save_tiff
 from tests.tiffs import Number, picture_tags, tiff_of
 
-Read = Callable[[bytes], Pixels]
-Refusal = Callable[[bytes], str]
-Save = Callable[..., bytes]
 CODES = ["group3", "group4", "tiff_ccitt"]
 
 
@@ -60,9 +58,7 @@ def bits() -> NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_fax_codes_that_end_early_or_lack_rows_are_refused(
-    code: str, bits: NDArray[np.bool_], tmp_path: Path, refusal: Refusal, read: Read
-) -> None:
+def test_fax_codes_that_end_early_or_lack_rows_are_refused(code: str, bits: NDArray[np.bool_], tmp_path: Path) -> None:
     """Group 4 may end by its end mark; a decoder that stops there has rows that nobody wrote."""
     whole = bytearray(fax(bits, code, tmp_path, tiffinfo={278: 60}))
     np.testing.assert_array_equal(read(bytes(whole)).samples[..., 0] != 0, bits)
@@ -89,7 +85,7 @@ def test_windows_across_strips_of_fax_codes_are_parts_of_the_whole(
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_runs_of_all_lengths_are_read(read: Read, save: Save, code: str) -> None:
+def test_runs_of_all_lengths_are_read(code: str) -> None:
     lengths = [*range(1, 66), *range(127, 2561, 64), *range(128, 2561, 64), 2623, 2624, 5200]
     runs = np.zeros((2 * len(lengths), 2 + max(lengths)), np.bool_)
     for number, length in enumerate(lengths):
@@ -104,7 +100,7 @@ def test_runs_of_all_lengths_are_read(read: Read, save: Save, code: str) -> None
 
 
 def test_invalid_fax_codes_are_refused_and_nothing_is_logged(
-    bits: NDArray[np.bool_], tmp_path: Path, refusal: Refusal, caplog: pytest.LogCaptureFixture, capfd: Any
+    bits: NDArray[np.bool_], tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:
     whole = bytearray(fax(bits, "group4", tmp_path, tiffinfo={278: 60}))
     whole[60:100] = bytes(40)
@@ -129,7 +125,7 @@ def test_damage_is_heard_by_every_thread_where_logging_is_off() -> None:
 @pytest.mark.parametrize(("fillorder", "photometric"), [(1, 0), (2, 1)])
 @pytest.mark.parametrize("code", CODES)
 def test_both_orders_of_bits_and_both_meanings_of_one(
-    code: str, fillorder: int, photometric: int, bits: NDArray[np.bool_], tmp_path: Path, read: Read
+    code: str, fillorder: int, photometric: int, bits: NDArray[np.bool_], tmp_path: Path
 ) -> None:
     path = tmp_path / "x.tif"
     with tifffile.TiffFile(io.BytesIO(fax(bits, code, tmp_path, tiffinfo={278: 60}))) as tiff:
@@ -179,7 +175,7 @@ def test_lzw_is_as_tifffile_decodes_it(
     np.testing.assert_array_equal(found, pixels)
 
 
-def test_lzw_of_integers_goes_to_libtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_tiff: Save) -> None:
+def test_lzw_of_integers_goes_to_libtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, decode = tmp_path / "x.tif", Mock(wraps=imagecodecs.tiff_decode)
     monkeypatch.setattr(imagecodecs, "tiff_decode", decode)
     for dtype in ("uint8", "uint16"):
@@ -236,9 +232,7 @@ PACKERS: dict[int, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize(
     ("across", "down", "compression"), [(1, 2, 1), (2, 1, 5), (2, 2, 8), (4, 1, 32773), (4, 2, 8), (4, 4, 1)]
 )
-def test_subsampled_ycbcr_is_what_libtiff_makes_of_it(
-    across: int, down: int, compression: int, tmp_path: Path, read: Read, refusal: Refusal
-) -> None:
+def test_subsampled_ycbcr_is_what_libtiff_makes_of_it(across: int, down: int, compression: int, tmp_path: Path) -> None:
     ycbcr = np.array(Image.fromarray(noise(37, 43)).convert("YCbCr"))
     strips = [PACKERS[compression](subsampled(ycbcr[top : top + 16], across, down)) for top in range(0, 37, 16)]
     tags = {**picture_tags(37, 43, 16, compression, 6, 3), 530: [across, down]}
@@ -256,7 +250,7 @@ def test_subsampled_ycbcr_is_what_libtiff_makes_of_it(
     assert refusal(tiff_of(tags, short)).startswith(("truncated", "damaged"))
 
 
-def test_the_pages_own_coefficients_and_ranges_are_used(tmp_path: Path, read: Read) -> None:
+def test_the_pages_own_coefficients_and_ranges_are_used(tmp_path: Path) -> None:
     ycbcr = np.array(Image.fromarray(noise(16, 16)).convert("YCbCr")).clip(16, 235)
     coefficients = [(2126, 10000), (7152, 10000), (722, 10000)]
     ranges = [(16, 1), (235, 1), (128, 1), (240, 1), (128, 1), (240, 1)]
@@ -266,19 +260,19 @@ def test_the_pages_own_coefficients_and_ranges_are_used(tmp_path: Path, read: Re
     assert np.abs(read(path.read_bytes()).samples.astype(int) - by_gdal(path)).max() <= 3  # libtiff rounds on the way
 
 
-def test_subsampling_that_is_stated_of_rgb_means_nothing(read: Read) -> None:
+def test_subsampling_that_is_stated_of_rgb_means_nothing() -> None:
     rgb = noise(10, 12)
     tags = {**picture_tags(10, 12, 10, 1, 2, 3), 530: [2, 2]}
     np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).samples, rgb)
 
 
-def test_three_bands_that_are_not_said_to_be_colours_are_rgb(read: Read) -> None:
+def test_three_bands_that_are_not_said_to_be_colours_are_rgb() -> None:
     rgb = noise(10, 12)
     tags = {tag: values for tag, values in picture_tags(10, 12, 10, 1, 2, 3).items() if tag != 262}
     np.testing.assert_array_equal(read(tiff_of(tags, [rgb.tobytes()])).samples, rgb)
 
 
-def test_a_colour_map_of_few_colours_is_damage(refusal: Refusal, read: Read) -> None:
+def test_a_colour_map_of_few_colours_is_damage() -> None:
     """Its indices would be black, or gray, as each reader pleases."""
     indices = np.arange(16, dtype=np.uint8)
     colours = np.random.default_rng(0).integers(0, 256, (3, 256))
@@ -287,7 +281,7 @@ def test_a_colour_map_of_few_colours_is_damage(refusal: Refusal, read: Read) -> 
     assert "colour map" in refusal(tiff_of({**tags, 320: [7] * 30}, [indices.tobytes()]))
 
 
-def test_a_list_of_sizes_that_is_not_there_is_not_taken_for_sparse(refusal: Refusal, read: Read) -> None:
+def test_a_list_of_sizes_that_is_not_there_is_not_taken_for_sparse() -> None:
     gray = noise(10, 12)[..., 0]
     for compression, data in ((1, gray.tobytes()), (8, zlib.compress(gray.tobytes()))):
         whole = tiff_of(picture_tags(10, 12, 10, compression, 1, 1), [data])
@@ -299,7 +293,7 @@ def test_a_list_of_sizes_that_is_not_there_is_not_taken_for_sparse(refusal: Refu
             assert refusal(without).startswith("damaged")
 
 
-def test_planes_of_subsampled_chroma_are_not_called_damaged(refusal: Refusal) -> None:
+def test_planes_of_subsampled_chroma_are_not_called_damaged() -> None:
     tags = {**picture_tags(8, 8, 8, 1, 6, 3), 284: [2], 530: [2, 2]}
     assert "not supported here" in refusal(tiff_of(tags, [bytes(64), bytes(16), bytes(16)]))
 
@@ -307,7 +301,7 @@ def test_planes_of_subsampled_chroma_are_not_called_damaged(refusal: Refusal) ->
 # ------------------------------------------------------------------------------------- old-style JPEG, Deflate, names
 
 
-def old_jpeg(rgb: NDArray[np.uint8], save: Save) -> tuple[bytes, NDArray[np.uint8]]:
+def old_jpeg(rgb: NDArray[np.uint8]) -> tuple[bytes, NDArray[np.uint8]]:
     """A TIFF whose only strip is a whole JPEG, and what Pillow makes of that JPEG."""
     stream = save(Image.fromarray(rgb), "JPEG", quality=92, subsampling=0)
     height, width = rgb.shape[:2]
@@ -315,7 +309,7 @@ def old_jpeg(rgb: NDArray[np.uint8], save: Save) -> tuple[bytes, NDArray[np.uint
     return tiff_of(tags, [stream]), np.array(Image.open(io.BytesIO(stream)))
 
 
-def test_old_style_jpeg_is_read_and_damage_to_it_is_seen(read: Read, refusal: Refusal, save: Save) -> None:
+def test_old_style_jpeg_is_read_and_damage_to_it_is_seen() -> None:
     data, expected = old_jpeg(noise(64, 80), save)
     assert np.abs(read(data).samples.astype(int) - expected).max() <= 2
     middle = data.index(b"\xff\xda") + 200
@@ -326,7 +320,7 @@ def test_old_style_jpeg_is_read_and_damage_to_it_is_seen(read: Read, refusal: Re
         assert "damaged" in refusal(broken)
 
 
-def test_old_style_jpeg_is_read_by_windows_as_whole(tmp_path: Path, save: Save) -> None:
+def test_old_style_jpeg_is_read_by_windows_as_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
     path.write_bytes(old_jpeg(noise(64, 80), save)[0])
     with open_picture(str(path)) as picture:
@@ -335,7 +329,7 @@ def test_old_style_jpeg_is_read_by_windows_as_whole(tmp_path: Path, save: Save) 
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_old_style_jpeg_is_turned_once(orientation: int, read: Read, save: Save) -> None:
+def test_old_style_jpeg_is_turned_once(orientation: int) -> None:
     stream = save(Image.fromarray(noise(64, 80)), "JPEG", quality=92, subsampling=0)
     places = {274: [orientation], 512: [1], 513: [8], 514: [len(stream)], 530: [1, 1]}
     judge = Image.open(io.BytesIO(stream))
@@ -346,7 +340,7 @@ def test_old_style_jpeg_is_turned_once(orientation: int, read: Read, save: Save)
     assert np.abs(found.astype(int) - expected).max() <= 2
 
 
-def test_old_style_jpeg_is_not_turned_by_what_is_no_whole_number(read: Read, save: Save) -> None:
+def test_old_style_jpeg_is_not_turned_by_what_is_no_whole_number() -> None:
     stream = save(Image.fromarray(noise(64, 80)), "JPEG", quality=92, subsampling=0)
     tags = {**picture_tags(64, 80, 64, 6, 6, 3), 512: [1], 513: [8], 514: [len(stream)], 530: [1, 1]}
     whole = tiff_of({**tags, 274: [6]}, [stream])
@@ -358,7 +352,7 @@ def test_old_style_jpeg_is_not_turned_by_what_is_no_whole_number(read: Read, sav
 
 @pytest.mark.parametrize(("order", "big", "wanted"), [("<", False, 0), (">", False, 1), ("<", True, 2), (">", True, 3)])
 def test_old_style_jpeg_is_that_of_its_page_wherever_the_page_is(
-    order: str, big: bool, wanted: int, read: Read, tmp_path: Path, save: Save
+    order: str, big: bool, wanted: int, tmp_path: Path
 ) -> None:
     """Of a page, the page below it, the next, and the page below that one is of full resolution; all are turned."""
     streams = [save(Image.fromarray(noise(64, 80, seed)), "JPEG", quality=92, subsampling=0) for seed in range(4)]
@@ -381,7 +375,7 @@ def test_old_style_jpeg_is_that_of_its_page_wherever_the_page_is(
     assert np.abs(read(path.read_bytes()).samples.astype(int) - expected).max() <= 2
 
 
-def test_surplus_after_deflate_is_passed_over_and_a_wrong_checksum_is_not(read: Read, refusal: Refusal) -> None:
+def test_surplus_after_deflate_is_passed_over_and_a_wrong_checksum_is_not() -> None:
     rgb = noise(16, 20)
     tags = picture_tags(16, 20, 16, 8, 2, 3)
     for surplus in (1, 60, 5000):
@@ -393,7 +387,7 @@ def test_surplus_after_deflate_is_passed_over_and_a_wrong_checksum_is_not(read: 
 
 
 @pytest.mark.parametrize("compression", [9, 10, 32766, 32809, 34661, 34715, 64999])
-def test_compressions_without_a_decoder_are_not_called_damaged(refusal: Refusal, compression: int) -> None:
+def test_compressions_without_a_decoder_are_not_called_damaged(compression: int) -> None:
     reason = refusal(tiff_of(picture_tags(4, 4, 4, compression, 1, 1), [bytes(16)]))
     assert "not supported here" in reason
     assert str(compression) in reason
@@ -401,7 +395,7 @@ def test_compressions_without_a_decoder_are_not_called_damaged(refusal: Refusal,
 
 
 @pytest.mark.parametrize(("photometric", "name"), [(32844, "LogL"), (32845, "LogLuv"), (10, "ITULAB")])
-def test_colours_that_are_not_read_are_named(refusal: Refusal, photometric: int, name: str) -> None:
+def test_colours_that_are_not_read_are_named(photometric: int, name: str) -> None:
     reason = refusal(tiff_of(picture_tags(4, 4, 4, 1, photometric, 3), [bytes(48)]))
     assert name in reason
     assert "not supported here" in reason
@@ -412,7 +406,7 @@ def test_colours_that_are_not_read_are_named(refusal: Refusal, photometric: int,
 
 @pytest.mark.parametrize("photometric", [8, 9])
 @pytest.mark.parametrize("wide", [False, True])
-def test_cielab_is_the_colour_that_littlecms_encoded(photometric: int, wide: bool, read: Read) -> None:
+def test_cielab_is_the_colour_that_littlecms_encoded(photometric: int, wide: bool) -> None:
     rgb = noise(24, 32)
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     there = ImageCms.buildTransform(srgb, lab, "RGB", "LAB")
