@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from PIL import Image
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import read_image, read_info
-from tests.pictures import SAMPLES, refusal
+from tests.pictures import SAMPLES, refusal, save
 
 FTYP = b"\0\0\0\x18ftyp"
 
@@ -46,9 +45,7 @@ def test_formats_without_a_reader_are_refused_by_name_with_what_to_do(
 
 def written(form: str, mode: str, **more: Any) -> bytes:
     """By Pillow."""
-    out = io.BytesIO()
-    Image.linear_gradient("L").resize((9, 7)).convert(mode).save(out, form, **more)
-    return out.getvalue()
+    return save(Image.linear_gradient("L").resize((9, 7)).convert(mode), form, **more)
 
 
 @pytest.mark.parametrize(

@@ -148,33 +148,36 @@ def test_bits_are_samples_of_0_and_1(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------------------- rgb
 
 
+def parts_of(size: int) -> st.SearchStrategy[slice]:
+    """Any part of so many rows or columns."""
+    ends = st.lists(st.integers(0, size), min_size=2, max_size=2, unique=True)
+    return ends.map(lambda at: slice(*sorted(at)))
+
+
 @pytest.mark.parametrize("kind", SAMPLES)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_window_is_a_slice_of_the_whole(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     path = save_as(tmp_path / "x", SAMPLES[kind])
     whole = read_image(path)
     with open_picture(path) as picture:
         height, width = picture.info.shape
-        rows, columns = (
-            slice(*sorted(data.draw(st.lists(st.integers(0, size), min_size=2, max_size=2, unique=True))))
-            for size in (height, width)
-        )
-        part = picture.rgb(rows, columns)
-        np.testing.assert_array_equal(part.samples, whole.samples[rows, columns])
-        assert part.samples.flags.c_contiguous
-        assert part.samples.flags.writeable
-        valid = counts(whole.valid, (height, width))
-        np.testing.assert_array_equal(True if part.valid is None else part.valid, valid[rows, columns])
-        part.samples[...] = 77  # the next one must not see this
-        np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole.samples[rows, columns])
-        if kind in ("png palette", "gif", "gif animated"):
-            with pytest.raises(UnreadableImage, match="use --features rgb"):
-                picture.samples(rows, columns)
-        else:
-            some = picture.samples(rows, columns).samples
-            np.testing.assert_array_equal(some, picture.samples(*WHOLE).samples[rows, columns])
-            assert str(some.dtype) == picture.info.dtype
+        for rows, columns in data.draw(st.lists(st.tuples(parts_of(height), parts_of(width)), min_size=3, max_size=5)):
+            part = picture.rgb(rows, columns)
+            np.testing.assert_array_equal(part.samples, whole.samples[rows, columns])
+            assert part.samples.flags.c_contiguous
+            assert part.samples.flags.writeable
+            valid = counts(whole.valid, (height, width))[rows, columns]
+            np.testing.assert_array_equal(counts(part.valid, part.samples.shape), valid)
+            part.samples[...] = 77  # the next one must not see this
+            np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole.samples[rows, columns])
+            if kind in ("png palette", "gif", "gif animated"):
+                with pytest.raises(UnreadableImage, match="use --features rgb"):
+                    picture.samples(rows, columns)
+            else:
+                some = picture.samples(rows, columns).samples
+                np.testing.assert_array_equal(some, picture.samples(*WHOLE).samples[rows, columns])
+                assert str(some.dtype) == picture.info.dtype
 
 
 @pytest.mark.parametrize(
