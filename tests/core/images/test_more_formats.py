@@ -354,6 +354,9 @@ def test_what_a_heif_lacks_is_said() -> None:
     assert refusal(heic.replace(b"pitm\0\0\0\0\0\1", b"pitm\0\0\0\0\0\7")) == "damaged: the HEIF has no primary image"
     assert "does not state its size" in refusal(heic.replace(b"ispe", b"free"))
     assert refusal(heic[:200]).startswith("truncated")
+    at = heic.rindex(b"mdat") - 4  # a box of less data than images are said to have
+    short = struct.pack(">I", struct.unpack_from(">I", heic, at)[0] - 100)
+    assert refusal(heic[:at] + short + heic[at + 4 : -100]).startswith("truncated: image data of the HEIF ends")
     at = heic.index(b"ispe") + 8
     assert "too large" in refusal(heic[:at] + struct.pack(">II", 1 << 20, 1 << 20) + heic[at + 8 :])
     assert refusal(heic[:at] + struct.pack(">II", 46, 48) + heic[at + 8 :]).startswith("damaged: ")
@@ -451,6 +454,7 @@ def test_samples_of_netpbm_stay_within_what_is_stated(tmp_path: Path) -> None:
     thousand = b"P5\n2 2\n1000\n" + np.array([0, 1, 500, 1000], ">u2").tobytes()
     same(read(thousand), np.array([[0, 0], [128, 255]]))
     assert stored_as(thousand).tolist() == [[[0], [1]], [[500], [1000]]]
+    assert refusal(thousand[:-1]) == "truncated: the Netpbm needs 20 bytes, it has 19"
     assert "up to 1000" in refusal(b"P5\n1 1\n1000\n" + b"\xff\xff")
     assert "up to 70000" in refusal(b"P5\n1 1\n70000\n" + bytes(9))
     assert "neither 0 nor 1" in refusal(b"P1\n2 1\n0 2\n")
