@@ -17,7 +17,7 @@ from .clustering.band_values import taken_as
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
 from .edge_settings import STRIP_PX, WHOLE_EDGES_PX, EdgeSettings
-from .kernels import must_compile
+from .kernels.build import must_compile
 from .storage.ranges import MOST_BYTES, most_held
 
 if TYPE_CHECKING:
