@@ -14,8 +14,8 @@ from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.inputs.keys import printable_source
-from kseg_core.inputs.passed_over import PAGE
 from kseg_core.memory import viewing_bytes
+from kseg_core.products import PAGE
 from kseg_core.report import content, views
 from kseg_core.report.content import Card, Painted, Report
 from kseg_core.report.facts import ImageFacts, choose, most_typical, named_below, rank, read_facts

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from kseg_core.errors import StoreError
 from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
-from kseg_core.inputs.passed_over import SOFTWARE
 from kseg_core.layers.layer import ArraySpec
 from kseg_core.layers.pyramid import mean_of_blocks
 from kseg_core.layers.tiles import pyramid_levels
+from kseg_core.products import SOFTWARE
 from kseg_core.release import version
 from kseg_core.store.nodes import create_array, open_for_writing
 
@@ -28,6 +28,15 @@ from .drawing import Drawing, windows
 
 SIDE = 512  # of tiles
 _BIG = (1 << 32) - (1 << 25)  # bytes of pixels above which a classic TIFF might overflow: the limit less its own tables
+
+
+def write(path: str, drawing: Drawing, geo: GeoReference | None, scratch: str) -> None:
+    """Write a picture, with its place on the ground where it has one; ``scratch`` is made."""
+    os.mkdir(scratch)
+    if geo is None:
+        write_tiff(path, drawing, scratch)
+    else:
+        write_geotiff(path, drawing, scratch, geo)
 
 
 def write_tiff(path: str, drawing: Drawing, scratch: str) -> None:

@@ -18,7 +18,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Init
 from ._jit import inlined, kernel
 from .assign import keep_nearer
 from .sampling import mix64
@@ -188,7 +187,7 @@ def _seeds_far_apart(points: F64, weights: F64, k: int, seed: int) -> F64:
 
 
 #: Ways of seeding, by their names in `config.Init`: points (d, n), weights (n,), k and a seed give centroids (k, d).
-SEEDINGS: dict[Init, Callable[[F64, F64, int, int], F64]] = {"k-means++": _seeds_far_apart, "random": seed_random}
+SEEDINGS: dict[str, Callable[[F64, F64, int, int], F64]] = {"k-means++": _seeds_far_apart, "random": seed_random}
 
 
 @inlined

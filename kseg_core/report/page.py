@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from kseg_core.errors import KsegError
 from kseg_core.figures import charts
-from kseg_core.inputs.passed_over import FIGURES, PAGE
+from kseg_core.products import FIGURES, PAGE
 
 from .content import Card, Report
 from .facts import Ranked, largest, outlier_fence

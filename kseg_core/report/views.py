@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +12,6 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from kseg_core import storage
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import Labels, invalid_label
 from kseg_core.errors import StoreError, UnreadableImage
@@ -269,12 +267,10 @@ def see(view: View, plan: ViewPlan) -> Patch | PixelView:
         level = subject.labels_in_window
         labels = _read(StoredImage(plan.store, subject.key).levels[subject.stored_level], subject, window)
         return view.patch(thumbnails.mode_cells(labels, invalid_label(subject.k), level), level)
-    path = os.path.join(plan.store, "images", subject.key, "edges")
-    try:
-        array = zarr.open_array(storage.for_zarr(path), mode="r", zarr_format=3)
-    except DAMAGE as error:
-        raise StoreError(f"{path}: cannot be read ({error})") from error
-    marked = _read(array, subject, window).astype(bool)
+    edges = StoredImage(plan.store, subject.key).edges
+    if edges is None:
+        raise StoreError(f"{subject.key}: its edges are not there any more")
+    marked = _read(edges, subject, window).astype(bool)
     return view.patch(thumbnails.share_of_cells(marked, subject.in_window), subject.in_window)
 
 

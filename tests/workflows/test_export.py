@@ -19,10 +19,11 @@ from PIL import Image
 from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
-from kseg_core.export import drawing, files, tiff
-from kseg_core.export.kinds import KINDS
+from kseg_core.export import drawing, png, tiff
 from kseg_core.export.settings import ExportSettings
 from kseg_core.images import read_image
+from kseg_core.inputs.listing import list_inputs
+from kseg_core.products import FORMATS, KINDS, FileFormat, Kind
 from kseg_core.store.model import Model
 from workflows import run as jobs
 from workflows.export import Exported, Failed, export, joined_failures
@@ -263,7 +264,7 @@ def test_files_are_the_same_to_the_last_byte_whoever_makes_them(
 def test_tiffs_of_large_images_show_what_pngs_do(
     window: int, everything: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kseg_core.export.kinds.PNG_PX", 23_000)
+    monkeypatch.setattr("kseg_core.products.PNG_PX", 23_000)
     monkeypatch.setattr(drawing, "WINDOW_PX", window)
     monkeypatch.setattr(tiff, "SIDE", 64)
     result = run(made, tmp_path / "out", *PICTURES, images=(CLEAR, "picture-6.png"))
@@ -457,7 +458,7 @@ def test_a_link_in_the_folder_is_replaced_and_not_followed(made: Path, tmp_path:
 def test_an_export_that_is_interrupted_leaves_whole_files_and_nothing_else(
     made: Path, tmp_path: Path, everything: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_png, calls = files.write_png, []
+    write_png, calls = png.write_png, []
 
     def interrupted(stream: Any, picture: Any) -> None:
         calls.append(stream.name)
@@ -466,7 +467,7 @@ def test_an_export_that_is_interrupted_leaves_whole_files_and_nothing_else(
             raise KeyboardInterrupt
         write_png(stream, picture)
 
-    monkeypatch.setattr(files, "write_png", interrupted)
+    monkeypatch.setattr(png, "write_png", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(made, tmp_path / "out")
     assert len(names(tmp_path / "out")) == 3
@@ -481,7 +482,7 @@ def test_a_folder_that_cannot_be_written_is_told(made: Path, tmp_path: Path, mon
     def full(stream: Any, picture: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "write_png", full)
+    monkeypatch.setattr(png, "write_png", full)
     with pytest.raises(KsegError, match=r"picture-\d.png.segmented.png: cannot be written \(No space left on device\)"):
         run(made, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -577,10 +578,36 @@ def test_every_kind_has_a_picture_or_outlines(everything: Path) -> None:
     assert made | {"edges", "polygons"} == {kind.removesuffix("s") if kind == "masks" else kind for kind in KINDS}
 
 
+def test_a_format_and_a_kind_that_are_not_in_the_product_are_an_entry_each(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WebP, which says itself what made it; and boundaries of each cluster, under another name of files."""
+
+    def write(path: str, picture: drawing.Drawing, _geo: Any, _scratch: str) -> None:
+        height, width = picture.shape
+        image = Image.fromarray(picture.read(slice(0, height), slice(0, width)))
+        image.save(path, "WEBP", lossless=True, exact=True, xmp=b"<made by kseg-batch>")
+
+    webp = FileFormat("webp", "webp", "picture", write, lambda head, file: b"kseg-batch" in head + file.read())
+    with pytest.raises(UsageError, match="--format is one of auto, png, tiff; got 'webp'"):
+        ExportSettings(format="webp")
+    monkeypatch.setitem(FORMATS, "webp", webp)
+    monkeypatch.setitem(KINDS, "bold", Kind("bold", "boundaries, and thick", "each", part="b", of_pixels=True))
+    monkeypatch.setitem(drawing.DRAWN, "bold", drawing.DRAWN["boundaries"])
+    result = run(made, tmp_path, "segmented", "bold", format="webp", clusters=(2,), images=("picture-1.png",))
+    assert names(tmp_path) == ["picture-1.png.b-2.webp", "picture-1.png.segmented.webp"]
+    assert [file.written_as for file in result.files] == ["webp", "webp"]
+    store = open_store(str(made))
+    painted = store.model.paint(np.asarray(store["picture-1.png"].labels))
+    assert (pixels_of(tmp_path / "picture-1.png.segmented.webp") == painted).all()
+    Image.fromarray(painted).save(tmp_path / "own.b-2.webp")
+    assert [Path(file.path).name for file in list_inputs([str(tmp_path)]).files] == ["own.b-2.webp"]
+
+
 def test_failures_are_told_once_for_each_reason() -> None:
     from workflows.export_plan import PlannedImage
 
-    planned = [PlannedImage(key, 1, False, ()) for key in ("b", "a")]
+    planned = [PlannedImage(key, 1, ()) for key in ("b", "a")]
     gone, bad = UnreadableImage("x", "gone"), UnreadableImage("x", "bad")
     given = [Failed("a", ("cutout",), gone), Failed("b", ("cutout",), bad), Failed("a", ("boundaries",), gone)]
     found = [(each.key, each.what, each.error.reason) for each in joined_failures(planned, given)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,15 +22,13 @@ from kseg_core.export import drawing as drawing_module
 from kseg_core.export import png as png_module
 from kseg_core.export import tiff as tiff_module
 from kseg_core.export.drawing import Drawing, windows
-from kseg_core.export.files import WRITERS
-from kseg_core.export.kinds import KINDS as EXPORTS
-from kseg_core.export.kinds import SUFFIXES, file_name
 from kseg_core.export.png import write_png
-from kseg_core.export.settings import FORMATS
 from kseg_core.export.tiff import write_geotiff, write_tiff
 from kseg_core.images.geo import GeoReference
 from kseg_core.inputs import passed_over
 from kseg_core.layers.tiles import pyramid_levels
+from kseg_core.products import KINDS as EXPORTS
+from kseg_core.products import file_name, formats_of
 
 KINDS = ("bool", "palette", "palette with nodata", "uint16", "uint16 with nodata", "rgb", "rgb flat", "rgba")
 COLORS = np.array([[250, 0, 3], [0, 128, 0], [9, 8, 255]], np.uint8)
@@ -301,17 +300,15 @@ def test_a_transform_without_a_coordinate_system_is_kept(rasterio: Any, tmp_path
 # ---------------------------------------------------------------------------------------- formats, and their names
 
 
-def test_every_format_is_written_by_something() -> None:
-    assert {*WRITERS, "geojson"} == SUFFIXES.keys()
-    assert set(FORMATS) - {"auto"} <= WRITERS.keys()
-
-
-@pytest.mark.parametrize("what", [kind.name for kind in EXPORTS.values() if kind.draw is not None])
+@pytest.mark.parametrize("what", [kind.name for kind in EXPORTS.values() if kind.content == "picture"])
 def test_every_exported_picture_is_no_input(what: str, tmp_path: Path) -> None:
     drawing = drawing_of("rgb", picture("rgb", (2, 3)))
     for clusters in (None, (3,), (0, 2), tuple(range(40))):
-        for written_as in WRITERS:
-            path = tmp_path / file_name("a.b.jpg", what, clusters, written_as)
-            with path.open("wb") as file:
-                write_png(file, drawing)  # of which the name and what it says of itself count
+        for each in formats_of("picture"):
+            path = tmp_path / file_name("a.b.jpg", what, clusters, each.suffix)
+            assert each.write is not None
+            each.write(str(path), drawing, None, str(tmp_path / "scratch"))
             assert passed_over.is_exported(str(path)), path
+            shutil.rmtree(tmp_path / "scratch", ignore_errors=True)
+            Image.fromarray(np.zeros((2, 3), np.uint8)).save(path)
+            assert not passed_over.is_exported(str(path)), path  # a name is not enough
