@@ -42,6 +42,8 @@ class Chart:
         What a screen reader says of it.
     mark
         Of a point.
+    nothing
+        What is said where there is no line.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Chart:
     lines: tuple[Line, ...]
     description: str = ""
     mark: Mark | None = None
+    nothing: str = "nothing to draw"
 
 
 def chosen_k(swept: Mapping[str, Any]) -> int | None:
@@ -111,7 +114,7 @@ def _history(title: str, attempts: Sequence[Sequence[float]]) -> Chart:
         for a, inertia in made.items()
     )
     said = f"{title}: inertia by step of {len(lines)} attempts"
-    return Chart(title, "step", "inertia, % above the lowest", lines, said)
+    return Chart(title, "step", "inertia, % above the lowest", lines, said, nothing="no steps")
 
 
 # ------------------------------------------------------------------------------------------------ as they are placed
