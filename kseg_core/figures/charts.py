@@ -30,29 +30,16 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Lines over a number of steps or clusters.
+    """Lines over a number of steps or clusters."""
 
-    Parameters
-    ----------
-    title, x_label, y_label
-        As they are written.
-    lines
-        None of them is empty.
-    description
-        What a screen reader says of it.
-    mark
-        Of a point.
-    nothing
-        What is said where there is no line.
-    """
-
+    # As they are written
     title: str
     x_label: str
     y_label: str
-    lines: tuple[Line, ...]
-    description: str = ""
-    mark: Mark | None = None
-    nothing: str = "nothing to draw"
+    lines: tuple[Line, ...]  # none of them is empty
+    description: str = ""  # what a screen reader says of it
+    mark: Mark | None = None  # of a point
+    nothing: str = "nothing to draw"  # what is said where there is no line
 
 
 def chosen_k(swept: Mapping[str, Any]) -> int | None:
