@@ -50,19 +50,11 @@ def write_region_table(
 ) -> int:
     """Write a table of every image's clusters: area, regions, largest region (``inspect --table``).
 
-    Parameters
-    ----------
-    path
-        A store.
-    table
-        ``*.csv`` or ``*.parquet``; it appears whole or not at all.
-    overwrite
-        Whether a file that is there is replaced.
+    ``*.csv`` or ``*.parquet``, whole or not at all; one that is there is replaced with ``overwrite`` only.
 
     Returns
     -------
-    int
-        Rows written: one an image and cluster.
+    Rows written: one an image and cluster.
 
     Raises
     ------
@@ -138,24 +130,20 @@ def write_polygons(
 
     A feature's properties are ``image``, ``cluster``, ``color``, ``pixels`` and ``region``, the place of its first
     pixel counted row by row from 0. Coordinates are longitude and latitude of a georeferenced image, else pixels.
+    Features are written as they are traced.
 
     Parameters
     ----------
-    store, key
-        Which image.
     path
         The file: not there yet, in a folder for what is not finished; another is beside it meanwhile.
     clusters
         Which; None: all.
     min_area_px
         Regions of fewer pixels are left out; what they covered is then covered by no feature.
-    context
-        Where the windows are traced. Features are written as they come.
 
     Returns
     -------
-    int
-        How many features there are.
+    How many features there are.
 
     Raises
     ------

@@ -218,18 +218,7 @@ def boundary_pixels(labels: Labels) -> Bools:
 
 
 def draw(what: str, reader: ImageReader, clusters: Sequence[int], line: tuple[int, int, int]) -> Drawing:
-    """A picture of a kind, or of a layer of the store.
-
-    Parameters
-    ----------
-    what
-        One of `KINDS`, or of `LAYERS`.
-    reader
-        Of the image.
-    clusters
-        That are shown; of no meaning where all are.
-    line
-        (r, g, b) of lines.
+    """A picture of one of `KINDS`, or of a layer of the store; ``line``: (r, g, b) of lines.
 
     Raises
     ------

@@ -102,22 +102,7 @@ def export_files(
     originals: Originals,
     shared: Model | None,
 ) -> Made:
-    """Make files of one image.
-
-    Parameters
-    ----------
-    store
-        Where the image is.
-    files
-        Pictures of one image.
-    target
-        Where to.
-    settings
-        How.
-    originals
-        Where the store's images came from.
-    shared
-        The model of all images; None where each has its own.
+    """Make pictures of one image of a store; ``shared``: the model of all images, None where each has its own.
 
     Raises
     ------

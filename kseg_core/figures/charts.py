@@ -50,12 +50,8 @@ def chosen_k(swept: Mapping[str, Any]) -> int | None:
 def elbow_chart(swept: Mapping[str, Any], *, per_pixel: bool = False) -> Chart:
     """How the inertia of a sweep falls with k, what was chosen being marked.
 
-    Parameters
-    ----------
-    swept
-        ``k`` (chosen), ``knee`` and ``sweep``, a list of rows by rising k, as the JSON of a sweep has them.
-    per_pixel
-        The mean squared error in place of the inertia, where every row has it.
+    Of ``k`` (chosen), ``knee`` and ``sweep``, a list of rows by rising k, as the JSON of a sweep has them;
+    ``per_pixel``: the mean squared error in place of the inertia, where every row has it.
     """
     rows, knee, chosen = swept["sweep"], swept["knee"], chosen_k(swept)
     value, what = "inertia", "inertia"
@@ -84,10 +80,7 @@ def _by_k(swept: Mapping[str, Any], value: str, words: str, title: str, label: s
 def history_charts(batch: Sequence[Sequence[float]], steps: Sequence[Sequence[float]]) -> tuple[Chart, Chart]:
     """The fit of every attempt: on the first mini-batch, and in exact steps on all data.
 
-    Parameters
-    ----------
-    batch, steps
-        For each attempt the inertia before every step, in squared feature units; empty where it made none.
+    For each attempt the inertia before every step, in squared feature units; empty where it made none.
     """
     return _history("On the first mini-batch", batch), _history("On all data, exact steps", steps)
 

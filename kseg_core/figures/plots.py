@@ -211,14 +211,8 @@ def palette_figure(colors: U8, shares: Sequence[float]) -> Figure:
 def scatter_figure(points: U8, point_colors: U8, centres: U8, axes_names: Sequence[str]) -> Figure:
     """A 3-D scatter of pixels, each in its cluster's colour; the clusters' own colours as numbered discs.
 
-    Parameters
-    ----------
-    points, point_colors
-        uint8 (n, 3): where each pixel lies, and what its cluster is painted with.
-    centres
-        uint8 (k, 3): colours of the clusters, drawn where they lie; none with (0, 3).
-    axes_names
-        Of the three axes, each 0 to 255.
+    uint8 (n, 3): where each pixel lies, and what its cluster is painted with; uint8 (k, 3): colours of the clusters,
+    drawn where they lie. Axes go from 0 to 255.
     """
     figure = _new_figure(6.4, 5.6)
     axes = cast(Any, figure.add_subplot(projection="3d"))

@@ -101,16 +101,8 @@ def head(
 ) -> tuple[str, Pairs, Pairs]:
     """What was done in one line, as facts for the head of the page, and for its foot.
 
-    Parameters
-    ----------
-    attributes
-        The store's own.
-    images
-        All of its images.
-    model
-        That they share, if they do.
-    folder
-        Where all of them come from; empty where they come from several places.
+    Of the store's attributes, all of its images, the model that they share, if they do, and the ``folder`` that all of
+    them come from (empty where they come from several places).
     """
     config = attributes.get("config") or {}
     fit = config.get("fit") or {}

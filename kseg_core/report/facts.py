@@ -156,14 +156,9 @@ def mean_shares(images: Sequence[ImageFacts], k: int) -> list[float]:
 
 
 def rank(images: Sequence[ImageFacts], k: int | None) -> list[Ranked]:
-    """All images, the farthest from the average first; equally far ones by key.
+    """All images of a store, the farthest from the average first; equally far ones by key.
 
-    Parameters
-    ----------
-    images
-        All of the store.
-    k
-        Clusters that all images share; None where each has its own.
+    ``k``: clusters that all share; None where each has its own.
     """
     valid = sum(image.valid for image in images)
     mse = math.fsum(image.inertia for image in images) / valid if valid else 0.0

@@ -36,18 +36,9 @@ TINY_PX, TINY_SHOWN_PX = 96, 160  # pictures smaller than this are shown enlarge
 
 
 def build_page(report: Report, elbow: bytes | None = None) -> str:
-    """The page.
+    """The page; ``elbow``: the elbow's figure (PNG), shown where a sweep has curves of many images and none of its own.
 
-    Parameters
-    ----------
-    report
-        What it tells.
-    elbow
-        The elbow's figure (PNG), shown where a sweep has curves of many images and none of its own.
-
-    Returns
-    -------
-    HTML whose every byte follows from the report: no time, no random number, no address of anything outside.
+    Every byte follows from the report: no time, no random number, no address of anything outside.
     """
     columns = _columns(report)
     sweep = report.sweep if report.sweep is not None and report.sweep["sweep"] else None
@@ -305,16 +296,10 @@ LINES = {
 
 
 def write_report(folder: str, files: Mapping[str, bytes]) -> None:
-    """Write a report, the page last, so that what it tells of is there; an earlier one's other figures are removed.
+    """Write the files of a report, the page last, so that what it tells of is there; an earlier one's other figures go.
 
-    Only what is ours is ever replaced, and each file appears whole or not at all.
-
-    Parameters
-    ----------
-    folder
-        Made if it is not there; nothing in it is touched but files named as ours are.
-    files
-        By name; ``report.html`` and some of ``FIGURES``.
+    Only what is ours is ever replaced, and each file appears whole or not at all; the folder is made if it is not
+    there.
 
     Raises
     ------

@@ -33,10 +33,15 @@ SYNC = ExecutionSettings("sync")
 U8 = NDArray[np.uint8]
 
 
-def report(store: Path, to: Path, **settings: Any) -> dict[str, Any]:
-    sweep = settings.pop("sweep", None)
-    execution = settings.pop("execution", SYNC)
-    return make_report(ReportRequest(str(store), str(to), sweep, ReportSettings(**settings)), execution)
+def report(
+    store: Path, to: Path, sweep: str | None = None, execution: ExecutionSettings = SYNC, *,
+    figures: bool = False, **settings: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """A report; most tests look at the page alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not figures:
+            patch.setattr("kseg_core.report.figures.figure_files", lambda _: {})
+        return make_report(ReportRequest(str(store), str(to), sweep, ReportSettings(**settings)), execution)
 
 
 def data_of(folder: Path) -> Any:
@@ -76,7 +81,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, smooth_folder: Path, job: An
 def folder(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its report."""
     folder = tmp_path_factory.mktemp("reports") / "smooth.report"
-    found = report(store, folder)
+    found = report(store, folder, figures=True)
     assert found["status"] == "ok"
     assert found["images"] == {"total": 8, "shown": 8}
     assert sorted(path.name for path in folder.iterdir()) == sorted(
@@ -198,7 +203,7 @@ def test_edges_are_shown_where_there_are_any(store: Path, tmp_path: Path, smooth
     assert (shown[12] == 255).all()
     assert not np.delete(shown, 12, axis=0).any()
     assert found["picture-1.png"].edges is None
-    told = report(path, tmp_path / "r")
+    told = report(path, tmp_path / "r", figures=True)
     assert [Path(name).name for name in told["figures"]].count("edges.png") == 1
 
 
@@ -210,7 +215,7 @@ def test_a_sweep_is_shown_and_one_picture_painted(store: Path, tmp_path: Path) -
         rows.append({**row, "centroids": model.centroids[:k].tolist(), "colors": model.colors[:k].tolist()})
     swept = {"k": 3, "knee": 3, "why": "the knee of it", "features": "rgb", "sweep": rows, "each": None}
     (tmp_path / "sweep.json").write_text(json.dumps(swept))
-    told = report(store, tmp_path / "r", sweep=str(tmp_path))
+    told = report(store, tmp_path / "r", sweep=str(tmp_path), figures=True, limit=2)
     assert {"elbow.png", "several-k.png"} <= {Path(name).name for name in told["figures"]}
     page = (tmp_path / "r" / "report.html").read_text()
     assert "k = 3, the knee of it" in page
@@ -311,7 +316,7 @@ def test_a_limit_leaves_pictures_out_and_no_row(store: Path, tmp_path: Path) -> 
 
 
 def test_any_scheduler_makes_the_same_files(store: Path, folder: Path, tmp_path: Path) -> None:
-    report(store, tmp_path / "threads", execution=ExecutionSettings("threads", 3))
+    report(store, tmp_path / "threads", execution=ExecutionSettings("threads", 3), figures=True)
     for path in folder.iterdir():
         assert (tmp_path / "threads" / path.name).read_bytes() == path.read_bytes()
 
