@@ -23,7 +23,7 @@ from kseg_core.report.settings import ReportSettings
 from kseg_core.report.thumbnails import pixels_of
 from kseg_core.report.views import ViewPlan
 from kseg_core.store.model import Model
-from kseg_core.store.nodes import store_array
+from kseg_core.store.nodes import write_array
 from kseg_core.store.opening import open_store
 from kseg_core.store.originals import Originals
 from workflows.computing.context import Context
@@ -194,7 +194,7 @@ def test_edges_are_shown_where_there_are_any(store: Path, tmp_path: Path, smooth
     marked = np.zeros((300, 520), bool)
     marked[96] = True
     edges = path / "images" / "picture-0.png" / "edges"
-    store_array(str(edges), marked, ArraySpec(marked.shape, marked.shape, "bool", False, ("y", "x"), "bits"))
+    write_array(str(edges), marked, ArraySpec(marked.shape, marked.shape, "bool", False, ("y", "x"), "bits"))
     assert seen(path, longest=65)["picture-0.png"].edges is None  # not finished
     zarr.open_array(edges).attrs["kseg"] = {"status": "complete"}
     found = seen(path, longest=65)
