@@ -1,7 +1,7 @@
 """Which formats there are: the table of those that are read, and the signatures of others, to refuse them by name.
 
 A file is told by its first bytes and never by its name. A new format is a `Decoder` in a module of its own, and a line
-in `DECODERS`.
+in `DECODERS`. Only what names files of these formats, a VRT, is told before them, by `picture`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from kseg_core.images.png import Png
 from kseg_core.images.qoi import Qoi
 from kseg_core.images.raster import Refused
 from kseg_core.images.tiff import Tiff
-from kseg_core.images.vrt import Vrt
 from kseg_core.images.zarrs import ZarrImage
 
 #: Every format that is read; the first whose `sniff` fits is taken. Their modules import no library that decodes.
@@ -44,7 +43,6 @@ DECODERS: tuple[type[Decoder], ...] = (
     Qoi,
     Bmp,
     Netpbm,
-    Vrt,
     slides.Czi,
     slides.Ndpi,
     slides.Bif,
@@ -178,7 +176,6 @@ def _sniffed(head: bytes) -> type[Decoder] | None:
 
 
 def _other_kind(head: bytes) -> Kind | None:
-    """Say what it is that no decoder reads."""
     if brands := brands_of(head):
         return _RAW_CR3 if brands[0] == b"crx " else _VIDEO
     for offset, magic, kind in _SIGNATURES:
@@ -224,7 +221,6 @@ def _is_tga(head: bytes) -> bool:
 
 
 def _refusal(kind: Kind | None) -> str:
-    """Return the reason for which a file of this kind is not read."""
     if kind is None:
         return "not an image of a known format"
     if not kind.is_image:
