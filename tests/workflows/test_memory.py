@@ -24,7 +24,7 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, TooLarge
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.kernels import must_compile
+from kseg_core.kernels.build import must_compile
 from kseg_core.layers.edges import EdgeLayer
 from kseg_core.layers.layer import Layer
 from kseg_core.memory import (
