@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from PIL import Image
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from tests.command_lines import kseg, parse_json  # noqa: F401 - fixtures
 from tests.object_store import aws, bucket, object_store  # noqa: F401 - fixtures
-from workflows.request import InputSelection, prepare
+from workflows.request import InputSelection, Request, prepare
 from workflows.result import JobResult
 
 settings.register_profile("no times", deadline=None)  # machines are shared, and kernels compile in the first example
@@ -159,6 +159,14 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def pieces_of(side: int) -> Iterator[None]:
+    """Images are worked on in pieces of about side x side pixels, in this process alone: small ones go as large do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kseg_core.reading.sources.PIECE_PX", side * side)
+        yield
+
+
 @pytest.fixture(scope="session")
 def smooth() -> Callable[[int, int, int], U8]:
     """The maker of smooth pictures: height, width, seed."""
@@ -180,38 +188,54 @@ def job() -> RunJob:
     return run_job
 
 
-def run_job(
+def asked(
     inputs: Path | str | Sequence[Path | str],
-    output: Path,
+    output: Path | str,
     k: int | None = 4,
     *,
+    kind: str | None = None,
     scheduler: str = "sync",
     workers: int | None = None,
     strict: bool = False,
-    model: Path | None = None,
+    settings: InputSettings | None = None,
+    mask: Path | str | None = None,
+    model: Path | str | None = None,
     match: Path | None = None,
-    tile: int = 1024,
-    masks: bool | None = None,
-    overwrite: bool = False,
-    progress: Any = None,
-    mask: Path | None = None,
-    **fit: Any,
-) -> JobResult:
-    """Make a store as ``kseg-batch run`` does, or a model with ``output`` named ``*.model.zarr``."""
-    from workflows import run as jobs
+    **more: Any,
+) -> Request:
+    """What a command line asks for: a store, or a model with ``output`` named ``*.model.zarr``.
 
+    ``more`` is of the output and of the fit.
+    """
+    of_output = {field.name for field in fields(OutputSettings)} & more.keys()
+    written = OutputSettings(**{name: more.pop(name) for name in of_output})
     listed = (inputs,) if isinstance(inputs, str | Path) else inputs
-    settings = None if model is not None else FitSettings(**{"k": k, "attempts": 3, **fit})
     config = RunConfig(
-        settings,
-        OutputSettings(masks, tile, overwrite),
+        FitSettings(**{"k": k, "attempts": 3, **more}) if model is None else None,
+        written,
         ExecutionSettings(scheduler, workers, strict),
-        InputSettings(mask=None if mask is None else str(mask)),
+        settings or InputSettings(mask=None if mask is None else str(mask)),
         model=None if model is None else str(model),
         match=None if match is None else str(match),
     )
-    kind = "model" if output.name.endswith(".model.zarr") else "store"
-    request = prepare(InputSelection(tuple(str(each) for each in listed)), config, str(output), kind)
+    kind = kind or ("model" if str(output).endswith(".model.zarr") else "store")
+    return prepare(InputSelection(tuple(str(each) for each in listed)), config, str(output), kind)
+
+
+def run_job(
+    inputs: Path | str | Sequence[Path | str],
+    output: Path | str,
+    k: int | None = 4,
+    *,
+    progress: Any = None,
+    kind: str | None = None,
+    **how: Any,
+) -> JobResult:
+    """Make a store or a model, as ``kseg-batch`` does; ``how`` is that of `asked`."""
+    from workflows import run as jobs
+
+    kind = kind or ("model" if str(output).endswith(".model.zarr") else "store")
+    request = asked(inputs, output, k, kind=kind, **how)
     assert request.finished is None, "the output is there already"
     return (jobs.fit if kind == "model" else jobs.run)(request, progress)
 
