@@ -29,7 +29,7 @@ LITTLE = ExecutionSettings(workers=2, memory=PROCESS_BYTES + VIEW_BYTES + 8 * MB
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of a picture that needs more than that beside all else, and of a small one."""
     folder = tmp_path_factory.mktemp("pictures")
-    ramp = np.add.outer(np.arange(2000), np.arange(2000))[..., None] // 16
+    ramp = np.add.outer(np.arange(5800), np.arange(5800))[..., None] // 46
     Image.fromarray(np.repeat(ramp, 3, axis=2).astype(np.uint8)).save(folder / "large.png", compress_level=1)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / "small.png")
     config = RunConfig(FitSettings(k=2, attempts=1), OutputSettings(copy_image=request.param))
