@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UsageError
 from kseg_core.export.settings import ExportSettings
 from kseg_core.options import argument, option
+from kseg_core.products import KINDS
 
 from ._options import WORKERS, Given, command, pick
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, General, Report
@@ -52,6 +54,13 @@ def _failed(error: Exception) -> dict[str, Any]:
     return {"status": "failed", **nothing, "error": str(error)}
 
 
+def _with_kinds(body: Callable[[Given, Report], int]) -> Callable[[Given, Report], int]:
+    """The command, its help telling of every kind."""
+    kinds = "\n\n    ".join(f"{kind.name}: {kind.help}" for kind in KINDS.values())
+    body.__doc__ = (body.__doc__ or "").replace("KINDS", kinds)
+    return body
+
+
 @command(
     "export",
     pick(Files, "store", "to"),
@@ -63,32 +72,20 @@ def _failed(error: Exception) -> dict[str, Any]:
     General,
     failed=_failed,
 )
+@_with_kinds
 def export(given: Given, report: Report) -> int:
     """Make PNG, TIFF and GeoJSON files of a store's images, for people and other tools.
 
-    segmented: each pixel in its cluster's colour
-
-    labels: a palette image whose indices are the clusters
-
-    masks: black and white, one a cluster
-
-    cutout: the image's own pixels, on transparency, of each cluster, or of the chosen ones together
-
-    edges: those that kseg-batch edges found
-
-    boundaries: lines between clusters, drawn on the image
-
-    polygons: outlines of the regions of each cluster
+    KINDS
 
     Cut-outs and boundaries need the images where they were, or a run with --copy-image.
 
     Examples:
 
       kseg-batch export images.kseg.zarr --to out
-
-      kseg-batch export images.kseg.zarr --to out --what masks,cutout --cluster 3 --image 'leaf-*'
-
-      kseg-batch export scene.kseg.zarr --to out --what labels,polygons --min-area 50
+      kseg-batch export images.kseg.zarr --to out --what cutout --cluster 3
+      kseg-batch export images.kseg.zarr --to out --what masks --image 'leaf-*'
+      kseg-batch export scene.kseg.zarr --to out --what polygons --min-area 50
     """
     settings, execution, files = given.make(ExportSettings), given.make(ExecutionSettings), given.make(Files)
     if files.existing == "refuse":

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from . import storage
 from .choice import DEFAULT, PictureChoice
@@ -41,6 +41,10 @@ EDGES_OF_BANDS = (
     "--edges are of colours, --features bands of samples: leave out --edges; the command edges can add them "
     "afterwards where the images have colours"
 )
+LABELS = "labels/kmeans"  # where the levels of the labels are in an image's group
+# Where that is which a setting of `OutputSettings` asks for ({}: so many levels): written with the labels, in order
+WITH_LABELS = {"masks": "masks", "confidence": "confidence", "copy_image": "{}"}
+ADDED = {"edges": "edges"}  # the same of layers that are added to labelled images, each called like its setting
 VALIDITY = 2  # the rules of which pixels count: 1 are those of release 0.1.0, whose stores do not say
 
 
@@ -391,6 +395,22 @@ class OutputSettings:
         """Whether masks are made for ``k`` clusters."""
         return k <= MASKS_UP_TO_K if self.masks is None else self.masks
 
+    def arrays(self, k: int, *, levels: int = 1, added: bool = False) -> list[str]:
+        """Paths of the arrays that a run makes of an image of so many clusters, known without NumPy.
+
+        Parameters
+        ----------
+        levels
+            So many of each pyramid.
+        added
+            Whether those are among them that are added when it is labelled.
+        """
+        asked = {name: getattr(self, name) not in (None, False) for name in (*WITH_LABELS, *ADDED)}
+        asked["masks"] = k > 0 and self.writes_masks(k)
+        optional = {**WITH_LABELS, **(ADDED if added else {})}
+        paths = [f"{LABELS}/{{}}", *(path for name, path in optional.items() if asked[name])]
+        return [path.format(level) for path in paths for level in range(levels if "{}" in path else 1)]
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSettings:
@@ -533,6 +553,25 @@ class RunConfig:
         }
 
 
+class AskedLayer(NamedTuple):
+    """A layer that is to be added to images, as far as it is known without NumPy.
+
+    Attributes
+    ----------
+    name, path
+        What it is called, and where in the image's group the array is that says that it is complete.
+    settings
+        How it is made, as JSON values.
+    counted
+        By which name it says how many pixels are not 0; None: it does not.
+    """
+
+    name: str
+    path: str
+    settings: dict[str, Any]
+    counted: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class EdgesConfig:
     """Everything a job that finds edges is told besides its inputs.
@@ -554,3 +593,8 @@ class EdgesConfig:
     def __post_init__(self) -> None:
         if self.tile is not None:
             OutputSettings(tile=self.tile)  # its bounds
+
+    @property
+    def layer(self) -> AskedLayer:
+        """What is to be added."""
+        return AskedLayer("edges", ADDED["edges"], self.edges.to_json(), "edge_pixels")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,9 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from tests.asking import RunJob, run_job
 from tests.command_lines import kseg, parse_json  # noqa: F401 - fixtures
 from tests.object_store import aws, bucket, object_store  # noqa: F401 - fixtures
-from workflows.request import InputSelection, Request, prepare
-from workflows.result import JobResult
 
 settings.register_profile("no times", deadline=None)  # machines are shared, and kernels compile in the first example
 settings.load_profile("no times")
@@ -61,7 +59,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 U8 = NDArray[np.uint8]
 Contents = dict[str, str]
-RunJob = Callable[..., JobResult]
 
 
 @pytest.fixture(autouse=True)
@@ -159,14 +156,6 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def pieces_of(side: int) -> Iterator[None]:
-    """Images are worked on in pieces of about side x side pixels, in this process alone: small ones go as large do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kseg_core.reading.sources.PIECE_PX", side * side)
-        yield
-
-
 @pytest.fixture(scope="session")
 def smooth() -> Callable[[int, int, int], U8]:
     """The maker of smooth pictures: height, width, seed."""
@@ -188,56 +177,34 @@ def job() -> RunJob:
     return run_job
 
 
-def asked(
-    inputs: Path | str | Sequence[Path | str],
-    output: Path | str,
-    k: int | None = 4,
-    *,
-    kind: str | None = None,
-    scheduler: str = "sync",
-    workers: int | None = None,
-    strict: bool = False,
-    settings: InputSettings | None = None,
-    mask: Path | str | None = None,
-    model: Path | str | None = None,
-    match: Path | None = None,
-    **more: Any,
-) -> Request:
-    """What a command line asks for: a store, or a model with ``output`` named ``*.model.zarr``.
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets from which size on work is done in parts: ``parts(piece=64)``."""
+    return lambda **sizes: in_parts(monkeypatch, **sizes)
 
-    ``more`` is of the output and of the fit.
+
+def in_parts(
+    patch: pytest.MonkeyPatch, *, piece: int | None = None, held: int | None = None, window: int | None = None
+) -> None:
+    """From which size on work is done in parts, in this process alone: small images go the way of large ones.
+
+    The side of a piece, how many pixels of bands are held, the side of what is verified in one task.
     """
-    of_output = {field.name for field in fields(OutputSettings)} & more.keys()
-    written = OutputSettings(**{name: more.pop(name) for name in of_output})
-    listed = (inputs,) if isinstance(inputs, str | Path) else inputs
-    config = RunConfig(
-        FitSettings(**{"k": k, "attempts": 3, **more}) if model is None else None,
-        written,
-        ExecutionSettings(scheduler, workers, strict),
-        settings or InputSettings(mask=None if mask is None else str(mask)),
-        model=None if model is None else str(model),
-        match=None if match is None else str(match),
-    )
-    kind = kind or ("model" if str(output).endswith(".model.zarr") else "store")
-    return prepare(InputSelection(tuple(str(each) for each in listed)), config, str(output), kind)
+    for name, size in (
+        ("kseg_core.reading.sources.PIECE_PX", piece and piece * piece),
+        ("kseg_core.clustering.band_points.HELD_PX", held),
+        ("kseg_core.store.tally.VERIFY_PX", window),
+    ):
+        if size is not None:
+            patch.setattr(name, size)
 
 
-def run_job(
-    inputs: Path | str | Sequence[Path | str],
-    output: Path | str,
-    k: int | None = 4,
-    *,
-    progress: Any = None,
-    kind: str | None = None,
-    **how: Any,
-) -> JobResult:
-    """Make a store or a model, as ``kseg-batch`` does; ``how`` is that of `asked`."""
-    from workflows import run as jobs
-
-    kind = kind or ("model" if str(output).endswith(".model.zarr") else "store")
-    request = asked(inputs, output, k, kind=kind, **how)
-    assert request.finished is None, "the output is there already"
-    return (jobs.fit if kind == "model" else jobs.run)(request, progress)
+@contextlib.contextmanager
+def pieces_of(side: int) -> Iterator[None]:
+    """The same for a while: pieces of side x side pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        in_parts(patch, piece=side)
+        yield
 
 
 #: Attributes that say when, how long or where, and not what.

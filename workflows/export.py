@@ -14,10 +14,10 @@ from kseg_core import storage
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.export.files import ExportFile, Made, Target, export_files
-from kseg_core.export.kinds import KINDS, PNG_PX
 from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.keys import printable_source
-from kseg_core.memory import viewing_bytes
+from kseg_core.memory import VIEW_BYTES, viewing_bytes
+from kseg_core.products import KINDS, PNG_PX
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, open_store
 from kseg_core.store.originals import Originals
@@ -43,27 +43,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What came of an export.
+    """What came of an export."""
 
-    Parameters
-    ----------
-    folder
-        Where the files are.
-    images
-        How many were asked for.
-    files
-        Made, in the order of images.
-    kept
-        How many were there already and were left alone.
-    failures
-        In the order of images.
-    """
-
-    folder: str
-    images: int
-    files: tuple[ExportFile, ...]
-    kept: int
-    failures: tuple[Failed, ...]
+    folder: str  # where the files are
+    images: int  # how many were asked for
+    files: tuple[ExportFile, ...]  # made, in the order of images
+    kept: int  # how many were there already and were left alone
+    failures: tuple[Failed, ...]  # in the order of images
 
     @property
     def failed(self) -> int:
@@ -155,7 +141,7 @@ def make_files(
             failures.append(Failed(each.key, (each.what[0].what,), came.failure))
     for image in planned:
         for file in image.files:
-            if KINDS[file.what].draw is None:
+            if KINDS[file.what].content == "outlines":
                 error = make_polygons(store.path, file, target, settings, context)
                 if error is None:
                     made.add(file)
@@ -168,7 +154,7 @@ def make_files(
 
 def pictures_of(image: PlannedImage) -> Iterator[Work]:
     """What tasks make: all files of one kind, so that the source is decoded once; of a large image one file."""
-    pictures = [file for file in image.files if KINDS[file.what].draw is not None]
+    pictures = [file for file in image.files if KINDS[file.what].content == "picture"]
     together = groupby(pictures, key=lambda file: file.what if image.pixels <= PNG_PX else file.name)
     for group in (tuple(files) for _, files in together):
         yield Work(image.key, group, image.pixels * len(group), group[-1] is image.files[-1], group[0].source)
@@ -180,8 +166,10 @@ def what_fits(
     """The plan less the files that memory is too small for, as they show an original that must be decoded whole."""
     keys = [image.key for image in planned if any(file.what in OF_PIXELS for file in image.files)]
     need = partial(viewing_bytes, bands=0 if shared is None or shared.bands is None else len(shared.bands.bands))
+    more = max((KINDS[file.what].more_bytes for image in planned for file in image.files), default=0)
     needs = needs_of_originals(store.path, keys, Originals.of(store.attributes), need, context)
-    refused = limit_tasks(context.executor, needs, tasks_each=len(OF_PIXELS))
+    needs = {key: need_of + more for key, need_of in needs.items()}
+    refused = limit_tasks(context.executor, needs, tasks_each=len(OF_PIXELS), task_bytes=VIEW_BYTES + more)
     left, failures = [], []
     for image in planned:
         if image.key not in refused:

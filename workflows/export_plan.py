@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kseg_core import storage
+from kseg_core.config import ADDED
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export.files import ExportFile
-from kseg_core.export.kinds import KINDS
 from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.patterns import Filter
+from kseg_core.layers import LAYERS
+from kseg_core.products import KINDS, format_of
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 
@@ -46,11 +48,10 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """An image, whether it is placed on the ground, and the files to be made of it; or why there can be none."""
+    """An image, and the files to be made of it; or why there can be none."""
 
     key: str
     pixels: int
-    placed: bool
     files: tuple[ExportFile, ...]
     failure: UnreadableImage | None = None
 
@@ -70,14 +71,17 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
         raise next(iter(damaged.values()))
     if settings.clusters is not None:
         require_clusters(images, settings.clusters, None if shared is None else shared.k)
-    if "edges" in settings.what and not any(image.has_edges for image in images):
-        raise StoreError(f"no edges in {store.path}; make them with: kseg-batch edges, or kseg-batch run --edges")
+    for layer in (LAYERS[what] for what in settings.what if what in ADDED):
+        if not any(image.has_layer(layer) for image in images):
+            alone = f"kseg-batch {layer.name}, or " if layer.stands_alone else ""
+            flag = layer.name.replace("_", "-")
+            raise StoreError(f"no {layer.name} in {store.path}; make them with: {alone}kseg-batch run --{flag}")
     if any(KINDS[what].of_labels for what in settings.what) and not any(image.has_labels for image in images):
         raise StoreError(f"no labels in {store.path}, only edges: --what edges")
     planned = [plan_image(image, settings) for image in images]
     for key, error in damaged.items():
         reason = f"{error}; kseg-batch check --repair makes it anew"
-        planned.append(PlannedImage(key, 0, False, (), UnreadableImage(key, reason)))
+        planned.append(PlannedImage(key, 0, (), UnreadableImage(key, reason)))
     return sorted(planned, key=lambda image: image.key)
 
 
@@ -159,14 +163,15 @@ def plan_image(image: StoredImage, settings: ExportSettings) -> PlannedImage:
         placed = image.georeference is not None
     except (StoreError, KeyError, ValueError):
         reason = "not complete in the store: the command that made it completes it, if given again"
-        return PlannedImage(image.key, 0, False, (), UnreadableImage(str(facts.get("source", image.key)), reason))
+        return PlannedImage(image.key, 0, (), UnreadableImage(str(facts.get("source", image.key)), reason))
     pixels, k = height * width, clusters_of(image)
+    kinds = [KINDS[what] for what in dict.fromkeys(settings.what)]
     files = tuple(
-        ExportFile(image.key, image.source, what, clusters, KINDS[what].format(settings.format, pixels, placed))
-        for what in dict.fromkeys(settings.what)
-        for clusters in KINDS[what].files(k, settings.clusters)
+        ExportFile(image.key, image.source, kind.name, clusters, written_as.name)
+        for kind, written_as in ((kind, format_of(kind, settings.format, pixels, placed)) for kind in kinds)
+        for clusters in kind.files(k, settings.clusters)
     )
-    return PlannedImage(image.key, pixels, placed, files)
+    return PlannedImage(image.key, pixels, files)
 
 
 def leave_existing(planned: list[PlannedImage], request: ExportRequest) -> tuple[list[PlannedImage], int]:

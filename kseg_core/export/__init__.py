@@ -1,5 +1,5 @@
 """A store's labels as files for people and other tools.
 
-`kinds` says what can be made, one entry each, and `settings` what is asked for; `drawing` makes whole pictures that are
+`kseg_core.products` says what can be made, and `settings` what is asked for; `drawing` makes whole pictures that are
 read by windows; `png` and `tiff` write those; `files` writes the files of one image, and `tables` tables.
 """

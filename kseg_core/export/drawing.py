@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.errors import StoreError
-from kseg_core.layers import LABEL_LAYER
+from kseg_core.layers import LABEL_LAYER, LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import DAMAGE
@@ -33,39 +33,18 @@ WINDOW_PX = 1 << 21  # read at once: some twenty megabytes of pixels, labels and
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture.
+    """A picture."""
 
-    Parameters
-    ----------
-    shape
-        (height, width).
-    dtype
-        ``bool``: black and white; ``uint8`` or ``uint16``: colours or labels.
-    channels
-        0: one value a pixel, windows are (y, x); 3 or 4: RGB or RGBA, windows are (y, x, c).
-    read
-        Window of rows and columns -> its pixels.
-    palette
-        uint8 (n, 3): the colours that values stand for; None: values are shades, or there are channels.
-    nodata
-        The value that stands for no data; None: none does.
-    has_nodata
-        Whether there are such pixels.
-    full_width
-        Whether windows of full width are read best.
-    flat
-        Whether it consists of a few colours or of labels, which are never averaged in an overview.
-    """
-
-    shape: tuple[int, int]
-    dtype: str
-    channels: int
-    read: Callable[[slice, slice], NDArray[Any]]
+    shape: tuple[int, int]  # (height, width)
+    dtype: str  # ``bool``: black and white; ``uint8`` or ``uint16``: colours or labels
+    channels: int  # 0: one value a pixel, windows are (y, x); 3 or 4: RGB or RGBA, windows are (y, x, c)
+    read: Callable[[slice, slice], NDArray[Any]]  # window of rows and columns -> its pixels
+    # uint8 (n, 3): the colours that values stand for; None: values are shades, or there are channels
     palette: U8 | None = None
-    nodata: int | None = None
-    has_nodata: bool = False
-    full_width: bool = False
-    flat: bool = True
+    nodata: int | None = None  # the value that stands for no data; None: none does
+    has_nodata: bool = False  # whether there are such pixels
+    full_width: bool = False  # whether windows of full width are read best
+    flat: bool = True  # whether it consists of a few colours or of labels, which are never averaged in an overview
 
     @property
     def stored_dtype(self) -> str:
@@ -180,10 +159,6 @@ class ImageReader:
         with _reading(f"{self.image.path}: its labels"):
             return self.model.paint(labels)
 
-    def chosen(self, rows: slice, columns: slice, clusters: Sequence[int]) -> Bools:
-        """Where in a window one of these clusters is."""
-        return chosen_pixels(self.labels(rows, columns), clusters)
-
     def boundaries(self, rows: slice, columns: slice) -> tuple[Bools, Labels]:
         """The `boundary_pixels` of a window, and its labels."""
         top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
@@ -237,3 +212,64 @@ def boundary_pixels(labels: Labels) -> Bools:
     lines[:-1] |= down
     lines &= labels != np.iinfo(labels.dtype).max
     return lines
+
+
+# ------------------------------------------------------------------------------------------------- what is drawn
+
+
+def draw(what: str, reader: ImageReader, clusters: Sequence[int], line: tuple[int, int, int]) -> Drawing:
+    """A picture of one of `KINDS`, or of a layer of the store; ``line``: (r, g, b) of lines.
+
+    Raises
+    ------
+    UnreadableImage, StoreError
+        If it cannot be read; so does reading the picture.
+    """
+    drawn = DRAWN.get(what)
+    return reader.layer(LAYERS[what]) if drawn is None else drawn(reader, clusters, line)
+
+
+def _segmented(reader: ImageReader, *_: Any) -> Drawing:
+    def read(rows: slice, columns: slice) -> U8:
+        labels = reader.labels(rows, columns)
+        return reader.veiled(reader.paint(labels), reader.valid(labels))
+
+    return reader.drawing(read, channels=reader.channels)
+
+
+def _mask(reader: ImageReader, clusters: Sequence[int], _: Any) -> Drawing:
+    def read(rows: slice, columns: slice) -> Bools:
+        return chosen_pixels(reader.labels(rows, columns), clusters)
+
+    return reader.drawing(read, flat=False)
+
+
+def _cutout(reader: ImageReader, clusters: Sequence[int], _: Any) -> Drawing:
+    pixels = reader.pixels()
+
+    def read(rows: slice, columns: slice) -> U8:
+        chosen = chosen_pixels(reader.labels(rows, columns), clusters)
+        return reader.veiled(pixels.read(rows, columns), chosen)
+
+    return reader.drawing(read, channels=4, flat=False, full_width=pixels.full_width)
+
+
+def _boundaries(reader: ImageReader, _: Any, line: tuple[int, int, int]) -> Drawing:
+    pixels = reader.pixels()
+
+    def read(rows: slice, columns: slice) -> U8:
+        lines, labels = reader.boundaries(rows, columns)
+        picture = pixels.read(rows, columns).copy()
+        picture[lines] = line
+        return reader.veiled(picture, reader.valid(labels))
+
+    return reader.drawing(read, channels=reader.channels, flat=False, full_width=pixels.full_width)
+
+
+#: By name, the pictures that are no layer of the store as it is.
+DRAWN: dict[str, Callable[[ImageReader, Sequence[int], tuple[int, int, int]], Drawing]] = {
+    "segmented": _segmented,
+    "masks": _mask,
+    "cutout": _cutout,
+    "boundaries": _boundaries,
+}

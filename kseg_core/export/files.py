@@ -5,48 +5,35 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kseg_core.errors import KsegError, StoreError, UnreadableImage
 from kseg_core.images.geo import GeoReference
+from kseg_core.products import FORMATS, Clusters, file_name
 from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
 
-from .drawing import Drawing, ImageReader
-from .kinds import Clusters, Format, file_name, kind_of
-from .png import write_png
+from .drawing import Drawing, ImageReader, draw
 from .settings import ExportSettings
-from .tiff import write_geotiff, write_tiff
 
 
 @dataclass(frozen=True, slots=True)
 class ExportFile:
-    """A file to be made.
+    """A file to be made."""
 
-    Parameters
-    ----------
-    key, source
-        Of the image: its name in the store, and what it was made of, as the store has it.
-    what
-        One of `KINDS`, or a layer.
-    clusters
-        That it shows; None: all.
-    written_as
-        In which format.
-    """
-
+    # Of the image: its name in the store, and what it was made of, as the store has it
     key: str
     source: str
-    what: str
-    clusters: Clusters
-    written_as: Format
+    what: str  # one of `KINDS`, or a layer
+    clusters: Clusters  # that it shows; None: all
+    written_as: str  # one of `FORMATS`
 
     @property
     def name(self) -> str:
         """What it is called."""
-        return file_name(self.key, self.what, self.clusters, self.written_as)
+        return file_name(self.key, self.what, self.clusters, FORMATS[self.written_as].suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +64,8 @@ class Target:
 
     @contextlib.contextmanager
     def scratch(self, name: str) -> Iterator[str]:
-        """A folder that is gone when the block ends."""
+        """A path for a folder, which is gone when the block ends."""
         folder = os.path.join(self.folder, f".{self.token}.{name}.d")
-        os.mkdir(folder)
         try:
             yield folder
         finally:
@@ -116,22 +102,7 @@ def export_files(
     originals: Originals,
     shared: Model | None,
 ) -> Made:
-    """Make files of one image.
-
-    Parameters
-    ----------
-    store
-        Where the image is.
-    files
-        Pictures of one image.
-    target
-        Where to.
-    settings
-        How.
-    originals
-        Where the store's images came from.
-    shared
-        The model of all images; None where each has its own.
+    """Make pictures of one image of a store; ``shared``: the model of all images, None where each has its own.
 
     Raises
     ------
@@ -144,11 +115,8 @@ def export_files(
         image = StoredImage(store, key)
         with ImageReader(image, shared if shared is not None else image.model, originals) as reader:
             for file in files:
-                draw = kind_of(file.what).draw
-                assert draw is not None
-                picture = draw(reader, file.clusters or (), settings)
-                with target.whole(file.name) as path:
-                    WRITERS[file.written_as](path, file.name, picture, image.georeference, target)
+                picture = draw(file.what, reader, file.clusters or (), settings.line_rgb)
+                _write(file, picture, image.georeference, target)
                 made += 1
     except UnreadableImage as error:
         return Made(made, error)
@@ -157,31 +125,15 @@ def export_files(
     return Made(made)
 
 
-def _write_png(path: str, name: str, drawing: Drawing, geo: GeoReference | None, target: Target) -> None:
-    with open(path, "xb") as stream:
-        write_png(stream, drawing)
-    if geo is not None:
-        with target.whole(f"{os.path.splitext(name)[0]}.pgw") as world, open(world, "x") as text:
-            text.write(world_file(geo))
-
-
-def _write_tiff(path: str, name: str, drawing: Drawing, _: GeoReference | None, target: Target) -> None:
-    with target.scratch(name) as scratch:
-        write_tiff(path, drawing, scratch)
-
-
-def _write_geotiff(path: str, name: str, drawing: Drawing, geo: GeoReference | None, target: Target) -> None:
-    assert geo is not None  # or it would not have been planned as one
-    with target.scratch(name) as scratch:
-        write_geotiff(path, drawing, scratch, geo)
-
-
-#: Every format of pictures; GeoJSON is of outlines, which are none and are written elsewhere (`kseg_core.shapes`).
-WRITERS: dict[Format, Callable[[str, str, Drawing, GeoReference | None, Target], None]] = {
-    "png": _write_png,
-    "tiff": _write_tiff,
-    "geotiff": _write_geotiff,
-}
+def _write(file: ExportFile, picture: Drawing, geo: GeoReference | None, target: Target) -> None:
+    written_as = FORMATS[file.written_as]
+    assert written_as.write is not None  # it is a picture
+    with target.whole(file.name) as path, target.scratch(file.name) as scratch:
+        written_as.write(path, picture, geo, scratch)
+        if written_as.world and geo is not None:
+            beside = f"{os.path.splitext(file.name)[0]}.{written_as.world}"
+            with target.whole(beside) as world, open(world, "x", encoding="ascii") as text:
+                text.write(world_file(geo))
 
 
 def world_file(geo: GeoReference) -> str:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.passed_over import SOFTWARE
+from ..products import SOFTWARE
 from ..release import version
 from .drawing import WINDOW_PX, Drawing
 
@@ -27,6 +27,12 @@ _SUB, _UP, _AVERAGE = 1, 2, 3  # Paeth's costs more than these together, and mad
 _IDAT_BYTES = 1 << 18
 _FILTER_BYTES = 1 << 20  # filtered at once
 _LEVEL = 6  # zlib's own default
+
+
+def write(path: str, drawing: Drawing, _geo: object, _scratch: str) -> None:
+    """Write a picture to a new file, as `write_png` does."""
+    with open(path, "xb") as file:
+        write_png(file, drawing)
 
 
 def write_png(file: BinaryIO, drawing: Drawing) -> None:

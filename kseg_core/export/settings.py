@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from kseg_core.errors import UsageError
 from kseg_core.options import joined, option
+from kseg_core.products import KINDS, formats_of
 
-from .kinds import KINDS
-
-FORMATS = ("auto", "png", "tiff")
+_PICTURES = [each.name for each in formats_of("picture")]
+*_MOST, _LAST = (kind.name for kind in KINDS.values() if kind.clusters != "all")
+_OF_CLUSTERS = f"{', '.join(_MOST)} and {_LAST}"
 
 
 def _names(values: Sequence[str]) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ class ExportSettings:
     clusters
         Of kinds that are of clusters; None: each.
     format
-        ``auto``: PNG up to `kinds.PNG_PX` pixels.
+        ``auto``: as `format_of` has it.
     """
 
     what: tuple[str, ...] = option(
@@ -51,7 +52,7 @@ class ExportSettings:
     )
     clusters: tuple[int, ...] | None = option(
         None,
-        "Masks, cut-outs and polygons of these clusters only, as in 0,2; a cut-out shows them together; may be given "
+        f"{_OF_CLUSTERS.capitalize()} of these clusters only, as in 0,2; a cut-out shows them together; may be given "
         "again.",
         "Output",
         "J,...",
@@ -61,7 +62,8 @@ class ExportSettings:
     )
     format: str = option(
         "auto",
-        "png, tiff, or auto: GeoTIFF for georeferenced images, else PNG up to 64 megapixels and tiled TIFF above.",
+        f"{', '.join(_PICTURES)}, or auto: GeoTIFF for georeferenced images, else PNG up to 64 megapixels and tiled "
+        "TIFF above.",
         "Output",
         "NAME",
     )
@@ -76,18 +78,19 @@ class ExportSettings:
         for kind in self.what:
             if kind not in KINDS:
                 raise UsageError(f"--what takes {', '.join(KINDS)}; got {kind!r}")
-        if self.format not in FORMATS:
-            raise UsageError(f"--format is one of {', '.join(FORMATS)}; got {self.format!r}")
+        formats = ["auto", *(each.name for each in formats_of("picture"))]
+        if self.format not in formats:
+            raise UsageError(f"--format is one of {', '.join(formats)}; got {self.format!r}")
         if self.clusters is not None:
             if not self.clusters or min(self.clusters) < 0:
                 raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {','.join(map(str, self.clusters))}")
             if all(KINDS[kind].clusters == "all" for kind in self.what):
-                raise UsageError("--cluster chooses for masks, cutout and polygons; --what names none of them")
+                raise UsageError(f"--cluster chooses for {_OF_CLUSTERS}; --what names none of them")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.line):
             raise UsageError(f"--line-color is like '#ffff00'; got {self.line!r}")
         if self.min_area_px < 1:
             raise UsageError(f"--min-area is at least 1 pixel; got {self.min_area_px}")
-        if self.min_area_px > 1 and "polygons" not in self.what:
+        if self.min_area_px > 1 and all(KINDS[kind].content != "outlines" for kind in self.what):
             raise UsageError("--min-area leaves out small polygons, and --what names no polygons: leave it out")
 
     @property

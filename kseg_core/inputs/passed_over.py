@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import struct
 from collections.abc import Collection
 
 from kseg_core import storage
+from kseg_core.products import FIGURES, GENERATOR, HEAD_BYTES, KINDS, PAGE, formats_of
 
 _SUFFIXES = (
     # text
@@ -39,21 +39,9 @@ _SUFFIXES = (
 _NO_IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 _NO_IMAGE_NAMES = frozenset(["readme", "license", "licence", "copying", "makefile", "thumbs.db", "desktop.ini"])
 
-SOFTWARE = "kseg-batch"  # how the Software tag of what is exported begins
-PAGE = "report.html"
-FIGURES = (
-    "palette.png", "comparison.png", "masks.png", "edges.png", "scatter.png", "history.png", "elbow.png",
-    "several-k.png",
-)  # fmt: skip
-GENERATOR = '<meta name="generator" content="kseg-batch report">'
-HEAD_BYTES = 2000  # of a page, where its generator is named
+PAGE_HEAD_BYTES = 2000  # of a report's page, where its generator is named
 SWEEP = "sweep"  # what a sweep's record says of itself
 SWEEP_FIGURE, SWEEP_RECORD = "sweep.png", "sweep.json"
-
-_EXPORTED = re.compile(r".+\.(?:segmented|labels|mask|cutout|edges|boundaries)(?:-[^.]+)?\.(?:png|tif)", re.DOTALL)
-_PNG_HEAD = 8 + 25 + 64  # signature, header, and the chunk after it
-_SOFTWARE_TAG = 305
-_MOST_TAGS = 4096
 
 
 def is_plainly_no_image(name: str) -> bool:
@@ -65,38 +53,25 @@ def is_plainly_no_image(name: str) -> bool:
 
 def is_exported(path: str) -> bool:
     """Whether a file is a picture that was exported: by its name, and by what it says itself."""
-    if _EXPORTED.fullmatch(os.path.basename(path)) is None:
+    key, part, suffix = ("", "", *os.path.basename(path).rsplit(".", 2))[-3:]
+    formats = [each for each in formats_of("picture") if each.suffix == suffix]
+    part, dash, clusters = part.partition("-")
+    kinds = (kind.part or kind.name for kind in KINDS.values() if kind.content == "picture")
+    if not key or not formats or (dash and not clusters) or part not in kinds:
         return False
     try:
         with storage.open_file(path) as file:
-            head = file.read(_PNG_HEAD)
-            if head.startswith(b"\x89PNG"):
-                return b"tEXtSoftware\0" + SOFTWARE.encode() in head
-            order = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}.get(head[:4])
-            if order is None:
-                return False
-            is_big = b"+" in head[:4]
-            number, size, inside = ("Q", 20, 8) if is_big else ("H", 12, 4)
-            offset = "Q" if is_big else "I"
-            (start,) = struct.unpack_from(order + offset, head, 8 if is_big else 4)
-            file.seek(start)
-            (count,) = struct.unpack(order + number, file.read(struct.calcsize(number)))
-            tags = file.read(min(count, _MOST_TAGS) * size)
-            for at in range(0, len(tags) - size + 1, size):
-                tag, _, length = struct.unpack_from(order + "HH" + offset, tags, at)
-                if tag == _SOFTWARE_TAG and length > inside:
-                    file.seek(struct.unpack_from(order + offset, tags, at + size - inside)[0])
-                    return file.read(len(SOFTWARE)) == SOFTWARE.encode()
+            head = file.read(HEAD_BYTES)
+            return any(each.is_ours(head, file) for each in formats_of("picture"))
     except (OSError, struct.error, OverflowError):
-        pass  # the reader will say what is wrong with it
-    return False
+        return False  # the reader will say what is wrong with it
 
 
 def is_report(folder: str) -> bool:
     """Whether a report of this program is in a folder."""
     try:
         with storage.open_file(os.path.join(folder, PAGE)) as file:
-            return GENERATOR.encode() in file.read(HEAD_BYTES)
+            return GENERATOR.encode() in file.read(PAGE_HEAD_BYTES)
     except OSError:
         return False
 

@@ -10,6 +10,8 @@ import hashlib
 import os
 import re
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .. import storage
 
@@ -32,6 +34,25 @@ def sidecar(output: str, suffix: str) -> str:
 def aside(output: str) -> str:
     """A new path for what is being made or taken away; what a killed job leaves there, `sweep` finds."""
     return sidecar(output, f".{uuid.uuid4().hex[:8]}.partial")
+
+
+@contextmanager
+def appearing(output: str, clear: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+    """Yield where to make a folder that then is ``output``, whole or not at all; ``clear`` removes what is there.
+
+    In an object store nothing can be renamed: it is made in place, and what vouches for it must come last.
+    """
+    if storage.is_remote(output):
+        clear(output)
+        yield output
+        return
+    new = aside(output)
+    try:
+        yield new
+        clear(output)
+        os.rename(new, output)
+    finally:
+        storage.remove_tree(new, ignore_errors=True)
 
 
 def sweep(output: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from ..layers.layer import Layer, LayerInput, Layout, Part
 from ..layers.tiles import grown, require_aligned
 from ..reading.sources import ImageSource, Piece
 from .nodes import create_array, read_plane, write_group, write_plane
+from .record import as_attributes, of_source
 from .writing import image_folder, placed, remove_image, write_georeference
 
 
@@ -157,15 +157,4 @@ def finish_layer(path: str, source: ImageSource, layer: Layer, layout: Layout, p
     facts = {**layer.facts(source.file, source.mask), **counted, "status": "complete"}
     create_array(os.path.join(folder, layer.path()), layer.spec(layout), {**placed(layout), "kseg": facts})
     if not _has_labels(folder):
-        write_group(folder, {"kseg": source_attributes(source)})
-
-
-def source_attributes(source: ImageSource) -> dict[str, Any]:
-    """What a store says of an image that has no labels."""
-    return {
-        "source": source.file.source,
-        **source.file.facts,
-        "shape": list(source.shape),
-        **({"notes": list(source.info.notes)} if source.info.notes else {}),
-        "status": "complete",
-    }
+        write_group(folder, {"kseg": as_attributes({**of_source(source), "status": "complete"})})

@@ -22,7 +22,7 @@ from ..config import AUTO, MAX_K, FitSettings
 from ..errors import StoreError
 from ..images.validity import combine, nodata_mask, unmasked
 from ..layers.layer import ArraySpec
-from ..storage.sidecars import aside
+from ..storage.sidecars import appearing
 from . import schemas
 from .manifest import KINDS, WAY_OUT, read_attributes, remove_kseg_store
 from .nodes import DAMAGE, write_array, write_group
@@ -180,6 +180,23 @@ class Model:
             parts.append(json.dumps(self.bands.attributes(), sort_keys=True).encode())
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
+    def attributes(self) -> dict[str, Any]:
+        """All that is said of it beside its arrays, as JSON values: what they tell, and the facts."""
+        return {
+            "format": MODEL_FORMAT,
+            "kind": "model",
+            "features": self.features,
+            "components": list(self.space.components),
+            "bands": None,
+            "normalisation": None,
+            **({} if self.bands is None else self.bands.attributes()),
+            "k": self.k,
+            **self.facts,
+            "inertia": self.inertia,
+            "mse": self.mse,
+            "digest": self.digest,
+        }
+
     def label(
         self, pixels: NDArray[Any], valid: NDArray[np.bool_] | None = None, *, confidence: bool = False
     ) -> LabelledPixels:
@@ -250,25 +267,18 @@ class Model:
             If something other than a kseg model or store is there, or one is and ``overwrite`` is False.
         """
         path = os.fspath(path).rstrip(os.sep) or path  # what is written aside must not lie inside
-        there = storage.exists(path)
-        if there and not overwrite:
-            what = "a kseg store or model" if read_attributes(path) else "something else"
-            raise StoreError(f"{path} already exists ({what}); choose another output, or --overwrite a kseg one")
-        if there and read_attributes(path) is None:
-            raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
-        new = path if storage.is_remote(path) else aside(path)
+        if storage.exists(path):
+            attributes = read_attributes(path)
+            if not overwrite:
+                what = "a kseg store or model" if attributes else "something else"
+                raise StoreError(f"{path} already exists ({what}); choose another output, or --overwrite a kseg one")
+            if attributes is None:
+                raise StoreError(f"{path} is not a kseg store; it is left alone. Choose another output with -o")
         try:
-            if new == path:
-                remove_kseg_store(path)
-            self.write(new)
-            if new != path:
-                remove_kseg_store(path)
-                os.replace(new, path)
+            with appearing(path, remove_kseg_store) as new:
+                self.write(new)
         except OSError as error:
             raise StoreError(f"{path}: the model cannot be written ({error.strerror or error})") from error
-        finally:
-            if new != path:
-                storage.remove_tree(new, ignore_errors=True)
 
     @classmethod
     def load(cls, path: str) -> Model:
@@ -324,21 +334,7 @@ class Model:
             names = ("cluster", "channel")[: array.ndim]
             spec = ArraySpec(array.shape, array.shape, array.dtype.name, 0, names, "small")
             write_array(os.path.join(folder, name), array, spec)
-        facts = {
-            "format": MODEL_FORMAT,
-            "kind": "model",
-            "features": self.features,
-            "components": list(self.space.components),
-            "bands": None,
-            "normalisation": None,
-            **({} if self.bands is None else self.bands.attributes()),
-            "k": self.k,
-            **self.facts,
-            "inertia": self.inertia,
-            "mse": self.mse,
-            "digest": self.digest,
-        }
-        write_group(folder, {"kseg": facts})
+        write_group(folder, {"kseg": self.attributes()})
 
     @classmethod
     def read(cls, group: zarr.Group) -> Model:
@@ -355,24 +351,22 @@ class Model:
         schemas.require_sound("the model", attributes, schemas.Model)
         if attributes.get("format") != MODEL_FORMAT:
             raise StoreError(f"a model of format {attributes.get('format')}; this version reads format {MODEL_FORMAT}")
-        own = {"format", "kind", "features", "components", "bands", "normalisation", "k", "inertia", "mse", "digest"}
         bands = None
         if attributes.get("features") == "bands":
-            own |= {"dtype", "grid", "stretch"}
             try:
                 bands = BandSpace.from_attributes(attributes)
             except (KeyError, TypeError, ValueError) as error:
                 raise StoreError(f"a damaged model: its bands cannot be read ({error})") from error
-        facts = {name: value for name, value in attributes.items() if name not in own}
         centroids, colors, counts = (_read_array(group, name) for name in ("centroids", "colors", "counts"))
         try:
             inertia = float(attributes["inertia"])
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError("a damaged model: its inertia is not a number") from error
-        model = cls(str(attributes.get("features")), centroids, colors, counts, inertia, facts, bands)
+        model = cls(str(attributes.get("features")), centroids, colors, counts, inertia, {}, bands)
         if model.digest != attributes["digest"]:
             raise StoreError("a damaged model: its digest does not match its centroids and colours")
-        return model
+        own = model.attributes()
+        return dataclasses.replace(model, facts={name: told for name, told in attributes.items() if name not in own})
 
 
 def _read_array(group: zarr.Group, name: str) -> NDArray[Any]:

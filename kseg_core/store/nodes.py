@@ -74,12 +74,6 @@ def create_array(folder: str, spec: ArraySpec, attributes: dict[str, Any] | None
         put_file(os.path.join(folder, DOCUMENT), array_document(spec))
 
 
-def store_array(folder: str, data: NDArray[Any], spec: ArraySpec, attributes: dict[str, Any] | None = None) -> None:
-    """Make an array and fill it."""
-    create_array(folder, spec, attributes)
-    open_for_writing(folder)[...] = data
-
-
 def open_for_writing(folder: str) -> zarr.Array[Any]:
     """An array that is there already, as Zarr's own.
 
@@ -195,31 +189,6 @@ def chunk_path(folder: str, index: Sequence[int]) -> str:
     return os.path.join(folder, "c", *map(str, index))
 
 
-def write_chunk(folder: str, spec: ArraySpec, index: Sequence[int], data: NDArray[Any], *, empty: bool) -> None:
-    """Write one chunk of an array, or remove it where it holds nothing but the fill value.
-
-    Parameters
-    ----------
-    folder, spec
-        The array.
-    index
-        The chunk's, along each dimension.
-    data
-        Its values: as many as ``spec.chunks`` says, whatever the shape; of the array's dtype.
-    empty
-        Whether all of them are the fill value.
-    """
-    path = chunk_path(folder, index)
-    if empty:
-        with contextlib.suppress(FileNotFoundError):
-            storage.remove_file(path)
-        return
-    stored = np.ascontiguousarray(data)
-    if sys.byteorder == "big":
-        stored = stored.byteswap()
-    put_file(path, codec(spec).encode(stored.reshape(-1)))
-
-
 def missing_chunks(folder: str, shape: Sequence[int], chunks: Sequence[int]) -> list[str]:
     """Names, as ``row/column``, of the chunks that have no file: they hold nothing but the fill value, or are lost."""
     counts = [-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True)]
@@ -239,10 +208,13 @@ def require_array(folder: str) -> None:
     storage.stat(os.path.join(folder, DOCUMENT))
 
 
-def write_array(folder: str, data: NDArray[Any], spec: ArraySpec) -> None:
-    """Make an array of one chunk."""
-    create_array(folder, spec)
-    write_chunk(folder, spec, (0,) * data.ndim, data, empty=bool((data == spec.fill).all()))
+def write_array(folder: str, data: NDArray[Any], spec: ArraySpec, attributes: dict[str, Any] | None = None) -> None:
+    """Make an array and fill it."""
+    create_array(folder, spec, attributes)
+    counts = (-(-size // chunk) for size, chunk in zip(spec.shape, spec.chunks, strict=True))
+    for index in np.ndindex(*counts):
+        part = tuple(slice(at * chunk, (at + 1) * chunk) for at, chunk in zip(index, spec.chunks, strict=True))
+        put_tile(folder, spec, index, data[part])
 
 
 def write_plane(folder: str, spec: ArraySpec, window: Region, data: NDArray[Any], first: tuple[int, ...] = ()) -> None:
@@ -317,17 +289,33 @@ def _read_chunk(folder: str, spec: ArraySpec, index: Sequence[int]) -> NDArray[A
 
 
 def put_tile(folder: str, spec: ArraySpec, index: Sequence[int], values: NDArray[Any]) -> None:
-    """Write a tile (y, x) of an array that is there; one that the array's edge has cut is stored at full size."""
-    shape = spec.chunks[-2:]
-    if values.shape != shape:
-        tile = np.full(shape, spec.fill, values.dtype)
-        tile[: values.shape[0], : values.shape[1]] = values
-        values = tile
-    write_chunk(folder, spec, index, values, empty=all_equal(values, spec.fill))
+    """Write a chunk of an array that is there, or remove it where it holds nothing but the fill value.
+
+    Parameters
+    ----------
+    folder, spec
+        The array.
+    index
+        The chunk's, along each dimension.
+    values
+        Along its last dimensions, of the array's dtype: what the array's edge has cut is stored at full size.
+    """
+    path = chunk_path(folder, index)
+    if _all_equal(values, spec.fill):
+        with contextlib.suppress(FileNotFoundError):
+            storage.remove_file(path)
+        return
+    if values.shape != (shape := spec.chunks[-values.ndim :]):
+        whole = np.full(shape, spec.fill, values.dtype)
+        whole[tuple(map(slice, values.shape))] = values
+        values = whole
+    stored = np.ascontiguousarray(values)
+    if sys.byteorder == "big":
+        stored = stored.byteswap()
+    put_file(path, codec(spec).encode(stored.reshape(-1)))
 
 
-def all_equal(tile: NDArray[Any], value: float) -> bool:
-    """Whether there is no other value in a tile."""
+def _all_equal(values: NDArray[Any], value: float) -> bool:
     if value == 0:
-        return not tile.any()
-    return bool(tile[0, 0] == value) and bool((tile == value).all())
+        return not values.any()
+    return bool(values.flat[0] == value) and bool((values == value).all())

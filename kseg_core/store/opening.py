@@ -7,11 +7,11 @@ all.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import storage
 from ..errors import StoreError
@@ -19,17 +19,19 @@ from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer
 from ..layers.tiles import level_shape
-from ..storage.sidecars import aside
-from . import schemas
-from .manifest import FORMAT, read_attributes
+from ..storage.sidecars import appearing
+from .manifest import FORMAT, added_alone, images_of, read_attributes
 from .model import Model
 from .nodes import DAMAGE, group_document, read_document, write_group
+from .record import ImageRecord
+from .schemas import require_sound
 from .writing import LABELS
 
 if TYPE_CHECKING:
     import xarray
     import zarr
 
+T = TypeVar("T")
 _SOFTWARE = ("kseg-batch", "numpy", "numba", "zarr", "pillow", "simplejpeg", "tifffile", "imagecodecs")
 
 
@@ -56,17 +58,12 @@ def create_store(path: str, attributes: dict[str, Any]) -> None:
     """
     facts = {"format": FORMAT, "kind": "store", "status": "running", **attributes}
     facts |= {"software": software_versions(), "created": now()}
-    new = path if storage.is_remote(path) else aside(path)
     try:
-        write_group(os.path.join(new, "images"))
-        write_group(new, {"kseg": facts})
-        if new != path:
-            os.rename(new, path)
+        with appearing(path) as new:
+            write_group(os.path.join(new, "images"))
+            write_group(new, {"kseg": facts})
     except OSError as error:
         raise StoreError(f"{path}: the output cannot be written ({error.strerror or error})") from error
-    finally:
-        if new != path:
-            storage.remove_tree(new, ignore_errors=True)
 
 
 def update_attributes(path: str, changes: dict[str, Any], *, without: str | None = None) -> None:
@@ -99,18 +96,13 @@ def mend_images_group(path: str) -> None:
 
 def write_model(path: str, model: Model) -> None:
     """Write the store's model; it appears whole or not at all."""
-    inside = os.path.join(path, "model")
-    if storage.is_remote(path):  # what makes a model of it comes last
-        storage.remove_tree(inside)
-        model.write(inside)
-        return
-    new = aside(path)
-    try:
+    with appearing(os.path.join(path, "model"), _remove_folder) as new:
         model.write(new)
-        storage.remove_tree(inside, ignore_errors=True)
-        os.rename(new, inside)
-    finally:
-        storage.remove_tree(new, ignore_errors=True)
+
+
+def _remove_folder(path: str) -> None:
+    if storage.is_dir(path):
+        storage.remove_tree(path)
 
 
 # ----------------------------------------------------------------------------------------------- reading
@@ -137,7 +129,7 @@ class StoredImage:
             self.attributes: dict[str, Any] = dict(self._group.attrs.get("kseg") or {})  # type: ignore[arg-type]
         except DAMAGE as error:
             raise StoreError(f"{self.path}: a damaged image ({error})") from error
-        schemas.require_sound(self.path, self.attributes, schemas.Image)
+        require_sound(self.path, self.attributes, ImageRecord)
 
     def has(self, name: str) -> bool:
         """Whether there is a node of that name.
@@ -198,24 +190,20 @@ class StoredImage:
     @property
     def pixel_scale(self) -> tuple[tuple[float, float], tuple[str | None, str | None]]:
         """(y, x): the sides of a pixel as OME-Zarr has them, and their units; 1 and None where not known."""
-        try:
-            ome: Any = self._group[LABELS].attrs["ome"]
-            (described,) = ome["multiscales"]
-            axes = {axis["name"]: axis.get("unit") for axis in described["axes"]}
-            scale = described["datasets"][0]["coordinateTransformations"][0]["scale"]
-            return (float(scale[-2]), float(scale[-1])), (axes["y"], axes["x"])
-        except (*DAMAGE, IndexError) as error:
-            raise StoreError(f"{self.path}: its labels do not say how large a pixel is ({error})") from error
+        return self._of_multiscales(_pixel_scale, "how large a pixel is")
 
     @property
     def level_count(self) -> int:
         """How many levels its labels have, by what is said of them."""
+        return self._of_multiscales(lambda described: len(described["datasets"]), "how many levels they have")
+
+    def _of_multiscales(self, made: Callable[[Any], T], what: str) -> T:
         try:
             ome: Any = self._group[LABELS].attrs["ome"]
             (described,) = ome["multiscales"]
-            return len(described["datasets"])
-        except DAMAGE as error:
-            raise StoreError(f"{self.path}: its labels do not say how many levels they have ({error})") from error
+            return made(described)
+        except (*DAMAGE, IndexError) as error:
+            raise StoreError(f"{self.path}: its labels do not say {what} ({error})") from error
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -338,6 +326,12 @@ class StoredImage:
         return opened.rename(names)
 
 
+def _pixel_scale(described: Any) -> tuple[tuple[float, float], tuple[str | None, str | None]]:
+    axes = {axis["name"]: axis.get("unit") for axis in described["axes"]}
+    scale = described["datasets"][0]["coordinateTransformations"][0]["scale"]
+    return (float(scale[-2]), float(scale[-1])), (axes["y"], axes["x"])
+
+
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     import zarr
 
@@ -356,12 +350,6 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return node
 
 
-def images_in(folder: str) -> list[str]:
-    """Names of the groups in a folder, in any order."""
-    with storage.scan(folder) as entries:
-        return [entry.name for entry in entries if entry.is_dir()]
-
-
 class Store(Mapping[str, StoredImage]):
     """A kseg store: its images by key, or by the path they came from."""
 
@@ -376,8 +364,7 @@ class Store(Mapping[str, StoredImage]):
             )
         self.path = path
         self.attributes = attributes
-        folder = os.path.join(path, "images")
-        self.keys_on_disk = sorted(images_in(folder)) if storage.is_dir(folder) else []
+        self._keys = dict.fromkeys(sorted(images_of(path)))
         self._by_source: dict[str, str] | None = None
 
     @property
@@ -398,8 +385,8 @@ class Store(Mapping[str, StoredImage]):
 
     @property
     def is_labelled(self) -> bool:
-        """Whether a run made it, and not ``edges`` alone."""
-        return "edges" not in (self.attributes.get("config") or {})
+        """Whether a run made it, and not ``edges`` or the like alone."""
+        return added_alone(self.attributes) is None
 
     @property
     def complete(self) -> bool:
@@ -407,17 +394,17 @@ class Store(Mapping[str, StoredImage]):
         return bool(self.attributes.get("status") == "complete")
 
     def __getitem__(self, name: str) -> StoredImage:
-        if name in self.keys_on_disk:
+        if name in self._keys:
             return StoredImage(self.path, name)
         if self._by_source is None:
-            self._by_source = {StoredImage(self.path, key).source: key for key in self.keys_on_disk}
+            self._by_source = {StoredImage(self.path, key).source: key for key in self._keys}
         return StoredImage(self.path, self._by_source[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.keys_on_disk)
+        return iter(self._keys)
 
     def __len__(self) -> int:
-        return len(self.keys_on_disk)
+        return len(self._keys)
 
 
 def open_store(path: str) -> Store:

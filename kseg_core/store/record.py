@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
-from ..clustering.sums import ClusterSums
-from ..inputs.listing import file_facts
+from ..inputs.listing import FACTS
+from .schemas import Count, Mask, Side, Sums, require_sound
+
+if TYPE_CHECKING:
+    from ..clustering.sums import ClusterSums
+    from ..reading.sources import ImageSource
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """What a store says of one image.
+    """What a store says of one image: each field but ``key`` is an attribute, in this order, checked by its type.
+
+    An attribute that is at its default is left out. To add one, add a field, and its value where records are made.
 
     Parameters
     ----------
     key, source
         Its name in the store and the path it came from.
-    size, modified
-        Bytes and modification time (ns) of the file.
+    size, modified, beside
+        Bytes and modification time (ns) of the file, and the state of those that belong to it, as `InputFile` has it.
     shape
         (height, width).
     counts, invalid
         Pixels of each cluster, and invalid ones.
-    inertia
-        In squared feature units.
+    inertia, mse
+        In squared feature units: of all valid pixels, and of one.
     sums
         Exact sums over its clusters, where all images share a model: what a job that goes on from here adds up.
     checksum
@@ -33,23 +40,27 @@ class ImageRecord:
         As `mask_facts` tells it.
     notes
         What there was to say of the file, a line each.
-    beside
-        The state of the files that belong to it, as `InputFile` has it.
     """
 
-    key: str
+    key: str = field(metadata={"json": None})
     source: str
-    size: int
-    modified: int
-    shape: tuple[int, int]
-    counts: tuple[int, ...]
-    invalid: int
+    size: Count
+    modified: int  # of archives often before 1970
+    beside: str = field(default="", kw_only=True)
+    shape: tuple[Side, Side]
+    counts: tuple[Count, ...]
+    invalid: Count
     inertia: float
-    sums: ClusterSums | None = None
-    checksum: str | None = None
-    mask: dict[str, Any] | None = None
+    mse: float | None = field(init=False)
+    sums: ClusterSums | None = field(default=None, metadata={"json": Sums})  # beside `counts`, which are theirs
+    checksum: str | None = field(default=None, metadata={"json": str})
+    mask: dict[str, Any] | None = field(default=None, metadata={"json": Mask})
     notes: tuple[str, ...] = ()
-    beside: str = ""
+    status: str = field(default="complete", init=False)
+
+    def __post_init__(self) -> None:
+        valid = sum(self.counts)
+        object.__setattr__(self, "mse", self.inertia / valid if valid else None)
 
     @classmethod
     def from_attributes(cls, key: str, facts: dict[str, Any]) -> ImageRecord:
@@ -57,26 +68,17 @@ class ImageRecord:
 
         Raises
         ------
-        KeyError, TypeError, ValueError
-            If something is missing or is not of its kind.
+        StoreError, TypeError, ValueError
+            If something is not of its kind or is missing, or the sums are not those of the counts.
         """
-        height, width = facts["shape"]
-        counts = tuple(facts["counts"])
-        return cls(
-            key=key,
-            source=facts["source"],
-            size=facts["size"],
-            modified=facts["modified"],
-            shape=(height, width),
-            counts=counts,
-            invalid=facts["invalid"],
-            inertia=facts["inertia"],
-            sums=ClusterSums.from_json(facts["sums"], counts) if "sums" in facts else None,
-            checksum=facts.get("checksum"),
-            mask=facts.get("mask"),
-            notes=tuple(facts.get("notes", ())),
-            beside=facts.get("beside", ""),
-        )
+        require_sound(key, facts, cls)
+        values = {each.name: facts[each.name] for each in fields(cls) if each.init and each.name in facts}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        if "sums" in values:
+            from ..clustering.sums import ClusterSums  # with NumPy, which those who look at documents alone do without
+
+            values["sums"] = ClusterSums.from_json(values["sums"], facts["counts"])
+        return cls(**{**values, "key": key})
 
     def agrees_with(self, told: dict[str, Any]) -> bool:
         """Whether it makes sense, and what is said with the labels says the same; told twice, damage is seen.
@@ -101,21 +103,30 @@ class ImageRecord:
 
     def origin(self) -> dict[str, Any]:
         """Which file it is of, as JSON values: told once more with its labels, for a store that is to be repaired."""
-        return {"source": self.source, **file_facts(self.size, self.modified, self.beside)}
+        return as_attributes({name: getattr(self, name) for name in ("source", *FACTS)})
 
     def attributes(self) -> dict[str, Any]:
         """As JSON values."""
-        valid = sum(self.counts)
-        return {
-            **self.origin(),
-            "shape": list(self.shape),
-            "counts": list(self.counts),
-            "invalid": self.invalid,
-            "inertia": self.inertia,
-            "mse": self.inertia / valid if valid else None,
-            **({} if self.sums is None else {"sums": self.sums.to_json()}),  # beside `counts`, which are theirs
-            **({} if self.checksum is None else {"checksum": self.checksum}),
-            **({} if self.mask is None else {"mask": self.mask}),
-            **({"notes": list(self.notes)} if self.notes else {}),
-            "status": "complete",
-        }
+        return as_attributes({each.name: getattr(self, each.name) for each in fields(self)})
+
+
+def as_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of some fields of a record as JSON values, by which a store says them."""
+    told = {}
+    for each in fields(ImageRecord):
+        of_document = each.name in values and each.metadata.get("json", ...) is not None
+        if of_document and (each.default is MISSING or not each.init or values[each.name] != each.default):
+            value = values[each.name]
+            plain = value.to_json() if hasattr(value, "to_json") else value
+            told[each.name] = list(plain) if isinstance(plain, tuple) else plain
+    return told
+
+
+def of_source(source: ImageSource) -> dict[str, Any]:
+    """What is said of an image whether it is labelled or not, by the fields of a record."""
+    return {
+        "source": source.file.source,
+        **source.file.facts,
+        "shape": source.shape,
+        "notes": source.info.notes,
+    }

@@ -1,8 +1,10 @@
 """What a store's documents are, as types: they may have been damaged or edited, so what is read is held against these
 once, and everything above can rely on it.
 
-The types are the schema: a rule for each is made of its annotations. Members of a ``total=False`` type may be missing;
-that is said where they are needed.
+The types are the schema: a rule for each is made of its annotations, be it a `TypedDict` here, a dataclass of settings,
+or the record of an image, whose fields are the members; where a field's ``metadata`` has ``json``, that is its type in
+a document, and None: it is in none. Members of these, and of a ``total=False`` type, may be missing; that is said where
+they are needed.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from datetime import datetime
-from functools import cache
-from types import NoneType, UnionType
+from functools import cache, reduce
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
+from ..config import InputSettings, OutputSettings
 from ..errors import StoreError
 
 Rule = Callable[[Any], bool]
@@ -34,27 +38,25 @@ def _is_time(text: str) -> bool:
         return False
 
 
+def _from_zero_on(settings: dict[str, Any]) -> bool:
+    """Whether no number of some settings is negative."""
+    return all(value >= 0 for value in settings.values() if isinstance(value, int | float))
+
+
 Count = Annotated[int, lambda value: value >= 0]
-Number = Annotated[float, lambda value: abs(value) <= sys.float_info.max]  # of whole numbers too, however large
 Whole = int | Annotated[str, lambda digits: digits.removeprefix("-").isdecimal()]  # a text where it may pass 2**53
 Settings = dict[str, Any]
-Shape = Annotated[list[Annotated[int, lambda side: side > 0]], lambda sides: len(sides) == 2]
-Color = Annotated[list[Count], lambda channels: len(channels) == 3]
+Side = Annotated[int, lambda value: value > 0]
+Color = tuple[Count, Count, Count]
 
 
 class _State(TypedDict):
     size: Count
-    modified: int
-
-
-class File(_State):
-    """The file that an image was made from; ``modified`` in nanoseconds since 1970, of archives often before."""
-
-    source: str
+    modified: int  # in nanoseconds since 1970, of archives often before
 
 
 class Mask(_State, total=False):
-    """The mask that it was read with."""
+    """The mask that an image was read with."""
 
     beside: str
 
@@ -66,24 +68,8 @@ class Sums(TypedDict):
     squares: Whole | list[Whole]
 
 
-class Image(File, total=False):
-    """An image's group; of its members any may be missing while it is written."""
-
-    beside: str
-    shape: Shape
-    counts: list[Count]
-    invalid: Count
-    inertia: Number
-    mse: Number | None
-    sums: Sums
-    checksum: str
-    mask: Mask
-    notes: list[str]
-    status: str
-
-
-class Edges(TypedDict, total=False):
-    """An image's array of edges."""
+class Added(TypedDict, total=False):
+    """An image's array of a layer that was added; which of these counts it has is for the layer to say."""
 
     status: str
     edge_pixels: Count
@@ -150,8 +136,8 @@ class _RunResult(TypedDict):
     k: Count | None
     images: Labelled
     pixels: Pixels
-    inertia: Number | None
-    mse: Number | None
+    inertia: float | None
+    mse: float | None
     colors: list[Color] | None
     counts: list[Count] | None
     failures: list[Failure]
@@ -163,7 +149,7 @@ class RunResult(_RunResult, total=False):
 
     features: str | None
     features_why: str | None
-    centroids: list[list[Number]] | None
+    centroids: list[list[float]] | None
     notes: list[Note]
     changes: Changes | None
 
@@ -183,28 +169,6 @@ class EdgesResult(TypedDict):
 Result = EdgesResult | Annotated[RunResult, lambda value: "edge_pixels" not in value, _clusters_agree]
 
 
-class Output(TypedDict, total=False):
-    """What a run was to write."""
-
-    masks: bool | None
-    tile: Count
-    pyramid: bool | None
-    copy_image: bool
-    confidence: bool
-    edges: Annotated[list[Number], lambda sides: len(sides) == 2] | None
-
-
-class Input(TypedDict, total=False):
-    """How files were read, as far as it is read back as numbers."""
-
-    max_pixels: Count
-    validity: Count
-    series: Count | None
-    page: Count | None
-    z: Count | Literal["max"] | None
-    t: Count | None
-
-
 class Auto(TypedDict, total=False):
     """How the number of clusters was found."""
 
@@ -216,14 +180,15 @@ class Config(TypedDict, total=False):
     """A run's settings."""
 
     fit: Settings | None
-    output: Output | None
-    input: Input | None
+    output: Annotated[OutputSettings, _from_zero_on] | None
+    input: Annotated[InputSettings, _from_zero_on] | None
     model: str | None
     match: str | None
     auto: Auto
 
 
-class _Repaired(File):
+class _Repaired(_State):
+    source: str
     edges: Settings | None
 
 
@@ -246,8 +211,8 @@ class Store(TypedDict, total=False):
 class History(TypedDict, total=False):
     """An attempt's inertia before each step."""
 
-    batch: list[Number]
-    steps: list[Number]
+    batch: list[float]
+    steps: list[float]
 
 
 class Model(TypedDict, total=False):
@@ -284,28 +249,44 @@ def require_sound(path: str, attributes: dict[str, Any], schema: type) -> None:
 
 @cache
 def _members(schema: type) -> dict[str, Rule]:
-    return {name: _rule(kind) for name, kind in get_type_hints(schema, include_extras=True).items()}
+    if is_typeddict(schema):
+        return {name: _rule(kind) for name, kind in get_type_hints(schema, include_extras=True).items()}
+    kinds = {each.name: each.metadata.get("json", each.type) for each in fields(schema)}
+    kinds = {name: kind for name, kind in kinds.items() if kind is not None}
+    known = get_type_hints(SimpleNamespace(__annotations__=kinds), vars(sys.modules[schema.__module__]), None, True)
+    rules: dict[str, Rule] = {}
+    for name, kind in known.items():
+        is_part = isinstance(kind, type) and is_dataclass(kind)  # its members stand among the others
+        rules |= _members(kind) if is_part else {name: _rule(kind)}
+    return rules
 
 
 def _rule(kind: Any) -> Rule:
     """Whether a JSON value is of a type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        rules = (_rule(arguments[0]), *arguments[1:])
-        return lambda value: all(rule(value) for rule in rules)
+        return reduce(_both, arguments[1:], _rule(arguments[0]))
     if origin is UnionType or str(origin) == "typing.Union":
-        choices = [_rule(each) for each in arguments]
-        return lambda value: any(rule(value) for rule in choices)
+        return reduce(_either, map(_rule, arguments))
     if origin is Literal:
         return lambda value: value in arguments
     if origin is list:
         of_item = _rule(arguments[0])
         return lambda value: isinstance(value, list) and all(map(of_item, value))
+    if origin is tuple and arguments[-1] is ...:
+        return _rule(list[arguments[0]])  # type: ignore[valid-type]
+    if origin is tuple:
+        of_items = [_rule(each) for each in arguments]
+        return lambda value: (
+            isinstance(value, list)
+            and len(value) == len(of_items)
+            and all(rule(item) for rule, item in zip(of_items, value, strict=True))
+        )
     if origin is dict:
         of_value = _rule(arguments[1])
         return lambda value: isinstance(value, dict) and all(map(of_value, value.values()))
-    if is_typeddict(kind):
-        members, required = _members(kind), kind.__required_keys__
+    if is_typeddict(kind) or is_dataclass(kind):
+        members, required = _members(kind), getattr(kind, "__required_keys__", frozenset[str]())
         return lambda value: (
             isinstance(value, dict)
             and value.keys() >= required
@@ -315,8 +296,17 @@ def _rule(kind: Any) -> Rule:
         return lambda _: True
     if kind is bool or kind is NoneType:
         return lambda value: isinstance(value, kind)
-    types = (int, float) if kind is float else kind
-    return lambda value: isinstance(value, types) and not isinstance(value, bool)
+    if kind is float:  # finite, however many digits a whole number has
+        return lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return lambda value: isinstance(value, kind) and type(value) is not bool
+
+
+def _both(first: Rule, then: Rule) -> Rule:
+    return lambda value: first(value) and then(value)
+
+
+def _either(one: Rule, other: Rule) -> Rule:
+    return lambda value: one(value) or other(value)
 
 
 def _shortly(value: Any) -> str:

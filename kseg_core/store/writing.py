@@ -11,20 +11,22 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..config import LABELS as LABELS
 from ..config import OutputSettings
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
-from ..layers import LABEL_LAYER, labelled_layers
+from ..layers import labelled_layers
 from ..layers.layer import ArraySpec, Layer, LayerInput, Layout
 from ..layers.tiles import Region, require_aligned, source_window, tile_windows, whole
 from . import ome
-from .manifest import read_attributes
+from .manifest import image_facts as image_facts  # of the images that are written here
+from .manifest import image_folder as image_folder
 from .model import Model
 from .nodes import (
     DAMAGE,
@@ -34,7 +36,7 @@ from .nodes import (
     read_document,
     read_plane,
     require_array,
-    store_array,
+    write_array,
     write_group,
     write_plane,
 )
@@ -42,20 +44,6 @@ from .record import ImageRecord
 
 WRITE_SIDE = 1024  # masks and levels are made and written in squares of about so many pixels: megabytes at a time
 COORDINATE_CHUNK = 1 << 16
-LABELS = LABEL_LAYER.node
-
-
-def image_folder(path: str, key: str) -> str:
-    """Where an image of a store is."""
-    return os.path.join(path, "images", key)
-
-
-def image_facts(folder: str) -> dict[str, Any] | None:
-    """What an image says of itself; None where that is nothing, or is damaged: then the image is to be done again."""
-    try:
-        return read_attributes(folder)
-    except StoreError:
-        return None
 
 
 def create_image(path: str, key: str, layout: Layout) -> None:
@@ -134,7 +122,7 @@ def write_georeference(folder: str, geo: GeoReference, shape: tuple[int, int]) -
     described = geo.axis_attributes()
     for name, values in geo.coordinates(shape).items():
         spec = ArraySpec(values.shape, (min(values.size, COORDINATE_CHUNK),), "float64", 0, (name,), "numbers")
-        store_array(os.path.join(folder, name), values, spec, dict(described[name]))
+        write_array(os.path.join(folder, name), values, spec, dict(described[name]))
 
 
 def write_window(path: str, key: str, region: Region, window: LayerInput, layout: Layout) -> None:
@@ -184,9 +172,16 @@ def write_tiles(array: str, layer: Layer, region: Region, window: LayerInput, la
 
 
 def build_level(
-    path: str, key: str, level: int, region: Region, layout: Layout, layers: Sequence[Layer] | None = None
+    path: str,
+    key: str,
+    level: int,
+    region: Region,
+    layout: Layout,
+    layers: Sequence[Layer] | None = None,
+    *,
+    mends: bool = False,
 ) -> None:
-    """Write a window of a level from the level above, which must be complete.
+    """Write a window of a level from the level above, which must be complete: plane by plane and part by part.
 
     Parameters
     ----------
@@ -198,47 +193,37 @@ def build_level(
         The window, in pixels of the level: whole tiles of its own grid, or up to its edge.
     layers
         Of which; None: of those that are written with the labels.
+    mends
+        What is there as it is to be made is left alone.
 
     Raises
     ------
     ValueError
         If the window holds a part of a tile, or there is no such level.
     """
-    for part in parts_of_level(path, key, level, region, layout, layers):
-        write_plane(part.folder, part.spec, part.window, part.made, part.first)
-
-
-class PartOfLevel(NamedTuple):
-    """A part of a level's array, and what it is to hold."""
-
-    folder: str
-    spec: ArraySpec
-    window: Region
-    first: tuple[int, ...]
-    made: NDArray[Any]
-
-
-def parts_of_level(
-    path: str, key: str, level: int, region: Region, layout: Layout, layers: Sequence[Layer] | None = None
-) -> Iterator[PartOfLevel]:
-    """A window of a level of every layer that has one, made from the level above plane by plane and part by part.
-
-    Parameters and errors are those of `build_level`.
-    """
     if not 1 <= level < layout.levels:
         raise ValueError(f"expected a level from 1 to {layout.levels - 1}, got {level}")
     require_aligned(layout.level_shape(level), layout.tile, *region)
-    folder = image_folder(path, key)
+    image = image_folder(path, key)
     for layer in labelled_layers(layout) if layers is None else layers:
         if level >= layer.levels(layout):
             continue
-        finer, coarser = layer.spec(layout, level - 1), layer.spec(layout, level)
-        for first in np.ndindex(coarser.shape[:-2]):
+        above, folder = (os.path.join(image, layer.path(each)) for each in (level - 1, level))
+        finer, spec = layer.spec(layout, level - 1), layer.spec(layout, level)
+        for first in np.ndindex(spec.shape[:-2]):
             for window in _in_parts(layout, region):
-                above = source_window(layout.shape, level, *window)
-                plane = read_plane(os.path.join(folder, layer.path(level - 1)), finer, above, first)
+                plane = read_plane(above, finer, source_window(layout.shape, level, *window), first)
                 made = layer.halved(plane, layout)
-                yield PartOfLevel(os.path.join(folder, layer.path(level)), coarser, window, first, made)
+                if not (mends and _holds(folder, spec, window, first, made)):
+                    write_plane(folder, spec, window, made, first)
+
+
+def _holds(folder: str, spec: ArraySpec, window: Region, first: tuple[int, ...], made: NDArray[Any]) -> bool:
+    """Whether a window of an array is what it is to be."""
+    try:
+        return read_plane(folder, spec, window, first).tobytes() == made.tobytes()
+    except (*DAMAGE, StoreError):
+        return False
 
 
 def _in_parts(layout: Layout, region: Region) -> Iterator[Region]:
@@ -344,20 +329,3 @@ def _write_all(
     for level in range(1, layout.levels):
         build_level(path, record.key, level, whole(layout.level_shape(level)), layout)
     finish_image(path, record, layout, colors, own_model)
-
-
-def mend_level(path: str, key: str, level: int, region: Region, layout: Layout) -> None:
-    """Write what of a window of a level is not as it is made from the level above, which must be sound.
-
-    Parameters
-    ----------
-    path, key, level, rows, columns, layout
-        As `build_level` has them.
-    """
-    for part in parts_of_level(path, key, level, region, layout):
-        try:
-            sound = read_plane(part.folder, part.spec, part.window, part.first).tobytes() == part.made.tobytes()
-        except (*DAMAGE, StoreError):
-            sound = False
-        if not sound:
-            write_plane(part.folder, part.spec, part.window, part.made, part.first)

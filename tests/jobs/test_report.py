@@ -15,7 +15,7 @@ import zarr
 
 from kseg_core.layers.layer import ArraySpec
 from kseg_core.store.model import Model
-from kseg_core.store.nodes import store_array
+from kseg_core.store.nodes import write_array
 from kseg_core.store.opening import open_store
 from tests.browser import Page, browser, chromium
 
@@ -37,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, png: Any, smooth: Any, job: 
     spec = ArraySpec(edges.shape, edges.shape, "bool", False, ("y", "x"), "bits")
     for name in ("leaf-03.png", "leaf-04.png"):
         path = folder / "leaves.kseg.zarr" / "images" / name / "edges"
-        store_array(str(path), edges, spec)
+        write_array(str(path), edges, spec)
         if name == "leaf-03.png":  # the other's are not finished
             zarr.open_array(path).attrs["kseg"] = {"status": "complete"}
     model = Model.load(str(folder / "leaves.kseg.zarr"))
@@ -133,7 +133,9 @@ def page_file(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from workflows.report import ReportRequest, make_report
 
     folder = tmp_path_factory.mktemp("page") / "report"
-    make_report(ReportRequest(str(store), str(folder), str(store.parent / "sweep")), ExecutionSettings("sync"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kseg_core.report.figures.figure_files", lambda _: {})  # the page has what it shows itself
+        make_report(ReportRequest(str(store), str(folder), str(store.parent / "sweep")), ExecutionSettings("sync"))
     return folder / "report.html"
 
 

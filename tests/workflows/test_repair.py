@@ -22,12 +22,13 @@ from kseg_core.errors import OutputHeld, StoreError
 from kseg_core.resume.lock import hold
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.opening import update_attributes
-from tests.conftest import Contents, pieces_of, run_job, store_contents
+from tests.asking import run_job
+from tests.conftest import Contents, pieces_of, store_contents
 from tests.object_store import chunks_below, documents_below, objects_below, upload, versions
 from tests.progress import Listener, Stopped
 from workflows.check import check_store
-from workflows.edge_job import find_edges
-from workflows.edge_request import prepare_edges
+from workflows.layer_job import add_to_images
+from workflows.layer_request import prepare_layer
 from workflows.repair import repair_store
 from workflows.request import InputSelection
 
@@ -74,7 +75,7 @@ def store(made: Made, tmp_path: Path) -> Path:
 
 def add_edges(pictures: Path, store: Path) -> Path:
     config = EdgesConfig(EdgeSettings(15, 30, blur=1.0), execution=SYNC)
-    find_edges(prepare_edges(InputSelection((str(pictures),)), config, str(store)))
+    add_to_images(prepare_layer(InputSelection((str(pictures),)), config, str(store)))
     return store
 
 

@@ -16,7 +16,8 @@ from kseg_core import open_store
 from kseg_core.errors import StoreError
 from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.storage.sidecars import sidecar
-from tests.conftest import Contents, asked, pieces_of
+from tests.asking import asked
+from tests.conftest import Contents, pieces_of
 from tests.killing import files_below, finished_images, finished_pieces, stamp
 from tests.progress import Listener, Stopped
 from workflows import run as jobs

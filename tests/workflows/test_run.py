@@ -15,9 +15,9 @@ import pytest
 import zarr
 
 from kseg_core import Model, open_store
-from kseg_core.config import InputSettings
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
-from tests.conftest import Contents, asked, run_job, store_contents
+from tests.asking import asked, labels_of, run_job
+from tests.conftest import Contents, store_contents
 from tests.progress import Listener
 from workflows.request import InputSelection, default_output
 from workflows.result import JobResult, reused_result
@@ -35,10 +35,6 @@ class Made(NamedTuple):
     path: Path
     result: JobResult
     contents: Contents
-
-
-def labels_of(store: Path, key: str) -> Any:
-    return np.asarray(open_store(str(store))[key].labels[...])
 
 
 def attributes_of(path: Path) -> dict[str, Any]:
@@ -333,7 +329,7 @@ def test_other_settings_are_refused_and_named(
 def test_an_image_that_was_too_large_is_not_told_as_done_with_another_limit(small_folder: Path, tmp_path: Path) -> None:
     """The refusal says to raise --max-pixels: who does so is not shown the earlier failure again."""
     output = tmp_path / "out.zarr"
-    result = run_job(small_folder, output, settings=InputSettings(max_pixels=40 * 51))
+    result = run_job(small_folder, output, max_pixels=40 * 51)
     ((source, reason),) = [(Path(failure.source).name, failure.reason) for failure in result.failures]
     assert source == "c.png"
     assert "raise --max-pixels" in reason

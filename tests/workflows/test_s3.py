@@ -24,7 +24,8 @@ from kseg_core.storage import s3
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.model import Model
 from kseg_core.store.opening import open_store
-from tests.conftest import asked, pieces_of, run_job
+from tests.asking import asked, run_job
+from tests.conftest import pieces_of
 from tests.object_store import chunks_below, objects_below, upload
 from tests.progress import Listener, Stopped
 from workflows import run as jobs

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from kseg_core import open_store
 from kseg_core.config import FitSettings
-from tests.conftest import Contents, run_job, store_contents
+from tests.asking import run_job
+from tests.conftest import Contents, store_contents
 from tests.progress import killing_a_worker
 from workflows.fitting import fit as fitting
 from workflows.planning import plan

@@ -16,9 +16,10 @@ import zarr
 from numpy.typing import NDArray
 
 from kseg_core import Model, open_store
-from kseg_core.config import ExecutionSettings, InputSettings
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, NoValidPixels
-from tests.conftest import Contents, pieces_of, run_job
+from tests.asking import labels_of, problems, run_job
+from tests.conftest import Contents, pieces_of
 from tests.progress import Listener, killing_a_worker
 from workflows.check import check_store
 from workflows.computing import context
@@ -33,14 +34,6 @@ NODATA_TAG = 42113
 def make(inputs: Path | list[Path], output: Path, k: int = 3, **how: Any) -> JobResult:
     """A store of tiles of 64, as ``kseg-batch run`` makes it."""
     return run_job(inputs, output, k, **{"tile": 64, "features": "rgb", "attempts": 2, **how})
-
-
-def labels_of(store: Path, key: str) -> Array:
-    return np.asarray(open_store(str(store))[key].labels[...])
-
-
-def is_sound(store: Path) -> bool:
-    return check_store(str(store), SYNC)["problems"] == []
 
 
 def save_tiled(path: Path, picture: Array, tile: int = 64, *, nodata: str | None = None, **options: Any) -> Path:
@@ -198,7 +191,7 @@ def test_with_scope_image_a_large_image_has_the_model_of_a_run_over_it_alone(fol
         assert store[name].model.digest == alone.model.digest  # type: ignore[union-attr]
         np.testing.assert_array_equal(np.asarray(store[name].labels), np.asarray(alone[name].labels))
         assert store[name].attributes["inertia"] == alone[name].attributes["inertia"]
-    assert is_sound(tmp_path / "each.zarr")
+    assert problems(tmp_path / "each.zarr") == []
 
 
 def test_applying_a_model_to_a_tiled_image_gives_the_labels_of_its_run(
@@ -274,7 +267,7 @@ def test_invalid_pixels_are_in_no_cluster_and_in_no_statistic(kind: str, tmp_pat
         if kind in ("tag", "whole"):
             holed[invalid], nodata = seed * 255, str(seed * 255)  # 0 or 255 in all bands
         elif kind == "given":
-            holed[invalid], how = seed * 255, {"settings": InputSettings(nodata=str(seed * 255))}
+            holed[invalid], how = seed * 255, {"nodata": str(seed * 255)}
             expected = invalid | (picture == seed * 255).all(axis=2)
         elif kind.endswith("inf"):
             holed = picture.astype(np.float32)
@@ -300,9 +293,9 @@ def test_nodata_none_makes_every_pixel_count(tmp_path: Path, smooth: Any) -> Non
     picture = smooth(140, 150, 4)
     picture[:50] = 0
     source = save_tiled(tmp_path / "image.tif", picture, nodata="0")
-    result = make(source, tmp_path / "out.zarr", settings=InputSettings(nodata="none"))
+    result = make(source, tmp_path / "out.zarr", nodata="none")
     assert result.pixels_valid == 140 * 150
-    assert is_sound(tmp_path / "out.zarr")
+    assert problems(tmp_path / "out.zarr") == []
 
 
 def blank(folder: Path) -> Path:
@@ -318,7 +311,7 @@ def test_an_image_without_a_valid_pixel_is_labelled_blank(scope: str, folder: Pa
     image = store["blank.tif"]
     assert {int(v) for level in image.levels for v in np.unique(np.asarray(level))} == {255}
     assert (image.attributes["invalid"], sum(image.attributes["counts"])) == (150 * 160, 0)
-    assert is_sound(tmp_path / "out.zarr")
+    assert problems(tmp_path / "out.zarr") == []
     if scope == "global":
         np.testing.assert_array_equal(store.model.centroids, Model.load(str(made.path)).centroids)
 
@@ -375,7 +368,7 @@ def test_a_damaged_tile_refuses_the_whole_image_and_gives_nothing_to_the_model(
     np.testing.assert_array_equal(one.model.centroids, other.model.centroids)
     for key in KEYS:
         np.testing.assert_array_equal(np.asarray(one[key].labels), np.asarray(other[key].labels))
-    assert is_sound(tmp_path / "out.zarr")
+    assert problems(tmp_path / "out.zarr") == []
 
 
 @pytest.mark.parametrize("how", ["model", "scope image"])
@@ -387,7 +380,7 @@ def test_a_damaged_tile_found_while_labelling_leaves_no_group(
     result = make(tmp_path / "in", tmp_path / "out.zarr", **given)
     assert (result.images.labelled, result.images.failed) == (3, 1)
     assert "a.tif" not in open_store(str(tmp_path / "out.zarr"))
-    assert is_sound(tmp_path / "out.zarr")
+    assert problems(tmp_path / "out.zarr") == []
 
 
 def test_a_run_over_nothing_but_a_damaged_image_fails_with_its_name_and_leaves_nothing(
@@ -434,7 +427,7 @@ def test_check_is_content_with_a_tiled_store_and_finds_one_changed_label(made: M
 def test_check_is_content_with_stores_made_with_any_nodata(
     features: str, nodata: str, folder: Path, tmp_path: Path
 ) -> None:
-    make(folder, tmp_path / "out.zarr", settings=InputSettings(nodata=nodata), features=features)
+    make(folder, tmp_path / "out.zarr", nodata=nodata, features=features)
     report = check_store(str(tmp_path / "out.zarr"), SYNC)
     assert (report["problems"], report["compared"]) == ([], 4)
 

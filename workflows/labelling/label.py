@@ -25,7 +25,7 @@ from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.ome import read_pixel_size
-from kseg_core.store.record import ImageRecord
+from kseg_core.store.record import ImageRecord, of_source
 from kseg_core.sweep.search import fit_alone
 
 from ..computing.context import Failure
@@ -198,20 +198,16 @@ def image_record(
             "if they hold no data name them with --nodata"
         )
         raise UnreadableImage(source.file.source, reason)
+    of_file = of_source(source)
     return ImageRecord(
+        **{**of_file, "notes": of_file["notes"] + lines_of_fill(part.fills, [source])},
         key=source.file.key,
-        source=source.file.source,
-        size=source.file.size,
-        modified=source.file.modified_ns,
-        shape=source.shape,
         counts=tuple(sums.counts.tolist()),
         invalid=source.pixels - sums.pixels,
         inertia=inertia,
         sums=sums if shared else None,
         checksum=content_digest(source.file.path) if output.checksum else None,
         mask=mask_facts(source.mask),
-        notes=source.info.notes + lines_of_fill(part.fills, [source]),
-        beside=source.file.beside,
     )
 
 

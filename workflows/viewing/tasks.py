@@ -67,7 +67,11 @@ def _one(function: Callable[..., Any], work: Work, *details: Any) -> Any:
 
 
 def limit_tasks(
-    executor: Executor, needs: Mapping[str, int] | None = None, *, tasks_each: int | Mapping[str, int] = 1
+    executor: Executor,
+    needs: Mapping[str, int] | None = None,
+    *,
+    tasks_each: int | Mapping[str, int] = 1,
+    task_bytes: int = VIEW_BYTES,
 ) -> dict[str, str]:
     """As many tasks at a time as memory allows.
 
@@ -77,6 +81,8 @@ def limit_tasks(
         By image, bytes of a task that looks at its original, where that is more than other tasks take.
     tasks_each
         How many tasks may look at one original at a time; by image, 1 where it is not said.
+    task_bytes
+        Of a task that looks at no original.
 
     Returns
     -------
@@ -89,8 +95,8 @@ def limit_tasks(
     """
     limit = executor.memory_bytes
     room = limit - PROCESS_BYTES
-    if executor.least_threads * VIEW_BYTES > room:  # tiles are as the store has them: no smaller one helps
-        needed = PROCESS_BYTES + executor.least_threads * VIEW_BYTES
+    if executor.least_threads * task_bytes > room:  # tiles are as the store has them: no smaller one helps
+        needed = PROCESS_BYTES + executor.least_threads * task_bytes
         raise KsegError(too_little(executor, needed, "give more with --memory"))
     share = room // executor.least_threads  # others of these tasks may run beside each of them
     tasks = dict.fromkeys(needs or {}, tasks_each) if isinstance(tasks_each, int) else tasks_each
@@ -100,7 +106,7 @@ def limit_tasks(
         if need <= share
         for _ in range(min(tasks.get(key, 1), executor.threads))
     ]
-    largest = sorted([*fitting, *[VIEW_BYTES] * executor.threads], reverse=True)
+    largest = sorted([*fitting, *[task_bytes] * executor.threads], reverse=True)
     threads = next(
         (n for n in range(executor.threads, executor.least_threads, -1) if sum(largest[:n]) <= room),
         executor.least_threads,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kseg_core.errors import StoreError
-from kseg_core.store.schemas import Image, Store, require_sound
+from kseg_core.store.record import ImageRecord
+from kseg_core.store.schemas import Store, require_sound
 
 RUN: dict[str, Any] = {
     "status": "ok",
@@ -123,6 +124,6 @@ def test_members_of_a_store_are_of_their_types(name: str, good: Any, wrong: Any)
     ],
 )
 def test_members_of_an_image_are_of_their_types(name: str, good: Any, wrong: Any) -> None:
-    require_sound("a.png", {name: good}, Image)
+    require_sound("a.png", {name: good}, ImageRecord)
     with pytest.raises(StoreError, match=f"its {name} cannot be"):
-        require_sound("a.png", {name: wrong}, Image)
+        require_sound("a.png", {name: wrong}, ImageRecord)

@@ -1,0 +1,222 @@
+"""Files made of a store for people and other tools, by name: the kinds and formats of exports, the figures of a report.
+
+A kind says what a file shows and a format how it is written; settings, help, names of files and the search for inputs
+(which none of these files is) go by these tables. Light: without NumPy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+from .config import ADDED
+
+Clusters = tuple[int, ...] | None  # that a file shows; None: all
+Content = Literal["picture", "outlines"]
+
+SOFTWARE = "kseg-batch"  # how the Software tag of an exported picture begins
+PNG_PX = 64_000_000  # larger pictures are awkward for most viewers: --format auto makes tiled TIFF of them
+_MOST_NUMBERS = 16  # a name with more clusters than this has their digest
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of file.
+
+    Parameters
+    ----------
+    name
+        As ``--what`` takes it.
+    help
+        What it is, for ``export --help``.
+    clusters
+        One file shows ``all``; or ``each`` has its own; or those that were chosen come ``together``, and each has its
+        own where none were; or those that were chosen, all where none were, are in ``one`` file.
+    part
+        What it is called in names of files; empty: as it is.
+    content
+        Pictures are drawn by `export.drawing`: by a function of `DRAWN`, or as the layer of this name is. Outlines are
+        traced by `workflows.regions`.
+    of_labels, of_pixels
+        Whether it shows labels, and the image's own pixels.
+    more_bytes
+        Of memory that a task takes beyond `memory.VIEW_BYTES`.
+    """
+
+    name: str
+    help: str
+    clusters: Literal["all", "each", "together", "one"] = "all"
+    part: str = ""
+    content: Content = "picture"
+    of_labels: bool = True
+    of_pixels: bool = False
+    more_bytes: int = 0
+
+    def files(self, k: int, chosen: Sequence[int] | None) -> list[Clusters]:
+        """Of which clusters, of an image with ``k``, a file each is made."""
+        there = None if chosen is None else tuple(sorted({j for j in chosen if j < k}))
+        if self.clusters == "all" or (self.clusters == "one" and there is None):
+            return [None]
+        if there is None or self.clusters == "each":
+            return [(j,) for j in (range(k) if there is None else there)]
+        return [there] if there else []
+
+
+#: Of layers of the store that are added to labelled images.
+ADDED_HELP = {"edges": "those that kseg-batch edges found"}
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("segmented", "each pixel in its cluster's colour"),
+        Kind("labels", "a palette image whose indices are the clusters"),
+        Kind("masks", "black and white, one a cluster", "each", part="mask"),
+        Kind(
+            "cutout",
+            "the image's own pixels, on transparency, of each cluster, or of the chosen ones together",
+            "together",
+            of_pixels=True,
+        ),
+        *(Kind(name, ADDED_HELP.get(name, "as the run added it"), of_labels=False) for name in ADDED),
+        Kind("boundaries", "lines between clusters, drawn on the image", of_pixels=True),
+        Kind("polygons", "outlines of the regions of each cluster", "one", content="outlines"),
+    )
+}
+
+
+# ---------------------------------------------------------------------------------------------------------- formats
+
+#: Path, `export.drawing.Drawing`, `images.geo.GeoReference` or None, a path for a folder that is gone afterwards.
+Writer = Callable[[str, Any, Any, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """How files are written.
+
+    Parameters
+    ----------
+    name
+        As ``--format`` takes it, of pictures.
+    suffix
+        Of names of files.
+    content
+        What it holds.
+    write
+        Writes a whole picture; may raise `UnreadableImage` or `StoreError` where that cannot be read, `OSError` where
+        the file cannot be written. None: `workflows.regions` writes it as outlines are traced.
+    is_ours
+        Of a file's first `HEAD_BYTES` and the file: whether it says that this program made it.
+    world
+        The suffix of the world file beside a picture that has a place on the ground; empty: the file holds the place.
+    """
+
+    name: str
+    suffix: str
+    content: Content
+    write: Writer | None = None
+    is_ours: Callable[[bytes, BinaryIO], bool] = lambda _head, _file: False
+    world: str = ""
+
+
+def _by(module: str) -> Writer:
+    """``write`` of a module of `kseg_core.export`, loaded when it is first called."""
+
+    def write(*details: Any) -> None:
+        importlib.import_module(f"kseg_core.export.{module}").write(*details)
+
+    return write
+
+
+HEAD_BYTES = 8 + 25 + 64  # of a PNG: signature, header, and the chunk after it
+_SOFTWARE_TAG = 305
+_MOST_TAGS = 4096
+
+
+def _is_our_png(head: bytes, _: BinaryIO) -> bool:
+    return head.startswith(b"\x89PNG") and b"tEXtSoftware\0" + SOFTWARE.encode() in head
+
+
+def _is_our_tiff(head: bytes, file: BinaryIO) -> bool:
+    order = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}.get(head[:4])
+    if order is None:
+        return False
+    is_big = b"+" in head[:4]
+    number, size, inside = ("Q", 20, 8) if is_big else ("H", 12, 4)
+    offset = "Q" if is_big else "I"
+    (start,) = struct.unpack_from(order + offset, head, 8 if is_big else 4)
+    file.seek(start)
+    (count,) = struct.unpack(order + number, file.read(struct.calcsize(number)))
+    tags = file.read(min(count, _MOST_TAGS) * size)
+    for at in range(0, len(tags) - size + 1, size):
+        tag, _, length = struct.unpack_from(order + "HH" + offset, tags, at)
+        if tag == _SOFTWARE_TAG and length > inside:
+            file.seek(struct.unpack_from(order + offset, tags, at + size - inside)[0])
+            return file.read(len(SOFTWARE)) == SOFTWARE.encode()
+    return False
+
+
+FORMATS = {
+    each.name: each
+    for each in (
+        FileFormat("png", "png", "picture", _by("png"), _is_our_png, world="pgw"),
+        FileFormat("tiff", "tif", "picture", _by("tiff"), _is_our_tiff),
+        FileFormat("geojson", "geojson", "outlines"),
+    )
+}
+
+
+def formats_of(content: Content) -> list[FileFormat]:
+    """Those that hold such content."""
+    return [each for each in FORMATS.values() if each.content == content]
+
+
+def format_of(kind: Kind, wanted: str, pixels: int, placed: bool) -> FileFormat:
+    """What a kind is written as; ``wanted``: as ``--format`` says, of an image of so many pixels that is placed on the
+    ground or not.
+    """
+    if kind.content != "picture":
+        return formats_of(kind.content)[0]
+    if wanted != "auto":
+        return FORMATS[wanted]
+    return FORMATS["tiff" if placed or pixels > PNG_PX else "png"]
+
+
+def file_name(key: str, what: str, clusters: Clusters, suffix: str) -> str:
+    """The name of a file: the image's key, what it shows, and of which clusters.
+
+    A key is one safe path segment, and what follows it holds no dot but those that part it: two files never share a
+    name, and none can lie outside the folder.
+
+    Examples
+    --------
+    >>> file_name("leaf.jpg", "masks", (3,), "png")
+    'leaf.jpg.mask-3.png'
+    >>> file_name("leaf.jpg", "cutout", (1, 3), "png")
+    'leaf.jpg.cutout-1+3.png'
+    """
+    kind = KINDS.get(what) or Kind(what, "")
+    part = f".{kind.part or kind.name}"
+    if clusters is not None:
+        numbers = "+".join(map(str, clusters))
+        if len(clusters) > _MOST_NUMBERS:
+            numbers = f"{len(clusters)}-clusters-{hashlib.sha256(numbers.encode()).hexdigest()[:8]}"
+        part += f"-{numbers}"
+    elif kind.content == "outlines":
+        part = ""
+    return f"{key}{part}.{suffix}"
+
+
+# ---------------------------------------------------------------------------------------------------------- reports
+
+PAGE = "report.html"
+GENERATOR = '<meta name="generator" content="kseg-batch report">'
+#: The figures of a report, as PNG beside its page; `report.figures` makes each.
+FIGURES = (
+    "palette.png", "comparison.png", "masks.png", "edges.png", "scatter.png", "history.png", "elbow.png",
+    "several-k.png",
+)  # fmt: skip
