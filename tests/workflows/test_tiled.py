@@ -33,7 +33,8 @@ NODATA_TAG = 42113
 
 def make(inputs: Path | list[Path], output: Path, k: int = 3, **how: Any) -> JobResult:
     """A store of tiles of 64, as ``kseg-batch run`` makes it."""
-    return run_job(inputs, output, k, **{"tile": 64, "features": "rgb", "attempts": 2, **how})
+    fit = {} if "model" in how else {"features": "rgb", "attempts": 2}
+    return run_job(inputs, output, k, **{"tile": 64, **fit, **how})
 
 
 def save_tiled(path: Path, picture: Array, tile: int = 64, *, nodata: str | None = None, **options: Any) -> Path:
