@@ -19,9 +19,10 @@ from .errors import UsageError
 from .options import joined, option
 from .sizes import counted, parse_bytes
 
-Features = Literal["auto", "rgb", "gray", "hsv", "lab", "bands"]
+ColorSpace = Literal["rgb", "gray", "hsv", "lab"]  # `kseg_core.clustering.features.SPACES` has what they are
+Features = Literal["auto", ColorSpace, "bands"]
 Scope = Literal["global", "image"]
-Init = Literal["k-means++", "random"]
+Init = Literal["k-means++", "random"]  # `kseg_core.kernels.search.SEEDINGS` has what they are
 Normalize = Literal["none", "standard", "minmax"]
 NodataIn = Literal["any", "all"]
 
@@ -120,15 +121,15 @@ class FitSettings:
     )
     features: Features = option(
         "auto",
-        "Space of the distances: colours (rgb, gray, hsv, lab), bands as they are stored, or auto: rgb for 8-bit "
-        "pictures, bands for what is deeper or has other bands; most images decide.",
+        f"Space of the distances: colours ({', '.join(get_args(ColorSpace))}), bands as they are stored, or auto: rgb "
+        "for 8-bit pictures, bands for what is deeper or has other bands; most images decide.",
         "Model",
         "NAME",
     )
     scope: Scope = option(
         "global", "One palette for all images (global), or one for each (image).", "Model", "global|image"
     )
-    init: Init = option("k-means++", "First centroids: k-means++ or random.", "Model", "NAME")
+    init: Init = option("k-means++", f"First centroids: {' or '.join(INITS)}.", "Model", "NAME")
     attempts: int = option(10, "Independent searches; the best wins.", "Model", "N")
     max_iter: int = option(1000, "Most steps of an attempt.", "Model", "N")
     tol: float | None = option(
@@ -256,6 +257,39 @@ class FitSettings:
     def for_k(self, k: int) -> FitSettings:
         """The same settings for a number of clusters."""
         return dataclasses.replace(self, k=k, k_range=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; ``k_range`` is among them only where it decides anything."""
+        values = _as_json(self, _FIRST_OF_FIT)
+        del values["features_why"]  # which decides nothing
+        if self.k == AUTO:
+            return values | {"k_range": list(self.tried)}
+        del values["k_range"]
+        return values
+
+    def facts(self) -> dict[str, Any]:
+        """What a model says of how it was found, as JSON values, beside what its centroids are."""
+        values = _as_json(self, _FIRST_OF_FIT - {"normalize"})
+        beside = ("k", "features", "scope", "bands", "k_range", "kind", "features_why")
+        return {name: value for name, value in values.items() if name not in beside}
+
+
+#: What outputs of release 0.1.0 tell of a fit, be it at its default or not: fields that came later are told where they
+#: are not, or these outputs would not be gone on with.
+_FIRST_OF_FIT = frozenset(
+    {"k", "features", "scope", "init", "attempts", "max_iter", "tol", "batch_pixels", "seed", "start", "bands"}
+    | {"normalize", "k_range", "kind", "features_why"}
+)
+
+#: What ``refit`` has of its model: all else of a fit may be given.
+FIT_OF_MODEL = frozenset({"k", "features", "scope", "init", "attempts", "start", "bands", "normalize", "k_range"})
+
+
+def _as_json(settings: FitSettings, always: frozenset[str]) -> dict[str, Any]:
+    """Fields as JSON values: those named, and others that are not at their default."""
+    told = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    kept = [each.name for each in fields(settings) if each.name in always or told[each.name] != each.default]
+    return {name: list(told[name]) if isinstance(told[name], tuple) else told[name] for name in kept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,17 +513,6 @@ class ExecutionSettings:
         return "://" in self.scheduler or self.scheduler.endswith(".json")
 
 
-def _plain(settings: FitSettings) -> dict[str, Any]:
-    """As JSON values; ``k_range`` is among them only where it decides anything."""
-    values = dataclasses.asdict(settings)
-    del values["features_why"]  # which decides nothing
-    if settings.k == AUTO:
-        values["k_range"] = settings.tried
-    else:
-        del values["k_range"]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """Everything one job is told besides its inputs.
@@ -544,7 +567,7 @@ class RunConfig:
         ``overwrite``.
         """
         return {
-            "fit": None if self.fit is None else _plain(self.fit),
+            "fit": None if self.fit is None else self.fit.to_json(),
             "input": self.input.to_json(),
             "output": self.output.to_json(),
             "model": self.model,

@@ -16,7 +16,7 @@ from .clustering.band_points import held_px
 from .clustering.band_values import taken_as
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
-from .kernels import must_compile
+from .kernels.build import must_compile
 from .layers import asked_layers
 from .layers.layer import Layer, Layout
 from .storage.ranges import MOST_BYTES, most_held

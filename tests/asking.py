@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from kseg_core import open_store
+from kseg_core import open_store, storage
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from workflows.request import InputSelection, Request, prepare
 from workflows.result import JobResult
@@ -100,3 +103,42 @@ def labels_of(store: Path, key: str | None = None) -> NDArray[Any]:
 def failed(result: JobResult) -> dict[str, str]:
     """Why each input failed, by its name."""
     return {Path(failure.source).name: failure.reason for failure in result.failures}
+
+
+class Stopping:
+    """As progress of a job: ends it, as Ctrl-C does, at the beginning of a stage or when some of its tasks are done."""
+
+    def __init__(self, stage: str, after: int = 0) -> None:
+        self._stage, self._left = stage, after
+        self._there = False
+
+    def stage(self, name: str, images: int, pixels: int) -> None:
+        self._there = name == self._stage
+        if self._there and not self._left:
+            raise KeyboardInterrupt
+
+    def advance(self, images: int, pixels: int) -> None:
+        self._left -= self._there
+        if self._there and not self._left:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def stopped_at(file: str, times: int = 1) -> Iterator[None]:
+    """Ctrl-C comes as a file whose path matches is to be written, for the so-manieth time, and the job ends so."""
+    written, left = storage.put, [times]
+
+    def put(path: str, parts: Any) -> None:
+        matches = re.search(file, path) is not None
+        if matches and left[0] == 1:
+            raise KeyboardInterrupt
+        written(path, parts)
+        left[0] -= matches
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012 - what is within
+        patch.setattr(storage, "put", put)
+        yield
+
+
+#: The document of an image, which is written last.
+IMAGE_DOCUMENT = r"/images/[^/]+/zarr\.json$"
