@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, groupby, islice
 
 from kseg_core import storage
@@ -21,7 +20,7 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.verify import sound_record, window_is_sound
-from kseg_core.store.writing import build_level, finish_image, image_folder, write_georeferences, write_window
+from kseg_core.store.writing import finish_image, image_folder, mend_level, write_georeferences, write_window
 
 from ..computing.context import Context, Failure, parted
 from ..computing.executor import SAME_COMMAND
@@ -130,9 +129,7 @@ def finish(
         if not failed:
             whole.append(image)
             log.info("%s: %d of %d windows made anew", image.record.key, sum(anew), len(own))
-    build_pyramids(
-        [(image.record.key, image.layout) for image in whole], store, context, partial(build_level, mends=True)
-    )
+    build_pyramids([(image.record.key, image.layout) for image in whole], store, context, mend_level)
     for image in whole:
         write_georeferences(image_folder(store, image.record.key), image.layout)
         finish_image(store, image.record, image.layout, image.model.colors)

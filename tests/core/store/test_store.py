@@ -31,7 +31,15 @@ from kseg_core.layers.tiles import pyramid_levels
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage, create_store, open_store, update_attributes, write_model
 from kseg_core.store.record import ImageRecord
-from kseg_core.store.writing import build_level, create_image, finish_image, remove_image, write_image, write_window
+from kseg_core.store.writing import (
+    build_level,
+    create_image,
+    finish_image,
+    mend_level,
+    remove_image,
+    write_image,
+    write_window,
+)
 
 KEY, SOURCE = "slide", "day 1/slide.tif"
 
@@ -296,7 +304,7 @@ def test_of_a_level_that_is_mended_what_is_sound_is_left_alone(path: str, every_
     for damage in (lambda: first.write_bytes(b"no chunk"), second.unlink):
         damage()
     for region in layout.windows(1, 64):
-        build_level(path, KEY, 1, region, layout, mends=True)
+        mend_level(path, KEY, 1, region, layout)
     mended = every_file(Path(path))
     changed = {name for name in sound if Path(name).is_file() and sound[name] != mended.get(name)}
     assert changed <= {str(first), str(second)}
