@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ._config import asked_context
+from ._origins import asked_context
 
 NEXT = frozenset({"output", "kind", "overwrite", "dry_run"})  # what another command for another kind has of its own
 MOST_INPUTS = 3  # that a command to be typed next repeats

@@ -177,18 +177,20 @@ class Command:
         parameters = [_parameter(item) for item in self.items]
         callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer looks at
         callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        callback.__doc__ = self.body.__doc__
+        callback.__doc__ = _help_of(self.body.__doc__ or "")
         app.command(self.name, cls=PlainCommand, context_settings=self.settings)(callback)
 
 
 class PlainHelp:
-    """Says nothing of the type of switches, of which Typer does."""
+    """Says nothing of the type of switches and arguments, of which Typer does."""
 
     def get_params(self, context: Any) -> list[Any]:
         parameters: list[Any] = super().get_params(context)  # type: ignore[misc]  # of Typer's classes below
         for each in parameters:
             if getattr(each, "is_flag", False):
                 each.metavar = ""
+            elif each.param_type_name == "argument":
+                each.display_type_rich = lambda **_: None
         return parameters
 
 
@@ -217,6 +219,17 @@ def default_of(item: Item) -> Any:
     if not item.spelled.many:
         return default
     return [default] if isinstance(default, str) else list(default or ()) or None
+
+
+def _help_of(docstring: str) -> str:
+    """The help of a command, whose paragraphs are lines that the terminal breaks; indented lines stay as they are.
+
+    Typer takes the least indent of all paragraphs but the first away, without a look at the first line of them: so that
+    line is empty.
+    """
+    first, *others = inspect.cleandoc(docstring).split("\n\n")
+    lines = [text if text.startswith(" ") else " ".join(text.split("\n")) for text in [first, "", *others]]
+    return "\n\n".join(lines)
 
 
 def _parameter(item: Item) -> inspect.Parameter:

@@ -95,8 +95,7 @@ def edges_lines(result: dict[str, Any]) -> list[str]:
         head += f" ({images['reused']} more were there already)" if images["reused"] else ""
     else:
         head = f"{output}: already done, nothing changed ({_images(images['reused'])}); {share}"
-    rows = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in result["failures"]]
-    return [head, *([f"no edges of {len(rows)} of the inputs:", *_cut(rows, "inputs")] if rows else [])]
+    return [head, *_named("no edges of {} of the inputs:", result["failures"], "inputs")]
 
 
 def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
@@ -191,15 +190,11 @@ def _verdict(store: str, found: dict[str, Any]) -> list[str]:
         return [f"{printable(store)}: complete and right; {again}", *_cut(why, "reasons")]
     hint = found["damaged"] and "repaired" not in found
     return [
-        f"{printable(store)}: {_problems(len(found['problems']))}",
+        f"{printable(store)}: {counted(len(found['problems']), 'problem')}",
         *_cut([f"  {printable(p)}" for p in found["problems"]], "problems"),
         *_cut(why, "reasons"),
         *([f"what is damaged is made anew by: kseg-batch check {word(place(store))} --repair"] if hint else []),
     ]
-
-
-def _problems(n: int) -> str:
-    return f"{n} problem" if n == 1 else f"{n} problems"
 
 
 def sweep_lines(result: dict[str, Any]) -> list[str]:
@@ -262,8 +257,7 @@ def export_lines(result: dict[str, Any]) -> list[str]:
     """The end of ``export``."""
     made = Counter(file["what"] for file in result["files"])
     of = f" ({', '.join(f'{n} {what}' for what, n in made.items())})" if len(made) > 1 else ""
-    n = len(result["files"])
-    head = f"{n} {'file' if n == 1 else 'files'}{of} of {_images(result['images']['total'])}"
+    head = f"{counted(len(result['files']), 'file')}{of} of {_images(result['images']['total'])}"
     head += f" → {printable(result['output'])}"
     if result["kept"]:
         head += f"; {result['kept']} were there already and were left alone"
@@ -277,22 +271,22 @@ def export_lines(result: dict[str, Any]) -> list[str]:
 
 def failure_lines(failures: list[dict[str, Any]], left_out: Sequence[dict[str, Any]] = ()) -> list[str]:
     """One line an input that could not be read, not in the memory there is, or not together with the others."""
-    rest = [f for f in failures if "kind" not in f]
-    unread = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in rest if "needs" not in f]
-    large = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in rest if "needs" in f]
-    others = [f"  {printable(f['source'])}: {printable(f['reason'])}" for f in failures if "kind" in f]
-    lines = [f"{len(unread)} of the inputs could not be read:", *_cut(unread, "inputs")] if unread else []
-    if large:
-        do = "does" if len(large) == 1 else "do"
-        lines += [f"{len(large)} of the inputs {do} not fit into the memory:", *_cut(large, "inputs")]
-    if others:
-        lines += [f"{_images(len(others))} of another kind {_was(len(others))} left out:", *_cut(others, "images")]
-    lines += [f"{_images(kind['images'])} of kind {kind['kind']}: {printable(kind['command'])}" for kind in left_out]
-    return lines
+    others = [failure for failure in failures if "kind" in failure]
+    large = [failure for failure in failures if "needs" in failure and "kind" not in failure]
+    unread = [failure for failure in failures if not {"needs", "kind"} & failure.keys()]
+    do, were = "does" if len(large) == 1 else "do", "was" if len(others) == 1 else "were"
+    return [
+        *_named("{} of the inputs could not be read:", unread, "inputs"),
+        *_named(f"{{}} of the inputs {do} not fit into the memory:", large, "inputs"),
+        *_named(f"{_images(len(others))} of another kind {were} left out:", others, "images"),
+        *(f"{_images(kind['images'])} of kind {kind['kind']}: {printable(kind['command'])}" for kind in left_out),
+    ]
 
 
-def _was(n: int) -> str:
-    return "was" if n == 1 else "were"
+def _named(head: str, failures: Sequence[dict[str, Any]], what: str) -> list[str]:
+    """How many failed, and a line for each; nothing of none."""
+    rows = [f"  {printable(failure['source'])}: {printable(failure['reason'])}" for failure in failures]
+    return [head.format(len(rows)), *_cut(rows, what)] if rows else []
 
 
 def report_lines(result: dict[str, Any]) -> list[str]:
@@ -345,7 +339,7 @@ def _cut_blocks(blocks: list[list[str]], what: str) -> list[str]:
 
 
 def _images(n: int) -> str:
-    return f"{n} image" if n == 1 else f"{n} images"
+    return counted(n, "image")
 
 
 # ------------------------------------------------------------------------------------------------ palettes

@@ -19,8 +19,8 @@ from kseg_core.errors import KsegError, OutputHeld, UsageError, system_reason
 from kseg_core.options import option
 from kseg_core.sizes import return_freed_memory
 
-from ._config import load_config, unknown_variables, with_origins
 from ._logging import LOG_FORMATS, LOG_LEVELS, log, log_failures, log_result, log_to_stderr, write_line
+from ._origins import load_config, unknown_variables, with_origins
 from ._progress import Bar, LoggedStages
 
 DONE, FAILED, WRONG_USAGE, SOME_UNREADABLE, HELD, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 11, 130, 143

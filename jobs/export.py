@@ -83,10 +83,9 @@ def export(given: Given, report: Report) -> int:
     Examples:
 
       kseg-batch export images.kseg.zarr --to out
-
-      kseg-batch export images.kseg.zarr --to out --what masks,cutout --cluster 3 --image 'leaf-*'
-
-      kseg-batch export scene.kseg.zarr --to out --what labels,polygons --min-area 50
+      kseg-batch export images.kseg.zarr --to out --what cutout --cluster 3
+      kseg-batch export images.kseg.zarr --to out --what masks --image 'leaf-*'
+      kseg-batch export scene.kseg.zarr --to out --what polygons --min-area 50
     """
     settings, execution, files = given.make(ExportSettings), given.make(ExecutionSettings), given.make(Files)
     if files.existing == "refuse":

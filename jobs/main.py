@@ -14,15 +14,20 @@ from typing import Annotated, Any
 
 import typer
 
-from ._config import commands_with, remember, with_origins
 from ._logging import is_json, write_line
 from ._options import PlainGroup
+from ._origins import commands_with, remember, with_origins
+from .apply import apply
+from .check import check
+from .config import config
 from .edges import edges
 from .export import export
-from .label import apply, fit, run, sweep
-from .program import config, warm
+from .fit import fit
+from .inspect import inspect
 from .report import report
-from .store import check, inspect
+from .run import run
+from .sweep import sweep
+from .warm import warm
 
 # What the collector looks for, cycles, is rare here; with its usual thresholds it takes a tenth of a short run.
 SELDOM = (50_000, 20, 100)

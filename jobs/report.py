@@ -54,9 +54,7 @@ def report(given: Given, report: Report) -> int:
     Examples:
 
       kseg-batch report images.kseg.zarr
-
       kseg-batch report images.kseg.zarr --to ./for-anna --limit 200
-
       kseg-batch report images.kseg.zarr --sweep images.sweep
     """
     settings, execution, page = given.make(ReportSettings), given.make(ExecutionSettings), given.make(Page)

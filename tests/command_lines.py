@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +45,22 @@ def parse_json() -> Callable[[str], Any]:
     return strict_json
 
 
+@cache
+def parser() -> Any:
+    """What the app makes for each command line, and takes as long as to read one: made once."""
+    import typer
+
+    from jobs import main
+
+    return typer.main.get_command(main.app)
+
+
 @pytest.fixture
 def kseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
     """``kseg-batch`` in this process; what a command changes in it is put back."""
-    from jobs.main import run_command
+    from jobs import main
 
+    monkeypatch.setattr(main, "app", parser())
     handler = signal.getsignal(signal.SIGTERM)
     loggers = [
         logging.getLogger(name) for name in (None, "tornado", "asyncio", "numba", "PIL", "tifffile", "zarr", "rasterio")
@@ -58,8 +71,11 @@ def kseg(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
 
     def run(*arguments: str | Path) -> Outcome:
+        """Of a line, or of its words."""
+        if len(arguments) == 1:
+            arguments = tuple(shlex.split(str(arguments[0])))
         capsys.readouterr()
-        code = run_command([str(argument) for argument in arguments])
+        code = main.run_command([str(argument) for argument in arguments])
         told = capsys.readouterr()
         return Outcome(code, told.out, told.err)
 

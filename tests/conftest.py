@@ -25,11 +25,9 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from tests.asking import RunJob, run_job
 from tests.command_lines import kseg, parse_json  # noqa: F401 - fixtures
 from tests.object_store import aws, bucket, object_store  # noqa: F401 - fixtures
-from workflows.request import InputSelection, prepare
-from workflows.result import JobResult
 
 settings.register_profile("no times", deadline=None)  # machines are shared, and kernels compile in the first example
 settings.load_profile("no times")
@@ -61,7 +59,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 U8 = NDArray[np.uint8]
 Contents = dict[str, str]
-RunJob = Callable[..., JobResult]
 
 
 @pytest.fixture(autouse=True)
@@ -180,40 +177,26 @@ def job() -> RunJob:
     return run_job
 
 
-def run_job(
-    inputs: Path | str | Sequence[Path | str],
-    output: Path,
-    k: int | None = 4,
-    *,
-    scheduler: str = "sync",
-    workers: int | None = None,
-    strict: bool = False,
-    model: Path | None = None,
-    match: Path | None = None,
-    tile: int = 1024,
-    masks: bool | None = None,
-    overwrite: bool = False,
-    progress: Any = None,
-    mask: Path | None = None,
-    **fit: Any,
-) -> JobResult:
-    """Make a store as ``kseg-batch run`` does, or a model with ``output`` named ``*.model.zarr``."""
-    from workflows import run as jobs
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets from which size on work is done in parts: ``parts(piece=64)``."""
+    return lambda **sizes: in_parts(monkeypatch, **sizes)
 
-    listed = (inputs,) if isinstance(inputs, str | Path) else inputs
-    settings = None if model is not None else FitSettings(**{"k": k, "attempts": 3, **fit})
-    config = RunConfig(
-        settings,
-        OutputSettings(masks, tile, overwrite),
-        ExecutionSettings(scheduler, workers, strict),
-        InputSettings(mask=None if mask is None else str(mask)),
-        model=None if model is None else str(model),
-        match=None if match is None else str(match),
-    )
-    kind = "model" if output.name.endswith(".model.zarr") else "store"
-    request = prepare(InputSelection(tuple(str(each) for each in listed)), config, str(output), kind)
-    assert request.finished is None, "the output is there already"
-    return (jobs.fit if kind == "model" else jobs.run)(request, progress)
+
+def in_parts(
+    patch: pytest.MonkeyPatch, *, piece: int | None = None, held: int | None = None, window: int | None = None
+) -> None:
+    """From which size on work is done in parts, in this process alone: small images go the way of large ones.
+
+    The side of a piece, how many pixels of bands are held, the side of what is verified in one task.
+    """
+    for name, size in (
+        ("kseg_core.reading.sources.PIECE_PX", piece and piece * piece),
+        ("kseg_core.clustering.band_points.HELD_PX", held),
+        ("kseg_core.store.tally.VERIFY_PX", window),
+    ):
+        if size is not None:
+            patch.setattr(name, size)
 
 
 #: Attributes that say when, how long or where, and not what.

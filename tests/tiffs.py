@@ -1,9 +1,14 @@
-"""TIFFs put together tag by tag, for layouts that no writer here makes."""
+"""TIFFs of any samples, and ones put together tag by tag, for layouts that no writer here makes."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tifffile
+from numpy.typing import NDArray
 
 Number = int | tuple[int, int]
 
@@ -47,3 +52,14 @@ def picture_tags(
         256: [width], 257: [height], 258: [8] * bands, 259: [compression], 262: [photometric], 277: [bands],
         278: [rows], 284: [1],
     }  # fmt: skip
+
+
+def save_tiff(path: Path, samples: NDArray[Any], tile: int | None = 64, **options: Any) -> Path:
+    """A TIFF of samples (y, x) or (y, x, bands) of any dtype, in tiles of some side or in one strip."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flat = samples[..., 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples
+    layout: dict[str, Any] = {"photometric": "minisblack", "metadata": None}
+    layout |= {"planarconfig": "contig"} if flat.ndim == 3 else {}
+    layout |= {"tile": (tile, tile)} if tile is not None else {}
+    tifffile.imwrite(path, flat, **{**layout, **options})
+    return path

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from jobs.main import run_command
+from jobs import main
+from tests.command_lines import parser
 from tests.fuzzing import damaged_document
 
 QUICK = settings(
@@ -32,28 +32,29 @@ QUICK = settings(
 def made(tmp_path_factory: pytest.TempPathFactory, small_folder: Path) -> Iterator[Path]:
     """A store with all that a store can hold, and a model, beside their pictures."""
     folder = tmp_path_factory.mktemp("damaged")
-    before = os.getcwd()
     root = logging.getLogger()
     heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handlers, level = list(root.handlers), root.level
-    os.chdir(folder)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(main, "app", parser())
+    patch.chdir(folder)
     shutil.copytree(small_folder, "in")
     fit = ["in", "--k", "3", "--attempts", "1", "--scheduler", "sync"]
     assert call("run", *fit, "-o", "store.zarr", "--confidence", "--edges", "50,100")[0] == 0
     assert call("fit", *fit, "-o", "model.zarr")[0] == 0
     yield folder
-    os.chdir(before)
-    for number, handler in heard.items():
-        signal.signal(number, handler)
+    patch.undo()
     root.handlers[:] = handlers
     root.setLevel(level)
+    for number, handler in heard.items():
+        signal.signal(number, handler)
 
 
 def call(*line: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run_command(list(line))
+        code = main.run_command(list(line))
     return code, out.getvalue(), err.getvalue()
 
 

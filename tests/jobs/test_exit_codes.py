@@ -1,4 +1,4 @@
-"""How every command ends: its exit code, and one line on stderr where something is wrong."""
+"""How every command ends: its exit code, one line on stderr where something is wrong, and one of JSON."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,20 +15,11 @@ from typing import Any
 import pytest
 
 from jobs import main
-from kseg_core import open_store
 from workflows import run as jobs_of_workflows
 from workflows.computing import cluster
+from workflows.sweep_request import KEYS
 
 Kseg = Callable[..., Any]
-Program = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def pictures(small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder ``in`` of our own in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(small_folder, tmp_path / "in")
-    return tmp_path / "in"
 
 
 def assert_one_line(error: str, *parts: str) -> None:
@@ -48,61 +36,49 @@ def assert_one_line(error: str, *parts: str) -> None:
 # --------------------------------------------------------------------------------------------------- 0 and 3
 
 
-def test_a_run_that_is_done_or_was_already_done_exits_0(pictures: Path, kseg: Kseg, every_file: Any) -> None:
-    first = kseg("run", "in", "--k", "3")
+def test_a_run_that_is_done_or_was_already_done_exits_0(here: Path, kseg: Kseg, every_file: Any) -> None:
+    first = kseg("run in --k 3")
     assert (first.code, first.err) == (0, "")
     assert "labelled 3 images" in first.out
     before = every_file(Path("in.kseg.zarr"))
-    again = kseg("run", "in", "--k", "3")
+    again = kseg("run in --k 3")
     assert (again.code, again.err) == (0, "")
     assert "in.kseg.zarr: already done, nothing changed (3 images)" in again.out
-    dry = kseg("run", "in", "--k", "3", "--dry-run").out
+    dry = kseg("run in --k 3 --dry-run").out
     assert "nothing would change" in dry
     assert "million" not in dry  # nothing is held of no image
     assert every_file(Path("in.kseg.zarr")) == before
 
 
-@pytest.mark.parametrize("arguments", [("fit", "-o", "m.zarr", "--k", "2"), ("apply", "--model", "old.zarr")])
-def test_fit_and_apply_exit_0_and_0_again(
-    arguments: tuple[str, ...], pictures: Path, kseg: Kseg, job: Any, every_file: Any
+@pytest.mark.parametrize("line", ["run in --k 2", "fit in --k 2", "apply in --model old.zarr"])
+def test_a_job_exits_0_and_0_again_and_3_where_inputs_cannot_be_read_and_names_each(
+    line: str, here: Path, kseg: Kseg, job: Any, every_file: Any
 ) -> None:
-    job(pictures, Path("old.zarr"), k=2)
-    assert kseg(arguments[0], "in", *arguments[1:]).code == 0
-    before = every_file(Path())
-    again = kseg(arguments[0], "in", *arguments[1:])
-    assert (again.code, again.err) == (0, "")
-    assert "already done" in again.out
-    assert every_file(Path()) == before
-
-
-@pytest.mark.parametrize("command", ["inspect", "check"])
-def test_inspect_and_check_exit_0(command: str, pictures: Path, kseg: Kseg, job: Any) -> None:
-    job(pictures, Path("out.zarr"), k=2)
-    outcome = kseg(command, "out.zarr")
-    assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out.startswith("out.zarr: ")
-
-
-@pytest.mark.parametrize("arguments", [("run", "--k", "2"), ("fit", "--k", "2"), ("apply", "--model", "old.zarr")])
-def test_done_but_some_inputs_unreadable_exits_3_and_names_each_now_and_again(
-    arguments: tuple[str, ...], pictures: Path, kseg: Kseg, job: Any
-) -> None:
-    job(pictures, Path("old.zarr"), k=2)
-    (pictures / "x.png").write_bytes(b"")
-    (pictures / "y.png").write_text("hello")
-    for _ in range(2):
-        outcome = kseg(arguments[0], "in", "-o", "out.zarr", *arguments[1:])
+    job(here / "in", Path("old.zarr"), k=2)
+    assert kseg(f"{line} -o out.zarr").code == 0
+    before = every_file(here)
+    again = kseg(f"{line} -o out.zarr")
+    assert (again.code, again.err, "already done" in again.out) == (0, "", True)
+    assert every_file(here) == before
+    Path("in/x.png").write_bytes(b"")
+    Path("in/y.png").write_text("hello")
+    for reused in (0, 3):
+        outcome = kseg(f"{line} -o some.zarr{' --json' * (not reused)}")
         assert (outcome.code, outcome.err) == (3, "")
-        assert "2 of the inputs could not be read:" in outcome.out
-        assert "  in/x.png: empty file\n  in/y.png: not an image (text)\n" in outcome.out
+        if reused:
+            assert "2 of the inputs could not be read:" in outcome.out
+            assert "  in/x.png: empty file\n  in/y.png: not an image (text)\n" in outcome.out
+            continue
+        told = outcome.json()
+        assert_run_json(told)
+        assert told["status"] == "partial"
+        assert told["images"] == {"total": 5, "labelled": 0 if line.startswith("fit") else 3, "reused": 0, "failed": 2}
+        assert told["failures"][0] == {"source": "in/x.png", "reason": "empty file"}
 
 
-def test_fewer_clusters_than_asked_for_are_told_on_stderr(
-    tmp_path: Path, kseg: Kseg, png: Any, smooth: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    png(tmp_path / "flat.png", smooth(3, 4, 0) * 0)
-    outcome = kseg("run", "flat.png", "--k", "4")
+def test_fewer_clusters_than_asked_for_are_told_on_stderr(here: Path, kseg: Kseg, png: Any, smooth: Any) -> None:
+    png(here / "flat.png", smooth(3, 4, 0) * 0)
+    outcome = kseg("run flat.png --k 4")
     assert outcome.code == 0
     assert "only 1 distinct value: 1 cluster, not 4" in outcome.err
 
@@ -129,7 +105,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, job: An
     job(here / "in", here / "each.zarr", k=2, scope="image")
     job(here / "in", here / "palette.model.zarr", k=2)
     (here / "mine").mkdir()
-    (here / "mine/diary.txt").write_text("dear")
+    (here / "mine/diary.txt").write_text("in/a.png")  # also a list of inputs
     return here
 
 
@@ -165,6 +141,10 @@ FAILURES = {
     "run in --k 2 -o in/a.png/out.zarr": ("in/a.png/out.zarr", "cannot be written"),
     "apply in --model each.zarr -o o.zarr": ("each.zarr", "model of its own"),
     "run in --k 2 --match each.zarr -o o.zarr": ("each.zarr", "model of its own"),
+    "sweep empty": ("no images in empty",),
+    "sweep in -o mine": ("mine exists and does not hold a sweep",),
+    "sweep in -o mine/diary.txt": ("mine/diary.txt", "not a folder"),
+    "sweep in -o mine/diary.txt/out": ("mine/diary.txt/out: the output cannot be written",),
     "inspect nothing.zarr": ("nothing.zarr: no kseg store there",),
     "inspect mine": ("mine: no kseg store there",),
     "check nothing.zarr": ("nothing.zarr: no kseg store there",),
@@ -193,7 +173,10 @@ def test_what_fails_exits_1_with_one_line_that_says_what_and_json_of_the_same_ke
         assert_one_line(outcome.err, *parts)
         told = outcome.json()
         assert told["status"] == "failed"
-        if not line.startswith(("inspect", "check")):
+        if line.startswith("sweep"):
+            assert told.keys() == {*KEYS, "error"}
+            assert (told["k"], told["sweep"]) == (None, None)
+        elif not line.startswith(("inspect", "check")):
             assert_run_json(told)
         if line == "run bad --k 2":
             assert told["images"] == {"total": 2, "labelled": 0, "reused": 0, "failed": 2}
@@ -202,22 +185,24 @@ def test_what_fails_exits_1_with_one_line_that_says_what_and_json_of_the_same_ke
     assert untouched()
 
 
-def test_a_check_that_finds_problems_exits_1_and_lists_them_on_stdout(pictures: Path, kseg: Kseg, job: Any) -> None:
-    job(pictures, Path("out.zarr"), k=2)
+def test_a_check_that_finds_problems_exits_1_and_lists_them_on_stdout(here: Path, kseg: Kseg, job: Any) -> None:
+    job(here / "in", Path("out.zarr"), k=2)
     shutil.rmtree("out.zarr/images/b.png")
-    outcome = kseg("check", "out.zarr")
+    outcome = kseg("check out.zarr")
     assert (outcome.code, outcome.err) == (1, "")
     assert "out.zarr: 1 problem\n  1 image is missing: b.png; " in outcome.out
     assert "--repair" not in outcome.out  # which cannot know the file
+    told = kseg("check out.zarr --json")
+    assert (told.code, told.json()["status"], len(told.json()["problems"])) == (1, "failed", 1)
     Path("out.zarr/images/c.png/zarr.json").write_bytes(b"")
-    outcome = kseg("check", "out.zarr")
+    outcome = kseg("check out.zarr")
     assert outcome.out.endswith("what is damaged is made anew by: kseg-batch check out.zarr --repair\n")
-    assert (kseg("inspect", "out.zarr").code, kseg("export", "out.zarr", "--to", "files").code) == (3, 3)
+    assert (kseg("inspect out.zarr").code, kseg("export out.zarr --to files").code) == (3, 3)
 
 
 @pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])
 def test_a_traceback_is_shown_with_log_level_debug_only(
-    level: str, shown: bool, pictures: Path, kseg: Kseg, monkeypatch: pytest.MonkeyPatch
+    level: str, shown: bool, here: Path, kseg: Kseg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("two\nlines")
@@ -290,6 +275,8 @@ USAGE = {
     "run in/a.png in/b.png --k 2": ("several inputs need an output",),
     "run in/*.png --k 2": ("a pattern needs an output",),
     "run in --k 2 --from missing.txt -o o": ("cannot read the list missing.txt",),
+    "run --from mine/diary.txt --k 2": ("name one with -o",),
+    "run in --null --k 2": ("--null",),
     "run in --k 2 --nonsense": ("--nonsense",),
     "run in --k 2 --log-level loud": ("--log-level is one of debug, info, warning, error; got 'loud'",),
     "run in --k": ("--k",),
@@ -391,74 +378,11 @@ def test_wrong_usage_exits_2_with_one_line_that_says_what(untouched: Callable[[]
     assert untouched()
 
 
-# ---------------------------------------------------------------------------------------- real processes
-
-
-def test_the_exit_codes_are_those_of_a_real_process_too(pictures: Path, program: Program) -> None:
-    (pictures / "bad.png").write_bytes(b"")
-    some_bad = program("run", "in", "--k", "2", "-o", "some.zarr")
-    assert (some_bad.returncode, some_bad.stderr) == (3, "")
-    failed = program("run", "in/bad.png", "--k", "2")
-    assert (failed.returncode, failed.stdout) == (1, "")
-    assert_one_line(failed.stderr, "in/bad.png: empty file")
-    wrong = program("run", "in", "--k", "0")
-    assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert_one_line(wrong.stderr, "--k")
-
-
 def test_the_console_script_is_the_same_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["kseg-batch", "run", "nowhere", "--k", "2"])
     with pytest.raises(SystemExit) as end:
         main.main()
     assert end.value.code == 2
-
-
-INTERRUPTED = (signal.SIGINT, 130, "interrupted")
-TERMINATED = (signal.SIGTERM, 143, "terminated")
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "number", "code", "word"),
-    [
-        ("threads", *INTERRUPTED),
-        ("processes", *TERMINATED),
-        pytest.param("processes", *INTERRUPTED, marks=pytest.mark.slow),
-        pytest.param("threads", *TERMINATED, marks=pytest.mark.slow),
-        pytest.param("sync", *INTERRUPTED, marks=pytest.mark.slow),
-        pytest.param("sync", *TERMINATED, marks=pytest.mark.slow),
-    ],
-)
-def test_a_signal_ends_a_job_with_its_own_code_one_line_and_no_process_left(
-    number: signal.Signals, code: int, word: str, scheduler: str, long_job: Any
-) -> None:
-    running = long_job("--scheduler", scheduler, *([] if scheduler == "sync" else ["--workers", "2"]))
-    assert len(running.processes()) >= (3 if scheduler == "processes" else 1)
-    running.process.send_signal(number)
-    out, err = running.process.communicate(timeout=100)
-    assert (running.process.returncode, out) == (code, "")
-    assert_one_line(err, word)
-    assert running.left_behind() == []
-    assert not open_store(str(running.output)).complete
-
-
-@pytest.mark.parametrize(
-    "fitting",
-    [False, pytest.param(True, marks=pytest.mark.slow)],
-    ids=["as its processes start", "in the fit"],
-)
-def test_an_interrupt_from_the_terminal_goes_to_all_processes_and_is_still_one_line(
-    fitting: bool, long_job: Any
-) -> None:
-    running = long_job("--scheduler", "processes", "--workers", "2", fitting=fitting)
-    for _ in range(600):
-        if len(running.processes()) >= 3:
-            break
-        time.sleep(0.05)
-    os.killpg(running.process.pid, signal.SIGINT)
-    out, err = running.process.communicate(timeout=100)
-    assert (running.process.returncode, out) == (130, "")
-    assert_one_line(err, "interrupted")
-    assert running.left_behind() == []
 
 
 # ----------------------------------------------------------------------------------------------------- --json
@@ -479,7 +403,7 @@ def assert_run_json(told: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("scope", ["global", "image"])
-def test_the_json_of_run_is_one_line_with_the_keys_of_the_contract(scope: str, pictures: Path, kseg: Kseg) -> None:
+def test_the_json_of_run_is_one_line_with_the_keys_of_the_contract(scope: str, here: Path, kseg: Kseg) -> None:
     for reused in (0, 3):
         outcome = kseg("run", "in", "--k", "2", "--scope", scope, "--json")
         assert (outcome.code, outcome.err) == (0, "")
@@ -493,139 +417,53 @@ def test_the_json_of_run_is_one_line_with_the_keys_of_the_contract(scope: str, p
             assert told[name] is None if scope == "image" else len(told[name]) == length
 
 
-def test_the_json_of_fit_and_apply_has_the_keys_of_run(pictures: Path, kseg: Kseg) -> None:
-    fitted = kseg("fit", "in", "--k", "2", "-o", "m.zarr", "--json")
-    applied = kseg("apply", "in", "--model", "m.zarr", "--json")
-    for outcome in (fitted, applied):
-        assert (outcome.code, outcome.err) == (0, "")
-        assert_run_json(outcome.json())
-    assert applied.json()["counts"] == fitted.json()["counts"]
-    assert (fitted.json()["output"], applied.json()["output"]) == ("m.zarr", "in.kseg.zarr")
-
-
-def test_the_json_of_some_unreadable_inputs_names_them(pictures: Path, kseg: Kseg) -> None:
-    (pictures / "x.png").write_bytes(b"")
-    outcome = kseg("run", "in", "--k", "2", "--json")
-    assert (outcome.code, outcome.err) == (3, "")
-    told = outcome.json()
-    assert_run_json(told)
-    assert told["status"] == "partial"
-    assert told["images"] == {"total": 4, "labelled": 3, "reused": 0, "failed": 1}
-    assert told["failures"] == [{"source": "in/x.png", "reason": "empty file"}]
+def test_the_json_of_fit_and_apply_has_the_keys_of_run(here: Path, kseg: Kseg) -> None:
+    outcomes = [kseg("fit in --k 2 -o m.zarr --json"), kseg("apply in --model m.zarr --json")]
+    assert [(outcome.code, outcome.err) for outcome in outcomes] == [(0, "")] * 2
+    fitted, applied = (outcome.json() for outcome in outcomes)
+    assert_run_json(fitted)
+    assert_run_json(applied)
+    assert applied["counts"] == fitted["counts"]
+    assert (fitted["output"], applied["output"]) == ("m.zarr", "in.kseg.zarr")
 
 
 def test_a_missing_number_is_null_in_json_and_no_error_for_a_person(
-    pictures: Path, kseg: Kseg, job: Any, png: Any, smooth: Any
+    here: Path, kseg: Kseg, job: Any, png: Any, smooth: Any
 ) -> None:
-    job(pictures, Path("m.zarr"), k=2)
+    job(here / "in", Path("m.zarr"), k=2)
     png(Path("clear.png"), smooth(4, 4, 0)[..., :1].repeat(4, 2) * 0)
-    outcome = kseg("apply", "clear.png", "--model", "m.zarr", "--json")
+    outcome = kseg("apply clear.png --model m.zarr --json")
     assert (outcome.code, outcome.err) == (0, "")
     assert (outcome.json()["mse"], outcome.json()["counts"]) == (None, [0, 0])
-    for command in (("apply", "clear.png", "--model", "m.zarr"), ("inspect", "clear.kseg.zarr")):
-        spoken = kseg(*command)
-        assert (spoken.code, spoken.err) == (0, "")
-        spoken = kseg(*command, *(["-o", "again.zarr"] if command[0] == "apply" else []))
+    apply = "apply clear.png --model m.zarr"  # done already, and anew
+    for line in (apply, f"{apply} -o again.zarr", "inspect clear.kseg.zarr", "inspect again.zarr"):
+        spoken = kseg(line)
         assert (spoken.code, spoken.err) == (0, "")
 
 
-def test_the_json_of_inspect_and_check_has_the_keys_of_the_contract(pictures: Path, kseg: Kseg, job: Any) -> None:
-    job(pictures, Path("out.zarr"), k=2)
-    described = kseg("inspect", "out.zarr", "--json").json()
+def test_inspect_and_check_tell_a_person_and_a_program(here: Path, kseg: Kseg, job: Any) -> None:
+    job(here / "in", Path("out.zarr"), k=2)
+    for line in ("inspect out.zarr", "check out.zarr"):
+        outcome = kseg(line)
+        assert (outcome.code, outcome.err, outcome.out.startswith("out.zarr: ")) == (0, "", True)
+    described = kseg("inspect out.zarr --json").json()
     assert described.keys() >= {"format", "status", "model", "images"}
     for image in described["images"]:
         assert image.keys() >= {"key", "source", "shape", "labels", "masks", "counts", "invalid", "mse"}
-    assert kseg("check", "out.zarr", "--json").json()["problems"] == []
-    shutil.rmtree("out.zarr/images/b.png")
-    outcome = kseg("check", "out.zarr", "--json")
-    assert (outcome.code, outcome.err) == (1, "")
-    assert outcome.json()["status"] == "failed"
-    assert len(outcome.json()["problems"]) == 1
-    for command in ("inspect", "check"):
-        missing = kseg(command, "nothing.zarr", "--json")
-        assert missing.code == 1
-        assert_one_line(missing.err, "nothing.zarr")
-        assert missing.json()["status"] == "failed"
-
-
-@pytest.mark.slow
-def test_json_of_a_real_process_is_all_there_is_on_stdout(pictures: Path, program: Program, parse_json: Any) -> None:
-    done = program("run", "in", "--k", "2", "--json", "--scheduler", "processes", "--workers", "1")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert_run_json(parse_json(done.stdout))
-    assert json.loads(done.stdout)["images"]["labelled"] == 3
-
-
-@pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_a_reader_that_has_gone_undoes_nothing(
-    flags: list[str], pictures: Path, program_environment: dict[str, str], kseg: Kseg
-) -> None:
-    read, write = os.pipe()
-    os.close(read)
-    told = "kseg-batch: the output was closed before all of it was printed; the work is done"
-    for job, where in (("run in --k 2 -o out.zarr", " and written to out.zarr"), ("inspect out.zarr", "")):
-        command = [sys.executable, "-m", "jobs", *job.split(), *flags]
-        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=program_environment, timeout=120)
-        assert (done.returncode, done.stderr.decode()) == (0, f"{told}{where}\n")
-    os.close(write)
-    assert kseg("check", "out.zarr").code == 0
-
-
-def shell(line: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """A command line of a shell in which ``kseg`` is the program."""
-    told = f'kseg() {{ "{sys.executable}" -m jobs "$@"; }}; {line}'
-    return subprocess.run(
-        ["bash", "-c", told], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-
-
-RUN = "kseg run in --k 2 --attempts 1 --scheduler sync -o out.zarr"
-
-
-@pytest.mark.few(1)
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_job_whose_streams_are_closed_does_its_work(
-    closed: str, small_folder: Path, tmp_path: Path, program_environment: dict[str, str], kseg: Kseg
-) -> None:
-    shutil.copytree(small_folder, tmp_path / "in")
-    assert shell(f"{RUN} --json {closed}", tmp_path, program_environment).returncode == 0
-    assert kseg("check", tmp_path / "out.zarr").code == 0
-
-
-@pytest.mark.few(1)
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-@pytest.mark.parametrize("as_json", ["", "--json"])
-def test_a_full_disk_behind_stdout_is_one_line_and_a_code(
-    as_json: str, small_folder: Path, tmp_path: Path, program_environment: dict[str, str], kseg: Kseg
-) -> None:
-    shutil.copytree(small_folder, tmp_path / "in")
-    done = shell(f"{RUN} {as_json} > /dev/full", tmp_path, program_environment)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "no space left" in done.stderr
-    assert kseg("check", tmp_path / "out.zarr").code == 0
-    done = shell(f"kseg run nothing --k 2 {as_json} 2> /dev/full", tmp_path, program_environment)
-    assert done.returncode == 2  # nobody can be told why
-
-
-def test_a_job_that_fails_while_nobody_reads_has_its_own_code(
-    tmp_path: Path, program_environment: dict[str, str]
-) -> None:
-    (tmp_path / "in").mkdir()
-    done = shell(f"{RUN} --json | true; exit ${{PIPESTATUS[0]}}", tmp_path, program_environment)
-    assert (done.returncode, done.stderr) == (1, "kseg-batch: no images in in\n")
+        assert image["colors"] is None  # of all images alike
+    assert kseg("check out.zarr --json").json()["problems"] == []
 
 
 @pytest.mark.parametrize("command", ["run", "fit"])
 def test_what_a_job_killed_at_its_very_end_has_left_is_swept_by_the_same_command(
-    command: str, small_folder: Path, tmp_path: Path, kseg: Any
+    command: str, here: Path, kseg: Any
 ) -> None:
-    output = tmp_path / "out.zarr"
-    line = (command, small_folder, "--k", "2", "--attempts", "1", "--scheduler", "sync", "-o", output)
-    assert kseg(*line).code == 0
-    (tmp_path / ".out.zarr.resume" / "0badcafe").mkdir(parents=True)
-    (tmp_path / ".out.zarr.resume" / "0badcafe" / "x.kept").write_text("of no use any more")
-    (tmp_path / ".out.zarr.lock").touch()
+    line = f"{command} in --k 2 --attempts 1 --scheduler sync -o out.zarr"
+    assert kseg(line).code == 0
+    Path(".out.zarr.resume/0badcafe").mkdir(parents=True)
+    Path(".out.zarr.resume/0badcafe/x.kept").write_text("of no use any more")
+    Path(".out.zarr.lock").touch()
     dead = {"owner": "me", "host": socket.gethostname(), "pid": 1, "since": "2024-01-01", "started": 1.0}
-    (tmp_path / ".out.zarr.lock.json").write_text(json.dumps(dead))
-    assert "already done" in kseg(*line).out
-    assert [path.name for path in tmp_path.iterdir()] == [output.name]
+    Path(".out.zarr.lock.json").write_text(json.dumps(dead))
+    assert "already done" in kseg(line).out
+    assert sorted(os.listdir()) == ["in", "out.zarr"]

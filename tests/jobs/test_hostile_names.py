@@ -6,6 +6,7 @@ import html
 import json
 import os
 import re
+import shutil
 import subprocess
 import unicodedata
 from collections.abc import Callable
@@ -184,40 +185,36 @@ def test_names_in_a_page_are_text_and_nothing_else(others: Any) -> None:
 
 
 @pytest.mark.slow
-def test_markup_in_a_name_is_shown_as_it_is(tmp_path: Path, small_folder: Path, programs: Programs) -> None:
+def test_markup_in_a_name_is_shown_as_it_is(here: Path, kseg: Any) -> None:
     names = ("<script>alert(1)<", "&lt;b&gt;", "</title><img src=x onerror=alert(1)>")
     for name in names:
-        folder = tmp_path / "in" / name
-        folder.mkdir(parents=True)
-        (folder / "a.png").write_bytes((small_folder / "a.png").read_bytes())
-    lines = ("run in --k 2 --attempts 1 -o o.zarr", "report o.zarr --to page")
-    assert [done.returncode for done in programs(*map(str.split, lines), cwd=tmp_path)] == [0, 0]
-    page = (tmp_path / "page/report.html").read_text(encoding="utf-8")
+        (here / "marked" / name).mkdir(parents=True)
+        shutil.copy("in/a.png", f"marked/{name}")
+    for line in ("run marked --k 2 --attempts 1 -o o.zarr", "report o.zarr --to page"):
+        assert kseg(line).code == 0
+    page = Path("page/report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "<img src=x" not in page
     for name in names:
-        assert html.escape(f"in/{name}/a.png", quote=False) in html.unescape(html.escape(page, quote=False)) or (
-            html.escape(f"in/{name}/a.png") in page
+        assert html.escape(f"marked/{name}/a.png", quote=False) in html.unescape(html.escape(page, quote=False)) or (
+            html.escape(f"marked/{name}/a.png") in page
         )
 
 
-def test_a_store_that_names_a_way_out_is_read_inside_only(
-    tmp_path: Path, small_folder: Path, programs: Programs, job: Any
-) -> None:
+def test_a_store_that_names_a_way_out_is_read_inside_only(here: Path, kseg: Any, job: Any) -> None:
     """Keys come from folders on the disk, never from what is written in documents: an archive cannot lead astray."""
-    job(small_folder, tmp_path / "o.zarr", k=2)
-    group = tmp_path / "o.zarr/images/a.png/zarr.json"
+    job("in", here / "o.zarr", k=2)
+    group = here / "o.zarr/images/a.png/zarr.json"
     document = json.loads(group.read_bytes())
     for name, value in (("key", "../../../escaped"), ("source", "../../../escaped/a.png")):
         document["attributes"]["kseg"][name] = value
     group.write_text(json.dumps(document))
-    lines = ("export o.zarr --to files --what segmented,masks", "report o.zarr --to page", "inspect o.zarr")
-    for done in programs(*map(str.split, lines), cwd=tmp_path):
-        assert done.returncode in (0, 3)
-    assert sorted(os.listdir(tmp_path)) == ["files", "o.zarr", "page"]
-    assert not (tmp_path.parent / "escaped").exists()
-    for path in (tmp_path / "files").rglob("*"):
-        assert path.resolve().is_relative_to(tmp_path / "files")
+    for line in ("export o.zarr --to files --what segmented,masks", "report o.zarr --to page", "inspect o.zarr"):
+        assert kseg(line).code in (0, 3)
+    assert sorted(os.listdir()) == ["files", "in", "o.zarr", "page"]
+    assert not (here.parent / "escaped").exists()
+    for path in (here / "files").rglob("*"):
+        assert path.resolve().is_relative_to(here / "files")
 
 
 @pytest.mark.few(1)
@@ -252,16 +249,15 @@ def test_a_folder_with_such_a_name_gives_a_store_of_that_name(
 
 
 def test_a_current_folder_of_undecodable_bytes_leaves_no_trace_that_is_not_text(
-    tmp_path: Path, small_folder: Path, programs: Programs
+    here: Path, kseg: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = os.path.join(os.fsencode(tmp_path), b"bad \xff")
-    os.mkdir(here)
-    run = ("run", small_folder, "--k", "2", "--attempts", "1", "-o", "out.zarr")
-    done, checked = programs(run, ("check", "out.zarr"), cwd=here)
-    assert (done.returncode, done.stderr) == (0, "")
-    with open(os.path.join(here, b"out.zarr", b"zarr.json"), "rb") as file:
-        json.dumps(json.load(file), ensure_ascii=False).encode("utf-8")
-    assert checked.returncode == 0
+    bad = Path(os.fsdecode(b"bad \xff"))
+    bad.mkdir()
+    monkeypatch.chdir(bad)
+    done = kseg("run", here / "in", "--k", "2", "--attempts", "1", "-o", "out.zarr")
+    assert (done.code, done.err) == (0, "")
+    json.dumps(json.loads(Path("out.zarr/zarr.json").read_bytes()), ensure_ascii=False).encode("utf-8")
+    assert kseg("check out.zarr").code == 0
 
 
 def test_wrong_usage_repeats_nothing_that_steers_a_terminal(tmp_path: Path, programs: Programs) -> None:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import workflows.report
 from jobs._again import place, word
+from kseg_core.errors import KsegError
+from workflows.report import ReportRequest
 
 
-@pytest.fixture
-def here(tmp_path: Path, small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
         monkeypatch.delenv(name, raising=False)
-    shutil.copytree(small_folder, "in")
-    return tmp_path
 
 
 def command_at_the_end(out: str, lead: str) -> list[str]:
@@ -33,24 +33,22 @@ def command_at_the_end(out: str, lead: str) -> list[str]:
 # ------------------------------------------------------------------------------------------------- what next
 
 
-@pytest.mark.few(2)
-@pytest.mark.parametrize("name", ["out.zarr", "my pictures/it's $HOME.zarr", "-k.zarr"])
-def test_what_the_end_of_a_run_says_works_as_it_stands(name: str, here: Path, kseg: Any) -> None:
-    Path(name).parent.mkdir(exist_ok=True)
-    line = ("run", "in", "-k", "2", "--attempts", "1", "-o", name)
-    first, again = kseg(*line), kseg(*line)
-    assert (first.code, again.code, first.err) == (0, 0, "")
-    assert "already done" in again.out
-    command = command_at_the_end(first.out, "see them")
-    assert command == command_at_the_end(again.out, "see them") == ["report", place(name)]
+def test_what_the_end_of_a_run_says_works_as_it_stands(here: Path, kseg: Any) -> None:
+    for name in ("out.zarr", "-k.zarr", "my pictures/it's $HOME.zarr"):
+        Path(name).parent.mkdir(exist_ok=True)
+        line = ("run", "in", "-k", "2", "--attempts", "1", "-o", name)
+        first, again = kseg(*line), kseg(*line)
+        assert (first.code, again.code, first.err) == (0, 0, "")
+        assert "already done" in again.out
+        command = command_at_the_end(first.out, "see them")
+        assert command == command_at_the_end(again.out, "see them") == ["report", place(name)]
+        assert kseg("inspect", *command[1:]).code == 0
     told = kseg(*command)
     assert told.code == 0, told.err
     assert Path(told.out.partition(": ")[0]).is_file()
 
 
 def test_a_path_of_any_characters_is_one_word_that_a_shell_reads_back(here: Path) -> None:
-    import subprocess
-
     for name in ("a b", "x'y", "tab\there", "esc\x1b[31m", "new\nline", "back\\slash\n", "ü\u202e", "\udcff"):
         written = word(name)
         assert written.isprintable()
@@ -90,28 +88,33 @@ def test_json_and_dry_runs_say_nothing_of_it(here: Path, kseg: Any) -> None:
 # ---------------------------------------------------------------------------------------- --report and --open
 
 
-def test_run_and_apply_make_the_report_at_once_and_say_where(here: Path, kseg: Any) -> None:
-    line = ("run", "in", "-k", "2", "--attempts", "1", "-o", "s.zarr")
-    done = kseg(*line, "--report")
+MADE = {"report": "r/report.html", "images": {"total": 3, "shown": 3}, "figures": [], "failures": []}
+
+
+def test_run_and_apply_make_the_report_at_once_and_say_where(
+    here: Path, kseg: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "run in -k 2 --attempts 1 -o s.zarr"
+    done = kseg(f"{line} --report")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[-1].startswith("s.report/report.html: 3 images, 3 with pictures")
     assert "see them" not in done.out
-    shutil.rmtree("s.report")
-    again = kseg(*line, "--report", "--json").json()
+    assert Path("s.report/report.html").is_file()
+    assert kseg(f"{line} --json").json()["report"] is None
+    made: list[Any] = []
+    monkeypatch.setattr(workflows.report, "make_report", lambda *given: made.append(given[0]) or MADE)
+    again = kseg(f"{line} --report --json").json()
     assert (again["report"], again["images"]["reused"]) == ("s.report/report.html", 3)
-    assert Path(again["report"]).is_file()
-    assert kseg(*line, "--json").json()["report"] is None
-    applied = kseg("apply", "in", "--model", "s.zarr", "-o", "a.zarr", "--report", "--json").json()
-    assert (applied["report"], Path("a.report/report.html").is_file()) == ("a.report/report.html", True)
-    failed = kseg("run", "in/nothing.png", "-k", "2", "--report", "--json")
-    assert failed.code in (1, 2)
+    assert kseg("apply in --model s.zarr -o a.zarr --report --json").json()["report"] == "a.report/report.html"
+    assert made == [ReportRequest("s.zarr"), ReportRequest("a.zarr")]
+    assert kseg("run in/nothing.png -k 2 --report --json").code in (1, 2)
 
 
 def test_a_place_that_no_report_may_take_is_told_before_any_work(here: Path, kseg: Any) -> None:
     Path("s.report").mkdir()
     Path("s.report/mine.txt").write_text("mine")
-    for more in ((), ("--dry-run",)):
-        done = kseg("run", "in", "-k", "2", "-o", "s.zarr", "--report", *more)
+    for more in ("", " --dry-run"):
+        done = kseg(f"run in -k 2 -o s.zarr --report{more}")
         assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
         assert "s.report holds other things" in done.err
     assert not Path("s.zarr").exists()
@@ -121,18 +124,15 @@ def test_a_place_that_no_report_may_take_is_told_before_any_work(here: Path, kse
 def test_a_report_that_cannot_be_made_leaves_a_whole_store_and_says_so(
     here: Path, kseg: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import workflows.report
-    from kseg_core.errors import KsegError
-
     def full(*_: Any) -> None:
         raise KsegError("s.report: the report cannot be written (No space left on device)")
 
     monkeypatch.setattr(workflows.report, "write_report", full)
-    done = kseg("run", "in", "-k", "2", "--attempts", "1", "-o", "s.zarr", "--report", "--json")
+    done = kseg("run in -k 2 --attempts 1 -o s.zarr --report --json")
     assert done.code == 1
     assert (done.json()["status"], done.json()["report"]) == ("ok", None)
     assert done.err.startswith("kseg-batch: the store is complete, but there is no report of it: s.report: ")
-    assert kseg("check", "s.zarr").code == 0
+    assert kseg("check s.zarr").code == 0
 
 
 @pytest.fixture
@@ -165,10 +165,10 @@ def test_open_shows_the_page_and_nothing_of_the_browser_is_in_the_output(
 @pytest.mark.slow
 def test_without_a_browser_one_line_says_where_the_page_is(here: Path, kseg: Any) -> None:
     told = "WARNING no browser can be opened here; the page is s.report/report.html\n"
-    done = kseg("run", "in", "-k", "2", "--attempts", "1", "-o", "s.zarr", "--open")
+    done = kseg("run in -k 2 --attempts 1 -o s.zarr --open")
     assert (done.code, done.err) == (0, told)
     assert done.out.splitlines()[-1].startswith("s.report/report.html: ")
-    again = kseg("report", "s.zarr", "--open", "--json")
+    again = kseg("report s.zarr --open --json")
     assert (again.code, again.err, again.json()["report"]) == (0, told, "s.report/report.html")
 
 
@@ -189,10 +189,10 @@ def test_without_a_browser_one_line_says_where_the_page_is(here: Path, kseg: Any
 def test_the_root_of_the_mean_squared_error_is_told_in_words_where_it_is_a_length_that_people_know(
     options: str, words: str | None, here: Path, kseg: Any
 ) -> None:
-    line = ("run", "in", "-k", "2", "--attempts", "1", *options.split(), "-o", "s.zarr")
-    told, inspected = kseg(*line).out, kseg("inspect", "s.zarr").out
-    mse = kseg(*line, "--json").json()["mse"]
-    for out in (told, kseg(*line).out, inspected):
+    line = f"run in -k 2 --attempts 1 {options} -o s.zarr"
+    told, again, inspected = kseg(line).out, kseg(line).out, kseg("inspect s.zarr").out
+    mse = kseg(f"{line} --json").json()["mse"]
+    for out in (told, again, inspected):
         row = out.splitlines()[1]
         assert f"mse {mse:.4g}" in row
         assert row.endswith(f"mse {mse:.4g}" if words is None else f"({words.format(round(mse**0.5))})")

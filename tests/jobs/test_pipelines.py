@@ -20,13 +20,6 @@ Kseg = Callable[..., Any]
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture
-def here(tmp_path: Path, small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(small_folder, "in")
-    return tmp_path
-
-
 # -------------------------------------------------------------------------------------------- --log-format json
 
 
@@ -42,7 +35,7 @@ def log_lines(text: str) -> list[dict[str, Any]]:
 
 
 def test_stages_are_told_as_objects(here: Path, kseg: Kseg) -> None:
-    outcome = kseg("run", "in", "--k", "2", "--log-format", "json", "--log-level", "info", "--json")
+    outcome = kseg("run in --k 2 --log-format json --log-level info --json")
     assert outcome.code == 0
     assert outcome.json()["status"] == "ok"
     stages = {line["stage"]: line for line in log_lines(outcome.err) if "stage" in line}
@@ -52,33 +45,30 @@ def test_stages_are_told_as_objects(here: Path, kseg: Kseg) -> None:
 
 @pytest.mark.few(3)
 @pytest.mark.parametrize(
-    ("command", "level"),
+    ("line", "level"),
     [
-        *((command, "info") for command in ("run", "apply", "edges", "sweep", "export", "report")),
-        *(
-            pytest.param(command, "warning", marks=() if command in ("run", "export") else pytest.mark.slow)
-            for command in ("run", "apply", "edges", "sweep", "export", "report")
-        ),
+        (line, level)
+        for level in ("info", "warning")
+        for line in (
+            "run in --k 2 -o out.zarr",
+            "apply in --model m.zarr -o out.zarr --fail-on-drift 1",
+            "edges in -o out.zarr",
+            "sweep in --k-range 1:3 -o out",
+            "report s.zarr --to out",
+            "export s.zarr --to out --what cutout",
+        )
     ],
 )
 def test_a_log_of_json_names_what_failed_and_ends_with_what_the_job_came_to(
-    command: str, level: str, here: Path, kseg: Kseg, png: Any
+    line: str, level: str, here: Path, kseg: Kseg
 ) -> None:
-    assert kseg("fit", "in", "--k", "2", "-o", "m.zarr").code == 0
-    (here / "in" / "broken.png").write_bytes(b"no picture")
-    if command in ("export", "report"):
-        assert kseg("run", "in", "--k", "2", "-o", "s.zarr").code == 3
-        (here / "in" / "a.png").write_bytes(b"gone")
-    line = {
-        "run": "run in --k 2 -o out.zarr",
-        "apply": "apply in --model m.zarr -o out.zarr --fail-on-drift 1",
-        "edges": "edges in -o out.zarr",
-        "sweep": "sweep in --k-range 1:3 -o out",
-        "export": "export s.zarr --to out --what cutout",
-        "report": "report s.zarr --to out",
-    }[command]
-    outcome = kseg(*line.split(), "--log-format", "json", "--log-level", level)
-    result = kseg(*line.split(), "--json", *(["--overwrite"] if command in ("export", "report") else [])).json()
+    assert kseg("fit in --k 2 -o m.zarr").code == 0
+    Path("in/broken.png").write_bytes(b"no picture")
+    if of_a_store := line.startswith(("export", "report")):
+        assert kseg("run in --k 2 -o s.zarr").code == 3
+        Path("in/a.png").write_bytes(b"gone")
+    outcome = kseg(f"{line} --log-format json --log-level {level}")
+    result = kseg(f"{line} --json{' --overwrite' * of_a_store}").json()
     lines = log_lines(outcome.err)
     warnings = [line for line in lines if line["level"] == "warning"]
     assert [(line["source"], line["reason"]) for line in warnings] == [
@@ -91,7 +81,7 @@ def test_a_log_of_json_names_what_failed_and_ends_with_what_the_job_came_to(
     assert (last["level"], last["status"], last["output"]) == ("info", result["status"], result["output"])
     assert last["images"].keys() == result["images"].keys()
     assert last["message"] in outcome.out
-    if command == "apply":
+    if line.startswith("apply"):
         assert (last["drift"]["batch"]["images"], last["drift"]["failed"]) == (3, False)
 
 
@@ -99,7 +89,7 @@ def test_a_job_that_fails_logs_each_input_that_failed_before_the_error(here: Pat
     Path("bad").mkdir()
     for name in ("x.png", "y.png"):
         Path("bad", name).write_bytes(b"no picture")
-    outcome = kseg("run", "bad", "--k", "2", "--log-format", "json")
+    outcome = kseg("run bad --k 2 --log-format json")
     assert outcome.code == 1
     lines = log_lines(outcome.err)
     assert [line["level"] for line in lines] == ["warning", "warning", "error"]
@@ -116,15 +106,15 @@ def test_errors_are_objects_too(
 ) -> None:
     if how == "variable":
         monkeypatch.setenv("KSEG_LOG_FORMAT", "json")
-    flag = {"flag": ["--log-format", "json"], "flag with =": ["--log-format=json"], "variable": []}[how]
-    outcome = kseg(*line.split(), *flag)
+    flag = {"flag": " --log-format json", "flag with =": " --log-format=json", "variable": ""}[how]
+    outcome = kseg(f"{line}{flag}")
     assert (outcome.code, outcome.out) == (code, "")
     (told,) = log_lines(outcome.err)
     assert told["level"] == "error"
 
 
 def test_a_traceback_is_part_of_its_line(here: Path, kseg: Kseg) -> None:
-    outcome = kseg("inspect", "nothing.zarr", "--log-format", "json", "--log-level", "debug")
+    outcome = kseg("inspect nothing.zarr --log-format json --log-level debug")
     lines = log_lines(outcome.err)
     assert any("StoreError" in line.get("traceback", "") for line in lines)
 
@@ -192,7 +182,7 @@ def test_the_line_of_cron_keeps_results_and_log_apart_and_prints_what_somebody_s
     here: Path, kseg_batch: Path, kseg: Kseg
 ) -> None:
     shutil.move("in", "incoming")
-    assert kseg("fit", "incoming", "--k", "2", "-o", "palette.zarr").code == 0
+    assert kseg("fit incoming --k 2 -o palette.zarr").code == 0
     line = recipe("30 1 * * *").partition("  ")[2]
     line = line.replace("/srv/venv/bin/kseg-batch", str(kseg_batch)).replace("/srv/plants", str(here))
 

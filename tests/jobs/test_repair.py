@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ Kseg = Callable[..., Any]
 
 
 @pytest.fixture
-def damaged(tmp_path: Path, small_folder: Path, job: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+def damaged(here: Path, job: Any) -> Path:
     """A store ``s.zarr`` of the folder ``in``, one of whose chunks has a flipped bit."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(small_folder, "in")
     job("in", Path("s.zarr"), k=2)
     chunk = Path("s.zarr/images/b.png/labels/kmeans/0/c/0/0")
     content = bytearray(chunk.read_bytes())
@@ -29,27 +26,27 @@ def damaged(tmp_path: Path, small_folder: Path, job: Any, monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("damaged")
 def test_a_repaired_store_exits_0_and_says_what_was_made_anew(kseg: Kseg) -> None:
-    assert kseg("check", "s.zarr").code == 1
-    outcome = kseg("check", "s.zarr", "--repair")
+    assert kseg("check s.zarr").code == 1
+    outcome = kseg("check s.zarr --repair")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.splitlines()[:2] == ["made anew: 1 image", "  b.png"]
     assert "s.zarr: complete and right" in outcome.out
-    assert kseg("check", "s.zarr").code == 0
+    assert kseg("check s.zarr").code == 0
 
 
 @pytest.mark.usefixtures("damaged")
 def test_a_program_is_told_the_names(kseg: Kseg) -> None:
-    told = kseg("check", "s.zarr", "--repair", "--json").json()
+    told = kseg("check s.zarr --repair --json").json()
     counted = {"images": 3, "compared": 3, "not_compared": {}, "damaged": []}
     assert told == {"status": "ok", "problems": [], **counted, "repaired": ["b.png"]}
-    assert kseg("check", "s.zarr", "--repair", "--json").json()["repaired"] == []
-    assert "repaired" not in kseg("check", "s.zarr", "--json").json()
+    assert kseg("check s.zarr --repair --json").json()["repaired"] == []
+    assert "repaired" not in kseg("check s.zarr --json").json()
 
 
 @pytest.mark.usefixtures("damaged")
 def test_what_cannot_be_repaired_exits_1_and_is_named_with_the_reason(kseg: Kseg) -> None:
     Path("in/b.png").unlink()
-    outcome = kseg("check", "s.zarr", "--repair")
+    outcome = kseg("check s.zarr --repair")
     assert outcome.code == 1
     assert "b.png: cannot be made anew (in/b.png: the image it was labelled from is not there any more" in outcome.out
     assert "made anew:" not in outcome.out
@@ -58,15 +55,15 @@ def test_what_cannot_be_repaired_exits_1_and_is_named_with_the_reason(kseg: Kseg
 def test_a_store_that_is_being_written_exits_11_and_is_left_alone(damaged: Path, kseg: Kseg) -> None:
     before = damaged.read_bytes()
     with hold("s.zarr"):
-        outcome = kseg("check", "s.zarr", "--repair")
+        outcome = kseg("check s.zarr --repair")
     assert (outcome.code, outcome.out) == (11, "")
     assert damaged.read_bytes() == before
 
 
-def test_a_model_has_nothing_to_repair(tmp_path: Path, small_folder: Path, kseg: Kseg, monkeypatch: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert kseg("fit", small_folder, "--k", "2", "--attempts", "1", "-o", "m.zarr").code == 0
-    assert kseg("check", "m.zarr", "--repair", "--json").json()["repaired"] == []
+@pytest.mark.usefixtures("here")
+def test_a_model_has_nothing_to_repair(kseg: Kseg) -> None:
+    assert kseg("fit in --k 2 --attempts 1 -o m.zarr").code == 0
+    assert kseg("check m.zarr --repair --json").json()["repaired"] == []
     chunk = Path("m.zarr/colors/c/0/0")
     chunk.write_bytes(chunk.read_bytes()[:-1])
-    assert kseg("check", "m.zarr", "--repair").code == 1
+    assert kseg("check m.zarr --repair").code == 1

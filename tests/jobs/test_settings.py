@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import typer
 
-import workflows.edge_request
 import workflows.export
+import workflows.layer_request
 import workflows.request
 import workflows.sweep_request
 from jobs import main
@@ -162,7 +162,7 @@ def asked(kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     for module, name in (
         (workflows.request, "prepare"),
         (workflows.sweep_request, "prepare_sweep"),
-        (workflows.edge_request, "prepare_edges"),
+        (workflows.layer_request, "prepare_layer"),
         (workflows.export, "export"),
     ):
         monkeypatch.setattr(module, name, stop)
@@ -369,7 +369,7 @@ def test_what_is_wrong_with_a_file_is_told_in_one_line_by_the_command_and_by_con
 def test_a_list_of_other_commands_is_passed_over(kseg: Kseg, asked: Callable[..., Any]) -> None:
     Path("job.toml").write_text('nodata = [0, 255]\nchannel = [0]\nstart = "#000000,#ffffff"\n')
     asked("run in --config job.toml")
-    assert kseg("inspect", "s.zarr", "--config", "job.toml").code == 1
+    assert kseg("inspect s.zarr --config job.toml").code == 1
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_a_variable_that_no_option_knows_is_named_with_the_nearest(kseg: Kseg, m
         assert kseg(*line.split()).err.startswith(told)
     monkeypatch.setenv("KSEG_QQQQQQ", "3")  # which is near to none
     told += "WARNING the variable KSEG_QQQQQQ sets nothing: no option is called so\n"
-    outcome = kseg("config", "run")
+    outcome = kseg("config run")
     assert (outcome.code, outcome.err) == (0, told)
 
 
@@ -417,7 +417,7 @@ def test_a_misspelt_option_is_told_what_was_meant_and_one_of_another_command_who
     }.items():
         outcome = kseg(*line.split())
         assert (outcome.code, outcome.err) == (2, f"{wrong}{told}\n")
-    assert "option of" not in kseg("run", "in", "--k").err
+    assert "option of" not in kseg("run in --k").err
 
 
 # ---------------------------------------------------------------------------------------------- kseg-batch config
@@ -464,7 +464,7 @@ def test_a_run_with_the_printed_file_is_the_run_itself(
 ) -> None:
     monkeypatch.setenv("KSEG_K", "3")
     first = asked("run in --seed 7")
-    Path("effective.toml").write_text(kseg("config", "run", "in", "--seed", "7").out)
+    Path("effective.toml").write_text(kseg("config run in --seed 7").out)
     monkeypatch.delenv("KSEG_K")
     assert asked("run --config effective.toml") == first
 

@@ -1,4 +1,4 @@
-"""``kseg-batch config`` and ``warm``: what the program would use, and having it ready."""
+"""``kseg-batch config``: the settings a command would use, and where each is from."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import typer
 from kseg_core.options import argument
 from kseg_core.sizes import format_bytes
 
-from ._config import asked_context, defaults_from, flags_of, remember
 from ._options import Given, command, omit
+from ._origins import asked_context, defaults_from, flags_of, remember
 from ._runtime import DONE, General, Report
 
 LOCAL_SCHEDULERS = ("threads", "processes", "sync")
@@ -44,11 +44,8 @@ def config(given: Given, report: Report) -> int:
     Examples:
 
       kseg-batch config
-
       kseg-batch config fit --config job.toml
-
       kseg-batch config run ./images --k 5 --features lab
-
       kseg-batch config run --config job.toml > effective.toml
     """
     name, context = given["command"], asked_context()
@@ -58,32 +55,6 @@ def config(given: Given, report: Report) -> int:
         raise typer.BadParameter(f"no command is called {name!r}; it is one of {', '.join(known)}")
     settings = settings_of(group.commands[name], name, context, given["config"])
     report.finish(as_json_values(name, settings), as_toml(name, settings))
-    return DONE
-
-
-@command("warm", General, failed=lambda error: {"status": "failed", "error": str(error), "failures": []})
-def warm(given: Given, report: Report) -> int:
-    """Compile the kernels that are not compiled yet, and keep them.
-
-    An ordinary install has compiled them; a checkout of the source, another processor than the one it was installed on,
-    or a wheel for other machines compiles each when it is first used, unless this command was run before. They are kept
-    in NUMBA_CACHE_DIR where that is set, else beside the program, else in the user's own cache.
-
-    Examples:
-
-      kseg-batch warm
-
-      NUMBA_CACHE_DIR=/opt/kernels kseg-batch warm
-    """
-    from kseg_core.kernels.build import warm as compile_missing
-
-    report.progress.stage("compiling, this once", 0, 0)
-    done = compile_missing()
-    there = f"{done.there} of {done.there + done.compiled + len(done.failed)} kernels were compiled already"
-    lines = [f"{there}; compiled {done.compiled} → {done.folder}" if done.compiled else f"{there}; nothing to do"]
-    lines += [f"{name} is compiled at every start: its code cannot be kept by this Numba" for name in done.failed]
-    numbers = {"there": done.there, "compiled": done.compiled, "failures": list(done.failed)}
-    report.finish({"status": "ok", "output": done.folder, **numbers}, lines)
     return DONE
 
 

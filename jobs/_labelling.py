@@ -1,4 +1,4 @@
-"""``kseg-batch run``, ``fit``, ``apply`` and ``sweep``: what clusters, and labels with what was found."""
+"""What ``run``, ``fit``, ``apply`` and ``sweep`` share: their options, and how a job is begun, carried out and told."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kseg_core.choice import InputSelection
-from kseg_core.config import AUTO, ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.config import FIT_OF_MODEL, ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.options import option
 from kseg_core.report.settings import default_folder, require_place
+from kseg_core.sizes import counted, only_so_many
 
-from ._again import next_command, see_them, with_commands, word
+from ._again import see_them, with_commands
 from ._logging import log
-from ._options import WORKERS, Given, Listed, command, omit, pick
-from ._runtime import DONE, FAILED, SOME_UNREADABLE, General, Report
+from ._options import WORKERS, Given, Listed, omit, pick
+from ._runtime import DONE, FAILED, SOME_UNREADABLE, Report
 from .report import open_in_browser
 
 if TYPE_CHECKING:
@@ -71,217 +72,21 @@ def failed_labelling(error: Exception) -> dict[str, Any]:
     return {**failed_result(error), "report": None}
 
 
-def _failed_fit(error: Exception) -> dict[str, Any]:
-    from workflows.result import failed_result
-
-    return failed_result(error)
-
-
-def _failed_sweep(error: Exception) -> dict[str, Any]:
-    from workflows.sweep_request import failed_sweep
-
-    return failed_sweep(error)
-
-
-@command(
-    "run",
-    pick(InputSelection, "inputs"),
-    pick(FitSettings, "k", "k_range"),
-    pick(RunConfig, "model"),
-    pick(Extras, "output"),
-    *INPUTS,
-    GROWING,
-    pick(RunConfig, "refit"),
-    *FIT,
-    pick(RunConfig, "match"),
-    *LABELS,
-    *EXECUTION,
-    General,
-    failed=failed_labelling,
-)
-def run(given: Given, report: Report) -> int:
-    """Find one set of K colours for all images, label every pixel, write labels, masks and centroids.
-
-    Examples:
-
-      kseg-batch run ./images --k 5
-
-      kseg-batch run ./images --k auto --k-range 2:8
-
-      kseg-batch run 'plants/**/*.jpg' --k 2 --features gray -o plants.zarr
-
-      kseg-batch run ./today --model ./yesterday.kseg.zarr
-
-      kseg-batch run ./this-year --model ./last-year.kseg.zarr --refit
-
-      kseg-batch run ./images --k 8 --scheduler tcp://127.0.0.1:8786
-    """
-    return _label(given, _config_of(given), report)
-
-
-@command(
-    "fit",
-    pick(InputSelection, "inputs"),
-    pick(FitSettings, "k", "k_range"),
-    pick(RunConfig, "model", help="With --refit: the model, or the store, to start from."),
-    pick(Extras, "output", help="The model to write.", metavar="MODEL"),
-    *INPUTS,
-    pick(RunConfig, "refit"),
-    FIT[0],
-    omit(FitSettings, "scope"),
-    pick(RunConfig, "match"),
-    pick(OutputSettings, "overwrite"),
-    *EXECUTION,
-    General,
-    failed=_failed_fit,
-)
-def fit(given: Given, report: Report) -> int:
-    """Find K colours for all images and save them as a model; nothing is labelled.
-
-    Examples:
-
-      kseg-batch fit ./images --k 5 -o palette.zarr
-
-      kseg-batch fit ./images --k 5 --features lab --match palette.zarr -o palette2.zarr
-
-      kseg-batch fit ./this-year --model palette.zarr --refit -o this-year.zarr
-    """
-    if given["output"] is None:
-        raise UsageError("fit needs an output: name the model to write with -o")
-    if given["model"] is not None and not given["refit"]:
-        raise UsageError("fit takes --model only to start from its centroids: add --refit, or leave it out")
-    if (given["k"], given["start"], given["refit"]) == (None, (), False):
-        _refuse_to_fit(given)
-        raise UsageError("fit needs the number of clusters: --k N, or --k auto; or --model M --refit")
-    config = _config_of(given)
-    from workflows.request import prepare
-
-    request = prepare(given.make(InputSelection), config, given["output"], "model")
-    if given["dry_run"]:
-        return _tell_beforehand(report, request, writes=False)
-    done = _finished(request)
-    if done is None:
-        from workflows.run import fit as fit_model
-
-        _say_how_to_go_on(report, request)
-        made = fit_model(request, report.progress)
-        _say_of_the_work(request, made)
-        done = made.to_json()
-    result = with_commands(done)
-    left = ("output", "overwrite", "dry_run", "model", "performance_report")
-    line = next_command("apply", "--model", word(request.output), without=left)
-    from ._render import result_lines
-
-    report.finish(result, [*result_lines(result, "fitted"), f"label with it: {line}"])
-    return SOME_UNREADABLE if result["failures"] else DONE
-
-
-@command(
-    "apply",
-    pick(InputSelection, "inputs"),
-    pick(
-        RunConfig,
-        "model",
-        help="What to label with: a model that fit saved, or a store of an earlier run. Must be given.",
-    ),
-    pick(Extras, "output"),
-    *INPUTS,
-    GROWING,
-    *LABELS,
-    *EXECUTION,
-    General,
-    failed=failed_labelling,
-)
-def apply(given: Given, report: Report) -> int:
-    """Label images with a model found earlier, by `fit` or by `run`.
-
-    Examples:
-
-      kseg-batch apply ./new-images --model palette.zarr
-
-      kseg-batch apply ./new-images --model ./images.kseg.zarr -o new.zarr
-
-      kseg-batch apply ./growing --model palette.zarr --fail-on-drift 0.3
-    """
-    if given["model"] is None:
-        raise UsageError("apply needs a model: --model M, a model or a store of an earlier run")
-    return _label(given, given.make(RunConfig, fit=None), report)
-
-
-@command(
-    "sweep",
-    pick(InputSelection, "inputs"),
-    pick(FitSettings, "k_range", default="1:10", help="Numbers of clusters to try."),
-    pick(
-        Extras,
-        "output",
-        help="The folder to write table, figure and record to. Default: <input name>.sweep in the current folder.",
-        metavar="DIR",
-    ),
-    *INPUTS,
-    FIT[0],
-    omit(FitSettings, "k", "start"),
-    pick(
-        OutputSettings,
-        "overwrite",
-        help="Write into a folder that holds other files (nothing else in it is touched).",
-    ),
-    WORKERS,
-    pick(ExecutionSettings, "strict"),
-    General,
-    failed=_failed_sweep,
-)
-def sweep(given: Given, report: Report) -> int:
-    """Find the best centroids for every number of clusters, and the knee of the inertia curve (the elbow method).
-
-    The pixels are read once. Writes sweep.csv, sweep.png and sweep.json, which has the centroids and colours too.
-
-    Beside inertia stand the simplified silhouette and the index of Calinski and Harabasz; for both more is better.
-
-    Where the curve has no knee, the largest silhouette decides.
-
-    Examples:
-
-      kseg-batch sweep ./images
-
-      kseg-batch sweep ./images --k-range 2:20 --features lab -o elbow
-
-      kseg-batch sweep ./images --scope image --json
-    """
-    config = given.make(RunConfig, fit=given.make(FitSettings, k=AUTO))
-    from workflows.sweep_request import prepare_sweep
-
-    request = prepare_sweep(given.make(InputSelection), config, given["output"])
-    from workflows.sweep import sweep as sweep_over_k
-
-    from ._render import sweep_lines
-
-    result = with_commands(sweep_over_k(request, report.progress).to_json())
-    _say_of_the_files(request)
-    left, k = ["output", "overwrite"], str(result["k"])
-    if result["each"] is not None:
-        after = f"label with these: {next_command('run', '--k', AUTO, without=left)}"
-    else:
-        after = f"label with k {k}: {next_command('run', '--k', k, without=[*left, 'k_range'])}"
-    report.finish(result, [*sweep_lines(result), after])
-    return SOME_UNREADABLE if result["failures"] else DONE
-
-
 # ------------------------------------------------------------------------------------------------ settings
 
 
-def _config_of(given: Given) -> RunConfig:
+def config_of(given: Given) -> RunConfig:
     """The settings of a ``run`` or ``fit``."""
     if given["refit"]:
         return given.make(RunConfig, fit=_refit_of(given), model=None, match=given["model"])
     if given["k"] is None and not given["start"]:
-        _refuse_to_fit(given)
+        refuse_to_fit(given)
         return given.make(RunConfig, fit=None)
     k = len(given["start"]) if given["k"] is None else given["k"]
     return given.make(RunConfig, fit=given.make(FitSettings, k=k))
 
 
-def _refuse_to_fit(given: Given) -> None:
+def refuse_to_fit(given: Given) -> None:
     """Where neither ``k`` nor ``start`` says how many clusters there are, no option of a fit has a use."""
     changed = list(given.changed(FitSettings))
     if any(item.name == "k_range" for item in changed):
@@ -292,23 +97,23 @@ def _refuse_to_fit(given: Given) -> None:
 
 def _refit_of(given: Given) -> FitSettings:
     """The settings of ``--refit``: what the model does not say of itself may be given."""
-    own = ("max_iter", "tol", "batch_pixels", "seed", "kind")
     if given["model"] is None:
         raise UsageError("--refit starts from the centroids of a model: give --model M with it")
-    changed = [item for item in given.changed(FitSettings) if item.name not in own]
+    changed = list(given.changed(FitSettings))
     if given["match"] is not None or any(item.name in ("k", "k_range", "start") for item in changed):
         raise UsageError("--refit keeps the number of clusters and their numbers: leave out --k, --start and --match")
     for item in changed:
-        raise UsageError(f"{item.flag} is the model's own with --refit: leave it out")
+        if item.name in FIT_OF_MODEL:
+            raise UsageError(f"{item.flag} is the model's own with --refit: leave it out")
     from workflows.earlier import refit_settings
 
-    return refit_settings(given["model"], **{name: given[name] for name in own})
+    return refit_settings(given["model"], **{item.name: given[item.name] for item in changed})
 
 
 # ------------------------------------------------------------------------------------------------ labelling
 
 
-def _label(given: Given, config: RunConfig, report: Report) -> int:
+def label(given: Given, config: RunConfig, report: Report) -> int:
     """Carry out ``run`` or ``apply``, or tell what they would do."""
     selection, extras = given.make(InputSelection), given.make(Extras)
     limit = extras.fail_on_drift
@@ -323,15 +128,15 @@ def _label(given: Given, config: RunConfig, report: Report) -> int:
     if extras.report or extras.open_page:  # before hours of work
         require_place(default_folder(request.output), request.output, overwrite=False)
     if extras.dry_run:
-        return _tell_beforehand(report, request, writes=True)
-    done = _finished(request)
+        return tell_beforehand(report, request, writes=True)
+    done = finished(request)
     if done is None:
         from workflows.run import run as run_job
 
-        _say_how_to_go_on(report, request)
+        say_how_to_go_on(report, request)
         made = run_job(request, report.progress)
         done = made.to_json()
-        _say_of_the_work(request, made)
+        say_of_the_work(request, made)
     result = held_to(done, limit)
     code = _tell_of_the_store(report, request, result, extras)
     drift = result.get("drift") or {}
@@ -378,7 +183,7 @@ def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any],
     return SOME_UNREADABLE if unread else DONE
 
 
-def _finished(request: Request) -> dict[str, Any] | None:
+def finished(request: Request) -> dict[str, Any] | None:
     """The earlier result, where the job was done already."""
     if request.finished is None:
         return None
@@ -389,14 +194,14 @@ def _finished(request: Request) -> dict[str, Any] | None:
     return reused_result(request.finished, request.output)
 
 
-def _say_how_to_go_on(report: Report, request: Request) -> None:
+def say_how_to_go_on(report: Report, request: Request) -> None:
     """For whoever stops it."""
     anew = "the same command starts anew, because of --overwrite"
     kept = "what was finished is kept: the same command goes on"
     report.how_to_go_on = anew if request.config.output.overwrite else kept
 
 
-def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
+def tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
     from workflows.dry_run import dry_run
 
     from ._render import dry_run_lines
@@ -407,22 +212,20 @@ def _tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
     return SOME_UNREADABLE if found["failures"] else DONE
 
 
-def _say_of_the_work(request: Request, result: JobResult) -> None:
+def say_of_the_work(request: Request, result: JobResult) -> None:
     """What was not as asked for, and what was passed over."""
-    from kseg_core.sizes import only_so_many
-
     if few := only_so_many(result.k, result.k_requested):
         log.warning("%s", few)
-    _say_of_the_files(request)
+    say_of_the_files(request)
 
 
-def _say_of_the_files(request: Request) -> None:
+def say_of_the_files(request: Request) -> None:
     """What of the folders was no input of its own."""
     if request.listing.ours:
         made = "%d pictures that this program made (exports, reports) lie among the inputs and were passed over; "
         log.warning(made + "a pattern such as '*.png' takes them", request.listing.ours)
     if request.listing.passed_over:
-        log.info("%d files that are plainly not images were passed over", request.listing.passed_over)
+        log.info("passed over %s that cannot be images", counted(request.listing.passed_over, "file"))
     for vrt, count in request.listing.read_through:
         log.warning(
             "%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count

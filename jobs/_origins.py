@@ -1,7 +1,4 @@
-"""Settings from a TOML file: top-level keys for every command that knows them, a table for one command.
-
-Also where a setting is from, for messages about its value.
-"""
+"""Where settings are from: a TOML file (keys for every command that knows them, a table for one), variables, flags."""
 
 from __future__ import annotations
 

@@ -1,0 +1,116 @@
+"""Jobs as the commands ask for them, with settings by their names alone, and what is asked of their stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kseg_core import open_store
+from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from workflows.request import InputSelection, Request, prepare
+from workflows.result import JobResult
+
+if TYPE_CHECKING:
+    from workflows.sweep import SweepResult
+
+SYNC = ExecutionSettings("sync")
+RunJob = Callable[..., JobResult]
+Inputs = Path | str | Sequence[Path | str]
+Settings = TypeVar("Settings")
+MODEL = ".model.zarr"  # how the output of a fit is named here
+
+
+def selection(inputs: Inputs) -> InputSelection:
+    """Inputs as a command names them."""
+    return InputSelection(tuple(map(str, (inputs,) if isinstance(inputs, str | Path) else inputs)))
+
+
+def configured(
+    k: Any = 4,
+    *,
+    model: Path | None = None,
+    match: Path | None = None,
+    refit: bool = False,
+    mask: Path | None = None,
+    **settings: Any,
+) -> RunConfig:
+    """What a job is told: each setting goes to the part that has it. With a model nothing is fitted."""
+    settings = {"scheduler": "sync", "mask": None if mask is None else str(mask), **settings}
+
+    def part(of: type[Settings], **given: Any) -> Settings:
+        names = {field.name for field in fields(of)} & settings.keys()  # type: ignore[arg-type]
+        return of(**{**given, **{name: settings.pop(name) for name in names}})
+
+    written, execution, read = part(OutputSettings), part(ExecutionSettings), part(InputSettings)
+    fit = None if model is not None else part(FitSettings, k=k, attempts=3)
+    assert not settings, f"no job has the settings {sorted(settings)}"
+    given = (None if path is None else str(path) for path in (model, match))
+    return RunConfig(fit, written, execution, read, *given, refit=refit)
+
+
+def asked(inputs: Inputs, output: Path, k: Any = 4, **settings: Any) -> Request:
+    """The request of a run; of a fit where ``output`` is named ``*.model.zarr``."""
+    kind = "model" if output.name.endswith(MODEL) else "store"
+    return prepare(selection(inputs), configured(k, **settings), str(output), kind)
+
+
+def run_job(inputs: Inputs, output: Path, k: Any = 4, *, progress: Any = None, **settings: Any) -> JobResult:
+    """Make a store as ``kseg-batch run`` does, or a model with ``output`` named ``*.model.zarr``."""
+    from workflows import run as jobs
+
+    request = asked(inputs, output, k, **settings)
+    assert request.finished is None, "the output is there already"
+    return (jobs.fit if output.name.endswith(MODEL) else jobs.run)(request, progress)
+
+
+def run_sweep(inputs: Inputs, output: Path, k_range: tuple[int, int], **settings: Any) -> SweepResult:
+    """Sweep as ``kseg-batch sweep`` does."""
+    from workflows.sweep import sweep
+    from workflows.sweep_request import prepare_sweep
+
+    config = configured("auto", k_range=k_range, **{"attempts": 2, **settings})
+    return sweep(prepare_sweep(selection(inputs), config, str(output)))
+
+
+def problems(store: Path) -> list[str]:
+    """What ``check`` finds wrong with a store."""
+    from workflows.check import check_store
+
+    found = check_store(str(store), SYNC)
+    assert found["status"] == ("failed" if found["problems"] else "ok")
+    lines: list[str] = found["problems"]
+    return lines
+
+
+def labels_of(store: Path, key: str | None = None) -> NDArray[Any]:
+    """Labels of an image, or of the first."""
+    opened = open_store(str(store))
+    return np.asarray((opened[key] if key else next(iter(opened.values()))).labels[...])
+
+
+def failed(result: JobResult) -> dict[str, str]:
+    """Why each input failed, by its name."""
+    return {Path(failure.source).name: failure.reason for failure in result.failures}
+
+
+class Stopping:
+    """As progress of a job: ends it, as Ctrl-C does, at the beginning of a stage or when some of its tasks are done."""
+
+    def __init__(self, stage: str, after: int = 0) -> None:
+        self._stage, self._left = stage, after
+        self._there = False
+
+    def stage(self, name: str, images: int, pixels: int) -> None:
+        self._there = name == self._stage
+        if self._there and not self._left:
+            raise KeyboardInterrupt
+
+    def advance(self, images: int, pixels: int) -> None:
+        self._left -= self._there
+        if self._there and not self._left:
+            raise KeyboardInterrupt
