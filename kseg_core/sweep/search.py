@@ -23,7 +23,6 @@ from ..clustering.kmeans import (
     History,
     Proposal,
     SearchData,
-    SerialRunner,
     Solution,
     best_of,
     coarse_form,
@@ -247,7 +246,7 @@ def fit_alone(data: Points, batch: LocalPoints, settings: FitSettings, space: Fe
     """The model of pixels in this process, with as many clusters as asked for or as a sweep suggests."""
     if settings.k == AUTO:
         return chosen_model(sweep(data, batch, settings, SerialSweepRunner()), settings, space)
-    centroids, history = solve(data, batch, settings, SerialRunner())
+    centroids, history = solve(data, batch, settings)
     return Model.from_solution(finish(data, centroids), settings, history)
 
 
