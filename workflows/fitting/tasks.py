@@ -76,11 +76,8 @@ def judge_task(data: Points, linked: Link) -> Judged:
     return judge(data, linked.centroids)
 
 
-class SweepTasks:
+class SweepTasks(Tasks):
     """A `SweepRunner`, whose tasks are one graph where the data is in one place."""
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
 
     def propose_each(self, searches: Sequence[Search]) -> list[list[Proposal]]:
         """All attempts for each number of clusters."""
@@ -121,10 +118,3 @@ class SweepTasks:
         proposals = [[next(found) for _ in each] for each in attempts]
         parts = ([next(found) for _ in searches] for _ in range(3))
         return [Searched(*each) for each in zip(proposals, *parts, strict=True)]
-
-    def judge_one(self, data: Points, centroids: F64) -> Judged:
-        place = place_of(data, self._executor)
-        if place is None:
-            return judge(data, centroids)
-        found: Judged = self._executor.compute([delayed(judge, pure=True)(place, centroids)])[0]
-        return found
