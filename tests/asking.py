@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from kseg_core import open_store
+from kseg_core import open_store, storage
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from workflows.request import InputSelection, Request, prepare
 from workflows.result import JobResult
@@ -33,10 +36,10 @@ def selection(inputs: Inputs) -> InputSelection:
 def configured(
     k: Any = 4,
     *,
-    model: Path | None = None,
-    match: Path | None = None,
+    model: Path | str | None = None,
+    match: Path | str | None = None,
     refit: bool = False,
-    mask: Path | None = None,
+    mask: Path | str | None = None,
     **settings: Any,
 ) -> RunConfig:
     """What a job is told: each setting goes to the part that has it. With a model nothing is fitted."""
@@ -53,19 +56,23 @@ def configured(
     return RunConfig(fit, written, execution, read, *given, refit=refit)
 
 
-def asked(inputs: Inputs, output: Path, k: Any = 4, **settings: Any) -> Request:
-    """The request of a run; of a fit where ``output`` is named ``*.model.zarr``."""
-    kind = "model" if output.name.endswith(MODEL) else "store"
+def kind_of(output: Path | str) -> str:
+    return "model" if str(output).endswith(MODEL) else "store"
+
+
+def asked(inputs: Inputs, output: Path | str, k: Any = 4, *, kind: str | None = None, **settings: Any) -> Request:
+    """The request of a run; of a fit where ``output`` is named ``*.model.zarr``, or ``kind`` says so."""
+    kind = kind or kind_of(output)
     return prepare(selection(inputs), configured(k, **settings), str(output), kind)
 
 
-def run_job(inputs: Inputs, output: Path, k: Any = 4, *, progress: Any = None, **settings: Any) -> JobResult:
+def run_job(inputs: Inputs, output: Path | str, k: Any = 4, *, progress: Any = None, **settings: Any) -> JobResult:
     """Make a store as ``kseg-batch run`` does, or a model with ``output`` named ``*.model.zarr``."""
     from workflows import run as jobs
 
     request = asked(inputs, output, k, **settings)
     assert request.finished is None, "the output is there already"
-    return (jobs.fit if output.name.endswith(MODEL) else jobs.run)(request, progress)
+    return (jobs.fit if kind_of(output) == "model" else jobs.run)(request, progress)
 
 
 def run_sweep(inputs: Inputs, output: Path, k_range: tuple[int, int], **settings: Any) -> SweepResult:
@@ -114,3 +121,24 @@ class Stopping:
         self._left -= self._there
         if self._there and not self._left:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def stopped_at(file: str, times: int = 1) -> Iterator[None]:
+    """Ctrl-C comes as a file whose path matches is to be written, for the so-manieth time, and the job ends so."""
+    written, left = storage.put, [times]
+
+    def put(path: str, parts: Any) -> None:
+        matches = re.search(file, path) is not None
+        if matches and left[0] == 1:
+            raise KeyboardInterrupt
+        written(path, parts)
+        left[0] -= matches
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012 - what is within
+        patch.setattr(storage, "put", put)
+        yield
+
+
+#: The document of an image, which is written last.
+IMAGE_DOCUMENT = r"/images/[^/]+/zarr\.json$"

@@ -115,21 +115,56 @@ def test_fit_settings_at_their_bounds_are_accepted(changes: dict[str, Any]) -> N
     assert {name: getattr(settings, name) for name in changes} == changes
 
 
+ONE_OF_TWO = "say how many clusters with --k 5 or --k auto, or give --model with a model that has them: one of the two"
+NODATA = "--nodata is auto, none, or numbers with commas between them; got "
+TILE = "--tile is from 64 to 16384 pixels; got "
+SCHEDULER = "--scheduler is threads, processes, sync, an address like tcp://host:8786, or a scheduler file (.json); "
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("settings", "arguments", "message"),
     [
-        ({"nodata": "zero"}, "--nodata is auto, none, or numbers with commas between them; got 'zero'"),
-        ({"nodata": ""}, "--nodata is auto, none, or numbers with commas between them; got ''"),
-        ({"nodata": "1,,2"}, "--nodata is auto, none, or numbers with commas between them; got '1,,2'"),
-        ({"nodata_in": "most"}, "--nodata-in is one of any, all; got 'most'"),
-        ({"mask": "/no/such.png"}, "no such mask or folder of masks: /no/such.png"),
-        ({"max_pixels": 0}, "--max-pixels is at least 1; got 0"),
+        (InputSettings, {"nodata": "zero"}, NODATA + "'zero'"),
+        (InputSettings, {"nodata": ""}, NODATA + "''"),
+        (InputSettings, {"nodata": "1,,2"}, NODATA + "'1,,2'"),
+        (InputSettings, {"nodata_in": "most"}, "--nodata-in is one of any, all; got 'most'"),
+        (InputSettings, {"mask": "/no/such.png"}, "no such mask or folder of masks: /no/such.png"),
+        (InputSettings, {"max_pixels": 0}, "--max-pixels is at least 1; got 0"),
+        (OutputSettings, {"tile": -1}, TILE + "-1"),
+        (OutputSettings, {"tile": 63}, TILE + "63"),
+        (OutputSettings, {"tile": 16_385}, TILE + "16385"),
+        (ExecutionSettings, {"scheduler": "thread"}, SCHEDULER + "got 'thread'"),
+        (ExecutionSettings, {"workers": 0}, "--workers is at least 1; got 0"),
+        (
+            ExecutionSettings,
+            {"scheduler": "tcp://127.0.0.1:8786", "workers": 2},
+            "--workers is for threads and processes; an existing cluster has the workers it has",
+        ),
+        (ExecutionSettings, {"scheduler": "/no/such.json"}, "no such scheduler file: /no/such.json"),
+        (RunConfig, {"fit": None}, ONE_OF_TWO),
+        (RunConfig, {"fit": FIT, "model": "m"}, ONE_OF_TWO),
+        (
+            RunConfig,
+            {"fit": None, "model": "m", "match": "n"},
+            "--match renumbers a new fit; with --model the numbers stand",
+        ),
+        (
+            RunConfig,
+            {"fit": FitSettings(5, scope="image"), "match": "n"},
+            "--match needs one palette for all images: leave out --scope image",
+        ),
     ],
 )
-def test_input_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_settings_that_make_no_sense_or_contradict_each_other_are_refused(
+    settings: type, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError) as caught:
-        InputSettings(**arguments)
+        settings(**arguments)
     assert str(caught.value) == message
+
+
+def test_a_tile_at_its_bounds_is_accepted() -> None:
+    assert [OutputSettings(tile=tile).tile for tile in (64, 16_384)] == [64, 16_384]
 
 
 def test_values_of_nodata_are_numbers_whole_ones_as_such() -> None:
@@ -149,44 +184,10 @@ def test_settings_of_earlier_rules_are_told_as_that_release_told_them() -> None:
     assert InputSettings("0", nodata_in="any").to_json() == {**told, "validity": 2, "nodata_in": "any"}
 
 
-@pytest.mark.parametrize("tile", [-1, 0, 63, 16_385])
-def test_a_tile_out_of_bounds_is_refused(tile: int) -> None:
-    with pytest.raises(UsageError) as caught:
-        OutputSettings(tile=tile)
-    assert str(caught.value) == f"--tile is from 64 to 16384 pixels; got {tile}"
-
-
-@pytest.mark.parametrize("tile", [64, 1024, 16_384])
-def test_a_tile_at_its_bounds_is_accepted(tile: int) -> None:
-    assert OutputSettings(tile=tile).tile == tile
-
-
 def test_masks_are_made_up_to_32_clusters_unless_asked_otherwise() -> None:
     assert [OutputSettings().writes_masks(k) for k in (1, 32, 33)] == [True, True, False]
     assert [OutputSettings(masks=True).writes_masks(k) for k in (1, 33)] == [True, True]
     assert [OutputSettings(masks=False).writes_masks(k) for k in (1, 33)] == [False, False]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            {"scheduler": "thread"},
-            "--scheduler is threads, processes, sync, an address like tcp://host:8786, or a scheduler file (.json); "
-            "got 'thread'",
-        ),
-        ({"workers": 0}, "--workers is at least 1; got 0"),
-        (
-            {"scheduler": "tcp://127.0.0.1:8786", "workers": 2},
-            "--workers is for threads and processes; an existing cluster has the workers it has",
-        ),
-        ({"scheduler": "/no/such.json"}, "no such scheduler file: /no/such.json"),
-    ],
-)
-def test_execution_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        ExecutionSettings(**arguments)
-    assert str(caught.value) == message
 
 
 def test_a_cluster_is_an_address_or_a_scheduler_file(tmp_path: Path) -> None:
@@ -201,30 +202,6 @@ def test_a_cluster_is_an_address_or_a_scheduler_file(tmp_path: Path) -> None:
         (str(file), True),
     ]:
         assert ExecutionSettings(scheduler).is_cluster is is_cluster
-
-
-ONE_OF_TWO = "say how many clusters with --k 5 or --k auto, or give --model with a model that has them: one of the two"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"fit": None}, ONE_OF_TWO),
-        ({"fit": FIT, "model": "m"}, ONE_OF_TWO),
-        (
-            {"fit": None, "model": "m", "match": "n"},
-            "--match renumbers a new fit; with --model the numbers stand",
-        ),
-        (
-            {"fit": FitSettings(5, scope="image"), "match": "n"},
-            "--match needs one palette for all images: leave out --scope image",
-        ),
-    ],
-)
-def test_settings_that_contradict_each_other_are_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        RunConfig(**arguments)
-    assert str(caught.value) == message
 
 
 def test_wrong_usage_is_a_value_error_and_a_kseg_error() -> None:
@@ -288,6 +265,17 @@ OTHER_OUTPUT = {
 }
 
 
+def test_a_setting_that_came_later_is_told_only_where_it_is_not_at_its_default() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Later(FitSettings):
+        patience: int = 3
+
+    told, facts = FIT.to_json(), FIT.facts()
+    assert (Later(5).to_json(), Later(5).facts()) == (told, facts)
+    other = Later(5, patience=4)
+    assert (other.to_json(), other.facts()) == (told | {"patience": 4}, facts | {"patience": 4})
+
+
 def names(settings: type) -> set[str]:
     return {field.name for field in dataclasses.fields(settings)}
 
@@ -304,21 +292,10 @@ def test_the_fingerprint_sees_every_other_setting() -> None:
     others += [RunConfig(FIT, input=InputSettings(**{name: value})) for name, value in OTHER_INPUT.items()]  # type: ignore[arg-type]
     others += [RunConfig(FIT, OutputSettings(pyramid=True)), RunConfig(FIT, input=InputSettings("0"))]
     others += [RunConfig(FIT, match="m"), RunConfig(None, model="m"), RunConfig(FIT), RunConfig(BANDS)]
-    texts = {json.dumps(config.fingerprint(), sort_keys=True) for config in others}
-    assert len(texts) == len(others)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        RunConfig(dataclasses.replace(FIT, start=OTHER_FIT["start"])),  # type: ignore[arg-type]
-        RunConfig(dataclasses.replace(BANDS, bands=(2, 1))),
-        RunConfig(None, model="m"),
-    ],
-)
-def test_the_fingerprint_survives_json(config: RunConfig) -> None:
-    fingerprint = config.fingerprint()
-    assert json.loads(json.dumps(fingerprint)) == fingerprint
+    prints = [config.fingerprint() for config in others]
+    texts = [json.dumps(each, sort_keys=True) for each in prints]
+    assert len(set(texts)) == len(others)
+    assert [json.loads(text) for text in texts] == prints
 
 
 def test_importing_the_settings_loads_nothing_heavy() -> None:
