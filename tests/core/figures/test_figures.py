@@ -24,7 +24,7 @@ from kseg_core.figures.plots import (
     scatter_figure,
     to_png,
 )
-from tests.sweeps import FEWER, KNEE, NO_KNEE, row, swept
+from tests.reference import FEWER, KNEE, NO_KNEE, row, swept
 
 
 def drawn(figure: Any) -> np.ndarray:
