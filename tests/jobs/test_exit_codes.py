@@ -456,6 +456,19 @@ def test_inspect_and_check_tell_a_person_and_a_program(here: Path, kseg: Kseg, j
     assert kseg("check out.zarr --json").json()["problems"] == []
 
 
+def test_inspect_writes_the_table_and_says_where(here: Path, kseg: Kseg, job: Any) -> None:
+    job(here / "in", Path("out.zarr"), k=3)
+    line = "inspect out.zarr --table regions.csv"
+    done = kseg(line)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith("→ regions.csv\n")
+    assert len(Path("regions.csv").read_text().splitlines()) == 1 + 3 * 3
+    again = kseg(line)
+    assert (again.code, again.out, "--overwrite" in again.err) == (1, "", True)
+    assert kseg(f"{line} --overwrite --scheduler sync --json").json()["table"] == "regions.csv"
+    assert "table" not in kseg("inspect out.zarr --json").json()
+
+
 @pytest.mark.parametrize("command", ["run", "fit"])
 def test_what_a_job_killed_at_its_very_end_has_left_is_swept_by_the_same_command(
     command: str, here: Path, kseg: Any
