@@ -30,8 +30,8 @@ from kseg_core.images import read_image
 from kseg_core.layers.canny import EdgeSettings, Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
 from kseg_core.layers.tiles import tile_windows
 from kseg_core.reading import sources
-from workflows.edge_job import find_edges as make_edges
-from workflows.edge_request import prepare_edges
+from workflows.layer_job import add_to_images as make_edges
+from workflows.layer_request import prepare_layer
 from workflows.request import InputSelection
 
 Array = NDArray[Any]
@@ -78,7 +78,7 @@ def in_store(file: Path, how: EdgeSettings, side: int, folder: Path) -> Array:
     shutil.rmtree(output, ignore_errors=True)
     sources.PIECE_PX = side * side
     config = EdgesConfig(how, execution=ExecutionSettings("threads"), tile=side)
-    make_edges(prepare_edges(InputSelection((str(file),)), config, str(output)))
+    make_edges(prepare_layer(InputSelection((str(file),)), config, str(output)))
     (image,) = open_store(str(output)).values()
     assert image.edges is not None
     return np.asarray(image.edges[...])

@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kseg_core.clustering.band_values import assign_and_sum, unit_bits
+from kseg_core.clustering.band_values import NO_LABELS, BandPixels, assign_and_sum, unit_bits
 from kseg_core.kernels import assign, dense, histogram, lookup, sampling, search
-from kseg_core.kernels.confidence import rate
-from kseg_core.kernels.distinct import count_rows
-from kseg_core.kernels.indices import silhouette_of_values
+from kseg_core.kernels.second import rate, silhouette_of_values
+from kseg_core.kernels.values import count_rows
 
 PIXELS = 1 << 22
 EVERYWHERE = np.empty(0, np.bool_)
@@ -64,7 +63,9 @@ def test_count_colors(benchmark: Any, rgb: NDArray[np.uint8]) -> None:
 def test_label_colors(benchmark: Any, rgb: NDArray[np.uint8], k: int) -> None:
     table = np.full(histogram.CODES, 255, np.uint8)
     labels = np.empty(PIXELS, np.uint8)
-    measure(benchmark, PIXELS, lookup.label_and_sum, rgb, EVERYWHERE, centroids(k, 3, 255), table, 255, labels)
+    measure(
+        benchmark, PIXELS, lookup.label_and_sum, rgb, rgb.reshape(-1), EVERYWHERE, centroids(k, 3, 255), table, labels
+    )
 
 
 @pytest.mark.parametrize("k", [5, 16])
@@ -88,20 +89,22 @@ def test_search(benchmark: Any, k: int) -> None:
 
 @pytest.mark.parametrize("k", [8, 16])
 def test_assign_and_sum_bands(benchmark: Any, values: NDArray[np.uint16], k: int) -> None:
-    measure(benchmark, PIXELS, dense.assign_and_sum, values, NO_WEIGHTS, EVERYWHERE, affine(4), centroids(k, 4, 4096))
+    arguments = (values, NO_WEIGHTS, EVERYWHERE, affine(4), centroids(k, 4, 4096), NO_LABELS)
+    measure(benchmark, PIXELS, dense.assign_and_sum, *arguments)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("k", [8, 16])
 def test_assign_and_sum_bands_of_floats(benchmark: Any, values: NDArray[np.uint16], k: int, dtype: str) -> None:
     reflectances = (values / 10_000).astype(dtype)
-    arguments = (NO_WEIGHTS, EVERYWHERE, affine(4), centroids(k, 4, 0.4096), unit_bits(dtype))
-    measure(benchmark, PIXELS, assign_and_sum, reflectances, *arguments)
+    arguments = (affine(4), centroids(k, 4, 0.4096), unit_bits(dtype))
+    measure(benchmark, PIXELS, assign_and_sum, BandPixels(reflectances), *arguments)
 
 
 def test_label_bands(benchmark: Any, values: NDArray[np.uint16]) -> None:
     labels = np.empty(PIXELS, np.uint8)
-    measure(benchmark, PIXELS, dense.label_dense, values, EVERYWHERE, affine(4), centroids(8, 4, 4096), 255, labels)
+    arguments = (values, NO_WEIGHTS, EVERYWHERE, affine(4), centroids(8, 4, 4096), labels)
+    measure(benchmark, PIXELS, dense.assign_and_sum, *arguments)
 
 
 def test_moments_of_bands(benchmark: Any, values: NDArray[np.uint16]) -> None:

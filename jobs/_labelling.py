@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kseg_core.choice import InputSelection
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.config import FIT_OF_MODEL, ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.options import option
 from kseg_core.report.settings import default_folder, require_place
@@ -97,17 +97,17 @@ def refuse_to_fit(given: Given) -> None:
 
 def _refit_of(given: Given) -> FitSettings:
     """The settings of ``--refit``: what the model does not say of itself may be given."""
-    own = ("max_iter", "tol", "batch_pixels", "seed", "kind")
     if given["model"] is None:
         raise UsageError("--refit starts from the centroids of a model: give --model M with it")
-    changed = [item for item in given.changed(FitSettings) if item.name not in own]
+    changed = list(given.changed(FitSettings))
     if given["match"] is not None or any(item.name in ("k", "k_range", "start") for item in changed):
         raise UsageError("--refit keeps the number of clusters and their numbers: leave out --k, --start and --match")
     for item in changed:
-        raise UsageError(f"{item.flag} is the model's own with --refit: leave it out")
+        if item.name in FIT_OF_MODEL:
+            raise UsageError(f"{item.flag} is the model's own with --refit: leave it out")
     from workflows.earlier import refit_settings
 
-    return refit_settings(given["model"], **{name: given[name] for name in own})
+    return refit_settings(given["model"], **{item.name: given[item.name] for item in changed})
 
 
 # ------------------------------------------------------------------------------------------------ labelling

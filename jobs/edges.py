@@ -14,9 +14,9 @@ from ._runtime import DONE, SOME_UNREADABLE, General, Report
 
 
 def _failed(error: Exception) -> dict[str, Any]:
-    from workflows.edge_request import failed_edges
+    from workflows.layer_request import failed_layer
 
-    return failed_edges(error)
+    return failed_layer(error, EdgesConfig().layer)
 
 
 @command(
@@ -44,18 +44,18 @@ def edges(given: Given, report: Report) -> int:
     """
     settings, selection = given.make(EdgesConfig), given.make(InputSelection)
     from kseg_core.resume.lock import sweep_after_kill
-    from workflows.edge_request import nothing_done, prepare_edges
+    from workflows.layer_request import nothing_done, prepare_layer
 
     from ._render import edges_lines
 
-    request = prepare_edges(selection, settings, given["output"])
+    request = prepare_layer(selection, settings, given["output"])
     if request.finished:
         sweep_after_kill(request.output)
         result = nothing_done(request)
     else:
-        from workflows.edge_job import find_edges
+        from workflows.layer_job import add_to_images
 
-        result = find_edges(request, report.progress)
+        result = add_to_images(request, report.progress)
     told = result.to_json()
     report.finish(told, edges_lines(told))
     return SOME_UNREADABLE if result.failures else DONE

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from . import storage
 from .choice import DEFAULT, PictureChoice
@@ -19,9 +19,10 @@ from .errors import UsageError
 from .options import joined, option
 from .sizes import counted, parse_bytes
 
-Features = Literal["auto", "rgb", "gray", "hsv", "lab", "bands"]
+ColorSpace = Literal["rgb", "gray", "hsv", "lab"]  # `kseg_core.clustering.features.SPACES` has what they are
+Features = Literal["auto", ColorSpace, "bands"]
 Scope = Literal["global", "image"]
-Init = Literal["k-means++", "random"]
+Init = Literal["k-means++", "random"]  # `kseg_core.kernels.search.SEEDINGS` has what they are
 Normalize = Literal["none", "standard", "minmax"]
 NodataIn = Literal["any", "all"]
 
@@ -41,6 +42,10 @@ EDGES_OF_BANDS = (
     "--edges are of colours, --features bands of samples: leave out --edges; the command edges can add them "
     "afterwards where the images have colours"
 )
+LABELS = "labels/kmeans"  # where the levels of the labels are in an image's group
+# Where that is which a setting of `OutputSettings` asks for ({}: so many levels): written with the labels, in order
+WITH_LABELS = {"masks": "masks", "confidence": "confidence", "copy_image": "{}"}
+ADDED = {"edges": "edges"}  # the same of layers that are added to labelled images, each called like its setting
 VALIDITY = 2  # the rules of which pixels count: 1 are those of release 0.1.0, whose stores do not say
 
 
@@ -116,15 +121,15 @@ class FitSettings:
     )
     features: Features = option(
         "auto",
-        "Space of the distances: colours (rgb, gray, hsv, lab), bands as they are stored, or auto: rgb for 8-bit "
-        "pictures, bands for what is deeper or has other bands; most images decide.",
+        f"Space of the distances: colours ({', '.join(get_args(ColorSpace))}), bands as they are stored, or auto: rgb "
+        "for 8-bit pictures, bands for what is deeper or has other bands; most images decide.",
         "Model",
         "NAME",
     )
     scope: Scope = option(
         "global", "One palette for all images (global), or one for each (image).", "Model", "global|image"
     )
-    init: Init = option("k-means++", "First centroids: k-means++ or random.", "Model", "NAME")
+    init: Init = option("k-means++", f"First centroids: {' or '.join(INITS)}.", "Model", "NAME")
     attempts: int = option(10, "Independent searches; the best wins.", "Model", "N")
     max_iter: int = option(1000, "Most steps of an attempt.", "Model", "N")
     tol: float | None = option(
@@ -252,6 +257,39 @@ class FitSettings:
     def for_k(self, k: int) -> FitSettings:
         """The same settings for a number of clusters."""
         return dataclasses.replace(self, k=k, k_range=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; ``k_range`` is among them only where it decides anything."""
+        values = _as_json(self, _FIRST_OF_FIT)
+        del values["features_why"]  # which decides nothing
+        if self.k == AUTO:
+            return values | {"k_range": list(self.tried)}
+        del values["k_range"]
+        return values
+
+    def facts(self) -> dict[str, Any]:
+        """What a model says of how it was found, as JSON values, beside what its centroids are."""
+        values = _as_json(self, _FIRST_OF_FIT - {"normalize"})
+        beside = ("k", "features", "scope", "bands", "k_range", "kind", "features_why")
+        return {name: value for name, value in values.items() if name not in beside}
+
+
+#: What outputs of release 0.1.0 tell of a fit, be it at its default or not: fields that came later are told where they
+#: are not, or these outputs would not be gone on with.
+_FIRST_OF_FIT = frozenset(
+    {"k", "features", "scope", "init", "attempts", "max_iter", "tol", "batch_pixels", "seed", "start", "bands"}
+    | {"normalize", "k_range", "kind", "features_why"}
+)
+
+#: What ``refit`` has of its model: all else of a fit may be given.
+FIT_OF_MODEL = frozenset({"k", "features", "scope", "init", "attempts", "start", "bands", "normalize", "k_range"})
+
+
+def _as_json(settings: FitSettings, always: frozenset[str]) -> dict[str, Any]:
+    """Fields as JSON values: those named, and others that are not at their default."""
+    told = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    kept = [each.name for each in fields(settings) if each.name in always or told[each.name] != each.default]
+    return {name: list(told[name]) if isinstance(told[name], tuple) else told[name] for name in kept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +429,22 @@ class OutputSettings:
         """Whether masks are made for ``k`` clusters."""
         return k <= MASKS_UP_TO_K if self.masks is None else self.masks
 
+    def arrays(self, k: int, *, levels: int = 1, added: bool = False) -> list[str]:
+        """Paths of the arrays that a run makes of an image of so many clusters, known without NumPy.
+
+        Parameters
+        ----------
+        levels
+            So many of each pyramid.
+        added
+            Whether those are among them that are added when it is labelled.
+        """
+        asked = {name: getattr(self, name) not in (None, False) for name in (*WITH_LABELS, *ADDED)}
+        asked["masks"] = k > 0 and self.writes_masks(k)
+        optional = {**WITH_LABELS, **(ADDED if added else {})}
+        paths = [f"{LABELS}/{{}}", *(path for name, path in optional.items() if asked[name])]
+        return [path.format(level) for path in paths for level in range(levels if "{}" in path else 1)]
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSettings:
@@ -459,17 +513,6 @@ class ExecutionSettings:
         return "://" in self.scheduler or self.scheduler.endswith(".json")
 
 
-def _plain(settings: FitSettings) -> dict[str, Any]:
-    """As JSON values; ``k_range`` is among them only where it decides anything."""
-    values = dataclasses.asdict(settings)
-    del values["features_why"]  # which decides nothing
-    if settings.k == AUTO:
-        values["k_range"] = settings.tried
-    else:
-        del values["k_range"]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """Everything one job is told besides its inputs.
@@ -524,13 +567,32 @@ class RunConfig:
         ``overwrite``.
         """
         return {
-            "fit": None if self.fit is None else _plain(self.fit),
+            "fit": None if self.fit is None else self.fit.to_json(),
             "input": self.input.to_json(),
             "output": self.output.to_json(),
             "model": self.model,
             "match": self.match,
             **({"refit": True} if self.refit else {}),
         }
+
+
+class AskedLayer(NamedTuple):
+    """A layer that is to be added to images, as far as it is known without NumPy.
+
+    Attributes
+    ----------
+    name, path
+        What it is called, and where in the image's group the array is that says that it is complete.
+    settings
+        How it is made, as JSON values.
+    counted
+        By which name it says how many pixels are not 0; None: it does not.
+    """
+
+    name: str
+    path: str
+    settings: dict[str, Any]
+    counted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -554,3 +616,8 @@ class EdgesConfig:
     def __post_init__(self) -> None:
         if self.tile is not None:
             OutputSettings(tile=self.tile)  # its bounds
+
+    @property
+    def layer(self) -> AskedLayer:
+        """What is to be added."""
+        return AskedLayer("edges", ADDED["edges"], self.edges.to_json(), "edge_pixels")

@@ -6,21 +6,15 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from .errors import UsageError
 from .options import joined, option
-
-if TYPE_CHECKING:
-    from .inputs.listing import InputFile
 
 EdgesOn = Literal["color", "gray"]
 
 EDGES_ON: tuple[str, ...] = get_args(EdgesOn)
 APERTURES = (3, 5, 7)
-# OpenCV holds twelve bytes of gradients a pixel: larger pictures are looked at in strips of about so many pixels.
-WHOLE_EDGES_PX = 1 << 24
-STRIP_PX = 6 << 20  # a piece and its halo are one strip
 MAX_THRESHOLD = 1_000_000  # no gradient is larger; far above, OpenCV's whole numbers would overflow
 MAX_BLUR = 50.0  # reaches 150 pixels: what is read around every window stays small beside it
 
@@ -106,25 +100,6 @@ def parse_thresholds(values: Sequence[str]) -> tuple[float, float]:
     except ValueError:
         raise UsageError(f"--edges takes two numbers, LOW,HIGH, as in 150,200; got {joined(values)!r}") from None
     return low, high
-
-
-def edge_facts(settings: EdgeSettings, file: InputFile, mask: str | None) -> dict[str, Any]:
-    """Everything that decides the edges of an image, as a store has it beside them: equal facts mean equal edges.
-
-    What pixels a value of nodata makes invalid is said once, in the store's own settings.
-
-    Parameters
-    ----------
-    settings
-        How they are found.
-    file
-        The image.
-    mask
-        Path of its mask, where it has one.
-    """
-    from .inputs.companions import mask_facts  # looks at files: more than what settings need
-
-    return {**settings.to_json(), **file.facts, "mask": mask_facts(mask)}
 
 
 def _is_number(value: object) -> bool:

@@ -16,8 +16,9 @@ from .clustering.band_points import held_px
 from .clustering.band_values import taken_as
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
-from .edge_settings import STRIP_PX, WHOLE_EDGES_PX, EdgeSettings
-from .kernels import must_compile
+from .kernels.build import must_compile
+from .layers import asked_layers
+from .layers.layer import Layer, Layout
 from .storage.ranges import MOST_BYTES, most_held
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ COLOR_PX_BYTES = 3  # of a pixel in 8-bit sRGB
 MASKED_PX_BYTES = 4  # of a pixel of an image with a mask, while that is read beside the image: samples, and what counts
 WINDOW_PX_BYTES = 3  # of a colour picture that is read by windows, beside samples and colours: compressed, turned
 BAND_PX_BYTES = 10  # of a pixel of bands, beside them: validity, what is picked, a copy in the order of bands
-EDGE_PX_BYTES = 24  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 18
-MAXIMA_PX_BYTES = 6  # of a pixel outside the strip that is looked at: the pixel, whether it counts, its maxima
-JOINED_PX_BYTES = 17  # where they are joined: these, and numbers of components; measured: up to 15.7
 VIEW_BYTES = 200_000_000  # of a task that shows or measures windows of a stored image: the most was an export, 110 MB
 KEPT_BYTES = 512_000_000  # of pixels kept to be read again: memory must not grow with the number of images
 LEAST_COLORS = 1 << 20  # a job starts where so many distinct colours fit; photographs have one or two million
@@ -133,17 +131,16 @@ def fetched_bytes(source: ImageSource) -> int:
     return of_mask + (most_held(source.file.size) if storage.is_remote(source.file.path) else 0)
 
 
-def edge_bytes(piece: Piece, settings: EdgeSettings) -> int:
-    """Most bytes of reading a piece with what is around it, and finding its edges."""
+def layer_bytes(piece: Piece, layer: Layer) -> int:
+    """Most bytes of finding a layer that is added at a piece, and of reading what it is made of there and around it."""
     source = piece.source
-    height, width = source.shape
-    reach = 2 * settings.halo
-    around = min(height, piece.height + reach) * min(width, piece.width + reach)
-    finding = around * EDGE_PX_BYTES
-    if around > WHOLE_EDGES_PX:
-        strip = min(around, STRIP_PX + (reach + 1) * width)
-        finding = max(strip * EDGE_PX_BYTES + around * MAXIMA_PX_BYTES, around * JOINED_PX_BYTES)
-    return max(_read_bytes(source, around), finding) + fetched_bytes(source)
+    height, width = (
+        min(whole, part + 2 * layer.halo) for whole, part in zip(source.shape, (piece.height, piece.width), strict=True)
+    )
+    working = layer.working_bytes(height, width)
+    if layer.source == "labels":
+        return working
+    return max(_read_bytes(source, height * width), working) + fetched_bytes(source)
 
 
 def viewing_bytes(source: ImageSource, bands: int = 0) -> int:
@@ -259,8 +256,12 @@ def written_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> i
     if output.writes_masks(k):
         a_pixel += k / 8
     a_pixel += output.confidence
-    if output.edges is not None:
-        a_pixel += 2 / 8  # those found, and those that wait for their neighbours
+    for layer in asked_layers(output):
+        spec = layer.spec(Layout(piece.source.shape, k, output.tile, masks=False))
+        stored = 1 / 8 if spec.compression == "bits" else np.dtype(spec.dtype).itemsize
+        a_pixel += (
+            stored * (1 + layer.joined) * (1 if layer.group is None else levels)
+        )  # joined: what waits for it, too
     if output.copy_image:
         a_pixel += (bands * _itemsize(piece.source.info.dtype) if bands else 3) * levels
     return int(piece.pixels * a_pixel)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
+from .config import ADDED
+
 Clusters = tuple[int, ...] | None  # that a file shows; None: all
 Content = Literal["picture", "outlines"]
 
@@ -64,6 +66,9 @@ class Kind:
         return [there] if there else []
 
 
+#: Of layers of the store that are added to labelled images.
+ADDED_HELP = {"edges": "those that kseg-batch edges found"}
+
 KINDS = {
     kind.name: kind
     for kind in (
@@ -76,7 +81,7 @@ KINDS = {
             "together",
             of_pixels=True,
         ),
-        Kind("edges", "those that kseg-batch edges found", of_labels=False),
+        *(Kind(name, ADDED_HELP.get(name, "as the run added it"), of_labels=False) for name in ADDED),
         Kind("boundaries", "lines between clusters, drawn on the image", of_pixels=True),
         Kind("polygons", "outlines of the regions of each cluster", "one", content="outlines"),
     )

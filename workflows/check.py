@@ -10,8 +10,10 @@ import numpy as np
 
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
+from kseg_core.layers import LAYERS
 from kseg_core.resume.lock import holder
-from kseg_core.store.manifest import INCOMPLETE, a_few, lost_images, read_attributes
+from kseg_core.resume.markers import was_complete
+from kseg_core.store.manifest import a_few, lost_images, read_attributes
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, images_group_is_sound, mend_images_group, open_store
 from kseg_core.store.verify import Findings
@@ -93,14 +95,9 @@ def left_behind(result: dict[str, Any]) -> int:
     return int(changes.get("removed", 0)) + int(changes.get("outdated", 0))
 
 
-def was_finished(store: Store) -> bool:
-    """Whether its run has finished, whatever has become of it since."""
-    return store.attributes.get("status") in ("complete", INCOMPLETE) and "result" in store.attributes
-
-
 def images_lost(store: Store) -> list[str]:
     """Names of the images its run made that are not there any more."""
-    return lost_images(store.path, store.attributes) if was_finished(store) else []
+    return lost_images(store.path, store.attributes) if was_complete(store.attributes) else []
 
 
 def check_store(path: str, execution: ExecutionSettings, progress: Progress | None = None) -> dict[str, Any]:
@@ -127,7 +124,7 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
     """Verify a store and all of its images. ``repairs``: that it is incomplete is no news."""
     store = open_store(path)
     problems = []
-    if not (store.complete or (repairs and was_finished(store))):
+    if not (store.complete or (repairs and was_complete(store.attributes))):
         at_work = None if repairs else holder(path)  # a repair holds it itself
         problems.append(
             "the run that made it has not finished; the same command completes it"
@@ -138,8 +135,9 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
         mend_images_group(path)
     elif not images_group_is_sound(path):
         problems.append("images/zarr.json, the group of all images, is missing or damaged")
-    if (store.attributes.get("edges") or {}).get("status") == "running":
-        problems.append("its edges are not finished; the same edges command completes them")
+    for layer in (layer for layer in LAYERS.values() if layer.added):
+        if (store.attributes.get(layer.name) or {}).get("status") == "running":
+            problems.append(f"{layer.called} not finished; the same {layer.name} command completes them")
     model = None
     if store.has_model:
         try:

@@ -43,27 +43,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What came of an export.
+    """What came of an export."""
 
-    Parameters
-    ----------
-    folder
-        Where the files are.
-    images
-        How many were asked for.
-    files
-        Made, in the order of images.
-    kept
-        How many were there already and were left alone.
-    failures
-        In the order of images.
-    """
-
-    folder: str
-    images: int
-    files: tuple[ExportFile, ...]
-    kept: int
-    failures: tuple[Failed, ...]
+    folder: str  # where the files are
+    images: int  # how many were asked for
+    files: tuple[ExportFile, ...]  # made, in the order of images
+    kept: int  # how many were there already and were left alone
+    failures: tuple[Failed, ...]  # in the order of images
 
     @property
     def failed(self) -> int:

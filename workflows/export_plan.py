@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kseg_core import storage
+from kseg_core.config import ADDED
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export.files import ExportFile
 from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.patterns import Filter
+from kseg_core.layers import LAYERS
 from kseg_core.products import KINDS, format_of
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
@@ -69,8 +71,11 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
         raise next(iter(damaged.values()))
     if settings.clusters is not None:
         require_clusters(images, settings.clusters, None if shared is None else shared.k)
-    if "edges" in settings.what and not any(image.has_edges for image in images):
-        raise StoreError(f"no edges in {store.path}; make them with: kseg-batch edges, or kseg-batch run --edges")
+    for layer in (LAYERS[what] for what in settings.what if what in ADDED):
+        if not any(image.has_layer(layer) for image in images):
+            alone = f"kseg-batch {layer.name}, or " if layer.stands_alone else ""
+            flag = layer.name.replace("_", "-")
+            raise StoreError(f"no {layer.name} in {store.path}; make them with: {alone}kseg-batch run --{flag}")
     if any(KINDS[what].of_labels for what in settings.what) and not any(image.has_labels for image in images):
         raise StoreError(f"no labels in {store.path}, only edges: --what edges")
     planned = [plan_image(image, settings) for image in images]

@@ -43,9 +43,9 @@ from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile
 from kseg_core.resume.checkpoints import load, save
 from kseg_core.resume.lock import hold, unwritable
-from kseg_core.resume.markers import finished_image, has_changed, unfinished_images
+from kseg_core.resume.markers import finished_image, has_changed, is_complete, unfinished_images, was_complete
 from kseg_core.storage.sidecars import NEXT, RESUME, aside, remove, sidecar, sweep
-from kseg_core.store.manifest import BEGUN, INCOMPLETE, KEYS, images_of, read_attributes, remove_kseg_store
+from kseg_core.store.manifest import BEGUN, KEYS, images_of, read_attributes, remove_kseg_store
 from kseg_core.store.model import Model
 from kseg_core.store.opening import (
     create_store,
@@ -285,7 +285,7 @@ class Output:
         """The model that an earlier, stopped run of this job came to, and the images it could not use."""
         failures = load(self._failures_file, (Failure, UnreadableImage, OtherKind))
         if failures is None:
-            if (read_attributes(self.path) or {}).get("status") not in ("complete", INCOMPLETE):
+            if not was_complete(read_attributes(self.path)):
                 return None, []
             failures = ()  # what could not be used is found anew
         try:
@@ -505,7 +505,7 @@ def _put_in_place(successor: str, path: str) -> None:
 
 def _is_complete(path: str) -> bool:
     try:
-        return (read_attributes(path) or {}).get("status") == "complete"
+        return is_complete(read_attributes(path))
     except StoreError:
         return False
 

@@ -20,7 +20,7 @@ from kseg_core.errors import StoreError, UsageError
 from kseg_core.export.tables import require_table, write_table
 from kseg_core.layers.tiles import Region
 from kseg_core.shapes.outline_pieces import Pieces
-from kseg_core.shapes.outlines import TAIL, Outlining, Placement, WindowOutlines, head, outline_window
+from kseg_core.shapes.outlines import TAIL, Outlining, Placement, Text, WindowOutlines, head, outline_window
 from kseg_core.shapes.regions import (
     COLUMNS,
     Regions,
@@ -50,19 +50,11 @@ def write_region_table(
 ) -> int:
     """Write a table of every image's clusters: area, regions, largest region (``inspect --table``).
 
-    Parameters
-    ----------
-    path
-        A store.
-    table
-        ``*.csv`` or ``*.parquet``; it appears whole or not at all.
-    overwrite
-        Whether a file that is there is replaced.
+    ``*.csv`` or ``*.parquet``, whole or not at all; one that is there is replaced with ``overwrite`` only.
 
     Returns
     -------
-    int
-        Rows written: one an image and cluster.
+    Rows written: one an image and cluster.
 
     Raises
     ------
@@ -138,24 +130,20 @@ def write_polygons(
 
     A feature's properties are ``image``, ``cluster``, ``color``, ``pixels`` and ``region``, the place of its first
     pixel counted row by row from 0. Coordinates are longitude and latitude of a georeferenced image, else pixels.
+    Features are written as they are traced.
 
     Parameters
     ----------
-    store, key
-        Which image.
     path
         The file: not there yet, in a folder for what is not finished; another is beside it meanwhile.
     clusters
         Which; None: all.
     min_area_px
         Regions of fewer pixels are left out; what they covered is then covered by no feature.
-    context
-        Where the windows are traced. Features are written as they come.
 
     Returns
     -------
-    int
-        How many features there are.
+    How many features there are.
 
     Raises
     ------
@@ -173,16 +161,26 @@ def write_polygons(
     count = 0
     with open(path, "w", encoding="utf-8") as file, Pieces(f"{path}.pieces", columns_of(windows)) as pieces:
         file.write(head({"image": key, "source": image.source, "shape": how.shape, "coordinates": how.placement.name}))
-        for traced in _traced(opened.path, key, windows, how, context):
-            for feature in traced.features:
-                file.write("," * (count > 0) + feature)
-                count += 1
-            pieces.add(traced)
-        for begins, text in pieces.features(how):
+        for begins, text in _texts(opened.path, key, windows, pieces, how, context):
             file.write("," * (begins and count > 0) + text)
             count += begins
         file.write(TAIL)
     return count
+
+
+def _texts(
+    store: str, key: str, windows: list[Region], pieces: Pieces, how: Outlining, context: Context
+) -> Iterator[Text]:
+    """All features: those inside the windows in order, a few computed ahead, so that what is held has a bound; then
+    those that go through several.
+    """
+    task, shared = delayed(trace_window, pure=False), context.share(how)
+    some = AHEAD * context.executor.workers
+    for at in range(0, len(windows), some):
+        for traced in context.compute([task(store, key, window, shared) for window in windows[at : at + some]]):
+            yield from (Text(True, feature) for feature in traced.features)
+            pieces.add(traced)
+    yield from pieces.features(how)
 
 
 def outlining(store: Store, image: StoredImage, clusters: tuple[int, ...] | None, min_area_px: int) -> Outlining:
@@ -201,14 +199,6 @@ def outlining(store: Store, image: StoredImage, clusters: tuple[int, ...] | None
     height, width = image.labels.shape
     wanted = wanted_labels(k, clusters)
     return Outlining(image.key, (height, width), wanted, colors, min_area_px, Placement.of(image.georeference))
-
-
-def _traced(store: str, key: str, windows: list[Region], how: Outlining, context: Context) -> Iterator[WindowOutlines]:
-    """The outlines of an image's windows in order, a few computed ahead, so that what is held has a bound."""
-    task, shared = delayed(trace_window, pure=False), context.share(how)
-    some = AHEAD * context.executor.workers
-    for at in range(0, len(windows), some):
-        yield from context.compute([task(store, key, window, shared) for window in windows[at : at + some]])
 
 
 def trace_window(store: str, key: str, window: Region, how: Outlining) -> WindowOutlines:

@@ -17,21 +17,22 @@ from typing import Any, NamedTuple
 from dask.delayed import delayed
 
 from kseg_core import storage
-from kseg_core.config import ExecutionSettings, FitSettings
-from kseg_core.edge_settings import EdgeSettings
+from kseg_core.config import ADDED, ExecutionSettings, FitSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import FACTS
-from kseg_core.layers.edges import EdgeLayer
+from kseg_core.layers import LAYERS
+from kseg_core.layers.layer import Layer
 from kseg_core.reading.sources import ImageSource
+from kseg_core.resume.markers import was_complete
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import read_document, write_group
 from kseg_core.store.opening import Store, StoredImage, open_store, update_attributes
 from kseg_core.store.originals import Originals
-from kseg_core.store.verify import Findings, edges_are_sound
+from kseg_core.store.verify import Findings, layer_is_sound
 from kseg_core.store.writing import LABELS, image_folder
 
-from .check import Checked, check_model, images_lost, verify_store, was_finished
+from .check import Checked, check_model, images_lost, verify_store
 from .computing.context import Context, Failure
 from .computing.executor import Progress
 from .labelling.adding import add_layer
@@ -61,14 +62,14 @@ class Damaged(NamedTuple):
     ----------
     sources
         Those that can be made again.
-    edges
-        How the edges are found of those that have any, or are to have them, by key.
+    layers
+        Those that were added to them, or are to be, by key.
     lost
         One line for each image that cannot be made again.
     """
 
     sources: tuple[ImageSource, ...]
-    edges: dict[str, EdgeSettings]
+    layers: dict[str, tuple[Layer, ...]]
     lost: tuple[str, ...]
 
 
@@ -91,7 +92,7 @@ def repair_store(path: str, execution: ExecutionSettings, progress: Progress | N
     open_store(path)  # nothing is locked where there is none
     with claim(path), Context.open(execution, progress) as context:
         checked = verify_store(path, context, repairs=True)
-        if not checked.findings or not was_finished(checked.store):
+        if not checked.findings or not was_complete(checked.store.attributes):
             return {**checked.to_json(), "repaired": []}  # of its model, or of all: there is nothing to go by
         return repair(checked, context)
 
@@ -99,7 +100,7 @@ def repair_store(path: str, execution: ExecutionSettings, progress: Progress | N
 def repair(checked: Checked, context: Context) -> dict[str, Any]:
     """Make the damaged images anew, and tell what is right and wrong then."""
     store = checked.store
-    damaged = damaged_images(store, [*checked.damaged, *without_their_edges(store, checked.damaged)])
+    damaged = damaged_images(store, [*checked.damaged, *without_their_layers(store, checked.damaged)])
     failures: list[Failure] = []
     findings: dict[str, Findings] = {}
     if damaged.sources:
@@ -121,7 +122,8 @@ def begin(store: Store, damaged: Damaged) -> None:
         source.file.key: {
             "source": source.file.source,
             **source.file.facts,
-            "edges": damaged.edges[source.file.key].to_json() if source.file.key in damaged.edges else None,
+            **dict.fromkeys(ADDED),
+            **{layer.name: layer.to_json() for layer in damaged.layers[source.file.key]},
         }
         for source in damaged.sources
     }
@@ -158,7 +160,7 @@ def run_again(store: Store, damaged: Damaged, context: Context) -> tuple[list[Fa
         sources = remarked(sources, bands, asked_for=bool(fit))
     for by_windows in (True, False):
         plan = make_plan(sources, output_settings(store).tile, context.executor.workers)
-        mended, bad = make_anew(store, plan, damaged.edges, context, by_windows=by_windows)
+        mended, bad = make_anew(store, plan, damaged.layers, context, by_windows=by_windows)
         failures += bad
         findings |= verify_images(store, [key for key in plan.keys if key not in {f.key for f in bad}], model, context)
         sources = tuple(s for s in sources if s.file.key in mended and findings[s.file.key].problems)
@@ -169,40 +171,39 @@ def run_again(store: Store, damaged: Damaged, context: Context) -> tuple[list[Fa
 
 
 def make_anew(
-    store: Store, plan: Plan, edges: dict[str, EdgeSettings], context: Context, *, by_windows: bool
+    store: Store, plan: Plan, layers: dict[str, tuple[Layer, ...]], context: Context, *, by_windows: bool
 ) -> tuple[set[str], list[Failure]]:
-    """Label the images of a plan as the run did, and find the edges of those that had them.
+    """Label the images of a plan as the run did, and add the layers to those that had them.
 
     ``by_windows``: of large images only what is damaged. Returns the names of those that were mended so, and all
     failures.
     """
     output = dataclasses.replace(output_settings(store), checksum=keeps_checksums(store))
-    failures: list[Failure] = []
+    all_layers = tuple(dict.fromkeys(layer for key in plan.keys for layer in layers[key]))
+    shared: Model | None = None
     mended: set[str] = set()
-    some_edges = next(iter(edges.values()), None)
     if store.is_labelled:
         how = how_labelled(store)
-        budget, plan, failures = make_budget(plan, Work.of(how, output, some_edges, 0), context.executor)
         shared = how if isinstance(how, Model) else None
+        budget, plan, failures = make_budget(plan, Work.of(how, output, all_layers, 0), context.executor)
         images = mendable_images(store, plan, shared, output) if by_windows else []
         keys, bad = mend_images(images, store.path, context) if images else ([], [])
         mended = set(keys)
-        rest = plan.without([*failures, *bad]).only(plan.keys - mended)
         failures += bad
+        rest = plan.without(failures).only(plan.keys - mended)
         if rest.sources:
             given = (store.attributes.get("config") or {}).get("fit") is None
             done = label_plan(rest, how, store.path, output, context, budget=budget, given=given)
             failures += done.failures
-        plan = plan.without(failures)
-        task, path = delayed(edges_are_sound, pure=False), storage.absolute(store.path)
-        edged = [s for s in plan.sources if s.file.key in mended and s.file.key in edges]
-        sound = context.compute([task(path, source, edges[source.file.key]) for source in edged])
-        plan = plan.only(plan.keys - {s.file.key for s, is_sound in zip(edged, sound, strict=True) if is_sound})
     else:
-        _, plan, failures = make_budget(plan, Work(0, 0, 0, None, edges=some_edges), context.executor)
-    for settings in set(edges.values()):
-        chosen = plan.only({key for key, wanted in edges.items() if wanted == settings})
-        failures += add_layer(chosen, EdgeLayer(settings), store.path, output.tile, context).failures
+        _, plan, failures = make_budget(plan, Work(0, 0, 0, None, layers=all_layers), context.executor)
+    task, path = delayed(layer_is_sound, pure=False), storage.absolute(store.path)
+    for layer in all_layers:
+        having = plan.without(failures).only({key for key, own in layers.items() if layer in own})
+        some = [source for source in having.sources if source.file.key in mended]
+        sound = context.compute([task(path, source, layer, shared) for source in some])
+        whole = {source.file.key for source, is_sound in zip(some, sound, strict=True) if is_sound}
+        failures += add_layer(having.only(having.keys - whole), layer, store.path, output.tile, context).failures
     return mended, failures
 
 
@@ -212,7 +213,7 @@ def make_anew(
 def damaged_images(store: Store, keys: Sequence[str]) -> Damaged:
     """The sources of some images, if they are there and what they were."""
     originals = Originals.of(store.attributes)
-    sources, edges, lost = [], dict[str, EdgeSettings](), []
+    sources, layers, lost = [], dict[str, tuple[Layer, ...]](), []
     for key in keys:
         facts = _facts(store, key)
         origin = Origin(key, facts if "source" in facts else _origin(store, key))
@@ -224,23 +225,26 @@ def damaged_images(store: Store, keys: Sequence[str]) -> Damaged:
         except UnreadableImage as error:
             lost.append(f"{key}: cannot be made anew ({error})")
             continue
-        settings = edge_settings(store, key)
-        if settings is not None:
-            edges[key] = settings
-    return Damaged(tuple(sources), edges, tuple(lost))
+        layers[key] = added_layers(store, key)
+    return Damaged(tuple(sources), layers, tuple(lost))
 
 
-def edge_settings(store: Store, key: str) -> EdgeSettings | None:
-    """How an image's edges are to be found; None where it has none."""
+def added_layers(store: Store, key: str) -> tuple[Layer, ...]:
+    """The layers that were added to an image, or are to be, as they are to be made."""
     begun = (store.attributes.get(BEGUN) or {}).get(key)
-    if begun is not None:
-        return None if begun["edges"] is None else EdgeSettings(**begun["edges"])
-    config = store.attributes.get("config") or {}
-    told = config.get("edges") or (store.attributes.get("edges") or {}).get("settings")
-    if told is None and (thresholds := output_settings(store).edges) is not None:
-        return EdgeSettings(*thresholds)
-    has = not store.is_labelled or storage.is_dir(os.path.join(image_folder(store.path, key), "edges"))
-    return EdgeSettings(**told) if told is not None and has else None
+    config, output = store.attributes.get("config") or {}, output_settings(store)
+    found = []
+    for layer in (layer for layer in LAYERS.values() if layer.added):
+        if begun is not None:
+            told = begun.get(layer.name)
+        elif (told := config.get(layer.name, (store.attributes.get(layer.name) or {}).get("settings"))) is None:
+            asked = layer.asked(output)
+            found += [] if asked is None else [asked]
+            continue
+        elif store.is_labelled and not storage.is_dir(os.path.join(image_folder(store.path, key), layer.node)):
+            continue
+        found += [] if told is None else [layer.told(told)]
+    return tuple(found)
 
 
 def _facts(store: Store, key: str) -> dict[str, Any]:
@@ -262,11 +266,10 @@ def _origin(store: Store, key: str) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name in ("source", *FACTS)}
 
 
-def without_their_edges(store: Store, besides: Sequence[str]) -> list[str]:
-    """Names of images that a repair, before it was stopped, labelled anew and did not come to find the edges of."""
-    begun = store.attributes.get(BEGUN) or {}
-    edged = [key for key in store if key not in besides and (begun.get(key) or {}).get("edges") is not None]
-    return [key for key in edged if not StoredImage(store.path, key).has_edges]
+def without_their_layers(store: Store, besides: Sequence[str]) -> list[str]:
+    """Names of images that a repair, before it was stopped, labelled anew and did not come to add all layers to."""
+    begun = [key for key in store if key in (store.attributes.get(BEGUN) or {}) and key not in besides]
+    return [key for key in begun if not all(map(StoredImage(store.path, key).has_layer, added_layers(store, key)))]
 
 
 def keeps_checksums(store: Store) -> bool:

@@ -19,7 +19,7 @@ from kseg_core.products import PAGE
 from kseg_core.report import content, views
 from kseg_core.report.content import Card, Painted, Report
 from kseg_core.report.facts import ImageFacts, choose, most_typical, named_below, rank, read_facts
-from kseg_core.report.page import build_page, figure_files, with_pictures_that_fit, write_report
+from kseg_core.report.page import build_page, with_pictures_that_fit, write_report
 from kseg_core.report.settings import ReportSettings, default_folder, require_place
 from kseg_core.report.views import Chosen, Pictures, Seen, Subject, ViewPlan, quotas
 from kseg_core.store.model import Model
@@ -102,6 +102,8 @@ def make_report(
     report = replace(report, warnings=content.notes(store.attributes, model, report.cards, len(failures)))
     report = with_pictures_that_fit(report)
     context.progress.stage("drawing figures", 0, 0)
+    from kseg_core.report.figures import figure_files  # Matplotlib: not before there is something to draw
+
     files = figure_files(report)
     write_report(folder, {**files, PAGE: build_page(report, files.get("elbow.png")).encode()})
     return {

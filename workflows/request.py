@@ -20,15 +20,13 @@ from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
 from kseg_core.errors import StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.companions import mask_facts
 from kseg_core.inputs.listing import InputListing
-from kseg_core.places import arrays_made
+from kseg_core.resume.markers import is_complete, looks_whole, was_complete
 from kseg_core.store.manifest import (
-    INCOMPLETE,
-    KEYS,
     a_few,
+    added_alone,
     differences,
     images_of,
     inputs_digest,
-    lost_images,
     read_attributes,
 )
 
@@ -361,20 +359,6 @@ def _other_inputs(request: Request, attributes: dict[str, Any], kind: str) -> st
     return "; ".join(told) or "masks, or files that could not be read, have changed"
 
 
-def _is_whole(request: Request, attributes: dict[str, Any]) -> bool:
-    """Whether a complete store has its model, and all images with their arrays, as far as one glance tells."""
-    if lost_images(request.output, attributes):
-        return False
-    if storage.is_remote(request.output):
-        return True  # there each look would be a request
-    result = attributes["result"]
-    if result["k"] is not None and not storage.is_file(os.path.join(request.output, "model", "zarr.json")):
-        return False
-    arrays = arrays_made(request.config.output, result["k"] or 0, added=not result["failures"])
-    folders = (os.path.join(request.output, "images", key) for key in attributes.get(KEYS, ()))
-    return all(storage.is_file(os.path.join(folder, name, "zarr.json")) for folder in folders for name in ("", *arrays))
-
-
 def _held_against(request: Request, kind: str) -> Request:
     """The request, knowing what there is at its output."""
     output = request.output
@@ -382,9 +366,9 @@ def _held_against(request: Request, kind: str) -> Request:
     if attributes is None:
         raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
     _require_kind(output, str(attributes.get("kind")), kind)
-    if kind == "store" and "edges" in (attributes.get("config") or {}):
+    if kind == "store" and (alone := added_alone(attributes)) is not None:
         raise StoreError(
-            f"{output} holds edges alone; choose another output with -o (edges can be added to a run's output), "
+            f"{output} holds {alone} alone; choose another output with -o ({alone} can be added to a run's output), "
             "or replace it with --overwrite"
         )
     request = _settled(request, attributes.get("config") or {})
@@ -402,9 +386,7 @@ def _held_against(request: Request, kind: str) -> Request:
             f"{output} was made from other inputs ({how}); to label these with its clusters: {apply}; "
             "or choose another output with -o, or replace it with --overwrite"
         )
-    result = attributes.get("result")
-    status = attributes.get("status") if isinstance(result, dict) else None
-    done = status == "complete" and same_inputs and not request.config.output.checksum
-    if done and (kind == "model" or _is_whole(request, attributes)):
-        return replace(request, finished=result)
-    return replace(request, was_complete=status in ("complete", INCOMPLETE))
+    done = is_complete(attributes) and same_inputs and not request.config.output.checksum
+    if done and (kind == "model" or looks_whole(output, attributes, request.config.output)):
+        return replace(request, finished=attributes["result"])
+    return replace(request, was_complete=was_complete(attributes))

@@ -6,21 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kseg_core.config import AUTO
-from kseg_core.edge_settings import EdgeSettings
 from kseg_core.reading.decoded import keeping
 from kseg_core.store.model import Model
 from kseg_core.sweep import elbow
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .edge_job import edges_of_run
 from .fitting.fit import fit_plan
 from .labelling.label import Labelled, drift_result
 from .labelling.label_plan import label_plan
+from .layer_job import add_asked_layers
 from .output import Output
 from .planning.budget import bytes_to_write, require_room_on_disk
 from .planning.notes import notes_of_all, say
-from .planning.plan import Plan, naming_images, notes_of_fills
+from .planning.plan import naming_images, notes_of_fills
 from .request import Request
 from .result import Clock, Counted, JobResult, job_result
 from .scan import Scan, fit_to_memory, nothing_readable, scan_rest, survey, work_of
@@ -63,10 +62,11 @@ def _run(request: Request, output: Output, given: Model | None, match: Model | N
         output.begin(request, model, unusable)
         clock.lap("fit")
         failures = scan.failures + label(scan, model, given is not None, output, context)
-        unedged = edge(request, output, scan.plan.without(failures), context)
+        finished = [file for file in request.listing.files if file.key in output.done.keys]
+        unadded = add_asked_layers(scan.plan.without(failures), finished, config, output.path, context)
     clock.lap("label")
-    failures += unedged
-    counted = counts_of(request, output, failures, unedged)
+    failures += unadded
+    counted = counts_of(request, output, failures, unadded)
     if counted.labelled + counted.reused == 0:
         raise nothing_readable(failures)
     notes = scan.plan.notes if config.fit is None or model is None else model.notes
@@ -141,22 +141,13 @@ def label(scan: Scan, model: Model | None, given: bool, output: Output, context:
     return list(done.failures)
 
 
-def edge(request: Request, output: Output, plan: Plan, context: Context) -> list[Failure]:
-    """Find the edges that are asked for, also of finished images that have none; what failed."""
-    config = request.config
-    if config.output.edges is None:
-        return []
-    finished = [file for file in request.listing.files if file.key in output.done.keys]
-    return edges_of_run(plan, finished, EdgeSettings(*config.output.edges), config, output.path, context)
-
-
-def counts_of(request: Request, output: Output, failures: Sequence[Failure], unedged: Sequence[Failure]) -> Counted:
-    """How many images were labelled, and how many were there; one whose edges failed is none of these."""
+def counts_of(request: Request, output: Output, failures: Sequence[Failure], unadded: Sequence[Failure]) -> Counted:
+    """How many images were labelled, and how many were there; one whose layers failed is none of these."""
     finished = output.done.keys
-    old = sum(failure.key in finished for failure in unedged)
+    old = sum(failure.key in finished for failure in unadded)
     return Counted(
         total=len(request.listing.files) + len(request.listing.failures),
-        labelled=output.labelled.images - len(unedged) + old,
+        labelled=output.labelled.images - len(unadded) + old,
         reused=len(finished) - old,
         failed=len(failures),
     )

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from kseg_core.config import AUTO, EDGES_OF_BANDS
-from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import NothingReadable, OtherKind, TooLarge, UsageError
 from kseg_core.images.kinds import PICTURE, Kind, kind_of, kind_of_bands, most_frequent
+from kseg_core.layers import asked_layers
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.model import Model
 
@@ -96,10 +96,10 @@ def scan_rest(request: Request, output: Output, context: Context, *, writes: boo
 def work_of(request: Request, plan: Plan, model: Model | None, *, writes: bool = True) -> Work:
     """What is to be done to each pixel."""
     output = request.config.output if writes else None
-    edges = EdgeSettings(*output.edges) if output is not None and output.edges is not None else None
+    layers = () if output is None else asked_layers(output)
     how = request.config.fit or model
     assert how is not None  # RunConfig has either
-    return Work.of(how, output, edges, max((source.info.bands for source in plan.sources), default=1))
+    return Work.of(how, output, layers, max((source.info.bands for source in plan.sources), default=1))
 
 
 def fit_to_memory(scan: Scan, context: Context, model: Model | None = None, *, writes: bool = True) -> Scan:

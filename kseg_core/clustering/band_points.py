@@ -5,18 +5,20 @@ over the bands brings home: statistics of all values, and the pixels of the nest
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import dense
-from ..kernels.indices import silhouette_of_values
 from ..kernels.sampling import picked_pixels
+from ..kernels.search import FAR
+from ..kernels.second import silhouette_of_values
 from .band_values import (
     EVERYWHERE,
     NO_WEIGHTS,
+    BandPixels,
     Bools,
     Objects,
     Values,
@@ -30,11 +32,9 @@ from .band_values import (
     sums_of_values,
 )
 from .bands import BandMoments, BandSpace
-from .kmeans import FAR
-from .labelling import label_dtype
 from .points import FarPoint
 from .summary import BatchRule
-from .sums import ClusterSums, Silhouettes
+from .sums import ClusterSums, Silhouettes, SumsOfEach
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -85,6 +85,9 @@ class BandPoints:
     few
         The same pixels as a table of their distinct values, where they are few: what is added up in whole numbers is
         added up from it.
+    valid
+        bool (n,), or empty where all are: of a window that is part of data which is streamed. Then `sums`, `farthest`,
+        `silhouettes` and `table` are of its valid pixels.
     """
 
     space: BandSpace
@@ -92,15 +95,22 @@ class BandPoints:
     weights: I64
     squares: Objects
     few: BandPoints | None = None
+    valid: Bools = field(default_factory=lambda: EVERYWHERE)
 
     @classmethod
     def build(cls, space: BandSpace, values: Values) -> BandPoints:
         """Pixels with their sums of squares, and a table of their distinct values where it is worth it."""
         pixels = cls(space, values, NO_WEIGHTS, sums_of_values(values, EVERYWHERE, space.bits).squares)
-        table = ValueTable.of(values, EVERYWHERE)
+        table = pixels.table()
         if table.values is None or len(table.values) * WORTH_A_TABLE > len(values):
             return pixels
         return replace(pixels, few=cls(space, table.values, table.counts, pixels.squares))
+
+    @classmethod
+    def window(cls, space: BandSpace, samples: Values, valid: Bools | None) -> BandPoints:
+        """A window of samples (y, x, d), whose squares nobody asks for."""
+        pixels = BandPixels.of(samples, valid)
+        return cls(space, *pixels[:2], objects([0] * space.dimensions), valid=pixels.valid)
 
     @classmethod
     def of_counts(cls, space: BandSpace, values: Values, counts: I64) -> BandPoints:
@@ -122,14 +132,27 @@ class BandPoints:
     def sums(self, centroids: F64) -> ClusterSums:
         if self.few is not None:
             return self.few.sums(centroids)
-        affine, bits = self.space.affine, self.space.bits
-        counts, sums = assign_and_sum(self.values, self.weights, EVERYWHERE, affine, centroids, bits)
-        return ClusterSums(counts, sums, self.squares)
+        pixels = BandPixels(self.values, self.weights, self.valid)
+        found = assign_and_sum(pixels, self.space.affine, centroids, self.space.bits)
+        return ClusterSums(found.counts, found.sums, self.squares)
+
+    def sums_of_each(self, centroids: Sequence[F64]) -> SumsOfEach:
+        """`sums` for several sets of centroids."""
+        return SumsOfEach(tuple(map(self.sums, centroids)))
 
     def farthest(self, centroids: F64) -> FarPoint:
         if self.few is not None:
             return self.few.farthest(centroids)
-        return farthest_of(self.space, self.values, EVERYWHERE, centroids)
+        squared = dense.squared_distances(self.values, self.valid, self.space.affine, centroids)
+        most = float(squared.max(initial=-1.0))
+        if most < 0.0:
+            return FarPoint(most, (0.0,) * self.space.dimensions)  # no pixel is valid
+        rows = np.unique(self.values[squared == most], axis=0)
+        return FarPoint(most, tuple(min(self.space.features_of(rows.astype(np.float64)).tolist())))
+
+    def table(self) -> ValueTable:
+        """The distinct values and their pixels, where they are few."""
+        return ValueTable.of(self.values, self.valid)
 
     def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:  # noqa: ARG002 - the sums say it all
         return self.space.colors_of(sums)
@@ -190,7 +213,8 @@ class BandPoints:
         return BandSample(np.stack([np.bincount(inverse, weights * row) / counts * unit for row in points]), counts)
 
     def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
-        return silhouettes_of(self.space, self.values, self.weights, EVERYWHERE, centroids)
+        pixels = self.values, self.weights, self.valid, self.space.affine
+        return Silhouettes.of([silhouette_of_values(*pixels, each) if len(each) > 1 else (0, 0) for each in centroids])
 
     def _cells(self, most: int) -> BandSample:
         """Means and weights of a lone band's values in cells of even width: its rare values count too."""
@@ -203,17 +227,6 @@ class BandPoints:
         there = np.flatnonzero(counts)
         points = self.space.features_of((lowest + sums[there] / counts[there])[:, None])
         return BandSample(np.ascontiguousarray(points.T), counts[there])
-
-
-def farthest_of(space: BandSpace, values: Values, valid: Bools, centroids: F64) -> FarPoint:
-    """The pixel that is farthest from all centroids."""
-    scratch = np.empty(len(values), label_dtype(len(centroids)))
-    squared = dense.label_dense(values, valid, space.affine, centroids, 0, scratch)
-    most = float(squared.max(initial=-1.0))
-    if most < 0.0:
-        return FarPoint(most, (0.0,) * space.dimensions)  # no pixel is valid
-    rows = np.unique(values[squared == most], axis=0)
-    return FarPoint(most, tuple(min(space.features_of(rows.astype(np.float64)).tolist())))
 
 
 def _cells_of(points: F64, steps: int) -> I64 | None:
@@ -241,16 +254,6 @@ def numbered(cells: I64) -> I64:
     there[cells] = True
     places: NDArray[np.int32] = np.cumsum(there, dtype=np.int32)
     return places[cells].astype(np.int64) - 1
-
-
-def silhouettes_of(
-    space: BandSpace, values: Values, weights: I64, valid: Bools, centroids: Sequence[F64]
-) -> Silhouettes:
-    """Sums of the silhouettes of values (n, d), for each of several sets of centroids."""
-    affine = space.affine
-    return Silhouettes.of(
-        [silhouette_of_values(values, weights, valid, affine, each) if len(each) > 1 else (0, 0) for each in centroids]
-    )
 
 
 def held_px(bands: int) -> int:

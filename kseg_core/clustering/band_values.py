@@ -7,14 +7,13 @@ whole numbers as well: `Unit` says of which steps. Merging them gives the same b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import dense, dense_floats
-from ..kernels.distinct import count_rows
-from ..kernels.ends import find_ends
+from ..kernels.values import count_rows, find_ends
 from .labelling import label_dtype
 from .sums import ClusterSums
 
@@ -26,6 +25,7 @@ Objects = NDArray[np.object_]
 
 NO_WEIGHTS: I64 = np.empty(0, np.int64)
 EVERYWHERE: Bools = np.empty(0, np.bool_)
+NO_LABELS: NDArray[np.uint8] = np.empty(0, np.uint8)
 
 BINS = 1 << 16  # of a band's histogram: one a value of 8 or 16 bits
 LOOKED_AT = 1 << 12  # values that say where a band's window lies
@@ -76,12 +76,10 @@ def objects(numbers: list[int]) -> Objects:
     return array
 
 
-def assign_and_sum(
-    values: Values, weights: I64, valid: Bools, affine: F64, centroids: F64, bits: int
-) -> tuple[I64, NDArray[Any]]:
-    """Counts (k,) and exact sums (k, d) of values, each valid pixel in the cluster of its nearest centroid.
+class BandPixels(NamedTuple):
+    """Pixels of bands as kernels take them.
 
-    Parameters
+    Attributes
     ----------
     values
         (n, d) of `as_values`.
@@ -89,45 +87,55 @@ def assign_and_sum(
         int64 (n,), or empty where each counts once.
     valid
         bool (n,), or empty where all are.
+    """
+
+    values: Values
+    weights: I64 = NO_WEIGHTS
+    valid: Bools = EVERYWHERE
+
+    @classmethod
+    def of(cls, samples: NDArray[Any], valid: Bools | None) -> BandPixels:
+        """Those of a window of samples (y, x, d)."""
+        return cls(as_values(samples), NO_WEIGHTS, flat_mask(valid))
+
+
+def assign_and_sum(
+    pixels: BandPixels, affine: F64, centroids: F64, bits: int, labels: NDArray[np.unsignedinteger[Any]] = NO_LABELS
+) -> ClusterSums:
+    """Exact sums of pixels, each valid one in the cluster of its nearest centroid.
+
+    Parameters
+    ----------
+    pixels
+        The values.
     affine
         float64 (2, d): offset and scale of the features.
     centroids
         float64 (k, d).
     bits
         Sums count steps of ``2**-bits``: `unit_bits` of the samples' dtype.
+    labels
+        (n,), filled: the dtype's largest value where a pixel is invalid. Without them the sums of squares are zeros.
 
     Returns
     -------
     Sums are int64 of values of 8 and 16 bits, else whole numbers of any size.
     """
+    values, weights, valid = pixels
     if values.dtype.kind != "f":
-        return dense.assign_and_sum(values, weights, valid, affine, centroids)
+        counts, sums, high, low = dense.assign_and_sum(values, weights, valid, affine, centroids, labels)
+        return ClusterSums(counts, sums, squares_of(high, low))
     k, d = centroids.shape
     steps = window_of(values, valid, bits)
-    sums = np.zeros((2, k, d), np.int64)
     bins = np.zeros((k, d, dense_floats.BINS), np.int64)  # memory that is never written to is none
-    counts, binned = dense_floats.assign_and_sum_floats(values, weights, valid, affine, centroids, steps, sums, bins)
-    return counts, _whole(sums, steps, bins if binned else None, bits)
-
-
-def label_and_sum(
-    values: Values, valid: Bools, affine: F64, centroids: F64, labels: NDArray[np.unsignedinteger[Any]], bits: int
-) -> ClusterSums:
-    """Fill ``labels`` (n,), and sum over them; the other parameters are those of `assign_and_sum`."""
-    invalid = int(np.iinfo(labels.dtype).max)
-    if values.dtype.kind != "f":
-        found = dense.label_and_sum_dense(values, valid, affine, centroids, invalid, labels)
-        return ClusterSums(found[0], found[1], squares_of(found[2], found[3]))
-    k, d = centroids.shape
-    steps = window_of(values, valid, bits)
-    sums, squares = np.zeros((2, k, d), np.int64), np.zeros((3, 2, d), np.int64)
-    bins = np.zeros((k, d, dense_floats.BINS), np.int64)
     square_bins = np.zeros((d, dense_floats.SQUARE_BINS), np.int64)
-    counts, binned = dense_floats.label_and_sum_floats(
-        values, valid, affine, centroids, invalid, labels, steps, sums, bins, squares, square_bins
+    counts, sums, squares, binned = dense_floats.assign_and_sum_floats(
+        values, weights, valid, np.vstack([affine, steps]), centroids, labels, bins, square_bins
     )
     whole = _whole(sums, steps, bins if binned else None, bits)
-    return ClusterSums(counts, whole, _whole_squares(squares, steps, square_bins if binned else None, bits))
+    return ClusterSums(
+        counts, whole, _whole_squares(squares, steps, square_bins if binned and labels.size else None, bits)
+    )
 
 
 def squares_of(high: I64, low: I64) -> Objects:
@@ -262,7 +270,8 @@ def sums_of_values(values: Values, valid: Bools, bits: int) -> ClusterSums:
     """Count (1,), sums (1, d) and sums of squares (d,) of all valid values."""
     d = values.shape[1]
     affine, nowhere = np.stack([np.zeros(d), np.ones(d)]), np.zeros((1, d))
-    return label_and_sum(values, valid, affine, nowhere, np.empty(len(values), label_dtype(1)), bits)
+    labels = np.empty(len(values), label_dtype(1))
+    return assign_and_sum(BandPixels(values, NO_WEIGHTS, valid), affine, nowhere, bits, labels)
 
 
 MOST_VALUES = 1 << 16  # with eight bands some five megabytes: a hundredth of the pixels of a piece, and far cheaper

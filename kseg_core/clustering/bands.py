@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError, UsageError
 from ..kernels import dense
-from ..kernels.confidence import rate_dense
+from ..kernels.second import rate_dense
 from .band_values import (
     BINS,
+    BandPixels,
     Bools,
     Extremes,
     Objects,
     Values,
-    as_values,
+    assign_and_sum,
     flat_mask,
     is_small,
-    label_and_sum,
     lowest_of,
     objects,
     squares_of,
@@ -359,14 +359,13 @@ class BandSpace:
     ) -> LabelledPixels:
         """Labels (y, x) of samples (y, x, d), the exact sums over them, and their confidence where asked for."""
         k = len(centroids)
-        values = as_values(samples)
-        labels: Labels = np.empty(len(values), label_dtype(k))
-        mask = flat_mask(valid)
-        sums = label_and_sum(values, mask, self.affine, centroids, labels, self.bits)
+        pixels = BandPixels.of(samples, valid)
+        labels: Labels = np.empty(len(pixels.values), label_dtype(k))
+        sums = assign_and_sum(pixels, self.affine, centroids, self.bits, labels)
         shape = samples.shape[:2]
         if not confidence:
             return LabelledPixels(labels.reshape(shape), sums)
-        rated = rate_dense(values, mask, self.affine, centroids)
+        rated = rate_dense(pixels.values, pixels.valid, self.affine, centroids)
         return LabelledPixels(labels.reshape(shape), sums, rated.reshape(shape))
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import assign as kernels
-from ..kernels.indices import silhouette_of_points
+from ..kernels.second import silhouette_of_points
 from .features import FeatureSpace
 from .points import FarPoint
 from .summary import ColorTable
@@ -26,6 +27,40 @@ I64 = NDArray[np.int64]
 TABLE_COARSER = 1  # cells of a table: 32 along the widest axis, some ten thousand occupied by photographs
 
 
+class Cells(NamedTuple):
+    """Weighted points ordered by the cell of space they lie in.
+
+    Attributes
+    ----------
+    points, weights
+        float32 (3, n), grid units, and int64 (n,).
+    starts
+        int64 (m + 1,): where each occupied cell begins.
+    lo, hi, counts, sums
+        Each cell's box float64 (m, 3), weight and weighted sum.
+    """
+
+    points: F32
+    weights: I64
+    starts: I64
+    lo: F64
+    hi: F64
+    counts: I64
+    sums: I64
+
+    @classmethod
+    def of(cls, space: FeatureSpace, points: F32, weights: I64, coarser: int) -> tuple[Cells, I64]:
+        """Points (3, n) in cells of `FeatureSpace.cell_ids`, and which each of them was."""
+        order, starts = kernels.order_by_cell(*space.cell_ids(points, coarser))
+        points, weights = kernels.in_order(points, weights, order)
+        return cls(points, weights, starts, *kernels.summarise_cells(points, weights, starts)), order
+
+    def label(self, centroids: F64) -> I64:
+        """The nearest centroid of each point, (n,)."""
+        labels: I64 = kernels.label_by_cells(self.points, self.starts, self.lo, self.hi, centroids)
+        return labels
+
+
 @dataclass(frozen=True, slots=True)
 class ColorPoints:
     """Weighted points of a feature space (a `Points`).
@@ -34,45 +69,39 @@ class ColorPoints:
     ----------
     space
         The feature space.
-    points
-        float32 (3, n), grid units, ordered by cell.
+    cells
+        The points, and how many pixels each has.
     colors
         float32 (3, n): the sRGB colours behind them.
-    weights
-        int64 (n,): pixels of each.
-    starts, lo, hi, cell_counts, cell_sums
-        Each cell's range of points, box, weight and weighted sum.
     squares
         Weighted sum of ``|x|**2`` in squared grid units.
     """
 
     space: FeatureSpace
-    points: F32
+    cells: Cells
     colors: F32
-    weights: I64
-    starts: I64
-    lo: F64
-    hi: F64
-    cell_counts: I64
-    cell_sums: I64
     squares: int
 
     @classmethod
     def build(cls, table: ColorTable, space: FeatureSpace) -> ColorPoints:
         """Convert a colour table to a feature space."""
-        points = space.points(table.codes)
-        order, starts = kernels.order_by_cell(*space.cell_ids(points, TABLE_COARSER))
-        points, weights = kernels.in_order(points, table.counts, order)
-        high, low = kernels.sum_squares(points, weights)
+        cells, order = Cells.of(space, space.points(table.codes), table.counts, TABLE_COARSER)
         # in rgb the points are the colours
-        colors = points if space.name == "rgb" else _channels(table.codes[order])
-        boxes = kernels.summarise_cells(points, weights, starts)
-        return cls(space, points, colors, weights, starts, *boxes, squares=(int(high) << 17) + int(low))
+        colors = cells.points if space.name == "rgb" else _channels(table.codes[order])
+        return cls(space, cells, colors, sum_of_squares(cells.points, cells.weights))
+
+    @property
+    def points(self) -> F32:
+        """The points, float32 (3, n)."""
+        return self.cells.points
+
+    @property
+    def weights(self) -> I64:
+        """Pixels of each, int64 (n,)."""
+        return self.cells.weights
 
     def sums(self, centroids: F64) -> ClusterSums:
-        counts, sums = kernels.sum_by_cells(
-            self.points, self.weights, self.starts, self.lo, self.hi, self.cell_counts, self.cell_sums, centroids
-        )
+        counts, sums = kernels.sum_by_cells(*self.cells, centroids)
         return ClusterSums(counts, sums, self.squares)
 
     def farthest(self, centroids: F64) -> FarPoint:
@@ -95,7 +124,7 @@ class ColorPoints:
         """int64 (k, 3): sum of the sRGB colours of each cluster's pixels."""
         if self.colors is self.points:
             return self.sums(centroids).sums
-        labels = kernels.label_by_cells(self.points, self.starts, self.lo, self.hi, centroids)
+        labels = self.cells.label(centroids)
         sums: I64 = kernels.sum_labelled(self.colors, self.weights, labels, len(centroids))[1]
         return sums
 
@@ -103,19 +132,22 @@ class ColorPoints:
         return np.unique(self.points.T, axis=0)
 
     def coarse(self, coarser: int) -> CoarseTable:
-        if coarser == TABLE_COARSER:  # the points lie so already
-            first = np.ascontiguousarray(self.points[:, self.starts[:-1]])
-            return CoarseTable(self.space.cell_ids(first, coarser)[0], self.cell_counts, self.cell_sums)
-        ids, n_cells = self.space.cell_ids(self.points, coarser)
-        order, starts = kernels.order_by_cell(ids, n_cells)
-        points, weights = kernels.in_order(self.points, self.weights, order)
-        _, _, counts, sums = kernels.summarise_cells(points, weights, starts)
-        return CoarseTable(ids[order[starts[:-1]]], counts, sums)
+        cells = self.cells
+        if coarser != TABLE_COARSER:  # else the points lie so already
+            cells, _ = Cells.of(self.space, self.points, self.weights, coarser)
+        first = np.ascontiguousarray(cells.points[:, cells.starts[:-1]])
+        return CoarseTable(self.space.cell_ids(first, coarser)[0], cells.counts, cells.sums)
 
     def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
         return Silhouettes.of(
             [silhouette_of_points(self.points, self.weights, each) if len(each) > 1 else (0, 0) for each in centroids]
         )
+
+
+def sum_of_squares(points: F32, weights: I64) -> int:
+    """Weighted sum of ``|x|**2`` of points (3, n), of any size."""
+    high, low = kernels.sum_squares(points, weights)
+    return (int(high) << 17) + int(low)
 
 
 def _channels(codes: NDArray[np.uint32]) -> F32:

@@ -1,7 +1,8 @@
 """Colour spaces: what K-means measures distances in.
 
 Every space is a function of an 8-bit sRGB colour and lies on a fixed-point grid, so that all later sums are
-sums of integers. To add one: a converter to grid units here, its entry in ``SPACES``, its name in ``config.Features``.
+sums of integers. To add one: a converter to grid units here, its entry in ``SPACES``, its name in
+``config.ColorSpace``.
 """
 
 from __future__ import annotations

@@ -1,172 +1,30 @@
-"""The K-means solver: seeding, search, exact steps, numbering.
+"""The K-means solver: seeding, search, refinement by exact steps, numbering.
 
 ``propose`` (one attempt, on small forms of the data) -> ``shortlist`` -> ``refine`` (exact, all data) -> ``finish``.
 Each is a function of its arguments alone, so it runs where the data is; ``solve`` is the way through them.
 
-One exact step: every part of the data returns its `ClusterSums`, they are merged, the centroids move to the means. All
-sums are integers, so the steps are the same to the last bit however the data is divided.
-
 References
 ----------
-Arthur & Vassilvitskii 2007; Fränti 2018; Newling & Fleuret 2016 (also: when a mini-batch has told what it can);
-Lloyd 1982.
+Arthur & Vassilvitskii 2007; Fränti 2018; Newling & Fleuret 2016.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import FitSettings, Init
+from ..config import FitSettings
 from ..kernels import line, search
 from .points import Coarse, LocalPoints, Points
+from .steps import StepLimits, Steps, lloyd, step
 from .sums import ClusterSums
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class StepLimits:
-    """When to stop stepping.
-
-    Parameters
-    ----------
-    max_iter
-        Most steps.
-    squared_shift
-        Stop when the sum of squared centroid shifts is at most this, in squared grid units. None: when no label
-        changes.
-    sampling_noise
-        The data is a sample: stop as soon as the centroids move less than its standard error, for then a
-        larger batch tells more than another step.
-    """
-
-    max_iter: int
-    squared_shift: float | None = None
-    sampling_noise: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """What the steps came to.
-
-    Parameters
-    ----------
-    centroids
-        float64 (k, 3), grid units.
-    inertia
-        Inertia before each step, in squared feature units.
-    converged
-        Whether they ended before ``max_iter``.
-    """
-
-    centroids: F64
-    inertia: tuple[float, ...] = field(default=())
-    converged: bool = False
-
-
-def relocate_empty(data: Points, sums: ClusterSums, centroids: F64) -> F64:
-    """Move each empty cluster to the point farthest from all centroids, one after the other."""
-    moved = centroids.copy()
-    empty = np.flatnonzero(sums.counts == 0)
-    # An empty cluster's old place must not hide the farthest point, so all of them stand at a filled one meanwhile.
-    moved[empty] = moved[int(np.argmax(sums.counts))]
-    for j in empty:
-        moved[j] = data.farthest(moved).point
-    return moved
-
-
-def step(data: Points, centroids: F64) -> tuple[ClusterSums, F64]:
-    """Assign all pixels to ``centroids``; return their sums and the centroids moved to their means."""
-    sums = data.sums(centroids)
-    return sums, _moved(data, sums, centroids)
-
-
-def _moved(data: Points, sums: ClusterSums, centroids: F64) -> F64:
-    means = data.space.means(sums, centroids)
-    return relocate_empty(data, sums, means) if (sums.counts == 0).any() else means
-
-
-def stepping(data: Points, centroids: F64, limits: StepLimits) -> Generator[F64, ClusterSums, Steps]:
-    """The steps as a dialogue: it asks for the sums of centroids (k, 3), is sent them, and returns what it came to.
-
-    Whoever answers may ask one reading of the pixels for several dialogues at once.
-    """
-    space = data.space
-    before: ClusterSums | None = None
-    history: list[float] = []
-    for _ in range(limits.max_iter):
-        sums = yield centroids
-        moved = _moved(data, sums, centroids)
-        history.append(space.inertia(sums, centroids))
-        if sums.same_as(before):
-            return Steps(centroids, tuple(history), converged=True)
-        with np.errstate(over="ignore"):  # the squares of the farthest floats are infinite
-            shift = float(((moved - centroids) ** 2).sum())
-        centroids, before = moved, sums
-        if limits.squared_shift is not None and shift <= limits.squared_shift:
-            return Steps(centroids, tuple(history), converged=True)
-        if limits.sampling_noise and shift <= _standard_error(sums, history[-1] * space.steps_per_unit**2):
-            return Steps(centroids, tuple(history), converged=True)
-    return Steps(centroids, tuple(history))
-
-
-def lloyd(data: Points, centroids: F64, limits: StepLimits) -> Steps:
-    """Step until the limits say so.
-
-    Parameters
-    ----------
-    data
-        The pixels.
-    centroids
-        float64 (k, 3), grid units: where to start.
-    limits
-        When to stop.
-    """
-    dialogue = stepping(data, centroids, limits)
-    try:
-        asked = next(dialogue)
-        while True:
-            asked = dialogue.send(data.sums(asked))
-    except StopIteration as done:
-        steps: Steps = done.value
-        return steps
-
-
-class ManySums(Points, Protocol):
-    """Pixels whose one reading answers for several sets of centroids."""
-
-    def sums_of_each(self, centroids: Sequence[F64]) -> list[ClusterSums]:
-        """The sums for each set."""
-        ...
-
-
-def lloyd_together(data: ManySums, starts: Sequence[tuple[F64, StepLimits]]) -> list[Steps]:
-    """`lloyd` from several starts, with the same results; each step of all of them together reads the pixels once."""
-    dialogues = [stepping(data, centroids, limits) for centroids, limits in starts]
-    asked = {i: next(dialogue) for i, dialogue in enumerate(dialogues)}
-    done: dict[int, Steps] = {}
-    while asked:
-        waiting = list(asked)
-        for i, sums in zip(waiting, data.sums_of_each([asked[i] for i in waiting]), strict=True):
-            try:
-                asked[i] = dialogues[i].send(sums)
-            except StopIteration as end:
-                done[i] = end.value
-                del asked[i]
-    return [done[i] for i in range(len(starts))]
-
-
-def _standard_error(sums: ClusterSums, inertia: float) -> float:
-    """Squared standard error of all centroids together, had each cluster the mean spread: sum of mse / n."""
-    counts = sums.counts[sums.counts > 0]
-    return inertia / max(sums.pixels, 1) * float((1.0 / counts).sum())
 
 
 # A swap costs about a millisecond at k = 16; 10 attempts of 64 found the best known optimum on every set tried.
@@ -179,11 +37,10 @@ SEARCH_DISTANCES = 1 << 30  # most distances of one attempt's search, about a se
 COARSE_LEVELS = (1, 0, -1, -2)  # of sides: from a 32nd of the widest axis to single 8-bit colours
 CELLS_PER_CLUSTER = 256  # fewer coarse cells than this a cluster and the next finer form is tried: with 32, single
 # thumbnails ended up to 0.7 % above the best of 20 restarts, with 256 below 0.01 %
-FAR = 2.0**400  # of coordinates: the squares of their distances, times many pixels, are below the largest float64
 SAME_INERTIA = 1e-9  # relative: two attempts this close found the same optimum
 WORTH_REFINING = 0.01  # relative: the coarse form misjudges by less than this (measured: below 0.3 %)
 MOST_REFINED = 4
-REFILL_STEPS = 1000  # of the rare clusters that renumbering empties: as many as a fit has by default
+REFILLING = StepLimits(FitSettings(1))  # where renumbering empties a cluster, which is rare: until no label changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,31 +153,13 @@ def swaps_on(data: HasCoarseForms) -> int:
     return FINE_SWAPS if data.size <= FEW_VALUES else SWAPS
 
 
-def trials_for(k: int) -> int:
-    """From how many points k-means++ chooses each next centre."""
-    return 2 + int(math.log(k))
-
-
 def seeds_of(data: SearchData, settings: FitSettings, attempt: int) -> F64:
     """First centroids (k, d) of an attempt, from the first batch.
 
     Each is drawn after the one before: of any number of clusters with as many trials they are the first of these.
     """
     points, weights = data.coarse.weighted_points() if data.batch is None else data.batch.weighted_points()
-    return SEEDINGS[settings.init](points, weights, settings.clusters, attempt_seed(settings.seed, attempt))
-
-
-def _seeds_far_apart(points: F64, weights: F64, k: int, seed: int) -> F64:
-    """Those of k-means++."""
-    seeds: F64 = search.seed_plus_plus(within_reach(points), weights, k, trials_for(k), seed)
-    return as_they_are(seeds, points)
-
-
-# From points (d, n), their weights, k and a seed; a way of seeding has its name in `config.Init`.
-SEEDINGS: dict[Init, Callable[[F64, F64, int, int], F64]] = {
-    "k-means++": _seeds_far_apart,
-    "random": search.seed_random,
-}
+    return search.SEEDINGS[settings.init](points, weights, settings.clusters, attempt_seed(settings.seed, attempt))
 
 
 def propose(
@@ -337,31 +176,15 @@ def propose(
     centroids = seeds_of(data, settings, attempt) if seeds is None else seeds[:k].copy()
     history: tuple[float, ...] = ()
     if data.batch is not None:
-        steps = lloyd(data.batch, centroids, StepLimits(settings.max_iter, sampling_noise=True))
+        steps = lloyd(data.batch, centroids, StepLimits(settings, of_sample=True))
         centroids, history = steps.centroids, steps.inertia
-    near = within_reach(cells)
+    near = search.within_reach(cells)
     rounds = SEARCH_DISTANCES // (cell_weights.size * k)
     if attempt == 0 and is_line(near) and k <= cell_weights.size and cell_weights.size * k <= LINE_CELLS:
         centroids, rounds = on_line(near, cell_weights, k), 1
-    start = within_reach(centroids)
+    start = search.within_reach(centroids)
     found, inertia = search.swap_search(near, cell_weights, start, min(swaps, data.swaps), rounds, seed)
-    return Proposal(attempt, as_they_are(found, cells), float(inertia), history)
-
-
-def within_reach(points: F64) -> F64:
-    """Points for the search, none of them so far that the square of its distance is infinite."""
-    return points if np.abs(points).max(initial=0.0) <= FAR else np.clip(points, -FAR, FAR)
-
-
-def as_they_are(centroids: F64, points: F64) -> F64:
-    """Centroids (k, d) found `within_reach` of points (d, n): of those farther away, the point that each came from."""
-    far = np.flatnonzero(np.abs(centroids).max(axis=1, initial=0.0) > FAR / 2)
-    if not far.size or np.abs(points).max(initial=0.0) <= FAR:
-        return centroids
-    near, moved = within_reach(points), centroids.copy()
-    for j in far:
-        moved[j] = points[:, int(np.argmin(((near.T - centroids[j]) ** 2).sum(axis=1)))]
-    return moved
+    return Proposal(attempt, search.as_they_are(found, cells), float(inertia), history)
 
 
 def is_line(points: F64) -> bool:
@@ -390,12 +213,7 @@ def shortlist(proposals: list[Proposal]) -> list[Proposal]:
 
 def refine(data: Points, proposal: Proposal, settings: FitSettings) -> Steps:
     """The exact steps over all data, from a proposal."""
-    tolerance = None
-    if settings.tol is not None:
-        everything = data.sums(proposal.centroids[:1])
-        tolerance = settings.tol * data.space.total_variance(everything) / data.space.dimensions
-    left = max(1, settings.max_iter - len(proposal.history))
-    return lloyd(data, proposal.centroids, StepLimits(left, tolerance))
+    return lloyd(data, proposal.centroids, StepLimits(settings, done=len(proposal.history)))
 
 
 def best_of(refined: list[Steps]) -> int:
@@ -489,7 +307,7 @@ def finish(data: Points, centroids: F64, order: I64 | None = None) -> Solution:
         sums = data.sums(numbered)
         if (sums.counts > 0).all():
             break
-        centroids = lloyd(data, numbered, StepLimits(REFILL_STEPS)).centroids
+        centroids = lloyd(data, numbered, REFILLING).centroids
         order = None if order is None else np.arange(len(centroids))
     return Solution(numbered, sums, data.cluster_colors(numbered, sums))
 

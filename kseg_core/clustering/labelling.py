@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import buffers
-from ..kernels import assign, histogram, lookup
-from ..kernels import confidence as ratings
-from .color_points import TABLE_COARSER
+from ..kernels import assign, histogram, lookup, second
+from .color_points import TABLE_COARSER, Cells, sum_of_squares
 from .features import FeatureSpace
 from .summary import ColorTable, color_counter, flat_pixels
 from .sums import ClusterSums
@@ -100,11 +99,10 @@ def label_colors(table: ColorTable, space: FeatureSpace, centroids: F64) -> tupl
     if len(centroids) <= BRUTE_FORCE_K:
         labels, _ = assign.nearest(points, centroids)
     else:
-        cells = _Cells.of(table, space, points)
-        labels = cells.unordered(assign.label_by_cells(cells.points, cells.starts, cells.lo, cells.hi, centroids))
-    high, low = assign.sum_squares(points, table.counts)
+        cells, order = Cells.of(space, points, table.counts, TABLE_COARSER)
+        labels = _unordered(cells.label(centroids), order)
     counts, sums = assign.sum_labelled(points, table.counts, labels, len(centroids))
-    return labels, ClusterSums(counts, sums, (int(high) << 17) + int(low))
+    return labels, ClusterSums(counts, sums, sum_of_squares(points, table.counts))
 
 
 def rate_colors(table: ColorTable, space: FeatureSpace, centroids: F64) -> NDArray[np.uint8]:
@@ -115,32 +113,16 @@ def rate_colors(table: ColorTable, space: FeatureSpace, centroids: F64) -> NDArr
     """
     points = space.points(table.codes)
     if len(centroids) <= BRUTE_FORCE_K:
-        return ratings.rate(points, centroids)
-    cells = _Cells.of(table, space, points)
-    return cells.unordered(ratings.rate_by_cells(cells.points, cells.starts, cells.lo, cells.hi, centroids))
+        return second.rate(points, centroids)
+    cells, order = Cells.of(space, points, table.counts, TABLE_COARSER)
+    return _unordered(second.rate_by_cells(cells.points, cells.starts, cells.lo, cells.hi, centroids), order)
 
 
-class _Cells(NamedTuple):
-    """The points of a table sorted into cells of their space, with the box around each cell's points."""
-
-    order: NDArray[np.int64]
-    points: NDArray[np.float32]
-    starts: NDArray[np.int64]
-    lo: F64
-    hi: F64
-
-    @classmethod
-    def of(cls, table: ColorTable, space: FeatureSpace, points: NDArray[np.float32]) -> _Cells:
-        order, starts = assign.order_by_cell(*space.cell_ids(points, TABLE_COARSER))
-        ordered, weights = assign.in_order(points, table.counts, order)
-        lo, hi, _, _ = assign.summarise_cells(ordered, weights, starts)
-        return cls(order, ordered, starts, lo, hi)
-
-    def unordered(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values of the sorted points in the table's own order."""
-        back = np.empty_like(values)
-        back[self.order] = values
-        return back
+def _unordered(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Values of points in an order, each where it was."""
+    back = np.empty_like(values)
+    back[order] = values
+    return back
 
 
 def label_pixels(
@@ -201,7 +183,7 @@ def _label_rgb(rgb: NDArray[np.uint8], valid: NDArray[np.bool_] | None, centroid
         table.of = centroids.tobytes()
     flat, mask = flat_pixels(rgb, valid)
     labels = buffers.empty(rgb.shape[:2], dtype)
-    found = lookup.label_and_sum(flat, flat.reshape(-1), mask, centroids, table.labels, unknown, labels.reshape(-1))
+    found = lookup.label_and_sum(flat, flat.reshape(-1), mask, centroids, table.labels, labels.reshape(-1))
     counts, sums, squares = found
     return LabelledPixels(labels, ClusterSums(counts, sums, int(squares)))
 
@@ -212,5 +194,5 @@ def _look_up(
     """What a table (2**24,) has for the colours, pixel by pixel (y, x); its dtype's largest value where invalid."""
     found = buffers.empty(rgb.shape[:2], by_color.dtype)
     flat, mask = flat_pixels(rgb, valid)
-    histogram.look_up_labels(flat, mask, by_color, np.iinfo(by_color.dtype).max, found.reshape(-1))
+    histogram.look_up_labels(flat, mask, by_color, found.reshape(-1))
     return found

@@ -119,7 +119,7 @@ def _divide(numerator: int, denominator: int) -> float:
     return max(numerator, 0) / denominator
 
 
-_BITS = 32  # of a point's value: `kseg_core.kernels.indices`
+_BITS = 32  # of a point's value: `kseg_core.kernels.second`
 _LOW_BITS = 16  # of them in the lower part of a sum
 
 
@@ -128,6 +128,17 @@ def rounded_means(color_sums: I64, counts: I64) -> NDArray[np.uint8]:
     safe = np.maximum(counts, 1)[:, None]
     rounded: I64 = (2 * color_sums + safe) // (2 * safe)
     return rounded.astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class SumsOfEach:
+    """One step's sums for several sets of centroids; merges."""
+
+    parts: tuple[ClusterSums, ...]
+
+    def merge(self, other: SumsOfEach) -> SumsOfEach:
+        """The sums over both sets of pixels."""
+        return SumsOfEach(tuple(a.merge(b) for a, b in zip(self.parts, other.parts, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

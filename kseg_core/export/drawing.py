@@ -33,39 +33,18 @@ WINDOW_PX = 1 << 21  # read at once: some twenty megabytes of pixels, labels and
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture.
+    """A picture."""
 
-    Parameters
-    ----------
-    shape
-        (height, width).
-    dtype
-        ``bool``: black and white; ``uint8`` or ``uint16``: colours or labels.
-    channels
-        0: one value a pixel, windows are (y, x); 3 or 4: RGB or RGBA, windows are (y, x, c).
-    read
-        Window of rows and columns -> its pixels.
-    palette
-        uint8 (n, 3): the colours that values stand for; None: values are shades, or there are channels.
-    nodata
-        The value that stands for no data; None: none does.
-    has_nodata
-        Whether there are such pixels.
-    full_width
-        Whether windows of full width are read best.
-    flat
-        Whether it consists of a few colours or of labels, which are never averaged in an overview.
-    """
-
-    shape: tuple[int, int]
-    dtype: str
-    channels: int
-    read: Callable[[slice, slice], NDArray[Any]]
+    shape: tuple[int, int]  # (height, width)
+    dtype: str  # ``bool``: black and white; ``uint8`` or ``uint16``: colours or labels
+    channels: int  # 0: one value a pixel, windows are (y, x); 3 or 4: RGB or RGBA, windows are (y, x, c)
+    read: Callable[[slice, slice], NDArray[Any]]  # window of rows and columns -> its pixels
+    # uint8 (n, 3): the colours that values stand for; None: values are shades, or there are channels
     palette: U8 | None = None
-    nodata: int | None = None
-    has_nodata: bool = False
-    full_width: bool = False
-    flat: bool = True
+    nodata: int | None = None  # the value that stands for no data; None: none does
+    has_nodata: bool = False  # whether there are such pixels
+    full_width: bool = False  # whether windows of full width are read best
+    flat: bool = True  # whether it consists of a few colours or of labels, which are never averaged in an overview
 
     @property
     def stored_dtype(self) -> str:
@@ -239,18 +218,7 @@ def boundary_pixels(labels: Labels) -> Bools:
 
 
 def draw(what: str, reader: ImageReader, clusters: Sequence[int], line: tuple[int, int, int]) -> Drawing:
-    """A picture of a kind, or of a layer of the store.
-
-    Parameters
-    ----------
-    what
-        One of `KINDS`, or of `LAYERS`.
-    reader
-        Of the image.
-    clusters
-        That are shown; of no meaning where all are.
-    line
-        (r, g, b) of lines.
+    """A picture of one of `KINDS`, or of a layer of the store; ``line``: (r, g, b) of lines.
 
     Raises
     ------

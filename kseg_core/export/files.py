@@ -21,25 +21,14 @@ from .settings import ExportSettings
 
 @dataclass(frozen=True, slots=True)
 class ExportFile:
-    """A file to be made.
+    """A file to be made."""
 
-    Parameters
-    ----------
-    key, source
-        Of the image: its name in the store, and what it was made of, as the store has it.
-    what
-        One of `KINDS`, or a layer.
-    clusters
-        That it shows; None: all.
-    written_as
-        One of `FORMATS`.
-    """
-
+    # Of the image: its name in the store, and what it was made of, as the store has it
     key: str
     source: str
-    what: str
-    clusters: Clusters
-    written_as: str
+    what: str  # one of `KINDS`, or a layer
+    clusters: Clusters  # that it shows; None: all
+    written_as: str  # one of `FORMATS`
 
     @property
     def name(self) -> str:
@@ -113,22 +102,7 @@ def export_files(
     originals: Originals,
     shared: Model | None,
 ) -> Made:
-    """Make files of one image.
-
-    Parameters
-    ----------
-    store
-        Where the image is.
-    files
-        Pictures of one image.
-    target
-        Where to.
-    settings
-        How.
-    originals
-        Where the store's images came from.
-    shared
-        The model of all images; None where each has its own.
+    """Make pictures of one image of a store; ``shared``: the model of all images, None where each has its own.
 
     Raises
     ------

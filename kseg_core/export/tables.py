@@ -46,21 +46,18 @@ def require_table(path: str, *, overwrite: bool) -> None:
 
 
 def write_table(path: str, columns: dict[str, type], rows: Iterable[Row]) -> int:
-    """Write a table; it appears whole or not at all, in place of a file that is there.
+    """Write a table, ``*.csv`` or ``*.parquet``; it appears whole or not at all, in place of a file that is there.
 
     Parameters
     ----------
-    path
-        ``*.csv`` or ``*.parquet``.
     columns
-        Names and types (str, int, float) of what is in the rows; any may be None.
+        Names and types (str, int, float) of what is in the rows; any value may be None.
     rows
         As many values as there are columns.
 
     Returns
     -------
-    int
-        How many rows were written.
+    How many rows were written.
 
     Raises
     ------

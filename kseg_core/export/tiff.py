@@ -43,16 +43,8 @@ def write_tiff(path: str, drawing: Drawing, scratch: str) -> None:
     """Write a picture: Deflate, tiles of 512, BigTIFF where it might need more than 4 GB, overviews as SubIFDs.
 
     Values with a palette become a palette image whose indices are the values. Each overview is made as the level above
-    is written, and kept in ``scratch``; of few colours they hold the same ones.
-
-    Parameters
-    ----------
-    path
-        Of the file.
-    drawing
-        The picture.
-    scratch
-        A folder that is there, for a third of the pixels.
+    is written, and kept in ``scratch``, a folder with room for a third of the pixels; of few colours they hold the same
+    ones.
 
     Raises
     ------
@@ -134,16 +126,8 @@ def _as_shades(window: NDArray[Any]) -> NDArray[Any]:
 def halved(picture: NDArray[Any], *, average: bool) -> NDArray[Any]:
     """Half the size: the mean of what is visible of each 2 x 2 block, or the block's first pixel.
 
-    Parameters
-    ----------
-    picture
-        uint8 (y, x), (y, x, 3), or (y, x, 4) with alpha; of any dtype where it is not averaged.
-    average
-        False for labels, and for pictures of a few colours, which are to have no others.
-
-    Returns
-    -------
-    (ceil(y / 2), ceil(x / 2), ...), of the same dtype.
+    Of uint8 (y, x), (y, x, 3), or (y, x, 4) with alpha, or of any dtype where it is not averaged: of labels, and
+    pictures of a few colours, which are to have no others. (ceil(y / 2), ceil(x / 2), ...), of the same dtype.
     """
     if not average:
         return picture[::2, ::2]
@@ -168,13 +152,6 @@ def write_geotiff(path: str, drawing: Drawing, scratch: str, geo: GeoReference) 
 
     Labels have a colour table (up to 254 clusters) and nodata. GDAL lays such a file out from a complete one only, so
     there is first a plain one in ``scratch``, of the same size.
-
-    Parameters
-    ----------
-    path, drawing, scratch
-        As of `write_tiff`.
-    geo
-        Where it is.
 
     Raises
     ------

@@ -30,26 +30,16 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Lines over a number of steps or clusters.
+    """Lines over a number of steps or clusters."""
 
-    Parameters
-    ----------
-    title, x_label, y_label
-        As they are written.
-    lines
-        None of them is empty.
-    description
-        What a screen reader says of it.
-    mark
-        Of a point.
-    """
-
+    # As they are written
     title: str
     x_label: str
     y_label: str
-    lines: tuple[Line, ...]
-    description: str = ""
-    mark: Mark | None = None
+    lines: tuple[Line, ...]  # none of them is empty
+    description: str = ""  # what a screen reader says of it
+    mark: Mark | None = None  # of a point
+    nothing: str = "nothing to draw"  # what is said where there is no line
 
 
 def chosen_k(swept: Mapping[str, Any]) -> int | None:
@@ -60,12 +50,8 @@ def chosen_k(swept: Mapping[str, Any]) -> int | None:
 def elbow_chart(swept: Mapping[str, Any], *, per_pixel: bool = False) -> Chart:
     """How the inertia of a sweep falls with k, what was chosen being marked.
 
-    Parameters
-    ----------
-    swept
-        ``k`` (chosen), ``knee`` and ``sweep``, a list of rows by rising k, as the JSON of a sweep has them.
-    per_pixel
-        The mean squared error in place of the inertia, where every row has it.
+    Of ``k`` (chosen), ``knee`` and ``sweep``, a list of rows by rising k, as the JSON of a sweep has them;
+    ``per_pixel``: the mean squared error in place of the inertia, where every row has it.
     """
     rows, knee, chosen = swept["sweep"], swept["knee"], chosen_k(swept)
     value, what = "inertia", "inertia"
@@ -94,10 +80,7 @@ def _by_k(swept: Mapping[str, Any], value: str, words: str, title: str, label: s
 def history_charts(batch: Sequence[Sequence[float]], steps: Sequence[Sequence[float]]) -> tuple[Chart, Chart]:
     """The fit of every attempt: on the first mini-batch, and in exact steps on all data.
 
-    Parameters
-    ----------
-    batch, steps
-        For each attempt the inertia before every step, in squared feature units; empty where it made none.
+    For each attempt the inertia before every step, in squared feature units; empty where it made none.
     """
     return _history("On the first mini-batch", batch), _history("On all data, exact steps", steps)
 
@@ -111,7 +94,7 @@ def _history(title: str, attempts: Sequence[Sequence[float]]) -> Chart:
         for a, inertia in made.items()
     )
     said = f"{title}: inertia by step of {len(lines)} attempts"
-    return Chart(title, "step", "inertia, % above the lowest", lines, said)
+    return Chart(title, "step", "inertia, % above the lowest", lines, said, nothing="no steps")
 
 
 # ------------------------------------------------------------------------------------------------ as they are placed

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from .charts import ROOM, Chart, Mark, chosen_k, elbow_chart, hex_of, history_charts, silhouette_chart, text_on
+from .charts import ROOM, Chart, Mark, chosen_k, elbow_chart, hex_of, silhouette_chart, text_on
 
 U8 = NDArray[np.uint8]
 Picture = U8  # (y, x), (y, x, 3) or (y, x, 4)
@@ -43,9 +43,9 @@ def to_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def elbow_png(record: Mapping[str, Any]) -> bytes:
-    """The figure of a sweep's record, as a PNG file."""
-    return to_png(elbow_figure(record) if record["each"] is None else elbows_figure(record["each"]))
+def sweep_figure(record: Mapping[str, Any]) -> Figure:
+    """The figure of a sweep's record."""
+    return elbow_figure(record) if record["each"] is None else elbows_figure(record["each"])
 
 
 # ---------------------------------------------------------------------------------------------------------- charts
@@ -103,16 +103,16 @@ def elbows_figure(each: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def history_figure(batch: Sequence[Sequence[float]], steps: Sequence[Sequence[float]]) -> Figure:
-    """Inertia by step for every attempt, as `history_charts` takes it: the best one stands out."""
-    figure = _new_figure(7.2, 3.2)
-    for axes, chart in zip(figure.subplots(1, 2), history_charts(batch, steps), strict=True):
+def lines_figure(charts: Sequence[Chart]) -> Figure:
+    """Some charts side by side: a strong line stands out."""
+    figure = _new_figure(3.6 * len(charts), 3.2)
+    for axes, chart in zip(figure.subplots(1, len(charts), squeeze=False).flat, charts, strict=True):
         _tidy(axes)
         axes.set_title(chart.title, fontsize=9, loc="left")
         _draw(axes, chart, small=True)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if not chart.lines:
-            axes.text(0.5, 0.5, "no steps", ha="center", color=FAINT, transform=axes.transAxes)
+            axes.text(0.5, 0.5, chart.nothing, ha="center", color=FAINT, transform=axes.transAxes)
     return figure
 
 
@@ -211,14 +211,8 @@ def palette_figure(colors: U8, shares: Sequence[float]) -> Figure:
 def scatter_figure(points: U8, point_colors: U8, centres: U8, axes_names: Sequence[str]) -> Figure:
     """A 3-D scatter of pixels, each in its cluster's colour; the clusters' own colours as numbered discs.
 
-    Parameters
-    ----------
-    points, point_colors
-        uint8 (n, 3): where each pixel lies, and what its cluster is painted with.
-    centres
-        uint8 (k, 3): colours of the clusters, drawn where they lie; none with (0, 3).
-    axes_names
-        Of the three axes, each 0 to 255.
+    uint8 (n, 3): where each pixel lies, and what its cluster is painted with; uint8 (k, 3): colours of the clusters,
+    drawn where they lie. Axes go from 0 to 255.
     """
     figure = _new_figure(6.4, 5.6)
     axes = cast(Any, figure.add_subplot(projection="3d"))

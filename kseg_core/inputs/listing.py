@@ -16,7 +16,7 @@ from typing import Any
 
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage, UsageError, system_reason
-from kseg_core.inputs.companions import companions_of, is_of_mrxs, named_by_vrt, possible, state_of
+from kseg_core.inputs.companions import companions_of, is_of_mrxs, mask_facts, named_by_vrt, possible, state_of
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
 from kseg_core.inputs.lists import like, read_list, require_plausible, why_missing
 from kseg_core.inputs.passed_over import figures_in, is_exported, is_plainly_no_image
@@ -49,6 +49,10 @@ class InputFile:
     def facts(self) -> dict[str, Any]:
         """What a store says of it, by the names in `FACTS`."""
         return {"size": self.size, "modified": self.modified_ns, **({"beside": self.beside} if self.beside else {})}
+
+    def facts_with(self, mask: str | None) -> dict[str, Any]:
+        """What a store says of it and of the mask by which its pixels count, where it has one."""
+        return {**self.facts, "mask": mask_facts(mask)}
 
     def is_as(self, facts: Mapping[str, Any]) -> bool:
         """Whether it is as a store says of it."""

@@ -10,40 +10,33 @@ Kernels are pure: arrays in, arrays out, no I/O and no globals; they release the
 ``lookup``       labels of colours by a table that fills itself, and the sums over them
 ``dense``        assign and accumulate for pixels of whole-number bands; features, moments
 ``dense_floats`` the same for floating point and wide whole numbers, exact whatever their range
-``distinct``     the distinct rows of values, counted
-``ends``         the least and greatest values of bands
+``values``       the least and greatest values of bands; the distinct ones, counted
 ``blocks``       labels of half the size, by the mode of each block
 ``components``   connected regions of equal labels, all clusters in one pass
 ``outlines``     walks along the boundaries of regions
 ``rings``        such walks as simple rings, and these as text
-``confidence``   how clearly a point belongs to its cluster
-``indices``      the silhouettes of a clustering, added up exactly
+``second``       how clearly a point belongs to its cluster; silhouettes, added up exactly
 ``line``         the best partition of values on a line, outright
 ``search``       k-means++ seeding and the swaps that leave poor local optima
 ===============  ===========================================================================
 
-``build`` compiles them ahead; the modules with an underscore declare, compile, keep, load and call them.
+``build`` compiles them ahead; the modules with an underscore declare, compile, keep, load and call them. What another
+device runs is an entry of `INSTEAD`.
 """
 
 from __future__ import annotations
 
 import sys
-from functools import cache
+from collections.abc import Callable
+from typing import Any
+
+#: Where a device is chosen: by a kernel's name ("dense.assign_and_sum") what is called instead of its machine code.
+#: It takes what the kernel takes, and gives back the same bits; or ``NotImplemented`` for a call that it leaves to this
+#: processor (there is no device, or so few points that they are not worth the way there).
+INSTEAD: dict[str, Callable[..., Any]] = {}
 
 
 def compiling() -> bool:
     """Whether a kernel is being compiled just now."""
     module = sys.modules.get(__name__ + "._jit")
     return bool(getattr(module, "compiling", ()))
-
-
-@cache
-def must_compile() -> bool:
-    """Whether a job may have to compile a kernel first: code of some is neither installed nor kept."""
-    from . import _kept
-
-    if _kept.installed():  # which are made whole
-        return False
-    from . import build
-
-    return bool(build.missing())

@@ -2,7 +2,7 @@
 
 A kernel is a function of arrays and numbers. Its machine code is looked for where `_kept` says, compiled where there is
 none (`_compile`, the only module that needs Numba), and linked into this process (`_machine`). Calls let other threads
-run. With ``NUMBA_DISABLE_JIT=1`` Python itself runs the function.
+run. With ``NUMBA_DISABLE_JIT=1`` Python itself runs the function. What another device runs is an entry of `INSTEAD`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import cache, update_wrapper
 from typing import Any, TypeVar, cast
 
-from . import _kept
+from . import INSTEAD, _kept
 from ._machine import Code, Support, link
 from ._types import Result, Signature, kind_of
 
@@ -76,6 +76,9 @@ class Kernel:
             if not 0 < missing <= len(self._defaults):
                 raise TypeError(f"{self.name} takes {self._arity} arguments, not {len(arguments)}")
             arguments += self._defaults[len(self._defaults) - missing :]
+        instead = INSTEAD.get(self.name)
+        if instead is not None and (back := instead(*arguments)) is not NotImplemented:
+            return back
         signature = tuple(map(kind_of, arguments))
         code = self._codes.get(signature) or self._load(signature)
         return code(arguments)

@@ -118,14 +118,14 @@ def cell_candidates(lo: F64, hi: F64, cell: int, centroids: F64, candidates: I64
 
 
 @inlined
-def _look_at_cells(lo: F64, hi: F64, start: int, size: int, centroids: F64, near: I64, rivals: I64) -> None:
+def _look_at_cells(lo: F64, hi: F64, start: int, centroids: F64, nearest: I64, count: I64) -> None:
     """For a block of cells: the centroid nearest to the middle, and how many may be nearest to a point, it included.
 
     Most cells have one; what `cell_candidates` finds out about one cell is found here for many side by side.
     """
+    size = nearest.size
     x, y, z = np.empty(size), np.empty(size), np.empty(size)
     diagonal, least = np.empty(size), np.empty(size)
-    nearest, count = near[:size], rivals[:size]
     for i in range(size):
         cell = start + i
         x[i], y[i], z[i] = (
@@ -201,7 +201,8 @@ def sum_by_cells(
     for cell in range(cells):
         at = cell % BLOCK
         if at == 0:
-            _look_at_cells(lo, hi, cell, min(BLOCK, cells - cell), centroids, near, rivals)
+            size = min(BLOCK, cells - cell)
+            _look_at_cells(lo, hi, cell, centroids, near[:size], rivals[:size])
         found = 1
         candidates[0] = near[at]
         if rivals[at] > 1:

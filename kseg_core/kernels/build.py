@@ -9,6 +9,7 @@ import pkgutil
 import platform
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,12 @@ def every() -> list[tuple[str, Signature]]:
 def missing() -> list[tuple[str, Signature]]:
     """Those of which no code is there that runs on this processor."""
     return [one for one in every() if not any(_kept.find(_kept.Entry(*one)))]
+
+
+@cache
+def must_compile() -> bool:
+    """Whether a job may have to compile a kernel first: code of some is neither installed nor kept."""
+    return not _kept.installed() and bool(missing())  # what is installed was made whole
 
 
 def baseline_environment() -> dict[str, str]:

@@ -78,12 +78,11 @@ def find_nearest(features: F64, size: int, centroids: F64, best: F64, label: I64
 
 
 @inlined
-def _add_block(values: Values, start: int, label: I64, words: I64, counts: I64, even: I64, odd: I64) -> None:
+def _add_block(block: Values, label: I64, words: I64, counts: I64, even: I64, odd: I64) -> None:
     """Add a block's pixels, each once, to counts (k + 1,) and to sums of two bands a word: (k + 1, (d + 1) // 2).
 
     Neighbours are added up apart, so that an addition need not wait for the one before.
     """
-    block = values[start : start + label.size]
     pairs = even.shape[1]
     for pair in range(pairs):
         low = 2 * pair
@@ -141,8 +140,10 @@ def features_by_band(values: Values, affine: F64) -> F64:
     return features
 
 
-@kernel(*(f"C2{value} C1i8 C1b1 C2f8 C2f8" for value in WHOLE))
-def assign_and_sum(values: Values, weights: I64, valid: Bools, affine: F64, centroids: F64) -> tuple[I64, I64]:
+@kernel(*(f"C2{value} C1i8 C1b1 C2f8 C2f8 C1u1" for value in WHOLE))
+def assign_and_sum(
+    values: Values, weights: I64, valid: Bools, affine: F64, centroids: F64, labels: NDArray[np.unsignedinteger[Any]]
+) -> tuple[I64, I64, I64, I64]:
     """Counts (k,) and sums (k, d) of whole-number values: each valid pixel goes to its nearest centroid.
 
     Parameters
@@ -157,13 +158,22 @@ def assign_and_sum(values: Values, weights: I64, valid: Bools, affine: F64, cent
         float64 (2, d): offset, scale.
     centroids
         float64 (k, d).
+    labels
+        uint8 or uint16 (n,), filled; an invalid pixel's is the largest of its dtype. Empty: only sums are asked for.
+
+    Returns
+    -------
+    Beside them, with labels, the sums of the squares of all valid values in two parts, (d,) each: ``high * 2**17 +
+    low``.
     """
     n, bands = values.shape
     k = centroids.shape[0]
     counts = np.zeros(k + 1, np.int64)  # the last for what is invalid
     sums = np.zeros((k, bands), np.int64)
+    high, low = np.zeros(bands, np.int64), np.zeros(bands, np.int64)
     features, best, label = np.empty((bands, BLOCK)), np.empty(BLOCK), np.empty(BLOCK, np.int64)
-    weighted, masked = weights.size > 0, valid.size > 0
+    weighted, masked, labelled = weights.size > 0, valid.size > 0, labels.size > 0
+    invalid = (1 << 8 * labels.itemsize) - 1
     pairs = (bands + 1) // 2
     words = np.empty((pairs, BLOCK), np.int64)
     even, odd = np.zeros((k + 1, pairs), np.int64), np.zeros((k + 1, pairs), np.int64)
@@ -171,84 +181,48 @@ def assign_and_sum(values: Values, weights: I64, valid: Bools, affine: F64, cent
         size = min(BLOCK, n - start)
         fill_features(values, start, size, affine, features)
         find_nearest(features, size, centroids, best, label)
+        block = values[start : start + size]
         if masked:
+            used = valid[start : start + size]
             for i in range(size):
-                label[i] = label[i] if valid[start + i] else k
+                label[i] = label[i] if used[i] else k
+        if labelled:
+            told = labels[start : start + size]
+            for i in range(told.size):
+                told[i] = label[i] if label[i] < k else invalid
+            for band in range(bands):
+                for i in range(block.shape[0]):
+                    square = np.int64(block[i, band]) * np.int64(block[i, band]) if label[i] < k else np.int64(0)
+                    high[band] += square >> 17
+                    low[band] += square & 0x1FFFF
         if weighted:
             for i in range(size):
                 j, w = label[i], weights[start + i]
                 if j < k:
                     counts[j] += w
                     for band in range(bands):
-                        sums[j, band] += w * np.int64(values[start + i, band])
+                        sums[j, band] += w * np.int64(block[i, band])
         else:
-            _add_block(values, start, label[:size], words, counts, even, odd)
+            _add_block(block, label[:size], words, counts, even, odd)
             _flush(even, sums)
             _flush(odd, sums)
-    return counts[:k].copy(), sums
+    return counts[:k].copy(), sums, high, low
 
 
-@kernel(*(f"C2{value} C1b1 C2f8 C2f8 i C1u1" for value in BANDS))
-def label_dense(
-    values: Values, valid: Bools, affine: F64, centroids: F64, invalid: int, labels: NDArray[np.unsignedinteger[Any]]
-) -> F64:
-    """Fill ``labels`` (n,) of values of any kind; returns each pixel's squared distance (n,), for the farthest."""
+@kernel(*(f"C2{value} C1b1 C2f8 C2f8" for value in BANDS))
+def squared_distances(values: Values, valid: Bools, affine: F64, centroids: F64) -> F64:
+    """Each pixel's squared distance (n,) to its nearest centroid, of values of any kind; -1 where it is invalid."""
     n, bands = values.shape
     squared = np.empty(n, np.float64)
-    features, best, label = np.empty((bands, BLOCK)), np.empty(BLOCK), np.empty(BLOCK, np.int64)
-    masked = valid.size > 0
+    features, label = np.empty((bands, BLOCK)), np.empty(BLOCK, np.int64)
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
         fill_features(values, start, size, affine, features)
-        find_nearest(features, size, centroids, best, label)
-        for i in range(size):
-            if masked and not valid[start + i]:
-                labels[start + i] = invalid
-                squared[start + i] = -1.0
-            else:
-                labels[start + i] = label[i]
-                squared[start + i] = best[i]
+        find_nearest(features, size, centroids, squared[start : start + size], label)
+    for i in range(valid.size):
+        if not valid[i]:
+            squared[i] = -1.0
     return squared
-
-
-@kernel(*(f"C2{value} C1b1 C2f8 C2f8 i C1u1" for value in WHOLE))
-def label_and_sum_dense(
-    values: Values, valid: Bools, affine: F64, centroids: F64, invalid: int, labels: NDArray[np.unsignedinteger[Any]]
-) -> tuple[I64, I64, I64, I64]:
-    """Fill ``labels`` (n,); counts (k,) and sums (k, d) of the clusters, and the sums of all squares in two parts.
-
-    The squares (d,) of the valid pixels are ``high * 2**17 + low``. Parameters are those of `assign_and_sum`;
-    ``invalid`` is the label of an invalid pixel.
-    """
-    n, bands = values.shape
-    k = centroids.shape[0]
-    counts, sums = np.zeros(k + 1, np.int64), np.zeros((k, bands), np.int64)
-    high, low = np.zeros(bands, np.int64), np.zeros(bands, np.int64)
-    features, best, label = np.empty((bands, BLOCK)), np.empty(BLOCK), np.empty(BLOCK, np.int64)
-    masked = valid.size > 0
-    pairs = (bands + 1) // 2
-    words = np.empty((pairs, BLOCK), np.int64)
-    even, odd = np.zeros((k + 1, pairs), np.int64), np.zeros((k + 1, pairs), np.int64)
-    for start in range(0, n, BLOCK):
-        size = min(BLOCK, n - start)
-        fill_features(values, start, size, affine, features)
-        find_nearest(features, size, centroids, best, label)
-        block, told = values[start : start + size], labels[start : start + size]
-        if masked:
-            used = valid[start : start + size]
-            for i in range(size):
-                label[i] = label[i] if used[i] else k
-        for i in range(told.size):
-            told[i] = label[i] if label[i] < k else invalid
-        for band in range(bands):
-            for i in range(block.shape[0]):
-                square = np.int64(block[i, band]) * np.int64(block[i, band]) if label[i] < k else np.int64(0)
-                high[band] += square >> 17
-                low[band] += square & 0x1FFFF
-        _add_block(values, start, label[:size], words, counts, even, odd)
-        _flush(even, sums)
-        _flush(odd, sums)
-    return counts[:k].copy(), sums, high, low
 
 
 @kernel(*(f"C2{value} C1b1 i C2i8" for value in WHOLE))

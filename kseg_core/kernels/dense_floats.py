@@ -151,11 +151,46 @@ def _flush(packed: I64, high: I64, low: I64) -> None:
     packed[:] = 0
 
 
-@kernel(*(f"C2{value} C1i8 C1b1 C2f8 C2f8 C1f8 C3i8 C3i8" for value in FLOATS))
+@inlined
+def _flush_all(even: I64, odd: I64, parts: I64, sums: I64, squares: I64) -> None:
+    """The same of all sums and squares."""
+    _flush(even, sums[0], sums[1])
+    _flush(odd, sums[0], sums[1])
+    for part in range(3):
+        _flush(parts[part : part + 1], squares[part, :1], squares[part, 1:])
+
+
+@inlined
+def _add_squares(word: I64, parts: I64) -> None:
+    """Add the squares of a block's values of one band, in steps, to three sums: those of their upper halves, those of
+    upper times lower, and those of the lower ones.
+    """
+    upper, middle, lower = np.int64(0), np.int64(0), np.int64(0)
+    for i in range(word.size):
+        front, back = word[i] >> FRONT, word[i] & BACK
+        upper += front * front
+        middle += front * back
+        lower += back * back
+    parts[0] += upper
+    parts[1] += middle
+    parts[2] += lower
+
+
+@kernel(*(f"C2{value} C1i8 C1b1 C2f8 C2f8 C1u1 C3i8 C2i8" for value in FLOATS))
 def assign_and_sum_floats(
-    values: Floats, weights: I64, valid: Bools, affine: F64, centroids: F64, steps: F64, sums: I64, bins: I64
-) -> tuple[I64, int]:
-    """Counts (k,), and how many values went to ``bins``: each valid pixel goes to its nearest centroid.
+    values: Floats,
+    weights: I64,
+    valid: Bools,
+    affine: F64,
+    centroids: F64,
+    labels: NDArray[np.unsignedinteger[Any]],
+    bins: I64,
+    square_bins: I64,
+) -> tuple[I64, I64, I64, int]:
+    """Counts (k,) and sums of the clusters: each valid pixel goes to its nearest centroid.
+
+    Bins are the caller's (and so there are more than six parameters): zeros of NumPy take no memory until they are
+    written to, and mostly none are.
 
     Parameters
     ----------
@@ -166,24 +201,34 @@ def assign_and_sum_floats(
     valid
         bool (n,), or empty where all are.
     affine
-        float64 (2, d): offset, scale.
+        float64 (3, d): offset and scale; and how many steps of a band's window a unit has, powers of two from 1.
     centroids
         float64 (k, d).
-    steps
-        float64 (d,), powers of two from 1: how many steps of a band's window a unit has.
-    sums
-        int64 (2, k, d), zeros: filled with the sums of what fits the window, ``high * 2**32 + low`` steps.
+    labels
+        uint8 or uint16 (n,), filled; an invalid pixel's is the largest of its dtype. Empty: only sums are asked for.
     bins
-        int64 (k, d, BINS), zeros: filled with what does not; in steps of ``2**-BIN_UNIT``.
+        int64 (k, d, BINS), zeros: filled with what does not fit the window; in steps of ``2**-BIN_UNIT``.
+    square_bins
+        int64 (d, SQUARE_BINS), zeros: with labels filled with the squares of that, in steps of ``2**-SQUARE_UNIT``.
+
+    Returns
+    -------
+    counts, sums, squares, binned
+        Sums (2, k, d) of what fits the window are ``high * 2**32 + low`` steps. So is each part of its squares,
+        (3, 2, d), with labels; the parts count ``2**52``, ``2**27`` and 1 squared steps. And how many values went to
+        bins.
     """
     n, bands = values.shape
     k = centroids.shape[0]
     counts = np.zeros(k + 1, np.int64)  # the last for what is invalid
+    sums, squares = np.zeros((2, k, bands), np.int64), np.zeros((3, 2, bands), np.int64)
     rows, features = np.empty((bands, BLOCK)), np.empty((bands, BLOCK))
     best, label = np.empty(BLOCK), np.empty(BLOCK, np.int64)
     words = np.empty((bands, BLOCK), np.int64)
     even, odd = np.zeros((k + 1, bands), np.int64), np.zeros((k + 1, bands), np.int64)
-    weighted, masked = weights.size > 0, valid.size > 0
+    parts = np.zeros((3, bands), np.int64)
+    weighted, masked, labelled = weights.size > 0, valid.size > 0, labels.size > 0
+    invalid = (1 << 8 * labels.itemsize) - 1
     binned = 0
     for number, start in enumerate(range(0, n, BLOCK)):
         size = min(BLOCK, n - start)
@@ -192,6 +237,10 @@ def assign_and_sum_floats(
         if masked:
             for i in range(size):
                 label[i] = label[i] if valid[start + i] else k
+        if labelled:
+            told = labels[start : start + size]
+            for i in range(size):
+                told[i] = label[i] if label[i] < k else invalid
         if weighted:
             for i in range(size):
                 j = label[i]
@@ -202,100 +251,22 @@ def assign_and_sum_floats(
                         binned += 1
             continue
         for band in range(bands):
-            row, word = rows[band, :size], words[band, :size]
+            row, word, steps = rows[band, :size], words[band, :size], affine[2, band]
             if masked:
                 for i in range(size):
                     row[i] = row[i] if label[i] < k else 0.0
-            if _to_window(row, steps[band], word):
+            if _to_window(row, steps, word):
                 for i in range(size):
-                    if np.float64(word[i]) != row[i] * steps[band]:
+                    if np.float64(word[i]) != row[i] * steps:
                         word[i] = 0
                         _add_value(bins[label[i], band], row[i])
+                        if labelled:
+                            _add_square(square_bins[band], row[i])
                         binned += 1
+            if labelled:
+                _add_squares(word, parts[:, band])
         _add_block(words, label[:size], counts, even, odd)
         if number % BLOCKS == BLOCKS - 1:
-            _flush(even, sums[0], sums[1])
-            _flush(odd, sums[0], sums[1])
-    _flush(even, sums[0], sums[1])
-    _flush(odd, sums[0], sums[1])
-    return counts[:k].copy(), binned
-
-
-@kernel(*(f"C2{value} C1b1 C2f8 C2f8 i C1u1 C1f8 C3i8 C3i8 C3i8 C2i8" for value in FLOATS))
-def label_and_sum_floats(
-    values: Floats,
-    valid: Bools,
-    affine: F64,
-    centroids: F64,
-    invalid: int,
-    labels: NDArray[np.unsignedinteger[Any]],
-    steps: F64,
-    sums: I64,
-    bins: I64,
-    squares: I64,
-    square_bins: I64,
-) -> tuple[I64, int]:
-    """Fill ``labels`` (n,); counts (k,), and how many values went to bins.
-
-    Parameters are those of `assign_and_sum_floats`; ``invalid`` is the label of an invalid pixel.
-
-    Parameters
-    ----------
-    squares
-        int64 (3, 2, d), zeros: filled with the sums of the squares of what fits the window, each part as
-        ``high * 2**32 + low``; the parts count ``2**52``, ``2**27`` and 1 squared steps.
-    square_bins
-        int64 (d, SQUARE_BINS), zeros: filled with those of what does not, in steps of ``2**-SQUARE_UNIT``.
-    """
-    n, bands = values.shape
-    k = centroids.shape[0]
-    counts = np.zeros(k + 1, np.int64)
-    rows, features = np.empty((bands, BLOCK)), np.empty((bands, BLOCK))
-    best, label = np.empty(BLOCK), np.empty(BLOCK, np.int64)
-    words = np.empty((bands, BLOCK), np.int64)
-    even, odd = np.zeros((k + 1, bands), np.int64), np.zeros((k + 1, bands), np.int64)
-    parts = np.zeros((3, bands), np.int64)
-    masked = valid.size > 0
-    binned = 0
-    for number, start in enumerate(range(0, n, BLOCK)):
-        size = min(BLOCK, n - start)
-        _fill(values, start, size, affine, rows, features)
-        find_nearest(features, size, centroids, best, label)
-        told = labels[start : start + size]
-        if masked:
-            for i in range(size):
-                label[i] = label[i] if valid[start + i] else k
-        for i in range(size):
-            told[i] = label[i] if label[i] < k else invalid
-        for band in range(bands):
-            row, word = rows[band, :size], words[band, :size]
-            if masked:
-                for i in range(size):
-                    row[i] = row[i] if label[i] < k else 0.0
-            if _to_window(row, steps[band], word):
-                for i in range(size):
-                    if np.float64(word[i]) != row[i] * steps[band]:
-                        word[i] = 0
-                        _add_value(bins[label[i], band], row[i])
-                        _add_square(square_bins[band], row[i])
-                        binned += 1
-            upper, middle, lower = np.int64(0), np.int64(0), np.int64(0)
-            for i in range(size):
-                front, back = word[i] >> FRONT, word[i] & BACK
-                upper += front * front
-                middle += front * back
-                lower += back * back
-            parts[0, band] += upper
-            parts[1, band] += middle
-            parts[2, band] += lower
-        _add_block(words, label[:size], counts, even, odd)
-        if number % BLOCKS == BLOCKS - 1:
-            _flush(even, sums[0], sums[1])
-            _flush(odd, sums[0], sums[1])
-            for part in range(3):
-                _flush(parts[part : part + 1], squares[part, :1], squares[part, 1:])
-    _flush(even, sums[0], sums[1])
-    _flush(odd, sums[0], sums[1])
-    for part in range(3):
-        _flush(parts[part : part + 1], squares[part, :1], squares[part, 1:])
-    return counts[:k].copy(), binned
+            _flush_all(even, odd, parts, sums, squares)
+    _flush_all(even, odd, parts, sums, squares)
+    return counts[:k].copy(), sums, squares, binned

@@ -109,11 +109,11 @@ def fill_lookup(codes: U32, labels: NDArray[np.integer], lookup: NDArray[np.unsi
         lookup[codes[i]] = labels[i]
 
 
-@kernel(*(f"C2u1 C1b1 C1{label} i C1{label}" for label in LABELS))
+@kernel(*(f"C2u1 C1b1 C1{label} C1{label}" for label in LABELS))
 def look_up_labels(
-    rgb: U8, valid: Bools, lookup: NDArray[np.unsignedinteger], invalid: int, labels: NDArray[np.unsignedinteger]
+    rgb: U8, valid: Bools, lookup: NDArray[np.unsignedinteger], labels: NDArray[np.unsignedinteger]
 ) -> None:
-    """Each pixel's label by its colour's code; ``invalid`` where ``valid`` is False.
+    """Each pixel's label by its colour's code; the largest of its dtype where ``valid`` is False.
 
     ``rgb`` is (n, 3), ``valid`` (n,) or empty, ``labels`` (n,) of the dtype of ``lookup``.
     """
@@ -122,4 +122,4 @@ def look_up_labels(
         labels[i] = lookup[code]
     for i in range(valid.size):
         if not valid[i]:
-            labels[i] = invalid
+            labels[i] = (1 << 8 * labels.itemsize) - 1

@@ -45,9 +45,9 @@ def fill_cell(code: int, centroids: F64, lookup: Labels, lo: F64, hi: F64, candi
                 lookup[row | b] = nearest_candidate(r, g, b, centroids, candidates, found)
 
 
-@kernel(*(f"C2u1 C1u1 C1b1 C2f8 C1{label} i C1{label}" for label in LABELS))
+@kernel(*(f"C2u1 C1u1 C1b1 C2f8 C1{label} C1{label}" for label in LABELS))
 def label_and_sum(
-    rgb: U8, channels: U8, valid: Bools, centroids: F64, lookup: Labels, unknown: int, labels: Labels
+    rgb: U8, channels: U8, valid: Bools, centroids: F64, lookup: Labels, labels: Labels
 ) -> tuple[I64, I64, int]:
     """Fill ``labels``; counts (k,), sums (k, 3) and the sum of squared lengths of the valid pixels' colours.
 
@@ -56,21 +56,21 @@ def label_and_sum(
     rgb
         uint8 (n, 3).
     channels
-        The same, flat: (3 * n,).
+        The same, flat: (3 * n,). (A kernel that reshapes asks for more of Numba than code that is kept has.)
     valid
         bool (n,), or empty where all are.
     centroids
         float64 (k, 3).
     lookup
-        (2**24,): labels of these centroids, or ``unknown``, by ``R << 16 | G << 8 | B``. What is found out is added.
-    unknown
-        What stands for a colour not met yet, and for an invalid pixel: no label.
+        (2**24,): labels of these centroids by ``R << 16 | G << 8 | B``; the largest of its dtype stands for a colour
+        that was not met yet. What is found out is added.
     labels
-        (n,), of the dtype of ``lookup``.
+        (n,), of the dtype of ``lookup``; an invalid pixel's is the largest of it.
     """
     n, k = rgb.shape[0], centroids.shape[0]
     counts, sums = np.zeros(k, np.int64), np.zeros((k, 3), np.int64)
     squares = np.int64(0)
+    unknown = (1 << 8 * lookup.itemsize) - 1
     masked = valid.size > 0
     # Neighbours are added up apart, so that an addition need not wait for the one before. One place for each value of
     # a label's dtype: that of what is invalid is not looked at.

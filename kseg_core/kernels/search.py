@@ -12,6 +12,9 @@ distances).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -153,6 +156,38 @@ def seed_random(points: F64, weights: F64, k: int, seed: int) -> F64:
         _place(points, chosen, centroids[j])
         left[chosen] = 0.0
     return centroids
+
+
+FAR = 2.0**400  # of coordinates: the squares of their distances, times many pixels, are below the largest float64
+
+
+def within_reach(points: F64) -> F64:
+    """Points for the search, none of them so far that the square of its distance is infinite."""
+    return points if np.abs(points).max(initial=0.0) <= FAR else np.clip(points, -FAR, FAR)
+
+
+def as_they_are(centroids: F64, points: F64) -> F64:
+    """Centroids (k, d) found `within_reach` of points (d, n): of those farther away, the point that each came from."""
+    far = np.flatnonzero(np.abs(centroids).max(axis=1, initial=0.0) > FAR / 2)
+    if not far.size or np.abs(points).max(initial=0.0) <= FAR:
+        return centroids
+    near, moved = within_reach(points), centroids.copy()
+    for j in far:
+        moved[j] = points[:, int(np.argmin(((near.T - centroids[j]) ** 2).sum(axis=1)))]
+    return moved
+
+
+def trials_for(k: int) -> int:
+    """From how many points k-means++ chooses each next centre."""
+    return 2 + int(math.log(k))
+
+
+def _seeds_far_apart(points: F64, weights: F64, k: int, seed: int) -> F64:
+    return as_they_are(seed_plus_plus(within_reach(points), weights, k, trials_for(k), seed), points)
+
+
+#: Ways of seeding, by their names in `config.Init`: points (d, n), weights (n,), k and a seed give centroids (k, d).
+SEEDINGS: dict[str, Callable[[F64, F64, int, int], F64]] = {"k-means++": _seeds_far_apart, "random": seed_random}
 
 
 @inlined

@@ -1,10 +1,12 @@
 """What is written for each pixel of an image.
 
-A new layer is a file here and a line of `LAYERS`; of one that a run makes `places` says where it is, and when.
+A new layer is a file here and a line of `LAYERS`; where a run adds it, also the setting that asks for it (`ADDED` in
+`config`).
 """
 
 from __future__ import annotations
 
+from ..config import OutputSettings
 from .edges import EdgeLayer
 from .labelled import ConfidenceLayer, CopyLayer, LabelLayer, MaskLayer
 from .layer import Layer, Layout
@@ -20,3 +22,9 @@ LAYERS: dict[str, Layer] = {
 def labelled_layers(layout: Layout) -> list[Layer]:
     """Those that are written with the labels of an image of this layout."""
     return [layer for layer in LAYERS.values() if layer.is_in(layout)]
+
+
+def asked_layers(output: OutputSettings) -> tuple[Layer, ...]:
+    """Those that a run with these settings adds to labelled images, as it makes them."""
+    asked = (layer.asked(output) for layer in LAYERS.values())
+    return tuple(layer for layer in asked if layer is not None)

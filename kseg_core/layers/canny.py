@@ -23,11 +23,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge_settings import STRIP_PX, WHOLE_EDGES_PX, EdgeSettings
+from ..edge_settings import EdgeSettings
 from ..joining import Borders, join_components
 
 Bits = NDArray[np.bool_]
 U8 = NDArray[np.uint8]
+
+# OpenCV holds twelve bytes of gradients a pixel: larger pictures are looked at in strips of about so many pixels.
+WHOLE_EDGES_PX = 1 << 24
+STRIP_PX = 6 << 20  # a piece and its halo are one strip
 
 __all__ = [
     "EdgeSettings",

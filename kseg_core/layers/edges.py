@@ -9,19 +9,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge_settings import EdgeSettings, edge_facts
-from ..inputs.listing import InputFile
-from ..places import EdgePlace
-from .canny import Maxima, decide_across, decide_within, find_edges, find_maxima, promoted
+from ..config import OutputSettings
+from ..edge_settings import EdgeSettings
+from .canny import (
+    STRIP_PX,
+    WHOLE_EDGES_PX,
+    Maxima,
+    decide_across,
+    decide_within,
+    find_edges,
+    find_maxima,
+    promoted,
+)
 from .layer import ArraySpec, Layer, LayerInput, Layout, Part
+
+EDGE_PX_BYTES = 24  # where edges are found: the pixels, blurred, OpenCV's gradients, maxima; measured: up to 18
+MAXIMA_PX_BYTES = 6  # of a pixel outside the strip that is looked at: the pixel, whether it counts, its maxima
+JOINED_PX_BYTES = 17  # where they are joined: these, and numbers of components; measured: up to 15.7
 
 
 @dataclass(frozen=True)
-class EdgeLayer(EdgePlace, Layer):
+class EdgeLayer(Layer):
     """Bool (y, x), as `canny` finds them with these settings."""
 
     settings: EdgeSettings = field(default_factory=EdgeSettings)
 
+    name = "edges"
     called = "its edges are"
     stands_alone = True
     joined = True
@@ -30,6 +43,22 @@ class EdgeLayer(EdgePlace, Layer):
     @property
     def halo(self) -> int:
         return self.settings.halo
+
+    def asked(self, output: OutputSettings) -> EdgeLayer | None:
+        return None if output.edges is None else EdgeLayer(EdgeSettings(*output.edges))
+
+    def told(self, settings: dict[str, Any]) -> EdgeLayer:
+        return EdgeLayer(EdgeSettings(**settings))
+
+    def to_json(self) -> dict[str, Any]:
+        return self.settings.to_json()
+
+    def working_bytes(self, height: int, width: int) -> int:
+        pixels = height * width
+        if pixels <= WHOLE_EDGES_PX:
+            return pixels * EDGE_PX_BYTES
+        strip = min(pixels, STRIP_PX + (2 * self.halo + 1) * width)  # and as much around it
+        return max(strip * EDGE_PX_BYTES + pixels * MAXIMA_PX_BYTES, pixels * JOINED_PX_BYTES)
 
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         return ArraySpec(layout.level_shape(level), layout.chunks(level), "bool", False, ("y", "x"), "bits")
@@ -49,6 +78,3 @@ class EdgeLayer(EdgePlace, Layer):
 
     def settle(self, pending: NDArray[np.bool_], seeds: NDArray[np.int64]) -> NDArray[np.bool_]:
         return promoted(pending, seeds)
-
-    def facts(self, file: InputFile, mask: str | None) -> dict[str, Any]:
-        return edge_facts(self.settings, file, mask)

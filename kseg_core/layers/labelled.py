@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels
-from ..places import ConfidencePlace, CopyPlace, LabelPlace, MaskPlace
+from ..config import LABELS
 from .layer import ArraySpec, Layer, LayerInput, Layout
 from .pyramid import mean_of_blocks, mode_of_blocks
 from .tiles import Region
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 NO_CONFIDENCE = 255  # of invalid pixels
 
 
-class LabelLayer(LabelPlace, Layer):
+class LabelLayer(Layer):
     """Which cluster each pixel belongs to: 0 to k - 1, the dtype's largest value where invalid."""
 
+    name, group, added = "labels", LABELS, False
     called = "labels are"
     differs = "{} labels are not the nearest centroid of their source's pixels"
     has_every_chunk = True
@@ -41,9 +42,10 @@ class LabelLayer(LabelPlace, Layer):
         return mode_of_blocks(plane, layout.invalid)
 
 
-class MaskLayer(MaskPlace, Layer):
+class MaskLayer(Layer):
     """A mask for each cluster."""
 
+    name, added = "masks", False
     called = "masks are"
     source: ClassVar[Literal["pixels", "labels"]] = "labels"
 
@@ -69,9 +71,10 @@ class MaskLayer(MaskPlace, Layer):
             yield (cluster,), np.equal(labels, cluster, out=mask)
 
 
-class ConfidenceLayer(ConfidencePlace, Layer):
+class ConfidenceLayer(Layer):
     """How clearly each pixel belongs to its cluster: 0 to 254, 255 where invalid."""
 
+    name, added = "confidence", False
     called = "its confidence is"
     differs = "the confidence of {} pixels is not that of their source's pixels"
 
@@ -94,9 +97,10 @@ class ConfidenceLayer(ConfidencePlace, Layer):
         return int(((np.asarray(array[region]) != NO_CONFIDENCE) != valid).sum())
 
 
-class CopyLayer(CopyPlace, Layer):
-    """The image itself: its 8-bit colours, or its bands as stored."""
+class CopyLayer(Layer):
+    """The image itself, with a pyramid of its own: its 8-bit colours, or its bands as stored."""
 
+    name, group, added = "copy", "", False
     called = "its copy of the image is"
     differs = "{} samples of its copy are not those of its source"
     has_every_chunk = True

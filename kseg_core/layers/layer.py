@@ -1,11 +1,12 @@
 """What a layer is: what is written for each pixel of an image, and everything about its arrays known before the pixels.
 
 A layer has a name, a place in the image's group, an array's type, a halo, and one function of a window and what is
-around it. Writing, pyramids, `verify`, repair, export and `inspect` know no layer by name: they ask it.
+around it. Writing, pyramids, memory, `verify`, repair, export and `inspect` know no layer by name: they ask it.
 """
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
-from ..config import OutputSettings
+from ..config import AskedLayer, OutputSettings
 from ..images.geo import GeoReference
-from ..places import Place
 from .tiles import Region, level_shape, pyramid_levels, tile_windows
 
 if TYPE_CHECKING:
@@ -197,11 +197,18 @@ class Part(NamedTuple):
     border: Any = None
 
 
-class Layer(Place, ABC):
-    """One layer; a new one states the class variables that differ and gives `spec` and `values`.
+class Layer(ABC):
+    """One layer; a new one states the class variables that differ and gives `spec` and `values`, and `asked` where a
+    run adds it.
 
     Attributes
     ----------
+    name
+        In the store, and in JSON.
+    group
+        Where in the image's group its levels are, if it has a pyramid (``""``: at the top); None: it is one array.
+    added
+        Whether it is added to finished images and says itself that it is complete; else it is written with the labels.
     called
         In messages, with its verb: "its edges are".
     source
@@ -216,10 +223,15 @@ class Layer(Place, ABC):
         Whether windows decide together (`begin`, `join`, `settle`).
     counted
         By which name the image says how many pixels are not 0; None: it does not.
+    working_px
+        Of a layer that is added: most bytes a pixel of finding it, what it is made of among them.
     halo
         How many pixels around one decide its value.
     """
 
+    name: ClassVar[str]
+    group: ClassVar[str | None] = None
+    added: ClassVar[bool] = True
     called: ClassVar[str]
     source: ClassVar[Literal["pixels", "labels"]] = "pixels"
     stands_alone: ClassVar[bool] = False
@@ -227,10 +239,47 @@ class Layer(Place, ABC):
     has_every_chunk: ClassVar[bool] = False
     joined: ClassVar[bool] = False
     counted: ClassVar[str | None] = None
+    working_px: ClassVar[int]
 
     @property
     def halo(self) -> int:
         return 0
+
+    @property
+    def node(self) -> str:
+        """The group or array whose attributes are about it."""
+        return self.name if self.group is None else self.group
+
+    def path(self, level: int = 0) -> str:
+        """Where in the image's group one of its levels is."""
+        return self.name if self.group is None else os.path.join(self.group, str(level))
+
+    # ------------------------------------------------------------------------------------------ how it is to be made
+
+    def asked(self, output: OutputSettings) -> Layer | None:  # noqa: ARG002
+        """The layer as a run with these settings adds it to labelled images; None: it does not."""
+        return None
+
+    def told(self, settings: dict[str, Any]) -> Layer:  # noqa: ARG002
+        """The layer with the settings that `to_json` gave."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Its settings, as JSON values."""
+        return {}
+
+    @property
+    def marker(self) -> AskedLayer:
+        """What is known of it without NumPy, by which it is seen whether an image has it."""
+        return AskedLayer(self.name, self.path(), self.to_json(), self.counted)
+
+    def facts(self, file: InputFile, mask: str | None) -> dict[str, Any]:
+        """Everything that decides it, as the store says it with a layer that was added: equal facts, equal pixels."""
+        return {**self.to_json(), **file.facts_with(mask)}
+
+    def working_bytes(self, height: int, width: int) -> int:
+        """Most bytes of finding it in a window of so many pixels, those around it and what it is made of among them."""
+        return height * width * self.working_px
 
     # ------------------------------------------------------------------------------------------------- its arrays
 
@@ -281,10 +330,6 @@ class Layer(Place, ABC):
         raise NotImplementedError(self.name)
 
     # ---------------------------------------------------------------------------------------- what is said of them
-
-    def facts(self, file: InputFile, mask: str | None) -> dict[str, Any]:  # noqa: ARG002 - of those that are added later
-        """What decides it, as the store says it with a layer that was added."""
-        return {}
 
     @property
     def disagrees(self) -> str:

@@ -29,28 +29,16 @@ MASK_IMAGES = 4
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """One cluster over all images.
+    """One cluster over all images."""
 
-    Parameters
-    ----------
-    color
-        What it is painted with.
-    pixels, share
-        How many, and what part of the valid ones.
-    images
-        How many images have any.
-    area
-        Square metres, over the images whose pixels have a known size; None without one.
-    spread
-        Root of the mean squared distance of pixels to their centroid, in feature units; None where no pixel of it was
-        sampled.
-    """
-
-    color: Color
+    color: Color  # what it is painted with
+    # How many, and what part of the valid ones
     pixels: int
     share: float
-    images: int
-    area: float | None
+    images: int  # how many images have any
+    area: float | None  # square metres, over the images whose pixels have a known size; None without one
+    # Root of the mean squared distance of pixels to their centroid, in feature units; None where no pixel of it was
+    # sampled
     spread: float | None
 
 
@@ -73,71 +61,36 @@ class Painted:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Pixels as points.
+    """Pixels as points."""
 
-    Parameters
-    ----------
-    points
-        uint8 (n, 3).
-    labels
-        int64 (n,): rows of ``colors``.
-    colors
-        uint8 (m, 3).
-    axes
-        Their names.
-    numbered
-        Whether rows of ``colors`` are the clusters of the model that all images share.
-    """
-
-    points: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    colors: NDArray[np.uint8]
-    axes: tuple[str, str, str]
-    numbered: bool
+    points: NDArray[np.uint8]  # uint8 (n, 3)
+    labels: NDArray[np.int64]  # int64 (n,): rows of ``colors``
+    colors: NDArray[np.uint8]  # uint8 (m, 3)
+    axes: tuple[str, str, str]  # their names
+    numbered: bool  # whether rows of ``colors`` are the clusters of the model that all images share
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of a report.
+    """All of a report."""
 
-    Parameters
-    ----------
-    name, lead
-        The store's name, and what was done in one line.
-    facts, about
-        (what, value) for the head of the page, and for its foot.
-    warnings
-        One line each.
-    failures
-        (source, reason) of inputs that could not be read.
-    clusters
-        Those all images share; empty where each has its own.
-    images
-        All, the farthest from the average first.
-    cards
-        Those with pictures, in the same order.
-    history
-        Inertia before every step of each attempt, on the first batch and on all data; None where not known.
-    sweep
-        The record of a sweep, as `require_record` takes it; None: there was none.
-    sampled
-        Pixels that the spread was worked out from.
-    """
-
+    # The store's name, and what was done in one line
     name: str
     lead: str
+    # (what, value) for the head of the page, and for its foot
     facts: Pairs
     about: Pairs
-    warnings: tuple[str, ...]
-    failures: Pairs
-    clusters: tuple[ClusterRow, ...]
-    images: tuple[Ranked, ...]
-    cards: tuple[Card, ...]
+    warnings: tuple[str, ...]  # one line each
+    failures: Pairs  # (source, reason) of inputs that could not be read
+    clusters: tuple[ClusterRow, ...]  # those all images share; empty where each has its own
+    images: tuple[Ranked, ...]  # all, the farthest from the average first
+    cards: tuple[Card, ...]  # those with pictures, in the same order
+    # Inertia before every step of each attempt, on the first batch and on all data; None where not known
     history: tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]] | None = None
-    sweep: Mapping[str, Any] | None = None
+    sweep: Mapping[str, Any] | None = None  # the record of a sweep, as `require_record` takes it; None: there was none
     painted: Painted | None = None
     cloud: Cloud | None = None
-    sampled: int = 0
+    sampled: int = 0  # pixels that the spread was worked out from
 
 
 # ------------------------------------------------------------------------------------------ of the store and the model
@@ -148,16 +101,8 @@ def head(
 ) -> tuple[str, Pairs, Pairs]:
     """What was done in one line, as facts for the head of the page, and for its foot.
 
-    Parameters
-    ----------
-    attributes
-        The store's own.
-    images
-        All of its images.
-    model
-        That they share, if they do.
-    folder
-        Where all of them come from; empty where they come from several places.
+    Of the store's attributes, all of its images, the model that they share, if they do, and the ``folder`` that all of
+    them come from (empty where they come from several places).
     """
     config = attributes.get("config") or {}
     fit = config.get("fit") or {}

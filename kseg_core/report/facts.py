@@ -25,35 +25,19 @@ MOST_DOUBLINGS = 8.0  # an image without any error is no farther from the others
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """One image of a store.
+    """One image of a store."""
 
-    Parameters
-    ----------
-    key, source
-        Its name in the store and the path it came from.
-    shape
-        (height, width).
-    counts, invalid
-        Pixels of each cluster, and invalid ones.
-    inertia
-        In squared feature units.
-    colors
-        (r, g, b) of each cluster.
-    pixel_area
-        In square metres, where known.
-    below
-        The end of ``source`` below the folder that all images have in common; empty: all of it.
-    """
-
+    # Its name in the store and the path it came from
     key: str
     source: str
-    shape: tuple[int, int]
+    shape: tuple[int, int]  # (height, width)
+    # Pixels of each cluster, and invalid ones
     counts: tuple[int, ...]
     invalid: int
-    inertia: float
-    colors: tuple[tuple[int, int, int], ...]
-    pixel_area: float | None
-    below: str = ""
+    inertia: float  # in squared feature units
+    colors: tuple[tuple[int, int, int], ...]  # (r, g, b) of each cluster
+    pixel_area: float | None  # in square metres, where known
+    below: str = ""  # the end of ``source`` below the folder that all images have in common; empty: all of it
 
     @property
     def name(self) -> str:
@@ -147,21 +131,13 @@ def _document(folder: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """An image among the others.
+    """An image among the others."""
 
-    Parameters
-    ----------
-    facts
-        What the store says of it.
-    distance
-        Half the sum of absolute differences between its clusters' shares and the mean shares of all images: the part of
-        its pixels, 0 to 1, that would have to change cluster. None without a valid pixel, or without common clusters.
-    ratio
-        Its mean squared error as a multiple of the batch's; None where either is missing, or the batch's is 0.
-    """
-
-    facts: ImageFacts
+    facts: ImageFacts  # what the store says of it
+    # Half the sum of absolute differences between its clusters' shares and the mean shares of all images: the part of
+    # its pixels, 0 to 1, that would have to change cluster. None without a valid pixel, or without common clusters.
     distance: float | None
+    # Its mean squared error as a multiple of the batch's; None where either is missing, or the batch's is 0
     ratio: float | None
 
     @property
@@ -180,14 +156,9 @@ def mean_shares(images: Sequence[ImageFacts], k: int) -> list[float]:
 
 
 def rank(images: Sequence[ImageFacts], k: int | None) -> list[Ranked]:
-    """All images, the farthest from the average first; equally far ones by key.
+    """All images of a store, the farthest from the average first; equally far ones by key.
 
-    Parameters
-    ----------
-    images
-        All of the store.
-    k
-        Clusters that all images share; None where each has its own.
+    ``k``: clusters that all share; None where each has its own.
     """
     valid = sum(image.valid for image in images)
     mse = math.fsum(image.inertia for image in images) / valid if valid else 0.0

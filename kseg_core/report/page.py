@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from importlib import resources
@@ -24,31 +24,21 @@ from kseg_core.errors import KsegError
 from kseg_core.figures import charts
 from kseg_core.products import FIGURES, PAGE
 
-from .content import Card, Report
+from .content import Report
 from .facts import Ranked, largest, outlier_fence
-from .thumbnails import data_uri, pixels_of, size_of
+from .thumbnails import data_uri, size_of
 
 MOST_SHARES = 12  # columns of clusters in the table of images; the largest ones
 PICTURES_BYTES = (
     9_000_000  # of pictures in a page: 12 MB in base64, and with a table of ten thousand images below 16 MB
 )
 TINY_PX, TINY_SHOWN_PX = 96, 160  # pictures smaller than this are shown enlarged, with visible pixels
-MOST_ROWS, MOST_MASKS = 6, 8  # images of a figure, and masks of each
 
 
 def build_page(report: Report, elbow: bytes | None = None) -> str:
-    """The page.
+    """The page; ``elbow``: the elbow's figure (PNG), shown where a sweep has curves of many images and none of its own.
 
-    Parameters
-    ----------
-    report
-        What it tells.
-    elbow
-        The elbow's figure (PNG), shown where a sweep has curves of many images and none of its own.
-
-    Returns
-    -------
-    HTML whose every byte follows from the report: no time, no random number, no address of anything outside.
+    Every byte follows from the report: no time, no random number, no address of anything outside.
     """
     columns = _columns(report)
     sweep = report.sweep if report.sweep is not None and report.sweep["sweep"] else None
@@ -60,7 +50,7 @@ def build_page(report: Report, elbow: bytes | None = None) -> str:
         legend=_largest_clusters(report, 24),
         elbow=elbow if sweep is None else None,
         elbow_chart=None if sweep is None else charts.elbow_chart(sweep, per_pixel=True),
-        history=() if report.history is None else charts.history_charts(*report.history),
+        lines=[(each, drawn) for each in LINES.values() if (drawn := each.charts(report))],
         style=Markup(_part("page.css")),
         script=Markup(_part("page.js")),
     )  # fmt: skip
@@ -237,64 +227,79 @@ def with_pictures_that_fit(report: Report, budget_bytes: int = PICTURES_BYTES) -
     return replace(report, cards=report.cards[:fit], warnings=(*report.warnings, line))
 
 
-# --------------------------------------------------------------------------------------------------------- figures
+# ----------------------------------------------------------------------------------------------- charts, and files
 
 
-def figure_files(report: Report) -> dict[str, bytes]:
-    """Every figure there is something to draw of, by its file's name. Loads Matplotlib."""
-    from kseg_core.figures import plots
+class Numbers(NamedTuple):
+    """A table of what a chart shows: what it is, its columns, and numbers as they are read."""
 
-    files: dict[str, bytes] = {}
-    if report.clusters:
-        colors = np.array([cluster.color for cluster in report.clusters], np.uint8)
-        files["palette.png"] = plots.to_png(
-            plots.palette_figure(colors, [cluster.share for cluster in report.clusters])
-        )
-    if pairs := [image for image in report.cards if image.pictures.original is not None][:MOST_ROWS]:
-        rows = [(_name(i), [_pixels(i.pictures.original), _pixels(i.pictures.segmented)]) for i in pairs]
-        files["comparison.png"] = plots.to_png(plots.comparison_figure(rows, ("original", "segmented")))
-    if masked := [image for image in report.cards if image.pictures.masks]:
-        masks = [(_name(i), [(j, pixels_of(file)) for j, file in i.pictures.masks[:MOST_MASKS]]) for i in masked]
-        files["masks.png"] = plots.to_png(plots.masks_figure(masks))
-    if edged := [image for image in report.cards if image.pictures.edges is not None][:MOST_ROWS]:
-        kinds = ("original", "segmented", "edges")
-        rows = [(_name(i), [_pixels(getattr(i.pictures, kind)) for kind in kinds]) for i in edged]
-        files["edges.png"] = plots.to_png(plots.comparison_figure(rows, kinds))
-    if (cloud := report.cloud) is not None:
-        centres = cloud.colors if cloud.numbered else np.empty((0, 3), np.uint8)
-        files["scatter.png"] = plots.to_png(
-            plots.scatter_figure(cloud.points, cloud.colors[cloud.labels], centres, cloud.axes)
-        )
-    if report.history is not None:
-        files["history.png"] = plots.to_png(plots.history_figure(*report.history))
-    if report.sweep is not None:
-        files["elbow.png"] = plots.elbow_png(report.sweep)
-    if (painted := report.painted) is not None:
-        titles = ["original", *(f"k = {k}" for k, _ in painted.pictures)]
-        row = [_pixels(painted.original), *(_pixels(file) for _, file in painted.pictures)]
-        files["several-k.png"] = plots.to_png(plots.comparison_figure([(painted.name, row)], titles))
-    return files
+    about: str
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+
+    @property
+    def heads(self) -> list[tuple[str, bool]]:
+        """As the page's tables take their columns."""
+        return [(column, True) for column in self.columns]
 
 
-def _pixels(file: bytes | None) -> Any:
-    return None if file is None else pixels_of(file)
-
-
-def _name(image: Card) -> str:
-    return image.ranked.facts.name
-
-
-def write_report(folder: str, files: Mapping[str, bytes]) -> None:
-    """Write a report, the page last, so that what it tells of is there; an earlier one's other figures are removed.
-
-    Only what is ours is ever replaced, and each file appears whole or not at all.
+@dataclass(frozen=True, slots=True)
+class LineFigure:
+    """A figure of line charts: a part of the page, and a file.
 
     Parameters
     ----------
-    folder
-        Made if it is not there; nothing in it is touched but files named as ours are.
-    files
-        By name; ``report.html`` and some of ``FIGURES``.
+    name, title, about
+        In the page's list of parts, above the charts, and below the title.
+    charts
+        Side by side; none where there is nothing to draw.
+    numbers
+        Shown below them, of a report that has charts.
+    """
+
+    name: str
+    title: str
+    about: str
+    charts: Callable[[Report], Sequence[charts.Chart]]
+    numbers: Callable[[Report], Numbers] | None = None
+
+    @property
+    def anchor(self) -> str:
+        """Where it is on the page."""
+        return self.name.lower().replace(" ", "-")
+
+
+def _history(report: Report) -> Sequence[charts.Chart]:
+    return () if report.history is None else charts.history_charts(*report.history)
+
+
+def _attempts(report: Report) -> Numbers:
+    assert report.history is not None
+    columns = ("Attempt", "Steps on the batch", "Last inertia", "Steps on all data", "Last inertia")
+    rows = [
+        [str(at), *(text for made in of_one for text in (str(len(made)), digits(made[-1] if made else None, 6)))]
+        for at, of_one in enumerate(zip(*report.history, strict=True))
+    ]
+    return Numbers("One row an attempt", columns, rows)
+
+
+#: By file, of `FIGURES`.
+LINES = {
+    "history.png": LineFigure(
+        "Fit",
+        "The fit",
+        "Each line is one attempt, from its first centroids on. Attempts that promise less are not taken further.",
+        _history,
+        _attempts,
+    ),
+}
+
+
+def write_report(folder: str, files: Mapping[str, bytes]) -> None:
+    """Write the files of a report, the page last, so that what it tells of is there; an earlier one's other figures go.
+
+    Only what is ours is ever replaced, and each file appears whole or not at all; the folder is made if it is not
+    there.
 
     Raises
     ------

@@ -43,33 +43,15 @@ _STEPS = (1 / _PLASTIC, 1 / _PLASTIC**2)
 
 @dataclass(frozen=True, slots=True)
 class ViewPlan:
-    """What is seen of the images of a store.
+    """What is seen of the images of a store."""
 
-    Parameters
-    ----------
-    store
-        The store's path.
-    originals
-        Where its images came from.
-    longest
-        Side of the small pictures in pixels, at most.
-    model
-        That all images share; None where each has its own.
-    others
-        Models by k that one picture is painted with as well.
-    painted
-        The key of that picture.
-    masked
-        The keys of the pictures whose masks are shown.
-    """
-
-    store: str
-    originals: Originals
-    longest: int
-    model: Model | None
-    others: dict[int, Model]
-    painted: str | None
-    masked: frozenset[str]
+    store: str  # the store's path
+    originals: Originals  # where its images came from
+    longest: int  # side of the small pictures in pixels, at most
+    model: Model | None  # that all images share; None where each has its own
+    others: dict[int, Model]  # models by k that one picture is painted with as well
+    painted: str | None  # the key of that picture
+    masked: frozenset[str]  # the keys of the pictures whose masks are shown
 
     def others_for(self, key: str) -> tuple[Model, ...]:
         """Models to label an image with as well."""
@@ -87,40 +69,20 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An image, and what there is of it.
+    """An image, and what there is of it."""
 
-    Parameters
-    ----------
-    chosen
-        Which.
-    shape
-        (height, width).
-    level
-        Of its small picture.
-    k
-        Number of clusters of its model; 0 for one without a valid pixel and without a model.
-    stored_level
-        The level of its label pyramid that the small picture is made from.
-    has_copy, has_edges
-        What else the store holds of it.
-    source
-        The file it came from; None where that has gone or changed, and where the store holds a copy.
-    lost
-        Why there is neither, in one line; empty where there is.
-    own
-        The image's own model, with ``--scope image``.
-    """
-
-    chosen: Chosen
-    shape: tuple[int, int]
-    level: int
-    k: int
-    stored_level: int
+    chosen: Chosen  # which
+    shape: tuple[int, int]  # (height, width)
+    level: int  # of its small picture
+    k: int  # number of clusters of its model; 0 for one without a valid pixel and without a model
+    stored_level: int  # the level of its label pyramid that the small picture is made from
+    # What else the store holds of it
     has_copy: bool
     has_edges: bool
+    # The file it came from; None where that has gone or changed, and where the store holds a copy
     source: ImageSource | None = None
-    lost: str = ""
-    own: Model | None = None
+    lost: str = ""  # why there is neither, in one line; empty where there is
+    own: Model | None = None  # the image's own model, with ``--scope image``
 
     @property
     def key(self) -> str:
@@ -175,42 +137,23 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class PixelSample:
-    """Some pixels.
+    """Some pixels."""
 
-    Parameters
-    ----------
-    colors
-        uint8 (n, 3): as they are shown.
-    labels
-        int64 (n,): their clusters.
-    counts, squares
-        int64 and float64 (k,): of more pixels than these, how many of each cluster were sampled, and the sum of their
-        squared distances to its centroid, in squared feature units.
-    """
-
-    colors: U8
-    labels: I64
+    colors: U8  # uint8 (n, 3): as they are shown
+    labels: I64  # int64 (n,): their clusters
+    # int64 and float64 (k,): of more pixels than these, how many of each cluster were sampled, and the sum of their
+    # squared distances to its centroid, in squared feature units
     counts: I64
     squares: F64
 
 
 @dataclass(frozen=True, slots=True)
 class PixelView:
-    """What was seen of a window of an image's pixels.
+    """What was seen of a window of an image's pixels."""
 
-    Parameters
-    ----------
-    small
-        Its part of the small picture, with the share of valid pixels as alpha.
-    sample
-        Some of its pixels; None without a model.
-    painted
-        Its part of the small label picture of each further model.
-    """
-
-    small: Patch
-    sample: PixelSample | None
-    painted: tuple[Patch, ...]
+    small: Patch  # its part of the small picture, with the share of valid pixels as alpha
+    sample: PixelSample | None  # some of its pixels; None without a model
+    painted: tuple[Patch, ...]  # its part of the small label picture of each further model
 
 
 def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
@@ -397,31 +340,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """An image's pictures as files, and its sample of pixels; small enough to be sent.
+    """An image's pictures as files, and its sample of pixels; small enough to be sent."""
 
-    Parameters
-    ----------
-    segmented
-        A PNG's bytes.
-    original, edges
-        The same of the original (WebP) and of the edges; None where there are none.
-    lost
-        Why there is no original; empty where there is.
-    masks
-        (cluster, PNG) of the largest clusters; empty where they are not shown.
-    painted
-        A PNG for each further model.
-    sample
-        Some of its pixels; None where there are none.
-    """
-
-    segmented: bytes
+    segmented: bytes  # a PNG's bytes
+    # The same of the original (WebP) and of the edges; None where there are none
     original: bytes | None = None
     edges: bytes | None = None
-    lost: str = ""
-    masks: tuple[tuple[int, bytes], ...] = ()
-    painted: tuple[bytes, ...] = ()
-    sample: PixelSample | None = None
+    lost: str = ""  # why there is no original; empty where there is
+    masks: tuple[tuple[int, bytes], ...] = ()  # (cluster, PNG) of the largest clusters; empty where they are not shown
+    painted: tuple[bytes, ...] = ()  # a PNG for each further model
+    sample: PixelSample | None = None  # some of its pixels; None where there are none
 
     @property
     def size_bytes(self) -> int:

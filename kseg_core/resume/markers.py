@@ -1,9 +1,12 @@
-"""What says that work is done: the marker of an image, written last with its exact sums, and those of its pieces.
+"""What counts as finished: the one place that decides it, of a store, an image, a layer that was added, and a piece.
 
-An image is done when the attributes of its group say so: complete, and of the very file; or it is done again. Of a
-large image that is under way a line a piece, with its exact sums and a digest, is written after the piece's pixels.
-Every process has a file of its own for these and adds whole lines (in an object store each line is an object), so
-nobody waits for anybody; a line that was cut short or damaged is a piece that is done again.
+An image is done when the attributes of its group say so: complete, and of the very file; or it is done again. A layer
+that is added to it later is done when its own array says so, with the settings and the file it was made of. Of a large
+image that is under way a line a piece, with its exact sums and a digest, is written after the piece's pixels. Every
+process has a file of its own for these and adds whole lines (in an object store each line is an object), so nobody
+waits for anybody; a line that was cut short or damaged is a piece that is done again.
+
+What needs NumPy is imported where it is needed: that a job is done already is seen before it is loaded.
 """
 
 from __future__ import annotations
@@ -14,22 +17,60 @@ import os
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .. import storage
-from ..clustering.outliers import Fill, merged
-from ..clustering.sums import ClusterSums
-from ..config import OutputSettings
+from ..config import LABELS, AskedLayer, OutputSettings
 from ..errors import StoreError, UnreadableImage
-from ..images.masks import mask_path
-from ..inputs.companions import content_digest, mask_facts
+from ..inputs.companions import content_digest
 from ..inputs.listing import FACTS, InputFile
-from ..places import arrays_made
-from ..reading.sources import Piece
-from ..store.manifest import images_of, read_attributes
-from ..store.nodes import read_document, write_group
+from ..store import schemas
+from ..store.manifest import (
+    INCOMPLETE,
+    KEYS,
+    differences,
+    image_facts,
+    image_folder,
+    images_of,
+    lost_images,
+    read_attributes,
+)
 from ..store.record import ImageRecord
-from ..store.writing import LABELS, image_facts, image_folder
+
+if TYPE_CHECKING:
+    from ..clustering.outliers import Fill
+    from ..clustering.sums import ClusterSums
+    from ..reading.sources import Piece
+
+# ------------------------------------------------------------------------------------------------------- a store
+
+
+def is_complete(attributes: dict[str, Any] | None) -> bool:
+    """Whether a store says that the job that made it has finished."""
+    return was_complete(attributes) and (attributes or {}).get("status") == "complete"
+
+
+def was_complete(attributes: dict[str, Any] | None) -> bool:
+    """Whether that job had finished, whatever has become of the store since."""
+    told = attributes or {}
+    return told.get("status") in ("complete", INCOMPLETE) and isinstance(told.get("result"), dict)
+
+
+def looks_whole(store: str, attributes: dict[str, Any], output: OutputSettings) -> bool:
+    """Whether a complete store has its model, and all images with their arrays, as far as one glance tells."""
+    if lost_images(store, attributes):
+        return False
+    if storage.is_remote(store):
+        return True  # there each look would be a request
+    result = attributes["result"]
+    if result["k"] is not None and not storage.is_file(os.path.join(store, "model", "zarr.json")):
+        return False
+    arrays = output.arrays(result["k"] or 0, added=not result["failures"])
+    folders = (image_folder(store, key) for key in attributes.get(KEYS, ()))
+    return all(storage.is_file(os.path.join(folder, name, "zarr.json")) for folder in folders for name in ("", *arrays))
+
+
+# ------------------------------------------------------------------------------------------------------ an image
 
 
 def finished_image(
@@ -56,7 +97,7 @@ def finished_image(
     if facts is None or facts.get("status") != "complete" or not _same_content(facts, file, output.checksum):
         return None
     try:
-        if facts.get("mask") != mask_facts(mask and mask_path(mask, file.below, file.source)):
+        if facts.get("mask") != file.facts_with(_mask_path(mask, file))["mask"]:
             return None
         record = _record(folder, facts, file.key, output, shared=shared)
         if record is None:
@@ -74,15 +115,27 @@ def _record(
     folder: str, facts: dict[str, Any], key: str, output: OutputSettings, *, shared: bool
 ) -> ImageRecord | None:
     """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version."""
+    from ..store.nodes import read_document
+
     try:
         record = ImageRecord.from_attributes(key, facts)
         noted = read_document(os.path.join(folder, LABELS))["attributes"]
         whole = record.agrees_with(noted) and (record.sums is not None or not shared)
-        arrays = arrays_made(output, len(record.counts), levels=_levels(noted))
-        documents = [os.path.join(folder, name, "zarr.json") for name in arrays]
+        (described,) = noted["ome"]["multiscales"]
+        arrays = output.arrays(len(record.counts), levels=len(described["datasets"]))
     except (StoreError, KeyError, TypeError, ValueError, OverflowError, FileNotFoundError):
         return None
+    documents = (os.path.join(folder, name, "zarr.json") for name in arrays)
     return record if whole and all(map(storage.is_file, documents)) else None
+
+
+def _mask_path(mask: str | None, file: InputFile) -> str | None:
+    """The file's own mask, of one mask or a folder of them."""
+    if mask is None:
+        return None
+    from ..images.masks import mask_path
+
+    return mask_path(mask, file.below, file.source)
 
 
 def _same_content(facts: dict[str, Any], file: InputFile, checksum: bool) -> bool:
@@ -97,16 +150,12 @@ def _same_content(facts: dict[str, Any], file: InputFile, checksum: bool) -> boo
 
 def _note_touched(folder: str, file: InputFile) -> None:
     """Of an image whose file was touched, or copied anew: from now on its size and time are these."""
+    from ..store.nodes import read_document, write_group
+
     for group in (os.path.join(folder, LABELS), folder):  # both say it
         attributes = read_document(group)["attributes"]
         noted = {name: value for name, value in attributes["kseg"].items() if name not in FACTS} | file.facts
         write_group(group, {**attributes, "kseg": noted})
-
-
-def _levels(noted: dict[str, Any]) -> int:
-    """How many levels the attributes of an image's labels name."""
-    (described,) = noted["ome"]["multiscales"]
-    return len(described["datasets"])
 
 
 def unfinished_images(store: str, besides: Collection[str] = ()) -> list[str]:
@@ -137,15 +186,96 @@ def has_changed(store: str, file: InputFile, mask: str | None = None, *, checksu
     if "size" in facts and not _same_content(facts, file, checksum):
         return True
     try:
-        return "shape" in facts and facts.get("mask") != mask_facts(mask and mask_path(mask, file.below, file.source))
+        return "shape" in facts and facts.get("mask") != file.facts_with(_mask_path(mask, file))["mask"]
     except (OSError, UnreadableImage):
         return True  # the mask it had is not to be had any more
 
 
+# ------------------------------------------------------------------------------------------ a layer that was added
+
+State = Literal["new", "to do", "done", "made otherwise", "not there", "changed"]
+
+
+class AddedTo(NamedTuple):
+    """A file, and what its image has of a layer that is to be added.
+
+    Attributes
+    ----------
+    state
+        ``not there`` and ``changed``: the image, of labels that are not made here, is not that of the file; ``made
+        otherwise``: with other settings, which ``changed`` tells.
+    pixels, layer_pixels
+        Of one that is done, and how many of them are not 0.
+    """
+
+    file: InputFile
+    state: State
+    pixels: int = 0
+    layer_pixels: int = 0
+    changed: tuple[str, ...] = ()
+
+
+def added_to(store: str, file: InputFile, layer: AskedLayer, mask: str | None, *, labelled: bool) -> AddedTo:
+    """What an image has of a layer.
+
+    Parameters
+    ----------
+    store, file, mask
+        As `finished_image` has them.
+    layer
+        What it is to have.
+    labelled
+        Whether a run made the store: then its images are given. Otherwise an image is there for the layer alone.
+
+    Raises
+    ------
+    StoreError
+        If a labelled image is damaged.
+    """
+    folder = image_folder(store, file.key)
+    try:
+        image = read_attributes(folder)
+        schemas.require_sound(folder, image or {}, ImageRecord)
+    except StoreError:
+        if labelled:
+            raise
+        image = None
+    if image is None:
+        return AddedTo(file, "not there" if labelled else "new")
+    if not file.is_as(image):
+        return AddedTo(file, "changed" if labelled else "new")
+    stated = _of_added(folder, layer)
+    if stated is None or "shape" not in image:
+        return AddedTo(file, "to do")
+    try:
+        now = file.facts_with(_mask_path(mask, file))
+    except UnreadableImage:
+        now = file.facts_with(None)  # that it has no mask is told when it is read
+    if not file.is_as(stated) or stated.get("mask") != now["mask"]:
+        return AddedTo(file, "changed" if labelled else "new")
+    facts = {**layer.settings, **now}
+    if changed := differences({name: stated.get(name) for name in facts}, facts):
+        return AddedTo(file, "made otherwise", changed=tuple(changed))
+    height, width = image["shape"]
+    return AddedTo(file, "done", height * width, stated.get(layer.counted or "", 0))
+
+
+def _of_added(image: str, layer: AskedLayer) -> dict[str, Any] | None:
+    """What is said of an image's layer; None where it is not complete, or that is not sound: it is made again."""
+    folder = os.path.join(image, layer.path)
+    try:
+        stated = read_attributes(folder)
+        schemas.require_sound(folder, stated or {}, schemas.Added)
+    except StoreError:
+        return None
+    whole = stated is not None and stated.get("status") == "complete" and (layer.counted or "status") in stated
+    return stated if whole else None
+
+
+# ------------------------------------------------------------------------------------------------------- a piece
+
 PREFIX = ".pieces-"
 _writer = uuid.uuid4().hex  # of this process
-
-PieceSums = dict[tuple[int, int], ClusterSums]  # by top and left
 
 
 def note_piece(store: str, piece: Piece, sums: ClusterSums, fills: Sequence[Fill] = ()) -> None:
@@ -165,8 +295,10 @@ def note_piece(store: str, piece: Piece, sums: ClusterSums, fills: Sequence[Fill
         os.close(file)
 
 
-def pieces_written(store: str, pieces: Sequence[Piece]) -> PieceSums:
-    """Of the pieces of one image those that are written, with their sums."""
+def pieces_written(store: str, pieces: Sequence[Piece]) -> dict[tuple[int, int], ClusterSums]:
+    """Of the pieces of one image those that are written, with their sums, by top and left."""
+    from ..clustering.sums import ClusterSums
+
     found: dict[tuple[str | int, ...], ClusterSums] = {}
     for noted in _lines_of(store, pieces):
         with suppress(ValueError, KeyError, TypeError, OverflowError):
@@ -187,6 +319,8 @@ def _lines_of(store: str, pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
 
 def fills_written(store: str, pieces: Sequence[Piece]) -> tuple[Fill, ...]:
     """What of the values of those pieces of one image that are written lies beyond all others."""
+    from ..clustering.outliers import Fill, merged
+
     known = {_identity(piece) for piece in pieces}
     found: dict[tuple[str | int, ...], list[Fill]] = {}
     for noted in _lines_of(store, pieces):
@@ -203,7 +337,7 @@ def end_journal(store: str, key: str) -> None:
 
 def _identity(piece: Piece) -> tuple[str | int, ...]:
     """The state of the file and its mask, and the window: of a file that has changed no piece is known."""
-    state = {**piece.source.file.facts, "mask": mask_facts(piece.source.mask)}
+    state = piece.source.file.facts_with(piece.source.mask)
     return (json.dumps(state), piece.top, piece.left, piece.height, piece.width)
 
 

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..joining import Borders, join_components
-from ..kernels.rings import split_rings
-from .outlines import Open, Outlining, Rings, WindowOutlines, feature_parts, ranges
+from .outlines import Open, Outlining, Text, WindowOutlines, feature_texts, of_polygons, ranges
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -22,30 +21,15 @@ I64 = NDArray[np.int64]
 BATCH = 1 << 18  # corners that are joined at once, or those of one polygon
 
 
-class Text(NamedTuple):
-    """A piece of GeoJSON, and whether a feature begins with it."""
-
-    begins: bool
-    text: str
-
-
 class _Laid(NamedTuple):
-    """What stays in memory of a window.
+    """What stays in memory of a window."""
 
-    Attributes
-    ----------
-    open
-        Its open regions and parts, without walks, chains and corners.
-    borders, parts
-        Of its regions and of their 4-connected parts.
-    places
-        int64 (parts, 5): of each part, where its chains are in the file (counted in 8 bytes), how many walks, where
-        their lengths are, where the corners, how many corners.
-    """
-
-    open: Open
+    open: Open  # its open regions and parts, without walks, chains and corners
+    # Of its regions and of their 4-connected parts
     borders: Borders
     parts: Borders
+    # int64 (parts, 5): of each part, where its chains are in the file (counted in 8 bytes), how many walks, where
+    # their lengths are, where the corners, how many corners
     places: I64
 
 
@@ -107,8 +91,8 @@ class Pieces:
         with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             data = np.frombuffer(mapped, np.int64)
             try:
-                for some in polygons.batches():
-                    yield from _texts(some, data, how)
+                for parts, number, facts in polygons.batches():
+                    yield from feature_texts(*_closed(parts, number, data), facts, how)
             finally:
                 del data  # a file that is looked into cannot be unmapped
 
@@ -146,75 +130,29 @@ class Pieces:
 
 
 class _Polygons(NamedTuple):
-    """Parts of polygons, in the order in which these are written: by region, then by polygon.
+    """Parts of polygons, in the order in which these are written: by region, then by polygon."""
 
-    Attributes
-    ----------
-    parts
-        int64 (n, 5): where a part's outlines are, as `_Laid` has it.
-    polygon
-        (n,): the place of the first pixel of the polygon a part belongs to.
-    facts
-        (n, 3): cluster, pixels and place of the first pixel of its region.
-    """
+    parts: I64  # int64 (n, 5): where a part's outlines are, as `_Laid` has it
+    polygon: I64  # (n,): the place of the first pixel of the polygon a part belongs to
+    facts: I64  # (n, 3): cluster, pixels and place of the first pixel of its region
 
-    parts: I64
-    polygon: I64
-    facts: I64
-
-    def batches(self) -> Iterator[_Batch]:
-        """Whole polygons of not too many corners together."""
+    def batches(self) -> Iterator[tuple[I64, I64, I64]]:
+        """Whole polygons of not too many corners together: their parts, the polygon each is of, and their facts."""
         begins = np.flatnonzero(np.diff(self.polygon, prepend=-1))
-        regions = self.facts[begins, 2]
-        is_first, is_last = np.diff(regions, prepend=-1) != 0, np.diff(regions, append=-1) != 0
+        facts = of_polygons(self.facts[begins])
         bounds = np.append(begins, len(self.parts))
         corners = np.cumsum([0, *np.add.reduceat(self.parts[:, 4], begins)])
         at = 0
         while at < begins.size:
             to = max(at + 1, int(np.searchsorted(corners, corners[at] + BATCH, side="right")) - 1)
-            parts = slice(bounds[at], bounds[to])
             number = np.repeat(np.arange(to - at), np.diff(bounds[at : to + 1]))
-            yield _Batch(self.parts[parts], number, self.facts[begins[at:to]].tolist(), is_first[at:to], is_last[at:to])
+            yield self.parts[bounds[at] : bounds[to]], number, facts[at:to]
             at = to
 
 
-class _Batch(NamedTuple):
-    """Some polygons: their parts and which polygon each is of; of each polygon its region's cluster, pixels and first
-    place, and whether it is the region's first or last.
-    """
-
-    parts: I64
-    polygon: I64
-    facts: list[list[int]]
-    is_first: NDArray[np.bool_]
-    is_last: NDArray[np.bool_]
-
-
-def _texts(some: _Batch, data: I64, how: Outlining) -> Iterator[Text]:
-    """The rings of some polygons, with all that stands around them."""
-    corners, starts, polygon = _closed(some, data)
-    corners, starts, walk = split_rings(corners, starts)
-    rings = Rings.ordered(corners, starts, polygon[walk])
-    begins = True
-    texts = how.placement.ring_texts(rings.corners, rings.starts, rings.is_hole)
-    of_ring, ends = rings.part.tolist(), rings.ends_polygon.tolist()
-    is_first, is_last = some.is_first.tolist(), some.is_last.tolist()
-    for at, text, ended in zip(of_ring, texts, ends, strict=True):
-        several = not (is_first[at] and is_last[at])
-        before = after = ""
-        if begins:
-            before = ",["
-            if is_first[at]:
-                before = feature_parts(how.properties(*some.facts[at]), several)[0] + "[" * several + "["
-        if ended:
-            after = "]" + ("]" * several + feature_parts("", several)[1] if is_last[at] else "")
-        yield Text(begins and is_first[at], f"{before or ','}{text}{after}")
-        begins = ended
-
-
-def _closed(some: _Batch, data: I64) -> tuple[I32, I64, I64]:
+def _closed(parts: I64, number: I64, data: I64) -> tuple[I32, I64, I64]:
     """The closed walks around some polygons: corners, where each walk begins, and the polygon it is of."""
-    chains_at, walks, lengths_at, corners_at, count = some.parts.T
+    chains_at, walks, lengths_at, corners_at, count = parts.T
     chains = data[ranges(chains_at, 2 * walks)].reshape(-1, 2)
     lengths = data[ranges(lengths_at, walks)]
     corners = data[ranges(corners_at, count)]
@@ -222,7 +160,7 @@ def _closed(some: _Batch, data: I64) -> tuple[I32, I64, I64]:
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     sorted_corners = corners[ranges(starts[order], lengths[order])].view(np.int32).reshape(-1, 2)
     ends = np.cumsum(lengths[order])
-    polygon = np.repeat(some.polygon, walks)[order]
+    polygon = np.repeat(number, walks)[order]
     return sorted_corners, np.concatenate([[0], ends[closed]]).astype(np.int64), polygon[closed]
 
 

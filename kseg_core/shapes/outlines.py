@@ -45,30 +45,14 @@ TAIL = "\n]}\n"
 
 @dataclass(frozen=True, slots=True)
 class Outlining:
-    """What is outlined and how it is written.
+    """What is outlined and how it is written."""
 
-    Parameters
-    ----------
-    key
-        The image's name.
-    shape
-        (height, width) of the image.
-    wanted
-        bool, by label: whether its regions are outlined.
-    colors
-        uint8 (k, 3): of the clusters.
-    min_area_px
-        Regions of fewer pixels are left out.
-    placement
-        Of the image.
-    """
-
-    key: str
-    shape: tuple[int, int]
-    wanted: Bools
-    colors: NDArray[np.uint8]
-    min_area_px: int
-    placement: Placement
+    key: str  # the image's name
+    shape: tuple[int, int]  # (height, width) of the image
+    wanted: Bools  # bool, by label: whether its regions are outlined
+    colors: NDArray[np.uint8]  # uint8 (k, 3): of the clusters
+    min_area_px: int  # regions of fewer pixels are left out
+    placement: Placement  # of the image
 
     def properties(self, cluster: int, pixels: int, first: int) -> str:
         """Of a feature, as JSON.
@@ -83,75 +67,51 @@ class Outlining:
 
 
 class Open(NamedTuple):
-    """A window's regions that may go on in its neighbours, and their 4-connected parts.
+    """A window's regions that may go on in its neighbours, and their 4-connected parts."""
 
-    Attributes
-    ----------
-    regions, pixels, clusters, firsts
-        (n,): the region's number in the window, pixels in the window, label, place of its first pixel in the image.
-    parts, part_regions, part_firsts
-        (m,): the part's number in the window, its region's, and the place of its first pixel in the image.
-    walks
-        int32 (w, 3): part, first corner and the one after the last; ordered by part.
-    chains
-        int64 (w, 2): the names of a walk's first step and of the step that follows its last; -1 of whole rings.
-    corners
-        int32 (c, 2): x, y in the image.
-    """
-
+    # (n,): the region's number in the window, pixels in the window, label, place of its first pixel in the image
     regions: I64
     pixels: I64
     clusters: I64
     firsts: I64
+    # (m,): the part's number in the window, its region's, and the place of its first pixel in the image
     parts: I64
     part_regions: I64
     part_firsts: I64
-    walks: I32
+    walks: I32  # int32 (w, 3): part, first corner and the one after the last; ordered by part
+    # int64 (w, 2): the names of a walk's first step and of the step that follows its last; -1 of whole rings
     chains: I64
-    corners: I32
+    corners: I32  # int32 (c, 2): x, y in the image
+
+
+class Text(NamedTuple):
+    """A piece of GeoJSON, and whether a feature begins with it."""
+
+    begins: bool
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class WindowOutlines:
-    """What a window hands over.
+    """What a window hands over."""
 
-    Parameters
-    ----------
-    features
-        The features of regions inside the window, as GeoJSON.
-    borders, parts
-        Of all its regions, and of their 4-connected parts.
-    open
-        What may go on in other windows.
-    """
-
-    features: list[str]
+    features: list[str]  # the features of regions inside the window, as GeoJSON
+    # Of all its regions, and of their 4-connected parts
     borders: Borders
     parts: Borders
-    open: Open
+    open: Open  # what may go on in other windows
 
 
 class _Regions(NamedTuple):
-    """The regions of a window by number; entry 0 has no meaning.
+    """The regions of a window by number; entry 0 has no meaning."""
 
-    Attributes
-    ----------
-    of_part
-        int32: of each 4-connected part, the region it is of.
-    part_firsts
-        int64: of each part, the place of its first pixel, row by row in the image.
-    pixels, clusters, firsts
-        int64: of each region, its pixels in the window, its label, the place of its first pixel in the image.
-    is_open
-        Of each region, whether it touches a line of the window behind which the image goes on.
-    """
-
-    of_part: I32
-    part_firsts: I64
+    of_part: I32  # int32: of each 4-connected part, the region it is of
+    part_firsts: I64  # int64: of each part, the place of its first pixel, row by row in the image
+    # int64: of each region, its pixels in the window, its label, the place of its first pixel in the image
     pixels: I64
     clusters: I64
     firsts: I64
-    is_open: Bools
+    is_open: Bools  # of each region, whether it touches a line of the window behind which the image goes on
 
 
 def outline_window(padded: Labels, inside: NDArray[Any], origin: tuple[int, int], how: Outlining) -> WindowOutlines:
@@ -234,39 +194,76 @@ def _features(walks: I32, corners: I32, regions: _Regions, origin: tuple[int, in
     """The features of regions that lie inside a window, in the order of their first pixels."""
     if not len(walks):
         return []
-    own, starts = gathered(corners, walks[:, 1], walks[:, 2])
-    corners, bounds, walk = split_rings(own, starts)
-    rings = Rings.ordered(corners + np.array(origin[::-1], np.int32), bounds, walks[walk, 0])
-    by_region: dict[int, list[str]] = {}
-    polygon: list[str] = []
-    for ring, text in enumerate(how.placement.ring_texts(rings.corners, rings.starts, rings.is_hole)):
-        polygon.append(text)
-        if rings.ends_polygon[ring]:
-            by_region.setdefault(int(regions.of_part[rings.part[ring]]), []).append(f"[{','.join(polygon)}]")
-            polygon = []
-    found = []
-    pixels, clusters, firsts = regions.pixels.tolist(), regions.clusters.tolist(), regions.firsts.tolist()
-    for region, polygons in sorted(by_region.items()):
-        before, after = feature_parts(
-            how.properties(clusters[region], pixels[region], firsts[region]), len(polygons) > 1
-        )
-        found.append(before + (f"[{','.join(polygons)}]" if len(polygons) > 1 else polygons[0]) + after)
-    return found
+    own, starts = gathered(corners + np.array(origin[::-1], np.int32), walks[:, 1], walks[:, 2])
+    parts, part = np.unique(walks[:, 0], return_inverse=True)
+    region = regions.of_part[parts]
+    order = np.argsort(region, kind="stable")
+    facts = np.stack([regions.clusters, regions.pixels, regions.firsts], axis=1)[region[order]]
+    found: list[list[str]] = []
+    for begins, text in feature_texts(own, starts, np.argsort(order)[part], of_polygons(facts), how):
+        if begins:
+            found.append([])
+        found[-1].append(text)
+    return ["".join(texts) for texts in found]
+
+
+def feature_texts(corners: I32, starts: I64, polygon: I64, facts: I64, how: Outlining) -> Iterator[Text]:
+    """The features of whole polygons, ring by ring, with all that stands around them.
+
+    Parameters
+    ----------
+    corners, starts
+        int32 (n, 2) and int64 (m + 1,): closed walk i has the corners ``starts[i]`` to ``starts[i + 1]``, x, y in the
+        image.
+    polygon
+        (m,): which each walk is of; they are numbered by region.
+    facts
+        int64 (polygons, 5): as `of_polygons` gives them.
+
+    Raises
+    ------
+    StoreError
+        If a corner has no longitude and latitude.
+    """
+    corners, starts, walk = split_rings(corners, starts)
+    rings = Rings.ordered(corners, starts, polygon[walk])
+    told: list[list[int]] = facts.tolist()
+    begins = True
+    texts = how.placement.ring_texts(rings.corners, rings.starts, rings.is_hole)
+    for at, text, ended in zip(rings.part.tolist(), texts, rings.ends_polygon.tolist(), strict=True):
+        cluster, pixels, first, is_first, is_last = told[at]
+        several = not (is_first and is_last)
+        before, after = ",", ""
+        if begins and is_first:
+            kind = "MultiPolygon" if several else "Polygon"
+            before = (
+                f'\n{{"type":"Feature","properties":{how.properties(cluster, pixels, first)},'
+                f'"geometry":{{"type":"{kind}","coordinates":{"[" * several}['
+            )
+        elif begins:
+            before = ",["
+        if ended:
+            after = "]" + ("]" * several + "}}" if is_last else "")
+        yield Text(begins and bool(is_first), f"{before}{text}{after}")
+        begins = ended
+
+
+def of_polygons(facts: I64) -> I64:
+    """What `feature_texts` takes of polygons that are ordered by region: int64 (n, 5), from (n, 3).
+
+    A polygon's region's cluster, pixels, and place of the first pixel; whether it is the region's first, and its last.
+    """
+    regions = facts[:, 2]
+    return np.column_stack([facts, np.diff(regions, prepend=-1) != 0, np.diff(regions, append=-1) != 0])
 
 
 class Rings(NamedTuple):
-    """Simple rings in the order they are written in.
+    """Simple rings in the order they are written in."""
 
-    Attributes
-    ----------
-    corners, starts
-        int32 (n, 2) and int64 (m + 1,): ring i has the corners ``starts[i]`` to ``starts[i + 1]``.
-    is_hole, part, ends_polygon
-        (m,): of each ring; whether the next one is of another part.
-    """
-
+    # int32 (n, 2) and int64 (m + 1,): ring i has the corners ``starts[i]`` to ``starts[i + 1]``
     corners: I32
     starts: I64
+    # (m,): of each ring; whether the next one is of another part
     is_hole: Bools
     part: NDArray[Any]
     ends_polygon: Bools
@@ -396,9 +393,3 @@ def _has_no_degrees(_error: Exception) -> StoreError:
 def head(facts: dict[str, Any]) -> str:
     """How a file begins, with facts about the whole of it in a member of our own."""
     return HEAD % json.dumps(facts)
-
-
-def feature_parts(properties: str, several: bool) -> tuple[str, str]:
-    """What stands before and after the coordinates of a feature of one polygon or several; ``properties`` are JSON."""
-    kind = "MultiPolygon" if several else "Polygon"
-    return f'\n{{"type":"Feature","properties":{properties},"geometry":{{"type":"{kind}","coordinates":', "}}"

@@ -29,39 +29,20 @@ I64 = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """The regions of one image.
+    """The regions of one image."""
 
-    Parameters
-    ----------
-    pixels
-        int64 (k,): of each cluster.
-    count
-        int64 (k,): 8-connected regions.
-    largest
-        int64 (k,): pixels of the largest region; 0 where there is none.
-    """
-
-    pixels: I64
-    count: I64
-    largest: I64
+    pixels: I64  # int64 (k,): of each cluster
+    count: I64  # int64 (k,): 8-connected regions
+    largest: I64  # int64 (k,): pixels of the largest region; 0 where there is none
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRegions:
-    """What a window hands over.
+    """What a window hands over."""
 
-    Parameters
-    ----------
-    inside
-        The regions that touch no border of the window.
-    borders
-        Of its regions, to be joined with those of its neighbours.
-    open_numbers, open_pixels, open_labels
-        int64 (n,): the regions that touch the window's border, their pixels in it, their labels.
-    """
-
-    inside: Regions
-    borders: Borders
+    inside: Regions  # the regions that touch no border of the window
+    borders: Borders  # of its regions, to be joined with those of its neighbours
+    # int64 (n,): the regions that touch the window's border, their pixels in it, their labels
     open_numbers: I64
     open_pixels: I64
     open_labels: I64

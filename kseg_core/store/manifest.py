@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import storage
+from ..config import ADDED
 from ..errors import StoreError, system_reason
 from ..storage.sidecars import aside
 from . import schemas
@@ -48,6 +49,27 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     if schema is not None:
         schemas.require_sound(str(path), kseg, schema)
     return kseg
+
+
+def image_folder(path: str, key: str) -> str:
+    """Where an image of a store is."""
+    return os.path.join(path, "images", key)
+
+
+def image_facts(folder: str) -> dict[str, Any] | None:
+    """What an image says of itself; None where that is nothing, or is damaged: then the image is to be done again."""
+    try:
+        return read_attributes(folder)
+    except StoreError:
+        return None
+
+
+def added_alone(attributes: dict[str, Any]) -> str | None:
+    """The layer that is all that a store was made for, without labels, by what it says of itself; None: a run made
+    it.
+    """
+    config = attributes.get("config") or {}
+    return next((name for name in ADDED if name in config), None)
 
 
 def images_of(store: str) -> set[str]:

@@ -92,14 +92,7 @@ class Model:
         facts = {
             "k_requested": settings.k,
             **({} if settings.features_why is None else {"features_why": settings.features_why}),
-            "init": settings.init,
-            "attempts": len(history),
-            "max_iter": settings.max_iter,
-            "tol": settings.tol,
-            "batch_pixels": settings.batch_pixels,
-            "seed": settings.seed,
-            "start": list(settings.start),
-            **({} if settings.normalize == "none" else {"normalize": settings.normalize}),
+            **(settings.facts() | {"attempts": len(history)}),
             "history": [h.to_json() for h in history],
         }
         sums = solution.sums

@@ -20,7 +20,7 @@ from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer
 from ..layers.tiles import level_shape
 from ..storage.sidecars import appearing
-from .manifest import FORMAT, images_of, read_attributes
+from .manifest import FORMAT, added_alone, images_of, read_attributes
 from .model import Model
 from .nodes import DAMAGE, group_document, read_document, write_group
 from .record import ImageRecord
@@ -385,8 +385,8 @@ class Store(Mapping[str, StoredImage]):
 
     @property
     def is_labelled(self) -> bool:
-        """Whether a run made it, and not ``edges`` alone."""
-        return "edges" not in (self.attributes.get("config") or {})
+        """Whether a run made it, and not ``edges`` or the like alone."""
+        return added_alone(self.attributes) is None
 
     @property
     def complete(self) -> bool:

@@ -68,8 +68,8 @@ class Sums(TypedDict):
     squares: Whole | list[Whole]
 
 
-class Edges(TypedDict, total=False):
-    """An image's array of edges."""
+class Added(TypedDict, total=False):
+    """An image's array of a layer that was added; which of these counts it has is for the layer to say."""
 
     status: str
     edge_pixels: Count

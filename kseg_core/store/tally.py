@@ -33,7 +33,7 @@ Step = tuple[int, int, int]
 
 # What is counted, in this order; of levels also which pyramid, and which level of it.
 OPENING: Step = (0, 0, 0)
-EDGES: Step = (1, 0, 0)
+ADDED: Step = (1, 0, 0)
 LABELS: Step = (2, 0, 0)
 LEVELS: Step = (3, 0, 0)
 SOURCE: Step = (4, 0, 0)
@@ -123,24 +123,30 @@ class Subject:
 
     @cached_property
     def beside_labels(self) -> Arrays:
-        """The layers that go with the labels, and their arrays, as far as they were made."""
-        layers = [layer for layer in LAYERS.values() if layer is not LABEL_LAYER and not layer.stands_alone]
+        """The layers that are written with the labels, and their arrays, as far as they were made."""
+        layers = [layer for layer in LAYERS.values() if layer is not LABEL_LAYER and not layer.added]
         arrays = ((layer, self.image.layer(layer)) for layer in layers)
         return [(layer, array) for layer, array in arrays if array is not None]
 
     @cached_property
-    def alone(self) -> list[tuple[Layer, zarr.Array[Any] | None]]:
-        """The layers that need no labels, and their arrays."""
-        return [(layer, self.image.layer(layer)) for layer in LAYERS.values() if layer.stands_alone]
+    def added(self) -> Arrays:
+        """The layers that were added, and their arrays, as far as they are what they must be."""
+        arrays = ((layer, self.image.layer(layer)) for layer in LAYERS.values() if layer.added)
+        return [(layer, a) for layer, a in arrays if a is not None and layer.oddness(a, self.layout) is None]
 
     @cached_property
     def pyramids(self) -> list[Pyramid]:
-        """Of each layer that has one."""
-        stated = self.image.level_count
-        layers = [layer for layer, _ in ((LABEL_LAYER, None), *self.beside_labels) if layer.group is not None]
+        """Of each layer that has one, those that were added first."""
+        layers = [layer for layer, _ in (*self.added, (LABEL_LAYER, None), *self.beside_labels)]
         return [
-            Pyramid(layer.name, stated, self.image.layer_levels(layer), partial(layer.halved, layout=self.layout))
+            Pyramid(
+                layer.name,
+                self.image.level_count,
+                self.image.layer_levels(layer),
+                partial(layer.halved, layout=self.layout),
+            )
             for layer in layers
+            if layer.group is not None
         ]
 
     @cached_property
@@ -148,8 +154,9 @@ class Subject:
         """What the run made with the labels, and is not there any more."""
         if self.output is None:
             return None
-        made = (layer for layer in LAYERS.values() if not layer.added and layer.is_wanted(self.output, self.k))
-        return next((layer.lacking for layer in made if not self.image.has_layer(layer)), None)
+        made = self.output.arrays(self.k)
+        layers = (layer for layer in LAYERS.values() if layer is not LABEL_LAYER and layer.path() in made)
+        return next((layer.lacking for layer in layers if not self.image.has_layer(layer)), None)
 
     @cached_property
     def odd_labels(self) -> str | None:
@@ -189,8 +196,8 @@ class Tally:
     Parameters
     ----------
     pixels
-        How many labels are invalid (``invalid``) or no cluster (``stray``); by layer how many pixels one that needs no
-        labels has, how many of another do not agree with the labels, and how many are not those of the source
+        How many labels are invalid (``invalid``) or no cluster (``stray``); by layer how many do not agree with the
+        labels, how many of one that was added are not 0 (`not_zero`), and how many are not those of the source
         (`other_than_source`).
     clusters
         How many labels there are of each cluster.
@@ -226,17 +233,18 @@ class Tally:
 
 
 def tally(subject: Subject, window: Region) -> Tally:
-    """Count a window of all arrays of an image: edges, labels and what is made of them, levels, and the source.
+    """Count a window of all arrays of an image: layers that were added, labels and what goes with them, levels, and the
+    source.
 
     Of a level that part is read that this window of level 0 answers for (`tiles.window_of_level`); of the source the
     pieces that begin in it.
     """
-    counted, step = Tally(), EDGES
+    counted, step = Tally(), ADDED
     image = subject.image
     try:
         if subject.lacking is not None:
             return counted
-        counted = tally_alone(subject, window)
+        counted = tally_added(subject, window)
         step = LABELS
         if not image.has_labels or subject.odd_labels is not None:
             return counted
@@ -245,21 +253,28 @@ def tally(subject: Subject, window: Region) -> Tally:
         for at, pyramid in enumerate(subject.pyramids):
             for level in range(1, min(pyramid.stated, len(pyramid.levels))):
                 step = (LEVELS[0], at, level)
-                wrong = _wrong_pixels(subject.shape, pyramid, level, window)
-                counted = counted.merge(Tally(levels=Counter({(at, level): wrong})))
+                counted = counted.merge(tally_level(subject, at, level, window))
         step = SOURCE
         return counted.merge(_tally_source(subject, window))
     except TROUBLES as error:
         return counted.merge(Tally.unread(step, window, error))
 
 
-def tally_alone(subject: Subject, window: Region) -> Tally:
-    """How many pixels a window has of each layer that needs no labels."""
-    pixels = Counter[str]()
-    for layer, array in subject.alone:
-        if array is not None and layer.oddness(array, subject.layout) is None:
-            pixels[layer.name] = int(np.count_nonzero(np.asarray(array[window])))
+def tally_added(subject: Subject, window: Region) -> Tally:
+    """How many pixels of each layer that was added are not 0, where it says how many, or not those of its labels."""
+    pixels, image = Counter[str](), subject.image
+    for layer, array in subject.added:
+        if layer.counted is not None:
+            pixels[not_zero(layer)] = int(np.count_nonzero(np.asarray(array[window])))
+        if layer.source == "labels" and image.has_labels and subject.odd_labels is None:
+            pixels[layer.name] = _disagreeing(layer, array, image.labels, window, subject.layout)
     return Tally(pixels)
+
+
+def _disagreeing(layer: Layer, array: zarr.Array[Any], labels: zarr.Array[Any], window: Region, layout: Layout) -> int:
+    """How many pixels of a layer do not agree with the labels."""
+    around, inner = grown(window, layer.halo, layout.shape)
+    return layer.disagreeing(array, LayerInput(np.asarray(labels[around]), inner=inner), window, layout)
 
 
 def tally_labels(labels_of_all: zarr.Array[Any], beside: Arrays, window: Region, layout: Layout) -> Tally:
@@ -269,34 +284,33 @@ def tally_labels(labels_of_all: zarr.Array[Any], beside: Arrays, window: Region,
     values = np.bincount(labels.reshape(-1), minlength=layout.invalid + 1)
     pixels = Counter(invalid=int(values[-1]), stray=int(values[k:-1].sum()))
     for layer, array in beside:
-        around, inner = grown(window, layer.halo, layout.shape)
-        seen = LayerInput(np.asarray(labels_of_all[around]), inner=inner) if layer.halo else LayerInput(labels)
-        pixels[layer.name] += layer.disagreeing(array, seen, window, layout)
+        pixels[layer.name] += layer.disagreeing(array, LayerInput(labels), window, layout)
     return Tally(pixels, Counter(dict(enumerate(values[:k].tolist()))))
 
 
-def _wrong_pixels(shape: tuple[int, int], pyramid: Pyramid, level: int, window: Region) -> int:
-    """How many pixels of a level are not what they are made of, where this window answers for them.
+def tally_level(subject: Subject, at: int, level: int, window: Region) -> Tally:
+    """How many pixels of a level of a pyramid are not what they are made of, where this window answers for them.
 
     Raises
     ------
     StoreError
         If the level is no half of the one above.
     """
+    pyramid = subject.pyramids[at]
     finer, array = pyramid.levels[level - 1], pyramid.levels[level]
     height, width = finer.shape[-2:]
     if array.shape != (*finer.shape[:-2], *level_shape((height, width), 1)) or array.dtype != finer.dtype:
         raise StoreError(f"level {level} is {array.dtype} {array.shape}, made from {finer.dtype} {finer.shape}")
-    part = window_of_level(shape, level, window, VERIFY_PX)
+    part = window_of_level(subject.shape, level, window, VERIFY_PX)
     if part is None:
-        return 0
+        return Tally()
     rows, columns = part
     down, across = source_window((height, width), 1, rows, columns)
     wrong = 0
     for plane in np.ndindex(array.shape[:-2]):  # of a copy: one a band
         expected = pyramid.made(np.asarray(finer[(*plane, down, across)]))
         wrong += differing(expected, np.asarray(array[(*plane, rows, columns)]))
-    return wrong
+    return Tally(levels=Counter({(at, level): wrong}))
 
 
 def _tally_source(subject: Subject, window: Region) -> Tally:
@@ -329,6 +343,11 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
     except OSError as error:
         return Tally(why=f"its source cannot be read ({error.strerror or error})")
     return Tally(pixels)
+
+
+def not_zero(layer: Layer) -> str:
+    """By which name the pixels of a layer are counted that are not 0."""
+    return f"{layer.name}, not 0"
 
 
 def other_than_source(layer: Layer) -> str:

@@ -2,14 +2,14 @@
 
 An image is counted window by window (`tally`), in one place or by many workers. The counts are merged, and judged here.
 Of an image of which a part is damaged this also says which part can be relied on, by the checksums of chunks and by
-what one array tells of another: `sound_record`, `window_is_sound`, `edges_are_sound`. Where its documents are not what
+what one array tells of another: `sound_record`, `window_is_sound`, `layer_is_sound`. Where its documents are not what
 they were, or do not agree with each other, nothing of it is relied on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -19,11 +19,10 @@ import numpy as np
 from .. import storage
 from ..clustering.labelling import NO_COLORS, invalid_label
 from ..config import OutputSettings
-from ..edge_settings import EdgeSettings, edge_facts
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS, labelled_layers
-from ..layers.layer import Layout, stored
+from ..layers.layer import Layer, Layout, stored
 from ..layers.tiles import Region
 from ..reading.sources import ImageSource
 from . import ome
@@ -33,7 +32,7 @@ from .opening import StoredImage
 from .originals import Originals
 from .record import ImageRecord
 from .tally import (
-    EDGES,
+    ADDED,
     LEVELS,
     OPENING,
     SOURCE,
@@ -41,13 +40,14 @@ from .tally import (
     Step,
     Subject,
     Tally,
-    image_windows,
     is_as_large_as_said,
     is_large,
+    not_zero,
     other_than_source,
     tally,
-    tally_alone,
+    tally_added,
     tally_labels,
+    tally_level,
 )
 from .tally import LABELS as OF_LABELS
 from .writing import LABELS, arrays_are_sound, image_folder
@@ -164,55 +164,58 @@ def _judged(subject: Subject, counted: Tally) -> Findings:
     readable(OPENING)
     if subject.lacking is not None:
         return Findings((f"{key}: {subject.lacking}",))
-    readable(EDGES)
-    of_places = [f"{key}: {line}" for line in _wrong_places(subject.image)]
-    of_alone = (*_of_layers_alone(subject, counted), *of_places)
+    readable(ADDED)
+    of_added = tuple(f"{key}: {line}" for line in (*_of_added(subject, counted), *_wrong_places(subject.image)))
     if not subject.image.has_labels:
         if "counts" in subject.image.attributes:
-            return Findings((f"{key}: its labels are missing", *of_alone))
-        missing = [f"{key}: {layer.lacking}" for layer, array in subject.alone if array is None]
-        return Findings((*missing, *of_places) if missing else of_alone)
+            return Findings((f"{key}: its labels are missing", *of_added))
+        return Findings(of_added)
     if subject.odd_labels is not None:
-        return Findings((f"{key}: {subject.odd_labels}", *of_alone))
+        return Findings((f"{key}: {subject.odd_labels}", *of_added))
     readable(OF_LABELS)
     problems = _of_labels(subject, counted)
     readable(LEVELS)
-    for at, pyramid in enumerate(subject.pyramids):
-        there = len(pyramid.levels)
-        if there != pyramid.stated:
-            problems.append(f"level {min(pyramid.stated, there)} of its {pyramid.what} is missing")
-        for level in range(1, min(pyramid.stated, there)):
-            readable((LEVELS[0], at, level))
-            wrong = counted.levels[at, level]
-            if wrong:
-                problems.append(f"{wrong} pixels of level {level} of its {pyramid.what} are not of the level above")
+    for at in range(len(subject.pyramids)):
+        problems += _of_levels(subject, at, counted, readable)
     problems += _wrong_documents(subject)
     readable(SOURCE)
     problems += [] if counted.why else _of_source(counted)
     counts = tuple(counted.clusters[j] for j in range(subject.k))
-    return Findings((*(f"{key}: {line}" for line in problems), *of_alone), counted.why is None, counts, counted.why)
+    return Findings((*(f"{key}: {line}" for line in problems), *of_added), counted.why is None, counts, counted.why)
 
 
-def _problems_alone(image: StoredImage) -> tuple[str, ...]:
-    """What is wrong with the layers of an image that need no labels, where it has any."""
-    subject = Subject(image)
-    counted = reduce(Tally.merge, (tally_alone(subject, each) for each in image_windows(subject.shape)), Tally())
-    return (*_of_layers_alone(subject, counted), *(f"{image.key}: {line}" for line in _wrong_places(image)))
-
-
-def _of_layers_alone(subject: Subject, counted: Tally) -> Iterator[str]:
-    """Are the layers that need no labels there that the run was to make, and are those that are there whole?"""
-    key = subject.image.key
-    for layer, array in subject.alone:
+def _of_added(subject: Subject, counted: Tally) -> Iterator[str]:
+    """Are the layers there that were to be added, and are those that are there whole and as the labels make them?"""
+    image, pixels = subject.image, counted.pixels
+    wanted = () if subject.output is None else subject.output.arrays(subject.k, added=True)
+    alone = not image.has_labels and "counts" not in image.attributes  # then a layer that needs none is all there is
+    for layer in (layer for layer in LAYERS.values() if layer.added):
+        array = image.layer(layer)
         if array is None:
-            if subject.output is not None and layer.is_wanted(subject.output, subject.k):
-                yield f"{key}: {layer.lacking}"
-        elif (odd := layer.oddness(array, subject.layout)) is not None:
-            yield f"{key}: {odd}"
-        elif layer.counted is not None:
-            pixels, facts = counted.pixels[layer.name], dict(array.attrs["kseg"])  # type: ignore[arg-type]
-            if pixels != facts[layer.counted]:
-                yield f"{key}: its {layer.name} have {pixels} pixels, its attributes say {facts[layer.counted]}"
+            if layer.path() in wanted or (alone and layer.stands_alone):
+                yield layer.lacking
+            continue
+        if (odd := layer.oddness(array, subject.layout)) is not None:
+            yield odd
+            continue
+        if layer.counted is not None:
+            there, facts = pixels[not_zero(layer)], dict(array.attrs["kseg"])  # type: ignore[arg-type]
+            if there != facts[layer.counted]:
+                yield f"its {layer.name} have {there} pixels, its attributes say {facts[layer.counted]}"
+        if pixels[layer.name]:
+            yield layer.disagrees.format(pixels[layer.name])
+
+
+def _of_levels(subject: Subject, at: int, counted: Tally, readable: Callable[[Step], None]) -> Iterator[str]:
+    """Are the levels of a pyramid there, and made of each other?"""
+    pyramid = subject.pyramids[at]
+    there = len(pyramid.levels)
+    if there != pyramid.stated:
+        yield f"level {min(pyramid.stated, there)} of its {pyramid.what} is missing"
+    for level in range(1, min(pyramid.stated, there)):
+        readable((LEVELS[0], at, level))
+        if wrong := counted.levels[at, level]:
+            yield f"{wrong} pixels of level {level} of its {pyramid.what} are not of the level above"
 
 
 def _of_labels(subject: Subject, counted: Tally) -> list[str]:
@@ -399,14 +402,25 @@ def window_is_sound(path: str, key: str, rows: slice, columns: slice, layout: La
     return not any(pixels[kind] for kind in ("stray", *(layer.name for layer, _ in beside)))
 
 
-def edges_are_sound(path: str, source: ImageSource, settings: EdgeSettings) -> bool:
-    """Whether an image has all its edges, found with these settings."""
+def layer_is_sound(path: str, source: ImageSource, layer: Layer, model: Model | None) -> bool:
+    """Whether an image has all of a layer that was added to it, made with these settings; ``model``: that of all
+    images, or None.
+    """
     try:
         image = StoredImage(path, source.file.key)
-        if image.edges is None or _problems_alone(image):
+        if (array := image.layer(layer)) is None:
             return False
-        stated: Any = image.edges.attrs["kseg"]
-        facts = edge_facts(settings, source.file, source.mask)
-        return bool({name: stated.get(name) for name in facts} == facts and source.file.is_as(stated))
-    except UNREADABLE:
+        subject, counted = Subject(image, model or image.model), Tally()
+        own = [at for at, pyramid in enumerate(subject.pyramids) if pyramid.what == layer.name]
+        levels = [(at, level) for at in own for level in range(1, subject.pyramids[at].stated)]
+        for window in subject.windows:
+            counted = reduce(
+                Tally.merge, (tally_level(subject, *each, window) for each in levels), tally_added(subject, window)
+            ).merge(counted)
+        problems = [*_of_added(subject, counted), *_wrong_places(image), *counted.levels]
+        stated: Any = array.attrs["kseg"]
+        facts = layer.facts(source.file, source.mask)
+        same = {name: stated.get(name) for name in facts} == facts and source.file.is_as(stated)
+        return bool(same and not problems)
+    except (*UNREADABLE, IndexError):
         return False

@@ -17,14 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..config import LABELS as LABELS
 from ..config import OutputSettings
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
-from ..layers import LABEL_LAYER, labelled_layers
+from ..layers import labelled_layers
 from ..layers.layer import ArraySpec, Layer, LayerInput, Layout
 from ..layers.tiles import Region, require_aligned, source_window, tile_windows, whole
 from . import ome
-from .manifest import read_attributes
+from .manifest import image_facts as image_facts  # of the images that are written here
+from .manifest import image_folder as image_folder
 from .model import Model
 from .nodes import (
     DAMAGE,
@@ -42,20 +44,6 @@ from .record import ImageRecord
 
 WRITE_SIDE = 1024  # masks and levels are made and written in squares of about so many pixels: megabytes at a time
 COORDINATE_CHUNK = 1 << 16
-LABELS = LABEL_LAYER.node
-
-
-def image_folder(path: str, key: str) -> str:
-    """Where an image of a store is."""
-    return os.path.join(path, "images", key)
-
-
-def image_facts(folder: str) -> dict[str, Any] | None:
-    """What an image says of itself; None where that is nothing, or is damaged: then the image is to be done again."""
-    try:
-        return read_attributes(folder)
-    except StoreError:
-        return None
 
 
 def create_image(path: str, key: str, layout: Layout) -> None:

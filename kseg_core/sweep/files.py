@@ -34,10 +34,10 @@ def write_sweep(folder: str, names: tuple[str, str, str], record: dict[str, Any]
     OSError
         If one cannot be written.
     """
-    from ..figures.plots import elbow_png  # Matplotlib: only where a figure is drawn
+    from ..figures.plots import sweep_figure, to_png  # Matplotlib: only where a figure is drawn
 
-    text = json.dumps(record, allow_nan=False, indent=1)
-    for name, content in zip(names, (table_csv(record).encode(), elbow_png(record), text.encode()), strict=True):
+    figure, text = to_png(sweep_figure(record)), json.dumps(record, allow_nan=False, indent=1)
+    for name, content in zip(names, (table_csv(record).encode(), figure, text.encode()), strict=True):
         write_whole(Path(folder, name), content)
 
 

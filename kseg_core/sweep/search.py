@@ -25,7 +25,6 @@ from ..clustering.kmeans import (
     SearchData,
     SerialRunner,
     Solution,
-    Steps,
     best_of,
     coarse_form,
     fill_empty,
@@ -37,6 +36,7 @@ from ..clustering.kmeans import (
     swaps_on,
 )
 from ..clustering.points import Coarse, Floats, LocalPoints, Points
+from ..clustering.steps import Steps
 from ..config import AUTO, FitSettings
 from ..store.model import Model
 from .table import AnySpace, Found, Table, facts_of

@@ -45,7 +45,7 @@ def test_what_was_made_is_told_to_people_and_programs(
     assert os.path.isfile(outcome.json()["files"][0]["path"])
 
 
-def test_a_source_that_has_gone_ends_with_exit_code_3_and_all_gone_with_1(
+def test_a_source_that_has_gone_or_is_not_complete_ends_with_exit_code_3_and_all_gone_with_1(
     kseg: Any, tmp_path: Path, png: Any, smooth: Any, job: Any
 ) -> None:
     for name in ("a.png", "b.png"):
@@ -58,6 +58,13 @@ def test_a_source_that_has_gone_ends_with_exit_code_3_and_all_gone_with_1(
     assert head == f"2 files of 2 images → {tmp_path / 'out'}"
     assert told == "not everything of 1 image:"
     assert line.startswith(f"  a.png (cutout): {tmp_path / 'in' / 'a.png'}: the image it was labelled from")
+    document = tmp_path / "s.zarr" / "images" / "b.png" / "zarr.json"
+    whole = document.read_text()
+    document.write_text(json.dumps({**json.loads(whole), "attributes": {}}))
+    outcome = kseg("export", tmp_path / "s.zarr", "--to", tmp_path / "half")
+    assert outcome.code == 3
+    assert outcome.out.splitlines()[-1].startswith("  b.png (segmented): b.png: not complete in the store")
+    document.write_text(whole)
     (tmp_path / "in" / "b.png").unlink()
     outcome = kseg("export", tmp_path / "s.zarr", "--to", tmp_path / "out2", "--what", "cutout", "--json")
     assert (outcome.code, outcome.json()["status"]) == (1, "failed")
@@ -92,27 +99,13 @@ def test_an_export_that_was_interrupted_says_how_to_go_on(
     assert (outcome.code, outcome.out, outcome.err) == (130, "", f"kseg-batch: {told}\n")
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(kseg: Any, store: Path, tmp_path: Path) -> None:
+def test_an_export_that_cannot_begin_is_one_line_and_leaves_no_folder(kseg: Any, store: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     outcome = kseg("export", store, "--to", tmp_path / "file" / "out", "--json")
     assert outcome.code == 1
     assert outcome.err == f"kseg-batch: {tmp_path}/file/out: the output cannot be written (Not a directory)\n"
-    done = kseg("export", store, "--to", tmp_path / "out", "--json").json()
-    assert outcome.json().keys() == done.keys() | {"error"}
-
-
-def test_an_export_that_cannot_begin_leaves_no_folder(kseg: Any, store: Path, tmp_path: Path) -> None:
+    failed = outcome.json()
     outcome = kseg("export", store, "--to", tmp_path / "out", "--memory", "10MB")
     assert (outcome.code, outcome.err.endswith("; give more with --memory\n")) == (1, True)
     assert not (tmp_path / "out").exists()
-
-
-def test_an_image_that_is_not_complete_is_named(tmp_path: Path, kseg: Any, png: Any, smooth: Any, job: Any) -> None:
-    png(tmp_path / "in" / "a.png", smooth(20, 30, 1))
-    png(tmp_path / "in" / "b.png", smooth(20, 30, 2))
-    job(tmp_path / "in", tmp_path / "s.zarr", 2)
-    document = tmp_path / "s.zarr" / "images" / "b.png" / "zarr.json"
-    document.write_text(json.dumps({**json.loads(document.read_text()), "attributes": {}}))
-    outcome = kseg("export", tmp_path / "s.zarr", "--to", tmp_path / "out")
-    assert outcome.code == 3
-    assert outcome.out.splitlines()[-1].startswith("  b.png (segmented): b.png: not complete in the store")
+    assert failed.keys() == kseg("export", store, "--to", tmp_path / "out", "--json").json().keys() | {"error"}

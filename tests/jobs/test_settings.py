@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import typer
 
-import workflows.edge_request
 import workflows.export
+import workflows.layer_request
 import workflows.request
 import workflows.sweep_request
 from jobs import main
@@ -162,7 +162,7 @@ def asked(kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     for module, name in (
         (workflows.request, "prepare"),
         (workflows.sweep_request, "prepare_sweep"),
-        (workflows.edge_request, "prepare_edges"),
+        (workflows.layer_request, "prepare_layer"),
         (workflows.export, "export"),
     ):
         monkeypatch.setattr(module, name, stop)

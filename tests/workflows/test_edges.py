@@ -24,10 +24,10 @@ from kseg_core.images import read_image
 from kseg_core.layers.edges import EdgeLayer
 from workflows import run as jobs
 from workflows.check import check_store
-from workflows.edge_job import find_edges
-from workflows.edge_request import EdgesRequest, EdgesResult, nothing_done, prepare_edges
 from workflows.inspect import describe
 from workflows.labelling import adding
+from workflows.layer_job import add_to_images
+from workflows.layer_request import LayerRequest, LayerResult, nothing_done, prepare_layer
 from workflows.request import InputSelection, prepare
 
 Array = NDArray[Any]
@@ -42,14 +42,14 @@ def opencv(rgb: Array, how: EdgeSettings = HOW) -> Array:
     return cv2.Canny(picture, how.low, how.high, apertureSize=how.aperture, L2gradient=how.l2) > 0
 
 
-def asked(inputs: Path | list[Path], output: Path, how: EdgeSettings = HOW, **config: Any) -> EdgesRequest:
+def asked(inputs: Path | list[Path], output: Path, how: EdgeSettings = HOW, **config: Any) -> LayerRequest:
     listed = inputs if isinstance(inputs, list) else [inputs]
     settings = EdgesConfig(how, **{"execution": SYNC, **config})
-    return prepare_edges(InputSelection(tuple(map(str, listed))), settings, str(output))
+    return prepare_layer(InputSelection(tuple(map(str, listed))), settings, str(output))
 
 
-def make(inputs: Path | list[Path], output: Path, how: EdgeSettings = HOW, **config: Any) -> EdgesResult:
-    return find_edges(asked(inputs, output, how, **config))
+def make(inputs: Path | list[Path], output: Path, how: EdgeSettings = HOW, **config: Any) -> LayerResult:
+    return add_to_images(asked(inputs, output, how, **config))
 
 
 def edges_of(store: Path, key: str | None = None) -> Array:
@@ -197,7 +197,7 @@ def test_a_folder_that_has_grown_or_changed_costs_what_is_new(small_folder: Path
     png(tmp_path / "in/b.png", changed)
     request = asked(tmp_path / "in", output)
     assert sorted(file.key for file in request.todo) == ["b.png", "new.png"]
-    result = find_edges(request)
+    result = add_to_images(request)
     assert result.to_json()["images"] == {"total": 4, "done": 2, "reused": 2, "failed": 0}
     np.testing.assert_array_equal(edges_of(output, "b.png"), opencv(changed))
     np.testing.assert_array_equal(edges_of(output, "new.png"), opencv(new))
@@ -229,7 +229,7 @@ def test_a_job_that_was_stopped_goes_on_where_it_was(
     damaged.write_bytes(damaged.read_bytes()[:50])
     request = asked(tmp_path / "in", output, tile=64)
     assert {file.key for file in request.todo} == {"large.tif", "a.png"}
-    result = find_edges(request)
+    result = add_to_images(request)
     assert result.to_json()["images"] == {"total": 4, "done": 2, "reused": 2, "failed": 0}
     assert not list(output.glob("*.partial"))
     once, again = contents(tmp_path / "never.zarr"), contents(output)
@@ -485,5 +485,5 @@ def test_what_another_run_did_between_the_look_and_the_lock_is_not_replaced(smal
             make(small_folder, output, EdgeSettings(30, 60), overwrite=True)
             before = edges_of(output, "a.png")
         with pytest.raises(StoreError, match="another run has just been there; give the same command again"):
-            find_edges(request)
+            add_to_images(request)
         np.testing.assert_array_equal(edges_of(output, "a.png"), before)

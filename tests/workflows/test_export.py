@@ -24,7 +24,6 @@ from kseg_core.export.settings import ExportSettings
 from kseg_core.images import read_image
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.products import FORMATS, KINDS, FileFormat, Kind
-from kseg_core.store.model import Model
 from workflows import run as jobs
 from workflows.export import Exported, Failed, export, joined_failures
 from workflows.export_plan import ExportRequest
@@ -64,6 +63,7 @@ def everything(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = run(made, to, *PICTURES, "polygons")
     assert (result.status, result.images, result.failed, len(result.files)) == ("ok", 8, 0, 8 * (3 + 4 + 4 + 1))
     assert names(to) == sorted(file.name for file in result.files)
+    assert {file.what for file in result.files} == KINDS.keys() - {"edges"}
     return to
 
 
@@ -75,74 +75,40 @@ CLEAR = "picture-2.png"  # the one with transparent pixels
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_segmented_picture_is_its_labels_in_the_clusters_colours(key: str, everything: Path, made: Path) -> None:
+def test_the_files_of_an_image_show_its_labels(key: str, everything: Path, made: Path, smooth_folder: Path) -> None:
     store = open_store(str(made))
     labels, colors = np.asarray(store[key].labels), store.model.colors
-    shown = pixels_of(everything / f"{key}.segmented.png")
-    valid = labels != 255
-    assert shown.shape == (*labels.shape, 4 if key == CLEAR else 3)
-    assert (shown[valid][:, :3] == colors[labels[valid]]).all()
-    if key == CLEAR:
-        assert (~valid).any()
-        assert ((shown[..., 3] == 255) == valid).all()
-        assert not shown[~valid].any()
+    source, valid = read_image(str(smooth_folder / key)).samples, labels != 255
+    assert valid.all() == (key != CLEAR)
 
+    def shown(part: str, expected: Any, visible: Any) -> None:
+        """A picture in colours: where it is visible it is as expected, elsewhere there is nothing."""
+        found = pixels_of(everything / f"{key}.{part}.png")
+        assert found.shape == (*labels.shape, 3 if visible is None else 4)
+        if visible is not None:
+            assert (found[..., 3] == 255 * visible).all()
+            assert not found[~visible].any()
+        assert (found[..., :3] == expected)[... if visible is None else visible].all()
 
-@pytest.mark.parametrize("key", KEYS)
-def test_labels_are_a_palette_picture_whose_indices_are_the_clusters(key: str, everything: Path, made: Path) -> None:
-    store = open_store(str(made))
+    shown("segmented", colors[np.where(valid, labels, 0)], None if valid.all() else valid)
     image = Image.open(everything / f"{key}.labels.png")
     assert image.mode == "P"
-    assert (np.asarray(image) == np.asarray(store[key].labels)).all()
-    assert image.getpalette("RGB")[:12] == store.model.colors.reshape(-1).tolist()
+    assert (np.asarray(image) == labels).all()
+    assert image.getpalette("RGB")[:12] == colors.reshape(-1).tolist()
     assert ("transparency" in image.info) == (key == CLEAR)
-
-
-@pytest.mark.parametrize("key", KEYS)
-def test_masks_part_the_picture_and_cut_outs_show_the_image_there(
-    key: str, everything: Path, made: Path, smooth_folder: Path
-) -> None:
-    store = open_store(str(made))
-    labels = np.asarray(store[key].labels)
-    source = read_image(str(smooth_folder / key)).samples
     for j in range(4):
         mask = Image.open(everything / f"{key}.mask-{j}.png")
         assert mask.mode == "1"
         assert (np.asarray(mask) == (labels == j)).all()
         assert (np.asarray(mask) == np.asarray(store[key].masks[j])).all()
-        cutout = pixels_of(everything / f"{key}.cutout-{j}.png")
-        assert ((cutout[..., 3] == 255) == (labels == j)).all()
-        assert set(np.unique(cutout[..., 3])) <= {0, 255}
-        assert (cutout[labels == j][:, :3] == source[labels == j]).all()
-        assert not cutout[labels != j].any()
-
-
-@pytest.mark.parametrize("key", KEYS)
-def test_boundaries_are_lines_on_the_image(key: str, everything: Path, made: Path, smooth_folder: Path) -> None:
-    labels = np.asarray(open_store(str(made))[key].labels).astype(int)
-    source = read_image(str(smooth_folder / key)).samples
-    around = np.pad(labels, 1, mode="edge")
-    height, width = labels.shape
-    others = [
-        around[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))
-    ]
-    line = np.any([other != labels for other in others], axis=0) & (labels != 255)
-    expected = np.where(line[..., None], np.array([255, 255, 0]), source)
-    shown = pixels_of(everything / f"{key}.boundaries.png")
-    valid = labels != 255
-    assert (shown[valid][:, :3] == expected[valid]).all()
-    if key == CLEAR:
-        assert not shown[~valid].any()
-        assert (shown[valid][:, 3] == 255).all()
-
-
-def test_polygons_have_as_many_pixels_as_the_labels(everything: Path, made: Path) -> None:
-    for key in KEYS:
-        found = json.loads((everything / f"{key}.geojson").read_text())
-        labels = np.asarray(open_store(str(made))[key].labels)
-        for j in range(4):
-            regions = [f["properties"] for f in found["features"] if f["properties"]["cluster"] == j]
-            assert sum(region["pixels"] for region in regions) == (labels == j).sum()
+        shown(f"cutout-{j}", source, labels == j)
+    around, (height, width) = np.pad(labels.astype(int), 1, mode="edge"), labels.shape
+    beside = [around[1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in ((0, 1), (1, 0), (0, -1), (-1, 0))]
+    line = np.any([other != labels for other in beside], axis=0) & valid
+    shown("boundaries", np.where(line[..., None], [255, 255, 0], source), None if valid.all() else valid)
+    found = [feature["properties"] for feature in json.loads((everything / f"{key}.geojson").read_text())["features"]]
+    for j in range(4):
+        assert sum(region["pixels"] for region in found if region["cluster"] == j) == (labels == j).sum()
 
 
 def test_chosen_clusters_are_cut_out_together_and_masks_and_polygons_are_of_them_alone(
@@ -165,15 +131,11 @@ def test_chosen_clusters_are_cut_out_together_and_masks_and_polygons_are_of_them
     assert {feature["properties"]["cluster"] for feature in found["features"]} == {1, 3}
 
 
-def test_small_regions_are_left_out_of_polygons_where_asked(made: Path, tmp_path: Path) -> None:
-    run(made, tmp_path / "out", "polygons", images=("picture-0.png",), min_area_px=40)
-    found = json.loads((tmp_path / "out" / "picture-0.png.geojson").read_text())
+def test_small_regions_are_left_out_and_boundaries_have_a_colour_where_asked(made: Path, tmp_path: Path) -> None:
+    run(made, tmp_path, "polygons", "boundaries", images=("picture-1.png",), min_area_px=40, line="#0102Fe")
+    found = json.loads((tmp_path / "picture-1.png.geojson").read_text())
     assert min(feature["properties"]["pixels"] for feature in found["features"]) >= 40
-
-
-def test_boundaries_have_the_colour_asked_for(made: Path, tmp_path: Path) -> None:
-    run(made, tmp_path / "out", "boundaries", images=("picture-1.png",), line="#0102Fe")
-    shown = pixels_of(tmp_path / "out" / "picture-1.png.boundaries.png")
+    shown = pixels_of(tmp_path / "picture-1.png.boundaries.png")
     assert (shown == np.array([1, 2, 254])).all(axis=2).any()
 
 
@@ -381,45 +343,34 @@ def test_a_source_that_has_gone_or_changed_is_named_and_the_rest_is_made(
         ["a.png.segmented.png", "b.png.segmented.png", "c.png.segmented.png", "c.png.boundaries.png"]
         + [f"c.png.cutout-{j}.png" for j in (0, 1)]
     )
-
-
-def test_where_nothing_can_be_made_the_export_has_failed(small_folder: Path, tmp_path: Path, job: RunJob) -> None:
-    shutil.copytree(small_folder, tmp_path / "in")
-    job(tmp_path / "in", tmp_path / "s.zarr", k=2)
     shutil.rmtree(tmp_path / "in")
-    result = run(tmp_path / "s.zarr", tmp_path / "out", "cutout")
+    result = run(tmp_path / "s.zarr", tmp_path / "nothing", "cutout")
     assert (result.status, result.failed, result.files) == ("failed", 3, ())
-    assert names(tmp_path / "out") == []
+    assert names(tmp_path / "nothing") == []
 
 
-def damage_labels(store: Path) -> None:
-    (chunk,) = [
-        path for path in (store / "images/b.png/labels/kmeans/0").rglob("*") if path.name == "0" and path.is_file()
-    ]
-    chunk.write_bytes(b"no such thing")
-
-
-def stray_label(store: Path) -> None:
-    zarr.open_array(f"{store}/images/b.png/labels/kmeans/0", mode="r+")[3, 3] = 77  # type: ignore[index]
-
-
-def no_attributes(store: Path) -> None:
-    zarr.open_group(f"{store}/images/b.png", mode="r+").attrs.clear()
-
-
-def empty_document(store: Path) -> None:
-    (store / "images/b.png/zarr.json").write_bytes(b"")
-
-
-@pytest.mark.parametrize("damage", [damage_labels, stray_label, no_attributes, empty_document])
-def test_a_damaged_image_is_named_and_the_rest_is_made(
-    damage: Callable[[Path], None], small_folder: Path, tmp_path: Path, job: RunJob
-) -> None:
+def test_damaged_images_are_named_and_the_rest_is_made(small_folder: Path, tmp_path: Path, job: RunJob) -> None:
     job(small_folder, tmp_path / "s.zarr", k=2)
-    damage(tmp_path / "s.zarr")
-    result = run(tmp_path / "s.zarr", tmp_path / "out")
-    assert [failure.key for failure in result.failures] == ["b.png"]
-    assert names(tmp_path / "out") == ["a.png.segmented.png", "c.png.segmented.png"]
+
+    def chunk(image: Path) -> None:
+        (image / "labels/kmeans/0/c/0/0").write_bytes(b"no such thing")
+
+    def stray(image: Path) -> None:
+        zarr.open_array(f"{image}/labels/kmeans/0", mode="r+")[3, 3] = 77  # type: ignore[index]
+
+    def attributes(image: Path) -> None:
+        zarr.open_group(str(image), mode="r+").attrs.clear()
+
+    def document(image: Path) -> None:
+        (image / "zarr.json").write_bytes(b"")
+
+    for damage in (chunk, stray, attributes, document):
+        store = tmp_path / damage.__name__
+        shutil.copytree(tmp_path / "s.zarr", store)
+        damage(store / "images" / "b.png")
+        result = run(store, tmp_path / f"{damage.__name__}-out")
+        assert [failure.key for failure in result.failures] == ["b.png"]
+        assert names(tmp_path / f"{damage.__name__}-out") == ["a.png.segmented.png", "c.png.segmented.png"]
 
 
 def test_files_that_are_there_are_neither_replaced_nor_is_anything_made_unless_asked(
@@ -438,21 +389,17 @@ def test_files_that_are_there_are_neither_replaced_nor_is_anything_made_unless_a
     assert (kept.status, kept.kept, len(kept.files)) == ("ok", 1, 7)
     assert old.read_bytes() == b"mine"
     assert run(made, to, existing="keep").status == "ok"
+    old.unlink()
+    (tmp_path / "precious").write_text("mine")
+    old.symlink_to(tmp_path / "precious")  # replaced, and not followed
+    with pytest.raises(KsegError, match="already there"):
+        run(made, to)
     replaced = run(made, to, existing="replace")
     assert len(replaced.files) == 8
     assert old.read_bytes() == right
-    assert (to / "other.txt").read_text() == "mine"
-
-
-def test_a_link_in_the_folder_is_replaced_and_not_followed(made: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "precious").write_text("mine")
-    (tmp_path / "out" / "picture-1.png.segmented.png").symlink_to(tmp_path / "precious")
-    with pytest.raises(KsegError, match="already there"):
-        run(made, tmp_path / "out", images=("picture-1.png",))
-    run(made, tmp_path / "out", images=("picture-1.png",), existing="replace")
+    assert not old.is_symlink()
     assert (tmp_path / "precious").read_text() == "mine"
-    assert not (tmp_path / "out" / "picture-1.png.segmented.png").is_symlink()
+    assert (to / "other.txt").read_text() == "mine"
 
 
 def test_an_export_that_is_interrupted_leaves_whole_files_and_nothing_else(
@@ -479,7 +426,7 @@ def test_an_export_that_is_interrupted_leaves_whole_files_and_nothing_else(
 
 
 def test_a_folder_that_cannot_be_written_is_told(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(stream: Any, picture: Any) -> None:
+    def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(png, "write_png", full)
@@ -510,7 +457,12 @@ def test_settings_that_make_no_sense_are_refused(more: dict[str, Any], message: 
         ExportSettings(**more)
 
 
-def test_images_and_clusters_that_are_not_there_are_refused(made: Path, tmp_path: Path) -> None:
+def test_images_and_clusters_that_are_not_there_are_refused(
+    made: Path, tmp_path: Path, small_folder: Path, job: RunJob
+) -> None:
+    job(small_folder, tmp_path / "m.model.zarr", k=2)
+    with pytest.raises(StoreError, match="a kseg model, not a store"):
+        run(tmp_path / "m.model.zarr", tmp_path / "out")
     with pytest.raises(UsageError, match="--image nobody: no image"):
         run(made, tmp_path / "out", images=("picture-1.png", "nobody"))
     with pytest.raises(UsageError, match="--cluster 4: clusters are 0 to 3"):
@@ -522,7 +474,7 @@ def test_images_and_clusters_that_are_not_there_are_refused(made: Path, tmp_path
         run(made, made / "images" / "new")
     with pytest.raises(StoreError, match="no kseg store"):
         run(tmp_path, tmp_path / "out")
-    assert names(tmp_path) == ["file"]
+    assert names(tmp_path) == ["file", "m.model.zarr"]
 
 
 @pytest.mark.parametrize(
@@ -571,13 +523,6 @@ def test_an_image_of_a_store_of_bands_is_cut_out_in_the_colours_it_is_painted_in
     assert (cutout[labels == 1][:, :3] == segmented[labels == 1]).all()
 
 
-def test_every_kind_has_a_picture_or_outlines(everything: Path) -> None:
-    made = {
-        name.split(".png.")[-1].split(".")[0].split("-")[0] for name in names(everything) if not name.endswith("json")
-    }
-    assert made | {"edges", "polygons"} == {kind.removesuffix("s") if kind == "masks" else kind for kind in KINDS}
-
-
 def test_a_format_and_a_kind_that_are_not_in_the_product_are_an_entry_each(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -612,13 +557,6 @@ def test_failures_are_told_once_for_each_reason() -> None:
     given = [Failed("a", ("cutout",), gone), Failed("b", ("cutout",), bad), Failed("a", ("boundaries",), gone)]
     found = [(each.key, each.what, each.error.reason) for each in joined_failures(planned, given)]
     assert found == [("b", ("cutout",), "bad"), ("a", ("cutout", "boundaries"), "gone")]
-
-
-def test_a_model_alone_is_no_store(small_folder: Path, tmp_path: Path, job: RunJob) -> None:
-    job(small_folder, tmp_path / "m.model.zarr", k=2)
-    assert Model.load(str(tmp_path / "m.model.zarr")).k == 2
-    with pytest.raises(StoreError, match="a kseg model, not a store"):
-        run(tmp_path / "m.model.zarr", tmp_path / "out")
 
 
 # ---------------------------------------------------------------------------------------------- real rasters

@@ -1,44 +1,61 @@
-"""The seam of layers: one that is not in the product is written, checked and exported like its own."""
+"""The seam of layers: one that is not in the product is asked for, written, verified, repaired and exported like its
+own, though nothing but a class, an entry of the table and a setting is there of it.
+"""
 
 from __future__ import annotations
 
+import inspect
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from PIL import Image
 
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
-from kseg_core.export.files import ExportFile, Target, export_files
+from kseg_core import config
+from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.export.settings import ExportSettings
-from kseg_core.layers import LABEL_LAYER, LAYERS
+from kseg_core.layers import LABEL_LAYER, LAYERS, asked_layers
 from kseg_core.layers.labelled import LabelLayer
 from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.pyramid import mode_of_blocks
-from kseg_core.places import arrays_made
-from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.store.model import Model
+from kseg_core.options import option
+from kseg_core.products import KINDS, Kind
 from kseg_core.store.opening import open_store
-from kseg_core.store.originals import Originals
-from kseg_core.store.verify import ImageCheck
-from workflows.computing.context import Context
+from workflows.check import check_store
+from workflows.export import ExportRequest, export
 from workflows.inspect import describe
-from workflows.labelling.adding import add_layer
-from workflows.planning.plan import Plan
+from workflows.labelling import adding
+from workflows.repair import repair_store
 from workflows.request import InputSelection, prepare
 from workflows.run import run
+
+SYNC = ExecutionSettings("sync")
+LARGE = (300, 220)
+
+
+@dataclass(frozen=True, slots=True)
+class WithMajority(OutputSettings):
+    """The setting that asks for it."""
+
+    majority: bool = option(False, "Also write the most frequent label around each pixel.", "Output")
 
 
 class MajorityLayer(LabelLayer):
     """The most frequent label of the 5 x 5 pixels around each valid one, the lowest of equally frequent ones."""
 
     name, called, group = "majority", "its majority is", "majority"
-    added, source, halo = True, "labels", 2
+    added, source, halo, working_px = True, "labels", 2, 600
 
     def is_in(self, layout: Layout) -> bool:
         return False
+
+    def asked(self, output: OutputSettings) -> MajorityLayer | None:
+        return self if getattr(output, "majority", False) else None
 
     def values(self, window: LayerInput, layout: Layout) -> Any:
         assert window.labels is not None
@@ -49,45 +66,109 @@ class MajorityLayer(LabelLayer):
         return np.where(window.labels == layout.invalid, layout.invalid, most).astype(layout.label_dtype)
 
 
-def test_a_layer_of_its_own_has_tiles_pyramid_check_and_export(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Any
-) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 220, 4)).astype(np.uint8)
-    pixels[..., 3] = np.where(pixels[..., 0] > 20, 255, 0)
-    picture, layer = tmp_path / "a.png", MajorityLayer()
-    Image.fromarray(pixels).save(picture)
+@pytest.fixture
+def layer(monkeypatch: pytest.MonkeyPatch) -> MajorityLayer:
+    """The layer, entered in the table, with its setting; pieces are of 128 x 128 pixels."""
+    layer = MajorityLayer()
     monkeypatch.setitem(LAYERS, layer.name, layer)
-    selection, output = InputSelection((str(picture),)), OutputSettings(tile=64, pyramid=True)
-    source = ImageSource.open(selection.list().files[0], InputSettings())
-    corners = [(top, left) for top in (0, 128, 256) for left in (0, 128)]
-    tiled = tuple(Piece(source, y, x, min(128, 300 - y), min(128, 220 - x)) for y, x in corners)
-    for name, plan in (("tiled", Plan((), (tiled,))), ("whole", Plan((tuple(source.pieces(64)),)))):
-        store = str(tmp_path / name)
-        run(prepare(selection, RunConfig(FitSettings(k=3), output), store, "store"))
-        with Context.open(ExecutionSettings()) as context:
-            assert add_layer(plan, layer, store, 64, context).images == 1
-    majority = (tmp_path / name / "images/a.png/majority" for name in ("tiled", "whole"))
-    assert contents(next(majority)) == contents(next(majority))
+    monkeypatch.setitem(config.ADDED, layer.name, "majority/{}")
+    monkeypatch.setitem(KINDS, layer.name, Kind(layer.name, "", of_labels=False))  # as they are made of that table
+    monkeypatch.setattr("workflows.viewing.verify.OutputSettings", WithMajority)
+    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 128 * 128)
+    return layer
 
-    image, model = open_store(store)["a.png"], Model.load(store)
-    labels, found = (np.asarray(array[...]) for array in (image.labels, image.layer(layer)))
-    np.testing.assert_array_equal(found, layer.values(LayerInput(labels), Layout((300, 220), 3, 64, masks=False)))
-    assert (found != labels).any()
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A small picture, and one that is worked on in pieces, both with invalid pixels."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, shape in (("a.png", (40, 50)), ("large.tif", LARGE)):
+        pixels = np.random.default_rng(0).integers(0, 256, (*shape, 4)).astype(np.uint8)
+        pixels[..., 3] = np.where(pixels[..., 0] > 20, 255, 0)
+        if name.endswith("png"):
+            Image.fromarray(pixels).save(folder / name)
+        else:
+            tifffile.imwrite(folder / name, pixels, tile=(64, 64), photometric="rgb", extrasamples=["unassalpha"])
+    return folder
+
+
+def asked(pictures: Path, output: Path, *, majority: bool = True) -> Any:
+    settings = RunConfig(FitSettings(k=3, attempts=1), WithMajority(tile=64, pyramid=True, majority=majority), SYNC)
+    return prepare(InputSelection((str(pictures),)), settings, str(output), "store")
+
+
+def add_one(store: Path, path: str) -> None:
+    damaged = zarr.open_array(f"{store}/images/{path}", mode="r+")
+    damaged[5, 5] = (int(damaged[5, 5]) + 1) % 3  # type: ignore[arg-type]
+
+
+def test_a_layer_of_its_own_takes_a_class_an_entry_and_a_setting(
+    layer: MajorityLayer, pictures: Path, tmp_path: Path, contents: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert inspect.getsource(MajorityLayer).count("\n") < 40
+    store, again = tmp_path / "out.zarr", tmp_path / "stopped.zarr"
+    assert run(asked(pictures, store)).images.labelled == 2
+    for key, shape in (("a.png", (40, 50)), ("large.tif", LARGE)):
+        image = open_store(str(store))[key]
+        labels, found = (np.asarray(array[...]) for array in (image.labels, image.layer(layer)))
+        expected = layer.values(LayerInput(labels), Layout(shape, 3, 64, masks=False))
+        np.testing.assert_array_equal(found, expected)  # in pieces as whole
+        assert (found != labels).any()
     levels = image.layer_levels(layer)
     assert [array.shape for array in levels] == [(300, 220), (150, 110), (75, 55), (38, 28)]
     np.testing.assert_array_equal(levels[1][...], mode_of_blocks(found, 255))
-    assert describe(store)["images"][0]["majority"] == "images/a.png/majority/0"
-    file = ExportFile("a.png", "a.png", layer.name, None, "png")
-    export_files(store, (file,), Target(str(tmp_path), "x"), ExportSettings(), Originals.of({}), model)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / file.name)), found)
+    assert asked(pictures, store).finished is not None
+    assert check_store(str(store), SYNC)["problems"] == []
 
-    assert ImageCheck(store, "a.png").whole(model).problems == ()
-    for path in ("majority/0", "majority/1"):
-        damaged = zarr.open_array(f"{store}/images/a.png/{path}", mode="r+")
-        damaged[5, 5] = (int(damaged[5, 5]) + 1) % 3  # type: ignore[arg-type]
-    told = ImageCheck(store, "a.png").whole(model).problems
-    assert any("1 pixels of its majority are not those of its labels" in line for line in told)
-    assert any("level 2 of its majority" in line or "level 1 of its majority" in line for line in told)
+    with monkeypatch.context() as patch:
+        finish, finished = adding.finish_layer, []
+
+        def stop_at_the_second(*arguments: Any) -> None:
+            if finished:
+                raise KeyboardInterrupt
+            finished.append(finish(*arguments))
+
+        patch.setattr(adding, "finish_layer", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            run(asked(pictures, again))
+    one = open_store(str(again))
+    assert [one[key].has_layer(layer) for key in one] == [True, False]
+    assert run(asked(pictures, again)).images.reused == 2
+    assert contents(again) == contents(store)
+
+    described = describe(str(store))["images"]
+    assert [image["majority"] for image in described] == [f"images/{key}/majority/0" for key in one]
+    files = tmp_path / "files"
+    export(ExportRequest(str(store), str(files), ExportSettings(("majority",))), SYNC)
+    np.testing.assert_array_equal(np.asarray(Image.open(files / "large.tif.majority.png")), found)
+
+
+@pytest.mark.parametrize("key", ["a.png", "large.tif"])
+def test_damage_to_it_is_found_and_made_anew(
+    key: str, layer: MajorityLayer, pictures: Path, tmp_path: Path, contents: Any
+) -> None:
+    whole, store = tmp_path / "whole.zarr", tmp_path / "out.zarr"
+    run(asked(pictures, whole))
+
+    def mended(line: str) -> None:
+        problems = check_store(str(store), SYNC)["problems"]
+        assert [told for told in problems if line in told and told.startswith(key)], problems
+        done = repair_store(str(store), SYNC)
+        assert (done["problems"], done["repaired"]) == ([], [key])
+        assert contents(store) == contents(whole)
+
+    shutil.copytree(whole, store)
+    add_one(store, f"{key}/majority/0")
+    mended("1 pixels of its majority are not those of its labels")
+    if key == "large.tif":
+        add_one(store, f"{key}/majority/1")
+        mended("1 pixels of level 1 of its majority are not of the level above")
+    shutil.rmtree(store / f"images/{key}/majority")
+    assert asked(pictures, store).finished is None
+    mended("its majority is missing")
+    run(asked(pictures, tmp_path / "without.zarr", majority=False))
+    assert check_store(str(tmp_path / "without.zarr"), SYNC)["problems"] == []
 
 
 @pytest.mark.parametrize("everything", [True, False])
@@ -95,6 +176,6 @@ def test_the_arrays_that_a_run_makes_are_those_of_its_layers(everything: bool) -
     output = OutputSettings(
         everything, confidence=everything, copy_image=everything, edges=(1, 2) if everything else None
     )
-    wanted = [layer for layer in LAYERS.values() if layer is LABEL_LAYER or layer.is_wanted(output, 3)]
-    assert arrays_made(output, 3, added=True) == [layer.path() for layer in wanted]
-    assert len(wanted) == (len(LAYERS) if everything else 1)
+    wanted = [layer for layer in LAYERS.values() if everything or layer is LABEL_LAYER]
+    assert output.arrays(3, added=True) == [layer.path() for layer in wanted]
+    assert asked_layers(output) == tuple(layer.asked(output) for layer in wanted if layer.added)

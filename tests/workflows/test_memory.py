@@ -24,13 +24,15 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, TooLarge
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.kernels import must_compile
+from kseg_core.kernels.build import must_compile
+from kseg_core.layers.edges import EdgeLayer
+from kseg_core.layers.layer import Layer
 from kseg_core.memory import (
     COLOR_BYTES,
     MOST_COLORS,
     PROCESS_BYTES,
     REMOTE_BYTES,
-    edge_bytes,
+    layer_bytes,
     piece_bytes,
 )
 from kseg_core.reading.sources import ImageSource
@@ -246,12 +248,12 @@ def test_what_edges_take_is_counted(pictures: Pictures) -> None:
     plan = plan_of(pictures / "smooth.tif")
     (pieces,) = plan.large
     found = [
-        make_budget(plan, Work(2, 0, 0, OutputSettings(masks=False), edges=edges), LocalExecutor("threads", 2, 8 * GB))
-        for edges in (None, EdgeSettings(), EdgeSettings(blur=50))
+        make_budget(plan, Work(2, 0, 0, OutputSettings(masks=False), layers=edges), LocalExecutor("threads", 2, 8 * GB))
+        for edges in ((), (EdgeLayer(),), (EdgeLayer(EdgeSettings(blur=50)),))
     ]
     without, with_edges, blurred = (budget.fixed for budget, _, _ in found)
     assert without < with_edges < blurred
-    alone, _, _ = make_budget(plan, Work(0, 0, 0, None, edges=EdgeSettings()), LocalExecutor("threads", 2, 8 * GB))
+    alone, _, _ = make_budget(plan, Work(0, 0, 0, None, layers=(EdgeLayer(),)), LocalExecutor("threads", 2, 8 * GB))
     assert alone.fixed >= PROCESS_BYTES + 2 * pieces[0].pixels * 18  # as measured, with OpenCV's own arrays
 
 
@@ -260,7 +262,7 @@ def test_a_large_picture_decoded_whole_is_counted_as_its_edges_are_found_in_stri
     for side in (4096, 5000):  # found in one go, and in strips
         Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
         (piece,) = plan_of(tmp_path / f"{side}.png").bundles[0]
-        found[side] = edge_bytes(piece, EdgeSettings()) / piece.pixels
+        found[side] = layer_bytes(piece, EdgeLayer()) / piece.pixels
     assert 18 <= found[4096] <= 24  # measured: 18
     assert 16 <= found[5000] <= 20  # measured: 15.5
 
@@ -332,8 +334,8 @@ def in_an_object_store(plan: Plan, *, masked: bool = False) -> Plan:
     )
 
 
-@pytest.mark.parametrize("edges", [None, EdgeSettings(blur=50)])
-def test_what_is_fetched_of_objects_is_counted_for_each_task(pictures: Pictures, edges: EdgeSettings | None) -> None:
+@pytest.mark.parametrize("edges", [(), (EdgeLayer(EdgeSettings(blur=50)),)])
+def test_what_is_fetched_of_objects_is_counted_for_each_task(pictures: Pictures, edges: tuple[Layer, ...]) -> None:
     here = plan_of(pictures / "smooth.tif")
     size = here.sources[0].file.size
     assert size > MOST_BYTES
@@ -341,7 +343,7 @@ def test_what_is_fetched_of_objects_is_counted_for_each_task(pictures: Pictures,
         (), tuple(tuple(replace(p, source=replace(p.source, mask="mask.png")) for p in pieces) for pieces in here.large)
     )
     bare, masked, remote, both_remote = (
-        make_budget(plan, Work(2, 0, 0, OutputSettings(), edges=edges), LocalExecutor("threads", 3, 8 * GB))[0].fixed
+        make_budget(plan, Work(2, 0, 0, OutputSettings(), layers=edges), LocalExecutor("threads", 3, 8 * GB))[0].fixed
         for plan in (here, masked_here, in_an_object_store(here), in_an_object_store(here, masked=True))
     )
     assert remote - bare == REMOTE_BYTES + 3 * most_held(size)

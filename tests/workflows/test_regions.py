@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> P
     return inputs
 
 
+@pytest.fixture(scope="module")
+def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Its store in tiles of 64, of a scope. Not to be changed."""
+    return cache(lambda scope: make(folder, tmp_path_factory.mktemp(scope) / "out.zarr", {"scope": scope}, tile=64))
+
+
 @pytest.fixture
-def store(request: pytest.FixtureRequest, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In tiles of 64, with windows of one tile for regions and outlines."""
+def store(
+    request: pytest.FixtureRequest, made: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """With windows of one tile for regions and outlines."""
     monkeypatch.setattr(regions, "WINDOW_PX", 64)
     monkeypatch.setattr(regions, "OUTLINES_PX", 64)
-    return make(folder, tmp_path / "out.zarr", {"scope": getattr(request, "param", "global")}, tile=64)
+    return Path(shutil.copytree(made(getattr(request, "param", "global")), tmp_path / "out.zarr"))
 
 
 def counted(labels: Array, cluster: int) -> tuple[int, int, int]:
@@ -89,22 +99,18 @@ def test_the_table_tells_of_every_image_s_clusters(scheduler: str, store: Path, 
     assert list(rows[0]) == list(regions.COLUMNS)
 
 
-def test_parquet_has_the_same_rows_with_their_types(store: Path, tmp_path: Path) -> None:
+def test_parquet_has_the_same_rows_with_their_types_and_windows_change_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
+    monkeypatch.setattr(regions, "WINDOW_PX", 4096)
     write_region_table(str(store), str(tmp_path / "t.parquet"), SYNC)
     table = parquet.read_table(tmp_path / "t.parquet")
     types = ["string", "string", "int64", "string", "int64", "double", "int64", "int64", "double", "double"]
     assert [str(field.type) for field in table.schema] == types
     texts = [["" if value is None else str(value) for value in row.values()] for row in table.to_pylist()]
     assert texts == [list(row.values()) for row in rows_of(tmp_path / "t.csv")]
-
-
-def test_windows_change_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_region_table(str(store), str(tmp_path / "a.csv"), SYNC)
-    monkeypatch.setattr(regions, "WINDOW_PX", 4096)
-    write_region_table(str(store), str(tmp_path / "b.csv"), SYNC)
-    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
 def test_a_table_that_is_there_stays_unless_it_may_be_replaced(store: Path, tmp_path: Path) -> None:
@@ -131,12 +137,16 @@ def test_a_table_that_cannot_be_written_is_told_before_the_work(
         write_region_table("no store", str(tmp_path / "t.parquet"), SYNC)
 
 
-def test_a_damaged_image_leaves_no_table(store: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_and_an_unfinished_store_leave_no_table(store: Path, tmp_path: Path) -> None:
     (store / "images/b.png/labels/kmeans/0/c/0/0").write_bytes(b"damage")
     with pytest.raises(StoreError, match=r"b\.png: its labels cannot be read"):
         write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
     with Context.open(SYNC) as context, pytest.raises(StoreError, match=r"b\.png: its labels cannot be read"):
         write_polygons(str(store), "b.png", str(store / "b.geojson"), None, 1, context)
+    path = store / "zarr.json"
+    path.write_text(path.read_text().replace('"status": "complete"', '"status": "running"', 1))
+    with pytest.raises(StoreError, match="has not finished"):
+        write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
     assert {path.name for path in tmp_path.iterdir()} == {"out.zarr"}
 
 
@@ -180,11 +190,8 @@ def test_polygons_of_one_cluster_and_of_large_regions(store: Path, tmp_path: Pat
     assert sorted(some, key=place) == sorted(wanted, key=place)
     with pytest.raises(UsageError, match="no cluster 3"):
         outlined(store, "b.png", tmp_path / "b.geojson", (3,))
+    assert outlined(store, "nothing.png", tmp_path / "b.geojson")["features"] == []  # without a valid pixel
     assert {path.name for path in tmp_path.iterdir()} == {"out.zarr", "b.geojson"}
-
-
-def test_an_image_without_a_valid_pixel_has_no_features(store: Path, tmp_path: Path) -> None:
-    assert outlined(store, "nothing.png", tmp_path / "n.geojson")["features"] == []
 
 
 def test_georeferenced_images_are_in_degrees_and_square_metres(tmp_path: Path, smooth: Any) -> None:
@@ -214,28 +221,6 @@ def test_georeferenced_images_are_in_degrees_and_square_metres(tmp_path: Path, s
         assert row["area_um2"] == ""
 
 
-def test_a_pixel_size_gives_square_micrometres(tmp_path: Path, folder: Path) -> None:
-    store = make(folder, tmp_path / "out.zarr", tile=64)
-    group = store / "images/b.png/labels/kmeans/zarr.json"
-    described = json.loads(group.read_text())
-    (scales,) = described["attributes"]["ome"]["multiscales"]
-    scales["axes"] = [{"name": name, "type": "space", "unit": "nanometer"} for name in ("y", "x")]
-    scales["datasets"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [500.0, 250.0]}]
-    group.write_text(json.dumps(described))
-    write_region_table(str(store), str(tmp_path / "t.csv"), SYNC)
-    rows = [row for row in rows_of(tmp_path / "t.csv") if row["image"] == "b.png"]
-    assert all(float(row["area_um2"]) == pytest.approx(int(row["pixels"]) * 0.125) for row in rows)
-
-
-def test_an_unfinished_store_has_no_table(folder: Path, tmp_path: Path) -> None:
-    store = make(folder, tmp_path / "out.zarr")
-    shutil.copytree(store, tmp_path / "half.zarr")
-    path = tmp_path / "half.zarr" / "zarr.json"
-    path.write_text(path.read_text().replace('"status": "complete"', '"status": "running"', 1))
-    with pytest.raises(StoreError, match="has not finished"):
-        write_region_table(str(tmp_path / "half.zarr"), str(tmp_path / "t.csv"), SYNC)
-
-
 def test_a_large_tiled_image_has_the_same_outlines_in_any_tiles(
     tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,3 +243,8 @@ def test_the_pixel_size_that_an_ome_tiff_states_reaches_the_store_and_the_table(
     for row in rows_of(tmp_path / "t.csv"):
         assert float(row["area_um2"]) == pytest.approx(int(row["pixels"]) * 0.125)
         assert row["area_m2"] == ""
+    group = store / "images/in.ome.tif/labels/kmeans/zarr.json"  # other units are converted
+    group.write_text(group.read_text().replace('"micrometer"', '"nanometer"'))
+    write_region_table(str(store), str(tmp_path / "t.csv"), SYNC, overwrite=True)
+    for row in rows_of(tmp_path / "t.csv"):
+        assert float(row["area_um2"]) == pytest.approx(int(row["pixels"]) * 0.125e-6)

@@ -21,9 +21,9 @@ from kseg_core.resume.lock import hold
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.opening import update_attributes
 from workflows.check import check_store
-from workflows.edge_job import find_edges
-from workflows.edge_request import prepare_edges
 from workflows.labelling import label_plan, mend
+from workflows.layer_job import add_to_images
+from workflows.layer_request import prepare_layer
 from workflows.repair import repair_store
 from workflows.request import InputSelection, Request, prepare
 from workflows.run import run
@@ -178,7 +178,7 @@ def test_edges_alone_and_edges_added_afterwards_are_made_anew_as_they_were(
     job(pictures, tmp_path / "labelled.zarr", k=2)
     for name in ("labelled.zarr", "alone.zarr"):
         config = EdgesConfig(EdgeSettings(15, 30, blur=1.0), execution=SYNC)
-        find_edges(prepare_edges(InputSelection((str(pictures),)), config, str(tmp_path / name)))
+        add_to_images(prepare_layer(InputSelection((str(pictures),)), config, str(tmp_path / name)))
         store = Path(shutil.copytree(tmp_path / name, tmp_path / f"damaged-{name}"))
         for key in ("a.png", LARGE):
             flip(next(path for path in (store / f"images/{key}/edges/c").rglob("*") if path.is_file()))
@@ -396,17 +396,17 @@ def test_what_was_mended_before_a_repair_was_stopped_is_not_made_anew_again(
 ) -> None:
     for tile in WINDOWS.values():
         flip(store / f"images/{LARGE}/labels/kmeans/0/c/{tile}")
-    write = mend.write_piece
+    write = mend.write_window
 
     def stop_at_the_third(*arguments: Any) -> Any:
         if labelled_again.total() == 2:
             raise KeyboardInterrupt
         return write(*arguments)
 
-    monkeypatch.setattr(mend, "write_piece", stop_at_the_third)
+    monkeypatch.setattr(mend, "write_window", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         repair_store(str(store), SYNC)
-    monkeypatch.setattr(mend, "write_piece", write)
+    monkeypatch.setattr(mend, "write_window", write)
     assert (read_attributes(store) or {})["status"] == "incomplete"
     assert any(LARGE in line for line in check_store(str(store), SYNC)["problems"])
     assert repair_store(str(store), SYNC)["status"] == "ok"
@@ -448,7 +448,7 @@ def test_edges_that_were_added_afterwards_are_not_forgotten_by_a_repair_that_was
     whole = tmp_path / "whole.zarr"
     job(pictures, whole, k=2)
     config = EdgesConfig(EdgeSettings(15, 30, blur=1.0), execution=SYNC)
-    find_edges(prepare_edges(InputSelection((str(pictures),)), config, str(whole)))
+    add_to_images(prepare_layer(InputSelection((str(pictures),)), config, str(whole)))
     store = Path(shutil.copytree(whole, tmp_path / "out.zarr"))
     for key in ("a.png", LARGE):
         flip(next(path for path in (store / f"images/{key}/edges/c").rglob("*") if path.is_file()))
@@ -500,7 +500,7 @@ def placed(smooth: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "scene.tif", smooth(90, 120, 6), photometric="rgb", extratags=tags, metadata=None)
     run(asked(folder / "scene.tif", folder / "labelled.zarr"))
     config = EdgesConfig(EdgeSettings(15, 30, blur=1.0), execution=SYNC)
-    find_edges(prepare_edges(InputSelection((str(folder / "scene.tif"),)), config, str(folder / "alone.zarr")))
+    add_to_images(prepare_layer(InputSelection((str(folder / "scene.tif"),)), config, str(folder / "alone.zarr")))
     return folder
 
 

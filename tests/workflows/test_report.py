@@ -33,10 +33,15 @@ SYNC = ExecutionSettings("sync")
 U8 = NDArray[np.uint8]
 
 
-def report(store: Path, to: Path, **settings: Any) -> dict[str, Any]:
-    sweep = settings.pop("sweep", None)
-    execution = settings.pop("execution", SYNC)
-    return make_report(ReportRequest(str(store), str(to), sweep, ReportSettings(**settings)), execution)
+def report(
+    store: Path, to: Path, sweep: str | None = None, execution: ExecutionSettings = SYNC, *,
+    figures: bool = False, **settings: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """A report; most tests look at the page alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not figures:
+            patch.setattr("kseg_core.report.figures.figure_files", lambda _: {})
+        return make_report(ReportRequest(str(store), str(to), sweep, ReportSettings(**settings)), execution)
 
 
 def data_of(folder: Path) -> Any:
@@ -76,13 +81,19 @@ def store(tmp_path_factory: pytest.TempPathFactory, smooth_folder: Path, job: An
 def folder(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its report."""
     folder = tmp_path_factory.mktemp("reports") / "smooth.report"
-    found = report(store, folder)
+    found = report(store, folder, figures=True)
     assert found["status"] == "ok"
     assert found["images"] == {"total": 8, "shown": 8}
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         ["report.html", *(Path(name).name for name in found["figures"])]
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(store: Path) -> dict[str, Any]:
+    """Those of its images."""
+    return seen(store)
 
 
 def test_the_numbers_are_those_of_the_store(store: Path, folder: Path) -> None:
@@ -120,21 +131,10 @@ def test_the_clusters_are_those_of_the_store(store: Path, folder: Path) -> None:
             assert not inertia or f"{inertia[-1]:.6g}" in page
 
 
-def test_the_spread_is_that_of_the_pixels(store: Path, smooth_folder: Path) -> None:
+def test_pictures_are_the_labels_and_the_spread_is_that_of_the_pixels(store: Path, pictures: dict[str, Any]) -> None:
     """A hundredth of all pixels is enough for three digits."""
-    model = Model.load(str(store))
-    squares, counts = np.zeros(4), np.zeros(4)
-    for found in seen(store).values():
-        squares += found.sample.squares
-        counts += found.sample.counts
-    exact = math.sqrt(model.inertia / model.pixels)
-    assert math.sqrt(squares.sum() / counts.sum()) == pytest.approx(exact, rel=0.01)
-    assert (counts / counts.sum()) == pytest.approx(model.counts / model.pixels, abs=0.01)
-
-
-def test_segmented_pictures_and_masks_are_the_labels(store: Path) -> None:
     opened, model = open_store(str(store)), Model.load(str(store))
-    for key, found in seen(store).items():
+    for key, found in pictures.items():
         small = halved(np.asarray(opened[key].labels[:]), 4, 64)
         painted = pixels_of(found.segmented)
         valid = small != 255
@@ -143,6 +143,11 @@ def test_segmented_pictures_and_masks_are_the_labels(store: Path) -> None:
         assert [j for j, _ in found.masks] == [0, 1, 2, 3]
         for j, file in found.masks:
             assert (pixels_of(file) == (small == j) * np.uint8(255)).all()
+    squares = sum(found.sample.squares for found in pictures.values())
+    counts = sum(found.sample.counts for found in pictures.values())
+    exact = math.sqrt(model.inertia / model.pixels)
+    assert math.sqrt(squares.sum() / counts.sum()) == pytest.approx(exact, rel=0.01)
+    assert (counts / counts.sum()) == pytest.approx(model.counts / model.pixels, abs=0.01)
 
 
 @pytest.mark.few(1)
@@ -198,7 +203,7 @@ def test_edges_are_shown_where_there_are_any(store: Path, tmp_path: Path, smooth
     assert (shown[12] == 255).all()
     assert not np.delete(shown, 12, axis=0).any()
     assert found["picture-1.png"].edges is None
-    told = report(path, tmp_path / "r")
+    told = report(path, tmp_path / "r", figures=True)
     assert [Path(name).name for name in told["figures"]].count("edges.png") == 1
 
 
@@ -210,7 +215,7 @@ def test_a_sweep_is_shown_and_one_picture_painted(store: Path, tmp_path: Path) -
         rows.append({**row, "centroids": model.centroids[:k].tolist(), "colors": model.colors[:k].tolist()})
     swept = {"k": 3, "knee": 3, "why": "the knee of it", "features": "rgb", "sweep": rows, "each": None}
     (tmp_path / "sweep.json").write_text(json.dumps(swept))
-    told = report(store, tmp_path / "r", sweep=str(tmp_path))
+    told = report(store, tmp_path / "r", sweep=str(tmp_path), figures=True, limit=2)
     assert {"elbow.png", "several-k.png"} <= {Path(name).name for name in told["figures"]}
     page = (tmp_path / "r" / "report.html").read_text()
     assert "k = 3, the knee of it" in page
@@ -222,8 +227,10 @@ def test_a_sweep_is_shown_and_one_picture_painted(store: Path, tmp_path: Path) -
     assert len(np.unique(pixels_of(two).reshape(-1, 4), axis=0)) == 2
 
 
-def test_a_source_that_has_gone_or_changed_is_told(tmp_path: Path, png: Any, smooth: Any, job: Any) -> None:
-    for name in "abc":
+def test_originals_that_have_gone_and_damaged_images_are_told_and_the_rest_is_shown(
+    tmp_path: Path, png: Any, smooth: Any, job: Any
+) -> None:
+    for name in "abcdef":
         png(tmp_path / "in" / f"{name}.png", smooth(40, 50, ord(name)))
     job(tmp_path / "in", tmp_path / "s.zarr", 2)
     (tmp_path / "in" / "a.png").unlink()
@@ -234,9 +241,18 @@ def test_a_source_that_has_gone_or_changed_is_told(tmp_path: Path, png: Any, smo
     assert "No original: the image it was labelled from is not there any more" in page
     assert "No original: changed since it was labelled" in page
     assert "The originals of 2 pictures cannot be shown" in page
-    assert page.count(", original&quot;") + page.count(', original"') >= 1  # that of c
+    assert page.count(", original&quot;") + page.count(', original"') >= 4
     found = seen(tmp_path / "s.zarr")
     assert [found[f"{name}.png"].original is None for name in "abc"] == [True, True, False]
+    images = tmp_path / "s.zarr" / "images"
+    (images / "d.png" / "zarr.json").write_text("{}")
+    (images / "e.png" / "labels" / "kmeans" / "0" / "c" / "0" / "0").write_bytes(b"not a chunk")
+    zarr.open_array(str(images / "f.png" / "labels" / "kmeans" / "0"), mode="r+")[3:9, 3:9] = 77
+    told = report(tmp_path / "s.zarr", tmp_path / "r")
+    assert told["status"] == "partial"
+    assert [failure["source"] for failure in told["failures"]] == ["d.png", "e.png", "f.png"]
+    assert told["images"] == {"total": 6, "shown": 3}
+    assert "3 of the store" in (tmp_path / "r" / "report.html").read_text()
 
 
 def test_a_palette_for_each_image(tmp_path: Path, small_folder: Path, png: Any, job: Any) -> None:
@@ -300,27 +316,12 @@ def test_a_limit_leaves_pictures_out_and_no_row(store: Path, tmp_path: Path) -> 
 
 
 def test_any_scheduler_makes_the_same_files(store: Path, folder: Path, tmp_path: Path) -> None:
-    report(store, tmp_path / "threads", execution=ExecutionSettings("threads", 3))
+    report(store, tmp_path / "threads", execution=ExecutionSettings("threads", 3), figures=True)
     for path in folder.iterdir():
         assert (tmp_path / "threads" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_damaged_image_is_named_and_the_rest_is_told(tmp_path: Path, png: Any, smooth: Any, job: Any) -> None:
-    for name in "abcd":
-        png(tmp_path / "in" / f"{name}.png", smooth(40, 50, ord(name)))
-    job(tmp_path / "in", tmp_path / "s.zarr", 2)
-    images = tmp_path / "s.zarr" / "images"
-    (images / "a.png" / "zarr.json").write_text("{}")
-    (images / "b.png" / "labels" / "kmeans" / "0" / "c" / "0" / "0").write_bytes(b"not a chunk")
-    zarr.open_array(str(images / "d.png" / "labels" / "kmeans" / "0"), mode="r+")[3:9, 3:9] = 77
-    told = report(tmp_path / "s.zarr", tmp_path / "r")
-    assert told["status"] == "partial"
-    assert [failure["source"] for failure in told["failures"]] == ["a.png", "b.png", "d.png"]
-    assert told["images"] == {"total": 4, "shown": 1}
-    assert "3 of the store" in (tmp_path / "r" / "report.html").read_text()
-
-
-def test_what_is_no_store_has_no_report(tmp_path: Path, small_folder: Path, job: Any) -> None:
+def test_what_is_no_finished_store_is_told_as_such(tmp_path: Path, small_folder: Path, job: Any) -> None:
     with pytest.raises(StoreError, match="no kseg store there"):
         report(tmp_path, tmp_path / "r")
     job(small_folder, tmp_path / "m.model.zarr", 2)
@@ -328,16 +329,11 @@ def test_what_is_no_store_has_no_report(tmp_path: Path, small_folder: Path, job:
         report(tmp_path / "m.model.zarr", tmp_path / "r")
     job(small_folder, tmp_path / "s.zarr", 2)
     root = zarr.open_group(str(tmp_path / "s.zarr"), mode="r+")
-    for key in ("a.png", "b.png", "c.png"):
-        del root[f"images/{key}"]
-    with pytest.raises(KsegError, match="no finished image"):
-        report(tmp_path / "s.zarr", tmp_path / "r")
-    assert not (tmp_path / "r").exists()
-
-
-def test_an_unfinished_run_is_told_as_such(tmp_path: Path, small_folder: Path, job: Any) -> None:
-    job(small_folder, tmp_path / "s.zarr", 2)
-    root = zarr.open_group(str(tmp_path / "s.zarr"), mode="r+")
     root.attrs["kseg"] = {**dict(root.attrs["kseg"]), "status": "running"}  # type: ignore[arg-type]
     assert report(tmp_path / "s.zarr", tmp_path / "r")["status"] == "ok"
     assert "has not finished" in (tmp_path / "r" / "report.html").read_text()
+    for key in ("a.png", "b.png", "c.png"):
+        del root[f"images/{key}"]
+    with pytest.raises(KsegError, match="no finished image"):
+        report(tmp_path / "s.zarr", tmp_path / "none")
+    assert not (tmp_path / "none").exists()

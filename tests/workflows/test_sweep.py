@@ -212,13 +212,13 @@ def test_bands_too_many_to_hold_are_swept_in_few_readings_and_as_well(
     from workflows.fitting.streamed import StreamedBands
 
     passes = []
-    whole = StreamedBands._pass
+    whole = StreamedBands._ask
 
-    def counted(data: StreamedBands, look: Any) -> Any:
-        passes.append(look)
-        return whole(data, look)
+    def counted(data: StreamedBands, *asked: Any) -> Any:
+        passes.append(asked)
+        return whole(data, *asked)
 
-    monkeypatch.setattr(StreamedBands, "_pass", counted)
+    monkeypatch.setattr(StreamedBands, "_ask", counted)
     streamed = sweep(source, tmp_path / "streamed", (1, 6), **fit)
     alone = 3 * 6  # passes that numbering and judging each k by itself would take
     assert 5 <= len(passes) < alone

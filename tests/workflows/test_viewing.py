@@ -84,6 +84,9 @@ def test_fewer_tasks_run_where_originals_are_large() -> None:
     assert executor.workers == 2  # it and one that looks at no original
     assert list(limit_tasks(executor, {"a": 3 * VIEW_BYTES, "b": 5 * VIEW_BYTES}, tasks_each=2)) == ["b"]
     assert executor.workers == 1  # two may look at the same one
+    executor = LocalExecutor("threads", 4, PROCESS_BYTES + 4 * VIEW_BYTES)
+    assert limit_tasks(executor, task_bytes=2 * VIEW_BYTES) == {}
+    assert executor.workers == 2  # of a kind of export that takes more
 
 
 def test_as_many_tasks_look_at_an_original_as_is_said_of_it() -> None:

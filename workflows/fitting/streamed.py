@@ -6,8 +6,7 @@ All attempts are compared in one pass; only the best is refined, by exact steps 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,8 +14,8 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from kseg_core.clustering.band_points import BandPoints, BandSample, farthest_of, silhouettes_of
-from kseg_core.clustering.band_values import NO_WEIGHTS, ValueTable, as_values, assign_and_sum, flat_mask
+from kseg_core.clustering.band_points import BandPoints, BandSample
+from kseg_core.clustering.band_values import ValueTable
 from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.kmeans import (
     AttemptHistory,
@@ -24,18 +23,15 @@ from kseg_core.clustering.kmeans import (
     Proposal,
     SearchData,
     Solution,
-    StepLimits,
-    Steps,
     coarse_form,
     fill_empty,
     finish,
-    lloyd,
-    lloyd_together,
     shortlist,
 )
 from kseg_core.clustering.points import FarPoint
-from kseg_core.clustering.sums import ClusterSums, Silhouettes
-from kseg_core.config import DEFAULT_TOL, FitSettings
+from kseg_core.clustering.steps import StepLimits, Steps, lloyd, lloyd_together
+from kseg_core.clustering.sums import ClusterSums, Silhouettes, SumsOfEach
+from kseg_core.config import FitSettings
 from kseg_core.reading.sources import Piece
 from kseg_core.resume.checkpoints import load, save
 from kseg_core.sweep.search import CoarseForms, history_of, one_more
@@ -48,46 +44,13 @@ from .tasks import SweepTasks, TaskRunner
 
 F64 = NDArray[np.float64]
 
-VARIANCE_OF_ERROR = 100.0  # times the error that clusters leave: more than data without far values has
-
-
-@dataclass(frozen=True, slots=True)
-class SumsOfEach:
-    """One step's sums for several sets of centroids; merges."""
-
-    parts: tuple[ClusterSums, ...]
-
-    def merge(self, other: SumsOfEach) -> SumsOfEach:
-        return SumsOfEach(tuple(a.merge(b) for a, b in zip(self.parts, other.parts, strict=True)))
-
-
-def look_at_sums(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> SumsOfEach:
-    """Sums of one piece for each set of centroids; their squares are known already."""
-    samples, valid = piece.read(space.bands)[:2]
-    values, mask = as_values(samples), flat_mask(valid)
-    sums = [assign_and_sum(values, NO_WEIGHTS, mask, space.affine, each, space.bits) for each in centroids]
-    return SumsOfEach(tuple(ClusterSums(counts, total, 0) for counts, total in sums))
-
-
-def look_at_distinct(piece: Piece, space: BandSpace) -> ValueTable:
-    """The distinct values of one piece, where they are few."""
-    samples, valid = piece.read(space.bands)[:2]
-    return ValueTable.of(as_values(samples), flat_mask(valid))
-
-
-def look_at_farthest(piece: Piece, space: BandSpace, centroids: F64) -> FarPoint:
-    """The pixel of one piece that is farthest from all centroids."""
-    samples, valid = piece.read(space.bands)[:2]
-    return farthest_of(space, as_values(samples), flat_mask(valid), centroids)
-
-
-def look_at_silhouettes(piece: Piece, space: BandSpace, centroids: Sequence[F64]) -> Silhouettes:
-    """Sums of one piece's silhouettes for each set of centroids."""
-    samples, valid = piece.read(space.bands)[:2]
-    return silhouettes_of(space, as_values(samples), NO_WEIGHTS, flat_mask(valid), centroids)
-
-
 KEPT_TYPES = (SumsOfEach, ClusterSums, FarPoint, Silhouettes, ValueTable)
+
+
+def answer(piece: Piece, space: BandSpace, question: Callable[..., Any], details: tuple[Any, ...]) -> Any:
+    """What the pixels of one piece answer to a question, a method of `BandPoints`."""
+    samples, valid = piece.read(space.bands)[:2]
+    return question(BandPoints.window(space, samples, valid), *details)
 
 
 class StreamedBands:
@@ -110,7 +73,7 @@ class StreamedBands:
         self._images = tokenize([source.file.key for source in plan.sources])
         self._table: BandPoints | None = None
         if held.few is not None:  # few in the sample: perhaps few in all
-            table: ValueTable = self._pass(partial(look_at_distinct, space=space))
+            table: ValueTable = self._ask(BandPoints.table)
             if table.values is not None:
                 self._table = BandPoints(space, table.values, table.counts, moments.squares)
 
@@ -132,7 +95,7 @@ class StreamedBands:
         """The sums for several sets of centroids, from one reading."""
         if self._table is not None:
             return [self._table.sums(each) for each in centroids]
-        found: SumsOfEach = self._pass(partial(look_at_sums, space=self._space, centroids=list(centroids)))
+        found: SumsOfEach = self._ask(BandPoints.sums_of_each, list(centroids))
         return [ClusterSums(part.counts, part.sums, self._moments.squares) for part in found.parts]
 
     def sums(self, centroids: F64) -> ClusterSums:
@@ -141,7 +104,7 @@ class StreamedBands:
     def farthest(self, centroids: F64) -> FarPoint:
         if self._table is not None:
             return self._table.farthest(centroids)
-        found: FarPoint = self._pass(partial(look_at_farthest, space=self._space, centroids=centroids))
+        found: FarPoint = self._ask(BandPoints.farthest, centroids)
         return found
 
     def cluster_colors(self, centroids: F64, sums: ClusterSums) -> NDArray[np.uint8]:  # noqa: ARG002 - sums say it all
@@ -156,11 +119,12 @@ class StreamedBands:
     def silhouettes(self, centroids: Sequence[F64]) -> Silhouettes:
         if self._table is not None:
             return self._table.silhouettes(centroids)
-        found: Silhouettes = self._pass(partial(look_at_silhouettes, space=self._space, centroids=list(centroids)))
+        found: Silhouettes = self._ask(BandPoints.silhouettes, list(centroids))
         return found
 
-    def _pass(self, look: Any) -> Any:
+    def _ask(self, question: Callable[..., Any], *details: Any) -> Any:
         """One reading; the images were all read before, so now none may fail."""
+        look = partial(answer, space=self._space, question=question, details=details)
         path = kept_path(self._plan.checkpoints, self._images, look)
         found = None if path is None else load(path, KEPT_TYPES)
         if found is None:
@@ -179,21 +143,6 @@ def few_values(data: StreamedBands, held: BandPoints, k: int) -> F64 | None:
             return np.unique(points, axis=0)
         points = np.concatenate([points, [far.point]])
     return None
-
-
-def exact_limits(settings: FitSettings, variance: float, mse: float, done: int = 0) -> StepLimits:
-    """When the steps that read all data anew are enough, after so many on the mini-batch.
-
-    A few far values make the variance of all data as large as they like, and every step small beside it; the error
-    that is left once they have centroids of their own does not know them.
-
-    Parameters
-    ----------
-    variance, mse
-        Of all data and of what clusters leave of it, a band.
-    """
-    limit = DEFAULT_TOL * min(variance, VARIANCE_OF_ERROR * mse) if settings.tol is None else settings.tol * variance
-    return StepLimits(max(1, settings.max_iter - done), limit)
 
 
 # ------------------------------------------------------------------------------------------------ one k, and every k
@@ -216,9 +165,8 @@ def solve_streamed(
     judged = data.sums_of_each([proposal.centroids for proposal in chosen])
     inertia = [space.inertia(sums, p.centroids) for sums, p in zip(judged, chosen, strict=True)]
     best = chosen[int(np.argmin(inertia))]
-    steps = lloyd(held, best.centroids, StepLimits(settings.max_iter, sampling_noise=True))
-    variance, mse = space.total_variance(judged[0]), min(inertia) / data.size
-    limits = exact_limits(settings, variance / space.dimensions, mse / space.dimensions, len(steps.inertia))
+    steps = lloyd(held, best.centroids, StepLimits(settings, of_sample=True))
+    limits = StepLimits(settings, len(steps.inertia), mse=min(inertia) / data.size)
     exact = lloyd(data, steps.centroids, limits)
     centroids = fill_empty(data, exact.centroids)
     history = tuple(
@@ -280,8 +228,7 @@ def best_on_sample(
         begin = [each[int(np.argmin(inertia))]]
         if starts:
             begin.append(one_more(held, starts[-1].steps.centroids, how))
-        limits = StepLimits(how.max_iter, sampling_noise=True)
-        ends = [lloyd(held, proposal.centroids, limits) for proposal in begin]
+        ends = [lloyd(held, proposal.centroids, StepLimits(how, of_sample=True)) for proposal in begin]
         on_sample = [space.inertia(held.sums(steps.centroids), steps.centroids) for steps in ends]
         best = int(np.argmin(on_sample))
         starts.append(Begun(begin[best].attempt, ends[best]))
@@ -290,15 +237,11 @@ def best_on_sample(
 
 def refine_together(data: StreamedBands, starts: Sequence[Begun], searched: Sequence[FitSettings]) -> list[Steps]:
     """The exact steps for every k at once: each reads all data one time."""
-    if not starts:
-        return []
-    dimensions = data.space.dimensions
-    variance = data.space.total_variance(data.sums(starts[0].steps.centroids[:1])) / dimensions
-    limits = [
-        exact_limits(how, variance, begun.steps.inertia[-1] / data.held.size / dimensions, len(begun.steps.inertia))
-        for begun, how in zip(starts, searched, strict=True)
+    begin = [
+        (steps.centroids, StepLimits(how, len(steps.inertia), mse=steps.inertia[-1] / data.held.size))
+        for (_, steps), how in zip(starts, searched, strict=True)
     ]
-    return lloyd_together(data, list(zip([begun.steps.centroids for begun in starts], limits, strict=True)))
+    return lloyd_together(data, begin)
 
 
 def never_rising(data: StreamedBands, each: Sequence[F64], searched: Sequence[FitSettings]) -> list[F64]:
@@ -308,15 +251,14 @@ def never_rising(data: StreamedBands, each: Sequence[F64], searched: Sequence[Fi
     """
     space = data.space
     kept: list[F64] = []
-    lowest = np.inf
+    lowest = math.inf
     for i, (centroids, sums) in enumerate(zip(each, data.sums_of_each(each), strict=True)):
         inertia = space.inertia(sums, centroids)
         if (sums.counts == 0).any():
             centroids = fill_empty(data, centroids)
             inertia = space.inertia(data.sums(centroids), centroids)
         if inertia > lowest and i < len(searched):
-            variance, mse = space.total_variance(sums) / space.dimensions, lowest / data.size / space.dimensions
-            limits = exact_limits(searched[i], variance, mse)
+            limits = StepLimits(searched[i], mse=lowest / data.size)
             again = lloyd(data, one_more(data, kept[-1], searched[i]).centroids, limits)
             centroids = fill_empty(data, again.centroids)
             inertia = space.inertia(data.sums(centroids), centroids)

@@ -11,9 +11,11 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from kseg_core.clustering.kmeans import Proposal, SearchData, Steps, propose, refine, seeds_of, trials_for
+from kseg_core.clustering.kmeans import Proposal, SearchData, propose, refine, seeds_of
 from kseg_core.clustering.points import Points
+from kseg_core.clustering.steps import Steps
 from kseg_core.config import FitSettings
+from kseg_core.kernels.search import trials_for
 from kseg_core.sweep.search import (
     MOST_REFINED,
     Judged,

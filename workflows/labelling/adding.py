@@ -9,16 +9,14 @@ would mean doing all again; this way the second pass costs an eighth of the firs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple
 
 from dask.delayed import Delayed, delayed
 
-from kseg_core import storage
-from kseg_core.errors import KsegError
 from kseg_core.joining import columns_of_grid
 from kseg_core.layers.layer import Layer, Layout, Part
 from kseg_core.layers.tiles import whole
@@ -27,14 +25,11 @@ from kseg_core.store.adding import create_layer, discard_layer, finish_layer, se
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.writing import build_level
 
-from ..computing.context import Context, Failure, parted
-from ..computing.executor import SAME_COMMAND
+from ..computing.context import Context, Failure
 from ..planning.plan import Plan
-from .pyramids import build_pyramids
+from .pieces import LargeImage, PieceTask, build_pyramids, of_each, writing_to
 
 GROUP_PIECES = 512  # borders of some two gigapixels of large images are held at once: tens of megabytes
-
-Pieces = tuple[Piece, ...]  # all of one image
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +64,32 @@ class Added:
         )
 
 
+class Adding(NamedTuple):
+    """What is the same for all images.
+
+    Attributes
+    ----------
+    layer
+        Which is added.
+    store
+        Where to, from wherever a worker is.
+    tile
+        Side of the store's chunks in pixels.
+    """
+
+    layer: Layer
+    store: str
+    tile: int
+
+    def layout(self, source: ImageSource) -> Layout:
+        """What decides the arrays of the layer of an image."""
+        layout = Layout(source.shape, 0, self.tile, masks=False, geo=source.geo)
+        if self.layer.stands_alone:
+            return layout
+        image = StoredImage(self.store, source.file.key)
+        return replace(layout, k=len(image.attributes["counts"]), levels=image.level_count)
+
+
 class PartAdded(NamedTuple):
     """What one piece came to: how many of its pixels are not 0 so far, and what its neighbours must know."""
 
@@ -97,73 +118,83 @@ def add_layer(plan: Plan, layer: Layer, store: str, tile: int, context: Context)
     UnreadableImage
         If an image cannot be read and the job is strict.
     """
-    store = storage.absolute(store)  # a worker may have another current folder
     context.progress.stage(f"finding {layer.name}", len(plan.sources), plan.pixels)
-    done = Added()
-    try:
-        for batches in _groups(plan):
-            done = done.merge(_add_to(batches, layer, store, tile, context))
-    except OSError as error:
-        what = f"{store}: the output cannot be written ({error.strerror or error})"
-        raise KsegError(f"{what}; {SAME_COMMAND}") from error
+    with writing_to(store) as path:
+        job = Adding(layer, path, tile)
+        batches = ([PieceTask(piece) for piece in bundle] for bundle in plan.bundles)
+        done = Added()
+        for made in chain.from_iterable(context.map(add_piece, batches, job, name=layer.name)):
+            done = done.merge(Added(failures=(made,)) if isinstance(made, Failure) else made)
+        for group in _groups(plan.large):
+            done = done.merge(_add_large(group, job, context))
     return done
 
 
-def _groups(plan: Plan) -> Iterator[list[Pieces]]:
-    """Batches of pieces together: all images of one piece, then larger ones up to so many pieces, so that what is held
-    of them is bounded.
-    """
-    yield list(plan.bundles)
-    group: list[Pieces] = []
-    for pieces in plan.large:
-        if len(group) + len(pieces) > GROUP_PIECES:
+def _groups(large: Iterable[tuple[Piece, ...]]) -> Iterator[list[tuple[Piece, ...]]]:
+    """Large images together up to so many pieces, so that what is held of them is bounded."""
+    group: list[tuple[Piece, ...]] = []
+    for pieces in large:
+        if group and sum(map(len, group)) + len(pieces) > GROUP_PIECES:
             yield group
             group = []
-        group += ((piece,) for piece in pieces)
-    yield group
+        group.append(pieces)
+    if group:
+        yield group
 
 
-def _add_to(batches: Sequence[Pieces], layer: Layer, store: str, tile: int, context: Context) -> Added:
-    """Add a layer to all images of some batches, whose pieces follow each other."""
-    images: dict[str, list[Piece]] = {}
-    for piece in chain.from_iterable(batches):
-        images.setdefault(piece.file.key, []).append(piece)
-    creating = delayed(begin_layer, pure=False)
-    several = [pieces[0] for pieces in images.values() if not pieces[0].is_whole]
-    context.compute([creating(piece, layer, store, tile) for piece in several])
-    made = chain.from_iterable(context.map(add_piece, batches, layer, store, tile, name=layer.name))
+def _add_large(group: Sequence[tuple[Piece, ...]], job: Adding, context: Context) -> Added:
+    """Add the layer to some large images: their pieces, what the pieces decide together, their levels."""
+    begin = delayed(begin_layer, pure=False)
+    layouts: list[Layout] = context.compute([begin(pieces[0].source, job) for pieces in group])
+    images = [LargeImage(pieces, layout) for pieces, layout in zip(group, layouts, strict=True)]
+    tasks = ([task] for image in images for task in image.tasks)
+    made = chain.from_iterable(context.map(add_piece, tasks, job, name=job.layer.name))
     done = Added()
-    parts: dict[str, list[PartAdded]] = {}
-    for key, pieces in images.items():
-        results, failures = parted(islice(made, len(pieces)))
+    parts: list[tuple[LargeImage, list[PartAdded]]] = []
+    for image, (own, failures) in zip(images, of_each(made, [len(pieces) for pieces in group]), strict=True):
         if failures:
-            if not pieces[0].is_whole:
-                discard_layer(store, key, layer)
-            done = done.merge(Added(failures=failures[:1]))
-        elif pieces[0].is_whole:
-            done = done.merge(results[0])
+            discard_layer(job.store, image.key, job.layer)
+            done = done.merge(Added(failures=failures))
         else:
-            parts[key] = results
-    whole_images = [(images[key], each) for key, each in parts.items()]
-    return done.merge(_close(whole_images, layer, store, tile, context))
+            parts.append((image, own))
+    pixels = _settle(parts, job, context)
+    whole_images = [image for image, _ in parts]
+    if job.layer.group is not None:
+        build_pyramids(whole_images, job.store, context, partial(build_level, layers=[job.layer]))
+    for image, found in zip(whole_images, pixels, strict=True):
+        finish_layer(job.store, image.source, job.layer, image.layout, found)
+        done = done.merge(Added(1, image.source.pixels, found))
+    return done
 
 
-def layout_of_layer(source: ImageSource, layer: Layer, store: str, tile: int) -> Layout:
-    """What decides the arrays of a layer that is added to an image."""
-    layout = Layout(source.shape, 0, tile, masks=False, geo=source.geo)
-    if layer.stands_alone:
-        return layout
-    image = StoredImage(store, source.file.key)
-    return replace(layout, k=len(image.attributes["counts"]), levels=image.level_count)
+def _settle(parts: Sequence[tuple[LargeImage, list[PartAdded]]], job: Adding, context: Context) -> list[int]:
+    """Join what the pieces of images told, and write what follows; how many pixels of each are not 0 then."""
+    pixels = [sum(part.pixels for part in own) for _, own in parts]
+    if not job.layer.joined:
+        return pixels
+    task = delayed(settle_part, pure=False)
+    tasks: list[Delayed] = []
+    owners: list[int] = []
+    for at, (image, own) in enumerate(parts):
+        columns = columns_of_grid([(piece.top, piece.left) for piece in image.pieces])
+        joined = job.layer.join([part.border for part in own], columns)
+        for piece, seeds in zip(image.pieces, joined, strict=True):
+            if len(seeds):
+                tasks.append(task(job.store, piece, job.layer, seeds, image.layout))
+                owners.append(at)
+    for at, more in zip(owners, context.each(tasks), strict=True):
+        pixels[at] += more
+    return pixels
 
 
-def begin_layer(piece: Piece, layer: Layer, store: str, tile: int) -> None:
+def begin_layer(source: ImageSource, job: Adding) -> Layout:
     """A task: the arrays of an image of several pieces."""
-    layout = layout_of_layer(piece.source, layer, store, tile)
-    create_layer(store, piece.file.key, layer, layout, pieces=True)
+    layout = job.layout(source)
+    create_layer(job.store, source.file.key, job.layer, layout, pieces=True)
+    return layout
 
 
-def add_piece(piece: Piece, layer: Layer, store: str, tile: int) -> Added | PartAdded:
+def add_piece(task: PieceTask, job: Adding) -> Added | PartAdded:
     """Write what one piece tells of a layer, and where it is the whole image, all there is to it.
 
     Raises
@@ -171,9 +202,10 @@ def add_piece(piece: Piece, layer: Layer, store: str, tile: int) -> Added | Part
     UnreadableImage
         If its pixels cannot be had.
     """
-    layout = layout_of_layer(piece.source, layer, store, tile)
+    piece, (layer, store, _) = task.piece, job
+    layout = task.layout or job.layout(piece.source)
     window = window_of(store, piece, layer, layout)
-    if not piece.is_whole:
+    if task.layout is not None:
         part = layer.begin(window, layout)
         return PartAdded(write_part(store, piece, layer, part, layout), part.border)
     values = layer.whole(window, layout)
@@ -183,34 +215,3 @@ def add_piece(piece: Piece, layer: Layer, store: str, tile: int) -> Added | Part
         build_level(store, piece.file.key, level, whole(layout.level_shape(level)), layout, [layer])
     finish_layer(store, piece.source, layer, layout, pixels)
     return Added(1, piece.pixels, pixels)
-
-
-def _close(
-    images: Sequence[tuple[list[Piece], list[PartAdded]]], layer: Layer, store: str, tile: int, context: Context
-) -> Added:
-    """Join what the pieces of large images told, build their levels, declare the layer complete."""
-    layouts = [layout_of_layer(pieces[0].source, layer, store, tile) for pieces, _ in images]
-    pixels = [sum(part.pixels for part in parts) for _, parts in images]
-    if layer.joined:
-        task = delayed(settle_part, pure=False)
-        tasks: list[Delayed] = []
-        owners: list[int] = []
-        for at, (pieces, parts) in enumerate(images):
-            columns = columns_of_grid([(piece.top, piece.left) for piece in pieces])
-            for piece, seeds in zip(pieces, layer.join([part.border for part in parts], columns), strict=True):
-                if len(seeds):
-                    tasks.append(task(store, piece, layer, seeds, layouts[at]))
-                    owners.append(at)
-        for at, more in zip(owners, context.each(tasks), strict=True):
-            pixels[at] += more
-    sources = [pieces[0].source for pieces, _ in images]
-    build = partial(build_level, layers=[layer])
-    leveled = [
-        (source.file.key, layout) for source, layout in zip(sources, layouts, strict=True) if layer.group is not None
-    ]
-    build_pyramids(leveled, store, context, build)
-    done = Added()
-    for source, layout, found in zip(sources, layouts, pixels, strict=True):
-        finish_layer(store, source, layer, layout, found)
-        done = done.merge(Added(1, source.pixels, found))
-    return done

@@ -17,11 +17,10 @@ from kseg_core import storage
 from kseg_core.clustering.labelling import NO_COLORS
 from kseg_core.clustering.outliers import outliers_beyond
 from kseg_core.config import FitSettings, OutputSettings
-from kseg_core.errors import KsegError, NoValidPixels, StoreError, TooManyColors, UnreadableImage
-from kseg_core.inputs.listing import InputFile
+from kseg_core.errors import NoValidPixels, StoreError, TooManyColors, UnreadableImage
 from kseg_core.layers.layer import Layout
 from kseg_core.layers.tiles import Region
-from kseg_core.reading.sources import ImageSource, Piece
+from kseg_core.reading.sources import ImageSource
 from kseg_core.resume.markers import end_journal, fills_written, note_piece, pieces_written
 from kseg_core.store.model import Model
 from kseg_core.store.record import ImageRecord
@@ -36,8 +35,7 @@ from kseg_core.store.writing import (
     write_window,
 )
 
-from ..computing.context import Context, Failure, parted
-from ..computing.executor import SAME_COMMAND
+from ..computing.context import Context, Failure
 from ..fitting.fit import fit_plan
 from ..planning.budget import Budget, image_of_too_many_colors
 from ..planning.plan import Plan
@@ -52,7 +50,7 @@ from .label import (
     read_for_model,
     reference_of,
 )
-from .pyramids import build_pyramids
+from .pieces import LargeImage, PieceTask, build_pyramids, of_each, writing_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,42 +73,6 @@ class Labelling:
     output: OutputSettings
     given: bool = False
     shared: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class PieceTask:
-    """A piece, and the arrays of its image; None: it is the whole image, and makes them itself."""
-
-    piece: Piece
-    layout: Layout | None = None
-
-    @property
-    def file(self) -> InputFile:
-        return self.piece.file
-
-    @property
-    def pixels(self) -> int:
-        return self.piece.pixels
-
-    @property
-    def is_last(self) -> bool:
-        return self.piece.is_last
-
-
-@dataclass(frozen=True, slots=True)
-class LargeImage:
-    """An image of more than one piece."""
-
-    pieces: tuple[Piece, ...]
-    layout: Layout
-
-    @property
-    def source(self) -> ImageSource:
-        return self.pieces[0].source
-
-    @property
-    def key(self) -> str:
-        return self.source.file.key
 
 
 Parts = dict[tuple[int, int], PieceLabelled]  # of pieces, by top and left
@@ -145,16 +107,13 @@ def label_plan(
         If the output cannot be written.
     """
     context.progress.stage("labelling", len(plan.sources), plan.pixels)
-    job = Labelling(storage.absolute(store), output, given, isinstance(model, Model))
-    try:
+    with writing_to(store) as path:
+        job = Labelling(path, output, given, isinstance(model, Model))
         if isinstance(model, Model):
             return label_images(plan, model, job, context)
         done = label_images(Plan(plan.bundles), partial(own_model, model, budget), job, context)
         for pieces in plan.large:
             done = done.merge(label_alone(Plan((), (pieces,), plan.checkpoints), model, job, context, budget))
-    except OSError as error:
-        what = f"{store}: the output cannot be written ({error.strerror or error})"
-        raise KsegError(f"{what}; {SAME_COMMAND}") from error
     return done
 
 
@@ -189,19 +148,20 @@ def label_images(plan: Plan, how: Model | ModelFor | None, job: Labelling, conte
     for image, there in zip(large, known, strict=True):
         if there:
             context.progress.advance(0, sum(piece.pixels for piece in image.pieces if piece.corner in there))
-        left += [[PieceTask(piece, image.layout)] for piece in image.pieces if piece.corner not in there]
+        left += [[task] for task in image.tasks if task.piece.corner not in there]
     batches = chain(([PieceTask(piece) for piece in bundle] for bundle in plan.bundles), left)
     made = context.map(label_piece, batches, context.share(how), job, name="label")
     done = Labelled()
     for labelled in islice(made, len(plan.bundles)):
         done = done.merge(Labelled.of(labelled))
     whole: list[tuple[LargeImage, PieceLabelled]] = []
-    of_pieces = chain.from_iterable(made)
-    for image, there in zip(large, known, strict=True):
-        parts, failures = parted(islice(of_pieces, len(image.pieces) - len(there)))
+    of_images = of_each(
+        chain.from_iterable(made), [len(i.pieces) - len(there) for i, there in zip(large, known, strict=True)]
+    )
+    for image, there, (parts, failures) in zip(large, known, of_images, strict=True):
         if failures:
             remove_image(job.store, image.key)
-            done = done.merge(Labelled(failures=failures[:1]))
+            done = done.merge(Labelled(failures=failures))
         else:
             whole.append((image, reduce(PieceLabelled.merge, [*there.values(), *parts])))
     return done.merge(close_images(whole, model, job, context))
@@ -223,7 +183,7 @@ def close_images(
             done = done.merge(Labelled(failures=(context.failed(image.key, record.error),)))
         else:
             whole.append((image, record, labelled_image(record, model, job, part)))
-    build_pyramids([(image.key, image.layout) for image, _, _ in whole], job.store, context, build_from_pieces)
+    build_pyramids([image for image, _, _ in whole], job.store, context, build_from_pieces)
     colors = NO_COLORS if model is None else model.colors
     for image, record, labelled in whole:
         end_journal(job.store, image.key)

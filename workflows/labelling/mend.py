@@ -10,45 +10,31 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 
 from kseg_core import storage
 from kseg_core.config import OutputSettings
-from kseg_core.errors import KsegError, StoreError
-from kseg_core.layers.layer import Layout
-from kseg_core.reading.sources import Piece
+from kseg_core.errors import StoreError
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.verify import sound_record, window_is_sound
 from kseg_core.store.writing import build_level, finish_image, image_folder, write_georeferences, write_window
 
-from ..computing.context import Context, Failure, parted
-from ..computing.executor import SAME_COMMAND
+from ..computing.context import Context, Failure
 from ..planning.plan import Plan
 from .label import label_window, layout_of, read_for_model
-from .label_plan import PieceTask
-from .pyramids import build_pyramids
+from .pieces import LargeImage, PieceTask, build_pyramids, of_each, writing_to
 
 log = logging.getLogger("kseg")
 
 
 @dataclass(frozen=True, slots=True)
-class Mendable:
-    """A large image whose documents are sound, whatever has become of its pixels.
-
-    Parameters
-    ----------
-    pieces
-        All of it.
-    layout, record
-        Its arrays, and what is said of it.
-    model
-        What it was labelled with.
+class Mendable(LargeImage):
+    """A large image whose documents are sound, whatever has become of its pixels: what is said of it, and the model it
+    was labelled with.
     """
 
-    pieces: tuple[Piece, ...]
-    layout: Layout
     record: ImageRecord
     model: Model
 
@@ -83,22 +69,26 @@ def mend_images(images: Sequence[Mendable], store: str, context: Context) -> tup
     KsegError
         If the output cannot be written.
     """
-    store = storage.absolute(store)  # a worker may have another current folder
-    context.progress.stage("mending", len(images), sum(piece.pixels for image in images for piece in image.pieces))
-    made: list[list[bool | Failure]] = []
-    try:
+    context.progress.stage("mending", len(images), sum(image.source.pixels for image in images))
+    whole: list[Mendable] = []
+    failures: list[Failure] = []
+    with writing_to(store) as path:
+        for image in images:
+            storage.sweep(image_folder(path, image.key), below=True)
         for _, alike in groupby(images, lambda image: id(image.model)):  # one of all, or each its own
             some = list(alike)
-            model = context.share(some[0].model)
-            for image in some:
-                storage.sweep(image_folder(store, image.record.key), below=True)
-            tasks = ([PieceTask(piece, image.layout)] for image in some for piece in image.pieces)
-            parts = chain.from_iterable(context.map(mend_piece, tasks, model, store, name="mend"))
-            made += [list(islice(parts, len(image.pieces))) for image in some]
-        return finish(images, made, store, context)
-    except OSError as error:
-        what = f"{store}: the output cannot be written ({error.strerror or error})"
-        raise KsegError(f"{what}; {SAME_COMMAND}") from error
+            tasks = ([task] for image in some for task in image.tasks)
+            made = chain.from_iterable(context.map(mend_piece, tasks, context.share(some[0].model), path, name="mend"))
+            for image, (anew, failed) in zip(some, of_each(made, [len(image.pieces) for image in some]), strict=True):
+                failures += failed
+                if not failed:
+                    whole.append(image)
+                    log.info("%s: %d of %d windows made anew", image.key, sum(anew), len(anew))
+        build_pyramids(whole, path, context, partial(build_level, mends=True))
+        for image in whole:
+            write_georeferences(image_folder(path, image.key), image.layout)
+            finish_image(path, image.record, image.layout, image.model.colors)
+    return [image.key for image in whole], failures
 
 
 def mend_piece(task: PieceTask, model: Model, store: str) -> bool:
@@ -116,24 +106,3 @@ def mend_piece(task: PieceTask, model: Model, store: str) -> bool:
     window, _ = label_window(read_for_model(piece, model), model, layout)
     write_window(store, piece.file.key, (piece.rows, piece.columns), window, layout)
     return True
-
-
-def finish(
-    images: Sequence[Mendable], made: Sequence[Sequence[bool | Failure]], store: str, context: Context
-) -> tuple[list[str], list[Failure]]:
-    """Mend the levels of the images whose windows are whole, and declare them complete."""
-    whole: list[Mendable] = []
-    failures: list[Failure] = []
-    for image, own in zip(images, made, strict=True):
-        anew, failed = parted(own)
-        failures += failed[:1]
-        if not failed:
-            whole.append(image)
-            log.info("%s: %d of %d windows made anew", image.record.key, sum(anew), len(own))
-    build_pyramids(
-        [(image.record.key, image.layout) for image in whole], store, context, partial(build_level, mends=True)
-    )
-    for image in whole:
-        write_georeferences(image_folder(store, image.record.key), image.layout)
-        finish_image(store, image.record, image.layout, image.model.colors)
-    return [image.record.key for image in whole], failures

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from kseg_core import storage
 from kseg_core.config import AUTO, FitSettings, OutputSettings
-from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, TooLarge, TooManyColors, UnreadableImage
+from kseg_core.layers.layer import Layer
 from kseg_core.memory import (
     COLOR_BYTES,
     KEPT_BYTES,
@@ -23,10 +23,10 @@ from kseg_core.memory import (
     MERGED_COLOR_BYTES,
     MOST_COLORS,
     counts_to_label,
-    edge_bytes,
     held_bytes,
     held_px_bytes,
     kept_bytes,
+    layer_bytes,
     piece_bytes,
     process_bytes,
     sample_bytes,
@@ -62,8 +62,8 @@ class Work:
         What is written; None: nothing is.
     alone
         Whether each image has a model of its own.
-    edges
-        How edges are found; None: they are not.
+    layers
+        Those that are added.
     features
         The feature space of colours; None: not known.
     chooses_k
@@ -75,21 +75,19 @@ class Work:
     batch_px: int
     output: OutputSettings | None
     alone: bool = False
-    edges: EdgeSettings | None = None
+    layers: tuple[Layer, ...] = ()
     features: str | None = None
     chooses_k: bool = False
 
     @classmethod
-    def of(
-        cls, how: Model | FitSettings, output: OutputSettings | None, edges: EdgeSettings | None, bands: int
-    ) -> Work:
+    def of(cls, how: Model | FitSettings, output: OutputSettings | None, layers: tuple[Layer, ...], bands: int) -> Work:
         """What labelling with a model takes, or finding one first, of images with at most so many bands.
 
         ``output``: what is written of the labels; None: nothing.
         """
         if isinstance(how, Model):
             of_model = 0 if how.bands is None else len(how.bands.bands)
-            return cls(how.k, of_model, 0, output, edges=edges, features=how.features)
+            return cls(how.k, of_model, 0, output, layers=layers, features=how.features)
         tries = how.k == AUTO
         return cls(
             how.tried[1] if tries else how.clusters,
@@ -97,7 +95,7 @@ class Work:
             how.batch_pixels,
             output,
             alone=how.scope == "image",
-            edges=edges,
+            layers=layers,
             features=how.features,
             chooses_k=tries,
         )
@@ -318,10 +316,9 @@ def task_of(piece: Piece, work: Work, *, alone: bool) -> Task:
 def labelling_bytes(piece: Piece, work: Work) -> int:
     """Most bytes of the task that labels a piece."""
     output, k = (work.output, work.k) if work.output else (NOTHING_WRITTEN, 0)
-    worked_on = piece_bytes(piece, k, output, work.bands)
-    if work.edges is not None:
-        worked_on = max(worked_on, edge_bytes(piece, work.edges))
-    if not k:  # nothing but edges
+    adding = (layer_bytes(piece, layer) for layer in work.layers)
+    worked_on = max([piece_bytes(piece, k, output, work.bands), *adding])
+    if not k:  # nothing but layers are added
         return worked_on
     counts = counts_to_label(work.features, output)
     return scratch_bytes(k, output, work.bands, counted=work.fits, counts=counts) + worked_on

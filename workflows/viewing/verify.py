@@ -37,25 +37,14 @@ def output_settings(store: Store) -> OutputSettings:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Makes the tasks that verify images of a store.
+    """Makes the tasks that verify images of a store."""
 
-    Parameters
-    ----------
-    path
-        The store's, from wherever a worker is.
-    shared
-        The model of all images.
-    originals, output
-        As `kseg_core.store.verify.ImageCheck` has them.
-    refused
-        Names of the images whose sources are not to be read.
-    """
-
-    path: str
-    shared: Delayed
+    path: str  # the store's, from wherever a worker is
+    shared: Delayed  # the model of all images
+    # As `kseg_core.store.verify.ImageCheck` has them.
     originals: Originals
     output: OutputSettings
-    refused: AbstractSet[str]
+    refused: AbstractSet[str]  # names of the images whose sources are not to be read
 
     def originals_of(self, key: str) -> Originals | None:
         """Where to look for the source of an image; None: it is not to be read."""

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import calinski_harabasz_score
 
-from kseg_core.clustering.band_points import BandPoints, silhouettes_of
-from kseg_core.clustering.band_values import EVERYWHERE, NO_WEIGHTS
+from kseg_core.clustering.band_points import BandPoints
+from kseg_core.clustering.band_values import NO_WEIGHTS
 from kseg_core.clustering.bands import BandSpace
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import SPACES
 from kseg_core.clustering.points import calinski_harabasz
 from kseg_core.clustering.summary import ColorTable
 from kseg_core.clustering.sums import Silhouettes, mean_silhouette
-from kseg_core.kernels.indices import silhouette_of_points
+from kseg_core.kernels.second import silhouette_of_points
 from tests.strategies import QUICK, centroids, color_tables
 
 F64 = NDArray[np.float64]
@@ -109,15 +109,15 @@ def test_bands_have_the_silhouette_of_their_features_and_no_invalid_pixel_counts
     values = random.integers(0, 1000, (5000, 2)).astype(dtype)
     valid = random.random(5000) > 0.3
     centers = np.array([[100.0, 300.0], [400.0, 1500.0], [20.0, 1000.0]])
-    (total,) = silhouettes_of(space, values, NO_WEIGHTS, valid, [centers]).totals
+    (total,) = BandPoints(space, values, NO_WEIGHTS, np.zeros(2, object), valid=valid).silhouettes([centers]).totals
     features = space.features_of(values[valid].astype(np.float64))
     expected = silhouette(features, np.ones(len(features)), centers)
     assert mean_silhouette(total, int(valid.sum()), 3) == pytest.approx(expected, abs=1e-9)
     alone = BandPoints.build(space, values[valid])
     assert alone.silhouettes([centers]).totals == (total,)
     distinct, counts = np.unique(values[valid], axis=0, return_counts=True)
-    weighted = silhouettes_of(space, distinct, counts.astype(np.int64), EVERYWHERE, [centers])
-    assert weighted.totals == (total,)
+    weighted = BandPoints(space, distinct, counts.astype(np.int64), np.zeros(2, object))
+    assert weighted.silhouettes([centers]).totals == (total,)
 
 
 @pytest.mark.parametrize(("features", "k"), [("rgb", 2), ("gray", 5), ("lab", 5)])

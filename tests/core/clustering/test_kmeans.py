@@ -33,6 +33,7 @@ from kseg_core.clustering.kmeans import (
 )
 from kseg_core.clustering.labelling import label_dtype, label_pixels
 from kseg_core.clustering.points import FarPoint, Points
+from kseg_core.clustering.steps import Steps
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, summarise
 from kseg_core.clustering.sums import ClusterSums, rounded_means
 from kseg_core.config import FitSettings, Init
@@ -321,8 +322,8 @@ def test_a_run_cut_short_still_fills_every_cluster(photographs: ChunkSummary, mo
     data = ColorPoints.build(photographs.everything, SPACES["rgb"])
     far = np.array([[0.0, 0, 0], *([300.0 + i, 300, 300] for i in range(7))])
 
-    def cut_short(*_: Any) -> list[kmeans.Steps]:
-        return [kmeans.Steps(far, (1.0,))]
+    def cut_short(*_: Any) -> list[Steps]:
+        return [Steps(far, (1.0,))]
 
     monkeypatch.setattr(SerialRunner, "refine", cut_short)
     found, _ = solve(data, data, FitSettings(8, attempts=1, features="rgb"), SerialRunner())

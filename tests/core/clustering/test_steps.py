@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import SPACES, FeatureSpace
-from kseg_core.clustering.kmeans import StepLimits, lloyd, relocate_empty, step
+from kseg_core.clustering.steps import StepLimits, lloyd, relocate_empty, step
 from kseg_core.clustering.summary import ColorTable
+from kseg_core.config import FitSettings
 from tests import reference
 from tests.strategies import COLOR_SPACES, QUICK, centroids, color_tables
 
 GRAY, RGB = SPACES["gray"], SPACES["rgb"]
-MOST = StepLimits(1000)
+MOST = StepLimits(FitSettings(1))
 
 
 def grays(values: dict[int, int]) -> ColorPoints:
@@ -92,12 +93,12 @@ def test_a_tolerance_stops_earlier() -> None:
     table = ColorPoints.build(ColorTable(np.unique(rng.integers(0, 1 << 24, 3000)).astype(np.uint32), WEIGHTS), RGB)
     start = table.points[:, :8].T.astype(np.float64)
     to_the_end = lloyd(table, start, MOST)
-    earlier = lloyd(table, start, StepLimits(1000, squared_shift=10.0))
+    earlier = lloyd(table, start, StepLimits(FitSettings(8, tol=1e-3)))
     assert to_the_end.converged
     assert earlier.converged
     assert 1 < len(earlier.inertia) < len(to_the_end.inertia)
     assert earlier.inertia == to_the_end.inertia[: len(earlier.inertia)]
-    sampled = lloyd(table, start, StepLimits(1000, sampling_noise=True))
+    sampled = lloyd(table, start, StepLimits(FitSettings(8), of_sample=True))
     assert sampled.converged
     assert len(sampled.inertia) < len(to_the_end.inertia)
 
@@ -110,7 +111,7 @@ def test_there_are_never_more_steps_than_allowed() -> None:
     free = lloyd(grays(values), at(0, 1, 2, 3), MOST)
     assert len(free.inertia) > 5
     for most in (1, 2, 5):
-        bounded = lloyd(grays(values), at(0, 1, 2, 3), StepLimits(most))
+        bounded = lloyd(grays(values), at(0, 1, 2, 3), StepLimits(FitSettings(4, max_iter=most)))
         assert not bounded.converged
         assert bounded.inertia == free.inertia[:most]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,29 +10,24 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from kseg_core.images import Pixels
 from tests.core.images.test_profiles import SWAPPED
+from tests.pictures import pillows, read, refusal, same, save
 
-Read = Callable[[bytes], Pixels]
-Refusal = Callable[[bytes], str]
 PALETTE = np.random.default_rng(4).integers(0, 256, (256, 3), np.uint8)
 
 
 def bmp(
     pixels: bytes, height: int, width: int, bits: int, compression: int = 0, *,
-    palette: NDArray[np.uint8] | None = None, colour_space: bytes = bytes(68),
+    palette: NDArray[np.uint8] = PALETTE[:0], colour_space: bytes = bytes(68),
     masks: tuple[int, ...] = (), size: int = 40, tail: bytes = b"",
 ) -> bytes:  # fmt: skip
     """A BMP; ``tail`` follows the pixels, ``colour_space`` is what header versions 4 and 5 have of colours."""
-    colours = 0 if palette is None else len(palette)
-    packed = (
-        b"" if palette is None else b"".join(bytes([*entry[::-1], 0][: 3 if size == 12 else 4]) for entry in palette)
-    )
+    packed = b"".join(bytes([*entry[::-1], 0][: 3 if size == 12 else 4]) for entry in palette)
     if size == 12:
         header = struct.pack("<IHHHH", 12, width, height, 1, bits)
     else:
-        header = struct.pack("<IiiHHIIiiII", size, width, height, 1, bits, compression, len(pixels), 0, 0, colours, 0)
-        header += struct.pack(f"<{len(masks)}I", *masks)
+        sizes = len(pixels), 0, 0, len(palette), 0
+        header = struct.pack(f"<IiiHHIIiiII{len(masks)}I", size, width, height, 1, bits, compression, *sizes, *masks)
         if size > 40:
             header = (header + colour_space).ljust(size, b"\0")[:size]
     start = 14 + len(header) + len(packed)
@@ -48,139 +41,124 @@ def rows_of(samples: NDArray[Any]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "masks",
+    ("bits", "masks"),
     [
-        (0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F), (0xF00, 0xF0, 0xF), (0x0600, 0x01C0, 0x0001),
-        (0x1F, 0x7E0, 0xF800), (0x8000, 0x7000, 0x0FFF),
+        (16, (0x7C00, 0x3E0, 0x1F)), (16, (0xF800, 0x7E0, 0x1F)), (16, (0xF00, 0xF0, 0xF)),
+        (16, (0x0600, 0x01C0, 0x0001)), (16, (0x1F, 0x7E0, 0xF800)), (16, (0x8000, 0x7000, 0x0FFF)),
+        (32, (0x3FF00000, 0xFFC00, 0x3FF)), (32, (0xFF000000, 0xFF0000, 0xFF00)), (32, (0xFFFF0000, 0xFFFE, 1)),
     ],
 )  # fmt: skip
-def test_16_bits_by_any_masks(masks: tuple[int, int, int], read: Read) -> None:
-    values = np.random.default_rng(1).integers(0, 1 << 16, (5, 7), np.uint16)
-    image = read(bmp(rows_of(values), 5, 7, 16, 3, masks=masks))
+def test_bit_fields_by_any_masks(bits: int, masks: tuple[int, int, int]) -> None:
+    values = np.random.default_rng(1).integers(0, 1 << bits, (5, 7), f"u{bits // 8}")
+    samples = read(bmp(rows_of(values), 5, 7, bits, 3, masks=masks)).samples
     for band, mask in enumerate(masks):
         shift = (mask & -mask).bit_length() - 1
-        wanted = (values & mask).astype(np.int64) >> shift
-        np.testing.assert_array_equal(image.samples[..., band], wanted * 255 // (mask >> shift))
-
-
-@pytest.mark.parametrize(
-    "masks", [(0x3FF00000, 0xFFC00, 0x3FF), (0xFF000000, 0xFF0000, 0xFF00), (0xFFFF0000, 0xFFFE, 1)]
-)
-def test_32_bits_by_any_masks(masks: tuple[int, int, int], read: Read) -> None:
-    values = np.random.default_rng(1).integers(0, 1 << 32, (5, 7), np.uint32)
-    image = read(bmp(rows_of(values), 5, 7, 32, 3, masks=masks))
-    for band, mask in enumerate(masks):
-        shift = (mask & -mask).bit_length() - 1
-        wanted = (values & np.uint32(mask)).astype(np.int64) >> shift
-        np.testing.assert_array_equal(image.samples[..., band], wanted * 255 // (mask >> shift))
+        wanted = (values.astype(np.int64) & mask) >> shift
+        np.testing.assert_array_equal(samples[..., band], wanted * 255 // (mask >> shift))
 
 
 @pytest.mark.parametrize(("size", "compression"), [(40, 6), (56, 3), (108, 3), (124, 3)])
-def test_alpha_of_16_bits_says_which_pixels_count(size: int, compression: int, read: Read) -> None:
+def test_alpha_of_16_bits_says_which_pixels_count_if_it_was_ever_written(size: int, compression: int) -> None:
+    fields: dict[str, Any] = {"masks": (0xF00, 0xF0, 0xF, 0xF000), "size": size}
     values = np.array([[0xF123, 0x0456], [0x1789, 0xFABC]], np.uint16)
-    image = read(bmp(rows_of(values), 2, 2, 16, compression, masks=(0xF00, 0xF0, 0xF, 0xF000), size=size))
+    image = read(bmp(rows_of(values), 2, 2, 16, compression, **fields))
     np.testing.assert_array_equal(image.samples[0, 0], [0x11, 0x22, 0x33])
-    assert image.valid is not None
     np.testing.assert_array_equal(image.valid, [[True, False], [True, True]])
+    assert read(bmp(rows_of(values & 0xFFF), 2, 2, 16, compression, **fields)).valid is None
 
 
-def test_alpha_that_was_never_written_is_no_alpha(read: Read) -> None:
-    values = np.array([[0x0123, 0x0456]], np.uint16)
-    assert read(bmp(rows_of(values), 1, 2, 16, 6, masks=(0xF00, 0xF0, 0xF, 0xF000))).valid is None
+@pytest.mark.parametrize("alpha_mask", [0, 0xFF000000])
+def test_32_bits_have_alpha_only_where_the_header_says_so(alpha_mask: int) -> None:
+    bgra = np.dstack([PALETTE[:6].reshape(3, 2, 3), [[255, 0], [128, 1], [0, 255]]]).astype(np.uint8)
+    data = bmp(bgra.tobytes(), -3, 2, 32, 3, masks=(0xFF0000, 0xFF00, 0xFF, alpha_mask), size=108)
+    same(read(data), bgra[..., 2::-1], bgra[..., 3] > 0 if alpha_mask else None)
 
 
 @pytest.mark.parametrize("masks", [(0x7C00, 0x3FF, 0x1F), (0x5000, 0x3E0, 0x1F), (0, 0, 0), (0x1F0000, 0x3E0, 0x1F)])
-def test_masks_that_cannot_be_are_damage(masks: tuple[int, int, int], refusal: Refusal) -> None:
+def test_masks_that_cannot_be_are_damage(masks: tuple[int, int, int]) -> None:
     assert "bit fields" in refusal(bmp(bytes(8), 2, 2, 16, 3, masks=masks))
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("size", [12, 40, 64])
-def test_palettes_of_all_depths_and_headers(bits: int, size: int, read: Read) -> None:
+def test_palettes_of_all_depths_and_headers(bits: int, size: int) -> None:
     indices = np.random.default_rng(bits).integers(0, 1 << bits, (6, 11), np.uint8)
     unpacked = np.unpackbits(indices[..., None], axis=2)[..., 8 - bits :].reshape(6, -1)
     palette = PALETTE[: 1 << bits]
-    image = read(bmp(rows_of(np.packbits(unpacked, axis=1)), 6, 11, bits, palette=palette, size=size))
-    np.testing.assert_array_equal(image.samples, palette[indices])
+    same(read(bmp(rows_of(np.packbits(unpacked, axis=1)), 6, 11, bits, palette=palette, size=size)), palette[indices])
 
 
-def test_rows_from_the_top_down(read: Read) -> None:
+def test_rows_from_the_top_down() -> None:
     values = PALETTE[:12].reshape(3, 4, 3)
-    data = bmp(rows_of(values[::-1, :, ::-1]), -3, 4, 24)
-    np.testing.assert_array_equal(read(data).samples, values)
+    same(read(bmp(rows_of(values[::-1, :, ::-1]), -3, 4, 24)), values)
 
 
 # ------------------------------------------------------------------------------------------------- run lengths
 
 
-def rle(data: bytes, height: int, width: int, bits: int) -> bytes:
-    return bmp(data, height, width, bits, {4: 2, 8: 1}[bits], palette=PALETTE[: 1 << bits])
+def rle(data: list[int], height: int, width: int, bits: int) -> bytes:
+    return bmp(bytes(data), height, width, bits, {4: 2, 8: 1}[bits], palette=PALETTE[: 1 << bits])
 
 
-def test_runs_literals_and_jumps(read: Read) -> None:
-    data = bytes([3, 7, 0, 0,  0, 3, 1, 2, 3, 0,  0, 2, 1, 1,  1, 9,  0, 1])  # fmt: skip
-    image = read(rle(data, 4, 5, 8))
-    indices = np.zeros((4, 5), int)
-    given = np.zeros((4, 5), bool)
-    indices[3, :3], given[3, :3] = 7, True
-    indices[2, :3], given[2, :3] = [1, 2, 3], True
-    indices[1, 4], given[1, 4] = 9, True
-    assert image.valid is not None
-    np.testing.assert_array_equal(image.valid, given)  # what was jumped over has no colour
-    np.testing.assert_array_equal(image.samples[given], PALETTE[indices[given]])
+def test_runs_literals_and_jumps() -> None:
+    image = read(rle([3, 7, 0, 0,  0, 3, 1, 2, 3, 0,  0, 2, 1, 1,  1, 9,  0, 1], 4, 5, 8))  # fmt: skip
+    indices = np.array([[0] * 5, [0, 0, 0, 0, 9], [1, 2, 3, 0, 0], [7, 7, 7, 0, 0]])
+    np.testing.assert_array_equal(image.valid, indices != 0)  # what was jumped over has no colour
+    np.testing.assert_array_equal(image.samples[indices != 0], PALETTE[indices[indices != 0]])
 
 
-def test_four_bits_alternate(read: Read) -> None:
-    image = read(rle(bytes([5, 0x1E, 0, 0, 0, 5, 0x12, 0x34, 0x50, 0, 0, 1]), 2, 5, 4))
-    np.testing.assert_array_equal(image.samples, PALETTE[[[1, 2, 3, 4, 5], [1, 14, 1, 14, 1]]])
-    assert image.valid is None
+def test_four_bits_alternate() -> None:
+    image = read(rle([5, 0x1E, 0, 0, 0, 5, 0x12, 0x34, 0x50, 0, 0, 1], 2, 5, 4))
+    same(image, PALETTE[[[1, 2, 3, 4, 5], [1, 14, 1, 14, 1]]])
 
 
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize(
-    ("name", "data"),
+    "data",
     [
-        ("a run", [9, 1, 0, 0, 8, 1, 0, 1]),
-        ("a literal", [0, 10, *[1] * 10, 0, 0, 8, 1, 0, 1]),
-        ("a second run", [8, 1, 2, 1, 0, 0, 8, 1, 0, 1]),
-        ("a row too many", [8, 1, 0, 0, 8, 1, 0, 0, 8, 1, 0, 1]),
-        ("a jump to the right", [8, 1, 0, 2, 5, 0, 8, 1, 0, 1]),
-        ("a jump above", [8, 1, 0, 2, 0, 9, 8, 1, 0, 1]),
+        pytest.param([9, 1, 0, 0, 8, 1, 0, 1], id="a run"),
+        pytest.param([0, 10, *[1] * 10, 0, 0, 8, 1, 0, 1], id="a literal"),
+        pytest.param([8, 1, 2, 1, 0, 0, 8, 1, 0, 1], id="a second run"),
+        pytest.param([8, 1, 0, 0, 8, 1, 0, 0, 8, 1, 0, 1], id="a row too many"),
+        pytest.param([8, 1, 0, 2, 5, 0, 8, 1, 0, 1], id="a jump to the right"),
+        pytest.param([8, 1, 0, 2, 0, 9, 8, 1, 0, 1], id="a jump above"),
     ],
 )
-def test_what_leaves_its_row_is_damage(bits: int, name: str, data: list[int], refusal: Refusal) -> None:
-    assert refusal(rle(bytes(data), 2, 8, bits)).startswith("damaged")
+def test_what_leaves_its_row_is_damage(bits: int, data: list[int]) -> None:
+    assert refusal(rle(data, 2, 8, bits)).startswith("damaged")
 
 
-def test_a_run_over_the_end_of_one_row_alone_is_damage_and_padding_packed_with_all_is_not(
-    read: Read, refusal: Refusal
-) -> None:
-    assert "past the end of its row" in refusal(rle(bytes([8, 1, 0, 0, 7, 1, 0, 1]), 2, 7, 8))
-    image = read(rle(bytes([8, 1, 0, 0, 5, 1, 3, 2, 0, 1]), 2, 7, 8))
-    np.testing.assert_array_equal(image.samples, PALETTE[[[1, 1, 1, 1, 1, 2, 2], [1] * 7]])
+def test_a_run_over_the_end_of_one_row_alone_is_damage_and_padding_packed_with_all_is_not() -> None:
+    assert "past the end of its row" in refusal(rle([8, 1, 0, 0, 7, 1, 0, 1], 2, 7, 8))
+    same(read(rle([8, 1, 0, 0, 5, 1, 3, 2, 0, 1], 2, 7, 8)), PALETTE[[[1, 1, 1, 1, 1, 2, 2], [1] * 7]])
+
+
+def test_run_lengths_have_to_reach_their_end() -> None:
+    rows = [4, 1, 0, 0, 2, 1, 2, 0]  # the lower row, its end, the upper row
+    for whole in ([*rows, 0, 0, 0, 1], [*rows, 0, 1], rows):
+        same(read(rle(whole, 2, 4, 8)), PALETTE[[[1, 1, 0, 0], [1, 1, 1, 1]]])
+    for length in (2, 4, 6):
+        assert "truncated" in refusal(rle(rows[:length], 2, 4, 8))
 
 
 # ----------------------------------------------------------------------------------------- profiles and the rest
 
 
-def test_an_embedded_profile_is_applied(read: Read, save: Callable[..., bytes]) -> None:
+def test_an_embedded_profile_is_applied() -> None:
     """As in a PNG with the same pixels and profile."""
     pixels = PALETTE[:24].reshape(4, 6, 3)
+    rows = rows_of(pixels[..., ::-1])
     for icc in (ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), SWAPPED):
-        space = b"DEBM" + bytes(52) + struct.pack("<II", 124 + len(rows_of(pixels)), len(icc)) + bytes(4)
-        masks = (0, 0, 0, 0)
-        data = bmp(rows_of(pixels[..., ::-1]), 4, 6, 24, masks=masks, size=124, colour_space=space, tail=icc)
-        png = save(Image.fromarray(pixels), "PNG", icc_profile=icc)
-        np.testing.assert_array_equal(read(data).samples, read(png).samples)
-        assert (read(data).samples == pixels).all() == (icc != SWAPPED)
+        space = b"DEBM" + bytes(52) + struct.pack("<II", 124 + len(rows), len(icc)) + bytes(4)
+        found = read(bmp(rows, 4, 6, 24, masks=(0,) * 4, size=124, colour_space=space, tail=icc))
+        same(found, read(save(Image.fromarray(pixels), "PNG", icc_profile=icc)).samples)
+        assert (found.samples == pixels).all() == (icc != SWAPPED)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG"])
-def test_embedded_pictures_are_read(form: str, read: Read, save: Callable[..., bytes]) -> None:
-    pixels = np.array(Image.fromarray(PALETTE[:24].reshape(4, 6, 3)).resize((40, 30)))
-    data = save(Image.fromarray(pixels), form)
-    expected = np.array(Image.open(io.BytesIO(data)))
-    np.testing.assert_array_equal(read(bmp(data, 30, 40, 0, {"JPEG": 4, "PNG": 5}[form])).samples, expected)
+@pytest.mark.parametrize(("form", "compression"), [("JPEG", 4), ("PNG", 5)])
+def test_embedded_pictures_are_read(form: str, compression: int) -> None:
+    data = save(Image.fromarray(PALETTE[:24].reshape(4, 6, 3)).resize((40, 30)), form)
+    same(read(bmp(data, 30, 40, 0, compression)), pillows(data))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +168,7 @@ def test_embedded_pictures_are_read(form: str, read: Read, save: Callable[..., b
         bmp(bytes(64), 2, 2, 1, 3, size=64), bmp(bytes(64), 2, 2, 24, size=66),
     ],
 )  # fmt: skip
-def test_what_is_not_read_is_not_called_damaged(data: bytes, refusal: Refusal) -> None:
+def test_what_is_not_read_is_not_called_damaged(data: bytes) -> None:
     reason = refusal(data)
     assert "not supported here" in reason
     assert not reason.startswith("damaged")

@@ -23,11 +23,11 @@ from kseg_core.images import open_picture, read_image, read_info
 from kseg_core.images.validity import Nodata, nodata_of
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.reading.sources import ImageSource
+from tests.pictures import WHOLE, by_gdal, counts
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 HEIGHT, WIDTH = 150, 170
-WHOLE = slice(None), slice(None)
 MASK_FLAGS = '<GDALMetadata><Item name="INTERNAL_MASK_FLAGS_1">2</Item></GDALMetadata>'
 Mask = NDArray[np.uint8]
 
@@ -45,19 +45,9 @@ def a_mask(seed: int = 1) -> Mask:
     return mask
 
 
-def write(path: Path, data: NDArray[Any], mask: Mask | None = None, *, internal: bool = True, **options: Any) -> Path:
-    """A file by GDAL, with a mask."""
-    count, height, width = data.shape
-    profile: dict[str, Any] = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": data.dtype}
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal), rasterio.open(path, "w", **profile, **options) as target:
-        target.write(data)
-        if mask is not None:
-            target.write_mask(mask)
-    return path
-
-
-def counts(valid: NDArray[np.bool_] | None, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    return np.ones(shape, np.bool_) if valid is None else valid
+def write(path: Path, data: NDArray[Any], mask: Mask | None = None, **options: Any) -> Path:
+    """A file by GDAL, of (bands, height, width)."""
+    return by_gdal(path, np.moveaxis(data, 0, 2), mask, **options)
 
 
 def judge(path: Path, *, some_invalid: bool = True, bands: bool = True) -> None:
@@ -151,12 +141,18 @@ def test_masks_beside_a_file(tmp_path: Path, driver: str) -> None:
     judge(path)
 
 
-def test_masks_beside_a_file_of_one_band_each(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.tif", scene())
+def masks_of_bands(path: Path) -> NDArray[np.uint8]:
+    """A mask of each band beside a file of three."""
     flags = "".join(f'<Item name="INTERNAL_MASK_FLAGS_{band}">0</Item>' for band in (1, 2, 3))
     tag = [(42112, 2, 0, f"<GDALMetadata>{flags}</GDALMetadata>", True)]
     masks = np.stack([a_mask(seed) for seed in (1, 2, 3)])
     tifffile.imwrite(f"{path}.msk", masks, photometric="minisblack", planarconfig="separate", extratags=tag)
+    return masks
+
+
+def test_masks_beside_a_file_of_one_band_each(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tif", scene())
+    masks = masks_of_bands(path)
     judge(path)
     with open_picture(str(path)) as picture:
         np.testing.assert_array_equal(picture.samples(*WHOLE, (3, 1))[1], (masks[[0, 2]] != 0).all(axis=0))
@@ -388,64 +384,56 @@ def values_of_few() -> NDArray[Any]:
     return np.random.default_rng(7).integers(0, 4, (3, HEIGHT, WIDTH)).astype(np.uint8)
 
 
-def judge_channels(path: Path, channels: tuple[int, ...]) -> None:
-    """Which samples and colours of channels count, by the masks of their bands."""
-    with rasterio.open(path) as dataset:
-        masks = dataset.read_masks([channel + 1 for channel in channels]) != 0
-        stored = np.moveaxis(dataset.read([channel + 1 for channel in channels]), 0, 2)
-    assert not masks.all()
-    with open_picture(str(path), choice=PictureChoice(channel=channels)) as picture:
-        nodata = nodata_of(InputSettings(nodata_in="any"), picture.info)
-        for rows, columns in (WHOLE, (slice(3, 31), slice(11, 50))):
-            samples, valid = picture.samples(rows, columns, None, nodata)[:2]
-            np.testing.assert_array_equal(samples, stored[rows, columns])
-            np.testing.assert_array_equal(valid, masks.all(axis=0)[rows, columns])
-            if len(channels) != 2:
-                valid = picture.rgb(rows, columns, nodata).valid
-                of_colours = masks.any(axis=0) if nodata is None else masks.all(axis=0)  # masks alone: where any counts
-                np.testing.assert_array_equal(valid, of_colours[rows, columns])
-        if len(channels) > 1:  # bands of channels, by their new numbers
-            valid = picture.samples(*WHOLE, (2,), nodata)[1]
-            np.testing.assert_array_equal(valid, masks[1])
-
-
-@pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.parametrize("internal", [True, False])
-def test_a_mask_of_all_bands_is_that_of_channels(internal: bool, channels: tuple[int, ...], tmp_path: Path) -> None:
-    judge_channels(write(tmp_path / "x.tif", values_of_few(), a_mask(), internal=internal), channels)
-
-
-@pytest.mark.parametrize("channels", CHANNELS)
-def test_channels_have_the_masks_of_their_bands(channels: tuple[int, ...], tmp_path: Path) -> None:
-    path = write(tmp_path / "x.tif", values_of_few())
-    items = "".join(f'<Item name="INTERNAL_MASK_FLAGS_{band}">0</Item>' for band in (1, 2, 3))
-    masks = np.stack([a_mask(seed) for seed in (1, 2, 3)])
-    tags = [(42112, 2, 0, f"<GDALMetadata>{items}</GDALMetadata>", True)]
-    tifffile.imwrite(f"{path}.msk", masks, extratags=tags, planarconfig="separate", photometric="minisblack")
-    judge_channels(path, channels)
-
-
-@pytest.mark.parametrize("channels", CHANNELS)
-def test_channels_have_the_nodata_of_their_bands_beside_the_file(channels: tuple[int, ...], tmp_path: Path) -> None:
-    path = write(tmp_path / "x.tif", values_of_few())
+def with_nodata_beside(path: Path) -> None:
     bands = "".join(
         f'<PAMRasterBand band="{band}"><NoDataValue>{band}</NoDataValue></PAMRasterBand>' for band in (1, 2, 3)
     )
-    Path(f"{path}.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>", "ascii")
-    judge_channels(path, channels)
+    Path(f"{write(path, values_of_few())}.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>", "ascii")
+
+
+CARRIED: dict[str, Callable[[Path], object]] = {
+    "a mask page": lambda path: write(path, values_of_few(), a_mask()),
+    "a mask beside it": lambda path: write(path, values_of_few(), a_mask(), internal=False),
+    "masks of its bands": lambda path: masks_of_bands(write(path, values_of_few())),
+    "nodata of its bands beside it": with_nodata_beside,
+}
+
+
+@pytest.mark.parametrize("kind", CARRIED)
+def test_channels_have_the_masks_and_nodata_of_their_bands(kind: str, tmp_path: Path) -> None:
+    """Which samples and colours of channels count, by the masks of their bands."""
+    path = tmp_path / "x.tif"
+    CARRIED[kind](path)
+    for channels in CHANNELS:
+        with rasterio.open(path) as dataset:
+            masks = dataset.read_masks([channel + 1 for channel in channels]) != 0
+            written = np.moveaxis(dataset.read([channel + 1 for channel in channels]), 0, 2)
+        assert not masks.all()
+        with open_picture(str(path), choice=PictureChoice(channel=channels)) as picture:
+            nodata = nodata_of(InputSettings(nodata_in="any"), picture.info)
+            for rows, columns in (WHOLE, (slice(3, 31), slice(11, 50))):
+                samples, valid = picture.samples(rows, columns, None, nodata)[:2]
+                np.testing.assert_array_equal(samples, written[rows, columns])
+                np.testing.assert_array_equal(valid, masks.all(axis=0)[rows, columns])
+                if len(channels) != 2:
+                    valid = picture.rgb(rows, columns, nodata).valid
+                    # of masks alone: where any counts
+                    of_colours = masks.any(axis=0) if nodata is None else masks.all(axis=0)
+                    np.testing.assert_array_equal(valid, of_colours[rows, columns])
+            if len(channels) > 1:  # bands of channels, by their new numbers
+                np.testing.assert_array_equal(picture.samples(*WHOLE, (2,), nodata)[1], masks[1])
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_channels_have_the_nodata_of_their_bands_by_gdals_metadata(channels: tuple[int, ...], tmp_path: Path) -> None:
     text = '<GDALMetadata><Item name="NODATA_VALUES">1 2 3</Item></GDALMetadata>'
-    path = tmp_path / "x.tif"
-    tifffile.imwrite(path, np.moveaxis(values_of_few(), 0, 2), photometric="rgb", extratags=[(42112, 2, 0, text, True)])
-    data = values_of_few()
-    counts = np.stack([data[channel] != channel + 1 for channel in channels]).all(axis=0)
+    path, data = tmp_path / "x.tif", values_of_few()
+    tifffile.imwrite(path, np.moveaxis(data, 0, 2), photometric="rgb", extratags=[(42112, 2, 0, text, True)])
+    expected = np.stack([data[channel] != channel + 1 for channel in channels]).all(axis=0)
     with open_picture(str(path), choice=PictureChoice(channel=channels)) as picture:
         assert picture.info.band_nodata == tuple(channel + 1 for channel in channels)
         valid = picture.samples(*WHOLE, None, nodata_of(InputSettings(nodata_in="any"), picture.info))[1]
-        np.testing.assert_array_equal(valid, counts)
+        np.testing.assert_array_equal(valid, expected)
 
 
 def test_an_alpha_before_the_last_band_leaves_channels_their_numbers(tmp_path: Path) -> None:

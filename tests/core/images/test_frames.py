@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from PIL import Image
 from kseg_core.choice import PictureChoice
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import open_picture, read_info
+from tests.pictures import WHOLE, png_chunks, png_of, save
 
 FORMATS = ("GIF", "WebP", "PNG")
-WHOLE = slice(0, 30), slice(0, 40)
 
 
 def drawn() -> list[NDArray[np.uint8]]:
@@ -33,10 +32,8 @@ def drawn() -> list[NDArray[np.uint8]]:
 
 def animation(form: str, **more: Any) -> bytes:
     first, *others = [Image.fromarray(frame) for frame in drawn()]
-    out = io.BytesIO()
     lossless = {"lossless": True} if form == "WebP" else {}
-    first.save(out, form, save_all=True, append_images=others, duration=100, **lossless, **more)
-    return out.getvalue()
+    return save(first, form, save_all=True, append_images=others, duration=100, **lossless, **more)
 
 
 @pytest.fixture(params=FORMATS)
@@ -72,6 +69,9 @@ def test_a_file_of_one_picture_says_that_it_has_one_page(form: str, tmp_path: Pa
     path = tmp_path / "still"
     Image.fromarray(drawn()[0]).save(path, form)
     assert read_info(str(path)).notes == ()
+    if form == "GIF":  # whose end says nothing
+        path.write_bytes(path.read_bytes().rstrip(b";"))
+        assert read_info(str(path)).notes == ()
     assert read_info(str(path), choice=PictureChoice(page=0)).notes == ()
     with pytest.raises(UnreadableImage, match=r"no page 2; there is only --page 0 \(1 page\)"):
         read_info(str(path), choice=PictureChoice(page=2))
@@ -107,29 +107,19 @@ def test_transparent_pixels_of_a_later_frame_do_not_count(tmp_path: Path) -> Non
         np.testing.assert_array_equal(valid, frames[1][..., 3] != 0)
 
 
-def chunks_of(data: bytes) -> list[tuple[bytes, int, int]]:
-    """Name, start and length of a PNG's chunks."""
-    found, at = [], 8
-    while at < len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        found.append((data[at + 4 : at + 8], at + 8, length))
-        at += 12 + length
-    return found
-
-
 @pytest.mark.parametrize("how", ["checksum", "cut short"])
 def test_damage_in_a_later_frame_of_a_png_refuses_that_frame_and_not_the_first(how: str, tmp_path: Path) -> None:
-    data = bytearray(animation("PNG"))
-    start, length = [(start, length) for name, start, length in chunks_of(bytes(data)) if name == b"fdAT"][1]
+    data = animation("PNG")
+    chunks = png_chunks(data)
+    last = max(number for number, (name, _) in enumerate(chunks) if name == b"fdAT")
+    payload = chunks[last][1]
     if how == "checksum":
-        data[start + length] ^= 1
+        at = data.index(payload) + len(payload)
+        damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
     else:
-        shorter = data[start - 4 : start + length - 6]
-        data[start - 8 : start + length + 4] = (
-            (length - 6).to_bytes(4, "big") + shorter + zlib.crc32(shorter).to_bytes(4, "big")
-        )
+        damaged = png_of([*chunks[:last], (b"fdAT", payload[:-6]), *chunks[last + 1 :]])
     path = tmp_path / "damaged.png"
-    path.write_bytes(data)
+    path.write_bytes(damaged)
     for page in (0, 1):
         with open_picture(str(path), choice=PictureChoice(page=page)) as picture:
             np.testing.assert_array_equal(picture.rgb(*WHOLE).samples, drawn()[page])

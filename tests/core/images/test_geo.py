@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.config import InputSettings
 from kseg_core.images.geo import GeoReference
+from kseg_core.images.windows import turn_samples
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.reading.sources import ImageSource
+from tests.pictures import by_gdal
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 
@@ -33,12 +36,7 @@ PIXELS = np.arange(SHAPE[0] * SHAPE[1] * 3, dtype=np.uint8).reshape(*SHAPE, 3)
 def geotiff(path: Path, transform: tuple[float, ...] | None, crs: str | None, **more: Any) -> Path:
     """A small raster written by rasterio."""
     placed = {} if transform is None else {"transform": rasterio.Affine(*transform)}
-    options = {"height": SHAPE[0], "width": SHAPE[1], "count": 3, "dtype": "uint8", "crs": crs, **placed, **more}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with rasterio.open(path, "w", **{"driver": "GTiff", **options}) as dataset:
-            dataset.write(PIXELS.transpose(2, 0, 1))
-    return path
+    return by_gdal(path, PIXELS, crs=crs, **placed, **more)
 
 
 def source(path: Path) -> ImageSource:
@@ -257,26 +255,24 @@ def test_a_page_that_is_not_the_first_has_a_place_of_its_own(tmp_path: Path, bel
         assert tuple(dataset.transform)[:6] == found.geo.transform
 
 
+def places(transform: tuple[float, ...], shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """x and y of the centres of pixels."""
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] + 0.5
+    a, b, c, d, e, f = transform
+    return a * columns + b * rows + c, d * columns + e * rows + f
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_what_is_turned_to_be_seen_is_still_where_it_was(tmp_path: Path, orientation: int) -> None:
-    """Each corner of the picture that is seen lies where rasterio has that corner of the stored one."""
+    """Each pixel that is seen lies where rasterio has that pixel of the stored picture."""
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, PIXELS, extratags=[(274, "H", 1, orientation, True)], metadata=None)
     (tmp_path / "x.tfw").write_text(world_file(ROTATED))
     found = source(path)
     assert found.geo is not None
-    seen = PIXELS
-    rows, columns = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]] + 0.5
-    a, b, c, d, e, f = judged(path)[0]
-    from kseg_core.images.windows import turn_samples
-
-    x, y = (turn_samples(each, orientation) for each in (a * columns + b * rows + c, d * columns + e * rows + f))
-    seen = turn_samples(PIXELS, orientation)
-    assert found.shape == seen.shape[:2]
-    rows, columns = np.mgrid[0 : found.shape[0], 0 : found.shape[1]] + 0.5
-    a, b, c, d, e, f = found.geo.transform
-    np.testing.assert_allclose(a * columns + b * rows + c, x)
-    np.testing.assert_allclose(d * columns + e * rows + f, y)
+    assert found.shape == turn_samples(PIXELS, orientation).shape[:2]
+    for seen, stored in zip(places(found.geo.transform, found.shape), places(judged(path)[0], SHAPE), strict=True):
+        np.testing.assert_allclose(seen, turn_samples(stored, orientation))
 
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "a\nb\nc\nd\ne\nf", "0\n0\n0\n0\n0\n0", "nan\n0\n0\n1\n0\n0"])

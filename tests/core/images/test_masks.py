@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyogrio
 import pytest
-import rasterio
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,6 +23,7 @@ from kseg_core.images import masks
 from kseg_core.images.masks import PolygonMask, check_mask_shape, is_polygons, mask_path
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.reading.sources import ImageSource
+from tests.pictures import by_gdal, counts
 
 HEIGHT, WIDTH = 90, 120
 UTM = "EPSG:32633"
@@ -42,11 +42,8 @@ def picture(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
-    path = tmp_path / "scene.tif"
-    profile: dict[str, Any] = {"driver": "GTiff", "height": HEIGHT, "width": WIDTH, "count": 1, "dtype": "uint8"}
-    with rasterio.open(path, "w", crs=UTM, transform=PLACE, **profile) as target:
-        target.write(np.random.default_rng(0).integers(0, 255, (1, HEIGHT, WIDTH), dtype=np.uint8))
-    return path
+    gray = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 1), dtype=np.uint8)
+    return by_gdal(tmp_path / "scene.tif", gray, crs=UTM, transform=PLACE)
 
 
 def geojson(path: Path, *shapes: Any, **members: Any) -> Path:
@@ -72,8 +69,7 @@ def valid_of(image: Path, mask: Path) -> NDArray[np.bool_]:
     """Which pixels count, as a job reads them."""
     (file,) = list_inputs([str(image)]).files
     (piece,) = ImageSource.open(file, InputSettings(mask=str(mask))).pieces(64)
-    valid = piece.read().valid
-    return np.ones((HEIGHT, WIDTH), np.bool_) if valid is None else valid
+    return counts(piece.read().valid, (HEIGHT, WIDTH))
 
 
 def drawn(*shapes: Any) -> NDArray[np.bool_]:

@@ -13,12 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from kseg_core.images import Pixels, read_image, read_info
+from kseg_core.images import read_image, read_info
 from kseg_core.images.tiff_directory import exif_orientation
 from kseg_core.images.windows import turn_samples
-
-Read = Callable[[bytes], Pixels]
-Save = Callable[..., bytes]
+from tests.pictures import TEXTURE, exif_of, read, same, save
 
 #: How a picture is stored for each orientation, so that turning it back shows the picture: EXIF 2.3, 4.6.4.
 STORED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -33,42 +31,19 @@ STORED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
-def exif_of(orientation: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[274] = orientation
-    return exif
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_one_picture_stored_in_8_orientations_gives_the_same_bits(
-    read: Read, save: Save, texture: NDArray[np.uint8], orientation: int
-) -> None:
-    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](texture)))
+def test_one_picture_stored_in_8_orientations_gives_the_same_bits(orientation: int) -> None:
+    stored, exif = STORED[orientation], exif_of(orientation)
+    image = Image.fromarray(np.ascontiguousarray(stored(TEXTURE)))
     for form, options in [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})]:
-        image = read(save(stored, form, exif=exif_of(orientation), **options))
-        np.testing.assert_array_equal(image.samples, texture[..., :3])
-        if (texture[..., 3] == 0).any():
-            np.testing.assert_array_equal(image.valid, texture[..., 3] > 0)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_one_jpeg_turned_losslessly_gives_the_same_bits(
-    read: Read, save: Save, texture: NDArray[np.uint8], orientation: int
-) -> None:
+        same(read(save(image, form, exif=exif, **options)), TEXTURE[..., :3], TEXTURE[..., 3] > 0)
     # Blocks of one colour survive JPEG exactly, however they are turned.
-    flat = np.repeat(np.repeat(texture[:6, :9, 0], 8, axis=0), 8, axis=1)
-    upright = read(save(Image.fromarray(flat), "JPEG", quality=95))
-    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](flat)))
-    turned = read(save(stored, "JPEG", quality=95, exif=exif_of(orientation)))
-    np.testing.assert_array_equal(turned.samples, upright.samples)
-
-
-def test_turning_agrees_with_pillow(read: Read, save: Save, texture: NDArray[np.uint8]) -> None:
-    for orientation in range(1, 9):
-        data = save(Image.fromarray(texture[..., :3].copy()), "JPEG", exif=exif_of(orientation))
-        with Image.open(io.BytesIO(data)) as image:
-            expected = np.asarray(ImageOps.exif_transpose(image))
-        np.testing.assert_array_equal(read(data).samples, expected)
+    flat = np.repeat(np.repeat(TEXTURE[:6, :9, 0], 8, axis=0), 8, axis=1)
+    upright = read(save(Image.fromarray(flat), "JPEG", quality=95)).samples
+    same(read(save(Image.fromarray(np.ascontiguousarray(stored(flat))), "JPEG", quality=95, exif=exif)), upright)
+    data = save(Image.fromarray(TEXTURE[..., :3].copy()), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(data)) as jpeg:
+        same(read(data), np.asarray(ImageOps.exif_transpose(jpeg)))
 
 
 def test_samples_of_any_type_are_turned_like_pictures() -> None:
@@ -80,37 +55,34 @@ def test_samples_of_any_type_are_turned_like_pictures() -> None:
             np.testing.assert_array_equal(turned, samples)
 
 
-def test_an_exif_chunk_behind_the_image_data_of_a_png_counts(read: Read, save: Save) -> None:
+def test_an_exif_chunk_behind_the_image_data_of_a_png_counts() -> None:
     data = save(Image.new("RGB", (3, 2)), "PNG", exif=exif_of(6))
     at = data.index(b"eXIf") - 4
     (length,) = struct.unpack_from(">I", data, at)
-    chunk = data[at : at + 12 + length]
-    end = data.index(b"IEND") - 4
-    moved = data[:at] + data[at + len(chunk) : end] + chunk + data[end:]
-    assert read(moved).samples.shape == (3, 2, 3)
+    chunk, end = data[at : at + 12 + length], data.index(b"IEND") - 4
+    assert read(data[:at] + data[at + len(chunk) : end] + chunk + data[end:]).samples.shape == (3, 2, 3)
 
 
 @pytest.mark.parametrize(
-    "exif",
+    ("exif", "orientation"),
     [
-        None,
-        b"",
-        b"Exif\0\0",
-        b"Exif\0\0XX*\0\x08\0\0\0",
-        b"Exif\0\0II*\0\xff\xff\xff\xff",
-        b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12\0\3",
-        b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\0\0\0",
-        b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\x09\0\0",
-        b"MM\0*\0\0\0\x08\0\1\x01\x12\0\2\0\0\0\1\0\6\0\0",
+        (None, 1),
+        (b"", 1),
+        (b"Exif\0\0", 1),
+        (b"Exif\0\0XX*\0\x08\0\0\0", 1),
+        (b"Exif\0\0II*\0\xff\xff\xff\xff", 1),
+        (b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12\0\3", 1),
+        (b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\0\0\0", 1),
+        (b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\x09\0\0", 1),
+        (b"MM\0*\0\0\0\x08\0\1\x01\x12\0\2\0\0\0\1\0\6\0\0", 1),
+        (b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0", 6),
+        (b"II*\0\x08\0\0\0\1\0\x12\x01\3\0\1\0\0\0\x08\0\0\0", 8),
     ],
 )
-def test_a_broken_exif_block_means_as_stored(exif: bytes | None) -> None:
-    assert exif_orientation(exif) == 1
-
-
-def test_exif_of_both_byte_orders_is_read() -> None:
-    assert exif_orientation(b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0") == 6
-    assert exif_orientation(b"II*\0\x08\0\0\0\1\0\x12\x01\3\0\1\0\0\0\x08\0\0\0") == 8
+def test_exif_of_both_byte_orders_is_read_and_a_broken_block_means_as_stored(
+    exif: bytes | None, orientation: int
+) -> None:
+    assert exif_orientation(exif) == orientation
 
 
 @pytest.mark.parametrize(("subject", "shape"), [("landscape", (450, 600)), ("portrait", (600, 450))])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import imagecodecs
@@ -12,11 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from kseg_core.images import Pixels, cicp, read_image
-
-Read = Callable[[bytes], Pixels]
-Save = Callable[..., bytes]
-
+from kseg_core.images import cicp, read_image
+from tests.pictures import TEXTURE, read, save, save_tiff
 
 SRGB = cicp.PRIMARIES[1]
 GAMMA_18 = cicp.profile_of(cicp.Colour(SRGB, 1.8))
@@ -45,17 +41,17 @@ def converted(image: Image.Image, icc: bytes) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP", "JPEG"])
-def test_a_profile_is_applied_as_by_image_cms(read: Read, save: Save, texture: NDArray[np.uint8], form: str) -> None:
+def test_a_profile_is_applied_as_by_image_cms(form: str) -> None:
     options = {"lossless": True} if form == "WEBP" else {}
-    data = save(Image.fromarray(texture[..., :3].copy()), form, icc_profile=SWAPPED, **options)
+    data = save(Image.fromarray(TEXTURE[..., :3].copy()), form, icc_profile=SWAPPED, **options)
     with Image.open(io.BytesIO(data)) as image:
         expected = converted(image.convert("RGB"), SWAPPED)
     result = read(data).samples
     np.testing.assert_array_equal(result, expected)
-    assert np.abs(result.astype(int) - texture[..., :3]).max() > 50
+    assert np.abs(result.astype(int) - TEXTURE[..., :3]).max() > 50
 
 
-def test_gamma_1_8_is_converted_by_its_formula(read: Read, save: Save) -> None:
+def test_gamma_1_8_is_converted_by_its_formula() -> None:
     data = save(Image.new("RGB", (4, 4), (100, 100, 100)), "PNG", icc_profile=GAMMA_18)
     linear = (100 / 255) ** 1.8
     expected = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)  # 119.6
@@ -67,14 +63,12 @@ def test_gamma_1_8_is_converted_by_its_formula(read: Read, save: Save) -> None:
     [ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), srgb_by_table()],
     ids=["by formula", "by table"],
 )
-def test_what_is_srgb_stays_bit_for_bit_whatever_the_profile_is_called(
-    read: Read, save: Save, texture: NDArray[np.uint8], icc: bytes
-) -> None:
-    data = save(Image.fromarray(texture[..., :3].copy()), "PNG", icc_profile=icc)
-    np.testing.assert_array_equal(read(data).samples, texture[..., :3])
+def test_what_is_srgb_stays_bit_for_bit_whatever_the_profile_is_called(icc: bytes) -> None:
+    data = save(Image.fromarray(TEXTURE[..., :3].copy()), "PNG", icc_profile=icc)
+    np.testing.assert_array_equal(read(data).samples, TEXTURE[..., :3])
 
 
-def test_gray_profiles_are_applied(read: Read, save: Save) -> None:
+def test_gray_profiles_are_applied() -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = Image.fromarray(ramp)
     result = read(save(image, "PNG", icc_profile=GRAY_18)).samples
@@ -83,14 +77,14 @@ def test_gray_profiles_are_applied(read: Read, save: Save) -> None:
     assert result[6, 4, 0] > 110  # 100 of gamma 1.8 is about 120 in sRGB
 
 
-def test_palettes_are_converted_through_the_profile(read: Read, save: Save, texture: NDArray[np.uint8]) -> None:
-    image = Image.fromarray(texture[..., :3].copy()).quantize(16)
+def test_palettes_are_converted_through_the_profile() -> None:
+    image = Image.fromarray(TEXTURE[..., :3].copy()).quantize(16)
     data = save(image, "PNG", icc_profile=SWAPPED)
     np.testing.assert_array_equal(read(data).samples, converted(image.convert("RGB"), SWAPPED))
 
 
-def test_16_bits_are_rounded_first_and_converted_then(read: Read, save_tiff: Save, texture: NDArray[np.uint8]) -> None:
-    rgb = texture[..., :3].copy()
+def test_16_bits_are_rounded_first_and_converted_then() -> None:
+    rgb = TEXTURE[..., :3].copy()
     data = save_tiff(rgb.astype(np.uint16) * 257, photometric="rgb", iccprofile=SWAPPED)
     np.testing.assert_array_equal(read(data).samples, converted(Image.fromarray(rgb), SWAPPED))
 
@@ -101,16 +95,14 @@ def test_16_bits_are_rounded_first_and_converted_then(read: Read, save_tiff: Sav
     ids=["nonsense", "cut", "empty tags", "of another colour space"],
 )
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_a_broken_or_foreign_profile_is_ignored_as_viewers_do(
-    read: Read, save: Save, texture: NDArray[np.uint8], form: str, icc: bytes
-) -> None:
+def test_a_broken_or_foreign_profile_is_ignored_as_viewers_do(form: str, icc: bytes) -> None:
     options = {"lossless": True} if form == "WEBP" else {}
-    image = Image.fromarray(texture[..., :3].copy())
+    image = Image.fromarray(TEXTURE[..., :3].copy())
     plain, tagged = read(save(image, form, **options)), read(save(image, form, icc_profile=icc, **options))
     np.testing.assert_array_equal(tagged.samples, plain.samples)
 
 
-def test_transparency_survives_a_conversion(read: Read, save: Save) -> None:
+def test_transparency_survives_a_conversion() -> None:
     rgba = np.full((4, 5, 4), 90, np.uint8)
     rgba[0, 0, 3] = 0
     image = read(save(Image.fromarray(rgba), "PNG", icc_profile=SWAPPED))

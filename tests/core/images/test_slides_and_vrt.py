@@ -4,44 +4,35 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
 import tifffile
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio._err import CPLE_AppDefinedError  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.images import open_picture, read_image, read_info
+from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
+from kseg_core.images.masks import _transformed
+from kseg_core.images.raster import Refused
+from kseg_core.inputs.companions import companions_of
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.shapes.outlines import Placement
+from tests.pictures import WHOLE, by_gdal, counts, gdals, stored
 
-WHOLE = (slice(None), slice(None))
-
-
-def windows(height: int, width: int) -> list[tuple[slice, slice]]:
-    return [
-        (slice(0, 1), slice(0, 1)),
-        (slice(height // 3, height), slice(width // 4, width // 2)),
-        (slice(height - 1, height), slice(0, width)),
-    ]
-
-
-def check_windows(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """The whole; every window has to be its part, as samples and in colours."""
-    with open_picture(str(path)) as picture:
-        whole, valid = picture.samples(*WHOLE)[:2]
-        seen = picture.rgb(*WHOLE)
-        for rows, columns in windows(*picture.info.shape):
-            part, mask = picture.samples(rows, columns)[:2]
-            np.testing.assert_array_equal(part, whole[rows, columns])
-            if valid is not None and mask is not None:
-                np.testing.assert_array_equal(mask, valid[rows, columns])
-            np.testing.assert_array_equal(picture.rgb(rows, columns).samples, seen.samples[rows, columns])
-    return whole, valid
+TINY_CZI = Path(__file__).with_name("tiny.czi")
 
 
 # --------------------------------------------------------------------------------------------------------------- slides
@@ -68,7 +59,7 @@ def slide(tmp_path: Path) -> Path:
 
 def test_an_ndpi_is_as_openslide_and_tifffile_read_it(slide: Path) -> None:
     openslide = pytest.importorskip("openslide")
-    whole, valid = check_windows(slide)
+    whole, valid = stored(slide)[:2]
     info = read_info(str(slide))
     assert (info.format, info.shape, info.block) == ("Hamamatsu NDPI", (300, 400), (512, 512))
     judge = np.asarray(openslide.OpenSlide(str(slide)).read_region((0, 0), 0, (400, 300)))
@@ -90,12 +81,11 @@ def test_a_cut_slide_is_refused(slide: Path) -> None:
 def test_a_czi_is_as_it_was_written(tmp_path: Path) -> None:
     pytest.importorskip("openslide")
     y, x = np.mgrid[:30, :40]
-    path = Path(__file__).with_name("tiny.czi")
-    whole, valid = check_windows(path)
+    whole, valid = stored(TINY_CZI)[:2]
     np.testing.assert_array_equal(whole, np.dstack([x * 6, y * 8, x + y]).astype(np.uint8))
     assert valid is not None
     assert valid.all()
-    data = path.read_bytes()
+    data = TINY_CZI.read_bytes()
     gray = tmp_path / "other.czi"
     gray.write_bytes(data.replace(b"S\0\0\0" + bytes(4), b"Z\0\0\0" + bytes(4)))
     with pytest.raises(UnreadableImage, match="not supported here"):
@@ -108,7 +98,7 @@ def test_a_czi_is_as_it_was_written(tmp_path: Path) -> None:
 
 def test_without_the_extra_slides_are_refused_by_name(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openslide", None)
-    for path in (slide, Path(__file__).with_name("tiny.czi")):
+    for path in (slide, TINY_CZI):
         with pytest.raises(UnreadableImage, match=r"not supported without `pip install 'kseg-batch\[slides\]'`"):
             read_info(str(path))
 
@@ -145,62 +135,70 @@ def test_a_mirax_slide_is_one_input_with_its_folder(tmp_path: Path) -> None:
 
 def write_tiles(folder: Path, dtype: str = "uint8", bands: int = 3, **options: Any) -> NDArray[Any]:
     """Two tiles side by side as GeoTIFFs, and what their mosaic is."""
-    import rasterio
-    from affine import Affine
-
     y, x, c = np.mgrid[0:40, 0:60, 0:bands]
     pixels = ((x * 3 + y * 2 + c * 40) % 251).astype(dtype)
+    tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16, "crs": "EPSG:32633", **options}
     for number in (0, 1):
-        part = pixels[:, 30 * number : 30 * number + 30]
-        profile: dict[str, Any] = {"height": 40, "width": 30, "count": bands, "dtype": dtype, "crs": "EPSG:32633"}
-        profile |= {"transform": Affine(10, 0, 500_000 + 300 * number, 0, -10, 5_000_000), "tiled": True}
-        with rasterio.open(folder / f"tile{number}.tif", "w", blockxsize=16, blockysize=16, **profile, **options) as to:
-            to.write(np.moveaxis(part, 2, 0))
+        place = Affine(10, 0, 500_000 + 300 * number, 0, -10, 5_000_000)
+        by_gdal(folder / f"tile{number}.tif", pixels[:, 30 * number : 30 * number + 30], transform=place, **tiles)
     return pixels
 
 
-def vrt_of(bands: int, dtype: str = "Byte", *, more: str = "", source: str = "", width: int = 60) -> str:
+def source_of(name: str, band: str | int, there: tuple[int, ...], here: tuple[int, ...], how: str = "") -> str:
+    """A source of a VRT: a window (x, y, width, height) of a band, and where it goes."""
+    windows = (f'<{kind} xOff="{x}" yOff="{y}" xSize="{width}" ySize="{height}"/>'
+               for kind, (x, y, width, height) in (("SrcRect", there), ("DstRect", here)))  # fmt: skip
+    resampling = f' resampling="{how}"' if how else ""
+    return (
+        f'<SimpleSource{resampling}><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
+        f"<SourceBand>{band}</SourceBand>{''.join(windows)}</SimpleSource>"
+    )
+
+
+def band_of(*sources: str, number: int = 1, dtype: str = "Byte") -> str:
+    return f'<VRTRasterBand dataType="{dtype}" band="{number}">{"".join(sources)}</VRTRasterBand>'
+
+
+def vrt(*content: str, width: int = 60, height: int = 40, root: str = "") -> str:
+    return f'<VRTDataset{root} rasterXSize="{width}" rasterYSize="{height}">{"".join(content)}</VRTDataset>'
+
+
+def of_tiles(band: str | int, source: str = "") -> list[str]:
+    """The sources of a band of the two tiles."""
+    return [
+        source_of(source or f"tile{number}.tif", band, (0, 0, 30, 40), (30 * number, 0, 30, 40)) for number in (0, 1)
+    ]
+
+
+def vrt_of(bands: int, dtype: str = "Byte", *, more: str = "", source: str = "") -> str:
     """The text that gdalbuildvrt writes of the two tiles."""
-    out = [f'<VRTDataset rasterXSize="{width}" rasterYSize="40">{more}']
-    for band in range(1, bands + 1):
-        out.append(f'<VRTRasterBand dataType="{dtype}" band="{band}">')
-        for number in (0, 1):
-            name = source or f"tile{number}.tif"
-            out.append(
-                f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
-                f"<SourceBand>{band}</SourceBand>"
-                f'<SrcRect xOff="0" yOff="0" xSize="30" ySize="40"/>'
-                f'<DstRect xOff="{30 * number}" yOff="0" xSize="30" ySize="40"/></SimpleSource>'
-            )
-        out.append("</VRTRasterBand>")
-    return "".join([*out, "</VRTDataset>"])
+    numbers = range(1, bands + 1)
+    return vrt(more, *(band_of(*of_tiles(number, source), number=number, dtype=dtype) for number in numbers))
+
+
+@pytest.fixture
+def not_opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From when it is called on, opening anything by rasterio fails the test."""
+    return lambda: monkeypatch.setattr(rasterio, "open", lambda *_, **__: pytest.fail("it was opened"))
 
 
 @pytest.mark.parametrize(("dtype", "name"), [("uint8", "Byte"), ("uint16", "UInt16")])
 def test_a_mosaic_is_as_rasterio_reads_it(tmp_path: Path, dtype: str, name: str) -> None:
-    import rasterio
-
     pixels = write_tiles(tmp_path, dtype)
     path = tmp_path / "mosaic.vrt"
     path.write_text(vrt_of(3, name))
-    whole, _ = check_windows(path)
+    whole = stored(path).samples
     np.testing.assert_array_equal(whole, pixels)
-    with rasterio.open(path) as judge:
-        np.testing.assert_array_equal(whole, np.moveaxis(judge.read(), 0, 2))
+    np.testing.assert_array_equal(whole, gdals(path))
     info = read_info(str(path))
     assert (info.format, info.shape, info.bands, info.dtype) == ("VRT", (40, 60), 3, dtype)
 
 
 def test_floats_nodata_and_masks_of_a_vrt(tmp_path: Path) -> None:
-    import rasterio
-
     pixels = write_tiles(tmp_path, "float32", 1, nodata=7)
     path = tmp_path / "mosaic.vrt"
-    path.write_text(
-        vrt_of(1, "Float32")
-        .replace('band="1">', 'band="1"><NoDataValue>7</NoDataValue>', 1)
-        .replace("Simple", "Complex")
-    )
+    floats = vrt(band_of("<NoDataValue>7</NoDataValue>", *of_tiles(1), dtype="Float32"))
+    path.write_text(floats.replace("Simple", "Complex"))
     with open_picture(str(path)) as picture:
         assert picture.info.nodata == 7
         np.testing.assert_array_equal(picture.samples(*WHOLE)[0], pixels)
@@ -208,46 +206,30 @@ def test_floats_nodata_and_masks_of_a_vrt(tmp_path: Path) -> None:
     for number in (0, 1):
         with rasterio.open(tmp_path / f"tile{number}.tif", "r+") as tile:
             tile.write_mask(np.arange(40 * 30).reshape(40, 30) % 7 > number)
-    mask = '<MaskBand><VRTRasterBand dataType="Byte">'
-    for number in (0, 1):
-        mask += (
-            f'<SimpleSource><SourceFilename relativeToVRT="1">tile{number}.tif</SourceFilename><SourceBand>mask,1'
-            f'</SourceBand><SrcRect xOff="0" yOff="0" xSize="30" ySize="40"/>'
-            f'<DstRect xOff="{30 * number}" yOff="0" xSize="30" ySize="40"/></SimpleSource>'
-        )
-    path.write_text(vrt_of(3, more=f"{mask}</VRTRasterBand></MaskBand>"))
-    _, valid = check_windows(path)
+    masks = f'<MaskBand><VRTRasterBand dataType="Byte">{"".join(of_tiles("mask,1"))}</VRTRasterBand></MaskBand>'
+    path.write_text(vrt_of(3, more=masks))
+    valid = stored(path).valid
     with rasterio.open(path) as judge:
         expected = judge.dataset_mask() != 0
-    assert valid is not None
     assert 0 < expected.sum() < expected.size
     np.testing.assert_array_equal(valid, expected)
-    image = read_image(str(path))
-    assert image.valid is not None
-    np.testing.assert_array_equal(image.valid, expected)
+    np.testing.assert_array_equal(read_image(str(path)).valid, expected)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "/vsicurl/http://127.0.0.1:9/a.tif",
-        "http://127.0.0.1:9/a.tif",
-        "/vsizip/a.zip/b.tif",
-        "WMS:http://127.0.0.1/x",
-        "&lt;GDAL_WMS/&gt;",
-        "notes.txt",
-        "missing.tif",
+        "/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif", "/vsizip/a.zip/b.tif",
+        "WMS:http://127.0.0.1/x", "&lt;GDAL_WMS/&gt;", "notes.txt", "missing.tif",
     ],
-)
+)  # fmt: skip
 def test_a_vrt_reaches_for_nothing_but_pictures_on_this_machine(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, not_opened: Callable[[], None]
 ) -> None:
-    import rasterio
-
     (tmp_path / "notes.txt").write_text("<GDAL_WMS><Service/></GDAL_WMS>")
     (tmp_path / "outer.vrt").write_text(vrt_of(1, source="inner.vrt"))
     (tmp_path / "inner.vrt").write_text(vrt_of(1, source=name))
-    monkeypatch.setattr(rasterio, "open", lambda *_, **__: pytest.fail("it was opened"))
+    not_opened()
     for path in ("inner.vrt", "outer.vrt"):
         with pytest.raises(UnreadableImage, match="it names"):
             read_info(str(tmp_path / path))
@@ -299,23 +281,19 @@ def test_a_mosaic_stands_for_its_tiles_in_a_folder_and_not_where_they_are_named(
     ],
 )
 def test_no_spelling_of_a_name_passes_the_guard(tmp_path: Path, root: str, source: str) -> None:
-    from kseg_core.inputs.companions import companions_of
-
+    path = tmp_path / "m.vrt"
     tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 7, np.uint8))
-    text = (
-        f'<VRTDataset{root} rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
-        f"{source.format(tmp_path / 'a.tif')}<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
-    )
-    (tmp_path / "m.vrt").write_text(text)
+    named = f"<SimpleSource>{source.format(tmp_path / 'a.tif')}<SourceBand>1</SourceBand></SimpleSource>"
+    path.write_text(vrt(band_of(named), width=8, height=8, root=root))
     with pytest.raises(UnreadableImage, match="no file of this machine"):
-        read_info(str(tmp_path / "m.vrt"))
-    assert companions_of(str(tmp_path / "m.vrt"), []) == []
+        read_info(str(path))
+    assert companions_of(str(path), []) == []
 
 
-ELSEWHERE = (
-    '<VRTDataset rasterXSize="30" rasterYSize="20"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
-    "<SourceFilename>/vsicurl/http://127.0.0.1:9/a.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
-)
+ELSEWHERE = vrt(
+    band_of("<SimpleSource><SourceFilename>/vsicurl/http://127.0.0.1:9/a.tif</SourceFilename></SimpleSource>"),
+    width=30, height=20,
+)  # fmt: skip
 PAM = '<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="{}">x.ovr</MDI></Metadata></PAMDataset>'
 
 
@@ -333,10 +311,8 @@ PAM = '<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="{}">x.ovr</MDI></Metad
     ],
 )
 def test_what_lies_beside_a_vrt_and_its_sources_reaches_for_nothing_else(
-    tmp_path: Path, of: str, ending: str, content: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, of: str, ending: str, content: str, not_opened: Callable[[], None]
 ) -> None:
-    import rasterio
-
     write_tiles(tmp_path)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(tmp_path / "tile1.tif", "r+") as tile:
         tile.write_mask(np.eye(40, 30) == 0)
@@ -344,17 +320,15 @@ def test_what_lies_beside_a_vrt_and_its_sources_reaches_for_nothing_else(
     (tmp_path / "inner.vrt").write_text(vrt_of(1))
     assert read_info(str(tmp_path / "outer.vrt")).shape == (40, 60)
     (tmp_path / f"{of}{ending}").write_text(content)
-    monkeypatch.setattr(rasterio, "open", lambda *_, **__: pytest.fail("it was opened"))
+    not_opened()
     with pytest.raises(UnreadableImage, match="beside it"):
         read_info(str(tmp_path / "outer.vrt"))
 
 
 def test_metadata_within_a_vrt_or_its_source_name_no_file_of_overviews(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, not_opened: Callable[[], None]
 ) -> None:
-    import rasterio
-
-    monkeypatch.setattr(rasterio, "open", lambda *_, **__: pytest.fail("it was opened"))
+    not_opened()
     path = tmp_path / "mosaic.vrt"
     for key in ('<MDI key="OVERVIEW_FILE">x.ovr</MDI>', "<MDI><Key>overview_file</Key>x.ovr</MDI>"):
         path.write_text(vrt_of(1, more=f'<Metadata domain="OVERVIEWS">{key}</Metadata>'))
@@ -370,8 +344,6 @@ def test_metadata_within_a_vrt_or_its_source_name_no_file_of_overviews(
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_overviews_masks_and_metadata_of_gdal_beside_a_vrt_and_its_sources_are_let_through(tmp_path: Path) -> None:
-    import rasterio
-
     pixels = write_tiles(tmp_path)
     path = tmp_path / "mosaic.vrt"
     path.write_text(vrt_of(3))
@@ -387,23 +359,27 @@ def test_overviews_masks_and_metadata_of_gdal_beside_a_vrt_and_its_sources_are_l
     for name in ("tile0.tif", "mosaic.vrt"):
         assert {f"{name}.msk", f"{name}.ovr"} <= {each.name for each in tmp_path.iterdir()}
         (tmp_path / f"{name}.aux.xml").write_text("<PAMDataset></PAMDataset>")
-    whole, valid = check_windows(path)
-    np.testing.assert_array_equal(whole, pixels)
-    np.testing.assert_array_equal(valid, mask)
+    whole = stored(path)
+    np.testing.assert_array_equal(whole.samples, pixels)
+    np.testing.assert_array_equal(whole.valid, mask)
+
+
+def resampled(folder: Path, side: int, size: int, how: str, dtype: str = "Byte") -> Path:
+    """A VRT of a square picture beside it, brought to another size."""
+    (folder / "m.vrt").write_text(
+        vrt(
+            band_of(source_of("a.tif", 1, (0, 0, side, side), (0, 0, size, size), how), dtype=dtype),
+            width=size, height=size,
+        )
+    )  # fmt: skip
+    return folder / "m.vrt"
 
 
 @pytest.mark.parametrize("how", ["average", "RMS", "gauss", "mode"])
 def test_a_resampled_source_is_refused_with_advice(tmp_path: Path, how: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 7, np.uint8))
-    text = (
-        '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="Byte" band="1">'
-        f'<SimpleSource resampling="{how}"><SourceFilename relativeToVRT="1">a.tif</SourceFilename>'
-        '<SrcRect xOff="0" yOff="0" xSize="8" ySize="8"/><DstRect xOff="0" yOff="0" xSize="4" ySize="4"/>'
-        "</SimpleSource></VRTRasterBand></VRTDataset>"
-    )
-    (tmp_path / "m.vrt").write_text(text)
     with pytest.raises(UnreadableImage, match="gdal_translate"):
-        read_info(str(tmp_path / "m.vrt"))
+        read_info(str(resampled(tmp_path, 8, 4, how)))
 
 
 @pytest.mark.parametrize(
@@ -411,23 +387,13 @@ def test_a_resampled_source_is_refused_with_advice(tmp_path: Path, how: str) -> 
 )
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_other_resampled_sources_are_the_same_by_parts(tmp_path: Path, how: str, size: int) -> None:
-    import rasterio
-
     tifffile.imwrite(tmp_path / "a.tif", np.random.default_rng(0).integers(0, 60_000, (100, 100), dtype=np.uint16))
     with rasterio.open(tmp_path / "a.tif", "r+") as source:
         source.build_overviews([2, 4])
-    to = f'<DstRect xOff="0" yOff="0" xSize="{size}" ySize="{size}"/>'
-    text = (
-        f'<VRTDataset rasterXSize="{size}" rasterYSize="{size}"><VRTRasterBand dataType="UInt16" band="1">'
-        f'<SimpleSource resampling="{how}"><SourceFilename relativeToVRT="1">a.tif</SourceFilename>'
-        f'<SrcRect xOff="0" yOff="0" xSize="100" ySize="100"/>{to}'
-        "</SimpleSource></VRTRasterBand></VRTDataset>"
-    )
-    (tmp_path / "m.vrt").write_text(text)
-    with open_picture(str(tmp_path / "m.vrt")) as picture:
-        whole, _ = picture.samples(slice(None), slice(None))[:2]
+    with open_picture(str(resampled(tmp_path, 100, size, how, "UInt16"))) as picture:
+        whole = picture.samples(*WHOLE).samples
         for top, left, side in ((0, 0, 23), (1, 3, 17), (0, 5, 3), (7, 2, 1)):
-            part, _ = picture.samples(slice(top, top + side), slice(left, left + side))[:2]
+            part = picture.samples(slice(top, top + side), slice(left, left + side)).samples
             np.testing.assert_array_equal(part, whole[top : top + side, left : left + side])
 
 
@@ -436,19 +402,12 @@ def test_other_resampled_sources_are_the_same_by_parts(tmp_path: Path, how: str,
 @pytest.mark.parametrize("overviews", [False, True])
 def test_a_warped_vrt_is_the_same_by_parts(tmp_path: Path, how: str, overviews: bool) -> None:
     """GDAL's approximation of a transformation is another for each window that is warped by itself."""
-    import rasterio
-    import rasterio.shutil
-    from affine import Affine
-    from rasterio.enums import Resampling
-    from rasterio.vrt import WarpedVRT
-    from rasterio.warp import transform_bounds
-
     path = tmp_path / "a.tif"
-    profile: dict[str, Any] = {"driver": "GTiff", "height": 300, "width": 400, "count": 2, "dtype": "uint16"}
-    profile |= {"crs": "EPSG:32633", "transform": Affine(100, 0, 500_000, 0, -100, 6_600_000), "nodata": 7}
-    with rasterio.open(path, "w", **profile) as target:
-        target.write(np.random.default_rng(0).integers(0, 60_000, (2, 300, 400), dtype=np.uint16))
-        if overviews:
+    noise = np.random.default_rng(0).integers(0, 60_000, (300, 400, 2), dtype=np.uint16)
+    place = Affine(100, 0, 500_000, 0, -100, 6_600_000)
+    by_gdal(path, noise, crs="EPSG:32633", transform=place, nodata=7)
+    if overviews:
+        with rasterio.open(path, "r+") as target:
             target.build_overviews([2, 4], Resampling.average)
     with rasterio.open(path) as source:
         size = (170, 130) if overviews else (source.width, source.height)
@@ -461,7 +420,7 @@ def test_a_warped_vrt_is_the_same_by_parts(tmp_path: Path, how: str, overviews: 
         height, width = picture.info.shape
         whole, valid = picture.samples(*WHOLE)[:2]
     assert len(np.unique(whole)) > 1000
-    valid = np.ones(whole.shape[:2], np.bool_) if valid is None else valid
+    valid = counts(valid, whole.shape)
     for side in (61, 128):
         with open_picture(str(tmp_path / "w.vrt")) as picture:
             for y, x in itertools.product(range(0, height, side), range(0, width, side)):
@@ -473,26 +432,15 @@ def test_a_warped_vrt_is_the_same_by_parts(tmp_path: Path, how: str, overviews: 
 
 
 def test_an_error_of_proj_is_a_refusal() -> None:
-    from rasterio._err import CPLE_AppDefinedError  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
-    from kseg_core.images.gdal import gdal
-    from kseg_core.images.raster import Refused
-
     with pytest.raises(Refused), gdal("mask"):
         raise CPLE_AppDefinedError(1, 1, "PROJ: stere: Invalid latitude")
 
 
-def test_outlines_that_proj_cannot_place_are_refused_in_words() -> None:
+def test_what_proj_cannot_place_is_refused_in_words() -> None:
     system = "+proj=stere +lat_0=120 +lon_0=0 +datum=WGS84"
     placement = Placement(GeoReference(CRS.from_epsg(32633).to_wkt().replace("0.9996", "-1e300"), (1, 0, 0, 0, 1, 0)))
     for geo in (placement, Placement(GeoReference(system, (1, 0, 0, 0, 1, 0)))):
         with pytest.raises(StoreError, match="longitude and latitude"):
             geo._degrees(np.array([[1.0, 2.0]]))
-
-
-def test_polygons_that_proj_cannot_place_are_refused_in_words() -> None:
-    from kseg_core.images.masks import _transformed
-    from kseg_core.images.raster import Refused
-
     with pytest.raises(Refused, match="PROJ cannot bring"):
-        _transformed(np.array([[1.0, 2.0]]), "+proj=stere +lat_0=120 +lon_0=0 +datum=WGS84", "EPSG:4326")
+        _transformed(np.array([[1.0, 2.0]]), system, "EPSG:4326")

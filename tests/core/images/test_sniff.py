@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from PIL import Image
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import read_image, read_info
+from tests.pictures import SAMPLES, refusal, save
 
 FTYP = b"\0\0\0\x18ftyp"
 
@@ -33,7 +32,7 @@ FTYP = b"\0\0\0\x18ftyp"
     ],
 )
 def test_formats_without_a_reader_are_refused_by_name_with_what_to_do(
-    tmp_path: Path, refusal: Callable[[bytes], str], data: bytes, name: str, words: str
+    tmp_path: Path, data: bytes, name: str, words: str
 ) -> None:
     path = tmp_path / "picture.jpg"
     path.write_bytes(data)
@@ -46,9 +45,7 @@ def test_formats_without_a_reader_are_refused_by_name_with_what_to_do(
 
 def written(form: str, mode: str, **more: Any) -> bytes:
     """By Pillow."""
-    out = io.BytesIO()
-    Image.linear_gradient("L").resize((9, 7)).convert(mode).save(out, form, **more)
-    return out.getvalue()
+    return save(Image.linear_gradient("L").resize((9, 7)).convert(mode), form, **more)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +68,7 @@ def written(form: str, mode: str, **more: Any) -> bytes:
     ],
 )
 def test_pictures_of_kinds_without_a_reader_are_called_by_their_name_and_what_to_convert_them_to(
-    data: bytes, name: str, refusal: Callable[[bytes], str]
+    data: bytes, name: str
 ) -> None:
     reason = refusal(data)
     assert reason.startswith(f"{name}: not supported here; ")
@@ -97,27 +94,25 @@ def test_pictures_of_kinds_without_a_reader_are_called_by_their_name_and_what_to
         (b"\xff\xd8", "not an image of a known format"),
     ],
 )
-def test_what_is_not_a_picture_is_said_to_be_what_it_is(
-    tmp_path: Path, refusal: Callable[[bytes], str], data: bytes, reason: str
-) -> None:
+def test_what_is_not_a_picture_is_said_to_be_what_it_is(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(data)
     assert refusal(data) == reason
 
 
-def test_the_extension_says_nothing(tmp_path: Path, samples: dict[str, bytes]) -> None:
+def test_the_extension_says_nothing(tmp_path: Path) -> None:
     expected = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "bmp": "BMP", "webp lossy": "WebP", "tiff": "TIFF"}
     for kind, name in expected.items():
         path = tmp_path / "wrong.txt"
-        path.write_bytes(samples[kind])
+        path.write_bytes(SAMPLES[kind])
         assert read_info(str(path)).format == name
         read_image(str(path))
 
 
-def test_names_may_hold_undecodable_bytes(tmp_path: Path, samples: dict[str, bytes]) -> None:
+def test_names_may_hold_undecodable_bytes(tmp_path: Path) -> None:
     name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
     for kind in ("jpeg", "png", "tiff"):
         path = f"{tmp_path}/{name}"
         with open(path, "wb") as file:
-            file.write(samples[kind])
+            file.write(SAMPLES[kind])
         assert read_image(path).samples.shape == (*read_info(path).shape, 3)

@@ -28,7 +28,7 @@ def naive(values: np.ndarray, nodata: float | None) -> np.ndarray:
     return valid
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(dtype=st.sampled_from(["uint8", "uint16", "int16", "uint32", "int32", "float32", "float64"]), data=st.data())
 def test_nodata_by_a_naive_reference(dtype: str, data: st.DataObject) -> None:
     few = st.sampled_from([0, 1, 2]) if dtype[0] != "f" else st.sampled_from([0.0, 1.0, 2.0, NAN, INF, -INF])
@@ -69,7 +69,7 @@ def test_the_least_float32_is_found_however_it_was_written(text: str) -> None:
     np.testing.assert_array_equal(nodata_mask(values, float(text)), [[False, True]])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     values=hnp.arrays(
         np.int16, st.tuples(st.integers(1, 4), st.integers(1, 4), st.just(3)), elements=st.integers(-1, 2)

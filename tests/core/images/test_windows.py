@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import itertools
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from kseg_core.images import open_picture, read_image, read_info
 from kseg_core.images.decoder import Opening
 from kseg_core.images.tiff import Tiff
 from kseg_core.images.windows import Window
+from tests.core.images.test_damage import changed_segment
+from tests.pictures import SAMPLES, WHOLE, counts, planar, save, save_tiff, stored, windows_of
 
-Save = Callable[..., bytes]
-WHOLE = (slice(None), slice(None))
 DTYPES = [
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
 ]  # fmt: skip
@@ -38,30 +37,19 @@ def scene(dtype: str = "uint8", bands: int = 3, height: int = 70, width: int = 9
     )
 
 
-def planar(data: NDArray[Any]) -> NDArray[Any]:
-    return np.moveaxis(data, 2, 0).copy()
-
-
 def save_as(path: Path, data: bytes) -> str:
     path.write_bytes(data)
     return str(path)
 
 
-def some_windows(height: int, width: int) -> list[tuple[slice, slice]]:
-    """Corners, single pixels, across all seams, and the whole."""
-    rows = [(0, 1), (height - 1, height), (0, height), (height // 3, height // 3 + 20), (15, 17)]
-    columns = [(0, 1), (width - 1, width), (0, width), (width // 3, width // 3 + 20), (31, 33)]
-    return [(slice(*r), slice(*c)) for r, c in itertools.product(rows, columns)]
-
-
 def check_samples(path: str, data: NDArray[Any], block: tuple[int, int] | None) -> None:
-    """All windows of some kinds, all bands and some of them."""
+    """Windows of all kinds, of all bands and of some of them."""
     with open_picture(path) as picture:
         info = picture.info
         assert (info.shape, info.bands, info.dtype) == (data.shape[:2], data.shape[2], str(data.dtype))
         assert info.block == block
         assert info == read_info(path)
-        for rows, columns in some_windows(*data.shape[:2]):
+        for rows, columns in windows_of(*data.shape[:2]):
             for bands in (None, (data.shape[2], 1)):
                 values, valid = picture.samples(rows, columns, bands)[:2]
                 expected = data[rows, columns] if bands is None else data[rows, columns][..., [bands[0] - 1, 0]]
@@ -89,74 +77,56 @@ def check_samples(path: str, data: NDArray[Any], block: tuple[int, int] | None) 
     ids=str,
 )
 def test_tiffs_of_all_layouts(
-    tmp_path: Path,
-    save_tiff: Save,
-    layout: dict[str, Any],
-    block: tuple[int, int],
-    compression: str | None,
-    planes: str,
+    tmp_path: Path, layout: dict[str, Any], block: tuple[int, int], compression: str | None, planes: str
 ) -> None:
     data = scene("int16", 5)
-    stored = planar(data) if planes == "separate" else data
     predictor = compression is not None and compression != "zstd"
     options = {"photometric": "minisblack", "planarconfig": planes, "predictor": predictor, **layout}
-    path = save_as(tmp_path / "x", save_tiff(stored, compression=compression, **options))
-    check_samples(path, data, block)
+    file = save_tiff(planar(data) if planes == "separate" else data, compression=compression, **options)
+    check_samples(save_as(tmp_path / "x", file), data, block)
 
 
-@pytest.mark.parametrize(("order", "bigtiff"), [("<", True), (">", False)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tiffs_of_all_dtypes(tmp_path: Path, save_tiff: Save, dtype: str, bigtiff: bool, order: str) -> None:
-    data = scene(dtype, 2)
-    base = {"photometric": "minisblack", "planarconfig": "contig", "bigtiff": bigtiff, "byteorder": order}
-    predictor = 3 if dtype[0] == "f" else 2
-    packed = {"compression": "zlib", "tile": (32, 16)}
-    for options, block in (
-        ({"rowsperstrip": 70}, (70, 90)),
-        ({**packed, "predictor": predictor}, (32, 16)),
-        (packed, (32, 16)),
-    ):
-        check_samples(save_as(tmp_path / "x", save_tiff(data, **base, **options)), data, block)
+def test_tiffs_of_all_dtypes_and_byte_orders(tmp_path: Path, dtype: str) -> None:
+    data, packed = scene(dtype, 2), {"compression": "zlib", "tile": (32, 16)}
+    for order, bigtiff in (("<", True), (">", False)):
+        base = {"photometric": "minisblack", "planarconfig": "contig", "bigtiff": bigtiff, "byteorder": order}
+        for options, block in (
+            ({"rowsperstrip": 70}, (70, 90)),
+            ({**packed, "predictor": 3 if dtype[0] == "f" else 2}, (32, 16)),
+            (packed, (32, 16)),
+        ):
+            check_samples(save_as(tmp_path / "x", save_tiff(data, **base, **options)), data, block)
 
 
 @pytest.mark.parametrize("axes", ["TZCYX", "CYX", "CZTYX", "ZYXS"])
-def test_ome_tiffs_at_t_0_and_z_0(tmp_path: Path, save_tiff: Save, axes: str) -> None:
+def test_ome_tiffs_at_t_0_and_z_0(tmp_path: Path, axes: str) -> None:
     data = scene("uint16", 3 if "S" in axes else 6)
-    full = [{"Y": 70, "X": 90, "C": 6, "S": 3}.get(axis, 2) for axis in axes]
-    stack = np.zeros(full, np.uint16)
-    at = tuple(slice(None) if axis in "CYXS" else 0 for axis in axes)
-    stack[at] = data if "S" in axes else planar(data)
+    stack = np.zeros([{"Y": 70, "X": 90, "C": 6, "S": 3}.get(axis, 2) for axis in axes], np.uint16)
+    stack[tuple(slice(None) if axis in "CYXS" else 0 for axis in axes)] = data if "S" in axes else planar(data)
     photometric = "rgb" if "S" in axes else "minisblack"
     file = save_tiff(stack, ome=True, metadata={"axes": axes}, photometric=photometric, tile=(32, 32))
     check_samples(save_as(tmp_path / "x", file), data, (32, 32))
 
 
-@pytest.mark.parametrize(
-    ("layout", "orientation"),
-    [
-        *(({"tile": (16, 32)}, orientation) for orientation in range(1, 9)),
-        ({"rowsperstrip": 7}, 6),
-        ({"compression": "zlib", "rowsperstrip": 70}, 7),
-    ],
-)
-def test_all_orientations(tmp_path: Path, save_tiff: Save, layout: dict[str, Any], orientation: int) -> None:
-    data = scene()
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_orientations(tmp_path: Path, orientation: int) -> None:
     tag = [(274, 3, 1, orientation, True)]
-    path = save_as(tmp_path / "x", save_tiff(data, photometric="rgb", extratags=tag, **layout))
-    whole = read_image(path).samples
-    block = {"tile": (16, 32), "rowsperstrip": (7, 90)}[next(iter(layout))] if "compression" not in layout else None
-    check_samples(path, whole, block[::-1] if block and orientation >= 5 else block)
-    with open_picture(path) as picture:
-        for rows, columns in some_windows(*whole.shape[:2]):
-            np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole[rows, columns])
+    layouts: dict[tuple[int, int] | None, dict[str, Any]] = {
+        (16, 32): {"tile": (16, 32)}, (7, 90): {"rowsperstrip": 7}, None: {"compression": "zlib", "rowsperstrip": 70}
+    }  # fmt: skip
+    for block, layout in layouts.items():
+        path = save_as(tmp_path / "x", save_tiff(scene(), photometric="rgb", extratags=tag, **layout))
+        check_samples(path, read_image(path).samples, block[::-1] if block and orientation >= 5 else block)
+        stored(path)
 
 
-def test_alpha_says_what_is_valid_and_is_a_band_only_when_asked_for(tmp_path: Path, save_tiff: Save) -> None:
+def test_alpha_says_what_is_valid_and_is_a_band_only_when_asked_for(tmp_path: Path) -> None:
     data = scene("uint16", 4)
     data[:20, :30, 3] = 0
-    for stored, planes in ((data, "contig"), (planar(data), "separate")):
+    for written, planes in ((data, "contig"), (planar(data), "separate")):
         options = {"extrasamples": ["unassalpha"], "planarconfig": planes, "tile": (16, 16)}
-        path = save_as(tmp_path / "x", save_tiff(stored, photometric="rgb", **options))
+        path = save_as(tmp_path / "x", save_tiff(written, photometric="rgb", **options))
         with open_picture(path) as picture:
             for bands, expected in ((None, data[..., :3]), ((2,), data[..., 1:2]), ((4, 1), data[..., [3, 0]])):
                 values, valid = picture.samples(*WHOLE, bands)[:2]
@@ -166,7 +136,7 @@ def test_alpha_says_what_is_valid_and_is_a_band_only_when_asked_for(tmp_path: Pa
                 picture.samples(*WHOLE, (1, 5))
 
 
-def test_bits_are_samples_of_0_and_1(tmp_path: Path, save: Save) -> None:
+def test_bits_are_samples_of_0_and_1(tmp_path: Path) -> None:
     bits = scene()[..., 0] > 120
     path = save_as(tmp_path / "x", save(Image.fromarray(bits), "TIFF", compression="group4"))
     assert read_info(path).dtype == "uint8"
@@ -178,43 +148,36 @@ def test_bits_are_samples_of_0_and_1(tmp_path: Path, save: Save) -> None:
 # -------------------------------------------------------------------------------------------------------------- rgb
 
 
-KINDS = [
-    "jpeg", "jpeg gray", "jpeg CMYK", "png", "png palette", "png RGBA", "png 16", "png 1", "gif", "bmp", "bmp palette",
-    "webp lossless", "webp lossy", "tiff", "tiff deflate", "tiff LZW tiles", "tiff zstd 16", "tiff jpeg tiles",
-    "tiff packbits", "tiff group 3", "tiff group 4", "tiff webp", "ome-tiff",
-]  # fmt: skip
+def parts_of(size: int) -> st.SearchStrategy[slice]:
+    """Any part of so many rows or columns."""
+    ends = st.lists(st.integers(0, size), min_size=2, max_size=2, unique=True)
+    return ends.map(lambda at: slice(*sorted(at)))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("kind", SAMPLES)
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_window_is_a_slice_of_the_whole(
-    tmp_path: Path, samples: dict[str, bytes], kind: str, data: st.DataObject
-) -> None:
-    path = save_as(tmp_path / "x", samples[kind])
+def test_a_window_is_a_slice_of_the_whole(tmp_path: Path, kind: str, data: st.DataObject) -> None:
+    path = save_as(tmp_path / "x", SAMPLES[kind])
     whole = read_image(path)
     with open_picture(path) as picture:
         height, width = picture.info.shape
-        rows, columns = (
-            slice(*sorted(data.draw(st.lists(st.integers(0, size), min_size=2, max_size=2, unique=True))))
-            for size in (height, width)
-        )
-        part = picture.rgb(rows, columns)
-        np.testing.assert_array_equal(part.samples, whole.samples[rows, columns])
-        assert part.samples.flags.c_contiguous
-        assert part.samples.flags.writeable
-        valid = np.ones((height, width), np.bool_) if whole.valid is None else whole.valid
-        np.testing.assert_array_equal(True if part.valid is None else part.valid, valid[rows, columns])
-        part.samples[...] = 77  # the next one must not see this
-        np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole.samples[rows, columns])
-        if ("palette" not in kind and "gif" not in kind) or kind == "bmp palette":
-            everything, _ = picture.samples(*WHOLE)[:2]
-            some, _ = picture.samples(rows, columns)[:2]
-            np.testing.assert_array_equal(some, everything[rows, columns])
-            assert str(some.dtype) == picture.info.dtype
-        else:
-            with pytest.raises(UnreadableImage, match="use --features rgb"):
-                picture.samples(rows, columns)
+        for rows, columns in data.draw(st.lists(st.tuples(parts_of(height), parts_of(width)), min_size=3, max_size=5)):
+            part = picture.rgb(rows, columns)
+            np.testing.assert_array_equal(part.samples, whole.samples[rows, columns])
+            assert part.samples.flags.c_contiguous
+            assert part.samples.flags.writeable
+            valid = counts(whole.valid, (height, width))[rows, columns]
+            np.testing.assert_array_equal(counts(part.valid, part.samples.shape), valid)
+            part.samples[...] = 77  # the next one must not see this
+            np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole.samples[rows, columns])
+            if kind in ("png palette", "gif", "gif animated"):
+                with pytest.raises(UnreadableImage, match="use --features rgb"):
+                    picture.samples(rows, columns)
+            else:
+                some = picture.samples(rows, columns).samples
+                np.testing.assert_array_equal(some, picture.samples(*WHOLE).samples[rows, columns])
+                assert str(some.dtype) == picture.info.dtype
 
 
 @pytest.mark.parametrize(
@@ -224,37 +187,29 @@ def test_a_window_is_a_slice_of_the_whole(
      ("gif", 1, "uint8"), ("bmp", 3, "uint8"), ("bmp palette", 3, "uint8"), ("webp lossless", 4, "uint8"),
      ("webp lossy", 3, "uint8"), ("webp animated", 4, "uint8")],
 )  # fmt: skip
-def test_what_headers_say_of_bands(
-    tmp_path: Path, samples: dict[str, bytes], kind: str, bands: int, dtype: str
-) -> None:
-    info = read_info(save_as(tmp_path / "x", samples[kind]))
+def test_what_headers_say_of_bands(tmp_path: Path, kind: str, bands: int, dtype: str) -> None:
+    info = read_info(save_as(tmp_path / "x", SAMPLES[kind]))
     assert (info.bands, info.dtype, info.block, info.nodata) == (bands, dtype, None, None)
 
 
-@pytest.mark.parametrize("photometric", ["rgb", "ycbcr", "minisblack"])
-@pytest.mark.parametrize("planes", ["contig", "separate"])
-def test_jpeg_tiles(tmp_path: Path, save_tiff: Save, photometric: str, planes: str) -> None:
-    if planes == "separate" and photometric == "ycbcr":
-        pytest.skip("not written so")
-    data = scene(bands=1)[..., 0] if photometric == "minisblack" else scene()
-    stored = planar(data) if planes == "separate" and data.ndim == 3 else data
-    options = {"compression": "jpeg", "tile": (32, 48), "photometric": photometric}
-    path = save_as(tmp_path / "x", save_tiff(stored, planarconfig=planes if data.ndim == 3 else None, **options))
+@pytest.mark.parametrize(
+    ("photometric", "planes"),
+    [("rgb", "contig"), ("rgb", "separate"), ("ycbcr", "contig"), ("minisblack", None)],
+)
+def test_jpeg_tiles(tmp_path: Path, photometric: str, planes: str | None) -> None:
+    data = scene(bands=1)[..., 0] if planes is None else planar(scene()) if planes == "separate" else scene()
+    options = {"compression": "jpeg", "tile": (32, 48), "photometric": photometric, "planarconfig": planes}
+    path = save_as(tmp_path / "x", save_tiff(data, **options))
     whole = read_image(path).samples
-    with open_picture(path) as picture:
-        for rows, columns in some_windows(70, 90):
-            np.testing.assert_array_equal(picture.rgb(rows, columns).samples, whole[rows, columns])
-            values, _ = picture.samples(rows, columns)[:2]
-            np.testing.assert_array_equal(np.broadcast_to(values, (*values.shape[:2], 3)), whole[rows, columns])
+    np.testing.assert_array_equal(np.broadcast_to(stored(path).samples, whole.shape), whole)
 
 
-def test_nodata_is_found_in_what_is_stored(tmp_path: Path, save_tiff: Save) -> None:
+def test_nodata_is_found_in_what_is_stored(tmp_path: Path) -> None:
     wide = scene("uint16") * np.uint16(200)
     wide[5:9, 6:10] = 7
     wide[20, 20, 0] = 7  # one band alone is not enough
-    path = save_as(
-        tmp_path / "x", save_tiff(wide, photometric="rgb", tile=(16, 16), extratags=[(42113, 2, 2, "7", True)])
-    )
+    file = save_tiff(wide, photometric="rgb", tile=(16, 16), extratags=[(42113, 2, 2, "7", True)])
+    path = save_as(tmp_path / "x", file)
     assert read_info(path).nodata == 7
     expected = np.ones((70, 90), np.bool_)
     expected[5:9, 6:10] = False
@@ -272,41 +227,33 @@ def test_nodata_of_a_palette_is_an_index(tmp_path: Path) -> None:
         np.testing.assert_array_equal(picture.rgb(*WHOLE, nodata=3).valid, np.asarray(image) != 3)
 
 
-@pytest.mark.parametrize("text", ["nan", " -9999 ", "1e20", "none at all"])
-def test_the_nodata_tag_is_a_text(tmp_path: Path, save_tiff: Save, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "value"), [("nan", float("nan")), (" -9999 ", -9999), ("1e20", 1e20), ("none at all", None)]
+)
+def test_the_nodata_tag_is_a_text(tmp_path: Path, text: str, value: float | None) -> None:
     tag = [(42113, 2, len(text) + 1, text, True)]
-    nodata = read_info(
-        save_as(tmp_path / "x", save_tiff(scene("float32"), photometric="minisblack", extratags=tag))
-    ).nodata
-    if text == "none at all":
-        assert nodata is None
-    else:
-        assert nodata is not None
-        np.testing.assert_equal(nodata, float(text))
+    path = save_as(tmp_path / "x", save_tiff(scene("float32"), photometric="minisblack", extratags=tag))
+    np.testing.assert_equal(read_info(path).nodata, value)
 
 
-def test_masks_are_read_from_any_kind_of_file(tmp_path: Path, save_tiff: Save) -> None:
+def test_masks_are_read_from_any_kind_of_file(tmp_path: Path) -> None:
     used = scene()[..., 0] > 120
     rgba = np.dstack([used * 255, used * 0, used * 0, np.full(used.shape, 255)]).astype(np.uint8)
     gray = Image.fromarray(used.astype(np.uint8) * 2)
     indexed = Image.frombytes("P", gray.size, gray.tobytes())
     indexed.putpalette([9, 9, 9, 0, 0, 0, 5, 5, 5])
-    for name, image in [
-        ("gray", gray),
-        ("bits", Image.fromarray(used)),
-        ("P", indexed),
-        ("RGBA", Image.fromarray(rgba)),
-    ]:
-        image.save(tmp_path / f"{name}.png")
-    (tmp_path / "tiff").write_bytes(save_tiff(used.astype(np.float32) / 7, tile=(16, 16)))
-    (tmp_path / "alpha.tif").write_bytes(save_tiff(rgba, photometric="rgb", extrasamples=["unassalpha"]))
-    for name in ("gray.png", "bits.png", "P.png", "RGBA.png", "tiff", "alpha.tif"):
-        with open_picture(str(tmp_path / name)) as picture:
+    pictures = (gray, Image.fromarray(used), indexed, Image.fromarray(rgba))
+    for file in (
+        *(save(picture, "PNG") for picture in pictures),
+        save_tiff(used.astype(np.float32) / 7, tile=(16, 16)),
+        save_tiff(rgba, photometric="rgb", extrasamples=["unassalpha"]),
+    ):
+        with open_picture(save_as(tmp_path / "x", file)) as picture:
             np.testing.assert_array_equal(picture.nonzero(slice(5, 60), slice(9, 77)), used[5:60, 9:77])
 
 
-def test_windows_that_are_none(tmp_path: Path, samples: dict[str, bytes]) -> None:
-    with open_picture(save_as(tmp_path / "x", samples["tiff"])) as picture:
+def test_windows_that_are_none(tmp_path: Path) -> None:
+    with open_picture(save_as(tmp_path / "x", SAMPLES["tiff"])) as picture:
         for wrong in (slice(0, 0), slice(5, 4), slice(0, 49), slice(-1, 4), slice(0, 8, 2)):
             with pytest.raises(ValueError, match="expected rows within 0 to 48 without a step"):
                 picture.rgb(wrong, slice(None))
@@ -315,59 +262,40 @@ def test_windows_that_are_none(tmp_path: Path, samples: dict[str, bytes]) -> Non
 # ----------------------------------------------------------------------------------------------- damage and its place
 
 
-def changed_segment(data: bytes, number: int, where: int | None = None, size: int | None = None) -> bytes:
-    """A TIFF with another offset or size of one tile or strip."""
-    file = io.BytesIO(data)
-    with tifffile.TiffFile(file, mode="r+b") as tiff:
-        page = tiff.pages[0]
-        tags = (324, 325) if page.is_tiled else (273, 279)
-        for tag, value in zip(tags, (where, size), strict=True):
-            if value is not None:
-                values = list(page.tags[tag].value)
-                values[number] = value
-                page.tags[tag].overwrite(values)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("compression", [None, "zlib", "jpeg", "zstd"])
-@pytest.mark.parametrize("layout", [{"tile": (32, 32)}, {"rowsperstrip": 32}])
+@pytest.mark.parametrize("layout", [{"tile": (32, 32)}, {"rowsperstrip": 32}], ids=str)
 def test_damage_is_met_by_the_windows_that_need_it_alone(
-    tmp_path: Path, save_tiff: Save, layout: dict[str, Any], compression: str | None
+    tmp_path: Path, layout: dict[str, Any], compression: str | None
 ) -> None:
-    data = scene(height=96, width=96)
-    file = save_tiff(data, photometric="rgb", compression=compression, **layout)
+    file = save_tiff(scene(height=96, width=96), photometric="rgb", compression=compression, **layout)
     number = 4 if "tile" in layout else 1  # the rows in the middle
-    sound = save_as(tmp_path / "sound", file)
+    whole = read_image(save_as(tmp_path / "sound", file)).samples
     for change in ({"where": 0}, {"where": len(file) - 1}, {"size": 20}):
         path = save_as(tmp_path / "x", changed_segment(file, number, **change))
-        with open_picture(path) as picture, open_picture(sound) as whole:
+        with open_picture(path) as picture:
             for rows in (slice(0, 32), slice(64, 96)):
-                np.testing.assert_array_equal(
-                    picture.rgb(rows, slice(0, 96)).samples, whole.rgb(rows, slice(0, 96)).samples
-                )
+                np.testing.assert_array_equal(picture.rgb(rows, slice(0, 96)).samples, whole[rows])
             for rows, columns in ((slice(63, 65), slice(40, 41)), (slice(31, 33), slice(63, 64)), WHOLE):
-                with pytest.raises(UnreadableImage, match=r"missing|truncated|damaged"):
-                    picture.rgb(rows, columns)
-                with pytest.raises(UnreadableImage, match=r"missing|truncated|damaged"):
-                    picture.samples(rows, columns)
+                for look in (picture.rgb, picture.samples):
+                    with pytest.raises(UnreadableImage, match=r"missing|truncated|damaged"):
+                        look(rows, columns)
 
 
-def test_tiles_that_gdal_left_out_have_the_files_nodata_or_0(tmp_path: Path, save_tiff: Save) -> None:
+def test_tiles_that_gdal_left_out_have_the_files_nodata_or_0(tmp_path: Path) -> None:
     data = scene(height=64, width=64)
     for tag, fill, where in (([(42113, 2, 3, "99", True)], 99, 0), ([], 0, 0), ([], 0, None)):
         file = save_tiff(data, photometric="rgb", tile=(32, 32), extratags=tag)
         path = save_as(tmp_path / "x", changed_segment(file, 1, where, 0))
         expected = data.copy()
         expected[:32, 32:] = fill
-        valid = np.ones((64, 64), np.bool_)
+        valid = (data != fill).any(axis=2)
         valid[:32, 32:] = False
         with open_picture(path) as picture:
             np.testing.assert_array_equal(picture.samples(*WHOLE)[0], expected)
-            np.testing.assert_array_equal(
-                picture.samples(slice(3, 9), slice(40, 50), (2,))[0], np.full((6, 10, 1), fill)
-            )
+            part = picture.samples(slice(3, 9), slice(40, 50), (2,))[0]
+            np.testing.assert_array_equal(part, np.full((6, 10, 1), fill))
             np.testing.assert_array_equal(picture.rgb(*WHOLE).samples, expected)
-            np.testing.assert_array_equal(picture.rgb(*WHOLE, nodata=fill).valid, valid & (data != fill).any(axis=2))
+            np.testing.assert_array_equal(picture.rgb(*WHOLE, nodata=fill).valid, valid)
             assert picture.rgb(*WHOLE, nodata=-1).valid is None  # which no pixel can have
 
 
@@ -390,13 +318,13 @@ class Counting(io.BytesIO):
 
 @pytest.mark.parametrize("compression", [None, "zlib", "jpeg"])
 @pytest.mark.parametrize("planes", ["contig", "separate"])
-@pytest.mark.parametrize("layout", [{"tile": (64, 64)}, {"rowsperstrip": 64}])
+@pytest.mark.parametrize("layout", [{"tile": (64, 64)}, {"rowsperstrip": 64}], ids=str)
 def test_a_window_touches_only_the_segments_it_overlaps(
-    save_tiff: Save, layout: dict[str, Any], planes: str, compression: str | None
+    layout: dict[str, Any], planes: str, compression: str | None
 ) -> None:
     data = scene(height=256, width=256)
-    stored = planar(data) if planes == "separate" else data
-    file = Counting(save_tiff(stored, photometric="rgb", planarconfig=planes, compression=compression, **layout))
+    written = planar(data) if planes == "separate" else data
+    file = Counting(save_tiff(written, photometric="rgb", planarconfig=planes, compression=compression, **layout))
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages[0]
         where = list(zip(page.dataoffsets, page.databytecounts, strict=True))
@@ -404,13 +332,11 @@ def test_a_window_touches_only_the_segments_it_overlaps(
     picture = Tiff(Opening("", file, 1))  # a limit for what is read whole
     file.spans.clear()
     picture.values(Window(70, 130, 120, 200), (2,))
-    tiled = "tile" in layout
-    per_plane = 16 if tiled else 4
-    numbers = [6, 7] if tiled else [1]
+    numbers: Iterable[int] = [6, 7] if "tile" in layout else [1]
     if planes == "separate":
-        numbers = [number + per_plane for number in numbers]
+        numbers = [number + (16 if "tile" in layout else 4) for number in numbers]
     wanted = [(where[number][0], where[number][0] + where[number][1]) for number in numbers]
-    if compression is None and not tiled:  # by rows
+    if compression is None and "tile" not in layout:  # by rows
         row = 256 * (1 if planes == "separate" else 3)
         wanted = [(wanted[0][0] + 6 * row, wanted[0][0] + 56 * row)]
     assert file.spans == wanted
@@ -421,22 +347,19 @@ def test_a_huge_uncompressed_strip_is_read_by_rows(tmp_path: Path) -> None:
     # 40000 x 30000 of which the file system holds next to nothing.
     tifffile.imwrite(path, shape=(40_000, 30_000), dtype="uint16", photometric="minisblack", bigtiff=True)
     with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
-        assert len(page.dataoffsets) == 1
-        offset = page.dataoffsets[0]
+        (offset,) = tiff.pages[0].dataoffsets
     row = np.arange(30_000, dtype="<u2")
     with open(path, "r+b") as file:
         file.seek(offset + 39_999 * 60_000)
         file.write(row.tobytes())
-    info = read_info(path, max_pixels=1)
-    assert info.block == (17, 30_000)
+    assert read_info(path, max_pixels=1).block == (17, 30_000)
     with open_picture(path, max_pixels=1) as picture:
         values, _ = picture.samples(slice(39_998, 40_000), slice(100, 30_000))[:2]
         np.testing.assert_array_equal(values[1, :, 0], row[100:])
         assert not values[0].any()
 
 
-def test_one_compressed_strip_is_read_whole_and_has_a_limit(tmp_path: Path, save_tiff: Save) -> None:
+def test_one_compressed_strip_is_read_whole_and_has_a_limit(tmp_path: Path) -> None:
     file = save_tiff(scene(), photometric="rgb", compression="zlib", rowsperstrip=70)
     path = save_as(tmp_path / "x", file)
     assert read_info(path).block is None
@@ -452,7 +375,7 @@ def test_one_compressed_strip_is_read_whole_and_has_a_limit(tmp_path: Path, save
 
 
 def test_pictures_read_whole_are_decoded_once_and_at_the_first_pixel(
-    tmp_path: Path, samples: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kseg_core.images import png
 
@@ -460,7 +383,7 @@ def test_pictures_read_whole_are_decoded_once_and_at_the_first_pixel(
     decode = png.Png.decode
     counted = staticmethod(lambda *arguments: calls.append(1) or decode(*arguments))
     monkeypatch.setattr(png.Png, "decode", counted)
-    path = save_as(tmp_path / "x", samples["png RGBA"])
+    path = save_as(tmp_path / "x", SAMPLES["png RGBA"])
     with pytest.raises(UnreadableImage, match="--max-pixels"):
         read_info(path, max_pixels=5)
     with open_picture(path) as picture:

@@ -19,6 +19,7 @@ DTYPES = ["uint8", "uint16", "int16"]
 ALL_DTYPES = [*DTYPES, "float32", "float64"]  # as which all others are taken
 NO_WEIGHTS = np.empty(0, np.int64)
 EVERYWHERE = np.empty(0, np.bool_)
+NO_LABELS = np.empty(0, np.uint8)
 
 
 def affine_of(bands: int, *, normalised: bool) -> F64:
@@ -101,18 +102,17 @@ def test_labels_distances_and_sums_are_the_naive_ones(
     label_type: Any = np.uint8 if k <= 254 else np.uint16
     invalid = int(np.iinfo(label_type).max)
     found = np.full(n, 77, label_type)
-    distances = dense.label_dense(values, valid, affine, centroids, invalid, found)
-    np.testing.assert_array_equal(found, np.where(counted, labels, invalid))
+    distances = dense.squared_distances(values, valid, affine, centroids)
     np.testing.assert_array_equal(distances, np.where(counted, squared, -1.0))
     if dtype not in DTYPES:
         return
-    again = np.full(n, 77, label_type)
-    counts, sums, high, low = dense.label_and_sum_dense(values, valid, affine, centroids, invalid, again)
-    np.testing.assert_array_equal(again, found)
+    counts, sums, high, low = dense.assign_and_sum(values, NO_WEIGHTS, valid, affine, centroids, found)
+    np.testing.assert_array_equal(found, np.where(counted, labels, invalid))
     assert (counts.tolist(), sums.tolist()) == exact_sums(values, counted.astype(np.int64), labels, k)
     assert joined(high, low) == [sum(value * value for value in column) for column in values[counted].T.tolist()]
     for weights in (NO_WEIGHTS, rng.integers(0, 1 << 20, n)) if n else (NO_WEIGHTS,):
-        counts, sums = dense.assign_and_sum(values, weights, valid, affine, centroids)
+        counts, sums, high, low = dense.assign_and_sum(values, weights, valid, affine, centroids, NO_LABELS)
+        assert not np.concatenate([high, low]).any()
         each = weights if weights.size else np.ones(n, np.int64)
         assert (counts.dtype, sums.dtype) == (np.int64, np.int64)
         assert (counts.tolist(), sums.tolist()) == exact_sums(values, each * counted, labels, k)
@@ -122,7 +122,7 @@ def test_of_equally_near_centroids_the_lowest_number_wins() -> None:
     values = np.array([[10, 10], [20, 20]], np.uint16)
     centroids = np.array([[30.0, 30], [10, 30], [30, 10], [10, 10], [10, 10]])  # 3 = 4; 0, 1, 2 around (20, 20)
     found = np.empty(2, np.uint8)
-    dense.label_dense(values, EVERYWHERE, affine_of(2, normalised=False), centroids, 255, found)
+    dense.assign_and_sum(values, NO_WEIGHTS, EVERYWHERE, affine_of(2, normalised=False), centroids, found)
     assert found.tolist() == [3, 0]
 
 
@@ -133,7 +133,7 @@ def test_what_a_masked_pixel_holds_is_never_looked_at() -> None:
     valid = rng.random(700) < 0.5
     other = values.copy()
     other[~valid] = rng.integers(-(1 << 15), 1 << 15, (int((~valid).sum()), 3))
-    one, two = (dense.assign_and_sum(each, NO_WEIGHTS, valid, affine, centroids) for each in (values, other))
+    one, two = (dense.assign_and_sum(each, NO_WEIGHTS, valid, affine, centroids, NO_LABELS) for each in (values, other))
     assert [part.tolist() for part in one] == [part.tolist() for part in two]
 
 
@@ -160,10 +160,10 @@ def test_sums_and_squares_of_the_largest_values_do_not_overflow(dtype: str, valu
     n = (1 << 21) + 77
     values = np.full((n, 3), value, dtype)
     affine, centroids, labels = affine_of(3, normalised=False), np.zeros((1, 3)), np.empty(n, np.uint8)
-    counts, sums, high, low = dense.label_and_sum_dense(values, EVERYWHERE, affine, centroids, 255, labels)
+    counts, sums, high, low = dense.assign_and_sum(values, NO_WEIGHTS, EVERYWHERE, affine, centroids, labels)
     assert (counts.tolist(), sums.tolist(), joined(high, low)) == ([n], [[n * value] * 3], [n * value**2] * 3)
     _, sums, high, low = dense.band_moments(values, EVERYWHERE, min(0, value), np.zeros((3, 1 << 16), np.int64))
     assert (sums.tolist(), joined(high, low)) == ([n * value] * 3, [n * value**2] * 3)
     heavy = np.full(3, 1 << 45)
-    _, sums = dense.assign_and_sum(values[:3], heavy, EVERYWHERE, affine, centroids)
+    sums = dense.assign_and_sum(values[:3], heavy, EVERYWHERE, affine, centroids, NO_LABELS)[1]
     assert sums.tolist() == [[3 * (value << 45)] * 3]

@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from kseg_core.clustering import band_values
 from kseg_core.clustering.band_values import (
     EVERYWHERE,
+    NO_LABELS,
     NO_WEIGHTS,
+    BandPixels,
     assign_and_sum,
     flat_mask,
-    label_and_sum,
     unit_bits,
     window_of,
 )
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.kernels import dense, dense_floats
-from kseg_core.kernels.ends import find_ends
+from kseg_core.kernels.values import find_ends
 from tests.strategies import QUICK, band_samples, exactly
 
 Array = NDArray[Any]
@@ -77,11 +78,11 @@ def sums_in_window(values: Array, valid: Array, centroids: F64, steps: F64, bits
         band_values.window_of = lambda values, valid, bits: steps
         labels = np.empty(len(values), np.uint8)
         affine = plain(values.shape[1])
-        found = label_and_sum(values, valid, affine, centroids, labels, bits)
-        counts, sums = assign_and_sum(values, NO_WEIGHTS, valid, affine, centroids, bits)
+        found = assign_and_sum(BandPixels(values, NO_WEIGHTS, valid), affine, centroids, bits, labels)
+        unlabelled = assign_and_sum(BandPixels(values, NO_WEIGHTS, valid), affine, centroids, bits)
     finally:
         band_values.window_of = original
-    assert (counts.tolist(), sums.tolist()) == (found.counts.tolist(), found.sums.tolist())
+    assert unlabelled.same_as(found)
     return found
 
 
@@ -112,17 +113,16 @@ def test_any_number_of_pixels_and_blocks(n: int, bands: int, dtype: str) -> None
     centroids = np.random.default_rng(1).normal(size=(4, bands))
     expected = labels_of(values, centroids)
     labels = np.empty(n, np.uint8)
-    found = label_and_sum(values, EVERYWHERE, plain(bands), centroids, labels, bits)
+    found = assign_and_sum(BandPixels(values), plain(bands), centroids, bits, labels)
     np.testing.assert_array_equal(labels, expected)
     assert found.counts.tolist() == np.bincount(expected, minlength=4).tolist()
     assert as_fractions(found.sums, bits) == expected_sums(values, expected, 4)
     valid = np.random.default_rng(2).random(n) < 0.7
     holed = np.where(valid[:, None], values, np.nan).astype(dtype)
-    some = label_and_sum(holed, valid, plain(bands), centroids, labels, bits)
+    some = assign_and_sum(BandPixels(holed, NO_WEIGHTS, valid), plain(bands), centroids, bits, labels)
     np.testing.assert_array_equal(labels, np.where(valid, expected, 255))
     assert as_fractions(some.sums, bits) == expected_sums(values, np.where(valid, expected, 4), 4)
-    counts, sums = assign_and_sum(holed, NO_WEIGHTS, valid, plain(bands), centroids, bits)
-    assert (counts.tolist(), sums.tolist()) == (some.counts.tolist(), some.sums.tolist())
+    assert assign_and_sum(BandPixels(holed, NO_WEIGHTS, valid), plain(bands), centroids, bits).same_as(some)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -146,19 +146,27 @@ def test_weights_of_any_size_count_every_value_so_often(weight: int, dtype: str)
     centroids = np.array([[-0.5, 0], [0.5, 0]])
     valid = rng.random(300) < 0.8
     expected = np.where(valid, labels_of(values, centroids), 2)
-    counts, sums = assign_and_sum(values, weights, valid, plain(2), centroids, unit_bits(dtype))
-    assert counts.tolist() == [int(weights[expected == j].sum()) for j in range(2)]
-    assert as_fractions(sums, unit_bits(dtype)) == expected_sums(values, expected, 2, weights)
+    found = assign_and_sum(BandPixels(values, weights, valid), plain(2), centroids, unit_bits(dtype))
+    assert found.counts.tolist() == [int(weights[expected == j].sum()) for j in range(2)]
+    assert as_fractions(found.sums, unit_bits(dtype)) == expected_sums(values, expected, 2, weights)
+
+
+def in_bins(values: Array, steps: F64) -> tuple[Array, Array, int]:
+    """Sums of one band in a window, the bins, and how many values are in them."""
+    bins, none = (np.zeros(shape, np.int64) for shape in ((1, 1, dense_floats.BINS), (1, dense_floats.SQUARE_BINS)))
+    affine = np.vstack([plain(1), steps])
+    found = dense_floats.assign_and_sum_floats(
+        values, NO_WEIGHTS, EVERYWHERE, affine, np.zeros((1, 1)), NO_LABELS, bins, none
+    )
+    assert not none.any()
+    return found[1], bins, found[3]
 
 
 def test_values_go_to_bins_only_where_the_window_does_not_hold_them() -> None:
     near = [0.25, 3.0, -1.5] * 100
     values = np.array([*near, 2.0**60, 2.0**-70])[:, None]
     steps = window_of(values[:300], EVERYWHERE, unit_bits("float64"))
-    sums, bins = np.zeros((2, 1, 1), np.int64), np.zeros((1, 1, dense_floats.BINS), np.int64)
-    _, binned = dense_floats.assign_and_sum_floats(
-        values, NO_WEIGHTS, EVERYWHERE, plain(1), np.zeros((1, 1)), steps, sums, bins
-    )
+    sums, bins, binned = in_bins(values, steps)
     assert binned == 2
     assert bins.any()
     assert ((int(sums[0, 0, 0]) << 32) + int(sums[1, 0, 0])) / steps[0] == sum(near)
@@ -169,11 +177,7 @@ def test_the_window_holds_nearly_all_values_of_one_scale_that_were_measured_as_f
     near = np.random.default_rng(4).normal(1000, 300, (5000, 1)).astype(np.float32).astype(np.float64)
     values = near * 2.0 ** np.round(np.log2(scale))
     steps = window_of(values, EVERYWHERE, unit_bits("float64"))
-    sums, bins = np.zeros((2, 1, 1), np.int64), np.zeros((1, 1, dense_floats.BINS), np.int64)
-    found = dense_floats.assign_and_sum_floats(
-        values, NO_WEIGHTS, EVERYWHERE, plain(1), np.zeros((1, 1)), steps, sums, bins
-    )
-    assert found[1] < 500
+    assert in_bins(values, steps)[2] < 500
 
 
 # ------------------------------------------------------------------------------------------------------ ends

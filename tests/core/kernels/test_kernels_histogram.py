@@ -99,7 +99,7 @@ def test_labels_are_looked_up_by_colour_and_invalid_pixels_have_the_reserved_one
     histogram.fill_lookup(codes, labels_of_codes, lookup)
     labels = np.empty(rgb.shape[:2], dtype)
     mask = NO_MASK if valid is None else valid.reshape(-1)
-    histogram.look_up_labels(rgb.reshape(-1, 3), mask, lookup, reserved, labels.reshape(-1))
+    histogram.look_up_labels(rgb.reshape(-1, 3), mask, lookup, labels.reshape(-1))
     by_color = {
         (code >> 16, code >> 8 & 255, code & 255): label
         for code, label in zip(codes.tolist(), labels_of_codes.tolist(), strict=True)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kseg_core import kernels
 from kseg_core.kernels import _jit, _kept, build
 from kseg_core.kernels.sampling import picked_pixels
 
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.skipif(not _jit.kernels, reason="Python itself runs the
 
 
 def test_what_is_compiled_while_installing_is_all_that_is_declared_and_can_be_linked() -> None:
-    if kernels.must_compile():
+    if build.must_compile():
         pytest.skip("a checkout of the source: each kernel is compiled when it is needed")
     assert build.missing() == []
     for name, signature in build.declared():

@@ -27,8 +27,7 @@ def picture(pixels: int, seed: int = 0) -> NDArray[np.uint8]:
 
 def run(rgb: Any, valid: Any, centroids: Any, lookup: Any) -> tuple[Any, Any, Any, int]:
     labels = np.empty(len(rgb), lookup.dtype)
-    unknown = int(np.iinfo(lookup.dtype).max)
-    return (labels, *label_and_sum(rgb, rgb.reshape(-1), valid, centroids, lookup, unknown, labels))
+    return (labels, *label_and_sum(rgb, rgb.reshape(-1), valid, centroids, lookup, labels))
 
 
 @pytest.mark.parametrize(("k", "pixels"), [(1, 1), (2, 255), (5, 256), (40, 5001), (254, 257), (300, 5001)])

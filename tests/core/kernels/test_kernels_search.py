@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kseg_core.config import INITS
 from kseg_core.kernels import search
 from tests import reference
 
@@ -32,6 +33,10 @@ def seeds(how: str, points: F64, weights: F64, k: int, seed: int) -> F64:
     if how == "random":
         return search.seed_random(points, weights, k, seed)
     return search.seed_plus_plus(points, weights, k, 3, seed)
+
+
+def test_every_way_of_seeding_has_a_name_in_the_settings() -> None:
+    assert tuple(search.SEEDINGS) == INITS
 
 
 @pytest.mark.parametrize("how", ["k-means++", "random"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from pyproj import CRS
 
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.images.geo import GeoReference
-from kseg_core.inputs.passed_over import PAGE, is_report
+from kseg_core.inputs.passed_over import is_report
+from kseg_core.products import GENERATOR, PAGE
 from kseg_core.report.content import (
     cluster_rows,
     history_of,
@@ -35,30 +37,22 @@ def facts(key: str, counts: tuple[int, ...], inertia: float, area: float | None 
     return ImageFacts(key, f"/data/{key}", (10, 10), counts, 100 - sum(counts), inertia, COLORS[: len(counts)], area)
 
 
-def wkt(code: str) -> str:
-    return str(CRS.from_string(code).to_wkt("WKT2_2019"))
-
-
 # ------------------------------------------------------------------------------------------------------- areas
 
 
 @pytest.mark.parametrize(
-    ("crs", "expected"),
+    ("crs", "steps", "expected"),
     [
-        ("EPSG:32633", 4.0 * 3.0),
-        ("EPSG:2263", 4.0 * 3.0 * (1200 / 3937) ** 2),  # US survey feet
-        ("EPSG:4326", None),
+        ("EPSG:32633", (4.0, 0.0, 0.0, -3.0), 12.0),
+        ("EPSG:32633", (3.0, -4.0, 4.0, 3.0), 25.0),  # turned: of its parallelogram
+        ("EPSG:2263", (4.0, 0.0, 0.0, -3.0), 12.0 * (1200 / 3937) ** 2),  # US survey feet
+        ("EPSG:4326", (4.0, 0.0, 0.0, -3.0), None),
     ],
 )
-def test_a_pixel_on_the_map_has_the_area_of_its_units(crs: str, expected: float | None) -> None:
-    geo = GeoReference(wkt(crs), (4.0, 0.0, 500_000.0, 0.0, -3.0, 5_000_000.0))
-    area = area_on_the_ground(geo)
-    assert area == (None if expected is None else pytest.approx(expected, rel=1e-9))
-
-
-def test_a_turned_pixel_has_the_area_of_its_parallelogram() -> None:
-    geo = GeoReference(wkt("EPSG:32633"), (3.0, -4.0, 0.0, 4.0, 3.0, 0.0))
-    assert area_on_the_ground(geo) == pytest.approx(25.0)
+def test_a_pixel_on_the_map_has_the_area_of_its_units(crs: str, steps: Any, expected: float | None) -> None:
+    a, b, d, e = steps
+    geo = GeoReference(str(CRS.from_string(crs).to_wkt("WKT2_2019")), (a, b, 500_000.0, d, e, 5_000_000.0))
+    assert area_on_the_ground(geo) == (None if expected is None else pytest.approx(expected, rel=1e-9))
 
 
 def test_a_pixel_under_the_microscope_has_the_area_of_its_scale() -> None:
@@ -83,20 +77,12 @@ def test_the_distance_is_the_part_that_would_have_to_change_cluster() -> None:
     assert ranked["b"].farness == pytest.approx(0.2 + math.log2(1.6) / 2)
 
 
-def test_the_farthest_come_first_and_equals_by_name() -> None:
+def test_the_farthest_come_first_and_equals_by_name_and_with_a_palette_each_only_the_error_counts() -> None:
     images = [facts("d", (50, 50), 100.0), facts("a", (50, 50), 100.0), facts("far", (100, 0), 100.0)]
     assert [image.facts.key for image in rank(images, 2)] == ["far", "a", "d"]
-
-
-def test_with_a_palette_each_only_the_error_counts() -> None:
-    images = [facts("a", (80, 20), 100.0), facts("b", (100,), 0.0)]
-    ranked = rank(images, None)
-    assert [image.facts.key for image in ranked] == ["b", "a"]
-    assert all(image.distance is None for image in ranked)
-
-
-def test_images_without_error_have_no_ratio() -> None:
-    (image,) = rank([facts("a", (100, 0), 0.0)], 2)
+    each = rank([facts("a", (80, 20), 100.0), facts("b", (100,), 0.0)], None)
+    assert [(image.facts.key, image.distance) for image in each] == [("b", None), ("a", None)]
+    (image,) = rank([facts("a", (100, 0), 0.0)], 2)  # without any error there is no ratio
     assert (image.ratio, image.farness) == (None, 0.0)
 
 
@@ -179,14 +165,11 @@ def test_one_picture_is_painted_with_some_k(ks: list[int], painted: list[int]) -
     assert ks_to_paint(list(ks)) == painted
 
 
-def test_a_sweeps_folder_is_read(tmp_path: Path) -> None:
+def test_a_sweeps_folder_is_read_and_one_of_other_features_paints_nothing(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text(json.dumps(record(1, 2, 3)))
     models = models_of(read_sweep(str(tmp_path)), None)
     assert {k: model.k for k, model in models.items()} == {1: 1, 2: 2, 3: 3}
     assert models[2].centroids.tolist() == [[0.0] * 3, [1.0] * 3]
-
-
-def test_a_sweep_of_other_features_than_can_be_read_paints_nothing() -> None:
     assert models_of(record(1, 2, features="bands"), None) == {}
 
 
@@ -216,47 +199,37 @@ def test_the_folder_is_named_after_the_store(store: str, folder: str) -> None:
     assert default_folder(store) == folder
 
 
-def ours(tmp_path: Path, *names: str) -> dict[str, bytes]:
-    page = b'<html><meta name="generator" content="kseg-batch report">'
-    return {PAGE: page, **{name: name.encode() for name in names}}
+def ours(*names: str) -> dict[str, bytes]:
+    return {PAGE: f"<html>{GENERATOR}".encode(), **{name: name.encode() for name in names}}
 
 
 def test_a_report_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
     folder = tmp_path / "r"
-    write_report(str(folder), ours(tmp_path, "palette.png", "elbow.png"))
+    write_report(str(folder), ours("palette.png", "elbow.png"))
     (folder / "notes.txt").write_text("mine")
     assert is_report(str(folder))
     require_place(str(folder), str(tmp_path / "s.zarr"), overwrite=False)
-    write_report(str(folder), ours(tmp_path, "palette.png"))
+    write_report(str(folder), ours("palette.png"))
     assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "palette.png", "report.html"]
+    with pytest.raises(KsegError, match="cannot be written"):
+        write_report(str(folder / "notes.txt" / "r"), ours())
     assert [path.name for path in tmp_path.iterdir()] == ["r"]  # nothing is left aside
 
 
-def test_a_folder_of_other_things_is_refused_unless_asked_for(tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
+def test_a_folder_of_other_things_is_refused_unless_asked_for_and_the_store_always(tmp_path: Path) -> None:
+    folder, store = tmp_path / "photos", tmp_path / "s.zarr"
     folder.mkdir()
-    require_place(str(folder), "s.zarr", overwrite=False)  # an empty one will do
+    store.mkdir()
+    (tmp_path / "link").symlink_to(store)
+    require_place(str(folder), str(store), overwrite=False)  # an empty one will do
     (folder / "report.html").write_text("<html>somebody else's")
     with pytest.raises(KsegError, match="holds other things"):
-        require_place(str(folder), "s.zarr", overwrite=False)
-    require_place(str(folder), "s.zarr", overwrite=True)
+        require_place(str(folder), str(store), overwrite=False)
+    require_place(str(folder), str(store), overwrite=True)
     with pytest.raises(KsegError, match="is a file"):
-        require_place(str(folder / "report.html"), "s.zarr", overwrite=True)
-
-
-def test_a_report_is_not_written_into_its_store(tmp_path: Path) -> None:
+        require_place(str(folder / "report.html"), str(store), overwrite=True)
     for inside in ("s.zarr", "s.zarr/images/x", "link/report"):
-        (tmp_path / "s.zarr").mkdir(exist_ok=True)
-        if not (tmp_path / "link").is_symlink():
-            (tmp_path / "link").symlink_to(tmp_path / "s.zarr")
         with pytest.raises(UsageError, match="lies in the store"):
-            require_place(str(tmp_path / inside), str(tmp_path / "s.zarr"), overwrite=True)
+            require_place(str(tmp_path / inside), str(store), overwrite=True)
     with pytest.raises(UsageError, match="is empty"):
-        require_place(" ", "s.zarr", overwrite=False)
-
-
-def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(KsegError, match="cannot be written"):
-        write_report(str(tmp_path / "file" / "r"), ours(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        require_place(" ", str(store), overwrite=False)

@@ -7,19 +7,23 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from kseg_core.inputs.passed_over import FIGURES
+from kseg_core import products
+from kseg_core.figures.charts import Chart, Line
+from kseg_core.inputs.listing import list_inputs
 from kseg_core.report.content import Card, Cloud, ClusterRow, Painted, Report
 from kseg_core.report.facts import ImageFacts, rank
-from kseg_core.report.page import area, build_page, figure_files, percent, with_pictures_that_fit
+from kseg_core.report.figures import figure_files
+from kseg_core.report.page import LINES, LineFigure, area, build_page, percent, with_pictures_that_fit, write_report
 from kseg_core.report.thumbnails import gray_file, original_file, segmented_file
 from kseg_core.report.views import Pictures
 
 HOSTILE = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a&b<b>'\x1b[31m", "$x ${name} $$")
-AXES = ("red", "green", "blue")
 VOID = {"meta", "link", "img", "input", "br"}
 SVG_LEAVES = {"line", "circle", "polyline"}
 
@@ -108,8 +112,9 @@ def make_report(names: tuple[str, ...] = ("a.png", "b.png", "c.png"), k: int = 3
 
 
 @pytest.mark.parametrize("k", [1, 3, 300])
-def test_the_page_is_well_formed_and_says_what_it_is(k: int) -> None:
+def test_the_page_is_well_formed_and_asks_nobody_for_anything(k: int) -> None:
     page = build_page(make_report(k=k))
+    assert page == build_page(make_report(k=k))
     reader = read(page)
     assert page.startswith('<!DOCTYPE html>\n<html lang="en">')
     assert "<title>a.png – K-means segmentation</title>" in page
@@ -119,34 +124,23 @@ def test_the_page_is_well_formed_and_says_what_it_is(k: int) -> None:
     assert links
     assert all(link is not None and link[0] == "#" and link[1:] in ids for link in links)
     for tag, attributes in reader.tags:
-        if tag == "img":
-            assert attributes["alt"]
-        if tag == "svg" or attributes.get("role") == "img":
-            assert attributes["aria-label"]
-
-
-def test_the_page_asks_nobody_for_anything() -> None:
-    page = build_page(make_report())
+        assert tag != "img" or attributes["alt"]
+        assert not (tag == "svg" or attributes.get("role") == "img") or attributes["aria-label"]
     addresses = re.findall(r"""(?:src|href|action|data|poster|xlink:href)\s*=\s*["']([^"']*)""", page)
-    assert addresses
     assert {address.partition(":")[0] for address in addresses if not address.startswith("#")} == {"data"}
-    assert not re.search(r"https?://", page)
-    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|WebSocket|import\(", page)
+    assert not re.search(r"https?://|@import|url\(|fetch\(|XMLHttpRequest|WebSocket|import\(", page)
     assert "default-src 'none'" in page
 
 
-def test_hostile_names_are_text_and_nothing_else() -> None:
-    reader = read(build_page(make_report(HOSTILE)))
+def test_hostile_names_are_text_and_nothing_else_and_the_scripts_data_is_what_was_given() -> None:
+    page = build_page(make_report(HOSTILE))
+    reader = read(page)
     assert sum(tag == "script" for tag, _ in reader.tags) == 2
     assert not [a for tag, a in reader.tags if tag == "img" and a.get("src") == "x"]
     assert not [name for _, attributes in reader.tags for name in attributes if name.startswith("on")]
     told = " ".join(reader.texts)
     for name in HOSTILE:
         assert "".join(c if c.isprintable() else "\ufffd" for c in name) in told
-
-
-def test_the_data_of_the_script_is_what_was_given() -> None:
-    page = build_page(make_report(HOSTILE))
     (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     data = json.loads(text)
     assert sorted(row[1] for row in data["images"]) == sorted(HOSTILE)
@@ -155,40 +149,34 @@ def test_the_data_of_the_script_is_what_was_given() -> None:
     assert not set("<>&") & set(text)
 
 
-def test_the_same_report_is_the_same_page() -> None:
-    assert build_page(make_report()) == build_page(make_report())
-
-
-def test_an_empty_report_is_a_page_too() -> None:
+def test_an_empty_report_is_a_page_too_and_has_no_figure() -> None:
     bare = replace(
         make_report(), clusters=(), cards=(), images=(), history=None, sweep=None, painted=None, cloud=None,
         warnings=(), failures=(), facts=(), about=(),
     )  # fmt: skip
-    reader = read(build_page(bare))
-    assert "Please note" not in " ".join(reader.texts)
+    assert "Please note" not in " ".join(read(build_page(bare)).texts)
+    assert figure_files(bare) == {}
 
 
 def test_pictures_are_left_out_before_the_page_is_too_large() -> None:
     report = make_report()
-    huge = Pictures(b"\x89PNG" + bytes(4_000_000))
-    large = [replace(image, pictures=huge) for image in report.cards]
+    large = [replace(image, pictures=Pictures(b"\x89PNG" + bytes(4_000_000))) for image in report.cards]
     kept = with_pictures_that_fit(replace(report, cards=tuple(large)))
     assert len(kept.cards) == 2
     assert kept.warnings[-1].startswith("Pictures of 2 images fill the page; 1 more")
     assert with_pictures_that_fit(report) is report
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.0, "0.0 %"), (0.6525, "65.3 %"), (0.0004, "< 0.1 %"), (1.0, "100.0 %")])
-def test_what_is_there_is_never_called_nothing(share: float, text: str) -> None:
-    assert percent(share) == text
-
-
 @pytest.mark.parametrize(
-    ("square_metres", "text"),
-    [(None, "–"), (2.5e6, "2.5 km²"), (12_345.0, "12,345 m²"), (3e-6, "3 mm²"), (125e-12, "125 µm²")],
+    ("told", "value", "text"),
+    [
+        *((percent, *each) for each in ((0.0, "0.0 %"), (0.6525, "65.3 %"), (0.0004, "< 0.1 %"), (1.0, "100.0 %"))),
+        *((area, *each) for each in ((None, "–"), (2.5e6, "2.5 km²"), (12_345.0, "12,345 m²"))),
+        *((area, *each) for each in ((3e-6, "3 mm²"), (125e-12, "125 µm²"))),
+    ],
 )
-def test_an_area_is_told_in_the_unit_that_suits_it(square_metres: float | None, text: str) -> None:
-    assert area(square_metres) == text
+def test_numbers_are_as_people_read_them(told: Any, value: float | None, text: str) -> None:
+    assert told(value) == text
 
 
 def test_the_pages_elbow_and_history_are_drawn_where_the_numbers_are() -> None:
@@ -216,9 +204,24 @@ def test_an_outlier_is_called_so_and_a_long_table_scrolls() -> None:
     assert page.count('tall" tabindex="0" role="region"') == 1
 
 
-def test_every_figure_has_its_file() -> None:
+def test_every_figure_has_its_file_and_a_new_one_is_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares of the clusters as lines: on the page, in a file, and no input."""
+
+    def charts(report: Report) -> list[Chart]:
+        shares = [cluster.share for cluster in report.clusters]
+        return [Chart("Rising", "rank", "share", (Line("", range(len(shares)), sorted(shares)),), "Rising shares")]
+
+    for module in ("products", "inputs.passed_over", "report.figures", "report.page"):
+        monkeypatch.setattr(f"kseg_core.{module}.FIGURES", (*products.FIGURES[:8], "shares.png"))
+    monkeypatch.setitem(LINES, "shares.png", LineFigure("Shares", "How even", "Of all clusters.", charts))
     report = make_report()
     edged = replace(report.cards[0], pictures=replace(report.cards[0].pictures, edges=gray_file(np.eye(9, dtype=bool))))
-    files = figure_files(replace(report, cards=(edged, *report.cards[1:])))
-    assert files.keys() == set(FIGURES)
+    report = replace(report, cards=(edged, *report.cards[1:]))
+    files, page = figure_files(report), build_page(report)
+    assert files.keys() == set(products.FIGURES)
     assert all(file.startswith(b"\x89PNG") for file in files.values())
+    assert '<a href="#shares">Shares</a>' in page
+    assert "<h3>Rising</h3><svg" in page
+    read(page)
+    write_report(str(tmp_path / "r"), {**files, products.PAGE: page.encode()})
+    assert (list_inputs([str(tmp_path)]).files, list_inputs([str(tmp_path)]).ours) == ((), 9)

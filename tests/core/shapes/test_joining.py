@@ -71,48 +71,27 @@ def test_any_tiling_of_any_image_has_the_components_of_the_whole(
     np.testing.assert_array_equal(first_met(whole), first_met(expected.astype(np.int64) - 1))
 
 
-def test_where_four_windows_meet_a_diagonal_joins() -> None:
-    image = np.array([[1, 0], [0, 1]])
-    for turned in (image, image[::-1]):
-        whole, joined = join_image(turned, [1], [1], classes=False)
-        assert joined.count == 1
-        np.testing.assert_array_equal(whole, turned - 1)
-
-
-def test_classes_that_touch_stay_apart() -> None:
-    whole, joined = join_image(np.array([[1, 2, 2, 1]]), [], [1, 3], classes=True)
-    assert joined.count == 3
-    np.testing.assert_array_equal(whole, [[0, 1, 1, 2]])
-
-
-def test_components_are_numbered_by_the_window_they_are_met_in_first() -> None:
-    image = np.array(
-        [
-            [1, 0, 0, 1],
-            [1, 0, 0, 0],
-            [1, 1, 1, 1],
-            [0, 0, 0, 0],
-            [0, 1, 0, 1],
-        ]
-    )
-    whole, joined = join_image(image, [2, 4], [2], classes=False)
-    assert joined.count == 4
-    np.testing.assert_array_equal(
-        whole,
-        [[0, -1, -1, 1], [0, -1, -1, -1], [0, 0, 0, 0], [-1, -1, -1, -1], [-1, 2, -1, 3]],
-    )
-
-
-def test_two_components_of_one_window_joined_elsewhere_are_one() -> None:
-    whole, joined = join_image(np.array([[1, 0, 1], [1, 1, 1]]), [1], [], classes=False)
-    assert joined.count == 1
-    assert set(whole[whole >= 0]) == {0}
-
-
-def test_an_image_without_a_component_has_none() -> None:
-    whole, joined = join_image(np.zeros((3, 4), int), [1], [2], classes=False)
-    assert joined.count == 0
-    assert (whole == -1).all()
+@pytest.mark.parametrize(
+    ("image", "rows", "columns", "classes", "expected"),
+    [
+        ([[1, 0], [0, 1]], [1], [1], False, [[0, -1], [-1, 0]]),  # where four windows meet a diagonal joins
+        ([[0, 1], [1, 0]], [1], [1], False, [[-1, 0], [0, -1]]),
+        ([[1, 2, 2, 1]], [], [1, 3], True, [[0, 1, 1, 2]]),  # classes that touch stay apart
+        (  # numbered by the window they are met in first
+            [[1, 0, 0, 1], [1, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1]],
+            [2, 4],
+            [2],
+            False,
+            [[0, -1, -1, 1], [0, -1, -1, -1], [0, 0, 0, 0], [-1, -1, -1, -1], [-1, 2, -1, 3]],
+        ),
+        ([[1, 0, 1], [1, 1, 1]], [1], [], False, [[0, -1, 0], [0, 0, 0]]),  # two of one window, joined elsewhere
+        ([[0] * 4] * 3, [1], [2], False, [[-1] * 4] * 3),
+    ],
+)
+def test_by_hand(image: list[list[int]], rows: list[int], columns: list[int], classes: bool, expected: object) -> None:
+    whole, joined = join_image(np.array(image), rows, columns, classes=classes)
+    assert whole.tolist() == expected
+    assert joined.count == whole.max() + 1
 
 
 def test_windows_that_do_not_fit_together_are_refused() -> None:

@@ -19,7 +19,7 @@ from kseg_core.clustering.band_points import BandPoints
 from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import SPACES
-from kseg_core.clustering.kmeans import StepLimits, lloyd, lloyd_together
+from kseg_core.clustering.steps import StepLimits, lloyd, lloyd_together
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, summarise
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import FitSettings
@@ -227,7 +227,7 @@ def test_steps_made_together_are_those_made_alone_and_each_reads_the_pixels_once
             return [data.sums(each) for each in centroids]
 
     starts = [
-        (data.points.T[:: data.size // k][:k].astype(np.float64), StepLimits(most))
+        (data.points.T[:: data.size // k][:k].astype(np.float64), StepLimits(FitSettings(k, max_iter=most)))
         for k, most in ((2, 99), (5, 99), (3, 2))
     ]
     alone = [lloyd(data, centroids, limits) for centroids, limits in starts]

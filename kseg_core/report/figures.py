@@ -1,0 +1,92 @@
+"""The figures of a report as PNG files. Loads Matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from kseg_core.figures import plots
+from kseg_core.products import FIGURES
+
+from .content import Card, Report
+from .page import LINES
+from .thumbnails import pixels_of
+
+MOST_ROWS, MOST_MASKS = 6, 8  # images of a figure, and masks of each
+
+
+def figure_files(report: Report) -> dict[str, bytes]:
+    """Every figure there is something to draw of, by its file's name."""
+    drawn = ((name, PICTURES[name](report) if name in PICTURES else _lines(name, report)) for name in FIGURES)
+    return {name: plots.to_png(figure) for name, figure in drawn if figure is not None}
+
+
+def _lines(name: str, report: Report) -> Figure | None:
+    charts = LINES[name].charts(report)
+    return plots.lines_figure(charts) if charts else None
+
+
+def _palette(report: Report) -> Figure | None:
+    colors = np.array([cluster.color for cluster in report.clusters], np.uint8)
+    return plots.palette_figure(colors, [cluster.share for cluster in report.clusters]) if report.clusters else None
+
+
+def _compared(images: list[Card], *kinds: str) -> Figure | None:
+    rows = [(_name(image), [_pixels(getattr(image.pictures, kind)) for kind in kinds]) for image in images[:MOST_ROWS]]
+    return plots.comparison_figure(rows, kinds) if rows else None
+
+
+def _comparison(report: Report) -> Figure | None:
+    return _compared([i for i in report.cards if i.pictures.original is not None], "original", "segmented")
+
+
+def _edges(report: Report) -> Figure | None:
+    return _compared([i for i in report.cards if i.pictures.edges is not None], "original", "segmented", "edges")
+
+
+def _masks(report: Report) -> Figure | None:
+    masked = [image for image in report.cards if image.pictures.masks]
+    rows = [(_name(i), [(j, pixels_of(file)) for j, file in i.pictures.masks[:MOST_MASKS]]) for i in masked]
+    return plots.masks_figure(rows) if rows else None
+
+
+def _scatter(report: Report) -> Figure | None:
+    if (cloud := report.cloud) is None:
+        return None
+    centres = cloud.colors if cloud.numbered else np.empty((0, 3), np.uint8)
+    return plots.scatter_figure(cloud.points, cloud.colors[cloud.labels], centres, cloud.axes)
+
+
+def _elbow(report: Report) -> Figure | None:
+    return None if report.sweep is None else plots.sweep_figure(report.sweep)
+
+
+def _several(report: Report) -> Figure | None:
+    if (painted := report.painted) is None:
+        return None
+    titles = ["original", *(f"k = {k}" for k, _ in painted.pictures)]
+    row = [_pixels(painted.original), *(pixels_of(file) for _, file in painted.pictures)]
+    return plots.comparison_figure([(painted.name, row)], titles)
+
+
+#: By file, those of `FIGURES` that are no line charts.
+PICTURES: dict[str, Callable[[Report], Figure | None]] = {
+    "palette.png": _palette,
+    "comparison.png": _comparison,
+    "masks.png": _masks,
+    "edges.png": _edges,
+    "scatter.png": _scatter,
+    "elbow.png": _elbow,
+    "several-k.png": _several,
+}
+
+
+def _pixels(file: bytes | None) -> Any:
+    return None if file is None else pixels_of(file)
+
+
+def _name(image: Card) -> str:
+    return image.ranked.facts.name

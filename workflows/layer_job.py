@@ -1,0 +1,123 @@
+"""The jobs that add layers to images: of a command (``edges``), and of a run once its images are labelled."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from kseg_core.config import RunConfig
+from kseg_core.inputs.keys import printable_source
+from kseg_core.inputs.listing import InputFile
+from kseg_core.layers import LAYERS, asked_layers
+from kseg_core.resume.markers import added_to
+from kseg_core.store.manifest import remove_kseg_store
+from kseg_core.store.opening import create_store, sweep_store, update_attributes
+
+from .computing.context import Context, Failure
+from .computing.executor import Progress
+from .labelling.adding import Added, add_layer
+from .layer_request import LayerRequest, LayerResult, Made, nothing_to_do, require_unchanged
+from .output import claim
+from .planning.budget import Work, make_budget
+from .planning.notes import notes_by_key, notes_of, notes_of_all, say
+from .planning.plan import Plan, make_plan, nodata_of_no_use, scan_headers
+from .result import in_order
+
+
+def add_to_images(request: LayerRequest, progress: Progress | None = None) -> LayerResult:
+    """Make the layer of every image: in a new store, or beside the labels of one that is there.
+
+    Raises
+    ------
+    OutputHeld
+        If another run is writing the output.
+    KsegError
+        If there is nothing to show for it, or the output cannot be written.
+    UnreadableImage
+        If an image cannot be read, with ``--strict``.
+    """
+    with claim(request.output):
+        require_unchanged(request)
+        start = time.perf_counter()
+        if request.config.execution.strict and request.failures:
+            raise request.failures[0]
+        _begin(request)
+        done = _made_of_files(request, progress)
+        failures = in_order([*request.failures, *(failure.error for failure in done.failures)])
+        made = Made(done.images, done.pixels, done.layer_pixels)
+        if made.images + request.reused.images == 0:
+            _leave_as_found(request)
+            raise nothing_to_do(request.layer, failures)
+        notes = notes_by_key(done.notes, {file.key: file.source for file in request.listing.files})
+        seconds = time.perf_counter() - start
+        result = LayerResult(
+            request.output, request.layer, request.total, made, request.reused, failures, seconds, notes
+        )
+        _tell(request, {"status": "complete", "result": result.to_json()})
+        return result
+
+
+def _made_of_files(request: LayerRequest, progress: Progress | None) -> Added:
+    """Look at the headers of what is to be done, plan, and do it."""
+    config, layer = request.config, LAYERS[request.layer.name].told(request.layer.settings)
+    with Context.open(config.execution, progress) as context:
+        sources, unreadable = scan_headers(request.todo, config.input, context)
+        say((*notes_of_all(nodata_of_no_use(sources, config.input)), *notes_of(sources)))
+        noted = {source.file.key: source.info.notes for source in sources if source.info.notes}
+        done = Added(failures=tuple(unreadable), notes=noted)
+        if not sources:
+            return done
+        plan = make_plan(sources, request.tile, context.executor.workers)
+        _, plan, unfit = make_budget(plan, Work(0, 0, 0, None, layers=(layer,)), context.executor)
+        done = done.merge(Added(failures=tuple(context.failed(each.key, each.error) for each in unfit)))
+        return done.merge(add_layer(plan, layer, request.output, request.tile, context))
+
+
+def add_asked_layers(
+    plan: Plan, finished: Sequence[InputFile], config: RunConfig, store: str, context: Context
+) -> list[Failure]:
+    """The layers that a run is asked for, of the images that it has labelled now and of the finished ones without
+    them; what failed.
+    """
+    failures: list[Failure] = []
+    for layer in asked_layers(config.output):
+        bad = {failure.key for failure in failures}
+        whole = [file for file in finished if file.key not in bad]
+        states = [added_to(store, file, layer.marker, config.input.mask, labelled=True) for file in whole]
+        without = [image.file for image in states if image.state != "done"]
+        sources, unreadable = scan_headers(without, config.input, context) if without else ([], [])
+        more = make_plan(sources, config.output.tile, context.executor.workers)
+        new = plan.without(failures)
+        all_of_them = Plan(new.bundles + more.bundles, new.large + more.large, notes=plan.notes)
+        failures += unreadable
+        failures += add_layer(all_of_them, layer, store, config.output.tile, context).failures
+    return failures
+
+
+def _begin(request: LayerRequest) -> None:
+    """A store that says what is under way, so that nothing unfinished looks finished."""
+    whose = {"config": request.store_config, "folder": printable_source(os.getcwd())}
+    if request.seen is None:
+        create_store(request.output, whose)
+        return
+    sweep_store(request.output)
+    _tell(request, {"status": "running", **({} if request.labelled else whose)})
+
+
+def _tell(request: LayerRequest, facts: dict[str, Any]) -> None:
+    """What becomes of the layer: of a store that has labels it is told apart from them."""
+    layer = request.layer
+    update_attributes(
+        request.output, {layer.name: {"settings": layer.settings, **facts}} if request.labelled else facts
+    )
+
+
+def _leave_as_found(request: LayerRequest) -> None:
+    """After a job that made nothing: no empty store, and no store that says something is under way."""
+    if request.seen is None:
+        remove_kseg_store(request.output)
+    else:
+        names = (request.layer.name,) if request.labelled else ("status", "config", "folder")
+        update_attributes(request.output, {name: request.seen.get(name) for name in names})
