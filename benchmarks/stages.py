@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
-from kseg_core.clustering.kmeans import SerialRunner, finish, solve
+from kseg_core.clustering.kmeans import finish, solve
 from kseg_core.clustering.labelling import label_pixels
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, ColorTable, color_counter, summarise
 from kseg_core.config import FitSettings, InputSettings, OutputSettings
@@ -86,7 +86,7 @@ def pass_over_files(watch: Stopwatch, pieces: list[Piece], settings: FitSettings
         data = ColorPoints.build(whole, space)
     batch = ColorPoints.build(batch_of(pieces, settings), space)
     with watch.stage("solve"):
-        centroids, history = solve(data, batch, settings, SerialRunner())
+        centroids, history = solve(data, batch, settings)
     model = Model.from_solution(finish(data, centroids), settings, history)
     (store / "images").mkdir(parents=True)
     for piece in pieces:

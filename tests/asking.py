@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from kseg_core import open_store
+from kseg_core import open_store, storage
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from workflows.request import InputSelection, Request, prepare
 from workflows.result import JobResult
@@ -114,3 +117,24 @@ class Stopping:
         self._left -= self._there
         if self._there and not self._left:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def stopped_at(file: str, times: int = 1) -> Iterator[None]:
+    """Ctrl-C comes as a file whose path matches is to be written, for the so-manieth time, and the job ends so."""
+    written, left = storage.put, [times]
+
+    def put(path: str, parts: Any) -> None:
+        matches = re.search(file, path) is not None
+        if matches and left[0] == 1:
+            raise KeyboardInterrupt
+        written(path, parts)
+        left[0] -= matches
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012 - what is within
+        patch.setattr(storage, "put", put)
+        yield
+
+
+#: The document of an image, which is written last.
+IMAGE_DOCUMENT = r"/images/[^/]+/zarr\.json$"

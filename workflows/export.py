@@ -27,7 +27,7 @@ from .computing.executor import Progress
 from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export
 from .output import folder_for_files
 from .regions import write_polygons
-from .viewing.tasks import Work, limit_tasks, needs_of_originals, on_images
+from .viewing.tasks import Work, count_of_bands, limit_tasks, needs_of_originals, on_images
 
 OF_PIXELS = frozenset(kind.name for kind in KINDS.values() if kind.of_pixels)
 
@@ -165,7 +165,7 @@ def what_fits(
 ) -> tuple[list[PlannedImage], list[Failed]]:
     """The plan less the files that memory is too small for, as they show an original that must be decoded whole."""
     keys = [image.key for image in planned if any(file.what in OF_PIXELS for file in image.files)]
-    need = partial(viewing_bytes, bands=0 if shared is None or shared.bands is None else len(shared.bands.bands))
+    need = partial(viewing_bytes, bands=count_of_bands(shared))
     more = max((KINDS[file.what].more_bytes for image in planned for file in image.files), default=0)
     needs = needs_of_originals(store.path, keys, Originals.of(store.attributes), need, context)
     needs = {key: need_of + more for key, need_of in needs.items()}

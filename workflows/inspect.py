@@ -8,6 +8,7 @@ from typing import Any
 
 from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
+from kseg_core.resume.markers import is_complete
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage, open_store
@@ -60,7 +61,7 @@ def _of_the_store(attributes: dict[str, Any], images: list[dict[str, Any]]) -> d
         return {}
     names = ("counts", "inertia", "mse")
     result = attributes.get("result")
-    if attributes.get("status") == "complete" and isinstance(result, dict):
+    if is_complete(attributes) and isinstance(result, dict):
         return {name: result.get(name) for name in names}  # as its run told, from exact sums
     labelled = [image for image in images if image["counts"]]
     if not labelled:

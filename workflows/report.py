@@ -28,7 +28,7 @@ from kseg_core.store.originals import Originals
 
 from .computing.context import Context, Failure, parted
 from .computing.executor import Progress
-from .viewing.tasks import Work, limit_tasks, on_images
+from .viewing.tasks import Work, count_of_bands, limit_tasks, on_images
 
 GROUP = 64  # images seen together: what is held of them before they are pictures has a bound
 SAMPLED_PX = 1 << 18  # pixels that the clusters' spread is worked out from: its error is well below a per cent
@@ -227,7 +227,7 @@ def _pictures_of_group(
 
 def _those_that_fit(plan: ViewPlan, subjects: Sequence[Subject], context: Context) -> list[Subject]:
     """The images, those whose original memory is too small for without it."""
-    bands = 0 if plan.model is None or plan.model.bands is None else len(plan.model.bands.bands)
+    bands = count_of_bands(plan.model)
     sources = {subject.key: subject.source for subject in subjects if subject.source is not None}
     refused = limit_tasks(context.executor, {key: viewing_bytes(source, bands) for key, source in sources.items()})
     return [

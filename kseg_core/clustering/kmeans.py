@@ -11,6 +11,7 @@ Arthur & Vassilvitskii 2007; Fränti 2018; Newling & Fleuret 2016.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -231,30 +232,18 @@ def fill_empty(data: Points, centroids: F64) -> F64:
     return centroids
 
 
-class Runner(Protocol):
-    """Where attempts and refinements run: here one after the other, or as tasks."""
-
-    def propose(self, search: SearchData, settings: FitSettings) -> list[Proposal]:
-        """All attempts."""
-        ...
-
-    def refine(self, data: Points, proposals: list[Proposal], settings: FitSettings) -> list[Steps]:
-        """The exact steps from each proposal."""
-        ...
+Calls = Iterable[tuple[Any, ...]]
+#: Where attempts and refinements run: a function, the data of all calls, and the other arguments of each.
+Run = Callable[[Callable[..., Any], Any, Calls], list[Any]]
 
 
-class SerialRunner:
-    """Everything in this thread."""
-
-    def propose(self, search: SearchData, settings: FitSettings) -> list[Proposal]:
-        return [propose(search, settings, attempt) for attempt in range(settings.attempts)]
-
-    def refine(self, data: Points, proposals: list[Proposal], settings: FitSettings) -> list[Steps]:
-        return [refine(data, proposal, settings) for proposal in proposals]
+def one_by_one(function: Callable[..., Any], data: Any, calls: Calls) -> list[Any]:
+    """A `Run` in this thread."""
+    return [function(data, *arguments) for arguments in calls]
 
 
 def solve(
-    data: Points, batch: LocalPoints, settings: FitSettings, runner: Runner, start: F64 | None = None
+    data: Points, batch: LocalPoints, settings: FitSettings, run: Run = one_by_one, start: F64 | None = None
 ) -> tuple[F64, History]:
     """Find the centroids: float64 (k found, 3) in grid units, not yet numbered.
 
@@ -266,8 +255,8 @@ def solve(
         Those of the first mini-batch; may be empty.
     settings
         What is asked for.
-    runner
-        Where attempts run.
+    run
+        Where attempts and refinements run.
     start
         First centroids in grid units; then there is one attempt and no search, as with ``settings.start``.
 
@@ -285,9 +274,9 @@ def solve(
         proposals = [Proposal(0, data.space.start_points(settings.start), math.inf, ())]
     else:
         search_data = SearchData(batch if batch.size else None, coarse, swaps_on(data))
-        proposals = runner.propose(search_data, settings)
+        proposals = run(propose, search_data, [(settings, attempt) for attempt in range(settings.attempts)])
     chosen = shortlist(proposals)
-    refined = runner.refine(data, chosen, settings)
+    refined = run(refine, data, [(proposal, settings) for proposal in chosen])
     exact = {p.attempt: steps.inertia for p, steps in zip(chosen, refined, strict=True)}
     history = tuple(AttemptHistory(p.attempt, p.history, exact.get(p.attempt, ())) for p in proposals)
     return fill_empty(data, refined[best_of(refined)].centroids), history

@@ -42,16 +42,7 @@ from kseg_core.images.picture import Picture, open_picture, read_info
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Pixels, check_size
 from kseg_core.images.zarrs import is_zarr
 
-__all__ = [
-    "MAX_PIXELS",
-    "Picture",
-    "PictureInfo",
-    "Pixels",
-    "is_zarr",
-    "open_picture",
-    "read_image",
-    "read_info",
-]
+__all__ = ["MAX_PIXELS", "Picture", "PictureInfo", "Pixels", "is_zarr", "open_picture", "read_image", "read_info"]
 
 
 def read_image(path: str, *, max_pixels: int = MAX_PIXELS) -> Pixels:

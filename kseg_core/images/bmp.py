@@ -72,12 +72,12 @@ class Bmp(WholeDecoder):
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
-        """See `Decoder`; texts begin so as well."""
+        """Texts begin so as well."""
         return head.startswith(b"BM") and not is_text(head)
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What its header says, palettes looked up; see `WholeDecoder`."""
+        """Palettes are looked up."""
         header = _read_header(file.read(_FILE_HEADER + _V5_HEADER + 1028 + 16))
         shape = header.height, header.width
         if header.compression in _EMBEDDED_FORMATS:
@@ -96,7 +96,6 @@ class Bmp(WholeDecoder):
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The whole picture; see `WholeDecoder`."""
         header = _read_header(data)
         check_size(header.height, header.width, max_pixels)
         if header.compression in _EMBEDDED_FORMATS:
@@ -157,7 +156,6 @@ def _read_header(data: bytes) -> _Header:
 
 
 def _word(data: bytes, at: int) -> tuple[int]:
-    """Return the number at a place."""
     (value,) = struct.unpack_from("<I", data, at)
     return (value,)
 

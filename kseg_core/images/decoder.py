@@ -199,7 +199,6 @@ class WholeDecoder(Decoder):
         return self._whole().colours == "palette"
 
     def raster(self, window: Window) -> Raster:
-        """The colours of a window; see `Decoder`."""
         whole = self._whole()
         require_integers("bool" if whole.samples.dtype == np.bool_ else whole.samples.dtype.name)
         if window.shape == self.stored_shape:
@@ -208,7 +207,6 @@ class WholeDecoder(Decoder):
         return dataclasses.replace(whole, samples=whole.samples[window.slices].copy(), valid=valid)
 
     def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a window; see `Decoder`."""
         whole = self._whole()
         samples = whole.samples[window.slices]
         samples = samples.view(np.uint8) if samples.dtype == np.bool_ else samples

@@ -99,6 +99,11 @@ def _is_sentence(error: Exception, message: str) -> bool:
     return _SENTENCE.fullmatch(message) is not None
 
 
+def printable(name: bytes) -> str:
+    """Return the name of a chunk or box for a message."""
+    return "".join(chr(byte) if 32 < byte < 127 else "?" for byte in name)
+
+
 def is_text(head: bytes) -> bool:
     """Say whether the bytes read as text: UTF-8 (cut anywhere) or UTF-16, and no control characters."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):

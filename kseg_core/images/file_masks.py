@@ -59,7 +59,6 @@ class PageMask:
             check_size(page.imagelength, page.imagewidth, max_pixels)
 
     def valid(self, window: Window, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_]:
-        """Where pixels count; see `FileMask`."""
         count = int(self._page.samplesperpixel)
         if not self._per_band or count == 1:
             return self._read(window, 0)
@@ -97,7 +96,6 @@ class MaskBehindJpeg:
         self._file, self._stored = file, stored
 
     def valid(self, window: Window, _bands: Sequence[int], _within: NodataIn) -> NDArray[np.bool_] | None:
-        """Where pixels count; see `FileMask`."""
         return None if self._mask is None else self._mask[window.slices].copy()
 
     @cached_property
@@ -133,7 +131,6 @@ class MaskOfChannels:
         self._of, self._channels = of, channels
 
     def valid(self, window: Window, bands: Sequence[int], within: NodataIn) -> NDArray[np.bool_] | None:
-        """Where pixels count; see `FileMask`."""
         return self._of.valid(window, [self._channels[band] for band in bands], within)
 
 

@@ -1,7 +1,7 @@
 """Which formats there are: the table of those that are read, and the signatures of others, to refuse them by name.
 
 A file is told by its first bytes and never by its name. A new format is a `Decoder` in a module of its own, and a line
-in `DECODERS`.
+in `DECODERS`. Only what names files of these formats, a VRT, is told before them, by `picture`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from kseg_core.images.png import Png
 from kseg_core.images.qoi import Qoi
 from kseg_core.images.raster import Refused
 from kseg_core.images.tiff import Tiff
-from kseg_core.images.vrt import Vrt
 from kseg_core.images.zarrs import ZarrImage
 
 #: Every format that is read; the first whose `sniff` fits is taken. Their modules import no library that decodes.
@@ -44,7 +43,6 @@ DECODERS: tuple[type[Decoder], ...] = (
     Qoi,
     Bmp,
     Netpbm,
-    Vrt,
     slides.Czi,
     slides.Ndpi,
     slides.Bif,
@@ -55,82 +53,60 @@ _BY_NAME = {decoder.name: decoder for decoder in DECODERS}
 
 
 class Kind(NamedTuple):
-    """What a file was found to be: its name, whether that is a picture, and what to do with one that is not read."""
+    """What a file was found to be, and what to do with a picture that is not read; no advice: it is no picture."""
 
     name: str
-    is_image: bool = True
     advice: str = ""
 
 
-_RAW_ADVICE = "develop it to TIFF or JPEG first, e.g. with `darktable-cli` or `dcraw -T`"
+_RAW = "develop it to TIFF or JPEG first, e.g. with `darktable-cli` or `dcraw -T`"
 _RENDER = "render it to PNG first, e.g. with ImageMagick's `magick` or Inkscape"
 _GDAL = "convert it to GeoTIFF first, e.g. with `gdal_translate`"
-_BIO_ADVICE = "export it to OME-TIFF or OME-Zarr first, e.g. with `bfconvert`"
+_BIO = "export it to OME-TIFF or OME-Zarr first, e.g. with `bfconvert`"
 _MAGICK = "convert it to PNG or TIFF first, e.g. with ImageMagick's `magick`"
 
-_VIDEO = Kind("a video", is_image=False)
-_RAW_CR3 = Kind("camera RAW (Canon CR3)", advice=_RAW_ADVICE)
+_VIDEO = Kind("a video")
 
-#: (offset, magic bytes, what it is); the first that fits is taken, so longer ones come first.
-_SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
-    (8, b"CR\x02", Kind("camera RAW (Canon CR2)", advice=_RAW_ADVICE)),
-    (0, b"IIRO", Kind("camera RAW (Olympus ORF)", advice=_RAW_ADVICE)),
-    (0, b"IIRS", Kind("camera RAW (Olympus ORF)", advice=_RAW_ADVICE)),
-    (0, b"MMOR", Kind("camera RAW (Olympus ORF)", advice=_RAW_ADVICE)),
-    (0, b"IIU\0", Kind("camera RAW (Panasonic RW2)", advice=_RAW_ADVICE)),
-    (0, b"FUJIFILMCCD-RAW", Kind("camera RAW (Fujifilm RAF)", advice=_RAW_ADVICE)),
-    (0, b"FOVb", Kind("camera RAW (Sigma X3F)", advice=_RAW_ADVICE)),
-    (0, b"\0MRM", Kind("camera RAW (Minolta MRW)", advice=_RAW_ADVICE)),
-    (6, b"HEAPCCDR", Kind("camera RAW (Canon CRW)", advice=_RAW_ADVICE)),
-    (0, b"8BPS", Kind("Photoshop (PSD)", advice="save it as TIFF or PNG first")),
-    (0, b"gimp xcf", Kind("GIMP (XCF)", advice="export it as PNG or TIFF first")),
-    (0, b"%PDF", Kind("PDF", advice="extract its pictures first, e.g. with `pdfimages` or `pdftoppm`")),
-    (0, b"%!PS", Kind("PostScript", advice="render it first, e.g. with `gs`")),
-    (0, b"\x76\x2f\x31\x01", Kind("OpenEXR", advice=_MAGICK)),
-    (0, b"#?RADIANCE", Kind("Radiance HDR", advice=_MAGICK)),
-    (0, b"#?RGBE", Kind("Radiance HDR", advice=_MAGICK)),
-    (0, b"DDS ", Kind("DirectDraw surface (DDS)", advice=_MAGICK)),
-    (0, b"\x8aMNG\r\n\x1a\n", Kind("MNG", advice=_MAGICK)),
-    (0, b"\x8bJNG\r\n\x1a\n", Kind("JNG", advice=_MAGICK)),
-    (0, b"icns", Kind("an Apple icon (ICNS)", advice=_MAGICK)),
-    (0, b"\0\0\1\0", Kind("a Windows icon (ICO)", advice=_MAGICK)),
-    (0, b"AT&TFORM", Kind("DjVu", advice="convert it first, e.g. with `ddjvu -format=tiff`")),
-    (0, b"SIMPLE  =", Kind("FITS", advice="convert it to TIFF first")),
-    (128, b"DICM", Kind("DICOM", advice="convert it first, e.g. with `dcm2pnm`, or a slide with `bfconvert`")),
-    (0, b"\xda\xce\xbe\x0a", Kind("Nikon ND2", advice=_BIO_ADVICE)),
-    (0, b"\x01\xda\0", Kind("SGI", advice=_MAGICK)),
-    (0, b"\x01\xda\1", Kind("SGI", advice=_MAGICK)),
-    (0, b"\x59\xa6\x6a\x95", Kind("Sun raster", advice=_MAGICK)),
-    (0, b"\0\0\2\0\1\0", Kind("a Windows cursor (CUR)", advice=_MAGICK)),
-    (0, b"\xd7\xcd\xc6\x9a", Kind("Windows metafile (WMF)", advice=_RENDER)),
-    (40, b" EMF", Kind("Windows metafile (EMF)", advice=_RENDER)),
-    (8, b"ILBM", Kind("Amiga ILBM", advice=_MAGICK)),  # after FORM and its size, see `identify`
-    (8, b"PBM ", Kind("Amiga ILBM", advice=_MAGICK)),
-    (0, b"SDPX", Kind("DPX", advice=_MAGICK)),
-    (0, b"XPDS", Kind("DPX", advice=_MAGICK)),
-    (0, b"\x80\x2a\x5f\xd7", Kind("Cineon", advice=_MAGICK)),
-    (0, b"FLIF", Kind("FLIF", advice="convert it to PNG first, e.g. with `flif -d`")),
-    (0, b"BPG\xfb", Kind("BPG", advice="convert it to PNG first, e.g. with `bpgdec`")),
-    (0, b"\x97JB2\r\n\x1a\n", Kind("JBIG2", advice="convert it to PNG first, e.g. with `jbig2dec`")),
-    (0, b"\xabKTX ", Kind("Khronos texture (KTX)", advice=_MAGICK)),
-    (0, b"farbfeld", Kind("farbfeld", advice=_MAGICK)),
-    (0, b"id=ImageMagick", Kind("ImageMagick's MIFF", advice=_MAGICK)),
-    (0, b"/* XPM */", Kind("XPM", advice=_MAGICK)),
-    (0, b"EHFA_HEADER_TAG", Kind("ERDAS Imagine (IMG)", advice=_GDAL)),
-    (0, b"NITF0", Kind("NITF", advice=_GDAL)),
-    (0, b"NSIF0", Kind("NITF", advice=_GDAL)),
-    (0, b"msid", Kind("MrSID", advice=_GDAL)),
-    (0, b"GRIB", Kind("GRIB", advice=_GDAL)),
-    (0, b"CDF\1", Kind("netCDF", advice=_GDAL)),
-    (0, b"CDF\2", Kind("netCDF", advice=_GDAL)),
-    (0, b"NRRD000", Kind("NRRD", advice=_BIO_ADVICE)),
-    (344, b"n+1\0", Kind("NIfTI", advice=_BIO_ADVICE)),
-    (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file", is_image=False)),
-    (0, b"PK\3\4", Kind("a ZIP archive", is_image=False)),
-    (0, b"\x1f\x8b", Kind("a gzip archive", is_image=False)),
-    (0, b"\x1a\x45\xdf\xa3", _VIDEO),
-    (8, b"AVI ", _VIDEO),
-)
+#: By what to do with them: (offset, magic bytes, what it is); the first that fits is taken.
+_OTHERS: dict[str, tuple[tuple[int, bytes, str], ...]] = {
+    _RAW: (
+        (8, b"CR\x02", "camera RAW (Canon CR2)"), (6, b"HEAPCCDR", "camera RAW (Canon CRW)"),
+        (0, b"IIRO", "camera RAW (Olympus ORF)"), (0, b"IIRS", "camera RAW (Olympus ORF)"),
+        (0, b"MMOR", "camera RAW (Olympus ORF)"), (0, b"IIU\0", "camera RAW (Panasonic RW2)"),
+        (0, b"FUJIFILMCCD-RAW", "camera RAW (Fujifilm RAF)"), (0, b"FOVb", "camera RAW (Sigma X3F)"),
+        (0, b"\0MRM", "camera RAW (Minolta MRW)"),
+    ),
+    _MAGICK: (
+        (0, b"\x76\x2f\x31\x01", "OpenEXR"), (0, b"#?RADIANCE", "Radiance HDR"), (0, b"#?RGBE", "Radiance HDR"),
+        (0, b"DDS ", "DirectDraw surface (DDS)"), (0, b"\x8aMNG\r\n\x1a\n", "MNG"), (0, b"\x8bJNG\r\n\x1a\n", "JNG"),
+        (0, b"icns", "an Apple icon (ICNS)"), (0, b"\0\0\1\0", "a Windows icon (ICO)"),
+        (0, b"\0\0\2\0\1\0", "a Windows cursor (CUR)"), (0, b"\x01\xda\0", "SGI"), (0, b"\x01\xda\1", "SGI"),
+        (0, b"\x59\xa6\x6a\x95", "Sun raster"), (8, b"ILBM", "Amiga ILBM"), (8, b"PBM ", "Amiga ILBM"),
+        (0, b"SDPX", "DPX"), (0, b"XPDS", "DPX"), (0, b"\x80\x2a\x5f\xd7", "Cineon"),
+        (0, b"\xabKTX ", "Khronos texture (KTX)"), (0, b"farbfeld", "farbfeld"), (0, b"/* XPM */", "XPM"),
+        (0, b"id=ImageMagick", "ImageMagick's MIFF"),
+    ),
+    _RENDER: ((0, b"\xd7\xcd\xc6\x9a", "Windows metafile (WMF)"), (40, b" EMF", "Windows metafile (EMF)")),
+    _GDAL: (
+        (0, b"EHFA_HEADER_TAG", "ERDAS Imagine (IMG)"), (0, b"NITF0", "NITF"), (0, b"NSIF0", "NITF"),
+        (0, b"msid", "MrSID"), (0, b"GRIB", "GRIB"), (0, b"CDF\1", "netCDF"), (0, b"CDF\2", "netCDF"),
+    ),
+    _BIO: ((0, b"\xda\xce\xbe\x0a", "Nikon ND2"), (0, b"NRRD000", "NRRD"), (344, b"n+1\0", "NIfTI")),
+    "save it as TIFF or PNG first": ((0, b"8BPS", "Photoshop (PSD)"),),
+    "export it as PNG or TIFF first": ((0, b"gimp xcf", "GIMP (XCF)"),),
+    "extract its pictures first, e.g. with `pdfimages` or `pdftoppm`": ((0, b"%PDF", "PDF"),),
+    "render it first, e.g. with `gs`": ((0, b"%!PS", "PostScript"),),
+    "convert it first, e.g. with `ddjvu -format=tiff`": ((0, b"AT&TFORM", "DjVu"),),
+    "convert it to TIFF first": ((0, b"SIMPLE  =", "FITS"),),
+    "convert it first, e.g. with `dcm2pnm`, or a slide with `bfconvert`": ((128, b"DICM", "DICOM"),),
+    "convert it to PNG first, e.g. with `flif -d`": ((0, b"FLIF", "FLIF"),),
+    "convert it to PNG first, e.g. with `bpgdec`": ((0, b"BPG\xfb", "BPG"),),
+    "convert it to PNG first, e.g. with `jbig2dec`": ((0, b"\x97JB2\r\n\x1a\n", "JBIG2"),),
+    "": (
+        (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"), (0, b"PK\3\4", "a ZIP archive"), (0, b"\x1f\x8b", "a gzip archive"),
+        (0, b"\x1a\x45\xdf\xa3", _VIDEO.name), (8, b"AVI ", _VIDEO.name),
+    ),
+}  # fmt: skip
 
 #: What a file begins with that has such a magic further on.
 _AROUND = {b"AVI ": b"RIFF", b"ILBM": b"FORM", b"PBM ": b"FORM", b" EMF": b"\1\0\0\0", b"CR\x02": b"II*\0"}
@@ -178,26 +154,25 @@ def _sniffed(head: bytes) -> type[Decoder] | None:
 
 
 def _other_kind(head: bytes) -> Kind | None:
-    """Say what it is that no decoder reads."""
     if brands := brands_of(head):
-        return _RAW_CR3 if brands[0] == b"crx " else _VIDEO
-    for offset, magic, kind in _SIGNATURES:
-        if head.startswith(magic, offset) and head.startswith(_AROUND.get(magic, b"")):
-            if magic in _WORDS and is_text(head):
-                continue
-            return kind
+        return Kind("camera RAW (Canon CR3)", _RAW) if brands[0] == b"crx " else _VIDEO
+    for advice, signatures in _OTHERS.items():
+        for offset, magic, name in signatures:
+            fits = head.startswith(magic, offset) and head.startswith(_AROUND.get(magic, b""))
+            if fits and not (magic in _WORDS and is_text(head)):
+                return Kind(name, advice)
     if _OTHER_NETPBM.match(head):
-        return Kind("PAM or PFM", advice=_MAGICK)
+        return Kind("PAM or PFM", _MAGICK)
     if _SVG.search(head) and is_text(head):
-        return Kind("SVG", advice="render it first, e.g. with `rsvg-convert`")
+        return Kind("SVG", "render it first, e.g. with `rsvg-convert`")
     if _XBM.match(head):
-        return Kind("XBM", advice=_MAGICK)
+        return Kind("XBM", _MAGICK)
     if is_text(head):
-        return Kind("text", is_image=False)
+        return Kind("text")
     if _is_pcx(head):
-        return Kind("PCX", advice=_MAGICK)
+        return Kind("PCX", _MAGICK)
     if _is_tga(head):
-        return Kind("TGA", advice=_MAGICK)
+        return Kind("TGA", _MAGICK)
     return None
 
 
@@ -224,9 +199,8 @@ def _is_tga(head: bytes) -> bool:
 
 
 def _refusal(kind: Kind | None) -> str:
-    """Return the reason for which a file of this kind is not read."""
     if kind is None:
         return "not an image of a known format"
-    if not kind.is_image:
+    if not kind.advice:
         return f"not an image ({kind.name})"
     return f"{kind.name}: not supported here; {kind.advice}"

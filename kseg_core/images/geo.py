@@ -176,7 +176,6 @@ def _beside(path: str) -> tuple[str, bool]:
 
 
 def _by_rasterio(path: str, form: str, directory: int) -> Place:
-    """What GDAL says."""
     # GDAL has credentials of its own: an object is read through us, no more of it than is needed.
     here = not storage.is_remote(path)
     how: dict[str, Any] = {} if here else {"opener": lambda *_, **__: storage.open_file(path)}

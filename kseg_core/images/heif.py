@@ -18,7 +18,7 @@ import numpy as np
 
 from kseg_core.images import cicp
 from kseg_core.images.decoder import WholeDecoder
-from kseg_core.images.failures import decoder_reason
+from kseg_core.images.failures import decoder_reason, printable
 from kseg_core.images.isobmff import Fields, boxes, brands_of, inner_boxes, payload
 from kseg_core.images.raster import (
     Colours,
@@ -29,6 +29,7 @@ from kseg_core.images.raster import (
     Refused,
     Samples,
     check_size,
+    raster_of,
     undivided,
 )
 from kseg_core.images.windows import turned_shape
@@ -107,12 +108,10 @@ class Heic(WholeDecoder):
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
-        """By its brands; see `Decoder`."""
         return not cls.brands.isdisjoint(brands_of(head))
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What the container says of the primary image; see `WholeDecoder`."""
         header = _header(file)
         dtype, itemsize = ("uint8", 1) if header.depth <= 8 else ("uint16", 2)
         cost = Cost(1, 1, cls.copied * header.bands * itemsize)
@@ -122,23 +121,16 @@ class Heic(WholeDecoder):
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The primary image; see `WholeDecoder`."""
         header = _header(io.BytesIO(data))
         check_size(*header.shape, max_pixels)
         is_avif = header.kind == b"av01"
         samples = _decoded_avif(data, header) if is_avif else _decoded_heic(data)  # which libheif has turned
         orientation = header.orientation if is_avif else 1
-        bands = 1 if samples.ndim == 2 else samples.shape[2]
-        valid = samples[..., -1] != 0 if bands in (2, 4) else None
         found = turned_shape(samples.shape[0], samples.shape[1], orientation)
         if found != header.seen or (samples.dtype == np.uint8) != (header.depth <= 8):
             stated = f"{header.seen[1]} x {header.seen[0]}"
             raise Refused(f"damaged: it states {stated}, its picture has {found[1]} x {found[0]}")
-        if bands == 2:
-            samples = np.ascontiguousarray(samples[..., 0])
-        colours: Colours = "gray" if bands < 3 else "rgb"
-        maximum = (1 << header.depth) - 1
-        return Raster(samples, colours, maximum, valid=valid, icc=header.icc, orientation=orientation)
+        return raster_of(samples, (1 << header.depth) - 1, icc=header.icc, orientation=orientation)
 
 
 class Avif(Heic):
@@ -214,7 +206,6 @@ def _header(file: BinaryIO) -> _Header:
 
 
 def _parsed(data: bytes) -> _Meta:
-    """Read the box ``meta``."""
     meta = _Meta()
     for kind, body in inner_boxes(data, 4, "HEIF"):
         version, fields = body[0] if body else 0, Fields(body, 4)
@@ -289,7 +280,6 @@ def _check_extents(meta: _Meta, size: int) -> None:
 
 
 def _primary(meta: _Meta, has_track: bool) -> _Header:
-    """Read the properties of the primary image."""
     item = meta.items.get(meta.primary)
     if item is None:
         raise Refused("damaged: the HEIF has no primary image")
@@ -352,8 +342,7 @@ def _coded_item(meta: _Meta) -> int:
         item = parts[0][0]
     kind = meta.items[item].kind if item in meta.items else b""
     if kind not in _CODED:
-        name = "".join(chr(byte) if 32 < byte < 127 else "?" for byte in kind)
-        raise NotSupported(f"a HEIF coded as {name}: not supported here; convert it to JPEG or PNG first")
+        raise NotSupported(f"a HEIF coded as {printable(kind)}: not supported here; convert it to JPEG or PNG first")
     return item
 
 

@@ -98,7 +98,6 @@ class Jpeg(WholeDecoder):
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What the beginning of the file says; see `WholeDecoder`."""
         head = _read_head(file)
         orientation = exif_orientation(head.exif)
         shape = turned_shape(head.height, head.width, orientation)
@@ -112,7 +111,6 @@ class Jpeg(WholeDecoder):
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The whole picture; see `WholeDecoder`."""
         try:
             head = parse_head(data)
         except Incomplete:

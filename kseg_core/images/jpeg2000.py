@@ -100,7 +100,6 @@ class Jpeg2000(Decoder):
         )
 
     def raster(self, window: Window) -> Raster:
-        """The colours of a window; see `Decoder`."""
         require_integers(str(self._dtype))
         samples = self._read(window)
         maximum = (1 << self._stream.components[self._order[0]].bits) - 1
@@ -122,7 +121,6 @@ class Jpeg2000(Decoder):
         return Raster(np.ascontiguousarray(kept), name, maximum, valid=valid, icc=self._icc)
 
     def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a window; see `Decoder`."""
         samples = self._read(window)
         valid = samples[..., -1] != 0 if self._alpha else None
         return np.ascontiguousarray(samples[..., list(bands)]), valid
@@ -148,11 +146,8 @@ class Jpeg2000(Decoder):
                 raise Refused(f"damaged: tile {number + 1} of the {_NAME} has two sizes")
             if out is None:
                 out = np.empty((*window.shape, tile.shape[2]), tile.dtype)
-            top, left = max(place.top, window.top), max(place.left, window.left)
-            bottom, right = min(place.bottom, window.bottom), min(place.right, window.right)
-            out[top - window.top : bottom - window.top, left - window.left : right - window.left] = tile[
-                top - place.top : bottom - place.top, left - place.left : right - place.left
-            ]
+            here, there = window.shared_with(place)
+            out[here] = tile[there]
         assert out is not None  # a window has pixels
         return out
 
@@ -236,7 +231,6 @@ def _opened(file: BinaryIO) -> tuple[_Boxes, CodeStream]:
 
 
 def _read_header(said: _Boxes, data: bytes) -> None:
-    """Read the boxes within ``jp2h``."""
     for kind, body in inner_boxes(data, 0, _NAME):
         of = Fields(body)
         if kind == b"colr" and said.space is None and said.icc is None:

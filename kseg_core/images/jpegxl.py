@@ -8,7 +8,7 @@ applied. Files of lossy coding with a profile of their own are decoded to linear
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -16,17 +16,7 @@ import numpy as np
 from kseg_core.images import cicp
 from kseg_core.images.decoder import WholeDecoder
 from kseg_core.images.isobmff import boxes
-from kseg_core.images.raster import (
-    Colours,
-    Cost,
-    NotSupported,
-    PictureInfo,
-    Raster,
-    Refused,
-    Samples,
-    check_size,
-    undivided,
-)
+from kseg_core.images.raster import Cost, NotSupported, PictureInfo, Raster, Refused, Samples, check_size, raster_of
 from kseg_core.images.srgb import to_8_bits
 from kseg_core.images.windows import turned_shape
 
@@ -79,7 +69,6 @@ class JpegXl(WholeDecoder):
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What the header says; see `WholeDecoder`."""
         header, _ = _header(file)
         notes: tuple[str, ...] = ("the first frame of an animation",) if header.animated else ()
         if header.icc and not header.xyb and _profile_reader() is None:
@@ -92,7 +81,7 @@ class JpegXl(WholeDecoder):
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The picture, or the first frame of an animation; libjxl turns it as the header says. See `WholeDecoder`."""
+        """The picture, or the first frame of an animation; libjxl turns it as the header says."""
         import imagecodecs
 
         header, start = _header(io.BytesIO(data))
@@ -113,16 +102,13 @@ class JpegXl(WholeDecoder):
             raise Refused(f"damaged: the {_NAME} is not what its header says")
         bits = _TWELVE_BITS if is_linear and samples.dtype == np.uint16 and header.bits == 8 else header.bits
         maximum = (1 << bits) - 1 if samples.dtype.kind == "u" else 1
-        valid = np.ascontiguousarray(samples[..., -1] != 0) if header.alpha else None
-        if header.premultiplied and samples.dtype.kind == "u":
-            samples = undivided(samples, maximum)
-        if header.gray and header.alpha:
-            samples = np.ascontiguousarray(samples[..., 0])
-        if is_linear and samples.dtype.kind == "u":
-            samples, maximum = to_8_bits(samples, maximum, linear=True), 255
-        colours: Colours = "gray" if header.gray else "rgb"
+        is_whole = samples.dtype.kind == "u"
         stays_linear = header.space is not None and header.space.gamma == 1.0
-        return Raster(samples, colours, maximum, valid=valid, icc=_profile(data, header), linear=stays_linear)
+        premultiplied, icc = header.premultiplied and is_whole, _profile(data, header)
+        raster = raster_of(samples, maximum, premultiplied=premultiplied, icc=icc, linear=stays_linear)
+        if is_linear and is_whole:
+            return replace(raster, samples=to_8_bits(raster.samples, maximum, linear=True), maximum=255)
+        return raster
 
 
 def _require_all_frames(data: bytes, first: Samples) -> None:
@@ -313,7 +299,6 @@ def _extra_channel(bits: _Bits, header: _Header) -> None:
 
 
 def _colour(bits: _Bits, header: _Header) -> None:
-    """Read the colour encoding."""
     if bits.take(1):
         return
     header.icc = bool(bits.take(1))

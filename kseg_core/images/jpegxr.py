@@ -22,7 +22,7 @@ from kseg_core.images.raster import (
     Refused,
     Samples,
     check_size,
-    undivided,
+    raster_of,
 )
 from kseg_core.images.windows import turned_shape
 
@@ -84,7 +84,6 @@ class JpegXr(WholeDecoder):
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What the tags say; see `WholeDecoder`."""
         header = _header(file)
         form, is_cmyk = header.form, header.form.colours == "cmyk"
         return PictureInfo(
@@ -99,7 +98,6 @@ class JpegXr(WholeDecoder):
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The first picture; see `WholeDecoder`."""
         import imagecodecs
 
         header = _header(io.BytesIO(data))
@@ -109,11 +107,11 @@ class JpegXr(WholeDecoder):
         expected = (header.height, header.width, *((form.bands,) if form.bands > 1 else ()))
         if samples.shape != expected or samples.dtype != form.dtype:
             raise Refused("damaged: the JPEG XR is not what its header says")
-        valid = samples[..., 3] != 0 if form.bands == 4 and form.colours == "rgb" else None
         maximum = 1 if samples.dtype == np.bool_ else 65535 if samples.dtype == np.uint16 else 255
-        if form.premultiplied:
-            samples = undivided(samples, maximum)
-        return Raster(samples, form.colours, maximum, valid=valid, icc=header.icc, orientation=header.orientation)
+        if form.colours == "cmyk":
+            return Raster(samples, "cmyk", maximum, icc=header.icc, orientation=header.orientation)
+        premultiplied = form.premultiplied
+        return raster_of(samples, maximum, premultiplied=premultiplied, icc=header.icc, orientation=header.orientation)
 
 
 def _header(file: BinaryIO) -> _Header:

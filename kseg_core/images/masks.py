@@ -288,16 +288,16 @@ class PolygonMask:
         UnreadableImage
             Naming the mask, where its polygons cannot be drawn.
         """
-        out = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
+        window = Window(rows.start, columns.start, rows.stop, columns.stop)
+        out = np.zeros(window.shape, np.bool_)
         for top in range(rows.start // _GRID_PX * _GRID_PX, rows.stop, _GRID_PX):
             for left in range(columns.start // _GRID_PX * _GRID_PX, columns.stop, _GRID_PX):
                 tile = Window(top, left, min(top + _GRID_PX, self._shape[0]), min(left + _GRID_PX, self._shape[1]))
                 with refusing(self._path, _NAME):
                     raster = self._rasterized(tile)
                 if raster is not None:
-                    row, column = max(top, rows.start), max(left, columns.start)
-                    part = raster[row - top : rows.stop - top, column - left : columns.stop - left]
-                    out[row - rows.start :, column - columns.start :][: part.shape[0], : part.shape[1]] = part
+                    here, there = window.shared_with(tile)
+                    out[here] = raster[there]
         return out
 
     def _rasterized(self, tile: Window) -> NDArray[np.bool_] | None:

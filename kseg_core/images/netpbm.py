@@ -49,12 +49,10 @@ class Netpbm(WholeDecoder):
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
-        """See `Decoder`."""
         return _MAGIC.match(head) is not None
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What the header says, and what follows the first picture; see `WholeDecoder`."""
         header = _header(file.read(_HEADER_BYTES))
         several = header.kind > 3 and file.seek(0, io.SEEK_END) > header.start + header.raw_bytes
         return PictureInfo(
@@ -68,7 +66,7 @@ class Netpbm(WholeDecoder):
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The first picture; its samples are taken as sRGB, as viewers do. See `WholeDecoder`."""
+        """The first picture; its samples are taken as sRGB, as viewers do."""
         header = _header(data)
         check_size(header.height, header.width, max_pixels)
         shape = (header.height, header.width) if header.bands == 1 else (header.height, header.width, 3)
@@ -129,7 +127,6 @@ def _end_of_block(data: bytes, at: int) -> int:
 
 
 def _numbers(words: list[bytes], header: _Header) -> Samples:
-    """Return the numbers that words are."""
     if any(not word.isdigit() or len(word) > 5 for word in words):
         raise Refused("damaged: the Netpbm has something else among its samples")
     numbers: Samples = np.array(words, "S5").astype(np.int64)
@@ -142,7 +139,6 @@ def _numbers(words: list[bytes], header: _Header) -> Samples:
 
 
 def _header(data: bytes) -> _Header:
-    """Read the kind, width, height and maximum."""
     kind, at, numbers = data[1] - ord("0"), 2, []
     for _ in range(2 if kind in _BITS else 3):
         found = _NUMBER.match(data, at)

@@ -18,6 +18,7 @@ from kseg_core.images.file_masks import Carried, MaskOfChannels, carried_by
 from kseg_core.images.formats import decoder_of
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Pixels, Raster, Refused, Samples
 from kseg_core.images.validity import Nodata, combine, nodata_mask
+from kseg_core.images.vrt import Vrt
 from kseg_core.images.windows import Window, stored_window, turn_samples, window_of
 from kseg_core.images.zarrs import ZarrImage, is_zarr
 
@@ -73,11 +74,7 @@ class Picture:
             return srgb.to_rgb(raster)._replace(top=window.top, left=window.left)
 
     def samples(
-        self,
-        rows: slice,
-        columns: slice,
-        bands: tuple[int, ...] | None = None,
-        nodata: Nodata | float | None = None,
+        self, rows: slice, columns: slice, bands: tuple[int, ...] | None = None, nodata: Nodata | float | None = None
     ) -> Pixels:
         """Read a part as it is stored.
 
@@ -127,7 +124,6 @@ class Picture:
             return turn_samples(self._stored.nonzero(self._stored_window(window)), self._stored.orientation)
 
     def close(self) -> None:
-        """Close the file."""
         self._closing.close()
 
     def __enter__(self) -> Picture:
@@ -179,7 +175,7 @@ def open_picture(
             with refusing(path, ""):
                 file, head = closing.enter_context(opened(path))
             with refusing(path, ""):
-                decoder = decoder_of(path, file, head)
+                decoder = Vrt if Vrt.sniff(head) else decoder_of(path, file, head)
         with refusing(path, decoder.name):
             stored = decoder(Opening(path, file, max_pixels, choice, early))
         closing.callback(stored.close)
@@ -247,16 +243,13 @@ class _Channels(Decoder):
         return self._of.orientation
 
     def raster(self, window: Window) -> Raster:
-        """The colours of a window; see `Decoder`."""
         require_integers(self.info.dtype)
         if len(self._bands) not in (1, 3):
             raise Refused(f"{len(self._bands)} channels: neither gray nor RGB; {USE_BANDS}")
         return super().raster(window)
 
     def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a window; see `Decoder`."""
         return self._of.values(window, tuple(self._bands[band] for band in bands))
 
     def close(self) -> None:
-        """Let go of what was opened."""
         self._of.close()

@@ -30,6 +30,7 @@ from kseg_core.images.raster import (
     Samples,
     check_ratio,
     check_size,
+    raster_of,
 )
 from kseg_core.images.srgb import finishing_px
 from kseg_core.images.tiff_directory import exif_orientation
@@ -82,7 +83,7 @@ class Animated(WholeDecoder):
             image.load()
             samples = np.array(image.convert("RGBA"))[:height, :width]  # a later frame may be larger
             icc, exif = image.info.get("icc_profile"), image.info.get("exif")
-        return _rgb(samples, icc, exif_orientation(exif))
+        return raster_of(samples, icc=icc, orientation=exif_orientation(exif))
 
     def _decode(self) -> Raster:
         if not self._frame:
@@ -132,7 +133,7 @@ class Gif(Animated):
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What is said of a GIF whose first frame its file can hold; see `WholeDecoder`."""
+        """What is said of a GIF whose first frame its file can hold."""
         frame = next(_gif_frames(file))
         shape = frame.canvas()
         check_ratio((frame.right - frame.left) * (frame.bottom - frame.top), file.seek(0, io.SEEK_END), LZW_RATIO)
@@ -140,7 +141,7 @@ class Gif(Animated):
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The first frame; what the canvas shows around a smaller frame is transparent. See `WholeDecoder`."""
+        """The first frame; what the canvas shows around a smaller frame is transparent."""
         frame = next(_gif_frames(io.BytesIO(data)))
         height, width = frame.canvas()
         check_size(height, width, max_pixels)
@@ -155,12 +156,10 @@ class Gif(Animated):
 
     @classmethod
     def count_frames(cls, file: BinaryIO) -> int:
-        """How many frames there are."""
         return sum(1 for _ in _gif_frames(file))
 
     @classmethod
     def opened_by_pillow(cls, data: bytes) -> ImageFile:
-        """See `Animated`."""
         from PIL.GifImagePlugin import GifImageFile
 
         return GifImageFile(io.BytesIO(data))
@@ -173,12 +172,10 @@ class WebP(Animated):
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
-        """See `Decoder`."""
         return head.startswith(b"RIFF") and head.startswith(b"WEBP", 8)
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What its chunks say; see `WholeDecoder`."""
         chunks = _webp_chunks(file)
         orientation = exif_orientation(chunks.get(b"EXIF"))
         height, width, has_alpha = _webp_size(chunks)
@@ -189,7 +186,7 @@ class WebP(Animated):
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The picture, or the first frame of an animation; see `WholeDecoder`."""
+        """The picture, or the first frame of an animation."""
         chunks = _webp_chunks(io.BytesIO(data))
         check_size(*_webp_size(chunks)[:2], max_pixels)
         if _is_animated(chunks):
@@ -200,16 +197,14 @@ class WebP(Animated):
             import imagecodecs
 
             samples = imagecodecs.webp_decode(data)
-        return _rgb(samples, chunks.get(b"ICCP"), exif_orientation(chunks.get(b"EXIF")))
+        return raster_of(samples, icc=chunks.get(b"ICCP"), orientation=exif_orientation(chunks.get(b"EXIF")))
 
     @classmethod
     def count_frames(cls, file: BinaryIO) -> int:
-        """How many frames there are."""
         return max(1, sum(name == b"ANMF" for name, _, _ in _webp_walk(file)))
 
     @classmethod
     def opened_by_pillow(cls, data: bytes) -> ImageFile:
-        """See `Animated`."""
         from PIL.WebPImagePlugin import WebPImageFile
 
         return WebPImageFile(io.BytesIO(data))
@@ -260,12 +255,6 @@ def _gif_frames(file: BinaryIO) -> Iterator[_GifFrame]:
 def _skip_palette(file: BinaryIO, flags: int) -> None:
     if flags & 0x80:
         file.seek(3 << ((flags & 7) + 1), io.SEEK_CUR)
-
-
-def _rgb(samples: Samples, icc: bytes | None, orientation: int) -> Raster:
-    """Make a raster of RGB or RGBA samples."""
-    valid = samples[..., 3] != 0 if samples.shape[2] == 4 else None
-    return Raster(samples, "rgb", valid=valid, icc=icc, orientation=orientation)
 
 
 def _webp_chunks(file: BinaryIO) -> dict[bytes, bytes]:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import buffers
+from kseg_core.images.failures import printable
 from kseg_core.images.pillow import Animated
 from kseg_core.images.raster import (
     DEFLATE_RATIO,
@@ -90,7 +91,7 @@ class Png(Animated):
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What its chunks say, seeking from one to the next; see `WholeDecoder`."""
+        """Seeks from one chunk to the next."""
         picture = _read_header(file)
         orientation, channels = exif_orientation(picture.exif), _CHANNELS[picture.kind]
         shape = turned_shape(picture.height, picture.width, orientation)
@@ -110,7 +111,7 @@ class Png(Animated):
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The whole picture, or the default image of an animation; see `WholeDecoder`."""
+        """The whole picture, or the default image of an animation."""
         picture = _collect(data, max_pixels)
         if b"IDAT" not in picture.used:
             raise Refused("damaged: the PNG has no image data")
@@ -154,14 +155,12 @@ class Png(Animated):
 
     @classmethod
     def opened_by_pillow(cls, data: bytes) -> ImageFile:
-        """See `Animated`."""
         from PIL.PngImagePlugin import PngImageFile
 
         return PngImageFile(io.BytesIO(data))
 
     @classmethod
     def decode_frame(cls, data: bytes, frame: int, max_pixels: int) -> Raster:
-        """A later frame, sound up to it; see `Animated`."""
         _require_sound_frames(data, frame)
         return super().decode_frame(data, frame, max_pixels)
 
@@ -237,7 +236,6 @@ def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
 
 
 def _header(payload: bytes) -> _Picture:
-    """Read the header chunk."""
     if len(payload) != 13:
         raise Refused("damaged: the PNG's header chunk has the wrong length")
     width, height, depth, kind, _, _, interlace = struct.unpack(">IIBBBBB", payload)
@@ -255,7 +253,7 @@ def _collect(data: bytes, max_pixels: int) -> _Picture:
         if critical or name == b"tRNS":
             _verify(view, name, start, length)
         if critical and name not in _KNOWN_CRITICAL:
-            raise Refused(f"not a standard PNG: it has a critical {_printable(name)} chunk")
+            raise Refused(f"not a standard PNG: it has a critical {printable(name)} chunk")
         if picture is not None and name == b"IDAT":
             picture.used.setdefault(name, []).append(view[start : start + length])  # megabytes, not copied
             continue
@@ -280,17 +278,11 @@ def _collect(data: bytes, max_pixels: int) -> _Picture:
 
 
 def _verify(view: memoryview, name: bytes, start: int, length: int) -> None:
-    """Refuse a chunk whose checksum is wrong."""
     import imagecodecs  # three times zlib's speed
 
     stated = int.from_bytes(view[start + length : start + length + 4], "big")
     if imagecodecs.deflate_crc32(view[start - 4 : start + length]) != stated:  # type: ignore[arg-type]
-        raise Refused(f"damaged: the checksum of the PNG's {_printable(name)} chunk is wrong")
-
-
-def _printable(name: bytes) -> str:
-    """Return a chunk's name for a message."""
-    return "".join(chr(byte) if 32 < byte < 127 else "?" for byte in name)
+        raise Refused(f"damaged: the checksum of the PNG's {printable(name)} chunk is wrong")
 
 
 def _inflated_profile(payload: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from kseg_core.images.decoder import WholeDecoder
-from kseg_core.images.raster import Cost, PictureInfo, Raster, Refused, Samples, check_size
+from kseg_core.images.raster import Cost, PictureInfo, Raster, Refused, Samples, check_size, raster_of
 
 _HEADER = struct.Struct(">4sIIBB")
 _END = bytes(7) + b"\1"
@@ -29,14 +29,13 @@ class Qoi(WholeDecoder):
 
     @classmethod
     def header(cls, file: BinaryIO) -> PictureInfo:
-        """What the header says; see `WholeDecoder`."""
         height, width, channels = _header(file.read(_HEADER.size))
         cost = Cost(1, 2, 5)  # the decoder makes four bytes a pixel, twice
         return PictureInfo(cls.name, (height, width), channels, alpha=channels == 4, cost=cost)
 
     @classmethod
     def decode(cls, data: bytes, max_pixels: int) -> Raster:
-        """The whole picture; its colours are taken as sRGB, linear ones too, as viewers do. See `WholeDecoder`."""
+        """Its colours are taken as sRGB, linear ones too, as viewers do."""
         import imagecodecs
 
         height, width, channels = _header(data)
@@ -51,8 +50,7 @@ class Qoi(WholeDecoder):
         del data  # once it is decoded; what was given was let go when this was made of it
         if not np.array_equal(samples[height], random):
             raise Refused("truncated or damaged: the QOI's data does not end where the picture does")
-        valid = samples[:height, :, 3] != 0 if channels == 4 else None
-        return Raster(np.ascontiguousarray(samples[:height, :, :channels]), "rgb", valid=valid)
+        return raster_of(np.ascontiguousarray(samples[:height, :, :channels]))
 
 
 def _header(data: bytes) -> tuple[int, int, int]:

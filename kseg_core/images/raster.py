@@ -276,6 +276,27 @@ def check_sparse(pixels: int, present: float) -> None:
         )
 
 
+def raster_of(samples: Samples, maximum: int = 255, *, premultiplied: bool = False, **more: Any) -> Raster:
+    """Make a raster of gray or RGB, with or without alpha: the number of bands says which, 1 to 4.
+
+    Parameters
+    ----------
+    samples
+        (height, width) or (height, width, bands).
+    maximum, more
+        As of `Raster`.
+    premultiplied
+        Whether colours were multiplied by alpha.
+    """
+    bands = 1 if samples.ndim == 2 else samples.shape[2]
+    valid = samples[..., -1] != 0 if bands in (2, 4) else None
+    if premultiplied and valid is not None:
+        samples = undivided(samples, maximum)
+    if bands < 3:
+        samples = samples if samples.ndim == 2 else np.ascontiguousarray(samples[..., 0])
+    return Raster(samples, "gray" if bands < 3 else "rgb", maximum, valid=valid, **more)
+
+
 def undivided(samples: Samples, maximum: int) -> Samples:
     """Undo premultiplication by the last band: a partly transparent pixel keeps its colour."""
     wide = np.uint32 if maximum <= 0xFFFF else np.uint64  # holds the square of the largest sample, and half of one

@@ -91,16 +91,13 @@ class Slide(Decoder):
         self.info = PictureInfo(name, self.stored_shape, 3, block=(_BLOCK, _BLOCK), cost=Cost(cache_bytes=_CACHE_BYTES))
 
     def raster(self, window: Window) -> Raster:
-        """The colours of a window; see `Decoder`."""
         return replace(super().raster(window), icc=self._icc)
 
     def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a window; see `Decoder`."""
         rgb, valid = self._read(window)
         return rgb if bands == (0, 1, 2) else np.ascontiguousarray(rgb[..., list(bands)]), valid
 
     def close(self) -> None:
-        """Close the slide."""
         self._slide.close()
 
     def _read(self, window: Window) -> tuple[Samples, NDArray[np.bool_]]:
@@ -120,7 +117,6 @@ class Slide(Decoder):
         return rgb, valid
 
     def _profile(self) -> bytes | None:
-        """Return the embedded colour profile."""
         try:
             profile = self._slide.color_profile
         except Exception:  # one that Pillow cannot open, and viewers ignore

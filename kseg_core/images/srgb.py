@@ -91,13 +91,16 @@ def _scale(maximum: int, *, linear: bool) -> NDArray[np.uint8]:
     """Return the table of 2**16 values that `to_8_bits` looks up."""
     values = np.minimum(np.arange(1 << 16, dtype=np.int64), maximum)
     if linear:
-        share = values / maximum
-        curve = np.where(share <= 0.0031308, share * 12.92, 1.055 * share ** (1 / 2.4) - 0.055)
-        table = np.floor(curve * 255 + 0.5).astype(np.uint8)
+        table = np.floor(encoded(values / maximum) * 255 + 0.5).astype(np.uint8)
     else:
         table = ((2 * 255 * values + maximum) // (2 * maximum)).astype(np.uint8)
     table.setflags(write=False)
     return table
+
+
+def encoded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return linear light, 0 to 1, by the curve of sRGB (IEC 61966-2-1)."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def _colours_of(raster: Raster) -> NDArray[np.uint8]:

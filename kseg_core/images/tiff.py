@@ -46,7 +46,7 @@ class Tiff(Decoder):
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
-        """See `Decoder`; Canon's raw files begin so as well."""
+        """Canon's raw files begin so as well."""
         return head.startswith(cls.magic) and not head.startswith(b"CR\x02", 8)
 
     def __init__(self, opening: Opening) -> None:
@@ -113,7 +113,6 @@ class Tiff(Decoder):
         )
 
     def raster(self, window: Window) -> Raster:
-        """The colours of a window; see `Decoder`."""
         from kseg_core.images.tiff_colours import check_colours, to_raster
 
         check_colours(self._page, self.info.bands, self._alpha_of_page)
@@ -123,7 +122,6 @@ class Tiff(Decoder):
         return dataclasses.replace(to_raster(self._page, flat, self._alpha_of_page), stored=stored)
 
     def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a window; see `Decoder`."""
         alpha = self.info.alpha_at
         wanted = bands if alpha is None or alpha in bands else (*bands, alpha)
         samples = self._read(window, None if wanted == tuple(range(self.info.bands)) else wanted)
@@ -131,7 +129,6 @@ class Tiff(Decoder):
         return samples[..., : len(bands)], valid
 
     def close(self) -> None:
-        """Let go of what was opened."""
         self._closing.close()
 
     def _read(self, window: Window, bands: Sequence[int] | None) -> Samples:

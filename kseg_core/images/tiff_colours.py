@@ -12,6 +12,7 @@ from kseg_core.images import tiff_directory as tags
 from kseg_core.images.decoder import USE_BANDS
 from kseg_core.images.gdal import parse_tag
 from kseg_core.images.raster import Colours, NotSupported, Raster, Refused, Samples, check_dtype, undivided
+from kseg_core.images.srgb import encoded
 
 _CONVERT = "convert it to 8- or 16-bit gray or RGB first"
 _GRAYS = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK)
@@ -230,6 +231,5 @@ def _from_lab(samples: Samples, *, is_icc: bool) -> NDArray[np.uint8]:
         cubes = f**3
         xyz = np.where(cubes > _LINEAR_BELOW, cubes, (116 * f - 16) / _KAPPA) * _D50
         linear = np.clip(xyz @ _TO_LINEAR.T, 0, 1)  # colours that sRGB does not have are clipped
-        encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-        out[top : top + _ROWS] = np.rint(encoded * 255)
+        out[top : top + _ROWS] = np.rint(encoded(linear) * 255)
     return out

@@ -27,24 +27,9 @@ PAGE_NAME, T4_OPTIONS, COLOUR_MAP, SUB_IFDS, INTERCHANGE, COEFFICIENTS, SUBSAMPL
 PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
 STK_PLANES, PROFILE, GDAL_METADATA, GDAL_NODATA, DNG_VERSION, NDPI = 33628, 34675, 42112, 42113, 50706, 65420
 #: Without them a page would be taken for something else (the description holds OME's channels).
-MEANINGFUL = frozenset(
-    {
-        BITS,
-        PHOTOMETRIC,
-        266,
-        DESCRIPTION,
-        ORIENTATION,
-        SAMPLES,
-        284,
-        T4_OPTIONS,
-        317,
-        COLOUR_MAP,
-        338,
-        339,
-        347,
-        PROFILE,
-    }
-)
+MEANINGFUL = frozenset((
+    BITS, PHOTOMETRIC, 266, DESCRIPTION, ORIENTATION, SAMPLES, 284, T4_OPTIONS, 317, COLOUR_MAP, 338, 339, 347, PROFILE,
+))  # fmt: skip
 #: They have one whole number each.
 _SCALARS = {
     WIDTH: "width", LENGTH: "height", COMPRESSION: "compression", PHOTOMETRIC: "colours", 266: "order of bits",

@@ -85,7 +85,6 @@ def picture_pages(tiff: Any, directories: Directories, choice: PictureChoice) ->
 
 
 def _refuse_raw(page: Any) -> None:
-    """Refuse a camera's raw file by name."""
     # Raw files of most cameras are TIFFs whose first page is a small preview of the raw data in a sub-page.
     preview = page.subfiletype & 1 and tags.SUB_IFDS in page.tags and tags.MAKE in page.tags
     is_dng = tags.DNG_VERSION in page.tags
@@ -153,7 +152,6 @@ class _Choice:
         return self._of_series(choice) or self._largest(choice)
 
     def _load(self, directory: Page) -> Any:
-        """Read a page's tags."""
         if directory.offset == self._first.offset:
             return self._first
         directory.check()

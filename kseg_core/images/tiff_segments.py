@@ -263,11 +263,10 @@ def _check_piece(frame: Any, data: Samples, segment: _Segment) -> None:
 
 
 def _paste(out: Samples, data: Samples, segment: _Segment, window: Window, bands: Sequence[int] | None) -> None:
-    """Copy what a window needs of a segment to where it belongs."""
-    top, bottom = max(segment.top, window.top), min(segment.top + data.shape[0], window.bottom)
-    left, right = max(segment.left, window.left), min(segment.left + data.shape[1], window.right)
-    part = data[top - segment.top : bottom - segment.top, left - segment.left : right - segment.left]
-    place = out[top - window.top : bottom - window.top, left - window.left : right - window.left]
+    rows, columns = data.shape[:2]
+    whole = Window(segment.top, segment.left, segment.top + rows, segment.left + columns)
+    here, there = window.shared_with(whole)
+    part, place = data[there], out[here]
     if segment.band >= 0:
         place[..., segment.band] = part[..., 0]
     elif bands is None:

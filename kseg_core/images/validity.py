@@ -55,10 +55,7 @@ def nodata_of(settings: InputSettings, info: PictureInfo) -> Nodata | None:
 
 
 def nodata_mask(
-    values: NDArray[Any],
-    nodata: Nodata | float | None,
-    within: NodataIn = "all",
-    bands: Sequence[int] | None = None,
+    values: NDArray[Any], nodata: Nodata | float | None, within: NodataIn = "all", bands: Sequence[int] | None = None
 ) -> NDArray[np.bool_] | None:
     """Return which pixels have data.
 

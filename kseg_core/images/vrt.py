@@ -18,6 +18,7 @@ from kseg_core import storage
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.failures import HEAD_BYTES, decoder_reason
+from kseg_core.images.formats import identify
 from kseg_core.images.gdal import CACHE_BYTES, DRIVERS, gdal
 from kseg_core.images.raster import (
     Cost,
@@ -62,7 +63,6 @@ class Vrt(Decoder):
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
-        """See `Decoder`."""
         return _MAGIC.match(head) is not None
 
     def __init__(self, opening: Opening) -> None:
@@ -113,7 +113,6 @@ class Vrt(Decoder):
         )
 
     def raster(self, window: Window) -> Raster:
-        """The colours of a window; see `Decoder`."""
         raster = super().raster(window)
         if self._palette is None:
             return raster
@@ -124,11 +123,10 @@ class Vrt(Decoder):
         return Raster(np.ascontiguousarray(indices), "palette", palette=table[:, :3], valid=valid)
 
     def close(self) -> None:
-        """Close the files."""
         self._dataset.close()
 
     def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a window, and where alpha or the files' own masks are not 0; see `Decoder`."""
+        """Pixels count where alpha, and the files' own masks, are not 0."""
         place = ((window.top, window.bottom), (window.left, window.right))
         with gdal(NAME, **OPTIONS):
             samples = self._dataset.read([band + 1 for band in bands], window=place, out_dtype=self._dtype)
@@ -233,9 +231,9 @@ def _tag_of_gdal(path: str) -> str:
 
 
 def _kind(path: str) -> str | None:
-    """Say what a file is, by its content."""
-    from kseg_core.images.formats import identify  # whose table has VRT's decoder
-
     with open(path, "rb") as file:
-        kind = identify(file.read(HEAD_BYTES))
+        head = file.read(HEAD_BYTES)
+    if Vrt.sniff(head):
+        return NAME
+    kind = identify(head)
     return None if kind is None else kind.name

@@ -41,6 +41,16 @@ class Window(NamedTuple):
     def whole(cls, shape: tuple[int, int]) -> Window:
         return cls(0, 0, *shape)
 
+    def shared_with(self, other: Window) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return where two windows overlap, as slices of this one and of the other."""
+        top, bottom = max(self.top, other.top), min(self.bottom, other.bottom)
+        left, right = max(self.left, other.left), min(self.right, other.right)
+        mine, others = (
+            (slice(top - each.top, bottom - each.top), slice(left - each.left, right - each.left))
+            for each in (self, other)
+        )
+        return mine, others
+
 
 def window_of(rows: slice, columns: slice, shape: tuple[int, int]) -> Window:
     """Return the window that two slices of a picture stand for.

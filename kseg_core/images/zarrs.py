@@ -117,7 +117,6 @@ class ZarrImage(Decoder):
         )
 
     def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
-        """The samples of a window; see `Decoder`."""
         if not self._alpha:
             return self._read(window, bands), None
         samples = self._read(window, range(4))

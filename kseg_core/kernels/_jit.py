@@ -32,7 +32,9 @@ compiling: list[str] = []  # what is being compiled now: a look at it tells why 
 def kernel(*signatures: str) -> Callable[[F], F]:
     """Compile a function; the signatures are those that are compiled when the package is installed.
 
-    Each is the words of `_types`, with blanks between; another one is compiled when it is first called for.
+    Each is the words of `_types`, with blanks between; another one is compiled when it is first called for. A kernel
+    takes arrays and numbers alone, as the calling convention that is known here has no tuples: what belongs together
+    is grouped where it is called (`Cells`, `BandPixels`), and a few kernels have more than six parameters.
     """
 
     def declare(function: F) -> F:
@@ -46,7 +48,10 @@ def kernel(*signatures: str) -> Callable[[F], F]:
 
 
 def inlined(function: F) -> F:
-    """A helper of kernels: compiled into its callers, and for Python the function it is."""
+    """A helper of kernels: compiled into its callers, and for Python the function it is.
+
+    Its parameters are its caller's arrays, one by one: blocks and sums of other lengths in each caller.
+    """
     _helpers.append(function)
     return function
 

@@ -34,6 +34,7 @@ from ..store.manifest import (
     images_of,
     lost_images,
     read_attributes,
+    says_complete,
 )
 from ..store.record import ImageRecord
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 def is_complete(attributes: dict[str, Any] | None) -> bool:
     """Whether a store says that the job that made it has finished."""
-    return was_complete(attributes) and (attributes or {}).get("status") == "complete"
+    return says_complete(attributes) and was_complete(attributes)
 
 
 def was_complete(attributes: dict[str, Any] | None) -> bool:
@@ -94,7 +95,7 @@ def finished_image(
     """
     folder = image_folder(store, file.key)
     facts = image_facts(folder)
-    if facts is None or facts.get("status") != "complete" or not _same_content(facts, file, output.checksum):
+    if facts is None or not says_complete(facts) or not _same_content(facts, file, output.checksum):
         return None
     try:
         if facts.get("mask") != file.facts_with(_mask_path(mask, file))["mask"]:
@@ -268,7 +269,7 @@ def _of_added(image: str, layer: AskedLayer) -> dict[str, Any] | None:
         schemas.require_sound(folder, stated or {}, schemas.Added)
     except StoreError:
         return None
-    whole = stated is not None and stated.get("status") == "complete" and (layer.counted or "status") in stated
+    whole = stated is not None and says_complete(stated) and (layer.counted or "status") in stated
     return stated if whole else None
 
 

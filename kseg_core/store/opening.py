@@ -20,7 +20,7 @@ from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer
 from ..layers.tiles import level_shape
 from ..storage.sidecars import appearing
-from .manifest import FORMAT, added_alone, images_of, read_attributes
+from .manifest import FORMAT, added_alone, images_of, read_attributes, says_complete
 from .model import Model
 from .nodes import DAMAGE, group_document, read_document, write_group
 from .record import ImageRecord
@@ -246,7 +246,7 @@ class StoredImage:
         if not layer.added:
             return True
         facts = _array(self._group, layer.path()).attrs.get("kseg")
-        return isinstance(facts, dict) and facts.get("status") == "complete"
+        return isinstance(facts, dict) and says_complete(facts)
 
     def layer(self, layer: Layer) -> zarr.Array[Any] | None:
         """A layer's own array, of level 0; None where it was not made."""
@@ -391,7 +391,7 @@ class Store(Mapping[str, StoredImage]):
     @property
     def complete(self) -> bool:
         """Whether the run that made it has finished."""
-        return bool(self.attributes.get("status") == "complete")
+        return says_complete(self.attributes)
 
     def __getitem__(self, name: str) -> StoredImage:
         if name in self._keys:

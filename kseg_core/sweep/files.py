@@ -6,11 +6,10 @@ import csv
 import io
 import json
 import os
-import tempfile
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+from .. import storage
 from ..figures.charts import chosen_k
 
 COLUMNS = ("k", "k_found", "inertia", "mse", "drop_percent", "silhouette", "calinski_harabasz", "knee", "chosen")
@@ -38,30 +37,7 @@ def write_sweep(folder: str, names: tuple[str, str, str], record: dict[str, Any]
 
     figure, text = to_png(sweep_figure(record)), json.dumps(record, allow_nan=False, indent=1)
     for name, content in zip(names, (table_csv(record).encode(), figure, text.encode()), strict=True):
-        write_whole(Path(folder, name), content)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only when all of it is there.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; then nothing of it is left.
-    """
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(aside, 0o666 & ~umask)  # a temporary file is its owner's alone
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
+        storage.put(os.path.join(folder, name), [content])
 
 
 def drops(rows: list[dict[str, Any]]) -> list[float | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,16 @@ from ..clustering.features import FeatureSpace
 from ..clustering.kmeans import (
     SWAPS,
     AttemptHistory,
+    Calls,
     History,
     Proposal,
     SearchData,
-    SerialRunner,
     Solution,
     best_of,
     coarse_form,
     fill_empty,
     finish,
+    one_by_one,
     propose,
     refine,
     shortlist,
@@ -132,22 +133,21 @@ class SweepRunner(Protocol):
         """All attempts for each number of clusters, and the chain from the least of these to the largest."""
         ...
 
-    def judge_one(self, data: Points, centroids: F64) -> Judged:
-        """`judge`, where the data is."""
+    def __call__(self, function: Callable[..., Any], data: Any, calls: Calls) -> list[Any]:
+        """A `Run`."""
         ...
 
 
 class SerialSweepRunner:
     """Everything in this thread."""
 
+    __call__ = staticmethod(one_by_one)
+
     def search_all(self, data: Points, searches: Sequence[Search]) -> list[Searched]:
         proposals = [
             [propose(search, how, i, swaps_for(how.clusters)) for i in range(how.attempts)] for search, how in searches
         ]
         return chain(data, [how for _, how in searches], proposals)
-
-    def judge_one(self, data: Points, centroids: F64) -> Judged:
-        return judge(data, centroids)
 
 
 def chain(data: Points, settings: Sequence[FitSettings], proposals: Sequence[list[Proposal]]) -> list[Searched]:
@@ -235,7 +235,7 @@ def sweep(data: Points, batch: LocalPoints, settings: FitSettings, runner: Sweep
     if len(searched) < len(ks):
         values = forms.few_values(ks[-1])
         assert values is not None  # the last k is not among those searched
-        judged = runner.judge_one(data, values)
+        (judged,) = runner(judge, data, [(values,)])
         founds += [Found(k, judged.solution, (), judged.silhouette) for k in ks[len(searched) :]]
     return founds
 
@@ -247,7 +247,7 @@ def fit_alone(data: Points, batch: LocalPoints, settings: FitSettings, space: Fe
     """The model of pixels in this process, with as many clusters as asked for or as a sweep suggests."""
     if settings.k == AUTO:
         return chosen_model(sweep(data, batch, settings, SerialSweepRunner()), settings, space)
-    centroids, history = solve(data, batch, settings, SerialRunner())
+    centroids, history = solve(data, batch, settings)
     return Model.from_solution(finish(data, centroids), settings, history)
 
 

@@ -90,18 +90,32 @@ def test_fit_settings_at_their_bounds_are_accepted(changes: dict[str, Any]) -> N
     assert {name: getattr(settings, name) for name in changes} == changes
 
 
+ONE_OF_TWO = "say how many clusters with --k 5 or --k auto, or give --model with a model that has them: one of the two"
+NODATA = "--nodata is auto, none, or numbers with commas between them; got "
+TILE = "--tile is from 64 to 16384 pixels; got "
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("settings", "arguments", "message"),
     [
-        ({"nodata": ""}, "--nodata is auto, none, or numbers with commas between them; got ''"),
-        ({"nodata": "1,,2"}, "--nodata is auto, none, or numbers with commas between them; got '1,,2'"),
-        ({"nodata_in": "most"}, "--nodata-in is one of any, all; got 'most'"),
+        (InputSettings, {"nodata": ""}, NODATA + "''"),
+        (InputSettings, {"nodata": "1,,2"}, NODATA + "'1,,2'"),
+        (InputSettings, {"nodata_in": "most"}, "--nodata-in is one of any, all; got 'most'"),
+        (OutputSettings, {"tile": -1}, TILE + "-1"),
+        (OutputSettings, {"tile": 16_385}, TILE + "16385"),
+        (RunConfig, {"fit": None}, ONE_OF_TWO),
     ],
 )
-def test_input_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_settings_that_make_no_sense_or_contradict_each_other_are_refused(
+    settings: type, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError) as caught:
-        InputSettings(**arguments)
+        settings(**arguments)
     assert str(caught.value) == message
+
+
+def test_a_tile_at_its_bounds_is_accepted() -> None:
+    assert [OutputSettings(tile=tile).tile for tile in (64, 16_384)] == [64, 16_384]
 
 
 def test_values_of_nodata_are_numbers_whole_ones_as_such() -> None:
@@ -119,18 +133,6 @@ def test_settings_of_earlier_rules_are_told_as_that_release_told_them() -> None:
     assert not {"validity", "nodata_in"} & set(told)
     assert InputSettings("0").to_json() == {**told, "validity": 2}
     assert InputSettings("0", nodata_in="any").to_json() == {**told, "validity": 2, "nodata_in": "any"}
-
-
-@pytest.mark.parametrize("tile", [-1, 0, 63, 16_385])
-def test_a_tile_out_of_bounds_is_refused(tile: int) -> None:
-    with pytest.raises(UsageError) as caught:
-        OutputSettings(tile=tile)
-    assert str(caught.value) == f"--tile is from 64 to 16384 pixels; got {tile}"
-
-
-@pytest.mark.parametrize("tile", [64, 1024, 16_384])
-def test_a_tile_at_its_bounds_is_accepted(tile: int) -> None:
-    assert OutputSettings(tile=tile).tile == tile
 
 
 def test_masks_are_made_up_to_32_clusters_unless_asked_otherwise() -> None:
@@ -214,6 +216,17 @@ OTHER_OUTPUT = {
 }
 
 
+def test_a_setting_that_came_later_is_told_only_where_it_is_not_at_its_default() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Later(FitSettings):
+        patience: int = 3
+
+    told, facts = FIT.to_json(), FIT.facts()
+    assert (Later(5).to_json(), Later(5).facts()) == (told, facts)
+    other = Later(5, patience=4)
+    assert (other.to_json(), other.facts()) == (told | {"patience": 4}, facts | {"patience": 4})
+
+
 def names(settings: type) -> set[str]:
     return {field.name for field in dataclasses.fields(settings)}
 
@@ -230,21 +243,10 @@ def test_the_fingerprint_sees_every_other_setting() -> None:
     others += [RunConfig(FIT, input=InputSettings(**{name: value})) for name, value in OTHER_INPUT.items()]  # type: ignore[arg-type]
     others += [RunConfig(FIT, OutputSettings(pyramid=True)), RunConfig(FIT, input=InputSettings("0"))]
     others += [RunConfig(FIT, match="m"), RunConfig(None, model="m"), RunConfig(FIT), RunConfig(BANDS)]
-    texts = {json.dumps(config.fingerprint(), sort_keys=True) for config in others}
-    assert len(texts) == len(others)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        RunConfig(dataclasses.replace(FIT, start=OTHER_FIT["start"])),  # type: ignore[arg-type]
-        RunConfig(dataclasses.replace(BANDS, bands=(2, 1))),
-        RunConfig(None, model="m"),
-    ],
-)
-def test_the_fingerprint_survives_json(config: RunConfig) -> None:
-    fingerprint = config.fingerprint()
-    assert json.loads(json.dumps(fingerprint)) == fingerprint
+    prints = [config.fingerprint() for config in others]
+    texts = [json.dumps(each, sort_keys=True) for each in prints]
+    assert len(set(texts)) == len(others)
+    assert [json.loads(text) for text in texts] == prints
 
 
 def test_auto_has_a_number_of_clusters_only_when_it_is_given_one() -> None:

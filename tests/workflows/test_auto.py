@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 import zarr
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,10 +16,12 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from kseg_core import open_store
-from kseg_core.config import FitSettings, OutputSettings, RunConfig
+from kseg_core.config import FitSettings, RunConfig
 from kseg_core.errors import OtherKind, StoreError, UnreadableImage, UsageError
+from tests.asking import IMAGE_DOCUMENT, asked, failed, labels_of, stopped_at
+from tests.tiffs import save_tiff
 from workflows import run as jobs
-from workflows.request import InputSelection, prepare
+from workflows.request import Request
 from workflows.segmentation import segment
 
 Kseg = Callable[..., Any]
@@ -38,24 +39,12 @@ def samples(levels: list[float], dtype: str, bands: int = 1, seed: int = 0) -> N
     return (np.array(levels)[which][..., None] * np.arange(1, bands + 1) + noise).astype(dtype)
 
 
-def tiff(path: Path, data: NDArray[Any], **options: Any) -> Path:
-    """A TIFF of samples (y, x, bands)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flat = data[..., 0] if data.shape[2] == 1 else data
-    tifffile.imwrite(path, flat, **{"photometric": "minisblack", "planarconfig": "contig", **options})
-    return path
-
-
 def photograph(path: Path, mode: str = "RGB", seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (20, 30, 4), np.uint8)
     pixels[..., 3] |= 1
     Image.fromarray(pixels, "RGBA").convert(mode).save(path)
     return path
-
-
-def labels_of(store: Path, key: str) -> NDArray[Any]:
-    return np.asarray(open_store(str(store))[key].labels)
 
 
 def judged(data: NDArray[Any], k: int) -> tuple[NDArray[Any], float]:
@@ -79,9 +68,7 @@ def test_8_bit_pictures_are_colours_bit_for_bit_as_if_asked_for(mode: str, tmp_p
     assert [found[name] for name in ("centroids", "colors", "counts")] == [
         asked[name] for name in ("centroids", "colors", "counts")
     ]
-    np.testing.assert_array_equal(
-        labels_of(tmp_path / "auto.zarr", source.name), labels_of(tmp_path / "rgb.zarr", source.name)
-    )
+    np.testing.assert_array_equal(labels_of(tmp_path / "auto.zarr"), labels_of(tmp_path / "rgb.zarr"))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +90,7 @@ def test_what_is_deeper_or_has_other_bands_is_bands(
     levels: list[float], dtype: str, bands: int, tmp_path: Path, job: Any
 ) -> None:
     data = samples(levels, dtype, bands)
-    told = job(tiff(tmp_path / "a.tif", data), tmp_path / "out.zarr", k=3).to_json()
+    told = job(save_tiff(tmp_path / "a.tif", data), tmp_path / "out.zarr", k=3).to_json()
     why = dtype if bands == 1 else f"{bands} of {dtype}"
     assert (told["features"], told["features_why"]) == ("bands", why)
     judge, mse = judged(data, 3)
@@ -131,7 +118,7 @@ def test_the_nodata_of_64_bit_integers_is_compared_to_the_last_digit(
 ) -> None:
     data = samples([3, 50, 99], dtype)
     data[:10] = nodata
-    source = tiff(tmp_path / "a.tif", data, extratags=[(42113, "s", 0, str(nodata), True)])
+    source = save_tiff(tmp_path / "a.tif", data, extratags=[(42113, "s", 0, str(nodata), True)])
     told = job(source, tmp_path / "out.zarr", k=3).to_json()
     assert told["pixels"] == {"total": 4800, "valid": 4000}
     assert told["mse"] == pytest.approx(judged(data[10:], 3)[1], rel=1e-6)
@@ -140,7 +127,7 @@ def test_the_nodata_of_64_bit_integers_is_compared_to_the_last_digit(
 def test_the_copy_of_a_new_dtype_is_what_was_read_and_the_store_is_right(tmp_path: Path, kseg: Kseg) -> None:
     for dtype in ("int8", "float16", "int64", "uint64"):
         data = samples([3, 50, 99], dtype)
-        tiff(tmp_path / f"{dtype}.tif", data)
+        save_tiff(tmp_path / f"{dtype}.tif", data)
         out = tmp_path / f"{dtype}.zarr"
         assert kseg("run", tmp_path / f"{dtype}.tif", "--k", 3, "--copy-image", "--confidence", "-o", out).code == 0
         copy = zarr.open_array(str(out / "images" / f"{dtype}.tif" / "0"), mode="r")
@@ -152,7 +139,7 @@ def test_the_copy_of_a_new_dtype_is_what_was_read_and_the_store_is_right(tmp_pat
 
 
 def test_the_line_says_which_features_and_why(tmp_path: Path, kseg: Kseg) -> None:
-    tiff(tmp_path / "deep.tif", samples([80, 160, 250], "uint16"))
+    save_tiff(tmp_path / "deep.tif", samples([80, 160, 250], "uint16"))
     photograph(tmp_path / "a.png")
     for name, line in (("deep.tif", "k 3, bands (uint16), mse "), ("a.png", "k 3, rgb (8-bit), mse ")):
         out = tmp_path / f"{name}.zarr"
@@ -175,8 +162,8 @@ def mixed(tmp_path: Path) -> Path:
     for number in range(3):
         photograph(folder / f"p{number}.png", seed=number)
     for number in range(2):
-        tiff(folder / f"scene {number}.tif", samples([300, 900, 2400], "uint16", 4, seed=number))
-    tiff(folder / "height.tif", samples([-1, 20, 90], "float32"))
+        save_tiff(folder / f"scene {number}.tif", samples([300, 900, 2400], "uint16", 4, seed=number))
+    save_tiff(folder / "height.tif", samples([-1, 20, 90], "float32"))
     (folder / "broken.png").write_bytes((folder / "p0.png").read_bytes()[:99])
     return folder
 
@@ -223,22 +210,20 @@ def test_the_command_for_each_kind_labels_it_and_nothing_else(
 
 def test_as_many_of_each_are_taken_as_pictures_and_among_rasters_the_first(tmp_path: Path, job: Any) -> None:
     photograph(tmp_path / "in" / "z.png")
-    tiff(tmp_path / "in" / "b.tif", samples([1, 99], "uint16"))
+    save_tiff(tmp_path / "in" / "b.tif", samples([1, 99], "uint16"))
     assert job(tmp_path / "in", tmp_path / "a.zarr", k=2).features == "rgb"
     (tmp_path / "in" / "z.png").unlink()
-    tiff(tmp_path / "in" / "c.tif", samples([1, 99], "float32"))
+    save_tiff(tmp_path / "in" / "c.tif", samples([1, 99], "float32"))
     assert job(tmp_path / "in", tmp_path / "b.zarr", k=2).features_why == "uint16"
 
 
 def test_the_flag_decides_where_it_is_given(mixed: Path, tmp_path: Path, job: Any) -> None:
     (mixed / "broken.png").unlink()
     found = job(mixed, tmp_path / "out.zarr", k=2, features="rgb")
-    assert {Path(failure.source).name for failure in found.failures} == {"height.tif"}
+    assert set(failed(found)) == {"height.tif"}
     assert not any(isinstance(failure, OtherKind) for failure in found.failures)  # no colours at all
     found = job(mixed, tmp_path / "bands.zarr", k=2, features="bands")
-    assert sorted(Path(failure.source).name for failure in found.failures) == [
-        "height.tif", "scene 0.tif", "scene 1.tif",
-    ]  # fmt: skip
+    assert sorted(failed(found)) == ["height.tif", "scene 0.tif", "scene 1.tif"]
 
 
 def test_strict_stops_at_an_image_of_another_kind(mixed: Path, tmp_path: Path, job: Any) -> None:
@@ -266,31 +251,29 @@ def test_a_kind_may_be_taken_as_other_features(features: str, mixed: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("fit", "output", "way_out"),
+    ("settings", "way_out"),
     [
-        ({"scope": "image"}, {}, "leave out --scope image, or give --features rgb"),
-        ({}, {"edges": (50.0, 100.0)}, "leave out --edges; .* or give --features rgb"),
+        ({"scope": "image"}, "leave out --scope image, or give --features rgb"),
+        ({"edges": (50.0, 100.0)}, "leave out --edges; .* or give --features rgb"),
     ],
 )
 def test_what_is_of_colours_alone_is_refused_for_bands_with_what_to_do(
-    fit: dict[str, Any], output: dict[str, Any], way_out: str, tmp_path: Path
+    settings: dict[str, Any], way_out: str, tmp_path: Path, job: Any
 ) -> None:
-    source = tiff(tmp_path / "a.tif", samples([80, 160, 250], "uint16"))
-    config = RunConfig(FitSettings(2, **fit), OutputSettings(**output))
-    request = prepare(InputSelection((str(source),)), config, str(tmp_path / "out.zarr"), "store")
+    source = save_tiff(tmp_path / "a.tif", samples([80, 160, 250], "uint16"))
     with pytest.raises(UsageError, match=rf"most images are of bands \(uint16\).*{way_out}"):
-        jobs.run(request)
+        job(source, tmp_path / "out.zarr", 2, **settings)
     assert not (tmp_path / "out.zarr").exists()
 
 
 def test_start_colours_bring_16_bits_to_8(tmp_path: Path, job: Any) -> None:
-    source = tiff(tmp_path / "a.tif", samples([0, 65000], "uint16"))
+    source = save_tiff(tmp_path / "a.tif", samples([0, 65000], "uint16"))
     told = job(source, tmp_path / "out.zarr", k=2, start=("#000000", "#ffffff"))
     assert (told.features, told.features_why) == ("rgb", None)
 
 
 def test_match_takes_the_features_and_bands_of_its_model(tmp_path: Path, job: Any) -> None:
-    source = tiff(tmp_path / "a.tif", samples([80, 160, 250], "uint16", 3))
+    source = save_tiff(tmp_path / "a.tif", samples([80, 160, 250], "uint16", 3))
     job(source, tmp_path / "bands.zarr", k=3, bands=(3, 1))
     found = job(source, tmp_path / "next.zarr", k=3, match=tmp_path / "bands.zarr")
     assert found.features == "bands"
@@ -302,7 +285,7 @@ def test_match_takes_the_features_and_bands_of_its_model(tmp_path: Path, job: An
 
 def test_16_bits_labelled_with_a_model_of_colours_are_said_to_be_brought_to_8(tmp_path: Path, kseg: Kseg) -> None:
     photograph(tmp_path / "a.png")
-    deep = tiff(tmp_path / "deep.tif", samples([0, 65000], "uint16"))
+    deep = save_tiff(tmp_path / "deep.tif", samples([0, 65000], "uint16"))
     kseg("fit", tmp_path / "a.png", "--k", "2", "-o", tmp_path / "m.zarr")
     told = kseg("apply", deep, "--model", tmp_path / "m.zarr", "-o", tmp_path / "out.zarr", "--json")
     assert [note["note"] for note in told.json()["notes"]] == ["uint16 brought to 8 bits, as the model is of colours"]
@@ -327,7 +310,7 @@ def test_a_fourth_band_that_is_not_clustered_is_said_once(
 ) -> None:
     source = tmp_path / "a.tif"
     pixels = samples([10, 30, 60], "uint8", 4)
-    tiff(source, pixels, photometric="rgb", extrasamples=[extra], rowsperstrip=8)
+    save_tiff(source, pixels, photometric="rgb", extrasamples=[extra], rowsperstrip=8)
     options = [source, "--k", "3", "--features", features, "-o", tmp_path / "out.zarr"]
     told = kseg("run", *options, "--json")
     assert [each["note"] for each in told.json()["notes"]] == ([] if note is None else [note])
@@ -340,9 +323,8 @@ def test_a_fourth_band_that_is_not_clustered_is_said_once(
 # ------------------------------------------------------------------------------------------ going on, growing
 
 
-def asked(source: Path, output: Path, features: str = "auto", **options: Any) -> Any:
-    fit = FitSettings(2, features=features, attempts=2, **options)  # type: ignore[arg-type]
-    return prepare(InputSelection((str(source),)), RunConfig(fit), str(output), "store")
+def of(source: Path, output: Path, features: str = "auto") -> Request:
+    return asked(source, output, 2, features=features, attempts=2)
 
 
 def test_a_store_of_colours_asked_for_is_the_same_job_where_auto_is_colours(tmp_path: Path, job: Any) -> None:
@@ -350,64 +332,51 @@ def test_a_store_of_colours_asked_for_is_the_same_job_where_auto_is_colours(tmp_
     photograph(folder / "a.png")
     for first, then in (("rgb", "auto"), ("auto", "rgb")):
         output = tmp_path / f"{first}.zarr"
-        jobs.run(asked(folder, output, first))
-        assert asked(folder, output, then).finished is not None
-        assert asked(folder, output, first).finished is not None
+        jobs.run(of(folder, output, first))
+        assert of(folder, output, then).finished is not None
+        assert of(folder, output, first).finished is not None
 
 
 def test_a_store_of_features_that_auto_would_not_choose_is_refused_with_the_reason(tmp_path: Path) -> None:
-    deep = tiff(tmp_path / "a.tif", samples([0, 65000], "uint16"))
-    jobs.run(asked(deep, tmp_path / "rgb.zarr", "rgb"))
+    deep = save_tiff(tmp_path / "a.tif", samples([0, 65000], "uint16"))
+    jobs.run(of(deep, tmp_path / "rgb.zarr", "rgb"))
     with pytest.raises(StoreError, match="features rgb → bands; auto features are of most images: uint16"):
-        asked(deep, tmp_path / "rgb.zarr")
+        of(deep, tmp_path / "rgb.zarr")
     photo = photograph(tmp_path / "a.png")
-    jobs.run(asked(photo, tmp_path / "lab.zarr", "lab"))
+    jobs.run(of(photo, tmp_path / "lab.zarr", "lab"))
     with pytest.raises(StoreError, match="features lab → auto"):
-        asked(photo, tmp_path / "lab.zarr")
+        of(photo, tmp_path / "lab.zarr")
 
 
 def test_a_store_that_left_images_out_is_not_that_of_all_of_them(mixed: Path, tmp_path: Path) -> None:
-    jobs.run(asked(mixed, tmp_path / "auto.zarr"))
+    jobs.run(of(mixed, tmp_path / "auto.zarr"))
     with pytest.raises(StoreError, match="--features auto left out 3 images of another kind"):
-        asked(mixed, tmp_path / "auto.zarr", "rgb")
-    jobs.run(asked(mixed, tmp_path / "rgb.zarr", "rgb"))
+        of(mixed, tmp_path / "auto.zarr", "rgb")
+    jobs.run(of(mixed, tmp_path / "rgb.zarr", "rgb"))
     with pytest.raises(StoreError, match="--features auto leaves out 3 images of another kind"):
-        asked(mixed, tmp_path / "rgb.zarr")
+        of(mixed, tmp_path / "rgb.zarr")
 
 
-@pytest.mark.parametrize("stage", ["fit_one", "label_plan"])
+@pytest.mark.parametrize(("file", "times"), [(r"/\.model\.", 1), (IMAGE_DOCUMENT, 3)])
 def test_a_stopped_job_goes_on_with_the_features_it_had_chosen(
-    stage: str, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Any
+    file: str, times: int, mixed: Path, tmp_path: Path, contents: Any
 ) -> None:
-    jobs.run(asked(mixed, tmp_path / "whole.zarr"))
-    real = getattr(jobs, stage)
-
-    def stopping(*arguments: Any, **options: Any) -> Any:
-        if stage == "label_plan":
-            plan = arguments[0]
-            first = sorted(plan.keys)[:2]
-            real(plan.only(set(first)), *arguments[1:], **options)
-        else:
-            real(*arguments, **options)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(jobs, stage, stopping)
-    with pytest.raises(KeyboardInterrupt):
-        jobs.run(asked(mixed, tmp_path / "stopped.zarr"))
-    monkeypatch.setattr(jobs, stage, real)
-    result = jobs.run(asked(mixed, tmp_path / "stopped.zarr"))  # one photograph is left, and three rasters
+    jobs.run(of(mixed, tmp_path / "whole.zarr"))
+    with stopped_at(file, times):
+        jobs.run(of(mixed, tmp_path / "stopped.zarr"))
+    result = jobs.run(of(mixed, tmp_path / "stopped.zarr"))  # one photograph is left, and three rasters
     assert (result.features, result.images.failed) == ("rgb", 4)
     assert contents(tmp_path / "stopped.zarr") == contents(tmp_path / "whole.zarr")
 
 
 def test_a_store_of_an_earlier_release_goes_on_as_one_of_colours(tmp_path: Path) -> None:
     photo = photograph(tmp_path / "a.png")
-    jobs.run(asked(photo, tmp_path / "out.zarr", "rgb"))
+    jobs.run(of(photo, tmp_path / "out.zarr", "rgb"))
     document = tmp_path / "out.zarr" / "zarr.json"
     told = json.loads(document.read_text())
     del told["attributes"]["kseg"]["config"]["fit"]["kind"]  # which nobody knew
     document.write_text(json.dumps(told))
-    assert asked(photo, tmp_path / "out.zarr").finished is not None
+    assert of(photo, tmp_path / "out.zarr").finished is not None
 
 
 # -------------------------------------------------------------------------------------------------- from Python
@@ -415,7 +384,7 @@ def test_a_store_of_an_earlier_release_goes_on_as_one_of_colours(tmp_path: Path)
 
 def test_paths_and_arrays_are_taken_for_what_they_are(tmp_path: Path) -> None:
     data = samples([80, 160, 250], "uint16", 2)
-    from_file = segment(tiff(tmp_path / "a.tif", data), RunConfig(FitSettings(3)))
+    from_file = segment(save_tiff(tmp_path / "a.tif", data), RunConfig(FitSettings(3)))
     from_array = segment(data, RunConfig(FitSettings(3)))
     for found, key in ((from_file, "a.tif"), (from_array, "image")):
         assert (found.model.features, found.model.features_why) == ("bands", "2 of uint16")

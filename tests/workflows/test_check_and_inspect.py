@@ -16,79 +16,79 @@ from kseg_core import Model, open_store
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.resume.lock import hold
+from tests.asking import SYNC, problems
 from workflows.check import check_store
 from workflows.inspect import describe
 
-SYNC = ExecutionSettings("sync")
+SCOPES = ("global", "image")
+
+
+@pytest.fixture(scope="module")
+def pictures(small_folder: Path, tmp_path_factory: pytest.TempPathFactory, png: Any) -> Path:
+    """Pictures, one of them wholly transparent. Not to be changed."""
+    folder = Path(shutil.copytree(small_folder, tmp_path_factory.mktemp("checked") / "in"))
+    png(folder / "nothing.png", np.zeros((5, 6, 4), np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module", params=SCOPES)
+def made(request: pytest.FixtureRequest, pictures: Path, job: Any) -> Path:
+    """A store of them. Not to be changed."""
+    store = pictures.parent / f"{request.param}.zarr"
+    if not store.exists():
+        job(pictures, store, k=3, scope=request.param)
+    return store
 
 
 @pytest.fixture
-def pictures(small_folder: Path, tmp_path: Path, png: Any) -> Path:
-    """A folder of our own, with one wholly transparent picture."""
-    shutil.copytree(small_folder, tmp_path / "in")
-    png(tmp_path / "in" / "nothing.png", np.zeros((5, 6, 4), np.uint8))
-    return tmp_path / "in"
+def store(made: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return Path(shutil.copytree(made, tmp_path / "out.zarr"))
 
 
-@pytest.fixture(params=["global", "image"])
-def scope(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def say(store: Path, **facts: Any) -> None:
+    """Change what a store says of itself."""
+    root = zarr.open_group(str(store), mode="r+")
+    root.attrs["kseg"] = {**root.attrs["kseg"], **facts}  # type: ignore[dict-item]
 
 
-@pytest.fixture
-def store(scope: str, pictures: Path, tmp_path: Path, job: Any) -> Path:
-    job(pictures, tmp_path / "out.zarr", k=3, scope=scope)
-    return tmp_path / "out.zarr"
-
-
-def problems(store: Path) -> list[str]:
-    found = check_store(str(store), SYNC)
-    assert found["status"] == ("failed" if found["problems"] else "ok")
-    lines: list[str] = found["problems"]
-    return lines
-
-
-@pytest.mark.parametrize("scheduler", ["sync", "threads"])
-def test_a_store_as_it_was_made_is_ok_and_compared_with_its_sources(
-    scheduler: str, small_folder: Path, tmp_path: Path, job: Any
+def test_a_store_as_it_was_made_is_ok_and_compared_with_its_sources_and_no_file_changes(
+    made: Path, every_file: Any
 ) -> None:
-    job(small_folder, tmp_path / "out.zarr", k=3)
-    settings = ExecutionSettings(scheduler, None if scheduler == "sync" else 2)
-    assert check_store(str(tmp_path / "out.zarr"), settings) == {
-        "status": "ok",
-        "problems": [],
-        "images": 3,
-        "compared": 3,
-        "not_compared": {},
-        "damaged": [],
-    }
+    before = every_file(made)
+    blank = {} if made.stem == "global" else {"an image without a valid pixel": 1}
+    for settings in (SYNC, ExecutionSettings("threads", 2)):
+        assert check_store(str(made), settings) == {
+            "status": "ok", "problems": [], "images": 4, "compared": 4 - len(blank), "not_compared": blank,
+            "damaged": [],
+        }  # fmt: skip
+    assert every_file(made) == before
 
 
-def test_checking_changes_no_file(store: Path, every_file: Any) -> None:
-    before = every_file(store)
-    assert problems(store) == []
-    assert every_file(store) == before
-
-
-@pytest.mark.parametrize("change", ["vanished", "touched"])
-def test_sources_that_are_not_what_they_were_are_not_compared(store: Path, pictures: Path, change: str) -> None:
-    whole = check_store(str(store), SYNC)["compared"]
-    if change == "vanished":
-        (pictures / "a.png").unlink()
-    else:
-        os.utime(pictures / "a.png", ns=(5, 5))
-    found = check_store(str(store), SYNC)
-    assert (found["status"], found["compared"]) == ("ok", whole - 1)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_why_images_are_not_compared_with_sources_that_are_not_what_they_were_is_told_with_how_many(
+    scope: str, pictures: Path, tmp_path: Path, job: Any
+) -> None:
+    folder = Path(shutil.copytree(pictures, tmp_path / "in"))
+    job(folder, tmp_path / "out.zarr", k=3, scope=scope)
+    (folder / "a.png").unlink()
+    for name in ("b.png", "c.png"):
+        os.utime(folder / name, ns=(1, 1))
+    found = check_store(str(tmp_path / "out.zarr"), SYNC)
+    told = {"changed since it was labelled": 2, "the image it was labelled from is not there any more": 1}
+    told |= {"an image without a valid pixel": 1} if scope == "image" else {}
+    assert (found["status"], found["compared"], found["not_compared"]) == ("ok", 4 - sum(told.values()), told)
+    a_label_and_its_masks(tmp_path / "out.zarr")  # which only counts can tell, without the source
+    assert any("counts" in line for line in problems(tmp_path / "out.zarr"))
 
 
 def test_relative_sources_are_found_from_any_folder(
     pictures: Path, tmp_path: Path, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(pictures.parent)
+    job("in", tmp_path / "out.zarr", k=3)
     monkeypatch.chdir(tmp_path)
-    job("in", Path("out.zarr"), k=3)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    found = check_store("../out.zarr", SYNC)
+    found = check_store("out.zarr", SYNC)
     assert (found["status"], found["compared"]) == ("ok", 4)
 
 
@@ -147,7 +147,7 @@ def the_metadata(store: Path) -> None:
 
 
 DAMAGES: dict[Callable[[Path], None], str] = {
-    a_label_and_its_masks: "",
+    a_label_and_its_masks: "b.png: 1 labels are not the nearest centroid of their source's pixels",
     a_label: "b.png: 2 mask pixels disagree with the labels",
     a_mask: "b.png: 1 mask pixels disagree with the labels",
     a_label_beyond_k: "b.png: labels that are no cluster",
@@ -170,24 +170,21 @@ def test_damage_is_found_and_named(store: Path, damage: Callable[[Path], None]) 
     assert all("a.png" not in line and "c.png" not in line for line in found)
 
 
-def test_a_label_that_is_not_the_nearest_is_found_by_its_source(store: Path, pictures: Path) -> None:
-    a_label_and_its_masks(store)
-    assert "b.png: 1 labels are not the nearest centroid of their source's pixels" in problems(store)
-    (pictures / "b.png").unlink()
-    assert any("counts" in line for line in problems(store))
+def test_a_damaged_model_is_found_by_its_digest(store: Path, pictures: Path, tmp_path: Path, job: Any) -> None:
+    job(pictures, tmp_path / "out.model.zarr", k=3)
+    assert problems(tmp_path / "out.model.zarr") == []
+    path = "model" if store.joinpath("model").exists() else "images/b.png/model"
+    for damaged, model in ((store, store / path), (tmp_path / "out.model.zarr", tmp_path / "out.model.zarr")):
+        colors: Any = zarr.open_array(str(model / "colors"), mode="r+")
+        colors[0, 0] += 1
+        assert [line for line in problems(damaged) if "digest does not match" in line]
 
 
-def test_a_damaged_model_is_found(pictures: Path, tmp_path: Path, job: Any) -> None:
-    job(pictures, tmp_path / "out.zarr", k=3)
-    colors: Any = zarr.open_array(str(tmp_path / "out.zarr/model/colors"), mode="r+")
-    colors[0, 0] += 1
-    assert [line for line in problems(tmp_path / "out.zarr") if "digest does not match" in line]
-
-
-def test_an_unfinished_store_is_a_problem(store: Path) -> None:
-    root = zarr.open_group(str(store), mode="r+")
-    root.attrs["kseg"] = {**root.attrs["kseg"], "status": "running"}  # type: ignore[dict-item]
-    assert any("has not finished" in line for line in problems(store))
+def test_an_unfinished_store_is_a_problem_and_names_who_is_writing_it(store: Path) -> None:
+    say(store, status="running")
+    with hold(str(store)):
+        assert any(f"another run holds it, pid {os.getpid()} of " in line for line in problems(store))
+    assert "the run that made it has not finished; the same command completes it" in problems(store)
 
 
 @pytest.mark.parametrize("what", [check_store, lambda path, _: describe(path)], ids=["check", "describe"])
@@ -202,45 +199,15 @@ def test_what_is_no_store_is_an_error(what: Any, tmp_path: Path) -> None:
             what(str(tmp_path / name), SYNC)
 
 
-def test_a_model_is_checked_by_its_digest(small_folder: Path, tmp_path: Path, job: Any) -> None:
-    model = tmp_path / "out.model.zarr"
-    job(small_folder, model, k=3)
-    assert check_store(str(model), SYNC)["status"] == "ok"
-    zarr.open_array(str(model / "colors"), mode="r+")[0, 0] = 7
-    found = check_store(str(model), SYNC)
-    assert found["status"] == "failed"
-    assert "digest" in found["problems"][0]
-
-
-@pytest.mark.parametrize("scope", ["global"], indirect=True)
-def test_why_images_were_not_compared_is_told_with_how_many(store: Path, pictures: Path) -> None:
-    (pictures / "a.png").unlink()
-    os.utime(pictures / "b.png", ns=(1, 1))
-    os.utime(pictures / "c.png", ns=(1, 1))
-    found = check_store(str(store), SYNC)
-    gone = f"the image it was labelled from is not there any more{'' if os.path.isabs(pictures) else ' in .'}"
-    assert (found["status"], found["compared"]) == ("ok", 1)
-    assert found["not_compared"] == {"changed since it was labelled": 2, gone: 1}
-
-
-@pytest.mark.parametrize("scope", ["global"], indirect=True)
-def test_a_store_that_is_being_written_names_who_writes_it(store: Path) -> None:
-    root = zarr.open_group(str(store), mode="r+")
-    root.attrs["kseg"] = {**root.attrs["kseg"], "status": "running"}  # type: ignore[dict-item]
-    with hold(str(store)):
-        assert any(f"another run holds it, pid {os.getpid()} of " in line for line in problems(store))
-    assert "the run that made it has not finished; the same command completes it" in problems(store)
-
-
 # --------------------------------------------------------------------------------------------------- inspect
 
 
-def test_a_store_is_described_with_paths_that_lead_to_its_arrays(scope: str, store: Path, pictures: Path) -> None:
-    found = describe(str(store))
+def test_a_store_is_described_with_paths_that_lead_to_its_arrays(made: Path, pictures: Path) -> None:
+    found = describe(str(made))
     assert (found["format"], found["status"]) == (1, "complete")
     assert [image["key"] for image in found["images"]] == ["a.png", "b.png", "c.png", "nothing.png"]
-    root: Any = zarr.open_group(str(store), mode="r")
-    opened = open_store(str(store))
+    root: Any = zarr.open_group(str(made), mode="r")
+    opened = open_store(str(made))
     for image in found["images"]:
         assert set(image) >= {"key", "source", "shape", "labels", "masks", "counts", "invalid", "mse"}
         assert image["source"] == str(pictures / image["key"])
@@ -252,10 +219,10 @@ def test_a_store_is_described_with_paths_that_lead_to_its_arrays(scope: str, sto
         assert image["mse"] == opened[image["key"]].attributes["mse"]
     blank = found["images"][3]
     assert (blank["invalid"], blank["mse"]) == (30, None)
-    if scope == "image":
+    if made.stem == "image":
         assert found["model"] is None
     else:
-        model = Model.load(str(store))
+        model = Model.load(str(made))
         told = found["model"]
         assert (told["k"], told["k_requested"], told["features"]) == (3, 3, "rgb")
         assert told["centroids"] == model.centroids.tolist()
@@ -272,8 +239,7 @@ def test_a_model_of_its_own_is_described_without_images(small_folder: Path, tmp_
 
 
 def test_an_unfinished_store_is_described_as_far_as_it_got(store: Path) -> None:
-    root = zarr.open_group(str(store), mode="r+")
-    root.attrs["kseg"] = {**root.attrs["kseg"], "status": "running"}  # type: ignore[dict-item]
+    say(store, status="running")
     shutil.rmtree(store / "model", ignore_errors=True)
     shutil.rmtree(store / "images" / "c.png")
     found = describe(str(store))

@@ -16,21 +16,20 @@ import pytest
 import tifffile
 import zarr
 
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
-from kseg_core.store import tally
+from kseg_core.config import ExecutionSettings
 from kseg_core.store.model import Model
 from kseg_core.store.opening import open_store
 from kseg_core.store.originals import Originals
 from kseg_core.store.tally import Tally, image_windows
 from kseg_core.store.verify import ImageCheck
+from tests.asking import run_job
+from tests.conftest import in_parts
 from workflows.check import check_store
 from workflows.repair import repair_store
-from workflows.request import InputSelection, prepare
-from workflows.run import run
 from workflows.viewing.verify import output_settings
 
 KEY = "large.tif"
-SHAPE = (330, 420)
+SHAPE = (200, 270)
 THREADS = ExecutionSettings("threads", 2)
 
 
@@ -38,14 +37,8 @@ THREADS = ExecutionSettings("threads", 2)
 def pieces() -> Iterator[None]:
     """Of 128 pixels, as the source is labelled and compared."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kseg_core.reading.sources.PIECE_PX", 128 * 128)
+        in_parts(patch, piece=128)
         yield
-
-
-@pytest.fixture
-def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets the side of the windows in which images are verified."""
-    return lambda side: monkeypatch.setattr(tally, "VERIFY_PX", side)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +51,8 @@ def pictures(small_folder: Path, smooth: Any, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module")
 def made(pictures: Path) -> Path:
     """A store with all that a store can hold. Not to be changed."""
-    written = OutputSettings(masks=True, tile=64, copy_image=True, confidence=True, edges=(50.0, 100.0))
-    config = RunConfig(FitSettings(3, attempts=1), written, THREADS)
-    run(prepare(InputSelection((str(pictures),)), config, str(pictures.parent / "made.zarr"), "store"))
+    layers = {"masks": True, "copy_image": True, "confidence": True, "edges": (50.0, 100.0)}
+    run_job(pictures, pictures.parent / "made.zarr", 3, attempts=1, tile=64, **layers)
     return pictures.parent / "made.zarr"
 
 
@@ -136,7 +128,7 @@ def nothing(store: Path) -> None:
 
 
 LABELS = "labels/kmeans"
-CORNERS: tuple[tuple[Any, ...], ...] = ((0, 0), (200, 17), (329, 419), (128, slice(250, 260)))
+CORNERS: tuple[tuple[Any, ...], ...] = ((0, 0), (150, 17), (199, 269), (100, slice(250, 260)))
 PLACES = tuple((2, *corner) for corner in CORNERS)  # of an array of planes
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {  # and how many problems there are
@@ -144,17 +136,17 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {  # and how many probl
     "labels": (add_one(f"{LABELS}/0", *CORNERS), 4),
     "masks": (add_one("masks", *PLACES), 1),
     "confidence": (add_one("confidence", *CORNERS), 1),
-    "a level": (add_one(f"{LABELS}/1", (0, 0), (164, 209), (70, 130)), 1),
-    "the third level": (add_one(f"{LABELS}/3", (0, 0), (41, 52)), 1),
-    "the copy": (add_one("0", *PLACES), 1),
-    "a level of the copy": (add_one("2", (0, 0, 0), (1, 82, 104)), 2),
-    "edges": (add_one("edges", (5, 5), (300, 400)), 1),
-    "tiles": (without(f"{LABELS}/0/c/0/3", f"{LABELS}/0/c/4/4", f"{LABELS}/0/c/5/6"), 6),
-    "tiles of a level": (without(f"{LABELS}/1/c/2/3", "1/c/0/0/0"), 4),
-    "a chunk": (flip(f"{LABELS}/0/c/4/4"), 1),
-    "a chunk of edges, and of masks": (both(flip("edges/c/4/3"), flip("masks/c/0/0/0")), 1),
-    "a chunk of a level": (flip(f"{LABELS}/2/c/1/1"), 1),
-    "a chunk of the copy": (flip("0/c/1/5/0"), 1),
+    "a level": (add_one(f"{LABELS}/1", (0, 0), (99, 134), (40, 70)), 1),
+    "the third level": (add_one(f"{LABELS}/3", (0, 0), (24, 33)), 1),
+    "the copy": (add_one("0", *PLACES), 2),
+    "a level of the copy": (add_one("2", (0, 0, 0), (1, 49, 67)), 2),
+    "edges": (add_one("edges", (5, 5), (100, 100), (180, 250)), 1),
+    "tiles": (without(f"{LABELS}/0/c/0/3", f"{LABELS}/0/c/2/2", f"{LABELS}/0/c/3/4"), 6),
+    "tiles of a level": (without(f"{LABELS}/1/c/1/2", "1/c/0/0/0"), 4),
+    "a chunk": (flip(f"{LABELS}/0/c/2/2"), 1),
+    "a chunk of edges, and of masks": (both(flip("edges/c/2/3"), flip("masks/c/0/0/0")), 1),
+    "a chunk of a level": (flip(f"{LABELS}/2/c/0/1"), 1),
+    "a chunk of the copy": (flip("0/c/1/3/0"), 1),
     "a level's array": (without(f"{LABELS}/3"), 1),
     "a level's document": (break_document("2/zarr.json"), 1),
     "its figures": (say(counts=[1, 2, 3]), 3),
@@ -164,26 +156,28 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {  # and how many probl
     "its labels": (without("labels"), 1),
     "its document": (without("zarr.json"), 1),
 }
+SEVERAL = ("labels", "masks", "confidence", "a level", "the third level", "a level of the copy", "edges")
+DAMAGES = {"several": (both(*(DAMAGES[name][0] for name in SEVERAL)), 10), **DAMAGES}
 
 
-@pytest.mark.few(4)
-@pytest.mark.parametrize("side", [128, pytest.param(256, marks=pytest.mark.slow)])
+@pytest.mark.few(3)
+@pytest.mark.parametrize("side", [128, 256])
 @pytest.mark.parametrize(("damage", "count"), DAMAGES.values(), ids=DAMAGES)
 def test_what_is_found_by_windows_is_what_is_found_by_looking_at_all(
-    damage: Callable[[Path], None], count: int, side: int, store: Path, windows: Callable[[int], None]
+    damage: Callable[[Path], None], count: int, side: int, store: Path, parts: Any
 ) -> None:
     damage(store)
-    windows(512)
+    parts(window=512)
     whole = check_store(str(store), ExecutionSettings("sync"))
     found = whole["problems"]
     assert len(found) == count, found
-    windows(side)
+    parts(window=side)
     assert check_store(str(store), THREADS) == whole
 
 
 @pytest.mark.parametrize("change", ["gone", "touched"])
 def test_a_source_that_was_changed_is_not_compared_by_windows_either(
-    change: str, store: Path, pictures: Path, windows: Callable[[int], None]
+    change: str, store: Path, pictures: Path, parts: Any
 ) -> None:
     add_one(f"{LABELS}/0", *CORNERS)(store)
     file, away = pictures / KEY, pictures.parent / "away.tif"
@@ -195,7 +189,7 @@ def test_a_source_that_was_changed_is_not_compared_by_windows_either(
     try:
         told = []
         for side in (512, 128):
-            windows(side)
+            parts(window=side)
             told.append(check_store(str(store), THREADS))
     finally:
         if change == "gone":
@@ -205,46 +199,29 @@ def test_a_source_that_was_changed_is_not_compared_by_windows_either(
     assert (told[0]["compared"], len(told[0]["problems"])) == (3, 3)
 
 
-def test_windows_may_be_seen_in_any_order(store: Path, windows: Callable[[int], None]) -> None:
+def test_windows_may_be_seen_in_any_order(store: Path, parts: Any) -> None:
     add_one(f"{LABELS}/0", *CORNERS)(store)
-    flip("edges/c/4/3")(store)
+    flip("edges/c/2/3")(store)
     opened = open_store(str(store))
     originals, model, output = Originals.of(opened.attributes), Model.load(str(store)), output_settings(opened)
-    windows(64)
+    parts(window=64)
     image = ImageCheck(str(store), KEY, originals, output)
     counted = [image.window(each, model) for each in image_windows(SHAPE)]
-    assert len(counted) == 42
+    assert len(counted) == 20
     expected = image.whole(model)
     assert expected.problems[0].startswith(f"{KEY}: cannot be read (")
     for seed in range(5):
         random.Random(seed).shuffle(counted)
-        half = [reduce(Tally.merge, part) for part in (counted[:20], counted[20:])]
+        half = [reduce(Tally.merge, part) for part in (counted[:9], counted[9:])]
         assert image.judged(half[1].merge(half[0]), model) == expected
 
 
-def test_a_large_image_is_a_task_for_each_window_and_a_small_one_is_one(
-    store: Path, windows: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    windows_of, whole = [], []
-    count, verify_all = ImageCheck.window, ImageCheck.whole
-
-    def window(image: ImageCheck, window: Any, model: Any) -> Tally:
-        windows_of.append((image.key, window))
-        return count(image, window, model)
-
-    def all_of(image: ImageCheck, model: Any) -> Any:
-        whole.append(image.key)
-        return verify_all(image, model)
-
-    monkeypatch.setattr(ImageCheck, "window", window)
-    monkeypatch.setattr(ImageCheck, "whole", all_of)
-    windows(128)
+def test_the_windows_of_a_large_image_are_several_tasks_and_a_small_one_is_one(made: Path, parts: Any) -> None:
+    parts(window=128)
     progress = Recorded()
-    assert check_store(str(store), THREADS, progress)["compared"] == 4
-    assert sorted(windows_of, key=str) == sorted(((KEY, window) for window in image_windows(SHAPE)), key=str)
-    assert sorted(whole) == ["a.png", "b.png", "c.png"]
-    told = [each for each in progress.told if each != (0, 0)]  # of tasks that finish no image
-    assert told == [("verifying", 4, 0), *[(1, 0)] * 4]
+    assert check_store(str(made), THREADS, progress)["compared"] == 4
+    assert progress.told.count((0, 0)) > 1  # tasks that finish no image
+    assert [each for each in progress.told if each != (0, 0)] == [("verifying", 4, 0), *[(1, 0)] * 4]
 
 
 class Recorded:
@@ -260,11 +237,9 @@ class Recorded:
         self.told.append((images, pixels))
 
 
-def test_what_was_found_by_windows_is_mended(
-    store: Path, made: Path, windows: Callable[[int], None], contents: Any
-) -> None:
-    windows(128)
+def test_what_was_found_by_windows_is_mended(store: Path, made: Path, parts: Any, contents: Any) -> None:
+    parts(window=128)
     add_one(f"{LABELS}/0", *CORNERS)(store)
-    flip("edges/c/4/3")(store)
+    flip("edges/c/2/3")(store)
     assert repair_store(str(store), THREADS)["repaired"] == [KEY]
     assert contents(store) == contents(made)

@@ -40,12 +40,14 @@ def reduced(n: int, fan_in: int) -> Delayed:
     return tree_reduce(lazy_trails(n), "test", fan_in=fan_in)
 
 
+@settings(max_examples=20)
 @given(st.integers(1, 90), st.integers(2, 12))
 def test_any_number_of_parts_and_any_fan_in_is_the_plain_reduction(n: int, fan_in: int) -> None:
     (result,) = dask.compute(reduced(n, fan_in), scheduler="sync")
     assert result == reduce(lambda a, b: a.merge(b), [Trail((i,)) for i in range(n)])
 
 
+@settings(max_examples=15)
 @given(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=40), st.integers(2, 9))
 def test_another_way_of_merging_may_be_given(values: list[int], fan_in: int) -> None:
     lazy = tree_reduce([delayed(value) for value in values], "sum", add, fan_in)
@@ -56,7 +58,7 @@ def add(parts: Sequence[int]) -> int:
     return sum(parts)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(2, 200), st.integers(2, 12))
 def test_no_node_merges_more_than_the_fan_in_and_the_tree_is_as_deep_as_it_must_be(n: int, fan_in: int) -> None:
     graph = dict(reduced(n, fan_in).dask)
@@ -75,27 +77,18 @@ def test_no_node_merges_more_than_the_fan_in_and_the_tree_is_as_deep_as_it_must_
     assert max(depth(key) for key in graph) == levels
 
 
-def test_built_twice_the_keys_are_the_same() -> None:
+def test_built_twice_the_keys_are_the_same_and_other_parts_have_others() -> None:
     first, again = (reduced(50, 8) for _ in range(2))
     assert first.key == again.key
     assert set(first.dask) == set(again.dask)
-
-
-def test_other_parts_have_other_keys() -> None:
     assert reduced(9, 8).key != reduced(10, 8).key
 
 
-def test_a_single_part_is_its_own_result() -> None:
+def test_a_single_part_is_its_own_result_none_is_an_error_and_merging_keeps_the_order() -> None:
     (part,) = lazy_trails(1)
     assert tree_reduce([part], "test") is part
-
-
-def test_no_part_at_all_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one partial result"):
         tree_reduce([], "test")
-
-
-def test_merging_in_one_place_keeps_the_order() -> None:
     assert merge_all([Trail((2,)), Trail((0,)), Trail((1,))]) == Trail((2, 0, 1))
 
 

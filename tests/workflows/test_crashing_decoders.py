@@ -57,18 +57,21 @@ def centroids_of(store: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted((store / "model/centroids").rglob("*")) if path.is_file())
 
 
+@pytest.mark.parametrize("crashers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_file_that_kills_its_worker_twice_is_named_and_all_others_are_labelled(
-    with_crashers: Path, smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, kseg: Any
+    crashers: int, small_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, kseg: Any
 ) -> None:
-    processes = ["--scheduler", "processes", "--workers", "2", "--json"]
-    done = program("run", with_crashers, "--k", "3", "-o", tmp_path / "a.zarr", *processes, env=faulty)
+    folder, names = Path(shutil.copytree(small_folder, tmp_path / "in")), ["crash-1.png", "crash-2.png"][:crashers]
+    for name in names:
+        shutil.copy(folder / "b.png", folder / name)
+    done = program("run", folder, "--k", "3", "-o", tmp_path / "a.zarr", *PROCESSES, "--json", env=faulty)
     assert done.returncode == 3, done.stderr
     told = json.loads(done.stdout)
-    assert (told["images"]["labelled"], told["images"]["failed"]) == (8, 2)
-    assert [Path(failure["source"]).name for failure in told["failures"]] == ["crash-1.png", "crash-2.png"]
+    assert (told["images"]["labelled"], told["images"]["failed"]) == (3, crashers)
+    assert [Path(failure["source"]).name for failure in told["failures"]] == names
     for failure in told["failures"]:
         assert "its decoder crashed the worker twice" in failure["reason"]
-    assert kseg("run", smooth_folder, "--k", "3", "-o", tmp_path / "b.zarr").code == 0
+    assert kseg("run", small_folder, "--k", "3", "-o", tmp_path / "b.zarr").code == 0
     assert centroids_of(tmp_path / "a.zarr") == centroids_of(tmp_path / "b.zarr")
 
 
@@ -77,8 +80,8 @@ def test_the_same_holds_while_labelling(
     with_crashers: Path, smooth_folder: Path, tmp_path: Path, faulty: dict[str, str], program: Any, job: Any
 ) -> None:
     job(smooth_folder, tmp_path / "m.model.zarr")
-    options = ["--model", tmp_path / "m.model.zarr", "--scheduler", "processes", "--workers", "2", "--json"]
-    done = program("apply", with_crashers, "-o", tmp_path / "a.zarr", *options, env=faulty)
+    options = ["--model", tmp_path / "m.model.zarr", "-o", tmp_path / "a.zarr", *PROCESSES, "--json"]
+    done = program("apply", with_crashers, *options, env=faulty)
     assert done.returncode == 3, done.stderr
     images = json.loads(done.stdout)["images"]
     assert (images["labelled"], images["failed"]) == (8, 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,19 @@ from PIL import Image
 
 from jobs._render import inspect_lines
 from kseg_core import open_store
-from kseg_core.config import EdgesConfig, ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.config import EdgesConfig, ExecutionSettings, InputSettings
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.images import read_image
-from kseg_core.layers.edges import EdgeLayer
-from workflows import run as jobs
-from workflows.check import check_store
+from tests.asking import SYNC, configured, problems, run_job, selection, stopped_at
+from tests.tiffs import save_tiff
+from workflows.computing.executor import Silent
 from workflows.inspect import describe
-from workflows.labelling import adding
 from workflows.layer_job import add_to_images
 from workflows.layer_request import LayerRequest, LayerResult, nothing_done, prepare_layer
-from workflows.request import InputSelection, prepare
 
 Array = NDArray[Any]
 HOW = EdgeSettings(40, 100)
-SYNC = ExecutionSettings("sync")
 
 
 def opencv(rgb: Array, how: EdgeSettings = HOW) -> Array:
@@ -43,9 +39,7 @@ def opencv(rgb: Array, how: EdgeSettings = HOW) -> Array:
 
 
 def asked(inputs: Path | list[Path], output: Path, how: EdgeSettings = HOW, **config: Any) -> LayerRequest:
-    listed = inputs if isinstance(inputs, list) else [inputs]
-    settings = EdgesConfig(how, **{"execution": SYNC, **config})
-    return prepare_layer(InputSelection(tuple(map(str, listed))), settings, str(output))
+    return prepare_layer(selection(inputs), EdgesConfig(how, **{"execution": SYNC, **config}), str(output))
 
 
 def make(inputs: Path | list[Path], output: Path, how: EdgeSettings = HOW, **config: Any) -> LayerResult:
@@ -59,17 +53,8 @@ def edges_of(store: Path, key: str | None = None) -> Array:
     return np.asarray(image.edges[...])
 
 
-def save_tiled(path: Path, picture: Array, **options: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    photometric = "rgb" if picture.ndim == 3 else "minisblack"
-    tifffile.imwrite(path, picture, tile=(64, 64), photometric=photometric, metadata=None, **options)
-    return path
-
-
-@pytest.fixture
-def pieces_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """What is worked on in pieces is so in pieces of this side, in this process alone."""
-    return lambda side: monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", side * side)
+def save_rgb(path: Path, picture: Array, **options: Any) -> Path:
+    return save_tiff(path, picture, photometric="rgb", **options)
 
 
 # ------------------------------------------------------------------------------------------- the same as OpenCV's
@@ -79,19 +64,19 @@ def pieces_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     ("how", "side", "scheduler"),
     [
         (HOW, 64, "sync"),
-        (EdgeSettings(20, 50, l2=True, on="gray"), 200, "threads"),
+        (EdgeSettings(20, 50, l2=True, on="gray"), 128, "threads"),
         (EdgeSettings(400, 850, 5), 64, "threads"),
-        (EdgeSettings(2500, 6000, 7, blur=0.8), 200, "sync"),
+        (EdgeSettings(2500, 6000, 7, blur=0.8), 128, "sync"),
     ],
 )
 def test_edges_of_pieces_are_those_opencv_finds_in_the_whole(
-    how: EdgeSettings, side: int, scheduler: str, tmp_path: Path, smooth: Any, pieces_of: Any
+    how: EdgeSettings, side: int, scheduler: str, tmp_path: Path, smooth: Any, parts: Any
 ) -> None:
-    picture = smooth(500, 430, 5)
+    picture = smooth(330, 280, 5)
     expected = opencv(picture, how)
     assert 0.01 < expected.mean() < 0.5
-    pieces_of(side)
-    file = save_tiled(tmp_path / "scene.tif", picture)
+    parts(piece=side)
+    file = save_rgb(tmp_path / "scene.tif", picture)
     result = make(file, tmp_path / "out.zarr", how, tile=side, execution=ExecutionSettings(scheduler))
     np.testing.assert_array_equal(edges_of(tmp_path / "out.zarr"), expected)
     assert result.done == (1, picture.shape[0] * picture.shape[1], int(expected.sum()))
@@ -102,11 +87,11 @@ def test_edges_of_pieces_are_those_opencv_finds_in_the_whole(
 
 
 def test_the_same_bits_on_every_scheduler_in_every_tile_and_of_a_png(
-    tmp_path: Path, smooth: Any, png: Any, pieces_of: Any, cluster: Any
+    tmp_path: Path, smooth: Any, png: Any, parts: Any, cluster: Any
 ) -> None:
-    picture = smooth(400, 410, 7)
-    pieces_of(128)
-    file = save_tiled(tmp_path / "scene.tif", picture)
+    picture = smooth(300, 310, 7)
+    parts(piece=128)
+    file = save_rgb(tmp_path / "scene.tif", picture)
     for number, (tile, execution) in enumerate(
         [(64, SYNC), (128, ExecutionSettings("threads", 3)), (100, ExecutionSettings(cluster.address))]
     ):
@@ -116,28 +101,28 @@ def test_the_same_bits_on_every_scheduler_in_every_tile_and_of_a_png(
     np.testing.assert_array_equal(edges_of(tmp_path / "png.zarr"), opencv(picture))
 
 
-def test_edges_of_photographs_are_those_opencv_finds(data_folder: Path, tmp_path: Path, pieces_of: Any) -> None:
+def test_edges_of_photographs_are_those_opencv_finds(data_folder: Path, tmp_path: Path, parts: Any) -> None:
     photographs = sorted((data_folder / "kodak").iterdir())[::12]
     for photograph in photographs:
         rgb = read_image(str(photograph)).samples
-        file = save_tiled(tmp_path / "tiled" / f"{photograph.stem}.tif", rgb)
+        file = save_rgb(tmp_path / "tiled" / f"{photograph.stem}.tif", rgb)
         for how in (EdgeSettings(50, 100), EdgeSettings(150, 200, l2=True, on="gray")):
             for side in (200, 512):
-                pieces_of(side)
+                parts(piece=side)
                 shutil.rmtree(tmp_path / "out.zarr", ignore_errors=True)
                 make(file, tmp_path / "out.zarr", how, tile=side)
                 np.testing.assert_array_equal(edges_of(tmp_path / "out.zarr"), opencv(rgb, how))
 
 
 def test_transparent_and_nodata_pixels_have_no_edges_whole_or_in_pieces(
-    tmp_path: Path, smooth: Any, png: Any, pieces_of: Any
+    tmp_path: Path, smooth: Any, png: Any, parts: Any
 ) -> None:
     picture = smooth(300, 280, 9)
     alpha = np.full((300, 280, 1), 255, np.uint8)
     alpha[60:150, 120:135] = 0
     alpha[200:, :30] = 0
     rgba = np.concatenate([picture, alpha], axis=2)
-    pieces_of(64)
+    parts(piece=64)
     make(png(tmp_path / "a.png", rgba), tmp_path / "png.zarr")
     file = tmp_path / "a.tif"
     tifffile.imwrite(file, rgba, tile=(64, 64), photometric="rgb", extrasamples=["unassalpha"])
@@ -150,7 +135,7 @@ def test_transparent_and_nodata_pixels_have_no_edges_whole_or_in_pieces(
     np.testing.assert_array_equal(edges_of(tmp_path / "tif.zarr"), whole)
     blocks = picture.copy()
     blocks[alpha[..., 0] == 0] = 0
-    save_tiled(tmp_path / "nodata.tif", blocks)
+    save_rgb(tmp_path / "nodata.tif", blocks)
     make(tmp_path / "nodata.tif", tmp_path / "nodata.zarr", tile=64, input=InputSettings("0"))
     np.testing.assert_array_equal(edges_of(tmp_path / "nodata.zarr"), whole)
 
@@ -164,7 +149,7 @@ def test_a_store_of_edges_alone_is_complete_and_right_and_says_how(
     output = tmp_path / "out.zarr"
     result = make(small_folder, output)
     assert result.to_json()["images"] == {"total": 3, "done": 3, "reused": 0, "failed": 0}
-    assert check_store(str(output), SYNC)["problems"] == []
+    assert problems(output) == []
     found = describe(str(output))
     assert (found["status"], found["model"]) == ("complete", None)
     assert [image["edges"] for image in found["images"]] == [f"images/{name}.png/edges" for name in "abc"]
@@ -201,27 +186,22 @@ def test_a_folder_that_has_grown_or_changed_costs_what_is_new(small_folder: Path
     assert result.to_json()["images"] == {"total": 4, "done": 2, "reused": 2, "failed": 0}
     np.testing.assert_array_equal(edges_of(output, "b.png"), opencv(changed))
     np.testing.assert_array_equal(edges_of(output, "new.png"), opencv(new))
-    assert check_store(str(output), SYNC)["problems"] == []
+    assert problems(output) == []
 
 
 def test_a_job_that_was_stopped_goes_on_where_it_was(
-    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Any, pieces_of: Any, smooth: Any
+    small_folder: Path, tmp_path: Path, contents: Any, parts: Any, smooth: Any
 ) -> None:
     shutil.copytree(small_folder, tmp_path / "in")
-    save_tiled(tmp_path / "in/large.tif", smooth(300, 300, 3))
-    pieces_of(64)
+    save_rgb(tmp_path / "in/large.tif", smooth(300, 300, 3))
+    parts(piece=64)
     make(tmp_path / "in", tmp_path / "never.zarr", tile=64)
 
-    def stopped(*_: Any) -> None:
-        raise KeyboardInterrupt
-
     output = tmp_path / "out.zarr"
-    with monkeypatch.context() as patch:
-        patch.setattr(EdgeLayer, "join", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            make(tmp_path / "in", output, tile=64)
+    with stopped_at(r"/large\.tif/edges/zarr\.json$"):
+        make(tmp_path / "in", output, tile=64)
     assert not open_store(str(output)).complete
-    assert check_store(str(output), SYNC)["status"] == "failed"
+    assert problems(output)
     assert "  large.tif  not complete" in inspect_lines(str(output), describe(str(output)))
     assert not open_store(str(output))["large.tif"].has_edges
     (output / "zarr.json.deadbeef-1-0.partial").write_text("half")
@@ -237,25 +217,23 @@ def test_a_job_that_was_stopped_goes_on_where_it_was(
     assert {name for name in once if once[name] != again[name]} <= {":attributes"}  # the result's counts
 
 
-def test_a_bad_image_is_named_and_the_rest_goes_on(
-    small_folder: Path, tmp_path: Path, pieces_of: Any, smooth: Any
-) -> None:
+def test_a_bad_image_is_named_and_the_rest_goes_on(small_folder: Path, tmp_path: Path, parts: Any, smooth: Any) -> None:
     shutil.copytree(small_folder, tmp_path / "in")
     (tmp_path / "in/bad.png").write_bytes((tmp_path / "in/a.png").read_bytes()[:900])
-    torn = save_tiled(tmp_path / "in/torn.tif", smooth(300, 300, 3), compression="deflate")
+    torn = save_rgb(tmp_path / "in/torn.tif", smooth(300, 300, 3), compression="deflate")
     with tifffile.TiffFile(torn) as tiff:
         at = tiff.pages.first.dataoffsets[7]
     with torn.open("r+b") as file:
         file.seek(at)
         file.write(b"\0" * 200)
-    pieces_of(64)
+    parts(piece=64)
     result = make(tmp_path / "in", tmp_path / "out.zarr", tile=64)
     assert result.to_json()["images"] == {"total": 5, "done": 3, "reused": 0, "failed": 2}
     assert [Path(error.source).name for error in result.failures] == ["bad.png", "torn.tif"]
     assert result.status == "partial"
     store = open_store(str(tmp_path / "out.zarr"))
     assert list(store) == ["a.png", "b.png", "c.png"]
-    assert check_store(str(tmp_path / "out.zarr"), SYNC)["problems"] == []
+    assert problems(tmp_path / "out.zarr") == []
     with pytest.raises(UnreadableImage):
         make(tmp_path / "in", tmp_path / "strict.zarr", tile=64, execution=ExecutionSettings("sync", strict=True))
     with pytest.raises(KsegError, match="no edges could be made of all 2 inputs"):
@@ -264,10 +242,8 @@ def test_a_bad_image_is_named_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize("tiled", [False, True])
-def test_samples_that_are_no_colours_are_refused_with_advice_that_fits(
-    tiled: bool, tmp_path: Path, pieces_of: Any
-) -> None:
-    pieces_of(64)
+def test_samples_that_are_no_colours_are_refused_with_advice_that_fits(tiled: bool, tmp_path: Path, parts: Any) -> None:
+    parts(piece=64)
     file = tmp_path / "heights.tif"
     tifffile.imwrite(file, np.zeros((200, 200), np.float32), tile=(64, 64) if tiled else None)
     with pytest.raises(KsegError, match=r"float32 samples.*; edges are found in colours"):
@@ -287,7 +263,7 @@ def test_other_settings_are_refused_and_replace_edges_when_asked(small_folder: P
     picture = read_image(str(small_folder / "a.png")).samples
     np.testing.assert_array_equal(edges_of(output, "a.png"), opencv(picture, other))
     assert asked(small_folder, output, other).finished
-    assert check_store(str(output), SYNC)["problems"] == []
+    assert problems(output) == []
 
 
 def test_what_is_no_kseg_store_is_left_alone(small_folder: Path, tmp_path: Path, job: Any) -> None:
@@ -317,7 +293,7 @@ def test_edges_are_added_to_a_runs_images_and_nothing_else_changes(
     after = contents(labelled)
     assert {name for name in before if before[name] != after.get(name)} == {":attributes"}
     assert {name.split(":")[0] for name in set(after) - set(before)} == {f"images/{n}.png/edges" for n in "abc"}
-    assert check_store(str(labelled), SYNC)["problems"] == []
+    assert problems(labelled) == []
     image = open_store(str(labelled))["a.png"]
     assert {"labels", "masks", "edges"} == set(image.to_xarray().data_vars)
     assert image.edges is not None
@@ -343,19 +319,12 @@ def test_images_that_are_not_in_the_run_or_changed_since_are_named(labelled: Pat
         asked(tmp_path / "in/new.png", labelled)
 
 
-def test_edges_cut_short_are_told_by_check_and_completed_by_the_same_command(
-    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stopped(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(adding, "finish_layer", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            make(tmp_path / "in", labelled)
-    assert "its edges are not finished" in check_store(str(labelled), SYNC)["problems"][0]
+def test_edges_cut_short_are_told_by_check_and_completed_by_the_same_command(labelled: Path, tmp_path: Path) -> None:
+    with stopped_at("/edges/zarr.json", 2):
+        make(tmp_path / "in", labelled)
+    assert "its edges are not finished" in problems(labelled)[0]
     assert make(tmp_path / "in", labelled).done.images == 3
-    assert check_store(str(labelled), SYNC)["problems"] == []
+    assert problems(labelled) == []
 
 
 def test_a_run_that_has_not_finished_gets_no_edges(labelled: Path, tmp_path: Path) -> None:
@@ -371,29 +340,24 @@ def test_check_finds_edges_that_are_not_those_that_were_written(labelled: Path, 
     make(tmp_path / "in", labelled)
     array: Any = zarr.open_array(str(labelled / "images/a.png/edges"), mode="r+")
     array[3, 3] = not array[3, 3]
-    (problem,) = check_store(str(labelled), SYNC)["problems"]
+    (problem,) = problems(labelled)
     assert problem.startswith("a.png: its edges have ")
     shutil.rmtree(labelled / "images/b.png/edges")
-    assert check_store(str(labelled), SYNC)["problems"] == [problem]  # no run was told to make them
+    assert problems(labelled) == [problem]  # no run was told to make them
 
 
 # ---------------------------------------------------------------------------------------------------- with the labels
 
 
-def run_with_edges(inputs: Path, output: Path, edges: tuple[float, float], **written: Any) -> Any:
-    config = RunConfig(FitSettings(2, attempts=1), OutputSettings(edges=edges, **written), SYNC)
-    return jobs.run(prepare(InputSelection((str(inputs),)), config, str(output), "store"))
-
-
-def test_a_run_makes_labels_and_edges(small_folder: Path, tmp_path: Path, smooth: Any, pieces_of: Any) -> None:
+def test_a_run_makes_labels_and_edges(small_folder: Path, tmp_path: Path, smooth: Any, parts: Any) -> None:
     shutil.copytree(small_folder, tmp_path / "in", copy_function=shutil.copy2)
     large = smooth(200, 210, 1)
-    save_tiled(tmp_path / "in/large.tif", large)
-    pieces_of(64)
+    save_rgb(tmp_path / "in/large.tif", large)
+    parts(piece=64)
     output = tmp_path / "out.zarr"
-    result = run_with_edges(tmp_path / "in", output, (100, 40), tile=64)
+    result = run_job(tmp_path / "in", output, 2, attempts=1, edges=(100, 40), tile=64)
     assert (result.images.labelled, result.images.failed) == (4, 0)
-    assert check_store(str(output), SYNC)["problems"] == []
+    assert problems(output) == []
     np.testing.assert_array_equal(edges_of(output, "large.tif"), opencv(large))
     store = open_store(str(output))
     for key in ("a.png", "b.png", "c.png"):
@@ -401,41 +365,34 @@ def test_a_run_makes_labels_and_edges(small_folder: Path, tmp_path: Path, smooth
         assert store[key].labels.shape == edges_of(output, key).shape
     assert asked(tmp_path / "in", output).finished  # the command of its own would make the same
     shutil.rmtree(output / "images/b.png/edges")
-    assert check_store(str(output), SYNC)["problems"] == ["b.png: its edges are missing"]
+    assert problems(output) == ["b.png: its edges are missing"]
 
 
-def test_an_image_that_has_gone_before_its_edges_is_named(
-    small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_that_has_gone_before_its_edges_is_named(small_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(small_folder, tmp_path / "in")
-    made = jobs.label_plan
 
-    def label_and_lose(*arguments: Any, **more: Any) -> Any:
-        done = made(*arguments, **more)
-        os.unlink(tmp_path / "in/b.png")
-        return done
+    class Losing(Silent):
+        def stage(self, name: str, images: int, pixels: int) -> None:
+            if name == "finding edges":
+                os.unlink(tmp_path / "in/b.png")
 
-    monkeypatch.setattr(jobs, "label_plan", label_and_lose)
-    result = run_with_edges(tmp_path / "in", tmp_path / "out.zarr", (40, 100))
+    result = run_job(tmp_path / "in", tmp_path / "out.zarr", 2, attempts=1, edges=(40, 100), progress=Losing())
     assert (result.images.labelled, result.images.failed) == (2, 1)
     assert [Path(error.source).name for error in result.failures] == ["b.png"]
 
 
 def test_edges_go_with_colours_not_with_bands(small_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--edges"):
-        RunConfig(FitSettings(2, features="bands"), OutputSettings(edges=(1, 2)))
-    config = RunConfig(FitSettings(2, features="bands", attempts=1), execution=SYNC)
-    jobs.fit(prepare(InputSelection((str(small_folder),)), config, str(tmp_path / "m.zarr"), "model"))
-    config = RunConfig(None, OutputSettings(edges=(1, 2)), SYNC, model=str(tmp_path / "m.zarr"))
+        configured(2, features="bands", edges=(1, 2))
+    run_job(small_folder, tmp_path / "m.model.zarr", 2, features="bands", attempts=1)
     with pytest.raises(UsageError, match="--edges"):
-        prepare(InputSelection((str(small_folder),)), config, str(tmp_path / "out.zarr"), "store")
+        run_job(small_folder, tmp_path / "out.zarr", model=tmp_path / "m.model.zarr", edges=(1, 2))
 
 
 def test_a_run_does_not_take_the_place_of_edges_unasked(small_folder: Path, tmp_path: Path) -> None:
     make(small_folder, tmp_path / "out.zarr")
-    config = RunConfig(FitSettings(2), execution=SYNC)
     with pytest.raises(StoreError, match="holds edges alone"):
-        prepare(InputSelection((str(small_folder),)), config, str(tmp_path / "out.zarr"), "store")
+        run_job(small_folder, tmp_path / "out.zarr", 2)
 
 
 # ------------------------------------------------------------------------------------------------- masks, georeference

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core import open_store
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export import drawing, png, tiff
 from kseg_core.export.settings import ExportSettings
 from kseg_core.images import read_image
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.products import FORMATS, KINDS, FileFormat, Kind
-from workflows import run as jobs
+from tests.asking import SYNC, labels_of, run_job
 from workflows.export import Exported, Failed, export, joined_failures
-from workflows.export_plan import ExportRequest
-from workflows.request import InputSelection, prepare
+from workflows.export_plan import ExportRequest, PlannedImage, chosen_images
 
-RunJob = Callable[..., Any]
-SYNC = ExecutionSettings("sync")
 PICTURES = ("segmented", "labels", "masks", "cutout", "boundaries")
 
 
@@ -49,10 +45,10 @@ def pixels_of(path: Path) -> NDArray[Any]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, smooth_folder: Path, job: RunJob) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, smooth_folder: Path) -> Path:
     """A store of eight pictures, one of which has pixels that are not valid."""
     store = tmp_path_factory.mktemp("export") / "s.zarr"
-    job(smooth_folder, store, k=4, tile=64)
+    run_job(smooth_folder, store, k=4, tile=64)
     return store
 
 
@@ -124,7 +120,7 @@ def test_chosen_clusters_are_cut_out_together_and_masks_and_polygons_are_of_them
         "picture-1.png.polygons-1+3.geojson",
         "picture-1.png.labels.png",
     ]
-    labels = np.asarray(open_store(str(made))["picture-1.png"].labels)
+    labels = labels_of(made, "picture-1.png")
     cutout = pixels_of(tmp_path / "out" / "picture-1.png.cutout-1+3.png")
     assert ((cutout[..., 3] == 255) == np.isin(labels, (1, 3))).all()
     found = json.loads((tmp_path / "out" / "picture-1.png.polygons-1+3.geojson").read_text())
@@ -144,7 +140,7 @@ def test_the_edges_of_a_store_are_exported(made: Path, tmp_path: Path, smooth_fo
         run(made, tmp_path / "out", "edges")
     assert not (tmp_path / "out").exists()
     shutil.copytree(made, tmp_path / "s.zarr")
-    edges = np.asarray(open_store(str(made))["picture-1.png"].labels) == 2
+    edges = labels_of(made, "picture-1.png") == 2
     array = zarr.open_group(str(tmp_path / "s.zarr"), path="images/picture-1.png").create_array("edges", data=edges)
     array.attrs["kseg"] = {"status": "complete"}
     result = run(tmp_path / "s.zarr", tmp_path / "out", "edges", "masks", clusters=(0,))
@@ -155,10 +151,8 @@ def test_the_edges_of_a_store_are_exported(made: Path, tmp_path: Path, smooth_fo
     assert (np.asarray(image) == edges).all()
 
 
-def test_with_a_model_an_image_each_picture_has_its_own_colours(
-    small_folder: Path, tmp_path: Path, job: RunJob
-) -> None:
-    job(small_folder, tmp_path / "s.zarr", k=3, scope="image")
+def test_with_a_model_an_image_each_picture_has_its_own_colours(small_folder: Path, tmp_path: Path) -> None:
+    run_job(small_folder, tmp_path / "s.zarr", k=3, scope="image")
     result = run(tmp_path / "s.zarr", tmp_path / "out", "segmented", "labels")
     assert (result.status, len(result.files)) == ("ok", 6)
     store = open_store(str(tmp_path / "s.zarr"))
@@ -172,11 +166,11 @@ def test_with_a_model_an_image_each_picture_has_its_own_colours(
     assert len(palettes) == 3
 
 
-def test_an_image_without_a_valid_pixel_is_exported_as_nothing(tmp_path: Path, png: Any, job: RunJob) -> None:
+def test_an_image_without_a_valid_pixel_is_exported_as_nothing(tmp_path: Path, png: Any) -> None:
     png(tmp_path / "in" / "nothing.png", np.zeros((5, 6, 4), np.uint8))
     png(tmp_path / "in" / "some.png", np.arange(90, dtype=np.uint8).reshape(5, 6, 3))
     for scope in ("global", "image"):
-        job(tmp_path / "in", tmp_path / f"{scope}.zarr", k=2, scope=scope)
+        run_job(tmp_path / "in", tmp_path / f"{scope}.zarr", k=2, scope=scope)
         result = run(tmp_path / f"{scope}.zarr", tmp_path / scope, *PICTURES)
         assert (result.status, result.failures) == ("ok", ())
         assert not pixels_of(tmp_path / scope / "nothing.png.segmented.png").any()
@@ -186,16 +180,16 @@ def test_an_image_without_a_valid_pixel_is_exported_as_nothing(tmp_path: Path, p
         assert len(masks) == (2 if scope == "global" else 0)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("copied", [True, False])
 def test_a_picture_of_more_than_254_clusters_is_labelled_in_16_bits(copied: bool, tmp_path: Path, png: Any) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     png(tmp_path / "a.png", picture)
-    config = RunConfig(FitSettings(300, attempts=1), OutputSettings(masks=False, copy_image=copied))
-    jobs.run(prepare(InputSelection((str(tmp_path / "a.png"),)), config, str(tmp_path / "s.zarr"), "store"))
+    run_job(tmp_path / "a.png", tmp_path / "s.zarr", 300, attempts=1, masks=False, copy_image=copied)
     if copied:
         (tmp_path / "a.png").unlink()
     run(tmp_path / "s.zarr", tmp_path / "out", "labels", "cutout", clusters=tuple(range(0, 300, 2)))
-    labels = np.asarray(open_store(str(tmp_path / "s.zarr"))["a.png"].labels)
+    labels = labels_of(tmp_path / "s.zarr", "a.png")
     assert labels.dtype == np.uint16
     image = Image.open(tmp_path / "out" / "a.png.labels.png")
     assert image.mode == "I;16"
@@ -246,16 +240,14 @@ def test_a_source_that_is_read_by_windows_is_shown_as_one_that_is_not(
     shown = {}
     for name, options in {"tiles": {"tile": (64, 64)}, "strips": {"rowsperstrip": 16}}.items():
         tifffile.imwrite(tmp_path / f"{name}.tif", picture, photometric="rgb", **options)
-        config = RunConfig(FitSettings(3, attempts=1), OutputSettings(tile=64))
-        source = InputSelection((str(tmp_path / f"{name}.tif"),))
-        jobs.run(prepare(source, config, str(tmp_path / f"{name}.zarr"), "store"))
+        run_job(tmp_path / f"{name}.tif", tmp_path / f"{name}.zarr", 3, attempts=1, tile=64)
         monkeypatch.setattr(drawing, "WINDOW_PX", 7000)
         monkeypatch.setattr(tiff, "SIDE", 128)
         run(tmp_path / f"{name}.zarr", tmp_path / name, "boundaries", "cutout", clusters=(1,), format="tiff")
         shown[name] = [
             tifffile.imread(tmp_path / name / f"{name}.tif.{part}.tif") for part in ("boundaries", "cutout-1")
         ]
-    labels = np.asarray(open_store(str(tmp_path / "tiles.zarr"))["tiles.tif"].labels)
+    labels = labels_of(tmp_path / "tiles.zarr", "tiles.tif")
     assert (shown["tiles"][1][labels == 1][:, :3] == picture[labels == 1]).all()
     for one, other in zip(*shown.values(), strict=True):
         assert (one == other).all()
@@ -266,30 +258,22 @@ def test_a_source_that_is_read_by_windows_is_shown_as_one_that_is_not(
 GREEN, BLUE = (10, 200, 30), (5, 20, 220)
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Path:
-    """A store of a small georeferenced picture with a margin of nodata."""
+def test_georeferenced_images_become_geotiffs_with_all_that_belongs_to_them(tmp_path: Path) -> None:
+    """A small picture with a margin of nodata."""
     rasterio = pytest.importorskip("rasterio")
     pixels = np.zeros((3, 90, 120), np.uint8)
     pixels[:, 5:, :60] = np.array(GREEN, np.uint8)[:, None, None]
     pixels[:, 5:, 60:] = np.array(BLUE, np.uint8)[:, None, None]
-    transform = rasterio.transform.Affine(10, 0, 400000, 0, -10, 5200000)
     with rasterio.open(
         tmp_path / "scene.tif", "w", driver="GTiff", height=90, width=120, count=3, dtype="uint8", nodata=0,
-        crs="EPSG:32632", transform=transform,
+        crs="EPSG:32632", transform=rasterio.transform.Affine(10, 0, 400000, 0, -10, 5200000),
     ) as dataset:  # fmt: skip
         dataset.write(pixels)
-    config = RunConfig(FitSettings(2, attempts=1))
-    jobs.run(prepare(InputSelection((str(tmp_path / "scene.tif"),)), config, str(tmp_path / "s.zarr"), "store"))
-    return tmp_path / "s.zarr"
-
-
-def test_georeferenced_images_become_geotiffs_with_all_that_belongs_to_them(scene: Path, tmp_path: Path) -> None:
-    import rasterio
-
+    scene = tmp_path / "s.zarr"
+    run_job(tmp_path / "scene.tif", scene, 2, attempts=1)
     result = run(scene, tmp_path / "out", *PICTURES, "polygons")
     assert (result.status, len(result.files)) == ("ok", 8)
-    labels = np.asarray(open_store(str(scene))["scene.tif"].labels)
+    labels = labels_of(scene, "scene.tif")
     for file in result.files:
         if file.what == "polygons":
             continue
@@ -308,27 +292,20 @@ def test_georeferenced_images_become_geotiffs_with_all_that_belongs_to_them(scen
                 assert (np.moveaxis(found[:3], 0, -1)[labels == 1] == GREEN).all()
             elif file.what == "masks":
                 assert (found[0] == 255 * (labels == file.clusters[0])).all()  # type: ignore[index]
-
-
-def test_a_png_of_a_georeferenced_image_has_a_world_file(scene: Path, tmp_path: Path) -> None:
-    import rasterio
-
-    result = run(scene, tmp_path / "out", "segmented", "labels", format="png")
+    result = run(scene, tmp_path / "png", "segmented", "labels", format="png")
     assert [file.written_as for file in result.files] == ["png", "png"]
-    for name in ("segmented", "labels"):
-        assert (tmp_path / "out" / f"scene.tif.{name}.pgw").exists()
-        with rasterio.open(tmp_path / "out" / f"scene.tif.{name}.png") as dataset:
+    for name in ("segmented", "labels"):  # the place is in a world file
+        assert (tmp_path / "png" / f"scene.tif.{name}.pgw").exists()
+        with rasterio.open(tmp_path / "png" / f"scene.tif.{name}.png") as dataset:
             assert tuple(dataset.transform)[:6] == (10, 0, 400000, 0, -10, 5200000)
 
 
 # ----------------------------------------------------------------------------------------- what goes wrong
 
 
-def test_a_source_that_has_gone_or_changed_is_named_and_the_rest_is_made(
-    small_folder: Path, tmp_path: Path, job: RunJob
-) -> None:
+def test_a_source_that_has_gone_or_changed_is_named_and_the_rest_is_made(small_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(small_folder, tmp_path / "in")
-    job(tmp_path / "in", tmp_path / "s.zarr", k=2)
+    run_job(tmp_path / "in", tmp_path / "s.zarr", k=2)
     (tmp_path / "in" / "a.png").unlink()
     os.utime(tmp_path / "in" / "b.png", ns=(5, 5))
     result = run(tmp_path / "s.zarr", tmp_path / "out", "segmented", "cutout", "boundaries")
@@ -349,8 +326,8 @@ def test_a_source_that_has_gone_or_changed_is_named_and_the_rest_is_made(
     assert names(tmp_path / "nothing") == []
 
 
-def test_damaged_images_are_named_and_the_rest_is_made(small_folder: Path, tmp_path: Path, job: RunJob) -> None:
-    job(small_folder, tmp_path / "s.zarr", k=2)
+def test_damaged_images_are_named_and_the_rest_is_made(small_folder: Path, tmp_path: Path) -> None:
+    run_job(small_folder, tmp_path / "s.zarr", k=2)
 
     def chunk(image: Path) -> None:
         (image / "labels/kmeans/0/c/0/0").write_bytes(b"no such thing")
@@ -438,35 +415,17 @@ def test_a_folder_that_cannot_be_written_is_told(made: Path, tmp_path: Path, mon
 # ------------------------------------------------------------------------------------------- wrong requests
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        ({"what": ("pictures",)}, "--what takes"),
-        ({"what": ()}, "--what is empty"),
-        ({"clusters": (0,)}, "names none of them"),
-        ({"what": ("masks",), "clusters": (-1,)}, "--cluster takes numbers from 0"),
-        ({"what": ("masks",), "clusters": ()}, "--cluster takes numbers from 0"),
-        ({"format": "gif"}, "--format is one of"),
-        ({"line": "yellow"}, "--line-color"),
-        ({"min_area_px": 0}, "--min-area"),
-        ({"min_area_px": 2}, "--min-area leaves out small polygons"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(more: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        ExportSettings(**more)
-
-
-def test_images_and_clusters_that_are_not_there_are_refused(
-    made: Path, tmp_path: Path, small_folder: Path, job: RunJob
-) -> None:
-    job(small_folder, tmp_path / "m.model.zarr", k=2)
+def test_images_and_clusters_that_are_not_there_are_refused(made: Path, tmp_path: Path, small_folder: Path) -> None:
+    run_job(small_folder, tmp_path / "m.model.zarr", k=2)
     with pytest.raises(StoreError, match="a kseg model, not a store"):
         run(tmp_path / "m.model.zarr", tmp_path / "out")
     with pytest.raises(UsageError, match="--image nobody: no image"):
         run(made, tmp_path / "out", images=("picture-1.png", "nobody"))
     with pytest.raises(UsageError, match="--cluster 4: clusters are 0 to 3"):
         run(made, tmp_path / "out", "masks", clusters=(1, 4))
+    for clusters in ((-1,), ()):
+        with pytest.raises(UsageError, match="--cluster takes numbers from 0"):
+            ExportSettings(("masks",), clusters)
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="a file, not a folder"):
         run(made, tmp_path / "file")
@@ -488,19 +447,20 @@ def test_images_and_clusters_that_are_not_there_are_refused(
     ],
 )
 def test_images_are_chosen_by_key_source_or_pattern(
-    wanted: tuple[str, ...], keys: list[str], made: Path, smooth_folder: Path, tmp_path: Path
+    wanted: tuple[str, ...], keys: list[str], made: Path, smooth_folder: Path
 ) -> None:
-    images = tuple(each.replace("SOURCE", str(smooth_folder)) for each in wanted)
-    assert [file.key for file in run(made, tmp_path / "out", images=images).files] == keys
+    wanted = tuple(name.replace("SOURCE", str(smooth_folder)) for name in wanted)
+    images, damaged = chosen_images(open_store(str(made)), wanted)
+    assert ([image.key for image in images], damaged) == (keys, {})
 
 
-def test_files_of_images_with_hostile_names_stay_in_the_folder(tmp_path: Path, job: RunJob, smooth: Any) -> None:
+def test_files_of_images_with_hostile_names_stay_in_the_folder(tmp_path: Path, smooth: Any) -> None:
     hostile = ["-rf.png", "x...png", "a\nb.png", "%2e%2e%2fx.png", "con.png", "é" * 90 + ".png", "A.png", "a.png"]
     os.makedirs(tmp_path / "in" / "x")
     for i, name in enumerate([*hostile, os.fsdecode(b"\xff\xfe.png")]):
         with open(tmp_path / "in" / "x" / name, "wb") as file:
             Image.fromarray(smooth(9 + i, 12, i)).save(file, "PNG")
-    job(tmp_path / "in", tmp_path / "s.zarr", k=2)
+    run_job(tmp_path / "in", tmp_path / "s.zarr", k=2)
     before = set(tmp_path.iterdir())
     result = run(tmp_path / "s.zarr", tmp_path / "out", *PICTURES, "polygons")
     assert (result.status, result.images) == ("ok", 9)
@@ -515,11 +475,10 @@ def test_an_image_of_a_store_of_bands_is_cut_out_in_the_colours_it_is_painted_in
     samples = np.zeros((4, 40, 40), np.uint16)
     samples[:, :, 20:] = np.array([1000, 3000, 2000, 9])[:, None, None]
     tifffile.imwrite(tmp_path / "a.tif", samples, photometric="minisblack", planarconfig="separate")
-    config = RunConfig(FitSettings(2, "bands", attempts=1), input=InputSettings("none"))
-    jobs.run(prepare(InputSelection((str(tmp_path / "a.tif"),)), config, str(tmp_path / "s.zarr"), "store"))
+    run_job(tmp_path / "a.tif", tmp_path / "s.zarr", 2, features="bands", attempts=1, nodata="none")
     run(tmp_path / "s.zarr", tmp_path / "out", "segmented", "cutout", clusters=(1,))
     segmented, cutout = (pixels_of(tmp_path / "out" / f"a.tif.{part}.png") for part in ("segmented", "cutout-1"))
-    labels = np.asarray(open_store(str(tmp_path / "s.zarr"))["a.tif"].labels)
+    labels = labels_of(tmp_path / "s.zarr", "a.tif")
     assert (cutout[labels == 1][:, :3] == segmented[labels == 1]).all()
 
 
@@ -550,8 +509,6 @@ def test_a_format_and_a_kind_that_are_not_in_the_product_are_an_entry_each(
 
 
 def test_failures_are_told_once_for_each_reason() -> None:
-    from workflows.export_plan import PlannedImage
-
     planned = [PlannedImage(key, 1, ()) for key in ("b", "a")]
     gone, bad = UnreadableImage("x", "gone"), UnreadableImage("x", "bad")
     given = [Failed("a", ("cutout",), gone), Failed("b", ("cutout",), bad), Failed("a", ("boundaries",), gone)]
@@ -564,10 +521,10 @@ def test_failures_are_told_once_for_each_reason() -> None:
 
 @pytest.mark.parametrize("name", ["RGB.byte.tif", pytest.param("cog_cmap.tif", marks=pytest.mark.slow)])
 def test_labels_of_real_rasters_are_read_back_by_rasterio_where_they_were(
-    name: str, data_folder: Path, tmp_path: Path, job: RunJob
+    name: str, data_folder: Path, tmp_path: Path
 ) -> None:
     rasterio = pytest.importorskip("rasterio")
-    job(data_folder / "rasters" / name, tmp_path / "s.zarr", k=4, attempts=2)
+    run_job(data_folder / "rasters" / name, tmp_path / "s.zarr", k=4, attempts=2)
     result = run(tmp_path / "s.zarr", tmp_path / "out", "labels", "segmented")
     assert (result.status, len(result.files)) == ("ok", 2)
     store = open_store(str(tmp_path / "s.zarr"))

@@ -18,17 +18,15 @@ import shapely
 
 from jobs._render import drift_lines
 from kseg_core import open_store
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.errors import NothingReadable
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.model import Model
-from workflows.check import check_store
+from tests.asking import IMAGE_DOCUMENT, SYNC, asked, problems, stopped_at
 from workflows.dry_run import dry_run
 from workflows.inspect import describe
 from workflows.repair import repair_store
-from workflows.request import InputSelection, prepare
 from workflows.result import JobResult
-from workflows.run import fit, run
+from workflows.run import run
 
 Files = dict[str, tuple[int, int]]
 
@@ -38,24 +36,17 @@ def folder(small_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_folder, tmp_path / "in"))
 
 
-@pytest.fixture
-def model(folder: Path, tmp_path: Path, job: Any) -> Path:
-    job(folder, tmp_path / "m.model.zarr", k=3)
-    return tmp_path / "m.model.zarr"
+@pytest.fixture(scope="module")
+def model(small_folder: Path, tmp_path_factory: pytest.TempPathFactory, job: Any) -> Path:
+    """A model of the folder's pictures. Not to be changed."""
+    made = tmp_path_factory.mktemp("model") / "m.model.zarr"
+    job(small_folder, made, k=3)
+    return made
 
 
-def night(
-    folder: Path, model: Path, output: Path, *, checksum: bool = False, mask: Path | None = None, **more: Any
-) -> JobResult | None:
+def night(folder: Path, model: Path, output: Path, **settings: Any) -> JobResult | None:
     """One night's run; None where all was done already."""
-    config = RunConfig(
-        None,
-        OutputSettings(checksum=checksum, **more),
-        ExecutionSettings("sync"),
-        InputSettings(mask=None if mask is None else str(mask)),
-        model=str(model),
-    )
-    request = prepare(InputSelection((str(folder),)), config, str(output), "store")
+    request = asked(folder, output, model=model, **settings)
     return None if request.finished is not None else run(request)
 
 
@@ -104,7 +95,7 @@ def test_only_what_changed_is_touched_over_three_nights(
     assert of_image(last, "b.png") != of_image(after, "b.png")
     assert np.asarray(open_store(str(store))["b.png"].labels).shape == (44, 44)
     assert night(folder, model, store) is None
-    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+    assert problems(store) == []
 
 
 def test_a_grown_store_is_that_of_all_inputs_at_once(
@@ -116,45 +107,30 @@ def test_a_grown_store_is_that_of_all_inputs_at_once(
     fresh = told(night(folder, model, tmp_path / "fresh.zarr"))
     for name in ("inertia", "mse", "counts", "pixels"):
         assert grown[name] == fresh[name]
-    differing = {
-        name
-        for name, value in contents(tmp_path / "fresh.zarr").items()
-        if contents(tmp_path / "grown.zarr")[name] != value
-    }
+    once, at_once = contents(tmp_path / "grown.zarr"), contents(tmp_path / "fresh.zarr")
+    assert once.keys() == at_once.keys()
+    differing = {name for name, value in at_once.items() if once[name] != value}
     assert differing <= {":attributes"}  # its result tells of the new image's drift, and of no other
 
 
-def test_a_bad_new_file_is_told_and_tried_again_and_what_is_there_stays(
+def test_what_cannot_be_read_is_told_and_tried_again_and_what_is_there_stays(
     folder: Path, model: Path, tmp_path: Path, every_file: Callable[[Path], Files]
 ) -> None:
     store = tmp_path / "out.zarr"
     night(folder, model, store)
     before = every_file(store / "images")
     (folder / "bad.png").write_bytes(b"nothing")
-    result = night(folder, model, store)
-    assert told(result)["images"] == counted(0, 3, failed=1)
-    assert told(result)["status"] == "partial"
+    found = told(night(folder, model, store))
+    assert (found["status"], found["images"]) == ("partial", counted(0, 3, failed=1))
+    (folder / "b.png").write_bytes(b"nothing")  # which keeps its labels
+    found = told(night(folder, model, store))
+    assert (found["images"], found["changes"]) == (counted(0, 2, failed=2), changes(outdated=1))
     assert every_file(store / "images") == before
-
-
-def test_a_changed_file_that_cannot_be_read_keeps_its_labels_and_is_told(
-    folder: Path, model: Path, tmp_path: Path, every_file: Callable[[Path], Files]
-) -> None:
-    store = tmp_path / "out.zarr"
-    night(folder, model, store)
-    before = every_file(store / "images")
-    (folder / "b.png").write_bytes(b"nothing")
-    result = told(night(folder, model, store))
-    assert (result["images"], result["changes"]) == (counted(0, 2, failed=1), changes(outdated=1))
+    (folder / "bad.png").unlink()
+    found = told(night(folder, model, store))
+    assert (found["images"], found["changes"]) == (counted(0, 2, failed=1), changes(outdated=1))
     assert every_file(store / "images") == before
-    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
-
-
-def test_where_nothing_of_the_inputs_can_be_read_the_store_stays_as_it_was(
-    folder: Path, model: Path, tmp_path: Path, every_file: Callable[[Path], Files]
-) -> None:
-    store = tmp_path / "out.zarr"
-    night(folder, model, store)
+    assert problems(store) == []
     before = every_file(store)
     for path in folder.iterdir():
         path.write_bytes(b"nothing")
@@ -219,10 +195,10 @@ def test_a_part_of_a_mask_of_polygons_that_changes_changes_what_it_masks(
         assert told(night(folder, model, store, mask=mask))["images"] == counted(3, 0), part
 
 
-def test_a_virtual_raster_changes_with_what_it_names(model: Path, tmp_path: Path) -> None:
+def test_a_virtual_raster_changes_with_what_it_names(small_folder: Path, model: Path, tmp_path: Path) -> None:
     folder, store = tmp_path / "vrt", tmp_path / "out.zarr"
     folder.mkdir()
-    shutil.copy(tmp_path / "in/a.png", tmp_path / "tile.png")
+    shutil.copy(small_folder / "a.png", tmp_path / "tile.png")
     rasterio.shutil.copy(tmp_path / "tile.png", tmp_path / "inner.vrt", driver="VRT")
     inner = (tmp_path / "inner.vrt").read_text()
     assert 'relativeToVRT="1">tile.png' in inner
@@ -263,7 +239,7 @@ def test_what_is_lost_of_an_image_is_noticed_and_made_anew_by_the_same_command(
     after = contents(store)
     assert {name for name, value in after.items() if before.get(name) != value} <= {":attributes"}
     assert after.keys() == before.keys()
-    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+    assert problems(store) == []
     assert night(folder, model, store, **EVERYTHING) is None
 
 
@@ -277,7 +253,7 @@ def test_an_empty_document_is_made_anew_beside_what_is_new_and_changed_and_each_
     png(folder / "d.png", smooth(30, 60, 77))
     found = told(night(folder, model, store))
     assert (found["images"], found["changes"]) == (counted(3, 1), changes(added=1, changed=1, repaired=1))
-    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+    assert problems(store) == []
 
 
 def test_an_image_without_input_that_is_lost_is_told_once(
@@ -292,7 +268,7 @@ def test_an_image_without_input_that_is_lost_is_told_once(
     assert (found["images"], found["changes"]) == (counted(0, 2), changes())
     assert "it had a.png, which is lost" in caplog.text
     assert night(folder, model, store) is None
-    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+    assert problems(store) == []
 
 
 def test_a_lost_image_is_missed_though_there_are_as_many_folders(folder: Path, tmp_path: Path, job: Any) -> None:
@@ -300,12 +276,11 @@ def test_a_lost_image_is_missed_though_there_are_as_many_folders(folder: Path, t
     store = tmp_path / "out.zarr"
     (store / "images/b.png").rename(store / "images/stray.png")
     (store / "images/stray.png/zarr.json").unlink()
-    lines = check_store(str(store), ExecutionSettings("sync"))["problems"]
-    assert "1 image is missing: b.png; the command that made the store labels what is missing" in lines
+    assert "1 image is missing: b.png; the command that made the store labels what is missing" in problems(store)
     result = job(folder, store, k=3)
     assert result.to_json()["images"] == counted(1, 2)
     assert sorted(open_store(str(store))) == ["a.png", "b.png", "c.png"]
-    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+    assert problems(store) == []
 
 
 # ------------------------------------------------------------------------------------------------------ checksums
@@ -335,7 +310,7 @@ def test_with_checksums_content_decides(
     image = open_store(str(store))["a.png"]
     assert image.attributes["modified"] == image.origin["modified"] == 1
     (store / "images/a.png/zarr.json").unlink()
-    assert repair_store(str(store), ExecutionSettings("sync"))["repaired"] == ["a.png"]
+    assert repair_store(str(store), SYNC)["repaired"] == ["a.png"]
 
 
 def test_where_no_checksum_was_kept_that_is_told_once(
@@ -409,13 +384,9 @@ def test_a_refit_starts_from_the_models_centroids_and_keeps_its_numbers(
 ) -> None:
     job(folder, tmp_path / "first.model.zarr", k=4, features=features)
     first = Model.load(str(tmp_path / "first.model.zarr"))
-    bands = first.bands.bands if first.bands is not None else ()
-    settings = FitSettings(4, features, attempts=1, bands=bands)  # type: ignore[arg-type]
-    config = RunConfig(
-        settings, execution=ExecutionSettings("sync"), match=str(tmp_path / "first.model.zarr"), refit=True
-    )
-    request = prepare(InputSelection((str(folder),)), config, str(tmp_path / "again.model.zarr"), "model")
-    fit(request)
+    given = {"features": features, "bands": first.bands.bands if first.bands is not None else ()}
+    again_as = {"match": tmp_path / "first.model.zarr", "refit": True, "attempts": 1}
+    job(folder, tmp_path / "again.model.zarr", k=4, **given, **again_as)
     again = Model.load(str(tmp_path / "again.model.zarr"))
     np.testing.assert_array_equal(again.centroids, first.centroids)  # an optimum of the same images stays what it is
     (attempt,) = again.facts["history"]
@@ -427,35 +398,23 @@ def test_a_refit_starts_from_the_models_centroids_and_keeps_its_numbers(
 
 
 def test_a_night_that_was_stopped_means_the_same_by_new(
-    folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, contents: Any, monkeypatch: pytest.MonkeyPatch
+    folder: Path, model: Path, tmp_path: Path, png: Any, smooth: Any, contents: Any
 ) -> None:
-    from workflows.labelling import label_plan
-
     night(folder, model, tmp_path / "out.zarr")
     shutil.copytree(tmp_path / "out.zarr", tmp_path / "whole.zarr")
     for i in range(2):
         png(folder / f"new{i}.png", smooth(30, 60, i))
     png(folder / "b.png", smooth(30, 60, 5))
     night(folder, model, tmp_path / "whole.zarr")
-    write, written = label_plan.write_image, []
-
-    def stop_at_the_last(store: str, record: Any, *more: Any) -> None:
-        written.append(record.key)
-        if len(written) == 3:
-            raise KeyboardInterrupt
-        write(store, record, *more)
-
-    monkeypatch.setattr(label_plan, "write_image", stop_at_the_last)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at(IMAGE_DOCUMENT, 6):
         night(folder, model, tmp_path / "out.zarr")
-    monkeypatch.undo()
     assert not open_store(str(tmp_path / "out.zarr")).complete
     result = told(night(folder, model, tmp_path / "out.zarr"))
     assert result["images"] == counted(1, 4)
     assert result["changes"] == changes(added=2, changed=1)
     assert result["drift"]["batch"]["images"] == 3
     assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "m.model.zarr", "out.zarr", "whole.zarr"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.zarr", "whole.zarr"]
 
 
 def test_what_a_stopped_night_left_half_written_of_a_file_that_is_gone_is_swept(
@@ -484,9 +443,9 @@ def test_an_image_of_a_file_that_is_gone_stays_though_its_document_is_damaged(
     document.write_bytes(document.read_bytes()[:-9])
     assert told(night(folder, model, store))["changes"]["removed"] == 1
     assert (store / "images/a.png/labels/kmeans/0/c/0/0").exists()
-    assert check_store(str(store), ExecutionSettings("sync"))["status"] == "failed"
+    assert problems(store)
     (tmp_path / "a.png").rename(folder / "a.png")
-    assert repair_store(str(store), ExecutionSettings("sync"))["repaired"] == ["a.png"]
+    assert repair_store(str(store), SYNC)["repaired"] == ["a.png"]
 
 
 @pytest.mark.parametrize("modified", [-1, -(10**18), 2**62])
@@ -497,9 +456,9 @@ def test_files_of_any_time_can_be_labelled_checked_and_repaired(
     os.utime(folder / "a.png", ns=(modified, modified))
     assert told(night(folder, model, store))["images"] == counted(3, 0)
     assert night(folder, model, store) is None  # nothing to do
-    assert check_store(str(store), ExecutionSettings("sync"))["problems"] == []
+    assert problems(store) == []
     (store / "images/a.png/labels/kmeans/0/c/0/0").unlink()
-    repaired = repair_store(str(store), ExecutionSettings("sync"))
+    repaired = repair_store(str(store), SYNC)
     assert (repaired["status"], repaired["repaired"]) == ("ok", ["a.png"])
     assert [image["key"] for image in describe(str(store))["images"]] == ["a.png", "b.png", "c.png"]
 
@@ -532,8 +491,7 @@ def test_a_dry_run_tells_what_is_new_or_changed_and_touches_nothing(
     png(folder / "d.png", smooth(30, 60, 77))
     os.utime(folder / "a.png", ns=(1, 1))
     before = every_file(tmp_path)
-    config = RunConfig(None, OutputSettings(checksum=True), ExecutionSettings("sync"), model=str(model))
-    left = dry_run(prepare(InputSelection((str(folder),)), config, str(store), "store")).to_json()
+    left = dry_run(asked(folder, store, model=model, checksum=True)).to_json()
     assert left["images"] == {"total": 4, "to_do": 1, "reused": 3, "large": 0, "failed": 0}
     assert left["pixels"] == {"total": 30 * 60}
     assert every_file(tmp_path) == before

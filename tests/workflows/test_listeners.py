@@ -32,8 +32,8 @@ def test_nothing_listens_beyond_the_loopback_address(
 ) -> None:
     if options:
         pytest.importorskip("bokeh", reason="Dask draws it with Bokeh")
-    folder_of_pictures(tmp_path / "in", 3)
-    line = ["run", "in", "--k", "4", "--attempts", "2", "--workers", "2", "--scheduler", "processes", *options]
+    folder_of_pictures(tmp_path / "in", 1)
+    line = ["run", "in", "--k", "2", "--attempts", "1", "--workers", "1", "--scheduler", "processes", *options]
     running = subprocess.Popen(
         [sys.executable, "-m", "jobs", *line],
         cwd=tmp_path,

@@ -29,7 +29,6 @@ from kseg_core.layers.edges import EdgeLayer
 from kseg_core.layers.layer import Layer
 from kseg_core.memory import (
     COLOR_BYTES,
-    MOST_COLORS,
     PROCESS_BYTES,
     REMOTE_BYTES,
     layer_bytes,
@@ -47,7 +46,7 @@ from workflows.planning.plan import Plan, make_plan
 from workflows.request import InputSelection, prepare
 from workflows.run import run
 
-SIDE = 4096  # several pieces, and enough pixels to tell them from the program itself
+SIDE = 3072  # four pieces, and enough pixels to tell them from the program itself
 GB = 10**9
 
 
@@ -96,7 +95,7 @@ def _smooth() -> NDArray[np.uint8]:
 
 
 def _photo() -> NDArray[np.uint8]:
-    return np.ascontiguousarray(_smooth()[:2600, :3800])  # about ten megapixels
+    return np.ascontiguousarray(_smooth()[:2600, :3800])  # about eight megapixels
 
 
 def _smooth_tif(path: Path) -> None:
@@ -117,9 +116,13 @@ def _bands_tif(path: Path) -> None:
 
 def _every_tif(path: Path) -> None:
     """Every colour there is."""
-    codes = np.random.default_rng(2).permutation(1 << 24).astype(np.uint32).reshape(SIDE, SIDE)
-    every = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=2).astype(np.uint8)
-    tifffile.imwrite(path, every, tile=(512, 512), photometric="rgb")
+    tifffile.imwrite(path, _colours(4096, 4096), tile=(512, 512), photometric="rgb")
+
+
+def _colours(height: int, width: int) -> NDArray[np.uint8]:
+    """No two pixels of the same colour."""
+    codes = np.random.default_rng(2).permutation(height * width).astype(np.uint32).reshape(height, width)
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=2).astype(np.uint8)
 
 
 MAKERS: dict[str, Callable[[Path], object]] = {
@@ -127,6 +130,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "whole.tif": _whole_tif,
     "bands.tif": _bands_tif,
     "every.tif": _every_tif,
+    "distinct.tif": lambda path: tifffile.imwrite(path, _colours(2100, 2200), tile=(512, 512), photometric="rgb"),
     "photo.jpg": lambda path: Image.fromarray(_photo()).save(path, quality=92),
     "photo.png": lambda path: Image.fromarray(_photo()).save(path, compress_level=1),
     "photo16.png": lambda path: path.write_bytes(imagecodecs.png_encode(_photo().astype(np.uint16) * 257, level=1)),
@@ -380,22 +384,22 @@ def test_below_the_floor_a_job_does_not_start_and_says_what_it_needs(pictures: P
 
 
 def test_more_colours_than_fit_are_refused_with_the_memory_they_need(pictures: Pictures, tmp_path: Path) -> None:
-    config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(workers=1, memory=800_000_000))
-    request = prepare(InputSelection((str(pictures / "every.tif"),)), config, str(tmp_path / "out.zarr"), "store")
-    with pytest.raises(KsegError, match=r"more than \d\.\d million distinct colours.*give --memory 1\.\d+ GB"):
+    config = RunConfig(FitSettings(k=3), execution=ExecutionSettings(workers=1, memory=400_000_000))
+    request = prepare(InputSelection((str(pictures / "distinct.tif"),)), config, str(tmp_path / "out.zarr"), "store")
+    with pytest.raises(KsegError, match=r"more than \d\.\d million distinct colours.*give --memory 5\d\d MB"):
         run(request)
     assert not (tmp_path / "out.zarr").exists()
 
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_the_memory_that_is_asked_for_is_enough(alone: bool, pictures: Pictures, tmp_path: Path) -> None:
-    plan, work = plan_of(pictures / "every.tif"), replace(COLORS, alone=alone)
-    least, _, _ = make_budget(plan, work, LocalExecutor("threads", 3, 600_000_000))
-    assert (least.threads, least.colors) < (3, MOST_COLORS)
-    advised = re.search(r"give --memory (\S+ GB)", str(too_many_colors(least)))
+    plan, work = plan_of(pictures / "distinct.tif"), replace(COLORS, alone=alone)
+    least, _, _ = make_budget(plan, work, LocalExecutor("threads", 3, 400_000_000))
+    assert (least.threads, least.colors) < (3, plan.pixels)
+    advised = re.search(r"give --memory (\S+ [MG]B)", str(too_many_colors(least)))
     assert advised is not None
     budget, _, _ = make_budget(plan, work, LocalExecutor("threads", 3, parse_bytes(advised[1], "--memory")))
-    assert (budget.threads, budget.colors) == (3, MOST_COLORS)
+    assert (budget.threads, budget.colors) == (3, plan.pixels)
 
 
 def test_the_least_memory_that_is_told_is_enough(pictures: Pictures) -> None:

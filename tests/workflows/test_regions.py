@@ -17,21 +17,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from kseg_core import open_store
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, StoreError, UsageError
+from tests.asking import SYNC, labels_of, run_job
 from workflows import regions
 from workflows.computing.context import Context
 from workflows.regions import write_polygons, write_region_table
-from workflows.request import InputSelection, prepare
-from workflows.run import run
 
 Array = NDArray[Any]
-SYNC = ExecutionSettings("sync")
 
 
-def make(inputs: Path, output: Path, fit: dict[str, Any] | None = None, **written: Any) -> Path:
-    config = RunConfig(FitSettings(**{"k": 3, "attempts": 2, **(fit or {})}), OutputSettings(**written), SYNC)
-    run(prepare(InputSelection((str(inputs),)), config, str(output), "store"))
+def make(inputs: Path, output: Path, **settings: Any) -> Path:
+    run_job(inputs, output, 3, attempts=2, **settings)
     return output
 
 
@@ -50,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> P
 @pytest.fixture(scope="module")
 def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Its store in tiles of 64, of a scope. Not to be changed."""
-    return cache(lambda scope: make(folder, tmp_path_factory.mktemp(scope) / "out.zarr", {"scope": scope}, tile=64))
+    return cache(lambda scope: make(folder, tmp_path_factory.mktemp(scope) / "out.zarr", scope=scope, tile=64))
 
 
 @pytest.fixture
@@ -171,7 +168,7 @@ def test_polygons_cover_the_masks_and_none_is_cut_at_a_tile(store: Path, folder:
         "shape": [170, 210],
         "coordinates": "pixels",
     }
-    labels = np.asarray(open_store(str(store))["a.png"].labels)
+    labels = labels_of(store, "a.png")
     for cluster in range(3):
         own = [each for each in found["features"] if each["properties"]["cluster"] == cluster]
         assert len(own) == counted(labels, cluster)[1]
@@ -208,7 +205,7 @@ def test_georeferenced_images_are_in_degrees_and_square_metres(tmp_path: Path, s
     store = make(tmp_path / "in.tif", tmp_path / "out.zarr", tile=64)
     found = outlined(store, "in.tif", tmp_path / "o.geojson")
     assert found["kseg"]["coordinates"] == "WGS 84"
-    labels = np.asarray(open_store(str(store))["in.tif"].labels)
+    labels = labels_of(store, "in.tif")
     drawn = np.full(labels.shape, 255, np.uint8)
     for feature in found["features"]:
         back = transform_geom("EPSG:4326", "EPSG:32633", feature["geometry"])

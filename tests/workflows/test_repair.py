@@ -396,17 +396,17 @@ def test_what_was_mended_before_a_repair_was_stopped_is_not_made_anew_again(
 ) -> None:
     for tile in WINDOWS.values():
         flip(store / f"images/{LARGE}/labels/kmeans/0/c/{tile}")
-    write = mend.write_window
+    look = mend.window_is_sound
 
     def stop_at_the_third(*arguments: Any) -> Any:
         if labelled_again.total() == 2:
             raise KeyboardInterrupt
-        return write(*arguments)
+        return look(*arguments)
 
-    monkeypatch.setattr(mend, "write_window", stop_at_the_third)
+    monkeypatch.setattr(mend, "window_is_sound", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         repair_store(str(store), SYNC)
-    monkeypatch.setattr(mend, "write_window", write)
+    monkeypatch.setattr(mend, "window_is_sound", look)
     assert (read_attributes(store) or {})["status"] == "incomplete"
     assert any(LARGE in line for line in check_store(str(store), SYNC)["problems"])
     assert repair_store(str(store), SYNC)["status"] == "ok"

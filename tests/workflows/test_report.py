@@ -26,10 +26,10 @@ from kseg_core.store.model import Model
 from kseg_core.store.nodes import write_array
 from kseg_core.store.opening import open_store
 from kseg_core.store.originals import Originals
+from tests.asking import SYNC
 from workflows.computing.context import Context
 from workflows.report import ReportRequest, make_report, pictures_of
 
-SYNC = ExecutionSettings("sync")
 U8 = NDArray[np.uint8]
 
 
@@ -153,31 +153,27 @@ def test_pictures_are_the_labels_and_the_spread_is_that_of_the_pixels(store: Pat
 @pytest.mark.few(1)
 @pytest.mark.parametrize("tile", [64, 100])
 def test_windows_pyramids_and_copies_change_no_picture(
-    tile: int, tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch
+    tile: int, tmp_path: Path, smooth: Any, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tiled TIFF read by pieces, with and without a pyramid and a copy, looks as it does read at once."""
     import tifffile
 
     import kseg_core.reading.sources as sources
     import kseg_core.report.views as views
-    from kseg_core.config import FitSettings, OutputSettings, RunConfig
-    from workflows.request import InputSelection, prepare
-    from workflows.run import run
 
     tifffile.imwrite(tmp_path / "in.tif", smooth(500, 700, 3), tile=(64, 64), photometric="rgb")
     made = []
     for name, output, piece_px in (
-        ("whole", OutputSettings(), 1 << 22),
-        ("pieces", OutputSettings(tile=tile, pyramid=False), 1 << 14),
-        ("pyramid", OutputSettings(tile=tile, pyramid=True), 1 << 14),
-        ("copy", OutputSettings(tile=tile, pyramid=True, copy_image=True), 1 << 14),
+        ("whole", {}, 1 << 22),
+        ("pieces", {"tile": tile, "pyramid": False}, 1 << 14),
+        ("pyramid", {"tile": tile, "pyramid": True}, 1 << 14),
+        ("copy", {"tile": tile, "pyramid": True, "copy_image": True}, 1 << 14),
     ):
         monkeypatch.setattr(sources, "PIECE_PX", piece_px)
         monkeypatch.setattr(views, "GRID", 64 if piece_px < 1 << 20 else 1024)
         monkeypatch.setattr(views, "WINDOW_PX", 192)
-        config = RunConfig(FitSettings(3, attempts=2), output, SYNC)
         path = tmp_path / f"{name}.zarr"
-        run(prepare(InputSelection((str(tmp_path / "in.tif"),)), config, str(path), "store"))
+        job(tmp_path / "in.tif", path, 3, attempts=2, **output)
         if name == "copy":
             (tmp_path / "in.tif").rename(tmp_path / "gone.tif")  # the store has all that is needed
         made.append(seen(path, longest=100)["in.tif"])

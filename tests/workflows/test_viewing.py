@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError
 from kseg_core.export.settings import ExportSettings
 from kseg_core.memory import PROCESS_BYTES, VIEW_BYTES
+from tests.asking import run_job
 from workflows.check import check_store
 from workflows.computing.executor import LocalExecutor
 from workflows.export import export
 from workflows.export_plan import ExportRequest
 from workflows.report import ReportRequest, make_report
-from workflows.request import InputSelection, prepare
-from workflows.run import run
 from workflows.viewing.tasks import limit_tasks
 
 MB = 1_000_000
@@ -32,8 +31,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ramp = np.add.outer(np.arange(6500), np.arange(6500))[..., None] // 51
     Image.fromarray(np.repeat(ramp, 3, axis=2).astype(np.uint8)).save(folder / "large.png", compress_level=1)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / "small.png")
-    config = RunConfig(FitSettings(k=2, attempts=1), OutputSettings(copy_image=request.param))
-    run(prepare(InputSelection((str(folder),)), config, str(folder / "out.zarr"), "store"))
+    run_job(folder, folder / "out.zarr", 2, attempts=1, copy_image=request.param)
     return folder / "out.zarr"
 
 

@@ -28,7 +28,7 @@ from ..planning.plan import Plan
 from .bands import points_of_bands, read_bands
 from .colours import ShardedTable, read_colours, table_on_workers
 from .streamed import StreamedBands, solve_streamed, sweep_streamed
-from .tasks import SweepTasks, TaskRunner
+from .tasks import SweepTasks, Tasks
 
 F64 = NDArray[np.float64]
 
@@ -168,11 +168,11 @@ def fit_points(
         founds = sweep_points(points, settings, executor)
         renumber = None if earlier is None else lambda solution: numbered(solution.centroids)
         return chosen_model(founds, settings, space, renumber).noted(points.notes)
-    runner, start = TaskRunner(executor), earlier if refit else None
+    run, start = Tasks(executor), earlier if refit else None
     if isinstance(data, StreamedBands):
-        centroids, history = solve_streamed(data, settings, runner, start)
+        centroids, history = solve_streamed(data, settings, run, start)
     else:
-        centroids, history = solve(data, points.first, settings, runner, start)
+        centroids, history = solve(data, points.first, settings, run, start)
     solution = numbered(centroids)
     points.require_measurable([solution])
     bands = space if isinstance(space, BandSpace) else None

@@ -21,11 +21,13 @@ from kseg_core.clustering.kmeans import (
     AttemptHistory,
     History,
     Proposal,
+    Run,
     SearchData,
     Solution,
     coarse_form,
     fill_empty,
     finish,
+    propose,
     shortlist,
 )
 from kseg_core.clustering.points import FarPoint
@@ -40,7 +42,7 @@ from kseg_core.sweep.table import Found
 from ..computing.context import Context
 from ..planning.plan import Plan
 from .gather import kept_path, pass_over
-from .tasks import SweepTasks, TaskRunner
+from .tasks import SweepTasks
 
 F64 = NDArray[np.float64]
 
@@ -149,7 +151,7 @@ def few_values(data: StreamedBands, held: BandPoints, k: int) -> F64 | None:
 
 
 def solve_streamed(
-    data: StreamedBands, settings: FitSettings, runner: TaskRunner, start: F64 | None = None
+    data: StreamedBands, settings: FitSettings, run: Run, start: F64 | None = None
 ) -> tuple[F64, History]:
     """Attempts on the mini-batches, compared in one pass over all data; the best is refined by exact steps.
 
@@ -160,7 +162,10 @@ def solve_streamed(
     if coarse.size <= settings.clusters and (few := few_values(data, held, settings.clusters)) is not None:
         return few, ()
     search = SearchData(data.first if data.first.size else None, coarse)
-    proposals = runner.propose(search, settings) if start is None else [Proposal(0, start, math.inf, ())]
+    if start is not None:
+        proposals = [Proposal(0, start, math.inf, ())]
+    else:
+        proposals = run(propose, search, [(settings, attempt) for attempt in range(settings.attempts)])
     chosen = shortlist(proposals)
     judged = data.sums_of_each([proposal.centroids for proposal in chosen])
     inertia = [space.inertia(sums, p.centroids) for sums, p in zip(judged, chosen, strict=True)]

@@ -5,13 +5,14 @@ Data in one place is worked on there; data in shards answers each question by a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from kseg_core.clustering.kmeans import Proposal, SearchData, propose, refine, seeds_of
+from kseg_core.clustering.kmeans import Calls, Proposal, SearchData, one_by_one, propose, refine, seeds_of
 from kseg_core.clustering.points import Points
 from kseg_core.clustering.steps import Steps
 from kseg_core.config import FitSettings
@@ -36,30 +37,25 @@ from .colours import ShardedTable
 F64 = NDArray[np.float64]
 
 
-def place_of(data: Points, executor: Executor) -> Delayed | None:
+def place_of(data: Points | SearchData, executor: Executor) -> Delayed | None:
     """Where all of some data is; None where it is in several places."""
     if not isinstance(data, ShardedTable):
         return executor.share(data)
     return data.shards[0] if len(data.shards) == 1 else None
 
 
-class TaskRunner:
-    """Attempts as tasks; refinements too, unless the data is in several shards: then each of their steps is a graph."""
+class Tasks:
+    """A `Run` of tasks where the data is; where it is in several shards, each step of a call is a graph of its own."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
-    def propose(self, search: SearchData, settings: FitSettings) -> list[Proposal]:
-        shared = self._executor.share(search)
-        task = delayed(propose, pure=True)
-        return self._executor.compute([task(shared, settings, attempt) for attempt in range(settings.attempts)])
-
-    def refine(self, data: Points, proposals: list[Proposal], settings: FitSettings) -> list[Steps]:
+    def __call__(self, function: Callable[..., Any], data: Any, calls: Calls) -> list[Any]:
         place = place_of(data, self._executor)
         if place is None:
-            return [refine(data, proposal, settings) for proposal in proposals]
-        task = delayed(refine, pure=True)
-        return self._executor.compute([task(place, proposal, settings) for proposal in proposals])
+            return one_by_one(function, data, calls)
+        task = delayed(function, pure=True)
+        return self._executor.compute([task(place, *arguments) for arguments in calls])
 
 
 # A task may take what an earlier task made, not a part of it: these take the whole.
@@ -80,11 +76,8 @@ def judge_task(data: Points, linked: Link) -> Judged:
     return judge(data, linked.centroids)
 
 
-class SweepTasks:
+class SweepTasks(Tasks):
     """A `SweepRunner`, whose tasks are one graph where the data is in one place."""
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
 
     def propose_each(self, searches: Sequence[Search]) -> list[list[Proposal]]:
         """All attempts for each number of clusters."""
@@ -125,10 +118,3 @@ class SweepTasks:
         proposals = [[next(found) for _ in each] for each in attempts]
         parts = ([next(found) for _ in searches] for _ in range(3))
         return [Searched(*each) for each in zip(proposals, *parts, strict=True)]
-
-    def judge_one(self, data: Points, centroids: F64) -> Judged:
-        place = place_of(data, self._executor)
-        if place is None:
-            return judge(data, centroids)
-        found: Judged = self._executor.compute([delayed(judge, pure=True)(place, centroids)])[0]
-        return found

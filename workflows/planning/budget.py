@@ -135,8 +135,8 @@ class Budget:
         Bytes of pixels that are kept from one reading to the next.
     enough
         Limit at which all threads that were asked for have room for all colours that there may be.
-    stages
-        What it takes at a time; None: ``fixed`` and `COLOR_BYTES` of each colour.
+    needed
+        Bytes with as many colours as there may be, and the pixels that are kept.
     photographs
         Bytes with as many colours as photographs have: with less it does not start.
     """
@@ -149,14 +149,8 @@ class Budget:
     tables: int = 1
     kept: int = 0
     enough: int = 0
-    stages: Stages | None = None
+    needed: int = 0
     photographs: int = 0
-
-    @property
-    def needed(self) -> int:
-        """Bytes with as many colours as there may be."""
-        alike = Stages(self.fixed, (Task(0, 0, 0),) * self.tables, self.tables, alone=self.tables > 1)
-        return (self.stages or alike).taking(self.colors or 0) + self.kept
 
     def for_one_table(self) -> Budget:
         """The same where all tasks work for one table: it has the room of all."""
@@ -246,7 +240,7 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
         If the memory is too small to work at all.
     """
     limit = executor.memory_bytes
-    least_colors = min(LEAST_COLORS, most_colors(plan, work))
+    least_colors = min(LEAST_COLORS, most_colors(plan, work))  # of all images, those that are too large among them
     failures = [
         Failure(piece.source.file.key, too_large(piece.source, need, executor))
         for piece, need in (
@@ -270,9 +264,12 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
     least = at_a_time.taking(least_colors)
     if least > limit and not (failures and not plan.sources):  # then each image has its own reason
         raise KsegError(too_little(executor, least))
-    enough = stages(executor.threads).taking(most_colors(plan, work))
+    most = most_colors(plan, work)
+    enough = stages(executor.threads).taking(most)
     lower_threads(executor, threads)
-    colors = min(most_colors(plan, work), at_a_time.room(limit)) if work.counts_colors else None
+    colors = min(most, at_a_time.room(limit)) if work.counts_colors else None
+    needed = at_a_time.taking(colors or 0)
+    kept = to_keep(plan, work, executor, limit - needed)
     budget = Budget(
         limit,
         executor.processes,
@@ -280,11 +277,12 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
         at_a_time.fixed,
         colors,
         at_a_time.tables,
-        enough=enough,
-        stages=at_a_time,
+        kept,
+        enough,
+        needed + kept,
         photographs=least,
     )
-    return replace(budget, kept=to_keep(budget, plan, work, executor)), plan, failures
+    return budget, plan, failures
 
 
 def stages_of(pieces: Sequence[Piece], threads: int, plan: Plan, work: Work) -> Stages:
@@ -338,12 +336,11 @@ def largest_of(plan: Plan, at_a_time: int) -> list[Piece]:
     return whole + [piece for pieces in plan.large for piece in [pieces[0]] * min(at_a_time, len(pieces))]
 
 
-def to_keep(budget: Budget, plan: Plan, work: Work, executor: Executor) -> int:
+def to_keep(plan: Plan, work: Work, executor: Executor, left: int) -> int:
     """Bytes of pixels worth keeping: where they are read again, by this process, within the memory that is left."""
     if not (work.reads_again and isinstance(executor, LocalExecutor)):
         return 0
-    pixels = sum(kept_bytes(source, work.bands) for source in plan.sources)
-    return max(0, min(pixels, KEPT_BYTES, budget.limit - budget.needed))
+    return max(0, min(sum(kept_bytes(source, work.bands) for source in plan.sources), KEPT_BYTES, left))
 
 
 def too_little(

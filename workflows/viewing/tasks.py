@@ -13,6 +13,7 @@ from kseg_core.errors import KsegError, StoreError, UnreadableImage
 from kseg_core.memory import PROCESS_BYTES, VIEW_BYTES
 from kseg_core.reading.sources import ImageSource
 from kseg_core.sizes import format_at_least, format_bytes
+from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
 
@@ -120,6 +121,11 @@ def limit_tasks(
         for key, need in (needs or {}).items()
         if need > share
     }
+
+
+def count_of_bands(model: Model | None) -> int:
+    """How many bands the images of a store are read as; 0: colours."""
+    return 0 if model is None or model.bands is None else len(model.bands.bands)
 
 
 def needs_of_originals(

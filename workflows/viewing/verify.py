@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from dask.delayed import Delayed, delayed
@@ -23,7 +24,7 @@ from kseg_core.store.tally import OPENING, Tally, image_windows
 from kseg_core.store.verify import Findings, ImageCheck, large_shape
 
 from ..computing.context import Context, Task, crashed
-from .tasks import Work, limit_tasks, needs_of_originals, on_images
+from .tasks import Work, count_of_bands, limit_tasks, needs_of_originals, on_images
 
 log = logging.getLogger("kseg")
 
@@ -50,20 +51,17 @@ class Verifier:
         """Where to look for the source of an image; None: it is not to be read."""
         return None if key in self.refused else self.originals
 
-    def whole(self, key: str, originals: Originals | None) -> Delayed:
-        """All of an image."""
-        return delayed(ImageCheck.whole, pure=False)(self._check(key, originals), self.shared)
-
-    def window(self, key: str, window: Region, originals: Originals | None) -> Delayed:
-        """One window of a large one."""
-        return delayed(ImageCheck.window, pure=False)(self._check(key, originals), window, self.shared)
+    def part(self, key: str, window: Region | None, originals: Originals | None) -> Delayed:
+        """One window of a large image, or all of another."""
+        check = ImageCheck(self.path, key, originals, self.output)
+        if window is None:
+            return delayed(ImageCheck.whole, pure=False)(check, self.shared)
+        return delayed(ImageCheck.window, pure=False)(check, window, self.shared)
 
     def judged(self, key: str, counted: Tally) -> Delayed:
         """What all of its windows came to."""
-        return delayed(partial(ImageCheck.judged, self._check(key, None), counted), pure=False)(self.shared)
-
-    def _check(self, key: str, originals: Originals | None) -> ImageCheck:
-        return ImageCheck(self.path, key, originals, self.output)
+        check = ImageCheck(self.path, key, None, self.output)
+        return delayed(partial(ImageCheck.judged, check, counted), pure=False)(self.shared)
 
 
 def verify_images(store: Store, keys: Sequence[str], model: Model | None, context: Context) -> dict[str, Findings]:
@@ -71,8 +69,7 @@ def verify_images(store: Store, keys: Sequence[str], model: Model | None, contex
     context.progress.stage("verifying", len(keys), 0)
     originals = Originals.of(store.attributes)
     output = output_settings(store)
-    k, bands = (1, 0) if model is None else (model.k, len(() if model.bands is None else model.bands.bands))
-    need = partial(verifying_bytes, k=k, output=output, bands=bands)
+    need = partial(verifying_bytes, k=1 if model is None else model.k, output=output, bands=count_of_bands(model))
     path = storage.absolute(store.path)
     windows = {key: list(image_windows(shape)) for key, shape in shapes_of_large(path, keys, context).items()}
     needs = needs_of_originals(store.path, keys, originals, need, context, copied=True)
@@ -81,7 +78,8 @@ def verify_images(store: Store, keys: Sequence[str], model: Model | None, contex
         log.warning("%s: not compared with its source, which %s", key, reason)
     verifier = Verifier(path, context.share(model), originals, output, refused.keys())
     small = [key for key in keys if key not in windows]
-    results = context.each(chain(window_tasks(windows, verifier, context), whole_tasks(small, verifier, context)))
+    parts = chain(((key, window) for key, own in windows.items() for window in own), ((key, None) for key in small))
+    results = context.each(tasks_of(parts, verifier, context))
     counted = {key: reduce(Tally.merge, islice(results, len(each))) for key, each in windows.items()}
     findings: dict[str, Findings] = dict(zip(small, results, strict=True))
     judging = (
@@ -100,25 +98,16 @@ def shapes_of_large(path: str, keys: Sequence[str], context: Context) -> dict[st
     return {key: shape for key, shape in zip(keys, shapes, strict=True) if isinstance(shape, tuple)}
 
 
-def whole_tasks(keys: Sequence[str], verifier: Verifier, context: Context) -> Iterator[Task]:
-    """A task for each image."""
-    for key in keys:
+def tasks_of(parts: Iterable[tuple[str, Region | None]], verifier: Verifier, context: Context) -> Iterator[Task]:
+    """A task for each window of a large image, one after the other, and for each other image."""
+    for key, own in groupby(parts, key=itemgetter(0)):
         rescue = Rescue(key, verifier, context)
-        yield Task(
-            verifier.whole(key, verifier.originals_of(key)),
-            partial(context.progress.advance, 1, 0),
-            partial(rescue, partial(verifier.whole, key), crashed_at(key)),
-        )
-
-
-def window_tasks(windows: Mapping[str, Sequence[Region]], verifier: Verifier, context: Context) -> Iterator[Task]:
-    """A task for each window of each large image."""
-    for key, own in windows.items():
-        rescue = Rescue(key, verifier, context)
-        for window in own:
+        for _, window in own:
+            nothing = crashed_at(key) if window is None else Tally.unread(OPENING, window, CRASHED)
             yield Task(
-                verifier.window(key, window, verifier.originals_of(key)),
-                rescue=partial(rescue, partial(verifier.window, key, window), Tally.unread(OPENING, window, CRASHED)),
+                verifier.part(key, window, verifier.originals_of(key)),
+                partial(context.progress.advance, 1, 0) if window is None else None,
+                partial(rescue, partial(verifier.part, key, window), nothing),
             )
 
 

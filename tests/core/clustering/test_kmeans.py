@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,10 +22,10 @@ from kseg_core.clustering.features import SPACES, FeatureSpace
 from kseg_core.clustering.kmeans import (
     Proposal,
     SearchData,
-    SerialRunner,
     Solution,
     coarse_form,
     finish,
+    one_by_one,
     propose,
     refine,
     shortlist,
@@ -80,7 +80,7 @@ def fit(everything: ColorTable, batch: ColorTable, settings: FitSettings) -> Sol
     """The whole way in one table."""
     space = SPACES[settings.features]
     data = ColorPoints.build(everything, space)
-    return finish(data, solve(data, ColorPoints.build(batch, space), settings, SerialRunner())[0])
+    return finish(data, solve(data, ColorPoints.build(batch, space), settings)[0])
 
 
 def inertia(solution: Solution, space: str) -> float:
@@ -182,8 +182,8 @@ def test_shards_give_the_bits_of_one_table(photographs: ChunkSummary, space: Any
     batch = ColorPoints.build(photographs.batch, SPACES[space])
     whole: Points = ColorPoints.build(photographs.everything, SPACES[space])
     shards: Points = Shards(photographs.everything, SPACES[space], 3)
-    centroids, history = solve(whole, batch, settings, SerialRunner())
-    sharded, sharded_history = solve(shards, batch, settings, SerialRunner())
+    centroids, history = solve(whole, batch, settings)
+    sharded, sharded_history = solve(shards, batch, settings)
     assert sharded.tobytes() == centroids.tobytes()
     assert sharded_history == history
     one, other = finish(whole, centroids), finish(shards, sharded)
@@ -195,7 +195,7 @@ def test_shards_give_the_bits_of_one_table(photographs: ChunkSummary, space: Any
 
 def test_the_same_settings_give_the_same_bits_and_the_seed_matters_on_the_way(photographs: ChunkSummary) -> None:
     tables = [ColorPoints.build(t, SPACES["rgb"]) for t in (photographs.everything, photographs.batch)]
-    runs = [solve(*tables, FitSettings(6, seed=seed, features="rgb"), SerialRunner()) for seed in (3, 3, 4)]
+    runs = [solve(*tables, FitSettings(6, seed=seed, features="rgb")) for seed in (3, 3, 4)]
     assert runs[0][0].tobytes() == runs[1][0].tobytes()
     assert runs[0][1] == runs[1][1] != runs[2][1]
 
@@ -224,7 +224,7 @@ def test_300_clusters_are_300_clusters_and_need_16_bits(photographs: ChunkSummar
 def test_the_history_tells_every_step_of_every_attempt(photographs: ChunkSummary) -> None:
     tables = [ColorPoints.build(t, SPACES["rgb"]) for t in (photographs.everything, photographs.batch)]
     settings = FitSettings(5, attempts=4, seed=2, features="rgb")
-    centroids, history = solve(*tables, settings, SerialRunner())
+    centroids, history = solve(*tables, settings)
     assert [h.attempt for h in history] == [0, 1, 2, 3]
     assert all(h.batch for h in history)
     refined = [h.steps for h in history if h.steps]
@@ -237,19 +237,6 @@ def test_the_history_tells_every_step_of_every_attempt(photographs: ChunkSummary
 # --------------------------------------------------------------------------------------- few values
 
 
-@pytest.mark.parametrize(
-    ("space", "k", "init"),
-    [("rgb", 3, "random"), ("gray", 4, "k-means++"), ("hsv", 300, "random"), ("lab", 4, "k-means++")],
-)
-def test_fewer_values_than_k_give_one_cluster_a_value_and_no_inertia(space: Any, k: int, init: Init) -> None:
-    table = colors(0x000000, 0x404040, 0xFF0000)
-    found = fit(table, table, FitSettings(k, features=space, init=init))
-    data = ColorPoints.build(table, SPACES[space])
-    check_sound(found, data, 3)
-    assert inertia(found, space) == 0.0
-    assert set(map(tuple, found.centroids.tolist())) == set(map(tuple, data.points.T.tolist()))
-
-
 def test_values_are_counted_in_the_feature_space_not_as_colours() -> None:
     table = colors(0x0000FF, 0x1D1D1D, 0xFFFFFF)  # blue and dark gray are one gray level
     found = fit(table, table, FitSettings(3, features="gray"))
@@ -257,31 +244,18 @@ def test_values_are_counted_in_the_feature_space_not_as_colours() -> None:
     assert found.centroids[:, 0].tolist() == [29, 255]
 
 
-@pytest.mark.parametrize(("space", "k"), [("rgb", 1), ("gray", 2), ("hsv", 17), ("lab", 2)])
-def test_a_constant_image_is_one_cluster(space: Any, k: int) -> None:
-    table = colors(0x336699)
-    found = fit(table, ColorTable.empty(), FitSettings(k, features=space))
-    assert found.centroids.tolist() == SPACES[space].points(table.codes).T.tolist()
-    assert found.colors.tolist() == [[0x33, 0x66, 0x99]]
-    assert inertia(found, space) == 0.0
-
-
-@pytest.mark.parametrize("space", SPACES)
-def test_values_in_one_coarse_cell_are_still_told_apart(space: Any) -> None:
-    table = colors(0x808080, 0x818181, 0x828282, 0x838383)
-    found = fit(table, table, FitSettings(4, features=space))
-    check_sound(found, ColorPoints.build(table, SPACES[space]), 4)
-    assert inertia(found, space) == 0.0
-    three = fit(table, table, FitSettings(3, features=space))
-    check_sound(three, ColorPoints.build(table, SPACES[space]), 3)
+IN_ONE_CELL, CONSTANT = colors(0x808080, 0x818181, 0x828282, 0x838383), colors(0x336699)
 
 
 @settings(max_examples=80, deadline=None)
+@example("lab", "k-means++", IN_ONE_CELL, 3, 1000, None, True)
+@example("hsv", "random", IN_ONE_CELL, 4, 1000, None, True)
+@example("gray", "random", CONSTANT, 300, 1000, None, False)
 @given(
     space=st.sampled_from(list(SPACES)),
     init=st.sampled_from(["k-means++", "random"]),
-    table=color_tables(),
-    k=st.integers(1, 8),
+    table=color_tables() | st.just(IN_ONE_CELL) | st.just(CONSTANT),
+    k=st.integers(1, 8) | st.just(300),
     max_iter=st.sampled_from([1, 2, 1000]),
     tol=st.sampled_from([None, 0.0, 0.5, 1e9]),
     batched=st.booleans(),
@@ -293,7 +267,11 @@ def test_any_data_and_any_limits_give_min_k_values_clusters_none_of_them_empty(
     data = ColorPoints.build(table, SPACES[space])
     half = ColorTable(table.codes[::2].copy(), table.counts[::2].copy())
     found = fit(table, half if batched else ColorTable.empty(), asked)
-    check_sound(found, data, min(k, len(data.distinct())))
+    values = len(data.distinct())
+    check_sound(found, data, min(k, values))
+    if k >= values:
+        assert sorted(found.centroids.tolist()) == data.distinct().tolist()
+        assert inertia(found, space) == 0.0
 
 
 def test_a_cluster_that_loses_its_ties_to_lower_numbers_is_filled_again() -> None:
@@ -322,11 +300,8 @@ def test_a_run_cut_short_still_fills_every_cluster(photographs: ChunkSummary, mo
     data = ColorPoints.build(photographs.everything, SPACES["rgb"])
     far = np.array([[0.0, 0, 0], *([300.0 + i, 300, 300] for i in range(7))])
 
-    def cut_short(*_: Any) -> list[Steps]:
-        return [Steps(far, (1.0,))]
-
-    monkeypatch.setattr(SerialRunner, "refine", cut_short)
-    found, _ = solve(data, data, FitSettings(8, attempts=1, features="rgb"), SerialRunner())
+    monkeypatch.setattr(kmeans, "refine", lambda *_: Steps(far, (1.0,)))
+    found, _ = solve(data, data, FitSettings(8, attempts=1, features="rgb"))
     assert (data.sums(found).counts > 0).all()
 
 
@@ -345,7 +320,7 @@ def test_given_colours_are_the_first_centroids() -> None:
     table = colors(0x000000, 0x0A0A0A, 0xF0F0F0, 0xFFFFFF)
     settings = FitSettings(2, start=("#ffffff", "#000000"), attempts=7)
     data = ColorPoints.build(table, SPACES["rgb"])
-    centroids, history = solve(data, data, settings, SerialRunner())
+    centroids, history = solve(data, data, settings)
     # weights 1, 2, 3, 4: means 20 / 3 and (3 x 240 + 4 x 255) / 7
     np.testing.assert_allclose(centroids[:, 0], [1740 / 7, 20 / 3])
     assert [h.attempt for h in history] == [0]
@@ -359,22 +334,18 @@ def test_a_given_start_is_not_searched_further() -> None:
     start = ("#000000", "#010101", "#979797")  # 0 | 1 | 100 to 201
     settings = FitSettings(3, start=start, features="rgb")
     data = ColorPoints.build(table, SPACES["gray"])
-    found, _ = solve(data, data, FitSettings(3, features="gray", start=start), SerialRunner())
-    searched, _ = solve(data, data, FitSettings(3, features="gray"), SerialRunner())
+    found, _ = solve(data, data, FitSettings(3, features="gray", start=start))
+    searched, _ = solve(data, data, FitSettings(3, features="gray"))
     assert settings.k == len(found) == 3
     assert found[:2, 0].tolist() == [0, 1]
     assert data.sums(found).inertia(found, 1) > 100 * data.sums(searched).inertia(searched, 1)
 
 
-def test_start_colours_are_converted_to_the_feature_space() -> None:
-    points = SPACES["hsv"].start_points(("#FF0000", "#00ff00"))
-    assert points.tolist() == SPACES["hsv"].points(np.array([0xFF0000, 0x00FF00], np.uint32)).T.tolist()
-    assert points.dtype == np.float64
-
-
 def test_start_colours_that_are_one_point_of_the_space_are_refused() -> None:
-    start = ("#0000ff", "#1d1d1d")
-    assert len(SPACES["rgb"].start_points(start)) == 2
+    start = ("#0000FF", "#1d1d1d")
+    for space in ("rgb", "hsv"):
+        points = SPACES[space].points(np.array([0x0000FF, 0x1D1D1D], np.uint32)).T
+        assert SPACES[space].start_points(start).tolist() == points.tolist()
     with pytest.raises(UsageError, match="--start names colours that are one and the same in gray"):
         SPACES["gray"].start_points(start)
     table = colors(0, 1, 0x808080, 0xFFFFFF)
@@ -424,7 +395,7 @@ def test_each_attempt_is_a_function_of_its_number_alone(photographs: ChunkSummar
     search = SearchData(batch, coarse_form(data, 5))
     settings = FitSettings(5, features="rgb")
     alone = [propose(search, settings, attempt) for attempt in (2, 0, 1)]
-    together = SerialRunner().propose(search, FitSettings(5, attempts=3, features="rgb"))
+    together = one_by_one(propose, search, [(settings, attempt) for attempt in range(3)])
     for proposal in alone:
         other = together[proposal.attempt]
         assert (proposal.centroids.tobytes(), proposal.inertia) == (other.centroids.tobytes(), other.inertia)
@@ -435,21 +406,6 @@ def test_attempts_of_different_seeds_never_share_a_stream() -> None:
     seeds = {kmeans.attempt_seed(seed, attempt) for seed in (0, 1, 2, 2**63 - 1) for attempt in range(100)}
     assert len(seeds) == 400
     assert all(0 <= seed < 1 << 63 for seed in seeds)
-
-
-def test_steps_go_on_until_no_label_changes_and_a_tolerance_ends_them_earlier(photographs: ChunkSummary) -> None:
-    data = ColorPoints.build(photographs.everything, SPACES["rgb"])
-    start = Proposal(0, data.points[:, :8].T.astype(np.float64), 0.0, ())
-    to_the_end = refine(data, start, FitSettings(8, features="rgb"))
-    assert to_the_end.converged
-    sums = data.sums(to_the_end.centroids)
-    assert sums.means(to_the_end.centroids).tobytes() == to_the_end.centroids.tobytes()
-    lengths = [
-        len(refine(data, start, FitSettings(8, tol=tol, features="rgb")).inertia) for tol in (0.0, 1e-6, 1e-2, 1e9)
-    ]
-    assert lengths[0] <= len(to_the_end.inertia)
-    assert lengths == sorted(lengths, reverse=True)
-    assert lengths[0] > lengths[2] > lengths[3] == 1
 
 
 def test_the_tolerance_is_relative_to_the_data(photographs: ChunkSummary) -> None:
@@ -473,7 +429,7 @@ def test_the_tolerance_is_relative_to_the_data(photographs: ChunkSummary) -> Non
 def test_steps_on_the_batch_and_on_all_data_together_are_bounded(photographs: ChunkSummary) -> None:
     tables = [ColorPoints.build(t, SPACES["rgb"]) for t in (photographs.everything, photographs.batch)]
     for most in (1, 3, 6):
-        _, history = solve(*tables, FitSettings(8, max_iter=most, attempts=2, features="rgb"), SerialRunner())
+        _, history = solve(*tables, FitSettings(8, max_iter=most, attempts=2, features="rgb"))
         for h in history:
             assert len(h.batch) <= most
             assert len(h.steps) <= max(1, most - len(h.batch))
@@ -483,7 +439,7 @@ def test_the_numbers_are_canonical_unless_an_order_is_given(photographs: ChunkSu
     data = ColorPoints.build(photographs.everything, SPACES["lab"])
     batch = ColorPoints.build(photographs.batch, SPACES["lab"])
     settings = FitSettings(5, features="lab")
-    centroids, history = solve(data, batch, settings, SerialRunner())
+    centroids, history = solve(data, batch, settings)
     found = finish(data, centroids)
     assert reference.canonical_order(found.colors, found.centroids) == [0, 1, 2, 3, 4]
     backwards = finish(data, found.centroids, np.arange(5)[::-1])

@@ -95,7 +95,9 @@ def test_comparing_with_all_and_comparing_by_cells_give_the_same_bits(space: Fea
     assert not by_cells.sums.counts[k:].any()
 
 
-@pytest.mark.parametrize(("k", "dtype", "reserved"), [(1, "u1", 255), (254, "u1", 255), (255, "u2", 65535)])
+@pytest.mark.parametrize(
+    ("k", "dtype", "reserved"), [(1, "u1", 255), (254, "u1", 255), (255, "u2", 65535), (65534, "u2", 65535)]
+)
 def test_labels_are_8_bits_up_to_254_clusters_and_16_above(k: int, dtype: str, reserved: int) -> None:
     assert label_dtype(k) == np.dtype(dtype)
     assert invalid_label(k) == reserved
@@ -103,10 +105,6 @@ def test_labels_are_8_bits_up_to_254_clusters_and_16_above(k: int, dtype: str, r
     found = label_pixels(rgb, np.array([[True, False]]), SPACES["rgb"], np.zeros((k, 3)))
     assert found.labels.dtype == np.dtype(dtype)
     assert found.labels.tolist() == [[0, reserved]]
-
-
-def test_the_most_clusters_there_can_be_leave_the_reserved_value_free() -> None:
-    assert invalid_label(65_534) == 65_535
 
 
 def test_an_image_without_a_valid_pixel_has_the_reserved_value_everywhere() -> None:

@@ -59,16 +59,21 @@ def test_means_round_halves_up_and_are_black_where_nothing_is() -> None:
     means = rounded_means(sums, np.array([2, 3, 0, 7]))
     assert means.dtype == np.uint8
     assert means.tolist() == [[1, 2, 3], [1, 2, 2], [0, 0, 0], [255, 254, 255]]
-
-
-def test_means_of_2_to_the_46_pixels_are_exact() -> None:
-    n = 1 << 46
+    n = 1 << 46  # of so many pixels they are exact
     sums = np.array([[255 * n, 254 * n + n // 2, 254 * n + n // 2 - 1]])
     assert rounded_means(sums, np.array([n])).tolist() == [[255, 255, 254]]
 
 
 def points(k: int) -> st.SearchStrategy[F64]:
     return hnp.arrays(np.float64, (k, 3), elements=st.integers(0, 20).map(float))
+
+
+def test_clusters_have_their_partners_numbers_others_come_last_and_of_fewer_the_numbers_close_up() -> None:
+    earlier = np.array([[0.0, 0, 0], [50, 0, 0], [100, 0, 0], [200, 0, 0]])
+    assert matching_order(earlier[[2, 0, 3, 1]] + 3, earlier).tolist() == [1, 3, 0, 2]
+    assert matching_order(np.array([[199.0, 0, 0], [52, 0, 0]]), earlier).tolist() == [1, 0]
+    centers = np.array([[90.0, 0, 0], [1, 0, 0], [60, 0, 0], [199, 0, 0]])
+    assert matching_order(centers, earlier[[3, 0]]).tolist() == [3, 1, 0, 2]
 
 
 @QUICK
@@ -81,19 +86,3 @@ def test_matching_is_the_best_of_all_pairings(data: st.DataObject, k: int, m: in
         cost = ((centers[order[:m]] - earlier) ** 2).sum()
         assert cost == pytest.approx(reference.least_matching_cost(centers, earlier))
         assert order[m:].tolist() == sorted(order[m:].tolist())
-
-
-def test_as_many_clusters_get_their_partners_numbers() -> None:
-    earlier = np.array([[0.0, 0, 0], [100, 0, 0], [200, 0, 0]])
-    assert matching_order(earlier[[2, 0, 1]] + 3, earlier).tolist() == [1, 2, 0]
-
-
-def test_clusters_without_a_partner_come_last_in_their_own_order() -> None:
-    earlier = np.array([[200.0, 0, 0], [0, 0, 0]])
-    centers = np.array([[90.0, 0, 0], [1, 0, 0], [60, 0, 0], [199, 0, 0]])
-    assert matching_order(centers, earlier).tolist() == [3, 1, 0, 2]
-
-
-def test_where_there_are_fewer_clusters_the_numbers_close_up() -> None:
-    earlier = np.array([[0.0, 0, 0], [50, 0, 0], [100, 0, 0], [200, 0, 0]])
-    assert matching_order(np.array([[199.0, 0, 0], [52, 0, 0]]), earlier).tolist() == [1, 0]

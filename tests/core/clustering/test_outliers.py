@@ -123,11 +123,9 @@ def test_advice_keeps_the_values_that_hold_no_data_already() -> None:
 )
 def test_drift_is_measured_against_the_model(counts: tuple[int, ...], inertia: float, expected: Drift) -> None:
     assert Reference((50, 30, 20), 2.0).drift(counts, inertia) == expected
-
-
-def test_a_model_without_error_or_pixels_gives_no_ratio() -> None:
-    assert Reference((1, 1), 0.0).drift((1, 1), 3.0) == Drift(None, 0.0)
-    assert Reference((0, 0), None).drift((1, 1), 3.0) == Drift(None, None)
+    without_error, of_nothing = Reference((50, 30, 20), 0.0), Reference((0, 0, 0), None)
+    assert without_error.drift(counts, inertia) == Drift(None, expected.share_distance)
+    assert of_nothing.drift(counts, inertia) == Drift(None, None)
 
 
 def test_the_odd_one_is_an_outlier_and_a_better_one_is_not() -> None:

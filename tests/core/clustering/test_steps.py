@@ -145,16 +145,6 @@ def test_of_equally_far_points_the_smallest_position_is_taken() -> None:
     assert moved.tolist() == at(100, 0, 200).tolist()
 
 
-@QUICK
-@given(data=st.data())
-def test_clusters_are_filled_while_distinct_points_last(data: Any) -> None:
-    table = ColorPoints.build(data.draw(color_tables(min_colors=4)), RGB)
-    spot = data.draw(st.integers(0, table.weights.size - 1))
-    start = np.repeat(table.points[:, spot : spot + 1].T.astype(np.float64), 4, axis=0)
-    steps = lloyd(table, start, MOST)
-    assert (table.sums(steps.centroids).counts > 0).all()
-
-
 def test_one_distinct_point_leaves_the_other_clusters_empty_but_finite() -> None:
     steps = lloyd(grays({7: 3}), at(7, 7, 9), MOST)
     assert steps.converged

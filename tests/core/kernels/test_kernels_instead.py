@@ -15,7 +15,7 @@ from kseg_core.clustering.band_values import as_values
 from kseg_core.clustering.bands import BandMoments, BandSpace
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import SPACES
-from kseg_core.clustering.kmeans import SerialRunner, finish, solve
+from kseg_core.clustering.kmeans import finish, solve
 from kseg_core.clustering.summary import BatchRule, summarise
 from kseg_core.config import FitSettings
 from kseg_core.images import Pixels
@@ -69,10 +69,10 @@ def model_of(features: Any) -> Model:
         values = as_values(SAMPLES)
         space = BandSpace.fitted((1, 2, 3), "uint8", BandMoments.of(values, None, "uint8"), "none", values)
         bands = BandPoints.build(space, values)
-        centroids, history = solve(bands, bands, settings, SerialRunner())
+        centroids, history = solve(bands, bands, settings)
         return Model.from_solution(finish(bands, centroids), settings, history, space)
     colors = ColorPoints.build(summarise([Pixels(SAMPLES)], BatchRule(0, 0)).everything, SPACES[features])
-    centroids, history = solve(colors, colors, settings, SerialRunner())
+    centroids, history = solve(colors, colors, settings)
     return Model.from_solution(finish(colors, centroids), settings, history)
 
 

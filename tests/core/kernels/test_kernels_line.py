@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
-from kseg_core.clustering.kmeans import SerialRunner, finish, solve
+from kseg_core.clustering.kmeans import finish, solve
 from kseg_core.clustering.summary import BatchRule, summarise
 from kseg_core.config import FitSettings
 from kseg_core.images import Pixels
@@ -54,7 +54,7 @@ def test_gray_ends_in_the_best_of_all_partitions(k: int, seed: int) -> None:
     settings = FitSettings(k=k, features="gray", attempts=1)
     summary = summarise([Pixels(rgb)], BatchRule(1, 0))
     data = ColorPoints.build(summary.everything, feature_space("gray"))
-    centroids, _ = solve(data, ColorPoints.build(summary.batch, feature_space("gray")), settings, SerialRunner())
+    centroids, _ = solve(data, ColorPoints.build(summary.batch, feature_space("gray")), settings)
     solution = finish(data, centroids)
     values, counts = np.unique(rgb[..., 0], return_counts=True)
     best = cost_of(

@@ -72,20 +72,6 @@ def test_each_batch_contains_the_one_before(seed: int) -> None:
         smaller = batch
 
 
-def test_level_0_is_every_pixel() -> None:
-    image, offsets = picks(13, 9, 0, 5)
-    assert image.all()
-    assert offsets.tolist() == list(range(13 * 9))
-
-
-@pytest.mark.parametrize("level", [1, 2, 3])
-def test_one_pixel_of_every_whole_cell_is_picked(level: int) -> None:
-    side = 2**level
-    image, _ = picks(16 * side, 8 * side, level, 3)
-    cells = image.reshape(16, side, 8, side).sum(axis=(1, 3))
-    assert (cells == 1).all()
-
-
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_over_seeds_every_pixel_is_as_likely_as_any_other(level: int) -> None:
     seeds = 2000

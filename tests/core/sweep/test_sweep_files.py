@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 import pytest
 
-from kseg_core.sweep.files import drops, table_csv, write_whole
+from kseg_core.sweep.files import drops, table_csv, write_sweep
 from tests.reference import FEWER, KNEE
 
 
@@ -38,21 +36,11 @@ def test_drops_are_missing_where_there_is_nothing_to_fall_from() -> None:
     assert drops(FEWER["sweep"]) == [None, 100.0, None]
 
 
-def test_a_file_appears_whole_and_for_whom_the_umask_allows(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a.txt", b"one")
-    write_whole(tmp_path / "a.txt", b"two")
-    assert (tmp_path / "a.txt").read_bytes() == b"two"
-    umask = os.umask(0)
-    os.umask(umask)
-    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o666 & ~umask
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
+    def full(*_: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kseg_core.sweep.files.os.fsync", full)
+    monkeypatch.setattr("kseg_core.storage.os.replace", full)
     with pytest.raises(OSError, match="No space"):
-        write_whole(tmp_path / "a.txt", b"one")
+        write_sweep(str(tmp_path), ("a.csv", "a.png", "a.json"), KNEE)
     assert list(tmp_path.iterdir()) == []
