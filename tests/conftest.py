@@ -201,6 +201,14 @@ def in_parts(
             patch.setattr(name, size)
 
 
+@contextlib.contextmanager
+def pieces_of(side: int) -> Iterator[None]:
+    """The same for a while: pieces of side x side pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        in_parts(patch, piece=side)
+        yield
+
+
 #: Attributes that say when, how long or where, and not what.
 CIRCUMSTANCES = frozenset({"created", "seconds", "folder", "modified"})
 

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,14 +172,7 @@ def write_tiles(array: str, layer: Layer, region: Region, window: LayerInput, la
 
 
 def build_level(
-    path: str,
-    key: str,
-    level: int,
-    region: Region,
-    layout: Layout,
-    layers: Sequence[Layer] | None = None,
-    *,
-    mends: bool = False,
+    path: str, key: str, level: int, region: Region, layout: Layout, layers: Sequence[Layer] | None = None
 ) -> None:
     """Write a window of a level from the level above, which must be complete: plane by plane and part by part.
 
@@ -193,14 +186,26 @@ def build_level(
         The window, in pixels of the level: whole tiles of its own grid, or up to its edge.
     layers
         Of which; None: of those that are written with the labels.
-    mends
-        What is there as it is to be made is left alone.
 
     Raises
     ------
     ValueError
         If the window holds a part of a tile, or there is no such level.
     """
+    for place, made in _parts_of_level(path, key, level, region, layout, layers):
+        place.write(made)
+
+
+def mend_level(path: str, key: str, level: int, region: Region, layout: Layout) -> None:
+    """Write what of a window of a level is not as `build_level` makes it."""
+    for place, made in _parts_of_level(path, key, level, region, layout, None):
+        if not place.holds(made):
+            place.write(made)
+
+
+def _parts_of_level(
+    path: str, key: str, level: int, region: Region, layout: Layout, layers: Sequence[Layer] | None
+) -> Iterator[tuple[PlaneWindow, NDArray[Any]]]:
     if not 1 <= level < layout.levels:
         raise ValueError(f"expected a level from 1 to {layout.levels - 1}, got {level}")
     require_aligned(layout.level_shape(level), layout.tile, *region)
@@ -213,17 +218,26 @@ def build_level(
         for first in np.ndindex(spec.shape[:-2]):
             for window in _in_parts(layout, region):
                 plane = read_plane(above, finer, source_window(layout.shape, level, *window), first)
-                made = layer.halved(plane, layout)
-                if not (mends and _holds(folder, spec, window, first, made)):
-                    write_plane(folder, spec, window, made, first)
+                yield PlaneWindow(folder, spec, window, first), layer.halved(plane, layout)
 
 
-def _holds(folder: str, spec: ArraySpec, window: Region, first: tuple[int, ...], made: NDArray[Any]) -> bool:
-    """Whether a window of an array is what it is to be."""
-    try:
-        return read_plane(folder, spec, window, first).tobytes() == made.tobytes()
-    except (*DAMAGE, StoreError):
-        return False
+class PlaneWindow(NamedTuple):
+    """A window of a plane of an array, as `write_plane` has it."""
+
+    folder: str
+    spec: ArraySpec
+    window: Region
+    first: tuple[int, ...]
+
+    def write(self, values: NDArray[Any]) -> None:
+        write_plane(self.folder, self.spec, self.window, values, self.first)
+
+    def holds(self, values: NDArray[Any]) -> bool:
+        """Whether it can be read and is this."""
+        try:
+            return read_plane(*self).tobytes() == values.tobytes()
+        except (*DAMAGE, StoreError):
+            return False
 
 
 def _in_parts(layout: Layout, region: Region) -> Iterator[Region]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, groupby
 
 from kseg_core import storage
@@ -19,7 +18,7 @@ from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.verify import sound_record, window_is_sound
-from kseg_core.store.writing import build_level, finish_image, image_folder, write_georeferences, write_window
+from kseg_core.store.writing import finish_image, image_folder, mend_level, write_georeferences, write_window
 
 from ..computing.context import Context, Failure
 from ..planning.plan import Plan
@@ -84,7 +83,7 @@ def mend_images(images: Sequence[Mendable], store: str, context: Context) -> tup
                 if not failed:
                     whole.append(image)
                     log.info("%s: %d of %d windows made anew", image.key, sum(anew), len(anew))
-        build_pyramids(whole, path, context, partial(build_level, mends=True))
+        build_pyramids(whole, path, context, mend_level)
         for image in whole:
             write_georeferences(image_folder(path, image.key), image.layout)
             finish_image(path, image.record, image.layout, image.model.colors)

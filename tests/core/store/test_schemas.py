@@ -1,15 +1,20 @@
-"""Results in a store's document are all of what they must be, or refused: they are printed again as they are."""
+"""What a store's documents say is all of what it must be, or refused: the key, and what came, are named."""
 
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+from kseg_core.clustering.sums import ClusterSums
+from kseg_core.config import InputSettings, OutputSettings
 from kseg_core.errors import StoreError
 from kseg_core.store.record import ImageRecord
-from kseg_core.store.schemas import Store, require_sound
+from kseg_core.store.schemas import Model, Store, require_sound
 
 RUN: dict[str, Any] = {
     "status": "ok",
@@ -37,93 +42,103 @@ EDGES: dict[str, Any] = {
     "failures": [{"source": "a", "reason": "b"}],
     "seconds": {"total": 1.0},
 }
-RESULTS = {"run": RUN, "edges": EDGES}
 OPTIONAL = {("k_requested",), ("centroids",), ("features",), ("changes",), *(("seconds", n) for n in RUN["seconds"])}
+TEXTS = ("status", "output", "features", "source", "reason")
 
 
-def members(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def members(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of all members of an object, and of the first of each list."""
-    if isinstance(value, list):
-        return members(value[0], (*path, 0)) if value and isinstance(value[0], dict) else []
-    if not isinstance(value, dict):
-        return []
-    return [found for name, item in value.items() for found in [(*path, name), *members(item, (*path, name))]]
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield (*path, name)
+            yield from members(item, (*path, name))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        yield from members(value[0], (*path, 0))
 
 
-CASES = [(kind, path) for kind, result in RESULTS.items() for path in members(result)]
-
-
-def altered(kind: str, path: tuple[Any, ...], *new: Any) -> dict[str, Any]:
-    result = copy.deepcopy(RESULTS[kind])
-    inner: Any = result
-    for name in path[:-1]:
-        inner = inner[name]
-    if new:
-        inner[path[-1]] = new[0]
-    else:
-        del inner[path[-1]]
-    return result
-
-
-def refused(result: Any) -> bool:
+def refused(schema: type, name: str, value: Any) -> bool:
     try:
-        require_sound("o.zarr", {"result": result}, Store)
+        require_sound("o.zarr", {name: value}, schema)
     except StoreError as error:
-        return "o.zarr: a damaged zarr.json: its result cannot be" in str(error)
+        shown = json.dumps(value)
+        shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
+        return str(error) == f"o.zarr: a damaged zarr.json: its {name} cannot be {shown}"
     return False
 
 
-def test_a_whole_result_is_sound_and_so_is_none() -> None:
-    assert not refused(RUN)
-    assert not refused(EDGES)
-    assert not refused(None)
-
-
-def test_a_result_without_one_of_its_members_is_refused() -> None:
-    for kind, path in CASES:
-        assert refused(altered(kind, path)) == (path not in OPTIONAL), (kind, path)
-
-
-def test_a_result_with_a_member_of_another_kind_is_refused() -> None:
-    for kind, path in CASES:
-        if path[0] in ("k_requested", "seconds"):
-            continue
-        text = path[-1] in ("status", "output", "features", "source", "reason")
-        for wrong in ({"a": 1}, [[[]]], -1, True, "x"):
-            fits = (wrong == "x" and text) or (wrong == -1 and path in (("inertia",), ("mse",)))
-            assert refused(altered(kind, path, wrong)) != fits, (kind, path, wrong)
+@pytest.mark.parametrize("result", [RUN, EDGES], ids=["run", "edges"])
+def test_of_a_result_no_member_may_be_missing_or_of_another_kind(result: dict[str, Any]) -> None:
+    assert not refused(Store, "result", result)
+    assert not refused(Store, "result", None)
+    for path in members(result):
+        altered = copy.deepcopy(result)
+        inner: Any = altered
+        for name in path[:-1]:
+            inner = inner[name]
+        del inner[path[-1]]
+        assert refused(Store, "result", altered) == (path not in OPTIONAL), path
+        for wrong in ({"a": 1}, [[[]]], -1, True, "x") if path[0] not in ("k_requested", "seconds") else ():
+            inner[path[-1]] = wrong
+            fits = (wrong == "x" and path[-1] in TEXTS) or (wrong == -1 and path in (("inertia",), ("mse",)))
+            assert refused(Store, "result", altered) != fits, (path, wrong)
 
 
 @pytest.mark.parametrize(
-    ("name", "good", "wrong"),
+    ("schema", "name", "good", "wrong"),
     [
-        ("repairing", {"a": {"source": "a", "size": 1, "modified": -5, "edges": None}}, {"a": {"source": "a"}}),
-        ("failures", [{"source": "a", "reason": "b"}], [{"source": "a"}]),
-        ("config", {"output": {"edges": [1.0, 2]}, "auto": {"why": "x"}}, {"output": {"edges": [1.0]}}),
-        ("config", {"fit": None, "input": {}}, {"auto": None}),
-        ("config", {"input": {"page": None, "z": "max"}}, {"input": {"page": "x"}}),
-        ("config", {"input": {"max_pixels": 9, "validity": 1}}, {"input": {"max_pixels": None}}),
-        ("created", "2026-11-29T11:40:25+00:00", "yesterday"),
-        ("result", RUN, {**RUN, "inertia": 10**400}),
-        ("keys", [], [1]),
+        (Store, "repairing", {"a": {"source": "a", "size": 1, "modified": -5, "edges": None}}, {"a": {"source": "a"}}),
+        (Store, "failures", [{"source": "a", "reason": "b"}], [{"source": "a"}]),
+        (Store, "config", {"output": {"edges": [1.0, 2]}, "auto": {"why": "x"}}, {"output": {"edges": [1.0]}}),
+        (Store, "config", {"fit": None, "input": {}}, {"auto": None}),
+        (Store, "config", {"input": {"page": None, "z": "max"}}, {"input": {"page": "x"}}),
+        (Store, "config", {"input": {"max_pixels": 9, "validity": 1}}, {"input": {"max_pixels": None}}),
+        (Store, "config", {"input": InputSettings().to_json()}, {"input": {"t": -1}}),
+        (Store, "config", {"output": OutputSettings(edges=(1, 2)).to_json()}, {"output": {"tile": -64}}),
+        (Store, "created", "2026-11-29T11:40:25+00:00", "yesterday"),
+        (Store, "result", RUN, {**RUN, "inertia": 10**400}),
+        (Store, "keys", [], [1]),
+        (Model, "k_requested", "auto", "all"),
+        (Model, "history", [{"batch": [1, 2.5], "steps": []}], [{"steps": ["x"]}]),
+        (ImageRecord, "sums", {"linear": [[1, "-20"]], "squares": ["30", "4"]}, {"linear": [[1, 2]]}),
+        (ImageRecord, "sums", {"linear": [], "squares": "9"}, {"linear": [[1, 2]], "squares": "much"}),
+        (ImageRecord, "mask", {"size": 1, "modified": -5, "beside": "ab"}, {"size": 1}),
+        (ImageRecord, "shape", [1, 2], [1, 0]),
+        (ImageRecord, "shape", [1, 2], [1, 2, 3]),
+        (ImageRecord, "mse", None, float("inf")),
     ],
 )
-def test_members_of_a_store_are_of_their_types(name: str, good: Any, wrong: Any) -> None:
-    require_sound("o.zarr", {name: good}, Store)
-    with pytest.raises(StoreError, match=f"its {name} cannot be"):
-        require_sound("o.zarr", {name: wrong}, Store)
+def test_members_are_of_their_types(schema: type, name: str, good: Any, wrong: Any) -> None:
+    assert not refused(schema, name, good)
+    assert refused(schema, name, wrong)
 
 
-@pytest.mark.parametrize(
-    ("name", "good", "wrong"),
-    [
-        ("sums", {"linear": [[1, "-20"]], "squares": ["30", "4"]}, {"linear": [[1, 2]]}),
-        ("sums", {"linear": [], "squares": "9"}, {"linear": [[1, 2]], "squares": "much"}),
-        ("checksum", "ab12", 12),
-        ("mask", {"size": 1, "modified": -5, "beside": "ab"}, {"size": 1}),
-    ],
-)
-def test_members_of_an_image_are_of_their_types(name: str, good: Any, wrong: Any) -> None:
-    require_sound("a.png", {name: good}, ImageRecord)
-    with pytest.raises(StoreError, match=f"its {name} cannot be"):
-        require_sound("a.png", {name: wrong}, ImageRecord)
+def test_each_attribute_of_an_image_is_written_read_and_checked_by_its_type() -> None:
+    sums = ClusterSums(np.array([7, 3]), np.array([[1, 2, 3], [4, 5, 6]]), 2**70)
+    mask = {"size": 1, "modified": -2}
+    record = ImageRecord(
+        "leaf", "a/leaf.png", 9, -5, (3, 4), (7, 3), 2, 5.0, sums, "ab12", mask, ("page 1",), beside="c0"
+    )
+    told = record.attributes()
+    assert json.loads(json.dumps(told)) == told
+    assert list(told) == [
+        *("source", "size", "modified", "beside", "shape", "counts", "invalid", "inertia", "mse"),
+        *("sums", "checksum", "mask", "notes", "status"),
+    ]
+    assert (told["mse"], told["status"], record.origin()) == (0.5, "complete", dict(list(told.items())[:4]))
+    again = ImageRecord.from_attributes("leaf", told)
+    assert again.attributes() == told
+    assert again.sums is not None
+    assert again.sums.same_as(sums)
+    plain = ImageRecord("leaf", "a", 9, 5, (3, 4), (), 12, 0.0)
+    assert not plain.attributes().keys() & {"beside", "sums", "checksum", "mask", "notes"}  # they are at their defaults
+    assert ImageRecord.from_attributes("leaf", plain.attributes()) == plain
+    for name in told:
+        for wrong in (True, {"a": 1}, [[[]]], [-1], "x", 1.5, None):
+            fits = type(wrong) is type(told[name]) and not isinstance(wrong, list | dict)
+            fits = fits or (wrong is None and name == "mse")
+            assert refused(ImageRecord, name, wrong) != fits, (name, wrong)
+        if name in ("source", "size", "modified", "shape", "counts", "invalid", "inertia"):
+            with pytest.raises((TypeError, KeyError)):
+                ImageRecord.from_attributes("leaf", {key: value for key, value in told.items() if key != name})
+    with pytest.raises(ValueError, match="sums of"):
+        ImageRecord.from_attributes("leaf", {**told, "counts": [7, 3, 0]})

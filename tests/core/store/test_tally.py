@@ -14,6 +14,11 @@ SIDES = st.integers(1, 90)
 @given(SIDES, SIDES, st.sampled_from([2, 16, 30]))
 def test_every_pixel_of_every_level_has_one_window_that_answers_for_it(height: int, width: int, side: int) -> None:
     shape = (height, width)
+    whole = np.zeros(shape, int)
+    for window in tile_windows(height, width, side):
+        assert max(piece.stop - piece.start for piece in window) <= side
+        whole[window] += 1
+    assert (whole == 1).all()
     for level in range(1, 7):
         there = np.zeros(level_shape(shape, level), int)
         for window in tile_windows(height, width, side):
