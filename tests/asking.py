@@ -36,10 +36,10 @@ def selection(inputs: Inputs) -> InputSelection:
 def configured(
     k: Any = 4,
     *,
-    model: Path | None = None,
-    match: Path | None = None,
+    model: Path | str | None = None,
+    match: Path | str | None = None,
     refit: bool = False,
-    mask: Path | None = None,
+    mask: Path | str | None = None,
     **settings: Any,
 ) -> RunConfig:
     """What a job is told: each setting goes to the part that has it. With a model nothing is fitted."""
@@ -56,19 +56,23 @@ def configured(
     return RunConfig(fit, written, execution, read, *given, refit=refit)
 
 
-def asked(inputs: Inputs, output: Path, k: Any = 4, **settings: Any) -> Request:
-    """The request of a run; of a fit where ``output`` is named ``*.model.zarr``."""
-    kind = "model" if output.name.endswith(MODEL) else "store"
+def kind_of(output: Path | str) -> str:
+    return "model" if str(output).endswith(MODEL) else "store"
+
+
+def asked(inputs: Inputs, output: Path | str, k: Any = 4, *, kind: str | None = None, **settings: Any) -> Request:
+    """The request of a run; of a fit where ``output`` is named ``*.model.zarr``, or ``kind`` says so."""
+    kind = kind or kind_of(output)
     return prepare(selection(inputs), configured(k, **settings), str(output), kind)
 
 
-def run_job(inputs: Inputs, output: Path, k: Any = 4, *, progress: Any = None, **settings: Any) -> JobResult:
+def run_job(inputs: Inputs, output: Path | str, k: Any = 4, *, progress: Any = None, **settings: Any) -> JobResult:
     """Make a store as ``kseg-batch run`` does, or a model with ``output`` named ``*.model.zarr``."""
     from workflows import run as jobs
 
     request = asked(inputs, output, k, **settings)
     assert request.finished is None, "the output is there already"
-    return (jobs.fit if output.name.endswith(MODEL) else jobs.run)(request, progress)
+    return (jobs.fit if kind_of(output) == "model" else jobs.run)(request, progress)
 
 
 def run_sweep(inputs: Inputs, output: Path, k_range: tuple[int, int], **settings: Any) -> SweepResult:
@@ -99,24 +103,6 @@ def labels_of(store: Path, key: str | None = None) -> NDArray[Any]:
 def failed(result: JobResult) -> dict[str, str]:
     """Why each input failed, by its name."""
     return {Path(failure.source).name: failure.reason for failure in result.failures}
-
-
-class Stopping:
-    """As progress of a job: ends it, as Ctrl-C does, at the beginning of a stage or when some of its tasks are done."""
-
-    def __init__(self, stage: str, after: int = 0) -> None:
-        self._stage, self._left = stage, after
-        self._there = False
-
-    def stage(self, name: str, images: int, pixels: int) -> None:
-        self._there = name == self._stage
-        if self._there and not self._left:
-            raise KeyboardInterrupt
-
-    def advance(self, images: int, pixels: int) -> None:
-        self._left -= self._there
-        if self._there and not self._left:
-            raise KeyboardInterrupt
 
 
 @contextmanager

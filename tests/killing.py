@@ -157,7 +157,7 @@ def finished_pieces(store: Path, tile: int = 1024) -> dict[str, Stamp | None]:
     for journal in store.glob("images/*/.pieces-*"):
         for line in journal.read_text().splitlines():
             with contextlib.suppress(ValueError):
-                _, _, top, left, height, width = json.loads(line)["piece"]
+                *_, top, left, height, width = json.loads(line)["piece"]
                 for row in range(top // tile, -(-(top + height) // tile)):
                     for column in range(left // tile, -(-(left + width) // tile)):
                         path = journal.parent / f"labels/kmeans/0/c/{row}/{column}"

@@ -178,7 +178,7 @@ def _texts(
     some = AHEAD * context.executor.workers
     for at in range(0, len(windows), some):
         for traced in context.compute([task(store, key, window, shared) for window in windows[at : at + some]]):
-            yield from (Text(True, feature) for feature in traced.features)
+            yield from ((True, feature) for feature in traced.features)
             pieces.add(traced)
     yield from pieces.features(how)
 

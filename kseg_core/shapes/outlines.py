@@ -33,6 +33,7 @@ from ..kernels.rings import ring_text, signed_areas, split_rings, with_steps
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Text = tuple[bool, str]  # a piece of GeoJSON, and whether a feature begins with it
 
 DECIMALS = 9  # of degrees: a tenth of a millimetre
 BATCH = 1 << 18  # corners that are placed at once
@@ -54,16 +55,11 @@ class Outlining:
     min_area_px: int  # regions of fewer pixels are left out
     placement: Placement  # of the image
 
-    def properties(self, cluster: int, pixels: int, first: int) -> str:
-        """Of a feature, as JSON.
-
-        A region's name is the place of its first pixel, row by row: the same whatever the windows.
-        """
-        red, green, blue = self.colors[cluster].tolist()
-        return (
-            f'{{"image":{json.dumps(self.key)},"cluster":{cluster},"color":"#{red:02x}{green:02x}{blue:02x}",'
-            f'"pixels":{pixels},"region":{first}}}'
-        )
+    def beginnings(self) -> list[str]:
+        """Of each cluster, how a feature of it begins, up to its pixels."""
+        begins = f'\n{{"type":"Feature","properties":{{"image":{json.dumps(self.key)},"cluster":'
+        colors = (f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.colors.tolist())
+        return [f'{begins}{cluster},"color":"{color}","pixels":' for cluster, color in enumerate(colors)]
 
 
 class Open(NamedTuple):
@@ -82,13 +78,6 @@ class Open(NamedTuple):
     # int64 (w, 2): the names of a walk's first step and of the step that follows its last; -1 of whole rings
     chains: I64
     corners: I32  # int32 (c, 2): x, y in the image
-
-
-class Text(NamedTuple):
-    """A piece of GeoJSON, and whether a feature begins with it."""
-
-    begins: bool
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +191,9 @@ def _features(walks: I32, corners: I32, regions: _Regions, origin: tuple[int, in
     found: list[list[str]] = []
     for begins, text in feature_texts(own, starts, np.argsort(order)[part], of_polygons(facts), how):
         if begins:
-            found.append([])
-        found[-1].append(text)
+            found.append([text])
+        else:
+            found[-1].append(text)
     return ["".join(texts) for texts in found]
 
 
@@ -228,23 +218,23 @@ def feature_texts(corners: I32, starts: I64, polygon: I64, facts: I64, how: Outl
     corners, starts, walk = split_rings(corners, starts)
     rings = Rings.ordered(corners, starts, polygon[walk])
     told: list[list[int]] = facts.tolist()
-    begins = True
+    beginnings, begins = how.beginnings(), True
     texts = how.placement.ring_texts(rings.corners, rings.starts, rings.is_hole)
     for at, text, ended in zip(rings.part.tolist(), texts, rings.ends_polygon.tolist(), strict=True):
         cluster, pixels, first, is_first, is_last = told[at]
         several = not (is_first and is_last)
         before, after = ",", ""
-        if begins and is_first:
+        if begins and is_first:  # a region's name is the place of its first pixel: the same whatever the windows
             kind = "MultiPolygon" if several else "Polygon"
             before = (
-                f'\n{{"type":"Feature","properties":{how.properties(cluster, pixels, first)},'
+                f'{beginnings[cluster]}{pixels},"region":{first}}},'
                 f'"geometry":{{"type":"{kind}","coordinates":{"[" * several}['
             )
         elif begins:
             before = ",["
         if ended:
             after = "]" + ("]" * several + "}}" if is_last else "")
-        yield Text(begins and bool(is_first), f"{before}{text}{after}")
+        yield begins and bool(is_first), f"{before}{text}{after}"
         begins = ended
 
 

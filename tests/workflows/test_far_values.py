@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from kseg_core import open_store
 from kseg_core.errors import NothingReadable
-from tests.asking import Stopping, problems, run_job, run_sweep
+from tests.asking import problems, run_job, run_sweep
+from tests.progress import Listener, Stopped
 from tests.tiffs import save_tiff
 from tests.workflows.test_bands import make
 from workflows.inspect import describe
@@ -114,8 +115,8 @@ def test_pieces_of_a_large_image_are_looked_at_together_however_often_the_job_wa
     samples[5, 5, 0], samples[70:72, 150] = 1e9, -9999
     source, model = save_tiff(tmp_path / "image.tif", samples), tmp_path / "m.model.zarr"
     if stops:
-        with pytest.raises(KeyboardInterrupt):
-            make(source, tmp_path / "out.zarr", model=model, progress=Stopping("labelling", stops))
+        with pytest.raises(Stopped):
+            make(source, tmp_path / "out.zarr", model=model, progress=Listener("labelling", stops))
         assert not open_store(str(tmp_path / "out.zarr")).complete
     result = make(source, tmp_path / "out.zarr", model=model)
     assert [note.note.split(",")[0] for note in result.notes] == ["bands 1", "band 1: 1 pixel of 1e+09"]

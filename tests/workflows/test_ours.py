@@ -35,8 +35,9 @@ def test_what_was_made_of_images_is_no_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kseg: Any, small_folder: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(small_folder, "in")
-    images = sorted(names("in"))
+    Path("in").mkdir()
+    shutil.copy(small_folder / "a.png", "in")
+    images = names("in")
     job = "--k 2 --attempts 1"
     assert kseg(*f"run in {job} --edges 50,100 -o in/s.kseg.zarr".split()).code == 0
     every = "segmented,labels,masks,cutout,edges,boundaries,polygons"
@@ -45,7 +46,7 @@ def test_what_was_made_of_images_is_no_image(
     assert kseg(*["report", "in/s.kseg.zarr", "--to", "in/report"]).code == 0
     made = [path for path in Path("in").rglob("*") if path.suffix in (".png", ".tif") and "zarr" not in str(path)]
     ours = [path for path in made if path.name not in images]
-    assert len(ours) > 20
+    assert len(ours) > 12
     listing = list_inputs(["in"])
     assert sorted(Path(file.path).name for file in listing.files) == images
     assert listing.ours == len(ours)

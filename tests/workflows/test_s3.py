@@ -1,4 +1,7 @@
-"""Inputs and outputs in an object store: the bits of a disk, and what is different where nothing can be renamed."""
+"""Inputs and outputs in an object store: the bits of a disk, and what is different where nothing can be renamed.
+
+What is damaged there: ``test_repair.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +11,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 import zarr
 
 import kseg_core
 from kseg_core import storage
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.resume.lock import sweep_after_kill
 from kseg_core.storage import s3
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.model import Model
 from kseg_core.store.opening import open_store
-from tests.object_store import chunks_below, documents_below, objects_below, upload, versions
+from tests.asking import asked, run_job
+from tests.conftest import pieces_of
+from tests.object_store import chunks_below, objects_below, upload
+from tests.progress import Listener, Stopped
 from workflows import run as jobs
 from workflows.check import check_store
-from workflows.repair import repair_store
-from workflows.request import InputSelection, Request, prepare
-from workflows.result import JobResult
 
 LABELS = "/labels/kmeans/0/c/"
-SETTINGS = FitSettings(4, attempts=2)
-
-
-def asked(inputs: str, output: str, kind: str = "store", scheduler: str = "threads", **how: Any) -> Request:
-    execution = ExecutionSettings(scheduler, 2 if scheduler == "threads" else None)
-    fit = None if how.get("model") else how.pop("fit", SETTINGS)
-    config = RunConfig(fit, how.pop("stored", OutputSettings()), execution, **how)
-    return prepare(InputSelection((inputs,)), config, output, kind)
-
-
-def done(inputs: str, output: str, **how: Any) -> JobResult:
-    request = asked(inputs, output, **how)
-    assert request.finished is None
-    return (jobs.fit if how.get("kind") == "model" else jobs.run)(request)
+#: Few objects: most of a test's time goes to the server.
+HOW: dict[str, Any] = {"k": 2, "attempts": 1, "masks": False, "scheduler": "threads", "workers": 2}
 
 
 @pytest.fixture
@@ -50,24 +42,36 @@ def pictures(small_folder: Path, bucket: str) -> str:
     return upload(small_folder, f"{bucket}/in")
 
 
+@pytest.fixture
+def picture(small_folder: Path, bucket: str) -> str:
+    """The address of one."""
+    storage.put(f"{bucket}/in/a.png", [(small_folder / "a.png").read_bytes()])
+    return f"{bucket}/in"
+
+
 def test_from_and_to_an_object_store_are_the_bits_of_a_disk(
-    small_folder: Path, pictures: str, bucket: str, tmp_path: Path
+    small_folder: Path, bucket: str, tmp_path: Path, smooth: Callable[..., Any]
 ) -> None:
-    local = str(tmp_path / "out.zarr")
-    done(str(small_folder), local)
+    """Of a file, and of a Zarr array."""
+    local, there, values = str(tmp_path / "in"), f"{bucket}/in", smooth(90, 120, 3)
+    for place in (local, there):
+        zarr.create_array(storage.for_zarr(f"{place}/z.zarr"), data=values, chunks=(64, 64, 3))
+        storage.put(f"{place}/a.png", [(small_folder / "a.png").read_bytes()])
+    how = HOW | {"masks": True}
+    run_job(local, tmp_path / "out.zarr", **how)
+    expected = chunks_below(str(tmp_path / "out.zarr"))
+    assert len(expected) == 3 + 2 * 3  # of the model; labels and two masks of each image
     outputs = [f"{bucket}/out.zarr", f"{bucket}/from-disk.zarr", str(tmp_path / "from-store.zarr")]
-    for inputs, output in zip((pictures, str(small_folder), pictures), outputs, strict=True):
-        result = done(inputs, output)
-        assert result.images.labelled == 3
-        assert chunks_below(output) == chunks_below(local)
-    names = {name.split("/")[0] for name in objects_below(bucket)}
-    assert names == {"in", "out.zarr", "from-disk.zarr"}  # no lock and nothing kept is left
-    assert not any(name.startswith(".") for name in objects_below(bucket))
+    for inputs, output in zip((there, local, there), outputs, strict=True):
+        assert run_job(inputs, output, **how).images.labelled == 2
+        assert chunks_below(output) == expected
+    # no lock and nothing kept is left
+    assert {name.split("/")[0] for name in objects_below(bucket)} == {"in", "out.zarr", "from-disk.zarr"}
 
 
 @pytest.mark.slow
 def test_a_store_there_is_read_as_one_on_a_disk(pictures: str, bucket: str) -> None:
-    done(pictures, f"{bucket}/out.zarr", stored=OutputSettings(masks=True, pyramid=True, copy_image=True))
+    run_job(pictures, f"{bucket}/out.zarr", **HOW | {"masks": True}, pyramid=True, copy_image=True)
     store = kseg_core.open_store(f"{bucket}/out.zarr")
     assert list(store) == ["a.png", "b.png", "c.png"]
     image = store["a.png"]
@@ -79,21 +83,20 @@ def test_a_store_there_is_read_as_one_on_a_disk(pictures: str, bucket: str) -> N
     dataset = image.to_xarray()
     assert (dataset["labels"].values == labels).all()
     assert set(dataset.data_vars) == {"labels", "masks", "image"}
-    found = check_store(f"{bucket}/out.zarr", ExecutionSettings("sync"))
-    assert found["problems"] == []
+    assert check_store(f"{bucket}/out.zarr", ExecutionSettings("sync"))["problems"] == []
 
 
 @pytest.mark.slow
 def test_a_model_there_labels_what_is_new_and_leaves_the_rest(
     small_folder: Path, pictures: str, bucket: str, smooth: Callable[..., Any], png: Callable[..., Path], tmp_path: Path
 ) -> None:
-    model, output = f"{bucket}/m.zarr", f"{bucket}/out.zarr"
-    done(pictures, model, kind="model")
-    assert done(pictures, output, model=model).images.labelled == 3
+    model, output = f"{bucket}/m.model.zarr", f"{bucket}/out.zarr"
+    run_job(pictures, model, **HOW)
+    assert run_job(pictures, output, model=model).images.labelled == 3
     before = {name: storage.stat(f"{output}/{name}").st_mtime_ns for name in objects_below(output)}
     storage.put(f"{pictures}/d.png", [png(tmp_path / "d.png", smooth(30, 40, 9)).read_bytes()])
     storage.put(f"{pictures}/b.png", [(small_folder / "c.png").read_bytes()])  # another picture of that name
-    result = done(pictures, output, model=model)
+    result = run_job(pictures, output, model=model)
     assert (result.images.labelled, result.images.reused) == (2, 2)
     after = {name: storage.stat(f"{output}/{name}").st_mtime_ns for name in objects_below(output)}
     rewritten = {name.split("/")[1] for name in after if after[name] != before.get(name) and "/" in name}
@@ -102,49 +105,48 @@ def test_a_model_there_labels_what_is_new_and_leaves_the_rest(
 
 @pytest.mark.slow
 def test_the_same_job_again_does_nothing_and_another_is_refused(pictures: str, bucket: str) -> None:
-    done(pictures, f"{bucket}/out.zarr")
-    assert asked(pictures, f"{bucket}/out.zarr").finished is not None
+    job = pictures, f"{bucket}/out.zarr"
+    run_job(*job, **HOW)
+    assert asked(*job, **HOW).finished is not None
     with pytest.raises(StoreError, match="made with other settings"):
-        asked(pictures, f"{bucket}/out.zarr", fit=FitSettings(3))
+        asked(*job, **HOW | {"k": 3})
     storage.put(f"{pictures}/a.png", [storage.read(f"{pictures}/b.png")])
     with pytest.raises(StoreError, match="made from other inputs"):
-        asked(pictures, f"{bucket}/out.zarr")
-    done(pictures, f"{bucket}/out.zarr", stored=OutputSettings(overwrite=True))
-    assert asked(pictures, f"{bucket}/out.zarr").finished is not None
+        asked(*job, **HOW)
+    run_job(*job, **HOW, overwrite=True)
+    assert asked(*job, **HOW).finished is not None
 
 
 def test_what_is_replaced_stays_whole_until_its_successor_is_and_publishing_goes_on_where_it_was_stopped(
-    pictures: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+    picture: str, small_folder: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, other = f"{bucket}/out.zarr", f"{bucket}/other.zarr"
-    done(pictures, output)
+    output, anew = f"{bucket}/out.zarr", HOW | {"k": 3}
+    run_job(picture, output, **HOW)
     before = chunks_below(output)
-    anew = {"fit": FitSettings(3), "stored": OutputSettings(overwrite=True)}
-    done(pictures, other, fit=FitSettings(3))
-    with monkeypatch.context() as patch:
-        patch.setattr("workflows.run.label_plan", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
-        with pytest.raises(KeyboardInterrupt):
-            done(pictures, output, **anew)
+    run_job(small_folder / "a.png", tmp_path / "other.zarr", **anew)
+    successor = chunks_below(str(tmp_path / "other.zarr"))
+    with pytest.raises(Stopped):
+        run_job(picture, output, **anew, overwrite=True, progress=Listener("labelling"))
     assert chunks_below(output) == before
     with monkeypatch.context() as patch:
-        patch.setattr(s3, "copy_tree", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-        with pytest.raises(KeyboardInterrupt):
-            done(pictures, output, fit=FitSettings(3), stored=OutputSettings(overwrite=True))
+        patch.setattr(s3, "copy_tree", lambda *_: (_ for _ in ()).throw(Stopped()))
+        with pytest.raises(Stopped):
+            run_job(picture, output, **anew, overwrite=True)
     assert objects_below(output) == []
     with pytest.raises(StoreError, match="another run has just finished there"):
-        done(pictures, output, fit=FitSettings(3))
-    assert chunks_below(output) == chunks_below(other)
-    assert asked(pictures, output, fit=FitSettings(3)).finished is not None
+        run_job(picture, output, **anew)
+    assert chunks_below(output) == successor
+    assert asked(picture, output, **anew).finished is not None
     sweep_after_kill(output)
     assert not any(name.startswith(".") for name in objects_below(bucket))
 
 
-def test_only_a_kseg_store_is_replaced(pictures: str, bucket: str) -> None:
+def test_only_a_kseg_store_is_replaced(picture: str) -> None:
     with pytest.raises(StoreError, match="not a kseg store"):
-        asked(pictures, pictures, stored=OutputSettings(overwrite=True))
+        asked(picture, picture, overwrite=True)
     with pytest.raises(StoreError, match="not a kseg store"):
-        asked(pictures, f"{pictures}/a.png")
-    assert objects_below(pictures) == ["a.png", "b.png", "c.png"]
+        asked(picture, f"{picture}/a.png")
+    assert objects_below(picture) == ["a.png"]
 
 
 @pytest.mark.slow
@@ -152,8 +154,8 @@ def test_a_store_whose_removal_was_stopped_is_completed_by_the_same_command(
     pictures: str, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = f"{bucket}/out.zarr"
-    done(pictures, output)
-    whole = chunks_below(output)
+    run_job(pictures, output, **HOW)
+    whole, everything = chunks_below(output), objects_below(output)
     remove, calls = s3._remove, [0]
 
     def once(path: str, bucket: str, keys: Any) -> None:
@@ -168,38 +170,39 @@ def test_a_store_whose_removal_was_stopped_is_completed_by_the_same_command(
         remove_kseg_store(output)
     monkeypatch.setattr(s3, "_remove", remove)
     assert (read_attributes(output) or {})["status"] == "running"
-    assert 0 < len(objects_below(output)) < len(whole)
-    assert done(pictures, output).images.labelled == 3
+    assert 0 < len(objects_below(output)) < len(everything)
+    assert run_job(pictures, output, **HOW).images.labelled == 3
     assert chunks_below(output) == whole
 
 
 def test_pieces_written_before_a_stop_are_not_written_again(
     bucket: str, tmp_path: Path, smooth: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 128 * 128)
-    tiles = OutputSettings(tile=64)
     tifffile.imwrite(tmp_path / "in.tif", smooth(220, 210, 1), tile=(64, 64), photometric="rgb")
     storage.put(f"{bucket}/in.tif", [(tmp_path / "in.tif").read_bytes()])
-    done(str(tmp_path / "in.tif"), str(tmp_path / "whole.zarr"), stored=tiles)
     put, written, stop_at = storage.put, list[str](), [2]
 
     def stopping(path: str, parts: Any) -> None:
         if "/.pieces-" in path and sum("/.pieces-" in each for each in written) in stop_at:
-            raise KeyboardInterrupt
+            raise Stopped
         put(path, parts)
         written.append(path)
 
-    output = f"{bucket}/out.zarr"
-    monkeypatch.setattr(storage, "put", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        done(f"{bucket}/in.tif", output, scheduler="sync", stored=tiles)
-    last_told = max(at for at, path in enumerate(written) if "/.pieces-" in path)
-    told, untold = ({path for path in part if LABELS in path} for part in (written[:last_told], written[last_told:]))
-    assert told
-    assert untold
-    written.clear()
-    stop_at.clear()
-    done(f"{bucket}/in.tif", output, scheduler="sync", stored=tiles)
+    output, how = f"{bucket}/out.zarr", HOW | {"scheduler": "sync", "workers": None, "tile": 64}
+    with pieces_of(128):
+        run_job(tmp_path / "in.tif", tmp_path / "whole.zarr", **how)
+        monkeypatch.setattr(storage, "put", stopping)
+        with pytest.raises(Stopped):
+            run_job(f"{bucket}/in.tif", output, **how)
+        last_told = max(at for at, path in enumerate(written) if "/.pieces-" in path)
+        told, untold = (
+            {path for path in part if LABELS in path} for part in (written[:last_told], written[last_told:])
+        )
+        assert told
+        assert untold
+        written.clear()
+        stop_at.clear()
+        run_job(f"{bucket}/in.tif", output, **how)
     again = {path for path in written if LABELS in path}
     assert not told & again
     assert untold < again
@@ -236,23 +239,22 @@ def test_of_a_large_picture_each_task_fetches_its_window_alone(
 
 
 def test_a_georeference_and_a_folder_of_masks_are_read_from_there(bucket: str, tmp_path: Path) -> None:
-    rasterio = pytest.importorskip("rasterio")
-    values = np.random.default_rng(0).integers(0, 255, (3, 64, 80), np.uint8)
+    values = np.random.default_rng(0).integers(0, 255, (3, 24, 30), np.uint8)
     (tmp_path / "in").mkdir()
     (tmp_path / "masks").mkdir()
     transform = rasterio.Affine(10, 0, 500_000, 0, -10, 4_600_000)
     with rasterio.open(
-        tmp_path / "in" / "a.tif", "w", driver="GTiff", width=80, height=64, count=3, dtype="uint8",
+        tmp_path / "in" / "a.tif", "w", driver="GTiff", width=30, height=24, count=3, dtype="uint8",
         crs="EPSG:32633", transform=transform, photometric="RGB",
     ) as file:  # fmt: skip
         file.write(values)
-    mask = np.zeros((64, 80), np.uint8)
+    mask = np.zeros((24, 30), np.uint8)
     mask[10:, :] = 255
     tifffile.imwrite(tmp_path / "masks" / "a.tif", mask)
     upload(tmp_path, f"{bucket}/all")
     outputs = []
     for place, output in ((str(tmp_path), str(tmp_path / "out.zarr")), (f"{bucket}/all", f"{bucket}/out.zarr")):
-        done(f"{place}/in", output, input=InputSettings(mask=f"{place}/masks"))
+        run_job(f"{place}/in", output, **HOW, mask=f"{place}/masks")
         image = open_store(output)["a.tif"]
         assert (np.asarray(image.labels[:10]) == 255).all()
         outputs.append((image.georeference, chunks_below(output)))
@@ -261,19 +263,8 @@ def test_a_georeference_and_a_folder_of_masks_are_read_from_there(bucket: str, t
     assert "32633" in outputs[0][0].crs_wkt
 
 
-def test_a_zarr_array_there_is_an_image(bucket: str, tmp_path: Path, smooth: Callable[..., Any]) -> None:
-    picture = smooth(90, 120, 3)
-    for place in (str(tmp_path / "in" / "a.zarr"), f"{bucket}/in/a.zarr"):
-        zarr.create_array(storage.for_zarr(place), data=picture, chunks=(64, 64, 3))
-    done(str(tmp_path / "in"), str(tmp_path / "out.zarr"))
-    assert done(f"{bucket}/in", f"{bucket}/out.zarr").images.labelled == 1
-    assert chunks_below(f"{bucket}/out.zarr") == chunks_below(str(tmp_path / "out.zarr"))
-
-
-def test_an_object_that_changes_while_it_is_read_is_no_image(
-    pictures: str, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = asked(pictures, f"{bucket}/out.zarr")
+def test_an_object_that_changes_while_it_is_read_is_no_image(pictures: str, bucket: str) -> None:
+    request = asked(pictures, f"{bucket}/out.zarr", **HOW)
     storage.put(f"{pictures}/b.png", [storage.read(f"{pictures}/a.png")])
     storage.remove_file(f"{pictures}/c.png")
     result = jobs.run(request)
@@ -281,120 +272,3 @@ def test_an_object_that_changes_while_it_is_read_is_no_image(
         ("b.png", "changed while it was being read; run again"),
         ("c.png", "no such object"),
     ]
-
-
-# ---------------------------------------------------------------------------------------------- check and repair
-
-LARGE = "large.tif"  # of several pieces and levels
-
-
-def remove(path: str) -> None:
-    assert storage.is_file(path)
-    storage.remove_file(path)
-
-
-def cut_short(path: str) -> None:
-    content = storage.read(path)
-    storage.put(path, [content[: len(content) // 2]])
-
-
-def flip(path: str) -> None:
-    content = bytearray(storage.read(path))
-    content[-6] ^= 1
-    storage.put(path, [bytes(content)])
-
-
-def break_document(path: str) -> None:
-    assert path.endswith("zarr.json")
-    cut_short(path)
-
-
-#: What is done to which object of which image, and what is told of that; and of the large image the corners (in tiles)
-#: of the windows that are labelled anew. None: all of it is.
-Damages = list[tuple[Callable[[str], None], str, str, str]]
-DAMAGES: dict[str, tuple[Damages, set[tuple[int, int]] | None]] = {
-    "deleted": (
-        [
-            (remove, "b.png", "confidence/c/0/0", "the confidence of 2040 pixels disagrees with their validity"),
-            (remove, LARGE, "labels/kmeans/0/c/1/0", "no file for tiles 1/0 of its labels: 4096 pixels are lost"),
-            (remove, LARGE, "masks/c/1/0/2", "mask pixels disagree with the labels"),
-            (remove, LARGE, "labels/kmeans/2/c/0/0", "pixels of level 2 of its labels are not of the level above"),
-            (remove, LARGE, "edges/c/1/1", "its edges have"),
-        ],
-        {(0, 0), (0, 2)},
-    ),
-    "cannot be read": (
-        [
-            (flip, "b.png", "0/c/1/0/0", "cannot be read"),
-            (cut_short, "c.png", "edges/c/0/0", "cannot be read"),
-            (flip, LARGE, "labels/kmeans/0/c/2/2", "cannot be read"),
-            (cut_short, LARGE, "0/c/0/2/1", "cannot be read"),
-        ],
-        {(2, 0), (2, 2)},
-    ),
-    "documents": (
-        [
-            (break_document, "b.png", "labels/kmeans/0/zarr.json", "cannot be read"),
-            (remove, "c.png", "zarr.json", "cannot be read"),
-            (break_document, LARGE, "zarr.json", "cannot be read"),
-        ],
-        None,
-    ),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("damages", "windows"), DAMAGES.values(), ids=DAMAGES)
-def test_what_is_damaged_there_is_named_and_made_anew_and_nothing_else_is_written(
-    damages: Damages,
-    windows: set[tuple[int, int]] | None,
-    small_folder: Path,
-    bucket: str,
-    smooth: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 128 * 128)
-    inputs, output, threads = (
-        upload(small_folder, f"{bucket}/in"),
-        f"{bucket}/out.zarr",
-        ExecutionSettings("threads", 2),
-    )
-    tifffile.imwrite(tmp_path / LARGE, smooth(180, 190, 5), tile=(64, 64), photometric="rgb")
-    storage.put(f"{inputs}/{LARGE}", [(tmp_path / LARGE).read_bytes()])
-    everything = OutputSettings(masks=True, tile=64, copy_image=True, confidence=True, edges=(50.0, 100.0))
-    done(inputs, output, fit=FitSettings(3, attempts=1), stored=everything)
-    chunks, documents = chunks_below(output), documents_below(output)
-    for act, key, part, _ in damages:
-        act(f"{output}/images/{key}/{part}")
-    concerned = {key for _, key, _, _ in damages}
-    found = check_store(output, threads)["problems"]
-    assert all(any(line.startswith(f"{key}: ") and told in line for line in found) for _, key, _, told in damages)
-    assert {line.partition(":")[0] for line in found} == concerned
-    before = versions(bucket)
-    mended = repair_store(output, threads)
-    assert (mended["status"], mended["problems"], mended["repaired"]) == ("ok", [], sorted(concerned))
-    assert (chunks_below(output), documents_below(output)) == (chunks, documents)
-    after = versions(bucket)
-    written = {name.removeprefix("out.zarr/") for name in after if after[name] != before.get(name)}
-    of_images = {name for name in written if name.startswith("images/")}
-    assert {name.split("/")[1] for name in of_images} == concerned
-    assert written - of_images == {"zarr.json", ".out.zarr.lock.json"}
-    if windows is not None:
-        rewritten = {
-            tuple(name.split("/c/")[1].split("/")) for name in of_images if f"{LARGE}/labels/kmeans/0/c/" in name
-        }
-        assert {(int(row) // 2 * 2, int(column) // 2 * 2) for row, column in rewritten} == windows
-    assert check_store(output, threads)["problems"] == []
-    assert {name.split("/")[0] for name in objects_below(bucket)} == {"in", "out.zarr"}
-
-
-@pytest.mark.slow
-def test_where_nothing_is_damaged_there_nothing_is_written(pictures: str, bucket: str) -> None:
-    output = f"{bucket}/out.zarr"
-    done(pictures, output, stored=OutputSettings(masks=True, pyramid=True, copy_image=True, edges=(50.0, 100.0)))
-    before = versions(bucket)
-    mended = repair_store(output, ExecutionSettings("sync"))
-    assert (mended["status"], mended["repaired"]) == ("ok", [])
-    after = versions(bucket)
-    assert {name for name in after if after[name] != before.get(name)} == {".out.zarr.lock.json"}

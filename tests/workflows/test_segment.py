@@ -19,22 +19,24 @@ from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, Outp
 from kseg_core.errors import KsegError, KsegWarning, StoreError, UnreadableImage, UsageError
 from workflows import Segmentation, segment
 
-FIT = {"k": 4, "attempts": 3, "batch_pixels": 1000}
+FIT: dict[str, Any] = {"k": 4, "attempts": 2, "batch_pixels": 1000}
 
 
 def config(scheduler: str = "sync", **fit: Any) -> RunConfig:
     return RunConfig(FitSettings(**{**FIT, **fit}), execution=ExecutionSettings(scheduler))
 
 
-def picture_of_run(job: Any, png: Any, tmp_path: Path, picture: Any, **fit: Any) -> tuple[Model, Any]:
-    """The model and labels of a run on the picture as a PNG file."""
-    png(tmp_path / "in.png", picture)
-    job(tmp_path / "in.png", tmp_path / "expected.zarr", **{**FIT, **fit})
-    store = open_store(str(tmp_path / "expected.zarr"))
-    return store.model, np.asarray(store["in.png"].labels)
+Expected = tuple[Model, Any]
 
 
-def assert_same(found: Segmentation, key: str, expected: tuple[Model, Any]) -> None:
+def result_of(store: Path) -> Expected:
+    """The model of a store, and the labels of its one image."""
+    opened = open_store(str(store))
+    (image,) = opened.values()
+    return opened.model, np.asarray(image.labels)
+
+
+def assert_same(found: Segmentation, key: str, expected: Expected) -> None:
     model, labels = expected
     np.testing.assert_array_equal(found.model.centroids, model.centroids)
     assert (found.model.digest, found.model.inertia) == (model.digest, model.inertia)
@@ -57,16 +59,30 @@ def pictures(smooth: Any) -> dict[str, Any]:
     return {"gray": color[..., 0], "rgb": color, "rgba": np.concatenate([color, alpha], axis=2)}
 
 
-@pytest.mark.parametrize("form", ["gray", "rgb", "rgba"])
-@pytest.mark.parametrize("features", ["rgb", "lab"])
+@pytest.fixture(scope="module")
+def expected_of_runs(
+    pictures: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, job: Any, png: Any
+) -> dict[tuple[str, str], Expected]:
+    """What runs find on the pictures as PNG files, by form and features."""
+    folder, found = tmp_path_factory.mktemp("runs"), {}
+    for form, features in CASES:
+        source = png(folder / f"{form}.png", pictures[form])
+        job(source, folder / f"{form}-{features}.zarr", **FIT, features=features)
+        found[form, features] = result_of(folder / f"{form}-{features}.zarr")
+    return found
+
+
+CASES = [("gray", "rgb"), ("rgb", "rgb"), ("rgba", "rgb"), ("gray", "lab"), ("rgba", "lab")]
+
+
+@pytest.mark.parametrize(("form", "features"), CASES)
 def test_a_numpy_array_gives_what_a_run_gives_on_its_picture(
-    form: str, features: str, pictures: dict[str, Any], tmp_path: Path, job: Any, png: Any
+    form: str, features: str, pictures: dict[str, Any], expected_of_runs: dict[tuple[str, str], Expected]
 ) -> None:
-    expected = picture_of_run(job, png, tmp_path, pictures[form], features=features)
     found = segment(pictures[form], config(features=features))
     assert list(found.labels) == ["image"]
     assert found.failures == ()
-    assert_same(found, "image", expected)
+    assert_same(found, "image", expected_of_runs[form, features])
 
 
 @pytest.mark.parametrize("form", ["gray", "rgb", "rgba"])
@@ -80,11 +96,9 @@ def test_masked_values_make_pixels_invalid(
     if picture.ndim == 3:
         mask[30:50, 60:70, 1] = True  # one value is enough
     deep = mask if mask.ndim == 2 else mask.any(axis=2)
-    png(tmp_path / "mask.png", np.where(deep, 0, 255).astype(np.uint8))
-    png(tmp_path / "in.png", picture)
-    job(tmp_path / "in.png", tmp_path / "expected.zarr", **FIT, mask=tmp_path / "mask.png")
-    store = open_store(str(tmp_path / "expected.zarr"))
-    expected = store.model, np.asarray(store["in.png"].labels)
+    file = png(tmp_path / "mask.png", np.where(deep, 0, 255).astype(np.uint8))
+    job(png(tmp_path / "in.png", picture), tmp_path / "expected.zarr", **FIT, mask=file)
+    expected = result_of(tmp_path / "expected.zarr")
     assert (expected[1][deep] == 255).all()
     masked = np.ma.MaskedArray(picture, mask)
     assert_same(segment(masked, config()), "image", expected)
@@ -140,12 +154,11 @@ def test_values_of_nodata_make_pixels_invalid_as_of_a_file(
     png(tmp_path / "in.png", picture)
     settings = dataclasses.replace(config(), input=InputSettings(nodata="7,9", nodata_in=nodata_in))
     segment(tmp_path / "in.png", settings, output=str(tmp_path / "expected.zarr"))
-    store = open_store(str(tmp_path / "expected.zarr"))
-    expected = store.model, np.asarray(store["in.png"].labels)
+    expected = result_of(tmp_path / "expected.zarr")
     np.testing.assert_array_equal(expected[1] != 255, counts)
     for image in (picture, da.from_array(picture, chunks=(17, 31, *picture.shape[2:]))):
         assert_same(segment(image, settings), "image", expected)
-    store.model.save(str(tmp_path / "m.zarr"))
+    expected[0].save(str(tmp_path / "m.zarr"))
     labelling = dataclasses.replace(settings, fit=None, model=str(tmp_path / "m.zarr"))
     np.testing.assert_array_equal(segment(picture, labelling).labels["image"].compute(), expected[1])
 
@@ -179,22 +192,13 @@ def test_settings_of_paths_are_refused_for_arrays(name: str, pictures: dict[str,
             segment(image, given)
 
 
-@pytest.fixture(scope="module")
-def expected_of_chunks(
-    pictures: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, job: Any, png: Any
-) -> dict[str, tuple[Model, Any]]:
-    return {
-        form: picture_of_run(job, png, tmp_path_factory.mktemp(form), picture) for form, picture in pictures.items()
-    }
-
-
 def cuts(length: int) -> st.SearchStrategy[tuple[int, ...]]:
     """Every way to cut a length into chunks."""
     edges = st.sets(st.integers(1, length - 1), max_size=4)
     return edges.map(lambda at: tuple(np.diff([0, *sorted(at), length]).tolist()))
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(form=st.sampled_from(["gray", "rgb", "rgba"]), rows=cuts(60), columns=cuts(83), channels=st.booleans())
 def test_a_dask_array_of_any_chunks_gives_what_a_run_gives_on_its_picture(
     form: str,
@@ -202,33 +206,23 @@ def test_a_dask_array_of_any_chunks_gives_what_a_run_gives_on_its_picture(
     columns: tuple[int, ...],
     channels: bool,
     pictures: dict[str, Any],
-    expected_of_chunks: dict[str, tuple[Model, Any]],
+    expected_of_runs: dict[tuple[str, str], Expected],
 ) -> None:
     picture = pictures[form]
     depth = () if picture.ndim == 2 else (((1,) * picture.shape[2],) if channels else ((picture.shape[2],),))
     lazy = da.from_array(picture, chunks=(rows, columns, *depth))
     found = segment(lazy, config())
     assert found.labels["image"].chunks == (rows, columns)
-    assert_same(found, "image", expected_of_chunks[form])
+    assert_same(found, "image", expected_of_runs[form, "rgb"])
 
 
 @pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_the_scheduler_changes_nothing(
-    scheduler: str, pictures: dict[str, Any], expected_of_chunks: dict[str, tuple[Model, Any]]
+    scheduler: str, pictures: dict[str, Any], expected_of_runs: dict[tuple[str, str], Expected]
 ) -> None:
     lazy = da.from_array(pictures["rgba"], chunks=(17, 30, 4))
     setting = RunConfig(FitSettings(**FIT), execution=ExecutionSettings(scheduler, workers=2))
-    assert_same(segment(lazy, setting), "image", expected_of_chunks["rgba"])
-
-
-@pytest.mark.parametrize("kind", [str, Path])
-def test_a_folder_gives_what_a_run_gives_on_it(kind: Any, smooth_folder: Path, tmp_path: Path, job: Any) -> None:
-    job(smooth_folder, tmp_path / "out.zarr", **FIT)
-    store = open_store(str(tmp_path / "out.zarr"))
-    found = segment(kind(smooth_folder), config())
-    assert list(found.labels) == list(store)
-    for key in store:
-        assert_same(found, key, (store.model, np.asarray(store[key].labels)))
+    assert_same(segment(lazy, setting), "image", expected_of_runs["rgba", "rgb"])
 
 
 def test_files_and_globs_may_be_listed_and_nothing_is_written(
@@ -243,16 +237,33 @@ def test_files_and_globs_may_be_listed_and_nothing_is_written(
     assert every_file(small_folder) == before
 
 
-def test_an_output_is_the_store_of_a_run_and_is_reused(
-    small_folder: Path, tmp_path: Path, job: Any, contents: Any, every_file: Any
-) -> None:
-    job(small_folder, tmp_path / "expected.zarr", **FIT)
-    output = tmp_path / "out.zarr"
-    found = segment(small_folder, config(), output=str(output))
-    assert contents(output) == contents(tmp_path / "expected.zarr")
-    store = open_store(str(output))
+@pytest.fixture(scope="module")
+def run_over_folder(small_folder: Path, tmp_path_factory: pytest.TempPathFactory, job: Any) -> Path:
+    """The store of a run. Not to be changed."""
+    output = tmp_path_factory.mktemp("folder") / "out.zarr"
+    job(small_folder, output, **FIT)
+    return output
+
+
+def assert_same_as_store(found: Segmentation, path: Path) -> None:
+    store = open_store(str(path))
+    assert list(found.labels) == list(store)
     for key in store:
         assert_same(found, key, (store.model, np.asarray(store[key].labels)))
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_gives_what_a_run_gives_on_it(kind: Any, small_folder: Path, run_over_folder: Path) -> None:
+    assert_same_as_store(segment(kind(small_folder), config()), run_over_folder)
+
+
+def test_an_output_is_the_store_of_a_run_and_is_reused(
+    small_folder: Path, run_over_folder: Path, tmp_path: Path, contents: Any, every_file: Any
+) -> None:
+    output = tmp_path / "out.zarr"
+    found = segment(small_folder, config(), output=str(output))
+    assert contents(output) == contents(run_over_folder)
+    assert_same_as_store(found, output)
     before = every_file(output)
     again = segment(small_folder, config(), output=str(output))
     assert every_file(output) == before
@@ -262,17 +273,15 @@ def test_an_output_is_the_store_of_a_run_and_is_reused(
 
 
 def test_an_earlier_model_labels_arrays_and_files(
-    small_folder: Path, smooth_folder: Path, pictures: dict[str, Any], tmp_path: Path, job: Any
+    small_folder: Path, pictures: dict[str, Any], expected_of_runs: Any, tmp_path: Path, job: Any
 ) -> None:
-    job(smooth_folder, tmp_path / "model.zarr", **FIT)
-    model = Model.load(str(tmp_path / "model.zarr"))
+    model = expected_of_runs["rgb", "rgb"][0]
+    model.save(str(tmp_path / "model.zarr"))
     given = RunConfig(None, execution=ExecutionSettings("sync"), model=str(tmp_path / "model.zarr"))
     array = segment(pictures["rgba"], given)
     np.testing.assert_array_equal(array.labels["image"], model.predict(pictures["rgba"]))
-    files = segment(small_folder, given)
-    job(small_folder, tmp_path / "out.zarr", None, model=tmp_path / "model.zarr")
-    for key, image in open_store(str(tmp_path / "out.zarr")).items():
-        assert_same(files, key, (model, np.asarray(image.labels)))
+    job(small_folder, tmp_path / "out.zarr", model=tmp_path / "model.zarr")
+    assert_same_as_store(segment(small_folder, given), tmp_path / "out.zarr")
 
 
 def test_match_numbers_the_clusters_of_arrays_and_files_as_an_earlier_model(

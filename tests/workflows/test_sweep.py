@@ -21,6 +21,8 @@ from kseg_core import open_store
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegError, NothingReadable, NoValidPixels, StoreError, UsageError
 from kseg_core.store.model import Model
+from tests.conftest import pieces_of
+from tests.progress import Listener
 from workflows import sweep as sweeping
 from workflows.fitting import fit as fitting
 from workflows.request import InputSelection
@@ -45,12 +47,11 @@ def sweep(
 ) -> SweepResult:
     """A sweep, as ``kseg-batch sweep`` makes it."""
     config = RunConfig(
-        FitSettings("auto", k_range=k_range, **{"attempts": 2, **fit}),
+        FitSettings("auto", k_range=k_range, **{"attempts": 1, **fit}),
         OutputSettings(overwrite=overwrite),
         ExecutionSettings(scheduler, workers, strict),
     )
-    listed = [inputs] if isinstance(inputs, Path) else inputs
-    selection = InputSelection(tuple(str(each) for each in listed))
+    selection = InputSelection(tuple(str(each) for each in ([inputs] if isinstance(inputs, Path) else inputs)))
     return sweeping.sweep(prepare_sweep(selection, config, None if output is None else str(output)), progress)
 
 
@@ -77,8 +78,11 @@ def record_of(folder: Path) -> Any:
 
 
 def test_a_sweep_tells_everything_in_json_and_in_its_three_files(small_folder: Path, tmp_path: Path) -> None:
-    result = sweep(small_folder, tmp_path / "out")
-    found = result.to_json()
+    listener = Listener()
+    found = sweep(small_folder, tmp_path / "out", progress=listener).to_json()
+    # However many k there are, the pixels are read once.
+    assert listener.stages == ["looking at headers", "reading colours", "finding centroids for k 1 to 5"]
+    assert (listener.images["reading colours"], listener.pixels["reading colours"]) == (3, 40 * 153)
     assert (found["status"], found["scope"], found["features"], found["k_range"]) == ("ok", "global", "rgb", [1, 5])
     assert found["images"] == {"total": 3, "swept": 3, "failed": 0}
     assert found["pixels"] == {"total": 40 * 153, "valid": 40 * 153}
@@ -118,50 +122,31 @@ def test_a_sweep_tells_everything_in_json_and_in_its_three_files(small_folder: P
         assert min(figure.size) > 500
 
 
-def test_the_pixels_are_read_once_however_many_k_there_are(
+def test_shards_threads_and_bundles_change_no_bit(
     small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kseg_core.reading.sources import Piece
-
-    read: list[str] = []
-    whole = Piece.read
-
-    def reading(piece: Piece) -> Any:
-        read.append(piece.source.file.key)
-        return whole(piece)
-
-    monkeypatch.setattr(Piece, "read", reading)
-    sweep(small_folder, tmp_path / "out", (1, 6))
-    assert sorted(read) == ["a.png", "b.png", "c.png"]
-
-
-def test_shards_threads_and_bundles_change_no_bit(
-    smooth_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fit = {"features": "lab", "batch_pixels": 3000, "attempts": 1}
-    expected = told(sweep(smooth_folder, tmp_path / "a", (1, 4), **fit))
-    threads = sweep(smooth_folder, tmp_path / "b", (1, 4), **fit, scheduler="threads")
-    assert told(threads) == expected
+    fit: dict[str, Any] = {"features": "lab", "batch_pixels": 1000}
+    expected = told(sweep(small_folder, tmp_path / "a", (1, 4), **fit))
     used = []
     whole = fitting.table_on_workers
 
     def in_shards(summary: Any, settings: Any, executor: Any, **more: Any) -> Any:
-        data, batch = whole(summary, settings, executor, shard_rows=9000, **more)
+        data, batch = whole(summary, settings, executor, shard_rows=1000, **more)
         used.append(len(data.shards))
         return data, batch
 
     monkeypatch.setattr(fitting, "table_on_workers", in_shards)
     monkeypatch.setattr("workflows.planning.plan.BUNDLE_IMAGES", 1)
-    shards = sweep(smooth_folder, tmp_path / "c", (1, 4), **fit)
+    shards = sweep(small_folder, tmp_path / "c", (1, 4), **fit, scheduler="threads", workers=3)
     assert used[0] > 2
     assert told(shards) == expected
 
 
 @pytest.mark.slow
-def test_processes_of_a_cluster_give_the_same_bits(cluster: Any, smooth_folder: Path, tmp_path: Path) -> None:
+def test_processes_of_a_cluster_give_the_same_bits(cluster: Any, small_folder: Path, tmp_path: Path) -> None:
     for scope in ("global", "image"):
-        here = told(sweep(smooth_folder, tmp_path / f"{scope}-a", (1, 3), scope=scope))
-        there = told(sweep(smooth_folder, tmp_path / f"{scope}-b", (1, 3), scope=scope, scheduler=cluster.address))
+        here = told(sweep(small_folder, tmp_path / f"{scope}-a", (1, 3), scope=scope))
+        there = told(sweep(small_folder, tmp_path / f"{scope}-b", (1, 3), scope=scope, scheduler=cluster.address))
         assert there == here
 
 
@@ -203,12 +188,11 @@ def save_bands(path: Path, samples: Array) -> Path:
 def test_bands_too_many_to_hold_are_swept_in_few_readings_and_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = scene(300, 400, 3, 5)
+    samples = scene(200, 260, 3, 5)
     source = save_bands(tmp_path / "image.tif", samples)
-    fit = {"features": "bands", "normalize": "standard", "batch_pixels": 1 << 12}
+    fit: dict[str, Any] = {"features": "bands", "normalize": "standard", "batch_pixels": 1 << 11, "attempts": 2}
     held = sweep(source, tmp_path / "held", (1, 6), **fit)
-    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
-    monkeypatch.setattr("kseg_core.clustering.band_points.HELD_PX", 1 << 13)
+    monkeypatch.setattr("kseg_core.clustering.band_points.HELD_PX", 1 << 12)
     from workflows.fitting.streamed import StreamedBands
 
     passes = []
@@ -219,10 +203,12 @@ def test_bands_too_many_to_hold_are_swept_in_few_readings_and_as_well(
         return whole(data, *asked)
 
     monkeypatch.setattr(StreamedBands, "_ask", counted)
-    streamed = sweep(source, tmp_path / "streamed", (1, 6), **fit)
+    with pieces_of(128):
+        streamed = sweep(source, tmp_path / "streamed", (1, 6), **fit)
     alone = 3 * 6  # passes that numbering and judging each k by itself would take
     assert 5 <= len(passes) < alone
-    again = sweep(source, tmp_path / "again", (1, 6), scheduler="threads", workers=2, **fit)
+    with pieces_of(128):
+        again = sweep(source, tmp_path / "again", (1, 6), scheduler="threads", workers=2, **fit)
     assert told(again) == told(streamed)
     features = samples.reshape(-1, 3).astype(np.float64)
     features = (features - features.mean(axis=0)) / features.std(axis=0)
@@ -239,13 +225,13 @@ def test_bands_too_many_to_hold_are_swept_in_few_readings_and_as_well(
 
 
 def test_few_values_among_too_many_pixels_to_hold_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    samples = np.zeros((300, 400, 2), np.uint16)
-    samples[:, 200:] = (700, 30)
+    samples = np.zeros((150, 200, 2), np.uint16)
+    samples[:, 100:] = (700, 30)
     samples[0, 0] = (9, 9)  # hardly in any sample
     source = save_bands(tmp_path / "image.tif", samples)
-    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
     monkeypatch.setattr("kseg_core.clustering.band_points.HELD_PX", 1 << 11)
-    found = sweep(source, tmp_path / "out", (1, 5), features="bands", batch_pixels=1 << 9).to_json()
+    with pieces_of(128):
+        found = sweep(source, tmp_path / "out", (1, 5), features="bands", batch_pixels=1 << 9).to_json()
     assert [row["k_found"] for row in found["sweep"]] == [1, 2, 3, 3, 3]
     assert [row["inertia"] == 0 for row in found["sweep"]] == [False, False, True, True, True]
 
@@ -278,14 +264,12 @@ def test_with_scope_image_every_image_has_its_own_table_and_k(tmp_path: Path, pn
     assert (len(drawn["colors"]), sum(drawn["counts"])) == (3, 60 * 70)
 
 
-def test_an_image_in_pieces_is_swept_alone_as_if_it_were_whole(
-    tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_in_pieces_is_swept_alone_as_if_it_were_whole(tmp_path: Path, smooth: Any) -> None:
     source = tmp_path / "image.tif"
-    tifffile.imwrite(source, smooth(200, 330, 4), tile=(64, 64), photometric="rgb", metadata=None)
+    tifffile.imwrite(source, smooth(130, 140, 4), tile=(64, 64), photometric="rgb", metadata=None)
     whole = told(sweep(source, tmp_path / "whole", (1, 4), scope="image"))
-    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 13)
-    assert told(sweep(source, tmp_path / "pieces", (1, 4), scope="image")) == whole
+    with pieces_of(64):
+        assert told(sweep(source, tmp_path / "pieces", (1, 4), scope="image")) == whole
 
 
 # ------------------------------------------------------------------------------------------------ what goes wrong
@@ -370,7 +354,7 @@ def test_a_file_that_cannot_be_written_leaves_the_earlier_one(
 
 def test_a_run_with_auto_finds_k_says_why_and_keeps_the_table(tmp_path: Path, png: Any, job: Any) -> None:
     source = png(tmp_path / "three.png", three_colored())
-    result = job(source, tmp_path / "out.zarr", k="auto", k_range=(1, 7))
+    result = job(source, tmp_path / "out.zarr", k="auto", k_range=(1, 7), attempts=2)
     found = result.to_json()
     assert (found["k"], found["k_requested"], found["k_why"]) == (
         3,
@@ -379,7 +363,7 @@ def test_a_run_with_auto_finds_k_says_why_and_keeps_the_table(tmp_path: Path, pn
     )
     store = open_store(str(tmp_path / "out.zarr"))
     model = store.model
-    swept = sweep(source, tmp_path / "sweep", (1, 7), attempts=3).to_json()
+    swept = sweep(source, tmp_path / "sweep", (1, 7), attempts=2).to_json()
     numbers = [{n: v for n, v in row.items() if n not in ("centroids", "colors")} for row in model.facts["sweep"]]
     assert numbers == swept["sweep"]
     assert [len(row["colors"]) for row in model.facts["sweep"]] == [row["k_found"] for row in numbers]
@@ -389,16 +373,22 @@ def test_a_run_with_auto_finds_k_says_why_and_keeps_the_table(tmp_path: Path, pn
 
 def test_a_fit_with_auto_is_the_best_of_the_sweep_and_can_be_matched(tmp_path: Path, png: Any, job: Any) -> None:
     source = png(tmp_path / "three.png", three_colored())
-    job(source, tmp_path / "one.model.zarr", k="auto")
+    job(source, tmp_path / "one.model.zarr", k="auto", attempts=1)
     one = Model.load(str(tmp_path / "one.model.zarr"))
     swapped = np.ascontiguousarray(three_colored()[..., ::-1])  # dark becomes light
-    job(png(tmp_path / "other.png", swapped), tmp_path / "two.model.zarr", k="auto", match=tmp_path / "one.model.zarr")
+    job(
+        png(tmp_path / "other.png", swapped),
+        tmp_path / "two.model.zarr",
+        k="auto",
+        attempts=1,
+        match=tmp_path / "one.model.zarr",
+    )
     two = Model.load(str(tmp_path / "two.model.zarr"))
     assert (one.k, two.k) == (3, 3)
     assert two.k_requested == "auto"
     np.testing.assert_allclose(two.centroids, one.centroids, atol=45)  # in the order of the earlier one
     job(source, tmp_path / "three.model.zarr", k=2)
-    job(source, tmp_path / "four.model.zarr", k="auto", match=tmp_path / "three.model.zarr")
+    job(source, tmp_path / "four.model.zarr", k="auto", attempts=1, match=tmp_path / "three.model.zarr")
     assert Model.load(str(tmp_path / "four.model.zarr")).k == 3  # one more than there were
 
 
@@ -406,7 +396,7 @@ def test_auto_with_scope_image_chooses_k_for_each_image(tmp_path: Path, png: Any
     folder = tmp_path / "in"
     png(folder / "three.png", three_colored())
     png(folder / "two.png", np.kron(np.array([[0, 200], [200, 0]], np.uint8), np.ones((9, 9), np.uint8)))
-    found = job(folder, tmp_path / "out.zarr", k="auto", scope="image").to_json()
+    found = job(folder, tmp_path / "out.zarr", k="auto", scope="image", attempts=1).to_json()
     assert (found["k"], found["k_requested"], found["k_why"]) == (None, "auto", None)
     store = open_store(str(tmp_path / "out.zarr"))
     models = {key: store[key].model for key in store}
@@ -415,7 +405,7 @@ def test_auto_with_scope_image_chooses_k_for_each_image(tmp_path: Path, png: Any
 
 
 def test_auto_for_bands(tmp_path: Path, job: Any) -> None:
-    source = save_bands(tmp_path / "image.tif", scene(120, 160, 4, 2))
+    source = save_bands(tmp_path / "image.tif", scene(60, 200, 4, 2))
     found = job(source, tmp_path / "out.zarr", k="auto", k_range=(2, 7), features="bands").to_json()
     assert (found["k"], found["k_requested"]) == (4, "auto")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import environment_of_programs
+from tests.command_lines import environment_of_programs
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
 
@@ -72,16 +72,11 @@ def tls_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsCluster
             if file.exists() and file.read_bytes().endswith(b"}"):
                 break
             time.sleep(0.1)
-        for _ in range(2):
-            start("worker", *local, "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny")
+        start("worker", *local, "--scheduler-file", str(file), "--nthreads", "2", "--no-nanny")
         yield TlsCluster(json.loads(file.read_bytes())["address"], environment)
 
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def slow(*values: Any) -> Any:
-    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def test_a_run_over_tls_gives_the_same_bits(
@@ -98,13 +93,22 @@ def test_a_run_over_tls_gives_the_same_bits(
     }
 
 
+def test_who_has_no_certificate_is_told_which_variables_name_one(
+    tls_cluster: TlsCluster, small_folder: Path, tmp_path: Path, kseg: Any
+) -> None:
+    done = kseg("run", small_folder, "--k", "3", "-o", tmp_path / "x.zarr", "--scheduler", tls_cluster.address)
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "no certificates are configured here; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, " in done.err
+    assert not (tmp_path / "x.zarr").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "variables", "reason"),
     [
-        ("tls", {}, "no certificates are configured here; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "),
-        slow("tls", {f"{TLS}__CA_FILE": "no.pem", f"{TLS}__CLIENT__CERT": "no.pem"}, "the certificates cannot be used"),
-        slow("tcp", {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}, "encryption required"),
-        slow("tcp", {}, "no Dask scheduler answers at"),
+        ("tls", {f"{TLS}__CA_FILE": "no.pem", f"{TLS}__CLIENT__CERT": "no.pem"}, "the certificates cannot be used"),
+        ("tcp", {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}, "encryption required"),
+        ("tcp", {}, "no Dask scheduler answers at"),
     ],
 )
 def test_who_has_no_certificate_is_told_so_in_a_line(

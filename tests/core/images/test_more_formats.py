@@ -28,6 +28,7 @@ from tests.pictures import (
     TEXTURE,
     WHOLE,
     by_gdal,
+    counts,
     exif_of,
     gdals,
     heic_of,
@@ -195,7 +196,10 @@ def test_lossless_jpeg_xl_is_as_it_was_encoded(tmp_path: Path, dtype: str, chann
     deep = pixels[..., None] if channels == 1 else pixels[..., : channels - has_alpha]
     with open_picture(str(path)) as picture:
         assert picture.info.alpha == has_alpha
-        np.testing.assert_array_equal(picture.samples(*WHOLE)[0], deep)
+        found = picture.samples(*WHOLE)
+        np.testing.assert_array_equal(found.samples, deep)
+        alpha = pixels[..., -1] if has_alpha else np.ones((33, 51))
+        np.testing.assert_array_equal(counts(found.valid, deep.shape), alpha != 0)
         if dtype == "float32":
             with pytest.raises(UnreadableImage, match="--features bands"):
                 picture.rgb(*WHOLE)
@@ -204,8 +208,8 @@ def test_lossless_jpeg_xl_is_as_it_was_encoded(tmp_path: Path, dtype: str, chann
         if dtype == "uint16":  # which imagecodecs writes as linear light
             share = expected / 255
             expected = np.where(share <= 0.0031308, share * 12.92, 1.055 * share ** (1 / 2.4) - 0.055) * 255
-        found = picture.rgb(*WHOLE).samples
-        assert np.abs(found - np.broadcast_to(expected, found.shape)).max() <= (0.51 if dtype == "uint16" else 0)
+        seen = picture.rgb(*WHOLE).samples
+        assert np.abs(seen - np.broadcast_to(expected, seen.shape)).max() <= (0.51 if dtype == "uint16" else 0)
 
 
 def test_jpeg_xl_is_as_another_build_of_libjxl_reads_it() -> None:
@@ -513,7 +517,18 @@ def test_the_transform_of_a_jpeg_xr_is_applied_once(value: int) -> None:
     np.testing.assert_array_equal(stored_as(bytes(turned)), expected)
 
 
+GUID = bytes.fromhex("24c3dd6f034efe4bb1853d77768dc9")  # what those of pixel formats begin with
+
+
+def test_premultiplied_alpha_of_a_jpeg_xr_is_undone() -> None:
+    wide = CLEAR.astype(np.uint16) * 257
+    data = bytes(imagecodecs.jpegxr_encode(wide, level=1.0))
+    assert data.count(GUID + b"\x16") == 1
+    alpha = np.maximum(wide[..., 3:].astype(np.int64), 1)
+    colours = np.minimum((wide[..., :3].astype(np.int64) * 65535 + alpha // 2) // alpha, 65535)
+    same(read(data.replace(GUID + b"\x16", GUID + b"\x17")), to_8(colours, 65535), wide[..., 3] != 0)
+
+
 def test_jpeg_xr_of_other_pixel_formats_is_not_called_damaged() -> None:
     data = bytes(imagecodecs.jpegxr_encode(of_channels(1)))
-    guid = bytes.fromhex("24c3dd6f034efe4bb1853d77768dc9")
-    assert "not supported" in refusal(data.replace(guid + b"\x08", guid + b"\x13"))
+    assert "not supported" in refusal(data.replace(GUID + b"\x08", GUID + b"\x13"))

@@ -64,7 +64,15 @@ def check(path: str, data: NDArray[Any], name: str, block: tuple[int, int]) -> N
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize(
     ("shape", "channels"),
-    [((40, 50), None), ((40, 50, 1), 2), ((40, 50, 3), 2), ((2, 40, 50), 0), ((16, 40, 50), 0), ((20, 50, 18), 2)],
+    [
+        ((40, 50), None),
+        ((40, 50, 1), 2),
+        ((40, 50, 3), 2),
+        ((2, 40, 50), 0),
+        ((16, 40, 50), 0),
+        ((20, 50, 18), 2),
+        ((3, 50, 4), 2),
+    ],
 )
 def test_plain_arrays(tmp_path: Path, shape: tuple[int, ...], channels: int | None, version: Version) -> None:
     data = numbers(*shape, dtype="float32")

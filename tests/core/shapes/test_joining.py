@@ -57,7 +57,7 @@ def tilings(draw: st.DrawFn, most: int = 24) -> tuple[tuple[int, int], list[int]
     return (height, width), cuts[0], cuts[1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(tilings(), st.integers(0, 2**32 - 1), st.floats(0.1, 0.8), st.integers(1, 4))
 def test_any_tiling_of_any_image_has_the_components_of_the_whole(
     tiling: tuple[tuple[int, int], list[int], list[int]], seed: int, filled: float, classes: int

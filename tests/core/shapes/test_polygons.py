@@ -50,7 +50,7 @@ def outlines(
             for left, right in pairwise(columns):
                 window = np.s_[top : bottom + 2, left : right + 2]
                 traced = outline_window(padded[window], inside[window], (top, left), how)
-                texts += [Text(True, feature) for feature in traced.features]
+                texts += [(True, feature) for feature in traced.features]
                 pieces.add(traced)
         texts += pieces.features(how)
     found: list[str] = []
