@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 from kseg_core import storage
 from kseg_core.choice import InputSelection
 from kseg_core.config import AskedLayer, EdgesConfig, OutputSettings
-from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, UsageError, facts_of
+from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile, InputListing
 from kseg_core.resume.markers import added_to, is_complete
 from kseg_core.store.manifest import FORMAT, added_alone, differences, read_attributes
 
 from .planning.notes import Note
-from .request import default_output, of_earlier_rules, require_mask, require_usable
+from .request import inputs_and_output, of_earlier_rules, require_kseg
 from .result import in_order, unread_by
 
 
@@ -120,12 +120,7 @@ def prepare_layer(selection: InputSelection, config: EdgesConfig, output: str | 
     UsageError, KsegError
         If it cannot be done.
     """
-    if output is not None and not output.strip():
-        raise UsageError("-o is empty: name the output, or leave it out for the default")
-    require_usable(output)
-    listing = selection.list()
-    require_mask(config.input)
-    output = default_output(selection) if output is None else output.rstrip("/") or "/"
+    listing, output = inputs_and_output(selection, config.input, output)
     failures = tuple(listing.failures)
     if not storage.exists(output):
         tile = OutputSettings().tile if config.tile is None else config.tile
@@ -190,11 +185,7 @@ def _require_store(output: str) -> dict[str, Any]:
     StoreError
         If there is something else.
     """
-    attributes = None if storage.is_link(output) else read_attributes(output)
-    if attributes is None:
-        raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
-    if attributes.get("kind") != "store":
-        raise StoreError(f"{output} is a kseg {attributes.get('kind')}, not a store; choose another output with -o")
+    attributes = require_kseg(output, "store", links=False)
     if attributes.get("format") != FORMAT:
         raise StoreError(f"{output}: a store of format {attributes.get('format')}; this version writes format {FORMAT}")
     return attributes

@@ -161,12 +161,7 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
                 raise UsageError(f"--edges are of colours, {config.model} labels bands; leave out --edges")
             if name == "match" and config.fit is not None:
                 require_same_features(features, config.fit.features)
-    if output is not None and not output.strip():
-        raise UsageError("-o is empty: name the output, or leave it out for the default")
-    require_usable(output)
-    listing = selection.list()
-    require_mask(config.input)
-    output = default_output(selection) if output is None else output.rstrip("/") or "/"
+    listing, output = inputs_and_output(selection, config.input, output)
     digest = _digest_of(listing, config.input)
     request = Request(listing, config, output, settings, digest)
     if storage.exists(output):
@@ -175,6 +170,18 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
         else:
             return _held_against(_by_its_rules(request), kind)
     return request
+
+
+def inputs_and_output(
+    selection: InputSelection, settings: InputSettings, output: str | None
+) -> tuple[InputListing, str]:
+    """What is to be read, and where a store of it is to be; what cannot be is refused."""
+    if output is not None and not output.strip():
+        raise UsageError("-o is empty: name the output, or leave it out for the default")
+    _require_usable(output)
+    listing = selection.list()
+    require_mask(settings)
+    return listing, default_output(selection) if output is None else output.rstrip("/") or "/"
 
 
 def _by_its_rules(request: Request) -> Request:
@@ -193,7 +200,7 @@ def of_earlier_rules(attributes: dict[str, Any] | None) -> bool:
     return attributes is not None and "validity" not in ((attributes.get("config") or {}).get("input") or {})
 
 
-def require_usable(output: str | None) -> None:
+def _require_usable(output: str | None) -> None:
     """An address is of a place that can be written to, below a bucket."""
     if output is None:
         return
@@ -253,6 +260,15 @@ def _require_replaceable(output: str, config: RunConfig, kind: str) -> None:
     for used in (config.model, config.match):
         if used is not None and f"{storage.real(used)}/".startswith(f"{storage.real(output)}/"):
             raise UsageError(f"{output} is also the model to use; choose another output with -o")
+
+
+def require_kseg(output: str, kind: str, *, links: bool = True) -> dict[str, Any]:
+    """What a store or model that is there says of itself; anything else is left alone, and a link unless ``links``."""
+    attributes = read_attributes(output) if links or not storage.is_link(output) else None
+    if attributes is None:
+        raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
+    _require_kind(output, str(attributes.get("kind")), kind)
+    return attributes
 
 
 def _require_kind(output: str, found: str, kind: str) -> None:
@@ -362,10 +378,7 @@ def _other_inputs(request: Request, attributes: dict[str, Any], kind: str) -> st
 def _held_against(request: Request, kind: str) -> Request:
     """The request, knowing what there is at its output."""
     output = request.output
-    attributes = read_attributes(output)
-    if attributes is None:
-        raise StoreError(f"{output} exists and is not a kseg store; it is left alone. Choose another output with -o")
-    _require_kind(output, str(attributes.get("kind")), kind)
+    attributes = require_kseg(output, kind)
     if kind == "store" and (alone := added_alone(attributes)) is not None:
         raise StoreError(
             f"{output} holds {alone} alone; choose another output with -o ({alone} can be added to a run's output), "
