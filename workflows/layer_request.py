@@ -17,8 +17,8 @@ from kseg_core.config import AskedLayer, EdgesConfig, OutputSettings
 from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile, InputListing
-from kseg_core.resume.markers import added_to, is_complete
 from kseg_core.store.manifest import FORMAT, added_alone, differences, read_attributes
+from kseg_core.store.markers import added_to, is_complete
 
 from .planning.notes import Note
 from .request import inputs_and_output, of_earlier_rules, require_kseg

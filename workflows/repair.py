@@ -23,8 +23,8 @@ from kseg_core.inputs.listing import FACTS
 from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.reading.sources import ImageSource
-from kseg_core.resume.markers import was_complete
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
+from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import read_document, write_group
 from kseg_core.store.opening import Store, StoredImage, open_store, update_attributes

@@ -20,7 +20,6 @@ from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
 from kseg_core.errors import StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.companions import mask_facts
 from kseg_core.inputs.listing import InputListing
-from kseg_core.resume.markers import is_complete, looks_whole, was_complete
 from kseg_core.store.manifest import (
     a_few,
     added_alone,
@@ -29,6 +28,7 @@ from kseg_core.store.manifest import (
     inputs_digest,
     read_attributes,
 )
+from kseg_core.store.markers import is_complete, looks_whole, was_complete
 
 from .earlier import in_space_of_match, model_identity, require_same_features
 

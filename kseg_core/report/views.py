@@ -18,7 +18,6 @@ from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.images import Pixels
 from kseg_core.layers.tiles import level_shape, tile_windows
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.store.manifest import says_complete
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
@@ -166,7 +165,7 @@ def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
         If it is damaged or not complete.
     """
     image = StoredImage(plan.store, chosen.facts.key)
-    if not says_complete(image.attributes):
+    if not image.complete:
         raise StoreError("not complete")
     own = image.model if plan.model is None else None
     model = own or plan.model

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import storage
@@ -49,11 +49,6 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     if schema is not None:
         schemas.require_sound(str(path), kseg, schema)
     return kseg
-
-
-def says_complete(attributes: Mapping[str, Any] | None) -> bool:
-    """Whether a store, an image or a layer says that it is; whether that counts `resume.markers` decides."""
-    return attributes is not None and attributes.get("status") == "complete"
 
 
 def image_folder(path: str, key: str) -> str:

@@ -20,7 +20,6 @@ from ..errors import StoreError, UnreadableImage
 from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer, LayerInput, Layout, differing, stored
 from ..layers.tiles import Region, grown, level_shape, source_window, tile_windows, window_of_level
-from .manifest import says_complete
 from .model import Model
 from .opening import StoredImage
 from .originals import Originals
@@ -162,7 +161,7 @@ class Subject:
     @cached_property
     def odd_labels(self) -> str | None:
         """What its labels, and what goes with them, are, where that is not what they must be."""
-        if not says_complete(self.image.attributes):
+        if not self.image.complete:
             return "not complete"
         arrays = ((LABEL_LAYER, self.image.labels), *self.beside_labels)
         odd = (layer.oddness(array, self.layout) for layer, array in arrays)

@@ -192,7 +192,7 @@ def _of_added(subject: Subject, counted: Tally) -> Iterator[str]:
     for layer in (layer for layer in LAYERS.values() if layer.added):
         array = image.layer(layer)
         if array is None:
-            if layer.path() in wanted or (alone and layer.stands_alone):
+            if layer.path() in wanted or (alone and layer.stands_alone) or image.claims(layer):
                 yield layer.lacking
             continue
         if (odd := layer.oddness(array, subject.layout)) is not None:

@@ -21,7 +21,7 @@ from kseg_core.errors import NoValidPixels, StoreError, TooManyColors, Unreadabl
 from kseg_core.layers.layer import Layout
 from kseg_core.layers.tiles import Region
 from kseg_core.reading.sources import ImageSource
-from kseg_core.resume.markers import end_journal, fills_written, note_piece, pieces_written
+from kseg_core.store.markers import end_journal, fills_written, note_piece, pieces_written
 from kseg_core.store.model import Model
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.writing import (
