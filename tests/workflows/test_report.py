@@ -192,7 +192,7 @@ def test_edges_are_shown_where_there_are_any(store: Path, tmp_path: Path, smooth
     edges = path / "images" / "picture-0.png" / "edges"
     write_array(str(edges), marked, ArraySpec(marked.shape, marked.shape, "bool", False, ("y", "x"), "bits"))
     assert seen(path, longest=65)["picture-0.png"].edges is None  # not finished
-    zarr.open_array(edges).attrs["kseg"] = {"status": "complete"}
+    zarr.open_array(edges).attrs["kseg"] = {"status": "complete", "edge_pixels": 1}
     found = seen(path, longest=65)
     shown = pixels_of(found["picture-0.png"].edges)
     assert shown.shape == (38, 65)  # three times halved
