@@ -269,7 +269,7 @@ def added_to(store: str, file: InputFile, layer: AskedLayer, mask: str | None, *
     if not file.is_as(stated) or stated.get("mask") != now["mask"]:
         return AddedTo(file, "changed" if labelled else "new")
     facts = {**layer.settings, **now}
-    if changed := differences({name: stated.get(name) for name in facts}, facts):
+    if changed := differences({name: stated[name] for name in facts if name in stated}, facts):
         return AddedTo(file, "made otherwise", changed=tuple(changed))
     height, width = image["shape"]
     return AddedTo(file, "done", height * width, stated.get(layer.counted or "", 0))

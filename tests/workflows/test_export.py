@@ -331,7 +331,7 @@ def test_an_image_that_a_repair_is_making_anew_is_not_exported(small_folder: Pat
     document = tmp_path / "s.zarr/images/b.png/zarr.json"
     document.write_text(document.read_text().replace('"status": "complete"', '"status": "damaged"'))
     result = run(tmp_path / "s.zarr", tmp_path / "out", "labels")
-    assert [failure.reason.split(" in ")[0] for failure in result.failures] == ["not complete"]
+    assert [failure["reason"].split(" in ")[0] for failure in result.to_json()["failures"]] == ["not complete"]
     assert names(tmp_path / "out") == ["a.png.labels.png", "c.png.labels.png"]
 
 
