@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs._render import inspect_lines
+from jobs.inspect import inspect_lines
 from kseg_core import open_store
 from kseg_core.config import EdgesConfig, ExecutionSettings, InputSettings
 from kseg_core.edge_settings import EdgeSettings
