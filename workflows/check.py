@@ -146,6 +146,9 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
             if store.complete:
                 problems.append(str(error))
             return Checked(store, tuple(problems), {})
+    elif was_complete(store.attributes) and store.attributes["result"].get("k") is not None:
+        problems.append("its model is missing; restore it from a copy, or give the command that made the store again")
+        return Checked(store, tuple(problems), {})
     if lost := images_lost(store):
         missing = "1 image is" if len(lost) == 1 else f"{len(lost)} images are"
         problems.append(f"{missing} missing: {a_few(lost)}; the command that made the store labels what is missing")

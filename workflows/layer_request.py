@@ -134,7 +134,8 @@ def prepare_layer(selection: InputSelection, config: EdgesConfig, output: str | 
             f"output with -o, or replace the {layer.name} (and nothing else) with --overwrite"
         )
     done = [image for image in images if image.state == "done" and not config.overwrite]
-    todo = tuple(image.file for image in images if image.state not in NO_IMAGE and image not in done)
+    settled = {*NO_IMAGE, *(() if config.overwrite else ("done",))}
+    todo = tuple(image.file for image in images if image.state not in settled)
     failures += tuple(
         UnreadableImage(image.file.source, NO_IMAGE[image.state].format(output, layer.name))
         for image in images

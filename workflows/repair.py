@@ -236,15 +236,14 @@ def added_layers(store: Store, key: str) -> tuple[Layer, ...]:
     config, output = store.attributes.get("config") or {}, output_settings(store)
     found = []
     for layer in (layer for layer in LAYERS.values() if layer.added):
+        told, asked = config.get(layer.name, (store.attributes.get(layer.name) or {}).get("settings")), None
         if begun is not None:
             told = begun.get(layer.name)
-        elif (told := config.get(layer.name, (store.attributes.get(layer.name) or {}).get("settings"))) is None:
-            asked = layer.asked(output)
-            found += [] if asked is None else [asked]
-            continue
-        elif store.is_labelled and not storage.is_dir(os.path.join(image_folder(store.path, key), layer.node)):
-            continue
-        found += [] if told is None else [layer.told(told)]
+        elif (asked := layer.asked(output)) is None and store.is_labelled:  # then not every image needs to have it
+            folder = os.path.join(image_folder(store.path, key), layer.node)
+            told = told if storage.is_dir(folder) else None
+        wanted = asked if told is None else layer.told(told)
+        found += [] if wanted is None else [wanted]
     return tuple(found)
 
 

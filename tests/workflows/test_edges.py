@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs._render import inspect_lines
+from jobs.inspect import inspect_lines
 from kseg_core import open_store
 from kseg_core.config import EdgesConfig, ExecutionSettings, InputSettings
 from kseg_core.edge_settings import EdgeSettings

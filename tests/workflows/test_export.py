@@ -22,10 +22,12 @@ from kseg_core.export import drawing, png, tiff
 from kseg_core.export.settings import ExportSettings
 from kseg_core.images import read_image
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.products import FORMATS, KINDS, FileFormat, Kind
+from kseg_core.products import FORMATS, KINDS, FileFormat, Kind, by_name
+from kseg_core.shapes.outlines import Outlines
 from tests.asking import SYNC, labels_of, run_job
 from workflows.export import Exported, Failed, export, joined_failures
 from workflows.export_plan import ExportRequest, PlannedImage, chosen_images
+from workflows.regions import OUTLINED
 
 PICTURES = ("segmented", "labels", "masks", "cutout", "boundaries")
 
@@ -515,6 +517,53 @@ def test_a_format_and_a_kind_that_are_not_in_the_product_are_an_entry_each(
     assert (pixels_of(tmp_path / "picture-1.png.segmented.webp") == painted).all()
     Image.fromarray(painted).save(tmp_path / "own.b-2.webp")
     assert [Path(file.path).name for file in list_inputs([str(tmp_path)]).files] == ["own.b-2.webp"]
+
+
+def test_a_format_and_a_kind_of_outlines_are_an_entry_each(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A feature a line; and polygons of all clusters but one."""
+
+    def write(path: str, outlines: Outlines, _geo: Any, _scratch: str) -> None:
+        features = "".join(text for _, text in outlines.features).replace("\n", "")
+        Path(path).write_text(features.replace('{"type":"Feature",', '\n{"type":"Feature",').lstrip())
+
+    def others(store: str, key: str, aside: str, clusters: Any, least: int, context: Any) -> Any:
+        rest = tuple(each for each in range(4) if each not in clusters)
+        return OUTLINED["polygons"](store, key, aside, rest, least, context)
+
+    with pytest.raises(UsageError, match="got 'geojson'"):  # there is nothing to choose from
+        ExportSettings(("polygons",), format="geojson")
+    monkeypatch.setitem(FORMATS, "lines", FileFormat("lines", "jsonl", "outlines", write))
+    monkeypatch.setitem(KINDS, "others", Kind("others", "all but", "one", content="outlines"))
+    monkeypatch.setitem(OUTLINED, "others", others)
+    one = {"clusters": (2,), "images": ("picture-1.png",)}
+    run(made, tmp_path, "polygons", "others", "labels", format="lines", **one)
+    run(made, tmp_path, "polygons", "others", format="geojson", **one)
+    both = [f"picture-1.png.{kind}-2.{suffix}" for kind in ("others", "polygons") for suffix in ("geojson", "jsonl")]
+    assert names(tmp_path) == sorted([*both, "picture-1.png.labels.png"])
+    for whole, lines in zip(both[::2], both[1::2], strict=True):
+        features = json.loads((tmp_path / whole).read_text())["features"]
+        assert [json.loads(line) for line in (tmp_path / lines).read_text().splitlines()] == features
+        assert {each["properties"]["cluster"] for each in features} == ({0, 1, 3} if "others" in whole else {2})
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (("half-way", ""), "name of letters"),
+        (("half", "", "all", "a-b"), "name of letters"),
+        (("half", "", "all", "a.b"), "name of letters"),
+        (("half", "", "all", "mask"), "got masks, half"),
+        (("half", "", "all", "", True), "taken for inputs"),
+        (("half", "", "all", "", True, "outlines"), "got polygons, half"),
+    ],
+)
+def test_names_by_which_files_could_not_be_told_are_refused(kind: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        by_name([*KINDS.values(), Kind(*kind)])
+    with pytest.raises(ValueError, match="suffix"):
+        FileFormat("x", "a.b", "outlines", lambda *_: None)
 
 
 def test_failures_are_told_once_for_each_reason() -> None:

@@ -15,6 +15,7 @@ from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images import Pixels
+from kseg_core.images.formats import decoder_named
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.companions import content_digest, mask_facts
 from kseg_core.layers.layer import Layout
@@ -144,9 +145,6 @@ def reference_of(model: Model) -> Reference:
     return Reference(tuple(model.counts.tolist()), model.mse)
 
 
-SIZED_FORMATS = ("TIFF", "Zarr", "OME-Zarr")  # which can say how large a pixel is
-
-
 def layout_of(source: ImageSource, model: Model | None, output: OutputSettings) -> Layout:
     """The arrays of an image: pyramids where asked for, else for images worked on in pieces; copies; where it is
     on the ground, or how large its pixels are.
@@ -159,7 +157,8 @@ def layout_of(source: ImageSource, model: Model | None, output: OutputSettings) 
         layout = replace(layout, copy_bands=copied[0], copy_dtype=copied[1])
     if source.geo is not None:
         return replace(layout, geo=source.geo)
-    if source.info.format not in SIZED_FORMATS:
+    decoder = decoder_named(source.info.format)
+    if decoder is None or not decoder.has_pixel_size:
         return layout
     if (size := read_pixel_size(source.file.path, source.shape)) is not None:
         return replace(layout, pixel_size=(size.y, size.x), unit=size.unit)
