@@ -163,7 +163,7 @@ def test_whoever_labels_asks_one_function_with_the_settings_of_the_run(
 
     monkeypatch.setattr(Model, "label", counted)
     parts(piece=64)
-    output, config = tmp_path / "out.zarr", configured(3)
+    output, config, gray = tmp_path / "out.zarr", configured(3), np.arange(99, dtype=np.uint8).reshape(9, 11)
     stages: dict[str, Callable[[], object]] = {
         "run": lambda: run_job(folder, output, 3, confidence=True, tile=64),
         "check": lambda: problems(output),
@@ -173,7 +173,7 @@ def test_whoever_labels_asks_one_function_with_the_settings_of_the_run(
         "damage": lambda: shutil.rmtree(output / "images/a.png/labels/kmeans/0/c/0"),
         "repair": lambda: repair_store(str(output), SYNC),
         "files": lambda: segment(folder / "a.png", config).labels["a.png"].compute(scheduler="sync"),
-        "array": lambda: segment(np.arange(81, dtype=np.uint8).reshape(9, 9), config).labels["image"].compute(scheduler="sync"),
+        "array": lambda: segment(gray, config).labels["image"].compute(scheduler="sync"),
     }
     for stage, work in stages.items():
         done[stage] = 0
