@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
@@ -38,9 +38,11 @@ class Kind:
         own where none were; or those that were chosen, all where none were, are in ``one`` file.
     part
         What it is called in names of files; empty: as it is.
+    is_bare
+        Whether a file of all clusters has no such part in its name; of outlines only, which are no images.
     content
         Pictures are drawn by `export.drawing`: by a function of `DRAWN`, or as the layer of this name is. Outlines are
-        traced by `workflows.regions`.
+        traced by `workflows.regions`, by a function of `OUTLINED`.
     of_labels, of_pixels
         Whether it shows labels, and the image's own pixels.
     more_bytes
@@ -51,10 +53,17 @@ class Kind:
     help: str
     clusters: Literal["all", "each", "together", "one"] = "all"
     part: str = ""
+    is_bare: bool = False
     content: Content = "picture"
     of_labels: bool = True
     of_pixels: bool = False
     more_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.name + self.part).isidentifier():  # files that were made are known by what parts their names
+            raise ValueError(f"expected a kind's name of letters, digits and underscores, got {self.name}, {self.part}")
+        if self.is_bare and self.content == "picture":
+            raise ValueError(f"{self.name}: expected a part in the names of pictures, or they are taken for inputs")
 
     def files(self, k: int, chosen: Sequence[int] | None) -> list[Clusters]:
         """Of which clusters, of an image with ``k``, a file each is made."""
@@ -65,13 +74,38 @@ class Kind:
             return [(j,) for j in (range(k) if there is None else there)]
         return [there] if there else []
 
+    def in_name(self, clusters: Clusters) -> str:
+        """What follows an image's key in the name of a file of these clusters."""
+        if clusters is None:
+            return "" if self.is_bare else f".{self.part or self.name}"
+        numbers = "+".join(map(str, clusters))
+        if len(clusters) > _MOST_NUMBERS:
+            numbers = f"{len(clusters)}-clusters-{hashlib.sha256(numbers.encode()).hexdigest()[:8]}"
+        return f".{self.part or self.name}-{numbers}"
+
+
+def by_name(kinds: Iterable[Kind]) -> dict[str, Kind]:
+    """A table of kinds.
+
+    Raises
+    ------
+    ValueError
+        If files of two of them would have one name.
+    """
+    table: dict[str, Kind] = {}
+    for kind in kinds:
+        for other in table.values():
+            if other.name == kind.name or any(other.in_name(each) == kind.in_name(each) for each in (None, (0,))):
+                raise ValueError(f"expected kinds whose files have names of their own, got {other.name}, {kind.name}")
+        table[kind.name] = kind
+    return table
+
 
 #: Of layers of the store that are added to labelled images.
 ADDED_HELP = {"edges": "those that kseg-batch edges found"}
 
-KINDS = {
-    kind.name: kind
-    for kind in (
+KINDS = by_name(
+    (
         Kind("segmented", "each pixel in its cluster's colour"),
         Kind("labels", "a palette image whose indices are the clusters"),
         Kind("masks", "black and white, one a cluster", "each", part="mask"),
@@ -83,14 +117,15 @@ KINDS = {
         ),
         *(Kind(name, ADDED_HELP.get(name, "as the run added it"), of_labels=False) for name in ADDED),
         Kind("boundaries", "lines between clusters, drawn on the image", of_pixels=True),
-        Kind("polygons", "outlines of the regions of each cluster", "one", content="outlines"),
+        Kind("polygons", "outlines of the regions of each cluster", "one", is_bare=True, content="outlines"),
     )
-}
+)
 
 
 # ---------------------------------------------------------------------------------------------------------- formats
 
-#: Path, `export.drawing.Drawing`, `images.geo.GeoReference` or None, a path for a folder that is gone afterwards.
+#: Path; `export.drawing.Drawing` and `images.geo.GeoReference` or None, or `shapes.outlines.Outlines` and None; a path
+#: for a folder that is gone afterwards.
 Writer = Callable[[str, Any, Any, str], None]
 
 
@@ -101,14 +136,14 @@ class FileFormat:
     Parameters
     ----------
     name
-        As ``--format`` takes it, of pictures.
+        As ``--format`` takes it where there are several for a content.
     suffix
         Of names of files.
     content
         What it holds.
     write
-        Writes a whole picture; may raise `UnreadableImage` or `StoreError` where that cannot be read, `OSError` where
-        the file cannot be written. None: `workflows.regions` writes it as outlines are traced.
+        Writes a whole picture, or outlines as they are traced; may raise `UnreadableImage` or `StoreError` where these
+        cannot be read, `OSError` where the file cannot be written.
     is_ours
         Of a file's first `HEAD_BYTES` and the file: whether it says that this program made it.
     world
@@ -118,9 +153,13 @@ class FileFormat:
     name: str
     suffix: str
     content: Content
-    write: Writer | None = None
+    write: Writer
     is_ours: Callable[[bytes, BinaryIO], bool] = lambda _head, _file: False
     world: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.suffix.isalnum():
+            raise ValueError(f"expected letters and digits as the suffix of {self.name}, got {self.suffix!r}")
 
 
 def _by(module: str) -> Writer:
@@ -165,7 +204,7 @@ FORMATS = {
     for each in (
         FileFormat("png", "png", "picture", _by("png"), _is_our_png, world="pgw"),
         FileFormat("tiff", "tif", "picture", _by("tiff"), _is_our_tiff),
-        FileFormat("geojson", "geojson", "outlines"),
+        FileFormat("geojson", "geojson", "outlines", _by("geojson")),
     )
 }
 
@@ -175,15 +214,20 @@ def formats_of(content: Content) -> list[FileFormat]:
     return [each for each in FORMATS.values() if each.content == content]
 
 
+def formats_to_choose() -> list[str]:
+    """Which ``--format`` takes besides ``auto``: those of contents that have several."""
+    return [each.name for each in FORMATS.values() if len(formats_of(each.content)) > 1]
+
+
 def format_of(kind: Kind, wanted: str, pixels: int, placed: bool) -> FileFormat:
     """What a kind is written as; ``wanted``: as ``--format`` says, of an image of so many pixels that is placed on the
     ground or not.
     """
-    if kind.content != "picture":
-        return formats_of(kind.content)[0]
-    if wanted != "auto":
+    if wanted != "auto" and FORMATS[wanted].content == kind.content:
         return FORMATS[wanted]
-    return FORMATS["tiff" if placed or pixels > PNG_PX else "png"]
+    if kind.content == "picture":
+        return FORMATS["tiff" if placed or pixels > PNG_PX else "png"]
+    return formats_of(kind.content)[0]
 
 
 def file_name(key: str, what: str, clusters: Clusters, suffix: str) -> str:
@@ -200,15 +244,7 @@ def file_name(key: str, what: str, clusters: Clusters, suffix: str) -> str:
     'leaf.jpg.cutout-1+3.png'
     """
     kind = KINDS.get(what) or Kind(what, "")
-    part = f".{kind.part or kind.name}"
-    if clusters is not None:
-        numbers = "+".join(map(str, clusters))
-        if len(clusters) > _MOST_NUMBERS:
-            numbers = f"{len(clusters)}-clusters-{hashlib.sha256(numbers.encode()).hexdigest()[:8]}"
-        part += f"-{numbers}"
-    elif kind.content == "outlines":
-        part = ""
-    return f"{key}{part}.{suffix}"
+    return f"{key}{kind.in_name(clusters)}.{suffix}"
 
 
 # ---------------------------------------------------------------------------------------------------------- reports

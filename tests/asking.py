@@ -105,24 +105,6 @@ def failed(result: JobResult) -> dict[str, str]:
     return {Path(failure.source).name: failure.reason for failure in result.failures}
 
 
-class Stopping:
-    """As progress of a job: ends it, as Ctrl-C does, at the beginning of a stage or when some of its tasks are done."""
-
-    def __init__(self, stage: str, after: int = 0) -> None:
-        self._stage, self._left = stage, after
-        self._there = False
-
-    def stage(self, name: str, images: int, pixels: int) -> None:
-        self._there = name == self._stage
-        if self._there and not self._left:
-            raise KeyboardInterrupt
-
-    def advance(self, images: int, pixels: int) -> None:
-        self._left -= self._there
-        if self._there and not self._left:
-            raise KeyboardInterrupt
-
-
 @contextmanager
 def stopped_at(file: str, times: int = 1) -> Iterator[None]:
     """Ctrl-C comes as a file whose path matches is to be written, for the so-manieth time, and the job ends so."""

@@ -1,17 +1,13 @@
-"""What tests of several floors share: small pictures, real data, stores as digests, and a cluster of two processes."""
+"""What tests of several floors share: small pictures, real data, and stores as digests."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.asking import RunJob, run_job
-from tests.command_lines import kseg, parse_json  # noqa: F401 - fixtures
+from tests.command_lines import (  # noqa: F401 - fixtures, but for the first
+    SILENT,
+    cluster,
+    kseg,
+    parse_json,
+    program,
+    program_environment,
+    programs,
+)
 from tests.object_store import aws, bucket, object_store  # noqa: F401 - fixtures
 
 settings.register_profile("no times", deadline=None)  # machines are shared, and kernels compile in the first example
@@ -38,7 +42,6 @@ sys.path.append(
     str(ROOT)
 )  # worker processes have this path too and find what tests define; what is installed comes first
 DATA_VARIABLE = "KSEG_TEST_DATA"
-SILENT = ("KSEG_TELL_AFTER", "0")  # what is on stderr does not depend on how busy the machine is
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -255,160 +258,3 @@ def every_file() -> Callable[[Path], dict[str, tuple[int, int]]]:
         return found
 
     return look
-
-
-# ---------------------------------------------------------------------------------------------- processes
-
-
-def environment_of_programs() -> dict[str, str]:
-    """Our environment for a process that must import the very packages that are tested here."""
-    import workflows
-
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KSEG_")}
-    environment.update([SILENT])
-    package = str(Path(str(workflows.__file__)).parent.parent)
-    more = environment.get("PYTHONPATH", "").split(os.pathsep)
-    environment["PYTHONPATH"] = os.pathsep.join([package, *filter(None, more)])  # an empty one is the current folder
-    return environment
-
-
-@pytest.fixture
-def program_environment() -> dict[str, str]:
-    """The environment of processes that import the packages tested here; to be changed at will."""
-    return environment_of_programs()
-
-
-@pytest.fixture(scope="session")
-def program() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """``kseg-batch`` in a process of its own."""
-
-    def run(*arguments: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "jobs", *arguments]
-        options = {"env": environment_of_programs(), "timeout": 120, **options}
-        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="strict", **options)
-
-    return run
-
-
-#: Command lines one after the other, each with its exit code and all that went to stdout and stderr meanwhile.
-SEVERAL = """
-import itertools, json, os, sys, tempfile
-from jobs.main import main
-answer, trouble, ended = os.fdopen(os.dup(1), "w"), os.dup(2), []
-for last, line in itertools.groupby(sys.argv[1:], "; and then".__eq__):
-    if last:
-        continue
-    sys.argv = ["kseg-batch", *line]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        os.dup2(out.fileno(), 1)
-        os.dup2(err.fileno(), 2)
-        try:
-            main()
-        except SystemExit as done:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            told = [os.pread(file.fileno(), 1 << 30, 0).decode("utf-8") for file in (out, err)]
-            ended.append([done.code, *told])
-        finally:
-            os.dup2(trouble, 2)
-json.dump(ended, answer)
-"""
-
-
-@pytest.fixture(scope="session")
-def programs() -> Callable[..., list[subprocess.CompletedProcess[str]]]:
-    """Several command lines of ``kseg-batch`` in one process of their own, for tests that are not about its start."""
-
-    def run(*lines: Sequence[str | bytes | Path], cwd: Any) -> list[subprocess.CompletedProcess[str]]:
-        arguments = list(itertools.chain.from_iterable([*line, "; and then"] for line in lines))
-        done = subprocess.run(
-            [sys.executable, "-c", SEVERAL, *arguments],
-            capture_output=True,
-            cwd=cwd,
-            env=environment_of_programs(),
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stderr
-        return [
-            subprocess.CompletedProcess(line, *told) for line, told in zip(lines, json.loads(done.stdout), strict=True)
-        ]
-
-    return run
-
-
-@dataclass(frozen=True, slots=True)
-class TwoProcesses:
-    """A scheduler and two workers, each a process, as users start them.
-
-    Parameters
-    ----------
-    address
-        ``tcp://127.0.0.1:…``.
-    scheduler_file
-        The same, as the file that ``dask scheduler --scheduler-file`` writes.
-    folder
-        Where they were started, which is not where the client is.
-    """
-
-    address: str
-    scheduler_file: Path
-    folder: Path
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoProcesses]:
-    """``dask scheduler`` and two ``dask worker`` processes on the loopback address."""
-    from distributed import Client
-
-    folder = tmp_path_factory.mktemp("cluster")
-    file = folder / "scheduler.json"
-    here = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
-    worker = ["worker", *here, "--nthreads", "1", "--memory-limit", "0", "--local-directory", str(folder)]
-    with contextlib.ExitStack() as processes:
-        processes.enter_context(_dask(folder, "scheduler", *here, "--port", "0"))
-        _wait_for(lambda: _address(file) is not None, folder)
-        for name in ("one", "two"):
-            processes.enter_context(_dask(folder, *worker, "--name", name))
-        address = str(_address(file))
-        with Client(address, timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-        yield TwoProcesses(address, file, folder)
-
-
-@contextlib.contextmanager
-def _dask(folder: Path, *arguments: str) -> Iterator[None]:
-    """A ``dask`` command in a process group of its own, of which nothing is left afterwards."""
-    with (folder / "log.txt").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *arguments],
-            cwd=folder,
-            env=environment_of_programs(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        process.wait()
-
-
-def _address(file: Path) -> str | None:
-    try:
-        return str(json.loads(file.read_bytes())["address"])
-    except (OSError, ValueError, KeyError):  # not there yet, or half written
-        return None
-
-
-def _wait_for(condition: Callable[[], bool], folder: Path) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"the cluster did not start:\n{(folder / 'log.txt').read_text()}")

@@ -12,8 +12,8 @@ from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
 from kseg_core.resume.lock import holder
-from kseg_core.resume.markers import was_complete
 from kseg_core.store.manifest import a_few, lost_images, read_attributes
+from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, images_group_is_sound, mend_images_group, open_store
 from kseg_core.store.verify import Findings
@@ -146,6 +146,9 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
             if store.complete:
                 problems.append(str(error))
             return Checked(store, tuple(problems), {})
+    elif was_complete(store.attributes) and store.attributes["result"].get("k") is not None:
+        problems.append("its model is missing; restore it from a copy, or give the command that made the store again")
+        return Checked(store, tuple(problems), {})
     if lost := images_lost(store):
         missing = "1 image is" if len(lost) == 1 else f"{len(lost)} images are"
         problems.append(f"{missing} missing: {a_few(lost)}; the command that made the store labels what is missing")

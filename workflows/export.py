@@ -17,7 +17,7 @@ from kseg_core.export.files import ExportFile, Made, Target, export_files
 from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.keys import printable_source
 from kseg_core.memory import VIEW_BYTES, viewing_bytes
-from kseg_core.products import KINDS, PNG_PX
+from kseg_core.products import FORMATS, KINDS, PNG_PX
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, open_store
 from kseg_core.store.originals import Originals
@@ -26,7 +26,7 @@ from .computing.context import Context, Failure
 from .computing.executor import Progress
 from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export
 from .output import folder_for_files
-from .regions import write_polygons
+from .regions import OUTLINED
 from .viewing.tasks import Work, count_of_bands, limit_tasks, needs_of_originals, on_images
 
 OF_PIXELS = frozenset(kind.name for kind in KINDS.values() if kind.of_pixels)
@@ -142,7 +142,7 @@ def make_files(
     for image in planned:
         for file in image.files:
             if KINDS[file.what].content == "outlines":
-                error = make_polygons(store.path, file, target, settings, context)
+                error = make_outlines(store.path, file, target, settings, context)
                 if error is None:
                     made.add(file)
                 else:
@@ -181,13 +181,19 @@ def what_fits(
     return left, failures
 
 
-def make_polygons(
+def make_outlines(
     store: str, file: ExportFile, target: Target, settings: ExportSettings, context: Context
 ) -> UnreadableImage | None:
     """The outlines of one image; why they could not be made."""
     try:
-        with target.whole(file.name) as path:
-            write_polygons(store, file.key, path, file.clusters, settings.min_area_px, context)
+        with (
+            target.whole(file.name) as path,
+            target.scratch(file.name) as scratch,
+            OUTLINED[file.what](
+                store, file.key, f"{path}.pieces", file.clusters, settings.min_area_px, context
+            ) as outlines,
+        ):
+            FORMATS[file.written_as].write(path, outlines, None, scratch)
     except UnreadableImage as error:
         return error
     except StoreError as error:

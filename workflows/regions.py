@@ -1,11 +1,12 @@
-"""Regions of every image's clusters: the table of them, and their outlines as GeoJSON.
+"""Regions of every image's clusters: the table of them, and their outlines.
 
 Windows are labelled or traced on the workers, and joined here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 
@@ -20,7 +21,7 @@ from kseg_core.errors import StoreError, UsageError
 from kseg_core.export.tables import require_table, write_table
 from kseg_core.layers.tiles import Region
 from kseg_core.shapes.outline_pieces import Pieces
-from kseg_core.shapes.outlines import TAIL, Outlining, Placement, Text, WindowOutlines, head, outline_window
+from kseg_core.shapes.outlines import Outlines, Outlining, Placement, Text, WindowOutlines, outline_window
 from kseg_core.shapes.regions import (
     COLUMNS,
     Regions,
@@ -123,27 +124,24 @@ def label_window(store: str, key: str, window: Region, k: int) -> WindowRegions:
 # -------------------------------------------------------------------------------------------------------- outlines
 
 
-def write_polygons(
-    store: str, key: str, path: str, clusters: tuple[int, ...] | None, min_area_px: int, context: Context
-) -> int:
-    """Write the regions of an image's clusters as GeoJSON: one feature for each 8-connected region, whole across tiles.
+@contextmanager
+def polygons(
+    store: str, key: str, aside: str, clusters: tuple[int, ...] | None, min_area_px: int, context: Context
+) -> Iterator[Outlines]:
+    """Give the regions of an image's clusters: one feature for each 8-connected region, whole across tiles.
 
     A feature's properties are ``image``, ``cluster``, ``color``, ``pixels`` and ``region``, the place of its first
     pixel counted row by row from 0. Coordinates are longitude and latitude of a georeferenced image, else pixels.
-    Features are written as they are traced.
+    Features are given as they are traced.
 
     Parameters
     ----------
-    path
-        The file: not there yet, in a folder for what is not finished; another is beside it meanwhile.
+    aside
+        A file that is there meanwhile.
     clusters
         Which; None: all.
     min_area_px
         Regions of fewer pixels are left out; what they covered is then covered by no feature.
-
-    Returns
-    -------
-    How many features there are.
 
     Raises
     ------
@@ -158,14 +156,13 @@ def write_polygons(
     image = opened[key]
     how = outlining(opened, image, clusters, min_area_px)
     windows = windows_of(image, OUTLINES_PX)
-    count = 0
-    with open(path, "w", encoding="utf-8") as file, Pieces(f"{path}.pieces", columns_of(windows)) as pieces:
-        file.write(head({"image": key, "source": image.source, "shape": how.shape, "coordinates": how.placement.name}))
-        for begins, text in _texts(opened.path, key, windows, pieces, how, context):
-            file.write("," * (begins and count > 0) + text)
-            count += begins
-        file.write(TAIL)
-    return count
+    facts = {"image": key, "source": image.source, "shape": how.shape, "coordinates": how.placement.name}
+    with Pieces(aside, columns_of(windows)) as pieces:
+        yield Outlines(facts, _texts(opened.path, key, windows, pieces, how, context))
+
+
+#: By kind (`kseg_core.products`), what traces it.
+OUTLINED: dict[str, Callable[..., AbstractContextManager[Outlines]]] = {"polygons": polygons}
 
 
 def _texts(

@@ -22,9 +22,10 @@ from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import FACTS
 from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
+from kseg_core.options import from_json
 from kseg_core.reading.sources import ImageSource
-from kseg_core.resume.markers import was_complete
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
+from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import read_document, write_group
 from kseg_core.store.opening import Store, StoredImage, open_store, update_attributes
@@ -187,7 +188,7 @@ def make_anew(
         shared = how if isinstance(how, Model) else None
         budget, plan, failures = make_budget(plan, Work.of(how, output, all_layers, 0), context.executor)
         images = mendable_images(store, plan, shared, output) if by_windows else []
-        keys, bad = mend_images(images, store.path, context) if images else ([], [])
+        keys, bad = mend_images(images, store.path, output, context) if images else ([], [])
         mended = set(keys)
         failures += bad
         rest = plan.without(failures).only(plan.keys - mended)
@@ -235,15 +236,14 @@ def added_layers(store: Store, key: str) -> tuple[Layer, ...]:
     config, output = store.attributes.get("config") or {}, output_settings(store)
     found = []
     for layer in (layer for layer in LAYERS.values() if layer.added):
+        told, asked = config.get(layer.name, (store.attributes.get(layer.name) or {}).get("settings")), None
         if begun is not None:
             told = begun.get(layer.name)
-        elif (told := config.get(layer.name, (store.attributes.get(layer.name) or {}).get("settings"))) is None:
-            asked = layer.asked(output)
-            found += [] if asked is None else [asked]
-            continue
-        elif store.is_labelled and not storage.is_dir(os.path.join(image_folder(store.path, key), layer.node)):
-            continue
-        found += [] if told is None else [layer.told(told)]
+        elif (asked := layer.asked(output)) is None and store.is_labelled:  # then not every image needs to have it
+            folder = os.path.join(image_folder(store.path, key), layer.node)
+            told = told if storage.is_dir(folder) else None
+        wanted = asked if told is None else layer.told(told)
+        found += [] if wanted is None else [wanted]
     return tuple(found)
 
 
@@ -283,5 +283,4 @@ def how_labelled(store: Store) -> Model | FitSettings:
     fit = config.get("fit") or {}
     if fit.get("scope") != "image":
         return Model.load(store.path)
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fit.items()}
-    return FitSettings(**plain, features_why=(config.get(CHOSEN) or {}).get("why"))
+    return from_json(FitSettings, {**fit, "features_why": (config.get(CHOSEN) or {}).get("why")})

@@ -127,7 +127,6 @@ def export_files(
 
 def _write(file: ExportFile, picture: Drawing, geo: GeoReference | None, target: Target) -> None:
     written_as = FORMATS[file.written_as]
-    assert written_as.write is not None  # it is a picture
     with target.whole(file.name) as path, target.scratch(file.name) as scratch:
         written_as.write(path, picture, geo, scratch)
         if written_as.world and geo is not None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from kseg_core.errors import UsageError
 from kseg_core.options import joined, option
-from kseg_core.products import KINDS, formats_of
+from kseg_core.products import KINDS, formats_to_choose
 
-_PICTURES = [each.name for each in formats_of("picture")]
 *_MOST, _LAST = (kind.name for kind in KINDS.values() if kind.clusters != "all")
 _OF_CLUSTERS = f"{', '.join(_MOST)} and {_LAST}"
+_OUTLINES = ", ".join(kind.name for kind in KINDS.values() if kind.content == "outlines")
 
 
 def _names(values: Sequence[str]) -> tuple[str, ...]:
@@ -62,14 +62,14 @@ class ExportSettings:
     )
     format: str = option(
         "auto",
-        f"{', '.join(_PICTURES)}, or auto: GeoTIFF for georeferenced images, else PNG up to 64 megapixels and tiled "
-        "TIFF above.",
+        f"{', '.join(formats_to_choose())}, or auto: GeoTIFF for georeferenced images, else PNG up to 64 megapixels "
+        "and tiled TIFF above.",
         "Output",
         "NAME",
     )
     line: str = option("#ffff00", "Colour of the boundaries.", "Output", "COLOUR", flag="line-color")
     min_area_px: int = option(
-        1, "With --what polygons: leave out regions with fewer pixels.", "Output", "PX", flag="min-area"
+        1, f"With --what {_OUTLINES}: leave out regions with fewer pixels.", "Output", "PX", flag="min-area"
     )
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class ExportSettings:
         for kind in self.what:
             if kind not in KINDS:
                 raise UsageError(f"--what takes {', '.join(KINDS)}; got {kind!r}")
-        formats = ["auto", *(each.name for each in formats_of("picture"))]
+        formats = ["auto", *formats_to_choose()]
         if self.format not in formats:
             raise UsageError(f"--format is one of {', '.join(formats)}; got {self.format!r}")
         if self.clusters is not None:
@@ -91,7 +91,7 @@ class ExportSettings:
         if self.min_area_px < 1:
             raise UsageError(f"--min-area is at least 1 pixel; got {self.min_area_px}")
         if self.min_area_px > 1 and all(KINDS[kind].content != "outlines" for kind in self.what):
-            raise UsageError("--min-area leaves out small polygons, and --what names no polygons: leave it out")
+            raise UsageError(f"--min-area leaves out small {_OUTLINES}, and --what names no {_OUTLINES}: leave it out")
 
     @property
     def line_rgb(self) -> tuple[int, int, int]:

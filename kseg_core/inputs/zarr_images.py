@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kseg_core import storage
+from kseg_core.inputs.patterns import joined
 from kseg_core.storage import zipped
 
 MARKERS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
@@ -136,10 +137,6 @@ def _below(place: str, folder: str) -> str:
     return place.removeprefix(folder).lstrip("/")
 
 
-def _joined(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
-
-
 class _Hierarchy:
     """A folder or zip file, and what is found in it; places are paths below it, "" for its top."""
 
@@ -152,11 +149,11 @@ class _Hierarchy:
         plate = attributes.get("plate")
         if isinstance(plate, dict):
             for well in self._named(plate.get("wells"), start):
-                self._add_well(_joined(start, well))
+                self._add_well(joined(start, well))
         elif isinstance(attributes.get("well"), dict):
             self._add_well(start)
         elif "bioformats2raw.layout" in attributes:
-            series = self._attributes(_joined(start, "OME")).get("series")
+            series = self._attributes(joined(start, "OME")).get("series")
             self._add(start, self._inside(series, start) if isinstance(series, list) else self._numbered(start))
         elif self._shape(start) is not None or attributes.get("multiscales"):
             self._found.inside.append(start)
@@ -174,7 +171,7 @@ class _Hierarchy:
         self._add(well, names)
 
     def _add(self, start: str, names: list[str]) -> None:
-        for place in (_joined(start, name) for name in names):
+        for place in (joined(start, name) for name in names):
             if self.is_node(place):
                 self._found.inside.append(place)
             else:
@@ -186,7 +183,7 @@ class _Hierarchy:
     def _images_below(self, start: str, depth: int) -> Iterator[str]:
         """OME-Zarr images in a plain group."""
         for name in self.folders(start):
-            place = _joined(start, name)
+            place = joined(start, name)
             if name in _NO_IMAGES or name.startswith(".") or not self.is_node(place):
                 continue
             if self._attributes(place).get("multiscales"):
@@ -196,7 +193,7 @@ class _Hierarchy:
 
     def _arrays_in(self, start: str) -> Iterator[str]:
         """Arrays in a plain group that may be pictures: those of two axes and more."""
-        for place in (_joined(start, name) for name in self.folders(start)):
+        for place in (joined(start, name) for name in self.folders(start)):
             shape = self._shape(place)
             if shape is not None and len(shape) >= 2:
                 yield place
@@ -217,7 +214,7 @@ class _Hierarchy:
             if not isinstance(path, str) or not parts:
                 self._found.failures.append((start, f"entry {number} of its images names no path"))
             elif ".." in parts or not plain.isprintable():
-                place = _joined(start, path.encode("unicode_escape").decode())
+                place = joined(start, path.encode("unicode_escape").decode())
                 self._found.failures.append((place, "it is named as an image, but is no path within its group"))
             else:
                 inside[plain] = None
@@ -235,12 +232,12 @@ class _Hierarchy:
 
     def is_node(self, place: str) -> bool:
         """Whether an array or group of Zarr's is there."""
-        return any(self._read(_joined(place, marker)) is not None for marker in MARKERS)
+        return any(self._read(joined(place, marker)) is not None for marker in MARKERS)
 
     def _attributes(self, place: str) -> dict[str, Any]:
         """The attributes of a group, those of OME-Zarr 0.5 among the others."""
-        document = _parsed(self._read(_joined(place, "zarr.json")) or b"{}")
-        attributes = document.get("attributes") if document else _parsed(self._read(_joined(place, ".zattrs")) or b"{}")
+        document = _parsed(self._read(joined(place, "zarr.json")) or b"{}")
+        attributes = document.get("attributes") if document else _parsed(self._read(joined(place, ".zattrs")) or b"{}")
         if not isinstance(attributes, dict):
             return {}
         ome = attributes.get("ome")
@@ -248,10 +245,10 @@ class _Hierarchy:
 
     def _shape(self, place: str) -> list[Any] | None:
         """The shape of an array; None where there is none."""
-        document = _parsed(self._read(_joined(place, "zarr.json")) or b"{}")
+        document = _parsed(self._read(joined(place, "zarr.json")) or b"{}")
         if document and document.get("node_type") != "array":
             return None
-        shape = (document or _parsed(self._read(_joined(place, ".zarray")) or b"{}")).get("shape")
+        shape = (document or _parsed(self._read(joined(place, ".zarray")) or b"{}")).get("shape")
         return shape if isinstance(shape, list) else None
 
     def _read(self, name: str) -> bytes | None:

@@ -14,7 +14,7 @@ RFC 7946 (the GeoJSON format): WGS 84, outer rings counterclockwise, holes clock
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,8 +40,20 @@ BATCH = 1 << 18  # corners that are placed at once
 STEP_PX = 64  # a straight line of a map is none in degrees: so often there is a point on it
 WGS_84 = "EPSG:4326"
 
-HEAD = '{"type":"FeatureCollection","kseg":%s,"features":['
-TAIL = "\n]}\n"
+
+class Outlines(NamedTuple):
+    """The outlines of an image, as what writes a file of them is given them.
+
+    Attributes
+    ----------
+    facts
+        About the whole of them, as JSON values.
+    features
+        GeoJSON's features as they are traced, each in one piece or several.
+    """
+
+    facts: dict[str, Any]
+    features: Iterable[Text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,8 +390,3 @@ class Placement:
 
 def _has_no_degrees(_error: Exception) -> StoreError:
     return StoreError("PROJ cannot turn its coordinate system into longitude and latitude")
-
-
-def head(facts: dict[str, Any]) -> str:
-    """How a file begins, with facts about the whole of it in a member of our own."""
-    return HEAD % json.dumps(facts)

@@ -228,8 +228,8 @@ USAGE = {
     "run in --k -1": ("--k",),
     "run in --k many": ("--k takes a number of clusters, as in --k 5, or auto; got 'many'",),
     "run in --k 2.5": ("--k",),
-    "run in": ("--k 5 or --k auto",),
-    "run in --k 2 --model in": ("--k 5 or --k auto",),
+    "run in": ("--k 5 or --k auto", "--model", "one of the two"),
+    "run in --k 2 --model in": ("--k 5 or --k auto", "--model", "one of the two"),
     "run in --k 2 --features xyz": ("--features is one of auto, rgb, gray, hsv, lab, bands; got 'xyz'",),
     "run in --k 2 --scope all": ("--scope is one of global, image; got 'all'",),
     "run in --k 2 --init farthest": ("--init is one of k-means++, random; got 'farthest'",),
@@ -239,12 +239,14 @@ USAGE = {
     "run in --k 2 --tol nan": ("--tol is zero or more; got nan",),
     "run in --k 2 --tol inf": ("--tol is zero or more; got inf",),
     "run in --k 2 --batch-pixels 0": ("--batch-pixels is at least 1; got 0",),
-    "run in --k 2 --seed -1": ("--seed is a whole number from 0",),
-    "run in --k 2 --seed 9223372036854775808": ("--seed is a whole number from 0",),
+    "run in --k 2 --seed -1": ("--seed is a whole number from 0 to 2^63 - 1; got -1",),
+    "run in --k 2 --seed 9223372036854775808": (
+        "--seed is a whole number from 0 to 2^63 - 1; got 9223372036854775808",
+    ),
     "run in --k 2 --start #ff0000": ("--start gives 1 colour for 2 clusters",),
-    "run in --start red": ("--start takes colours like", "'red'"),
+    "run in --start red": ("--start takes colours like '#1f77b4,#ff7f0e'; got 'red'",),
     "run in --start #ff0000,#FF0000": ("--start names a colour twice",),
-    "run in --k 2 --features bands --scope image": ("--features bands finds one model for all images",),
+    "run in --k 2 --features bands --scope image": ("--features bands finds one model", "leave out --scope image"),
     "run in --features bands --start #ff0000,#00ff00": ("--start gives colours",),
     "run in --k 2 --features rgb --bands 1,2": ("--bands goes with --features bands",),
     "run in --k 2 --features bands --bands 0,1": ("--bands are numbered from 1; got 0,1",),
@@ -256,12 +258,12 @@ USAGE = {
     "run in --k 2 --max-pixels 0": ("--max-pixels is at least 1; got 0",),
     "run in --k 2 --max-pixels many": ("--max-pixels",),
     "run in --k 2 --tile 63": ("--tile is from 64 to 16384 pixels; got 63",),
-    "run in --k 2 --scheduler nonsense": ("--scheduler is threads, processes, sync", "'nonsense'"),
+    "run in --k 2 --scheduler nonsense": ("--scheduler is threads, processes, sync", "tcp://", ".json", "'nonsense'"),
     "run in --k 2 --scheduler missing.json": ("no such scheduler file: missing.json",),
     "run in --k 2 --workers 0": ("--workers is at least 1; got 0",),
     "run in --k 2 --scheduler tcp://127.0.0.1:1 --workers 2": ("--workers is for threads and processes",),
-    "run in --k 2 --match m --scope image": ("--match needs one palette",),
-    "run in --model m --match m": ("--match renumbers a new fit",),
+    "run in --k 2 --match m --scope image": ("--match needs one palette", "leave out --scope image"),
+    "run in --model m --match m": ("--match renumbers a new fit; with --model the numbers stand",),
     "run in --k 2 --match missing.zarr": ("missing.zarr: no such model or store",),
     "run in --model missing.zarr": ("missing.zarr: no such model or store",),
     "run in --model in": ("in: no kseg model or store there",),
@@ -452,6 +454,19 @@ def test_inspect_and_check_tell_a_person_and_a_program(here: Path, kseg: Kseg, j
         assert image.keys() >= {"key", "source", "shape", "labels", "masks", "counts", "invalid", "mse"}
         assert image["colors"] is None  # of all images alike
     assert kseg("check out.zarr --json").json()["problems"] == []
+
+
+def test_inspect_writes_the_table_and_says_where(here: Path, kseg: Kseg, job: Any) -> None:
+    job(here / "in", Path("out.zarr"), k=3)
+    line = "inspect out.zarr --table regions.csv"
+    done = kseg(line)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith("→ regions.csv\n")
+    assert len(Path("regions.csv").read_text().splitlines()) == 1 + 3 * 3
+    again = kseg(line)
+    assert (again.code, again.out, "--overwrite" in again.err) == (1, "", True)
+    assert kseg(f"{line} --overwrite --scheduler sync --json").json()["table"] == "regions.csv"
+    assert "table" not in kseg("inspect out.zarr --json").json()
 
 
 @pytest.mark.parametrize("command", ["run", "fit"])

@@ -99,28 +99,20 @@ def test_a_store_that_was_moved_is_told_by_its_new_name(line: str, kseg: Kseg) -
 
 @pytest.mark.parametrize("features", ["lab", "bands --normalize standard"])
 @pytest.mark.usefixtures("here")
-def test_a_refit_keeps_features_and_numbers(features: str, kseg: Kseg, png: Any, smooth: Any) -> None:
+def test_a_refit_keeps_features_and_numbers_with_labels_and_without(
+    features: str, kseg: Kseg, png: Any, smooth: Any
+) -> None:
     assert kseg(f"run in --k 3 --attempts 2 --features {features} -o old.zarr").code == 0
     png(Path("in/d.png"), smooth(30, 40, 3))
     outcome = kseg("run in --model old.zarr --refit -o new.zarr --json")
     assert outcome.code == 0
     assert (outcome.json()["features"], outcome.json()["k"]) == (features.split()[0], 3)
-    old, new = (Model.load(name) for name in ("old.zarr", "new.zarr"))
-    apart = np.linalg.norm(old.colors[:, None].astype(float) - new.colors[None], axis=2)
+    assert kseg("fit in --model old.zarr --refit -o model.zarr").code == 0
+    old, new, model = (Model.load(name) for name in ("old.zarr", "new.zarr", "model.zarr"))
+    np.testing.assert_array_equal(model.centroids, new.centroids)
+    assert (new.centroids != old.centroids).any()
+    apart = np.linalg.norm(old.centroids[:, None] - new.centroids[None], axis=2)
     assert apart.argmin(axis=1).tolist() == [0, 1, 2]
-    if old.bands is not None and new.bands is not None:
+    if new.bands is not None:
         assert (new.bands.scale != 1).all()
         assert new.facts["normalize"] == "standard"
-
-
-@pytest.mark.usefixtures("model")
-def test_a_model_is_refitted_without_labelling(here: Path, kseg: Kseg, png: Any, smooth: Any) -> None:
-    png(here / "in" / "d.png", smooth(30, 40, 3))
-    assert kseg("run in --model m.zarr --refit -o whole.zarr").code == 0
-    outcome = kseg("fit in --model m.zarr --refit -o again.zarr --json")
-    assert (outcome.code, outcome.json()["k"]) == (0, 3)
-    earlier, whole, again = (Model.load(name) for name in ("m.zarr", "whole.zarr", "again.zarr"))
-    np.testing.assert_array_equal(again.centroids, whole.centroids)
-    assert (again.centroids != earlier.centroids).any()
-    apart = np.linalg.norm(earlier.centroids[:, None] - again.centroids[None], axis=2)
-    assert apart.argmin(axis=1).tolist() == [0, 1, 2]

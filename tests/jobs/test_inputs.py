@@ -36,6 +36,7 @@ ALL = "one/a.png one/b.PNG two/c.png two/d.jpg"
         ("'in/**/*.png'", "one/a.png one/b.PNG two/c.png"),
         ("'in/*/[a-c].png'", "one/a.png one/b.PNG two/c.png"),
         ("'in/t*'", "two/c.png two/d.jpg"),
+        ("'in/one/?.png'", "one/a.png one/b.PNG"),
         ("in --include '*.jpg' --include 'a.*'", "one/a.png two/d.jpg"),
         ("in --include '*.png' --exclude one/a.png", "one/b.PNG two/c.png"),
         ("in --exclude two", "one/a.png one/b.PNG"),

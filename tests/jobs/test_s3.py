@@ -98,7 +98,7 @@ def test_a_killed_job_goes_on_where_it_was(
 
 
 def test_a_second_job_is_told_who_holds_the_output(
-    pictures: str, bucket: str, program: Program, program_environment: dict[str, str]
+    pictures: str, bucket: str, kseg: Any, program_environment: dict[str, str]
 ) -> None:
     code = "import sys, time\nfrom kseg_core.resume.lock import hold\n"
     code += "with hold(sys.argv[1]): print(flush=True); time.sleep(99)"
@@ -106,10 +106,10 @@ def test_a_second_job_is_told_who_holds_the_output(
     with subprocess.Popen(command, env=program_environment, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        second = program("run", pictures, "--k", "2", "-o", f"{bucket}/out.zarr")
+        second = kseg("run", pictures, "--k", "2", "-o", f"{bucket}/out.zarr")
         other.kill()
-    assert second.returncode == 11
-    assert f"another run holds {bucket}/out.zarr: pid {other.pid}" in second.stderr
+    assert second.code == 11
+    assert f"another run holds {bucket}/out.zarr: pid {other.pid}" in second.err
     assert objects_below(f"{bucket}/out.zarr") == []
 
 

@@ -19,9 +19,8 @@ from PIL import Image
 from kseg_core import open_store
 from kseg_core.errors import NothingReadable
 from kseg_core.inputs.listing import list_inputs
-from workflows.result import JobResult
-
-RunJob = Callable[..., JobResult]
+from tests.asking import RunJob, failed
+from workflows.computing.executor import Silent
 
 
 @pytest.fixture
@@ -30,11 +29,7 @@ def pictures(small_folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def reasons(result: JobResult) -> dict[str, str]:
-    return {Path(failure.source).name: failure.reason for failure in result.failures}
-
-
-class During:
+class During(Silent):
     """Does something once, when a stage of the job begins."""
 
     def __init__(self, stage: str, act: Callable[[], Any]) -> None:
@@ -45,9 +40,6 @@ class During:
         if name == self._stage and not self.done:
             self._act()
             self.done = True
-
-    def advance(self, images: int, pixels: int) -> None:
-        pass
 
 
 MISHAPS: dict[str, tuple[Callable[[Path], Any], str]] = {  # what happens to a file, and what is said of it
@@ -68,7 +60,7 @@ def test_a_file_to_which_something_happens_meanwhile_is_named_and_the_rest_is_la
     during = During(stage, lambda: mishap(pictures / "b.png"))
     result = job(pictures, tmp_path / "out.zarr", progress=during)
     assert during.done
-    ((name, given),) = reasons(result).items()
+    ((name, given),) = failed(result).items()
     assert (name, given if reason != "truncated" else given[:9]) == ("b.png", reason)
     assert sorted(open_store(str(tmp_path / "out.zarr"))) == ["a.png", "c.png"]
 
@@ -78,7 +70,7 @@ def test_a_file_whose_pixels_change_between_the_fit_and_the_labels_is_named(
 ) -> None:
     during = During("labelling", lambda: png(pictures / "b.png", smooth(40, 51, 77)))  # of the same size
     result = job(pictures, tmp_path / "out.zarr", progress=during)
-    assert reasons(result) == {"b.png": "changed while it was being read; run again"}
+    assert failed(result) == {"b.png": "changed while it was being read; run again"}
 
 
 def test_a_file_that_may_not_be_read_is_named(
@@ -93,29 +85,18 @@ def test_a_file_that_may_not_be_read_is_named(
 
     monkeypatch.setattr(os, "open", denied)  # whoever runs the tests may be allowed to read everything
     result = job(pictures, tmp_path / "out.zarr")
-    assert reasons(result) == {"b.png": "permission denied"}
+    assert failed(result) == {"b.png": "permission denied"}
 
 
 def test_headers_that_state_terabytes_are_named_and_the_rest_is_labelled(
     pictures: Path, tmp_path: Path, job: RunJob
 ) -> None:
-    entries = [
-        (256, 60_000),
-        (257, 60_000),
-        (258, 8),
-        (259, 1),
-        (262, 1),
-        (277, 1),
-        (322, 1),
-        (323, 1),
-        (324, 0),
-        (325, 0),
-    ]
-    packed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    entries = {256: 60_000, 257: 60_000, 258: 8, 259: 1, 262: 1, 277: 1, 322: 1, 323: 1, 324: 0, 325: 0}
+    packed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
     (pictures / "tiles.tif").write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + packed + bytes(4))
     zarr.create_array(str(pictures / "chunks.zarr"), shape=(10**9, 10**9), chunks=(1000, 1000), dtype="u1")
     result = job(pictures, tmp_path / "out.zarr")
-    assert set(reasons(result)) == {"tiles.tif", "chunks.zarr"}
+    assert set(failed(result)) == {"tiles.tif", "chunks.zarr"}
     assert sorted(open_store(str(tmp_path / "out.zarr"))) == ["a.png", "b.png", "c.png"]
 
 
@@ -173,14 +154,11 @@ def test_what_a_decoder_remarks_on_a_damaged_tag_is_not_told(scheduler: str, tmp
     assert (done.returncode, done.stderr) == (0, "")
 
 
-class Holding:
+class Holding(Silent):
     """Notes the memory that is held as each task is done."""
 
     def __init__(self) -> None:
         self.bytes: list[int] = []
-
-    def stage(self, name: str, images: int, pixels: int) -> None:
-        pass
 
     def advance(self, images: int, pixels: int) -> None:
         self.bytes.append(tracemalloc.get_traced_memory()[0])
@@ -189,7 +167,7 @@ class Holding:
 def test_what_is_told_of_bad_files_keeps_none_of_their_pixels(
     small_folder: Path, tmp_path: Path, job: RunJob, smooth: Any
 ) -> None:
-    side = 600
+    side = 400
     Image.fromarray(smooth(side, side, 1)).save(tmp_path / "whole.png")
     content = (tmp_path / "whole.png").read_bytes()
 

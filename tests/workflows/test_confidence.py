@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 import zarr
 from numpy.typing import NDArray
 
 from kseg_core import open_store
-from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import StoreError
+from kseg_core.report.settings import ReportSettings
+from kseg_core.store.model import Model, label_window
+from tests.asking import SYNC, asked, configured, problems, run_job
+from tests.tiffs import save_tiff
 from workflows.check import check_store
 from workflows.inspect import describe
-from workflows.request import InputSelection, prepare
-from workflows.run import run
+from workflows.repair import repair_store
+from workflows.report import ReportRequest, make_report
+from workflows.segmentation import segment
 
 Array = NDArray[Any]
-SYNC = ExecutionSettings("sync")
-
-
-def make(inputs: Path, output: Path, fit: dict[str, Any] | None = None, **written: Any) -> Path:
-    config = RunConfig(FitSettings(**{"k": 4, "attempts": 2, **(fit or {})}), OutputSettings(**written), SYNC)
-    run(prepare(InputSelection((str(inputs),)), config, str(output), "store"))
-    return output
 
 
 def reference(pixels: Array, valid: Array, centroids: Array) -> Array:
@@ -47,9 +46,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smooth: Any, png: Any) -> P
     return inputs
 
 
-@pytest.mark.parametrize("scope", ["global", "image"])
-def test_the_array_is_that_of_the_definition(scope: str, folder: Path, tmp_path: Path, smooth: Any) -> None:
-    store = open_store(str(make(folder, tmp_path / "out.zarr", {"scope": scope}, tile=64, confidence=True)))
+@pytest.fixture(scope="module", params=["global", "image"])
+def made(request: pytest.FixtureRequest, folder: Path) -> Path:
+    """A store with confidence. Not to be changed."""
+    store = folder.parent / f"{request.param}.zarr"
+    run_job(folder, store, attempts=2, scope=request.param, tile=64, confidence=True)
+    return store
+
+
+def test_the_array_is_that_of_the_definition(made: Path, smooth: Any) -> None:
+    store = open_store(str(made))
     image = store["a.png"]
     model = image.model or store.model
     assert image.confidence is not None
@@ -60,7 +66,7 @@ def test_the_array_is_that_of_the_definition(scope: str, folder: Path, tmp_path:
     np.testing.assert_array_equal(np.asarray(image.confidence), wanted)
     assert (np.asarray(store["nothing.png"].confidence) == 255).all()
     found = check_store(store.path, SYNC)
-    assert (found["status"], found["compared"]) == ("ok", 2 if scope == "global" else 1), found
+    assert (found["status"], found["compared"]) == ("ok", 2 if made.stem == "global" else 1), found
     opened = image.to_xarray()
     np.testing.assert_array_equal(opened["confidence"].values, wanted)
     assert [described["confidence"] for described in describe(store.path)["images"]] == [
@@ -70,29 +76,28 @@ def test_the_array_is_that_of_the_definition(scope: str, folder: Path, tmp_path:
 
 
 def test_nothing_is_written_unless_asked_for(folder: Path, tmp_path: Path) -> None:
-    store = make(folder, tmp_path / "out.zarr")
-    image = open_store(str(store))["a.png"]
+    run_job(folder, tmp_path / "out.zarr", attempts=2)
+    image = open_store(str(tmp_path / "out.zarr"))["a.png"]
     assert image.confidence is None
     assert not (Path(image.path) / "confidence").exists()
-    assert describe(str(store))["images"][0]["confidence"] is None
+    assert describe(str(tmp_path / "out.zarr"))["images"][0]["confidence"] is None
 
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("features", ["lab", "bands"])
-def test_pieces_and_tiles_change_no_bit(
-    features: str, tmp_path: Path, smooth: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tifffile.imwrite(tmp_path / "in.tif", smooth(500, 400, 7), tile=(64, 64), photometric="rgb", metadata=None)
-    whole = make(tmp_path / "in.tif", tmp_path / "whole.zarr", {"features": features}, confidence=True)
-    monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 1 << 14)
-    wanted = np.asarray(open_store(str(whole))["in.tif"].confidence)
+def test_pieces_and_tiles_change_no_bit(features: str, tmp_path: Path, smooth: Any, parts: Any) -> None:
+    source = save_tiff(tmp_path / "in.tif", smooth(330, 200, 7), photometric="rgb")
+    how: dict[str, Any] = {"features": features, "confidence": True, "attempts": 2}
+    run_job(source, tmp_path / "whole.zarr", **how)
+    wanted = np.asarray(open_store(str(tmp_path / "whole.zarr"))["in.tif"].confidence)
     assert len(np.unique(wanted)) > 100
-    for tile in (64, 200):
-        tiled = make(tmp_path / "in.tif", tmp_path / f"{tile}.zarr", {"features": features}, tile=tile, confidence=True)
-        image = open_store(str(tiled))["in.tif"]
+    parts(piece=128)
+    for tile in (64, 150):
+        run_job(source, tmp_path / f"{tile}.zarr", tile=tile, **how)
+        image = open_store(str(tmp_path / f"{tile}.zarr"))["in.tif"]
         assert len(image.levels) > 1  # it was worked on in pieces
         np.testing.assert_array_equal(np.asarray(image.confidence), wanted)
-        assert check_store(str(tiled), SYNC)["status"] == "ok"
+        assert problems(tmp_path / f"{tile}.zarr") == []
 
 
 def confidence_of(store: Path) -> Any:
@@ -109,8 +114,6 @@ def a_pixel_that_is_told_invalid(store: Path) -> None:
 
 
 def the_whole_array(store: Path) -> None:
-    import shutil
-
     shutil.rmtree(store / "images/a.png/confidence")
 
 
@@ -127,25 +130,53 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_damage_is_found_and_named(damage: Any, folder: Path, tmp_path: Path) -> None:
-    store = make(folder, tmp_path / "out.zarr", confidence=True)
+def test_damage_is_found_and_named(damage: Any, made: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(made, tmp_path / "out.zarr"))
     damage(store)
-    assert check_store(str(store), SYNC)["problems"] == [DAMAGES[damage]]
+    assert problems(store) == [DAMAGES[damage]]
 
 
 def test_it_is_a_setting_of_the_store_and_older_stores_have_none(folder: Path, tmp_path: Path) -> None:
-    store = make(folder, tmp_path / "out.zarr")
-
-    def again(confidence: bool) -> Any:
-        config = RunConfig(FitSettings(4, attempts=2), OutputSettings(confidence=confidence), SYNC)
-        return prepare(InputSelection((str(folder),)), config, str(store), "store").finished
-
+    store = tmp_path / "out.zarr"
+    run_job(folder, store, attempts=2)
     with pytest.raises(StoreError, match="--confidence off → on"):
-        again(confidence=True)
+        asked(folder, store, attempts=2, confidence=True)
     root = zarr.open_group(str(store), mode="r+")
     facts: Any = dict(root.attrs["kseg"])  # type: ignore[arg-type]
     del facts["config"]["output"]["confidence"]  # as an earlier version left it
     root.attrs["kseg"] = facts
-    assert again(confidence=False) is not None
-    with pytest.raises(StoreError, match="--confidence not given → on"):
-        again(confidence=True)
+    assert asked(folder, store, attempts=2).finished is not None
+    with pytest.raises(StoreError, match="--confidence off → on"):
+        asked(folder, store, attempts=2, confidence=True)
+
+
+def test_whoever_labels_asks_one_function_with_the_settings_of_the_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Any
+) -> None:
+    done: dict[str, int] = {}
+    plain = Model.label
+
+    def counted(self: Model, *pixels: Any, **how: Any) -> Any:
+        assert sys._getframe(1).f_code is label_window.__code__
+        done[list(done)[-1]] += 1
+        return plain(self, *pixels, **how)
+
+    monkeypatch.setattr(Model, "label", counted)
+    parts(piece=64)
+    output, config, gray = tmp_path / "out.zarr", configured(3), np.arange(99, dtype=np.uint8).reshape(9, 11)
+    stages: dict[str, Callable[[], object]] = {
+        "run": lambda: run_job(folder, output, 3, confidence=True, tile=64),
+        "check": lambda: problems(output),
+        "report": lambda: make_report(
+            ReportRequest(str(output), str(tmp_path / "report"), None, ReportSettings()), SYNC
+        ),
+        "damage": lambda: shutil.rmtree(output / "images/a.png/labels/kmeans/0/c/0"),
+        "repair": lambda: repair_store(str(output), SYNC),
+        "files": lambda: segment(folder / "a.png", config).labels["a.png"].compute(scheduler="sync"),
+        "array": lambda: segment(gray, config).labels["image"].compute(scheduler="sync"),
+    }
+    for stage, work in stages.items():
+        done[stage] = 0
+        work()
+    assert {stage for stage in done if not done[stage]} == {"damage"}
+    assert problems(output) == []

@@ -22,10 +22,12 @@ from kseg_core.export import drawing, png, tiff
 from kseg_core.export.settings import ExportSettings
 from kseg_core.images import read_image
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.products import FORMATS, KINDS, FileFormat, Kind
+from kseg_core.products import FORMATS, KINDS, FileFormat, Kind, by_name
+from kseg_core.shapes.outlines import Outlines
 from tests.asking import SYNC, labels_of, run_job
 from workflows.export import Exported, Failed, export, joined_failures
 from workflows.export_plan import ExportRequest, PlannedImage, chosen_images
+from workflows.regions import OUTLINED
 
 PICTURES = ("segmented", "labels", "masks", "cutout", "boundaries")
 
@@ -142,7 +144,7 @@ def test_the_edges_of_a_store_are_exported(made: Path, tmp_path: Path, smooth_fo
     shutil.copytree(made, tmp_path / "s.zarr")
     edges = labels_of(made, "picture-1.png") == 2
     array = zarr.open_group(str(tmp_path / "s.zarr"), path="images/picture-1.png").create_array("edges", data=edges)
-    array.attrs["kseg"] = {"status": "complete"}
+    array.attrs["kseg"] = {"status": "complete", "edge_pixels": 1}
     result = run(tmp_path / "s.zarr", tmp_path / "out", "edges", "masks", clusters=(0,))
     assert (result.status, result.failed, len(result.files)) == ("partial", 7, 9)
     assert {failure.what for failure in result.failures} == {("edges",)}
@@ -326,6 +328,15 @@ def test_a_source_that_has_gone_or_changed_is_named_and_the_rest_is_made(small_f
     assert names(tmp_path / "nothing") == []
 
 
+def test_an_image_that_a_repair_is_making_anew_is_not_exported(small_folder: Path, tmp_path: Path) -> None:
+    run_job(small_folder, tmp_path / "s.zarr", k=2)
+    document = tmp_path / "s.zarr/images/b.png/zarr.json"
+    document.write_text(document.read_text().replace('"status": "complete"', '"status": "damaged"'))
+    result = run(tmp_path / "s.zarr", tmp_path / "out", "labels")
+    assert [failure["reason"].split(" in ")[0] for failure in result.to_json()["failures"]] == ["not complete"]
+    assert names(tmp_path / "out") == ["a.png.labels.png", "c.png.labels.png"]
+
+
 def test_damaged_images_are_named_and_the_rest_is_made(small_folder: Path, tmp_path: Path) -> None:
     run_job(small_folder, tmp_path / "s.zarr", k=2)
 
@@ -506,6 +517,53 @@ def test_a_format_and_a_kind_that_are_not_in_the_product_are_an_entry_each(
     assert (pixels_of(tmp_path / "picture-1.png.segmented.webp") == painted).all()
     Image.fromarray(painted).save(tmp_path / "own.b-2.webp")
     assert [Path(file.path).name for file in list_inputs([str(tmp_path)]).files] == ["own.b-2.webp"]
+
+
+def test_a_format_and_a_kind_of_outlines_are_an_entry_each(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A feature a line; and polygons of all clusters but one."""
+
+    def write(path: str, outlines: Outlines, _geo: Any, _scratch: str) -> None:
+        features = "".join(text for _, text in outlines.features).replace("\n", "")
+        Path(path).write_text(features.replace('{"type":"Feature",', '\n{"type":"Feature",').lstrip())
+
+    def others(store: str, key: str, aside: str, clusters: Any, least: int, context: Any) -> Any:
+        rest = tuple(each for each in range(4) if each not in clusters)
+        return OUTLINED["polygons"](store, key, aside, rest, least, context)
+
+    with pytest.raises(UsageError, match="got 'geojson'"):  # there is nothing to choose from
+        ExportSettings(("polygons",), format="geojson")
+    monkeypatch.setitem(FORMATS, "lines", FileFormat("lines", "jsonl", "outlines", write))
+    monkeypatch.setitem(KINDS, "others", Kind("others", "all but", "one", content="outlines"))
+    monkeypatch.setitem(OUTLINED, "others", others)
+    one = {"clusters": (2,), "images": ("picture-1.png",)}
+    run(made, tmp_path, "polygons", "others", "labels", format="lines", **one)
+    run(made, tmp_path, "polygons", "others", format="geojson", **one)
+    both = [f"picture-1.png.{kind}-2.{suffix}" for kind in ("others", "polygons") for suffix in ("geojson", "jsonl")]
+    assert names(tmp_path) == sorted([*both, "picture-1.png.labels.png"])
+    for whole, lines in zip(both[::2], both[1::2], strict=True):
+        features = json.loads((tmp_path / whole).read_text())["features"]
+        assert [json.loads(line) for line in (tmp_path / lines).read_text().splitlines()] == features
+        assert {each["properties"]["cluster"] for each in features} == ({0, 1, 3} if "others" in whole else {2})
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (("half-way", ""), "name of letters"),
+        (("half", "", "all", "a-b"), "name of letters"),
+        (("half", "", "all", "a.b"), "name of letters"),
+        (("half", "", "all", "mask"), "got masks, half"),
+        (("half", "", "all", "", True), "taken for inputs"),
+        (("half", "", "all", "", True, "outlines"), "got polygons, half"),
+    ],
+)
+def test_names_by_which_files_could_not_be_told_are_refused(kind: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        by_name([*KINDS.values(), Kind(*kind)])
+    with pytest.raises(ValueError, match="suffix"):
+        FileFormat("x", "a.b", "outlines", lambda *_: None)
 
 
 def test_failures_are_told_once_for_each_reason() -> None:

@@ -28,7 +28,7 @@ def arguments(inputs: Path, scheduler: str) -> list[str | Path]:
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    from tests.conftest import environment_of_programs
+    from tests.command_lines import environment_of_programs
 
     return environment_of_programs()
 

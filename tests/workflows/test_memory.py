@@ -37,7 +37,7 @@ from kseg_core.memory import (
 from kseg_core.reading.sources import ImageSource
 from kseg_core.sizes import parse_bytes
 from kseg_core.storage.ranges import MOST_BYTES, most_held
-from tests.conftest import environment_of_programs
+from tests.command_lines import environment_of_programs
 from workflows.computing.cluster import processes_that_fit
 from workflows.computing.executor import LocalExecutor
 from workflows.dry_run import dry_run

@@ -14,20 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kseg_core.clustering.summary import BatchRule
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.config import InputSettings, OutputSettings
 from kseg_core.errors import KsegError, UnreadableImage
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.memory import COLOR_BYTES, KNEE_BYTES, LEAST_COLORS, MOST_COLORS
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.opening import open_store
+from tests.asking import failed, run_job, run_sweep
 from workflows.computing.executor import LocalExecutor
 from workflows.fitting.colours import Summarise
 from workflows.planning.budget import Budget, Work, make_budget
 from workflows.planning.plan import Plan, make_plan
-from workflows.request import InputSelection, Request, prepare
-from workflows.run import run
-from workflows.sweep import sweep
-from workflows.sweep_request import prepare_sweep
 
 GB = 10**9
 ALONE = Work(5, 0, 1 << 18, OutputSettings(), alone=True)
@@ -84,17 +81,16 @@ def least_room(plan: Plan) -> int:
     return budget.fixed + COLOR_BYTES * (LEAST_COLORS + 1000)
 
 
-def request_for(pictures: Path, output: Path, *, strict: bool = False) -> Request:
-    memory = least_room(plan_of(pictures, "few.png", "many.png", "pieces.tif"))
-    settings = FitSettings(k=2, scope="image", attempts=1, max_iter=2)
-    config = RunConfig(settings, execution=ExecutionSettings(workers=1, memory=memory, strict=strict))
-    return prepare(InputSelection((str(pictures),)), config, str(output), "store")
+def how(pictures: Path, more: int = 0) -> dict[str, Any]:
+    """A model for each image, with hardly more memory than one task needs."""
+    memory = least_room(plan_of(pictures, "few.png", "many.png", "pieces.tif")) + more
+    return {"scope": "image", "attempts": 1, "max_iter": 2, "workers": 1, "memory": memory, "scheduler": "threads"}
 
 
 def test_images_of_more_colours_than_fit_are_named_and_the_others_go_on(pictures: Path, tmp_path: Path) -> None:
-    result = run(request_for(pictures, tmp_path / "out.zarr"))
+    result = run_job(pictures, tmp_path / "out.zarr", 2, **how(pictures))
     assert (result.images.labelled, result.images.failed) == (1, 2)
-    assert [Path(failure.source).name for failure in result.failures] == ["many.png", "pieces.tif"]
+    assert list(failed(result)) == ["many.png", "pieces.tif"]
     for failure in result.failures:
         assert failure.reason.startswith("it has more than 1.")
         assert " million distinct colours, which " in failure.reason
@@ -104,14 +100,11 @@ def test_images_of_more_colours_than_fit_are_named_and_the_others_go_on(pictures
 
 def test_with_strict_the_first_of_them_ends_the_run(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match=r"many\.png: it has more than 1\.\d million distinct colours"):
-        run(request_for(pictures, tmp_path / "out.zarr", strict=True))
+        run_job(pictures, tmp_path / "out.zarr", 2, strict=True, **how(pictures))
 
 
 def test_a_sweep_of_each_image_names_them_too(pictures: Path, tmp_path: Path) -> None:
-    memory = least_room(plan_of(pictures, "few.png", "many.png", "pieces.tif")) + KNEE_BYTES
-    settings = FitSettings(k="auto", k_range=(1, 2), scope="image", attempts=1, max_iter=2)
-    config = RunConfig(settings, execution=ExecutionSettings(workers=1, memory=memory))
-    result = sweep(prepare_sweep(InputSelection((str(pictures),)), config, str(tmp_path / "out")))
+    result = run_sweep(pictures, tmp_path / "out", (1, 2), **how(pictures, KNEE_BYTES))
     assert [swept.key for swept in result.each] == ["few.png"]
     assert [Path(failure.source).name for failure in result.failures] == ["many.png", "pieces.tif"]
     assert all(" million distinct colours" in failure.reason for failure in result.failures)

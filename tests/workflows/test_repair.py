@@ -74,7 +74,7 @@ def store(made: Made, tmp_path: Path) -> Path:
 
 
 def add_edges(pictures: Path, store: Path) -> Path:
-    config = EdgesConfig(EdgeSettings(15, 30, blur=1.0), execution=SYNC)
+    config = EdgesConfig(EdgeSettings(15, 30, blur=1.0), overwrite=True, execution=SYNC)
     add_to_images(prepare_layer(InputSelection((str(pictures),)), config, str(store)))
     return store
 
@@ -305,6 +305,14 @@ def test_edges_alone_and_edges_added_afterwards_are_made_anew_as_they_were_thoug
     assert store_contents(store) == whole
 
 
+def test_edges_of_a_run_that_were_replaced_since_are_made_anew_where_they_are_gone(pictures: Path, store: Path) -> None:
+    whole = store_contents(add_edges(pictures, store))
+    for key in ("a.png", LARGE):
+        remove(f"{store}/images/{key}/edges")
+    assert repair_store(str(store), SYNC)["status"] == "ok"
+    assert store_contents(store) == whole
+
+
 # -------------------------------------------------------------------------------------- what cannot be made anew
 
 
@@ -347,7 +355,12 @@ def test_an_image_that_is_lost_is_labelled_by_the_command_that_made_the_store_an
 
 @pytest.mark.parametrize(
     ("trouble", "told"),
-    [("a damaged model", "model"), ("an unfinished store", "the same command completes it"), ("a lock", None)],
+    [
+        ("a damaged model", "model"),
+        ("no model", "its model is missing"),
+        ("an unfinished store", "the same command completes it"),
+        ("a lock", None),
+    ],
 )
 def test_what_is_not_to_be_repaired_is_told_and_nothing_is_touched(
     trouble: str, told: str | None, store: Path, every_file: Any
@@ -355,6 +368,8 @@ def test_what_is_not_to_be_repaired_is_told_and_nothing_is_touched(
     flip(store / f"images/a.png/{LABELS}0/0")
     if trouble == "a damaged model":
         flip(store / "model/colors/c/0/0")
+    elif trouble == "no model":
+        remove(f"{store}/model")
     elif trouble == "an unfinished store":
         update_attributes(str(store), {"status": "running"})
     before = every_file(store)

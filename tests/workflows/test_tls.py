@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import environment_of_programs
+from tests.command_lines import environment_of_programs
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
 

@@ -26,7 +26,7 @@ from kseg_core.figures.plots import (
     sweep_figure,
     to_png,
 )
-from tests.sweeps import FEWER, KNEE, NO_KNEE, row, swept
+from tests.reference import FEWER, KNEE, NO_KNEE, row, swept
 
 RANDOM = np.random.default_rng(0)
 POINTS = RANDOM.integers(0, 256, (50, 3), dtype=np.uint8)

@@ -15,7 +15,7 @@ import pytest
 
 from kseg_core.kernels import _kept, _machine
 from kseg_core.kernels._types import Result
-from tests.conftest import environment_of_programs
+from tests.command_lines import environment_of_programs
 
 #: A program of its own: uses one kernel, and says what came out and whether it had to load the compiler.
 USE_ONE = """

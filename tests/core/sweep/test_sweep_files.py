@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kseg_core.sweep.files import drops, table_csv, write_sweep
-from tests.sweeps import FEWER, KNEE
+from tests.reference import FEWER, KNEE
 
 
 def test_the_table_has_a_line_for_every_k() -> None:
