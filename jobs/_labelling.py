@@ -16,12 +16,16 @@ from kseg_core.sizes import counted, only_so_many
 from ._again import see_them, with_commands
 from ._logging import log
 from ._options import WORKERS, Given, Listed, omit, pick
+from ._render import MOST_LINES, dry_run_lines, palettes_lines, result_lines
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, Report
-from .report import open_in_browser
+from .report import open_in_browser, report_lines
 
 if TYPE_CHECKING:
     from workflows.request import Request
     from workflows.result import JobResult
+
+
+TOLD = ("report", "k", "changes", "drift")  # of a result, in the log's last line
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +157,6 @@ def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any],
     """What was labelled, and its report or how to have it."""
     from kseg_core.inputs.keys import printable_source
 
-    from ._render import MOST_LINES, palettes_lines, report_lines, result_lines
-
     result = with_commands(result) if "drift" not in result else result  # of a given model: no kind is left out
     after, unread, trouble, page = [see_them(request.output)], bool(result["failures"]), None, None
     if extras.report or extras.open_page:
@@ -174,7 +176,7 @@ def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any],
         from workflows.inspect import describe_palettes
 
         palettes = palettes_lines(*describe_palettes(request.output, MOST_LINES))
-    report.finish(result, [*result_lines(result, "labelled", palettes), *after])
+    report.finish(result, [*result_lines(result, "labelled", palettes), *after], *TOLD)
     if trouble is not None:
         report.warn(f"the store is complete, but there is no report of it: {trouble}")
         return FAILED
@@ -203,8 +205,6 @@ def say_how_to_go_on(report: Report, request: Request) -> None:
 
 def tell_beforehand(report: Report, request: Request, *, writes: bool) -> int:
     from workflows.dry_run import dry_run
-
-    from ._render import dry_run_lines
 
     found = with_commands(dry_run(request, report.progress, writes=writes).to_json())
     done = request.finished is not None

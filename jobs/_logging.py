@@ -17,8 +17,8 @@ import typer
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
-RESULT_FACTS = ("status", "output", "report", "k", "images", "pixels", "changes", "drift", "seconds")
-"""What the log's last line has of a job's result, where the result has it."""
+RESULT_FACTS = ("status", "output", "images", "pixels", "seconds")
+"""What the log's last line has of every result, where the result has it; a command names what else of its own."""
 
 log = logging.getLogger("kseg")
 
@@ -85,7 +85,7 @@ def log_failures(result: Mapping[str, Any]) -> None:
         log.warning("%s: %s", failure["source"], failure["reason"], extra={"facts": failure})
 
 
-def log_result(result: Mapping[str, Any], headline: str) -> None:
+def log_result(result: Mapping[str, Any], headline: str, more: Sequence[str] = ()) -> None:
     """Its failures and problems, then one line on what the job came to; in a log of JSON only."""
     if not writes_json():
         return
@@ -94,7 +94,7 @@ def log_result(result: Mapping[str, Any], headline: str) -> None:
         log.warning("%s", problem, extra={"facts": {"problem": problem}})
     if "status" not in result:
         return
-    facts = {name: result[name] for name in RESULT_FACTS if not isinstance(result.get(name, []), list)}
+    facts = {name: result[name] for name in (*RESULT_FACTS, *more) if not isinstance(result.get(name, []), list)}
     if isinstance(facts.get("drift"), dict):  # the images that stand out are in the result
         facts["drift"] = {name: value for name, value in facts["drift"].items() if name != "images"}
     log.info("%s", headline, extra={"facts": facts})

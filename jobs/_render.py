@@ -1,16 +1,13 @@
-"""Results as lines for a person."""
+"""Results as lines for a person: what several commands say."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from kseg_core.sizes import counted, format_bytes
-
-from ._again import place, word
 
 MOST_LINES = 20  # clusters or failures shown; all of them are in the store and in --json
 BAR_WIDTH = 20  # characters of a cluster that is the whole image
@@ -25,23 +22,23 @@ def result_lines(result: dict[str, Any], verb: str, palettes: Sequence[str] = ()
     """
     images, pixels, output = result["images"], result["pixels"], printable(result["output"])
     if images["reused"] and result["seconds"]["label"] is None:
-        head = f"{output}: already done, nothing changed ({_images(images['reused'])})"
+        head = f"{output}: already done, nothing changed ({n_images(images['reused'])})"
     elif images["reused"] and not images["labelled"] and verb == "labelled":
         there = "1 image was" if images["reused"] == 1 else f"{images['reused']} images were"
         head = f"{output}: nothing new: {there} there already"
     else:
         count = images["total"] - images["failed"] - images["reused"]
         there = f" ({images['reused']} more were there already)" if images["reused"] else ""
-        head = f"{verb} {_images(count)}{there}, {pixels['total'] / 1e6:.1f} MP → {output}"
+        head = f"{verb} {n_images(count)}{there}, {pixels['total'] / 1e6:.1f} MP → {output}"
         head += f" in {result['seconds']['total']:.1f} s"
     lines = [head]
     if result["k"] is not None:
-        lines.append(f"k {result['k']}, {_features(result)}, {_mse_in_words(result)}")
+        lines.append(f"k {result['k']}, {features_of(result)}, {mse_in_words(result)}")
         if result.get("k_why"):
             lines.append(f"k {result['k']} was chosen: {result['k_why']}")
         lines += palette_lines(result["colors"], result["counts"])
     else:
-        lines.append(f"a palette for each image, {_features(result)}, {_mse_in_words(result)}")
+        lines.append(f"a palette for each image, {features_of(result)}, {mse_in_words(result)}")
         lines += palettes
         if result.get("k_requested") == "auto":
             lines.append("k was chosen for each image alone; its model in the store says why")
@@ -64,7 +61,7 @@ def _changes_lines(changes: dict[str, int], output: str) -> list[str]:
         n = changes.get(name, 0)
         if n:
             left = f"left as {'it is' if n == 1 else 'they are'}"
-            lines.append(f"{_images(n)} in {output} {why}; {done or left}")
+            lines.append(f"{n_images(n)} in {output} {why}; {done or left}")
     return lines
 
 
@@ -73,7 +70,7 @@ def drift_lines(drift: dict[str, Any] | None) -> list[str]:
     batch = (drift or {}).get("batch")
     if drift is None or batch is None or batch["share_distance"] is None:
         return []
-    lines = [f"drift of the {_images(batch['images'])} from the model's: {_drift(batch)}"]
+    lines = [f"drift of the {n_images(batch['images'])} from the model's: {_drift(batch)}"]
     odd = [image for image in drift["images"] if image["outlier"]]
     lines += [f"  stands out: {printable(image['source'])}, {_drift(image)}" for image in odd]
     more = drift.get("outliers", len(odd)) - len(odd)  # stores of earlier releases have no number
@@ -86,18 +83,6 @@ def _drift(found: dict[str, Any]) -> str:
     return shares if ratio is None else f"{shares}, mse {ratio:.2f} times"
 
 
-def edges_lines(result: dict[str, Any]) -> list[str]:
-    """The end of ``edges``."""
-    images, pixels, output = result["images"], result["pixels"], printable(result["output"])
-    share = f"{result['edge_pixels'] / pixels['total']:.1%} of the pixels are edges"
-    if images["done"]:
-        head = f"edges of {_images(images['done'])} → {output} in {result['seconds']['total']:.1f} s; {share}"
-        head += f" ({images['reused']} more were there already)" if images["reused"] else ""
-    else:
-        head = f"{output}: already done, nothing changed ({_images(images['reused'])}); {share}"
-    return [head, *_named("no edges of {} of the inputs:", result["failures"], "inputs")]
-
-
 def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
     """What a job would read, hold and write."""
     hold, write, images = found["hold"], found["write"], found["images"]
@@ -107,13 +92,13 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
     each = "one process" if hold["processes"] == 1 else f"each of {hold['processes']} processes"
     lines = [
         f"{printable(found['output'])}: " + ("already done; nothing would change" if already_done else "a dry run"),
-        f"  read   {_images(images['to_do'])}{large}, {found['pixels']['total'] / 1e6:.1f} MP, "
+        f"  read   {n_images(images['to_do'])}{large}, {found['pixels']['total'] / 1e6:.1f} MP, "
         f"{format_bytes(found['read']['bytes'])}{there}",
         f"  hold   {format_bytes(hold['bytes'])} in {each} with {tasks} at a time, of {format_bytes(hold['memory'])} "
         f"({hold['memory_from']})",
     ]
     if found["features"] is not None:
-        lines.insert(1, f"  fit    {_features(found)}")
+        lines.insert(1, f"  fit    {features_of(found)}")
     if hold["colors"]:  # none of a job that has nothing to do
         each_image = f" for each of {hold['tables']} images at a time" if hold["tables"] > 1 else ""
         lines.append(
@@ -126,147 +111,25 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
     return lines + failure_lines(found["failures"], found.get("left_out", ()))
 
 
-def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
-    """A store for a person."""
-    images, model = found["images"], found["model"]
-    lines = [f"{printable(store)}: format {found['format']}, {found['status']}, {_images(len(images))}"]
-    if model is not None:
-        lines.append(f"k {model['k']}, {_features(model)}, {_mse_in_words(model)}")
-        if model["k_why"]:
-            lines.append(f"k {model['k']} was chosen: {model['k_why']}")
-        lines += palette_lines(model["colors"], model["counts"])
-        lines += [printable(note) for note in model["notes"]]
-    lines += _cut_blocks([_image_lines(image) for image in images], "images")
-    if found["failures"]:
-        bad = [f"  {printable(each['key'])}: {printable(each['reason'])}" for each in found["failures"]]
-        lines += [f"{_images(len(bad))} cannot be read (kseg-batch check --repair makes such anew):"]
-        lines += _cut(bad, "images")
-    if found.get("table") is not None:
-        lines.append(f"regions of every image's clusters → {printable(found['table'])}")
-    return lines
-
-
-def _image_lines(image: dict[str, Any]) -> list[str]:
-    """An image of a store, with its palette where it has one of its own, and what there is to say of its file."""
-    if image["shape"] is None:
-        return [f"  {image['key']}  not complete"]
-    height, width = image["shape"]
-    about = "edges alone" if image["labels"] is None else _about(image)
-    head = f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}"
-    return [head, *_own_palette(image), *(f"    {printable(note)}" for note in image["notes"])]
-
-
 def palettes_lines(images: list[dict[str, Any]], total: int) -> list[str]:
     """The palettes of images that have each its own."""
-    lines = [line for image in images for line in (f"  {image['key']}  {_about(image)}", *_own_palette(image))]
+    lines = [line for image in images for line in (f"  {image['key']}  {about_image(image)}", *own_palette(image))]
     more = total - len(images)
     return [*lines, f"  … and {more} more images (inspect --json lists all)"] if more else lines
 
 
-def _about(image: dict[str, Any]) -> str:
+def about_image(image: dict[str, Any]) -> str:
     of = "" if image["colors"] is None else f"k {len(image['colors'])}, "
     return f"{of}{_mse(image['mse'])}"
 
 
-def _own_palette(image: dict[str, Any]) -> list[str]:
+def own_palette(image: dict[str, Any]) -> list[str]:
     return [] if image["colors"] is None else palette_columns(image["colors"], image["counts"])
-
-
-def check_lines(store: str, found: dict[str, Any]) -> list[str]:
-    """A verification for a person."""
-    made = found.get("repaired")
-    names = [f"  {printable(key)}" for key in made or ()]
-    return [*([f"made anew: {_images(len(names))}", *_cut(names, "images")] if made else []), *_verdict(store, found)]
-
-
-def _verdict(store: str, found: dict[str, Any]) -> list[str]:
-    why = [f"  not compared: {_images(n)}: {printable(reason)}" for reason, n in found["not_compared"].items()]
-    if found["status"] == "ok":
-        if not found["images"]:
-            return [f"{store}: complete and right"]
-        if not found.get("labelled", True):
-            return [f"{printable(store)}: complete and right; {_images(found['images'])}, with edges alone"]
-        again = f"{found['compared']} of {_images(found['images'])} labelled anew from their sources and compared"
-        return [f"{printable(store)}: complete and right; {again}", *_cut(why, "reasons")]
-    hint = found["damaged"] and "repaired" not in found
-    return [
-        f"{printable(store)}: {counted(len(found['problems']), 'problem')}",
-        *_cut([f"  {printable(p)}" for p in found["problems"]], "problems"),
-        *_cut(why, "reasons"),
-        *([f"what is damaged is made anew by: kseg-batch check {word(place(store))} --repair"] if hint else []),
-    ]
-
-
-def sweep_lines(result: dict[str, Any]) -> list[str]:
-    """The end of ``sweep``: the table, the choice, what could not be read."""
-    low, high = result["k_range"]
-    swept, seconds = _images(result["images"]["swept"]), result["seconds"]["total"]
-    megapixels = result["pixels"]["total"] / 1e6
-    lines = [
-        f"swept {swept}, {megapixels:.1f} MP, {_features(result)}, k {low} to {high} → {printable(result['output'])} "
-        f"in {seconds:.1f} s"
-    ]
-    if result["each"] is None:
-        lines += [*_table(result), f"k {result['k']}: {result['why']}"]
-    else:
-        lines += _cut(
-            [f"  {image['key']}  k {image['k'] or '–'}  {image['why']}" for image in result["each"]], "images"
-        )
-        chosen = Counter(image["k"] for image in result["each"] if image["k"] is not None)
-        lines += [f"k {k} for {_images(n)}" for k, n in sorted(chosen.items())]
-    return lines + failure_lines(result["failures"], result.get("left_out", ()))
-
-
-def _table(result: dict[str, Any]) -> list[str]:
-    """A line for every k, in columns."""
-    cells = [("k", "inertia", "mse", "drop", "silhouette", "Calinski-Harabasz", "")]
-    rows, before = result["sweep"], None
-    marked = False
-    for row in rows:
-        drop = "–" if not before else f"{1 - row['inertia'] / before:.1%}"
-        before = row["inertia"]
-        marks = []
-        if row["k_found"] < row["k"]:
-            marks.append(f"only {counted(row['k_found'], 'distinct value')}")
-        if row["k"] == result["knee"]:
-            marks.append("← knee")
-        if row["k_found"] == result["k"] and result["knee"] is None and not marked:
-            marked = True
-            marks.append("← chosen")
-        silhouette = "–" if row["silhouette"] is None else f"{row['silhouette']:.3f}"
-        index = (
-            "–"
-            if row["calinski_harabasz"] is None
-            else f"{row['calinski_harabasz']:{',.0f' if row['calinski_harabasz'] < 1e12 else '.3g'}}"
-        )
-        numbers = (str(row["k"]), f"{row['inertia']:.4e}", f"{row['mse']:.6g}", drop, silhouette, index)
-        cells.append((*numbers, "  ".join(marks)))
-    widths = [max(len(row[column]) for row in cells) for column in range(6)]
-    return [
-        "  " + "  ".join([*(text.rjust(width) for text, width in zip(row, widths, strict=False)), row[6]]).rstrip()
-        for row in cells
-    ]
 
 
 def palette_lines(colors: list[list[int]], counts: list[int]) -> list[str]:
     """Each cluster's number, colour and share."""
-    return _cut(palette_rows(colors, counts), "clusters")
-
-
-def export_lines(result: dict[str, Any]) -> list[str]:
-    """The end of ``export``."""
-    made = Counter(file["what"] for file in result["files"])
-    of = f" ({', '.join(f'{n} {what}' for what, n in made.items())})" if len(made) > 1 else ""
-    head = f"{counted(len(result['files']), 'file')}{of} of {_images(result['images']['total'])}"
-    head += f" → {printable(result['output'])}"
-    if result["kept"]:
-        head += f"; {result['kept']} were there already and were left alone"
-    rows = [
-        f"  {printable(f['image'])} ({', '.join(f['what'])}): {printable(f['source'])}: {printable(f['reason'])}"
-        for f in result["failures"]
-    ]
-    failed = result["images"]["failed"]
-    return [head, *([f"not everything of {_images(failed)}:", *_cut(rows, "failures")] if rows else [])]
+    return cut(palette_rows(colors, counts), "clusters")
 
 
 def failure_lines(failures: list[dict[str, Any]], left_out: Sequence[dict[str, Any]] = ()) -> list[str]:
@@ -276,25 +139,17 @@ def failure_lines(failures: list[dict[str, Any]], left_out: Sequence[dict[str, A
     unread = [failure for failure in failures if not {"needs", "kind"} & failure.keys()]
     do, were = "does" if len(large) == 1 else "do", "was" if len(others) == 1 else "were"
     return [
-        *_named("{} of the inputs could not be read:", unread, "inputs"),
-        *_named(f"{{}} of the inputs {do} not fit into the memory:", large, "inputs"),
-        *_named(f"{_images(len(others))} of another kind {were} left out:", others, "images"),
-        *(f"{_images(kind['images'])} of kind {kind['kind']}: {printable(kind['command'])}" for kind in left_out),
+        *named("{} of the inputs could not be read:", unread, "inputs"),
+        *named(f"{{}} of the inputs {do} not fit into the memory:", large, "inputs"),
+        *named(f"{n_images(len(others))} of another kind {were} left out:", others, "images"),
+        *(f"{n_images(kind['images'])} of kind {kind['kind']}: {printable(kind['command'])}" for kind in left_out),
     ]
 
 
-def _named(head: str, failures: Sequence[dict[str, Any]], what: str) -> list[str]:
+def named(head: str, failures: Sequence[dict[str, Any]], what: str) -> list[str]:
     """How many failed, and a line for each; nothing of none."""
     rows = [f"  {printable(failure['source'])}: {printable(failure['reason'])}" for failure in failures]
-    return [head.format(len(rows)), *_cut(rows, what)] if rows else []
-
-
-def report_lines(result: dict[str, Any]) -> list[str]:
-    """A report that was written."""
-    images = result["images"]
-    head = f"{printable(result['report'])}: {_images(images['total'])}, {images['shown']} with pictures"
-    head += f", {len(result['figures'])} figures beside it"
-    return [head, *failure_lines(result["failures"])]
+    return [head.format(len(rows)), *cut(rows, what)] if rows else []
 
 
 def printable(text: str) -> str:
@@ -302,7 +157,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
-def _features(result: dict[str, Any]) -> str:
+def features_of(result: dict[str, Any]) -> str:
     """The features, and why they were taken where they were not asked for."""
     why = result.get("features_why")
     return str(result["features"]) if why is None else f"{result['features']} ({why})"
@@ -312,7 +167,7 @@ def _mse(value: float | None) -> str:
     return "no valid pixel" if value is None else f"mse {value:.4g}"
 
 
-def _mse_in_words(result: dict[str, Any]) -> str:
+def mse_in_words(result: dict[str, Any]) -> str:
     """The mean squared error, and its root in words where that is a length that people know."""
     unit = {
         "rgb": "mean colour error {} levels",
@@ -327,18 +182,18 @@ def _mse_in_words(result: dict[str, Any]) -> str:
     return f"{_mse(result['mse'])} ({words})"
 
 
-def _cut(rows: list[str], what: str) -> list[str]:
-    return _cut_blocks([[row] for row in rows], what)
+def cut(rows: list[str], what: str) -> list[str]:
+    return cut_blocks([[row] for row in rows], what)
 
 
-def _cut_blocks(blocks: list[list[str]], what: str) -> list[str]:
+def cut_blocks(blocks: list[list[str]], what: str) -> list[str]:
     shown = blocks if len(blocks) <= MOST_LINES + 1 else blocks[:MOST_LINES]
     lines = [line for block in shown for line in block]
     more = len(blocks) - len(shown)
     return [*lines, f"  … and {more} more {what} (--json lists all)"] if more else lines
 
 
-def _images(n: int) -> str:
+def n_images(n: int) -> str:
     return counted(n, "image")
 
 

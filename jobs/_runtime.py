@@ -79,10 +79,10 @@ class Report:
         self.progress = progress
         self.how_to_go_on = "the same command starts again"
 
-    def finish(self, result: dict[str, Any], lines: list[str]) -> None:
-        """Print the result, for a program or for a person."""
+    def finish(self, result: dict[str, Any], lines: list[str], *facts: str) -> None:
+        """Print the result, for a program or for a person; ``facts``: what the log has of it besides what all have."""
         self.progress.close()
-        log_result(result, lines[0])
+        log_result(result, lines[0], facts)
         try:
             if self.as_json:
                 typer.echo(json.dumps(result, allow_nan=False, ensure_ascii=True))

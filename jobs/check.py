@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from kseg_core.config import ExecutionSettings
 from kseg_core.options import argument, option
+from kseg_core.sizes import counted
 
+from ._again import place, word
 from ._options import WORKERS, Given, command
+from ._render import cut, n_images, printable
 from ._runtime import DONE, FAILED, General, Report
 
 
@@ -49,7 +53,31 @@ def check(given: Given, report: Report) -> int:
         from workflows.check import check_store
 
         found = check_store(store, execution, report.progress)
-    from ._render import check_lines
 
     report.finish(found, check_lines(store, found))
     return DONE if found["status"] == "ok" else FAILED
+
+
+def check_lines(store: str, found: dict[str, Any]) -> list[str]:
+    """A verification for a person."""
+    made = found.get("repaired")
+    names = [f"  {printable(key)}" for key in made or ()]
+    return [*([f"made anew: {n_images(len(names))}", *cut(names, "images")] if made else []), *_verdict(store, found)]
+
+
+def _verdict(store: str, found: dict[str, Any]) -> list[str]:
+    why = [f"  not compared: {n_images(n)}: {printable(reason)}" for reason, n in found["not_compared"].items()]
+    if found["status"] == "ok":
+        if not found["images"]:
+            return [f"{store}: complete and right"]
+        if not found.get("labelled", True):
+            return [f"{printable(store)}: complete and right; {n_images(found['images'])}, with edges alone"]
+        again = f"{found['compared']} of {n_images(found['images'])} labelled anew from their sources and compared"
+        return [f"{printable(store)}: complete and right; {again}", *cut(why, "reasons")]
+    hint = found["damaged"] and "repaired" not in found
+    return [
+        f"{printable(store)}: {counted(len(found['problems']), 'problem')}",
+        *cut([f"  {printable(p)}" for p in found["problems"]], "problems"),
+        *cut(why, "reasons"),
+        *([f"what is damaged is made anew by: kseg-batch check {word(place(store))} --repair"] if hint else []),
+    ]

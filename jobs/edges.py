@@ -10,6 +10,7 @@ from kseg_core.edge_settings import EdgeSettings
 
 from ._labelling import INPUTS, Extras
 from ._options import WORKERS, Given, command, pick
+from ._render import n_images, named, printable
 from ._runtime import DONE, SOME_UNREADABLE, General, Report
 
 
@@ -46,8 +47,6 @@ def edges(given: Given, report: Report) -> int:
     from kseg_core.resume.lock import sweep_after_kill
     from workflows.layer_request import nothing_done, prepare_layer
 
-    from ._render import edges_lines
-
     request = prepare_layer(selection, settings, given["output"])
     if request.finished:
         sweep_after_kill(request.output)
@@ -59,3 +58,15 @@ def edges(given: Given, report: Report) -> int:
     told = result.to_json()
     report.finish(told, edges_lines(told))
     return SOME_UNREADABLE if result.failures else DONE
+
+
+def edges_lines(result: dict[str, Any]) -> list[str]:
+    """The end of ``edges``."""
+    images, pixels, output = result["images"], result["pixels"], printable(result["output"])
+    share = f"{result['edge_pixels'] / pixels['total']:.1%} of the pixels are edges"
+    if images["done"]:
+        head = f"edges of {n_images(images['done'])} → {output} in {result['seconds']['total']:.1f} s; {share}"
+        head += f" ({images['reused']} more were there already)" if images["reused"] else ""
+    else:
+        head = f"{output}: already done, nothing changed ({n_images(images['reused'])}); {share}"
+    return [head, *named("no edges of {} of the inputs:", result["failures"], "inputs")]

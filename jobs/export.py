@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from typing import Any, Literal
@@ -11,8 +12,10 @@ from kseg_core.errors import UsageError
 from kseg_core.export.settings import ExportSettings
 from kseg_core.options import argument, option
 from kseg_core.products import KINDS
+from kseg_core.sizes import counted
 
 from ._options import WORKERS, Given, command, pick
+from ._render import cut, n_images, printable
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, General, Report
 
 
@@ -93,10 +96,24 @@ def export(given: Given, report: Report) -> int:
     from workflows.export import export as make
     from workflows.export_plan import ExportRequest
 
-    from ._render import export_lines
-
     request = ExportRequest(files.store, files.to, settings, files.image, files.existing)
     result = make(request, execution, report.progress)
     told = result.to_json()
     report.finish(told, export_lines(told))
     return {"ok": DONE, "partial": SOME_UNREADABLE, "failed": FAILED}[result.status]
+
+
+def export_lines(result: dict[str, Any]) -> list[str]:
+    """The end of ``export``."""
+    made = Counter(file["what"] for file in result["files"])
+    of = f" ({', '.join(f'{n} {what}' for what, n in made.items())})" if len(made) > 1 else ""
+    head = f"{counted(len(result['files']), 'file')}{of} of {n_images(result['images']['total'])}"
+    head += f" → {printable(result['output'])}"
+    if result["kept"]:
+        head += f"; {result['kept']} were there already and were left alone"
+    rows = [
+        f"  {printable(f['image'])} ({', '.join(f['what'])}): {printable(f['source'])}: {printable(f['reason'])}"
+        for f in result["failures"]
+    ]
+    failed = result["images"]["failed"]
+    return [head, *([f"not everything of {n_images(failed)}:", *cut(rows, "failures")] if rows else [])]

@@ -13,6 +13,7 @@ from ._labelling import (
     EXECUTION,
     FIT,
     INPUTS,
+    TOLD,
     Extras,
     config_of,
     finished,
@@ -22,6 +23,7 @@ from ._labelling import (
     tell_beforehand,
 )
 from ._options import Given, command, omit, pick
+from ._render import result_lines
 from ._runtime import DONE, SOME_UNREADABLE, General, Report
 
 
@@ -80,7 +82,5 @@ def fit(given: Given, report: Report) -> int:
     result = with_commands(done)
     left = ("output", "overwrite", "dry_run", "model", "performance_report")
     line = next_command("apply", "--model", word(request.output), without=left)
-    from ._render import result_lines
-
-    report.finish(result, [*result_lines(result, "fitted"), f"label with it: {line}"])
+    report.finish(result, [*result_lines(result, "fitted"), f"label with it: {line}"], *TOLD)
     return SOME_UNREADABLE if result["failures"] else DONE

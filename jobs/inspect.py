@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UsageError
 from kseg_core.options import argument, option
 
 from ._options import WORKERS, Given, command
+from ._render import (
+    about_image,
+    cut,
+    cut_blocks,
+    features_of,
+    mse_in_words,
+    n_images,
+    own_palette,
+    palette_lines,
+    printable,
+)
 from ._runtime import DONE, SOME_UNREADABLE, General, Report
 
 
@@ -48,8 +60,6 @@ def inspect(given: Given, report: Report) -> int:
     from kseg_core.inputs.keys import printable_source
     from workflows.inspect import describe
 
-    from ._render import inspect_lines
-
     found = describe(asked.store)
     if asked.table is not None:
         from workflows.regions import write_region_table
@@ -58,3 +68,33 @@ def inspect(given: Given, report: Report) -> int:
         found |= {"table": printable_source(asked.table)}
     report.finish(found, inspect_lines(asked.store, found))
     return SOME_UNREADABLE if found["failures"] else DONE
+
+
+def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
+    """A store for a person."""
+    images, model = found["images"], found["model"]
+    lines = [f"{printable(store)}: format {found['format']}, {found['status']}, {n_images(len(images))}"]
+    if model is not None:
+        lines.append(f"k {model['k']}, {features_of(model)}, {mse_in_words(model)}")
+        if model["k_why"]:
+            lines.append(f"k {model['k']} was chosen: {model['k_why']}")
+        lines += palette_lines(model["colors"], model["counts"])
+        lines += [printable(note) for note in model["notes"]]
+    lines += cut_blocks([_image_lines(image) for image in images], "images")
+    if found["failures"]:
+        bad = [f"  {printable(each['key'])}: {printable(each['reason'])}" for each in found["failures"]]
+        lines += [f"{n_images(len(bad))} cannot be read (kseg-batch check --repair makes such anew):"]
+        lines += cut(bad, "images")
+    if found.get("table") is not None:
+        lines.append(f"regions of every image's clusters → {printable(found['table'])}")
+    return lines
+
+
+def _image_lines(image: dict[str, Any]) -> list[str]:
+    """An image of a store, with its palette where it has one of its own, and what there is to say of its file."""
+    if image["shape"] is None:
+        return [f"  {image['key']}  not complete"]
+    height, width = image["shape"]
+    about = "edges alone" if image["labels"] is None else about_image(image)
+    head = f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}"
+    return [head, *own_palette(image), *(f"    {printable(note)}" for note in image["notes"])]

@@ -16,6 +16,7 @@ from kseg_core.report.settings import ReportSettings
 
 from ._logging import log
 from ._options import WORKERS, Given, command, pick
+from ._render import failure_lines, n_images, printable
 from ._runtime import DONE, SOME_UNREADABLE, General, Report
 
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # without any, only browsers that take the terminal would be found
@@ -60,11 +61,9 @@ def report(given: Given, report: Report) -> int:
     settings, execution, page = given.make(ReportSettings), given.make(ExecutionSettings), given.make(Page)
     from workflows.report import ReportRequest, make_report
 
-    from ._render import report_lines
-
     request = ReportRequest(page.store, page.to, page.sweep, settings)
     made = make_report(request, execution, report.progress)
-    report.finish(made, report_lines(made))
+    report.finish(made, report_lines(made), "report")
     if page.open_page:
         open_in_browser(request.page)
     return SOME_UNREADABLE if made["failures"] else DONE
@@ -79,8 +78,6 @@ def open_in_browser(page: str) -> None:
         with _silence():
             opened = webbrowser.open(Path(page).resolve().as_uri())
     if not opened:
-        from ._render import printable
-
         log.warning("no browser can be opened here; the page is %s", printable(page))
 
 
@@ -99,3 +96,11 @@ def _silence() -> Iterator[None]:
             os.dup2(file, number)
             os.close(file)
         os.close(nowhere)
+
+
+def report_lines(result: dict[str, Any]) -> list[str]:
+    """A report that was written."""
+    images = result["images"]
+    head = f"{printable(result['report'])}: {n_images(images['total'])}, {images['shown']} with pictures"
+    head += f", {len(result['figures'])} figures beside it"
+    return [head, *failure_lines(result["failures"])]

@@ -1,30 +1,7 @@
 """Pictures: what a file is, and its pixels as 8-bit sRGB in the orientation a person sees.
 
-The decoders are those that imageio's plugins stand on, called directly where the plugins do not do the job right; each
-module says which and why:
-
-=========== =================== ==========================================================
-format      module              decoder
-=========== =================== ==========================================================
-JPEG        `jpeg`              simplejpeg, strict; 12 bits by libjpeg-turbo (imagecodecs)
-PNG         `png`               zlib and libpng (imagecodecs)
-BMP         `bmp`               NumPy, strict
-GIF         `pillow`            imageio's Pillow plugin
-WebP        `pillow`            libwebp (imagecodecs); Pillow's reader for animations
-TIFF        `tiff`              tifffile and imagecodecs; simplejpeg for JPEG tiles
-JPEG 2000   `jpeg2000`          OpenJPEG (imagecodecs), tile by tile
-JPEG XL     `jpegxl`            libjxl (imagecodecs)
-JPEG XR     `jpegxr`            jxrlib (imagecodecs)
-HEIC        `heif`              libheif (pillow-heif)
-AVIF        `heif`              libavif (imagecodecs)
-Netpbm      `netpbm`            NumPy
-QOI         `qoi`               its reference decoder (imagecodecs)
-slides      `slides`            OpenSlide (an extra): NDPI, BIF, MRXS, CZI
-VRT         `vrt`               GDAL (rasterio)
-Zarr        `zarrs`             zarr-python; OME-Zarr too
-=========== =================== ==========================================================
-
-Each is a `decoder.Decoder`, entered in `formats.DECODERS`.
+A format is a `decoder.Decoder` in a module of its own, which says what decodes it and why that, and is entered in
+`formats.DECODERS`.
 
 `read_image` gives a picture whole. `open_picture` gives any part of it, as 8-bit sRGB or as the samples that are
 stored; of tiled and striped TIFFs, of tiled JPEG 2000, slides, VRTs and Zarr arrays no more is read and decoded for

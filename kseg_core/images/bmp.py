@@ -68,7 +68,7 @@ class _Header:
 class Bmp(WholeDecoder):
     """BMP, whole."""
 
-    name = "BMP"
+    name, gdal_driver, mask_suffixes = "BMP", "BMP", ("bmp",)
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:

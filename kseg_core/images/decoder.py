@@ -1,8 +1,7 @@
 """What a format is to the rest of the program: a class that tells its files, reads their header, and any window.
 
 Each is in a module of its own and entered in `formats.DECODERS`; what reads windows is a `Decoder`, what can only be
-decoded whole a `WholeDecoder`. Nothing else tells what a file is; the little that differs elsewhere, such as what GDAL
-calls a format and what may lie beside its files, goes by the format's `name`.
+decoded whole a `WholeDecoder`. Nothing else tells what a file is.
 """
 
 from __future__ import annotations
@@ -84,8 +83,19 @@ class Decoder(ABC):
         Of the format.
     magic
         What its files begin with: any of these.
+    other_names
+        What `PictureInfo.format` may say instead.
     of_several
         Which picture is read of a file that may hold several and lets none be chosen.
+    mask_suffixes
+        What masks of this format may be called after the dot, when their names are otherwise those of images.
+    gdal_driver
+        GDAL's name of the format where GDAL is asked about its files (where they are on the ground by a world file or
+        an ``.aux.xml`` beside them) and may read them for a VRT; empty: neither.
+    only_gdal_finds_place
+        Whether its files may say where they are on the ground so that no reader here sees it.
+    has_pixel_size
+        Whether its files may say how large a pixel is (`store.ome`).
     info
         What the header says.
     stored_shape
@@ -98,7 +108,12 @@ class Decoder(ABC):
 
     name: ClassVar[str]
     magic: ClassVar[tuple[bytes, ...]] = ()
+    other_names: ClassVar[tuple[str, ...]] = ()
     of_several: ClassVar[str] = ""
+    mask_suffixes: ClassVar[tuple[str, ...]] = ()
+    gdal_driver: ClassVar[str] = ""
+    only_gdal_finds_place: ClassVar[bool] = False
+    has_pixel_size: ClassVar[bool] = False
     info: PictureInfo
     stored_shape: tuple[int, int]
     orientation: int = 1

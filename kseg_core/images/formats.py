@@ -49,7 +49,7 @@ DECODERS: tuple[type[Decoder], ...] = (
     slides.Mrxs,
     ZarrImage,
 )
-_BY_NAME = {decoder.name: decoder for decoder in DECODERS}
+_BY_NAME = {name: decoder for decoder in DECODERS for name in (decoder.name, *decoder.other_names)}
 
 
 class Kind(NamedTuple):
@@ -116,6 +116,11 @@ _WORDS = frozenset({b"GRIB", b"FLIF", b"msid", b"SDPX", b"XPDS", b"farbfeld"})  
 _SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
 _XBM = re.compile(rb"#define\s+\w+_width\s+\d+\s")
 _OTHER_NETPBM = re.compile(rb"P[7fF]\s")
+
+
+def decoder_named(name: str) -> type[Decoder] | None:
+    """Return what reads a format of `DECODERS`, as `PictureInfo.format` or `Kind.name` has it; None for others."""
+    return _BY_NAME.get(name)
 
 
 def decoder_of(path: str, file: BinaryIO, head: bytes) -> type[Decoder]:

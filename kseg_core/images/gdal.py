@@ -22,11 +22,6 @@ from kseg_core.images.raster import Refused
 
 CACHE_BYTES = 64_000_000  # its default is a twentieth of the machine's memory
 
-#: Its names of the formats that it reads here; `decoder.Decoder.name` has ours.
-DRIVERS = {
-    "TIFF": "GTiff", "JPEG": "JPEG", "PNG": "PNG", "BMP": "BMP", "GIF": "GIF", "WebP": "WEBP",
-    "JPEG 2000": "JP2OpenJPEG",
-}  # fmt: skip
 _ITEM = re.compile(r"<Item\s([^>]*)>([^<]*)</Item>")
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _BAND = re.compile(r"<PAMRasterBand\b([^>]*)>(.*?)</PAMRasterBand>", re.DOTALL)

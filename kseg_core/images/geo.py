@@ -16,16 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.images.gdal import DRIVERS, gdal
+from kseg_core.images.decoder import Decoder
+from kseg_core.images.formats import decoder_named
+from kseg_core.images.gdal import gdal
 from kseg_core.images.raster import Refused
-from kseg_core.images.vrt import NAME as VRT
-from kseg_core.images.vrt import OPTIONS, check_sources
+from kseg_core.images.vrt import OPTIONS, Vrt, check_sources
 from kseg_core.images.windows import TURNS
 from kseg_core.inputs.companions import METADATA, world_files
 
 GRID_MAPPING = "spatial_ref"  # the name rioxarray and GDAL look for
-_DRIVERS = DRIVERS | {VRT: VRT}  # of the formats that may have a world file or an ``.aux.xml`` beside them
-_INSIDE = frozenset({"JPEG 2000", VRT})  # formats that may hold it where only GDAL looks
 _MOST_OFF_PX = 0.5  # an affine transform stands for ground control points that are all as near to it
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _UNPLACED = "it is not placed on the ground"
@@ -141,10 +140,11 @@ def read_place(
         As `PictureInfo.crs_stated`.
     """
     world, has_metadata = _beside(path)
-    if directory is None and not world and not has_metadata and form not in _INSIDE:
+    decoder = Vrt if form == Vrt.name else decoder_named(form)
+    if directory is None and not world and not has_metadata and not (decoder and decoder.only_gdal_finds_place):
         return NOWHERE
     try:
-        place = _by_rasterio(path, form, directory or 0) if form in _DRIVERS else NOWHERE
+        place = _by_rasterio(path, decoder, directory or 0) if decoder and decoder.gdal_driver else NOWHERE
     except (Refused, OSError) as error:
         if directory is None and not world and not has_metadata:
             return NOWHERE  # it need not say anything of the kind
@@ -175,7 +175,7 @@ def _beside(path: str) -> tuple[str, bool]:
     return next(filter(os.path.isfile, names), ""), os.path.isfile(path + METADATA)
 
 
-def _by_rasterio(path: str, form: str, directory: int) -> Place:
+def _by_rasterio(path: str, decoder: type[Decoder], directory: int) -> Place:
     # GDAL has credentials of its own: an object is read through us, no more of it than is needed.
     here = not storage.is_remote(path)
     how: dict[str, Any] = {} if here else {"opener": lambda *_, **__: storage.open_file(path)}
@@ -185,12 +185,12 @@ def _by_rasterio(path: str, form: str, directory: int) -> Place:
     if directory:
         name = f"GTIFF_DIR:off:{directory}:{name}"
     options: dict[str, Any] = {}
-    if form == VRT:
+    if decoder is Vrt:
         check_sources(name)
         options = dict(OPTIONS)
     with (
-        gdal(form, GDAL_DISABLE_READDIR_ON_OPEN="TRUE", **options) as rasterio,
-        rasterio.open(name, driver=_DRIVERS[form], **how) as dataset,
+        gdal(decoder.name, GDAL_DISABLE_READDIR_ON_OPEN="TRUE", **options) as rasterio,
+        rasterio.open(name, driver=decoder.gdal_driver, **how) as dataset,
     ):
         transform, crs = _six(dataset.transform), _wkt(dataset.crs)
         points, crs_of_points = dataset.gcps

@@ -93,7 +93,7 @@ _REASONS = (
 class Jpeg(WholeDecoder):
     """JPEG, whole."""
 
-    name = "JPEG"
+    name, gdal_driver, mask_suffixes = "JPEG", "JPEG", ("jpg", "jpeg")
     magic = (b"\xff\xd8\xff",)
 
     @classmethod

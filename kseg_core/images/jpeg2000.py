@@ -63,7 +63,7 @@ class _Boxes:
 class Jpeg2000(Decoder):
     """A JPEG 2000 opened for reading by windows; of one tile, and where components are subsampled, only whole."""
 
-    name = _NAME
+    name, gdal_driver, only_gdal_finds_place = _NAME, "JP2OpenJPEG", True
     magic = (b"\0\0\0\x0cjP  \r\n\x87\n", START)
 
     def __init__(self, opening: Opening) -> None:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from kseg_core import storage
 from kseg_core.errors import UnreadableImage
 from kseg_core.images.failures import refusing
+from kseg_core.images.formats import DECODERS
 from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
 from kseg_core.images.raster import Refused
@@ -37,7 +38,7 @@ _POLYGON_SUFFIXES = frozenset(
     {"geojson", "json", "geojsonl", "geojsons", "topojson", "shp", "shz", "gpkg", "fgb", "kml", "gml", "parquet"}
 )
 #: What a mask's file may be called after the dot, when its name is otherwise that of the image.
-_MASK_SUFFIXES = _POLYGON_SUFFIXES | {"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "webp", "zarr"}
+_MASK_SUFFIXES = _POLYGON_SUFFIXES.union(*(decoder.mask_suffixes for decoder in DECODERS))
 
 _NAME = "polygons"
 _GRID_PX = 2048  # the side of what is drawn at once: four megabytes

@@ -128,7 +128,7 @@ class _GifFrame(NamedTuple):
 class Gif(Animated):
     """GIF: any frame."""
 
-    name = "GIF"
+    name, gdal_driver, mask_suffixes = "GIF", "GIF", ("gif",)
     magic = (b"GIF87a", b"GIF89a")
 
     @classmethod
@@ -168,7 +168,7 @@ class Gif(Animated):
 class WebP(Animated):
     """WebP: any frame."""
 
-    name = "WebP"
+    name, gdal_driver, mask_suffixes = "WebP", "WEBP", ("webp",)
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:

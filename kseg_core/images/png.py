@@ -86,7 +86,7 @@ class _Picture:
 class Png(Animated):
     """PNG, whole, and any frame of an animated one."""
 
-    name = "PNG"
+    name, gdal_driver, mask_suffixes = "PNG", "PNG", ("png",)
     magic = (_SIGNATURE,)
 
     @classmethod

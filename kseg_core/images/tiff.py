@@ -41,7 +41,8 @@ _EPSG_CODES = range(1024, 32767)  # as OGC 19-008r4 has them; beyond are a file'
 class Tiff(Decoder):
     """A TIFF opened for reading by windows."""
 
-    name = "TIFF"
+    name, gdal_driver, mask_suffixes = "TIFF", "GTiff", ("tif", "tiff")
+    has_pixel_size = True
     magic = tags.MAGICS
 
     @classmethod

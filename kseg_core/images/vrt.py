@@ -18,8 +18,8 @@ from kseg_core import storage
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.failures import HEAD_BYTES, decoder_reason
-from kseg_core.images.formats import identify
-from kseg_core.images.gdal import CACHE_BYTES, DRIVERS, gdal
+from kseg_core.images.formats import decoder_named, identify
+from kseg_core.images.gdal import CACHE_BYTES, gdal
 from kseg_core.images.raster import (
     Cost,
     NotSupported,
@@ -59,7 +59,7 @@ Folders: TypeAlias = dict[str, dict[str, list[str]]]  # of each folder's names t
 class Vrt(Decoder):
     """A VRT opened for reading by windows: a file of this machine."""
 
-    name = NAME
+    name, gdal_driver, only_gdal_finds_place = NAME, NAME, True
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
@@ -173,9 +173,10 @@ def check_sources(path: str, depth: int = 0, folders: Folders | None = None) -> 
         if kind == NAME:
             held += check_sources(there, depth + 1, folders)
             continue
-        if kind not in DRIVERS:
+        decoder = None if kind is None else decoder_named(kind)
+        if decoder is None or not decoder.gdal_driver:
             raise Refused(f"it names {os.path.basename(there)}, which is {kind or 'no picture that is read'} here")
-        _check_picture(there, kind, folders)
+        _check_picture(there, decoder.name, folders)
         held += os.path.getsize(there)
     return held
 

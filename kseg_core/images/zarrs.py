@@ -78,7 +78,8 @@ def _is_remote_zarr(path: str) -> bool:
 class ZarrImage(Decoder):
     """A Zarr array, or the highest resolution of an OME-Zarr image: a directory, or a path into a zip file."""
 
-    name = "Zarr"
+    name, other_names, mask_suffixes = "Zarr", ("OME-Zarr",), ("zarr",)
+    has_pixel_size = True
 
     def __init__(self, opening: Opening) -> None:
         path, choice = opening.path, opening.choice

@@ -7,21 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
-from kseg_core.clustering.labelling import no_labels
 from kseg_core.clustering.outliers import Drift, Fill, Reference, merged, outliers
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images import Pixels
+from kseg_core.images.formats import decoder_named
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.companions import content_digest, mask_facts
-from kseg_core.layers.labelled import NO_CONFIDENCE
-from kseg_core.layers.layer import LayerInput, Layout
+from kseg_core.layers.layer import Layout
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.ome import read_pixel_size
@@ -143,22 +140,9 @@ class PieceLabelled:
         return PieceLabelled(self.sums.merge(other.sums), merged((*self.fills, *other.fills), of_bands=False))
 
 
-def label_window(pixels: Pixels, model: Model | None, layout: Layout) -> tuple[LayerInput, ClusterSums]:
-    """What the layers of some pixels are made of, and the sums over them; without a model none of them is valid."""
-    if model is None:
-        shape = pixels.samples.shape[:2]
-        unsure = np.full(shape, NO_CONFIDENCE, np.uint8)
-        return LayerInput(no_labels(shape), pixels.samples, None, unsure), ClusterSums.zero(0)
-    found = model.label(pixels.samples, pixels.valid, confidence=layout.confidence)
-    return LayerInput(found.labels, pixels.samples, pixels.valid, found.confidence), found.sums
-
-
 def reference_of(model: Model) -> Reference:
     """What of a model drift is measured against."""
     return Reference(tuple(model.counts.tolist()), model.mse)
-
-
-SIZED_FORMATS = ("TIFF", "Zarr", "OME-Zarr")  # which can say how large a pixel is
 
 
 def layout_of(source: ImageSource, model: Model | None, output: OutputSettings) -> Layout:
@@ -173,7 +157,8 @@ def layout_of(source: ImageSource, model: Model | None, output: OutputSettings) 
         layout = replace(layout, copy_bands=copied[0], copy_dtype=copied[1])
     if source.geo is not None:
         return replace(layout, geo=source.geo)
-    if source.info.format not in SIZED_FORMATS:
+    decoder = decoder_named(source.info.format)
+    if decoder is None or not decoder.has_pixel_size:
         return layout
     if (size := read_pixel_size(source.file.path, source.shape)) is not None:
         return replace(layout, pixel_size=(size.y, size.x), unit=size.unit)

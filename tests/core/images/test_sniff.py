@@ -11,8 +11,13 @@ from PIL import Image
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import read_image, read_info
+from kseg_core.images.decoder import Decoder
+from kseg_core.images.formats import DECODERS, decoder_named
+from kseg_core.images.masks import mask_path
+from kseg_core.images.vrt import Vrt
 from tests.pictures import SAMPLES, refusal, save
 
+FORMATS = (*DECODERS, Vrt)
 FTYP = b"\0\0\0\x18ftyp"
 
 
@@ -41,6 +46,26 @@ def test_formats_without_a_reader_are_refused_by_name_with_what_to_do(
     assert words in reason
     with pytest.raises(UnreadableImage, match="not supported here"):
         read_info(str(path))
+
+
+def test_formats_have_names_of_their_own() -> None:
+    names = [name for decoder in FORMATS for name in (decoder.name, *decoder.other_names)]
+    assert len(set(names)) == len(names)
+    assert all(decoder_named(name) in DECODERS for name in names if name != "VRT")
+
+
+@pytest.mark.parametrize("decoder", [decoder for decoder in FORMATS if decoder.gdal_driver])
+def test_gdal_has_the_drivers_by_which_it_is_asked(decoder: type[Decoder]) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.Env() as gdal:
+        assert decoder.gdal_driver in gdal.drivers()
+
+
+@pytest.mark.parametrize("suffix", [suffix for decoder in DECODERS for suffix in decoder.mask_suffixes])
+def test_a_mask_is_found_by_the_suffixes_of_its_format(suffix: str, tmp_path: Path) -> None:
+    for name in (f"a.{suffix}", "a.txt", f"b.{suffix}"):
+        (tmp_path / name).touch()
+    assert mask_path(str(tmp_path), "a.qoi", "a.qoi") == str(tmp_path / f"a.{suffix}")
 
 
 def written(form: str, mode: str, **more: Any) -> bytes:
