@@ -7,15 +7,14 @@ them (``TheZ="0"``). Only bands (``--bands``) are from 1, as GDAL and what flies
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import storage
 from .errors import KsegError, UsageError
-from .options import argument, option
+from .options import argument, from_json, option, to_json
 
 if TYPE_CHECKING:
     from .inputs.listing import InputListing
@@ -170,11 +169,10 @@ class PictureChoice:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for a store's settings."""
-        told = dataclasses.asdict(self)
-        return told | {"channel": None if self.channel is None else list(self.channel)}
+        return to_json(self, {"series", "page", "channel", "z", "t"})
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> PictureChoice:
+    def from_json(cls, told: Mapping[str, Any]) -> PictureChoice:
         """What `to_json` told; of stores of earlier releases, the default.
 
         Raises
@@ -182,9 +180,7 @@ class PictureChoice:
         UsageError
             If it is none.
         """
-        channel = told.get("channel")
-        many = tuple(channel) if isinstance(channel, list) else None
-        return cls(told.get("series"), told.get("page"), many, told.get("z"), told.get("t"))
+        return from_json(cls, told)
 
 
 DEFAULT = PictureChoice()

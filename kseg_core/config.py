@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -16,7 +16,7 @@ from . import storage
 from .choice import DEFAULT, PictureChoice
 from .edge_settings import EdgeSettings, edge_thresholds, parse_thresholds
 from .errors import UsageError
-from .options import joined, option
+from .options import from_json, joined, option, plain, to_json
 from .sizes import counted, parse_bytes
 
 ColorSpace = Literal["rgb", "gray", "hsv", "lab"]  # `kseg_core.clustering.features.SPACES` has what they are
@@ -260,7 +260,7 @@ class FitSettings:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; ``k_range`` is among them only where it decides anything."""
-        values = _as_json(self, _FIRST_OF_FIT)
+        values = to_json(self, _FIRST_OF_FIT)
         del values["features_why"]  # which decides nothing
         if self.k == AUTO:
             return values | {"k_range": list(self.tried)}
@@ -269,13 +269,12 @@ class FitSettings:
 
     def facts(self) -> dict[str, Any]:
         """What a model says of how it was found, as JSON values, beside what its centroids are."""
-        values = _as_json(self, _FIRST_OF_FIT - {"normalize"})
+        values = to_json(self, _FIRST_OF_FIT - {"normalize"})
         beside = ("k", "features", "scope", "bands", "k_range", "kind", "features_why")
         return {name: value for name, value in values.items() if name not in beside}
 
 
-#: What outputs of release 0.1.0 tell of a fit, be it at its default or not: fields that came later are told where they
-#: are not, or these outputs would not be gone on with.
+#: What outputs of release 0.1.0 tell of a fit, be it at its default or not.
 _FIRST_OF_FIT = frozenset(
     {"k", "features", "scope", "init", "attempts", "max_iter", "tol", "batch_pixels", "seed", "start", "bands"}
     | {"normalize", "k_range", "kind", "features_why"}
@@ -283,13 +282,6 @@ _FIRST_OF_FIT = frozenset(
 
 #: What ``refit`` has of its model: all else of a fit may be given.
 FIT_OF_MODEL = frozenset({"k", "features", "scope", "init", "attempts", "start", "bands", "normalize", "k_range"})
-
-
-def _as_json(settings: FitSettings, always: frozenset[str]) -> dict[str, Any]:
-    """Fields as JSON values: those named, and others that are not at their default."""
-    told = {each.name: getattr(settings, each.name) for each in fields(settings)}
-    kept = [each.name for each in fields(settings) if each.name in always or told[each.name] != each.default]
-    return {name: list(told[name]) if isinstance(told[name], tuple) else told[name] for name in kept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,13 +358,22 @@ class InputSettings:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the choice's among the others'; in the words of the release whose rules are followed."""
-        values = dataclasses.asdict(self)
-        del values["choice"]
+        values = to_json(self, {"nodata", "mask", "max_pixels", "validity"})
+        values.pop("choice", None)
         if self.validity == 1:
             del values["validity"]
-        if self.nodata_in is None:
-            del values["nodata_in"]
         return values | self.choice.to_json()
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> InputSettings:
+        """What `to_json` told; what is not among it has its default, and the rules are the first where none are told.
+
+        Raises
+        ------
+        UsageError
+            If something of it is no such setting, or the mask is not there.
+        """
+        return from_json(cls, {"validity": 1, **told, "choice": PictureChoice.from_json(told)})
 
 
 def _number(text: str) -> float:
@@ -416,14 +417,19 @@ class OutputSettings:
 
     def to_json(self) -> dict[str, Any]:
         """What of it decides what a store holds, as plain JSON values."""
-        deciding = [each.name for each in fields(self) if each.name not in ("overwrite", "checksum")]
-        values = {name: getattr(self, name) for name in deciding}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        values = to_json(self, {"masks", "tile", "pyramid", "copy_image", "confidence", "edges"})
+        return {name: value for name, value in values.items() if name not in ("overwrite", "checksum")}
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> OutputSettings:
-        """What `to_json` gave; settings that a store of an earlier release does not name have their defaults."""
-        return cls(**{each.name: stored[each.name] for each in fields(cls) if each.name in stored})
+    def from_json(cls, told: Mapping[str, Any]) -> OutputSettings:
+        """What `to_json` told; what is not among it has its default.
+
+        Raises
+        ------
+        UsageError
+            If something of it is no such setting.
+        """
+        return from_json(cls, told)
 
     def writes_masks(self, k: int) -> bool:
         """Whether masks are made for ``k`` clusters."""
@@ -621,3 +627,12 @@ class EdgesConfig:
     def layer(self) -> AskedLayer:
         """What is to be added."""
         return AskedLayer("edges", ADDED["edges"], self.edges.to_json(), "edge_pixels")
+
+
+#: What has a setting that decides what a store holds.
+DECIDING = (FitSettings, InputSettings, PictureChoice, OutputSettings, RunConfig, EdgeSettings)
+
+#: What a setting is that a document does not name, by its name there, as JSON has it.
+UNSAID: dict[str, Any] = {
+    each.name: plain(each.default) for kind in DECIDING for each in fields(kind) if each.default is not MISSING
+} | {"validity": 1}

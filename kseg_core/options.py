@@ -8,9 +8,11 @@ anything heavy is loaded.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 Group = Literal["Model", "Edges", "Input", "Output", "Execution", "General"]
 
@@ -63,6 +65,25 @@ def option(default: Any, help: str, group: Group | None, metavar: str | None = N
 def argument(help: str, metavar: str, default: Any = MISSING, **more: Any) -> Any:
     """A field that is an argument: what stands on a command line without a flag."""
     return option(default, help, None, metavar, **more)
+
+
+def to_json(settings: Any, always: Collection[str]) -> dict[str, Any]:
+    """Settings as JSON values: those that are not at their default, and those named, which outputs of the first release
+    tell too. So a new setting changes no document and refuses no earlier output while it is at its default.
+    """
+    told = {each.name: (getattr(settings, each.name), each.default) for each in fields(settings)}
+    return {name: plain(value) for name, (value, default) in told.items() if name in always or value != default}
+
+
+def from_json(kind: type[T], told: Mapping[str, Any]) -> T:
+    """What `to_json` told: a setting that is not among it has its default."""
+    values = {each.name: told[each.name] for each in fields(kind) if each.name in told}  # type: ignore[arg-type]
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def plain(value: Any) -> Any:
+    """A setting's value as it is in JSON."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def joined(values: Sequence[str]) -> str:

@@ -12,8 +12,8 @@ from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
 from kseg_core.resume.lock import holder
-from kseg_core.resume.markers import was_complete
 from kseg_core.store.manifest import a_few, lost_images, read_attributes
+from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, images_group_is_sound, mend_images_group, open_store
 from kseg_core.store.verify import Findings

@@ -159,6 +159,8 @@ def plan_image(image: StoredImage, settings: ExportSettings) -> PlannedImage:
     """The files of one image."""
     facts = image.attributes
     try:
+        if not image.complete:
+            raise StoreError("not complete")
         height, width = facts["shape"]
         placed = image.georeference is not None
     except (StoreError, KeyError, ValueError):

@@ -8,8 +8,8 @@ from typing import Any
 
 from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
-from kseg_core.resume.markers import is_complete
 from kseg_core.store.manifest import read_attributes
+from kseg_core.store.markers import is_complete
 from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage, open_store
 

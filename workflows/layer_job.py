@@ -11,8 +11,8 @@ from kseg_core.config import RunConfig
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile
 from kseg_core.layers import LAYERS, asked_layers
-from kseg_core.resume.markers import added_to
 from kseg_core.store.manifest import remove_kseg_store
+from kseg_core.store.markers import added_to
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
 from .computing.context import Context, Failure

@@ -17,8 +17,8 @@ from kseg_core.config import AskedLayer, EdgesConfig, OutputSettings
 from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, facts_of
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile, InputListing
-from kseg_core.resume.markers import added_to, is_complete
 from kseg_core.store.manifest import FORMAT, added_alone, differences, read_attributes
+from kseg_core.store.markers import added_to, is_complete
 
 from .planning.notes import Note
 from .request import inputs_and_output, of_earlier_rules, require_kseg
@@ -88,20 +88,12 @@ class LayerRequest:
     @property
     def store_config(self) -> dict[str, Any]:
         """The settings that decide what a store of this layer alone holds, as JSON values."""
-        inputs = self.config.input
-        chosen = {} if inputs.choice.is_default else inputs.choice.to_json()
-        mask = {"mask": None if inputs.mask is None else printable_source(inputs.mask)}
-        return {
-            self.layer.name: self.layer.settings,
-            "input": {**_validity(inputs.to_json()), **mask, **chosen},
-            "output": {"tile": self.tile},
-        }
-
-
-def _validity(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Of a store's settings of inputs, those that say which values are invalid."""
-    told: dict[str, Any] = {name: value for name, value in inputs.items() if name in ("nodata_in", "validity")}
-    return {"nodata": inputs.get("nodata", "auto"), **told}
+        inputs, choice = self.config.input, self.config.input.choice
+        beside = ("mask", "max_pixels", *choice.to_json())
+        told = {name: value for name, value in inputs.to_json().items() if name not in beside}
+        told["mask"] = None if inputs.mask is None else printable_source(inputs.mask)
+        told |= {} if choice.is_default else choice.to_json()
+        return {self.layer.name: self.layer.settings, "input": told, "output": {"tile": self.tile}}
 
 
 NO_IMAGE = {  # by what an image has of the layer
@@ -202,14 +194,15 @@ def _require_same_ground(output: str, attributes: dict[str, Any], config: EdgesC
     """
     was = attributes.get("config") or {}
     tile = int((was.get("output") or {}).get("tile", OutputSettings().tile))
-    inputs, chosen = was.get("input") or {}, config.input.choice.to_json()
+    inputs = was.get("input") or {}
     mask = inputs.get("mask")
     if mask is not None:
         mask = printable_source(storage.real(storage.below(str(attributes.get("folder") or ""), mask)))
     given = None if config.input.mask is None else printable_source(storage.real(config.input.mask))
-    earlier = {**_validity(inputs), "mask": mask, "tile": tile} | {name: inputs.get(name) for name in chosen}
-    now = {**_validity(config.input.to_json()), "mask": given, "tile": config.tile or tile}
-    if changed := differences(earlier, now | chosen):
+    anyhow = {"max_pixels": None}  # it decides no pixel
+    earlier = {**inputs, **anyhow, "mask": mask, "tile": tile}
+    now = {**config.input.to_json(), **anyhow, "mask": given, "tile": config.tile or tile}
+    if changed := differences(earlier, now):
         raise StoreError(
             f"{output} was made with other settings ({'; '.join(changed)}); give the same, or choose another output "
             "with -o"

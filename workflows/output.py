@@ -43,9 +43,17 @@ from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile
 from kseg_core.resume.checkpoints import load, save
 from kseg_core.resume.lock import hold, unwritable
-from kseg_core.resume.markers import finished_image, has_changed, is_complete, unfinished_images, was_complete
 from kseg_core.storage.sidecars import NEXT, RESUME, aside, remove, sidecar, sweep
-from kseg_core.store.manifest import BEGUN, KEYS, images_of, read_attributes, remove_kseg_store
+from kseg_core.store.manifest import (
+    BEGUN,
+    KEYS,
+    image_facts,
+    image_folder,
+    images_of,
+    read_attributes,
+    remove_kseg_store,
+)
+from kseg_core.store.markers import finished_image, has_changed, is_complete, unfinished_images, was_complete
 from kseg_core.store.model import Model
 from kseg_core.store.opening import (
     create_store,
@@ -54,7 +62,7 @@ from kseg_core.store.opening import (
     update_attributes,
     write_model,
 )
-from kseg_core.store.writing import image_facts, image_folder, remove_image
+from kseg_core.store.writing import remove_image
 
 from .computing.context import Context, Failure, merge_all
 from .labelling.label import Labelled, reference_of

@@ -22,9 +22,10 @@ from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.inputs.listing import FACTS
 from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
+from kseg_core.options import from_json
 from kseg_core.reading.sources import ImageSource
-from kseg_core.resume.markers import was_complete
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
+from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import read_document, write_group
 from kseg_core.store.opening import Store, StoredImage, open_store, update_attributes
@@ -187,7 +188,7 @@ def make_anew(
         shared = how if isinstance(how, Model) else None
         budget, plan, failures = make_budget(plan, Work.of(how, output, all_layers, 0), context.executor)
         images = mendable_images(store, plan, shared, output) if by_windows else []
-        keys, bad = mend_images(images, store.path, context) if images else ([], [])
+        keys, bad = mend_images(images, store.path, output, context) if images else ([], [])
         mended = set(keys)
         failures += bad
         rest = plan.without(failures).only(plan.keys - mended)
@@ -282,5 +283,4 @@ def how_labelled(store: Store) -> Model | FitSettings:
     fit = config.get("fit") or {}
     if fit.get("scope") != "image":
         return Model.load(store.path)
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fit.items()}
-    return FitSettings(**plain, features_why=(config.get(CHOSEN) or {}).get("why"))
+    return from_json(FitSettings, {**fit, "features_why": (config.get(CHOSEN) or {}).get("why")})

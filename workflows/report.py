@@ -29,6 +29,7 @@ from kseg_core.store.originals import Originals
 from .computing.context import Context, Failure, parted
 from .computing.executor import Progress
 from .viewing.tasks import Work, count_of_bands, limit_tasks, on_images
+from .viewing.verify import output_settings
 
 GROUP = 64  # images seen together: what is held of them before they are pictures has a bound
 SAMPLED_PX = 1 << 18  # pixels that the clusters' spread is worked out from: its error is well below a per cent
@@ -148,6 +149,7 @@ def _gather(
     plan = ViewPlan(
         store=storage.absolute(store.path),
         originals=Originals.of(store.attributes),
+        output=output_settings(store),
         longest=request.settings.thumbnail,
         model=model,
         others={k: models[k] for k in content.ks_to_paint(list(models))} if models else {},

@@ -20,7 +20,6 @@ from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
 from kseg_core.errors import StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.companions import mask_facts
 from kseg_core.inputs.listing import InputListing
-from kseg_core.resume.markers import is_complete, looks_whole, was_complete
 from kseg_core.store.manifest import (
     a_few,
     added_alone,
@@ -29,6 +28,7 @@ from kseg_core.store.manifest import (
     inputs_digest,
     read_attributes,
 )
+from kseg_core.store.markers import is_complete, looks_whole, was_complete
 
 from .earlier import in_space_of_match, model_identity, require_same_features
 
@@ -281,7 +281,7 @@ def _other_settings(earlier: dict[str, Any], request: Request) -> list[str]:
     """What differs between the settings that an output was made with and those of now; a model by its digest."""
     now, was_fit = request.settings, earlier.get("fit")
     rest = {name: value for name, value in now.items() if name not in ("fit", "model", "match", CHOSEN)}
-    told = differences({name: earlier.get(name) for name in rest if name in earlier}, rest)
+    told = differences({name: earlier[name] for name in (*rest, "refit") if name in earlier}, rest)
     if isinstance(was_fit, dict) and isinstance(now["fit"], dict):
         told = differences(was_fit, now["fit"]) + _otherwise_chosen(earlier, request) + told
     models = {"model": request.config.model, "match": request.config.match}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kseg_core.choice import InputSelection
 from kseg_core.clustering.labelling import Labels, invalid_label, label_dtype
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
-from kseg_core.config import AUTO, FitSettings, RunConfig
+from kseg_core.config import AUTO, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegWarning, NoValidPixels, UnreadableImage, UsageError, from_facts
 from kseg_core.images import Pixels
 from kseg_core.images.kinds import PICTURE, Kind
@@ -25,7 +25,7 @@ from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, u
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.sizes import only_so_many
-from kseg_core.store.model import Model, as_rgb, require_rgb
+from kseg_core.store.model import Model, as_rgb, labels_of, require_rgb
 from kseg_core.store.opening import open_store
 
 from .computing.context import Context, tree_reduce
@@ -172,26 +172,26 @@ def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Se
             model, scan = fit_one(fit_to_memory(scan, context, writes=False), context, earlier_model(config.match))
     images = [(piece,) for bundle in scan.plan.bundles for piece in bundle] + list(scan.plan.large)
     labels = {
-        pieces[0].source.file.key: lazy_labels(pieces, model)
+        pieces[0].source.file.key: lazy_labels(pieces, model, config.output)
         for pieces in sorted(images, key=lambda pieces: pieces[0].source.file.key)
     }
     return Segmentation(model, labels, errors_of(scan.failures))
 
 
-def lazy_labels(pieces: Sequence[Piece], model: Model) -> da.Array:
+def lazy_labels(pieces: Sequence[Piece], model: Model, output: OutputSettings) -> da.Array:
     """The labels of one image, a chunk for each of its pieces."""
     task = delayed(label_piece, pure=True)
     rows: dict[int, list[da.Array]] = {}
     for piece in pieces:
-        block = da.from_delayed(task(piece, model), (piece.height, piece.width), label_dtype(model.k))
+        block = da.from_delayed(task(piece, model, output), (piece.height, piece.width), label_dtype(model.k))
         rows.setdefault(piece.top, []).append(block)
     return da.block(list(rows.values()))
 
 
-def label_piece(piece: Piece, model: Model) -> Labels:
+def label_piece(piece: Piece, model: Model, output: OutputSettings) -> Labels:
     """A task: the labels of one piece."""
     window = read_for_model(piece, model)
-    return model.label(window.samples, window.valid).labels
+    return labels_of(window, model, output)
 
 
 # ----------------------------------------------------------------------------------------------------- arrays
@@ -233,6 +233,7 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
         predict_block,
         model=model,
         nodata=nodata,
+        settings=config.output,
         dtype=label_dtype(model.k),
         drop_axis=2 if lazy.ndim == 3 else None,
         meta=np.empty((0, 0), label_dtype(model.k)),  # masked arrays have plain labels
@@ -337,9 +338,9 @@ def summarise_block(block: NDArray[Any], top: int, left: int, rule: BatchRule, n
     return summarise([Pixels(rgb, combine(valid, _with_data(block, nodata, of_bands=False)), top, left)], rule)
 
 
-def predict_block(block: NDArray[Any], model: Model, nodata: Nodata | None) -> Labels:
+def predict_block(block: NDArray[Any], model: Model, nodata: Nodata | None, settings: OutputSettings) -> Labels:
     """A task: the labels of one chunk."""
-    labels = model.predict(block)
+    labels = model.predict(block, settings)
     counts = _with_data(block, nodata, of_bands=model.bands is not None)
     if counts is not None:
         labels[~counts] = invalid_label(model.k)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clustering.labelling import Labels, invalid_label, label_dtype
+from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_dtype
 from ..config import AskedLayer, OutputSettings
 from ..images.geo import GeoReference
 from .tiles import Region, level_shape, pyramid_levels, tile_windows
@@ -23,6 +23,7 @@ from .tiles import Region, level_shape, pyramid_levels, tile_windows
 if TYPE_CHECKING:
     import zarr
 
+    from ..images import Pixels
     from ..inputs.listing import InputFile
 
 Compression = Literal["bytes", "bits", "numbers", "small"]
@@ -167,6 +168,11 @@ class LayerInput:
     valid: NDArray[np.bool_] | None = None
     confidence: NDArray[np.uint8] | None = None
     inner: Region | None = None
+
+    @classmethod
+    def of(cls, pixels: Pixels, made: LabelledPixels) -> LayerInput:
+        """Of pixels that were labelled, and nothing around them."""
+        return cls(made.labels, pixels.samples, pixels.valid, made.confidence)
 
     def part(self, region: Region) -> LayerInput:
         """A part of a window that has nothing around it."""

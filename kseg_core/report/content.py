@@ -16,7 +16,7 @@ from kseg_core import storage
 from kseg_core.errors import KsegError, StoreError
 from kseg_core.inputs.passed_over import SWEEP_RECORD
 from kseg_core.sizes import only_so_many
-from kseg_core.store.manifest import says_complete
+from kseg_core.store.markers import is_complete
 from kseg_core.store.model import Model
 
 from .facts import ImageFacts, Ranked
@@ -145,7 +145,7 @@ def _pixels(count: int) -> str:
 def notes(attributes: Mapping[str, Any], model: Model | None, cards: Sequence[Card], damaged: int) -> tuple[str, ...]:
     """What a reader must know."""
     lines = []
-    if not says_complete(attributes):
+    if not is_complete(attributes):
         lines.append("The run that made this store has not finished; only what it has done is told here.")
     if model is not None and (few := only_so_many(model.k, model.k_requested)):
         lines.append(f"{few[0].upper()}{few[1:]}.")

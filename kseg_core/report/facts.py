@@ -15,7 +15,8 @@ from typing import Any
 from kseg_core.errors import StoreError
 from kseg_core.images.geo import GRID_MAPPING, GeoReference
 from kseg_core.shapes.regions import area_of_sides, area_on_the_ground
-from kseg_core.store.manifest import read_attributes, says_complete
+from kseg_core.store.manifest import read_attributes
+from kseg_core.store.markers import image_is_complete
 from kseg_core.store.nodes import read_document
 from kseg_core.store.writing import LABELS, image_folder
 
@@ -92,7 +93,7 @@ def named_below(images: Sequence[ImageFacts]) -> tuple[str, list[ImageFacts]]:
 def _facts(store: str, key: str) -> ImageFacts:
     folder = image_folder(store, key)
     facts = read_attributes(folder)
-    if facts is None or not says_complete(facts):
+    if facts is None or not image_is_complete(facts):
         raise StoreError("not complete: its run has not finished, or was stopped while writing it")
     labels = _document(os.path.join(folder, LABELS))
     colors = labels["ome"]["image-label"]["colors"][: len(facts["counts"])]

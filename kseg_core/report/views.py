@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import Labels, invalid_label
+from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.images import Pixels
 from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.layers.tiles import level_shape, tile_windows
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.store.manifest import says_complete
-from kseg_core.store.model import Model
+from kseg_core.store.model import Model, labels_of
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
@@ -50,6 +50,7 @@ class ViewPlan:
 
     store: str  # the store's path
     originals: Originals  # where its images came from
+    output: OutputSettings  # the run's settings, by which it was labelled
     longest: int  # side of the small pictures in pixels, at most
     model: Model | None  # that all images share; None where each has its own
     others: dict[int, Model]  # models by k that one picture is painted with as well
@@ -168,7 +169,7 @@ def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
         If it is damaged or not complete.
     """
     image = StoredImage(plan.store, chosen.facts.key)
-    if not says_complete(image.attributes):
+    if not image.complete:
         raise StoreError("not complete")
     own = image.model if plan.model is None else None
     model = own or plan.model
@@ -236,11 +237,11 @@ def _see_pixels(view: View, plan: ViewPlan) -> PixelView:
     level = subject.in_window
     painted = []
     for other in plan.others_for(subject.key):
-        labels = other.label(pixels.samples, pixels.valid).labels
+        labels = labels_of(pixels, other, plan.output)
         painted.append(view.patch(thumbnails.mode_cells(labels, invalid_label(other.k), level), level))
     return PixelView(
         view.patch(thumbnails.mean_cells(np.ascontiguousarray(shown), pixels.valid, level), level),
-        None if model is None else sample_pixels(pixels, shown, model, view.sampled, view.points),
+        None if model is None else sample_pixels(pixels, shown, model, plan.output, view.sampled, view.points),
         tuple(painted),
     )
 
@@ -289,7 +290,9 @@ def quotas(sizes: Sequence[int], total: int) -> list[int]:
     return [after - before for before, after in pairwise(ends)]
 
 
-def sample_pixels(pixels: Pixels, shown: U8, model: Model, count: int, kept: int) -> PixelSample:
+def sample_pixels(
+    pixels: Pixels, shown: U8, model: Model, output: OutputSettings, count: int, kept: int
+) -> PixelSample:
     """Sample ``count`` pixels of a window, and keep ``kept`` of them; those not valid are passed over."""
     rows, columns = even_positions(pixels.samples.shape[:2], count)
     if pixels.valid is not None:
@@ -300,7 +303,7 @@ def sample_pixels(pixels: Pixels, shown: U8, model: Model, count: int, kept: int
         return PixelSample(
             np.empty((0, 3), np.uint8), np.empty(0, np.int64), np.zeros(model.k, np.int64), np.zeros(model.k)
         )
-    labels = model.label(chosen[None]).labels[0].astype(np.int64)
+    labels = labels_of(Pixels(chosen[None]), model, output)[0].astype(np.int64)
     assert labels.max() < invalid_label(model.k)  # all of them are valid
     squared = ((_features_of(model, chosen) - model.centroids[labels]) ** 2).sum(axis=1)
     return PixelSample(

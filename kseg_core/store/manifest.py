@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import storage
-from ..config import ADDED
+from ..config import ADDED, UNSAID
 from ..errors import StoreError, system_reason
+from ..options import plain
 from ..storage.sidecars import aside
 from . import schemas
 
@@ -49,11 +50,6 @@ def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     if schema is not None:
         schemas.require_sound(str(path), kseg, schema)
     return kseg
-
-
-def says_complete(attributes: Mapping[str, Any] | None) -> bool:
-    """Whether a store, an image or a layer says that it is; whether that counts `resume.markers` decides."""
-    return attributes is not None and attributes.get("status") == "complete"
 
 
 def image_folder(path: str, key: str) -> str:
@@ -106,14 +102,14 @@ def inputs_digest(files: Iterable[tuple[str | int, ...]]) -> str:
 def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Settings that differ, as ``--name was → is`` texts, with values as the command line takes them.
 
-    A setting that an earlier version did not know and that is off now is no difference.
+    A setting that one of them does not name, as an earlier version did not know it, is at its default there.
     """
     found = []
     for name in sorted(set(earlier) | set(now)):
-        was, is_now = earlier.get(name), now.get(name)
+        was, is_now = (plain(settings.get(name, UNSAID.get(name))) for settings in (earlier, now))
         if isinstance(was, dict) and isinstance(is_now, dict):
             found += differences(was, is_now)
-        elif was != is_now and not (name not in earlier and is_now is False):
+        elif was != is_now:
             found.append(f"--{name.replace('_', '-')} {_typed(name, was)} → {_typed(name, is_now)}")
     return found
 

@@ -17,10 +17,13 @@ from .. import storage
 from ..clustering.bands import BandSpace
 from ..clustering.features import SPACES, FeatureSpace, feature_space
 from ..clustering.kmeans import History, Solution
-from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels
-from ..config import AUTO, MAX_K, FitSettings
+from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels, no_labels
+from ..clustering.sums import ClusterSums
+from ..config import AUTO, MAX_K, FitSettings, OutputSettings
 from ..errors import StoreError
+from ..images import Pixels
 from ..images.validity import combine, nodata_mask, unmasked
+from ..layers.labelled import NO_CONFIDENCE
 from ..layers.layer import ArraySpec
 from ..storage.sidecars import appearing
 from . import schemas
@@ -202,8 +205,8 @@ class Model:
             return self.bands.label(pixels, valid, self.centroids, confidence=confidence)
         return label_pixels(pixels, valid, feature_space(self.features), self.points, confidence=confidence)
 
-    def predict(self, image: NDArray[Any]) -> Labels:
-        """Label every pixel of an image.
+    def predict(self, image: NDArray[Any], output: OutputSettings | None = None) -> Labels:
+        """Label every pixel of an image, as a run does; ``output``: its settings, where they are not the default.
 
         Parameters
         ----------
@@ -228,9 +231,10 @@ class Model:
             if image.ndim != 3 or image.shape[2] != self.bands.dimensions or image.dtype != self.bands.dtype:
                 raise ValueError(f"image: expected an array {wanted}; got {image.shape} {image.dtype}")
             samples, counts = unmasked(image)
-            return self.label(samples, combine(nodata_mask(samples, None), counts)).labels
-        rgb, valid = as_rgb(image)
-        return self.label(rgb, valid).labels
+            pixels = Pixels(samples, combine(nodata_mask(samples, None), counts))
+        else:
+            pixels = Pixels(*as_rgb(image))
+        return labels_of(pixels, self, output or OutputSettings())
 
     def paint(self, labels: Labels) -> U8:
         """Every label as its cluster's colour: (y, x) -> uint8 (y, x, 3); invalid pixels are black.
@@ -360,6 +364,22 @@ class Model:
             raise StoreError("a damaged model: its digest does not match its centroids and colours")
         own = model.attributes()
         return dataclasses.replace(model, facts={name: told for name, told in attributes.items() if name not in own})
+
+
+def label_window(pixels: Pixels, model: Model | None, output: OutputSettings) -> LabelledPixels:
+    """Label pixels as a run with these settings does: whoever needs the labels of a run asks this and nothing else.
+
+    ``pixels`` are as the model needs them; without a model not one of them is valid.
+    """
+    if model is None:
+        shape = pixels.samples.shape[:2]
+        return LabelledPixels(no_labels(shape), ClusterSums.zero(0), np.full(shape, NO_CONFIDENCE, np.uint8))
+    return model.label(pixels.samples, pixels.valid, confidence=output.confidence)
+
+
+def labels_of(pixels: Pixels, model: Model, output: OutputSettings) -> Labels:
+    """The labels of `label_window`, and nothing that is made beside them."""
+    return label_window(pixels, model, dataclasses.replace(output, confidence=False)).labels
 
 
 def _read_array(group: zarr.Group, name: str) -> NDArray[Any]:

@@ -20,7 +20,8 @@ from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer
 from ..layers.tiles import level_shape
 from ..storage.sidecars import appearing
-from .manifest import FORMAT, added_alone, images_of, read_attributes, says_complete
+from .manifest import FORMAT, added_alone, images_of, read_attributes
+from .markers import COMPLETE, image_is_complete, is_complete, layer_is_complete
 from .model import Model
 from .nodes import DAMAGE, group_document, read_document, write_group
 from .record import ImageRecord
@@ -96,7 +97,7 @@ def mend_images_group(path: str) -> None:
 
 def write_model(path: str, model: Model) -> None:
     """Write the store's model; it appears whole or not at all."""
-    with appearing(os.path.join(path, "model"), _remove_folder) as new:
+    with appearing(path, _remove_folder, within="model") as new:
         model.write(new)
 
 
@@ -153,6 +154,11 @@ class StoredImage:
             If it is missing, or damaged as far as its document tells.
         """
         return _array(self._group, name)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is whole, by what is said of it."""
+        return image_is_complete(self.attributes)
 
     @property
     def source(self) -> str:
@@ -243,10 +249,16 @@ class StoredImage:
         """Whether a layer was made, and finished."""
         if not self.has(layer.node or layer.path()):
             return False
-        if not layer.added:
-            return True
-        facts = _array(self._group, layer.path()).attrs.get("kseg")
-        return isinstance(facts, dict) and says_complete(facts)
+        return not layer.added or layer_is_complete(self._stated(layer), layer.counted)
+
+    def claims(self, layer: Layer) -> bool:
+        """Whether it says that it has a layer that was added, be that so or not."""
+        stated = self._stated(layer) if layer.added and self.has(layer.node or layer.path()) else None
+        return isinstance(stated, dict) and stated.get("status") == COMPLETE
+
+    def _stated(self, layer: Layer) -> object:
+        """What is said of a layer that was added."""
+        return _array(self._group, layer.path()).attrs.get("kseg")
 
     def layer(self, layer: Layer) -> zarr.Array[Any] | None:
         """A layer's own array, of level 0; None where it was not made."""
@@ -391,7 +403,7 @@ class Store(Mapping[str, StoredImage]):
     @property
     def complete(self) -> bool:
         """Whether the run that made it has finished."""
-        return says_complete(self.attributes)
+        return is_complete(self.attributes)
 
     def __getitem__(self, name: str) -> StoredImage:
         if name in self._keys:

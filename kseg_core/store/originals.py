@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
-from ..choice import DEFAULT, PictureChoice
 from ..clustering.bands import BandSpace
-from ..config import VALIDITY, InputSettings, NodataIn
+from ..config import InputSettings
 from ..errors import StoreError, UnreadableImage, UsageError
 from ..images import Picture
 from ..images.validity import Nodata
@@ -55,41 +54,29 @@ class Originals:
     ----------
     folder
         The current folder of the run, which relative sources and masks are relative to; as it is printed.
-    nodata, mask, max_pixels
-        The run's settings, as `InputSettings` has them.
+    settings
+        The run's settings but for its mask.
+    mask
+        As it is printed.
     begun
         When the store was begun, in seconds since 1970; None: not known. A mask that is younger is not the run's.
-    choice
-        Which picture of each file.
-    nodata_in, validity
-        As `InputSettings` has them; a store that does not say was made by the first rules.
     """
 
     folder: str = ""
-    nodata: str = "auto"
+    settings: InputSettings = field(default_factory=InputSettings)
     mask: str | None = None
-    max_pixels: int = InputSettings().max_pixels
     begun: float | None = None
-    choice: PictureChoice = DEFAULT
-    nodata_in: NodataIn | None = None
-    validity: int = VALIDITY
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Originals:
         """Those of a store with these attributes (``Store.attributes``)."""
         inputs = (attributes.get("config") or {}).get("input") or {}
-        default = InputSettings()
         created = attributes.get("created")
-        mask = inputs.get("mask")
         return cls(
             str(attributes.get("folder") or ""),
-            str(inputs.get("nodata", default.nodata)),
-            None if mask is None else str(mask),
-            int(inputs.get("max_pixels", default.max_pixels)),
+            InputSettings.from_json({**inputs, "mask": None}),
+            inputs.get("mask"),
             None if created is None else datetime.fromisoformat(str(created)).timestamp(),
-            PictureChoice.from_json(inputs),
-            inputs.get("nodata_in"),
-            int(inputs.get("validity", 1)),
         )
 
     def open(self, image: OfFile, *, masked: bool = True) -> ImageSource:
@@ -110,8 +97,7 @@ class Originals:
         file = self.find(image)
         try:
             mask = self._mask(file) if masked else None
-            settings = InputSettings(self.nodata, mask, self.max_pixels, self.choice, self.nodata_in, self.validity)
-            source = ImageSource.open(file, settings)
+            source = ImageSource.open(file, replace(self.settings, mask=mask))
         except UsageError as error:
             raise UnreadableImage(file.source, str(error)) from error
         if list(source.shape) != list(image.attributes.get("shape") or source.shape):
@@ -138,7 +124,7 @@ class Originals:
             if status is None:
                 continue
             there = True
-            beside = state_of(companions_of(path)) if self.validity > 1 else ""
+            beside = state_of(companions_of(path)) if self.settings.validity > 1 else ""
             file = InputFile(path, printed, image.key, status.st_size, status.st_mtime_ns, below or printed, beside)
             if file.is_as(facts):
                 return file

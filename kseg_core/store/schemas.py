@@ -19,7 +19,7 @@ from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from ..config import InputSettings, OutputSettings
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 
 Rule = Callable[[Any], bool]
 
@@ -38,9 +38,16 @@ def _is_time(text: str) -> bool:
         return False
 
 
-def _from_zero_on(settings: dict[str, Any]) -> bool:
-    """Whether no number of some settings is negative."""
-    return all(value >= 0 for value in settings.values() if isinstance(value, int | float))
+def _accepted(kind: type[InputSettings | OutputSettings]) -> Rule:
+    """Whether settings may be so: they know themselves. Whether a mask is still there is for whoever reads it."""
+
+    def rule(told: dict[str, Any]) -> bool:
+        try:
+            return bool(kind.from_json({**told, "mask": None}))
+        except UsageError:
+            return False
+
+    return rule
 
 
 Count = Annotated[int, lambda value: value >= 0]
@@ -180,8 +187,8 @@ class Config(TypedDict, total=False):
     """A run's settings."""
 
     fit: Settings | None
-    output: Annotated[OutputSettings, _from_zero_on] | None
-    input: Annotated[InputSettings, _from_zero_on] | None
+    output: Annotated[OutputSettings, _accepted(OutputSettings)] | None
+    input: Annotated[InputSettings, _accepted(InputSettings)] | None
     model: str | None
     match: str | None
     auto: Auto

@@ -20,8 +20,7 @@ from ..errors import StoreError, UnreadableImage
 from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer, LayerInput, Layout, differing, stored
 from ..layers.tiles import Region, grown, level_shape, source_window, tile_windows, window_of_level
-from .manifest import says_complete
-from .model import Model
+from .model import Model, label_window
 from .opening import StoredImage
 from .originals import Originals
 
@@ -162,7 +161,7 @@ class Subject:
     @cached_property
     def odd_labels(self) -> str | None:
         """What its labels, and what goes with them, are, where that is not what they must be."""
-        if not says_complete(self.image.attributes):
+        if not self.image.complete:
             return "not complete"
         arrays = ((LABEL_LAYER, self.image.labels), *self.beside_labels)
         odd = (layer.oddness(array, self.layout) for layer, array in arrays)
@@ -323,6 +322,7 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
         return Tally(why=NOT_READ)
     arrays = [(LABEL_LAYER, image.labels), *subject.beside_labels]
     of_pixels = [(layer, array) for layer, array in arrays if layer.source == "pixels"]
+    output = replace(subject.output or OutputSettings(), confidence=image.confidence is not None)
     pixels = Counter[str]()
     (top, bottom), (left, right) = ((part.start, part.stop) for part in window)
     try:
@@ -332,8 +332,7 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
             if not (top <= piece.top < bottom and left <= piece.left < right):
                 continue
             own = piece.read(bands)
-            anew = model.label(own.samples, own.valid, confidence=image.confidence is not None)
-            made = LayerInput(anew.labels, own.samples, own.valid, anew.confidence)
+            made = LayerInput.of(own, label_window(own, model, output))
             layout = replace(subject.layout, copy_bands=own.samples.shape[2])
             for layer, array in of_pixels:
                 for first, values in layer.planes(made, layout):

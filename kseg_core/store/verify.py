@@ -26,6 +26,7 @@ from ..layers.layer import Layer, Layout, stored
 from ..layers.tiles import Region
 from ..reading.sources import ImageSource
 from . import ome
+from .manifest import differences
 from .model import Model
 from .nodes import DAMAGE, chunk_path, missing_chunks, read_document
 from .opening import StoredImage
@@ -192,7 +193,7 @@ def _of_added(subject: Subject, counted: Tally) -> Iterator[str]:
     for layer in (layer for layer in LAYERS.values() if layer.added):
         array = image.layer(layer)
         if array is None:
-            if layer.path() in wanted or (alone and layer.stands_alone):
+            if layer.path() in wanted or (alone and layer.stands_alone) or image.claims(layer):
                 yield layer.lacking
             continue
         if (odd := layer.oddness(array, subject.layout)) is not None:
@@ -420,7 +421,7 @@ def layer_is_sound(path: str, source: ImageSource, layer: Layer, model: Model | 
         problems = [*_of_added(subject, counted), *_wrong_places(image), *counted.levels]
         stated: Any = array.attrs["kseg"]
         facts = layer.facts(source.file, source.mask)
-        same = {name: stated.get(name) for name in facts} == facts and source.file.is_as(stated)
-        return bool(same and not problems)
+        same = not differences({name: stated[name] for name in facts if name in stated}, facts)
+        return same and source.file.is_as(stated) and not problems
     except (*UNREADABLE, IndexError):
         return False

@@ -25,8 +25,8 @@ from ..layers import labelled_layers
 from ..layers.layer import ArraySpec, Layer, LayerInput, Layout
 from ..layers.tiles import Region, require_aligned, source_window, tile_windows, whole
 from . import ome
-from .manifest import image_facts as image_facts  # of the images that are written here
 from .manifest import image_folder as image_folder
+from .markers import is_written
 from .model import Model
 from .nodes import (
     DAMAGE,
@@ -321,13 +321,6 @@ def write_image(
             # A worker that was taken for dead may be at the same image still, and removes what is half written.
             if last or not storage.is_dir(os.path.join(path, "images")):
                 raise
-
-
-def is_written(path: str, record: ImageRecord) -> bool:
-    """Whether an image is in a store, complete, with this very record: then its labels are those of the record too."""
-    facts = image_facts(image_folder(path, record.key))
-    wanted = record.attributes()
-    return facts is not None and {name: facts.get(name) for name in wanted} == wanted
 
 
 def _write_all(

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from kseg_core.choice import PictureChoice
-from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.config import (
+    DECIDING,
+    UNSAID,
+    ExecutionSettings,
+    FitSettings,
+    InputSettings,
+    OutputSettings,
+    RunConfig,
+)
 from kseg_core.errors import KsegError, UsageError
 
 FIT = FitSettings(5)
@@ -216,15 +224,28 @@ OTHER_OUTPUT = {
 }
 
 
-def test_a_setting_that_came_later_is_told_only_where_it_is_not_at_its_default() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Later(FitSettings):
-        patience: int = 3
+@pytest.mark.parametrize("default", [False, 0, -3, "", "near", (), None])
+@pytest.mark.parametrize("kind", [FitSettings, InputSettings, OutputSettings, PictureChoice])
+def test_a_setting_that_came_later_is_told_only_where_it_is_not_at_its_default_and_is_read_again(
+    kind: Any, default: Any
+) -> None:
+    later: Any = dataclasses.make_dataclass("Later", [("rate", Any, default)], bases=(kind,), frozen=True)
+    given = {"k": 5} if kind is FitSettings else {}
+    told = kind(**given).to_json()
+    assert later(**given).to_json() == told
+    assert later(**given, rate=[4]).to_json() == told | {"rate": [4]}
+    if kind is FitSettings:
+        assert later(5).facts() == FIT.facts()
+        assert later(5, rate=4).facts() == FIT.facts() | {"rate": 4}
+    else:
+        for each in (later(), later(rate=-4)):
+            assert later.from_json(json.loads(json.dumps(each.to_json()))) == each
 
-    told, facts = FIT.to_json(), FIT.facts()
-    assert (Later(5).to_json(), Later(5).facts()) == (told, facts)
-    other = Later(5, patience=4)
-    assert (other.to_json(), other.facts()) == (told | {"patience": 4}, facts | {"patience": 4})
+
+def test_each_setting_has_a_name_of_its_own_in_documents() -> None:
+    every = [name for kind in DECIDING for name in names(kind)]
+    assert sorted(every) == sorted(set(every))
+    assert (UNSAID["validity"], UNSAID["nodata"], UNSAID["attempts"], UNSAID["bands"]) == (1, "auto", 10, [])
 
 
 def names(settings: type) -> set[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,15 @@ from numpy.typing import NDArray
 
 from kseg_core import open_store
 from kseg_core.errors import StoreError
-from tests.asking import SYNC, asked, problems, run_job
+from kseg_core.report.settings import ReportSettings
+from kseg_core.store.model import Model, label_window
+from tests.asking import SYNC, asked, configured, problems, run_job
 from tests.tiffs import save_tiff
 from workflows.check import check_store
 from workflows.inspect import describe
+from workflows.repair import repair_store
+from workflows.report import ReportRequest, make_report
+from workflows.segmentation import segment
 
 Array = NDArray[Any]
 
@@ -139,5 +146,37 @@ def test_it_is_a_setting_of_the_store_and_older_stores_have_none(folder: Path, t
     del facts["config"]["output"]["confidence"]  # as an earlier version left it
     root.attrs["kseg"] = facts
     assert asked(folder, store, attempts=2).finished is not None
-    with pytest.raises(StoreError, match="--confidence not given → on"):
+    with pytest.raises(StoreError, match="--confidence off → on"):
         asked(folder, store, attempts=2, confidence=True)
+
+
+def test_whoever_labels_asks_one_function_with_the_settings_of_the_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Any
+) -> None:
+    done: dict[str, int] = {}
+    plain = Model.label
+
+    def counted(self: Model, *pixels: Any, **how: Any) -> Any:
+        assert sys._getframe(1).f_code is label_window.__code__
+        done[list(done)[-1]] += 1
+        return plain(self, *pixels, **how)
+
+    monkeypatch.setattr(Model, "label", counted)
+    parts(piece=64)
+    output, config, gray = tmp_path / "out.zarr", configured(3), np.arange(99, dtype=np.uint8).reshape(9, 11)
+    stages: dict[str, Callable[[], object]] = {
+        "run": lambda: run_job(folder, output, 3, confidence=True, tile=64),
+        "check": lambda: problems(output),
+        "report": lambda: make_report(
+            ReportRequest(str(output), str(tmp_path / "report"), None, ReportSettings()), SYNC
+        ),
+        "damage": lambda: shutil.rmtree(output / "images/a.png/labels/kmeans/0/c/0"),
+        "repair": lambda: repair_store(str(output), SYNC),
+        "files": lambda: segment(folder / "a.png", config).labels["a.png"].compute(scheduler="sync"),
+        "array": lambda: segment(gray, config).labels["image"].compute(scheduler="sync"),
+    }
+    for stage, work in stages.items():
+        done[stage] = 0
+        work()
+    assert {stage for stage in done if not done[stage]} == {"damage"}
+    assert problems(output) == []

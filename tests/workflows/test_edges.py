@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -317,6 +318,22 @@ def test_images_that_are_not_in_the_run_or_changed_since_are_named(labelled: Pat
     assert [key for key in store if store[key].has_edges] == ["a.png", "c.png"]
     with pytest.raises(KsegError, match="no edges could be made of the only input"):
         asked(tmp_path / "in/new.png", labelled)
+
+
+@pytest.mark.parametrize("count", ["many", None])
+def test_edges_whose_count_is_damaged_are_edges_for_nobody_and_made_again(
+    count: str | None, labelled: Path, tmp_path: Path, contents: Any
+) -> None:
+    make(tmp_path / "in", labelled)
+    whole = {**contents(labelled), ":attributes": None}
+    array = zarr.open_array(str(labelled / "images/b.png/edges"), mode="r+")
+    stated: Any = dict(array.attrs["kseg"])  # type: ignore[arg-type]
+    array.attrs["kseg"] = {**stated, "edge_pixels": count} if count else {"status": "complete"}
+    image = open_store(str(labelled))["b.png"]
+    assert (image.has_edges, image.edges) == (False, None)
+    assert problems(labelled) == ["b.png: its edges are missing"]
+    assert make(tmp_path / "in", labelled).done.images == 1
+    assert {**contents(labelled), ":attributes": None} == whole
 
 
 def test_edges_cut_short_are_told_by_check_and_completed_by_the_same_command(labelled: Path, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_the_edges_of_a_store_are_exported(made: Path, tmp_path: Path, smooth_fo
     shutil.copytree(made, tmp_path / "s.zarr")
     edges = labels_of(made, "picture-1.png") == 2
     array = zarr.open_group(str(tmp_path / "s.zarr"), path="images/picture-1.png").create_array("edges", data=edges)
-    array.attrs["kseg"] = {"status": "complete"}
+    array.attrs["kseg"] = {"status": "complete", "edge_pixels": 1}
     result = run(tmp_path / "s.zarr", tmp_path / "out", "edges", "masks", clusters=(0,))
     assert (result.status, result.failed, len(result.files)) == ("partial", 7, 9)
     assert {failure.what for failure in result.failures} == {("edges",)}
@@ -326,6 +326,15 @@ def test_a_source_that_has_gone_or_changed_is_named_and_the_rest_is_made(small_f
     result = run(tmp_path / "s.zarr", tmp_path / "nothing", "cutout")
     assert (result.status, result.failed, result.files) == ("failed", 3, ())
     assert names(tmp_path / "nothing") == []
+
+
+def test_an_image_that_a_repair_is_making_anew_is_not_exported(small_folder: Path, tmp_path: Path) -> None:
+    run_job(small_folder, tmp_path / "s.zarr", k=2)
+    document = tmp_path / "s.zarr/images/b.png/zarr.json"
+    document.write_text(document.read_text().replace('"status": "complete"', '"status": "damaged"'))
+    result = run(tmp_path / "s.zarr", tmp_path / "out", "labels")
+    assert [failure["reason"].split(" in ")[0] for failure in result.to_json()["failures"]] == ["not complete"]
+    assert names(tmp_path / "out") == ["a.png.labels.png", "c.png.labels.png"]
 
 
 def test_damaged_images_are_named_and_the_rest_is_made(small_folder: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from kseg_core.store.originals import Originals
 from tests.asking import SYNC
 from workflows.computing.context import Context
 from workflows.report import ReportRequest, make_report, pictures_of
+from workflows.viewing.verify import output_settings
 
 U8 = NDArray[np.uint8]
 
@@ -57,7 +58,7 @@ def seen(store: Path, longest: int = 64, **plan: Any) -> dict[str, Any]:
     facts = [read_facts(str(store), key, None) for key in opened]
     asked = {"others": {}, "painted": None, "masked": frozenset(opened), **plan}
     with Context.open(SYNC) as context:
-        views = ViewPlan(str(store), Originals.of(opened.attributes), longest, model, **asked)
+        views = ViewPlan(str(store), Originals.of(opened.attributes), output_settings(opened), longest, model, **asked)
         pictures, failures = pictures_of(views, facts, context)
     assert failures == []
     return pictures
@@ -192,7 +193,7 @@ def test_edges_are_shown_where_there_are_any(store: Path, tmp_path: Path, smooth
     edges = path / "images" / "picture-0.png" / "edges"
     write_array(str(edges), marked, ArraySpec(marked.shape, marked.shape, "bool", False, ("y", "x"), "bits"))
     assert seen(path, longest=65)["picture-0.png"].added == ()  # not finished
-    zarr.open_array(edges).attrs["kseg"] = {"status": "complete"}
+    zarr.open_array(edges).attrs["kseg"] = {"status": "complete", "edge_pixels": 1}
     found = seen(path, longest=65)
     shown = pixels_of(dict(found["picture-0.png"].added)["edges"])
     assert shown.shape == (38, 65)  # three times halved

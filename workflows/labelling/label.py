@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
-from kseg_core.clustering.labelling import no_labels
 from kseg_core.clustering.outliers import Drift, Fill, Reference, merged, outliers
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
 from kseg_core.clustering.sums import ClusterSums
@@ -21,8 +18,7 @@ from kseg_core.images import Pixels
 from kseg_core.images.formats import decoder_named
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.companions import content_digest, mask_facts
-from kseg_core.layers.labelled import NO_CONFIDENCE
-from kseg_core.layers.layer import LayerInput, Layout
+from kseg_core.layers.layer import Layout
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.ome import read_pixel_size
@@ -142,16 +138,6 @@ class PieceLabelled:
 
     def merge(self, other: PieceLabelled) -> PieceLabelled:
         return PieceLabelled(self.sums.merge(other.sums), merged((*self.fills, *other.fills), of_bands=False))
-
-
-def label_window(pixels: Pixels, model: Model | None, layout: Layout) -> tuple[LayerInput, ClusterSums]:
-    """What the layers of some pixels are made of, and the sums over them; without a model none of them is valid."""
-    if model is None:
-        shape = pixels.samples.shape[:2]
-        unsure = np.full(shape, NO_CONFIDENCE, np.uint8)
-        return LayerInput(no_labels(shape), pixels.samples, None, unsure), ClusterSums.zero(0)
-    found = model.label(pixels.samples, pixels.valid, confidence=layout.confidence)
-    return LayerInput(found.labels, pixels.samples, pixels.valid, found.confidence), found.sums
 
 
 def reference_of(model: Model) -> Reference:

@@ -18,11 +18,11 @@ from kseg_core.clustering.labelling import NO_COLORS
 from kseg_core.clustering.outliers import outliers_beyond
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import NoValidPixels, StoreError, TooManyColors, UnreadableImage
-from kseg_core.layers.layer import Layout
+from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.tiles import Region
 from kseg_core.reading.sources import ImageSource
-from kseg_core.resume.markers import end_journal, fills_written, note_piece, pieces_written
-from kseg_core.store.model import Model
+from kseg_core.store.markers import end_journal, fills_written, note_piece, pieces_written
+from kseg_core.store.model import Model, label_window
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.writing import (
     arrays_are_sound,
@@ -44,7 +44,6 @@ from .label import (
     ModelFor,
     PieceLabelled,
     image_record,
-    label_window,
     layout_of,
     own_model,
     read_for_model,
@@ -213,12 +212,12 @@ def label_piece(task: PieceTask, how: Model | ModelFor | None, job: Labelling) -
     pixels = read_for_model(piece, how)
     model = how(source, pixels) if callable(how) else how
     layout = layout_of(source, model, job.output) if task.layout is None else task.layout
-    window, sums = label_window(pixels, model, layout)
-    fills = outliers_beyond(model, pixels.samples, pixels.valid, sums) if job.given and model is not None else ()
-    part = PieceLabelled(sums, fills)
+    made = label_window(pixels, model, job.output)
+    fills = outliers_beyond(model, pixels.samples, pixels.valid, made.sums) if job.given and model is not None else ()
+    window, part = LayerInput.of(pixels, made), PieceLabelled(made.sums, fills)
     if task.layout is not None:
         write_window(job.store, piece.file.key, (piece.rows, piece.columns), window, layout)
-        note_piece(job.store, piece, sums, fills)
+        note_piece(job.store, piece, made.sums, fills)
         return part
     record = image_record(source, part, model, job.output, shared=job.shared)
     colors = NO_COLORS if model is None else model.colors

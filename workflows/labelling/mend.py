@@ -14,7 +14,8 @@ from itertools import chain, groupby
 from kseg_core import storage
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError
-from kseg_core.store.model import Model
+from kseg_core.layers.layer import LayerInput
+from kseg_core.store.model import Model, label_window
 from kseg_core.store.opening import Store, StoredImage
 from kseg_core.store.record import ImageRecord
 from kseg_core.store.verify import sound_record, window_is_sound
@@ -22,7 +23,7 @@ from kseg_core.store.writing import finish_image, image_folder, mend_level, writ
 
 from ..computing.context import Context, Failure
 from ..planning.plan import Plan
-from .label import label_window, layout_of, read_for_model
+from .label import layout_of, read_for_model
 from .pieces import LargeImage, PieceTask, build_pyramids, of_each, writing_to
 
 log = logging.getLogger("kseg")
@@ -56,7 +57,9 @@ def mendable_images(store: Store, plan: Plan, shared: Model | None, output: Outp
     return found
 
 
-def mend_images(images: Sequence[Mendable], store: str, context: Context) -> tuple[list[str], list[Failure]]:
+def mend_images(
+    images: Sequence[Mendable], store: str, output: OutputSettings, context: Context
+) -> tuple[list[str], list[Failure]]:
     """Mend some images, and declare them complete.
 
     Returns
@@ -77,7 +80,8 @@ def mend_images(images: Sequence[Mendable], store: str, context: Context) -> tup
         for _, alike in groupby(images, lambda image: id(image.model)):  # one of all, or each its own
             some = list(alike)
             tasks = ([task] for image in some for task in image.tasks)
-            made = chain.from_iterable(context.map(mend_piece, tasks, context.share(some[0].model), path, name="mend"))
+            results = context.map(mend_piece, tasks, context.share(some[0].model), path, output, name="mend")
+            made = chain.from_iterable(results)
             for image, (anew, failed) in zip(some, of_each(made, [len(image.pieces) for image in some]), strict=True):
                 failures += failed
                 if not failed:
@@ -90,7 +94,7 @@ def mend_images(images: Sequence[Mendable], store: str, context: Context) -> tup
     return [image.key for image in whole], failures
 
 
-def mend_piece(task: PieceTask, model: Model, store: str) -> bool:
+def mend_piece(task: PieceTask, model: Model, store: str, output: OutputSettings) -> bool:
     """Make a window anew if it is damaged; whether it was.
 
     Raises
@@ -102,6 +106,7 @@ def mend_piece(task: PieceTask, model: Model, store: str) -> bool:
     assert layout is not None  # `mend_images` says it of every piece
     if window_is_sound(store, piece.file.key, piece.rows, piece.columns, layout):
         return False
-    window, _ = label_window(read_for_model(piece, model), model, layout)
+    pixels = read_for_model(piece, model)
+    window = LayerInput.of(pixels, label_window(pixels, model, output))
     write_window(store, piece.file.key, (piece.rows, piece.columns), window, layout)
     return True

@@ -187,7 +187,7 @@ def test_the_nodata_of_the_run_counts(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_originals_of_a_store_without_settings_are_looked_for_as_by_default() -> None:
-    assert Originals.of({}) == Originals("", "auto", None, InputSettings().max_pixels, None, validity=1)
+    assert Originals.of({}) == Originals("", InputSettings(validity=1))
 
 
 # ------------------------------------------------------------------------------------------- pixels as shown

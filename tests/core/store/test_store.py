@@ -438,9 +438,14 @@ def test_a_store_begins_as_running_and_is_complete_when_told(path: str) -> None:
     assert facts["software"]["numpy"] == np.__version__
     assert not open_store(path).complete
     update_attributes(path, {"status": "complete", "result": None})
+    assert not open_store(path).complete  # it does not say with what
+    images, pixels = {"total": 1, "done": 1, "reused": 0, "failed": 0}, {"total": 9}
+    result = {"status": "ok", "output": "o", "images": images, "pixels": pixels, "failures": [], "seconds": {}}
+    told = {"status": "complete", "result": {**result, "edge_pixels": 2}}
+    update_attributes(path, told)
     store = open_store(path)
     assert store.complete
-    assert store.attributes == {**facts, "status": "complete", "result": None}
+    assert store.attributes == {**facts, **told}
 
 
 # ------------------------------------------------------------------------------------------ other readers

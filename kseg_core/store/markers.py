@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -24,8 +24,8 @@ from ..config import LABELS, AskedLayer, OutputSettings
 from ..errors import StoreError, UnreadableImage
 from ..inputs.companions import content_digest
 from ..inputs.listing import FACTS, InputFile
-from ..store import schemas
-from ..store.manifest import (
+from . import schemas
+from .manifest import (
     INCOMPLETE,
     KEYS,
     differences,
@@ -34,9 +34,8 @@ from ..store.manifest import (
     images_of,
     lost_images,
     read_attributes,
-    says_complete,
 )
-from ..store.record import ImageRecord
+from .record import ImageRecord
 
 if TYPE_CHECKING:
     from ..clustering.outliers import Fill
@@ -46,15 +45,18 @@ if TYPE_CHECKING:
 # ------------------------------------------------------------------------------------------------------- a store
 
 
-def is_complete(attributes: dict[str, Any] | None) -> bool:
+COMPLETE = "complete"  # the status of what is
+
+
+def is_complete(attributes: Mapping[str, Any] | None) -> bool:
     """Whether a store says that the job that made it has finished."""
-    return says_complete(attributes) and was_complete(attributes)
+    return was_complete(attributes) and (attributes or {}).get("status") == COMPLETE
 
 
-def was_complete(attributes: dict[str, Any] | None) -> bool:
+def was_complete(attributes: Mapping[str, Any] | None) -> bool:
     """Whether that job had finished, whatever has become of the store since."""
     told = attributes or {}
-    return told.get("status") in ("complete", INCOMPLETE) and isinstance(told.get("result"), dict)
+    return told.get("status") in (COMPLETE, INCOMPLETE) and isinstance(told.get("result"), dict)
 
 
 def looks_whole(store: str, attributes: dict[str, Any], output: OutputSettings) -> bool:
@@ -72,6 +74,18 @@ def looks_whole(store: str, attributes: dict[str, Any], output: OutputSettings) 
 
 
 # ------------------------------------------------------------------------------------------------------ an image
+
+
+def image_is_complete(facts: Mapping[str, Any] | None) -> bool:
+    """Whether an image says that it is whole."""
+    return (facts or {}).get("status") == COMPLETE
+
+
+def is_written(store: str, record: ImageRecord) -> bool:
+    """Whether an image is in a store, complete, with this very record: then its labels are those of the record too."""
+    facts = image_facts(image_folder(store, record.key))
+    wanted = record.attributes()
+    return facts is not None and {name: facts.get(name) for name in wanted} == wanted
 
 
 def finished_image(
@@ -95,7 +109,7 @@ def finished_image(
     """
     folder = image_folder(store, file.key)
     facts = image_facts(folder)
-    if facts is None or not says_complete(facts) or not _same_content(facts, file, output.checksum):
+    if facts is None or not image_is_complete(facts) or not _same_content(facts, file, output.checksum):
         return None
     try:
         if facts.get("mask") != file.facts_with(_mask_path(mask, file))["mask"]:
@@ -116,7 +130,7 @@ def _record(
     folder: str, facts: dict[str, Any], key: str, output: OutputSettings, *, shared: bool
 ) -> ImageRecord | None:
     """What is said of an image that is whole; None where it is not, or where that is damaged or of an older version."""
-    from ..store.nodes import read_document
+    from .nodes import read_document
 
     try:
         record = ImageRecord.from_attributes(key, facts)
@@ -151,7 +165,7 @@ def _same_content(facts: dict[str, Any], file: InputFile, checksum: bool) -> boo
 
 def _note_touched(folder: str, file: InputFile) -> None:
     """Of an image whose file was touched, or copied anew: from now on its size and time are these."""
-    from ..store.nodes import read_document, write_group
+    from .nodes import read_document, write_group
 
     for group in (os.path.join(folder, LABELS), folder):  # both say it
         attributes = read_document(group)["attributes"]
@@ -245,8 +259,8 @@ def added_to(store: str, file: InputFile, layer: AskedLayer, mask: str | None, *
         return AddedTo(file, "not there" if labelled else "new")
     if not file.is_as(image):
         return AddedTo(file, "changed" if labelled else "new")
-    stated = _of_added(folder, layer)
-    if stated is None or "shape" not in image:
+    stated = image_facts(os.path.join(folder, layer.path))
+    if stated is None or not layer_is_complete(stated, layer.counted) or "shape" not in image:
         return AddedTo(file, "to do")
     try:
         now = file.facts_with(_mask_path(mask, file))
@@ -255,22 +269,21 @@ def added_to(store: str, file: InputFile, layer: AskedLayer, mask: str | None, *
     if not file.is_as(stated) or stated.get("mask") != now["mask"]:
         return AddedTo(file, "changed" if labelled else "new")
     facts = {**layer.settings, **now}
-    if changed := differences({name: stated.get(name) for name in facts}, facts):
+    if changed := differences({name: stated[name] for name in facts if name in stated}, facts):
         return AddedTo(file, "made otherwise", changed=tuple(changed))
     height, width = image["shape"]
     return AddedTo(file, "done", height * width, stated.get(layer.counted or "", 0))
 
 
-def _of_added(image: str, layer: AskedLayer) -> dict[str, Any] | None:
-    """What is said of an image's layer; None where it is not complete, or that is not sound: it is made again."""
-    folder = os.path.join(image, layer.path)
+def layer_is_complete(stated: object, counted: str | None) -> bool:
+    """Whether an array of a layer that was added says that it is whole, with its count where the layer has one; where
+    that is damaged it does not, and is made again.
+    """
     try:
-        stated = read_attributes(folder)
-        schemas.require_sound(folder, stated or {}, schemas.Added)
+        schemas.require_sound("", stated if isinstance(stated, dict) else {}, schemas.Added)
     except StoreError:
-        return None
-    whole = stated is not None and says_complete(stated) and (layer.counted or "status") in stated
-    return stated if whole else None
+        return False
+    return isinstance(stated, dict) and stated.get("status") == COMPLETE and (counted or "status") in stated
 
 
 # ------------------------------------------------------------------------------------------------------- a piece

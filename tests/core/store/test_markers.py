@@ -13,7 +13,7 @@ from kseg_core.clustering.sums import ClusterSums
 from kseg_core.images import PictureInfo
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.resume.markers import end_journal, note_piece, pieces_written
+from kseg_core.store.markers import end_journal, note_piece, pieces_written
 from kseg_core.store.writing import image_folder
 
 
