@@ -253,6 +253,6 @@ PAGE = "report.html"
 GENERATOR = '<meta name="generator" content="kseg-batch report">'
 #: The figures of a report, as PNG beside its page; `report.figures` makes each.
 FIGURES = (
-    "palette.png", "comparison.png", "masks.png", "edges.png", "scatter.png", "history.png", "elbow.png",
-    "several-k.png",
+    "palette.png", "comparison.png", "masks.png", *(f"{name}.png" for name in ADDED), "scatter.png", "history.png",
+    "elbow.png", "several-k.png",
 )  # fmt: skip

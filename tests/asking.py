@@ -60,10 +60,9 @@ def kind_of(output: Path | str) -> str:
     return "model" if str(output).endswith(MODEL) else "store"
 
 
-def asked(inputs: Inputs, output: Path | str, k: Any = 4, *, kind: str | None = None, **settings: Any) -> Request:
-    """The request of a run; of a fit where ``output`` is named ``*.model.zarr``, or ``kind`` says so."""
-    kind = kind or kind_of(output)
-    return prepare(selection(inputs), configured(k, **settings), str(output), kind)
+def asked(inputs: Inputs, output: Path | str, k: Any = 4, *, result: str | None = None, **settings: Any) -> Request:
+    """The request of a run; of a fit where ``output`` is named ``*.model.zarr``, or ``result`` says so."""
+    return prepare(selection(inputs), configured(k, **settings), str(output), result or kind_of(output))
 
 
 def run_job(inputs: Inputs, output: Path | str, k: Any = 4, *, progress: Any = None, **settings: Any) -> JobResult:

@@ -73,7 +73,7 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
         require_clusters(images, settings.clusters, None if shared is None else shared.k)
     for layer in (LAYERS[what] for what in settings.what if what in ADDED):
         if not any(image.has_layer(layer) for image in images):
-            alone = f"kseg-batch {layer.name}, or " if layer.stands_alone else ""
+            alone = f"kseg-batch {layer.command}, or " if layer.command else ""
             flag = layer.name.replace("_", "-")
             raise StoreError(f"no {layer.name} in {store.path}; make them with: {alone}kseg-batch run --{flag}")
     if any(KINDS[what].of_labels for what in settings.what) and not any(image.has_labels for image in images):

@@ -113,7 +113,7 @@ class ImageReader:
         return Drawing((height, width), "uint8" if channels else "bool", channels, read, **facts)
 
     def layer(self, layer: Layer) -> Drawing:
-        """A layer as it is: black and white, or labels in the clusters' colours."""
+        """A layer as it is: black and white, labels in the clusters' colours, or shades."""
         array = self._labels if layer is LABEL_LAYER else self.image.layer(layer)
         if array is None:
             raise StoreError(f"{self.image.path}: no {layer.name} were made of this image")
@@ -125,10 +125,11 @@ class ImageReader:
         height, width = array.shape
         if array.dtype == np.bool_:
             return Drawing((height, width), "bool", 0, read, flat=False)
-        palette: U8 | None = NO_COLORS if self.model is None else self.model.colors
-        if array.dtype != np.uint8:
-            palette = None  # more colours than a palette of most readers has
-        return Drawing((height, width), array.dtype.name, 0, read, palette, int(array.fill_value), self.has_invalid)
+        palette: U8 | None = None
+        if layer.are_labels and array.dtype == np.uint8:  # of others more colours than most readers' palettes have
+            palette = NO_COLORS if self.model is None else self.model.colors
+        facts = (palette, int(array.fill_value), self.has_invalid)
+        return Drawing((height, width), array.dtype.name, 0, read, *facts, flat=layer.are_labels)
 
     @cached_property
     def _labels(self) -> zarr.Array[Any]:

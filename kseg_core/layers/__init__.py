@@ -1,22 +1,40 @@
 """What is written for each pixel of an image.
 
-A new layer is a file here and a line of `LAYERS`; where a run adds it, also the setting that asks for it (`ADDED` in
-`config`).
+A new layer is a file here and a line of `LAYERS`; where it is added to labelled images, also the setting that asks for
+it and an entry of `ADDED` in `config`, both under its name.
 """
 
 from __future__ import annotations
 
-from ..config import OutputSettings
+from collections.abc import Iterable
+from dataclasses import fields
+
+from ..config import ADDED, OutputSettings
 from .edges import EdgeLayer
 from .labelled import ConfidenceLayer, CopyLayer, LabelLayer, MaskLayer
 from .layer import Layer, Layout
 
 LABEL_LAYER = LabelLayer()
 
+
+def by_name(layers: Iterable[Layer], settings: type[OutputSettings] = OutputSettings) -> dict[str, Layer]:
+    """A table of layers.
+
+    Raises
+    ------
+    ValueError
+        If one that is added is not called as the setting that asks for it and as its entry of `ADDED`.
+    """
+    table = {layer.name: layer for layer in layers}
+    added = {layer.name: layer.path() for layer in table.values() if layer.added}
+    known = {name: path.format(0) for name, path in ADDED.items()}
+    if added != known or not added.keys() <= {each.name for each in fields(settings)}:
+        raise ValueError(f"expected settings and entries of ADDED for the layers {added}, got {known}")
+    return table
+
+
 # in the order in which they are written and told of
-LAYERS: dict[str, Layer] = {
-    layer.name: layer for layer in (LABEL_LAYER, MaskLayer(), ConfidenceLayer(), CopyLayer(), EdgeLayer())
-}
+LAYERS = by_name((LABEL_LAYER, MaskLayer(), ConfidenceLayer(), CopyLayer(), EdgeLayer()))
 
 
 def labelled_layers(layout: Layout) -> list[Layer]:

@@ -36,7 +36,7 @@ class EdgeLayer(Layer):
 
     name = "edges"
     called = "its edges are"
-    stands_alone = True
+    stands_alone, command = True, "edges"
     joined = True
     counted = "edge_pixels"
 

@@ -25,6 +25,7 @@ class LabelLayer(Layer):
 
     name, group, added = "labels", LABELS, False
     called = "labels are"
+    are_labels = True
     differs = "{} labels are not the nearest centroid of their source's pixels"
     has_every_chunk = True
 

@@ -221,6 +221,10 @@ class Layer(ABC):
         What it is made of: the image's pixels, or the labels alone. So much of it as ``halo`` is around a window.
     stands_alone
         Whether an image without labels can have it.
+    command
+        Which adds it to a store that is there; empty: a run alone does.
+    are_labels
+        Whether its values are clusters, shown in their colours; else they are shades, or black and white.
     differs
         What `verify` says of so many pixels that are not as the image's source has them.
     has_every_chunk
@@ -241,6 +245,8 @@ class Layer(ABC):
     called: ClassVar[str]
     source: ClassVar[Literal["pixels", "labels"]] = "pixels"
     stands_alone: ClassVar[bool] = False
+    command: ClassVar[str] = ""
+    are_labels: ClassVar[bool] = False
     differs: ClassVar[str]
     has_every_chunk: ClassVar[bool] = False
     joined: ClassVar[bool] = False

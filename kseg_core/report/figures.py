@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from kseg_core.config import ADDED
 from kseg_core.figures import plots
 from kseg_core.products import FIGURES
 
@@ -34,17 +36,12 @@ def _palette(report: Report) -> Figure | None:
     return plots.palette_figure(colors, [cluster.share for cluster in report.clusters]) if report.clusters else None
 
 
-def _compared(images: list[Card], *kinds: str) -> Figure | None:
-    rows = [(_name(image), [_pixels(getattr(image.pictures, kind)) for kind in kinds]) for image in images[:MOST_ROWS]]
+def _comparison(report: Report, added: str | None = None) -> Figure | None:
+    """Originals beside what they became; with a layer that was ``added``, images that have it, beside that too."""
+    kinds = ["original", "segmented", *([added] if added else [])]
+    images = [image for image in report.cards if (added or "original") in image.pictures.by_name][:MOST_ROWS]
+    rows = [(_name(image), [_pixels(image.pictures.by_name.get(kind)) for kind in kinds]) for image in images]
     return plots.comparison_figure(rows, kinds) if rows else None
-
-
-def _comparison(report: Report) -> Figure | None:
-    return _compared([i for i in report.cards if i.pictures.original is not None], "original", "segmented")
-
-
-def _edges(report: Report) -> Figure | None:
-    return _compared([i for i in report.cards if i.pictures.edges is not None], "original", "segmented", "edges")
 
 
 def _masks(report: Report) -> Figure | None:
@@ -77,7 +74,7 @@ PICTURES: dict[str, Callable[[Report], Figure | None]] = {
     "palette.png": _palette,
     "comparison.png": _comparison,
     "masks.png": _masks,
-    "edges.png": _edges,
+    **{f"{name}.png": partial(_comparison, added=name) for name in ADDED},
     "scatter.png": _scatter,
     "elbow.png": _elbow,
     "several-k.png": _several,

@@ -91,9 +91,13 @@ def mean_cells(rgb: U8, valid: Bools | None, level: int) -> U8:
     return np.dstack([np.rint(mean), np.rint(share * 255.0)]).astype(np.uint8)
 
 
-def share_of_cells(marked: Bools, level: int) -> U8:
-    """How dense thin lines are in every cell: uint8 (y, x), 255 where a line crosses it, or more than one."""
-    share = _shrunk(marked.astype(np.float32), level)
+def shades_of_cells(values: U8 | Bools, level: int) -> U8:
+    """The mean shade of every cell, uint8 (y, x); of bool how dense thin lines are in it, 255 where a line crosses it,
+    or more than one.
+    """
+    if values.dtype != np.bool_:
+        return _shrunk(values, level)
+    share = _shrunk(values.astype(np.float32), level)
     return np.rint(np.minimum(share * float(1 << level), 1.0) * 255.0).astype(np.uint8)
 
 

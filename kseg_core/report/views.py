@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
@@ -17,6 +17,8 @@ from kseg_core.clustering.labelling import Labels, invalid_label
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.images import Pixels
+from kseg_core.layers import LAYERS
+from kseg_core.layers.layer import Layer
 from kseg_core.layers.tiles import level_shape, tile_windows
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model, labels_of
@@ -78,9 +80,9 @@ class Subject:
     level: int  # of its small picture
     k: int  # number of clusters of its model; 0 for one without a valid pixel and without a model
     stored_level: int  # the level of its label pyramid that the small picture is made from
-    # What else the store holds of it
+    # What else the store holds of it: a copy, and of the layers that were added those that can be shown, by name
     has_copy: bool
-    has_edges: bool
+    added: tuple[str, ...]
     # The file it came from; None where that has gone or changed, and where the store holds a copy
     source: ImageSource | None = None
     lost: str = ""  # why there is neither, in one line; empty where there is
@@ -102,7 +104,7 @@ class Subject:
         return min(self.level - self.stored_level, LEVELS_IN_WINDOW)
 
     def views(self) -> Iterator[View]:
-        """All that is to be seen: labels, pixels and edges, each in windows on whole cells."""
+        """All that is to be seen: labels, pixels and added layers, each in windows on whole cells."""
         side = max(LABELS_PX, 1 << self.labels_in_window)
         for window in tile_windows(*level_shape(self.shape, self.stored_level), side):
             yield View(self, "labels", *window)
@@ -111,8 +113,8 @@ class Subject:
         samples, points = quotas(sizes, self.chosen.sampled), quotas(sizes, self.chosen.points)
         for window, *counts in zip(windows, samples, points, strict=True):
             yield View(self, "pixels", *window, *counts)
-        for window in tile_windows(*self.shape, WINDOW_PX) if self.has_edges else ():
-            yield View(self, "edges", *window)
+        for name in self.added:
+            yield from (View(self, name, *window) for window in tile_windows(*self.shape, WINDOW_PX))
 
     def _pixel_windows(self) -> Iterator[tuple[slice, slice]]:
         if self.has_copy:
@@ -123,10 +125,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A window of an image's labels, pixels or edges; of its pixels so many are sampled, and so many of these kept."""
+    """A window of an image; of its pixels so many are sampled, and so many of these kept."""
 
     subject: Subject
-    layer: Literal["labels", "pixels", "edges"]
+    layer: str  # ``labels``, ``pixels``, or an added layer
     rows: slice
     columns: slice
     sampled: int = 0
@@ -187,18 +189,23 @@ def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
         k=0 if model is None else model.k,
         stored_level=min(level, len(levels) - 1),
         has_copy=image.image is not None,
-        has_edges=image.has_edges,
+        added=tuple(layer.name for layer in LAYERS.values() if layer.added and _is_shown(layer, image)),
         source=source,
         lost=lost,
         own=own,
     )
 
 
+def _is_shown(layer: Layer, image: StoredImage) -> bool:
+    array = image.layer(layer)
+    return array is not None and (layer.are_labels or array.dtype.name in ("bool", "uint8"))
+
+
 # ---------------------------------------------------------------------------------------------------- one window
 
 
 def see(view: View, plan: ViewPlan) -> Patch | PixelView:
-    """A part of the small picture of labels or edges; or what is seen of pixels.
+    """A part of the small picture of labels or of an added layer; or what is seen of pixels.
 
     Raises
     ------
@@ -212,11 +219,14 @@ def see(view: View, plan: ViewPlan) -> Patch | PixelView:
         level = subject.labels_in_window
         labels = _read(StoredImage(plan.store, subject.key).levels[subject.stored_level], subject, window)
         return view.patch(thumbnails.mode_cells(labels, invalid_label(subject.k), level), level)
-    edges = StoredImage(plan.store, subject.key).edges
-    if edges is None:
-        raise StoreError(f"{subject.key}: its edges are not there any more")
-    marked = _read(edges, subject, window).astype(bool)
-    return view.patch(thumbnails.share_of_cells(marked, subject.in_window), subject.in_window)
+    layer, level = LAYERS[view.layer], subject.in_window
+    array = StoredImage(plan.store, subject.key).layer(layer)
+    if array is None:
+        raise StoreError(f"{subject.key}: its {layer.name} are not there any more")
+    values = _read(array, subject, window)
+    if layer.are_labels:
+        return view.patch(thumbnails.mode_cells(values, invalid_label(subject.k), level), level)
+    return view.patch(thumbnails.shades_of_cells(values, level), level)
 
 
 def _see_pixels(view: View, plan: ViewPlan) -> PixelView:
@@ -347,18 +357,23 @@ class Pictures:
     """An image's pictures as files, and its sample of pixels; small enough to be sent."""
 
     segmented: bytes  # a PNG's bytes
-    # The same of the original (WebP) and of the edges; None where there are none
-    original: bytes | None = None
-    edges: bytes | None = None
+    original: bytes | None = None  # the same of the original (WebP); None where there is none
+    added: tuple[tuple[str, bytes], ...] = ()  # (name, PNG) of each layer that was added
     lost: str = ""  # why there is no original; empty where there is
     masks: tuple[tuple[int, bytes], ...] = ()  # (cluster, PNG) of the largest clusters; empty where they are not shown
     painted: tuple[bytes, ...] = ()  # a PNG for each further model
     sample: PixelSample | None = None  # some of its pixels; None where there are none
 
     @property
+    def by_name(self) -> dict[str, bytes]:
+        """Those shown on an image's card."""
+        original = {} if self.original is None else {"original": self.original}
+        return {**original, "segmented": self.segmented, **dict(self.added)}
+
+    @property
     def size_bytes(self) -> int:
         """Of those shown on an image's card."""
-        return sum(len(file or b"") for file in (self.segmented, self.original, self.edges))
+        return sum(map(len, self.by_name.values()))
 
 
 def assemble(seen: Seen, plan: ViewPlan) -> Pictures:
@@ -367,10 +382,10 @@ def assemble(seen: Seen, plan: ViewPlan) -> Pictures:
     Raises
     ------
     StoreError
-        If labels or edges could not be read, or there are labels that are no cluster.
+        If labels or added layers could not be read, or there are labels that are no cluster.
     """
     subject = seen.subject
-    for part in (*seen.of("labels"), *seen.of("edges")):
+    for part in (part for name in ("labels", *subject.added) for part in seen.of(name)):
         if isinstance(part, str):
             raise StoreError(part)
     facts, rest = subject.chosen.facts, subject.level - subject.in_window
@@ -388,14 +403,18 @@ def assemble(seen: Seen, plan: ViewPlan) -> Pictures:
             invalid = invalid_label(other.k)
             whole = put_together((view.painted[at] for view in views), shape, invalid)
             painted.append(thumbnails.segmented_file(thumbnails.mode_cells(whole, invalid, rest), other.colors))
-    edges = None
-    if marked := seen.of("edges"):
-        whole = put_together(marked, shape, 0)
-        edges = thumbnails.gray_file(thumbnails.finish_mean(whole[..., None], rest)[..., 0])
+    colors, added = np.array(facts.colors, np.uint8).reshape(-1, 3), []
+    for name in subject.added:
+        if LAYERS[name].are_labels:
+            file = thumbnails.segmented_file(_put_labels_together(subject, seen.of(name), shape, rest), colors)
+        else:
+            whole = put_together(seen.of(name), shape, 0)
+            file = thumbnails.gray_file(thumbnails.finish_mean(whole[..., None], rest)[..., 0])
+        added.append((name, file))
     return Pictures(
-        thumbnails.segmented_file(labels, np.array(facts.colors, np.uint8).reshape(-1, 3)),
+        thumbnails.segmented_file(labels, colors),
         original,
-        edges,
+        tuple(added),
         subject.lost if lost is None else lost,
         tuple((j, thumbnails.gray_file(labels == j)) for j in _masks_of(subject, labels, plan)),
         tuple(painted),
@@ -405,9 +424,14 @@ def assemble(seen: Seen, plan: ViewPlan) -> Pictures:
 
 def _small_labels(subject: Subject, patches: Sequence[Patch]) -> Labels:
     """The small label picture: windows halved as often as one can, the whole as often as is left."""
-    in_window, invalid = subject.labels_in_window, invalid_label(subject.k)
-    whole = put_together(patches, level_shape(subject.shape, subject.stored_level + in_window), invalid)
-    small = thumbnails.mode_cells(whole, invalid, subject.level - subject.stored_level - in_window)
+    level = subject.stored_level + subject.labels_in_window
+    return _put_labels_together(subject, patches, level_shape(subject.shape, level), subject.level - level)
+
+
+def _put_labels_together(subject: Subject, patches: Sequence[Patch], shape: tuple[int, int], rest: int) -> Labels:
+    """Labels of a shape from their parts, then halved ``rest`` times."""
+    invalid = invalid_label(subject.k)
+    small = thumbnails.mode_cells(put_together(patches, shape, invalid), invalid, rest)
     if ((small >= subject.k) & (small != invalid)).any():
         raise StoreError("labels that are no cluster")
     return small

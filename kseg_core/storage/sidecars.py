@@ -37,20 +37,23 @@ def aside(output: str) -> str:
 
 
 @contextmanager
-def appearing(output: str, clear: Callable[[str], None] = lambda _: None) -> Iterator[str]:
-    """Yield where to make a folder that then is ``output``, whole or not at all; ``clear`` removes what is there.
+def appearing(output: str, clear: Callable[[str], None] = lambda _: None, *, within: str = "") -> Iterator[str]:
+    """Yield where to make a folder that then is ``output``, or is ``within`` it, whole or not at all; ``clear`` removes
+    what is there.
 
-    In an object store nothing can be renamed: it is made in place, and what vouches for it must come last.
+    It is made beside the output, where `sweep` finds it. In an object store nothing can be renamed: it is made in
+    place, and what vouches for it must come last.
     """
-    if storage.is_remote(output):
-        clear(output)
-        yield output
+    place = os.path.join(output, within) if within else output
+    if storage.is_remote(place):
+        clear(place)
+        yield place
         return
     new = aside(output)
     try:
         yield new
-        clear(output)
-        os.rename(new, output)
+        clear(place)
+        os.rename(new, place)
     finally:
         storage.remove_tree(new, ignore_errors=True)
 

@@ -97,7 +97,7 @@ def mend_images_group(path: str) -> None:
 
 def write_model(path: str, model: Model) -> None:
     """Write the store's model; it appears whole or not at all."""
-    with appearing(os.path.join(path, "model"), _remove_folder) as new:
+    with appearing(path, _remove_folder, within="model") as new:
         model.write(new)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from jobs import main
 from kseg_core.config import ExecutionSettings, FitSettings, RunConfig
+from kseg_core.layers import LAYERS
 from workflows import check, inspect
 from workflows import run as jobs_of_workflows
 from workflows.request import Request
@@ -40,6 +41,10 @@ def test_help_lists_every_command(kseg: Kseg) -> None:
         assert (told.code, told.err) == (0, "")
         for command in main.COMMANDS:
             assert re.search(rf"^\W*{command.name}\b", told.out, re.MULTILINE)
+
+
+def test_the_commands_that_layers_name_are_there() -> None:
+    assert {layer.command for layer in LAYERS.values()} - {""} <= {command.name for command in main.COMMANDS}
 
 
 @pytest.mark.parametrize("command", main.COMMANDS, ids=lambda command: command.name)

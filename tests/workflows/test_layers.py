@@ -4,7 +4,10 @@ own, though nothing but a class, an entry of the table and a setting is there of
 
 from __future__ import annotations
 
+import base64
 import inspect
+import io
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +22,20 @@ from PIL import Image
 from kseg_core import config
 from kseg_core.config import ExecutionSettings, FitSettings, OutputSettings, RunConfig
 from kseg_core.export.settings import ExportSettings
-from kseg_core.layers import LABEL_LAYER, LAYERS, asked_layers
+from kseg_core.layers import LABEL_LAYER, LAYERS, asked_layers, by_name
 from kseg_core.layers.labelled import LabelLayer
 from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.options import option
 from kseg_core.products import KINDS, Kind
+from kseg_core.report.settings import ReportSettings
 from kseg_core.store.opening import open_store
 from workflows.check import check_store
 from workflows.export import ExportRequest, export
 from workflows.inspect import describe
 from workflows.labelling import adding
 from workflows.repair import repair_store
+from workflows.report import ReportRequest, make_report
 from workflows.request import InputSelection, prepare
 from workflows.run import run
 
@@ -40,9 +45,10 @@ LARGE = (300, 220)
 
 @dataclass(frozen=True, slots=True)
 class WithMajority(OutputSettings):
-    """The setting that asks for it."""
+    """The settings that ask for them."""
 
     majority: bool = option(False, "Also write the most frequent label around each pixel.", "Output")
+    shade: bool = option(False, "Also write a shade for each label.", "Output")
 
 
 class MajorityLayer(LabelLayer):
@@ -66,12 +72,28 @@ class MajorityLayer(LabelLayer):
         return np.where(window.labels == layout.invalid, layout.invalid, most).astype(layout.label_dtype)
 
 
+class ShadeLayer(MajorityLayer):
+    """A shade for each label."""
+
+    name, called, group, are_labels, halo = "shade", "its shade is", None, False, 0
+
+    def asked(self, output: OutputSettings) -> ShadeLayer | None:
+        return self if getattr(output, "shade", False) else None
+
+    def values(self, window: LayerInput, layout: Layout) -> Any:
+        assert window.labels is not None
+        return np.where(window.labels == layout.invalid, layout.invalid, 40 * window.labels).astype(np.uint8)
+
+
 @pytest.fixture
 def layer(monkeypatch: pytest.MonkeyPatch) -> MajorityLayer:
+    return enter(MajorityLayer(), "majority/{}", monkeypatch)
+
+
+def enter(layer: MajorityLayer, path: str, monkeypatch: pytest.MonkeyPatch) -> MajorityLayer:
     """The layer, entered in the table, with its setting; pieces are of 128 x 128 pixels."""
-    layer = MajorityLayer()
     monkeypatch.setitem(LAYERS, layer.name, layer)
-    monkeypatch.setitem(config.ADDED, layer.name, "majority/{}")
+    monkeypatch.setitem(config.ADDED, layer.name, path)
     monkeypatch.setitem(KINDS, layer.name, Kind(layer.name, "", of_labels=False))  # as they are made of that table
     monkeypatch.setattr("workflows.viewing.verify.OutputSettings", WithMajority)
     monkeypatch.setattr("kseg_core.reading.sources.PIECE_PX", 128 * 128)
@@ -93,8 +115,9 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def asked(pictures: Path, output: Path, *, majority: bool = True) -> Any:
-    settings = RunConfig(FitSettings(k=3, attempts=1), WithMajority(tile=64, pyramid=True, majority=majority), SYNC)
+def asked(pictures: Path, output: Path, *, majority: bool = True, shade: bool = False) -> Any:
+    wanted = WithMajority(tile=64, pyramid=True, majority=majority, shade=shade)
+    settings = RunConfig(FitSettings(k=3, attempts=1), wanted, SYNC)
     return prepare(InputSelection((str(pictures),)), settings, str(output), "store")
 
 
@@ -142,6 +165,41 @@ def test_a_layer_of_its_own_takes_a_class_an_entry_and_a_setting(
     files = tmp_path / "files"
     export(ExportRequest(str(store), str(files), ExportSettings(("majority",))), SYNC)
     np.testing.assert_array_equal(np.asarray(Image.open(files / "large.tif.majority.png")), found)
+    painted = open_store(str(store)).model.paint(found)
+    on_page = picture_on_page(store, "majority").convert("RGBA")
+    np.testing.assert_array_equal(np.asarray(on_page)[..., :3][found != 255], painted[found != 255])
+
+
+def picture_on_page(store: Path, name: str) -> Image.Image:
+    """Of the report, what it shows of a layer of the large image, whole."""
+    made = make_report(ReportRequest(str(store), f"{store}.report", None, ReportSettings(thumbnail=300)), SYNC)
+    (file,) = re.findall(
+        f'src="data:image/png;base64,([^"]*)" alt="large.tif, {name}"', Path(made["report"]).read_text()
+    )
+    return Image.open(io.BytesIO(base64.b64decode(file)))
+
+
+def test_a_layer_of_shades_is_gray_in_files_and_on_the_page(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, store = enter(ShadeLayer(), "shade", monkeypatch), tmp_path / "out.zarr"
+    run(asked(pictures, store, majority=False, shade=True))
+    found = np.asarray(open_store(str(store))["large.tif"].layer(layer))
+    assert set(np.unique(found)) == {0, 40, 80, 255}
+    export(ExportRequest(str(store), str(tmp_path / "files"), ExportSettings(("shade",))), SYNC)
+    for picture in (Image.open(tmp_path / "files" / "large.tif.shade.png"), picture_on_page(store, "shade")):
+        assert picture.mode == "L"
+        np.testing.assert_array_equal(np.asarray(picture), found)
+
+
+def test_a_layer_that_is_not_called_as_its_setting_and_its_entry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [*LAYERS.values(), MajorityLayer()]
+    for path in (None, "elsewhere", "majority/{}"):
+        if path is not None:
+            monkeypatch.setitem(config.ADDED, "majority", path)
+        with pytest.raises(ValueError, match="settings and entries of ADDED"):
+            by_name(layers)
+    assert by_name(layers, WithMajority).keys() == {*LAYERS, "majority"}
 
 
 @pytest.mark.parametrize("key", ["a.png", "large.tif"])

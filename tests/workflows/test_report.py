@@ -192,14 +192,14 @@ def test_edges_are_shown_where_there_are_any(store: Path, tmp_path: Path, smooth
     marked[96] = True
     edges = path / "images" / "picture-0.png" / "edges"
     write_array(str(edges), marked, ArraySpec(marked.shape, marked.shape, "bool", False, ("y", "x"), "bits"))
-    assert seen(path, longest=65)["picture-0.png"].edges is None  # not finished
+    assert seen(path, longest=65)["picture-0.png"].added == ()  # not finished
     zarr.open_array(edges).attrs["kseg"] = {"status": "complete", "edge_pixels": 1}
     found = seen(path, longest=65)
-    shown = pixels_of(found["picture-0.png"].edges)
+    shown = pixels_of(dict(found["picture-0.png"].added)["edges"])
     assert shown.shape == (38, 65)  # three times halved
     assert (shown[12] == 255).all()
     assert not np.delete(shown, 12, axis=0).any()
-    assert found["picture-1.png"].edges is None
+    assert found["picture-1.png"].added == ()
     told = report(path, tmp_path / "r", figures=True)
     assert [Path(name).name for name in told["figures"]].count("edges.png") == 1
 

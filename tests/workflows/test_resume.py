@@ -28,7 +28,7 @@ LABELLED = 4  # tasks of a stopped job: the two small images, and two of the fou
 
 
 def request(folder: Path, output: Path, k: int = 3, **how: Any) -> Request:
-    return asked(folder, output, k, **{"kind": "store", "tile": 64, "attempts": 2, "features": "rgb", **how})
+    return asked(folder, output, k, **{"result": "store", "tile": 64, "attempts": 2, "features": "rgb", **how})
 
 
 def stopped(asked: Request, at: str, after: int = 0, carry_out: Any = jobs.run) -> None:
@@ -104,7 +104,7 @@ def test_what_was_read_for_the_fit_is_not_read_again(
     """Nobody notices that the pictures' ends are damaged meanwhile."""
     output, carry_out = tmp_path / "out.zarr", jobs.fit if kind == "model" else jobs.run
     folder = Path(shutil.copytree(pictures, tmp_path / "in"))
-    stopped(request(folder, output, kind=kind, **fit), "finding centroids", carry_out=carry_out)
+    stopped(request(folder, output, result=kind, **fit), "finding centroids", carry_out=carry_out)
     kept = Path(sidecar(str(output), ".resume"))
     assert list(kept.glob("*/*.kept"))
     # Of bands one pixel of each image is read again: all of one that can only be decoded whole.
@@ -114,11 +114,11 @@ def test_what_was_read_for_the_fit_is_not_read_again(
     def restore() -> None:
         shutil.copytree(pictures, folder, dirs_exist_ok=True)
 
-    result = carry_out(request(folder, output, kind=kind, **fit), Listener("labelling", deed=restore))
+    result = carry_out(request(folder, output, result=kind, **fit), Listener("labelling", deed=restore))
     assert result.images.failed == 0
     assert not kept.exists()
     restore()
-    carry_out(request(folder, tmp_path / "whole.zarr", kind=kind, **fit))
+    carry_out(request(folder, tmp_path / "whole.zarr", result=kind, **fit))
     assert contents(output) == contents(tmp_path / "whole.zarr")
 
 

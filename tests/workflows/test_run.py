@@ -416,9 +416,9 @@ def test_what_is_no_kseg_store_is_never_replaced(there: str, small: Made, tmp_pa
 def test_a_store_is_no_model_and_a_model_is_no_store(small: Made, tmp_path: Path) -> None:
     run_job(small.inputs, tmp_path / "fit.model.zarr", k=3, attempts=1)
     with pytest.raises(StoreError, match="is a kseg model, not a store"):
-        asked(small.inputs, tmp_path / "fit.model.zarr", k=3, kind="store")
+        asked(small.inputs, tmp_path / "fit.model.zarr", k=3, result="store")
     with pytest.raises(StoreError, match="is a kseg store, not a model"):
-        asked(small.inputs, small.path, k=3, kind="model")
+        asked(small.inputs, small.path, k=3, result="model")
 
 
 def test_an_output_where_nothing_can_be_written_is_one_clear_error(small_folder: Path, tmp_path: Path) -> None:

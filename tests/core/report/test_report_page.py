@@ -215,7 +215,10 @@ def test_every_figure_has_its_file_and_a_new_one_is_an_entry(tmp_path: Path, mon
         monkeypatch.setattr(f"kseg_core.{module}.FIGURES", (*products.FIGURES[:8], "shares.png"))
     monkeypatch.setitem(LINES, "shares.png", LineFigure("Shares", "How even", "Of all clusters.", charts))
     report = make_report()
-    edged = replace(report.cards[0], pictures=replace(report.cards[0].pictures, edges=gray_file(np.eye(9, dtype=bool))))
+    edged = replace(
+        report.cards[0],
+        pictures=replace(report.cards[0].pictures, added=(("edges", gray_file(np.eye(9, dtype=bool))),)),
+    )
     report = replace(report, cards=(edged, *report.cards[1:]))
     files, page = figure_files(report), build_page(report)
     assert files.keys() == set(products.FIGURES)

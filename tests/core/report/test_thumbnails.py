@@ -20,7 +20,7 @@ from kseg_core.report.thumbnails import (
     pixels_of,
     put_together,
     segmented_file,
-    share_of_cells,
+    shades_of_cells,
 )
 from kseg_core.report.views import even_positions, quotas
 
@@ -52,8 +52,9 @@ def test_a_line_through_a_cell_is_seen_whole() -> None:
     marked = np.zeros((16, 16), bool)
     marked[3] = True
     marked[12, 9] = True
-    assert share_of_cells(marked, 3).tolist() == [[255, 255], [0, 32]]  # a pixel of a line is an eighth of it
-    assert share_of_cells(marked, 0).max() == 255
+    assert shades_of_cells(marked, 3).tolist() == [[255, 255], [0, 32]]  # a pixel of a line is an eighth of it
+    assert shades_of_cells(marked, 0).max() == 255
+    assert shades_of_cells(np.array([[0, 100], [200, 60]], np.uint8), 1).tolist() == [[90]]  # not marked: its mean
 
 
 @settings(max_examples=40, deadline=None)

@@ -10,14 +10,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import zarr
 
 import kseg_core
+from kseg_core import storage
 from kseg_core.clustering.features import SPACES
 from kseg_core.errors import StoreError
+from kseg_core.storage import sidecars
 from kseg_core.store.model import Model, as_rgb
 from kseg_core.store.opening import create_store, write_model
 from tests import reference
@@ -141,6 +144,20 @@ def test_a_model_is_found_in_a_whole_store_too(tmp_path: Path) -> None:
     flip(tmp_path / "s.zarr" / "model")
     with pytest.raises(StoreError, match=f"^{path}.*its digest does not match"):
         Model.load(path)
+
+
+def test_what_a_kill_leaves_of_a_store_s_model_is_swept_with_the_store(tmp_path: Path) -> None:
+    path = str(tmp_path / "s.zarr")
+    create_store(path, {})
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr(os, "rename", Mock(side_effect=KeyboardInterrupt))
+        killed.setattr(storage, "remove_tree", Mock())  # nothing is tidied up
+        with pytest.raises(KeyboardInterrupt):
+            write_model(path, hand_made())
+    assert sorted(os.listdir(path)) == ["images", "zarr.json"]
+    assert len(os.listdir(tmp_path)) == 2
+    sidecars.sweep(path)
+    assert os.listdir(tmp_path) == ["s.zarr"]
 
 
 def test_the_model_on_disk_is_laid_out_as_documented(tmp_path: Path) -> None:
