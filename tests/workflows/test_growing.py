@@ -18,7 +18,7 @@ import shapely
 
 from jobs._render import drift_lines
 from kseg_core import open_store
-from kseg_core.errors import NothingReadable
+from kseg_core.errors import NothingReadable, StoreError
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.model import Model
 from tests.asking import IMAGE_DOCUMENT, SYNC, asked, problems, stopped_at
@@ -392,6 +392,8 @@ def test_a_refit_starts_from_the_models_centroids_and_keeps_its_numbers(
     (attempt,) = again.facts["history"]
     assert attempt["batch"] == []  # no search, and not one step that changed a label
     assert len(set(attempt["steps"])) == 1
+    with pytest.raises(StoreError, match=r"other settings \(--refit on → off\)"):
+        asked(folder, tmp_path / "again.model.zarr", 4, **given, **{**again_as, "refit": False})
 
 
 # ---------------------------------------------------------------------------------------------- stopped on the way
