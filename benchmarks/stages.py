@@ -34,9 +34,10 @@ from kseg_core.inputs.listing import list_inputs
 from kseg_core.layers.layer import LayerInput
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
+from kseg_core.store.record import PieceLabelled
 from kseg_core.store.writing import write_image
 from workflows.computing.context import merge_all
-from workflows.labelling.label import PieceLabelled, image_record
+from workflows.labelling.label import image_record
 
 T = TypeVar("T")
 NEW_BYTES = 256 << 20

@@ -26,14 +26,32 @@ device runs is an entry of `INSTEAD`.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from typing import Any
 
-#: Where a device is chosen: by a kernel's name ("dense.assign_and_sum") what is called instead of its machine code.
-#: It takes what the kernel takes, and gives back the same bits; or ``NotImplemented`` for a call that it leaves to this
-#: processor (there is no device, or so few points that they are not worth the way there).
-INSTEAD: dict[str, Callable[..., Any]] = {}
+log = logging.getLogger("kseg")
+
+#: Where a device is chosen: by a kernel's name ("dense.assign_and_sum") what is called instead of its machine code, as
+#: ``module:function``, which is imported at the first call. It takes what the kernel takes, and gives back the same
+#: bits; or ``NotImplemented`` for a call that it leaves to this processor (there is no device, or so few points that
+#: they are not worth the way there).
+INSTEAD: dict[str, str] = {}
+
+
+@cache
+def stand_in(entry: str) -> Callable[..., Any] | None:
+    """The function of an entry of `INSTEAD`; None where its module cannot be imported here."""
+    module, _, function = entry.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), function)
+    except ImportError as error:
+        log.info("%s is not used here: %s", entry, error)
+        return None
+    return found
 
 
 def compiling() -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import cache, update_wrapper
 from typing import Any, TypeVar, cast
 
-from . import INSTEAD, _kept
+from . import INSTEAD, _kept, stand_in
 from ._machine import Code, Support, link
 from ._types import Result, Signature, kind_of
 
@@ -81,9 +81,10 @@ class Kernel:
             if not 0 < missing <= len(self._defaults):
                 raise TypeError(f"{self.name} takes {self._arity} arguments, not {len(arguments)}")
             arguments += self._defaults[len(self._defaults) - missing :]
-        instead = INSTEAD.get(self.name)
-        if instead is not None and (back := instead(*arguments)) is not NotImplemented:
-            return back
+        if self.name in INSTEAD and (instead := stand_in(INSTEAD[self.name])) is not None:
+            back = instead(*arguments)
+            if back is not NotImplemented:
+                return back
         signature = tuple(map(kind_of, arguments))
         code = self._codes.get(signature) or self._load(signature)
         return code(arguments)

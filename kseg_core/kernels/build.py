@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from kseg_core.errors import KsegError
 
+from . import INSTEAD, _jit, _kept, _machine
 from . import __path__ as package_path
-from . import _jit, _kept, _machine
 from ._types import Result, Signature
 
 MOST_PROCESSES = 8
@@ -36,10 +36,20 @@ BASELINES["arm64"] = BASELINES["aarch64"]
 
 
 def declared() -> list[tuple[str, Signature]]:
-    """Every signature that is compiled ahead."""
+    """Every signature that is compiled ahead; modules of other devices, which may need what is not here, have none.
+
+    Raises
+    ------
+    ValueError
+        If an entry of `INSTEAD` is of no kernel.
+    """
+    of_devices = {entry.partition(":")[0] for entry in INSTEAD.values()}
     for module in pkgutil.iter_modules(package_path):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__package__}.{module.name}")
+        name = f"{__package__}.{module.name}"
+        if not module.name.startswith("_") and name not in of_devices:
+            importlib.import_module(name)
+    if _jit.kernels and (unknown := INSTEAD.keys() - _jit.kernels):
+        raise ValueError(f"INSTEAD is of kernels, {', '.join(_jit.kernels)}; got {', '.join(sorted(unknown))}")
     return [(name, signature) for name, kernel in _jit.kernels.items() for signature in kernel.declared]
 
 

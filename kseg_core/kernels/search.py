@@ -187,6 +187,7 @@ def _seeds_far_apart(points: F64, weights: F64, k: int, seed: int) -> F64:
 
 
 #: Ways of seeding, by their names in `config.Init`: points (d, n), weights (n,), k and a seed give centroids (k, d).
+#: The first of them are those of a smaller k with as many `trials_for` it: a sweep draws those of the largest k alone.
 SEEDINGS: dict[str, Callable[[F64, F64, int, int], F64]] = {"k-means++": _seeds_far_apart, "random": seed_random}
 
 

@@ -35,11 +35,9 @@ from .manifest import (
     lost_images,
     read_attributes,
 )
-from .record import ImageRecord
+from .record import ImageRecord, PieceLabelled
 
 if TYPE_CHECKING:
-    from ..clustering.outliers import Fill
-    from ..clustering.sums import ClusterSums
     from ..reading.sources import Piece
 
 # ------------------------------------------------------------------------------------------------------- a store
@@ -292,10 +290,9 @@ PREFIX = ".pieces-"
 _writer = uuid.uuid4().hex  # of this process
 
 
-def note_piece(store: str, piece: Piece, sums: ClusterSums, fills: Sequence[Fill] = ()) -> None:
-    """Tell that a piece is written, all of its arrays; ``fills``: what of its values lies beyond all others."""
-    noted = {"piece": _identity(piece), "counts": sums.counts.tolist(), "sums": sums.to_json()}
-    noted |= {"fills": [list(fill) for fill in fills]} if fills else {}
+def note_piece(store: str, piece: Piece, part: PieceLabelled) -> None:
+    """Tell that a piece is written, all of its arrays, and what it came to."""
+    noted = {"piece": _identity(piece), **part.to_json()}
     line = json.dumps({**noted, "digest": _digest(noted)})
     folder = image_folder(store, piece.source.file.key)
     if storage.is_remote(folder):  # no line can be added to an object: each is one
@@ -309,39 +306,17 @@ def note_piece(store: str, piece: Piece, sums: ClusterSums, fills: Sequence[Fill
         os.close(file)
 
 
-def pieces_written(store: str, pieces: Sequence[Piece]) -> dict[tuple[int, int], ClusterSums]:
-    """Of the pieces of one image those that are written, with their sums, by top and left."""
-    from ..clustering.sums import ClusterSums
-
-    found: dict[tuple[str | int, ...], ClusterSums] = {}
-    for noted in _lines_of(store, pieces):
-        with suppress(ValueError, KeyError, TypeError, OverflowError):
-            found[tuple(noted["piece"])] = ClusterSums.from_json(noted["sums"], noted["counts"])
+def pieces_written(store: str, pieces: Sequence[Piece]) -> dict[tuple[int, int], PieceLabelled]:
+    """Of the pieces of one image those that are written, with what they came to, by top and left."""
+    found: dict[tuple[str | int, ...], PieceLabelled] = {}
+    for line in _lines(image_folder(store, pieces[0].source.file.key)):
+        with suppress(ValueError, KeyError, TypeError, AttributeError, OverflowError):  # cut short
+            noted = json.loads(line)
+            if noted.pop("digest") == _digest(noted):
+                found[tuple(noted["piece"])] = PieceLabelled.from_json(noted)
     if not found:
         return {}
     return {(p.top, p.left): found[_identity(p)] for p in pieces if _identity(p) in found}
-
-
-def _lines_of(store: str, pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
-    """The lines of one image that are whole."""
-    for line in _lines(image_folder(store, pieces[0].source.file.key)):
-        with suppress(ValueError, KeyError, TypeError, AttributeError):  # cut short
-            noted = json.loads(line)
-            if noted.pop("digest") == _digest(noted):
-                yield noted
-
-
-def fills_written(store: str, pieces: Sequence[Piece]) -> tuple[Fill, ...]:
-    """What of the values of those pieces of one image that are written lies beyond all others."""
-    from ..clustering.outliers import Fill, merged
-
-    known = {_identity(piece) for piece in pieces}
-    found: dict[tuple[str | int, ...], list[Fill]] = {}
-    for noted in _lines_of(store, pieces):
-        if noted.get("fills") and tuple(noted["piece"]) in known:
-            fills = [Fill(float(value), tuple(bands), pixels, far) for value, bands, pixels, far in noted["fills"]]
-            found[tuple(noted["piece"])] = fills
-    return merged((fill for fills in found.values() for fill in fills), of_bands=False)
 
 
 def end_journal(store: str, key: str) -> None:

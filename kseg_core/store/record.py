@@ -10,6 +10,7 @@ from ..inputs.listing import FACTS
 from .schemas import Count, Mask, Side, Sums, require_sound
 
 if TYPE_CHECKING:
+    from ..clustering.outliers import Fill
     from ..clustering.sums import ClusterSums
     from ..reading.sources import ImageSource
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 class ImageRecord:
     """What a store says of one image: each field but ``key`` is an attribute, in this order, checked by its type.
 
-    An attribute that is at its default is left out. To add one, add a field, and its value where records are made.
+    An attribute that is at its default is left out. To add one, add a field with a default, which images of earlier
+    stores have, and its value where records are made.
 
     Parameters
     ----------
@@ -108,6 +110,51 @@ class ImageRecord:
     def attributes(self) -> dict[str, Any]:
         """As JSON values."""
         return as_attributes({each.name: getattr(self, each.name) for each in fields(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class PieceLabelled:
+    """What labelling a piece came to; those of all pieces of an image, merged, are what its record has from pixels.
+
+    A field that is added has a default, is merged, and is noted and read here: of a large image that a job goes on
+    with, the pieces that are written are known by these notes alone.
+
+    Parameters
+    ----------
+    sums
+        Exact, over its clusters.
+    fills
+        What of its values lies beyond all others.
+    """
+
+    sums: ClusterSums
+    fills: tuple[Fill, ...] = ()
+
+    def merge(self, other: PieceLabelled) -> PieceLabelled:
+        from ..clustering.outliers import merged
+
+        return PieceLabelled(self.sums.merge(other.sums), merged((*self.fills, *other.fills), of_bands=False))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        fills = {"fills": [list(fill) for fill in self.fills]} if self.fills else {}
+        return {"counts": self.sums.counts.tolist(), "sums": self.sums.to_json(), **fills}
+
+    @classmethod
+    def from_json(cls, noted: dict[str, Any]) -> PieceLabelled:
+        """What `to_json` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, OverflowError
+            If it is something else.
+        """
+        from ..clustering.outliers import Fill
+        from ..clustering.sums import ClusterSums
+
+        sums = ClusterSums.from_json(noted["sums"], noted["counts"])
+        fills = (Fill(float(value), tuple(bands), pixels, far) for value, bands, pixels, far in noted.get("fills", ()))
+        return cls(sums, tuple(fills))
 
 
 def as_attributes(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
-from kseg_core.clustering.outliers import Drift, Fill, Reference, merged, outliers
+from kseg_core.clustering.outliers import Drift, Fill, Reference, outliers
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import FitSettings, OutputSettings
@@ -22,7 +22,7 @@ from kseg_core.layers.layer import Layout
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.ome import read_pixel_size
-from kseg_core.store.record import ImageRecord, of_source
+from kseg_core.store.record import ImageRecord, PieceLabelled, of_source
 from kseg_core.sweep.search import fit_alone
 
 from ..computing.context import Failure
@@ -127,17 +127,6 @@ def read_for_model(piece: Piece, how: object) -> Pixels:
         )
         raise OtherKind(piece.source.file.source, reason, kind_of_bands(piece.source.info).name)
     return piece.read(bands_of(how))
-
-
-@dataclass(frozen=True, slots=True)
-class PieceLabelled:
-    """What labelling one piece came to: its exact sums, and values beyond all others."""
-
-    sums: ClusterSums
-    fills: tuple[Fill, ...] = ()
-
-    def merge(self, other: PieceLabelled) -> PieceLabelled:
-        return PieceLabelled(self.sums.merge(other.sums), merged((*self.fills, *other.fills), of_bands=False))
 
 
 def reference_of(model: Model) -> Reference:

@@ -21,9 +21,9 @@ from kseg_core.errors import NoValidPixels, StoreError, TooManyColors, Unreadabl
 from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.tiles import Region
 from kseg_core.reading.sources import ImageSource
-from kseg_core.store.markers import end_journal, fills_written, note_piece, pieces_written
+from kseg_core.store.markers import end_journal, note_piece, pieces_written
 from kseg_core.store.model import Model, label_window
-from kseg_core.store.record import ImageRecord
+from kseg_core.store.record import ImageRecord, PieceLabelled
 from kseg_core.store.writing import (
     arrays_are_sound,
     build_level,
@@ -42,7 +42,6 @@ from ..planning.plan import Plan
 from .label import (
     Labelled,
     ModelFor,
-    PieceLabelled,
     image_record,
     layout_of,
     own_model,
@@ -217,7 +216,7 @@ def label_piece(task: PieceTask, how: Model | ModelFor | None, job: Labelling) -
     window, part = LayerInput.of(pixels, made), PieceLabelled(made.sums, fills)
     if task.layout is not None:
         write_window(job.store, piece.file.key, (piece.rows, piece.columns), window, layout)
-        note_piece(job.store, piece, made.sums, fills)
+        note_piece(job.store, piece, part)
         return part
     record = image_record(source, part, model, job.output, shared=job.shared)
     colors = NO_COLORS if model is None else model.colors
@@ -237,9 +236,7 @@ def begin_image(store: str, image: LargeImage) -> Parts:
         create_image(store, image.key, image.layout)
         return {}
     storage.sweep(folder, below=True)
-    parts = {corner: PieceLabelled(sums) for corner, sums in written.items()}
-    first = next(iter(parts))  # what lies beyond all others is noted of all of them together
-    return parts | {first: PieceLabelled(written[first], fills_written(store, image.pieces))}
+    return written
 
 
 def try_record(source: ImageSource, part: PieceLabelled, model: Model | None, job: Labelling) -> ImageRecord | Failure:

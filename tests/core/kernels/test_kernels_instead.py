@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kseg_core import kernels
 from kseg_core.clustering.band_points import BandPoints
 from kseg_core.clustering.band_values import as_values
 from kseg_core.clustering.bands import BandMoments, BandSpace
@@ -19,7 +23,7 @@ from kseg_core.clustering.kmeans import finish, solve
 from kseg_core.clustering.summary import BatchRule, summarise
 from kseg_core.config import FitSettings
 from kseg_core.images import Pixels
-from kseg_core.kernels import INSTEAD, _jit
+from kseg_core.kernels import INSTEAD, _jit, build
 from kseg_core.store.model import Model
 from tests import reference
 
@@ -99,12 +103,31 @@ def test_fit_and_labels_use_what_is_entered_and_have_the_same_bits(
 
         return counted
 
-    for name, stand_in in STAND_INS.items():
-        assert name in _jit.kernels
-        monkeypatch.setitem(INSTEAD, name, counting(name, stand_in))
+    device: Any = ModuleType(f"device_of_{features}")
+    monkeypatch.setitem(sys.modules, device.__name__, device)
+    for at, (name, stand_in) in enumerate(STAND_INS.items()):
+        setattr(device, f"kernel{at}", counting(name, stand_in))
+        monkeypatch.setitem(INSTEAD, name, f"{device.__name__}:kernel{at}")
+    assert build.declared()
     found = model_of(features)
     assert (found.digest, found.inertia, found.facts) == (expected.digest, expected.inertia, expected.facts)
     again = found.label(SAMPLES)
     np.testing.assert_array_equal(again.labels, labels.labels)
     assert again.sums.same_as(labels.sums)
     assert {name for name, calls in answered.items() if calls} >= used
+
+
+def test_a_device_that_is_not_here_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, labels = build.declared(), model_of("lab").label(SAMPLES).labels
+    (tmp_path / "device.py").write_text("import no_such_device\n")
+    monkeypatch.setattr(kernels, "__path__", [*kernels.__path__, str(tmp_path)])
+    monkeypatch.setattr(build, "package_path", kernels.__path__)
+    monkeypatch.setitem(INSTEAD, "assign.nearest", "kseg_core.kernels.device:nearest")
+    assert build.declared() == before
+    np.testing.assert_array_equal(model_of("lab").label(SAMPLES).labels, labels)
+
+
+def test_an_entry_of_no_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(INSTEAD, "assign.nearset", "device:nearest")
+    with pytest.raises(ValueError, match=r"INSTEAD is of kernels, .*assign\.nearest.*; got assign\.nearset$"):
+        build.declared()

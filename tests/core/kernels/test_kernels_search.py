@@ -39,6 +39,15 @@ def test_every_way_of_seeding_has_a_name_in_the_settings() -> None:
     assert tuple(search.SEEDINGS) == INITS
 
 
+@pytest.mark.parametrize("how", search.SEEDINGS)
+def test_fewer_seeds_are_the_first_of_more_with_as_many_trials(blobs: tuple[F64, F64], how: str) -> None:
+    largest = {search.trials_for(k): k for k in range(1, 21)}
+    assert len(largest) < 20
+    for k in range(1, 21):
+        more = search.SEEDINGS[how](*blobs, largest[search.trials_for(k)], 7)
+        np.testing.assert_array_equal(search.SEEDINGS[how](*blobs, k, 7), more[:k])
+
+
 @pytest.mark.parametrize("how", ["k-means++", "random"])
 def test_seeds_are_distinct_points_of_the_data_and_the_first_is_repeated_where_these_run_out(
     blobs: tuple[F64, F64], how: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
@@ -142,3 +143,11 @@ def test_each_attribute_of_an_image_is_written_read_and_checked_by_its_type() ->
                 ImageRecord.from_attributes("leaf", {key: value for key, value in told.items() if key != name})
     with pytest.raises(ValueError, match="sums of"):
         ImageRecord.from_attributes("leaf", {**told, "counts": [7, 3, 0]})
+
+
+def test_an_image_of_an_earlier_store_lacks_what_came_later_and_is_read_with_its_default() -> None:
+    """Were a field that came later without one, no image of an earlier store would be whole: all were labelled anew."""
+    first = {"source": "a", "size": 9, "modified": 5, "shape": [3, 4], "counts": [7], "invalid": 5, "inertia": 1.5}
+    assert {each.name for each in fields(ImageRecord) if each.init and each.default is MISSING} == {"key", *first}
+    record = ImageRecord.from_attributes("leaf", first)
+    assert record.attributes() == {**first, "mse": 1.5 / 7, "status": "complete"}
