@@ -103,10 +103,10 @@ def make_report(
     report = replace(report, warnings=content.notes(store.attributes, model, report.cards, len(failures)))
     report = with_pictures_that_fit(report)
     context.progress.stage("drawing figures", 0, 0)
-    from kseg_core.report.figures import figure_files  # Matplotlib: not before there is something to draw
+    from kseg_core.report import figures  # Matplotlib: not before there is something to draw
 
-    files = figure_files(report)
-    write_report(folder, {**files, PAGE: build_page(report, files.get("elbow.png")).encode()})
+    files = figures.figure_files(report)
+    write_report(folder, {**files, PAGE: build_page(report, figures.shown_on_page(report, files)).encode()})
     return {
         "status": "partial" if failures else "ok",
         "output": printable_source(folder),
@@ -172,7 +172,7 @@ def _gather(
         clusters=() if model is None else content.cluster_rows(images, colors, sample),
         images=tuple(ranked),
         cards=tuple(cards),
-        history=None if model is None else content.history_of(model.facts),
+        fit={} if model is None else model.facts,
         sweep=record,
         painted=_painted(plan, cards),
         cloud=content.cloud_of(cards, model),

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -86,8 +86,7 @@ class Report:
     clusters: tuple[ClusterRow, ...]  # those all images share; empty where each has its own
     images: tuple[Ranked, ...]  # all, the farthest from the average first
     cards: tuple[Card, ...]  # those with pictures, in the same order
-    # Inertia before every step of each attempt, on the first batch and on all data; None where not known
-    history: tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]] | None = None
+    fit: Mapping[str, Any] = field(default_factory=dict)  # how the model that all images share was found
     sweep: Mapping[str, Any] | None = None  # the record of a sweep, as `require_record` takes it; None: there was none
     painted: Painted | None = None
     cloud: Cloud | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from kseg_core.figures import plots
 from kseg_core.products import FIGURES
 
 from .content import Card, Report
-from .page import LINES
+from .page import LINES, PicturePart
 from .thumbnails import pixels_of
 
 MOST_ROWS, MOST_MASKS = 6, 8  # images of a figure, and masks of each
@@ -22,8 +22,14 @@ MOST_ROWS, MOST_MASKS = 6, 8  # images of a figure, and masks of each
 
 def figure_files(report: Report) -> dict[str, bytes]:
     """Every figure there is something to draw of, by its file's name."""
-    drawn = ((name, PICTURES[name](report) if name in PICTURES else _lines(name, report)) for name in FIGURES)
+    drawn = ((name, PICTURES[name].draw(report) if name in PICTURES else _lines(name, report)) for name in FIGURES)
     return {name: plots.to_png(figure) for name, figure in drawn if figure is not None}
+
+
+def shown_on_page(report: Report, files: Mapping[str, bytes]) -> list[tuple[PicturePart, bytes]]:
+    """Which of the files the page shows as they are, and in which part each."""
+    parts = ((PICTURES[name].part(report), file) for name, file in files.items() if name in PICTURES)
+    return [(part, file) for part, file in parts if part is not None]
 
 
 def _lines(name: str, report: Report) -> Figure | None:
@@ -69,15 +75,40 @@ def _several(report: Report) -> Figure | None:
     return plots.comparison_figure([(painted.name, row)], titles)
 
 
+def _elbows_part(report: Report) -> PicturePart | None:
+    """Of the curves of many images; those of one sweep the page draws itself."""
+    if report.sweep is not None and report.sweep["sweep"]:
+        return None
+    about = "Each image was swept alone: how its inertia falls with k, and which k was chosen for how many images."
+    alt = "The elbows of all images, and how often each k was chosen"
+    return PicturePart("k", "Choosing k", "How many clusters", about, alt, "each image alone")
+
+
+class PictureFigure(NamedTuple):
+    """A figure that is no line chart.
+
+    Attributes
+    ----------
+    draw
+        Draws it; None where there is nothing to draw.
+    part
+        Gives the part of the page that shows it as it is; None: there is none, as with all that ``page.html`` shows in
+        its own way.
+    """
+
+    draw: Callable[[Report], Figure | None]
+    part: Callable[[Report], PicturePart | None] = lambda _: None
+
+
 #: By file, those of `FIGURES` that are no line charts.
-PICTURES: dict[str, Callable[[Report], Figure | None]] = {
-    "palette.png": _palette,
-    "comparison.png": _comparison,
-    "masks.png": _masks,
-    **{f"{name}.png": partial(_comparison, added=name) for name in ADDED},
-    "scatter.png": _scatter,
-    "elbow.png": _elbow,
-    "several-k.png": _several,
+PICTURES = {
+    "palette.png": PictureFigure(_palette),
+    "comparison.png": PictureFigure(_comparison),
+    "masks.png": PictureFigure(_masks),
+    **{f"{name}.png": PictureFigure(partial(_comparison, added=name)) for name in ADDED},
+    "scatter.png": PictureFigure(_scatter),
+    "elbow.png": PictureFigure(_elbow, _elbows_part),
+    "several-k.png": PictureFigure(_several),
 }
 
 

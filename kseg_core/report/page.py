@@ -24,7 +24,7 @@ from kseg_core.errors import KsegError
 from kseg_core.figures import charts
 from kseg_core.products import FIGURES, PAGE
 
-from .content import Report
+from .content import Report, history_of
 from .facts import Ranked, largest, outlier_fence
 from .thumbnails import data_uri, size_of
 
@@ -35,8 +35,29 @@ PICTURES_BYTES = (
 TINY_PX, TINY_SHOWN_PX = 96, 160  # pictures smaller than this are shown enlarged, with visible pixels
 
 
-def build_page(report: Report, elbow: bytes | None = None) -> str:
-    """The page; ``elbow``: the elbow's figure (PNG), shown where a sweep has curves of many images and none of its own.
+class PicturePart(NamedTuple):
+    """A part of the page that shows a figure as it is.
+
+    Attributes
+    ----------
+    anchor
+        Where it is on the page.
+    name, title, about
+        In the page's list of parts, above the figure, and below the title.
+    alt, caption
+        What the figure shows, for those who do not see it; and below it.
+    """
+
+    anchor: str
+    name: str
+    title: str
+    about: str
+    alt: str
+    caption: str
+
+
+def build_page(report: Report, pictures: Sequence[tuple[PicturePart, bytes]] = ()) -> str:
+    """The page; ``pictures``: figures (PNG) that are shown as they are, as `figures.shown_on_page` gives them.
 
     Every byte follows from the report: no time, no random number, no address of anything outside.
     """
@@ -48,7 +69,7 @@ def build_page(report: Report, elbow: bytes | None = None) -> str:
         data=_data(report, columns),
         fence=outlier_fence(report.images),
         legend=_largest_clusters(report, 24),
-        elbow=elbow if sweep is None else None,
+        pictures=list(pictures),
         elbow_chart=None if sweep is None else charts.elbow_chart(sweep, per_pixel=True),
         lines=[(each, drawn) for each in LINES.values() if (drawn := each.charts(report))],
         style=Markup(_part("page.css")),
@@ -270,15 +291,17 @@ class LineFigure:
 
 
 def _history(report: Report) -> Sequence[charts.Chart]:
-    return () if report.history is None else charts.history_charts(*report.history)
+    history = history_of(report.fit)
+    return () if history is None else charts.history_charts(*history)
 
 
 def _attempts(report: Report) -> Numbers:
-    assert report.history is not None
+    history = history_of(report.fit)
+    assert history is not None
     columns = ("Attempt", "Steps on the batch", "Last inertia", "Steps on all data", "Last inertia")
     rows = [
         [str(at), *(text for made in of_one for text in (str(len(made)), digits(made[-1] if made else None, 6)))]
-        for at, of_one in enumerate(zip(*report.history, strict=True))
+        for at, of_one in enumerate(zip(*history, strict=True))
     ]
     return Numbers("One row an attempt", columns, rows)
 

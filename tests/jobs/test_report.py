@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, png: Any, smooth: Any, job: 
         path = folder / "leaves.kseg.zarr" / "images" / name / "edges"
         write_array(str(path), edges, spec)
         if name == "leaf-03.png":  # the other's are not finished
-            zarr.open_array(path).attrs["kseg"] = {"status": "complete"}
+            zarr.open_array(path).attrs["kseg"] = {"status": "complete", "edge_pixels": 1}
     model = Model.load(str(folder / "leaves.kseg.zarr"))
     rows = [
         {

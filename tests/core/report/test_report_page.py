@@ -18,9 +18,18 @@ from kseg_core.figures.charts import Chart, Line
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.report.content import Card, Cloud, ClusterRow, Painted, Report
 from kseg_core.report.facts import ImageFacts, rank
-from kseg_core.report.figures import figure_files
-from kseg_core.report.page import LINES, LineFigure, area, build_page, percent, with_pictures_that_fit, write_report
-from kseg_core.report.thumbnails import gray_file, original_file, segmented_file
+from kseg_core.report.figures import PICTURES, PictureFigure, figure_files, shown_on_page
+from kseg_core.report.page import (
+    LINES,
+    LineFigure,
+    PicturePart,
+    area,
+    build_page,
+    percent,
+    with_pictures_that_fit,
+    write_report,
+)
+from kseg_core.report.thumbnails import data_uri, gray_file, original_file, segmented_file
 from kseg_core.report.views import Pictures
 
 HOSTILE = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a&b<b>'\x1b[31m", "$x ${name} $$")
@@ -101,7 +110,7 @@ def make_report(names: tuple[str, ...] = ("a.png", "b.png", "c.png"), k: int = 3
         clusters=tuple(ClusterRow(c, 10 * (j + 1), (j + 1) / 6, 3, 5.0, 1.5) for j, c in enumerate(colors)),
         images=tuple(ranked),
         cards=cards,
-        history=([[9.0, 8.0], [7.0]], [[], [100.0, 90.0]]),
+        fit={"history": [{"batch": [9.0, 8.0], "steps": []}, {"batch": [7.0], "steps": [100.0, 90.0]}]},
         sweep={"k": 3, "knee": 3, "why": f"because {names[0]}", "sweep": rows, "each": None},
         painted=Painted(names[0], original_file(photo), ((2, segmented_file(labels % 2, palette)),)),
         cloud=Cloud(
@@ -151,7 +160,7 @@ def test_hostile_names_are_text_and_nothing_else_and_the_scripts_data_is_what_wa
 
 def test_an_empty_report_is_a_page_too_and_has_no_figure() -> None:
     bare = replace(
-        make_report(), clusters=(), cards=(), images=(), history=None, sweep=None, painted=None, cloud=None,
+        make_report(), clusters=(), cards=(), images=(), fit={}, sweep=None, painted=None, cloud=None,
         warnings=(), failures=(), facts=(), about=(),
     )  # fmt: skip
     assert "Please note" not in " ".join(read(build_page(bare)).texts)
@@ -205,26 +214,32 @@ def test_an_outlier_is_called_so_and_a_long_table_scrolls() -> None:
 
 
 def test_every_figure_has_its_file_and_a_new_one_is_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shares of the clusters as lines: on the page, in a file, and no input."""
+    """Shares of the clusters as lines, and their palette once more: on the page, in a file, and no input."""
 
     def charts(report: Report) -> list[Chart]:
         shares = [cluster.share for cluster in report.clusters]
         return [Chart("Rising", "rank", "share", (Line("", range(len(shares)), sorted(shares)),), "Rising shares")]
 
     for module in ("products", "inputs.passed_over", "report.figures", "report.page"):
-        monkeypatch.setattr(f"kseg_core.{module}.FIGURES", (*products.FIGURES[:8], "shares.png"))
+        monkeypatch.setattr(f"kseg_core.{module}.FIGURES", (*products.FIGURES[:8], "shares.png", "again.png"))
     monkeypatch.setitem(LINES, "shares.png", LineFigure("Shares", "How even", "Of all clusters.", charts))
+    part = PicturePart("again", "Again", "The palette again", "All of it.", "palette", "all clusters")
+    monkeypatch.setitem(PICTURES, "again.png", PictureFigure(PICTURES["palette.png"].draw, lambda _: part))
     report = make_report()
     edged = replace(
         report.cards[0],
         pictures=replace(report.cards[0].pictures, added=(("edges", gray_file(np.eye(9, dtype=bool))),)),
     )
     report = replace(report, cards=(edged, *report.cards[1:]))
-    files, page = figure_files(report), build_page(report)
+    files = figure_files(report)
+    page = build_page(report, shown_on_page(report, files))
     assert files.keys() == set(products.FIGURES)
     assert all(file.startswith(b"\x89PNG") for file in files.values())
     assert '<a href="#shares">Shares</a>' in page
+    assert '<a href="#again">Again</a>' in page
+    assert page.count(data_uri(files["again.png"])) == 1
+    assert "<figcaption>all clusters</figcaption>" in page
     assert "<h3>Rising</h3><svg" in page
     read(page)
     write_report(str(tmp_path / "r"), {**files, products.PAGE: page.encode()})
-    assert (list_inputs([str(tmp_path)]).files, list_inputs([str(tmp_path)]).ours) == ((), 9)
+    assert (list_inputs([str(tmp_path)]).files, list_inputs([str(tmp_path)]).ours) == ((), 10)
