@@ -47,10 +47,11 @@ def stand_in(entry: str) -> Callable[..., Any] | None:
     """The function of an entry of `INSTEAD`; None where its module cannot be imported here."""
     module, _, function = entry.partition(":")
     try:
-        found: Callable[..., Any] = getattr(import_module(module), function)
-    except ImportError as error:
+        imported = import_module(module)
+    except Exception as error:  # there is no such package here, or no device: a driver has errors of its own
         log.info("%s is not used here: %s", entry, error)
         return None
+    found: Callable[..., Any] = getattr(imported, function)
     return found
 
 
