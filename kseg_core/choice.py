@@ -7,19 +7,13 @@ them (``TheZ="0"``). Only bands (``--bands``) are from 1, as GDAL and what flies
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from . import storage
-from .errors import KsegError, UsageError
+from .errors import UsageError
 from .options import argument, from_json, option, to_json
-
-if TYPE_CHECKING:
-    from .inputs.listing import InputListing
-
-log = logging.getLogger("kseg")
 
 Z = int | Literal["max"]
 
@@ -64,35 +58,6 @@ class InputSelection:
             raise UsageError("--null is of a list: give it with --from")
         for given in self.inputs:
             storage.require_known(given)
-
-    def list(self) -> InputListing:
-        """The files.
-
-        Raises
-        ------
-        UsageError
-            If an input does not exist.
-        KsegError
-            If there is not one file to read.
-        """
-        from .inputs.listing import list_inputs  # walks folders: more than what settings need
-
-        listing = list_inputs(
-            self.inputs, include=self.include, exclude=self.exclude, from_file=self.from_file, null=self.null
-        )
-        if not listing.files:
-            named = ", ".join(self.inputs) or f"the list {self.from_file}"
-            more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
-            if listing.ours:
-                made = f"{listing.ours} pictures there were exported by this program"
-                more += f"; {made}: a pattern such as '*.png' takes them"
-            first = f"; {listing.failures[0]}" if listing.failures else ""
-            passing = " that pass --include and --exclude" if self.include or self.exclude else ""
-            nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""
-            raise KsegError(f"no images in {named}{passing}{nothing}{more}{first}")
-        for pattern in listing.unmatched:
-            log.warning("%s matches nothing in %s", pattern, ", ".join(self.inputs) or f"the list {self.from_file}")
-        return listing
 
 
 def _channels(values: Sequence[str]) -> tuple[int, ...] | None:

@@ -19,7 +19,7 @@ from kseg_core.choice import InputSelection as InputSelection  # told to be here
 from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
 from kseg_core.errors import StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.companions import mask_facts
-from kseg_core.inputs.listing import InputListing
+from kseg_core.inputs.listing import InputListing, list_selected
 from kseg_core.store.manifest import (
     a_few,
     added_alone,
@@ -179,7 +179,7 @@ def inputs_and_output(
     if output is not None and not output.strip():
         raise UsageError("-o is empty: name the output, or leave it out for the default")
     _require_usable(output)
-    listing = selection.list()
+    listing = list_selected(selection)
     require_mask(settings)
     return listing, default_output(selection) if output is None else output.rstrip("/") or "/"
 

@@ -22,7 +22,7 @@ from kseg_core.images import Pixels
 from kseg_core.images.kinds import PICTURE, Kind
 from kseg_core.images.raster import DTYPES
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
-from kseg_core.inputs.listing import InputFile
+from kseg_core.inputs.listing import InputFile, list_selected
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.sizes import only_so_many
 from kseg_core.store.model import Model, as_rgb, labels_of, require_rgb
@@ -152,7 +152,7 @@ def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None
         return _stored_images(output, request.finished or run(request).to_json())
     config = in_space_of_match(config)
     require_mask(config.input)
-    request = Request(selection.list(), config, "", config.fingerprint(), "")
+    request = Request(list_selected(selection), config, "", config.fingerprint(), "")
     return _lazy_images(request, earlier_model(config.model), config)
 
 

@@ -7,6 +7,7 @@ before anything heavy is loaded. Patterns are read as `patterns` says.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from kseg_core import storage
-from kseg_core.errors import UnreadableImage, UsageError, system_reason
+from kseg_core.choice import InputSelection
+from kseg_core.errors import KsegError, UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.companions import companions_of, is_of_mrxs, mask_facts, named_by_vrt, possible, state_of
 from kseg_core.inputs.keys import image_key, path_bytes, printable_source
 from kseg_core.inputs.lists import like, read_list, require_plausible, why_missing
@@ -23,6 +25,8 @@ from kseg_core.inputs.passed_over import figures_in, is_exported, is_plainly_no_
 from kseg_core.inputs.patterns import Filter, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
 from kseg_core.inputs.zarr_images import MARKERS, is_hierarchy, is_kseg_store, metadata_status, zarr_images
 from kseg_core.storage import zipped
+
+log = logging.getLogger("kseg")
 
 _NO_METADATA = "its Zarr metadata cannot be read"
 _MISSING = "no such file or folder"
@@ -90,6 +94,39 @@ class InputListing:
     def without_companions(self) -> InputListing:
         """The same of files alone: release 0.1.0 read nothing that lies beside them."""
         return replace(self, files=tuple(replace(file, beside="") for file in self.files))
+
+
+def list_selected(selection: InputSelection) -> InputListing:
+    """The files that a job's inputs are.
+
+    Raises
+    ------
+    UsageError
+        If an input does not exist.
+    KsegError
+        If there is not one file to read.
+    """
+    listing = list_inputs(
+        selection.inputs,
+        include=selection.include,
+        exclude=selection.exclude,
+        from_file=selection.from_file,
+        null=selection.null,
+    )
+    if not listing.files:
+        named = ", ".join(selection.inputs) or f"the list {selection.from_file}"
+        more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
+        if listing.ours:
+            made = f"{listing.ours} pictures there were exported by this program"
+            more += f"; {made}: a pattern such as '*.png' takes them"
+        first = f"; {listing.failures[0]}" if listing.failures else ""
+        passing = " that pass --include and --exclude" if selection.include or selection.exclude else ""
+        nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""
+        raise KsegError(f"no images in {named}{passing}{nothing}{more}{first}")
+    for pattern in listing.unmatched:
+        where = ", ".join(selection.inputs) or f"the list {selection.from_file}"
+        log.warning("%s matches nothing in %s", pattern, where)
+    return listing
 
 
 def list_inputs(
