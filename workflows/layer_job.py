@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from kseg_core.config import RunConfig
 from kseg_core.inputs.keys import printable_source
-from kseg_core.inputs.listing import InputFile
 from kseg_core.layers import LAYERS, asked_layers
 from kseg_core.store.manifest import remove_kseg_store
 from kseg_core.store.markers import added_to
@@ -19,10 +16,11 @@ from .computing.context import Context, Failure
 from .computing.executor import Progress
 from .labelling.adding import Added, add_layer
 from .layer_request import LayerRequest, LayerResult, Made, nothing_to_do, require_unchanged
-from .output import claim
+from .output import Output, claim
 from .planning.budget import Work, make_budget
 from .planning.notes import notes_by_key, notes_of, notes_of_all, say
 from .planning.plan import Plan, make_plan, nodata_of_no_use, scan_headers
+from .request import Request
 from .result import in_order
 
 
@@ -75,17 +73,16 @@ def _made_of_files(request: LayerRequest, progress: Progress | None) -> Added:
         return done.merge(add_layer(plan, layer, request.output, request.tile, context))
 
 
-def add_asked_layers(
-    plan: Plan, finished: Sequence[InputFile], config: RunConfig, store: str, context: Context
-) -> list[Failure]:
+def add_asked_layers(plan: Plan, request: Request, output: Output, context: Context) -> list[Failure]:
     """The layers that a run is asked for, of the images that it has labelled now and of the finished ones without
     them; what failed.
     """
+    config, store, finished = request.config, output.path, output.done.keys
     failures: list[Failure] = []
     for layer in asked_layers(config.output):
-        bad = {failure.key for failure in failures}
-        whole = [file for file in finished if file.key not in bad]
-        states = [added_to(store, file, layer.marker, config.input.mask, labelled=True) for file in whole]
+        whole = finished - {failure.key for failure in failures}
+        files = [file for file in request.listing.files if file.key in whole]
+        states = [added_to(store, file, layer.marker, config.input.mask, labelled=True) for file in files]
         without = [image.file for image in states if image.state != "done"]
         sources, unreadable = scan_headers(without, config.input, context) if without else ([], [])
         more = make_plan(sources, config.output.tile, context.executor.workers)

@@ -62,8 +62,7 @@ def _run(request: Request, output: Output, given: Model | None, match: Model | N
         output.begin(request, model, unusable)
         clock.lap("fit")
         failures = scan.failures + label(scan, model, given is not None, output, context)
-        finished = [file for file in request.listing.files if file.key in output.done.keys]
-        unadded = add_asked_layers(scan.plan.without(failures), finished, config, output.path, context)
+        unadded = add_asked_layers(scan.plan.without(failures), request, output, context)
     clock.lap("label")
     failures += unadded
     counted = counts_of(request, output, failures, unadded)

@@ -135,8 +135,6 @@ class Budget:
         Bytes of pixels that are kept from one reading to the next.
     enough
         Limit at which all threads that were asked for have room for all colours that there may be.
-    needed
-        Bytes with as many colours as there may be, and the pixels that are kept.
     photographs
         Bytes with as many colours as photographs have: with less it does not start.
     """
@@ -149,7 +147,6 @@ class Budget:
     tables: int = 1
     kept: int = 0
     enough: int = 0
-    needed: int = 0
     photographs: int = 0
 
     def for_one_table(self) -> Budget:
@@ -268,8 +265,7 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
     enough = stages(executor.threads).taking(most)
     lower_threads(executor, threads)
     colors = min(most, at_a_time.room(limit)) if work.counts_colors else None
-    needed = at_a_time.taking(colors or 0)
-    kept = to_keep(plan, work, executor, limit - needed)
+    kept = to_keep(plan, work, executor, limit - at_a_time.taking(colors or 0))
     budget = Budget(
         limit,
         executor.processes,
@@ -279,7 +275,6 @@ def make_budget(plan: Plan, work: Work, executor: Executor) -> tuple[Budget, Pla
         at_a_time.tables,
         kept,
         enough,
-        needed + kept,
         photographs=least,
     )
     return budget, plan, failures
