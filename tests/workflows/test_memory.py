@@ -41,7 +41,14 @@ from tests.command_lines import environment_of_programs
 from workflows.computing.cluster import processes_that_fit
 from workflows.computing.executor import LocalExecutor
 from workflows.dry_run import dry_run
-from workflows.planning.budget import Work, make_budget, require_room_on_disk, too_many_colors
+from workflows.planning.budget import (
+    Work,
+    largest_of,
+    make_budget,
+    require_room_on_disk,
+    stages_of,
+    too_many_colors,
+)
 from workflows.planning.plan import Plan, make_plan
 from workflows.request import InputSelection, prepare
 from workflows.run import run
@@ -371,7 +378,8 @@ def test_fewer_workers_are_used_where_memory_is_short(pictures: Pictures, caplog
     budget, _, _ = make_budget(plan, COLORS, short)
     assert 1 <= short.workers == budget.threads < 8
     assert "not 8" in caplog.text
-    assert budget.needed <= short.memory_bytes
+    stages = stages_of(largest_of(plan, budget.threads), budget.threads, plan, COLORS)
+    assert stages.taking(budget.colors or 0) + budget.kept <= short.memory_bytes
 
 
 def test_below_the_floor_a_job_does_not_start_and_says_what_it_needs(pictures: Pictures, tmp_path: Path) -> None:

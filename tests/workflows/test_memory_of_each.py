@@ -23,7 +23,7 @@ from kseg_core.store.opening import open_store
 from tests.asking import failed, run_job, run_sweep
 from workflows.computing.executor import LocalExecutor
 from workflows.fitting.colours import Summarise
-from workflows.planning.budget import Budget, Work, make_budget
+from workflows.planning.budget import Budget, Work, largest_of, make_budget, stages_of
 from workflows.planning.plan import Plan, make_plan
 
 GB = 10**9
@@ -63,7 +63,8 @@ def test_each_task_has_room_for_a_table_of_its_own(pictures: Path) -> None:
     assert budget.tables == budget.threads == short.workers < 2
     assert budget.colors is not None
     assert budget.colors >= LEAST_COLORS
-    assert budget.needed <= short.memory_bytes
+    stages = stages_of(largest_of(plan, budget.threads), budget.threads, plan, ALONE)
+    assert stages.taking(budget.colors or 0) + budget.kept <= short.memory_bytes
     alone, _, _ = make_budget(plan, replace(ALONE, alone=False), LocalExecutor("threads", 2, short.memory_bytes))
     assert alone.threads > budget.threads
 
