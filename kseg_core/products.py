@@ -243,8 +243,7 @@ def file_name(key: str, what: str, clusters: Clusters, suffix: str) -> str:
     >>> file_name("leaf.jpg", "cutout", (1, 3), "png")
     'leaf.jpg.cutout-1+3.png'
     """
-    kind = KINDS.get(what) or Kind(what, "")
-    return f"{key}{kind.in_name(clusters)}.{suffix}"
+    return f"{key}{KINDS[what].in_name(clusters)}.{suffix}"
 
 
 # ---------------------------------------------------------------------------------------------------------- reports

@@ -26,7 +26,7 @@ class ExportFile:
     # Of the image: its name in the store, and what it was made of, as the store has it
     key: str
     source: str
-    what: str  # one of `KINDS`, or a layer
+    what: str  # one of `KINDS`
     clusters: Clusters  # that it shows; None: all
     written_as: str  # one of `FORMATS`
 
