@@ -163,7 +163,7 @@ def run_again(store: Store, damaged: Damaged, context: Context) -> tuple[list[Fa
         plan = make_plan(sources, output_settings(store).tile, context.executor.workers)
         mended, bad = make_anew(store, plan, damaged.layers, context, by_windows=by_windows)
         failures += bad
-        findings |= verify_images(store, [key for key in plan.keys if key not in {f.key for f in bad}], model, context)
+        findings |= verify_images(store, sorted(plan.without(bad).keys), model, context)
         sources = tuple(s for s in sources if s.file.key in mended and findings[s.file.key].problems)
         if not sources:
             break

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from itertools import chain, groupby, islice
-from operator import itemgetter
+from itertools import islice
 from typing import Any
 
 from dask.delayed import Delayed, delayed
@@ -78,7 +77,7 @@ def verify_images(store: Store, keys: Sequence[str], model: Model | None, contex
         log.warning("%s: not compared with its source, which %s", key, reason)
     verifier = Verifier(path, context.share(model), originals, output, refused.keys())
     small = [key for key in keys if key not in windows]
-    parts = chain(((key, window) for key, own in windows.items() for window in own), ((key, None) for key in small))
+    parts: dict[str, Sequence[Region | None]] = {**windows, **dict.fromkeys(small, (None,))}
     results = context.each(tasks_of(parts, verifier, context))
     counted = {key: reduce(Tally.merge, islice(results, len(each))) for key, each in windows.items()}
     findings: dict[str, Findings] = dict(zip(small, results, strict=True))
@@ -98,11 +97,11 @@ def shapes_of_large(path: str, keys: Sequence[str], context: Context) -> dict[st
     return {key: shape for key, shape in zip(keys, shapes, strict=True) if isinstance(shape, tuple)}
 
 
-def tasks_of(parts: Iterable[tuple[str, Region | None]], verifier: Verifier, context: Context) -> Iterator[Task]:
-    """A task for each window of a large image, one after the other, and for each other image."""
-    for key, own in groupby(parts, key=itemgetter(0)):
+def tasks_of(parts: Mapping[str, Sequence[Region | None]], verifier: Verifier, context: Context) -> Iterator[Task]:
+    """A task for each window of each image, by key; None: all of it."""
+    for key, own in parts.items():
         rescue = Rescue(key, verifier, context)
-        for _, window in own:
+        for window in own:
             nothing = crashed_at(key) if window is None else Tally.unread(OPENING, window, CRASHED)
             yield Task(
                 verifier.part(key, window, verifier.originals_of(key)),
