@@ -31,7 +31,6 @@ from .planning.plan import Plan, naming_images
 from .request import Request
 from .result import Clock, errors_of
 from .scan import fit_to_memory, nothing_readable, survey
-from .sweep_request import FIGURE, KIND, RECORD, TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +297,8 @@ def _write(result: SweepResult) -> None:
     KsegError
         If they cannot be written.
     """
-    record = {"kind": KIND, "version": version(), **result.to_json(palette=True), "space": result.space}
+    record = {"version": version(), **result.to_json(palette=True), "space": result.space}
     try:
-        write_sweep(result.output, (TABLE, FIGURE, RECORD), record)
+        write_sweep(result.output, record)
     except OSError as error:
         raise KsegError(f"{result.output}: the output cannot be written ({error.strerror or error})") from error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 from kseg_core import storage
@@ -12,14 +10,13 @@ from kseg_core.choice import InputSelection
 from kseg_core.config import RunConfig
 from kseg_core.errors import StoreError, UsageError
 from kseg_core.inputs.listing import list_selected
+from kseg_core.inputs.passed_over import is_sweep
 from kseg_core.store.manifest import read_attributes
 
 from .request import Request, default_output, require_mask
 from .result import failed_result
 
 SUFFIX = ".sweep"
-KIND = "sweep"  # what ``sweep.json`` says of itself
-TABLE, FIGURE, RECORD = "sweep.csv", "sweep.png", "sweep.json"
 
 KEYS = (
     "status", "output", "k", "k_range", "why", "knee", "features", "features_why", "scope", "images",
@@ -86,16 +83,8 @@ def _require_free(output: str, *, overwrite: bool) -> None:
         raise StoreError(f"{output} is not a folder; it is left alone. Choose another output with -o")
     if os.path.exists(os.path.join(output, "zarr.json")) or read_attributes(output) is not None:
         raise StoreError(f"{output} is a Zarr store; it is left alone. Choose another output with -o")
-    if os.listdir(output) and not overwrite and not _is_sweep(output):
+    if os.listdir(output) and not overwrite and not is_sweep(output):
         raise StoreError(
             f"{output} exists and does not hold a sweep; choose another output with -o, "
             "or write into it with --overwrite"
         )
-
-
-def _is_sweep(folder: str) -> bool:
-    try:
-        record = json.loads(Path(folder, RECORD).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("kind") == KIND

@@ -41,7 +41,7 @@ _NO_IMAGE_NAMES = frozenset(["readme", "license", "licence", "copying", "makefil
 
 PAGE_HEAD_BYTES = 2000  # of a report's page, where its generator is named
 SWEEP = "sweep"  # what a sweep's record says of itself
-SWEEP_FIGURE, SWEEP_RECORD = "sweep.png", "sweep.json"
+SWEEP_TABLE, SWEEP_FIGURE, SWEEP_RECORD = "sweep.csv", "sweep.png", "sweep.json"
 
 
 def is_plainly_no_image(name: str) -> bool:

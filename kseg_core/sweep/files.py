@@ -11,20 +11,19 @@ from typing import Any
 
 from .. import storage
 from ..figures.charts import chosen_k
+from ..inputs.passed_over import SWEEP, SWEEP_FIGURE, SWEEP_RECORD, SWEEP_TABLE
 
 COLUMNS = ("k", "k_found", "inertia", "mse", "drop_percent", "silhouette", "calinski_harabasz", "knee", "chosen")
 OF_IMAGES = ("key", "source")  # before the others, where each image was swept alone
 
 
-def write_sweep(folder: str, names: tuple[str, str, str], record: dict[str, Any]) -> None:
+def write_sweep(folder: str, record: dict[str, Any]) -> None:
     """Write table, figure and record into a folder; each appears whole or not at all, the record last.
 
     Parameters
     ----------
     folder
         It exists.
-    names
-        Of the three files.
     record
         JSON values: what ``--json`` prints and for every k the clusters.
 
@@ -35,8 +34,9 @@ def write_sweep(folder: str, names: tuple[str, str, str], record: dict[str, Any]
     """
     from ..figures.plots import sweep_figure, to_png  # Matplotlib: only where a figure is drawn
 
-    figure, text = to_png(sweep_figure(record)), json.dumps(record, allow_nan=False, indent=1)
-    for name, content in zip(names, (table_csv(record).encode(), figure, text.encode()), strict=True):
+    text = json.dumps({"kind": SWEEP, **record}, allow_nan=False, indent=1)
+    files = {SWEEP_TABLE: table_csv(record).encode(), SWEEP_FIGURE: to_png(sweep_figure(record))}
+    for name, content in {**files, SWEEP_RECORD: text.encode()}.items():
         storage.put(os.path.join(folder, name), [content])
 
 

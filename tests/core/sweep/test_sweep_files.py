@@ -42,5 +42,5 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("kseg_core.storage.os.replace", full)
     with pytest.raises(OSError, match="No space"):
-        write_sweep(str(tmp_path), ("a.csv", "a.png", "a.json"), KNEE)
+        write_sweep(str(tmp_path), KNEE)
     assert list(tmp_path.iterdir()) == []
