@@ -52,14 +52,10 @@ class LayerRequest:
         Side of its chunks in pixels.
     todo
         The files whose layer is to be made.
-    labelled
-        Whether a run made the store: then its images are given, and nothing but the layer is added.
     reused
         What was made before.
     failures
         Inputs that have no image in the store to add to, and those that could not be listed.
-    finished
-        Whether there is nothing left to do.
     seen
         What the store said of itself when all this was looked up; None: there was none.
     """
@@ -69,16 +65,25 @@ class LayerRequest:
     output: str
     tile: int
     todo: tuple[InputFile, ...]
-    labelled: bool = False
     reused: Made = NONE_MADE
     failures: tuple[UnreadableImage, ...] = ()
-    finished: bool = False
     seen: dict[str, Any] | None = None
 
     @property
     def layer(self) -> AskedLayer:
         """What is added."""
         return self.config.layer
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a run made the store: then its images are given, and nothing but the layer is added."""
+        return self.seen is not None and added_alone(self.seen) is None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        under_way = (self.seen or {}).get(self.layer.name) if self.labelled else self.seen
+        return not self.todo and (under_way or {}).get("status") != "running"
 
     @property
     def total(self) -> int:
@@ -144,9 +149,7 @@ def prepare_layer(selection: InputSelection, config: EdgesConfig, output: str | 
     if failures and not todo and not done:
         raise nothing_to_do(layer, failures)
     reused = Made(len(done), sum(image.pixels for image in done), sum(image.layer_pixels for image in done))
-    under_way = (attributes.get(layer.name) or {}) if labelled else attributes
-    finished = not todo and under_way.get("status") != "running"
-    return LayerRequest(listing, config, output, tile, todo, labelled, reused, failures, finished, attributes)
+    return LayerRequest(listing, config, output, tile, todo, reused, failures, attributes)
 
 
 def require_unchanged(request: LayerRequest) -> None:
