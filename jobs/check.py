@@ -69,7 +69,7 @@ def _verdict(store: str, found: dict[str, Any]) -> list[str]:
     why = [f"  not compared: {n_images(n)}: {printable(reason)}" for reason, n in found["not_compared"].items()]
     if found["status"] == "ok":
         if not found["images"]:
-            return [f"{store}: complete and right"]
+            return [f"{printable(store)}: complete and right"]
         if not found.get("labelled", True):
             return [f"{printable(store)}: complete and right; {n_images(found['images'])}, with edges alone"]
         again = f"{found['compared']} of {n_images(found['images'])} labelled anew from their sources and compared"

@@ -137,7 +137,7 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
         problems.append("images/zarr.json, the group of all images, is missing or damaged")
     for layer in (layer for layer in LAYERS.values() if layer.added):
         if (store.attributes.get(layer.name) or {}).get("status") == "running":
-            problems.append(f"{layer.called} not finished; the same {layer.name} command completes them")
+            problems.append(f"{layer.called} not finished; the same {layer.command} command completes them")
     model = None
     if store.has_model:
         try:
