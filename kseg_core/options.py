@@ -77,7 +77,8 @@ def to_json(settings: Any, always: Collection[str]) -> dict[str, Any]:
 
 def from_json(kind: type[T], told: Mapping[str, Any]) -> T:
     """What `to_json` told: a setting that is not among it has its default."""
-    values = {each.name: told[each.name] for each in fields(kind) if each.name in told}  # type: ignore[arg-type]
+    known = fields(kind)  # type: ignore[arg-type]  # T is a dataclass
+    values = {each.name: told[each.name] for each in known if each.name in told}
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 

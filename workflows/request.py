@@ -254,9 +254,10 @@ def _require_distinct_start(fit: FitSettings) -> None:
 
 def _require_replaceable(output: str, config: RunConfig, kind: str) -> None:
     """An output may be replaced if it is a kseg store, and not the model the job works with."""
-    if storage.is_link(output) or read_attributes(output) is None:
+    attributes = None if storage.is_link(output) else read_attributes(output)
+    if attributes is None:
         raise StoreError(f"{output} is not a kseg store; it is left alone. Choose another output with -o")
-    _require_kind(output, str((read_attributes(output) or {}).get("kind")), kind)
+    _require_kind(output, str(attributes.get("kind")), kind)
     for used in (config.model, config.match):
         if used is not None and f"{storage.real(used)}/".startswith(f"{storage.real(output)}/"):
             raise UsageError(f"{output} is also the model to use; choose another output with -o")

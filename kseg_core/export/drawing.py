@@ -219,7 +219,7 @@ def boundary_pixels(labels: Labels) -> Bools:
 
 
 def draw(what: str, reader: ImageReader, clusters: Sequence[int], line: tuple[int, int, int]) -> Drawing:
-    """A picture of one of `KINDS`, or a layer as it is; ``line``: (r, g, b) of lines.
+    """A picture of one of `KINDS`, of some a layer as it is; ``line``: (r, g, b) of lines.
 
     Raises
     ------

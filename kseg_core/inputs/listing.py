@@ -113,8 +113,8 @@ def list_selected(selection: InputSelection) -> InputListing:
         from_file=selection.from_file,
         null=selection.null,
     )
+    named = ", ".join(selection.inputs) or f"the list {selection.from_file}"
     if not listing.files:
-        named = ", ".join(selection.inputs) or f"the list {selection.from_file}"
         more = f" ({listing.passed_over} other files passed over)" if listing.passed_over else ""
         if listing.ours:
             made = f"{listing.ours} pictures there were exported by this program"
@@ -124,8 +124,7 @@ def list_selected(selection: InputSelection) -> InputListing:
         nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""
         raise KsegError(f"no images in {named}{passing}{nothing}{more}{first}")
     for pattern in listing.unmatched:
-        where = ", ".join(selection.inputs) or f"the list {selection.from_file}"
-        log.warning("%s matches nothing in %s", pattern, where)
+        log.warning("%s matches nothing in %s", pattern, named)
     return listing
 
 
