@@ -225,7 +225,8 @@ def say_of_the_files(request: Request) -> None:
         made = "%d pictures that this program made (exports, reports) lie among the inputs and were passed over; "
         log.warning(made + "a pattern such as '*.png' takes them", request.listing.ours)
     if request.listing.passed_over:
-        log.info("passed over %s that cannot be images", counted(request.listing.passed_over, "file"))
+        files = counted(request.listing.passed_over, "file")
+        log.info("passed over %s: no images, or overviews and masks of one", files)
     for vrt, count in request.listing.read_through:
         log.warning(
             "%s names %d of the files, which are read through it; --exclude it to take them instead", vrt, count

@@ -73,7 +73,8 @@ class InputListing:
     files
         Sorted by key, whatever the order of arguments and directories.
     passed_over
-        How many entries found in folders or by a pattern are plainly not images, or are stores of this program.
+        How many entries found in folders or by a pattern are plainly not images, or overviews and masks of one, or
+        stores of this program.
     failures
         What could not be looked at, such as a folder without permission or a broken link; sorted by source.
     read_through

@@ -56,7 +56,7 @@ def test_the_inputs_of_a_run_are_those_of_its_store(inputs: str, found: str, kse
 def test_passed_over_files_are_counted_where_information_is_wanted(kseg: Any) -> None:
     outcome = kseg("run in --k 2 --attempts 1 --log-level info")
     assert outcome.code == 0
-    assert "passed over 1 file that cannot be images" in outcome.err
+    assert "passed over 1 file: no images, or overviews and masks of one" in outcome.err
 
 
 def test_a_line_of_a_list_that_leads_nowhere_is_a_failure_of_that_line(kseg: Any) -> None:
