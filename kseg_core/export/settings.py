@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kseg_core.errors import UsageError
 from kseg_core.options import joined, option
-from kseg_core.products import KINDS, formats_to_choose
+from kseg_core.products import FORMATS, KINDS, formats_to_choose
 
 *_MOST, _LAST = (kind.name for kind in KINDS.values() if kind.clusters != "all")
 _OF_CLUSTERS = f"{', '.join(_MOST)} and {_LAST}"
@@ -81,6 +81,8 @@ class ExportSettings:
         formats = ["auto", *formats_to_choose()]
         if self.format not in formats:
             raise UsageError(f"--format is one of {', '.join(formats)}; got {self.format!r}")
+        if self.format != "auto" and all(KINDS[kind].content != FORMATS[self.format].content for kind in self.what):
+            raise UsageError(f"--format {self.format} writes none of --what {','.join(self.what)}: leave it out")
         if self.clusters is not None:
             if not self.clusters or min(self.clusters) < 0:
                 raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {','.join(map(str, self.clusters))}")

@@ -349,6 +349,7 @@ USAGE = {
     "export done.zarr --to x --what masks --cluster 9": ("9",),
     "export done.zarr --to x --format gif": ("--format is one of auto, png, tiff",),
     "export done.zarr --to x --line-color red": ("--line-color is like '#ffff00'",),
+    "export done.zarr --to x --what polygons --format tiff": ("--format tiff writes none of --what polygons",),
     "export done.zarr --to x --min-area 0": ("--min-area is at least 1",),
     "export done.zarr --to x --min-area 5": ("--min-area leaves out small polygons",),
     "export done.zarr --to x --what masks,labels --min-area 5": ("--min-area leaves out small polygons",),
