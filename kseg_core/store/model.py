@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..areas import has_unit, least_pixels
 from ..clustering.bands import BandSpace
+from ..clustering.cleaning import Cleaning, clean_labels
 from ..clustering.features import SPACES, FeatureSpace, feature_space
 from ..clustering.kmeans import History, Solution
 from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels, no_labels
@@ -222,8 +224,11 @@ class Model:
         Raises
         ------
         ValueError
-            If the image is not one of these.
+            If the image is not one of these, or small regions are to go and how large its pixels are would have to be
+            known.
         """
+        output = output or OutputSettings()
+        least = min_region_in_pixels(output)
         if self.bands is not None:
             wanted = f"(y, x, {self.bands.dimensions}) {self.bands.dtype}, the bands of this model"
             if not np.ma.isMaskedArray(image):
@@ -234,7 +239,8 @@ class Model:
             pixels = Pixels(samples, combine(nodata_mask(samples, None), counts))
         else:
             pixels = Pixels(*as_rgb(image))
-        return labels_of(pixels, self, output or OutputSettings())
+        labels = labels_of(pixels, self, output)
+        return clean_labels(labels, Cleaning(least, self.centroids))[0] if least else labels
 
     def paint(self, labels: Labels) -> U8:
         """Every label as its cluster's colour: (y, x) -> uint8 (y, x, 3); invalid pixels are black.
@@ -369,12 +375,28 @@ class Model:
 def label_window(pixels: Pixels, model: Model | None, output: OutputSettings) -> LabelledPixels:
     """Label pixels as a run with these settings does: whoever needs the labels of a run asks this and nothing else.
 
-    ``pixels`` are as the model needs them; without a model not one of them is valid.
+    ``pixels`` are as the model needs them; without a model not one of them is valid. Small regions are another step, of
+    whole images (`clustering.cleaning`, `store.cleaned`).
     """
     if model is None:
         shape = pixels.samples.shape[:2]
         return LabelledPixels(no_labels(shape), ClusterSums.zero(0), np.full(shape, NO_CONFIDENCE, np.uint8))
     return model.label(pixels.samples, pixels.valid, confidence=output.confidence)
+
+
+def min_region_in_pixels(output: OutputSettings) -> int:
+    """The fewest pixels of a region of an array's labels that does not go to a neighbour; 0: none does.
+
+    Raises
+    ------
+    ValueError
+        If it is asked for with a unit.
+    """
+    if output.min_region is None:
+        return 0
+    if has_unit(output.min_region):
+        raise ValueError(f"min_region: expected a number of pixels for an array, got {output.min_region}")
+    return least_pixels(output.min_region, None)
 
 
 def labels_of(pixels: Pixels, model: Model, output: OutputSettings) -> Labels:

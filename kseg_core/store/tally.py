@@ -229,9 +229,9 @@ class Tally:
         Why the source was not compared with, if so: the same of all windows, or the first of the reasons by letters.
     trouble
         What could not be read, the first of it.
-    compared
-        Of labels that were cleaned what they are beside those they were made from: raw ones that were kept, or the
-        source's, or where these are not to be had they themselves, which cleaning would leave as they are.
+    of_raw, of_labels
+        Of labels that were cleaned what they are beside those that they were made from: raw ones that were kept, or
+        the source's; or where these are not to be had beside themselves, as cleaning would leave them as they are.
     """
 
     pixels: Counter[str] = field(default_factory=Counter)
@@ -239,7 +239,8 @@ class Tally:
     levels: Counter[tuple[int, int]] = field(default_factory=Counter)
     why: str | None = None
     trouble: Trouble | None = None
-    compared: tuple[Compared, ...] = ()
+    of_raw: tuple[Compared, ...] = ()
+    of_labels: tuple[Compared, ...] = ()
 
     @classmethod
     def unread(cls, step: Step, window: Region, why: object) -> Tally:
@@ -255,7 +256,8 @@ class Tally:
             self.levels + other.levels,
             min((each.why for each in (self, other) if each.why is not None), default=None),
             min(troubles, default=None),
-            self.compared + other.compared,
+            self.of_raw + other.of_raw,
+            self.of_labels + other.of_labels,
         )
 
 
@@ -282,11 +284,11 @@ def tally(subject: Subject, window: Region) -> Tally:
                 step = (LEVELS[0], at, level)
                 counted = counted.merge(tally_level(subject, at, level, window))
         if subject.raw is not None:
-            counted = counted.merge(_compared(subject, np.asarray(subject.raw[window]), window))
+            counted = counted.merge(Tally(of_raw=_compared(subject, np.asarray(subject.raw[window]), window)))
         step = SOURCE
         found = _tally_source(subject, window)
         if found.why is not None and subject.raw is None:
-            found = found.merge(_compared(subject, np.asarray(image.labels[window]), window))
+            found = found.merge(Tally(of_labels=_compared(subject, np.asarray(image.labels[window]), window)))
         return counted.merge(found)
     except TROUBLES as error:
         return counted.merge(Tally.unread(step, window, error))
@@ -357,7 +359,7 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
     if subject.cleaning is not None:  # the labels are not those of the source, but what is made of these
         of_pixels = [(layer, array) for layer, array in of_pixels if layer is not LABEL_LAYER]
     output = replace(subject.output or OutputSettings(), confidence=image.confidence is not None)
-    pixels, cleaned = Counter[str](), Tally()
+    pixels, cleaned = Counter[str](), tuple[Compared, ...]()
     (top, bottom), (left, right) = ((part.start, part.stop) for part in window)
     try:
         source = subject.originals.open(image)
@@ -368,7 +370,7 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
             own = piece.read(bands)
             made = LayerInput.of(own, label_window(own, model, output))
             if subject.raw is None and made.raw is not None:
-                cleaned = cleaned.merge(_compared(subject, made.raw, (piece.rows, piece.columns)))
+                cleaned += _compared(subject, made.raw, (piece.rows, piece.columns))
             layout = replace(subject.layout, copy_bands=own.samples.shape[2])
             for layer, array in of_pixels:
                 for first, values in layer.planes(made, layout):
@@ -378,15 +380,15 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
         return Tally(why=error.reason)
     except OSError as error:
         return Tally(why=f"its source cannot be read ({error.strerror or error})")
-    return cleaned.merge(Tally(pixels))
+    return Tally(pixels, of_raw=cleaned)
 
 
-def _compared(subject: Subject, raw: Labels, window: Region) -> Tally:
+def _compared(subject: Subject, raw: Labels, window: Region) -> tuple[Compared, ...]:
     """Labels that were cleaned beside those that they were made from."""
     if subject.cleaning is None:
-        return Tally()
+        return ()
     stored = np.asarray(subject.image.labels[window])
-    return Tally(compared=(compare(raw, stored, window, subject.shape, subject.cleaning),))
+    return (compare(raw, stored, window, subject.shape, subject.cleaning),)
 
 
 def not_zero(layer: Layer) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .. import storage
 from ..clustering.cleaning import count_differing
 from ..clustering.labelling import NO_COLORS, invalid_label
-from ..config import OutputSettings
+from ..config import RAW, OutputSettings
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS, labelled_layers
@@ -54,7 +54,7 @@ from .tally import (
     tally_level,
 )
 from .tally import LABELS as OF_LABELS
-from .writing import LABELS, RAW, arrays_are_sound, image_folder, labels_index
+from .writing import LABELS, arrays_are_sound, image_folder, labels_index
 
 TILES_NAMED = 8  # of those that are missing
 UNREADABLE = (*DAMAGE, StoreError)
@@ -299,14 +299,17 @@ def _of_source(counted: Tally) -> list[str]:
 
 def _of_cleaning(subject: Subject, counted: Tally) -> list[str]:
     """Is every region as large as it is to be, and did nothing but smaller ones change?"""
-    windows = (each.patch.window for each in counted.compared)
+    if subject.cleaning is None:
+        return []
+    of_itself = counted.why is not None and subject.raw is None
+    compared, least = counted.of_labels if of_itself else counted.of_raw, subject.cleaning.least
+    windows = (each.patch.window for each in compared)
     pixels = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows)
-    if subject.cleaning is None or pixels != math.prod(subject.shape):  # a source that was there, and then was not
+    if pixels != math.prod(subject.shape):  # a source that was there for some windows, and then was not
         return []
-    if not (wrong := count_differing(counted.compared, subject.shape, subject.cleaning)):
+    if not (wrong := count_differing(compared, subject.shape, subject.cleaning)):
         return []
-    least = subject.cleaning.least
-    if counted.why is not None and subject.raw is None:
+    if of_itself:
         return [f"{wrong} pixels of its labels are in regions below {least} pixels that have a neighbour to go to"]
     return [f"{wrong} pixels of its labels are not what is left when regions below {least} pixels go to neighbours"]
 
