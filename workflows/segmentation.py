@@ -217,9 +217,7 @@ def lazy_cleaned(raw: da.Array, least: int, model: Model) -> da.Array:
     )
     change = delayed(apply_changes, pure=True)
     made = [
-        da.from_delayed(
-            change(block, changes[at], how.k), tuple(part.stop - part.start for part in window), dtype=raw.dtype
-        )
+        da.from_delayed(change(block, changes[at]), tuple(part.stop - part.start for part in window), dtype=raw.dtype)
         for at, (block, window) in enumerate(zip(blocks, windows, strict=True))
     ]
     columns = grid.shape[1]
@@ -228,7 +226,7 @@ def lazy_cleaned(raw: da.Array, least: int, model: Model) -> da.Array:
 
 def join_all(patches: Sequence[Patch], shape: tuple[int, int], how: Cleaning) -> list[Changes]:
     """A task: what changes in each chunk."""
-    return join_patches(list(patches), shape, how)
+    return join_patches(list(patches), shape, how).windows
 
 
 def label_piece(piece: Piece, model: Model, output: OutputSettings) -> Labels:

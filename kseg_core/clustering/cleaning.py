@@ -15,7 +15,7 @@ in it, and nothing is of the size of the image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..joining import Rim
 from ..kernels.absorb import absorb, add_up, touching_across, unite_across
-from ..kernels.runs import label_runs, measure_runs, paint_runs, touching_runs
+from ..kernels.runs import label_runs, measure_runs, paint_regions, touching_runs
 from .labelling import Labels, invalid_label
 
 I32 = NDArray[np.int32]
@@ -34,10 +34,9 @@ U16 = NDArray[np.uint16]
 F64 = NDArray[np.float64]
 Window = tuple[slice, slice]  # rows and columns
 
-WINDOW_PX = 2048  # side of the windows that an image is cleaned in
-RUN_BYTES = 8
-NODE_BYTES = 66  # of a region in the graph and while it is worked on: its patch is gone then
-CONTACT_BYTES = 8
+WINDOW_PX = 1024  # side of the windows that an image is cleaned in: of noise, where each pixel is a region, 120 MB
+NODE_BYTES = 80  # of a region in the joined graph and while it is worked on, and what is left of its patch; measured
+CONTACT_BYTES = 10
 
 
 class Runs(NamedTuple):
@@ -74,8 +73,6 @@ class Patch:
     ----------
     window
         Where it is in the image.
-    numbers
-        int32 (n,), rising: the nodes' numbers among the window's regions.
     pixels, classes, firsts
         int32, uint16, int32 (n,): their pixels, their labels, and where in the window their first pixels are.
     offsets, others, lengths
@@ -85,7 +82,6 @@ class Patch:
     """
 
     window: Window
-    numbers: I32
     pixels: I32
     classes: U16
     firsts: I32
@@ -97,7 +93,7 @@ class Patch:
     @property
     def working_bytes(self) -> int:
         """Of its part in the joined graph, while that is worked on."""
-        return self.numbers.size * NODE_BYTES + self.others.size * CONTACT_BYTES
+        return self.pixels.size * NODE_BYTES + self.others.size * CONTACT_BYTES
 
 
 class Changes(NamedTuple):
@@ -105,14 +101,26 @@ class Changes(NamedTuple):
 
     Attributes
     ----------
-    numbers, classes
-        int32, uint16 (n,): their numbers among the window's regions, rising, and their labels.
+    firsts, classes
+        int32, uint16 (n,): where in the window their first pixels are, rising, and their labels.
+    """
+
+    firsts: I32
+    classes: U16
+
+
+class Joined(NamedTuple):
+    """What changes in an image.
+
+    Attributes
+    ----------
+    windows
+        Of each window in turn.
     moved
         int64 (k,): by how many pixels each cluster grows by that, or shrinks.
     """
 
-    numbers: I32
-    classes: U16
+    windows: list[Changes]
     moved: I64
 
 
@@ -142,10 +150,7 @@ class Cleaning:
 def patch_of(labels: Labels, window: Window, shape: tuple[int, int], how: Cleaning) -> Patch:
     """What a window of an image of a shape hands over; ``labels`` (y, x) of it."""
     labels = np.ascontiguousarray(labels)
-    return _patch_of_runs(Runs.of(labels, how.k), labels, window, shape, how)
-
-
-def _patch_of_runs(runs: Runs, labels: Labels, window: Window, shape: tuple[int, int], how: Cleaning) -> Patch:
+    runs = Runs.of(labels, how.k)
     starts, rows, regions, count = runs
     areas, classes, firsts, at_edge = measure_runs(labels, starts, rows, regions, count)
     least = min(how.least, int(np.iinfo(np.int32).max))
@@ -161,7 +166,6 @@ def _patch_of_runs(runs: Runs, labels: Labels, window: Window, shape: tuple[int,
     rim = runs.rim
     return Patch(
         window,
-        numbers,
         areas[numbers],
         classes[numbers].astype(np.uint16),
         firsts[numbers],
@@ -172,23 +176,14 @@ def _patch_of_runs(runs: Runs, labels: Labels, window: Window, shape: tuple[int,
     )
 
 
-def apply_changes(labels: Labels, changes: Changes, k: int) -> Labels:
+def apply_changes(labels: Labels, changes: Changes) -> Labels:
     """The labels of a window (y, x) with its changes; the same array where there are none."""
-    if not changes.numbers.size:
+    if not changes.firsts.size:
         return labels
-    made = np.array(labels, order="C")
-    _paint(Runs.of(made, k), made, changes, k)
+    labels = np.ascontiguousarray(labels)
+    made = labels.copy()
+    paint_regions(labels, made, changes.firsts, changes.classes)
     return made
-
-
-def _paint(runs: Runs, labels: Labels, changes: Changes, k: int) -> None:
-    starts, rows, regions, count = runs
-    invalid = invalid_label(k)
-    classes = np.full(count + 1, invalid, labels.dtype)
-    flat = labels.reshape(-1)
-    classes[regions] = flat[starts[:-1]]
-    classes[changes.numbers] = changes.classes
-    paint_runs(labels, starts, rows, regions, classes)
 
 
 class Compared(NamedTuple):
@@ -211,11 +206,11 @@ class Compared(NamedTuple):
 
 def compare(raw: Labels, stored: Labels, window: Window, shape: tuple[int, int], how: Cleaning) -> Compared:
     """Hold the stored labels (y, x) of a window against the raw ones."""
-    made = np.array(raw, order="C")
-    runs = Runs.of(made, how.k)
-    patch = _patch_of_runs(runs, made, window, shape, how)
+    raw = np.ascontiguousarray(raw)
+    patch = patch_of(raw, window, shape, how)
     classes = stored.reshape(-1)[patch.firsts].astype(np.uint16)
-    _paint(runs, made, Changes(patch.numbers, classes, np.zeros(0, np.int64)), how.k)
+    moved = np.flatnonzero(classes != patch.classes)
+    made = apply_changes(raw, Changes(patch.firsts[moved], classes[moved]))
     return Compared(patch, classes, int(np.count_nonzero(made != stored)))
 
 
@@ -223,9 +218,10 @@ def count_differing(windows: Sequence[Compared], shape: tuple[int, int], how: Cl
     """How many pixels of an image are not as cleaning makes them; ``windows``: a grid that covers it, in any order."""
     ordered = sorted(windows, key=lambda each: (each.patch.window[0].start, each.patch.window[1].start))
     differing = sum(each.differing for each in ordered)
-    for each, changes in zip(ordered, join_patches([each.patch for each in ordered], shape, how), strict=True):
+    joined = join_patches([each.patch for each in ordered], shape, how)
+    for each, changes in zip(ordered, joined.windows, strict=True):
         expected = each.patch.classes.copy()
-        expected[np.searchsorted(each.patch.numbers, changes.numbers)] = changes.classes
+        expected[np.searchsorted(each.patch.firsts, changes.firsts)] = changes.classes
         differing += int(each.patch.pixels[expected != each.classes].sum(dtype=np.int64))
     return differing
 
@@ -233,7 +229,36 @@ def count_differing(windows: Sequence[Compared], shape: tuple[int, int], how: Cl
 # ---------------------------------------------------------------------------------------------------- a whole image
 
 
-def clean_labels(labels: Labels, how: Cleaning, side: int = WINDOW_PX) -> tuple[Labels, I64]:
+class TooManyRegions(Exception):
+    """Going through the small regions of an image takes so many bytes, more than there are."""
+
+    def __init__(self, needs: int) -> None:
+        super().__init__(needs)
+        self.needs = needs
+
+
+def within(patches: Iterable[Patch], most: int | None) -> list[Patch]:
+    """The patches of an image, if going through them takes at most so many bytes.
+
+    Raises
+    ------
+    TooManyRegions
+        Saying what it takes.
+    """
+    held: list[Patch] = []
+    needs = 0
+    for patch in patches:
+        needs += patch.working_bytes
+        if most is None or needs <= most:
+            held.append(patch)
+        else:
+            held.clear()  # the others are looked at for their number alone
+    if most is not None and needs > most:
+        raise TooManyRegions(needs)
+    return held
+
+
+def clean_labels(labels: Labels, how: Cleaning, side: int = WINDOW_PX, most: int | None = None) -> tuple[Labels, I64]:
     """The cleaned labels of a whole image, and by how many pixels each cluster has grown, int64 (k,).
 
     Parameters
@@ -244,24 +269,21 @@ def clean_labels(labels: Labels, how: Cleaning, side: int = WINDOW_PX) -> tuple[
         What is small.
     side
         Of the windows it is worked on in: it decides how much memory that takes, and nothing else.
+    most
+        Bytes that its small regions may take; None: any.
+
+    Raises
+    ------
+    TooManyRegions
+        If they take more.
     """
     made = np.array(labels, order="C")
     windows = list(_windows(made.shape, side))
-    patches: list[Patch] = []
-    few: list[Runs | None] = []  # those that are worth keeping until it is known what changes
-    for window in windows:
-        part = np.ascontiguousarray(made[window])
-        runs = Runs.of(part, how.k)
-        patches.append(_patch_of_runs(runs, part, window, made.shape, how))
-        few.append(runs if runs.starts.size * RUN_BYTES < part.size else None)
-    moved = np.zeros(how.k, np.int64)
-    for window, kept, changes in zip(windows, few, join_patches(patches, made.shape, how), strict=True):
-        if changes.numbers.size:
-            part = np.array(made[window], order="C")
-            _paint(kept or Runs.of(part, how.k), part, changes, how.k)
-            made[window] = part
-            moved += changes.moved
-    return made, moved
+    patches = within((patch_of(made[window], window, made.shape, how) for window in windows), most)
+    joined = join_patches(patches, made.shape, how)
+    for window, changes in zip(windows, joined.windows, strict=True):
+        made[window] = apply_changes(made[window], changes)
+    return made, joined.moved
 
 
 def _windows(shape: tuple[int, ...], side: int) -> Iterator[Window]:
@@ -271,8 +293,8 @@ def _windows(shape: tuple[int, ...], side: int) -> Iterator[Window]:
             yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
 
 
-def join_patches(patches: list[Patch], shape: tuple[int, int], how: Cleaning) -> list[Changes]:
-    """What changes in each window of an image.
+def join_patches(patches: list[Patch], shape: tuple[int, int], how: Cleaning) -> Joined:
+    """What changes in an image.
 
     Parameters
     ----------
@@ -283,13 +305,12 @@ def join_patches(patches: list[Patch], shape: tuple[int, int], how: Cleaning) ->
     how
         As given to `patch_of`.
     """
-    windows = [patch.window for patch in patches]
     graph = _Graph.of(patches, shape[1])
     parent = np.arange(graph.classes.size, dtype=np.int32)
-    seams = list(_seams(windows, graph.rims))
+    seams = list(_seams(graph.windows, graph.rims))
     for one, other in seams:
         unite_across(parent, graph.classes, one, other)
-    areas, firsts = add_up(parent, graph.pixels, graph.firsts)
+    areas, firsts = add_up(parent, graph.pixels, graph.places)
     touching = [touching_across(parent, graph.classes, areas, how.least, *seam) for seam in seams]
     across = np.concatenate([np.zeros((0, 3), np.int32), *touching])
     centroids = np.ascontiguousarray(how.centroids)
@@ -297,38 +318,31 @@ def join_patches(patches: list[Patch], shape: tuple[int, int], how: Cleaning) ->
         parent, graph.classes.copy(), areas, firsts, graph.offsets, graph.others, graph.lengths, across, centroids,
         how.least,
     )  # fmt: skip
-    return [
-        _changes(graph.numbers[own], graph.pixels[own], graph.classes[own], found[own], how.k)
-        for own in map(slice, graph.starts, graph.starts[1:])
-    ]
-
-
-def _changes(numbers: I32, pixels: I32, before: U16, after: U16, k: int) -> Changes:
-    changed = np.flatnonzero(before != after)
-    weights = pixels[changed].astype(np.int64)
-    moved = np.zeros(k, np.int64)
-    np.add.at(moved, after[changed], weights)
-    np.subtract.at(moved, before[changed], weights)
-    return Changes(numbers[changed], after[changed], moved)
+    windows = [graph.changes(at, found, shape[1]) for at in range(len(graph.windows))]
+    return Joined(windows, graph.moved(found, how.k))
 
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """The patches of an image as one; arrays as `Patch` has them, ``firsts`` int64 in the image.
+    """The patches of an image as one; arrays as `Patch` has them.
 
     Parameters
     ----------
+    windows
+        Of the patches.
     starts
         Where each patch's nodes begin; and how many there are.
+    places
+        int64 (n,): where in the image the nodes' first pixels are.
     rims
         Of each patch, by the nodes of the graph.
     """
 
+    windows: list[Window]
     starts: list[int]
-    numbers: I32
     pixels: I32
     classes: U16
-    firsts: I64
+    places: I64
     offsets: I32
     others: I32
     lengths: I32
@@ -336,14 +350,14 @@ class _Graph:
 
     @classmethod
     def of(cls, patches: list[Patch], width: int) -> _Graph:
-        starts = np.concatenate([[0], np.cumsum([patch.numbers.size for patch in patches])]).tolist()
+        starts = np.concatenate([[0], np.cumsum([patch.pixels.size for patch in patches])]).tolist()
         contacts = np.concatenate([[0], np.cumsum([patch.others.size for patch in patches])]).tolist()
         nodes, size = starts[-1], contacts[-1]
         if max(nodes, size) > np.iinfo(np.int32).max:
             raise OverflowError(f"expected up to 2^31 - 1 regions and contacts, got {nodes} and {size}")
         made = cls(
+            [patch.window for patch in patches],
             starts,
-            np.empty(nodes, np.int32),
             np.empty(nodes, np.int32),
             np.empty(nodes, np.uint16),
             np.empty(nodes, np.int64),
@@ -357,13 +371,33 @@ class _Graph:
             own, its = slice(starts[at], starts[at + 1]), slice(first, first + patch.others.size)
             (rows, columns), start = patch.window, np.int32(starts[at])
             down, along = np.divmod(patch.firsts.astype(np.int64), columns.stop - columns.start)
-            made.numbers[own], made.pixels[own], made.classes[own] = patch.numbers, patch.pixels, patch.classes
-            made.firsts[own] = (down + rows.start) * width + along + columns.start
+            made.pixels[own], made.classes[own] = patch.pixels, patch.classes
+            made.places[own] = (down + rows.start) * width + along + columns.start
             made.offsets[own] = patch.offsets[:-1] + np.int32(first)
             made.others[its], made.lengths[its] = patch.others + start, patch.lengths
             made.rims.append(Rim(*(np.where(line >= 0, line + start, np.int32(-1)) for line in patch.rim)))
         patches.clear()
         return made
+
+    def changes(self, at: int, found: U16, width: int) -> Changes:
+        """What changes in a window of an image of a width; ``found``: the labels of all nodes."""
+        own = slice(self.starts[at], self.starts[at + 1])
+        changed = np.flatnonzero(self.classes[own] != found[own])
+        rows, columns = self.windows[at]
+        down, along = np.divmod(self.places[own][changed], width)
+        firsts = (down - rows.start) * (columns.stop - columns.start) + along - columns.start
+        return Changes(firsts.astype(np.int32), found[own][changed])
+
+    def moved(self, found: U16, k: int) -> I64:
+        """By how many pixels each cluster grows."""
+        moved = np.zeros(k, np.int64)
+        for at in range(len(self.windows)):
+            own = slice(self.starts[at], self.starts[at + 1])
+            changed = self.classes[own] != found[own]
+            pixels = self.pixels[own][changed].astype(np.int64)
+            np.add.at(moved, found[own][changed], pixels)
+            np.subtract.at(moved, self.classes[own][changed], pixels)
+        return moved
 
 
 def _seams(windows: Sequence[Window], rims: Sequence[Rim]) -> Iterator[tuple[I32, I32]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ._jit import inlined, kernel
 
 I32 = NDArray[np.int32]
+U16 = NDArray[np.uint16]
 Bools = NDArray[np.bool_]
 Labels = NDArray[np.unsignedinteger[Any]]
 
@@ -217,15 +218,43 @@ def touching_runs(starts: I32, rows: I32, regions: I32, areas: I32, width: int, 
     return offsets, others, lengths
 
 
-@kernel("C2u1 C1i4 C1i4 C1i4 C1u1", "C2u2 C1i4 C1i4 C1i4 C1u2")
-def paint_runs(labels: Labels, starts: I32, rows: I32, regions: I32, classes: Labels) -> None:
-    """Give each region its label, in place; ``classes``: of each region, by number, entry 0 that of invalid pixels."""
-    width = labels.shape[1]
-    for r in range(labels.shape[0]):
-        base = r * width
-        for run in range(rows[r], rows[r + 1]):
-            begin = starts[run] - base
-            now = classes[regions[run]]
-            if labels[r, begin] != now:
-                for c in range(begin, starts[run + 1] - base):
-                    labels[r, c] = now
+@kernel("C2u1 C2u1 C1i4 C1u2", "C2u2 C2u2 C1i4 C1u2")
+def paint_regions(labels: Labels, made: Labels, firsts: I32, classes: U16) -> None:
+    """Give regions other labels.
+
+    Parameters
+    ----------
+    labels
+        (y, x): whose regions they are.
+    made
+        The same, which is changed in place.
+    firsts, classes
+        int32, uint16 (n,): a pixel of each, counted row by row, and its new label, which is not the one it has.
+    """
+    height, width = labels.shape
+    waiting = np.empty(1024, np.int32)
+    for region in range(firsts.size):
+        own, now = labels[firsts[region] // width, firsts[region] % width], classes[region]
+        waiting[0] = firsts[region]
+        count = 1
+        while count > 0:
+            count -= 1
+            r, at = waiting[count] // width, waiting[count] % width
+            if made[r, at] != own:
+                continue
+            begin, end = at, at + 1
+            while begin > 0 and labels[r, begin - 1] == own:
+                begin -= 1
+            while end < width and labels[r, end] == own:
+                end += 1
+            for c in range(begin, end):
+                made[r, c] = now
+            while count + 2 * (end - begin) + 4 > waiting.size:
+                waiting = np.concatenate((waiting, waiting))
+            for beside in (r - 1, r + 1):
+                if 0 <= beside < height:
+                    for c in range(max(begin - 1, 0), min(end + 1, width)):
+                        is_next = c > max(begin - 1, 0) and labels[beside, c - 1] == own
+                        if labels[beside, c] == own and not is_next and made[beside, c] == own:
+                            waiting[count] = beside * width + c
+                            count += 1

@@ -59,7 +59,7 @@ def write_cleaned(path: str, key: str, window: Region, layout: Layout, changes: 
     StoreError
         If its labels cannot be read.
     """
-    labels = apply_changes(_raw(path, key, window, layout), changes, layout.k)
+    labels = apply_changes(_raw(path, key, window, layout), changes)
     write_window(path, key, window, LayerInput(labels), layout, made_of_labels(layout))
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clustering.cleaning import Cleaning, Compared, compare
+from ..clustering.cleaning import WINDOW_PX, Cleaning, Compared, compare
 from ..clustering.labelling import Labels
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
@@ -388,7 +388,11 @@ def _compared(subject: Subject, raw: Labels, window: Region) -> tuple[Compared, 
     if subject.cleaning is None:
         return ()
     stored = np.asarray(subject.image.labels[window])
-    return (compare(raw, stored, window, subject.shape, subject.cleaning),)
+    (top, left), found = (part.start for part in window), []
+    for rows, columns in tile_windows(*stored.shape, WINDOW_PX):  # so that what is held has a bound
+        place = slice(rows.start + top, rows.stop + top), slice(columns.start + left, columns.stop + left)
+        found.append(compare(raw[rows, columns], stored[rows, columns], place, subject.shape, subject.cleaning))
+    return tuple(found)
 
 
 def not_zero(layer: Layer) -> str:

@@ -6,24 +6,23 @@ joined here, which says what changes in each; nothing is noted on the way, and a
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
-import numpy as np
-from dask.delayed import delayed
-
-from kseg_core.clustering.cleaning import Changes, Cleaning, Patch, join_patches
-from kseg_core.errors import StoreError, TooLarge
+from kseg_core.clustering.cleaning import Changes, Cleaning, Joined, Patch, TooManyRegions, join_patches, within
+from kseg_core.errors import StoreError
 from kseg_core.layers.layer import Layout
 from kseg_core.layers.tiles import Region
-from kseg_core.memory import PROCESS_BYTES
-from kseg_core.sizes import format_at_least, format_bytes
 from kseg_core.store.cleaned import cleaning_of, patch_at, windows_to_clean, write_cleaned
 from kseg_core.store.markers import end_journal
 from kseg_core.store.model import Model
 from kseg_core.store.record import ImageRecord
 
-from ..computing.context import Context, Failure
+from ..computing.context import Context, Failure, task_of
+from ..planning.budget import RegionRoom
 from .pieces import LargeImage
 
 AHEAD = 4  # windows a worker whose patches are made before the first of them is taken
@@ -56,16 +55,26 @@ def clean_images(
         for at, image, how in group:
             record = found[at]
             assert isinstance(record, ImageRecord)  # those are what is to be done
-            changes = _changes(image, how, patches, context)
-            if isinstance(changes, Failure):
-                found[at] = changes
+            joined = _joined(image, how, patches, context)
+            if isinstance(joined, Failure):
+                found[at] = joined
                 continue
-            moved = np.sum([each.moved for each in changes], axis=0)
-            found[at] = record.cleaned(how.least, moved.tolist())
-            writing += list(zip([image] * len(changes), windows_to_clean(image.layout), changes, strict=True))
-        task = delayed(_write_cleaned, pure=False)
-        context.run(task(store, image.key, window, image.layout, each) for image, window, each in writing)
+            found[at] = record.cleaned(how.least, joined.moved.tolist())
+            windows = windows_to_clean(image.layout)
+            writing += [(image, *each) for each in zip(windows, joined.windows, strict=True)]
+        context.run(
+            task_of(partial(_write_cleaned, store, image.key), Window(window, image.layout, each), key=_key("clean"))
+            for image, window, each in writing
+        )
     return found
+
+
+class Window(NamedTuple):
+    """A part of an image, and what changes in it."""
+
+    region: Region
+    layout: Layout
+    changes: Changes | None = None
 
 
 Todo = list[tuple[int, LargeImage, Cleaning]]
@@ -88,7 +97,7 @@ def _groups(todo: Todo) -> Iterator[Todo]:
 
 def _patches(images: Sequence[tuple[LargeImage, Cleaning]], store: str, context: Context) -> Iterator[Patch]:
     """What the windows of all images tell, in order."""
-    task, at_a_time = delayed(_patch_at, pure=False), AHEAD * context.executor.workers
+    at_a_time = AHEAD * context.executor.workers
     windows = (
         (image, window, shared)
         for image, how in images
@@ -96,44 +105,45 @@ def _patches(images: Sequence[tuple[LargeImage, Cleaning]], store: str, context:
         for window in windows_to_clean(image.layout)
     )
     while some := list(islice(windows, at_a_time)):
-        yield from context.compute([task(store, image.key, window, image.layout, how) for image, window, how in some])
+        yield from context.compute(
+            [
+                task_of(partial(_patch_at, store, image.key), Window(window, image.layout), how, key=_key("patch"))
+                for image, window, how in some
+            ]
+        )
 
 
-def _changes(image: LargeImage, how: Cleaning, patches: Iterator[Patch], context: Context) -> list[Changes] | Failure:
-    """What changes in each window of an image, whose patches are the next; or that memory is too small for them."""
-    own: list[Patch] = []
-    limit = context.executor.memory_bytes
-    needed = PROCESS_BYTES
-    for patch in islice(patches, len(windows_to_clean(image.layout))):
-        needed += patch.working_bytes
-        if needed <= limit:
-            own.append(patch)
-        else:
-            own.clear()  # its other windows are passed over
-    if needed <= limit:
-        return join_patches(own, image.layout.shape, how)
-    reason = (
-        f"its regions below {how.least} pixels are so many that going through them takes about "
-        f"{format_at_least(needed)}, a process may take {format_bytes(limit)} ({context.executor.memory_from}); give "
-        "more with --memory, or a smaller --min-region"
-    )
-    return Failure(image.key, TooLarge(image.source.file.source, reason, needed))
+def _joined(image: LargeImage, how: Cleaning, patches: Iterator[Patch], context: Context) -> Joined | Failure:
+    """What changes in an image, whose patches are the next; or that memory is too small for them."""
+    room = RegionRoom.of(context.executor)
+    own = islice(patches, len(windows_to_clean(image.layout)))
+    try:
+        held = within(own, room.most)
+    except TooManyRegions as error:
+        return Failure(image.key, room.too_many(image.source, error.needs, how.least))
+    return join_patches(held, image.layout.shape, how)
 
 
 # -------------------------------------------------------------------------------------------------------- the tasks
 
 
-def _patch_at(store: str, key: str, window: Region, layout: Layout, how: Cleaning) -> Patch:
+def _key(what: str) -> str:
+    """A name for a task, which is done whenever it is asked for."""
+    return f"{what}-{uuid.uuid4().hex}"
+
+
+def _patch_at(store: str, key: str, window: Window, how: Cleaning) -> Patch:
     try:
-        return patch_at(store, key, window, layout, how)
+        return patch_at(store, key, window.region, window.layout, how)
     except StoreError as error:
         end_journal(store, key)
         raise StoreError(f"{error}; the same command labels its image anew") from error
 
 
-def _write_cleaned(store: str, key: str, window: Region, layout: Layout, changes: Changes) -> None:
+def _write_cleaned(store: str, key: str, window: Window) -> None:
+    assert window.changes is not None  # they are known by now
     try:
-        write_cleaned(store, key, window, layout, changes)
+        write_cleaned(store, key, window.region, window.layout, window.changes)
     except StoreError as error:
         end_journal(store, key)
         raise StoreError(f"{error}; the same command labels its image anew") from error

@@ -14,8 +14,8 @@ from itertools import chain, islice
 from dask.delayed import delayed
 
 from kseg_core import storage
-from kseg_core.clustering.cleaning import clean_labels
-from kseg_core.clustering.labelling import NO_COLORS
+from kseg_core.clustering.cleaning import Cleaning, TooManyRegions, clean_labels
+from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.clustering.outliers import outliers_beyond
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import NoValidPixels, StoreError, TooManyColors, UnreadableImage
@@ -39,7 +39,7 @@ from kseg_core.store.writing import (
 
 from ..computing.context import Context, Failure
 from ..fitting.fit import fit_plan
-from ..planning.budget import Budget, image_of_too_many_colors
+from ..planning.budget import Budget, RegionRoom, image_of_too_many_colors
 from ..planning.plan import Plan
 from .clean import clean_images
 from .label import (
@@ -66,12 +66,15 @@ class Labelling:
         What is written.
     given
         Whether the model was not found on these images, so that nobody has looked for values beyond all others yet.
+    room
+        For the small regions of an image, where these go to their neighbours.
     shared
         Whether all images share one model; else it is stored with each.
     """
 
     store: str
     output: OutputSettings
+    room: RegionRoom
     given: bool = False
     shared: bool = True
 
@@ -109,7 +112,8 @@ def label_plan(
     """
     context.progress.stage("labelling", len(plan.sources), plan.pixels)
     with writing_to(store) as path:
-        job = Labelling(path, output, given, isinstance(model, Model))
+        room = RegionRoom.of(context.executor, context.executor.threads)
+        job = Labelling(path, output, room, given, isinstance(model, Model))
         if isinstance(model, Model):
             return label_images(plan, model, job, context)
         done = label_images(Plan(plan.bundles), partial(own_model, model, budget), job, context)
@@ -227,11 +231,26 @@ def label_piece(task: PieceTask, how: Model | ModelFor | None, job: Labelling) -
     record = image_record(source, part, model, job.output, shared=job.shared)
     window = LayerInput.of(pixels, made)
     if how_cleaned is not None:
-        labels, moved = clean_labels(made.labels, how_cleaned)
-        window, record = LayerInput.of(pixels, made, labels), record.cleaned(how_cleaned.least, moved.tolist())
+        labels, moved = cleaned(made.labels, how_cleaned, source, job.room)
+        window, record = LayerInput.of(pixels, made, labels), record.cleaned(how_cleaned.least, moved)
     colors = NO_COLORS if model is None else model.colors
     write_image(job.store, record, window, colors, layout, None if job.shared else model)
     return labelled_image(record, model, job, part)
+
+
+def cleaned(labels: Labels, how: Cleaning, source: ImageSource, room: RegionRoom) -> tuple[Labels, list[int]]:
+    """The labels of a whole image without small regions, and by how many pixels each cluster has grown.
+
+    Raises
+    ------
+    TooLarge
+        If there are too many of them.
+    """
+    try:
+        made, moved = clean_labels(labels, how, most=room.most)
+    except TooManyRegions as error:
+        raise room.too_many(source, error.needs, how.least) from error
+    return made, moved.tolist()
 
 
 def begin_image(store: str, image: LargeImage) -> Parts:
