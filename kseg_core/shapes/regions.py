@@ -7,7 +7,6 @@ is of the size of its border.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
 from ..images.geo import GeoReference
+from ..images.pixel_size import MICROMETRES, metres_of_unit
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
 from ..layers import LABEL_LAYER
@@ -226,20 +226,6 @@ def region_rows(image: StoredImage, regions: Regions, colors: NDArray[np.uint8])
 # --------------------------------------------------------------------------------------------------- areas of pixels
 
 
-# OME-Zarr's names of the units a pixel's side may be in (UDUNITS-2), in micrometres.
-MICROMETRES = {
-    "angstrom": 1e-4,
-    "nanometer": 1e-3,
-    "micrometer": 1.0,
-    "millimeter": 1e3,
-    "centimeter": 1e4,
-    "meter": 1e6,
-    "kilometer": 1e9,
-    "inch": 25_400.0,
-    "foot": 304_800.0,
-}
-
-
 class PixelArea(NamedTuple):
     """The area of one pixel, where known."""
 
@@ -269,13 +255,3 @@ def area_of_sides(sides: Sequence[float], units: Sequence[str | None]) -> float 
     """Square micrometres of a pixel with two sides; None where one has no unit of length."""
     known = [MICROMETRES[unit] * side for side, unit in zip(sides, units, strict=True) if unit in MICROMETRES]
     return known[0] * known[1] if len(known) == 2 else None
-
-
-def metres_of_unit(wkt: str) -> float | None:
-    """The unit of a projected coordinate system in metres; None where it is not projected, or does not say."""
-    start = re.search(r"\bPROJCRS\[", wkt)
-    if start is None:
-        return None
-    axes = wkt[start.start() :].partition("CS[Cartesian")[2]
-    unit = re.search(r'LENGTHUNIT\["[^"]*",\s*([0-9.eE+-]+)', axes)
-    return None if unit is None else float(unit.group(1))
