@@ -25,11 +25,11 @@ from kseg_core.images.kinds import PICTURE, Kind
 from kseg_core.images.raster import DTYPES
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
 from kseg_core.inputs.listing import InputFile, list_selected
+from kseg_core.reading.min_region import min_region_of, pixel_size_of
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.sizes import only_so_many
 from kseg_core.store.model import Model, as_rgb, labels_of, min_region_in_pixels, require_rgb
 from kseg_core.store.opening import open_store
-from kseg_core.store.pixel_sizes import min_region_of, pixel_size_of
 
 from .computing.context import Context, tree_reduce
 from .earlier import in_space_of_match

@@ -389,7 +389,7 @@ def _compared(subject: Subject, raw: Labels, window: Region) -> tuple[Compared, 
         return ()
     stored = np.asarray(subject.image.labels[window])
     (top, left), found = (part.start for part in window), []
-    for rows, columns in tile_windows(*stored.shape, WINDOW_PX):  # so that what is held has a bound
+    for rows, columns in tile_windows(stored.shape[0], stored.shape[1], WINDOW_PX):  # so that what is held has a bound
         place = slice(rows.start + top, rows.stop + top), slice(columns.start + left, columns.stop + left)
         found.append(compare(raw[rows, columns], stored[rows, columns], place, subject.shape, subject.cleaning))
     return tuple(found)

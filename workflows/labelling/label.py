@@ -19,9 +19,9 @@ from kseg_core.images import Pixels
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.companions import content_digest, mask_facts
 from kseg_core.layers.layer import Layout
+from kseg_core.reading.min_region import min_region_of, pixel_size_of
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
-from kseg_core.store.pixel_sizes import min_region_of, pixel_size_of
 from kseg_core.store.record import ImageRecord, PieceLabelled, of_source
 from kseg_core.sweep.search import fit_alone
 

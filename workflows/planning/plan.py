@@ -19,8 +19,8 @@ from kseg_core.errors import NoValidPixels
 from kseg_core.images.kinds import remarks_of_bands, remarks_of_colours
 from kseg_core.images.validity import fits
 from kseg_core.inputs.listing import InputFile
+from kseg_core.reading.min_region import min_region_of, pixel_size_of
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.store.pixel_sizes import min_region_of, pixel_size_of
 
 from ..computing.context import Context, Failure, parted
 from .notes import Note, first_of, notes_of_all

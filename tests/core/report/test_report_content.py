@@ -13,7 +13,7 @@ from pyproj import CRS
 
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.images.geo import GeoReference
-from kseg_core.images.pixel_area import area_of_sides, area_on_the_ground
+from kseg_core.images.pixel_size import area_of_sides, area_on_the_ground
 from kseg_core.inputs.passed_over import is_report
 from kseg_core.products import GENERATOR, PAGE
 from kseg_core.report.content import (

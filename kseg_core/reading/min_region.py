@@ -6,9 +6,8 @@ from ..areas import least_pixels
 from ..config import OutputSettings
 from ..errors import UnreadableImage
 from ..images.formats import decoder_named
-from ..images.pixel_area import area_of_sides, area_on_the_ground
-from ..reading.sources import ImageSource
-from .ome import PixelSize, read_pixel_size
+from ..images.pixel_size import area_of_sides, area_on_the_ground
+from .sources import ImageSource
 
 SQUARE_MICROMETRE = 1e-12
 
