@@ -6,7 +6,7 @@ from ..areas import least_pixels
 from ..config import OutputSettings
 from ..errors import UnreadableImage
 from ..images.formats import decoder_named
-from ..images.pixel_size import area_of_sides, area_on_the_ground
+from ..images.pixel_size import PixelSize, area_of_sides, area_on_the_ground, read_pixel_size
 from .sources import ImageSource
 
 SQUARE_MICROMETRE = 1e-12
