@@ -36,8 +36,8 @@ from .smoothing import Smoothing, around, smoothed, smoothing_of
 # counts and labels of one are some fifty megabytes; a task's own cost is below a hundredth of its work.
 PIECE_PX = 1 << 22
 
-# A piece that is smoothed is read with its surroundings. Where a picture's own tiles are large, that is many of them: such
-# a piece is made larger, until that is no more than so many times what is in it, or its samples are so many bytes.
+# A piece that is smoothed is read with its surroundings. Where a picture's own tiles are large, that is many of them:
+# such a piece is made larger, until that is no more than so many times what is in it, or it has so many bytes.
 MOST_AGAIN = 2
 MOST_PIECE_BYTES = 1 << 27
 
