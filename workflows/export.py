@@ -189,9 +189,7 @@ def make_outlines(
         with (
             target.whole(file.name) as path,
             target.scratch(file.name) as scratch,
-            OUTLINED[file.what](
-                store, file.key, f"{path}.pieces", file.clusters, settings.min_area_px, context
-            ) as outlines,
+            OUTLINED[file.what](store, file.key, f"{path}.pieces", file.clusters, settings, context) as outlines,
         ):
             FORMATS[file.written_as].write(path, outlines, None, scratch)
     except UnreadableImage as error:

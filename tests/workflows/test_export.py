@@ -528,9 +528,9 @@ def test_a_format_and_a_kind_of_outlines_are_an_entry_each(
         features = "".join(text for _, text in outlines.features).replace("\n", "")
         Path(path).write_text(features.replace('{"type":"Feature",', '\n{"type":"Feature",').lstrip())
 
-    def others(store: str, key: str, aside: str, clusters: Any, least: int, context: Any) -> Any:
+    def others(store: str, key: str, aside: str, clusters: Any, settings: Any, context: Any) -> Any:
         rest = tuple(each for each in range(4) if each not in clusters)
-        return OUTLINED["polygons"](store, key, aside, rest, least, context)
+        return OUTLINED["polygons"](store, key, aside, rest, settings, context)
 
     with pytest.raises(UsageError, match="got 'geojson'"):  # there is nothing to choose from
         ExportSettings(("polygons",), format="geojson")
