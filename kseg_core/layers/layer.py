@@ -188,7 +188,7 @@ class LayerInput:
     def of(cls, pixels: Pixels, made: LabelledPixels, cleaned: Labels | None = None) -> LayerInput:
         """Of pixels that were labelled, and nothing around them; ``cleaned``: their labels, where not as made."""
         labels = made.labels if cleaned is None else cleaned
-        return cls(labels, pixels.samples, pixels.valid, made.confidence, raw=made.labels)
+        return cls(labels, pixels.seen, pixels.valid, made.confidence, raw=made.labels)
 
     def part(self, region: Region) -> LayerInput:
         """A part of a window that has nothing around it."""

@@ -42,6 +42,8 @@ class ImageRecord:
         As `mask_facts` tells it.
     notes
         What there was to say of the file, a line each.
+    smooth
+        The scale in pixels at which it was smoothed before it was labelled; 0: not.
     min_region, raw_counts
         Where small regions went to their neighbours: the fewest pixels of one that did not; and ``counts`` before that,
         which the inertia and the sums are of.
@@ -61,6 +63,7 @@ class ImageRecord:
     checksum: str | None = field(default=None, metadata={"json": str})
     mask: dict[str, Any] | None = field(default=None, metadata={"json": Mask})
     notes: tuple[str, ...] = ()
+    smooth: Count = 0
     min_region: Count | None = field(default=None, metadata={"json": Count})
     raw_counts: tuple[Count, ...] | None = field(default=None, metadata={"json": tuple[Count, ...]})
     status: str = field(default="complete", init=False)
@@ -204,4 +207,5 @@ def of_source(source: ImageSource) -> dict[str, Any]:
         **source.file.facts,
         "shape": source.shape,
         "notes": source.info.notes,
+        "smooth": 0 if source.smoothing is None else source.smoothing.pixels,
     }
