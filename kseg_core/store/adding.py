@@ -19,7 +19,8 @@ from ..images.decoder import USE_BANDS
 from ..images.geo import GRID_MAPPING
 from ..layers import LABEL_LAYER
 from ..layers.layer import Layer, LayerInput, Layout, Part
-from ..layers.tiles import grown, require_aligned
+from ..halos import grown
+from ..layers.tiles import require_aligned
 from ..reading.sources import ImageSource, Piece
 from .nodes import create_array, read_plane, write_group, write_plane
 from .record import as_attributes, of_source
