@@ -43,6 +43,8 @@ class Kind:
     content
         Pictures are drawn by `export.drawing`: by a function of `DRAWN`, or as the layer of this name is. Outlines are
         traced by `workflows.regions`, by a function of `OUTLINED`.
+    also
+        What else ``--format`` can have of it.
     of_labels, of_pixels
         Whether it shows labels, and the image's own pixels.
     more_bytes
@@ -55,6 +57,7 @@ class Kind:
     part: str = ""
     is_bare: bool = False
     content: Content = "picture"
+    also: tuple[Content, ...] = ()
     of_labels: bool = True
     of_pixels: bool = False
     more_bytes: int = 0
@@ -62,8 +65,13 @@ class Kind:
     def __post_init__(self) -> None:
         if not (self.name + self.part).isidentifier():  # files that were made are known by what parts their names
             raise ValueError(f"expected a kind's name of letters, digits and underscores, got {self.name}, {self.part}")
-        if self.is_bare and self.content == "picture":
+        if self.is_bare and "picture" in self.contents:
             raise ValueError(f"{self.name}: expected a part in the names of pictures, or they are taken for inputs")
+
+    @property
+    def contents(self) -> tuple[Content, ...]:
+        """All that there can be of it; the first is what there is unless ``--format`` says otherwise."""
+        return self.content, *self.also
 
     def files(self, k: int, chosen: Sequence[int] | None) -> list[Clusters]:
         """Of which clusters, of an image with ``k``, a file each is made."""
@@ -215,19 +223,26 @@ def formats_of(content: Content) -> list[FileFormat]:
 
 
 def formats_to_choose() -> list[str]:
-    """Which ``--format`` takes besides ``auto``: those of contents that have several."""
-    return [each.name for each in FORMATS.values() if len(formats_of(each.content)) > 1]
+    """Which ``--format`` takes besides ``auto``: of contents that have several, or that a kind has besides another."""
+    chosen = {content for kind in KINDS.values() if kind.also for content in kind.contents}
+    return [each.name for each in FORMATS.values() if each.content in chosen or len(formats_of(each.content)) > 1]
+
+
+def content_of(kind: Kind, wanted: str) -> Content:
+    """What files of a kind hold; ``wanted`` as ``--format`` says."""
+    return FORMATS[wanted].content if wanted != "auto" and FORMATS[wanted].content in kind.contents else kind.content
 
 
 def format_of(kind: Kind, wanted: str, pixels: int, placed: bool) -> FileFormat:
     """What a kind is written as; ``wanted``: as ``--format`` says, of an image of so many pixels that is placed on the
     ground or not.
     """
-    if wanted != "auto" and FORMATS[wanted].content == kind.content:
+    content = content_of(kind, wanted)
+    if wanted != "auto" and FORMATS[wanted].content == content:
         return FORMATS[wanted]
-    if kind.content == "picture":
+    if content == "picture":
         return FORMATS["tiff" if placed or pixels > PNG_PX else "png"]
-    return formats_of(kind.content)[0]
+    return formats_of(content)[0]
 
 
 def file_name(key: str, what: str, clusters: Clusters, suffix: str) -> str:

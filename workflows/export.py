@@ -141,7 +141,7 @@ def make_files(
             failures.append(Failed(each.key, (each.what[0].what,), came.failure))
     for image in planned:
         for file in image.files:
-            if KINDS[file.what].content == "outlines":
+            if FORMATS[file.written_as].content == "outlines":
                 error = make_outlines(store.path, file, target, settings, context)
                 if error is None:
                     made.add(file)
@@ -154,7 +154,7 @@ def make_files(
 
 def pictures_of(image: PlannedImage) -> Iterator[Work]:
     """What tasks make: all files of one kind, so that the source is decoded once; of a large image one file."""
-    pictures = [file for file in image.files if KINDS[file.what].content == "picture"]
+    pictures = [file for file in image.files if FORMATS[file.written_as].content == "picture"]
     together = groupby(pictures, key=lambda file: file.what if image.pixels <= PNG_PX else file.name)
     for group in (tuple(files) for _, files in together):
         yield Work(image.key, group, image.pixels * len(group), group[-1] is image.files[-1], group[0].source)
@@ -189,9 +189,7 @@ def make_outlines(
         with (
             target.whole(file.name) as path,
             target.scratch(file.name) as scratch,
-            OUTLINED[file.what](
-                store, file.key, f"{path}.pieces", file.clusters, settings.min_area_px, context
-            ) as outlines,
+            OUTLINED[file.what](store, file.key, f"{path}.pieces", file.clusters, settings, context) as outlines,
         ):
             FORMATS[file.written_as].write(path, outlines, None, scratch)
     except UnreadableImage as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from dask.delayed import delayed
@@ -18,23 +19,34 @@ from kseg_core import storage
 from kseg_core.clustering.labelling import NO_COLORS
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError, UsageError
+from kseg_core.export.settings import ExportSettings
 from kseg_core.export.tables import require_table, write_table
 from kseg_core.layers.tiles import Region
 from kseg_core.shapes.outline_pieces import Pieces
-from kseg_core.shapes.outlines import Outlines, Outlining, Placement, Text, WindowOutlines, outline_window
+from kseg_core.shapes.outlines import (
+    EVERY_TURN,
+    ClusterProperties,
+    Outlines,
+    Outlining,
+    Placement,
+    Text,
+    WindowOutlines,
+    outline_window,
+    outside_apart,
+)
 from kseg_core.shapes.regions import (
     COLUMNS,
+    LabelArray,
     Regions,
     WindowRegions,
     columns_of,
     join_regions,
-    read_labels,
-    read_padded,
     region_rows,
     regions_of_window,
     wanted_labels,
     windows_of,
 )
+from kseg_core.shapes.simplified import part_of
 from kseg_core.store.opening import Store, StoredImage, open_store
 
 from .computing.context import Context, Task
@@ -88,7 +100,7 @@ def regions_of_images(store: Store, context: Context) -> Iterator[tuple[StoredIm
     context.progress.stage("finding regions", len(images), pixels)
     shared = store.model.colors if store.has_model else None
     colors = [colors_of(image, shared) for image in images]
-    windows = [windows_of(image, WINDOW_PX) for image in images]
+    windows = [windows_of(image.labels, WINDOW_PX) for image in images]
     path = storage.absolute(store.path)  # a worker may have another current folder
     task = delayed(label_window, pure=False)
     found = context.each(
@@ -118,7 +130,7 @@ def colors_of(image: StoredImage, shared: NDArray[np.uint8] | None) -> NDArray[n
 
 def label_window(store: str, key: str, window: Region, k: int) -> WindowRegions:
     """A task: the regions of one window of an image's labels."""
-    return regions_of_window(read_labels(StoredImage(store, key), *window, k), k)
+    return regions_of_window(LabelArray.of_clusters(k).read(StoredImage(store, key), *window), k)
 
 
 # -------------------------------------------------------------------------------------------------------- outlines
@@ -126,7 +138,7 @@ def label_window(store: str, key: str, window: Region, k: int) -> WindowRegions:
 
 @contextmanager
 def polygons(
-    store: str, key: str, aside: str, clusters: tuple[int, ...] | None, min_area_px: int, context: Context
+    store: str, key: str, aside: str, clusters: tuple[int, ...] | None, settings: ExportSettings, context: Context
 ) -> Iterator[Outlines]:
     """Give the regions of an image's clusters: one feature for each 8-connected region, whole across tiles.
 
@@ -140,8 +152,9 @@ def polygons(
         A file that is there meanwhile.
     clusters
         Which; None: all.
-    min_area_px
-        Regions of fewer pixels are left out; what they covered is then covered by no feature.
+    settings
+        Which regions are left out as small (what they covered is then covered by no feature), and by how much outlines
+        are simplified.
 
     Raises
     ------
@@ -154,19 +167,43 @@ def polygons(
     """
     opened = open_store(storage.absolute(store))
     image = opened[key]
-    how = outlining(opened, image, clusters, min_area_px)
-    windows = windows_of(image, OUTLINES_PX)
-    facts = {"image": key, "source": image.source, "shape": how.shape, "coordinates": how.placement.name}
-    with Pieces(aside, columns_of(windows)) as pieces:
-        yield Outlines(facts, _texts(opened.path, key, windows, pieces, how, context))
+    how = outlining(opened, image, clusters, settings)
+    labels = LabelArray.of_clusters(len(colors_of_store(opened, image)))
+    with outlines_of(image, labels, how, aside, context) as outlines:
+        yield outlines
 
 
 #: By kind (`kseg_core.products`), what traces it.
 OUTLINED: dict[str, Callable[..., AbstractContextManager[Outlines]]] = {"polygons": polygons}
 
 
+@contextmanager
+def outlines_of(
+    image: StoredImage, labels: LabelArray, how: Outlining, aside: str, context: Context
+) -> Iterator[Outlines]:
+    """Give the outlines of the regions of a label image that is stored with an image, be its labels clusters or, with
+    one for each region, segments. ``aside`` is a file that is there meanwhile.
+
+    Raises
+    ------
+    StoreError, OSError
+        As `polygons` does.
+    """
+    windows = windows_of(image.array(labels.name), OUTLINES_PX)
+    facts: dict[str, Any] = {
+        "image": image.key,
+        "source": image.source,
+        "shape": how.shape,
+        "coordinates": how.placement.name,
+    }
+    if how.tolerance_px:
+        facts["simplify_px"] = how.tolerance_px
+    with Pieces(aside, columns_of(windows)) as pieces:
+        yield Outlines(facts, _texts(image, labels, windows, pieces, how, context))
+
+
 def _texts(
-    store: str, key: str, windows: list[Region], pieces: Pieces, how: Outlining, context: Context
+    image: StoredImage, labels: LabelArray, windows: list[Region], pieces: Pieces, how: Outlining, context: Context
 ) -> Iterator[Text]:
     """All features: those inside the windows in order, a few computed ahead, so that what is held has a bound; then
     those that go through several.
@@ -174,32 +211,52 @@ def _texts(
     task, shared = delayed(trace_window, pure=False), context.share(how)
     some = AHEAD * context.executor.workers
     for at in range(0, len(windows), some):
-        for traced in context.compute([task(store, key, window, shared) for window in windows[at : at + some]]):
+        tasks = [task(image.store, image.key, window, labels, shared) for window in windows[at : at + some]]
+        for traced in context.compute(tasks):
             yield from ((True, feature) for feature in traced.features)
             pieces.add(traced)
     yield from pieces.features(how)
 
 
-def outlining(store: Store, image: StoredImage, clusters: tuple[int, ...] | None, min_area_px: int) -> Outlining:
-    """What is outlined of an image, and how.
+def outlining(
+    store: Store, image: StoredImage, clusters: tuple[int, ...] | None, settings: ExportSettings
+) -> Outlining:
+    """What is outlined of an image's clusters, and how.
 
     Raises
     ------
     UsageError
         If there is no such cluster, or rasterio is needed and missing.
     """
-    colors = colors_of(image, store.model.colors if store.has_model else None)
+    colors = colors_of_store(store, image)
     k = len(colors)
     strange = [cluster for cluster in clusters or () if not 0 <= cluster < k]
     if strange:
         raise UsageError(f"{image.key} has no cluster {strange[0]}: they are 0 to {k - 1}")
     height, width = image.labels.shape
-    wanted = wanted_labels(k, clusters)
-    return Outlining(image.key, (height, width), wanted, colors, min_area_px, Placement.of(image.georeference))
+    return Outlining(
+        (height, width),
+        wanted_labels(k, clusters),
+        ClusterProperties(image.key, colors),
+        settings.min_area_px,
+        Placement.of(image.georeference),
+        settings.simplify_px,
+    )
 
 
-def trace_window(store: str, key: str, window: Region, how: Outlining) -> WindowOutlines:
+def colors_of_store(store: Store, image: StoredImage) -> NDArray[np.uint8]:
+    """`colors_of` an image of a store."""
+    return colors_of(image, store.model.colors if store.has_model else None)
+
+
+def trace_window(store: str, key: str, window: Region, labels: LabelArray, how: Outlining) -> WindowOutlines:
     """A task: the outlines of one window of an image's labels."""
+    image = StoredImage(store, key)
     rows, columns = window
-    padded, inside = read_padded(StoredImage(store, key), rows, columns, len(how.colors))
-    return outline_window(padded, inside, (rows.start, columns.start), how)
+    padded, inside = labels.read_padded(image, rows, columns)
+    kept = EVERY_TURN
+    if (simplifying := how.simplifying) is not None:
+        cells = simplifying.surroundings(window, how.shape)
+        around = (padded, inside) if cells == window else labels.read_padded(image, *cells)
+        kept = part_of(simplifying.corners(outside_apart(*around)), cells, window)
+    return outline_window(padded, inside, (rows.start, columns.start), how, kept)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from kseg_core.errors import UsageError
 from kseg_core.options import joined, option
-from kseg_core.products import FORMATS, KINDS, formats_to_choose
+from kseg_core.products import FORMATS, KINDS, content_of, formats_to_choose
 
 *_MOST, _LAST = (kind.name for kind in KINDS.values() if kind.clusters != "all")
 _OF_CLUSTERS = f"{', '.join(_MOST)} and {_LAST}"
-_OUTLINES = ", ".join(kind.name for kind in KINDS.values() if kind.content == "outlines")
+_OUTLINES = ", ".join(kind.name for kind in KINDS.values() if "outlines" in kind.contents)
+MOST_SIMPLIFY_PX = 100  # beyond it outlines have little to do with pixels
 
 
 def _names(values: Sequence[str]) -> tuple[str, ...]:
@@ -72,6 +73,15 @@ class ExportSettings:
         1, f"With --what {_OUTLINES}: leave out regions with fewer pixels.", "Output", "PX", flag="min-area"
     )
 
+    simplify_px: float = option(
+        0.0,
+        f"With --what {_OUTLINES}: leave out corners of outlines as long as no point of them moves by more than this; "
+        "neighbours keep sharing their borders, and no region is lost. Pixels make stairs of 0.7. 0: every corner.",
+        "Output",
+        "PX",
+        flag="simplify",
+    )
+
     def __post_init__(self) -> None:
         if not self.what:
             raise UsageError(f"--what is empty: name some of {', '.join(KINDS)}")
@@ -81,7 +91,8 @@ class ExportSettings:
         formats = ["auto", *formats_to_choose()]
         if self.format not in formats:
             raise UsageError(f"--format is one of {', '.join(formats)}; got {self.format!r}")
-        if self.format != "auto" and all(KINDS[kind].content != FORMATS[self.format].content for kind in self.what):
+        there = {content for kind in self.what for content in KINDS[kind].contents}
+        if self.format != "auto" and FORMATS[self.format].content not in there:
             raise UsageError(f"--format {self.format} writes none of --what {','.join(self.what)}: leave it out")
         if self.clusters is not None:
             if not self.clusters or min(self.clusters) < 0:
@@ -92,8 +103,13 @@ class ExportSettings:
             raise UsageError(f"--line-color is like '#ffff00'; got {self.line!r}")
         if self.min_area_px < 1:
             raise UsageError(f"--min-area is at least 1 pixel; got {self.min_area_px}")
-        if self.min_area_px > 1 and all(KINDS[kind].content != "outlines" for kind in self.what):
+        no_outlines = all(content_of(KINDS[kind], self.format) != "outlines" for kind in self.what)
+        if self.min_area_px > 1 and no_outlines:
             raise UsageError(f"--min-area leaves out small {_OUTLINES}, and --what names no {_OUTLINES}: leave it out")
+        if not 0 <= self.simplify_px <= MOST_SIMPLIFY_PX:  # which NaN is not either
+            raise UsageError(f"--simplify is 0 to {MOST_SIMPLIFY_PX} pixels; got {self.simplify_px}")
+        if self.simplify_px and no_outlines:
+            raise UsageError(f"--simplify is of the outlines of {_OUTLINES}, and --what names none: leave it out")
 
     @property
     def line_rgb(self) -> tuple[int, int, int]:

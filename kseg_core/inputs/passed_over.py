@@ -56,7 +56,7 @@ def is_exported(path: str) -> bool:
     key, part, suffix = ("", "", *os.path.basename(path).rsplit(".", 2))[-3:]
     formats = [each for each in formats_of("picture") if each.suffix == suffix]
     part, dash, clusters = part.partition("-")
-    kinds = (kind.part or kind.name for kind in KINDS.values() if kind.content == "picture")
+    kinds = (kind.part or kind.name for kind in KINDS.values() if "picture" in kind.contents)
     if not key or not formats or (dash and not clusters) or part not in kinds:
         return False
     try:

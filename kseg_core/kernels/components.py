@@ -40,7 +40,7 @@ def _unite(parent: I32, a: int, b: int) -> int:
     return b
 
 
-@kernel("C2u1 C1b1 b")
+@kernel("C2u1 C1b1 b", "C2u4 C1b1 b")
 def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32, int]:
     """Number the connected regions of equal labels.
 
@@ -49,7 +49,8 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
     labels
         (y, x).
     wanted
-        bool, by label: what is not wanted is background.
+        bool, by label: what is not wanted is background. Labels beyond its end are like its last, so that it need not
+        be as long as there are regions.
     diagonal
         Whether pixels that touch at a corner are connected (8) or not (4).
 
@@ -61,11 +62,11 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
     components = np.zeros((height, width), np.int32)
     parent = np.empty(height * width + 1, np.int32)  # the system gives memory only to what is written
     parent[0] = 0
-    last = 0
+    last, most = 0, wanted.size - 1
     for r in range(height):
         for c in range(width):
             own = labels[r, c]
-            if not wanted[own]:
+            if not wanted[most if own > most else own]:
                 continue
             found = 0
             if c > 0 and labels[r, c - 1] == own:
@@ -101,7 +102,7 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
     return components, count
 
 
-@kernel("C2i4 C2u1 i")
+@kernel("C2i4 C2u1 i", "C2i4 C2u4 i")
 def measure_components(components: I32, labels: Labels, count: int) -> tuple[I64, I64, I64]:
     """Pixels, label, and place of the first pixel (row by row) of each region; (count + 1,), entry 0 of no meaning."""
     height, width = components.shape
@@ -118,7 +119,7 @@ def measure_components(components: I32, labels: Labels, count: int) -> tuple[I64
     return areas, classes, firsts
 
 
-@kernel("C2i4 C2u1 i")
+@kernel("C2i4 C2u1 i", "C2i4 C2u4 i")
 def join_corners(parts: I32, labels: Labels, count: int) -> tuple[I32, int]:
     """From 4-connected parts to 8-connected regions: (count + 1,), the region of each part, numbered as the regions of
     `label_components` are; and how many regions there are.

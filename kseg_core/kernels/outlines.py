@@ -63,13 +63,23 @@ def _begins_here(padded: I32, r: int, c: int, d: int) -> bool:
 
 
 @inlined
-def _walk(padded: I32, r: int, c: int, d: int, walked: U8, corners: I32, at: int) -> tuple[int, int, int, int]:
+def _is_corner(kept: U8, d: int, next_r: int, next_c: int, next_d: int) -> bool:
+    """Whether an outline has a corner where a step begins that follows one of direction ``d``."""
+    if kept.size == 0:
+        return bool(next_d != d)
+    return bool(kept[next_r + CORNER_DOWN[next_d], next_c + CORNER_ACROSS[next_d]] != 0)
+
+
+@inlined
+def _walk(
+    padded: I32, kept: U8, r: int, c: int, d: int, walked: U8, corners: I32, at: int
+) -> tuple[int, int, int, int]:
     """Walk from a step until it comes round or leaves the window; returns the next free place and the step after."""
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     while 0 <= r < height and 0 <= c < width and not walked[r, c] >> d & 1:
         walked[r, c] |= 1 << d
         next_r, next_c, next_d = _next(padded, r, c, d)
-        if next_d != d:
+        if _is_corner(kept, d, next_r, next_c, next_d):
             corners[at, 0] = next_c + CORNER_ACROSS[next_d]
             corners[at, 1] = next_r + CORNER_DOWN[next_d]
             at += 1
@@ -77,8 +87,8 @@ def _walk(padded: I32, r: int, c: int, d: int, walked: U8, corners: I32, at: int
     return at, r, c, d
 
 
-@kernel("C2i4 C2i4")
-def count_corners(padded: I32, parts: I32) -> tuple[int, int]:
+@kernel("C2i4 C2i4 C2u1")
+def count_corners(padded: I32, parts: I32, kept: U8) -> tuple[int, int]:
     """How many corners and walks a window has at most: what is to be reserved for `trace`."""
     height, width = parts.shape
     corners = walks = 0
@@ -87,8 +97,8 @@ def count_corners(padded: I32, parts: I32) -> tuple[int, int]:
             if parts[r, c] > 0:
                 for d in range(4):
                     if _is_boundary(padded, r, c, d):
-                        turned = _next(padded, r, c, d)[2]
-                        corners += turned != d
+                        next_r, next_c, turned = _next(padded, r, c, d)
+                        corners += _is_corner(kept, d, next_r, next_c, turned)
                         # At its uppermost, leftmost corner a ring turns from up to right, or from left to down.
                         rings = (d == 3 and turned == 0) or (d == 2 and turned == 1)
                         chains = r == 0 or c == 0 or r == height - 1 or c == width - 1
@@ -96,8 +106,8 @@ def count_corners(padded: I32, parts: I32) -> tuple[int, int]:
     return corners, walks
 
 
-@kernel("C2i4 C2i4 C2i4 C2i4")
-def trace(padded: I32, parts: I32, corners: I32, walks: I32) -> tuple[int, int]:
+@kernel("C2i4 C2i4 C2u1 C2i4 C2i4")
+def trace(padded: I32, parts: I32, kept: U8, corners: I32, walks: I32) -> tuple[int, int]:
     """All walks of a window.
 
     Parameters
@@ -106,6 +116,8 @@ def trace(padded: I32, parts: I32, corners: I32, walks: I32) -> tuple[int, int]:
         int32 (y + 2, x + 2): the labels of the window and of one pixel around it, -1 outside the image.
     parts
         int32 (y, x): the 4-connected part each pixel belongs to; 0 where nothing is to be traced.
+    kept
+        uint8 (y + 1, x + 1): 1 where outlines have corners; of no size: where they turn.
     corners
         int32 (n, 2), filled: x, y of every corner, in pixels of the window.
     walks
@@ -125,7 +137,7 @@ def trace(padded: I32, parts: I32, corners: I32, walks: I32) -> tuple[int, int]:
                 continue
             for d in range(4):
                 if _is_boundary(padded, r, c, d) and _begins_here(padded, r, c, d):
-                    end, next_r, next_c, next_d = _walk(padded, r, c, d, walked, corners, at)
+                    end, next_r, next_c, next_d = _walk(padded, kept, r, c, d, walked, corners, at)
                     walks[found, 0], walks[found, 1], walks[found, 2] = parts[r, c], at, end
                     walks[found, 3], walks[found, 4], walks[found, 5] = r, c, d
                     walks[found, 6], walks[found, 7], walks[found, 8] = next_r, next_c, next_d
@@ -135,7 +147,7 @@ def trace(padded: I32, parts: I32, corners: I32, walks: I32) -> tuple[int, int]:
         for c in range(width):
             # Every ring that is left has a step to the right, along the upper side of a pixel.
             if parts[r, c] > 0 and not walked[r, c] & 1 and _is_boundary(padded, r, c, 0):
-                end, _, _, _ = _walk(padded, r, c, 0, walked, corners, at)
+                end, _, _, _ = _walk(padded, kept, r, c, 0, walked, corners, at)
                 walks[found, 0], walks[found, 1], walks[found, 2] = parts[r, c], at, end
                 walks[found, 3:] = -1
                 at = end

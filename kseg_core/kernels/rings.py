@@ -34,14 +34,14 @@ def split_rings(corners: I32, starts: I64) -> tuple[I32, I64, I64]:
     """
     n = corners.shape[0]
     out = np.empty((n, 2), np.int32)
-    ends = np.empty(n // 4 + 2, np.int64)  # a ring has four corners at least
-    walk_of = np.empty(n // 4 + 2, np.int64)
+    ends = np.empty(n // 3 + 2, np.int64)  # a ring has three corners at least
+    walk_of = np.empty(n // 3 + 2, np.int64)
     rings = filled = 0
     unchanged = np.arange(8)
     for walk in range(starts.size - 1):
         first, last = starts[walk], starts[walk + 1]
         m = last - first
-        if m < 8:  # too few corners to pass one twice
+        if m < 6:  # too few corners to pass one twice
             filled = _put(corners, first, unchanged, 0, m, out, filled)
             ends[rings], walk_of[rings] = filled, walk
             rings += 1
@@ -127,7 +127,7 @@ def _put(corners: I32, first: int, path: I64, begin: int, end: int, out: I32, fi
 
 @kernel("C2i4 C1i8")
 def signed_areas(corners: I32, starts: I64) -> I64:
-    """Of each ring, in pixels: positive where it goes around pixels of its region, negative around a hole."""
+    """Of each ring, in whole pixels: positive where it goes around pixels of its region, negative around a hole."""
     areas = np.zeros(starts.size - 1, np.int64)
     for ring in range(starts.size - 1):
         first, last = starts[ring], starts[ring + 1]
@@ -143,7 +143,10 @@ def signed_areas(corners: I32, starts: I64) -> I64:
 
 @kernel("C2i4 C1i8 i")
 def with_steps(corners: I32, starts: I64, step: int) -> tuple[I32, I64]:
-    """Rings with a point more wherever a side passes a multiple of ``step``: the same for the regions on both sides."""
+    """Rings with a point more wherever a side passes a multiple of ``step``: the same for the regions on both sides.
+
+    Slanting sides, which simplified outlines alone have, are as they are.
+    """
     bounds = np.zeros(starts.size, np.int64)
     for fill in (False, True):
         out = np.empty((bounds[-1] if fill else 0, 2), np.int32)
@@ -160,6 +163,8 @@ def with_steps(corners: I32, starts: I64, step: int) -> tuple[I32, I64]:
                 at += 1
                 low, high = min(begin, end), max(begin, end)
                 inside = (high - 1) // step - low // step  # multiples of the step strictly between
+                if corners[j, 0] != x and corners[j, 1] != y:
+                    inside = 0
                 for n in range(inside):
                     if fill:
                         between = (low // step + 1 + n) * step if begin < end else ((high - 1) // step - n) * step

@@ -100,11 +100,11 @@ class Pieces:
         """All parts of open regions that are large enough, in the order in which they are written."""
         opened = [window.open for window in self._windows]
         region, count = self._numbers([window.borders for window in self._windows], [own.regions for own in opened])
-        pixels, cluster = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        pixels, label = np.zeros(count, np.int64), np.zeros(count, np.int64)
         first = np.full(count, np.iinfo(np.int64).max)
         np.add.at(pixels, region, np.concatenate([own.pixels for own in opened]))
         np.minimum.at(first, region, np.concatenate([own.firsts for own in opened]))
-        cluster[region] = np.concatenate([own.clusters for own in opened])
+        label[region] = np.concatenate([own.classes for own in opened])
         starts = np.cumsum([0, *(own.regions.size for own in opened)])
         places = (np.searchsorted(own.regions, own.part_regions) for own in opened)
         of_part = region[np.concatenate([start + at for start, at in zip(starts, places, strict=False)])]
@@ -118,7 +118,7 @@ class Pieces:
         written = np.flatnonzero(pixels[of_part] >= min_area_px)
         order = written[np.lexsort((polygon[written], first[of_part[written]]))]
         parts = np.concatenate([window.places for window in self._windows])
-        facts = np.stack([cluster, pixels, first], axis=1)
+        facts = np.stack([label, pixels, first], axis=1)
         return _Polygons(parts[order], polygon[order], facts[of_part[order]])
 
     def _numbers(self, borders: list[Borders], own: list[I64], *, diagonal: bool = True) -> tuple[I64, int]:
@@ -134,7 +134,7 @@ class _Polygons(NamedTuple):
 
     parts: I64  # int64 (n, 5): where a part's outlines are, as `_Laid` has it
     polygon: I64  # (n,): the place of the first pixel of the polygon a part belongs to
-    facts: I64  # (n, 3): cluster, pixels and place of the first pixel of its region
+    facts: I64  # (n, 3): label, pixels and place of the first pixel of its region
 
     def batches(self) -> Iterator[tuple[I64, I64, I64]]:
         """Whole polygons of not too many corners together: their parts, the polygon each is of, and their facts."""

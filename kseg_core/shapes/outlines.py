@@ -3,8 +3,8 @@
 A region is a set of 8-connected pixels with one label and becomes one feature: a polygon for each of its 4-connected
 parts, as parts that meet in a corner only are polygons of their own in GeoJSON. A window traces the boundaries of what
 it sees. Regions that lie inside it are finished there; of the others it hands over pieces of outlines, which
-`outline_pieces` joins end to end. Coordinates are whole numbers of pixels until they are written, so nothing is cut,
-moved or simplified.
+`outline_pieces` joins end to end. Coordinates are whole numbers of pixels until they are written, so nothing is cut or
+moved. Outlines are simplified only where that is asked for, by leaving out corners (`simplified`).
 
 References
 ----------
@@ -14,9 +14,10 @@ RFC 7946 (the GeoJSON format): WGS 84, outer rings counterclockwise, holes clock
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from ..joining import Borders, Rim
 from ..kernels.components import join_corners, label_components, measure_components
 from ..kernels.outlines import count_corners, trace
 from ..kernels.rings import ring_text, signed_areas, split_rings, with_steps
+from .simplified import CELL_PX, Simplifying
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -39,6 +41,7 @@ DECIMALS = 9  # of degrees: a tenth of a millimetre
 BATCH = 1 << 18  # corners that are placed at once
 STEP_PX = 64  # a straight line of a map is none in degrees: so often there is a point on it
 WGS_84 = "EPSG:4326"
+EVERY_TURN: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)  # of outlines that are not simplified
 
 
 class Outlines(NamedTuple):
@@ -60,18 +63,76 @@ class Outlines(NamedTuple):
 class Outlining:
     """What is outlined and how it is written."""
 
-    key: str  # the image's name
     shape: tuple[int, int]  # (height, width) of the image
-    wanted: Bools  # bool, by label: whether its regions are outlined
-    colors: NDArray[np.uint8]  # uint8 (k, 3): of the clusters
+    # bool, by label: whether its regions are outlined; labels beyond its end are like its last
+    wanted: Bools
+    properties: Properties  # of the regions
     min_area_px: int  # regions of fewer pixels are left out
     placement: Placement  # of the image
+    tolerance_px: float = 0.0  # by which simplified outlines may differ; 0: they are not simplified
 
-    def beginnings(self) -> list[str]:
-        """Of each cluster, how a feature of it begins, up to its pixels."""
-        begins = f'\n{{"type":"Feature","properties":{{"image":{json.dumps(self.key)},"cluster":'
+    @property
+    def simplifying(self) -> Simplifying | None:
+        """How outlines are simplified; None: they are not."""
+        if not self.tolerance_px:
+            return None
+        return Simplifying(self.tolerance_px, STEP_PX if self.placement.bends else CELL_PX)
+
+
+class Properties(Protocol):
+    """What features tell of regions besides their pixels and their place."""
+
+    def texts(self, labels: I64) -> list[str]:
+        """Of each of these labels, members of a JSON object."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterProperties:
+    """What features tell of the regions of clusters: the image, the cluster and its colour."""
+
+    key: str  # the image's name
+    colors: NDArray[np.uint8]  # uint8 (k, 3): of the clusters
+
+    def texts(self, labels: I64) -> list[str]:
+        """As `Properties` has it."""
+        image = json.dumps(self.key)
         colors = (f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.colors.tolist())
-        return [f'{begins}{cluster},"color":"{color}","pixels":' for cluster, color in enumerate(colors)]
+        texts = [f'"image":{image},"cluster":{cluster},"color":"{color}"' for cluster, color in enumerate(colors)]
+        return [texts[label] for label in labels.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentProperties:
+    """What features tell of segments, each of which has its own label: the image, its number, and what a table has.
+
+    Parameters
+    ----------
+    key
+        The image's name.
+    columns
+        By the names of properties, what each segment has of it, by label: numbers (n,), or colours uint8 (n, 3), which
+        are written like ``#0a7bff``. A float that is not finite is null.
+    """
+
+    key: str
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def texts(self, labels: I64) -> list[str]:
+        """As `Properties` has it."""
+        numbers = [f'"image":{json.dumps(self.key)},"segment":{label}' for label in labels.tolist()]
+        columns = [
+            [f",{json.dumps(name)}:{value}" for value in _json_values(values[labels])]
+            for name, values in self.columns.items()
+        ]
+        return ["".join(members) for members in zip(numbers, *columns, strict=True)]
+
+
+def _json_values(values: NDArray[Any]) -> Iterator[str]:
+    """Numbers or colours as JSON."""
+    if values.ndim == 2:
+        return (f'"#{red:02x}{green:02x}{blue:02x}"' for red, green, blue in values.tolist())
+    return ("null" if isinstance(each, float) and not isfinite(each) else json.dumps(each) for each in values.tolist())
 
 
 class Open(NamedTuple):
@@ -80,7 +141,7 @@ class Open(NamedTuple):
     # (n,): the region's number in the window, pixels in the window, label, place of its first pixel in the image
     regions: I64
     pixels: I64
-    clusters: I64
+    classes: I64
     firsts: I64
     # (m,): the part's number in the window, its region's, and the place of its first pixel in the image
     parts: I64
@@ -110,33 +171,35 @@ class _Regions(NamedTuple):
     part_firsts: I64  # int64: of each part, the place of its first pixel, row by row in the image
     # int64: of each region, its pixels in the window, its label, the place of its first pixel in the image
     pixels: I64
-    clusters: I64
+    classes: I64
     firsts: I64
     is_open: Bools  # of each region, whether it touches a line of the window behind which the image goes on
 
 
-def outline_window(padded: Labels, inside: NDArray[Any], origin: tuple[int, int], how: Outlining) -> WindowOutlines:
+def outline_window(
+    padded: Labels, inside: NDArray[Any], origin: tuple[int, int], how: Outlining, kept: NDArray[np.uint8] = EVERY_TURN
+) -> WindowOutlines:
     """Outline the regions of one window.
 
     Parameters
     ----------
     padded
-        (y + 2, x + 2): labels of the window and of one pixel around it.
+        (y + 2, x + 2): labels of the window and of one pixel around it; less than 2**31.
     inside
         bool, of that shape: which of these pixels are in the image.
     origin
         (row, column) of the window's first pixel.
     how
         What is outlined and how.
+    kept
+        uint8 (y + 1, x + 1): where outlines that are simplified have corners, as `Simplifying` tells.
     """
     labels = np.ascontiguousarray(padded[1:-1, 1:-1])
     parts, count = label_components(labels, how.wanted, False)
     regions = _regions_of(parts, count, labels, inside, origin, how)
     keep = regions.is_open | (regions.pixels >= how.min_area_px)
     keep[0] = False
-    walks, corners = _walks(
-        np.where(inside, padded.astype(np.int32), -1), np.where(keep[regions.of_part][parts], parts, 0)
-    )
+    walks, corners = _walks(outside_apart(padded, inside), np.where(keep[regions.of_part][parts], parts, 0), kept)
     of_open = regions.is_open[regions.of_part[walks[:, 0]]]
     rim, classes = Rim.of(parts), Rim.of(labels)
     return WindowOutlines(
@@ -147,17 +210,22 @@ def outline_window(padded: Labels, inside: NDArray[Any], origin: tuple[int, int]
     )
 
 
+def outside_apart(labels: Labels, inside: NDArray[Any]) -> I32:
+    """Labels, -1 outside the image."""
+    return np.where(inside, labels.astype(np.int32), -1)
+
+
 def _regions_of(
     parts: I32, count: int, labels: Labels, inside: NDArray[Any], origin: tuple[int, int], how: Outlining
 ) -> _Regions:
     """From the window's parts to its regions."""
     of_part, found = join_corners(parts, labels, count)
-    areas, classes, places = measure_components(parts, labels, count)
+    areas, part_classes, places = measure_components(parts, labels, count)
     rows, columns = np.divmod(places, labels.shape[1])
     part_firsts = np.where(np.arange(count + 1) > 0, (rows + origin[0]) * how.shape[1] + columns + origin[1], -1)
-    pixels, clusters = np.zeros(found + 1, np.int64), np.zeros(found + 1, np.int64)
+    pixels, classes = np.zeros(found + 1, np.int64), np.zeros(found + 1, np.int64)
     np.add.at(pixels, of_part, areas)
-    clusters[of_part] = classes
+    classes[of_part] = part_classes
     firsts = np.full(found + 1, -1, np.int64)
     firsts[of_part[::-1]] = part_firsts[::-1]  # parts are in the order of their first pixels: that of the first stays
     is_open = np.zeros(found + 1, np.bool_)
@@ -165,14 +233,14 @@ def _regions_of(
     for line, beyond in zip(Rim.of(parts), goes_on, strict=True):
         is_open[of_part[line]] |= beyond
     is_open[0] = False
-    return _Regions(of_part, part_firsts, pixels, clusters, firsts, is_open)
+    return _Regions(of_part, part_firsts, pixels, classes, firsts, is_open)
 
 
-def _walks(padded: I32, parts: I32) -> tuple[I32, I32]:
+def _walks(padded: I32, parts: I32, kept: NDArray[np.uint8]) -> tuple[I32, I32]:
     """All walks of some parts, as `trace` describes them, ordered by part; and their corners in the window."""
-    most_corners, most_walks = count_corners(padded, parts)
+    most_corners, most_walks = count_corners(padded, parts, kept)
     corners, walks = np.empty((most_corners, 2), np.int32), np.empty((most_walks, 9), np.int32)
-    used, found = trace(padded, parts, corners, walks)
+    used, found = trace(padded, parts, kept, corners, walks)
     walks = walks[:found]
     return walks[np.argsort(walks[:, 0], kind="stable")], corners[:used]
 
@@ -199,7 +267,7 @@ def _features(walks: I32, corners: I32, regions: _Regions, origin: tuple[int, in
     parts, part = np.unique(walks[:, 0], return_inverse=True)
     region = regions.of_part[parts]
     order = np.argsort(region, kind="stable")
-    facts = np.stack([regions.clusters, regions.pixels, regions.firsts], axis=1)[region[order]]
+    facts = np.stack([regions.classes, regions.pixels, regions.firsts], axis=1)[region[order]]
     found: list[list[str]] = []
     for begins, text in feature_texts(own, starts, np.argsort(order)[part], of_polygons(facts), how):
         if begins:
@@ -230,16 +298,16 @@ def feature_texts(corners: I32, starts: I64, polygon: I64, facts: I64, how: Outl
     corners, starts, walk = split_rings(corners, starts)
     rings = Rings.ordered(corners, starts, polygon[walk])
     told: list[list[int]] = facts.tolist()
-    beginnings, begins = how.beginnings(), True
+    told_of, begins = how.properties.texts(facts[:, 0]), True
     texts = how.placement.ring_texts(rings.corners, rings.starts, rings.is_hole)
     for at, text, ended in zip(rings.part.tolist(), texts, rings.ends_polygon.tolist(), strict=True):
-        cluster, pixels, first, is_first, is_last = told[at]
+        _, pixels, first, is_first, is_last = told[at]
         several = not (is_first and is_last)
         before, after = ",", ""
         if begins and is_first:  # a region's name is the place of its first pixel: the same whatever the windows
             kind = "MultiPolygon" if several else "Polygon"
             before = (
-                f'{beginnings[cluster]}{pixels},"region":{first}}},'
+                f'\n{{"type":"Feature","properties":{{{told_of[at]},"pixels":{pixels},"region":{first}}},'
                 f'"geometry":{{"type":"{kind}","coordinates":{"[" * several}['
             )
         elif begins:
@@ -253,7 +321,7 @@ def feature_texts(corners: I32, starts: I64, polygon: I64, facts: I64, how: Outl
 def of_polygons(facts: I64) -> I64:
     """What `feature_texts` takes of polygons that are ordered by region: int64 (n, 5), from (n, 3).
 
-    A polygon's region's cluster, pixels, and place of the first pixel; whether it is the region's first, and its last.
+    A polygon's region's label, pixels, and place of the first pixel; whether it is the region's first, and its last.
     """
     regions = facts[:, 2]
     return np.column_stack([facts, np.diff(regions, prepend=-1) != 0, np.diff(regions, append=-1) != 0])
@@ -291,7 +359,7 @@ def _open(walks: I32, corners: I32, regions: _Regions, origin: tuple[int, int], 
     return Open(
         numbers,
         regions.pixels[numbers],
-        regions.clusters[numbers],
+        regions.classes[numbers],
         regions.firsts[numbers],
         parts,
         regions.of_part[parts].astype(np.int64),
@@ -322,6 +390,11 @@ class Placement:
     def of(cls, geo: GeoReference | None) -> Placement:
         """That of an image; without a coordinate system there is no way to longitude and latitude."""
         return cls(geo if geo is not None and geo.crs_wkt else None)
+
+    @property
+    def bends(self) -> bool:
+        """Whether a straight line of pixels is none in its coordinates."""
+        return self.geo is not None and not self.geo.is_geographic
 
     @property
     def name(self) -> str:
@@ -358,7 +431,7 @@ class Placement:
         backwards = np.zeros(is_hole.size, np.bool_)  # to the right and then down is counterclockwise for x, y
         values, decimals = corners.astype(np.int64), 0
         if self.geo is not None:
-            if not self.geo.is_geographic:
+            if self.bends:
                 corners, starts = with_steps(corners, starts, STEP_PX)
             positions = self._degrees(corners.astype(np.float64))
             # A ring turns at its first corner the way an outer ring does, or a hole: unless the map is a mirror image.

@@ -7,10 +7,9 @@ is of the size of its border.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +17,20 @@ from numpy.typing import NDArray
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
 from ..images.geo import GeoReference
+from ..images.pixel_size import MICROMETRES, metres_of_unit
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
+from ..layers import LABEL_LAYER
 from ..layers.tiles import Region, tile_windows
 from ..store.nodes import DAMAGE
 from ..store.opening import StoredImage
 
+if TYPE_CHECKING:
+    import zarr
+
 I64 = NDArray[np.int64]
+
+MOST_LABELS = 2**31 - 1  # regions are numbered by int32
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,69 @@ class WindowRegions:
     open_labels: I64
 
 
-def windows_of(image: StoredImage, side: int) -> list[Region]:
+@dataclass(frozen=True, slots=True)
+class LabelArray:
+    """Which array of an image has the labels whose regions are meant.
+
+    Parameters
+    ----------
+    name
+        Its path in the image's group.
+    dtype
+        What it has to be.
+    nothing
+        The label of pixels that are in no region.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    nothing: int
+
+    @classmethod
+    def of_clusters(cls, k: int) -> Self:
+        """That of ``k`` clusters, as the store has it."""
+        return cls(LABEL_LAYER.path(), label_dtype(k), invalid_label(k))
+
+    def read(self, image: StoredImage, rows: slice, columns: slice) -> Labels:
+        """A window of an image's labels.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be read, are of another dtype, or are more than regions are counted to.
+        """
+        array = image.array(self.name)
+        if array.dtype != self.dtype:
+            raise StoreError(f"{image.path}: its labels are {array.dtype}, expected {self.dtype}")
+        try:
+            labels: Labels = np.asarray(array[rows, columns])
+        except DAMAGE as error:
+            raise StoreError(f"{image.path}: its labels cannot be read ({error})") from error
+        if self.dtype.itemsize > 2 and labels.max() > MOST_LABELS:
+            raise StoreError(f"{image.path}: a label of {labels.max()}, expected at most {MOST_LABELS}")
+        return labels
+
+    def read_padded(self, image: StoredImage, rows: slice, columns: slice) -> tuple[Labels, NDArray[np.bool_]]:
+        """A window of an image's labels (y + 2, x + 2) with one pixel around it, and which of these are in the image.
+
+        Raises
+        ------
+        StoreError
+            As `read` does.
+        """
+        clipped: list[slice] = []
+        missing: list[tuple[int, int]] = []
+        for window, size in zip((rows, columns), image.array(self.name).shape, strict=True):
+            first, last = max(window.start - 1, 0), min(window.stop + 1, size)
+            clipped.append(slice(first, last))
+            missing.append((first - window.start + 1, window.stop + 1 - last))
+        labels = self.read(image, clipped[0], clipped[1])
+        inside = np.ones(labels.shape, np.bool_)
+        return np.pad(labels, missing, constant_values=self.nothing), np.pad(inside, missing)
+
+
+def windows_of(labels: zarr.Array[Any], side: int) -> list[Region]:
     """Windows of about such a side, row by row: whole tiles where these are not huge, as each is decoded once then."""
-    labels = image.labels
     tile = max(labels.chunks)
     height, width = labels.shape
     return list(tile_windows(height, width, min(tile * max(1, side // tile), 2 * side)))
@@ -59,43 +125,6 @@ def windows_of(image: StoredImage, side: int) -> list[Region]:
 def columns_of(windows: Sequence[Region]) -> int:
     """How many windows a row of `windows_of` has."""
     return sum(rows.start == 0 for rows, _ in windows)
-
-
-def read_labels(image: StoredImage, rows: slice, columns: slice, k: int) -> Labels:
-    """A window of an image's labels.
-
-    Raises
-    ------
-    StoreError
-        If they cannot be read, or are not those of ``k`` clusters.
-    """
-    array = image.labels
-    if array.dtype != label_dtype(k):
-        raise StoreError(f"{image.path}: its labels are {array.dtype}, expected {label_dtype(k)}")
-    try:
-        labels: Labels = np.asarray(array[rows, columns])
-    except DAMAGE as error:
-        raise StoreError(f"{image.path}: its labels cannot be read ({error})") from error
-    return labels
-
-
-def read_padded(image: StoredImage, rows: slice, columns: slice, k: int) -> tuple[Labels, NDArray[np.bool_]]:
-    """A window of an image's labels (y + 2, x + 2) with one pixel around it, and which of these are in the image.
-
-    Raises
-    ------
-    StoreError
-        As `read_labels` does.
-    """
-    clipped: list[slice] = []
-    missing: list[tuple[int, int]] = []
-    for window, size in zip((rows, columns), image.labels.shape, strict=True):
-        first, last = max(window.start - 1, 0), min(window.stop + 1, size)
-        clipped.append(slice(first, last))
-        missing.append((first - window.start + 1, window.stop + 1 - last))
-    labels = read_labels(image, clipped[0], clipped[1], k)
-    inside = np.ones(labels.shape, np.bool_)
-    return np.pad(labels, missing, constant_values=invalid_label(k)), np.pad(inside, missing)
 
 
 def wanted_labels(k: int, clusters: Sequence[int] | None = None) -> NDArray[np.bool_]:
@@ -197,20 +226,6 @@ def region_rows(image: StoredImage, regions: Regions, colors: NDArray[np.uint8])
 # --------------------------------------------------------------------------------------------------- areas of pixels
 
 
-# OME-Zarr's names of the units a pixel's side may be in (UDUNITS-2), in micrometres.
-MICROMETRES = {
-    "angstrom": 1e-4,
-    "nanometer": 1e-3,
-    "micrometer": 1.0,
-    "millimeter": 1e3,
-    "centimeter": 1e4,
-    "meter": 1e6,
-    "kilometer": 1e9,
-    "inch": 25_400.0,
-    "foot": 304_800.0,
-}
-
-
 class PixelArea(NamedTuple):
     """The area of one pixel, where known."""
 
@@ -240,13 +255,3 @@ def area_of_sides(sides: Sequence[float], units: Sequence[str | None]) -> float 
     """Square micrometres of a pixel with two sides; None where one has no unit of length."""
     known = [MICROMETRES[unit] * side for side, unit in zip(sides, units, strict=True) if unit in MICROMETRES]
     return known[0] * known[1] if len(known) == 2 else None
-
-
-def metres_of_unit(wkt: str) -> float | None:
-    """The unit of a projected coordinate system in metres; None where it is not projected, or does not say."""
-    start = re.search(r"\bPROJCRS\[", wkt)
-    if start is None:
-        return None
-    axes = wkt[start.start() :].partition("CS[Cartesian")[2]
-    unit = re.search(r'LENGTHUNIT\["[^"]*",\s*([0-9.eE+-]+)', axes)
-    return None if unit is None else float(unit.group(1))

@@ -123,7 +123,7 @@ class StoredImage:
     def __init__(self, store: str, key: str) -> None:
         import zarr
 
-        self.key = key
+        self.store, self.key = store, key
         self.path = os.path.join(store, "images", key)
         try:
             self._group = zarr.open_group(storage.for_zarr(self.path), mode="r")

@@ -244,8 +244,8 @@ def test_all_options_of_a_command_become_its_settings(line: str, asked: Callable
         ("", ExportSettings(), ((), "refuse")),
         (
             "--what masks,cutout --what 'polygons, masks' --image a* --image b --cluster 2,0 --cluster '3, 2' "
-            "--format tiff --line-color #010203 --min-area 9 --skip-existing",
-            ExportSettings(("masks", "cutout", "polygons"), (2, 0, 3), "tiff", "#010203", 9),
+            "--format tiff --line-color #010203 --min-area 9 --simplify 1.5 --skip-existing",
+            ExportSettings(("masks", "cutout", "polygons"), (2, 0, 3), "tiff", "#010203", 9, 1.5),
             (("a*", "b"), "keep"),
         ),
         ("--overwrite", ExportSettings(), ((), "replace")),

@@ -33,7 +33,9 @@ PICTURES = ("segmented", "labels", "masks", "cutout", "boundaries")
 
 
 def run(store: Path, to: Path, *what: str, execution: ExecutionSettings = SYNC, **more: Any) -> Exported:
-    settings = {name: more.pop(name) for name in ("clusters", "format", "line", "min_area_px") if name in more}
+    settings = {
+        name: more.pop(name) for name in ("clusters", "format", "line", "min_area_px", "simplify_px") if name in more
+    }
     request = ExportRequest(str(store), str(to), ExportSettings(what or ("segmented",), **settings), **more)
     return export(request, execution)
 
@@ -519,6 +521,21 @@ def test_a_format_and_a_kind_that_are_not_in_the_product_are_an_entry_each(
     assert [Path(file.path).name for file in list_inputs([str(tmp_path)]).files] == ["own.b-2.webp"]
 
 
+def test_a_kind_may_be_a_picture_and_outlines_by_the_format(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "parts", Kind("parts", "painted or traced", also=("outlines",)))
+    monkeypatch.setitem(drawing.DRAWN, "parts", drawing.DRAWN["segmented"])
+    monkeypatch.setitem(OUTLINED, "parts", OUTLINED["polygons"])
+    one = {"images": ("picture-1.png",)}
+    run(made, tmp_path, "parts", **one)
+    run(made, tmp_path, "parts", "masks", format="geojson", min_area_px=5, simplify_px=1.0, clusters=(0,), **one)
+    assert names(tmp_path) == [f"picture-1.png.{what}" for what in ("mask-0.png", "parts.geojson", "parts.png")]
+    assert json.loads((tmp_path / "picture-1.png.parts.geojson").read_text())["kseg"]["simplify_px"] == 1.0
+    with pytest.raises(UsageError, match="names none"):
+        ExportSettings(("parts",), simplify_px=1.0)
+
+
 def test_a_format_and_a_kind_of_outlines_are_an_entry_each(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -528,9 +545,9 @@ def test_a_format_and_a_kind_of_outlines_are_an_entry_each(
         features = "".join(text for _, text in outlines.features).replace("\n", "")
         Path(path).write_text(features.replace('{"type":"Feature",', '\n{"type":"Feature",').lstrip())
 
-    def others(store: str, key: str, aside: str, clusters: Any, least: int, context: Any) -> Any:
+    def others(store: str, key: str, aside: str, clusters: Any, settings: Any, context: Any) -> Any:
         rest = tuple(each for each in range(4) if each not in clusters)
-        return OUTLINED["polygons"](store, key, aside, rest, least, context)
+        return OUTLINED["polygons"](store, key, aside, rest, settings, context)
 
     with pytest.raises(UsageError, match="got 'geojson'"):  # there is nothing to choose from
         ExportSettings(("polygons",), format="geojson")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -21,10 +22,13 @@ from kseg_core import open_store
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, StoreError, UsageError
 from kseg_core.export import geojson
+from kseg_core.export.settings import ExportSettings
+from kseg_core.shapes.outlines import Outlining, Placement, SegmentProperties
+from kseg_core.shapes.regions import LabelArray
 from tests.asking import SYNC, labels_of, run_job
 from workflows import regions
 from workflows.computing.context import Context
-from workflows.regions import polygons, write_region_table
+from workflows.regions import outlines_of, polygons, write_region_table
 
 Array = NDArray[Any]
 
@@ -153,15 +157,30 @@ def test_a_damaged_image_and_an_unfinished_store_leave_no_table(store: Path, tmp
 
 
 def write_polygons(
-    store: Path, key: str, file: Path, clusters: tuple[int, ...] | None, least: int, context: Context
+    store: Path,
+    key: str,
+    file: Path,
+    clusters: tuple[int, ...] | None,
+    least: int,
+    context: Context,
+    tolerance: float = 0.0,
 ) -> None:
-    with polygons(str(store), key, f"{file}.pieces", clusters, least, context) as outlines:
+    settings = ExportSettings(("polygons",), min_area_px=least, simplify_px=tolerance)
+    with polygons(str(store), key, f"{file}.pieces", clusters, settings, context) as outlines:
         geojson.write(str(file), outlines, None, "")
 
 
-def outlined(store: Path, key: str, file: Path, clusters: tuple[int, ...] | None = None, least: int = 1) -> Any:
-    with Context.open(SYNC) as context:
-        write_polygons(store, key, file, clusters, least, context)
+def outlined(
+    store: Path,
+    key: str,
+    file: Path,
+    clusters: tuple[int, ...] | None = None,
+    least: int = 1,
+    tolerance: float = 0.0,
+    execution: ExecutionSettings = SYNC,
+) -> Any:
+    with Context.open(execution) as context:
+        write_polygons(store, key, file, clusters, least, context, tolerance)
     found = json.loads(file.read_text())
     assert found["type"] == "FeatureCollection"
     assert not os.path.exists(f"{file}.pieces")
@@ -199,6 +218,73 @@ def test_polygons_of_one_cluster_and_of_large_regions(store: Path, tmp_path: Pat
         outlined(store, "b.png", tmp_path / "b.geojson", (3,))
     assert outlined(store, "nothing.png", tmp_path / "b.geojson")["features"] == []  # without a valid pixel
     assert {path.name for path in tmp_path.iterdir()} == {"out.zarr", "b.geojson"}
+
+
+def by_place(found: Any) -> list[Any]:
+    return sorted(found["features"], key=lambda feature: int(feature["properties"]["region"]))
+
+
+def test_simplified_polygons_are_the_same_whatever_tiles_windows_and_workers(
+    store: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = outlined(store, "a.png", tmp_path / "a.geojson", tolerance=1.5)
+    assert found["kseg"]["simplify_px"] == 1.5
+    size = (tmp_path / "a.geojson").stat().st_size
+    every = outlined(store, "a.png", tmp_path / "a.geojson")
+    assert size < (tmp_path / "a.geojson").stat().st_size
+    told = [feature["properties"] for feature in by_place(found)]
+    assert told == [feature["properties"] for feature in by_place(every)]
+    threads = ExecutionSettings("threads", workers=2)
+    assert outlined(store, "a.png", tmp_path / "a.geojson", tolerance=1.5, execution=threads) == found
+    monkeypatch.setattr(regions, "OUTLINES_PX", 128)
+    assert by_place(outlined(store, "a.png", tmp_path / "a.geojson", tolerance=1.5)) == by_place(found)
+    for tile in (80, 256):
+        other = make(folder, tmp_path / f"{tile}.zarr", tile=tile)
+        assert by_place(outlined(other, "a.png", tmp_path / "a.geojson", tolerance=1.5)) == by_place(found)
+
+
+def segments_in(store: Path, key: str, dtype: str = "uint32") -> Array:
+    """A label image that is put into a store beside its labels: each 4-connected region has a number."""
+    labels = labels_of(store, key)
+    numbers = np.zeros(labels.shape, dtype)
+    for cluster in range(3):
+        own, _ = ndimage.label(labels == cluster)
+        numbers[own > 0] = own[own > 0] + numbers.max()
+    group = zarr.open_group(store / "images" / key, mode="r+")
+    group.create_array("numbered", data=numbers, chunks=(32, 32))
+    return numbers
+
+
+def test_a_label_image_of_segments_is_outlined_segment_by_segment(store: Path, tmp_path: Path) -> None:
+    features = pytest.importorskip("rasterio.features")
+    numbers = segments_in(store, "a.png")
+    image = open_store(str(store))["a.png"]
+    source = LabelArray("numbered", np.dtype(np.uint32), nothing=0)
+    told = SegmentProperties("a.png", {"half": np.arange(numbers.max() + 1) / 2})
+    wanted = np.array([False, True])  # every label but 0
+    for tolerance in (0.0, 1.0):
+        how = Outlining(numbers.shape, wanted, told, 1, Placement.of(None), tolerance)
+        file = tmp_path / "s.geojson"
+        with Context.open(SYNC) as context, outlines_of(image, source, how, f"{file}.pieces", context) as outlines:
+            geojson.write(str(file), outlines, None, "")
+        found = json.loads(file.read_text())["features"]
+        assert sorted(each["properties"]["segment"] for each in found) == list(range(1, numbers.max() + 1))
+        assert all(each["properties"]["half"] == each["properties"]["segment"] / 2 for each in found)
+        if not tolerance:
+            pairs = [(each["geometry"], each["properties"]["segment"]) for each in found]
+            np.testing.assert_array_equal(features.rasterize(pairs, numbers.shape, dtype="uint32"), numbers)
+
+
+def test_labels_that_are_not_those_of_segments_are_named(store: Path) -> None:
+    image = open_store(str(store))["a.png"]
+    segments_in(store, "a.png", "uint16")
+    window = (slice(0, 9), slice(0, 9))
+    with pytest.raises(StoreError, match=r"a\.png: its labels are uint16, expected uint32"):
+        LabelArray("numbered", np.dtype(np.uint32), 0).read(image, *window)
+    group = zarr.open_group(store / "images/a.png", mode="r+")
+    group.create_array("huge", data=np.full((20, 20), 2**31, np.uint32))
+    with pytest.raises(StoreError, match=r"a label of 2147483648, expected at most 2147483647"):
+        LabelArray("huge", np.dtype(np.uint32), 0).read(image, *window)
 
 
 def test_georeferenced_images_are_in_degrees_and_square_metres(tmp_path: Path, smooth: Any) -> None:

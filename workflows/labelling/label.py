@@ -17,11 +17,11 @@ from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images import Pixels
 from kseg_core.images.formats import decoder_named
 from kseg_core.images.kinds import kind_of_bands
+from kseg_core.images.pixel_size import read_pixel_size
 from kseg_core.inputs.companions import content_digest, mask_facts
 from kseg_core.layers.layer import Layout
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
-from kseg_core.store.ome import read_pixel_size
 from kseg_core.store.record import ImageRecord, PieceLabelled, of_source
 from kseg_core.sweep.search import fit_alone
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from kseg_core.choice import PictureChoice
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import open_picture, read_info
+from kseg_core.images.pixel_size import read_pixel_size
 from kseg_core.inputs.listing import InputListing, file_status, list_inputs
-from kseg_core.store.ome import read_pixel_size
 
 Array = NDArray[Any]
 

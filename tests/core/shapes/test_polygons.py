@@ -16,9 +16,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from kseg_core.images.geo import GeoReference
+from kseg_core.layers.tiles import Region
 from kseg_core.shapes.outline_pieces import Pieces, end_to_end
-from kseg_core.shapes.outlines import Outlining, Placement, Text, outline_window
+from kseg_core.shapes.outlines import (
+    EVERY_TURN,
+    ClusterProperties,
+    Outlining,
+    Placement,
+    Properties,
+    Text,
+    outline_window,
+    outside_apart,
+)
 from kseg_core.shapes.regions import wanted_labels
+from kseg_core.shapes.simplified import part_of
 from tests.core.kernels.test_kernels_components import label_images
 from tests.strategies import QUICK
 
@@ -39,17 +50,22 @@ def outlines(
     clusters: tuple[int, ...] | None = None,
     min_area_px: int = 1,
     geo: GeoReference | None = None,
+    tolerance_px: float = 0.0,
+    told: Properties | None = None,
 ) -> list[Feature]:
     """All features, of windows between these rows and columns, by first pixel."""
     height, width = labels.shape
-    how = Outlining("a.png", (height, width), wanted_labels(K, clusters), COLORS, min_area_px, Placement.of(geo))
+    wanted = wanted_labels(K, clusters) if told is None else np.array([False, True])
+    told = told or ClusterProperties("a.png", COLORS)
+    how = Outlining((height, width), wanted, told, min_area_px, Placement.of(geo), tolerance_px)
     padded, inside = np.pad(labels, 1), np.pad(np.ones(labels.shape, bool), 1)
     texts: list[Text] = []
     with Pieces(str(folder / "pieces"), len(columns) - 1) as pieces:
         for top, bottom in pairwise(rows):
             for left, right in pairwise(columns):
                 window = np.s_[top : bottom + 2, left : right + 2]
-                traced = outline_window(padded[window], inside[window], (top, left), how)
+                kept = corners_of(padded, inside, (slice(top, bottom), slice(left, right)), how)
+                traced = outline_window(padded[window], inside[window], (top, left), how, kept)
                 texts += [(True, feature) for feature in traced.features]
                 pieces.add(traced)
         texts += pieces.features(how)
@@ -59,6 +75,15 @@ def outlines(
         found[-1] += text
     assert not (folder / "pieces").exists()
     return sorted((json.loads(text) for text in found), key=lambda feature: int(feature["properties"]["region"]))
+
+
+def corners_of(padded: Array, inside: Array, window: Region, how: Outlining) -> NDArray[np.uint8]:
+    """Where a window's outlines have corners."""
+    if how.simplifying is None:
+        return EVERY_TURN
+    cells = how.simplifying.surroundings(window, how.shape)
+    around = tuple(slice(part.start, part.stop + 2) for part in cells)
+    return part_of(how.simplifying.corners(outside_apart(padded[around], inside[around])), cells, window)
 
 
 def whole(labels: Array, folder: Path, **more: Any) -> list[Feature]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from kseg_core.shapes.regions import Regions, join_regions, metres_of_unit, regions_of_window
+from kseg_core.images.pixel_size import metres_of_unit
+from kseg_core.shapes.regions import Regions, join_regions, regions_of_window
 from tests.core.kernels.test_kernels_components import label_images
 from tests.strategies import QUICK
 

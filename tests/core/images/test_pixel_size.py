@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import zarr
 
-from kseg_core.store.ome import PixelSize, read_pixel_size
+from kseg_core.images.pixel_size import PixelSize, read_pixel_size
 
 PIXELS = np.zeros((4, 6), np.uint8)
 
