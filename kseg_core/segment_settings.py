@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from .errors import UsageError
-from .options import option
 
 Scale = Literal["auto", "photo", "native"]
 SCALES: tuple[str, ...] = get_args(Scale)
@@ -54,13 +53,7 @@ class SegmentSettings:
     """
 
     level: float = LEVELS["medium"]
-    scale: Scale = option(
-        "auto",
-        "At which scale segments are sought: photo (the same parts of a picture whatever its resolution), native (its "
-        "own pixels), or auto: native where the size of a pixel is known and of bands, else photo.",
-        "Segments",
-        "NAME",
-    )
+    scale: Scale = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", parse_level(self.level))

@@ -55,9 +55,9 @@ def descend(gradient: I32, top: int, left: int, height: int, width: int) -> tupl
 
     Returns
     -------
-    int32 (height * width,): numbers from 0 in the order of their lowest pixels, -1 where invalid; and for each cell, int64 (n,),
-    -1, or where the pixel that it flows to is, outside the window: its place in ``gradient``, row by row. Such a cell
-    is a part of the one there. All are 4-connected.
+    int32 (height * width,): numbers from 0 in the order of their lowest pixels, -1 where invalid; and for each cell,
+    int64 (n,), -1, or where the pixel that it flows to is, outside the window: its place in ``gradient``, row by row.
+    Such a cell is a part of the one there. All are 4-connected.
     """
     rows, columns = gradient.shape
     invalid = np.int32(0x7FFFFFFF)
@@ -114,7 +114,9 @@ def descend(gradient: I32, top: int, left: int, height: int, width: int) -> tupl
 
 
 @kernel("C2i4 C2u1 C2u1 C2u1 i i i")
-def count_values(cell: I32, first: U8, second: U8, third: U8, count: int, bins: int, more: int) -> tuple[I64, I64, U8, I64]:
+def count_values(
+    cell: I32, first: U8, second: U8, third: U8, count: int, bins: int, more: int
+) -> tuple[I64, I64, U8, I64]:
     """Of each cell: pixels, and how many have which value of three maps; only values that occur are kept.
 
     Parameters

@@ -3,8 +3,8 @@ small one.
 
 Between the centres of four neighbouring pixels of the small picture is a square of the large one. Where all four are of
 one region, so is the square; else the regions grow into it from its corners, each where the colours are like its own
-(seeded region growing, Adams & Bischof 1994, with lengths of ways: Dijkstra 1959). Two neighbours of one region hold the
-side between them, so that a 4-connected region stays one.
+(seeded region growing, Adams & Bischof 1994, with lengths of ways: Dijkstra 1959). Two neighbours of one region hold
+the side between them, so that a 4-connected region stays one.
 """
 
 from __future__ import annotations
@@ -80,10 +80,8 @@ def _apart(pixels: U8, y: int, x: int, small: U8, r: int, c: int) -> int:
     return total
 
 
-@kernel("C3u1 i i i i i C2i4 C3u1")
-def lift_regions(
-    pixels: U8, top: int, left: int, height: int, width: int, factor: int, region: I32, small: U8
-) -> I32:
+@kernel("C3u1 i i i C2i4 C3u1")
+def lift_regions(pixels: U8, top: int, left: int, factor: int, region: I32, small: U8) -> I32:
     """The region of each pixel of a window.
 
     Parameters
@@ -92,8 +90,6 @@ def lift_regions(
         (y, x, c): of the window and at least ``factor`` pixels around it, as far as the image goes.
     top, left
         Where in the image these begin.
-    height, width
-        Of the whole image.
     factor
         A pixel of the small picture is the mean of a block of so many.
     region, small

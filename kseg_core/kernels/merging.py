@@ -51,7 +51,14 @@ def _shared(
 
 @inlined
 def _price(
-    colours: float, textures: float, smaller: float, length: float, total: float, unit: float, texture: float, full: float
+    colours: float,
+    textures: float,
+    smaller: float,
+    length: float,
+    total: float,
+    unit: float,
+    texture: float,
+    full: float,
 ) -> float:
     """What merging costs.
 
@@ -185,8 +192,15 @@ def merge_rounds(
             new_area[r] = area[a] if b < 0 else area[a] + area[b]
             new_height[r], new_number[r], new_fixed[r] = height[a], number[a], fixed[a]
             place = _unite_counts(
-                start[a], start[a + 1], start[b] if b >= 0 else 0, start[b + 1] if b >= 0 else 0,
-                values, often, new_values, new_often, place,
+                start[a],
+                start[a + 1],
+                start[b] if b >= 0 else 0,
+                start[b + 1] if b >= 0 else 0,
+                values,
+                often,
+                new_values,
+                new_often,
+                place,
             )
             new_start[r + 1] = place
         one, two = np.empty(m, np.int32), np.empty(m, np.int32)
@@ -220,9 +234,19 @@ def merge_rounds(
         values, often = new_values, new_often
     place = start[n]
     return (
-        region, kept[:merges].copy(), gone[:merges].copy(), altitude[:merges].copy(),
-        lower.copy(), higher.copy(), length.copy(), total.copy(),
-        area.copy(), start.copy(), values[:place].copy(), often[:place].copy(), height.copy(),
+        region,
+        kept[:merges].copy(),
+        gone[:merges].copy(),
+        altitude[:merges].copy(),
+        lower.copy(),
+        higher.copy(),
+        length.copy(),
+        total.copy(),
+        area.copy(),
+        start.copy(),
+        values[:place].copy(),
+        often[:place].copy(),
+        height.copy(),
     )
 
 
@@ -279,14 +303,32 @@ def _comes_before(price: float, a: int, b: int, price2: float, a2: int, b2: int)
 
 
 @inlined
-def _push(prices: F64, ones: I32, twos: I32, borders: I32, versions: I32, size: int, price: float, a: int, b: int, e: int, version: int) -> None:
+def _push(
+    prices: F64,
+    ones: I32,
+    twos: I32,
+    borders: I32,
+    versions: I32,
+    size: int,
+    price: float,
+    a: int,
+    b: int,
+    e: int,
+    version: int,
+) -> None:
     """Add to a heap of so many."""
     at = size
     while at > 0:
         up = (at - 1) >> 1
         if not _comes_before(price, a, b, prices[up], ones[up], twos[up]):
             break
-        prices[at], ones[at], twos[at], borders[at], versions[at] = prices[up], ones[up], twos[up], borders[up], versions[up]
+        prices[at], ones[at], twos[at], borders[at], versions[at] = (
+            prices[up],
+            ones[up],
+            twos[up],
+            borders[up],
+            versions[up],
+        )
         at = up
     prices[at], ones[at], twos[at], borders[at], versions[at] = price, a, b, e, version
 
@@ -306,7 +348,11 @@ def _pop(prices: F64, ones: I32, twos: I32, borders: I32, versions: I32, size: i
         if not _comes_before(prices[down], ones[down], twos[down], price, a, b):
             break
         prices[at], ones[at], twos[at], borders[at], versions[at] = (
-            prices[down], ones[down], twos[down], borders[down], versions[down],
+            prices[down],
+            ones[down],
+            twos[down],
+            borders[down],
+            versions[down],
         )
         at = down
     prices[at], ones[at], twos[at], borders[at], versions[at] = price, a, b, e, version
@@ -342,7 +388,12 @@ def merge_cheapest(
     unit, texture, full, palette = costs[0], costs[1], costs[2], int(costs[3])
     n, m = area.size, lower.size
     u, v, length, total, area, height = (
-        lower.copy(), higher.copy(), length.copy(), total.copy(), area.copy(), height.copy(),
+        lower.copy(),
+        higher.copy(),
+        length.copy(),
+        total.copy(),
+        area.copy(),
+        height.copy(),
     )
     kept, gone, altitude = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n)
     merges = 0
@@ -387,16 +438,23 @@ def merge_cheapest(
             a, b = u[e], v[e]
             colours, textures = _shared(begin[a], end[a], begin[b], end[b], area[a], area[b], pool, counts, palette)
             smaller = np.float64(min(area[a], area[b]))
-            price = _price(
-                colours, textures, smaller, np.float64(length[e]), np.float64(total[e]), unit, texture, full
-            )
+            price = _price(colours, textures, smaller, np.float64(length[e]), np.float64(total[e]), unit, texture, full)
             if heap == room_heap:  # leave out what is out of date
                 living = 0
                 for j in range(heap):
                     if not dead[borders[j]] and version[borders[j]] == versions[j]:
                         _push(
-                            prices, ones, twos, borders, versions, living,
-                            prices[j], ones[j], twos[j], borders[j], versions[j],
+                            prices,
+                            ones,
+                            twos,
+                            borders,
+                            versions,
+                            living,
+                            prices[j],
+                            ones[j],
+                            twos[j],
+                            borders[j],
+                            versions[j],
                         )
                         living += 1
                 heap = living

@@ -1,9 +1,9 @@
 """An image segmented block by block: the same whatever it is stored, read or worked on in.
 
 Blocks of 1024 x 1024 pixels are a part of the definition, like the halo: they begin at the image's corner and have
-nothing to do with chunks, pieces or workers. Within a block the first rounds of merging are done; what touches its seams
-is left as it is. Cells that flow into another block are joined to the one there by the place they flow to, graphs add
-up, and the rest is merged on the joined graph, which is that of far fewer regions than there were cells.
+nothing to do with chunks, pieces or workers. Within a block the first rounds of merging are done; what touches its
+seams is left as it is. Cells that flow into another block are joined to the one there by the place they flow to, graphs
+add up, and the rest is merged on the joined graph, which is that of far fewer regions than there were cells.
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ def through(numbers: I32, table: I32) -> I32:
     return np.append(table, np.int32(-1))[numbers]  # an index of -1 is the last
 
 
-def segment_block(
-    maps: Maps, inner: Region, window: Region, shape: tuple[int, int]
-) -> tuple[Block, BlockPixels]:
+def segment_block(maps: Maps, inner: Region, window: Region, shape: tuple[int, int]) -> tuple[Block, BlockPixels]:
     """The regions of a block.
 
     Parameters

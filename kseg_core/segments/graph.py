@@ -94,9 +94,7 @@ def merge_all(graph: Graph) -> Merges:
     return Merges(*(np.concatenate(parts) for parts in zip(first, then, strict=True)))
 
 
-def join_graphs(
-    graphs: list[Graph], number: list[I32], count: int, seams: tuple[I32, I32, I64, I64]
-) -> Graph:
+def join_graphs(graphs: list[Graph], number: list[I32], count: int, seams: tuple[I32, I32, I64, I64]) -> Graph:
     """Graphs of parts of an image as one: regions of one number are one, all counts add up.
 
     Parameters

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..halos import Region
 from ..kernels import lifting
 
 WORKING_PX = 160_000  # pixels of the smaller picture, as the pictures of BSDS500 have
@@ -29,14 +30,12 @@ class Shrinking:
     def add(self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, top: int, left: int) -> None:
         """The pixels (y, x, c) of a window that begins at a place."""
         counted = np.empty((0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid)
-        lifting.add_blocks(
-            np.ascontiguousarray(pixels), counted, top, left, self.factor, self.sums, self.counts
-        )
+        lifting.add_blocks(np.ascontiguousarray(pixels), counted, top, left, self.factor, self.sums, self.counts)
 
-    def merge(self, sums: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-        """Add what another has seen."""
-        self.sums += sums
-        self.counts += counts
+    def merge(self, place: Region, sums: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        """Add what was seen in a part of the small picture."""
+        self.sums[place] += sums
+        self.counts[place] += counts
 
     def picture(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """uint8 (y, x, c), the mean of the valid pixels of each block, and bool (y, x) where there are any; None:
@@ -51,12 +50,13 @@ class Shrinking:
 def lift(
     pixels: NDArray[np.uint8],
     place: tuple[int, int],
-    shape: tuple[int, int],
     factor: int,
     region: NDArray[np.int32],
     small: NDArray[Any],
 ) -> NDArray[np.int32]:
-    """The regions of a window of the large picture; right where they are at least ``factor`` pixels from a cut."""
+    """The regions of a window, at a place of the large picture; right where they are at least ``factor`` pixels from a
+    cut.
+    """
     return lifting.lift_regions(
-        np.ascontiguousarray(pixels), *place, *shape, factor, region, np.ascontiguousarray(small)
+        np.ascontiguousarray(pixels), *place, factor, np.ascontiguousarray(region), np.ascontiguousarray(small)
     )

@@ -6,7 +6,7 @@ Colours are counted in boxes of 2 x 2 x 2 units of CIELAB; of bands a sample is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,8 @@ class PixelSample:
 
     pixels: int
     of_bands: bool
-    colours: ColourCounts = field(default_factory=ColourCounts)
+    colours: ColourCounts | None = None
+    occupied: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None
     bands: list[NDArray[Any]] = field(default_factory=list)
 
     @property
@@ -120,12 +121,28 @@ class PixelSample:
         if self.of_bands:
             self.bands.append(looked_at.reshape(-1, samples.shape[2]) if counted is None else looked_at[counted])
         else:
-            self.colours.add(looked_at, counted)
+            self.colours_counted().add(looked_at, counted)
+
+    def packed(self) -> PixelSample:
+        """The same without the boxes that are empty, to be sent."""
+        return replace(self, colours=None, occupied=None if self.of_bands else self.colours_counted().occupied())
+
+    def merge(self, other: PixelSample) -> None:
+        """Add what another has looked at, packed; of bands in the order of windows."""
+        if other.occupied is not None:
+            self.colours_counted().merge(*other.occupied)
+        self.bands += other.bands
+
+    def colours_counted(self) -> ColourCounts:
+        """The boxes, made when first asked for."""
+        if self.colours is None:
+            self.colours = ColourCounts()
+        return self.colours
 
     def finish(self) -> tuple[Converter, Palette]:
         """The way to features, and the palette."""
         if not self.of_bands:
-            return Converter(), self.colours.palette(complete=self.step == 1)
+            return Converter(), self.colours_counted().palette(complete=self.step == 1)
         sample = np.concatenate(self.bands)
         convert = Converter(BandScale.of(sample))
         return convert, palette_of_bands(convert(sample[:, None, :]))

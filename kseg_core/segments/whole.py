@@ -104,7 +104,7 @@ def _lifted(samples: NDArray[np.uint8], valid: Valid, factor: int) -> NDArray[np
     shrinking.add(samples, valid, 0, 0)
     small, some = shrinking.picture()
     cell, hierarchy = segment_small(small, some)
-    region = lift(samples, (0, 0), shape, factor, cell, small)
+    region = lift(samples, (0, 0), factor, cell, small)
     if valid is not None:
         region[~valid] = -1
     contours = np.zeros((2, *shape), np.uint8)

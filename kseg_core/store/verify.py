@@ -51,7 +51,7 @@ from .tally import (
     tally_level,
 )
 from .tally import LABELS as OF_LABELS
-from .writing import LABELS, arrays_are_sound, image_folder
+from .writing import LABELS, arrays_are_sound, image_folder, labels_listed
 
 TILES_NAMED = 8  # of those that are missing
 UNREADABLE = (*DAMAGE, StoreError)
@@ -252,7 +252,7 @@ def _wrong_documents(subject: Subject) -> list[str]:
     index = os.path.join(image.path, "labels")
     problems = []
     try:
-        listed = read_document(index)["attributes"] == ome.labels_index(["kmeans"])
+        listed = read_document(index)["attributes"] == labels_listed(image.path)
     except (*DAMAGE, StoreError):
         listed = False
     if not listed:
