@@ -71,9 +71,9 @@ def _pop(costs: I64, places: I32, owners: I32, size: int) -> None:
 
 
 @inlined
-def _apart(pixels: U8, y: int, x: int, small: U8, r: int, c: int) -> int:
+def _apart(pixels: U8, y: int, x: int, small: U8, r: int, c: int) -> np.int64:
     """The squared difference of two colours."""
-    total = 0
+    total = np.int64(0)
     for channel in range(pixels.shape[2]):
         step = np.int64(pixels[y, x, channel]) - np.int64(small[r, c, channel])
         total += step * step

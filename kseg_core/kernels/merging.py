@@ -78,8 +78,10 @@ def _price(
         Regions of so many pixels get no discount.
     """
     differ = max(0.0, 1.0 - 2.0 * colours) + texture * max(0.0, 2.0 - 2.0 * textures)
-    price = total / (unit * length) * differ * np.sqrt(np.sqrt(np.sqrt(smaller) / length))
-    return price * np.sqrt(smaller / full) if smaller < full else price
+    price: float = total / (unit * length) * differ * np.sqrt(np.sqrt(np.sqrt(smaller) / length))
+    if smaller < full:
+        price *= np.sqrt(smaller / full)
+    return price
 
 
 @kernel("C1i4 C1i4 C1i8 C1i8 C1i8 C1i8 C1u1 C1i8 C1f8 C1b1 i C1f8")

@@ -7,6 +7,8 @@ Gonzalez 1985 (centres far apart); Lloyd 1982.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +22,7 @@ U8 = NDArray[np.uint8]
 
 
 @inlined
-def _box(value: int, low: int, shift: int, size: int) -> int:
+def _box(value: Any, low: Any, shift: int, size: Any) -> Any:
     """In which box along one axis a value is; those beyond are in the last."""
     return min(max((value - low) >> shift, 0), size - 1)
 

@@ -106,8 +106,8 @@ def segment_block(maps: Maps, inner: Region, window: Region, shape: tuple[int, i
     cell, exits = cells.descend(maps.gradient, rows.start, columns.start, height, width)
     cell = cell.reshape(height, width)
     count = exits.size
-    valued = [np.ascontiguousarray(each[inner]) for each in (maps.palette, maps.fine, maps.broad)]
-    area, start, values, often = cells.count_values(cell, *valued, count, COLOURS, OCTAVES)
+    palette, fine, broad = (np.ascontiguousarray(each[inner]) for each in (maps.palette, maps.fine, maps.broad))
+    area, start, values, often = cells.count_values(cell, palette, fine, broad, count, COLOURS, OCTAVES)
     borders = cells.list_borders(cell, maps.gradient, rows.start, columns.start, count)
     fixed = exits >= 0
     for line in _seams(cell, window, shape):

@@ -136,7 +136,7 @@ def join_parts(windows: Sequence[Parts], across: int) -> tuple[Segments, list[ND
             twos.append(begins[at + step] - 1 + getattr(windows[at + step].rim, other)[joined])
     one, two = np.concatenate(ones), np.concatenate(twos)
     size = int(begins[-1])
-    graph = coo_array((np.ones(one.size, np.bool_), (one, two)), shape=(size, size))
+    graph = coo_array((np.ones(one.size, np.int8), (one, two)), shape=(size, size))
     group = connected_components(graph, directed=False)[1] if size else np.zeros(0, np.int32)
     count = int(group.max()) + 1 if size else 0
     first = np.full(count, np.iinfo(np.int64).max)

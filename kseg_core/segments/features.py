@@ -70,7 +70,8 @@ class Converter:
     def __call__(self, samples: NDArray[Any]) -> Features:
         """Features (d, y, x)."""
         if self.bands is None:
-            return lab.lab_of_srgb(np.ascontiguousarray(samples), *_tables())
+            of_colours: Features = lab.lab_of_srgb(np.ascontiguousarray(samples), *_tables())
+            return of_colours
         out = np.empty((samples.shape[2], *samples.shape[:2]), np.int16)
         for band in range(samples.shape[2]):
             scaled = (samples[..., band].astype(np.float64) - self.bands.low[band]) * self.bands.scale[band]
@@ -81,6 +82,8 @@ class Converter:
     def light(self, features: Features) -> Features:
         """(y, x): what texture is looked for in: L*, or of bands their sum, as large as one alone would be."""
         if self.bands is None:
-            return features[0]
+            first: Features = features[0]
+            return first
         total = features.sum(0, dtype=np.int64) / np.sqrt(float(len(features)))
-        return np.rint(total).astype(np.int16)
+        together: Features = np.rint(total).astype(np.int16)
+        return together

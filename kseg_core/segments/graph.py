@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +73,15 @@ class Merges(NamedTuple):
     altitude: F64
 
 
+def chained(parts: Sequence[Merges]) -> Merges:
+    """Merges one after the other."""
+    return Merges(
+        np.concatenate([part.kept for part in parts]),
+        np.concatenate([part.gone for part in parts]),
+        np.concatenate([part.altitude for part in parts]),
+    )
+
+
 def merge_mutual(graph: Graph, fixed: NDArray[np.bool_] | None = None) -> tuple[Graph, I32, Merges]:
     """In rounds, all pairs that are each other's cheapest; ``fixed`` regions are left alone.
 
@@ -80,8 +90,8 @@ def merge_mutual(graph: Graph, fixed: NDArray[np.bool_] | None = None) -> tuple[
     The graph that is left, the number in it of each region, and the merges.
     """
     held = np.zeros(graph.size, np.bool_) if fixed is None else fixed
-    region, kept, gone, altitude, *left = merging.merge_rounds(*graph, held, ROUNDS, COSTS)
-    return Graph(*left), region, Merges(kept, gone, altitude)
+    made = merging.merge_rounds(*graph, held, ROUNDS, COSTS)
+    return Graph(*made[4:]), made[0], Merges(*made[1:4])
 
 
 def merge_all(graph: Graph) -> Merges:
@@ -91,7 +101,7 @@ def merge_all(graph: Graph) -> Merges:
     np.minimum.at(lowest, region, np.arange(graph.size, dtype=np.int32))
     kept, gone, altitude = merging.merge_cheapest(*left, COSTS)
     then = Merges(lowest[kept], lowest[gone], altitude)
-    return Merges(*(np.concatenate(parts) for parts in zip(first, then, strict=True)))
+    return chained([first, then])
 
 
 def join_graphs(graphs: list[Graph], number: list[I32], count: int, seams: tuple[I32, I32, I64, I64]) -> Graph:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..halos import Region, grown
 from .blocks import Block, BlockPixels, join_blocks, segment_block, through, windows_of
-from .graph import Merges, merge_all
+from .graph import Merges, chained, merge_all
 from .hierarchy import Hierarchy
 from .lifting import Shrinking, lift
 from .maps import HALO, find_maps
@@ -94,8 +94,7 @@ def segment_small(samples: NDArray[np.uint8], valid: Valid) -> tuple[NDArray[np.
         joined.append(Merges(lowest[number[part]], first[part], np.full(int(part.sum()), -1.0)))
     merges = merge_all(graph)
     across = Merges(lowest[merges.kept], lowest[merges.gone], merges.altitude)
-    parts = zip(*joined, *within, across, strict=True)
-    return cell, Hierarchy.of(Merges(*map(np.concatenate, parts)), count)
+    return cell, Hierarchy.of(chained([*joined, *within, across]), count)
 
 
 def _lifted(samples: NDArray[np.uint8], valid: Valid, factor: int) -> NDArray[np.uint8]:

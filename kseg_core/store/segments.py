@@ -149,7 +149,7 @@ def finish_segments(path: str, layer: SegmentLayer, source: ImageSource, layout:
             write_array(os.path.join(table, name), values, spec)
     scale, unit = layout.scale, layout.unit
     pyramid = ome.multiscales("segments", layout.levels, scale, unit)
-    described = {"version": ome.VERSION, "multiscales": pyramid}
+    described: dict[str, Any] = {"version": ome.VERSION, "multiscales": pyramid}
     described["image-label"] = {"version": ome.VERSION, "source": {"image": "../../"}}
     write_group(os.path.join(folder, layer.node), {"ome": described})
     write_labels_index(folder)

@@ -83,5 +83,5 @@ class Adding(NamedTuple):
             return replace(layout, levels=pyramid_levels(source.shape, self.tile) if source.in_pieces else 1)
         image = StoredImage(self.store, source.file.key)
         scale, (unit, _) = image.pixel_scale
-        sized = {} if unit is None else {"pixel_size": scale, "unit": unit}
-        return replace(layout, k=len(image.attributes["counts"]), levels=image.level_count, **sized)
+        layout = replace(layout, k=len(image.attributes["counts"]), levels=image.level_count)
+        return layout if unit is None else replace(layout, pixel_size=scale, unit=unit)
