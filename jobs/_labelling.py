@@ -58,6 +58,7 @@ class Extras:
 
 
 INPUTS: list[Listed] = [InputSelection, pick(InputSettings, "nodata", "nodata_in"), InputSettings]
+INPUTS_AS_THEY_ARE: list[Listed] = [*INPUTS[:-1], omit(InputSettings, "smooth")]
 FIT: list[Listed] = [pick(FitSettings, "features", "kind", "bands", "normalize"), FitSettings]
 LABELS: list[Listed] = [
     pick(OutputSettings, "masks", "tile"),

@@ -8,7 +8,7 @@ from kseg_core.choice import InputSelection
 from kseg_core.config import EdgesConfig, ExecutionSettings
 from kseg_core.edge_settings import EdgeSettings
 
-from ._labelling import INPUTS, Extras
+from ._labelling import INPUTS_AS_THEY_ARE, Extras
 from ._options import WORKERS, Given, command, pick
 from ._render import n_images, named, printable
 from ._runtime import DONE, SOME_UNREADABLE, General, Report
@@ -25,7 +25,7 @@ def _failed(error: Exception) -> dict[str, Any]:
     pick(InputSelection, "inputs"),
     pick(EdgeSettings, "low", "high", "blur", "aperture", "l2", "on"),
     pick(Extras, "output"),
-    *INPUTS,
+    *INPUTS_AS_THEY_ARE,
     pick(EdgesConfig, "tile", "overwrite"),
     WORKERS,
     pick(ExecutionSettings, "strict"),

@@ -18,7 +18,7 @@ from .edge_settings import EdgeSettings, edge_thresholds, parse_thresholds
 from .errors import UsageError
 from .options import from_json, joined, option, plain, to_json
 from .segment_settings import Scale, SegmentSettings, parse_level
-from .sizes import counted, parse_bytes
+from .sizes import counted, parse_bytes, parse_length
 
 ColorSpace = Literal["rgb", "gray", "hsv", "lab"]  # `kseg_core.clustering.features.SPACES` has what they are
 Features = Literal["auto", ColorSpace, "bands"]
@@ -43,6 +43,8 @@ EDGES_OF_BANDS = (
     "--edges are of colours, --features bands of samples: leave out --edges; the command edges can add them "
     "afterwards where the images have colours"
 )
+MOST_SMOOTH_PX = 16  # of more a pixel's surroundings are rather another place than a noisier view of the same
+SMOOTH_TAKES = f"--smooth takes whole pixels from 1 to {MOST_SMOOTH_PX}, a length like 2um or 1.5m, or 0 for none"
 LABELS = "labels/kmeans"  # where the levels of the labels are in an image's group
 # Where that is which a setting of `OutputSettings` asks for ({}: so many levels): written with the labels, in order
 WITH_LABELS = {"masks": "masks", "confidence": "confidence", "copy_image": "{}"}
@@ -69,6 +71,15 @@ def _clusters(k: str) -> int | Literal["auto"]:
         return int(k)
     except ValueError:
         raise UsageError(f"--k takes a number of clusters, as in --k 5, or auto; got {k!r}") from None
+
+
+def _smooth(text: str) -> int | str:
+    """A scale in pixels, or a length as it is told."""
+    number, unit = parse_length(text, SMOOTH_TAKES)
+    if unit:
+        return f"{number:.12g}{unit}"
+    _require(number.is_integer(), f"{SMOOTH_TAKES}; got {text!r}")
+    return int(number)
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -296,6 +307,8 @@ class InputSettings:
     ----------
     nodata_in
         None: any of bands, all of colours, where 0 is also a colour. Of the bands that are selected.
+    smooth
+        Pixels, or a text with a unit; 0 is none, and None what the model says that is given.
     validity
         Which rules are followed. 1, for what was made by release 0.1.0: nodata in all of the bands, and the masks that
         files carry are not used; alpha is the last band of a TIFF, by its tags alone.
@@ -325,6 +338,15 @@ class InputSettings:
         "Input",
         "any|all",
     )
+    smooth: int | str | None = option(
+        None,
+        f"Smooth pixels, along edges and not across them, before they are clustered and labelled: at a scale of 1 to "
+        f"{MOST_SMOOTH_PX} pixels, or of a length where images say how large pixels are, as in 2um or 1.5m; 0: not. "
+        "Default: not, and with a model as it was fitted.",
+        "Input",
+        "PX|LENGTH",
+        parse=_smooth,
+    )
     validity: int = VALIDITY
 
     def __post_init__(self) -> None:
@@ -339,6 +361,11 @@ class InputSettings:
         _require(self.max_pixels >= 1, f"--max-pixels is at least 1; got {self.max_pixels}")
         if self.nodata_in is not None:
             _require_one_of("--nodata-in", self.nodata_in, NODATA_IN)
+        if isinstance(self.smooth, str):
+            object.__setattr__(self, "smooth", _smooth(self.smooth))
+        if self.smooth is not None and not isinstance(self.smooth, str):
+            fits = type(self.smooth) is int and 0 <= self.smooth <= MOST_SMOOTH_PX
+            _require(fits, f"{SMOOTH_TAKES}; got {self.smooth!r}")
 
     @property
     def nodata_values(self) -> tuple[float, ...]:
@@ -364,6 +391,8 @@ class InputSettings:
         """As JSON values, the choice's among the others'; in the words of the release whose rules are followed."""
         values = to_json(self, {"nodata", "mask", "max_pixels", "validity"})
         values.pop("choice", None)
+        if not self.smooth:
+            values.pop("smooth", None)
         if self.validity == 1:
             del values["validity"]
         return values | self.choice.to_json()
@@ -642,6 +671,7 @@ class EdgesConfig:
     overwrite: bool = option(False, "Replace edges that are there; labels and all else stay.", "Output")
 
     def __post_init__(self) -> None:
+        _require(not self.input.smooth, "--smooth is of what is clustered; edges are found in images as they are")
         if self.tile is not None:
             OutputSettings(tile=self.tile)  # its bounds
 

@@ -19,6 +19,7 @@ from .config import OutputSettings
 from .kernels.build import must_compile
 from .layers import asked_layers
 from .layers.layer import Layer, Layout
+from .reading.smoothing import SMOOTHING_BYTES
 from .storage.ranges import MOST_BYTES, most_held
 
 if TYPE_CHECKING:
@@ -112,10 +113,34 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
     if bands:
         taken = taken_as(info.dtype)
         a_pixel = _stored_px_bytes(info) * 1.1 + (bands * taken.itemsize if taken.name != info.dtype else 0)
-        worked_on = int(piece.pixels * (a_pixel + BAND_PX_BYTES + label)) + masks
-        return max(_decoded_bytes(piece.source), worked_on + _block_bytes(info)) + _mask_bytes(piece.source) + fetched
-    read = _read_bytes(piece.source, piece.pixels)
-    return max(read, held_px_bytes(piece.source) * piece.pixels + label * piece.pixels + masks) + fetched
+        copied = _stored_px_bytes(info) * _keeps_originals(piece.source, output)
+        worked_on = int(piece.pixels * (a_pixel + BAND_PX_BYTES + label + copied)) + masks
+        smoothing = _smoothing_bytes(piece, _stored_px_bytes(info) * 1.1 + 1, bands * _itemsize(info.dtype))
+        most = max(_decoded_bytes(piece.source), worked_on + _block_bytes(info), smoothing + _block_bytes(info))
+        return most + _mask_bytes(piece.source) + fetched
+    read = _read_bytes(piece.source, _read_px(piece))
+    smoothing = _smoothing_bytes(piece, held_px_bytes(piece.source), COLOR_PX_BYTES)
+    copied = COLOR_PX_BYTES * _keeps_originals(piece.source, output)
+    labelling = (held_px_bytes(piece.source) + label + copied) * piece.pixels + masks
+    return max(read, smoothing, labelling) + fetched
+
+
+def _read_px(piece: Piece) -> int:
+    """How many pixels are read for a piece: its own, and those around it that smoothing takes."""
+    halo, (height, width) = piece.source.halo, piece.source.shape
+    return min(height, piece.height + 2 * halo) * min(width, piece.width + 2 * halo)
+
+
+def _smoothing_bytes(piece: Piece, read_px: float, made_px: int) -> int:
+    """Most bytes of smoothing a piece: of a pixel as it was read, and as it is made; 0 where none is smoothed."""
+    if piece.source.smoothing is None:
+        return 0
+    return int(_read_px(piece) * read_px) + piece.pixels * made_px + SMOOTHING_BYTES
+
+
+def _keeps_originals(source: ImageSource, output: OutputSettings) -> bool:
+    """Whether samples as they were are held beside the smoothed ones, for a copy."""
+    return source.smoothing is not None and output.copy_image
 
 
 def held_px_bytes(source: ImageSource) -> int:

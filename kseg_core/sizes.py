@@ -13,6 +13,9 @@ _M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
+#: Units of length as they are typed, in micrometres.
+LENGTHS = {"nm": 1e-3, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "km": 1e9}
+
 
 def parse_bytes(text: str, name: str) -> int:
     """``4GB``, ``500 MB``, ``2GiB`` or a plain number of bytes.
@@ -28,6 +31,21 @@ def parse_bytes(text: str, name: str) -> int:
     number, unit, binary = match.groups()
     scale = 1 if not unit else (_BINARY_UNITS if binary else _UNITS)[unit.lower()]
     return round(float(number) * scale)
+
+
+def parse_length(text: str, wanted: str) -> tuple[float, str]:
+    """A number, and its unit of `LENGTHS`; the unit is empty where there is none.
+
+    Raises
+    ------
+    UsageError
+        If it is not so, or not a positive number with its unit: ``wanted`` and what came.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zµμ]*)\s*", text)
+    unit = "" if match is None else re.sub("[µμ]", "u", match[2])
+    if match is None or (unit and (unit not in LENGTHS or float(match[1]) == 0)):
+        raise UsageError(f"{wanted}; got {text!r}")
+    return float(match[1]), unit
 
 
 def format_bytes(n: float) -> str:

@@ -207,3 +207,40 @@ def swept(k: int, knee: int | None, *rows: dict[str, Any], **more: Any) -> dict[
 KNEE = swept(2, 2, row(1, 100.0, None), row(2, 20.0, 0.75), row(3, 15.0, 0.5))
 NO_KNEE = swept(3, None, row(2, 30.0, 0.5), row(3, 20.0, 0.625))
 FEWER = swept(2, None, row(1, 8.0, None), row(2, 0.0, 1.0), row(3, 0.0, 1.0, found=2))
+
+
+# ------------------------------------------------------------------------------------------ smoothed pixels
+
+
+def smoothed(samples: Array, valid: Array | None, scale: int, *, together: bool) -> Array:
+    """Whole numbers (y, x, bands), smoothed at a scale of pixels: each becomes, pass by pass, the mean of itself and of
+    those of its eight neighbours that are no farther from it than they are on average.
+
+    Neighbours are first at a distance of the scale, then of its halves down to 1, then at 1 again.
+    """
+    steps = [scale]
+    while steps[-1] > 1:
+        steps.append((steps[-1] + 1) // 2)
+    now = samples.tolist()
+    for step in [*steps, 1]:
+        now = _smoothed_once(now, valid, step, together=together)
+    return np.array(now, samples.dtype)
+
+
+def _smoothed_once(now: list[Any], valid: Array | None, step: int, *, together: bool) -> list[Any]:
+    height, width, bands = len(now), len(now[0]), len(now[0][0])
+    made = [[list(pixel) for pixel in row] for row in now]
+    groups = [list(range(bands))] if together else [[band] for band in range(bands)]
+    around = [(dy, dx) for dy in (-step, 0, step) for dx in (-step, 0, step) if (dy, dx) != (0, 0)]
+    for y, x in itertools.product(range(height), range(width)):
+        if valid is not None and not valid[y, x]:
+            continue
+        inside = [(y + dy, x + dx) for dy, dx in around if 0 <= y + dy < height and 0 <= x + dx < width]
+        others = [now[row][column] for row, column in inside if valid is None or valid[row, column]]
+        for group in groups:
+            far = [sum(abs(other[band] - now[y][x][band]) for band in group) for other in others]
+            near = [other for other, d in zip(others, far, strict=True) if d * len(far) <= sum(far)]
+            for band in group:
+                total = now[y][x][band] + sum(other[band] for other in near)
+                made[y][x][band] = math.floor(Fraction(total, 1 + len(near)) + Fraction(1, 2))
+    return made

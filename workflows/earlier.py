@@ -49,6 +49,27 @@ def in_space_of_match(config: RunConfig) -> RunConfig:
     return replace(config, fit=fit)
 
 
+def smoothing_as_model(config: RunConfig) -> RunConfig:
+    """The configuration that smooths pixels as those of its model were, where nothing else is asked for.
+
+    Its model is the one that labels, or the one that a fit goes on from.
+    """
+    path = config.match if config.refit else config.model
+    if path is None or config.input.smooth is not None:
+        return config
+    smooth = model_facts(path).get("smooth")
+    return config if smooth is None else replace(config, input=replace(config.input, smooth=smooth))
+
+
+def smoothed_otherwise(smooth: int | str | None, asked: int | str | None) -> tuple[str, ...]:
+    """A line where a model is of pixels that were smoothed in one way, and labels such as are smoothed in another."""
+    if (smooth or 0) == (asked or 0):
+        return ()
+    was = f"--smooth {smooth}" if smooth else "pixels that were not smoothed"
+    now = f"smoothed by --smooth {asked}" if asked else "not smoothed"
+    return (f"the model was found with {was}, these pixels are {now}: leave out --smooth to have them alike",)
+
+
 def refit_settings(model: str, **options: Any) -> FitSettings:
     """The settings of a fit that starts from a model's centroids: its features, bands and number of clusters."""
     model_identity(model)

@@ -202,7 +202,7 @@ def _require_same_ground(output: str, attributes: dict[str, Any], config: EdgesC
     if mask is not None:
         mask = printable_source(storage.real(storage.below(str(attributes.get("folder") or ""), mask)))
     given = None if config.input.mask is None else printable_source(storage.real(config.input.mask))
-    anyhow = {"max_pixels": None}  # it decides no pixel
+    anyhow = {"max_pixels": None, "smooth": None}  # the one decides no pixel, the other none of those they are found in
     earlier = {**inputs, **anyhow, "mask": mask, "tile": tile}
     now = {**config.input.to_json(), **anyhow, "mask": given, "tile": config.tile or tile}
     if changed := differences(earlier, now):

@@ -30,7 +30,7 @@ from kseg_core.store.manifest import (
 )
 from kseg_core.store.markers import is_complete, looks_whole, was_complete
 
-from .earlier import in_space_of_match, model_identity, require_same_features
+from .earlier import in_space_of_match, model_identity, require_same_features, smoothing_as_model
 
 log = logging.getLogger("kseg")
 
@@ -151,6 +151,7 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
     """
     if config.match is not None:
         config = in_space_of_match(config)
+    config = smoothing_as_model(config)
     settings = config.fingerprint()
     if config.fit is not None and config.fit.start:
         _require_distinct_start(config.fit)

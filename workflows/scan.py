@@ -18,6 +18,7 @@ from kseg_core.reading.sources import ImageSource
 from kseg_core.store.model import Model
 
 from .computing.context import Context, Failure
+from .earlier import smoothed_otherwise
 from .labelling.label import bands_of
 from .output import Output
 from .planning.budget import Budget, Work, make_budget
@@ -71,6 +72,8 @@ def survey(request: Request, context: Context, model: Model | None = None) -> Sc
     bands = bands_of(model) if fit is None else fit.bands if fit.features == "bands" else None
     images = remarked(alike.sources, bands, asked_for=fit is not None)
     of_all = nodata_of_no_use(images, request.config.input)
+    if request.config.model is not None and model is not None:
+        of_all += smoothed_otherwise(model.smooth, request.config.input.smooth)
     say((*notes_of_all(of_all), *notes_of(images)))
     plan = make_plan(images, request.config.output.tile, context.executor.workers)
     return Scan(request, replace(plan, notes=of_all), [*failures, *alike.failures])

@@ -29,7 +29,7 @@ from kseg_core.store.model import Model, as_rgb, labels_of, require_rgb
 from kseg_core.store.opening import open_store
 
 from .computing.context import Context, tree_reduce
-from .earlier import in_space_of_match
+from .earlier import in_space_of_match, smoothing_as_model
 from .fitting.fit import fit_plan, fit_points, points_of_colours
 from .labelling.label import read_for_model
 from .planning.arrays import info_of_array, plan_of_array
@@ -150,7 +150,7 @@ def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None
     if output is not None:
         request = prepare(selection, config, output, "store")
         return _stored_images(output, request.finished or run(request).to_json())
-    config = in_space_of_match(config)
+    config = smoothing_as_model(in_space_of_match(config))
     require_mask(config.input)
     request = Request(list_selected(selection), config, "", config.fingerprint(), "")
     return _lazy_images(request, earlier_model(config.model), config)
@@ -208,6 +208,10 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
             f"images: expected an array of known chunk sizes, got {lazy.chunks}; call compute_chunk_sizes() first"
         )
     model = None if config.model is None else Model.load(config.model)
+    if model is not None and model.smooth:
+        raise UsageError(
+            "the model is of smoothed pixels, and a chunk does not have their surroundings: use its predict"
+        )
     config = config if config.fit is None else replace(config, fit=_in_space_of(lazy, config))
     of_bands = model.bands is not None if model is not None else _is_of_bands(config)
     if of_bands:
@@ -258,6 +262,8 @@ def _require_of_arrays(config: RunConfig) -> None:
         raise UsageError("mask is of paths; of an array give a numpy.ma.MaskedArray")
     if not config.input.choice.is_default:
         raise UsageError("choice is of paths; of an array give the part that is meant")
+    if config.input.smooth:
+        raise UsageError("smooth is of paths: a chunk of an array does not have its pixels' surroundings")
     if config.fit is not None and config.fit.kind is not None:
         raise UsageError("kind is of paths; an array is of its own kind: choose by features")
 

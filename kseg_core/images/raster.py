@@ -154,17 +154,26 @@ class Pixels(NamedTuple):
         bool (height, width), C-contiguous, False where a pixel does not count; None where all do.
     top, left
         Of the first pixel, as a person sees it.
+    original
+        The samples as they were before they were smoothed, where both are wanted; None: these are.
     """
 
     samples: Samples
     valid: NDArray[np.bool_] | None = None
     top: int = 0
     left: int = 0
+    original: Samples | None = None
+
+    @property
+    def seen(self) -> Samples:
+        """The samples as the file has them, where they were asked for."""
+        return self.samples if self.original is None else self.original
 
     @property
     def nbytes(self) -> int:
         """Memory they take."""
-        return self.samples.nbytes + (0 if self.valid is None else self.valid.nbytes)
+        beside = (each.nbytes for each in (self.valid, self.original) if each is not None)
+        return self.samples.nbytes + sum(beside)
 
 
 @dataclass(frozen=True, slots=True)

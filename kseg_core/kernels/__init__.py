@@ -10,6 +10,7 @@ Kernels are pure: arrays in, arrays out, no I/O and no globals; they release the
 ``lookup``       labels of colours by a table that fills itself, and the sums over them
 ``dense``        assign and accumulate for pixels of whole-number bands; features, moments
 ``dense_floats`` the same for floating point and wide whole numbers, exact whatever their range
+``smoothing``    means over those neighbours that are nearer than neighbours are
 ``values``       the least and greatest values of bands; the distinct ones, counted
 ``blocks``       labels of half the size, by the mode of each block
 ``components``   connected regions of equal labels, all clusters in one pass

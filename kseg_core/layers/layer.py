@@ -172,7 +172,7 @@ class LayerInput:
     @classmethod
     def of(cls, pixels: Pixels, made: LabelledPixels) -> LayerInput:
         """Of pixels that were labelled, and nothing around them."""
-        return cls(made.labels, pixels.samples, pixels.valid, made.confidence)
+        return cls(made.labels, pixels.seen, pixels.valid, made.confidence)
 
     def part(self, region: Region) -> LayerInput:
         """A part of a window that has nothing around it."""

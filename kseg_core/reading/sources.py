@@ -30,10 +30,16 @@ from ..inputs.companions import MASK
 from ..inputs.keys import printable_source
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
+from .smoothing import Smoothing, around, smoothed, smoothing_of
 
 # An image that can be read by windows is worked on in pieces of about so many pixels: 2048 x 2048. Decoded pixels,
 # counts and labels of one are some fifty megabytes; a task's own cost is below a hundredth of its work.
 PIECE_PX = 1 << 22
+
+# A piece that is smoothed is read with its surroundings. Where a picture's own tiles are large, that is many of them:
+# such a piece is made larger, until that is no more than so many times what is in it, or it has so many bytes.
+MOST_AGAIN = 2
+MOST_PIECE_BYTES = 1 << 27
 
 # Reading a picture again against keeping its pixels, measured on a virtual machine: a decoder gets through one byte of
 # a JPEG while eight bytes of new memory are made ready; opening a file takes as long as a megabyte of it.
@@ -71,6 +77,8 @@ class ImageSource:
         Where it is on the ground, where that is known.
     mask_info
         What the mask's header says; None without one, and of polygons.
+    smoothing
+        How its pixels are smoothed before they are clustered and labelled; None: not.
     """
 
     file: InputFile
@@ -82,6 +90,12 @@ class ImageSource:
     carried: bool = True
     geo: GeoReference | None = None
     mask_info: PictureInfo | None = None
+    smoothing: Smoothing | None = None
+
+    @property
+    def halo(self) -> int:
+        """How many pixels around a window are read with it."""
+        return 0 if self.smoothing is None else self.smoothing.halo
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -99,7 +113,8 @@ class ImageSource:
         Raises
         ------
         UnreadableImage
-            If it is not an image this program reads, or its mask is missing or of another shape.
+            If it is not an image this program reads, its mask is missing or of another shape, or how large it is in the
+            unit of its smoothing is not known.
         """
         try:
             carried = settings.validity > 1
@@ -115,10 +130,12 @@ class ImageSource:
             if settings.mask is not None:
                 mask = mask_path(settings.mask, file.below, file.source)
                 info, mask_info = _with_mask(info, file, mask, place.geo, settings)
+            smoothing = smoothing_of(settings.smooth, file, info, place.geo)
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
         nodata = nodata_of(settings, info)
-        return cls(file, info, nodata, mask, settings.max_pixels, settings.choice, carried, place.geo, mask_info)
+        beyond = (settings.max_pixels, settings.choice, carried, place.geo, mask_info, smoothing)
+        return cls(file, info, nodata, mask, *beyond)
 
     @contextmanager
     def opened(self) -> Iterator[Picture]:
@@ -150,11 +167,23 @@ class ImageSource:
         """Whether reading its pixels once more takes longer than making room for them.
 
         Bands are read more than twice, and what comes over a network is not asked for twice. Else it is the bytes of
-        the file that take a decoder's time, and those of the pixels that take memory's.
+        the file that take a decoder's time, and those of the pixels that take memory's. Smoothing them takes longer.
         """
-        if as_bands or storage.is_remote(self.file.path):
+        if as_bands or self.smoothing is not None or storage.is_remote(self.file.path):
             return True
         return OPENING_BYTES + self.file.size * DECODED_MEANWHILE >= self.pixels * 3
+
+    def _decodes_much_again(self, down: int, across: int) -> bool:
+        """Whether pieces of this shape have most of the picture's own tiles or strips decoded more than twice, as they
+        are in the surroundings of others, and may be larger.
+        """
+        if self.smoothing is None or self.info.block is None:
+            return False
+        height, width = self.shape
+        around = [-(-self.halo // block) * block for block in self.info.block]
+        decoded = min(height, down + 2 * around[0]) * min(width, across + 2 * around[1])
+        a_pixel = self.info.bands * np.dtype(self.info.dtype).itemsize
+        return decoded > MOST_AGAIN * down * across and down * across * a_pixel < MOST_PIECE_BYTES
 
     @property
     def in_pieces(self) -> bool:
@@ -169,6 +198,8 @@ class ImageSource:
         side = max(1, round(PIECE_PX**0.5 / tile)) * tile
         across = width if self.info.block[1] >= width else side  # strips are decoded in full width anyway
         down = max(1, PIECE_PX // across // tile) * tile
+        while self._decodes_much_again(down, across):
+            down, across = down + tile, across if across == width else across + tile
         return [
             Piece(self, top, left, min(down, height - top), min(across, width - left))
             for top in range(0, height, down)
@@ -226,26 +257,41 @@ class Piece:
     def columns(self) -> slice:
         return slice(self.left, self.left + self.width)
 
-    def read(self, bands: tuple[int, ...] | None = None) -> Pixels:
+    def read(self, bands: tuple[int, ...] | None = None, *, original: bool = False) -> Pixels:
         """Its pixels as 8-bit sRGB, or with ``bands`` the samples of these (none: all but alpha) as stored.
+
+        Those that are clustered and labelled: smoothed, where its image is to be. ``original``: these samples are
+        wanted as well as they are before that.
 
         Raises
         ------
         UnreadableImage
             If they cannot be had, or the image is not that of the header any more.
         """
+        both = original and self.source.smoothing is not None
+        return read_once(self._name(bands, both), lambda: self._read(bands, both))
 
-        def read() -> Pixels:
-            with self.source.opened() as picture:
-                if bands is None:
-                    pixels = picture.rgb(self.rows, self.columns, self.source.nodata)
-                else:
-                    pixels = picture.samples(self.rows, self.columns, bands or None, self.source.nodata)
-                return pixels._replace(valid=combine(pixels.valid, self._masked()))
+    def read_original(self) -> Pixels:
+        """Its pixels as 8-bit sRGB, as the file has them; errors are those of `read`."""
+        return replace(self, source=replace(self.source, smoothing=None)).read()
 
-        return read_once(self._name(bands), read)
+    def _read(self, bands: tuple[int, ...] | None, original: bool) -> Pixels:
+        source = self.source
+        if source.smoothing is None:
+            return self._decoded(self.rows, self.columns, bands)
+        grown, inner = around(self.rows, self.columns, source.halo, source.shape)
+        pixels = self._decoded(*grown, bands)
+        return smoothed(pixels, source.smoothing, inner, together=bands is None, original=original)
 
-    def _name(self, bands: tuple[int, ...] | None) -> object:
+    def _decoded(self, rows: slice, columns: slice, bands: tuple[int, ...] | None) -> Pixels:
+        with self.source.opened() as picture:
+            if bands is None:
+                pixels = picture.rgb(rows, columns, self.source.nodata)
+            else:
+                pixels = picture.samples(rows, columns, bands or None, self.source.nodata)
+            return pixels._replace(valid=combine(pixels.valid, self._masked(rows, columns)))
+
+    def _name(self, bands: tuple[int, ...] | None, original: bool) -> object:
         """What its pixels are kept by, while the files are what they were; None: they are not to be kept."""
         if not self.source.worth_keeping(as_bands=bands is not None):
             return None
@@ -259,19 +305,19 @@ class Piece:
             return None  # reading says what is wrong
         if not all(stat.S_ISREG(state.st_mode) for state in found):
             return None  # a folder of chunks does not tell when one changes
-        return (self, bands, *((state.st_size, state.st_mtime_ns, state.st_ino) for state in found))
+        return (self, bands, original, *((state.st_size, state.st_mtime_ns, state.st_ino) for state in found))
 
-    def _masked(self) -> NDArray[np.bool_] | None:
-        """Where the mask says that pixels count."""
+    def _masked(self, rows: slice, columns: slice) -> NDArray[np.bool_] | None:
+        """Where in a window the mask says that pixels count."""
         source = self.source
         if source.mask is None:
             return None
         with _naming(source.mask, source.file):
             if is_polygons(source.mask):
-                return polygon_mask(source.mask, source.geo, source.shape).nonzero(self.rows, self.columns)
+                return polygon_mask(source.mask, source.geo, source.shape).nonzero(rows, columns)
             early = not source.carried
             with open_picture(source.mask, max_pixels=source.max_pixels, carried=False, early=early) as mask:
-                return mask.nonzero(self.rows, self.columns)
+                return mask.nonzero(rows, columns)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from kseg_core.images import Pixels
 from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.layers.tiles import level_shape, tile_windows
+from kseg_core.reading.smoothing import Smoothing, around, smoothed
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model, labels_of
 from kseg_core.store.nodes import DAMAGE
@@ -87,6 +88,7 @@ class Subject:
     source: ImageSource | None = None
     lost: str = ""  # why there is neither, in one line; empty where there is
     own: Model | None = None  # the image's own model, with ``--scope image``
+    smooth: int = 0  # at which scale, in pixels, it was smoothed to be labelled
 
     @property
     def key(self) -> str:
@@ -193,6 +195,7 @@ def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
         source=source,
         lost=lost,
         own=own,
+        smooth=image.attributes.get("smooth", 0),
     )
 
 
@@ -233,7 +236,7 @@ def _see_pixels(view: View, plan: ViewPlan) -> PixelView:
     subject = view.subject
     model = plan.model or subject.own
     pixels = _read_pixels(view, plan, model)
-    shown = pixels.samples if model is None or model.bands is None else model.bands.shades(pixels.samples)
+    shown = pixels.seen if model is None or model.bands is None else model.bands.shades(pixels.seen)
     level = subject.in_window
     painted = []
     for other in plan.others_for(subject.key):
@@ -247,18 +250,23 @@ def _see_pixels(view: View, plan: ViewPlan) -> PixelView:
 
 
 def _read_pixels(view: View, plan: ViewPlan, model: Model | None) -> Pixels:
-    """A window's pixels as the model needs them, from the copy in the store or from the source."""
+    """A window's pixels as the model needs them and as the file has them, from the copy in the store or the source."""
     subject, rows, columns = view.subject, view.rows, view.columns
     if not subject.has_copy:
         if subject.source is None:
             raise UnreadableImage(subject.key, subject.lost)
         piece = Piece(subject.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
-        return piece.read(None if model is None or model.bands is None else model.bands.bands)
+        return piece.read(None if model is None or model.bands is None else model.bands.bands, original=True)
     image = StoredImage(plan.store, subject.key)
     assert image.image is not None
-    samples = np.ascontiguousarray(np.moveaxis(_read(image.image, subject, (slice(None), rows, columns)), 0, -1))
-    valid = _read(image.labels, subject, (rows, columns)) != invalid_label(subject.k)
-    return Pixels(samples, None if valid.all() else valid)
+    how = Smoothing(subject.smooth, subject.smooth) if subject.smooth else None
+    grown, inner = around(rows, columns, 0 if how is None else how.halo, subject.shape)
+    samples = np.ascontiguousarray(np.moveaxis(_read(image.image, subject, (slice(None), *grown)), 0, -1))
+    valid = _read(image.labels, subject, grown) != invalid_label(subject.k)
+    pixels = Pixels(samples, None if valid.all() else valid)
+    if how is None:
+        return pixels
+    return smoothed(pixels, how, inner, together=model is None or model.bands is None, original=True)
 
 
 def _read(array: zarr.Array[Any], subject: Subject, window: tuple[slice, ...]) -> NDArray[Any]:

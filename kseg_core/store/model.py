@@ -25,6 +25,7 @@ from ..images import Pixels
 from ..images.validity import combine, nodata_mask, unmasked
 from ..layers.labelled import NO_CONFIDENCE
 from ..layers.layer import ArraySpec
+from ..reading.smoothing import Smoothing, smooth_image
 from ..storage.sidecars import appearing
 from . import schemas
 from .manifest import KINDS, WAY_OUT, read_attributes, remove_kseg_store
@@ -148,6 +149,16 @@ class Model:
         return dataclasses.replace(self, facts=self.facts | {"notes": told}) if told else self
 
     @property
+    def smooth(self) -> int | str | None:
+        """How the pixels were smoothed that it was found on, and is for: pixels, or a length; None: not."""
+        asked: int | str | None = self.facts.get("smooth")
+        return asked
+
+    def of_smoothed(self, how: Smoothing | None) -> Model:
+        """The same model, which also says that it is of pixels smoothed so."""
+        return self if how is None else dataclasses.replace(self, facts=self.facts | {"smooth": how.asked})
+
+    @property
     def space(self) -> FeatureSpace | BandSpace:
         """The feature space."""
         return feature_space(self.features) if self.bands is None else self.bands
@@ -208,6 +219,8 @@ class Model:
     def predict(self, image: NDArray[Any], output: OutputSettings | None = None) -> Labels:
         """Label every pixel of an image, as a run does; ``output``: its settings, where they are not the default.
 
+        A model of smoothed pixels smooths the image first, which has to be whole.
+
         Parameters
         ----------
         image
@@ -222,8 +235,18 @@ class Model:
         Raises
         ------
         ValueError
-            If the image is not one of these.
+            If the image is not one of these, or to be smoothed by a length.
         """
+        pixels = self._pixels_of(image)
+        if self.smooth is not None:
+            if isinstance(self.smooth, str):
+                raise ValueError(f"expected a file, got an array: how many of its pixels --smooth {self.smooth} are")
+            how = Smoothing(self.smooth, self.smooth)
+            pixels = smooth_image(pixels.samples, pixels.valid, how, together=self.bands is None)
+        return labels_of(pixels, self, output or OutputSettings())
+
+    def _pixels_of(self, image: NDArray[Any]) -> Pixels:
+        """An image's pixels as the model labels them, but for their smoothing; errors are those of `predict`."""
         if self.bands is not None:
             wanted = f"(y, x, {self.bands.dimensions}) {self.bands.dtype}, the bands of this model"
             if not np.ma.isMaskedArray(image):
@@ -231,10 +254,8 @@ class Model:
             if image.ndim != 3 or image.shape[2] != self.bands.dimensions or image.dtype != self.bands.dtype:
                 raise ValueError(f"image: expected an array {wanted}; got {image.shape} {image.dtype}")
             samples, counts = unmasked(image)
-            pixels = Pixels(samples, combine(nodata_mask(samples, None), counts))
-        else:
-            pixels = Pixels(*as_rgb(image))
-        return labels_of(pixels, self, output or OutputSettings())
+            return Pixels(samples, combine(nodata_mask(samples, None), counts))
+        return Pixels(*as_rgb(image))
 
     def paint(self, labels: Labels) -> U8:
         """Every label as its cluster's colour: (y, x) -> uint8 (y, x, 3); invalid pixels are black.

@@ -42,6 +42,8 @@ class ImageRecord:
         As `mask_facts` tells it.
     notes
         What there was to say of the file, a line each.
+    smooth
+        The scale in pixels at which it was smoothed before it was labelled; 0: not.
     """
 
     key: str = field(metadata={"json": None})
@@ -58,6 +60,7 @@ class ImageRecord:
     checksum: str | None = field(default=None, metadata={"json": str})
     mask: dict[str, Any] | None = field(default=None, metadata={"json": Mask})
     notes: tuple[str, ...] = ()
+    smooth: Count = 0
     status: str = field(default="complete", init=False)
 
     def __post_init__(self) -> None:
@@ -176,4 +179,5 @@ def of_source(source: ImageSource) -> dict[str, Any]:
         **source.file.facts,
         "shape": source.shape,
         "notes": source.info.notes,
+        "smooth": 0 if source.smoothing is None else source.smoothing.pixels,
     }

@@ -50,6 +50,14 @@ def _accepted(kind: type[InputSettings | OutputSettings]) -> Rule:
     return rule
 
 
+def _is_scale(smooth: int | str) -> bool:
+    """Whether pixels may be smoothed so."""
+    try:
+        return bool(InputSettings(smooth=smooth).smooth)
+    except UsageError:
+        return False
+
+
 Count = Annotated[int, lambda value: value >= 0]
 Whole = int | Annotated[str, lambda digits: digits.removeprefix("-").isdecimal()]  # a text where it may pass 2**53
 Settings = dict[str, Any]
@@ -230,6 +238,7 @@ class Model(TypedDict, total=False):
     k_requested: Count | Literal["auto"]
     k_why: str | None
     features_why: str | None
+    smooth: Annotated[int | str, _is_scale]
     status: str
     inputs_digest: str
     folder: str

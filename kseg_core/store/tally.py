@@ -332,7 +332,7 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
         for piece in source.pieces(image.labels.chunks[0]):
             if not (top <= piece.top < bottom and left <= piece.left < right):
                 continue
-            own = piece.read(bands)
+            own = piece.read(bands, original=image.image is not None)
             made = LayerInput.of(own, label_window(own, model, output))
             layout = replace(subject.layout, copy_bands=own.samples.shape[2])
             for layer, array in of_pixels:

@@ -68,6 +68,9 @@ JOBS = {
     "whole": "run tiled --k 3 --edges 100,200 --confidence --scope image",
     "outlines": "edges tiled",
     "wide": "run wide --k 3 --confidence",
+    "smoothed": "run photos tiled --k 4 --smooth 2 --exclude c.png",
+    "smoothed bands": "run bands16 --k 3 --smooth 3 --copy-image",
+    "applied smoothed": "apply more --model smoothed.zarr",
     "flat": "run flat --k 3 --workers 1",
 }
 

@@ -143,7 +143,8 @@ def fit_plan(
     if points is None:
         return None, failures
     context.progress.stage("finding centroids", 0, 0)
-    return fit_points(points, settings, context.executor, match, refit=refit), failures
+    model = fit_points(points, settings, context.executor, match, refit=refit)
+    return model.of_smoothed(plan.sources[0].smoothing), failures
 
 
 def fit_points(

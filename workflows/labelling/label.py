@@ -111,8 +111,8 @@ def bands_of(how: object) -> tuple[int, ...] | None:
     return how.bands.bands if isinstance(how, Model) and how.bands is not None else None
 
 
-def read_for_model(piece: Piece, how: object) -> Pixels:
-    """The pixels of a piece as a model (or the search for one, of colours) needs them.
+def read_for_model(piece: Piece, how: object, *, original: bool = False) -> Pixels:
+    """The pixels of a piece as a model (or the search for one, of colours) needs them, or both these and the originals.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def read_for_model(piece: Piece, how: object) -> Pixels:
             f"things: convert it to {space.dtype} in the model's units, or fit a model to it (kseg-batch fit)"
         )
         raise OtherKind(piece.source.file.source, reason, kind_of_bands(piece.source.info).name)
-    return piece.read(bands_of(how))
+    return piece.read(bands_of(how), original=original)
 
 
 def reference_of(model: Model) -> Reference:
@@ -198,7 +198,7 @@ def own_model(settings: FitSettings, budget: Budget | None, source: ImageSource,
     if summary.everything.codes.size == 0:
         return None
     data, batch = (ColorPoints.build(table, space) for table in (summary.everything, summary.batch))
-    return fit_alone(data, batch, settings, space)
+    return fit_alone(data, batch, settings, space).of_smoothed(source.smoothing)
 
 
 def summary_of_image(settings: FitSettings, budget: Budget | None, source: ImageSource, window: Pixels) -> ChunkSummary:

@@ -208,7 +208,7 @@ def label_piece(task: PieceTask, how: Model | ModelFor | None, job: Labelling) -
         If its pixels cannot be had, or an image's values are beyond what float64 can measure; nothing is written.
     """
     piece, source = task.piece, task.piece.source
-    pixels = read_for_model(piece, how)
+    pixels = read_for_model(piece, how, original=job.output.copy_image)
     model = how(source, pixels) if callable(how) else how
     layout = layout_of(source, model, job.output) if task.layout is None else task.layout
     made = label_window(pixels, model, job.output)

@@ -106,7 +106,7 @@ def mend_piece(task: PieceTask, model: Model, store: str, output: OutputSettings
     assert layout is not None  # `mend_images` says it of every piece
     if window_is_sound(store, piece.file.key, piece.rows, piece.columns, layout):
         return False
-    pixels = read_for_model(piece, model)
+    pixels = read_for_model(piece, model, original=output.copy_image)
     window = LayerInput.of(pixels, label_window(pixels, model, output))
     write_window(store, piece.file.key, (piece.rows, piece.columns), window, layout)
     return True
