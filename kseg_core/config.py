@@ -18,6 +18,7 @@ from .choice import DEFAULT, PictureChoice
 from .edge_settings import EdgeSettings, edge_thresholds, parse_thresholds
 from .errors import UsageError
 from .options import from_json, joined, option, plain, to_json
+from .segment_settings import Scale, SegmentSettings, parse_level
 from .sizes import counted, parse_bytes, parse_length
 
 ColorSpace = Literal["rgb", "gray", "hsv", "lab"]  # `kseg_core.clustering.features.SPACES` has what they are
@@ -49,7 +50,10 @@ LABELS = "labels/kmeans"  # where the levels of the labels are in an image's gro
 RAW = "labels/raw"  # the same as they were before small regions went to their neighbours
 # Where that is which a setting of `OutputSettings` asks for ({}: so many levels): written with the labels, in order
 WITH_LABELS = {"masks": "masks", "confidence": "confidence", "copy_image": "{}", "keep_raw": f"{RAW}/{{}}"}
-ADDED = {"edges": "edges"}  # the same of layers that are added to labelled images, each called like its setting
+ADDED = {
+    "edges": "edges",
+    "segments": "labels/segments/{}",
+}  # the same of layers that are added to labelled images, each called like its setting
 VALIDITY = 2  # the rules of which pixels count: 1 are those of release 0.1.0, whose stores do not say
 
 
@@ -443,6 +447,21 @@ class OutputSettings:
         many=True,
         parse=parse_thresholds,
     )
+    segments: float | None = option(
+        None,
+        "Also find segments, and cut their hierarchy at this level: coarse, medium (where no level is given), fine, or "
+        "a number from 0 (the finest) to 1 (one segment). See the command segments.",
+        "Output",
+        "[LEVEL]",
+        parse=parse_level,
+    )
+    segment_scale: Scale = option(
+        "auto",
+        "At which scale segments are sought: photo (the same parts of a picture whatever its resolution), native (its "
+        "own pixels), or auto: native for bands and where the size of a pixel is known, else photo.",
+        "Output",
+        "NAME",
+    )
     checksum: bool = option(
         False,
         "With --model: tell by SHA-256, not by size and time alone, which files of a growing folder have changed, "
@@ -460,6 +479,9 @@ class OutputSettings:
             self.min_region is not None or not self.keep_raw,
             "--keep-raw keeps labels as they were before --min-region: give that, or leave out --keep-raw",
         )
+        if self.segments is not None:
+            object.__setattr__(self, "segments", parse_level(self.segments))
+        SegmentSettings(scale=self.segment_scale)  # checks it
 
     def to_json(self) -> dict[str, Any]:
         """What of it decides what a store holds, as plain JSON values."""

@@ -69,20 +69,28 @@ def create_image(path: str, key: str, layout: Layout, *, pieces: bool = False) -
     folder = image_folder(path, key)
     storage.make_folder(folder)  # not below a store that is not there
     write_group(folder)
-    write_group(os.path.join(folder, "labels"), labels_index(layout))
     for name, spec, placed in image_arrays(layout, pieces=pieces):
         create_array(os.path.join(folder, name), spec, placed)
+    write_labels_index(folder)
     write_georeferences(folder, layout)
-
-
-def labels_index(layout: Layout) -> dict[str, Any]:
-    """What its ``labels`` group says."""
-    return ome.labels_index(["kmeans", "raw"] if layout.keep_raw else ["kmeans"])
 
 
 def raw_array(layout: Layout) -> str:
     """Where in the image's folder the labels are that are not cleaned yet."""
     return RAW_LAYER.path() if layout.keep_raw else "raw.partial"
+
+
+def labels_listed(folder: str) -> dict[str, Any]:
+    """The attributes of an image's ``labels``: those of its label images that are there, of which one always is."""
+    added = ("raw", "segments")
+    there = [name for name in added if storage.is_dir(os.path.join(folder, "labels", name))]
+    alone = there and not storage.is_dir(os.path.join(folder, LABELS))
+    return ome.labels_index(there if alone else ["kmeans", *there])
+
+
+def write_labels_index(folder: str) -> None:
+    """List the label images of an image."""
+    write_group(os.path.join(folder, "labels"), labels_listed(folder))
 
 
 def image_arrays(layout: Layout, *, pieces: bool = False) -> Iterator[tuple[str, ArraySpec, dict[str, Any]]]:
@@ -107,7 +115,7 @@ def arrays_are_sound(folder: str, layout: Layout, *, pieces: bool = False) -> bo
     OSError, ValueError, KeyError, TypeError
         Of various kinds, if something is missing or damaged.
     """
-    return read_document(os.path.join(folder, "labels"))["attributes"] == labels_index(layout) and all(
+    return read_document(os.path.join(folder, "labels"))["attributes"] == labels_listed(folder) and all(
         read_document(os.path.join(folder, name)) == {**json.loads(array_document(spec)), "attributes": placed}
         for name, spec, placed in image_arrays(layout, pieces=pieces)
     )

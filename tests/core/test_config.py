@@ -222,6 +222,8 @@ OTHER_OUTPUT = {
     "confidence": True,
     "edges": (1.0, 2.0),
     "min_region": "50um2",
+    "segments": 0.36,
+    "segment_scale": "native",
 }
 
 
