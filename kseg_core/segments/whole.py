@@ -107,9 +107,7 @@ def _lifted(samples: NDArray[np.uint8], valid: Valid, factor: int, side: int) ->
     shrinking.add(samples, valid, 0, 0)
     small, some = shrinking.picture()
     cell, hierarchy = segment_small(small, some, side)
-    region = lift(samples, (0, 0), factor, cell, small)
-    if valid is not None:
-        region[~valid] = -1
+    region = lift(samples, valid, (0, 0), factor, cell, small)
     contours = np.zeros((2, *shape), np.uint8)
     hierarchy.fill(region, contours)
     return contours

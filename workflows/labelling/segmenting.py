@@ -244,9 +244,8 @@ def lift_piece(task: PieceTask, large: LargeSegments) -> None:
     (rows, columns), inner = grown((piece.rows, piece.columns), large.ground.factor + 1, shape)
     around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
     pixels = around.read()
-    region = lift(pixels.samples, (rows.start, columns.start), large.ground.factor, kept["cell"], kept["small"])
-    if pixels.valid is not None:
-        region[~pixels.valid] = -1
+    place, factor = (rows.start, columns.start), large.ground.factor
+    region = lift(pixels.samples, pixels.valid, place, factor, kept["cell"], kept["small"])
     after = tuple(slice(part.start, part.stop + 1) for part in inner)
     _fill_and_write(piece, region[after], np.zeros((2, piece.height, piece.width), np.uint8), hierarchy, large)
 

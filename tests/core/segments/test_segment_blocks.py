@@ -34,7 +34,7 @@ def lowest_places(gradient: Array) -> Array:
             before = here
             r, c = here
             beside = [here, (r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)]
-            here = min((place[each] for each in beside if each in place))[1:]
+            here = min(place[each] for each in beside if each in place)[1:]
         ends[y, x] = here[0] * width + here[1]
     return ends
 

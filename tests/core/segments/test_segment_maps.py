@@ -1,4 +1,4 @@
-"""What is known of each pixel before segments are found: CIELAB, gradient, textures, palette; of windows as of wholes."""
+"""What is known of each pixel before segments are found: CIELAB, gradient, textures, palette; the same of windows."""
 
 from __future__ import annotations
 
