@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 def lowest_places(gradient: Array) -> Array:
     """Where each pixel flows to in the end, row by row, one pixel at a time; -1 where invalid."""
-    height, width = gradient.shape
+    width = gradient.shape[1]
     place = {(y, x): (int(gradient[y, x]), y, x) for y, x in np.argwhere(gradient != INVALID).tolist()}
     ends = np.full(gradient.shape, -1)
     for y, x in place:
