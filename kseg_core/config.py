@@ -17,6 +17,7 @@ from .choice import DEFAULT, PictureChoice
 from .edge_settings import EdgeSettings, edge_thresholds, parse_thresholds
 from .errors import UsageError
 from .options import from_json, joined, option, plain, to_json
+from .segment_settings import Scale, SegmentSettings, parse_level
 from .sizes import counted, parse_bytes, parse_length
 
 ColorSpace = Literal["rgb", "gray", "hsv", "lab"]  # `kseg_core.clustering.features.SPACES` has what they are
@@ -47,7 +48,10 @@ SMOOTH_TAKES = f"--smooth takes whole pixels from 1 to {MOST_SMOOTH_PX}, a lengt
 LABELS = "labels/kmeans"  # where the levels of the labels are in an image's group
 # Where that is which a setting of `OutputSettings` asks for ({}: so many levels): written with the labels, in order
 WITH_LABELS = {"masks": "masks", "confidence": "confidence", "copy_image": "{}"}
-ADDED = {"edges": "edges"}  # the same of layers that are added to labelled images, each called like its setting
+ADDED = {
+    "edges": "edges",
+    "segments": "labels/segments/{}",
+}  # the same of layers that are added to labelled images, each called like its setting
 VALIDITY = 2  # the rules of which pixels count: 1 are those of release 0.1.0, whose stores do not say
 
 
@@ -432,6 +436,21 @@ class OutputSettings:
         many=True,
         parse=parse_thresholds,
     )
+    segments: float | None = option(
+        None,
+        "Also find segments, and cut their hierarchy at this level: coarse, medium (where no level is given), fine, or "
+        "a number from 0 (the finest) to 1 (one segment). See the command segments.",
+        "Output",
+        "[LEVEL]",
+        parse=parse_level,
+    )
+    segment_scale: Scale = option(
+        "auto",
+        "At which scale segments are sought: photo (the same parts of a picture whatever its resolution), native (its "
+        "own pixels), or auto: native for bands and where the size of a pixel is known, else photo.",
+        "Output",
+        "NAME",
+    )
     checksum: bool = option(
         False,
         "With --model: tell by SHA-256, not by size and time alone, which files of a growing folder have changed, "
@@ -443,6 +462,9 @@ class OutputSettings:
         _require(64 <= self.tile <= 16_384, f"--tile is from 64 to 16384 pixels; got {self.tile}")
         if self.edges is not None:
             object.__setattr__(self, "edges", edge_thresholds(self.edges))
+        if self.segments is not None:
+            object.__setattr__(self, "segments", parse_level(self.segments))
+        SegmentSettings(scale=self.segment_scale)  # checks it
 
     def to_json(self) -> dict[str, Any]:
         """What of it decides what a store holds, as plain JSON values."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from kseg_core.inputs.keys import printable_source
 from kseg_core.layers import LAYERS, asked_layers
+from kseg_core.layers.layer import Layer
 from kseg_core.store.manifest import remove_kseg_store
 from kseg_core.store.markers import added_to
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .labelling.adding import Added, add_layer
+from .labelling.added import Added
+from .labelling.adding import add_layer
+from .labelling.segmenting import add_segments
 from .layer_request import LayerRequest, LayerResult, Made, nothing_to_do, require_unchanged
 from .output import Output, claim
 from .planning.budget import Work, make_budget
@@ -22,6 +26,14 @@ from .planning.notes import notes_by_key, notes_of, notes_of_all, say
 from .planning.plan import Plan, make_plan, nodata_of_no_use, scan_headers
 from .request import Request
 from .result import in_order
+
+#: By layer, what makes it where that is not done window by window.
+MAKERS: dict[str, Callable[..., Added]] = {"segments": add_segments}
+
+
+def maker_of(layer: Layer) -> Callable[..., Added]:
+    """What makes a layer of the images of a plan."""
+    return MAKERS.get(layer.name, add_layer)
 
 
 def add_to_images(request: LayerRequest, progress: Progress | None = None) -> LayerResult:
@@ -70,7 +82,7 @@ def _made_of_files(request: LayerRequest, progress: Progress | None) -> Added:
         plan = make_plan(sources, request.tile, context.executor.workers)
         _, plan, unfit = make_budget(plan, Work(0, 0, 0, None, layers=(layer,)), context.executor)
         done = done.merge(Added(failures=tuple(context.failed(each.key, each.error) for each in unfit)))
-        return done.merge(add_layer(plan, layer, request.output, request.tile, context))
+        return done.merge(maker_of(layer)(plan, layer, request.output, request.tile, context))
 
 
 def add_asked_layers(plan: Plan, request: Request, output: Output, context: Context) -> list[Failure]:
@@ -89,7 +101,7 @@ def add_asked_layers(plan: Plan, request: Request, output: Output, context: Cont
         new = plan.without(failures)
         all_of_them = Plan(new.bundles + more.bundles, new.large + more.large, notes=plan.notes)
         failures += unreadable
-        failures += add_layer(all_of_them, layer, store, config.output.tile, context).failures
+        failures += maker_of(layer)(all_of_them, layer, store, config.output.tile, context).failures
     return failures
 
 

@@ -84,7 +84,7 @@ def _follow(
         if fixed[y, x]:
             return at
         owner[y, x], place[y, x] = arc, at - 1 - begin
-        rest = sides[y, x] & ~(1 << (d + 2) % 4)
+        rest = int(sides[y, x]) & ~(1 << (d + 2) % 4)
         d = 0
         while not rest >> d & 1:
             d += 1
@@ -136,15 +136,15 @@ def _is_near(path: I32, q: int, a: int, b: int, limit: int) -> bool:
 @inlined
 def _is_empty(owner: I32, place: I32, path: I32, arc: int, begin: int, n: int, a: int, p: int, b: int) -> bool:
     """Whether the closed triangle of three corners of an arc has no point of a boundary but the arc's own between."""
-    span = (b - a) % n
-    three = (a, p, b)
+    span = b - a if b > a else b - a + n
     top = min(int(path[a, 0]), int(path[p, 0]), int(path[b, 0]))
     bottom = max(int(path[a, 0]), int(path[p, 0]), int(path[b, 0]))
     for y in range(top, bottom + 1):
         low, high = 1 << 30, -1
-        for i in range(3):  # its sides, each of which goes from x0 to x1
-            y0, x0 = int(path[three[i], 0]), int(path[three[i], 1])
-            y1, x1 = int(path[three[(i + 1) % 3], 0]), int(path[three[(i + 1) % 3], 1])
+        start, stop = b, a
+        for _ in range(3):  # its sides, each of which goes from x0 to x1
+            y0, x0, y1, x1 = int(path[start, 0]), int(path[start, 1]), int(path[stop, 0]), int(path[stop, 1])
+            start, stop = stop, p if stop == a else b
             if y0 > y1:
                 y0, x0, y1, x1 = y1, x1, y0, x0
             if y < y0 or y > y1:
@@ -157,8 +157,10 @@ def _is_empty(owner: I32, place: I32, path: I32, arc: int, begin: int, n: int, a
         for x in range(low, high + 1):
             if owner[y, x] == NOWHERE:
                 continue
-            if owner[y, x] == arc and 0 < (begin + place[y, x] - a) % n < span:
-                continue
+            if owner[y, x] == arc:
+                along = begin + int(place[y, x]) - a
+                if 0 < (along if along >= 0 else along + n) < span:
+                    continue
             if (y == path[a, 0] and x == path[a, 1]) or (y == path[b, 0] and x == path[b, 1]):
                 continue
             return False
@@ -190,7 +192,7 @@ def _find_turns(path: I32, begin: int, end: int, is_ring: bool, turns: I32, link
     n = end - begin  # an open arc has both its ends in the path, a ring no corner twice
     m = 0
     for i in range(n):
-        here, behind, ahead = begin + i, begin + (i - 1) % n, begin + (i + 1) % n
+        here, behind, ahead = begin + i, begin + (i or n) - 1, begin + (i + 1 if i + 1 < n else 0)
         is_end = not is_ring and (i == 0 or i == n - 1)
         along_row = path[here, 0] == path[behind, 0] and path[here, 0] == path[ahead, 0]
         along_column = path[here, 1] == path[behind, 1] and path[here, 1] == path[ahead, 1]
@@ -199,7 +201,7 @@ def _find_turns(path: I32, begin: int, end: int, is_ring: bool, turns: I32, link
             links[i, NUMBER] = m
             m += 1
     for i in range(m):
-        links[i, BEFORE], links[i, AFTER], links[i, IS_THERE] = (i - 1) % m, (i + 1) % m, 1
+        links[i, BEFORE], links[i, AFTER], links[i, IS_THERE] = (i or m) - 1, (i + 1 if i + 1 < m else 0), 1
     return m
 
 
@@ -213,11 +215,11 @@ def _may_go(
     a, b = int(turns[before]), int(turns[after])
     if not _may_join(path, a, b, owner.shape[0] - 1, owner.shape[1] - 1, longest):
         return False
-    j = (before + 1) % m
+    j = before + 1 if before + 1 < m else 0
     while j != after:
         if not _is_near(path, int(turns[j]), a, b, limit):
             return False
-        j = (j + 1) % m
+        j = j + 1 if j + 1 < m else 0
     return _is_empty(owner, place, path, arc, begin, end - begin, a, int(turns[i]), b)
 
 

@@ -13,6 +13,7 @@ from ..config import ADDED, OutputSettings
 from .edges import EdgeLayer
 from .labelled import ConfidenceLayer, CopyLayer, LabelLayer, MaskLayer
 from .layer import Layer, Layout
+from .segments import SegmentLayer
 
 LABEL_LAYER = LabelLayer()
 
@@ -34,7 +35,7 @@ def by_name(layers: Iterable[Layer], settings: type[OutputSettings] = OutputSett
 
 
 # in the order in which they are written and told of
-LAYERS = by_name((LABEL_LAYER, MaskLayer(), ConfidenceLayer(), CopyLayer(), EdgeLayer()))
+LAYERS = by_name((LABEL_LAYER, MaskLayer(), ConfidenceLayer(), CopyLayer(), EdgeLayer(), SegmentLayer()))
 
 
 def labelled_layers(layout: Layout) -> list[Layer]:

@@ -81,12 +81,3 @@ def require_aligned(shape: tuple[int, int], tile: int, rows: slice, columns: sli
         inside = isinstance(start, int) and isinstance(stop, int) and 0 <= start < stop <= size
         if not inside or window.step not in (None, 1) or start % tile or (stop % tile and stop != size):
             raise ValueError(f"expected {name} of whole tiles of {tile} in 0 to {size}, got {start} to {stop}")
-
-
-def grown(region: Region, halo: int, shape: tuple[int, int]) -> tuple[Region, Region]:
-    """A region and what of its image is within ``halo`` pixels of it; and where in that the region itself is."""
-    around = [
-        slice(max(0, part.start - halo), min(part.stop + halo, size)) for part, size in zip(region, shape, strict=True)
-    ]
-    inner = [slice(part.start - wide.start, part.stop - wide.start) for part, wide in zip(region, around, strict=True)]
-    return (around[0], around[1]), (inner[0], inner[1])

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..errors import UnreadableImage
+from ..halos import grown
 from ..images.decoder import USE_BANDS
 from ..images.geo import GRID_MAPPING
 from ..layers import LABEL_LAYER
 from ..layers.layer import Layer, LayerInput, Layout, Part
-from ..layers.tiles import grown, require_aligned
+from ..layers.tiles import require_aligned
 from ..reading.sources import ImageSource, Piece
 from .nodes import create_array, read_plane, write_group, write_plane
 from .record import as_attributes, of_source
-from .writing import image_folder, placed, remove_image, write_georeference
+from .writing import image_folder, placed, remove_image, write_georeference, write_labels_index
 
 
 def _pending(layer: Layer) -> str:
@@ -31,7 +32,7 @@ def _pending(layer: Layer) -> str:
     return f"{layer.name}.partial"
 
 
-def create_layer(path: str, key: str, layer: Layer, layout: Layout, *, pieces: bool) -> None:
+def create_layer(path: str, key: str, layer: Layer, layout: Layout, *, pieces: bool, keep: bool = False) -> None:
     """Make the arrays, without a pixel and without what declares them complete; earlier ones are removed.
 
     Parameters
@@ -42,6 +43,8 @@ def create_layer(path: str, key: str, layer: Layer, layout: Layout, *, pieces: b
         What is to be made.
     pieces
         Whether windows are written one by one.
+    keep
+        Whether what else an image without labels has stays.
 
     Raises
     ------
@@ -49,7 +52,7 @@ def create_layer(path: str, key: str, layer: Layer, layout: Layout, *, pieces: b
         If there is no store, or it cannot be written.
     """
     folder = image_folder(path, key)
-    if _has_labels(folder):
+    if _has_labels(folder) or keep:
         _remove_layer(folder, layer)
     else:
         remove_image(path, key)
@@ -57,6 +60,8 @@ def create_layer(path: str, key: str, layer: Layer, layout: Layout, *, pieces: b
         write_group(folder)
     if layer.group is not None:
         write_group(os.path.join(folder, layer.group))
+        if layer.group.startswith("labels/"):
+            write_labels_index(folder)
     group = os.path.join(folder, os.path.dirname(layer.path()))
     if layout.geo is not None and not storage.is_dir(os.path.join(group, GRID_MAPPING)):
         write_georeference(group, layout.geo, layout.shape)
@@ -76,7 +81,7 @@ def discard_layer(path: str, key: str, layer: Layer) -> None:
 
 
 def _has_labels(folder: str) -> bool:
-    return storage.is_dir(os.path.join(folder, "labels"))
+    return storage.is_dir(os.path.join(folder, LABEL_LAYER.node))
 
 
 def _remove_layer(image: str, layer: Layer) -> None:

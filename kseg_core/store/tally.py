@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
+from ..halos import grown
 from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer, LayerInput, Layout, differing, stored
-from ..layers.tiles import Region, grown, level_shape, source_window, tile_windows, window_of_level
+from ..layers.tiles import Region, level_shape, source_window, tile_windows, window_of_level
 from .model import Model, label_window
 from .opening import StoredImage
 from .originals import Originals

@@ -26,7 +26,7 @@ from ..layers.layer import Layer, Layout, stored
 from ..layers.tiles import Region
 from ..reading.sources import ImageSource
 from . import ome
-from .manifest import differences
+from .manifest import added_alone, differences, read_attributes
 from .model import Model
 from .nodes import DAMAGE, chunk_path, missing_chunks, read_document
 from .opening import StoredImage
@@ -51,7 +51,7 @@ from .tally import (
     tally_level,
 )
 from .tally import LABELS as OF_LABELS
-from .writing import LABELS, arrays_are_sound, image_folder
+from .writing import LABELS, arrays_are_sound, image_folder, labels_listed
 
 TILES_NAMED = 8  # of those that are missing
 UNREADABLE = (*DAMAGE, StoreError)
@@ -189,11 +189,13 @@ def _of_added(subject: Subject, counted: Tally) -> Iterator[str]:
     """Are the layers there that were to be added, and are those that are there whole and as the labels make them?"""
     image, pixels = subject.image, counted.pixels
     wanted = () if subject.output is None else subject.output.arrays(subject.k, added=True)
-    alone = not image.has_labels and "counts" not in image.attributes  # then a layer that needs none is all there is
+    alone = None  # without labels the layer that the store was made for is all there is
+    if not image.has_labels and "counts" not in image.attributes:
+        alone = added_alone(read_attributes(os.path.dirname(os.path.dirname(image.path))) or {})
     for layer in (layer for layer in LAYERS.values() if layer.added):
         array = image.layer(layer)
         if array is None:
-            if layer.path() in wanted or (alone and layer.stands_alone) or image.claims(layer):
+            if layer.path() in wanted or layer.name == alone or image.claims(layer):
                 yield layer.lacking
             continue
         if (odd := layer.oddness(array, subject.layout)) is not None:
@@ -252,7 +254,7 @@ def _wrong_documents(subject: Subject) -> list[str]:
     index = os.path.join(image.path, "labels")
     problems = []
     try:
-        listed = read_document(index)["attributes"] == ome.labels_index(["kmeans"])
+        listed = read_document(index)["attributes"] == labels_listed(image.path)
     except (*DAMAGE, StoreError):
         listed = False
     if not listed:

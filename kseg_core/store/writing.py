@@ -67,10 +67,23 @@ def create_image(path: str, key: str, layout: Layout) -> None:
     folder = image_folder(path, key)
     storage.make_folder(folder)  # not below a store that is not there
     write_group(folder)
-    write_group(os.path.join(folder, "labels"), ome.labels_index(["kmeans"]))
+    write_labels_index(folder)
     for name, spec, placed in image_arrays(layout):
         create_array(os.path.join(folder, name), spec, placed)
     write_georeferences(folder, layout)
+
+
+def labels_listed(folder: str) -> dict[str, Any]:
+    """The attributes of an image's ``labels``: those of its label images that are there, of which one always is."""
+    added = ("segments",)
+    there = [name for name in added if storage.is_dir(os.path.join(folder, "labels", name))]
+    alone = there and not storage.is_dir(os.path.join(folder, LABELS))
+    return ome.labels_index(there if alone else ["kmeans", *there])
+
+
+def write_labels_index(folder: str) -> None:
+    """List the label images of an image."""
+    write_group(os.path.join(folder, "labels"), labels_listed(folder))
 
 
 def image_arrays(layout: Layout) -> Iterator[tuple[str, ArraySpec, dict[str, Any]]]:
@@ -93,7 +106,7 @@ def arrays_are_sound(folder: str, layout: Layout) -> bool:
     OSError, ValueError, KeyError, TypeError
         Of various kinds, if something is missing or damaged.
     """
-    return read_document(os.path.join(folder, "labels"))["attributes"] == ome.labels_index(["kmeans"]) and all(
+    return read_document(os.path.join(folder, "labels"))["attributes"] == labels_listed(folder) and all(
         read_document(os.path.join(folder, name)) == {**json.loads(array_document(spec)), "attributes": placed}
         for name, spec, placed in image_arrays(layout)
     )

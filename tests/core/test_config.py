@@ -221,6 +221,8 @@ OTHER_OUTPUT = {
     "copy_image": True,
     "confidence": True,
     "edges": (1.0, 2.0),
+    "segments": 0.36,
+    "segment_scale": "native",
 }
 
 

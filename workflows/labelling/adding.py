@@ -10,7 +10,6 @@ would mean doing all again; this way the second pass costs an eighth of the firs
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -22,72 +21,14 @@ from kseg_core.layers.layer import Layer, Layout, Part
 from kseg_core.layers.tiles import whole
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.adding import create_layer, discard_layer, finish_layer, settle_part, window_of, write_part
-from kseg_core.store.opening import StoredImage
 from kseg_core.store.writing import build_level
 
 from ..computing.context import Context, Failure
 from ..planning.plan import Plan
+from .added import Added, Adding
 from .pieces import LargeImage, PieceTask, build_pyramids, of_each, writing_to
 
 GROUP_PIECES = 512  # borders of some two gigapixels of large images are held at once: tens of megabytes
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What adding a layer came to.
-
-    Parameters
-    ----------
-    images
-        How many have it now.
-    pixels, layer_pixels
-        Of those, and how many of them are not 0 in the layer.
-    failures
-        Images that could not be read.
-    notes
-        What there is to say of images that were looked at, by key.
-    """
-
-    images: int = 0
-    pixels: int = 0
-    layer_pixels: int = 0
-    failures: tuple[Failure, ...] = field(default=())
-    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def merge(self, other: Added) -> Added:
-        return Added(
-            self.images + other.images,
-            self.pixels + other.pixels,
-            self.layer_pixels + other.layer_pixels,
-            self.failures + other.failures,
-            self.notes | other.notes,
-        )
-
-
-class Adding(NamedTuple):
-    """What is the same for all images.
-
-    Attributes
-    ----------
-    layer
-        Which is added.
-    store
-        Where to, from wherever a worker is.
-    tile
-        Side of the store's chunks in pixels.
-    """
-
-    layer: Layer
-    store: str
-    tile: int
-
-    def layout(self, source: ImageSource) -> Layout:
-        """What decides the arrays of the layer of an image."""
-        layout = Layout(source.shape, 0, self.tile, masks=False, geo=source.geo)
-        if self.layer.stands_alone:
-            return layout
-        image = StoredImage(self.store, source.file.key)
-        return replace(layout, k=len(image.attributes["counts"]), levels=image.level_count)
 
 
 class PartAdded(NamedTuple):
@@ -120,7 +61,7 @@ def add_layer(plan: Plan, layer: Layer, store: str, tile: int, context: Context)
     """
     context.progress.stage(f"finding {layer.name}", len(plan.sources), plan.pixels)
     with writing_to(store) as path:
-        job = Adding(layer, path, tile)
+        job = Adding.to(path, layer, tile)
         batches = ([PieceTask(piece) for piece in bundle] for bundle in plan.bundles)
         done = Added()
         for made in chain.from_iterable(context.map(add_piece, batches, job, name=layer.name)):
@@ -202,7 +143,7 @@ def add_piece(task: PieceTask, job: Adding) -> Added | PartAdded:
     UnreadableImage
         If its pixels cannot be had.
     """
-    piece, (layer, store, _) = task.piece, job
+    piece, layer, store = task.piece, job.layer, job.store
     layout = task.layout or job.layout(piece.source)
     window = window_of(store, piece, layer, layout)
     if task.layout is not None:

@@ -1,0 +1,185 @@
+"""An image segmented block by block: the same whatever it is stored, read or worked on in.
+
+Blocks of 1024 x 1024 pixels are a part of the definition, like the halo: they begin at the image's corner and have
+nothing to do with chunks, pieces or workers. Within a block the first rounds of merging are done; what touches its
+seams is left as it is. Cells that flow into another block are joined to the one there by the place they flow to, graphs
+add up, and the rest is merged on the joined graph, which is that of far fewer regions than there were cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..halos import Region
+from ..joining import Rim
+from ..kernels import cells
+from .graph import Graph, Merges, join_graphs, merge_mutual
+from .hierarchy import Hierarchy
+from .maps import OCTAVES, Maps
+from .palette import COLOURS
+
+BLOCK = 1024
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+
+
+def windows_of(shape: tuple[int, int]) -> Iterator[Region]:
+    """The blocks of an image, row by row."""
+    for top in range(0, shape[0], BLOCK):
+        for left in range(0, shape[1], BLOCK):
+            yield slice(top, min(top + BLOCK, shape[0])), slice(left, min(left + BLOCK, shape[1]))
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block tells.
+
+    Parameters
+    ----------
+    graph
+        Of its regions, as far as they are in it.
+    exits
+        int64 (n,): -1, or where in the image (row by row) a region flows to, in another block.
+    regions
+        Along its outermost pixels; -1 where invalid.
+    gradient
+        Along the same.
+    """
+
+    graph: Graph
+    exits: I64
+    regions: Rim
+    gradient: Rim
+
+
+class BlockPixels(NamedTuple):
+    """Which pixel of a block is in what; -1 where invalid.
+
+    Attributes
+    ----------
+    cell
+        int32 (y, x): the cells, from 0.
+    number
+        int32 (cells,): the region that each is in.
+    merges
+        By which cells became these.
+    """
+
+    cell: I32
+    number: I32
+    merges: Merges
+
+    @property
+    def region(self) -> I32:
+        """int32 (y, x)."""
+        return through(self.cell, self.number)
+
+    def contours(self) -> NDArray[np.uint8]:
+        """uint8 (2, y, x): those within the regions."""
+        contours = np.zeros((2, *self.cell.shape), np.uint8)
+        Hierarchy.of(self.merges, self.number.size, self.number).fill(self.cell, contours)
+        return contours
+
+
+def through(numbers: I32, table: I32) -> I32:
+    """What a table has for numbers; -1 stays."""
+    return np.append(table, np.int32(-1))[numbers]  # an index of -1 is the last
+
+
+def segment_block(maps: Maps, inner: Region, window: Region, shape: tuple[int, int]) -> tuple[Block, BlockPixels]:
+    """The regions of a block.
+
+    Parameters
+    ----------
+    maps, inner
+        Of the block and at least a pixel around it where the image goes on; where in these it is.
+    window, shape
+        Where it is in the image, and the image's height and width.
+    """
+    rows, columns = inner
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    cell, exits = cells.descend(maps.gradient, rows.start, columns.start, height, width)
+    cell = cell.reshape(height, width)
+    count = exits.size
+    palette, fine, broad = (np.ascontiguousarray(each[inner]) for each in (maps.palette, maps.fine, maps.broad))
+    area, start, values, often = cells.count_values(cell, palette, fine, broad, count, COLOURS, OCTAVES)
+    borders = cells.list_borders(cell, maps.gradient, rows.start, columns.start, count)
+    fixed = exits >= 0
+    for line in _seams(cell, window, shape):
+        fixed[line[line >= 0]] = True
+    cell_graph = Graph(*borders, area, start, values, often, np.zeros(count))
+    graph, number, merges = merge_mutual(cell_graph, fixed)
+    # places to flow to, from rows and columns of the maps to the image's
+    leaves = np.flatnonzero(exits >= 0)
+    r, c = np.divmod(exits[leaves], maps.gradient.shape[1])
+    out = np.full(graph.size, -1, np.int64)
+    out[number[leaves]] = (r - rows.start + window[0].start) * shape[1] + c - columns.start + window[1].start
+    pixels = BlockPixels(cell, number, merges)
+    return Block(graph, out, Rim.of(pixels.region), Rim.of(maps.gradient[inner])), pixels
+
+
+def _seams(cell: I32, window: Region, shape: tuple[int, int]) -> Iterator[I32]:
+    """The lines of pixels beside other blocks."""
+    if window[0].start > 0:
+        yield cell[0]
+    if window[0].stop < shape[0]:
+        yield cell[-1]
+    if window[1].start > 0:
+        yield cell[:, 0]
+    if window[1].stop < shape[1]:
+        yield cell[:, -1]
+
+
+def join_blocks(blocks: list[Block], shape: tuple[int, int]) -> tuple[Graph, list[I32]]:
+    """The blocks of an image (row by row) as one graph; and the number in it of each region of each block."""
+    sizes = [block.graph.size for block in blocks]
+    begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    goes_to = np.arange(begins[-1])
+    across = -(-shape[1] // BLOCK)
+    for at, block in enumerate(blocks):
+        leaves = np.flatnonzero(block.exits >= 0)
+        y, x = np.divmod(block.exits[leaves], shape[1])
+        other = y // BLOCK * across + x // BLOCK
+        for neighbour in np.unique(other):
+            mine = other == neighbour
+            found = _regions_at(blocks[neighbour], y[mine] % BLOCK, x[mine] % BLOCK)
+            goes_to[begins[at] + leaves[mine]] = begins[neighbour] + found
+    while ((further := goes_to[goes_to]) != goes_to).any():
+        goes_to = further
+    stays = goes_to == np.arange(goes_to.size)
+    number = (np.cumsum(stays) - 1)[goes_to].astype(np.int32)
+    own = [number[begins[at] : begins[at + 1]] for at in range(len(blocks))]
+    graph = join_graphs([block.graph for block in blocks], own, int(stays.sum()), _borders(blocks, own, across))
+    return graph, own
+
+
+def _regions_at(block: Block, y: I64, x: I64) -> I32:
+    """Regions at places on the outermost lines of a block."""
+    height, width = block.regions.left.size, block.regions.top.size
+    found = np.where(y == 0, block.regions.top[x], -1)
+    found = np.where(y == height - 1, block.regions.bottom[x], found)
+    found = np.where(x == 0, block.regions.left[y], found)
+    return np.where(x == width - 1, block.regions.right[y], found)
+
+
+def _borders(blocks: list[Block], number: list[I32], across: int) -> tuple[I32, I32, I64, I64]:
+    """Pairs of pixels across seams, each a border of one pair."""
+    ones, twos, totals = [], [], []
+    for at, block in enumerate(blocks):
+        for step, mine, other in ((1, "right", "left"), (across, "bottom", "top")):
+            if (step == 1 and (at + 1) % across == 0) or at + step >= len(blocks):
+                continue
+            a, b = getattr(block.regions, mine), getattr(blocks[at + step].regions, other)
+            high = np.maximum(getattr(block.gradient, mine), getattr(blocks[at + step].gradient, other))
+            both = (a >= 0) & (b >= 0)
+            ones.append(number[at][a[both]])
+            twos.append(number[at + step][b[both]])
+            totals.append(high[both].astype(np.int64))
+    one = np.concatenate([np.zeros(0, np.int32), *ones])
+    two = np.concatenate([np.zeros(0, np.int32), *twos])
+    return one, two, np.ones(one.size, np.int64), np.concatenate([np.zeros(0, np.int64), *totals])

@@ -1,0 +1,168 @@
+"""A hierarchy cut at a level, window by window: the parts between boundaries that are left, joined and numbered.
+
+Segments are numbered from 1 by their first pixels, row by row, whatever the windows; 0 is what does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..joining import Rim
+from ..kernels import hierarchies, segments
+
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of segments that one window sees, 1 to n; what they are made of adds up.
+
+    Parameters
+    ----------
+    first
+        int64 (n,): the first pixel of each, row by row in the image.
+    area
+        int64 (n,): pixels.
+    box
+        int64 (n, 4): top, left, bottom, right in the image, the last two exclusive.
+    sums
+        float64 (n, c): of its samples; whole numbers where these are.
+    classes
+        int64 (n, k): its pixels of each cluster; k is 0 without labels.
+    rim
+        Parts along the window's border, 0 where invalid.
+    right, below
+        bool: along the last column and row, whether a pixel and the next, in another window, are not parted.
+    """
+
+    first: I64
+    area: I64
+    box: I64
+    sums: NDArray[np.float64]
+    classes: I64
+    rim: Rim
+    right: NDArray[np.bool_]
+    below: NDArray[np.bool_]
+
+
+FRACTION = 1 << 16  # floating-point samples are added up in such parts of 1, up to 2^36, so that their order is nothing
+
+
+def _whole_numbers(samples: NDArray[Any]) -> NDArray[Any]:
+    if samples.dtype.kind != "f":
+        return np.ascontiguousarray(samples)
+    limited = np.clip(np.nan_to_num(samples.astype(np.float64)), -float(1 << 36), float(1 << 36))
+    return np.rint(limited * FRACTION).astype(np.int64)
+
+
+class Segments(NamedTuple):
+    """All segments of an image, in their order: row i is segment i + 1.
+
+    Attributes
+    ----------
+    area
+        int64 (n,): pixels.
+    box
+        int64 (n, 4), as `Parts` has it.
+    mean
+        float32 (n, c): of its samples.
+    cluster
+        int64 (n,): that most of its pixels are of, of equally many the lowest; -1 without labels.
+    """
+
+    area: I64
+    box: I64
+    mean: NDArray[np.float32]
+    cluster: I64
+
+
+class WindowPixels(NamedTuple):
+    """What segments are measured in: samples (y, x, c), and labels (y, x) of k clusters or None."""
+
+    samples: NDArray[Any]
+    labels: NDArray[Any] | None
+    k: int
+
+
+def cut_window(contours: NDArray[np.uint8], most: int) -> NDArray[np.int32]:
+    """int32 (y, x): the parts of a window (2, y, x) between boundaries that are left above a step, from 1; 0 where
+    invalid.
+    """
+    return hierarchies.cut_contours(np.ascontiguousarray(contours), most)[0]
+
+
+def measure_window(
+    contours: NDArray[np.uint8], most: int, pixels: WindowPixels, place: tuple[int, int], columns: int
+) -> Parts:
+    """The parts of a window at a place of an image of so many columns."""
+    part, count = hierarchies.cut_contours(np.ascontiguousarray(contours), most)
+    area, box, first = segments.measure_parts(part, count)
+    sums = segments.sum_samples(part, _whole_numbers(pixels.samples), count)
+    if pixels.samples.dtype.kind == "f":
+        sums /= FRACTION
+    classes = np.zeros((count, 0), np.int64)
+    if pixels.labels is not None:
+        classes = segments.count_labels(part, np.ascontiguousarray(pixels.labels), count, pixels.k)
+    top, left = place
+    width = part.shape[1]
+    first = (first // width + top) * columns + first % width + left
+    box = box + np.array([top, left, top, left])
+    goes_on = [(contours[0, :, -1] <= most) & (part[:, -1] > 0), (contours[1, -1] <= most) & (part[-1] > 0)]
+    return Parts(first, area, box, sums, classes, Rim.of(part), *goes_on)
+
+
+def join_parts(windows: Sequence[Parts], across: int) -> tuple[Segments, list[NDArray[np.uint32]]]:
+    """The segments of an image from the parts of its windows (row by row, ``across`` in each).
+
+    Returns
+    -------
+    The segments; and for each window, uint32 (n + 1,), the number of each of its parts.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    begins = np.concatenate([[0], np.cumsum([each.area.size for each in windows])]).astype(np.int64)
+    ones, twos = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for at, each in enumerate(windows):
+        for step, joined, mine, other in ((1, each.right, "right", "left"), (across, each.below, "bottom", "top")):
+            if (step == 1 and (at + 1) % across == 0) or at + step >= len(windows):
+                continue
+            ones.append(begins[at] - 1 + getattr(each.rim, mine)[joined])
+            twos.append(begins[at + step] - 1 + getattr(windows[at + step].rim, other)[joined])
+    one, two = np.concatenate(ones), np.concatenate(twos)
+    size = int(begins[-1])
+    graph = coo_array((np.ones(one.size, np.int8), (one, two)), shape=(size, size))
+    group = connected_components(graph, directed=False)[1] if size else np.zeros(0, np.int32)
+    count = int(group.max()) + 1 if size else 0
+    first = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(first, group, np.concatenate([each.first for each in windows]))
+    place = np.empty(count, np.int64)
+    place[np.argsort(first)] = np.arange(count)
+    number = place[group]
+    tables = [
+        np.concatenate([[0], number[begins[at] : begins[at + 1]] + 1]).astype(np.uint32) for at in range(len(windows))
+    ]
+    return _added_up(windows, number, count), tables
+
+
+def _added_up(windows: Sequence[Parts], number: I64, count: int) -> Segments:
+    """What segments are made of, from their parts."""
+    area = np.zeros(count, np.int64)
+    np.add.at(area, number, np.concatenate([each.area for each in windows]))
+    boxes = np.concatenate([each.box for each in windows])
+    box = np.zeros((count, 4), np.int64)
+    box[:, :2] = np.iinfo(np.int64).max
+    np.minimum.at(box[:, :2], number, boxes[:, :2])
+    np.maximum.at(box[:, 2:], number, boxes[:, 2:])
+    sums = np.zeros((count, windows[0].sums.shape[1]))
+    np.add.at(sums, number, np.concatenate([each.sums for each in windows]))
+    classes = np.zeros((count, windows[0].classes.shape[1]), np.int64)
+    np.add.at(classes, number, np.concatenate([each.classes for each in windows]))
+    mean = (sums / np.maximum(area, 1)[:, None]).astype(np.float32)
+    cluster = classes.argmax(1) if classes.shape[1] else np.full(count, -1, np.int64)
+    return Segments(area, box, mean, cluster)

@@ -1,0 +1,62 @@
+"""Photographs at the scale that people look at them in: a smaller picture is segmented, and its regions lifted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..halos import Region
+from ..kernels import lifting
+
+WORKING_PX = 160_000  # pixels of the smaller picture, as the pictures of BSDS500 have
+
+
+def factor_of(shape: tuple[int, int]) -> int:
+    """The whole number of pixels that become one along each axis."""
+    return max(1, int((shape[0] * shape[1] / WORKING_PX) ** 0.5 + 0.5))
+
+
+class Shrinking:
+    """A small picture, from the windows of a large one in any order."""
+
+    def __init__(self, shape: tuple[int, int], channels: int, factor: int) -> None:
+        self.factor = factor
+        tall, wide = -(-shape[0] // factor), -(-shape[1] // factor)
+        self.sums = np.zeros((tall, wide, channels), np.int64)
+        self.counts = np.zeros((tall, wide), np.int64)
+
+    def add(self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, top: int, left: int) -> None:
+        """The pixels (y, x, c) of a window that begins at a place."""
+        counted = np.empty((0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid)
+        lifting.add_blocks(np.ascontiguousarray(pixels), counted, top, left, self.factor, self.sums, self.counts)
+
+    def merge(self, place: Region, sums: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        """Add what was seen in a part of the small picture."""
+        self.sums[place] += sums
+        self.counts[place] += counts
+
+    def picture(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """uint8 (y, x, c), the mean of the valid pixels of each block, and bool (y, x) where there are any; None:
+        everywhere.
+        """
+        counts = np.maximum(self.counts, 1)[..., None]
+        means = ((2 * self.sums + counts) // (2 * counts)).astype(np.uint8)
+        valid = self.counts > 0
+        return means, None if valid.all() else valid
+
+
+def lift(
+    pixels: NDArray[np.uint8],
+    place: tuple[int, int],
+    factor: int,
+    region: NDArray[np.int32],
+    small: NDArray[Any],
+) -> NDArray[np.int32]:
+    """The regions of a window, at a place of the large picture; right where they are at least ``factor`` pixels from a
+    cut.
+    """
+    return lifting.lift_regions(
+        np.ascontiguousarray(pixels), *place, factor, np.ascontiguousarray(region), np.ascontiguousarray(small)
+    )
