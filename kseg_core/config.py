@@ -680,7 +680,7 @@ class LayerConfig:
         "PX",
     )
     overwrite: bool = option(
-        False, "Replace what is there of them, made with other settings; labels and all else stay.", "Output"
+        False, "Replace those that are there, made with other settings; labels and all else stay.", "Output"
     )
 
     def __post_init__(self) -> None:

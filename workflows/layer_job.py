@@ -66,11 +66,7 @@ def add_to_images(request: LayerRequest, progress: Progress | None = None) -> La
         if made.images + request.reused.images == 0:
             _leave_as_found(request)
             raise nothing_to_do(request.layer, failures)
-        sources = {file.key: file.source for file in request.listing.files}
-        sources |= {
-            key: (image_facts(image_folder(request.output, key)) or {}).get("source", key) for key in request.gone
-        }
-        notes = notes_by_key(done.notes, sources)
+        notes = notes_by_key(done.notes, _sources(request))
         seconds = time.perf_counter() - start
         result = LayerResult(
             request.output, request.layer, request.total, made, request.reused, failures, seconds, notes
@@ -85,8 +81,18 @@ def _make(request: LayerRequest, progress: Progress | None) -> Added:
     with Context.open(request.config.execution, progress) as context:
         done = _made_of_files(request, layer, context) if request.todo else Added()
         if request.gone:
-            done = done.merge(REMAKERS[layer.name](request.gone, layer, request.output, request.tile, context))
+            made = REMAKERS[layer.name](request.gone, layer, request.output, request.tile, context)
+            say(notes_by_key(made.notes, _sources(request)))
+            done = done.merge(made)
     return done
+
+
+def _sources(request: LayerRequest) -> dict[str, str]:
+    """How images are named, by key."""
+    found = {file.key: file.source for file in request.listing.files}
+    for key in request.gone:
+        found[key] = (image_facts(image_folder(request.output, key)) or {}).get("source", key)
+    return found
 
 
 def _made_of_files(request: LayerRequest, layer: Layer, context: Context) -> Added:

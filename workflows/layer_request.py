@@ -228,7 +228,7 @@ def _of_store(store: str, selection: InputSelection, config: LayerConfig, output
     alone = added_alone(attributes)
     if alone not in (None, layer.name):
         raise StoreError(
-            f"{store} was made for {alone} alone; {layer.name} need a store of their own: name one with -o"
+            f"{store} was made for {alone} alone; {layer.name} need a store of their own, made of its inputs"
         )
     _require_finished(store, attributes, layer)
     from kseg_core.store.originals import Originals  # NumPy: only where it is needed

@@ -112,8 +112,7 @@ def _moved(part: slice, by: int) -> slice:
 
 def level_of(image: StoredImage) -> float | None:
     """At which level its segments are cut; None where it has none, or does not say."""
-    stated: Any = image_facts(os.path.join(image.path, SegmentLayer().path())) or {}
-    level = stated.get("level")
+    level = (image_facts(os.path.join(image.path, SegmentLayer().path())) or {}).get("level")
     return float(level) if isinstance(level, int | float) and 0 <= level <= 1 else None
 
 
@@ -226,7 +225,9 @@ def cut_without_source(path: str, key: str, layer: SegmentLayer, tile: int) -> t
         If it cannot be written.
     """
     image = StoredImage(path, key)
-    facts = hierarchy_facts(path, key) or {}
+    stated = hierarchy_facts(path, key) or {}
+    told = {*layer.to_json(), "status"}
+    facts = {**layer.to_json(), **{name: value for name, value in stated.items() if name not in told}}
     layout, pixels = stored_layout(image, tile), StoredPixels(image)
     height, width = layout.shape
     side = tile * max(1, SIDE // tile)  # each chunk is written once
@@ -241,5 +242,5 @@ def cut_without_source(path: str, key: str, layer: SegmentLayer, tile: int) -> t
             build_level(path, key, level, window, layout, [layer])
     finish_segments(path, layer, key, layout, found)
     in_segments = int(found.area.sum())
-    declare_complete(path, key, layer, layout, {**facts, **layer.to_json()}, in_segments)
+    declare_complete(path, key, layer, layout, facts, in_segments)
     return height * width, in_segments, pixels.has_colors

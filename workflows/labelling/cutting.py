@@ -13,7 +13,9 @@ from ..viewing.tasks import Work, on_images
 from .added import Added
 from .pieces import writing_to
 
-NO_COLORS = "its file is not what it was: the mean colours of its segments are left out"
+NO_COLORS = (
+    "its file is not what it was, so the mean colours of its segments are left out; --overwrite finds them where it is"
+)
 
 
 def cut_images(keys: Sequence[str], layer: SegmentLayer, store: str, tile: int, context: Context) -> Added:
