@@ -9,7 +9,7 @@ from kseg_core.config import ExecutionSettings, SegmentsConfig
 from kseg_core.segment_settings import SegmentSettings, level_name
 
 from ._again import word
-from ._labelling import INPUTS, Extras
+from ._labelling import INPUTS_AS_THEY_ARE, Extras
 from ._layers import add_layer
 from ._options import WORKERS, Given, command, pick
 from ._render import n_images, named, printable
@@ -28,7 +28,7 @@ def _failed(error: Exception) -> dict[str, Any]:
     pick(SegmentSettings, "level", default="medium"),
     pick(SegmentSettings, "scale"),
     pick(Extras, "output"),
-    *INPUTS,
+    *INPUTS_AS_THEY_ARE,
     pick(SegmentsConfig, "tile", "overwrite"),
     WORKERS,
     pick(ExecutionSettings, "strict"),

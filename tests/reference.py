@@ -8,11 +8,14 @@ from __future__ import annotations
 import colorsys
 import itertools
 import math
+from collections import Counter
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import scipy.ndimage
 from numpy.typing import NDArray
+from scipy import ndimage
 
 Array = NDArray[Any]
 Color = tuple[int, int, int]
@@ -184,6 +187,34 @@ def label_image(rgb: Array, valid: Array | None, centers: dict[Color, int], inva
     ]
 
 
+def regions(labels: Array, invalid: int) -> NDArray[np.int64]:
+    """A number for each pixel, the same for those of one 8-connected region of a label: its first pixel's; -1: none."""
+    numbers = np.full(labels.shape, -1, np.int64)
+    for cluster in set(labels.flat) - {invalid}:
+        parts, _ = scipy.ndimage.label(labels == cluster, np.ones((3, 3)))
+        _, first, which = np.unique(parts, return_index=True, return_inverse=True)
+        numbers = np.where(parts > 0, first[which].reshape(parts.shape), numbers)
+    return numbers
+
+
+def cleaned(labels: Array, invalid: int, centroids: Array, least: int) -> Array:
+    """Regions of fewer than ``least`` pixels, the smallest first, become of the label they share most border with."""
+    labels = labels.copy()
+    while True:
+        numbers = regions(labels, invalid)
+        areas = dict(zip(*np.unique(numbers, return_counts=True), strict=True))
+        pairs = [*zip(numbers[1:].flat, numbers[:-1].flat, strict=True)]
+        pairs += zip(numbers[:, 1:].flat, numbers[:, :-1].flat, strict=True)
+        border = Counter(pair for a, b in pairs if a != b and min(a, b) >= 0 for pair in ((a, b), (b, a)))
+        small = [(areas[a], a) for a, _ in border if areas[a] < least]
+        if not small:
+            return labels
+        goes = min(small)[1]
+        away = {b: math.dist(centroids[labels.flat[goes]], centroids[labels.flat[b]]) for a, b in border if a == goes}
+        to = min(away, key=lambda b: (-border[goes, b], away[b], b))
+        labels[numbers == goes] = labels.flat[to]
+
+
 # ------------------------------------------------------------------------------------------ sweeps
 
 
@@ -244,3 +275,25 @@ def _smoothed_once(now: list[Any], valid: Array | None, step: int, *, together: 
                 total = now[y][x][band] + sum(other[band] for other in near)
                 made[y][x][band] = math.floor(Fraction(total, 1 + len(near)) + Fraction(1, 2))
     return made
+
+
+# ------------------------------------------------------------------------------------------ segments
+
+
+def cut(contours: Array, most: int) -> NDArray[np.int32]:
+    """int32 (y, x): the 4-connected parts of contours (2, y, x), from 1 in the order of their first pixels.
+
+    A pixel is parted from the next in its row by the first plane, and from the next in its column by the second, where
+    these are above ``most``; 255 is no pixel.
+    """
+    _, height, width = contours.shape
+    between = np.zeros((2 * height, 2 * width), np.bool_)  # pixels, and what is between two
+    between[::2, ::2] = contours[0] < 255
+    between[::2, 1::2] = contours[0] <= most
+    between[1::2, ::2] = contours[1] <= most
+    between[-1:], between[:, -1:] = False, False
+    parts: NDArray[np.int32] = ndimage.label(between)[0][::2, ::2]
+    found, first = np.unique(parts[parts > 0], return_index=True)
+    numbers = np.zeros(int(parts.max(initial=0)) + 1, np.int32)
+    numbers[found[np.argsort(first)]] = np.arange(1, found.size + 1)
+    return numbers[parts]

@@ -157,9 +157,6 @@ def prepare_layer(selection: InputSelection, config: LayerConfig, output: str | 
         raise StoreError(f"{output} was made for {alone} alone; choose another output with -o")
     if of_earlier_rules(attributes):
         config, listing = replace(config, input=config.input.as_before()), listing.without_companions()
-    if layer.of_smoothed and labelled and config.input.smooth is None:
-        smooth = ((attributes.get("config") or {}).get("input") or {}).get("smooth")
-        config = replace(config, input=replace(config.input, smooth=smooth))
     tile = _require_same_ground(output, attributes, config)
     if labelled:
         _require_finished(output, attributes, layer)
@@ -237,7 +234,7 @@ def _of_store(store: str, selection: InputSelection, config: LayerConfig, output
     if config.tile not in (None, tile):
         raise UsageError(f"--tile is {tile} in {store}: leave it out")
     originals = Originals.of(attributes)
-    inputs = replace(originals.settings, max_pixels=config.input.max_pixels)
+    inputs = replace(originals.settings, max_pixels=config.input.max_pixels, smooth=None)
     files, failures, images, gone = [], [], [], {}
     for key in sorted(images_of(store)):
         facts = image_facts(image_folder(store, key))
@@ -342,9 +339,7 @@ def _require_same_ground(output: str, attributes: dict[str, Any], config: LayerC
     if mask is not None:
         mask = printable_source(storage.real(storage.below(str(attributes.get("folder") or ""), mask)))
     given = None if config.input.mask is None else printable_source(storage.real(config.input.mask))
-    anyhow: dict[str, None] = {"max_pixels": None}  # it decides no pixel
-    if not config.layer.of_smoothed:
-        anyhow["smooth"] = None
+    anyhow = {"max_pixels": None, "smooth": None}  # the one decides no pixel, the other none of those they are found in
     earlier = {**inputs, **anyhow, "mask": mask, "tile": tile}
     now = {**config.input.to_json(), **anyhow, "mask": given, "tile": config.tile or tile}
     if changed := differences(earlier, now):

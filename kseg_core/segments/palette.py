@@ -76,8 +76,9 @@ class ColourCounts:
 
 
 def palette_of_bands(features: Features) -> Palette:
-    """Found in a sample (d, n, 1) of features."""
-    points = np.ascontiguousarray(features.reshape(len(features), -1).astype(np.int32))
+    """Found in a sample (d, n, 1) of features, in any order."""
+    points = features.reshape(len(features), -1).astype(np.int32)
+    points = np.ascontiguousarray(points[:, np.lexsort(points)])  # of equally far ones the first is a centre
     if points.shape[1] == 0:
         return Palette(centres=np.zeros((1, len(points)), np.int32))
     centres, _ = palettes.find_palette(points, np.ones(points.shape[1], np.int64), COLOURS, STEPS)
@@ -128,7 +129,7 @@ class PixelSample:
         return replace(self, colours=None, occupied=None if self.of_bands else self.colours_counted().occupied())
 
     def merge(self, other: PixelSample) -> None:
-        """Add what another has looked at, packed; of bands in the order of windows."""
+        """Add what another has looked at, packed."""
         if other.occupied is not None:
             self.colours_counted().merge(*other.occupied)
         self.bands += other.bands

@@ -166,13 +166,13 @@ def count_of_segments(image: StoredImage) -> int:
 
 class StoredPixels:
     """What the segments of a stored image are made of, as far as the store has it: the copy of its pixels where there
-    is one of those that were clustered, and its labels. Without a copy there are no channels.
+    is one, and its labels. Without a copy there are no channels.
     """
 
     def __init__(self, image: StoredImage) -> None:
         self._labels = image.labels if image.has_labels else None
         self._k = len(image.attributes.get("counts") or ())
-        self._copy = None if image.attributes.get("smooth") else image.image
+        self._copy = image.image
         self._path = image.path
 
     @property

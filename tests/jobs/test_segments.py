@@ -154,6 +154,7 @@ def test_what_a_store_says_itself_is_not_asked_for(kseg: Kseg, here: Path) -> No
         "-o other.zarr": "leave out -o",
         "--include *.png": "--include and --exclude",
         "--nodata 0": "leave out --nodata",
+        "--mask run.zarr": "leave out --nodata",
         "--tile 64": "--tile is 1024",
     }.items():
         refused = kseg(f"segments run.zarr {line}")
