@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from . import storage
+from .areas import Area, parse_area
 from .choice import DEFAULT, PictureChoice
 from .edge_settings import EdgeSettings, edge_thresholds, parse_thresholds
 from .errors import UsageError
@@ -46,8 +47,9 @@ EDGES_OF_BANDS = (
 MOST_SMOOTH_PX = 16  # of more a pixel's surroundings are rather another place than a noisier view of the same
 SMOOTH_TAKES = f"--smooth takes whole pixels from 1 to {MOST_SMOOTH_PX}, a length like 2um or 1.5m, or 0 for none"
 LABELS = "labels/kmeans"  # where the levels of the labels are in an image's group
+RAW = "labels/raw"  # the same as they were before small regions went to their neighbours
 # Where that is which a setting of `OutputSettings` asks for ({}: so many levels): written with the labels, in order
-WITH_LABELS = {"masks": "masks", "confidence": "confidence", "copy_image": "{}"}
+WITH_LABELS = {"masks": "masks", "confidence": "confidence", "copy_image": "{}", "keep_raw": f"{RAW}/{{}}"}
 ADDED = {
     "edges": "edges",
     "segments": "labels/segments/{}",
@@ -428,6 +430,15 @@ class OutputSettings:
     )
     copy_image: bool = option(False, "Keep the pixels beside their labels: a complete OME-Zarr image.", "Output")
     confidence: bool = option(False, "Also write how clearly each pixel belongs to its cluster, 0 to 254.", "Output")
+    min_region: Area | None = option(
+        None,
+        "Connected regions of a cluster below AREA go to the neighbour that they share most border with, smallest "
+        "first: pixels, as in 50, or 50um2, 100m2, 2ha where the size of a pixel is known.",
+        "Output",
+        "AREA",
+        parse=lambda text: parse_area(text, "--min-region"),
+    )
+    keep_raw: bool = option(False, "With --min-region: also keep the labels as they were before it.", "Output")
     edges: tuple[float, float] | None = option(
         None,
         "Also write Canny edges, with these thresholds (see the command edges).",
@@ -462,6 +473,12 @@ class OutputSettings:
         _require(64 <= self.tile <= 16_384, f"--tile is from 64 to 16384 pixels; got {self.tile}")
         if self.edges is not None:
             object.__setattr__(self, "edges", edge_thresholds(self.edges))
+        if self.min_region is not None:
+            object.__setattr__(self, "min_region", parse_area(self.min_region, "--min-region"))
+        _require(
+            self.min_region is not None or not self.keep_raw,
+            "--keep-raw keeps labels as they were before --min-region: give that, or leave out --keep-raw",
+        )
         if self.segments is not None:
             object.__setattr__(self, "segments", parse_level(self.segments))
         SegmentSettings(scale=self.segment_scale)  # checks it

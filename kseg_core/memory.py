@@ -14,6 +14,7 @@ import numpy as np
 from . import buffers, storage
 from .clustering.band_points import held_px
 from .clustering.band_values import taken_as
+from .clustering.cleaning import WINDOW_PX as CLEANED_PX
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
 from .kernels.build import must_compile
@@ -43,6 +44,7 @@ DEEP_SAMPLE_BYTES = 2  # of a sample of more than 8 bits: the one of 8 bits that
 COLOR_PX_BYTES = 3  # of a pixel in 8-bit sRGB
 MASKED_PX_BYTES = 4  # of a pixel of an image with a mask, while that is read beside the image: samples, and what counts
 WINDOW_PX_BYTES = 3  # of a colour picture that is read by windows, beside samples and colours: compressed, turned
+CLEANING_PX_BYTES = 120  # of a pixel whose window's regions are found: measured of noise, of photographs it is 10
 BAND_PX_BYTES = 10  # of a pixel of bands, beside them: validity, what is picked, a copy in the order of bands
 VIEW_BYTES = 200_000_000  # of a task that shows or measures windows of a stored image: the most was an export, 110 MB
 KEPT_BYTES = 512_000_000  # of pixels kept to be read again: memory must not grow with the number of images
@@ -110,19 +112,21 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
     fetched = fetched_bytes(piece.source)
     label = label_dtype(k).itemsize + output.confidence if k else 0
     masks = min(piece.pixels, output.tile**2) * 2 if k and output.writes_masks(k) else 0  # one, and what is packed
+    beside, after = cleaning_bytes(piece, k, output)
+    masks += beside
     if bands:
         taken = taken_as(info.dtype)
         a_pixel = _stored_px_bytes(info) * 1.1 + (bands * taken.itemsize if taken.name != info.dtype else 0)
         copied = _stored_px_bytes(info) * _keeps_originals(piece.source, output)
         worked_on = int(piece.pixels * (a_pixel + BAND_PX_BYTES + label + copied)) + masks
-        smoothing = _smoothing_bytes(piece, _stored_px_bytes(info) * 1.1 + 1, bands * _itemsize(info.dtype))
+        smoothing = _smoothing_bytes(piece, _stored_px_bytes(info) * 1.1 + 1, bands * _itemsize(info.dtype) + copied)
         most = max(_decoded_bytes(piece.source), worked_on + _block_bytes(info), smoothing + _block_bytes(info))
-        return most + _mask_bytes(piece.source) + fetched
+        return max(most + _mask_bytes(piece.source) + fetched, after)
     read = _read_bytes(piece.source, _read_px(piece))
-    smoothing = _smoothing_bytes(piece, held_px_bytes(piece.source), COLOR_PX_BYTES)
     copied = COLOR_PX_BYTES * _keeps_originals(piece.source, output)
+    smoothing = _smoothing_bytes(piece, held_px_bytes(piece.source), COLOR_PX_BYTES + copied)
     labelling = (held_px_bytes(piece.source) + label + copied) * piece.pixels + masks
-    return max(read, smoothing, labelling) + fetched
+    return max(max(read, smoothing, labelling) + fetched, after)
 
 
 def _read_px(piece: Piece) -> int:
@@ -141,6 +145,17 @@ def _smoothing_bytes(piece: Piece, read_px: float, made_px: int) -> int:
 def _keeps_originals(source: ImageSource, output: OutputSettings) -> bool:
     """Whether samples as they were are held beside the smoothed ones, for a copy."""
     return source.smoothing is not None and output.copy_image
+
+
+def cleaning_bytes(piece: Piece, k: int, output: OutputSettings) -> tuple[int, int]:
+    """Most bytes of a window whose small regions are found: beside a whole image with its cleaned labels, or, of an
+    image in pieces, when all of these are labelled; what its regions take together is known when they are found alone.
+    """
+    if not k or output.min_region is None:
+        return 0, 0
+    if piece.is_whole:
+        return min(piece.pixels, CLEANED_PX**2) * CLEANING_PX_BYTES + piece.pixels * label_dtype(k).itemsize, 0
+    return 0, min(piece.source.pixels, max(output.tile, CLEANED_PX) ** 2) * CLEANING_PX_BYTES
 
 
 def held_px_bytes(source: ImageSource) -> int:
@@ -281,6 +296,10 @@ def written_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> i
     if output.writes_masks(k):
         a_pixel += k / 8
     a_pixel += output.confidence
+    if output.keep_raw:
+        a_pixel += label_dtype(k).itemsize * levels
+    elif output.min_region is not None and piece.source.in_pieces:
+        a_pixel += label_dtype(k).itemsize  # until all pieces are labelled
     for layer in asked_layers(output):
         spec = layer.spec(Layout(piece.source.shape, k, output.tile, masks=False))
         stored = 1 / 8 if spec.compression == "bits" else np.dtype(spec.dtype).itemsize

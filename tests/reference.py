@@ -8,10 +8,12 @@ from __future__ import annotations
 import colorsys
 import itertools
 import math
+from collections import Counter
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import scipy.ndimage
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -182,6 +184,34 @@ def label_image(rgb: Array, valid: Array | None, centers: dict[Color, int], inva
         ]
         for y, row in enumerate(np.asarray(rgb).tolist())
     ]
+
+
+def regions(labels: Array, invalid: int) -> NDArray[np.int64]:
+    """A number for each pixel, the same for those of one 8-connected region of a label: its first pixel's; -1: none."""
+    numbers = np.full(labels.shape, -1, np.int64)
+    for cluster in set(labels.flat) - {invalid}:
+        parts, _ = scipy.ndimage.label(labels == cluster, np.ones((3, 3)))
+        _, first, which = np.unique(parts, return_index=True, return_inverse=True)
+        numbers = np.where(parts > 0, first[which].reshape(parts.shape), numbers)
+    return numbers
+
+
+def cleaned(labels: Array, invalid: int, centroids: Array, least: int) -> Array:
+    """Regions of fewer than ``least`` pixels, the smallest first, become of the label they share most border with."""
+    labels = labels.copy()
+    while True:
+        numbers = regions(labels, invalid)
+        areas = dict(zip(*np.unique(numbers, return_counts=True), strict=True))
+        pairs = [*zip(numbers[1:].flat, numbers[:-1].flat, strict=True)]
+        pairs += zip(numbers[:, 1:].flat, numbers[:, :-1].flat, strict=True)
+        border = Counter(pair for a, b in pairs if a != b and min(a, b) >= 0 for pair in ((a, b), (b, a)))
+        small = [(areas[a], a) for a, _ in border if areas[a] < least]
+        if not small:
+            return labels
+        goes = min(small)[1]
+        away = {b: math.dist(centroids[labels.flat[goes]], centroids[labels.flat[b]]) for a, b in border if a == goes}
+        to = min(away, key=lambda b: (-border[goes, b], away[b], b))
+        labels[numbers == goes] = labels.flat[to]
 
 
 # ------------------------------------------------------------------------------------------ sweeps

@@ -227,7 +227,7 @@ def job_result(
         normalize=model.normalize,
         centroids=model.centroids.tolist(),
         colors=model.colors.tolist(),
-        counts=(model.counts if done.sums is None else done.sums.counts).tolist(),
+        counts=model.counts.tolist() if done.counts is None else list(done.counts),
     )
 
 

@@ -60,7 +60,7 @@ def survey(request: Request, context: Context, model: Model | None = None) -> Sc
         If one is not, or is of another kind, with ``--strict``.
     """
     failures = [context.failed("", error) for error in request.listing.failures]
-    sources, unreadable = scan_headers(request.listing.files, request.config.input, context)
+    sources, unreadable = scan_headers(request.listing.files, request.config.input, context, request.config.output)
     failures += unreadable
     if not sources:
         raise nothing_readable(failures)

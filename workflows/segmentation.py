@@ -13,7 +13,9 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
+from kseg_core.areas import has_unit
 from kseg_core.choice import InputSelection
+from kseg_core.clustering.cleaning import Changes, Cleaning, Patch, apply_changes, join_patches, patch_of
 from kseg_core.clustering.labelling import Labels, invalid_label, label_dtype
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
 from kseg_core.config import AUTO, FitSettings, OutputSettings, RunConfig
@@ -23,9 +25,10 @@ from kseg_core.images.kinds import PICTURE, Kind
 from kseg_core.images.raster import DTYPES
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
 from kseg_core.inputs.listing import InputFile, list_selected
+from kseg_core.reading.min_region import min_region_of, pixel_size_of
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.sizes import only_so_many
-from kseg_core.store.model import Model, as_rgb, labels_of, require_rgb
+from kseg_core.store.model import Model, as_rgb, labels_of, min_region_in_pixels, require_rgb
 from kseg_core.store.opening import open_store
 
 from .computing.context import Context, tree_reduce
@@ -172,20 +175,58 @@ def _lazy_images(request: Request, model: Model | None, config: RunConfig) -> Se
             model, scan = fit_one(fit_to_memory(scan, context, writes=False), context, earlier_model(config.match))
     images = [(piece,) for bundle in scan.plan.bundles for piece in bundle] + list(scan.plan.large)
     labels = {
-        pieces[0].source.file.key: lazy_labels(pieces, model, config.output)
+        pieces[0].source.file.key: lazy_image(pieces, model, config.output)
         for pieces in sorted(images, key=lambda pieces: pieces[0].source.file.key)
     }
     return Segmentation(model, labels, errors_of(scan.failures))
 
 
+def lazy_image(pieces: Sequence[Piece], model: Model, output: OutputSettings) -> da.Array:
+    """The labels of one image, as a run makes them."""
+    source = pieces[0].source
+    least = min_region_of(source, output, pixel_size_of(source))
+    return lazy_cleaned(lazy_labels(pieces, model, output), least, model)
+
+
 def lazy_labels(pieces: Sequence[Piece], model: Model, output: OutputSettings) -> da.Array:
-    """The labels of one image, a chunk for each of its pieces."""
+    """The labels of one image as K-means gives them, a chunk for each of its pieces."""
     task = delayed(label_piece, pure=True)
     rows: dict[int, list[da.Array]] = {}
     for piece in pieces:
         block = da.from_delayed(task(piece, model, output), (piece.height, piece.width), label_dtype(model.k))
         rows.setdefault(piece.top, []).append(block)
     return da.block(list(rows.values()))
+
+
+def lazy_cleaned(raw: da.Array, least: int, model: Model) -> da.Array:
+    """Lazy labels whose regions below so many pixels go to their neighbours: each chunk of them needs all of ``raw``,
+    which is then held whole, a byte or two a pixel.
+    """
+    if not least:
+        return raw
+    how, shape, grid = Cleaning(least, model.centroids), raw.shape, raw.to_delayed()
+    patch, join = delayed(patch_of, pure=True), delayed(join_all, pure=True)
+    windows = [
+        (slice(top, top + height), slice(left, left + width))
+        for top, height in zip(np.cumsum([0, *raw.chunks[0][:-1]]).tolist(), raw.chunks[0], strict=True)
+        for left, width in zip(np.cumsum([0, *raw.chunks[1][:-1]]).tolist(), raw.chunks[1], strict=True)
+    ]
+    blocks = grid.ravel().tolist()
+    changes = join(
+        [patch(block, window, shape, how) for block, window in zip(blocks, windows, strict=True)], shape, how
+    )
+    change = delayed(apply_changes, pure=True)
+    made = [
+        da.from_delayed(change(block, changes[at]), tuple(part.stop - part.start for part in window), dtype=raw.dtype)
+        for at, (block, window) in enumerate(zip(blocks, windows, strict=True))
+    ]
+    columns = grid.shape[1]
+    return da.block([made[at : at + columns] for at in range(0, len(made), columns)])
+
+
+def join_all(patches: Sequence[Patch], shape: tuple[int, int], how: Cleaning) -> list[Changes]:
+    """A task: what changes in each chunk."""
+    return join_patches(list(patches), shape, how).windows
 
 
 def label_piece(piece: Piece, model: Model, output: OutputSettings) -> Labels:
@@ -237,12 +278,12 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
         predict_block,
         model=model,
         nodata=nodata,
-        settings=config.output,
+        settings=replace(config.output, min_region=None, keep_raw=False),
         dtype=label_dtype(model.k),
         drop_axis=2 if lazy.ndim == 3 else None,
         meta=np.empty((0, 0), label_dtype(model.k)),  # masked arrays have plain labels
     )
-    return Segmentation(model, {ARRAY_KEY: labels})
+    return Segmentation(model, {ARRAY_KEY: lazy_cleaned(labels, min_region_in_pixels(config.output), model)})
 
 
 def require_array(image: NDArray[Any] | da.Array) -> None:
@@ -264,6 +305,8 @@ def _require_of_arrays(config: RunConfig) -> None:
         raise UsageError("choice is of paths; of an array give the part that is meant")
     if config.input.smooth:
         raise UsageError("smooth is of paths: a chunk of an array does not have its pixels' surroundings")
+    if config.output.min_region is not None and has_unit(config.output.min_region):
+        raise UsageError("min_region of an array is in pixels: it does not say how large these are")
     if config.fit is not None and config.fit.kind is not None:
         raise UsageError("kind is of paths; an array is of its own kind: choose by features")
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from kseg_core import storage
+from kseg_core.images.geo import GeoReference
 from kseg_core.images.tiff_directory import ORIENTATION
 from kseg_core.images.zarrs import is_zarr, open_node, pixel_volume
 
@@ -129,3 +131,19 @@ def metres_of_unit(wkt: str) -> float | None:
     axes = wkt[start.start() :].partition("CS[Cartesian")[2]
     unit = re.search(r'LENGTHUNIT\["[^"]*",\s*([0-9.eE+-]+)', axes)
     return None if unit is None else float(unit.group(1))
+
+
+def area_on_the_ground(geo: GeoReference) -> float | None:
+    """Square metres of a pixel; None where the map's axes are no lengths (degrees) or not known.
+
+    A projected system's own units are converted to metres; what its projection does to areas is not undone.
+    """
+    metres = metres_of_unit(geo.crs_wkt)
+    a, b, _, d, e, _ = geo.transform
+    return None if metres is None else abs(a * e - b * d) * metres**2
+
+
+def area_of_sides(sides: Sequence[float], units: Sequence[str | None]) -> float | None:
+    """Square micrometres of a pixel with two sides; None where one has no unit of length."""
+    known = [MICROMETRES[unit] * side for side, unit in zip(sides, units, strict=True) if unit in MICROMETRES]
+    return known[0] * known[1] if len(known) == 2 else None

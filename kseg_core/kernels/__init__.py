@@ -15,6 +15,8 @@ Kernels are pure: arrays in, arrays out, no I/O and no globals; they release the
 ``blocks``       labels of half the size, by the mode of each block
 ``components``   connected regions of equal labels, all clusters in one pass
 ``arcs``         which corners simplified outlines have, the same for the regions on both sides
+``runs``         the same by runs, with areas and what small regions touch
+``absorb``       small regions go to their neighbours, on a graph of regions
 ``outlines``     walks along the boundaries of regions
 ``rings``        such walks as simple rings, and these as text
 ``second``       how clearly a point belongs to its cluster; silhouettes, added up exactly

@@ -11,11 +11,12 @@ from dataclasses import fields
 
 from ..config import ADDED, OutputSettings
 from .edges import EdgeLayer
-from .labelled import ConfidenceLayer, CopyLayer, LabelLayer, MaskLayer
+from .labelled import ConfidenceLayer, CopyLayer, LabelLayer, MaskLayer, RawLayer
 from .layer import Layer, Layout
 from .segments import SegmentLayer
 
 LABEL_LAYER = LabelLayer()
+RAW_LAYER = RawLayer()
 
 
 def by_name(layers: Iterable[Layer], settings: type[OutputSettings] = OutputSettings) -> dict[str, Layer]:
@@ -35,12 +36,17 @@ def by_name(layers: Iterable[Layer], settings: type[OutputSettings] = OutputSett
 
 
 # in the order in which they are written and told of
-LAYERS = by_name((LABEL_LAYER, MaskLayer(), ConfidenceLayer(), CopyLayer(), EdgeLayer(), SegmentLayer()))
+LAYERS = by_name((LABEL_LAYER, MaskLayer(), ConfidenceLayer(), CopyLayer(), RAW_LAYER, EdgeLayer(), SegmentLayer()))
 
 
 def labelled_layers(layout: Layout) -> list[Layer]:
     """Those that are written with the labels of an image of this layout."""
     return [layer for layer in LAYERS.values() if layer.is_in(layout)]
+
+
+def made_of_labels(layout: Layout) -> list[Layer]:
+    """Those of them that are the labels, or made of them alone: of labels that are cleaned they come last."""
+    return [layer for layer in labelled_layers(layout) if layer is LABEL_LAYER or layer.source == "labels"]
 
 
 def asked_layers(output: OutputSettings) -> tuple[Layer, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels
-from ..config import LABELS
+from ..config import LABELS, RAW
 from .layer import ArraySpec, Layer, LayerInput, Layout
 from .pyramid import mean_of_blocks, mode_of_blocks
 from .tiles import Region
@@ -41,6 +41,29 @@ class LabelLayer(Layer):
 
     def halved(self, plane: NDArray[Any], layout: Layout) -> NDArray[Any]:
         return mode_of_blocks(plane, layout.invalid)
+
+
+class RawLayer(LabelLayer):
+    """The labels as K-means gives them, where small regions go to their neighbours and these are kept."""
+
+    name, group = "raw", RAW
+    called = "its raw labels are"
+    differs = "{} raw labels are not the nearest centroid of their source's pixels"
+
+    @property
+    def disagrees(self) -> str:
+        return "{} raw labels disagree with the labels about which pixels are valid"
+
+    def is_in(self, layout: Layout) -> bool:
+        return layout.keep_raw
+
+    def values(self, window: LayerInput, layout: Layout) -> Labels:  # noqa: ARG002
+        return _there(window.raw, self)
+
+    def disagreeing(self, array: zarr.Array[Any], window: LayerInput, region: Region, layout: Layout) -> int:
+        """Labels tell which pixels have one, and no more."""
+        valid = _there(window.labels, self) != layout.invalid
+        return int(((np.asarray(array[region]) != layout.invalid) != valid).sum())
 
 
 class MaskLayer(Layer):

@@ -75,6 +75,10 @@ class Layout:
         CRS and transform, where known.
     pixel_size, unit
         (y, x) and its unit as OME-Zarr names it (``micrometer``), where known.
+    min_region
+        Pixels that a region of a cluster has at least; 0: labels are as K-means gives them.
+    keep_raw
+        Whether what K-means gives is a layer of its own.
     """
 
     shape: tuple[int, int]
@@ -88,6 +92,8 @@ class Layout:
     pixel_size: tuple[float, float] | None = None
     unit: str | None = None
     confidence: bool = False
+    min_region: int = 0
+    keep_raw: bool = False
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1 or self.tile < 1 or self.levels < 1 or self.k < 0 or self.copy_bands < 0:
@@ -99,12 +105,18 @@ class Layout:
     def planned(cls, shape: tuple[int, int], k: int, output: OutputSettings, *, pyramid: bool = True) -> Layout:
         """Labels down to a level of one tile (or of one level), and masks as the settings say."""
         levels = pyramid_levels(shape, output.tile) if pyramid else 1
-        return cls(shape, k, output.tile, output.writes_masks(k), levels, confidence=output.confidence)
+        masks, confidence, keep_raw = output.writes_masks(k), output.confidence, output.keep_raw
+        return cls(shape, k, output.tile, masks, levels, confidence=confidence, keep_raw=keep_raw)
 
     @property
     def has_masks(self) -> bool:
         """Whether there are masks: no clusters, no masks."""
         return self.masks and self.k > 0
+
+    @property
+    def is_cleaned(self) -> bool:
+        """Whether small regions go to their neighbours."""
+        return self.min_region > 0 and self.k > 0
 
     @property
     def invalid(self) -> int:
@@ -159,6 +171,8 @@ class LayerInput:
         bool (y, x): which pixels count; None: all.
     confidence
         uint8 (y, x), where it was asked for.
+    raw
+        The labels before small regions went to their neighbours; None where these are not kept.
     inner
         The window itself, in rows and columns of these arrays; None: nothing is around it.
     """
@@ -167,16 +181,18 @@ class LayerInput:
     samples: NDArray[Any] | None = None
     valid: NDArray[np.bool_] | None = None
     confidence: NDArray[np.uint8] | None = None
+    raw: Labels | None = None
     inner: Region | None = None
 
     @classmethod
-    def of(cls, pixels: Pixels, made: LabelledPixels) -> LayerInput:
-        """Of pixels that were labelled, and nothing around them."""
-        return cls(made.labels, pixels.seen, pixels.valid, made.confidence)
+    def of(cls, pixels: Pixels, made: LabelledPixels, cleaned: Labels | None = None) -> LayerInput:
+        """Of pixels that were labelled, and nothing around them; ``cleaned``: their labels, where not as made."""
+        labels = made.labels if cleaned is None else cleaned
+        return cls(labels, pixels.seen, pixels.valid, made.confidence, raw=made.labels)
 
     def part(self, region: Region) -> LayerInput:
         """A part of a window that has nothing around it."""
-        parts = (self.labels, self.samples, self.valid, self.confidence)
+        parts = (self.labels, self.samples, self.valid, self.confidence, self.raw)
         cut: list[Any] = [None if values is None else values[region] for values in parts]
         return LayerInput(*cut)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from kseg_core.errors import StoreError
 from kseg_core.images.geo import GRID_MAPPING, GeoReference
-from kseg_core.shapes.regions import area_of_sides, area_on_the_ground
+from kseg_core.images.pixel_size import area_of_sides, area_on_the_ground
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.markers import image_is_complete
 from kseg_core.store.nodes import read_document

@@ -106,6 +106,8 @@ class ClusterProperties:
 class SegmentProperties:
     """What features tell of segments, each of which has its own label: the image, its number, and what a table has.
 
+    A segment is expected to be 8-connected: each region of its pixels is a feature.
+
     Parameters
     ----------
     key
@@ -120,7 +122,8 @@ class SegmentProperties:
 
     def texts(self, labels: I64) -> list[str]:
         """As `Properties` has it."""
-        numbers = [f'"image":{json.dumps(self.key)},"segment":{label}' for label in labels.tolist()]
+        image = json.dumps(self.key)
+        numbers = [f'"image":{image},"segment":{label}' for label in labels.tolist()]
         columns = [
             [f",{json.dumps(name)}:{value}" for value in _json_values(values[labels])]
             for name, values in self.columns.items()

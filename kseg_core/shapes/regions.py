@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
-from ..images.geo import GeoReference
-from ..images.pixel_size import MICROMETRES, metres_of_unit
+from ..images.pixel_size import area_of_sides, area_on_the_ground
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
 from ..layers import LABEL_LAYER
@@ -239,19 +238,3 @@ def pixel_area(image: StoredImage) -> PixelArea:
     if geo is not None:
         return PixelArea(square_metres=area_on_the_ground(geo))
     return PixelArea(square_micrometres=area_of_sides(*image.pixel_scale))
-
-
-def area_on_the_ground(geo: GeoReference) -> float | None:
-    """Square metres of a pixel; None where the map's axes are no lengths (degrees) or not known.
-
-    A projected system's own units are converted to metres; what its projection does to areas is not undone.
-    """
-    metres = metres_of_unit(geo.crs_wkt)
-    a, b, _, d, e, _ = geo.transform
-    return None if metres is None else abs(a * e - b * d) * metres**2
-
-
-def area_of_sides(sides: Sequence[float], units: Sequence[str | None]) -> float | None:
-    """Square micrometres of a pixel with two sides; None where one has no unit of length."""
-    known = [MICROMETRES[unit] * side for side, unit in zip(sides, units, strict=True) if unit in MICROMETRES]
-    return known[0] * known[1] if len(known) == 2 else None

@@ -107,7 +107,7 @@ def window_of(path: str, piece: Piece, layer: Layer, layout: Layout) -> LayerInp
         return LayerInput(read_plane(array, LABEL_LAYER.spec(layout), (rows, columns)), inner=inner)
     around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
     try:
-        pixels = around.read_original()
+        pixels = around.read()
     except UnreadableImage as error:
         reason = error.reason.replace(USE_BANDS, f"{layer.name} are found in colours")
         raise UnreadableImage(error.source, reason) from error

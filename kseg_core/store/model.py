@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..areas import has_unit, least_pixels
 from ..clustering.bands import BandSpace
+from ..clustering.cleaning import Cleaning, clean_labels
 from ..clustering.features import SPACES, FeatureSpace, feature_space
 from ..clustering.kmeans import History, Solution
 from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels, no_labels
@@ -235,15 +237,19 @@ class Model:
         Raises
         ------
         ValueError
-            If the image is not one of these, or to be smoothed by a length.
+            If the image is not one of these, or to be smoothed by a length, or small regions are to go and how large
+            its pixels are would have to be known.
         """
+        output = output or OutputSettings()
+        least = min_region_in_pixels(output)
         pixels = self._pixels_of(image)
         if self.smooth is not None:
             if isinstance(self.smooth, str):
                 raise ValueError(f"expected a file, got an array: how many of its pixels --smooth {self.smooth} are")
             how = Smoothing(self.smooth, self.smooth)
             pixels = smooth_image(pixels.samples, pixels.valid, how, together=self.bands is None)
-        return labels_of(pixels, self, output or OutputSettings())
+        labels = labels_of(pixels, self, output)
+        return clean_labels(labels, Cleaning(least, self.centroids))[0] if least else labels
 
     def _pixels_of(self, image: NDArray[Any]) -> Pixels:
         """An image's pixels as the model labels them, but for their smoothing; errors are those of `predict`."""
@@ -390,12 +396,28 @@ class Model:
 def label_window(pixels: Pixels, model: Model | None, output: OutputSettings) -> LabelledPixels:
     """Label pixels as a run with these settings does: whoever needs the labels of a run asks this and nothing else.
 
-    ``pixels`` are as the model needs them; without a model not one of them is valid.
+    ``pixels`` are as the model needs them; without a model not one of them is valid. Small regions are another step, of
+    whole images (`clustering.cleaning`, `store.cleaned`).
     """
     if model is None:
         shape = pixels.samples.shape[:2]
         return LabelledPixels(no_labels(shape), ClusterSums.zero(0), np.full(shape, NO_CONFIDENCE, np.uint8))
     return model.label(pixels.samples, pixels.valid, confidence=output.confidence)
+
+
+def min_region_in_pixels(output: OutputSettings) -> int:
+    """The fewest pixels of a region of an array's labels that does not go to a neighbour; 0: none does.
+
+    Raises
+    ------
+    ValueError
+        If it is asked for with a unit.
+    """
+    if output.min_region is None:
+        return 0
+    if has_unit(output.min_region):
+        raise ValueError(f"min_region: expected a number of pixels for an array, got {output.min_region}")
+    return least_pixels(output.min_region, None)
 
 
 def labels_of(pixels: Pixels, model: Model, output: OutputSettings) -> Labels:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.listing import FACTS
@@ -44,6 +44,9 @@ class ImageRecord:
         What there was to say of the file, a line each.
     smooth
         The scale in pixels at which it was smoothed before it was labelled; 0: not.
+    min_region, raw_counts
+        Where small regions went to their neighbours: the fewest pixels of one that did not; and ``counts`` before that,
+        which the inertia and the sums are of.
     """
 
     key: str = field(metadata={"json": None})
@@ -61,6 +64,8 @@ class ImageRecord:
     mask: dict[str, Any] | None = field(default=None, metadata={"json": Mask})
     notes: tuple[str, ...] = ()
     smooth: Count = 0
+    min_region: Count | None = field(default=None, metadata={"json": Count})
+    raw_counts: tuple[Count, ...] | None = field(default=None, metadata={"json": tuple[Count, ...]})
     status: str = field(default="complete", init=False)
 
     def __post_init__(self) -> None:
@@ -82,8 +87,24 @@ class ImageRecord:
         if "sums" in values:
             from ..clustering.sums import ClusterSums  # with NumPy, which those who look at documents alone do without
 
-            values["sums"] = ClusterSums.from_json(values["sums"], facts["counts"])
+            values["sums"] = ClusterSums.from_json(values["sums"], facts.get("raw_counts", facts["counts"]))
         return cls(**{**values, "key": key})
+
+    def cleaned(self, min_region: int, moved: Sequence[int]) -> ImageRecord:
+        """The same of an image whose regions below so many pixels went to their neighbours.
+
+        Parameters
+        ----------
+        moved
+            By how many pixels each cluster has grown.
+        """
+        counts = tuple(count + int(more) for count, more in zip(self.counts, moved, strict=True))
+        return replace(self, counts=counts, min_region=min_region, raw_counts=self.counts)
+
+    @property
+    def assigned(self) -> tuple[int, ...]:
+        """Pixels that are nearest to each centroid."""
+        return self.counts if self.raw_counts is None else self.raw_counts
 
     def agrees_with(self, told: dict[str, Any]) -> bool:
         """Whether it makes sense, and what is said with the labels says the same; told twice, damage is seen.
@@ -103,12 +124,19 @@ class ImageRecord:
         return (
             self.invalid == height * width - sum(self.counts)
             and areas == [*self.counts, self.invalid]
-            and told["kseg"] == self.origin()
+            and told["kseg"] == self.with_labels()
+            and sum(self.assigned) == sum(self.counts)
+            and len(self.assigned) == len(self.counts)
         )
 
     def origin(self) -> dict[str, Any]:
         """Which file it is of, as JSON values: told once more with its labels, for a store that is to be repaired."""
         return as_attributes({name: getattr(self, name) for name in ("source", *FACTS)})
+
+    def with_labels(self) -> dict[str, Any]:
+        """What is said with its labels: which file they are of, and how they were cleaned."""
+        cleaned = {} if self.min_region is None else {"cleaned": {"min_region": self.min_region}}
+        return self.origin() | cleaned
 
     def attributes(self) -> dict[str, Any]:
         """As JSON values."""

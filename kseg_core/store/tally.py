@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..clustering.cleaning import WINDOW_PX, Cleaning, Compared, compare
+from ..clustering.labelling import Labels
 from ..config import OutputSettings
 from ..errors import StoreError, UnreadableImage
 from ..halos import grown
-from ..layers import LABEL_LAYER, LAYERS
+from ..layers import LABEL_LAYER, LAYERS, RAW_LAYER
 from ..layers.layer import Layer, LayerInput, Layout, differing, stored
 from ..layers.tiles import Region, level_shape, source_window, tile_windows, window_of_level
 from .model import Model, label_window
@@ -120,7 +122,16 @@ class Subject:
         """What decides its arrays, as far as they are held against it."""
         copy = self.image.image
         bands, dtype = (0, "uint8") if copy is None else (copy.shape[0], copy.dtype.name)
-        return Layout(self.shape, self.k, VERIFY_PX, masks=True, copy_bands=bands, copy_dtype=dtype, confidence=True)
+        return Layout(
+            self.shape,
+            self.k,
+            VERIFY_PX,
+            masks=True,
+            copy_bands=bands,
+            copy_dtype=dtype,
+            confidence=True,
+            keep_raw=self.image.has_layer(RAW_LAYER),
+        )
 
     @cached_property
     def beside_labels(self) -> Arrays:
@@ -134,6 +145,17 @@ class Subject:
         """The layers that were added, and their arrays, as far as they are what they must be."""
         arrays = ((layer, self.image.layer(layer)) for layer in LAYERS.values() if layer.added)
         return [(layer, a) for layer, a in arrays if a is not None and layer.oddness(a, self.layout) is None]
+
+    @cached_property
+    def cleaning(self) -> Cleaning | None:
+        """How its labels were cleaned; None: they were not."""
+        least = self.image.attributes.get("min_region")
+        return None if least is None or self.model is None else Cleaning(least, self.model.centroids)
+
+    @cached_property
+    def raw(self) -> zarr.Array[Any] | None:
+        """Its labels before that, where they were kept."""
+        return self.image.layer(RAW_LAYER) if self.cleaning is not None else None
 
     @cached_property
     def pyramids(self) -> list[Pyramid]:
@@ -208,6 +230,9 @@ class Tally:
         Why the source was not compared with, if so: the same of all windows, or the first of the reasons by letters.
     trouble
         What could not be read, the first of it.
+    of_raw, of_labels
+        Of labels that were cleaned what they are beside those that they were made from: raw ones that were kept, or
+        the source's; or where these are not to be had beside themselves, as cleaning would leave them as they are.
     """
 
     pixels: Counter[str] = field(default_factory=Counter)
@@ -215,6 +240,8 @@ class Tally:
     levels: Counter[tuple[int, int]] = field(default_factory=Counter)
     why: str | None = None
     trouble: Trouble | None = None
+    of_raw: tuple[Compared, ...] = ()
+    of_labels: tuple[Compared, ...] = ()
 
     @classmethod
     def unread(cls, step: Step, window: Region, why: object) -> Tally:
@@ -230,6 +257,8 @@ class Tally:
             self.levels + other.levels,
             min((each.why for each in (self, other) if each.why is not None), default=None),
             min(troubles, default=None),
+            self.of_raw + other.of_raw,
+            self.of_labels + other.of_labels,
         )
 
 
@@ -255,8 +284,13 @@ def tally(subject: Subject, window: Region) -> Tally:
             for level in range(1, min(pyramid.stated, len(pyramid.levels))):
                 step = (LEVELS[0], at, level)
                 counted = counted.merge(tally_level(subject, at, level, window))
+        if subject.raw is not None:
+            counted = counted.merge(Tally(of_raw=_compared(subject, np.asarray(subject.raw[window]), window)))
         step = SOURCE
-        return counted.merge(_tally_source(subject, window))
+        found = _tally_source(subject, window)
+        if found.why is not None and subject.raw is None:
+            found = found.merge(Tally(of_labels=_compared(subject, np.asarray(image.labels[window]), window)))
+        return counted.merge(found)
     except TROUBLES as error:
         return counted.merge(Tally.unread(step, window, error))
 
@@ -323,8 +357,10 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
         return Tally(why=NOT_READ)
     arrays = [(LABEL_LAYER, image.labels), *subject.beside_labels]
     of_pixels = [(layer, array) for layer, array in arrays if layer.source == "pixels"]
+    if subject.cleaning is not None:  # the labels are not those of the source, but what is made of these
+        of_pixels = [(layer, array) for layer, array in of_pixels if layer is not LABEL_LAYER]
     output = replace(subject.output or OutputSettings(), confidence=image.confidence is not None)
-    pixels = Counter[str]()
+    pixels, cleaned = Counter[str](), tuple[Compared, ...]()
     (top, bottom), (left, right) = ((part.start, part.stop) for part in window)
     try:
         source = subject.originals.open(image)
@@ -334,6 +370,8 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
                 continue
             own = piece.read(bands, original=image.image is not None)
             made = LayerInput.of(own, label_window(own, model, output))
+            if subject.raw is None and made.raw is not None:
+                cleaned += _compared(subject, made.raw, (piece.rows, piece.columns))
             layout = replace(subject.layout, copy_bands=own.samples.shape[2])
             for layer, array in of_pixels:
                 for first, values in layer.planes(made, layout):
@@ -343,7 +381,19 @@ def _tally_source(subject: Subject, window: Region) -> Tally:
         return Tally(why=error.reason)
     except OSError as error:
         return Tally(why=f"its source cannot be read ({error.strerror or error})")
-    return Tally(pixels)
+    return Tally(pixels, of_raw=cleaned)
+
+
+def _compared(subject: Subject, raw: Labels, window: Region) -> tuple[Compared, ...]:
+    """Labels that were cleaned beside those that they were made from."""
+    if subject.cleaning is None:
+        return ()
+    stored = np.asarray(subject.image.labels[window])
+    (top, left), found = (part.start for part in window), []
+    for rows, columns in tile_windows(stored.shape[0], stored.shape[1], WINDOW_PX):  # so that what is held has a bound
+        place = slice(rows.start + top, rows.stop + top), slice(columns.start + left, columns.stop + left)
+        found.append(compare(raw[rows, columns], stored[rows, columns], place, subject.shape, subject.cleaning))
+    return tuple(found)
 
 
 def not_zero(layer: Layer) -> str:

@@ -8,6 +8,7 @@ they were, or do not agree with each other, nothing of it is relied on.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import storage
+from ..clustering.cleaning import count_differing
 from ..clustering.labelling import NO_COLORS, invalid_label
-from ..config import OutputSettings
+from ..config import RAW, OutputSettings
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS, labelled_layers
@@ -181,6 +184,7 @@ def _judged(subject: Subject, counted: Tally) -> Findings:
     problems += _wrong_documents(subject)
     readable(SOURCE)
     problems += [] if counted.why else _of_source(counted)
+    problems += _of_cleaning(subject, counted)
     counts = tuple(counted.clusters[j] for j in range(subject.k))
     return Findings((*(f"{key}: {line}" for line in problems), *of_added), counted.why is None, counts, counted.why)
 
@@ -267,7 +271,7 @@ def _wrong_documents(subject: Subject) -> list[str]:
         pyramid = ome.multiscales("kmeans", image.level_count, scale, unit)
         counts, invalid = list(record.counts), invalid_label(len(colors))
         expected = ome.label_image(colors, counts, invalid, record.invalid, pyramid)
-        if stated != {**expected, "kseg": record.origin()}:
+        if stated != {**expected, "kseg": record.with_labels()} or not _raw_is_described(subject, record, colors):
             problems.append("what is said with its labels is not what is said of the image and its model")
     of_sums = None if record.sums is None or model is None else model.space.inertia(record.sums, model.points)
     if record.attributes() != image.attributes or of_sums not in (None, record.inertia):
@@ -275,10 +279,41 @@ def _wrong_documents(subject: Subject) -> list[str]:
     return problems
 
 
+def _raw_is_described(subject: Subject, record: ImageRecord, colors: NDArray[np.uint8]) -> bool:
+    """Whether what is said of raw labels, where they are kept, is what is written with them."""
+    if not subject.layout.keep_raw:
+        return True
+    scale, (unit, _) = subject.image.pixel_scale
+    pyramid = ome.multiscales("raw", subject.image.level_count, scale, unit)
+    counts, invalid = list(record.assigned), invalid_label(len(colors))
+    expected = ome.label_image(colors, counts, invalid, record.invalid, pyramid)
+    try:
+        return bool(read_document(os.path.join(subject.image.path, RAW))["attributes"] == expected)
+    except (*DAMAGE, StoreError):
+        return False
+
+
 def _of_source(counted: Tally) -> list[str]:
     """Are the labels, and what else is made of pixels, those of the source's pixels?"""
     wrong = ((layer, counted.pixels[other_than_source(layer)]) for layer in reversed(LAYERS.values()))
     return [layer.differs.format(count) for layer, count in wrong if count and not counted.pixels[layer.name]]
+
+
+def _of_cleaning(subject: Subject, counted: Tally) -> list[str]:
+    """Is every region as large as it is to be, and did nothing but smaller ones change?"""
+    if subject.cleaning is None:
+        return []
+    of_itself = counted.why is not None and subject.raw is None
+    compared, least = counted.of_labels if of_itself else counted.of_raw, subject.cleaning.least
+    windows = (each.patch.window for each in compared)
+    pixels = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows)
+    if pixels != math.prod(subject.shape):  # a source that was there for some windows, and then was not
+        return []
+    if not (wrong := count_differing(compared, subject.shape, subject.cleaning)):
+        return []
+    if of_itself:
+        return [f"{wrong} pixels of its labels are in regions below {least} pixels that have a neighbour to go to"]
+    return [f"{wrong} pixels of its labels are not what is left when regions below {least} pixels go to neighbours"]
 
 
 # ------------------------------------------------------------------------------------------- places on the ground

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..config import LABELS as LABELS
-from ..config import OutputSettings
+from ..config import RAW, OutputSettings
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
-from ..layers import labelled_layers
+from ..layers import RAW_LAYER, labelled_layers
 from ..layers.layer import ArraySpec, Layer, LayerInput, Layout
 from ..layers.tiles import Region, require_aligned, source_window, tile_windows, whole
 from . import ome
@@ -46,7 +46,7 @@ WRITE_SIDE = 1024  # masks and levels are made and written in squares of about s
 COORDINATE_CHUNK = 1 << 16
 
 
-def create_image(path: str, key: str, layout: Layout) -> None:
+def create_image(path: str, key: str, layout: Layout, *, pieces: bool = False) -> None:
     """Make the arrays of all levels, without a pixel and without attributes that vouch for any.
 
     An image of that name that is there already is removed.
@@ -57,6 +57,8 @@ def create_image(path: str, key: str, layout: Layout) -> None:
         The store and the image's name in it.
     layout
         What is to be made.
+    pieces
+        Whether windows are written one by one, so that raw labels wait until all are there.
 
     Raises
     ------
@@ -67,15 +69,20 @@ def create_image(path: str, key: str, layout: Layout) -> None:
     folder = image_folder(path, key)
     storage.make_folder(folder)  # not below a store that is not there
     write_group(folder)
-    write_labels_index(folder)
-    for name, spec, placed in image_arrays(layout):
+    for name, spec, placed in image_arrays(layout, pieces=pieces):
         create_array(os.path.join(folder, name), spec, placed)
+    write_labels_index(folder)
     write_georeferences(folder, layout)
+
+
+def raw_array(layout: Layout) -> str:
+    """Where in the image's folder the labels are that are not cleaned yet."""
+    return RAW_LAYER.path() if layout.keep_raw else "raw.partial"
 
 
 def labels_listed(folder: str) -> dict[str, Any]:
     """The attributes of an image's ``labels``: those of its label images that are there, of which one always is."""
-    added = ("segments",)
+    added = ("raw", "segments")
     there = [name for name in added if storage.is_dir(os.path.join(folder, "labels", name))]
     alone = there and not storage.is_dir(os.path.join(folder, LABELS))
     return ome.labels_index(there if alone else ["kmeans", *there])
@@ -86,11 +93,13 @@ def write_labels_index(folder: str) -> None:
     write_group(os.path.join(folder, "labels"), labels_listed(folder))
 
 
-def image_arrays(layout: Layout) -> Iterator[tuple[str, ArraySpec, dict[str, Any]]]:
+def image_arrays(layout: Layout, *, pieces: bool = False) -> Iterator[tuple[str, ArraySpec, dict[str, Any]]]:
     """The arrays of all levels: where in the image's folder each is, what it is, and its attributes."""
     for layer in labelled_layers(layout):
         for level in range(layer.levels(layout)):
             yield layer.path(level), layer.spec(layout, level), placed(layout, level)
+    if pieces and layout.is_cleaned and not layout.keep_raw:
+        yield raw_array(layout), RAW_LAYER.spec(layout), {}
 
 
 def placed(layout: Layout, level: int = 0) -> dict[str, Any]:
@@ -98,7 +107,7 @@ def placed(layout: Layout, level: int = 0) -> dict[str, Any]:
     return {"grid_mapping": GRID_MAPPING} if layout.geo is not None and level == 0 else {}
 
 
-def arrays_are_sound(folder: str, layout: Layout) -> bool:
+def arrays_are_sound(folder: str, layout: Layout, *, pieces: bool = False) -> bool:
     """Whether an image's folder has all that `create_image` makes of a layout, pixels apart.
 
     Raises
@@ -108,7 +117,7 @@ def arrays_are_sound(folder: str, layout: Layout) -> bool:
     """
     return read_document(os.path.join(folder, "labels"))["attributes"] == labels_listed(folder) and all(
         read_document(os.path.join(folder, name)) == {**json.loads(array_document(spec)), "attributes": placed}
-        for name, spec, placed in image_arrays(layout)
+        for name, spec, placed in image_arrays(layout, pieces=pieces)
     )
 
 
@@ -138,7 +147,9 @@ def write_georeference(folder: str, geo: GeoReference, shape: tuple[int, int]) -
         write_array(os.path.join(folder, name), values, spec, dict(described[name]))
 
 
-def write_window(path: str, key: str, region: Region, window: LayerInput, layout: Layout) -> None:
+def write_window(
+    path: str, key: str, region: Region, window: LayerInput, layout: Layout, layers: Sequence[Layer] | None = None
+) -> None:
     """Write a window of every layer that is written with the labels.
 
     Parameters
@@ -151,6 +162,8 @@ def write_window(path: str, key: str, region: Region, window: LayerInput, layout
         What the layers are made of there, and nothing around it.
     layout
         As given to `create_image`.
+    layers
+        Of which; None: of all.
 
     Raises
     ------
@@ -164,7 +177,7 @@ def write_window(path: str, key: str, region: Region, window: LayerInput, layout
         if values is not None and values.shape[:2] != shape:
             raise ValueError(f"expected a window of {shape}, got {values.dtype} {values.shape}")
     folder = image_folder(path, key)
-    for layer in labelled_layers(layout):
+    for layer in labelled_layers(layout) if layers is None else layers:
         write_tiles(os.path.join(folder, layer.path()), layer, region, window, layout)
 
 
@@ -285,7 +298,10 @@ def finish_image(
     folder = image_folder(path, record.key)
     pyramid = ome.multiscales("kmeans", layout.levels, layout.scale, layout.unit)
     labels = ome.label_image(colors, list(record.counts), layout.invalid, record.invalid, pyramid)
-    write_group(os.path.join(folder, LABELS), {**labels, "kseg": record.origin()})
+    write_group(os.path.join(folder, LABELS), {**labels, "kseg": record.with_labels()})
+    if layout.keep_raw:
+        raw = ome.label_image(colors, list(record.assigned), layout.invalid, record.invalid, raw_pyramid(layout))
+        write_group(os.path.join(folder, RAW), raw)
     if own_model is not None:
         own_model.write(os.path.join(folder, "model"))
     attributes: dict[str, Any] = {}
@@ -293,6 +309,11 @@ def finish_image(
         channels = "rgb" if (layout.copy_bands, layout.copy_dtype) == (3, "uint8") else "bands"
         attributes = ome.image(record.source, layout.levels, layout.scale, layout.unit, channels)
     write_group(folder, {**attributes, "kseg": record.attributes()})
+
+
+def raw_pyramid(layout: Layout) -> list[dict[str, Any]]:
+    """What is said of the levels of the raw labels."""
+    return ome.multiscales("raw", layout.levels, layout.scale, layout.unit)
 
 
 def write_image(

@@ -87,6 +87,7 @@ TOLD = {
     "check a model": "check found.zarr",
     "export": "export colours.zarr --to files",
     "export polygons": "export colours.zarr --to polygons --what polygons",
+    "export simplified": "export colours.zarr --to simplified --what polygons --simplify 1.5",
     "export edges": "export strong.zarr --to lines --what edges",
     "report": "report colours.zarr --to page",
     "report each": "report each.zarr --to page-each",

@@ -212,6 +212,7 @@ OTHER_INPUT = {
     "max_pixels": 5,
     "choice": PictureChoice(page=1),
     "nodata_in": "all",
+    "smooth": "2um",
     "validity": 1,
 }
 OTHER_OUTPUT = {
@@ -221,6 +222,7 @@ OTHER_OUTPUT = {
     "copy_image": True,
     "confidence": True,
     "edges": (1.0, 2.0),
+    "min_region": "50um2",
     "segments": 0.36,
     "segment_scale": "native",
 }
@@ -257,13 +259,14 @@ def names(settings: type) -> set[str]:
 def test_the_fingerprint_sees_every_other_setting() -> None:
     assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS, *OTHER_AUTO, "features_why"}
     assert names(InputSettings) == set(OTHER_INPUT)
-    assert names(OutputSettings) == {*OTHER_OUTPUT, "overwrite", "checksum"}
+    assert names(OutputSettings) == {*OTHER_OUTPUT, "keep_raw", "overwrite", "checksum"}
     others = [RunConfig(dataclasses.replace(FIT, **{name: value})) for name, value in OTHER_FIT.items()]  # type: ignore[arg-type]
     others += [RunConfig(dataclasses.replace(BANDS, **{name: value})) for name, value in OTHER_BANDS.items()]  # type: ignore[arg-type]
     others += [RunConfig(dataclasses.replace(AUTO, **{name: value})) for name, value in OTHER_AUTO.items()]  # type: ignore[arg-type]
     others += [RunConfig(AUTO)]
     others += [RunConfig(FIT, OutputSettings(**{name: value})) for name, value in OTHER_OUTPUT.items()]  # type: ignore[arg-type]
     others += [RunConfig(FIT, input=InputSettings(**{name: value})) for name, value in OTHER_INPUT.items()]  # type: ignore[arg-type]
+    others += [RunConfig(FIT, OutputSettings(min_region="50um2", keep_raw=True))]
     others += [RunConfig(FIT, OutputSettings(pyramid=True)), RunConfig(FIT, input=InputSettings("0"))]
     others += [RunConfig(FIT, match="m"), RunConfig(None, model="m"), RunConfig(FIT), RunConfig(BANDS)]
     prints = [config.fingerprint() for config in others]

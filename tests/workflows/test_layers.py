@@ -231,13 +231,15 @@ def test_damage_to_it_is_found_and_made_anew(
 
 @pytest.mark.parametrize("everything", [True, False])
 def test_the_arrays_that_a_run_makes_are_those_of_its_layers(everything: bool) -> None:
-    output = OutputSettings(
-        everything,
-        confidence=everything,
-        copy_image=everything,
-        edges=(1, 2) if everything else None,
-        segments=0.5 if everything else None,
-    )
+    more = {
+        "confidence": True,
+        "copy_image": True,
+        "min_region": 9,
+        "keep_raw": True,
+        "edges": (1.0, 2.0),
+        "segments": 0.5,
+    }
+    output = OutputSettings(everything, **(more if everything else {}))  # type: ignore[arg-type]
     wanted = [layer for layer in LAYERS.values() if everything or layer is LABEL_LAYER]
     assert output.arrays(3, added=True) == [layer.path() for layer in wanted]
     assert asked_layers(output) == tuple(layer.asked(output) for layer in wanted if layer.added)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import add
 from typing import Any
 
 from kseg_core.clustering.color_points import ColorPoints
@@ -15,11 +16,10 @@ from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
 from kseg_core.images import Pixels
-from kseg_core.images.formats import decoder_named
 from kseg_core.images.kinds import kind_of_bands
-from kseg_core.images.pixel_size import read_pixel_size
 from kseg_core.inputs.companions import content_digest, mask_facts
 from kseg_core.layers.layer import Layout
+from kseg_core.reading.min_region import min_region_of, pixel_size_of
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.store.model import Model
 from kseg_core.store.record import ImageRecord, PieceLabelled, of_source
@@ -40,6 +40,8 @@ class Labelled:
         Of all of them.
     sums
         Over all of them; None where each has its own model, or there are none.
+    counts
+        Pixels of each cluster as the labels are, where there are sums: these are of the nearest centroids.
     inertia
         Of each image, by key: floats, added up in the order of keys at the end.
     failures
@@ -60,6 +62,7 @@ class Labelled:
     drift: dict[str, Drift] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     fills: dict[str, tuple[Fill, ...]] = field(default_factory=dict)
+    counts: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, made: Iterable[Labelled | Failure]) -> Labelled:
@@ -79,9 +82,10 @@ class Labelled:
             sum(record.counts),
             record.sums,
             {key: record.inertia},
-            drift={} if reference is None else {key: reference.drift(record.counts, record.inertia)},
+            drift={} if reference is None else {key: reference.drift(record.assigned, record.inertia)},
             notes={key: record.notes} if record.notes else {},
             fills={key: fills} if fills else {},
+            counts=None if record.sums is None else record.counts,
         )
 
     @property
@@ -100,7 +104,14 @@ class Labelled:
             self.drift | other.drift,
             self.notes | other.notes,
             self.fills | other.fills,
+            _added(self.counts, other.counts),
         )
+
+
+def _added(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return tuple(map(add, one, other))
 
 
 ModelFor = Callable[[ImageSource, Pixels], Model | None]  # how each image gets a model of its own
@@ -136,7 +147,12 @@ def reference_of(model: Model) -> Reference:
 
 def layout_of(source: ImageSource, model: Model | None, output: OutputSettings) -> Layout:
     """The arrays of an image: pyramids where asked for, else for images worked on in pieces; copies; where it is
-    on the ground, or how large its pixels are.
+    on the ground, or how large its pixels are; and how large regions are at least.
+
+    Raises
+    ------
+    UnreadableImage
+        If that has a unit, and it is not known how large its pixels are.
     """
     pyramid = source.in_pieces if output.pyramid is None else output.pyramid
     layout = Layout.planned(source.shape, 0 if model is None else model.k, output, pyramid=pyramid)
@@ -144,14 +160,12 @@ def layout_of(source: ImageSource, model: Model | None, output: OutputSettings) 
         bands = bands_of(model)
         copied = (3, "uint8") if bands is None else (len(bands), source.info.dtype)
         layout = replace(layout, copy_bands=copied[0], copy_dtype=copied[1])
+    size = pixel_size_of(source)
     if source.geo is not None:
-        return replace(layout, geo=source.geo)
-    decoder = decoder_named(source.info.format)
-    if decoder is None or not decoder.has_pixel_size:
-        return layout
-    if (size := read_pixel_size(source.file.path, source.shape)) is not None:
-        return replace(layout, pixel_size=(size.y, size.x), unit=size.unit)
-    return layout
+        layout = replace(layout, geo=source.geo)
+    elif size is not None:
+        layout = replace(layout, pixel_size=(size.y, size.x), unit=size.unit)
+    return layout if output.min_region is None else replace(layout, min_region=min_region_of(source, output, size))
 
 
 def image_record(

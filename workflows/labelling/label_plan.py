@@ -14,13 +14,15 @@ from itertools import chain, islice
 from dask.delayed import delayed
 
 from kseg_core import storage
-from kseg_core.clustering.labelling import NO_COLORS
+from kseg_core.clustering.cleaning import Cleaning, TooManyRegions, clean_labels
+from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.clustering.outliers import outliers_beyond
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import NoValidPixels, StoreError, TooManyColors, UnreadableImage
 from kseg_core.layers.layer import LayerInput, Layout
 from kseg_core.layers.tiles import Region
 from kseg_core.reading.sources import ImageSource
+from kseg_core.store.cleaned import cleaning_of, discard_raw, write_uncleaned
 from kseg_core.store.markers import end_journal, note_piece, pieces_written
 from kseg_core.store.model import Model, label_window
 from kseg_core.store.record import ImageRecord, PieceLabelled
@@ -37,8 +39,9 @@ from kseg_core.store.writing import (
 
 from ..computing.context import Context, Failure
 from ..fitting.fit import fit_plan
-from ..planning.budget import Budget, image_of_too_many_colors
+from ..planning.budget import Budget, RegionRoom, image_of_too_many_colors
 from ..planning.plan import Plan
+from .clean import clean_images
 from .label import (
     Labelled,
     ModelFor,
@@ -63,12 +66,15 @@ class Labelling:
         What is written.
     given
         Whether the model was not found on these images, so that nobody has looked for values beyond all others yet.
+    room
+        For the small regions of an image, where these go to their neighbours.
     shared
         Whether all images share one model; else it is stored with each.
     """
 
     store: str
     output: OutputSettings
+    room: RegionRoom
     given: bool = False
     shared: bool = True
 
@@ -106,7 +112,8 @@ def label_plan(
     """
     context.progress.stage("labelling", len(plan.sources), plan.pixels)
     with writing_to(store) as path:
-        job = Labelling(path, output, given, isinstance(model, Model))
+        room = RegionRoom.of(context.executor, context.executor.threads)
+        job = Labelling(path, output, room, given, isinstance(model, Model))
         if isinstance(model, Model):
             return label_images(plan, model, job, context)
         done = label_images(Plan(plan.bundles), partial(own_model, model, budget), job, context)
@@ -168,14 +175,15 @@ def label_images(plan: Plan, how: Model | ModelFor | None, job: Labelling, conte
 def close_images(
     images: Sequence[tuple[LargeImage, PieceLabelled]], model: Model | None, job: Labelling, context: Context
 ) -> Labelled:
-    """Make the levels of large images all of whose pieces are written, and declare them complete."""
+    """Clean large images all of whose pieces are written, make their levels, and declare them complete."""
     shared, record_of = context.share(model), delayed(try_record, pure=False)
     records: list[ImageRecord | Failure] = context.compute(
         [record_of(image.source, part, shared, job) for image, part in images]
     )
+    cleaned = clean_images([image for image, _ in images], records, model, job.store, context)
     done = Labelled()
     whole: list[tuple[LargeImage, ImageRecord, Labelled]] = []
-    for (image, part), record in zip(images, records, strict=True):
+    for (image, part), record in zip(images, cleaned, strict=True):
         if isinstance(record, Failure):
             remove_image(job.store, image.key)
             done = done.merge(Labelled(failures=(context.failed(image.key, record.error),)))
@@ -185,6 +193,7 @@ def close_images(
     colors = NO_COLORS if model is None else model.colors
     for image, record, labelled in whole:
         end_journal(job.store, image.key)
+        discard_raw(job.store, image.key, image.layout)
         finish_image(job.store, record, image.layout, colors, own_model=None if job.shared else model)
         done = done.merge(labelled)
     return done
@@ -211,17 +220,37 @@ def label_piece(task: PieceTask, how: Model | ModelFor | None, job: Labelling) -
     pixels = read_for_model(piece, how, original=job.output.copy_image)
     model = how(source, pixels) if callable(how) else how
     layout = layout_of(source, model, job.output) if task.layout is None else task.layout
-    made = label_window(pixels, model, job.output)
+    made, how_cleaned = label_window(pixels, model, job.output), cleaning_of(layout, model)
     fills = outliers_beyond(model, pixels.samples, pixels.valid, made.sums) if job.given and model is not None else ()
-    window, part = LayerInput.of(pixels, made), PieceLabelled(made.sums, fills)
+    part = PieceLabelled(made.sums, fills)
     if task.layout is not None:
-        write_window(job.store, piece.file.key, (piece.rows, piece.columns), window, layout)
+        write = write_window if how_cleaned is None else write_uncleaned
+        write(job.store, piece.file.key, (piece.rows, piece.columns), LayerInput.of(pixels, made), layout)
         note_piece(job.store, piece, part)
         return part
     record = image_record(source, part, model, job.output, shared=job.shared)
+    window = LayerInput.of(pixels, made)
+    if how_cleaned is not None:
+        labels, moved = cleaned(made.labels, how_cleaned, source, job.room)
+        window, record = LayerInput.of(pixels, made, labels), record.cleaned(how_cleaned.least, moved)
     colors = NO_COLORS if model is None else model.colors
     write_image(job.store, record, window, colors, layout, None if job.shared else model)
     return labelled_image(record, model, job, part)
+
+
+def cleaned(labels: Labels, how: Cleaning, source: ImageSource, room: RegionRoom) -> tuple[Labels, list[int]]:
+    """The labels of a whole image without small regions, and by how many pixels each cluster has grown.
+
+    Raises
+    ------
+    TooLarge
+        If there are too many of them.
+    """
+    try:
+        made, moved = clean_labels(labels, how, most=room.most)
+    except TooManyRegions as error:
+        raise room.too_many(source, error.needs, how.least) from error
+    return made, moved.tolist()
 
 
 def begin_image(store: str, image: LargeImage) -> Parts:
@@ -229,11 +258,11 @@ def begin_image(store: str, image: LargeImage) -> Parts:
     folder = image_folder(store, image.key)
     written = pieces_written(store, image.pieces)
     try:
-        goes_on = bool(written) and arrays_are_sound(folder, image.layout)
+        goes_on = bool(written) and arrays_are_sound(folder, image.layout, pieces=True)
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         goes_on = False
     if not goes_on:
-        create_image(store, image.key, image.layout)
+        create_image(store, image.key, image.layout, pieces=True)
         return {}
     storage.sweep(folder, below=True)
     return written

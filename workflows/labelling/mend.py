@@ -51,6 +51,8 @@ def mendable_images(store: Store, plan: Plan, shared: Model | None, output: Outp
         if model is None:
             continue
         layout = layout_of(source, model, output)
+        if layout.is_cleaned:
+            continue  # what a window's labels are is decided by all of them
         record = sound_record(store.path, source, layout, model)
         if record is not None:
             found.append(Mendable(pieces, layout, record, model))

@@ -50,6 +50,7 @@ TITLE = "finding segments"
 
 def add_segments(plan: Plan, layer: SegmentLayer, store: str, tile: int, context: Context) -> Added:
     """Segment every image and write what came of it; as `add_layer` does of other layers."""
+    plan = plan.unsmoothed
     context.progress.stage(TITLE, len(plan.sources), plan.pixels)
     with writing_to(store) as path:
         job = Adding.to(path, layer, tile)

@@ -22,6 +22,7 @@ from kseg_core.memory import (
     LEAST_COLORS,
     MERGED_COLOR_BYTES,
     MOST_COLORS,
+    PROCESS_BYTES,
     counts_to_label,
     held_bytes,
     held_px_bytes,
@@ -346,6 +347,38 @@ def too_little(
         f"{format_bytes(executor.memory_bytes)} of memory a process ({executor.memory_from}) are too little: "
         f"this job needs at least {format_at_least(needed)}; {advice}"
     )
+
+
+class RegionRoom(NamedTuple):
+    """Memory for the small regions of images, whose number is known when they are found alone.
+
+    Attributes
+    ----------
+    most
+        Bytes for those of one image.
+    limit, source
+        What a process may take, and where that is from.
+    """
+
+    most: int
+    limit: int
+    source: str
+
+    @classmethod
+    def of(cls, executor: Executor, tasks: int = 1) -> RegionRoom:
+        """That of each of so many images at a time in a process."""
+        room = max(0, executor.memory_bytes - PROCESS_BYTES)
+        return cls(room // tasks, executor.memory_bytes, executor.memory_from)
+
+    def too_many(self, source: ImageSource, needs: int, least: int) -> TooLarge:
+        """The failure of an image whose regions below ``least`` pixels take more."""
+        needs += self.limit - self.most
+        reason = (
+            f"its regions below {least} pixels are so many that going through them takes about "
+            f"{format_at_least(needs)} of memory, a process may take {format_bytes(self.limit)} ({self.source}); give "
+            "more with --memory, or a smaller --min-region"
+        )
+        return TooLarge(source.file.source, reason, needs)
 
 
 def lower_threads(executor: Executor, threads: int) -> None:

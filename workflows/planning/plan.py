@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kseg_core.areas import has_unit
 from kseg_core.clustering.outliers import Fill, fill_lines, merged
-from kseg_core.config import InputSettings
+from kseg_core.config import InputSettings, OutputSettings
 from kseg_core.errors import NoValidPixels
 from kseg_core.images.kinds import remarks_of_bands, remarks_of_colours
 from kseg_core.images.validity import fits
 from kseg_core.inputs.listing import InputFile
+from kseg_core.reading.min_region import min_region_of, pixel_size_of
 from kseg_core.reading.sources import ImageSource, Piece
 
 from ..computing.context import Context, Failure, parted
@@ -39,20 +41,23 @@ class Header(NamedTuple):
     is_last: bool = True
 
 
-def open_header(header: Header, settings: InputSettings) -> ImageSource:
-    """What a file is, and how large."""
-    return ImageSource.open(header.file, settings)
+def open_header(header: Header, settings: InputSettings, output: OutputSettings | None) -> ImageSource:
+    """What a file is, and how large; one that cannot be labelled as asked is refused."""
+    source = ImageSource.open(header.file, settings)
+    if output is not None and output.min_region is not None and has_unit(output.min_region):
+        min_region_of(source, output, pixel_size_of(source))
+    return source
 
 
 def scan_headers(
-    files: Sequence[InputFile], settings: InputSettings, context: Context
+    files: Sequence[InputFile], settings: InputSettings, context: Context, output: OutputSettings | None = None
 ) -> tuple[list[ImageSource], list[Failure]]:
-    """Which files are images, and how large, in the order given."""
+    """Which files are images, and how large, in the order given; ``output``: how they are to be labelled."""
     context.progress.stage("looking at headers", len(files), 0)
     groups = [
         [Header(file) for file in files[at : at + HEADERS_PER_TASK]] for at in range(0, len(files), HEADERS_PER_TASK)
     ]
-    made = context.map(open_header, groups, settings, name="open")
+    made = context.map(open_header, groups, settings, output, name="open")
     sources, failures = parted(chain.from_iterable(made))
     return sources, list(failures)
 
@@ -93,6 +98,17 @@ class Plan:
     def keys(self) -> set[str]:
         """Names of all images."""
         return {source.file.key for source in self.sources}
+
+    @property
+    def unsmoothed(self) -> Plan:
+        """The same pieces of the images as their files have them."""
+
+        def plain(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+            return tuple(replace(piece, source=replace(piece.source, smoothing=None)) for piece in pieces)
+
+        if all(source.smoothing is None for source in self.sources):
+            return self
+        return replace(self, bundles=tuple(map(plain, self.bundles)), large=tuple(map(plain, self.large)))
 
     def only(self, keys: AbstractSet[str]) -> Plan:
         """The plan of some of its images."""

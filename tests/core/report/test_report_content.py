@@ -13,6 +13,7 @@ from pyproj import CRS
 
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.images.geo import GeoReference
+from kseg_core.images.pixel_size import area_of_sides, area_on_the_ground
 from kseg_core.inputs.passed_over import is_report
 from kseg_core.products import GENERATOR, PAGE
 from kseg_core.report.content import (
@@ -28,7 +29,6 @@ from kseg_core.report.facts import ImageFacts, choose, mean_shares, most_typical
 from kseg_core.report.page import write_report
 from kseg_core.report.settings import default_folder, require_place
 from kseg_core.report.views import PixelSample
-from kseg_core.shapes.regions import area_of_sides, area_on_the_ground
 
 COLORS = ((0, 0, 0), (255, 255, 255))
 
