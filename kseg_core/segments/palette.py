@@ -43,13 +43,13 @@ def palette_of_colours(lab: Features, *, complete: bool) -> Palette:
     values = lab.reshape(3, -1).astype(np.int32)
     low = values.min(1)
     boxes = Boxes(low, ((values.max(1) - low) >> SHIFT) + 1)
-    counts, sums = np.zeros(boxes.count, np.int64), np.zeros((boxes.count, 3), np.int64)
+    counts, sums = np.zeros(boxes.how_many, np.int64), np.zeros((boxes.how_many, 3), np.int64)
     palettes.count_boxes(lab, boxes.low, boxes.size, SHIFT, counts, sums)
     occupied = np.flatnonzero(counts)
     counts, sums = counts[occupied], sums[occupied]
     means = (2 * sums + counts[:, None]) // (2 * counts[:, None])
     centres, label = palettes.find_palette(np.ascontiguousarray(means.T.astype(np.int32)), counts, COLOURS, STEPS)
-    table = np.zeros(boxes.count, np.uint8) if complete else palettes.nearest_centres(boxes.middles(), centres)[0]
+    table = np.zeros(boxes.how_many, np.uint8) if complete else palettes.nearest_centres(boxes.middles(), centres)[0]
     table[occupied] = label
     return Palette(boxes, table)
 
@@ -61,7 +61,7 @@ class Boxes(NamedTuple):
     size: NDArray[np.int32]
 
     @property
-    def count(self) -> int:
+    def how_many(self) -> int:
         return int(self.size.prod(dtype=np.int64))
 
     def middles(self) -> Features:
