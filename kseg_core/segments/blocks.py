@@ -28,11 +28,11 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
 
-def windows_of(shape: tuple[int, int]) -> Iterator[Region]:
+def windows_of(shape: tuple[int, int], side: int = BLOCK) -> Iterator[Region]:
     """The blocks of an image, row by row."""
-    for top in range(0, shape[0], BLOCK):
-        for left in range(0, shape[1], BLOCK):
-            yield slice(top, min(top + BLOCK, shape[0])), slice(left, min(left + BLOCK, shape[1]))
+    for top in range(0, shape[0], side):
+        for left in range(0, shape[1], side):
+            yield slice(top, min(top + side, shape[0])), slice(left, min(left + side, shape[1]))
 
 
 @dataclass(frozen=True)
@@ -136,19 +136,22 @@ def _seams(cell: I32, window: Region, shape: tuple[int, int]) -> Iterator[I32]:
         yield cell[:, -1]
 
 
-def join_blocks(blocks: list[Block], shape: tuple[int, int]) -> tuple[Graph, list[I32]]:
-    """The blocks of an image (row by row) as one graph; and the number in it of each region of each block."""
+def join_blocks(blocks: list[Block], shape: tuple[int, int], side: int = BLOCK) -> tuple[Graph, list[I32]]:
+    """The blocks of an image (row by row) as one graph; and the number in it of each region of each block.
+
+    ``side`` is that of the blocks.
+    """
     sizes = [block.graph.size for block in blocks]
     begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     goes_to = np.arange(begins[-1])
-    across = -(-shape[1] // BLOCK)
+    across = -(-shape[1] // side)
     for at, block in enumerate(blocks):
         leaves = np.flatnonzero(block.exits >= 0)
         y, x = np.divmod(block.exits[leaves], shape[1])
-        other = y // BLOCK * across + x // BLOCK
+        other = y // side * across + x // side
         for neighbour in np.unique(other):
             mine = other == neighbour
-            found = _regions_at(blocks[neighbour], y[mine] % BLOCK, x[mine] % BLOCK)
+            found = _regions_at(blocks[neighbour], y[mine] % side, x[mine] % side)
             goes_to[begins[at] + leaves[mine]] = begins[neighbour] + found
     while ((further := goes_to[goes_to]) != goes_to).any():
         goes_to = further
@@ -178,7 +181,7 @@ def _borders(blocks: list[Block], number: list[I32], across: int) -> tuple[I32, 
     ones, twos, totals = [], [], []
     for at, block in enumerate(blocks):
         for step, mine, other in ((1, "right", "left"), (across, "bottom", "top")):
-            if (step == 1 and (at + 1) % across == 0) or at + step >= len(blocks):
+            if (mine == "right" and (at + 1) % across == 0) or at + step >= len(blocks):
                 continue
             a, b = getattr(block.regions, mine), getattr(blocks[at + step].regions, other)
             high = np.maximum(getattr(block.gradient, mine), getattr(blocks[at + step].gradient, other))

@@ -73,8 +73,9 @@ class Boxes(NamedTuple):
 
 
 def palette_of_bands(features: Features) -> Palette:
-    """Found in a sample (d, n, 1) of features."""
-    points = np.ascontiguousarray(features.reshape(len(features), -1).astype(np.int32))
+    """Found in a sample (d, n, 1) of features, in any order."""
+    points = features.reshape(len(features), -1).astype(np.int32)
+    points = np.ascontiguousarray(points[:, np.lexsort(points)])  # of equally far ones the first is a centre
     if points.shape[1] == 0:
         return Palette(centres=np.zeros((1, len(points)), np.int32))
     centres, _ = palettes.find_palette(points, np.ones(points.shape[1], np.int64), COLOURS, STEPS)
@@ -120,7 +121,7 @@ class PixelSample:
         self.seen.append(looked_at.reshape(-1, samples.shape[2]) if counted is None else looked_at[counted])
 
     def merge(self, other: PixelSample) -> None:
-        """Add what another has looked at; of bands in the order of windows."""
+        """Add what another has looked at."""
         self.seen += other.seen
 
     def finish(self) -> tuple[Converter, Palette]:

@@ -203,9 +203,9 @@ def get_hierarchy(folder: str) -> tuple[Hierarchy, dict[str, NDArray[Any]]]:
     return Hierarchy(*(kept.pop(name) for name in Hierarchy._fields)), kept
 
 
-def block_specs(shape: tuple[int, int]) -> dict[str, ArraySpec]:
+def block_specs(shape: tuple[int, int], side: int = BLOCK) -> dict[str, ArraySpec]:
     """Arrays of the regions of blocks, and of the contours within them: a chunk is a block."""
-    chunks = (min(BLOCK, shape[0]), min(BLOCK, shape[1]))
+    chunks = (min(side, shape[0]), min(side, shape[1]))
     return {
         "regions": ArraySpec(shape, chunks, "int32", -1, ("y", "x"), "numbers"),
         "contours": ArraySpec((2, *shape), (1, *chunks), "uint8", 0, ("boundary", "y", "x")),

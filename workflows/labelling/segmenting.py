@@ -78,7 +78,9 @@ def segment_image(task: PieceTask, job: Adding) -> Added:
     if kept:
         contours = stored.read_contours(job.store, key, whole(source.shape), layout)
     else:
-        contours = contours_of(pixels.samples, pixels.valid, of_bands=ground.bands is not None, factor=ground.factor)
+        contours = contours_of(
+            pixels.samples, pixels.valid, of_bands=ground.bands is not None, factor=ground.factor, side=BLOCK
+        )
         stored.create_contours(job.store, key, layout)
         stored.write_contours(job.store, key, whole(source.shape), contours, layout)
         stored.finish_contours(job.store, layer, source, layout)
@@ -202,7 +204,7 @@ def _make_contours(pieces: Sequence[Piece], large: LargeSegments, context: Conte
         blocks = [PieceTask(piece) for piece in source.pieces(BLOCK)]
         for part in _each(sample_piece, blocks, large, context, title="palette"):
             sample.merge(part)
-        for name, spec in stored.block_specs(source.shape).items():
+        for name, spec in stored.block_specs(source.shape, BLOCK).items():
             create_array(f"{folder}/{name}", spec)
         palette = context.share(sample.finish())
         for _ in _each(segment_piece, blocks, large, context, palette, title="blocks"):
@@ -231,7 +233,7 @@ def shrink_piece(task: PieceTask, large: LargeSegments) -> tuple[Region, NDArray
 def segment_shrunk(large: LargeSegments, key: str, shrinking: Shrinking) -> None:
     """A task: the hierarchy of the small picture."""
     small, valid = shrinking.picture()
-    cell, hierarchy = segment_small(small, valid)
+    cell, hierarchy = segment_small(small, valid, BLOCK)
     stored.put_hierarchy(large.folder(key), hierarchy, {"cell": cell, "small": small})
 
 
@@ -242,9 +244,8 @@ def lift_piece(task: PieceTask, large: LargeSegments) -> None:
     (rows, columns), inner = grown((piece.rows, piece.columns), large.ground.factor + 1, shape)
     around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
     pixels = around.read()
-    region = lift(pixels.samples, (rows.start, columns.start), large.ground.factor, kept["cell"], kept["small"])
-    if pixels.valid is not None:
-        region[~pixels.valid] = -1
+    place, factor = (rows.start, columns.start), large.ground.factor
+    region = lift(pixels.samples, pixels.valid, place, factor, kept["cell"], kept["small"])
     after = tuple(slice(part.start, part.stop + 1) for part in inner)
     _fill_and_write(piece, region[after], np.zeros((2, piece.height, piece.width), np.uint8), hierarchy, large)
 
@@ -265,9 +266,9 @@ def segment_piece(task: PieceTask, large: LargeSegments, palette: tuple[Converte
     (rows, columns), _ = grown((piece.rows, piece.columns), HALO, shape)
     around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
     pixels = around.read(large.ground.bands)
-    specs = stored.block_specs(shape)
+    specs = stored.block_specs(shape, BLOCK)
     across = -(-shape[1] // BLOCK)
-    for own in windows_of((piece.height, piece.width)):
+    for own in windows_of((piece.height, piece.width), BLOCK):
         window = _moved(own, piece.top, piece.left)
         there, inner = grown(window, HALO, shape)
         part = _moved(there, -rows.start, -columns.start)
@@ -288,8 +289,8 @@ def _moved(region: Region, down: int, across: int) -> Region:
 def join_image(large: LargeSegments, key: str) -> None:
     """A task: the graph of an image from those of its blocks, and its hierarchy."""
     folder, shape = large.folder(key), large.layout.shape
-    blocks = [stored.get_block(folder, at) for at, _ in enumerate(windows_of(shape))]
-    graph, numbers = join_blocks(blocks, shape)
+    blocks = [stored.get_block(folder, at) for at, _ in enumerate(windows_of(shape, BLOCK))]
+    graph, numbers = join_blocks(blocks, shape, BLOCK)
     count = len(blocks)
     del blocks
     hierarchy = Hierarchy.of(merge_joined(graph, count), graph.size)
@@ -303,7 +304,7 @@ def outline_piece(task: PieceTask, large: LargeSegments) -> None:
     piece, shape = task.piece, large.layout.shape
     folder = large.folder(piece.file.key)
     hierarchy, kept = stored.get_hierarchy(folder)
-    specs = stored.block_specs(shape)
+    specs = stored.block_specs(shape, BLOCK)
     after = tuple(
         slice(part.start, min(part.stop + 1, size))
         for part, size in zip((piece.rows, piece.columns), shape, strict=True)
