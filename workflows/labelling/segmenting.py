@@ -91,7 +91,7 @@ def segment_image(task: PieceTask, job: Adding) -> Added:
     stored.write_segments(job.store, key, layer, whole(source.shape), segments, layout)
     for level in range(1, layout.levels):
         build_level(job.store, key, level, whole(layout.level_shape(level)), layout, [layer])
-    stored.finish_segments(job.store, layer, source, layout, found)
+    stored.finish_segments(job.store, layer, key, layout, found)
     in_segments = int(found.area.sum())
     finish_layer(job.store, source, layer, layout, in_segments)
     return Added(1, piece.pixels, in_segments)
@@ -348,7 +348,7 @@ def _cut(pieces: Sequence[Piece], large: LargeSegments, context: Context) -> int
     tasks = [Numbered(piece, number) for piece, number in zip(pieces, numbers, strict=True)]
     for _ in _each(write_piece, tasks, large, context, title="writing"):
         pass
-    stored.finish_segments(large.store, large.layer, source, large.layout, found)
+    stored.finish_segments(large.store, large.layer, source.file.key, large.layout, found)
     return int(found.area.sum())
 
 
