@@ -119,12 +119,12 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
         a_pixel = _stored_px_bytes(info) * 1.1 + (bands * taken.itemsize if taken.name != info.dtype else 0)
         copied = _stored_px_bytes(info) * _keeps_originals(piece.source, output)
         worked_on = int(piece.pixels * (a_pixel + BAND_PX_BYTES + label + copied)) + masks
-        smoothing = _smoothing_bytes(piece, _stored_px_bytes(info) * 1.1 + 1, bands * _itemsize(info.dtype))
+        smoothing = _smoothing_bytes(piece, _stored_px_bytes(info) * 1.1 + 1, bands * _itemsize(info.dtype) + copied)
         most = max(_decoded_bytes(piece.source), worked_on + _block_bytes(info), smoothing + _block_bytes(info))
         return max(most + _mask_bytes(piece.source) + fetched, after)
     read = _read_bytes(piece.source, _read_px(piece))
-    smoothing = _smoothing_bytes(piece, held_px_bytes(piece.source), COLOR_PX_BYTES)
     copied = COLOR_PX_BYTES * _keeps_originals(piece.source, output)
+    smoothing = _smoothing_bytes(piece, held_px_bytes(piece.source), COLOR_PX_BYTES + copied)
     labelling = (held_px_bytes(piece.source) + label + copied) * piece.pixels + masks
     return max(max(read, smoothing, labelling) + fetched, after)
 

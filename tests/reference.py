@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
+from scipy import ndimage
 
 Array = NDArray[Any]
 Color = tuple[int, int, int]
@@ -274,3 +275,25 @@ def _smoothed_once(now: list[Any], valid: Array | None, step: int, *, together: 
                 total = now[y][x][band] + sum(other[band] for other in near)
                 made[y][x][band] = math.floor(Fraction(total, 1 + len(near)) + Fraction(1, 2))
     return made
+
+
+# ------------------------------------------------------------------------------------------ segments
+
+
+def cut(contours: Array, most: int) -> NDArray[np.int32]:
+    """int32 (y, x): the 4-connected parts of contours (2, y, x), from 1 in the order of their first pixels.
+
+    A pixel is parted from the next in its row by the first plane, and from the next in its column by the second, where
+    these are above ``most``; 255 is no pixel.
+    """
+    _, height, width = contours.shape
+    between = np.zeros((2 * height, 2 * width), np.bool_)  # pixels, and what is between two
+    between[::2, ::2] = contours[0] < 255
+    between[::2, 1::2] = contours[0] <= most
+    between[1::2, ::2] = contours[1] <= most
+    between[-1:], between[:, -1:] = False, False
+    parts: NDArray[np.int32] = ndimage.label(between)[0][::2, ::2]
+    found, first = np.unique(parts[parts > 0], return_index=True)
+    numbers = np.zeros(int(parts.max(initial=0)) + 1, np.int32)
+    numbers[found[np.argsort(first)]] = np.arange(1, found.size + 1)
+    return numbers[parts]

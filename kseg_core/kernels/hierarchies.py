@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..segment_settings import MOST
 from ._jit import inlined, kernel
 from .components import _root, _unite
 
@@ -23,12 +24,17 @@ INVALID = np.uint8(255)
 
 @inlined
 def _parted(a: int, b: int, up: I32, when: I32, level: U8) -> int:
-    """The level at which two regions become one."""
+    """The level at which two regions become one; the highest, where they do not.
+
+    Such regions touch where a hierarchy was lifted to a larger picture than it was made of.
+    """
     found = 0
     while a != b:
         if when[a] < when[b]:
             found = max(found, level[a])
             a = up[a]
+        elif when[a] == when[b]:  # neither goes anywhere
+            return MOST
         else:
             found = max(found, level[b])
             b = up[b]

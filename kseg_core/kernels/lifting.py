@@ -80,14 +80,15 @@ def _apart(pixels: U8, y: int, x: int, small: U8, r: int, c: int) -> np.int64:
     return total
 
 
-@kernel("C3u1 i i i C2i4 C3u1")
-def lift_regions(pixels: U8, top: int, left: int, factor: int, region: I32, small: U8) -> I32:
+@kernel("C3u1 C2b1 i i i C2i4 C3u1")
+def lift_regions(pixels: U8, valid: Bools, top: int, left: int, factor: int, region: I32, small: U8) -> I32:
     """The region of each pixel of a window.
 
     Parameters
     ----------
-    pixels
-        (y, x, c): of the window and at least ``factor`` pixels around it, as far as the image goes.
+    pixels, valid
+        (y, x, c): of the window and at least ``factor`` pixels around it, as far as the image goes; and (y, x), where
+        empty all are valid. Through others regions grow as through pixels of their own colour.
     top, left
         Where in the image these begin.
     factor
@@ -100,6 +101,7 @@ def lift_regions(pixels: U8, top: int, left: int, factor: int, region: I32, smal
     int32 (y, x); right where the squares are whole.
     """
     rows, columns, _ = pixels.shape
+    all_valid = valid.size == 0
     tall, wide = region.shape
     out = np.full((rows, columns), -1, np.int32)
     half = factor // 2
@@ -167,9 +169,10 @@ def lift_regions(pixels: U8, top: int, left: int, factor: int, region: I32, smal
                     r = y - 1 if way == 0 else y + 1 if way == 3 else y
                     q = x - 1 if way == 1 else x + 1 if way == 2 else x
                     if 0 <= r < tall_here and 0 <= q < wide_here and owner[r * wide_here + q] < 0:
-                        far = _apart(
-                            pixels, first_y - top + r, first_x - left + q, small, corner_r[seed], corner_c[seed]
-                        )
+                        far = np.int64(0)
+                        pixel_r, pixel_q = first_y - top + r, first_x - left + q
+                        if all_valid or valid[pixel_r, pixel_q]:
+                            far = _apart(pixels, pixel_r, pixel_q, small, corner_r[seed], corner_c[seed])
                         _push(costs, places, owners, size, cost + far + STEP, r * wide_here + q, seed)
                         size += 1
             for y in range(tall_here):

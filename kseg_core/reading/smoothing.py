@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import buffers
 from ..config import MOST_SMOOTH_PX
 from ..errors import UnreadableImage
 from ..images import PictureInfo, Pixels
@@ -140,7 +139,7 @@ def smoothed(pixels: Pixels, how: Smoothing, inner: Region, *, together: bool, o
     samples, valid = pixels.samples, pixels.valid
     rows, columns = inner
     bands = samples.shape[2]
-    made = buffers.empty((rows.stop - rows.start, columns.stop - columns.start, bands), samples.dtype)
+    made = np.empty((rows.stop - rows.start, columns.stop - columns.start, bands), samples.dtype)
     groups = [list(range(bands))] if together else [[band] for band in range(bands)]
     for block in _blocks(rows, columns, how.halo):
         (down, across), part = around(*block, how.halo, samples.shape[:2])

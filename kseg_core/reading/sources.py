@@ -271,10 +271,6 @@ class Piece:
         both = original and self.source.smoothing is not None
         return read_once(self._name(bands, both), lambda: self._read(bands, both))
 
-    def read_original(self) -> Pixels:
-        """Its pixels as 8-bit sRGB, as the file has them; errors are those of `read`."""
-        return replace(self, source=replace(self.source, smoothing=None)).read()
-
     def _read(self, bands: tuple[int, ...] | None, original: bool) -> Pixels:
         source = self.source
         if source.smoothing is None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..halos import Region
 from ..joining import Rim
 from ..kernels import cells
-from .graph import Graph, Merges, join_graphs, merge_mutual
+from .graph import FIRST_ROUNDS, ROUNDS, Graph, Merges, join_graphs, merge_all, merge_mutual
 from .hierarchy import Hierarchy
 from .maps import OCTAVES, Maps
 from .palette import COLOURS
@@ -28,11 +28,11 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
 
-def windows_of(shape: tuple[int, int]) -> Iterator[Region]:
+def windows_of(shape: tuple[int, int], side: int = BLOCK) -> Iterator[Region]:
     """The blocks of an image, row by row."""
-    for top in range(0, shape[0], BLOCK):
-        for left in range(0, shape[1], BLOCK):
-            yield slice(top, min(top + BLOCK, shape[0])), slice(left, min(left + BLOCK, shape[1]))
+    for top in range(0, shape[0], side):
+        for left in range(0, shape[1], side):
+            yield slice(top, min(top + side, shape[0])), slice(left, min(left + side, shape[1]))
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ def segment_block(maps: Maps, inner: Region, window: Region, shape: tuple[int, i
     for line in _seams(cell, window, shape):
         fixed[line[line >= 0]] = True
     cell_graph = Graph(*borders, area, start, values, often, np.zeros(count))
-    graph, number, merges = merge_mutual(cell_graph, fixed)
+    alone = (height, width) == shape
+    graph, number, merges = merge_mutual(cell_graph, fixed, FIRST_ROUNDS if alone else ROUNDS)
     # places to flow to, from rows and columns of the maps to the image's
     leaves = np.flatnonzero(exits >= 0)
     r, c = np.divmod(exits[leaves], maps.gradient.shape[1])
@@ -135,19 +136,22 @@ def _seams(cell: I32, window: Region, shape: tuple[int, int]) -> Iterator[I32]:
         yield cell[:, -1]
 
 
-def join_blocks(blocks: list[Block], shape: tuple[int, int]) -> tuple[Graph, list[I32]]:
-    """The blocks of an image (row by row) as one graph; and the number in it of each region of each block."""
+def join_blocks(blocks: list[Block], shape: tuple[int, int], side: int = BLOCK) -> tuple[Graph, list[I32]]:
+    """The blocks of an image (row by row) as one graph; and the number in it of each region of each block.
+
+    ``side`` is that of the blocks.
+    """
     sizes = [block.graph.size for block in blocks]
     begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     goes_to = np.arange(begins[-1])
-    across = -(-shape[1] // BLOCK)
+    across = -(-shape[1] // side)
     for at, block in enumerate(blocks):
         leaves = np.flatnonzero(block.exits >= 0)
         y, x = np.divmod(block.exits[leaves], shape[1])
-        other = y // BLOCK * across + x // BLOCK
+        other = y // side * across + x // side
         for neighbour in np.unique(other):
             mine = other == neighbour
-            found = _regions_at(blocks[neighbour], y[mine] % BLOCK, x[mine] % BLOCK)
+            found = _regions_at(blocks[neighbour], y[mine] % side, x[mine] % side)
             goes_to[begins[at] + leaves[mine]] = begins[neighbour] + found
     while ((further := goes_to[goes_to]) != goes_to).any():
         goes_to = further
@@ -156,6 +160,11 @@ def join_blocks(blocks: list[Block], shape: tuple[int, int]) -> tuple[Graph, lis
     own = [number[begins[at] : begins[at + 1]] for at in range(len(blocks))]
     graph = join_graphs([block.graph for block in blocks], own, int(stays.sum()), _borders(blocks, own, across))
     return graph, own
+
+
+def merge_joined(graph: Graph, blocks: int) -> Merges:
+    """All merges of the regions of so many blocks that were joined."""
+    return merge_all(graph, rounds=0 if blocks == 1 else ROUNDS)
 
 
 def _regions_at(block: Block, y: I64, x: I64) -> I32:
@@ -172,7 +181,7 @@ def _borders(blocks: list[Block], number: list[I32], across: int) -> tuple[I32, 
     ones, twos, totals = [], [], []
     for at, block in enumerate(blocks):
         for step, mine, other in ((1, "right", "left"), (across, "bottom", "top")):
-            if (step == 1 and (at + 1) % across == 0) or at + step >= len(blocks):
+            if (mine == "right" and (at + 1) % across == 0) or at + step >= len(blocks):
                 continue
             a, b = getattr(block.regions, mine), getattr(blocks[at + step].regions, other)
             high = np.maximum(getattr(block.gradient, mine), getattr(blocks[at + step].gradient, other))

@@ -130,7 +130,7 @@ def join_parts(windows: Sequence[Parts], across: int) -> tuple[Segments, list[ND
     ones, twos = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for at, each in enumerate(windows):
         for step, joined, mine, other in ((1, each.right, "right", "left"), (across, each.below, "bottom", "top")):
-            if (step == 1 and (at + 1) % across == 0) or at + step >= len(windows):
+            if (mine == "right" and (at + 1) % across == 0) or at + step >= len(windows):
                 continue
             ones.append(begins[at] - 1 + getattr(each.rim, mine)[joined])
             twos.append(begins[at + step] - 1 + getattr(windows[at + step].rim, other)[joined])

@@ -49,14 +49,19 @@ class Shrinking:
 
 def lift(
     pixels: NDArray[np.uint8],
+    valid: NDArray[np.bool_] | None,
     place: tuple[int, int],
     factor: int,
     region: NDArray[np.int32],
     small: NDArray[Any],
 ) -> NDArray[np.int32]:
     """The regions of a window, at a place of the large picture; right where they are at least ``factor`` pixels from a
-    cut.
+    cut, and -1 where invalid.
     """
-    return lifting.lift_regions(
-        np.ascontiguousarray(pixels), *place, factor, np.ascontiguousarray(region), np.ascontiguousarray(small)
+    counted = np.empty((0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid)
+    lifted: NDArray[np.int32] = lifting.lift_regions(
+        np.ascontiguousarray(pixels), counted, *place, factor, np.ascontiguousarray(region), np.ascontiguousarray(small)
     )
+    if valid is not None:
+        lifted[~valid] = -1
+    return lifted

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..halos import Region, grown
-from .blocks import Block, BlockPixels, join_blocks, segment_block, through, windows_of
-from .graph import Merges, chained, merge_all
+from .blocks import BLOCK, Block, BlockPixels, join_blocks, merge_joined, segment_block, through, windows_of
+from .graph import Merges, chained
 from .hierarchy import Hierarchy
 from .lifting import Shrinking, lift
 from .maps import HALO, find_maps
@@ -18,7 +18,9 @@ from .palette import PixelSample
 Valid = NDArray[np.bool_] | None
 
 
-def contours_of(samples: NDArray[Any], valid: Valid, *, of_bands: bool, factor: int = 1) -> NDArray[np.uint8]:
+def contours_of(
+    samples: NDArray[Any], valid: Valid, *, of_bands: bool, factor: int = 1, side: int = BLOCK
+) -> NDArray[np.uint8]:
     """The step at which each boundary vanishes.
 
     Parameters
@@ -30,7 +32,9 @@ def contours_of(samples: NDArray[Any], valid: Valid, *, of_bands: bool, factor: 
     of_bands
         Which of these they are.
     factor
-        The side of the blocks whose means are segmented in place of pixels; of colours.
+        How many pixels, along each axis, become one before they are segmented; of colours.
+    side
+        Of blocks.
 
     Returns
     -------
@@ -38,10 +42,10 @@ def contours_of(samples: NDArray[Any], valid: Valid, *, of_bands: bool, factor: 
     """
     shape = (samples.shape[0], samples.shape[1])
     if factor > 1:
-        return _lifted(samples, valid, factor)
-    done = _blocks_of(samples, valid, of_bands)
-    graph, numbers = join_blocks([each.block for each in done], shape)
-    hierarchy = Hierarchy.of(merge_all(graph), graph.size)
+        return _lifted(samples, valid, factor, side)
+    done = _blocks_of(samples, valid, of_bands, side)
+    graph, numbers = join_blocks([each.block for each in done], shape, side)
+    hierarchy = Hierarchy.of(merge_joined(graph, len(done)), graph.size)
     region = np.empty(shape, np.int32)
     contours = np.empty((2, *shape), np.uint8)
     for each, number in zip(done, numbers, strict=True):
@@ -57,25 +61,25 @@ class _Done(NamedTuple):
     pixels: BlockPixels
 
 
-def _blocks_of(samples: NDArray[Any], valid: Valid, of_bands: bool) -> list[_Done]:
+def _blocks_of(samples: NDArray[Any], valid: Valid, of_bands: bool, side: int) -> list[_Done]:
     """Each block of an image."""
     shape = (samples.shape[0], samples.shape[1])
     sample = PixelSample(shape[0] * shape[1], of_bands)
     sample.add(samples, valid, 0, 0)
     convert, palette = sample.finish()
     done = []
-    for window in windows_of(shape):
+    for window in windows_of(shape, side):
         around, inner = grown(window, HALO, shape)
         maps = find_maps(samples[around], None if valid is None else valid[around], convert, palette)
         done.append(_Done(window, *segment_block(maps, inner, window, shape)))
     return done
 
 
-def segment_small(samples: NDArray[np.uint8], valid: Valid) -> tuple[NDArray[np.int32], Hierarchy]:
+def segment_small(samples: NDArray[np.uint8], valid: Valid, side: int = BLOCK) -> tuple[NDArray[np.int32], Hierarchy]:
     """The cells of a small picture, int32 (y, x), -1 where invalid, and their hierarchy, from the first merge on."""
     shape = (samples.shape[0], samples.shape[1])
-    done = _blocks_of(samples, valid, of_bands=False)
-    graph, numbers = join_blocks([each.block for each in done], shape)
+    done = _blocks_of(samples, valid, of_bands=False, side=side)
+    graph, numbers = join_blocks([each.block for each in done], shape, side)
     cell = np.empty(shape, np.int32)
     lowest = np.empty(graph.size, np.int32)  # the cell under whose number each region goes on
     firsts, within = [], []
@@ -92,20 +96,18 @@ def segment_small(samples: NDArray[np.uint8], valid: Valid) -> tuple[NDArray[np.
     for each, number, first in zip(done, numbers, firsts, strict=True):
         part = each.block.exits >= 0
         joined.append(Merges(lowest[number[part]], first[part], np.full(int(part.sum()), -1.0)))
-    merges = merge_all(graph)
+    merges = merge_joined(graph, len(done))
     across = Merges(lowest[merges.kept], lowest[merges.gone], merges.altitude)
     return cell, Hierarchy.of(chained([*joined, *within, across]), count)
 
 
-def _lifted(samples: NDArray[np.uint8], valid: Valid, factor: int) -> NDArray[np.uint8]:
+def _lifted(samples: NDArray[np.uint8], valid: Valid, factor: int, side: int) -> NDArray[np.uint8]:
     shape = (samples.shape[0], samples.shape[1])
     shrinking = Shrinking(shape, samples.shape[2], factor)
     shrinking.add(samples, valid, 0, 0)
     small, some = shrinking.picture()
-    cell, hierarchy = segment_small(small, some)
-    region = lift(samples, (0, 0), factor, cell, small)
-    if valid is not None:
-        region[~valid] = -1
+    cell, hierarchy = segment_small(small, some, side)
+    region = lift(samples, valid, (0, 0), factor, cell, small)
     contours = np.zeros((2, *shape), np.uint8)
     hierarchy.fill(region, contours)
     return contours

@@ -134,9 +134,9 @@ def write_segments(
     write_plane(os.path.join(image_folder(path, key), layer.path()), layer.spec(layout), region, segments)
 
 
-def finish_segments(path: str, layer: SegmentLayer, source: ImageSource, layout: Layout, segments: Segments) -> None:
+def finish_segments(path: str, layer: SegmentLayer, key: str, layout: Layout, segments: Segments) -> None:
     """The table, what is said of the label image, and last that the layer is complete."""
-    folder = image_folder(path, source.file.key)
+    folder = image_folder(path, key)
     table = os.path.join(folder, TABLE)
     if storage.is_dir(table):
         storage.remove_tree(table)
@@ -203,9 +203,9 @@ def get_hierarchy(folder: str) -> tuple[Hierarchy, dict[str, NDArray[Any]]]:
     return Hierarchy(*(kept.pop(name) for name in Hierarchy._fields)), kept
 
 
-def block_specs(shape: tuple[int, int]) -> dict[str, ArraySpec]:
+def block_specs(shape: tuple[int, int], side: int = BLOCK) -> dict[str, ArraySpec]:
     """Arrays of the regions of blocks, and of the contours within them: a chunk is a block."""
-    chunks = (min(BLOCK, shape[0]), min(BLOCK, shape[1]))
+    chunks = (min(side, shape[0]), min(side, shape[1]))
     return {
         "regions": ArraySpec(shape, chunks, "int32", -1, ("y", "x"), "numbers"),
         "contours": ArraySpec((2, *shape), (1, *chunks), "uint8", 0, ("boundary", "y", "x")),

@@ -212,6 +212,7 @@ OTHER_INPUT = {
     "max_pixels": 5,
     "choice": PictureChoice(page=1),
     "nodata_in": "all",
+    "smooth": "2um",
     "validity": 1,
 }
 OTHER_OUTPUT = {

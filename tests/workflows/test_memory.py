@@ -155,6 +155,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
     [
         ("smooth.tif", ["--k", "5"]),
         slow("smooth.tif", ["--k", "24", "--features", "lab", "--tile", "2048", "--copy-image"]),
+        slow("smooth.tif", ["--k", "5", "--smooth", "2", "--copy-image"]),
         slow("whole.tif", ["--k", "5"]),
         slow("bands.tif", ["--k", "4", "--features", "bands", "--max-iter", "3"]),
     ],

@@ -18,6 +18,7 @@ from kseg_core.errors import KsegError, KsegWarning, UsageError
 from tests.asking import SYNC, asked, configured, problems, run_job, stopped_at
 from tests.reference import smoothed
 from workflows.repair import repair_store
+from workflows.report import ReportRequest, make_report
 from workflows.segmentation import segment
 
 
@@ -161,3 +162,14 @@ def test_stores_tell_of_the_setting_where_it_is_not_the_default(smooth: Any, tol
     settings = InputSettings(smooth=smooth)
     assert settings.to_json().get("smooth") == told
     assert InputSettings.from_json(settings.to_json()).to_json() == settings.to_json()
+
+
+def test_a_report_shows_images_as_they_are_and_measures_them_smoothed(pictures: Path, tmp_path: Path) -> None:
+    shown = []
+    for copied in (True, False):
+        store, page = tmp_path / f"{copied}.zarr", tmp_path / f"{copied}.report"
+        run_job(pictures, store, smooth=2, tile=64, copy_image=copied)
+        make_report(ReportRequest(str(store), str(page)), SYNC)
+        shown.append({path.name: path.read_bytes() for path in page.glob("*.png")})
+    assert shown[0].keys() == shown[1].keys() != set()
+    assert shown[0] == shown[1]  # from the copy, and from the source

@@ -59,6 +59,7 @@ def add_layer(plan: Plan, layer: Layer, store: str, tile: int, context: Context)
     UnreadableImage
         If an image cannot be read and the job is strict.
     """
+    plan = plan.unsmoothed  # what is added is found in images as they are
     context.progress.stage(f"finding {layer.name}", len(plan.sources), plan.pixels)
     with writing_to(store) as path:
         job = Adding.to(path, layer, tile)

@@ -26,10 +26,9 @@ from kseg_core.layers.layer import Layout
 from kseg_core.layers.segments import SegmentLayer
 from kseg_core.layers.tiles import whole
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.segments.blocks import BLOCK, join_blocks, segment_block, through, windows_of
+from kseg_core.segments.blocks import BLOCK, join_blocks, merge_joined, segment_block, through, windows_of
 from kseg_core.segments.cutting import Parts, cut_window, join_parts, measure_window
 from kseg_core.segments.features import Converter
-from kseg_core.segments.graph import merge_all
 from kseg_core.segments.hierarchy import Hierarchy
 from kseg_core.segments.lifting import Shrinking, lift
 from kseg_core.segments.maps import HALO, find_maps
@@ -51,6 +50,7 @@ TITLE = "finding segments"
 
 def add_segments(plan: Plan, layer: SegmentLayer, store: str, tile: int, context: Context) -> Added:
     """Segment every image and write what came of it; as `add_layer` does of other layers."""
+    plan = plan.unsmoothed
     context.progress.stage(TITLE, len(plan.sources), plan.pixels)
     with writing_to(store) as path:
         job = Adding.to(path, layer, tile)
@@ -78,7 +78,9 @@ def segment_image(task: PieceTask, job: Adding) -> Added:
     if kept:
         contours = stored.read_contours(job.store, key, whole(source.shape), layout)
     else:
-        contours = contours_of(pixels.samples, pixels.valid, of_bands=ground.bands is not None, factor=ground.factor)
+        contours = contours_of(
+            pixels.samples, pixels.valid, of_bands=ground.bands is not None, factor=ground.factor, side=BLOCK
+        )
         stored.create_contours(job.store, key, layout)
         stored.write_contours(job.store, key, whole(source.shape), contours, layout)
         stored.finish_contours(job.store, layer, source, layout)
@@ -89,7 +91,7 @@ def segment_image(task: PieceTask, job: Adding) -> Added:
     stored.write_segments(job.store, key, layer, whole(source.shape), segments, layout)
     for level in range(1, layout.levels):
         build_level(job.store, key, level, whole(layout.level_shape(level)), layout, [layer])
-    stored.finish_segments(job.store, layer, source, layout, found)
+    stored.finish_segments(job.store, layer, key, layout, found)
     in_segments = int(found.area.sum())
     finish_layer(job.store, source, layer, layout, in_segments)
     return Added(1, piece.pixels, in_segments)
@@ -202,7 +204,7 @@ def _make_contours(pieces: Sequence[Piece], large: LargeSegments, context: Conte
         blocks = [PieceTask(piece) for piece in source.pieces(BLOCK)]
         for part in _each(sample_piece, blocks, large, context, title="palette"):
             sample.merge(part)
-        for name, spec in stored.block_specs(source.shape).items():
+        for name, spec in stored.block_specs(source.shape, BLOCK).items():
             create_array(f"{folder}/{name}", spec)
         palette = context.share(sample.finish())
         for _ in _each(segment_piece, blocks, large, context, palette, title="blocks"):
@@ -231,7 +233,7 @@ def shrink_piece(task: PieceTask, large: LargeSegments) -> tuple[Region, NDArray
 def segment_shrunk(large: LargeSegments, key: str, shrinking: Shrinking) -> None:
     """A task: the hierarchy of the small picture."""
     small, valid = shrinking.picture()
-    cell, hierarchy = segment_small(small, valid)
+    cell, hierarchy = segment_small(small, valid, BLOCK)
     stored.put_hierarchy(large.folder(key), hierarchy, {"cell": cell, "small": small})
 
 
@@ -242,9 +244,8 @@ def lift_piece(task: PieceTask, large: LargeSegments) -> None:
     (rows, columns), inner = grown((piece.rows, piece.columns), large.ground.factor + 1, shape)
     around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
     pixels = around.read()
-    region = lift(pixels.samples, (rows.start, columns.start), large.ground.factor, kept["cell"], kept["small"])
-    if pixels.valid is not None:
-        region[~pixels.valid] = -1
+    place, factor = (rows.start, columns.start), large.ground.factor
+    region = lift(pixels.samples, pixels.valid, place, factor, kept["cell"], kept["small"])
     after = tuple(slice(part.start, part.stop + 1) for part in inner)
     _fill_and_write(piece, region[after], np.zeros((2, piece.height, piece.width), np.uint8), hierarchy, large)
 
@@ -255,7 +256,7 @@ def sample_piece(task: PieceTask, large: LargeSegments) -> PixelSample:
     pixels = piece.read(large.ground.bands)
     sample = PixelSample(piece.source.pixels, of_bands)
     sample.add(pixels.samples, pixels.valid, piece.top, piece.left)
-    return sample.packed()
+    return sample
 
 
 def segment_piece(task: PieceTask, large: LargeSegments, palette: tuple[Converter, Palette]) -> None:
@@ -265,9 +266,9 @@ def segment_piece(task: PieceTask, large: LargeSegments, palette: tuple[Converte
     (rows, columns), _ = grown((piece.rows, piece.columns), HALO, shape)
     around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
     pixels = around.read(large.ground.bands)
-    specs = stored.block_specs(shape)
+    specs = stored.block_specs(shape, BLOCK)
     across = -(-shape[1] // BLOCK)
-    for own in windows_of((piece.height, piece.width)):
+    for own in windows_of((piece.height, piece.width), BLOCK):
         window = _moved(own, piece.top, piece.left)
         there, inner = grown(window, HALO, shape)
         part = _moved(there, -rows.start, -columns.start)
@@ -288,10 +289,11 @@ def _moved(region: Region, down: int, across: int) -> Region:
 def join_image(large: LargeSegments, key: str) -> None:
     """A task: the graph of an image from those of its blocks, and its hierarchy."""
     folder, shape = large.folder(key), large.layout.shape
-    blocks = [stored.get_block(folder, at) for at, _ in enumerate(windows_of(shape))]
-    graph, numbers = join_blocks(blocks, shape)
+    blocks = [stored.get_block(folder, at) for at, _ in enumerate(windows_of(shape, BLOCK))]
+    graph, numbers = join_blocks(blocks, shape, BLOCK)
+    count = len(blocks)
     del blocks
-    hierarchy = Hierarchy.of(merge_all(graph), graph.size)
+    hierarchy = Hierarchy.of(merge_joined(graph, count), graph.size)
     begins = np.concatenate([[0], np.cumsum([number.size for number in numbers])]).astype(np.int64)
     number = np.concatenate([np.zeros(0, np.int32), *numbers])
     stored.put_hierarchy(folder, hierarchy, {"begins": begins, "number": number})
@@ -302,7 +304,7 @@ def outline_piece(task: PieceTask, large: LargeSegments) -> None:
     piece, shape = task.piece, large.layout.shape
     folder = large.folder(piece.file.key)
     hierarchy, kept = stored.get_hierarchy(folder)
-    specs = stored.block_specs(shape)
+    specs = stored.block_specs(shape, BLOCK)
     after = tuple(
         slice(part.start, min(part.stop + 1, size))
         for part, size in zip((piece.rows, piece.columns), shape, strict=True)
@@ -346,7 +348,7 @@ def _cut(pieces: Sequence[Piece], large: LargeSegments, context: Context) -> int
     tasks = [Numbered(piece, number) for piece, number in zip(pieces, numbers, strict=True)]
     for _ in _each(write_piece, tasks, large, context, title="writing"):
         pass
-    stored.finish_segments(large.store, large.layer, source, large.layout, found)
+    stored.finish_segments(large.store, large.layer, source.file.key, large.layout, found)
     return int(found.area.sum())
 
 

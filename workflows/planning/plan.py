@@ -99,6 +99,17 @@ class Plan:
         """Names of all images."""
         return {source.file.key for source in self.sources}
 
+    @property
+    def unsmoothed(self) -> Plan:
+        """The same pieces of the images as their files have them."""
+
+        def plain(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+            return tuple(replace(piece, source=replace(piece.source, smoothing=None)) for piece in pieces)
+
+        if all(source.smoothing is None for source in self.sources):
+            return self
+        return replace(self, bundles=tuple(map(plain, self.bundles)), large=tuple(map(plain, self.large)))
+
     def only(self, keys: AbstractSet[str]) -> Plan:
         """The plan of some of its images."""
         bundles = [tuple(piece for piece in bundle if piece.source.file.key in keys) for bundle in self.bundles]
