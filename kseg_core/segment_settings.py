@@ -81,7 +81,7 @@ class SegmentSettings:
     @property
     def most(self) -> int:
         """The highest step of a boundary that has vanished at this level."""
-        return int(self.level * MOST + 1e-9)
+        return round(self.level * MOST)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
