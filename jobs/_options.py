@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from functools import cache, partial
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -110,7 +110,14 @@ class Given:
             nothing = () if item.spelled.many else None
             return nothing if item.default is MISSING else item.default
         if item.spelled.parse is not None:
-            return item.spelled.parse(raw)
+            try:
+                return item.spelled.parse(raw)
+            except UsageError as error:
+                if item.spelled.bare is None:
+                    raise
+                raise UsageError(
+                    f"{error}; without a value, {item.flag} stands last or before another option"
+                ) from None
         return tuple(raw) if item.spelled.many else raw
 
     def make(self, owner: type[T], **known: Any) -> T:
@@ -178,7 +185,9 @@ class Command:
         callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer looks at
         callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         callback.__doc__ = _help_of(self.body.__doc__ or "")
-        app.command(self.name, cls=PlainCommand, context_settings=self.settings)(callback)
+        bare = {item.name: item.spelled.bare for item in self.items if item.spelled.bare is not None}
+        kind = type(PlainCommand.__name__, (PlainCommand,), {"bare": bare})
+        app.command(self.name, cls=kind, context_settings=self.settings)(callback)
 
 
 class PlainHelp:
@@ -195,7 +204,41 @@ class PlainHelp:
 
 
 class PlainCommand(PlainHelp, TyperCommand):
-    """One command."""
+    """One command.
+
+    Attributes
+    ----------
+    bare
+        By name of parameter, the values of options whose flags may stand without one.
+    """
+
+    bare: ClassVar[dict[str, str]] = {}
+
+    def make_parser(self, context: Any) -> Any:
+        """The parser of a command line, which sees every flag with its value."""
+        parser = super().make_parser(context)
+        flags = {flag: self.bare[each.name] for each in self.params if each.name in self.bare for flag in each.opts}
+        parse = parser.parse_args
+        parser.parse_args = lambda args: parse(with_values(args, flags))  # type: ignore[method-assign]
+        return parser
+
+
+def with_values(arguments: Sequence[str], flags: Mapping[str, str]) -> list[str]:
+    """A command line in which flags that may stand without a value have one.
+
+    Examples
+    --------
+    >>> with_values(["in", "--segments", "--k", "5"], {"--segments": "medium"})
+    ['in', '--segments', 'medium', '--k', '5']
+    """
+    found: list[str] = []
+    for at, argument in enumerate(arguments):
+        found.append(argument)
+        if argument == "--":
+            return [*found, *arguments[at + 1 :]]
+        if argument in flags and (at + 1 == len(arguments) or arguments[at + 1].startswith("-")):
+            found.append(flags[argument])
+    return found
 
 
 class PlainGroup(PlainHelp, TyperGroup):

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date, time
@@ -86,6 +86,7 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise typer.BadParameter(f"{file}: not a TOML file ({error})") from error
     commands, parameters = _commands(context), _parameters(context.command)
+    bare: dict[str, str] = getattr(context.command, "bare", {})
     # a setting with the name of a command, such as edges = "150,200", is no table
     tables = {name: value for name, value in content.items() if name in commands and isinstance(value, dict)}
     values: dict[str, Any] = {}
@@ -95,13 +96,13 @@ def defaults_from(file: Path, context: typer.Context) -> dict[str, Any]:
         if not any(_key(name) in known for known in commands.values()):
             known = {*commands, *(flag for flags in commands.values() for flag in flags)}
             raise typer.BadParameter(f"{file}: no setting is called {name!r}{_nearest(_key(name), known)}")
-        values |= _as_default(file, name, value, parameters)
+        values |= _as_default(file, name, value, parameters, bare)
     for table, section in tables.items():
         for name, value in section.items():
             if _key(name) not in commands[table]:
                 near = _nearest(_key(name), commands[table])
                 raise typer.BadParameter(f"{file}: [{table}] has no setting called {name!r}{near}")
-            values |= _as_default(file, name, value, parameters) if table == context.info_name else {}
+            values |= _as_default(file, name, value, parameters, bare) if table == context.info_name else {}
     return values
 
 
@@ -149,8 +150,11 @@ def _parameters(command: Any) -> dict[str, Any]:
     return {flag: parameter for parameter in command.params for flag in flags_of(parameter)}
 
 
-def _as_default(file: Path, name: str, value: Any, parameters: dict[str, Any]) -> dict[str, Any]:
-    """A value of a file under its parameter's name; nothing where it is a setting of other commands.
+def _as_default(
+    file: Path, name: str, value: Any, parameters: dict[str, Any], bare: Mapping[str, str]
+) -> dict[str, Any]:
+    """A value of a file under its parameter's name; nothing where it is a setting of other commands, or is false of one
+    whose flag may stand without a value (``bare``), as true is that value.
 
     Raises
     ------
@@ -159,6 +163,8 @@ def _as_default(file: Path, name: str, value: Any, parameters: dict[str, Any]) -
     """
     if (parameter := parameters.get(_key(name))) is None:
         return {}
+    if isinstance(value, bool) and parameter.name in bare:
+        return {parameter.name: bare[parameter.name]} if value else {}
     is_flag = getattr(parameter, "is_flag", False)
     is_several = getattr(parameter, "multiple", False) or parameter.nargs == -1
     values = value if is_several and isinstance(value, list) else [value]

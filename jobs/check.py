@@ -19,7 +19,7 @@ from ._runtime import DONE, FAILED, General, Report
 class Checked:
     """Which store, and whether what is damaged is made anew."""
 
-    store: str = argument("A store made by run, apply or edges, or a model.", "STORE", required=True)
+    store: str = argument("A store made by run, apply, edges or segments, or a model.", "STORE", required=True)
     repair: bool = option(False, "Make anew, from their sources, the images that are damaged.", "Output")
 
 
@@ -71,7 +71,7 @@ def _verdict(store: str, found: dict[str, Any]) -> list[str]:
         if not found["images"]:
             return [f"{printable(store)}: complete and right"]
         if not found.get("labelled", True):
-            return [f"{printable(store)}: complete and right; {n_images(found['images'])}, with edges alone"]
+            return [f"{printable(store)}: complete and right; {n_images(found['images'])}, with {found['layer']} alone"]
         again = f"{found['compared']} of {n_images(found['images'])} labelled anew from their sources and compared"
         return [f"{printable(store)}: complete and right; {again}", *cut(why, "reasons")]
     hint = found["damaged"] and "repaired" not in found

@@ -9,9 +9,10 @@ from kseg_core.config import EdgesConfig, ExecutionSettings
 from kseg_core.edge_settings import EdgeSettings
 
 from ._labelling import INPUTS_AS_THEY_ARE, Extras
+from ._layers import add_layer
 from ._options import WORKERS, Given, command, pick
 from ._render import n_images, named, printable
-from ._runtime import DONE, SOME_UNREADABLE, General, Report
+from ._runtime import General, Report
 
 
 def _failed(error: Exception) -> dict[str, Any]:
@@ -43,21 +44,7 @@ def edges(given: Given, report: Report) -> int:
       kseg-batch edges ./images --low 150 --high 200
       kseg-batch edges scene.tif --low 50 --high 100 --blur 1.4 --on gray
     """
-    settings, selection = given.make(EdgesConfig), given.make(InputSelection)
-    from kseg_core.resume.lock import sweep_after_kill
-    from workflows.layer_request import nothing_done, prepare_layer
-
-    request = prepare_layer(selection, settings, given["output"])
-    if request.finished:
-        sweep_after_kill(request.output)
-        result = nothing_done(request)
-    else:
-        from workflows.layer_job import add_to_images
-
-        result = add_to_images(request, report.progress)
-    told = result.to_json()
-    report.finish(told, edges_lines(told))
-    return SOME_UNREADABLE if result.failures else DONE
+    return add_layer(given, EdgesConfig, report, edges_lines)
 
 
 def edges_lines(result: dict[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ from ._runtime import DONE, FAILED, SOME_UNREADABLE, General, Report
 class Files:
     """Which images of a store, and where their files go."""
 
-    store: str = argument("A store made by run, apply or edges.", "STORE", required=True)
+    store: str = argument("A store made by run, apply, edges or segments.", "STORE", required=True)
     to: str = option(MISSING, "The folder for the files; made where it is not there.", "Output", "DIR", required=True)
     image: tuple[str, ...] = option(
         (),

@@ -8,6 +8,8 @@ from typing import Any
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UsageError
 from kseg_core.options import argument, option
+from kseg_core.segment_settings import level_name
+from kseg_core.sizes import counted
 
 from ._options import WORKERS, Given, command
 from ._render import (
@@ -28,7 +30,7 @@ from ._runtime import DONE, SOME_UNREADABLE, General, Report
 class Shown:
     """Of which store, and what is made of it."""
 
-    store: str = argument("A store made by run, apply or edges, or a model.", "STORE", required=True)
+    store: str = argument("A store made by run, apply, edges or segments, or a model.", "STORE", required=True)
     table: str | None = option(
         None,
         "Also write area, number of regions and largest region of every image's clusters.",
@@ -95,6 +97,9 @@ def _image_lines(image: dict[str, Any]) -> list[str]:
     if image["shape"] is None:
         return [f"  {image['key']}  not complete"]
     height, width = image["shape"]
-    about = "edges alone" if image["labels"] is None else about_image(image)
+    layers = "edges alone" if image.get("edges") else "segments alone"
+    about = layers if image["labels"] is None else about_image(image)
+    if image.get("segments"):
+        about += f", {counted(image['segment_count'], 'segment')} (level {level_name(image['segment_level'])})"
     head = f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}"
     return [head, *own_palette(image), *(f"    {printable(note)}" for note in image["notes"])]

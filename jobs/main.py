@@ -26,6 +26,7 @@ from .fit import fit
 from .inspect import inspect
 from .report import report
 from .run import run
+from .segments import segments
 from .sweep import sweep
 from .warm import warm
 
@@ -68,7 +69,7 @@ def _about(
     """
 
 
-COMMANDS = (run, fit, apply, sweep, edges, export, report, inspect, check, config, warm)
+COMMANDS = (run, fit, apply, sweep, edges, segments, export, report, inspect, check, config, warm)
 for each in COMMANDS:
     each.add_to(app)
 

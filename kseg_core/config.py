@@ -454,6 +454,7 @@ class OutputSettings:
         "Output",
         "[LEVEL]",
         parse=parse_level,
+        bare="medium",
     )
     segment_scale: Scale = option(
         "auto",
@@ -661,22 +662,29 @@ class AskedLayer(NamedTuple):
         How it is made, as JSON values.
     counted
         By which name it says how many pixels are not 0; None: it does not.
+    free
+        Settings that may be changed without asking to replace the layer: nothing is lost by it.
+    basis
+        Where in the image's group the array is of which it can be made anew, with other free settings, without the
+        image's file; empty: there is none.
     """
 
     name: str
     path: str
     settings: dict[str, Any]
     counted: str | None = None
+    free: tuple[str, ...] = ()
+    basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class EdgesConfig:
-    """Everything a job that finds edges is told besides its inputs.
+class LayerConfig:
+    """Everything a job that adds a layer to images is told besides its inputs.
 
-    ``tile`` is None for that of the store that is there, or 1024. Nothing but edges is ever replaced.
+    ``tile`` is None for that of the store that is there, or 1024. Nothing but the layer is ever replaced.
     """
 
-    edges: EdgeSettings = field(default_factory=EdgeSettings)
+    settings: Any
     input: InputSettings = field(default_factory=InputSettings)
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     tile: int | None = option(
@@ -685,21 +693,57 @@ class EdgesConfig:
         "Output",
         "PX",
     )
-    overwrite: bool = option(False, "Replace edges that are there; labels and all else stay.", "Output")
+    overwrite: bool = option(
+        False, "Replace those that are there, made with other settings; labels and all else stay.", "Output"
+    )
 
     def __post_init__(self) -> None:
-        _require(not self.input.smooth, "--smooth is of what is clustered; edges are found in images as they are")
         if self.tile is not None:
             OutputSettings(tile=self.tile)  # its bounds
+        told = f"--smooth is of what is clustered; {self.layer.name} are found in images as they are"
+        _require(not self.input.smooth, told)
 
     @property
     def layer(self) -> AskedLayer:
         """What is to be added."""
-        return AskedLayer("edges", ADDED["edges"], self.edges.to_json(), "edge_pixels")
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class EdgesConfig(LayerConfig):
+    """Of edges."""
+
+    settings: EdgeSettings = field(default_factory=EdgeSettings)
+
+    @property
+    def layer(self) -> AskedLayer:
+        """What is to be added."""
+        return AskedLayer("edges", ADDED["edges"], self.settings.to_json(), "edge_pixels")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsConfig(LayerConfig):
+    """Of segments."""
+
+    settings: SegmentSettings = field(default_factory=SegmentSettings)
+
+    @property
+    def layer(self) -> AskedLayer:
+        """What is to be added: at another level it is cut anew, from a hierarchy that stays."""
+        path, settings = ADDED["segments"].format(0), self.settings.to_json()
+        return AskedLayer("segments", path, settings, "segment_pixels", ("level",), "contours")
 
 
 #: What has a setting that decides what a store holds.
-DECIDING = (FitSettings, InputSettings, PictureChoice, OutputSettings, RunConfig, EdgeSettings)
+DECIDING = (FitSettings, InputSettings, PictureChoice, OutputSettings, RunConfig, EdgeSettings, SegmentSettings)
+
+#: How settings are given whose flags are not their names.
+FLAGS = {
+    each.name: each.metadata["option"].flag
+    for kind in DECIDING
+    for each in fields(kind)
+    if "option" in each.metadata and each.metadata["option"].flag is not None
+}
 
 #: What a setting is that a document does not name, by its name there, as JSON has it.
 UNSAID: dict[str, Any] = {

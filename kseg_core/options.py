@@ -41,6 +41,8 @@ class Option:
         A command line must have it.
     least
         The smallest number that a command line may have.
+    bare
+        The text that is its value where its flag stands without one: at the end, or before another flag.
     eager
         Called with Typer's context and the value before any other option is read.
     """
@@ -54,6 +56,7 @@ class Option:
     parse: Callable[[Any], Any] | None = None
     required: bool = False
     least: float | None = None
+    bare: str | None = None
     eager: Callable[..., Any] | None = None
 
 

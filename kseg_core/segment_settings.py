@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from .errors import UsageError
+from .options import option
 
 Scale = Literal["auto", "photo", "native"]
 SCALES: tuple[str, ...] = get_args(Scale)
@@ -39,6 +40,10 @@ def level_name(level: float) -> str:
     return next((name for name, value in LEVELS.items() if value == level), f"{level:g}")
 
 
+def _of_flag(text: str | float) -> float:
+    return parse_level(text, "--level")
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentSettings:
     """How segments are found.
@@ -52,18 +57,31 @@ class SegmentSettings:
         (``native``), or pixel by pixel where the size of a pixel is known and of bands, else that of a photograph.
     """
 
-    level: float = LEVELS["medium"]
-    scale: Scale = "auto"
+    level: float = option(
+        LEVELS["medium"],
+        "Where the hierarchy is cut: coarse, medium, fine, or a number from 0 (the finest) to 1 (one segment).",
+        "Output",
+        "LEVEL",
+        parse=_of_flag,
+    )
+    scale: Scale = option(
+        "auto",
+        "At which scale segments are sought: photo (the same parts of a picture whatever its resolution), native (its "
+        "own pixels), or auto: native for bands and where the size of a pixel is known, else photo.",
+        "Output",
+        "NAME",
+        flag="segment-scale",
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "level", parse_level(self.level))
+        object.__setattr__(self, "level", _of_flag(self.level))
         if self.scale not in SCALES:
             raise UsageError(f"--segment-scale is one of {', '.join(SCALES)}; got {self.scale!r}")
 
     @property
     def most(self) -> int:
         """The highest step of a boundary that has vanished at this level."""
-        return int(self.level * MOST + 1e-9)
+        return round(self.level * MOST)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

@@ -109,7 +109,7 @@ def test_every_key_of_json_is_named_in_its_page(
     lines = {
         "fit": [f"fit {job} -o m.zarr", "fit in/deep.tif --k 2 -o deep.zarr", f"fit {little} -o l.zarr"],
         "run": [
-            f"run {job} --edges 50,100 --confidence -o s.zarr",
+            f"run {job} --edges 50,100 --segments --confidence -o s.zarr",
             "run in/broken.png --k 2",
             f"run {little} -o b.zarr",
             f"run {job} --scope image -o own.zarr",
@@ -117,6 +117,7 @@ def test_every_key_of_json_is_named_in_its_page(
         "dry run": [f"run {job} -o new.zarr --dry-run", f"run {little} -o n.zarr --dry-run"],
         "apply": ["apply in --model m.zarr -o a.zarr --fail-on-drift 0.5", "apply in --model deep.zarr -o d.zarr"],
         "edges": ["edges in -o e.zarr"],
+        "segments": ["segments in -o g.zarr"],
         "sweep": [
             "sweep in --k-range 1:2",
             "sweep in --k-range 1:2 --scope image -o each",

@@ -12,7 +12,7 @@ from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
 from kseg_core.resume.lock import holder
-from kseg_core.store.manifest import a_few, lost_images, read_attributes
+from kseg_core.store.manifest import a_few, added_alone, lost_images, read_attributes
 from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, images_group_is_sound, mend_images_group, open_store
@@ -76,7 +76,7 @@ class Checked:
             "compared": sum(finding.compared for finding in self.findings.values()),
             "not_compared": dict(Counter(sorted(finding.why for finding in self.findings.values() if finding.why))),
             "damaged": self.damaged,
-            **({} if self.store.is_labelled else {"labelled": False}),
+            **({} if self.store.is_labelled else {"labelled": False, "layer": added_alone(self.store.attributes)}),
         }
 
     def _wrong_sums(self) -> list[str]:
@@ -107,7 +107,7 @@ def check_store(path: str, execution: ExecutionSettings, progress: Progress | No
     -------
     ``status`` ("ok" or "failed"), ``problems`` (lines), ``images``, ``compared``: how many of them were labelled anew
     from their sources, ``not_compared``: why others were not, and how many each, ``damaged``: names of those with
-    problems; ``labelled`` (False) where they have edges alone.
+    problems; ``labelled`` (False) where they have one layer alone, and which (``layer``).
 
     Raises
     ------

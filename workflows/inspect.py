@@ -8,6 +8,7 @@ from typing import Any
 
 from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
+from kseg_core.store.cuts import count_of_segments, level_of
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.markers import is_complete
 from kseg_core.store.model import Model
@@ -120,9 +121,17 @@ def describe_image(image: StoredImage) -> dict[str, Any]:
             for layer in LAYERS.values()
             if layer.name != "copy"
         },
+        **_segments_of(image),
         "counts": facts.get("counts"),
         "colors": None if model is None else model.colors.tolist(),
         "invalid": facts.get("invalid"),
         "mse": facts.get("mse"),
         "notes": list(facts.get("notes", ())),
     }
+
+
+def _segments_of(image: StoredImage) -> dict[str, Any]:
+    """How many segments an image has, and at which level they are cut; nothing where it has none."""
+    if not image.has_layer(LAYERS["segments"]):
+        return {}
+    return {"segment_count": count_of_segments(image), "segment_level": level_of(image)}

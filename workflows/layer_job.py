@@ -1,4 +1,6 @@
-"""The jobs that add layers to images: of a command (``edges``), and of a run once its images are labelled."""
+"""The jobs that add layers to images: of a command (``edges``, ``segments``), and of a run once its images are
+labelled.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,15 @@ from typing import Any
 from kseg_core.inputs.keys import printable_source
 from kseg_core.layers import LAYERS, asked_layers
 from kseg_core.layers.layer import Layer
-from kseg_core.store.manifest import remove_kseg_store
-from kseg_core.store.markers import added_to
+from kseg_core.store.manifest import image_facts, image_folder, read_attributes, remove_kseg_store
+from kseg_core.store.markers import COMPLETE, added_to
 from kseg_core.store.opening import create_store, sweep_store, update_attributes
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
 from .labelling.added import Added
 from .labelling.adding import add_layer
+from .labelling.cutting import cut_images
 from .labelling.segmenting import add_segments
 from .layer_request import LayerRequest, LayerResult, Made, nothing_to_do, require_unchanged
 from .output import Output, claim
@@ -29,6 +32,9 @@ from .result import in_order
 
 #: By layer, what makes it where that is not done window by window.
 MAKERS: dict[str, Callable[..., Added]] = {"segments": add_segments}
+
+#: By layer, what makes it anew of images of a store without their files.
+REMAKERS: dict[str, Callable[..., Added]] = {"segments": cut_images}
 
 
 def maker_of(layer: Layer) -> Callable[..., Added]:
@@ -54,13 +60,13 @@ def add_to_images(request: LayerRequest, progress: Progress | None = None) -> La
         if request.config.execution.strict and request.failures:
             raise request.failures[0]
         _begin(request)
-        done = _made_of_files(request, progress)
+        done = _make(request, progress)
         failures = in_order([*request.failures, *(failure.error for failure in done.failures)])
         made = Made(done.images, done.pixels, done.layer_pixels)
         if made.images + request.reused.images == 0:
             _leave_as_found(request)
             raise nothing_to_do(request.layer, failures)
-        notes = notes_by_key(done.notes, {file.key: file.source for file in request.listing.files})
+        notes = notes_by_key(done.notes, _sources(request))
         seconds = time.perf_counter() - start
         result = LayerResult(
             request.output, request.layer, request.total, made, request.reused, failures, seconds, notes
@@ -69,20 +75,39 @@ def add_to_images(request: LayerRequest, progress: Progress | None = None) -> La
         return result
 
 
-def _made_of_files(request: LayerRequest, progress: Progress | None) -> Added:
+def _make(request: LayerRequest, progress: Progress | None) -> Added:
+    """Do what is to be done: of files, and of images whose files are gone."""
+    layer = LAYERS[request.layer.name].told(request.layer.settings)
+    with Context.open(request.config.execution, progress) as context:
+        done = _made_of_files(request, layer, context) if request.todo else Added()
+        if request.gone:
+            made = REMAKERS[layer.name](request.gone, layer, request.output, request.tile, context)
+            say(notes_by_key(made.notes, _sources(request)))
+            done = done.merge(made)
+    return done
+
+
+def _sources(request: LayerRequest) -> dict[str, str]:
+    """How images are named, by key."""
+    found = {file.key: file.source for file in request.listing.files}
+    for key in request.gone:
+        found[key] = (image_facts(image_folder(request.output, key)) or {}).get("source", key)
+    return found
+
+
+def _made_of_files(request: LayerRequest, layer: Layer, context: Context) -> Added:
     """Look at the headers of what is to be done, plan, and do it."""
-    config, layer = request.config, LAYERS[request.layer.name].told(request.layer.settings)
-    with Context.open(config.execution, progress) as context:
-        sources, unreadable = scan_headers(request.todo, config.input, context)
-        say((*notes_of_all(nodata_of_no_use(sources, config.input)), *notes_of(sources)))
-        noted = {source.file.key: source.info.notes for source in sources if source.info.notes}
-        done = Added(failures=tuple(unreadable), notes=noted)
-        if not sources:
-            return done
-        plan = make_plan(sources, request.tile, context.executor.workers)
-        _, plan, unfit = make_budget(plan, Work(0, 0, 0, None, layers=(layer,)), context.executor)
-        done = done.merge(Added(failures=tuple(context.failed(each.key, each.error) for each in unfit)))
-        return done.merge(maker_of(layer)(plan, layer, request.output, request.tile, context))
+    inputs = request.config.input
+    sources, unreadable = scan_headers(request.todo, inputs, context)
+    say((*notes_of_all(nodata_of_no_use(sources, inputs)), *notes_of(sources)))
+    noted = {source.file.key: source.info.notes for source in sources if source.info.notes}
+    done = Added(failures=tuple(unreadable), notes=noted)
+    if not sources:
+        return done
+    plan = make_plan(sources, request.tile, context.executor.workers)
+    _, plan, unfit = make_budget(plan, Work(0, 0, 0, None, layers=(layer,)), context.executor)
+    done = done.merge(Added(failures=tuple(context.failed(each.key, each.error) for each in unfit)))
+    return done.merge(maker_of(layer)(plan, layer, request.output, request.tile, context))
 
 
 def add_asked_layers(plan: Plan, request: Request, output: Output, context: Context) -> list[Failure]:
@@ -91,7 +116,8 @@ def add_asked_layers(plan: Plan, request: Request, output: Output, context: Cont
     """
     config, store, finished = request.config, output.path, output.done.keys
     failures: list[Failure] = []
-    for layer in asked_layers(config.output):
+    noted = read_attributes(store) or {}
+    for layer in (layer.as_noted(noted) for layer in asked_layers(config.output)):
         whole = finished - {failure.key for failure in failures}
         files = [file for file in request.listing.files if file.key in whole]
         states = [added_to(store, file, layer.marker, config.input.mask, labelled=True) for file in files]
@@ -112,15 +138,19 @@ def _begin(request: LayerRequest) -> None:
         create_store(request.output, whose)
         return
     sweep_store(request.output)
-    _tell(request, {"status": "running", **({} if request.labelled else whose)})
+    _tell(request, {"status": "running", **({} if request.told_apart else whose)})
 
 
 def _tell(request: LayerRequest, facts: dict[str, Any]) -> None:
-    """What becomes of the layer: of a store that has labels it is told apart from them."""
+    """What becomes of the layer: of a store that has labels, or is made anew by itself, it is told apart."""
     layer = request.layer
-    update_attributes(
-        request.output, {layer.name: {"settings": layer.settings, **facts}} if request.labelled else facts
-    )
+    if not request.told_apart:
+        update_attributes(request.output, facts)
+        return
+    told: dict[str, Any] = {layer.name: {"settings": layer.settings, **facts}}
+    if not request.labelled and facts["status"] == COMPLETE:
+        told["config"] = {**(request.seen or {})["config"], layer.name: layer.settings}
+    update_attributes(request.output, told)
 
 
 def _leave_as_found(request: LayerRequest) -> None:
@@ -128,5 +158,5 @@ def _leave_as_found(request: LayerRequest) -> None:
     if request.seen is None:
         remove_kseg_store(request.output)
     else:
-        names = (request.layer.name,) if request.labelled else ("status", "config", "folder")
+        names = (request.layer.name,) if request.told_apart else ("status", "config", "folder")
         update_attributes(request.output, {name: request.seen.get(name) for name in names})

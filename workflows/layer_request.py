@@ -1,24 +1,35 @@
-"""What a command that adds a layer to images is asked to do (``edges``), checked against what is on disk before
-anything heavy is loaded; and what it came to.
+"""What a command that adds a layer to images is asked to do (``edges``, ``segments``), checked against what is on disk
+before anything heavy is loaded; and what it came to.
 
 A store that is there already tells, image by image, what is done (`markers.added_to`); so the same command again does
-nothing, an interrupted one goes on where it was, and a folder that has grown costs what is new.
+nothing, an interrupted one goes on where it was, and a folder that has grown costs what is new. The images may also be
+those of a store, by itself: what they were made of is found by what it says of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from kseg_core import storage
 from kseg_core.choice import InputSelection
-from kseg_core.config import AskedLayer, EdgesConfig, OutputSettings
-from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, facts_of
+from kseg_core.config import AskedLayer, InputSettings, LayerConfig, OutputSettings
+from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, UsageError, facts_of
 from kseg_core.inputs.keys import printable_source
 from kseg_core.inputs.listing import InputFile, InputListing
-from kseg_core.store.manifest import FORMAT, added_alone, differences, read_attributes
-from kseg_core.store.markers import added_to, is_complete
+from kseg_core.inputs.zarr_images import is_kseg_store
+from kseg_core.store.manifest import (
+    FORMAT,
+    added_alone,
+    differences,
+    image_facts,
+    image_folder,
+    images_of,
+    read_attributes,
+)
+from kseg_core.store.markers import COMPLETE, AddedTo, added_to, is_complete, layer_is_complete
 
 from .planning.notes import Note
 from .request import inputs_and_output, of_earlier_rules, require_kseg
@@ -58,16 +69,25 @@ class LayerRequest:
         Inputs that have no image in the store to add to, and those that could not be listed.
     seen
         What the store said of itself when all this was looked up; None: there was none.
+    of_store
+        Whether the images are those of the store, whatever they were made of.
+    gone
+        Names of the images whose files are not what they were, to be made of what the store has.
+    without_file
+        How many images have no such file.
     """
 
     listing: InputListing
-    config: EdgesConfig
+    config: LayerConfig
     output: str
     tile: int
     todo: tuple[InputFile, ...]
     reused: Made = NONE_MADE
     failures: tuple[UnreadableImage, ...] = ()
     seen: dict[str, Any] | None = None
+    of_store: bool = False
+    gone: tuple[str, ...] = ()
+    without_file: int = 0
 
     @property
     def layer(self) -> AskedLayer:
@@ -80,15 +100,20 @@ class LayerRequest:
         return self.seen is not None and added_alone(self.seen) is None
 
     @property
+    def told_apart(self) -> bool:
+        """Whether what becomes of the layer is told apart from what becomes of the store."""
+        return self.labelled or self.of_store
+
+    @property
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
-        under_way = (self.seen or {}).get(self.layer.name) if self.labelled else self.seen
-        return not self.todo and (under_way or {}).get("status") != "running"
+        under_way = (self.seen or {}).get(self.layer.name) if self.told_apart else self.seen
+        return not self.todo and not self.gone and (under_way or {}).get("status") != "running"
 
     @property
     def total(self) -> int:
         """How many inputs there are."""
-        return len(self.listing.files) + len(self.listing.failures)
+        return len(self.listing.files) + len(self.listing.failures) + self.without_file
 
     @property
     def store_config(self) -> dict[str, Any]:
@@ -107,49 +132,161 @@ NO_IMAGE = {  # by what an image has of the layer
 }
 
 
-def prepare_layer(selection: InputSelection, config: EdgesConfig, output: str | None) -> LayerRequest:
+def prepare_layer(selection: InputSelection, config: LayerConfig, output: str | None) -> LayerRequest:
     """Check a job against what is on disk.
 
-    ``output`` is a new store, or one made by ``run``, ``apply`` or such a job; None for the default name.
+    ``output`` is a new store, or one made by ``run``, ``apply`` or such a job; None for the default name. Where the one
+    input is such a store itself, the layer is added to its images.
 
     Raises
     ------
     UsageError, KsegError
         If it cannot be done.
     """
+    if (store := _store_among(selection)) is not None:
+        return _of_store(store, selection, config, output)
     listing, output = inputs_and_output(selection, config.input, output)
     failures = tuple(listing.failures)
     if not storage.exists(output):
         tile = OutputSettings().tile if config.tile is None else config.tile
         return LayerRequest(listing, config, output, tile, tuple(listing.files), failures=failures)
     attributes = _require_store(output)
-    labelled, layer = added_alone(attributes) is None, config.layer
+    alone, layer = added_alone(attributes), config.layer
+    labelled = alone is None
+    if alone not in (None, layer.name):
+        raise StoreError(f"{output} was made for {alone} alone; choose another output with -o")
     if of_earlier_rules(attributes):
         config, listing = replace(config, input=config.input.as_before()), listing.without_companions()
     tile = _require_same_ground(output, attributes, config)
-    if labelled and not is_complete(attributes):
+    if labelled:
+        _require_finished(output, attributes, layer)
+    images = [added_to(output, file, layer, config.input.mask, labelled=labelled) for file in listing.files]
+    return _sorted_out(LayerRequest(listing, config, output, tile, (), Made(), failures, attributes), images)
+
+
+def _require_finished(output: str, attributes: dict[str, Any], layer: AskedLayer) -> None:
+    if not is_complete(attributes):
         raise StoreError(
             f"{output}: the run that makes it has not finished; finish it with its command, then add {layer.name}"
         )
-    images = [added_to(output, file, layer, config.input.mask, labelled=labelled) for file in listing.files]
+
+
+def _sorted_out(request: LayerRequest, images: Sequence[AddedTo]) -> LayerRequest:
+    """The request, by what its images have of the layer.
+
+    Raises
+    ------
+    KsegError
+        If nothing can be done, or what is there must be replaced and that is not asked for.
+    """
+    config, layer, output = request.config, request.layer, request.output
     otherwise = [image for image in images if image.state == "made otherwise"]
     if otherwise and not config.overwrite:
+        elsewhere = "" if request.of_store else "choose another output with -o, or "
         raise StoreError(
-            f"{output} has {layer.name} made with other settings ({'; '.join(otherwise[0].changed)}); choose another "
-            f"output with -o, or replace the {layer.name} (and nothing else) with --overwrite"
+            f"{output} has {layer.name} made with other settings ({'; '.join(otherwise[0].changed)}); {elsewhere}"
+            f"replace the {layer.name} (and nothing else) with --overwrite"
         )
     done = [image for image in images if image.state == "done" and not config.overwrite]
     settled = {*NO_IMAGE, *(() if config.overwrite else ("done",))}
     todo = tuple(image.file for image in images if image.state not in settled)
-    failures += tuple(
+    failures = request.failures + tuple(
         UnreadableImage(image.file.source, NO_IMAGE[image.state].format(output, layer.name))
         for image in images
         if image.state in NO_IMAGE
     )
-    if failures and not todo and not done:
-        raise nothing_to_do(layer, failures)
     reused = Made(len(done), sum(image.pixels for image in done), sum(image.layer_pixels for image in done))
-    return LayerRequest(listing, config, output, tile, todo, reused, failures, attributes)
+    reused = Made(*(sum(both) for both in zip(request.reused, reused, strict=True)))
+    if failures and not todo and not request.gone and not reused.images:
+        raise nothing_to_do(layer, failures)
+    return replace(request, todo=todo, reused=reused, failures=failures)
+
+
+# ------------------------------------------------------------------------------------------- the images of a store
+
+
+def _store_among(selection: InputSelection) -> str | None:
+    """The store that is the one input of a job; None: there is no such."""
+    if len(selection.inputs) != 1 or selection.from_file is not None:
+        return None
+    path = selection.inputs[0].rstrip("/")
+    return path if path and is_kseg_store(path) else None
+
+
+def _of_store(store: str, selection: InputSelection, config: LayerConfig, output: str | None) -> LayerRequest:
+    """A job of the images of a store, read as they were when it was made."""
+    if output is not None and storage.real(output.rstrip("/")) != storage.real(store):
+        raise UsageError(f"{store} is a store, to whose images {config.layer.name} are added: leave out -o")
+    if selection.include or selection.exclude:
+        raise UsageError(f"--include and --exclude choose among files; {store} is a store, all of whose images count")
+    if replace(config.input, max_pixels=InputSettings().max_pixels) != InputSettings():
+        raise UsageError(f"{store} says itself how its images are read: leave out --nodata, --mask and the like")
+    attributes, layer = _require_store(store), config.layer
+    alone = added_alone(attributes)
+    if alone not in (None, layer.name):
+        raise StoreError(
+            f"{store} was made for {alone} alone; {layer.name} need a store of their own, made of its inputs"
+        )
+    _require_finished(store, attributes, layer)
+    from kseg_core.store.originals import Originals  # NumPy: only where it is needed
+
+    tile = int(((attributes.get("config") or {}).get("output") or {}).get("tile", OutputSettings().tile))
+    if config.tile not in (None, tile):
+        raise UsageError(f"--tile is {tile} in {store}: leave it out")
+    originals = Originals.of(attributes)
+    inputs = replace(originals.settings, max_pixels=config.input.max_pixels, smooth=None)
+    files, failures, images, gone = [], [], [], {}
+    for key in sorted(images_of(store)):
+        facts = image_facts(image_folder(store, key))
+        if facts is None or "source" not in facts:
+            failures.append(UnreadableImage(key, f"damaged in {store}: kseg-batch check --repair makes it anew"))
+            continue
+        try:
+            file = originals.find(OfImage(key, facts))
+            inputs = replace(inputs, mask=originals.mask_of(file))
+        except UnreadableImage as error:
+            gone[key] = (facts, error)
+            continue
+        files.append(file)
+        images.append(added_to(store, file, layer, inputs.mask, labelled=True))
+    listing = InputListing(tuple(files), 0, tuple(failures))
+    request = LayerRequest(
+        listing, replace(config, input=inputs), store, tile, (), Made(), tuple(failures), attributes, of_store=True
+    )
+    return _sorted_out(_without_files(request, gone), images)
+
+
+class OfImage(NamedTuple):
+    """An image of a store, as far as it says of which file it is."""
+
+    key: str
+    attributes: dict[str, Any]
+
+
+def _without_files(request: LayerRequest, gone: dict[str, tuple[dict[str, Any], UnreadableImage]]) -> LayerRequest:
+    """The request, with images whose files are gone, or are others now: what the store has of some is enough."""
+    layer, store = request.layer, request.output
+    todo, done, failures = [], Made(), []
+    for key, (facts, error) in gone.items():
+        folder = image_folder(store, key)
+        stated = image_facts(os.path.join(folder, layer.path)) or {}
+        basis = image_facts(os.path.join(folder, layer.basis)) if layer.basis else None
+        wanted = {name: value for name, value in layer.settings.items() if name not in layer.free}
+        if layer_is_complete(stated, layer.counted) and not differences(_named(stated, layer.settings), layer.settings):
+            height, width = facts["shape"]
+            pixels = (height * width, stated.get(layer.counted or "", 0))
+            done = Made(*(sum(both) for both in zip(done, Made(1, *pixels), strict=True)))
+        elif basis is not None and basis.get("status") == COMPLETE and not differences(_named(basis, wanted), wanted):
+            todo.append(key)
+        else:
+            failures.append(error)
+    told = request.failures + tuple(failures)
+    return replace(request, reused=done, failures=told, gone=tuple(todo), without_file=len(gone))
+
+
+def _named(stated: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """What is stated of some settings."""
+    return {name: stated[name] for name in names if name in stated}
 
 
 def require_unchanged(request: LayerRequest) -> None:
@@ -187,7 +324,7 @@ def _require_store(output: str) -> dict[str, Any]:
     return attributes
 
 
-def _require_same_ground(output: str, attributes: dict[str, Any], config: EdgesConfig) -> int:
+def _require_same_ground(output: str, attributes: dict[str, Any], config: LayerConfig) -> int:
     """All layers of one store are of the same pixels in the same chunks; returns the side of these.
 
     Raises

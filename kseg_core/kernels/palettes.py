@@ -27,25 +27,22 @@ def _box(value: Any, low: Any, shift: int, size: Any) -> Any:
     return min(max((value - low) >> shift, 0), size - 1)
 
 
-@kernel("C3i2 C2b1 C1i4 C1i4 i C1i8 C2i8")
-def count_boxes(lab: I16, valid: Bools, low: I32, size: I32, shift: int, counts: I64, sums: I64) -> None:
+@kernel("C3i2 C1i4 C1i4 i C1i8 C2i8")
+def count_boxes(lab: I16, low: I32, size: I32, shift: int, counts: I64, sums: I64) -> None:
     """Add what an image has in each box.
 
     Parameters
     ----------
-    lab, valid
-        (3, y, x); and (y, x), where empty all are valid.
+    lab
+        (3, y, x).
     low, size, shift
         Boxes begin at ``low`` and have sides of 2^shift; ``size`` of them along each axis.
     counts, sums
         (boxes,), (boxes, 3).
     """
     _, height, width = lab.shape
-    all_valid = valid.size == 0
     for y in range(height):
         for x in range(width):
-            if not all_valid and not valid[y, x]:
-                continue
             a, b, c = np.int64(lab[0, y, x]), np.int64(lab[1, y, x]), np.int64(lab[2, y, x])
             at = _box(a, low[0], shift, size[0])
             at = at * size[1] + _box(b, low[1], shift, size[1])

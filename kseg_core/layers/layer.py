@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -251,6 +251,8 @@ class Layer(ABC):
         An array beside it that it is made from, where that is kept to make it again.
     counted
         By which name the image says how many pixels are not 0; None: it does not.
+    free
+        Settings that may be changed without asking to replace it, as nothing is lost by it.
     working_px
         Of a layer that is added: most bytes a pixel of finding it, what it is made of among them.
     halo
@@ -270,6 +272,7 @@ class Layer(ABC):
     joined: ClassVar[bool] = False
     made_from: ClassVar[str | None] = None
     counted: ClassVar[str | None] = None
+    free: ClassVar[tuple[str, ...]] = ()
     working_px: ClassVar[int]
 
     @property
@@ -302,7 +305,18 @@ class Layer(ABC):
     @property
     def marker(self) -> AskedLayer:
         """What is known of it without NumPy, by which it is seen whether an image has it."""
-        return AskedLayer(self.name, self.path(), self.to_json(), self.counted)
+        return AskedLayer(self.name, self.path(), self.to_json(), self.counted, self.free)
+
+    def as_noted(self, store: Mapping[str, Any]) -> Layer:
+        """The layer as a command has made it since in all images of a store, by what the store says of itself, where
+        it may be made so without asking to replace it.
+        """
+        told = (store.get(self.name) or {}).get("settings")
+        if not self.free or not isinstance(told, dict):
+            return self
+        own = self.to_json()
+        same = all(told.get(name) == own[name] for name in own if name not in self.free)
+        return self.told({**own, **{name: told[name] for name in self.free if name in told}}) if same else self
 
     def facts(self, file: InputFile, mask: str | None) -> dict[str, Any]:
         """Everything that decides it, as the store says it with a layer that was added: equal facts, equal pixels."""

@@ -34,6 +34,7 @@ class SegmentLayer(Layer):
     stands_alone, command = True, "segments"
     made_from = CONTOURS
     counted = "segment_pixels"
+    free = ("level",)  # contours have all of them
 
     def asked(self, output: OutputSettings) -> SegmentLayer | None:
         if output.segments is None:

@@ -19,7 +19,8 @@ F64 = NDArray[np.float64]
 VALUES = COLOURS + 2 * OCTAVES  # of the distributions of a region, one after the other
 TEXTURE = 0.3  # weight of each texture beside the palette
 FULL_PX = 10_000.0  # regions of so many pixels, or more, have no discount
-ROUNDS = 64  # most rounds of merging mutual neighbours; it ends where there is no more pair
+FIRST_ROUNDS = 12  # of merging mutual neighbours in an image of one block: more of them score no better
+ROUNDS = 64  # in one of several, whose joined graph must be small; they end where there is no more pair
 ROUNDS_UP_TO = 1.0  # altitude up to which is merged in rounds
 COSTS = np.array([GRID, TEXTURE, FULL_PX, COLOURS, ROUNDS_UP_TO])
 
@@ -82,7 +83,7 @@ def chained(parts: Sequence[Merges]) -> Merges:
     )
 
 
-def merge_mutual(graph: Graph, fixed: NDArray[np.bool_] | None = None) -> tuple[Graph, I32, Merges]:
+def merge_mutual(graph: Graph, fixed: NDArray[np.bool_] | None, rounds: int) -> tuple[Graph, I32, Merges]:
     """In rounds, all pairs that are each other's cheapest; ``fixed`` regions are left alone.
 
     Returns
@@ -90,18 +91,17 @@ def merge_mutual(graph: Graph, fixed: NDArray[np.bool_] | None = None) -> tuple[
     The graph that is left, the number in it of each region, and the merges.
     """
     held = np.zeros(graph.size, np.bool_) if fixed is None else fixed
-    made = merging.merge_rounds(*graph, held, ROUNDS, COSTS)
+    made = merging.merge_rounds(*graph, held, rounds, COSTS)
     return Graph(*made[4:]), made[0], Merges(*made[1:4])
 
 
-def merge_all(graph: Graph) -> Merges:
-    """All that touch: in rounds, then the cheapest pair, always."""
-    left, region, first = merge_mutual(graph)
+def merge_all(graph: Graph, *, rounds: int) -> Merges:
+    """All that touch: in rounds first, then the cheapest pair, always."""
+    left, region, first = merge_mutual(graph, None, rounds)
     lowest = np.full(left.size, graph.size, np.int32)
     np.minimum.at(lowest, region, np.arange(graph.size, dtype=np.int32))
     kept, gone, altitude = merging.merge_cheapest(*left, COSTS)
-    then = Merges(lowest[kept], lowest[gone], altitude)
-    return chained([first, then])
+    return chained([first, Merges(lowest[kept], lowest[gone], altitude)])
 
 
 def join_graphs(graphs: list[Graph], number: list[I32], count: int, seams: tuple[I32, I32, I64, I64]) -> Graph:

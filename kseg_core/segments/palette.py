@@ -1,13 +1,14 @@
 """An image's palette: K-means with 64 centres, in which regions have distributions that can be compared.
 
-Colours are counted in boxes of 2 x 2 x 2 units of CIELAB; of bands a sample is taken. Both add up over windows.
+It is found in a sample of evenly spread pixels (of small images, all); colours are counted in boxes of 2 x 2 x 2 units
+of CIELAB first.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,6 @@ STEPS = 8  # of K-means: more of them change no score
 SAMPLED_PX = 1 << 20  # of larger images every so many rows and columns are looked at
 SAMPLED_BANDS_PX = 1 << 16
 SHIFT = 5  # boxes of 32 sixteenths
-LOW = np.array([0, -90 * 16, -110 * 16], np.int32)  # of sRGB in CIELAB, with room
-SIZE = np.array([51, 96, 104], np.int32)
-BOXES = int(SIZE.prod())
 
 
 def sampling_step(pixels: int, most: int = SAMPLED_PX) -> int:
@@ -35,44 +33,43 @@ def sampled(values: NDArray[Any], top: int, left: int, step: int) -> NDArray[Any
     return np.ascontiguousarray(values[-top % step :: step, -left % step :: step])
 
 
-@dataclass
-class ColourCounts:
-    """Colours counted in boxes, over windows."""
+def palette_of_colours(lab: Features, *, complete: bool) -> Palette:
+    """Found in the means of boxes that begin at the least of each feature; of (3, y, x).
 
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BOXES, np.int64))
-    sums: NDArray[np.int64] = field(default_factory=lambda: np.zeros((BOXES, 3), np.int64))
+    ``complete``: these are all colours that will ever be looked up.
+    """
+    if lab.size == 0:
+        return Palette(Boxes(np.zeros(3, np.int32), np.ones(3, np.int32)), np.zeros(1, np.uint8))
+    values = lab.reshape(3, -1).astype(np.int32)
+    low = values.min(1)
+    boxes = Boxes(low, ((values.max(1) - low) >> SHIFT) + 1)
+    counts, sums = np.zeros(boxes.how_many, np.int64), np.zeros((boxes.how_many, 3), np.int64)
+    palettes.count_boxes(lab, boxes.low, boxes.size, SHIFT, counts, sums)
+    occupied = np.flatnonzero(counts)
+    counts, sums = counts[occupied], sums[occupied]
+    means = (2 * sums + counts[:, None]) // (2 * counts[:, None])
+    centres, label = palettes.find_palette(np.ascontiguousarray(means.T.astype(np.int32)), counts, COLOURS, STEPS)
+    table = np.zeros(boxes.how_many, np.uint8) if complete else palettes.nearest_centres(boxes.middles(), centres)[0]
+    table[occupied] = label
+    return Palette(boxes, table)
 
-    def add(self, samples: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> None:
-        """Count (y, x, 3)."""
-        counted = np.empty((0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid)
-        palettes.count_boxes(Converter()(samples), counted, LOW, SIZE, SHIFT, self.counts, self.sums)
 
-    def occupied(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Boxes with anything in them, their counts and sums."""
-        boxes = np.flatnonzero(self.counts)
-        return boxes, self.counts[boxes], self.sums[boxes]
+class Boxes(NamedTuple):
+    """A grid over a space of colours: where it begins, and how many boxes it has along each axis; int32 (3,)."""
 
-    def merge(self, boxes: NDArray[np.int64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> None:
-        """Add what `occupied` gave."""
-        self.counts[boxes] += counts
-        self.sums[boxes] += sums
+    low: NDArray[np.int32]
+    size: NDArray[np.int32]
 
-    def palette(self, *, complete: bool) -> Palette:
-        """Found in the means of boxes. ``complete``: every colour of the image has been counted."""
-        boxes, counts, sums = self.occupied()
-        if boxes.size == 0:
-            return Palette(table=np.zeros(BOXES, np.uint8))
-        means = (2 * sums + counts[:, None]) // (2 * counts[:, None])
-        points = np.ascontiguousarray(means.T.astype(np.int32))
-        centres, label = palettes.find_palette(points, counts, COLOURS, STEPS)
-        if complete:
-            table = np.zeros(BOXES, np.uint8)
-        else:
-            a, b, c = np.meshgrid(*(np.arange(n) for n in SIZE), indexing="ij")
-            middles = [(axis << SHIFT) + low + (1 << SHIFT - 1) for axis, low in zip((a, b, c), LOW, strict=True)]
-            table = palettes.nearest_centres(np.stack(middles).astype(np.int16).reshape(3, 1, -1), centres)[0].copy()
-        table[boxes] = label
-        return Palette(table=table)
+    @property
+    def how_many(self) -> int:
+        return int(self.size.prod(dtype=np.int64))
+
+    def middles(self) -> Features:
+        """(3, 1, n): of all boxes."""
+        axes = np.meshgrid(*(np.arange(n) for n in self.size), indexing="ij")
+        middles = [(axis << SHIFT) + low + (1 << SHIFT - 1) for axis, low in zip(axes, self.low, strict=True)]
+        together: Features = np.stack(middles).astype(np.int16).reshape(3, 1, -1)
+        return together
 
 
 def palette_of_bands(features: Features) -> Palette:
@@ -89,15 +86,19 @@ def palette_of_bands(features: Features) -> Palette:
 class Palette:
     """Of colours by a table over boxes, of bands by centres (k, d)."""
 
+    boxes: Boxes | None = None
     table: NDArray[np.uint8] | None = None
     centres: NDArray[np.int32] | None = None
 
     def label(self, features: Features) -> NDArray[np.uint8]:
         """uint8 (y, x)."""
-        if self.table is not None:
-            return palettes.label_boxes(features, self.table, LOW, SIZE, SHIFT)
-        assert self.centres is not None
-        return palettes.nearest_centres(features, self.centres)
+        labels: NDArray[np.uint8]
+        if self.boxes is not None and self.table is not None:
+            labels = palettes.label_boxes(features, self.table, self.boxes.low, self.boxes.size, SHIFT)
+        else:
+            assert self.centres is not None
+            labels = palettes.nearest_centres(features, self.centres)
+        return labels
 
 
 @dataclass
@@ -106,9 +107,7 @@ class PixelSample:
 
     pixels: int
     of_bands: bool
-    colours: ColourCounts | None = None
-    occupied: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None
-    bands: list[NDArray[Any]] = field(default_factory=list)
+    seen: list[NDArray[Any]] = field(default_factory=list)
 
     @property
     def step(self) -> int:
@@ -119,31 +118,16 @@ class PixelSample:
         """Look at a window (y, x, c)."""
         looked_at = sampled(samples, top, left, self.step)
         counted = None if valid is None else sampled(valid, top, left, self.step)
-        if self.of_bands:
-            self.bands.append(looked_at.reshape(-1, samples.shape[2]) if counted is None else looked_at[counted])
-        else:
-            self.colours_counted().add(looked_at, counted)
-
-    def packed(self) -> PixelSample:
-        """The same without the boxes that are empty, to be sent."""
-        return replace(self, colours=None, occupied=None if self.of_bands else self.colours_counted().occupied())
+        self.seen.append(looked_at.reshape(-1, samples.shape[2]) if counted is None else looked_at[counted])
 
     def merge(self, other: PixelSample) -> None:
-        """Add what another has looked at, packed."""
-        if other.occupied is not None:
-            self.colours_counted().merge(*other.occupied)
-        self.bands += other.bands
-
-    def colours_counted(self) -> ColourCounts:
-        """The boxes, made when first asked for."""
-        if self.colours is None:
-            self.colours = ColourCounts()
-        return self.colours
+        """Add what another has looked at."""
+        self.seen += other.seen
 
     def finish(self) -> tuple[Converter, Palette]:
         """The way to features, and the palette."""
+        sample = np.concatenate(self.seen)[:, None, :]
         if not self.of_bands:
-            return Converter(), self.colours_counted().palette(complete=self.step == 1)
-        sample = np.concatenate(self.bands)
-        convert = Converter(BandScale.of(sample))
-        return convert, palette_of_bands(convert(sample[:, None, :]))
+            return Converter(), palette_of_colours(Converter()(sample), complete=self.step == 1)
+        convert = Converter(BandScale.of(sample[:, 0, :]))
+        return convert, palette_of_bands(convert(sample))

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..halos import Region, grown
-from .blocks import BLOCK, Block, BlockPixels, join_blocks, segment_block, through, windows_of
-from .graph import Merges, chained, merge_all
+from .blocks import BLOCK, Block, BlockPixels, join_blocks, merge_joined, segment_block, through, windows_of
+from .graph import Merges, chained
 from .hierarchy import Hierarchy
 from .lifting import Shrinking, lift
 from .maps import HALO, find_maps
@@ -45,7 +45,7 @@ def contours_of(
         return _lifted(samples, valid, factor, side)
     done = _blocks_of(samples, valid, of_bands, side)
     graph, numbers = join_blocks([each.block for each in done], shape, side)
-    hierarchy = Hierarchy.of(merge_all(graph), graph.size)
+    hierarchy = Hierarchy.of(merge_joined(graph, len(done)), graph.size)
     region = np.empty(shape, np.int32)
     contours = np.empty((2, *shape), np.uint8)
     for each, number in zip(done, numbers, strict=True):
@@ -96,7 +96,7 @@ def segment_small(samples: NDArray[np.uint8], valid: Valid, side: int = BLOCK) -
     for each, number, first in zip(done, numbers, firsts, strict=True):
         part = each.block.exits >= 0
         joined.append(Merges(lowest[number[part]], first[part], np.full(int(part.sum()), -1.0)))
-    merges = merge_all(graph)
+    merges = merge_joined(graph, len(done))
     across = Merges(lowest[merges.kept], lowest[merges.gone], merges.altitude)
     return cell, Hierarchy.of(chained([*joined, *within, across]), count)
 

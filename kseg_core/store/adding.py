@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,11 +162,17 @@ def finish_layer(path: str, source: ImageSource, layer: Layer, layout: Layout, p
         How many are not 0.
     """
     folder = image_folder(path, source.file.key)
+    declare_complete(path, source.file.key, layer, layout, layer.facts(source.file, source.mask), pixels)
+    if not _has_labels(folder):
+        write_group(folder, {"kseg": as_attributes({**of_source(source), "status": "complete"})})
+
+
+def declare_complete(path: str, key: str, layer: Layer, layout: Layout, facts: dict[str, Any], pixels: int) -> None:
+    """Declare a layer of an image complete, of these facts (`Layer.facts`)."""
+    folder = image_folder(path, key)
     pending = os.path.join(folder, _pending(layer))
     if storage.is_dir(pending):
         storage.remove_tree(pending)
     counted = {} if layer.counted is None else {layer.counted: pixels}
-    facts = {**layer.facts(source.file, source.mask), **counted, "status": "complete"}
-    create_array(os.path.join(folder, layer.path()), layer.spec(layout), {**placed(layout), "kseg": facts})
-    if not _has_labels(folder):
-        write_group(folder, {"kseg": as_attributes({**of_source(source), "status": "complete"})})
+    told = {**facts, **counted, "status": "complete"}
+    create_array(os.path.join(folder, layer.path()), layer.spec(layout), {**placed(layout), "kseg": told})

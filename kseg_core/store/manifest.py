@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import storage
-from ..config import ADDED, UNSAID
+from ..config import ADDED, FLAGS, UNSAID
 from ..errors import StoreError, system_reason
 from ..options import plain
 from ..storage.sidecars import aside
@@ -110,7 +110,8 @@ def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if isinstance(was, dict) and isinstance(is_now, dict):
             found += differences(was, is_now)
         elif was != is_now:
-            found.append(f"--{name.replace('_', '-')} {_typed(name, was)} → {_typed(name, is_now)}")
+            flag = FLAGS.get(name, name.replace("_", "-"))
+            found.append(f"--{flag} {_typed(name, was)} → {_typed(name, is_now)}")
     return found
 
 

@@ -216,7 +216,7 @@ class AddedTo(NamedTuple):
     ----------
     state
         ``not there`` and ``changed``: the image, of labels that are not made here, is not that of the file; ``made
-        otherwise``: with other settings, which ``changed`` tells.
+        otherwise``: with other settings, which ``changed`` tells, unless nothing is lost by changing them.
     pixels, layer_pixels
         Of one that is done, and how many of them are not 0.
     """
@@ -268,6 +268,9 @@ def added_to(store: str, file: InputFile, layer: AskedLayer, mask: str | None, *
         return AddedTo(file, "changed" if labelled else "new")
     facts = {**layer.settings, **now}
     if changed := differences({name: stated[name] for name in facts if name in stated}, facts):
+        lost = {name: value for name, value in facts.items() if name not in layer.free}
+        if not differences({name: stated[name] for name in lost if name in stated}, lost):
+            return AddedTo(file, "to do")
         return AddedTo(file, "made otherwise", changed=tuple(changed))
     height, width = image["shape"]
     return AddedTo(file, "done", height * width, stated.get(layer.counted or "", 0))

@@ -96,7 +96,7 @@ class Originals:
         """
         file = self.find(image)
         try:
-            mask = self._mask(file) if masked else None
+            mask = self.mask_of(file) if masked else None
             source = ImageSource.open(file, replace(self.settings, mask=mask))
         except UsageError as error:
             raise UnreadableImage(file.source, str(error)) from error
@@ -134,8 +134,14 @@ class Originals:
         looked = "" if from_root else f" in {self.folder or 'the current folder'}"
         raise UnreadableImage(printed, f"the image it was labelled from is not there any more{looked}")
 
-    def _mask(self, file: InputFile) -> str | None:
-        """The mask, or the folder of masks, from wherever we are."""
+    def mask_of(self, file: InputFile) -> str | None:
+        """The mask, or the folder of masks, from wherever we are.
+
+        Raises
+        ------
+        UnreadableImage
+            Of the file, if it has gone.
+        """
         if self.mask is None:
             return None
         path = storage.below(self.folder, self.mask)

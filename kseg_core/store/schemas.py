@@ -88,6 +88,7 @@ class Added(TypedDict, total=False):
 
     status: str
     edge_pixels: Count
+    segment_pixels: Count
 
 
 class Failure(TypedDict):
@@ -169,19 +170,32 @@ class RunResult(_RunResult, total=False):
     changes: Changes | None
 
 
-class EdgesResult(TypedDict):
-    """The result of ``edges``."""
-
+class _AddedResult(TypedDict):
     status: str
     output: str
     images: Edged
     pixels: AllPixels
-    edge_pixels: Count
     failures: list[Failure]
     seconds: Settings
 
 
-Result = EdgesResult | Annotated[RunResult, lambda value: "edge_pixels" not in value, _clusters_agree]
+class EdgesResult(_AddedResult):
+    """The result of ``edges``."""
+
+    edge_pixels: Count
+
+
+class SegmentsResult(_AddedResult):
+    """The result of ``segments``."""
+
+    segment_pixels: Count
+
+
+def _of_a_run(result: dict[str, Any]) -> bool:
+    return not {"edge_pixels", "segment_pixels"} & result.keys()
+
+
+Result = EdgesResult | SegmentsResult | Annotated[RunResult, _of_a_run, _clusters_agree]
 
 
 class Auto(TypedDict, total=False):

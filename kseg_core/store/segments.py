@@ -134,9 +134,9 @@ def write_segments(
     write_plane(os.path.join(image_folder(path, key), layer.path()), layer.spec(layout), region, segments)
 
 
-def finish_segments(path: str, layer: SegmentLayer, source: ImageSource, layout: Layout, segments: Segments) -> None:
+def finish_segments(path: str, layer: SegmentLayer, key: str, layout: Layout, segments: Segments) -> None:
     """The table, what is said of the label image, and last that the layer is complete."""
-    folder = image_folder(path, source.file.key)
+    folder = image_folder(path, key)
     table = os.path.join(folder, TABLE)
     if storage.is_dir(table):
         storage.remove_tree(table)

@@ -30,11 +30,13 @@ from kseg_core.config import (
     InputSettings,
     OutputSettings,
     RunConfig,
+    SegmentsConfig,
 )
 from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import KsegError
 from kseg_core.export.settings import ExportSettings
 from kseg_core.options import option
+from kseg_core.segment_settings import SegmentSettings
 from workflows.export_plan import ExportRequest
 
 Kseg = Callable[..., Any]
@@ -230,6 +232,12 @@ ALL_OPTIONS = {
     "sweep x": (InputSelection(("x",)), RunConfig(FitSettings("auto", k_range=(1, 10))), None),
     "edges x --overwrite": (InputSelection(("x",)), EdgesConfig(overwrite=True), None),
     "edges x": (InputSelection(("x",)), EdgesConfig(), None),
+    "segments x --level fine --segment-scale native --nodata 0": (
+        InputSelection(("x",)),
+        SegmentsConfig(SegmentSettings(0.36, "native"), InputSettings("0")),
+        None,
+    ),
+    "segments x": (InputSelection(("x",)), SegmentsConfig(), None),
 }
 
 
@@ -485,6 +493,7 @@ LINES = (
     "apply in --model m.zarr -o a.zarr",
     "sweep in --k-range 1:2 -o sweep",
     "edges in -o e.zarr",
+    "segments in -o g.zarr",
     "export s.zarr --to out",
     "report s.zarr --to page --limit 1",
     "inspect s.zarr",

@@ -26,10 +26,9 @@ from kseg_core.layers.layer import Layout
 from kseg_core.layers.segments import SegmentLayer
 from kseg_core.layers.tiles import whole
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.segments.blocks import BLOCK, join_blocks, segment_block, through, windows_of
+from kseg_core.segments.blocks import BLOCK, join_blocks, merge_joined, segment_block, through, windows_of
 from kseg_core.segments.cutting import Parts, cut_window, join_parts, measure_window
 from kseg_core.segments.features import Converter
-from kseg_core.segments.graph import merge_all
 from kseg_core.segments.hierarchy import Hierarchy
 from kseg_core.segments.lifting import Shrinking, lift
 from kseg_core.segments.maps import HALO, find_maps
@@ -92,7 +91,7 @@ def segment_image(task: PieceTask, job: Adding) -> Added:
     stored.write_segments(job.store, key, layer, whole(source.shape), segments, layout)
     for level in range(1, layout.levels):
         build_level(job.store, key, level, whole(layout.level_shape(level)), layout, [layer])
-    stored.finish_segments(job.store, layer, source, layout, found)
+    stored.finish_segments(job.store, layer, key, layout, found)
     in_segments = int(found.area.sum())
     finish_layer(job.store, source, layer, layout, in_segments)
     return Added(1, piece.pixels, in_segments)
@@ -257,7 +256,7 @@ def sample_piece(task: PieceTask, large: LargeSegments) -> PixelSample:
     pixels = piece.read(large.ground.bands)
     sample = PixelSample(piece.source.pixels, of_bands)
     sample.add(pixels.samples, pixels.valid, piece.top, piece.left)
-    return sample.packed()
+    return sample
 
 
 def segment_piece(task: PieceTask, large: LargeSegments, palette: tuple[Converter, Palette]) -> None:
@@ -292,8 +291,9 @@ def join_image(large: LargeSegments, key: str) -> None:
     folder, shape = large.folder(key), large.layout.shape
     blocks = [stored.get_block(folder, at) for at, _ in enumerate(windows_of(shape, BLOCK))]
     graph, numbers = join_blocks(blocks, shape, BLOCK)
+    count = len(blocks)
     del blocks
-    hierarchy = Hierarchy.of(merge_all(graph), graph.size)
+    hierarchy = Hierarchy.of(merge_joined(graph, count), graph.size)
     begins = np.concatenate([[0], np.cumsum([number.size for number in numbers])]).astype(np.int64)
     number = np.concatenate([np.zeros(0, np.int32), *numbers])
     stored.put_hierarchy(folder, hierarchy, {"begins": begins, "number": number})
@@ -348,7 +348,7 @@ def _cut(pieces: Sequence[Piece], large: LargeSegments, context: Context) -> int
     tasks = [Numbered(piece, number) for piece, number in zip(pieces, numbers, strict=True)]
     for _ in _each(write_piece, tasks, large, context, title="writing"):
         pass
-    stored.finish_segments(large.store, large.layer, source, large.layout, found)
+    stored.finish_segments(large.store, large.layer, source.file.key, large.layout, found)
     return int(found.area.sum())
 
 
