@@ -33,7 +33,7 @@ class SegmentLayer(Layer):
     called = "its segments are"
     stands_alone, command = True, "segments"
     counted = "segment_pixels"
-    free = ("level",)  # contours have all of them
+    free, basis = ("level",), CONTOURS  # which have all of them
 
     def asked(self, output: OutputSettings) -> SegmentLayer | None:
         if output.segments is None:

@@ -81,6 +81,15 @@ def discard_layer(path: str, key: str, layer: Layer) -> None:
         remove_image(path, key)
 
 
+def forget_basis(path: str, key: str, layer: Layer) -> None:
+    """Remove what a layer is made anew of, where there is such a thing: then it is made from the image."""
+    folder = os.path.join(image_folder(path, key), layer.basis)
+    if layer.basis and storage.is_dir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            storage.remove_file(os.path.join(folder, "zarr.json"))
+        storage.remove_tree(folder)
+
+
 def _has_labels(folder: str) -> bool:
     return storage.is_dir(os.path.join(folder, LABEL_LAYER.node))
 
