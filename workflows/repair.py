@@ -24,7 +24,7 @@ from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.options import from_json
 from kseg_core.reading.sources import ImageSource
-from kseg_core.store.adding import forget_basis
+from kseg_core.store.adding import forget_made_from
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
 from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
@@ -205,10 +205,10 @@ def make_anew(
         some = [source for source in having.sources if source.file.key in mended]
         sound = context.compute([task(path, source, layer, shared) for source in some])
         whole = {source.file.key for source, is_sound in zip(some, sound, strict=True) if is_sound}
-        rest = having.only(having.keys - whole)
-        for key in rest.keys:
-            forget_basis(store.path, key, layer)
-        failures += maker_of(layer)(rest, layer, store.path, output.tile, context).failures
+        anew = having.only(having.keys - whole)
+        for source in anew.sources:
+            forget_made_from(store.path, source.file.key, layer)
+        failures += maker_of(layer)(anew, layer, store.path, output.tile, context).failures
     return mended, failures
 
 

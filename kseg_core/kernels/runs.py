@@ -71,7 +71,7 @@ def label_runs(labels: Labels, invalid: int) -> tuple[I32, I32, I32, int]:
             if eights[eight]:
                 for c in range(8 * eight, 8 * eight + 8):
                     starts[n] = base + c
-                    n += differs[c]
+                    n += int(differs[c])
         starts[n] = base + width
         above = rows[r - 1] if r > 0 else 0
         for run in range(first, n):

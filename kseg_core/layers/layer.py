@@ -247,12 +247,12 @@ class Layer(ABC):
         Whether a chunk without a file is taken for lost where the image's documents are relied on.
     joined
         Whether windows decide together (`begin`, `join`, `settle`).
+    made_from
+        An array beside it that it is made from, where that is kept to make it again.
     counted
         By which name the image says how many pixels are not 0; None: it does not.
     free
         Settings that may be changed without asking to replace it, as nothing is lost by it.
-    basis
-        Where in the image's group the array is of which it is then made anew; empty: there is none.
     working_px
         Of a layer that is added: most bytes a pixel of finding it, what it is made of among them.
     halo
@@ -270,9 +270,9 @@ class Layer(ABC):
     differs: ClassVar[str]
     has_every_chunk: ClassVar[bool] = False
     joined: ClassVar[bool] = False
+    made_from: ClassVar[str | None] = None
     counted: ClassVar[str | None] = None
     free: ClassVar[tuple[str, ...]] = ()
-    basis: ClassVar[str] = ""
     working_px: ClassVar[int]
 
     @property
@@ -305,7 +305,7 @@ class Layer(ABC):
     @property
     def marker(self) -> AskedLayer:
         """What is known of it without NumPy, by which it is seen whether an image has it."""
-        return AskedLayer(self.name, self.path(), self.to_json(), self.counted, self.free, self.basis)
+        return AskedLayer(self.name, self.path(), self.to_json(), self.counted, self.free, self.made_from)
 
     def as_noted(self, store: Mapping[str, Any]) -> Layer:
         """The layer as a command has made it since in all images of a store, by what the store says of itself, where

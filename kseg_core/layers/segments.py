@@ -32,8 +32,9 @@ class SegmentLayer(Layer):
     group = ADDED["segments"].rpartition("/")[0]
     called = "its segments are"
     stands_alone, command = True, "segments"
+    made_from = CONTOURS
     counted = "segment_pixels"
-    free, basis = ("level",), CONTOURS  # which have all of them
+    free = ("level",)  # contours have all of them
 
     def asked(self, output: OutputSettings) -> SegmentLayer | None:
         if output.segments is None:

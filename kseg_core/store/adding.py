@@ -81,13 +81,13 @@ def discard_layer(path: str, key: str, layer: Layer) -> None:
         remove_image(path, key)
 
 
-def forget_basis(path: str, key: str, layer: Layer) -> None:
-    """Remove what a layer is made anew of, where there is such a thing: then it is made from the image."""
-    folder = os.path.join(image_folder(path, key), layer.basis)
-    if layer.basis and storage.is_dir(folder):
+def forget_made_from(path: str, key: str, layer: Layer) -> None:
+    """Remove what a layer of an image would be made from again, where that may be damaged."""
+    if layer.made_from is not None:
+        folder = os.path.join(image_folder(path, key), layer.made_from)
         with contextlib.suppress(FileNotFoundError):
-            storage.remove_file(os.path.join(folder, "zarr.json"))
-        storage.remove_tree(folder)
+            storage.remove_file(os.path.join(folder, "zarr.json"))  # first what declares it complete
+        storage.remove_tree(folder, ignore_errors=True)
 
 
 def _has_labels(folder: str) -> bool:
