@@ -83,7 +83,9 @@ def chained(parts: Sequence[Merges]) -> Merges:
     )
 
 
-def merge_mutual(graph: Graph, fixed: NDArray[np.bool_] | None, rounds: int) -> tuple[Graph, I32, Merges]:
+def merge_mutual(
+    graph: Graph, fixed: NDArray[np.bool_] | None = None, rounds: int = ROUNDS
+) -> tuple[Graph, I32, Merges]:
     """In rounds, all pairs that are each other's cheapest; ``fixed`` regions are left alone.
 
     Returns
@@ -95,7 +97,7 @@ def merge_mutual(graph: Graph, fixed: NDArray[np.bool_] | None, rounds: int) -> 
     return Graph(*made[4:]), made[0], Merges(*made[1:4])
 
 
-def merge_all(graph: Graph, *, rounds: int) -> Merges:
+def merge_all(graph: Graph, *, rounds: int = ROUNDS) -> Merges:
     """All that touch: in rounds first, then the cheapest pair, always."""
     left, region, first = merge_mutual(graph, None, rounds)
     lowest = np.full(left.size, graph.size, np.int32)

@@ -213,7 +213,7 @@ def test_the_palette_is_the_same_whatever_windows_it_is_gathered_in(
                 part = PixelSample(61 * 53, sample.of_bands)
                 window = (slice(top, top + rows), slice(left, left + columns))
                 part.add(samples[window], valid[window], top, left)
-                sample.merge(part.packed())
+                sample.merge(part)
         convert, palette = sample.finish()
         labels = palette.label(convert(samples))
         assert len(np.unique(labels[valid])) > 20
