@@ -45,6 +45,9 @@ class Kind:
         traced by `workflows.regions`, by a function of `OUTLINED`.
     also
         What else ``--format`` can have of it.
+    drawn_as
+        Of a picture that is several files, one in each of these formats: which, and what draws it; ``--format`` may
+        choose one of them.
     of_labels, of_pixels
         Whether it shows labels, and the image's own pixels.
     more_bytes
@@ -58,6 +61,7 @@ class Kind:
     is_bare: bool = False
     content: Content = "picture"
     also: tuple[Content, ...] = ()
+    drawn_as: tuple[tuple[str, str], ...] = ()
     of_labels: bool = True
     of_pixels: bool = False
     more_bytes: int = 0
@@ -72,6 +76,10 @@ class Kind:
     def contents(self) -> tuple[Content, ...]:
         """All that there can be of it; the first is what there is unless ``--format`` says otherwise."""
         return self.content, *self.also
+
+    def drawn(self, written_as: str) -> str:
+        """What draws a picture of it in a format."""
+        return dict(self.drawn_as).get(written_as, self.name)
 
     def files(self, k: int, chosen: Sequence[int] | None) -> list[Clusters]:
         """Of which clusters, of an image with ``k``, a file each is made."""
@@ -112,6 +120,17 @@ def by_name(kinds: Iterable[Kind]) -> dict[str, Kind]:
 #: Of layers of the store that are added to labelled images.
 ADDED_HELP = {"edges": "those that kseg-batch edges found"}
 
+SEGMENTS = Kind(
+    "segments",
+    "their numbers as TIFF, and a PNG of each in its mean colour, at the store's level or another; with --format "
+    "geojson their outlines",
+    also=("outlines",),
+    drawn_as=(("tiff", "segments"), ("png", "painted_segments")),
+    of_labels=False,
+    of_pixels=True,
+    more_bytes=200_000_000,
+)
+
 KINDS = by_name(
     (
         Kind("segmented", "each pixel in its cluster's colour"),
@@ -123,7 +142,12 @@ KINDS = by_name(
             "together",
             of_pixels=True,
         ),
-        *(Kind(name, ADDED_HELP.get(name, "as the run added it"), of_labels=False) for name in ADDED),
+        *(
+            SEGMENTS
+            if name == SEGMENTS.name
+            else Kind(name, ADDED_HELP.get(name, "as the run added it"), of_labels=False)
+            for name in ADDED
+        ),
         Kind("boundaries", "lines between clusters, drawn on the image", of_pixels=True),
         Kind("polygons", "outlines of the regions of each cluster", "one", is_bare=True, content="outlines"),
     )
@@ -233,16 +257,19 @@ def content_of(kind: Kind, wanted: str) -> Content:
     return FORMATS[wanted].content if wanted != "auto" and FORMATS[wanted].content in kind.contents else kind.content
 
 
-def format_of(kind: Kind, wanted: str, pixels: int, placed: bool) -> FileFormat:
+def written_as(kind: Kind, wanted: str, pixels: int, placed: bool) -> list[FileFormat]:
     """What a kind is written as; ``wanted``: as ``--format`` says, of an image of so many pixels that is placed on the
     ground or not.
     """
     content = content_of(kind, wanted)
+    if content == "picture" and kind.drawn_as:
+        names = [name for name, _ in kind.drawn_as]
+        return [FORMATS[name] for name in ([wanted] if wanted in names else names)]
     if wanted != "auto" and FORMATS[wanted].content == content:
-        return FORMATS[wanted]
+        return [FORMATS[wanted]]
     if content == "picture":
-        return FORMATS["tiff" if placed or pixels > PNG_PX else "png"]
-    return formats_of(content)[0]
+        return [FORMATS["tiff" if placed or pixels > PNG_PX else "png"]]
+    return formats_of(content)[:1]
 
 
 def file_name(key: str, what: str, clusters: Clusters, suffix: str) -> str:

@@ -187,16 +187,25 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def in_parts(
-    patch: pytest.MonkeyPatch, *, piece: int | None = None, held: int | None = None, window: int | None = None
+    patch: pytest.MonkeyPatch,
+    *,
+    piece: int | None = None,
+    held: int | None = None,
+    window: int | None = None,
+    block: int | None = None,
+    photo: int | None = None,
 ) -> None:
     """From which size on work is done in parts, in this process alone: small images go the way of large ones.
 
-    The side of a piece, how many pixels of bands are held, the side of what is verified in one task.
+    The side of a piece, how many pixels of bands are held, the side of what is verified in one task, the side of a
+    block that is segmented, and how many pixels of a photograph are.
     """
     for name, size in (
         ("kseg_core.reading.sources.PIECE_PX", piece and piece * piece),
         ("kseg_core.clustering.band_points.HELD_PX", held),
         ("kseg_core.store.tally.VERIFY_PX", window),
+        ("workflows.labelling.segmenting.BLOCK", block),
+        ("kseg_core.segments.lifting.WORKING_PX", photo),
     ):
         if size is not None:
             patch.setattr(name, size)

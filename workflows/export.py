@@ -29,7 +29,11 @@ from .output import folder_for_files
 from .regions import OUTLINED
 from .viewing.tasks import Work, count_of_bands, limit_tasks, needs_of_originals, on_images
 
-OF_PIXELS = frozenset(kind.name for kind in KINDS.values() if kind.of_pixels)
+
+def of_pixels(settings: ExportSettings) -> frozenset[str]:
+    """The kinds for which the image's own pixels are read; of segments at another level for their colours."""
+    stored = {"segments"} if settings.level is None else set[str]()
+    return frozenset(kind.name for kind in KINDS.values() if kind.of_pixels) - stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ def make_files(
     """Make all files; what was made, and what could not be."""
     context.progress.stage("exporting", len(planned), sum(image.pixels * len(image.files) for image in planned))
     failures = [Failed(image.key, settings.what, image.failure) for image in planned if image.failure is not None]
-    planned, refused = what_fits(store, planned, shared, context)
+    planned, refused = what_fits(store, planned, shared, of_pixels(settings), context)
     failures += refused
     made: set[ExportFile] = set()
     work = [each for image in planned for each in pictures_of(image)]
@@ -161,23 +165,29 @@ def pictures_of(image: PlannedImage) -> Iterator[Work]:
 
 
 def what_fits(
-    store: Store, planned: Sequence[PlannedImage], shared: Model | None, context: Context
+    store: Store,
+    planned: Sequence[PlannedImage],
+    shared: Model | None,
+    kinds: frozenset[str],
+    context: Context,
 ) -> tuple[list[PlannedImage], list[Failed]]:
-    """The plan less the files that memory is too small for, as they show an original that must be decoded whole."""
-    keys = [image.key for image in planned if any(file.what in OF_PIXELS for file in image.files)]
+    """The plan less the files of those kinds that memory is too small for, as they show an original that must be
+    decoded whole.
+    """
+    keys = [image.key for image in planned if any(file.what in kinds for file in image.files)]
     need = partial(viewing_bytes, bands=count_of_bands(shared))
     more = max((KINDS[file.what].more_bytes for image in planned for file in image.files), default=0)
     needs = needs_of_originals(store.path, keys, Originals.of(store.attributes), need, context)
     needs = {key: need_of + more for key, need_of in needs.items()}
-    refused = limit_tasks(context.executor, needs, tasks_each=len(OF_PIXELS), task_bytes=VIEW_BYTES + more)
+    refused = limit_tasks(context.executor, needs, tasks_each=max(1, len(kinds)), task_bytes=VIEW_BYTES + more)
     left, failures = [], []
     for image in planned:
         if image.key not in refused:
             left.append(image)
             continue
-        kinds = tuple(dict.fromkeys(file.what for file in image.files if file.what in OF_PIXELS))
-        failures.append(Failed(image.key, kinds, UnreadableImage(store[image.key].source, refused[image.key])))
-        left.append(replace(image, files=tuple(file for file in image.files if file.what not in OF_PIXELS)))
+        left_out = tuple(dict.fromkeys(file.what for file in image.files if file.what in kinds))
+        failures.append(Failed(image.key, left_out, UnreadableImage(store[image.key].source, refused[image.key])))
+        left.append(replace(image, files=tuple(file for file in image.files if file.what not in kinds)))
     return left, failures
 
 

@@ -14,7 +14,8 @@ from kseg_core.export.files import ExportFile
 from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.patterns import Filter
 from kseg_core.layers import LAYERS
-from kseg_core.products import KINDS, format_of
+from kseg_core.products import KINDS, written_as
+from kseg_core.store.manifest import added_alone
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
 
@@ -77,7 +78,8 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
             flag = layer.name.replace("_", "-")
             raise StoreError(f"no {layer.name} in {store.path}; make them with: {alone}kseg-batch run --{flag}")
     if any(KINDS[what].of_labels for what in settings.what) and not any(image.has_labels for image in images):
-        raise StoreError(f"no labels in {store.path}, only edges: --what edges")
+        alone = added_alone(store.attributes) or "edges"
+        raise StoreError(f"no labels in {store.path}, only {alone}: --what {alone}")
     planned = [plan_image(image, settings) for image in images]
     for key, error in damaged.items():
         reason = f"{error}; kseg-batch check --repair makes it anew"
@@ -169,8 +171,9 @@ def plan_image(image: StoredImage, settings: ExportSettings) -> PlannedImage:
     pixels, k = height * width, clusters_of(image)
     kinds = [KINDS[what] for what in dict.fromkeys(settings.what)]
     files = tuple(
-        ExportFile(image.key, image.source, kind.name, clusters, written_as.name)
-        for kind, written_as in ((kind, format_of(kind, settings.format, pixels, placed)) for kind in kinds)
+        ExportFile(image.key, image.source, kind.name, clusters, each.name)
+        for kind in kinds
+        for each in written_as(kind, settings.format, pixels, placed)
         for clusters in kind.files(k, settings.clusters)
     )
     return PlannedImage(image.key, pixels, files)

@@ -19,6 +19,7 @@ from kseg_core import storage
 from kseg_core.clustering.labelling import NO_COLORS
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError, UsageError
+from kseg_core.export.segments import SegmentArray, ShownSegments, shown_segments
 from kseg_core.export.settings import ExportSettings
 from kseg_core.export.tables import require_table, write_table
 from kseg_core.layers.tiles import Region
@@ -29,6 +30,7 @@ from kseg_core.shapes.outlines import (
     Outlines,
     Outlining,
     Placement,
+    SegmentProperties,
     Text,
     WindowOutlines,
     outline_window,
@@ -47,7 +49,9 @@ from kseg_core.shapes.regions import (
     windows_of,
 )
 from kseg_core.shapes.simplified import part_of
+from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage, open_store
+from kseg_core.store.originals import Originals
 
 from .computing.context import Context, Task
 from .computing.executor import Progress
@@ -173,8 +177,48 @@ def polygons(
         yield outlines
 
 
+@contextmanager
+def segment_outlines(
+    store: str, key: str, aside: str, _clusters: object, settings: ExportSettings, context: Context
+) -> Iterator[Outlines]:
+    """Give the outlines of an image's segments, at the level that the settings say: one feature for each.
+
+    Its properties are ``image``, ``segment`` (its number), ``cluster`` (that most of its pixels are of, -1 without
+    labels), ``color``, ``pixels`` and ``region``. All else is as `polygons` has it.
+    """
+    opened = open_store(storage.absolute(store))
+    image = opened[key]
+    model, originals = opened.model if opened.has_model else None, Originals.of(opened.attributes)
+    (shown,) = context.compute(
+        [delayed(look_at_segments, pure=False)(opened.path, key, model, originals, settings.level)]
+    )
+    height, width = image.attributes["shape"]
+    columns = {"cluster": np.concatenate([[-1], shown.table.cluster]), "color": shown.colors}
+    how = Outlining(
+        (height, width),
+        np.array([False, True]),  # all but what is in none
+        SegmentProperties(image.key, columns),
+        settings.min_area_px,
+        Placement.of(image.georeference),
+        settings.simplify_px,
+    )
+    with outlines_of(image, SegmentArray.of_segments(shown.cut), how, aside, context) as outlines:
+        yield outlines
+
+
+def look_at_segments(
+    store: str, key: str, model: Model | None, originals: Originals, level: float | None
+) -> ShownSegments:
+    """A task: the segments of an image."""
+    image = StoredImage(store, key)
+    return shown_segments(image, model if model is not None else image.model, originals, level)
+
+
 #: By kind (`kseg_core.products`), what traces it.
-OUTLINED: dict[str, Callable[..., AbstractContextManager[Outlines]]] = {"polygons": polygons}
+OUTLINED: dict[str, Callable[..., AbstractContextManager[Outlines]]] = {
+    "polygons": polygons,
+    "segments": segment_outlines,
+}
 
 
 @contextmanager
@@ -208,10 +252,10 @@ def _texts(
     """All features: those inside the windows in order, a few computed ahead, so that what is held has a bound; then
     those that go through several.
     """
-    task, shared = delayed(trace_window, pure=False), context.share(how)
+    task, shared, array = delayed(trace_window, pure=False), context.share(how), context.share(labels)
     some = AHEAD * context.executor.workers
     for at in range(0, len(windows), some):
-        tasks = [task(image.store, image.key, window, labels, shared) for window in windows[at : at + some]]
+        tasks = [task(image.store, image.key, window, array, shared) for window in windows[at : at + some]]
         for traced in context.compute(tasks):
             yield from ((True, feature) for feature in traced.features)
             pieces.add(traced)

@@ -24,6 +24,7 @@ from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.options import from_json
 from kseg_core.reading.sources import ImageSource
+from kseg_core.store.adding import forget_made_from
 from kseg_core.store.manifest import BEGUN, INCOMPLETE, read_attributes
 from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
@@ -36,10 +37,10 @@ from kseg_core.store.writing import LABELS, image_folder
 from .check import Checked, check_model, images_lost, verify_store
 from .computing.context import Context, Failure
 from .computing.executor import Progress
-from .labelling.adding import add_layer
 from .labelling.label import bands_of
 from .labelling.label_plan import label_plan
 from .labelling.mend import mend_images, mendable_images
+from .layer_job import maker_of
 from .output import claim
 from .planning.budget import Work, make_budget
 from .planning.plan import Plan, make_plan, remarked
@@ -204,7 +205,10 @@ def make_anew(
         some = [source for source in having.sources if source.file.key in mended]
         sound = context.compute([task(path, source, layer, shared) for source in some])
         whole = {source.file.key for source, is_sound in zip(some, sound, strict=True) if is_sound}
-        failures += add_layer(having.only(having.keys - whole), layer, store.path, output.tile, context).failures
+        anew = having.only(having.keys - whole)
+        for source in anew.sources:
+            forget_made_from(store.path, source.file.key, layer)
+        failures += maker_of(layer)(anew, layer, store.path, output.tile, context).failures
     return mended, failures
 
 

@@ -8,7 +8,8 @@ centroid is nearest to its own, then that whose first pixel comes first. Then it
 that it touches.
 
 A window tells a *patch* of what it sees: its small regions, those at its border, and those that small ones touch, with
-what small ones share with them. Patches are joined to a graph of the whole image, which is worked on in one place
+what small ones share with them. Most small regions are surrounded by a large one, and go there whatever becomes of the
+others: these it decides itself. Patches are joined to a graph of the whole image, which is worked on in one place
 (`kernels.absorb`), and each window is told which of its regions change. Large regions that touch no small one are not
 in it, and nothing is of the size of the image.
 """
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from ..joining import Rim
 from ..kernels.absorb import absorb, add_up, touching_across, unite_across
-from ..kernels.runs import label_runs, measure_runs, paint_regions, touching_runs
+from ..kernels.runs import label_runs, measure_runs, paint_regions, surrounded, touching_runs
 from .labelling import Labels, invalid_label
 
 I32 = NDArray[np.int32]
@@ -37,6 +38,7 @@ Window = tuple[slice, slice]  # rows and columns
 WINDOW_PX = 1024  # side of the windows that an image is cleaned in: of noise, where each pixel is a region, 120 MB
 NODE_BYTES = 80  # of a region in the joined graph and while it is worked on, and what is left of its patch; measured
 CONTACT_BYTES = 10
+SETTLED_BYTES = 12  # of one that is decided in its window: where it is, and its label
 
 
 class Runs(NamedTuple):
@@ -79,6 +81,10 @@ class Patch:
         int32 (n + 1,), (m,), (m,): what small nodes touch, by nodes, as `touching_runs` has it by regions.
     rim
         int32: the nodes along the window's border; -1 where invalid.
+    settled
+        What changes whatever is beyond the window: small regions with one neighbour, which is large. They are no nodes.
+    moved
+        uint16, int64 (m,): clusters, and by how many pixels they grow by that, or shrink.
     """
 
     window: Window
@@ -89,11 +95,14 @@ class Patch:
     others: I32
     lengths: I32
     rim: Rim
+    settled: Changes
+    moved: tuple[U16, I64]
 
     @property
     def working_bytes(self) -> int:
         """Of its part in the joined graph, while that is worked on."""
-        return self.pixels.size * NODE_BYTES + self.others.size * CONTACT_BYTES
+        of_settled = self.settled.firsts.size * SETTLED_BYTES
+        return self.pixels.size * NODE_BYTES + self.others.size * CONTACT_BYTES + of_settled
 
 
 class Changes(NamedTuple):
@@ -102,11 +111,15 @@ class Changes(NamedTuple):
     Attributes
     ----------
     firsts, classes
-        int32, uint16 (n,): where in the window their first pixels are, rising, and their labels.
+        int32, uint16 (n,): where in the window their first pixels are, and their labels.
     """
 
     firsts: I32
     classes: U16
+
+    def with_more(self, more: Changes) -> Changes:
+        """These and more."""
+        return Changes(np.concatenate([self.firsts, more.firsts]), np.concatenate([self.classes, more.classes]))
 
 
 class Joined(NamedTuple):
@@ -155,11 +168,17 @@ def patch_of(labels: Labels, window: Window, shape: tuple[int, int], how: Cleani
     areas, classes, firsts, at_edge = measure_runs(labels, starts, rows, regions, count)
     least = min(how.least, int(np.iinfo(np.int32).max))
     offsets, others, lengths = touching_runs(starts, rows, regions, areas, labels.shape[1], least)
-    is_node = areas < least
-    if labels.shape != shape:
-        is_node |= at_edge
+    is_open = at_edge if labels.shape != shape else np.zeros_like(at_edge)
+    only = surrounded(offsets, others, lengths, areas, firsts, is_open, least)
+    settled = np.flatnonzero(only)
+    counts = np.diff(offsets)
+    is_left = np.repeat(only == 0, counts)  # of contacts
+    others, lengths = others[is_left], lengths[is_left]
+    offsets = np.append(0, np.cumsum(np.where(only == 0, counts, 0))).astype(np.int32)
+    is_node = ((areas < least) & (only == 0)) | is_open
     is_node[others] = True
     is_node[0] = False
+    goes = classes[only[settled]]
     numbers = np.flatnonzero(is_node).astype(np.int32)
     node_of = np.full(count + 1, -1, np.int32)
     node_of[numbers] = np.arange(numbers.size, dtype=np.int32)
@@ -173,7 +192,17 @@ def patch_of(labels: Labels, window: Window, shape: tuple[int, int], how: Cleani
         node_of[others],
         lengths,
         Rim(*(node_of[line] for line in rim)),
+        Changes(firsts[settled], goes.astype(np.uint16)),
+        _moved(classes[settled], goes, areas[settled]),
     )
+
+
+def _moved(before: I32, after: I32, pixels: I32) -> tuple[U16, I64]:
+    """Which clusters grow or shrink by that pixels change, and by how much."""
+    clusters, which = np.unique(np.concatenate([after, before]), return_inverse=True)
+    grown = np.zeros(clusters.size, np.int64)
+    np.add.at(grown, which, np.concatenate([pixels, -pixels]))
+    return clusters.astype(np.uint16), grown
 
 
 def apply_changes(labels: Labels, changes: Changes) -> Labels:
@@ -210,7 +239,8 @@ def compare(raw: Labels, stored: Labels, window: Window, shape: tuple[int, int],
     patch = patch_of(raw, window, shape, how)
     classes = stored.reshape(-1)[patch.firsts].astype(np.uint16)
     moved = np.flatnonzero(classes != patch.classes)
-    made = apply_changes(raw, Changes(patch.firsts[moved], classes[moved]))
+    told = Changes(patch.firsts[moved], classes[moved])
+    made = apply_changes(raw, patch.settled.with_more(told))
     return Compared(patch, classes, int(np.count_nonzero(made != stored)))
 
 
@@ -221,7 +251,8 @@ def count_differing(windows: Sequence[Compared], shape: tuple[int, int], how: Cl
     joined = join_patches([each.patch for each in ordered], shape, how)
     for each, changes in zip(ordered, joined.windows, strict=True):
         expected = each.patch.classes.copy()
-        expected[np.searchsorted(each.patch.firsts, changes.firsts)] = changes.classes
+        is_node = np.isin(changes.firsts, each.patch.firsts)  # others are settled, and were compared
+        expected[np.searchsorted(each.patch.firsts, changes.firsts[is_node])] = changes.classes[is_node]
         differing += int(each.patch.pixels[expected != each.classes].sum(dtype=np.int64))
     return differing
 
@@ -305,6 +336,7 @@ def join_patches(patches: list[Patch], shape: tuple[int, int], how: Cleaning) ->
     how
         As given to `patch_of`.
     """
+    settled, grown = [patch.settled for patch in patches], [patch.moved for patch in patches]
     graph = _Graph.of(patches, shape[1])
     parent = np.arange(graph.classes.size, dtype=np.int32)
     seams = list(_seams(graph.windows, graph.rims))
@@ -318,8 +350,12 @@ def join_patches(patches: list[Patch], shape: tuple[int, int], how: Cleaning) ->
         parent, graph.classes.copy(), areas, firsts, graph.offsets, graph.others, graph.lengths, across, centroids,
         how.least,
     )  # fmt: skip
-    windows = [graph.changes(at, found, shape[1]) for at in range(len(graph.windows))]
-    return Joined(windows, graph.moved(found, how.k))
+    of_nodes = (graph.changes(at, found, shape[1]) for at in range(len(graph.windows)))
+    windows = [own.with_more(more) for own, more in zip(settled, of_nodes, strict=True)]
+    moved = graph.moved(found, how.k)
+    for clusters, pixels in grown:
+        moved[clusters] += pixels
+    return Joined(windows, moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals, ShownPixels, open_shown
 
+from .segments import ShownSegments, shown_segments
+
 U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 
@@ -36,7 +38,7 @@ class Drawing:
     """A picture."""
 
     shape: tuple[int, int]  # (height, width)
-    dtype: str  # ``bool``: black and white; ``uint8`` or ``uint16``: colours or labels
+    dtype: str  # ``bool``: black and white; ``uint8``, ``uint16``, ``uint32``: colours or labels
     channels: int  # 0: one value a pixel, windows are (y, x); 3 or 4: RGB or RGBA, windows are (y, x, c)
     read: Callable[[slice, slice], NDArray[Any]]  # window of rows and columns -> its pixels
     # uint8 (n, 3): the colours that values stand for; None: values are shades, or there are channels
@@ -92,10 +94,14 @@ class ImageReader:
         That labelled it; None where it has no valid pixel, or no labels.
     originals
         Where the store's images came from.
+    level
+        At which segments are shown; None: as they are stored.
     """
 
-    def __init__(self, image: StoredImage, model: Model | None, originals: Originals) -> None:
-        self.image, self.model, self._originals = image, model, originals
+    def __init__(
+        self, image: StoredImage, model: Model | None, originals: Originals, level: float | None = None
+    ) -> None:
+        self.image, self.model, self._originals, self._level = image, model, originals, level
         self._closing = ExitStack()
         self._pixels: ShownPixels | None = None
         self.has_invalid = bool(image.attributes.get("invalid"))
@@ -134,6 +140,17 @@ class ImageReader:
     @cached_property
     def _labels(self) -> zarr.Array[Any]:
         return self.image.labels
+
+    @cached_property
+    def segments(self) -> ShownSegments:
+        """Its segments at the level asked for.
+
+        Raises
+        ------
+        StoreError
+            As `shown_segments` does.
+        """
+        return shown_segments(self.image, self.model, self._originals, self._level)
 
     def labels(self, rows: slice, columns: slice) -> Labels:
         """Labels of a window."""
@@ -267,10 +284,44 @@ def _boundaries(reader: ImageReader, _: Any, line: tuple[int, int, int]) -> Draw
     return reader.drawing(read, channels=reader.channels, flat=False, full_width=pixels.full_width)
 
 
+def _segments(reader: ImageReader, *_: Any) -> Drawing:
+    shown, shape = reader.segments, _shape(reader)
+
+    def read(rows: slice, columns: slice) -> NDArray[np.uint32]:
+        return shown.numbers(reader.image, rows, columns)
+
+    return Drawing(shape, "uint32", 0, read, nodata=0, has_nodata=_has_gaps(shown, shape))
+
+
+def _painted_segments(reader: ImageReader, *_: Any) -> Drawing:
+    shown, shape = reader.segments, _shape(reader)
+    has_gaps = _has_gaps(shown, shape)
+
+    def read(rows: slice, columns: slice) -> U8:
+        numbers = shown.numbers(reader.image, rows, columns)
+        with _reading(f"{reader.image.path}: its segments"):
+            picture = shown.colors[numbers]
+        return reader.veiled(picture, numbers > 0 if has_gaps else None)
+
+    return Drawing(shape, "uint8", 4 if has_gaps else 3, read)
+
+
+def _shape(reader: ImageReader) -> tuple[int, int]:
+    height, width = reader.image.attributes["shape"]
+    return height, width
+
+
+def _has_gaps(shown: ShownSegments, shape: tuple[int, int]) -> bool:
+    """Whether there are pixels that are in no segment."""
+    return int(shown.table.area.sum()) < shape[0] * shape[1]
+
+
 #: By name, the pictures that are no layer of the store as it is.
 DRAWN: dict[str, Callable[[ImageReader, Sequence[int], tuple[int, int, int]], Drawing]] = {
     "segmented": _segmented,
     "masks": _mask,
     "cutout": _cutout,
     "boundaries": _boundaries,
+    "segments": _segments,
+    "painted_segments": _painted_segments,
 }

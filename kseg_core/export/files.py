@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kseg_core.errors import KsegError, StoreError, UnreadableImage
 from kseg_core.images.geo import GeoReference
-from kseg_core.products import FORMATS, Clusters, file_name
+from kseg_core.products import FORMATS, KINDS, Clusters, file_name
 from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
@@ -113,9 +113,11 @@ def export_files(
     made = 0
     try:
         image = StoredImage(store, key)
-        with ImageReader(image, shared if shared is not None else image.model, originals) as reader:
+        model = shared if shared is not None else image.model
+        with ImageReader(image, model, originals, settings.level) as reader:
             for file in files:
-                picture = draw(file.what, reader, file.clusters or (), settings.line_rgb)
+                drawn = KINDS[file.what].drawn(file.written_as)
+                picture = draw(drawn, reader, file.clusters or (), settings.line_rgb)
                 _write(file, picture, image.georeference, target)
                 made += 1
     except UnreadableImage as error:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from kseg_core.errors import UsageError
 from kseg_core.options import joined, option
 from kseg_core.products import FORMATS, KINDS, content_of, formats_to_choose
+from kseg_core.segment_settings import parse_level
 
 *_MOST, _LAST = (kind.name for kind in KINDS.values() if kind.clusters != "all")
 _OF_CLUSTERS = f"{', '.join(_MOST)} and {_LAST}"
@@ -40,7 +42,9 @@ class ExportSettings:
     clusters
         Of kinds that are of clusters; None: each.
     format
-        ``auto``: as `format_of` has it.
+        ``auto``: as `written_as` has it.
+    level
+        At which segments are cut, 0 to 1; None: as they are in the store.
     """
 
     what: tuple[str, ...] = option(
@@ -82,6 +86,15 @@ class ExportSettings:
         flag="simplify",
     )
 
+    level: float | None = option(
+        None,
+        "With --what segments: cut their hierarchy at coarse, medium, fine, or a number from 0 (the finest) to 1. "
+        "Default: as they are in the store.",
+        "Output",
+        "LEVEL",
+        parse=partial(parse_level, flag="--level"),
+    )
+
     def __post_init__(self) -> None:
         if not self.what:
             raise UsageError(f"--what is empty: name some of {', '.join(KINDS)}")
@@ -94,6 +107,10 @@ class ExportSettings:
         there = {content for kind in self.what for content in KINDS[kind].contents}
         if self.format != "auto" and FORMATS[self.format].content not in there:
             raise UsageError(f"--format {self.format} writes none of --what {','.join(self.what)}: leave it out")
+        if self.level is not None:
+            object.__setattr__(self, "level", parse_level(self.level, "--level"))
+            if "segments" not in self.what:
+                raise UsageError("--level is of segments, and --what names none: add --what segments")
         if self.clusters is not None:
             if not self.clusters or min(self.clusters) < 0:
                 raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {','.join(map(str, self.clusters))}")

@@ -71,7 +71,7 @@ def label_runs(labels: Labels, invalid: int) -> tuple[I32, I32, I32, int]:
             if eights[eight]:
                 for c in range(8 * eight, 8 * eight + 8):
                     starts[n] = base + c
-                    n += differs[c]
+                    n += int(differs[c])
         starts[n] = base + width
         above = rows[r - 1] if r > 0 else 0
         for run in range(first, n):
@@ -216,6 +216,43 @@ def touching_runs(starts: I32, rows: I32, regions: I32, areas: I32, width: int, 
             contact = contacts[contact, 0]
     offsets[areas.size] = at
     return offsets, others, lengths
+
+
+@kernel("C1i4 C1i4 C1i4 C1i4 C1i4 C1b1 i")
+def surrounded(offsets: I32, others: I32, lengths: I32, areas: I32, firsts: I32, is_open: Bools, least: int) -> I32:
+    """The one region that a small one touches, where that is a neighbour, large, and met before: it goes there,
+    whatever becomes of others, and nothing else comes of it.
+
+    Parameters
+    ----------
+    offsets, others, lengths
+        As `touching_runs` gave them.
+    areas, firsts
+        As `measure_runs` did.
+    is_open
+        bool, by region: whether it may go on, or touch others, beyond these labels.
+    least
+        As given to `touching_runs`.
+
+    Returns
+    -------
+    int32, by region: 0 where there is no such one.
+    """
+    found = np.zeros(areas.size, np.int32)
+    for region in range(1, areas.size):
+        begin, end = offsets[region], offsets[region + 1]
+        if begin == end or is_open[region]:
+            continue
+        only = others[begin]
+        if areas[only] < least or firsts[only] > firsts[region]:
+            continue
+        alike, border = True, 0
+        for at in range(begin, end):
+            alike = alike and others[at] == only
+            border += lengths[at]
+        if alike and border > 0:
+            found[region] = only
+    return found
 
 
 @kernel("C2u1 C2u1 C1i4 C1u2", "C2u2 C2u2 C1i4 C1u2")

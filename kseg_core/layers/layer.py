@@ -247,6 +247,8 @@ class Layer(ABC):
         Whether a chunk without a file is taken for lost where the image's documents are relied on.
     joined
         Whether windows decide together (`begin`, `join`, `settle`).
+    made_from
+        An array beside it that it is made from, where that is kept to make it again.
     counted
         By which name the image says how many pixels are not 0; None: it does not.
     free
@@ -268,6 +270,7 @@ class Layer(ABC):
     differs: ClassVar[str]
     has_every_chunk: ClassVar[bool] = False
     joined: ClassVar[bool] = False
+    made_from: ClassVar[str | None] = None
     counted: ClassVar[str | None] = None
     free: ClassVar[tuple[str, ...]] = ()
     working_px: ClassVar[int]

@@ -32,6 +32,7 @@ class SegmentLayer(Layer):
     group = ADDED["segments"].rpartition("/")[0]
     called = "its segments are"
     stands_alone, command = True, "segments"
+    made_from = CONTOURS
     counted = "segment_pixels"
     free = ("level",)  # contours have all of them
 

@@ -81,6 +81,12 @@ def discard_layer(path: str, key: str, layer: Layer) -> None:
         remove_image(path, key)
 
 
+def forget_made_from(path: str, key: str, layer: Layer) -> None:
+    """Remove what a layer of an image would be made from again, where that may be damaged."""
+    if layer.made_from is not None:
+        storage.remove_tree(os.path.join(image_folder(path, key), layer.made_from), ignore_errors=True)
+
+
 def _has_labels(folder: str) -> bool:
     return storage.is_dir(os.path.join(folder, LABEL_LAYER.node))
 

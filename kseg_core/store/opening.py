@@ -188,7 +188,8 @@ class StoredImage:
     @property
     def georeference(self) -> GeoReference | None:
         """CRS and transform of level 0, where known."""
-        for name in (f"{LABELS}/{GRID_MAPPING}", GRID_MAPPING):  # without labels: beside the edges
+        groups = dict.fromkeys(os.path.dirname(layer.path()) for layer in LAYERS.values())
+        for name in (os.path.join(group, GRID_MAPPING) for group in groups):  # without labels: beside edges or segments
             if self.has(name):
                 return GeoReference.from_attributes(dict(_array(self._group, name).attrs))
         return None

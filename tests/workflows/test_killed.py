@@ -13,8 +13,9 @@ from tests.killing import Job, files_below, folder_of_pictures, folder_of_tiled,
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """A job's inputs and scheduler, what its store made without a stop holds, and for how long it worked."""
+    """A job's kind, inputs and scheduler, what its store made without a stop holds, and for how long it worked."""
 
+    kind: str
     inputs: Path
     scheduler: str
     contents: dict[str, str]
@@ -22,8 +23,9 @@ class Undisturbed:
     seconds: float
 
 
-def arguments(inputs: Path, scheduler: str) -> list[str | Path]:
-    return ["run", inputs, "--k", "4", "--attempts", "2", "--scheduler", scheduler, "--workers", "2", "--confidence"]
+def arguments(inputs: Path, scheduler: str, kind: str) -> list[str | Path]:
+    added = ["--segments", "medium"] if kind == "segments" else ["--confidence"]
+    return ["run", inputs, "--k", "4", "--attempts", "2", "--scheduler", scheduler, "--workers", "2", *added]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,8 @@ def undisturbed(
     kind, scheduler = request.param
     inputs = folder_of_pictures(here / "in") if kind == "folder" else folder_of_tiled(here / "in", side=2300)
     store = here / "out.zarr"
-    _, seconds = Job(arguments(inputs, scheduler), store, environment).run()
-    return Undisturbed(inputs, scheduler, contents(store), files_below(store), seconds)
+    _, seconds = Job(arguments(inputs, scheduler, kind), store, environment).run()
+    return Undisturbed(kind, inputs, scheduler, contents(store), files_below(store), seconds)
 
 
 QUICK = {("tiled", "threads", 0)}  # tests/contract kills a job of a folder while it labels
@@ -60,7 +62,7 @@ QUICK = {("tiled", "threads", 0)}  # tests/contract kills a job of a folder whil
             marks=() if (kind, scheduler, half) in QUICK else pytest.mark.slow,
             id=f"{kind}-{scheduler}-{half}",
         )
-        for kind in ("folder", "tiled")
+        for kind in ("folder", "tiled", "segments")
         for scheduler in ("threads", "processes")
         for half in (0, 1)
     ],
@@ -75,9 +77,12 @@ def test_a_killed_job_goes_on_where_it_was(
 ) -> None:
     seed = 2 * ["threads", "processes"].index(undisturbed.scheduler) + half
     moment = moments(2, undisturbed.seconds, seed)[half]
-    job = Job(arguments(undisturbed.inputs, undisturbed.scheduler), tmp_path / "out.zarr", environment)
+    job = Job(
+        arguments(undisturbed.inputs, undisturbed.scheduler, undisturbed.kind), tmp_path / "out.zarr", environment
+    )
     killed = job.killed_and_resumed(moment)
-    assert killed.touched == ()
+    labelled = [path for path in killed.touched if "/labels/segments/" not in path]  # these are added to finished ones
+    assert [path for path in labelled if not path.endswith("/labels/zarr.json")] == []
     assert killed.moment is None or killed.reused == killed.images
     assert contents(tmp_path / "out.zarr") == undisturbed.contents
     assert files_below(tmp_path / "out.zarr") == undisturbed.files

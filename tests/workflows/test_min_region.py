@@ -242,7 +242,7 @@ def test_keep_raw_goes_with_min_region() -> None:
 def test_more_regions_than_memory_has_room_for_fail_their_image_alone(
     made: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kseg_core.clustering.cleaning.NODE_BYTES", 1 << 26)
+    monkeypatch.setattr("kseg_core.clustering.cleaning.NODE_BYTES", 1 << 28)
     result = make(pictures, tmp_path / "out.zarr", model=made, memory=1 << 33)
     assert [Path(failure.source).name for failure in result.failures] == [LARGE]
     assert "--memory" in result.failures[0].reason

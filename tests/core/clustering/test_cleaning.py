@@ -41,6 +41,7 @@ def of(text: str, k: int = 9) -> Labels:
         ("0003 0013 0033", 2, "0003 0003 0033"),  # a tie of border: 1 is nearer to 0 than to 3
         ("0002 0012 0022", 2, "0002 0002 0022"),  # a tie of both: the first pixel of 0 comes first
         ("2220 2210 2200", 2, "2220 2220 2200"),
+        ("1.00 .000 0000", 3, "1.00 .000 0000"),
         ("8.0 .8. 0.8", 9, "8.0 .8. 0.8"),  # nothing but invalid pixels beside them, and corners
         ("8.8 ... 123", 9, "8.8 ... 222"),  # regions do not cross invalid pixels; nobody is the last one's neighbour
         ("11011 11011 00000", 3, "11011 11011 00000"),

@@ -90,10 +90,10 @@ class Naive:
 Merge = tuple[int, int, float]
 
 
-def in_rounds(graph: Naive, fixed: set[int]) -> list[Merge]:
-    """All pairs that are each other's cheapest, up to a price of 1, until there is none."""
+def in_rounds(graph: Naive, fixed: set[int], rounds: int) -> list[Merge]:
+    """All pairs that are each other's cheapest, up to a price of 1, so many times or until there is none."""
     merges: list[Merge] = []
-    while True:
+    for _ in range(rounds):
         best: dict[int, tuple[float, Pair]] = {}
         for pair in graph.borders:
             price = graph.price(pair)
@@ -101,12 +101,11 @@ def in_rounds(graph: Naive, fixed: set[int]) -> list[Merge]:
                 if price <= 1 and (at not in best or (price, pair) < best[at]):
                     best[at] = (price, pair)
         mutual = sorted(pair for pair in graph.borders if all(at in best and best[at][1] == pair for at in pair))
-        if not mutual:
-            return merges
         for pair in mutual:
             price = best[pair[0]][0]
             graph.merge(pair, price)
             merges.append((*pair, graph.regions[pair[0]].height))
+    return merges
 
 
 def cheapest_first(graph: Naive) -> list[Merge]:
@@ -173,7 +172,7 @@ def graphs(most: int = 14) -> st.SearchStrategy[Graph]:
 
 
 #: Larger ones, in which regions grow for long: with few neighbours each, and with many.
-LARGE = [random_graph(seed, 70, touch, high, 900) for seed in range(3) for touch in (0.05, 0.5) for high in (5, 60)]
+LARGE = [random_graph(seed, 70, touch, high, 900) for seed in range(2) for touch in (0.05, 0.5) for high in (5, 60)]
 
 
 def listed(*made: Any) -> list[Merge]:
@@ -186,12 +185,12 @@ def same(found: list[Merge], expected: list[Merge]) -> None:
 
 
 @QUICK
-@given(graphs() | st.sampled_from(LARGE), st.integers(0, 999), st.sampled_from([0.0, 0.3]))
-def test_rounds_merge_what_is_each_others_cheapest(graph: Graph, seed: int, held: float) -> None:
+@given(graphs(), st.integers(0, 999), st.sampled_from([0.0, 0.3]), st.sampled_from([0, 2, 64]))
+def test_rounds_merge_what_is_each_others_cheapest(graph: Graph, seed: int, held: float, rounds: int) -> None:
     fixed = np.random.default_rng(seed).random(graph.size) < held
     naive = Naive.of(graph)
-    expected = in_rounds(naive, set(np.flatnonzero(fixed).tolist()))
-    left, number, merges = merge_mutual(graph, fixed)
+    expected = in_rounds(naive, set(np.flatnonzero(fixed).tolist()), rounds)
+    left, number, merges = merge_mutual(graph, fixed, rounds)
     same(listed(*merges), expected)
     # what is left is what the merges leave, numbered in order
     names = sorted(naive.regions)
@@ -214,14 +213,14 @@ def test_then_the_cheapest_pair_is_merged(graph: Graph) -> None:
 
 @pytest.mark.parametrize("graph", [*LARGE, random_graph(2, 600, 0.01, 60, 900)], ids=range(len(LARGE) + 1))
 def test_of_many_regions_too(graph: Graph) -> None:
-    same(listed(*merge_mutual(graph)[2]), in_rounds(Naive.of(graph), set()))
+    same(listed(*merge_mutual(graph, None, 64)[2]), in_rounds(Naive.of(graph), set(), 64))
     same(listed(*merging.merge_cheapest(*graph, COSTS)), cheapest_first(Naive.of(graph)))
 
 
 @QUICK
-@given(graphs(40))
-def test_all_that_touch_becomes_one_and_altitudes_never_fall_along_the_way(graph: Graph) -> None:
-    merges = merge_all(graph)
+@given(graphs(40), st.sampled_from([0, 64]))
+def test_all_that_touch_becomes_one_and_altitudes_never_fall_along_the_way(graph: Graph, rounds: int) -> None:
+    merges = merge_all(graph, rounds=rounds)
     up: dict[int, int] = {}
     height = dict.fromkeys(range(graph.size), 0.0)
     for kept, gone, altitude in listed(*merges):
@@ -236,5 +235,3 @@ def test_all_that_touch_becomes_one_and_altitudes_never_fall_along_the_way(graph
             reached[at] = up[reached[at]]
     for a, b in zip(graph.lower.tolist(), graph.higher.tolist(), strict=True):
         assert reached[a] == reached[b]
-    again = merge_all(graph)
-    assert listed(*again) == listed(*merges)

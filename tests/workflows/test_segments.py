@@ -1,0 +1,209 @@
+"""Segments of stores: exported at any level, as pictures and outlines, from the image, from a copy, or from neither."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from kseg_core import open_store
+from kseg_core.config import SegmentsConfig
+from kseg_core.errors import StoreError, UsageError
+from kseg_core.export import segments as exported
+from kseg_core.export.settings import ExportSettings
+from kseg_core.images import read_image
+from kseg_core.inputs.listing import list_inputs
+from kseg_core.segment_settings import SegmentSettings
+from kseg_core.store import cuts
+from tests.asking import SYNC, run_job, selection
+from tests.tiffs import save_tiff
+from workflows.export import Exported, export
+from workflows.export_plan import ExportRequest
+from workflows.layer_job import add_to_images
+from workflows.layer_request import prepare_layer
+
+Array = NDArray[Any]
+CLEAR = "picture-2.png"  # the one with transparent pixels
+LONG = "picture-7.png"  # of many tiles
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, smooth_folder: Path) -> Path:
+    here = tmp_path_factory.mktemp("segments") / "in"
+    here.mkdir()
+    for key in (CLEAR, LONG):
+        shutil.copy(smooth_folder / key, here)
+    return here
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> Path:
+    """A run's store of two pictures, with fine segments."""
+    store = folder.parent / "run.zarr"
+    run_job(folder, store, k=4, tile=64, segments=0.2)
+    return store
+
+
+def add(inputs: Path, output: Path | None = None, level: float | str = 0.5, **config: Any) -> Any:
+    how = SegmentsConfig(SegmentSettings(level), execution=SYNC, **config)
+    return add_to_images(prepare_layer(selection(inputs), how, None if output is None else str(output)))
+
+
+def run(store: Path, to: Path, **settings: Any) -> Exported:
+    return export(ExportRequest(str(store), str(to), ExportSettings(("segments",), **settings)), SYNC)
+
+
+def array(store: Path, key: str, name: str = "labels/segments/0") -> Array:
+    return np.asarray(open_store(str(store))[key].array(name)[...])
+
+
+def cut(contours: Array, level: float) -> Array:
+    """The reference: pixels that are joined over boundaries that have vanished, numbered by their first."""
+    valid = (contours[0] < 255).ravel()
+    place = np.arange(valid.size).reshape(contours.shape[1:])
+    most = int(level * 253 + 1e-9)
+    across, down = contours[0, :, :-1] <= most, contours[1, :-1] <= most
+    one = np.concatenate([place[:, :-1][across], place[:-1][down]])
+    other = np.concatenate([place[:, 1:][across], place[1:][down]])
+    graph = sparse.coo_array((np.ones(one.size), (one, other)), shape=(valid.size, valid.size))
+    group = csgraph.connected_components(graph, directed=False)[1]
+    _, first, inverse = np.unique(group[valid], return_index=True, return_inverse=True)
+    numbers = np.zeros(valid.size, np.uint32)
+    numbers[valid] = (np.argsort(np.argsort(first)) + 1)[inverse]
+    return numbers.reshape(contours.shape[1:])
+
+
+def painted(numbers: Array, samples: Array) -> Array:
+    """The reference: each segment in the mean of its pixels; where there is none black, and transparent."""
+    picture = np.zeros(samples.shape, np.uint8)
+    for number in range(1, numbers.max() + 1):
+        picture[numbers == number] = np.floor(samples[numbers == number].mean(axis=0) + 0.5)
+    return picture if numbers.all() else np.dstack([picture, np.uint8(255) * (numbers > 0)])
+
+
+@pytest.mark.parametrize("level", [None, 0.2, 0.1, 0.5, 1.0])
+def test_an_export_has_their_numbers_and_each_in_its_mean_colour(
+    made: Path, folder: Path, tmp_path: Path, level: float | None
+) -> None:
+    result = run(made, tmp_path, level=level)
+    assert [file.name for file in result.files] == [
+        f"{key}.segments.{suffix}" for key in (CLEAR, LONG) for suffix in ("tif", "png")
+    ]
+    for key in (CLEAR, LONG):
+        numbers = tifffile.imread(tmp_path / f"{key}.segments.tif")
+        assert numbers.dtype == np.uint32
+        np.testing.assert_array_equal(numbers, cut(array(made, key, "contours"), 0.2 if level is None else level))
+        picture = np.asarray(Image.open(tmp_path / f"{key}.segments.png"))
+        np.testing.assert_array_equal(picture, painted(numbers, read_image(str(folder / key)).samples))
+    if level in (None, 0.2):
+        np.testing.assert_array_equal(numbers, array(made, LONG))
+    shutil.copy(folder / LONG, tmp_path)
+    assert [Path(file.path).name for file in list_inputs([str(tmp_path)]).files] == [LONG]
+
+
+def test_windows_in_which_they_are_cut_change_nothing(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(made, tmp_path / "one", level=0.3)
+    for module in (cuts, exported):
+        monkeypatch.setattr(module, "SIDE", 60)
+    run(made, tmp_path / "many", level=0.3)
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "many" / file.name).read_bytes()
+
+
+def test_without_the_image_they_are_painted_as_their_clusters(made: Path, folder: Path, tmp_path: Path) -> None:
+    run(made, tmp_path / "with", level=0.3)
+    away = folder.rename(folder.parent / "away")
+    try:
+        run(made, tmp_path / "without", level=0.3)
+        assert run(made, tmp_path / "stored").status == "ok"  # their mean colours are in the store
+    finally:
+        away.rename(folder)
+    name = f"{LONG}.segments"
+    assert (tmp_path / "with" / f"{name}.tif").read_bytes() == (tmp_path / "without" / f"{name}.tif").read_bytes()
+    numbers, labels = tifffile.imread(tmp_path / "with" / f"{name}.tif"), array(made, LONG, "labels/kmeans/0")
+    picture = np.asarray(Image.open(tmp_path / "without" / f"{name}.png"))
+    colors = open_store(str(made)).model.colors
+    for number in range(1, numbers.max() + 1):
+        most = np.bincount(labels[numbers == number]).argmax()
+        assert (picture[numbers == number] == colors[most]).all()
+
+
+@pytest.mark.parametrize("level", [None, 0.4])
+def test_outlines_cover_each_segment(made: Path, tmp_path: Path, level: float | None) -> None:
+    features = pytest.importorskip("rasterio.features")
+    run(made, tmp_path, level=level)
+    result = run(made, tmp_path, level=level, format="geojson")
+    assert [file.name for file in result.files] == [f"{key}.segments.geojson" for key in (CLEAR, LONG)]
+    for key in (CLEAR, LONG):
+        numbers = tifffile.imread(tmp_path / f"{key}.segments.tif")
+        found = json.loads((tmp_path / f"{key}.segments.geojson").read_text())["features"]
+        pairs = [(each["geometry"], each["properties"]["segment"]) for each in found]
+        np.testing.assert_array_equal(features.rasterize(pairs, numbers.shape, dtype="uint32"), numbers)
+        told = {each["properties"]["segment"]: each["properties"] for each in found}
+        picture = np.asarray(Image.open(tmp_path / f"{key}.segments.png"))
+        for number, own in told.items():
+            (color,) = np.unique(picture[numbers == number][:, :3], axis=0)
+            assert own["color"] == "#" + bytes(color).hex()
+            assert own["pixels"] == (numbers == number).sum()
+
+
+def test_bands_are_painted_as_their_model_shows_them(tmp_path: Path, smooth: Any) -> None:
+    deep = np.dstack([smooth(120, 150, 3), smooth(120, 150, 4)[..., 0]]).astype(np.uint16) * 101
+    save_tiff(tmp_path / "in" / "deep.tif", deep)
+    run_job(tmp_path / "in", tmp_path / "run.zarr", k=3, segments=0.3)
+    add(tmp_path / "in", tmp_path / "alone.zarr", 0.3)
+    for level in (None, 0.1):
+        for name in ("run", "alone"):
+            run(tmp_path / f"{name}.zarr", tmp_path / f"{name}-{level}", level=level)
+        numbers = tifffile.imread(tmp_path / f"run-{level}" / "deep.tif.segments.tif")
+        np.testing.assert_array_equal(numbers, tifffile.imread(tmp_path / f"alone-{level}" / "deep.tif.segments.tif"))
+        picture = np.asarray(Image.open(tmp_path / f"run-{level}" / "deep.tif.segments.png"))
+        space = open_store(str(tmp_path / "run.zarr")).model.bands
+        for number in range(1, numbers.max() + 1):
+            mean = deep[numbers == number].mean(axis=0).astype(np.float32)
+            assert (picture[numbers == number] == space.shades(mean)).all()
+    assert run(tmp_path / "alone.zarr", tmp_path / "again", format="png").files[0].name == "deep.tif.segments.png"
+
+
+def test_of_a_place_on_the_ground_they_have_it(tmp_path: Path, smooth: Any) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    place = rasterio.Affine(10.0, 0, 500_000, 0, -20.0, 4_600_000)
+    (tmp_path / "in").mkdir()
+    with rasterio.open(
+        tmp_path / "in" / "a.tif", "w", driver="GTiff", height=90, width=80, count=3, dtype="uint8", crs="EPSG:32633",
+        transform=place,
+    ) as file:  # fmt: skip
+        file.write(smooth(90, 80, 6).transpose(2, 0, 1))
+    run_job(tmp_path / "in", tmp_path / "run.zarr", k=3, segments=0.3)
+    add(tmp_path / "in", tmp_path / "alone.zarr", 0.3)
+    for name in ("run", "alone"):
+        run(tmp_path / f"{name}.zarr", tmp_path / name)
+        with rasterio.open(tmp_path / name / "a.tif.segments.tif") as file:
+            assert (file.crs.to_epsg(), file.transform, file.nodata, file.dtypes) == (32633, place, 0, ("uint32",))
+            np.testing.assert_array_equal(file.read(1), array(tmp_path / f"{name}.zarr", "a.tif"))
+        assert (tmp_path / name / "a.tif.segments.pgw").read_text().startswith("10.0\n0.0\n0.0\n-20.0\n")
+
+
+def test_what_is_asked_of_none_is_refused(made: Path, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--level is of segments, and --what names none"):
+        ExportSettings(("masks",), level=0.3)
+    with pytest.raises(UsageError, match="--level takes coarse"):
+        ExportSettings(("segments",), level=2)
+    plain = tmp_path / "plain.zarr"
+    run_job(folder, plain, k=2)
+    with pytest.raises(StoreError, match=r"no segments in .*; make them with: kseg-batch segments, or kseg-batch run"):
+        run(plain, tmp_path / "out")
+    add(folder, tmp_path / "alone.zarr")
+    with pytest.raises(StoreError, match="only segments: --what segments"):
+        export(ExportRequest(str(tmp_path / "alone.zarr"), str(tmp_path / "out")), SYNC)

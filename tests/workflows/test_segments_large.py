@@ -1,0 +1,174 @@
+"""Segments of images that are worked on in pieces: to the last bit those of the same image in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+from kseg_core.segments.lifting import factor_of
+from kseg_core.segments.whole import contours_of
+from tests.asking import SYNC, problems, run_job, stopped_at
+from tests.killing import files_below
+from tests.reference import cut
+from workflows.repair import repair_store
+
+Array = NDArray[Any]
+LEVEL, MOST = 0.1, 25  # of 253 steps
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An image, what of it counts, and how it is segmented."""
+
+    samples: Array  # (y, x, c)
+    valid: Array | None
+    scale: str
+    settings: dict[str, Any]
+    options: dict[str, Any]  # of its file
+
+    @property
+    def of_bands(self) -> bool:
+        return "features" in self.settings
+
+    def save(self, path: Path, tile: int = 32) -> Path:
+        samples = self.samples
+        if self.valid is not None and not self.of_bands:
+            samples = np.concatenate([samples, self.valid[..., None].astype(np.uint8) * 255], axis=2)
+        samples = samples[..., 0] if samples.shape[2] == 1 else samples
+        layout = {"photometric": "minisblack"} | ({"planarconfig": "contig"} if samples.ndim == 3 else {})
+        tifffile.imwrite(path, samples, tile=(tile, tile), metadata=None, **{**layout, **self.options})
+        return path
+
+
+def kind_of(name: str, smooth: Any, shape: tuple[int, int] = (230, 190)) -> Kind:
+    picture = smooth(*shape, 5)
+    picture[80:150, 40:130] //= 3
+    valid = np.ones(shape, np.bool_)
+    valid[20:60, 100:] = valid[:, 64:67] = valid[120:140, 30:64] = False
+    match name:
+        case "colours":
+            return Kind(picture, None, "native", {}, {"photometric": "rgb"})
+        case "masked":
+            picture[~valid] = 7
+            return Kind(picture, valid, "native", {}, {"photometric": "rgb", "extrasamples": ["unassalpha"]})
+        case "photo":
+            picture[~valid] = 7
+            return Kind(picture, valid, "photo", {}, {"photometric": "rgb", "extrasamples": ["unassalpha"]})
+        case "gray":
+            return Kind(picture[..., :1], None, "native", {}, {})
+    samples = np.where(valid[..., None], picture.astype(np.uint16) * 37 + 1, 0).astype(np.uint16)
+    return Kind(samples, valid, "native", {"features": "bands", "nodata": "0"}, {})
+
+
+def contours_in_memory(kind: Kind, block: int) -> Array:
+    samples = kind.samples if kind.of_bands or kind.samples.shape[2] == 3 else np.repeat(kind.samples, 3, axis=2)
+    factor = factor_of((samples.shape[0], samples.shape[1])) if kind.scale == "photo" else 1
+    return contours_of(samples, kind.valid, of_bands=kind.of_bands, factor=factor, side=block)
+
+
+def segmented(kind: Kind, file: Path, store: Path, **settings: Any) -> zarr.Group:
+    run_job(file, store, 3, segments=LEVEL, segment_scale=kind.scale, **kind.settings, **settings)
+    return zarr.open_group(str(store), mode="r")[f"images/{file.name}"]  # type: ignore[return-value]
+
+
+def as_in_memory(image: zarr.Group, kind: Kind, expected: Array) -> None:
+    """Contours, segments, and what is told of them."""
+    np.testing.assert_array_equal(image["contours"][...], expected)  # type: ignore[index]
+    segments = np.asarray(image["labels/segments/0"])
+    np.testing.assert_array_equal(segments, cut(expected, MOST))
+    table = {name: np.asarray(array) for name, array in image["segments"].arrays()}  # type: ignore[union-attr]
+    numbers = np.arange(1, int(segments.max()) + 1)
+    assert numbers.size > 3
+    assert table["area"].tolist() == np.bincount(segments.ravel(), minlength=numbers.size + 1)[1:].tolist()
+    labels = np.asarray(image["labels/kmeans/0"])
+    for number in numbers[:: max(1, numbers.size // 9)]:
+        inside = segments == number
+        rows, columns = np.nonzero(inside)
+        box = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
+        assert table["box"][number - 1].tolist() == box
+        mean = np.broadcast_to(kind.samples[inside].mean(axis=0, dtype=float), table["mean"].shape[1:])
+        np.testing.assert_allclose(table["mean"][number - 1], mean, rtol=1e-6)
+        assert table["cluster"][number - 1] == np.bincount(labels[inside]).argmax()
+
+
+@pytest.mark.parametrize("name", ["colours", "masked", "photo", "gray", "bands"])
+def test_pieces_have_the_segments_of_the_image_in_memory(name: str, tmp_path: Path, smooth: Any, parts: Any) -> None:
+    kind, block = kind_of(name, smooth), 80
+    file = kind.save(tmp_path / "scene.tif")
+    parts(block=block, photo=5000)
+    expected = contours_in_memory(kind, block)
+    assert np.unique(expected).size > 10
+    ways = [(64, 64, "threads"), (200, 200, "sync"), (512, 64, "sync")]
+    for number, (tile, side, scheduler) in enumerate([*ways, (64, 4096, "sync")][name == "gray" :]):
+        parts(piece=side)
+        store = tmp_path / f"{number}.zarr"
+        as_in_memory(segmented(kind, file, store, tile=tile, scheduler=scheduler), kind, expected)
+    assert problems(store) == []
+
+
+@pytest.mark.parametrize(("shape", "tile"), [((300, 40), 16), ((40, 300), 16), ((300, 300), 300)])
+def test_images_one_piece_or_one_block_wide_too(
+    shape: tuple[int, int], tile: int, tmp_path: Path, smooth: Any, parts: Any
+) -> None:
+    kind = Kind(smooth(*shape, 3), None, "native", {}, {"photometric": "rgb"})
+    parts(block=64, piece=64)
+    file = kind.save(tmp_path / "scene.tif", tile=16)
+    if tile == 300:  # strips, which are decoded in full width
+        tifffile.imwrite(file, kind.samples, photometric="rgb", rowsperstrip=8)
+    expected = contours_in_memory(kind, 64)
+    as_in_memory(segmented(kind, file, tmp_path / "out.zarr", tile=64, scheduler="sync"), kind, expected)
+
+
+#: Where a job is stopped, by the file that it was to write next.
+STOPS = {
+    "masked": [("partial/block-4", 1), ("contours/c/1/1/1", 1), ("segments/0/c/1/1", 1), ("segments/zarr.json", 2)],
+    "photo": [("partial/hierarchy", 1), ("contours/zarr.json", 2), ("segments/area/c", 1), ("segments/1/c/0/1", 1)],
+}
+
+
+@pytest.mark.parametrize("name", ["masked", "photo"])
+def test_a_stopped_job_given_again_ends_with_the_same_arrays(
+    name: str, tmp_path: Path, smooth: Any, parts: Any, contents: Any
+) -> None:
+    kind = kind_of(name, smooth)
+    file = kind.save(tmp_path / "scene.tif")
+    parts(block=80, photo=5000, piece=64)
+    settings = {"tile": 64, "scheduler": "sync"}
+    segmented(kind, file, tmp_path / "undisturbed.zarr", **settings)
+    expected = contents(tmp_path / "undisturbed.zarr"), files_below(tmp_path / "undisturbed.zarr")
+    for number, (place, times) in enumerate(STOPS[name]):
+        store = tmp_path / f"{number}.zarr"
+        with stopped_at(f"scene.tif.*{place}", times):
+            segmented(kind, file, store, **settings)
+        segmented(kind, file, store, **settings)
+        assert (contents(store), files_below(store)) == expected, place
+
+
+def test_a_damaged_store_is_repaired_to_the_same_bits(tmp_path: Path, smooth: Any, parts: Any, contents: Any) -> None:
+    kind = kind_of("masked", smooth)
+    file, store = kind.save(tmp_path / "scene.tif"), tmp_path / "out.zarr"
+    parts(block=80, piece=64)
+    segmented(kind, file, store, tile=64, scheduler="sync")
+    expected = contents(store)
+    for chunk in ("labels/segments/0/c/1/1", "labels/segments/1/c/0/0"):
+        (store / "images" / "scene.tif" / chunk).write_bytes(b"no chunk")
+        assert problems(store)
+        assert repair_store(str(store), SYNC)["repaired"] == ["scene.tif"]
+        assert contents(store) == expected
+
+
+@pytest.mark.parametrize("scale", ["photo", pytest.param("native", marks=pytest.mark.slow)])
+def test_two_processes_and_pieces_as_large_as_they_are(scale: str, tmp_path: Path, smooth: Any) -> None:
+    kind = Kind(np.tile(smooth(515, 525, 5), (4, 4, 1)), None, scale, {}, {"photometric": "rgb"})
+    file = kind.save(tmp_path / "scene.tif", tile=256)
+    settings = {"scheduler": "processes", "workers": 2, "attempts": 1, "max_iter": 5}
+    image = segmented(kind, file, tmp_path / "out.zarr", **settings)
+    np.testing.assert_array_equal(image["contours"][...], contours_in_memory(kind, 1024))  # type: ignore[index]
+    np.testing.assert_array_equal(image["labels/segments/0"][...], cut(np.asarray(image["contours"]), MOST))  # type: ignore[index]
