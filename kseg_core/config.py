@@ -664,9 +664,9 @@ class AskedLayer(NamedTuple):
         By which name it says how many pixels are not 0; None: it does not.
     free
         Settings that may be changed without asking to replace the layer: nothing is lost by it.
-    basis
+    made_from
         Where in the image's group the array is of which it can be made anew, with other free settings, without the
-        image's file; empty: there is none.
+        image's file; None: there is none.
     """
 
     name: str
@@ -674,7 +674,7 @@ class AskedLayer(NamedTuple):
     settings: dict[str, Any]
     counted: str | None = None
     free: tuple[str, ...] = ()
-    basis: str = ""
+    made_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

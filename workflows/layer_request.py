@@ -270,7 +270,7 @@ def _without_files(request: LayerRequest, gone: dict[str, tuple[dict[str, Any], 
     for key, (facts, error) in gone.items():
         folder = image_folder(store, key)
         stated = image_facts(os.path.join(folder, layer.path)) or {}
-        basis = image_facts(os.path.join(folder, layer.basis)) if layer.basis else None
+        basis = image_facts(os.path.join(folder, layer.made_from)) if layer.made_from else None
         wanted = {name: value for name, value in layer.settings.items() if name not in layer.free}
         if layer_is_complete(stated, layer.counted) and not differences(_named(stated, layer.settings), layer.settings):
             height, width = facts["shape"]

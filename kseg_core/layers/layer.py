@@ -305,7 +305,7 @@ class Layer(ABC):
     @property
     def marker(self) -> AskedLayer:
         """What is known of it without NumPy, by which it is seen whether an image has it."""
-        return AskedLayer(self.name, self.path(), self.to_json(), self.counted, self.free)
+        return AskedLayer(self.name, self.path(), self.to_json(), self.counted, self.free, self.made_from)
 
     def as_noted(self, store: Mapping[str, Any]) -> Layer:
         """The layer as a command has made it since in all images of a store, by what the store says of itself, where

@@ -84,7 +84,10 @@ def discard_layer(path: str, key: str, layer: Layer) -> None:
 def forget_made_from(path: str, key: str, layer: Layer) -> None:
     """Remove what a layer of an image would be made from again, where that may be damaged."""
     if layer.made_from is not None:
-        storage.remove_tree(os.path.join(image_folder(path, key), layer.made_from), ignore_errors=True)
+        folder = os.path.join(image_folder(path, key), layer.made_from)
+        with contextlib.suppress(FileNotFoundError):
+            storage.remove_file(os.path.join(folder, "zarr.json"))  # first what declares it complete
+        storage.remove_tree(folder, ignore_errors=True)
 
 
 def _has_labels(folder: str) -> bool:

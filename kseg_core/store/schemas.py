@@ -216,9 +216,13 @@ class Config(TypedDict, total=False):
     auto: Auto
 
 
-class _Repaired(_State):
+class _RepairedAlways(_State):
     source: str
     edges: Settings | None
+
+
+class _Repaired(_RepairedAlways, total=False):
+    segments: Settings | None
 
 
 class Store(TypedDict, total=False):
@@ -234,6 +238,7 @@ class Store(TypedDict, total=False):
     failures: list[Failure]
     keys: list[str]
     edges: Settings | None
+    segments: Settings | None
     repairing: dict[str, _Repaired]
 
 

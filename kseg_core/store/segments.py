@@ -86,6 +86,12 @@ def has_contours(path: str, layer: SegmentLayer, source: ImageSource) -> bool:
     return stated == {**contours_facts(layer, source), "status": "complete"}
 
 
+def is_known(path: str, source: ImageSource) -> bool:
+    """Whether an image says that it is of this very file: that stays known while its segments are made anew."""
+    stated = image_facts(image_folder(path, source.file.key))
+    return stated is not None and "source" in stated and source.file.is_as(stated)
+
+
 def create_contours(path: str, key: str, layout: Layout) -> None:
     """The array, without a pixel; an earlier one is removed."""
     folder = os.path.join(image_folder(path, key), CONTOURS)
@@ -147,12 +153,15 @@ def finish_segments(path: str, layer: SegmentLayer, key: str, layout: Layout, se
         spec = ArraySpec(values.shape, chunks, values.dtype.name, 0, columns, "numbers")
         if len(values):
             write_array(os.path.join(table, name), values, spec)
-    scale, unit = layout.scale, layout.unit
-    pyramid = ome.multiscales("segments", layout.levels, scale, unit)
-    described: dict[str, Any] = {"version": ome.VERSION, "multiscales": pyramid}
-    described["image-label"] = {"version": ome.VERSION, "source": {"image": "../../"}}
-    write_group(os.path.join(folder, layer.node), {"ome": described})
+    write_group(os.path.join(folder, layer.node), described(layout))
     write_labels_index(folder)
+
+
+def described(layout: Layout) -> dict[str, Any]:
+    """The attributes of the label image."""
+    pyramid = ome.multiscales("segments", layout.levels, layout.scale, layout.unit)
+    label = {"version": ome.VERSION, "source": {"image": "../../"}}
+    return {"ome": {"version": ome.VERSION, "multiscales": pyramid, "image-label": label}}
 
 
 # ------------------------------------------------------------------------------------------ of large images, between

@@ -26,9 +26,13 @@ from ..layers.tiles import Region, level_shape, source_window, tile_windows, win
 from .model import Model, label_window
 from .opening import StoredImage
 from .originals import Originals
+from .segment_checks import tally_segments
 
 if TYPE_CHECKING:
     import zarr
+
+#: By layer, what else of a window of it is counted, where its values are not made of labels.
+OWN_TALLY: dict[str, Callable[[StoredImage, Region], Counter[str]]] = {"segments": tally_segments}
 
 VERIFY_PX = 4096  # side of the windows arrays are compared in
 
@@ -160,11 +164,12 @@ class Subject:
     @cached_property
     def pyramids(self) -> list[Pyramid]:
         """Of each layer that has one, those that were added first."""
-        layers = [layer for layer, _ in (*self.added, (LABEL_LAYER, None), *self.beside_labels)]
+        with_labels = ((LABEL_LAYER, None), *self.beside_labels) if self.image.has_labels else ()
+        layers = [layer for layer, _ in (*self.added, *with_labels)]
         return [
             Pyramid(
                 layer.name,
-                self.image.level_count,
+                self.image.level_count if self.image.has_labels else len(self.image.layer_levels(layer)),
                 self.image.layer_levels(layer),
                 partial(layer.halved, layout=self.layout),
             )
@@ -276,14 +281,17 @@ def tally(subject: Subject, window: Region) -> Tally:
             return counted
         counted = tally_added(subject, window)
         step = LABELS
-        if not image.has_labels or subject.odd_labels is not None:
-            return counted
-        counted = counted.merge(tally_labels(image.labels, subject.beside_labels, window, subject.layout))
+        if image.has_labels:
+            if subject.odd_labels is not None:
+                return counted
+            counted = counted.merge(tally_labels(image.labels, subject.beside_labels, window, subject.layout))
         step = LEVELS
         for at, pyramid in enumerate(subject.pyramids):
             for level in range(1, min(pyramid.stated, len(pyramid.levels))):
                 step = (LEVELS[0], at, level)
                 counted = counted.merge(tally_level(subject, at, level, window))
+        if not image.has_labels:
+            return counted
         if subject.raw is not None:
             counted = counted.merge(Tally(of_raw=_compared(subject, np.asarray(subject.raw[window]), window)))
         step = SOURCE
@@ -303,6 +311,8 @@ def tally_added(subject: Subject, window: Region) -> Tally:
             pixels[not_zero(layer)] = int(np.count_nonzero(np.asarray(array[window])))
         if layer.source == "labels" and image.has_labels and subject.odd_labels is None:
             pixels[layer.name] = _disagreeing(layer, array, image.labels, window, subject.layout)
+        if (own := OWN_TALLY.get(layer.name)) is not None:
+            pixels.update(own(image, window))
     return Tally(pixels)
 
 

@@ -35,6 +35,7 @@ from .nodes import DAMAGE, chunk_path, missing_chunks, read_document
 from .opening import StoredImage
 from .originals import Originals
 from .record import ImageRecord
+from .segment_checks import wrong_segments
 from .tally import (
     ADDED,
     LEVELS,
@@ -55,6 +56,9 @@ from .tally import (
 )
 from .tally import LABELS as OF_LABELS
 from .writing import LABELS, arrays_are_sound, image_folder, labels_listed
+
+#: By layer, what is wrong with what was counted of it by `tally.OWN_TALLY`.
+OWN_JUDGE: dict[str, Callable[..., Iterator[str]]] = {"segments": wrong_segments}
 
 TILES_NAMED = 8  # of those that are missing
 UNREADABLE = (*DAMAGE, StoreError)
@@ -173,7 +177,8 @@ def _judged(subject: Subject, counted: Tally) -> Findings:
     if not subject.image.has_labels:
         if "counts" in subject.image.attributes:
             return Findings((f"{key}: its labels are missing", *of_added))
-        return Findings(of_added)
+        levels = [line for at in range(len(subject.pyramids)) for line in _of_levels(subject, at, counted, readable)]
+        return Findings((*of_added, *(f"{key}: {line}" for line in levels)))
     if subject.odd_labels is not None:
         return Findings((f"{key}: {subject.odd_labels}", *of_added))
     readable(OF_LABELS)
@@ -209,7 +214,9 @@ def _of_added(subject: Subject, counted: Tally) -> Iterator[str]:
             there, facts = pixels[not_zero(layer)], dict(array.attrs["kseg"])  # type: ignore[arg-type]
             if there != facts[layer.counted]:
                 yield f"its {layer.name} have {there} pixels, its attributes say {facts[layer.counted]}"
-        if pixels[layer.name]:
+        if (own := OWN_JUDGE.get(layer.name)) is not None:
+            yield from own(image, pixels, is_whole=not is_large(subject.shape))
+        elif pixels[layer.name]:
             yield layer.disagrees.format(pixels[layer.name])
 
 

@@ -1,15 +1,18 @@
-"""Segments of stores: exported at any level, as pictures and outlines, from the image, from a copy, or from neither."""
+"""Segments of stores: exported at any level as pictures and outlines, verified, repaired, stopped and gone on with."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import sparse
@@ -24,12 +27,13 @@ from kseg_core.images import read_image
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.segment_settings import SegmentSettings
 from kseg_core.store import cuts
-from tests.asking import SYNC, run_job, selection
+from tests.asking import SYNC, problems, run_job, selection, stopped_at
 from tests.tiffs import save_tiff
 from workflows.export import Exported, export
 from workflows.export_plan import ExportRequest
 from workflows.layer_job import add_to_images
 from workflows.layer_request import prepare_layer
+from workflows.repair import repair_store
 
 Array = NDArray[Any]
 CLEAR = "picture-2.png"  # the one with transparent pixels
@@ -70,7 +74,7 @@ def cut(contours: Array, level: float) -> Array:
     """The reference: pixels that are joined over boundaries that have vanished, numbered by their first."""
     valid = (contours[0] < 255).ravel()
     place = np.arange(valid.size).reshape(contours.shape[1:])
-    most = int(level * 253 + 1e-9)
+    most = round(level * 253)
     across, down = contours[0, :, :-1] <= most, contours[1, :-1] <= most
     one = np.concatenate([place[:, :-1][across], place[:-1][down]])
     other = np.concatenate([place[:, 1:][across], place[1:][down]])
@@ -207,3 +211,141 @@ def test_what_is_asked_of_none_is_refused(made: Path, folder: Path, tmp_path: Pa
     add(folder, tmp_path / "alone.zarr")
     with pytest.raises(StoreError, match="only segments: --what segments"):
         export(ExportRequest(str(tmp_path / "alone.zarr"), str(tmp_path / "out")), SYNC)
+
+
+# ------------------------------------------------------------------------------------------------ verified, repaired
+
+
+@pytest.fixture(scope="module")
+def sound(folder: Path) -> dict[str, Path]:
+    """A store of a run, with levels, and one of segments alone; of the long picture."""
+    stores = {name: folder.parent / f"sound-{name}.zarr" for name in ("run", "alone")}
+    run_job(folder / LONG, stores["run"], k=4, tile=64, segments=0.1, pyramid=True)
+    add(folder / LONG, stores["alone"], 0.1, tile=64)
+    return stores
+
+
+def contents(store: Path) -> dict[str, str]:
+    """Digests of all that is in its images."""
+    files = (path for path in (store / "images").rglob("*") if path.is_file())
+    return {str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def put(image: Path, name: str, place: Any, value: Any) -> None:
+    zarr.open_array(image / name, mode="r+")[place] = value
+
+
+def change(image: Path, name: str, **told: Any) -> None:
+    document = json.loads((image / name / "zarr.json").read_text())
+    document["attributes"].update(told)
+    (image / name / "zarr.json").write_text(json.dumps(document))
+
+
+def exchange_two_numbers(image: Path) -> None:
+    numbers = np.asarray(zarr.open_array(image / "labels/segments/0")[...])
+    last = numbers.max()
+    swapped = np.where(numbers == 1, last, np.where(numbers == last, 1, numbers))
+    put(image, "labels/segments/0", ..., swapped)
+
+
+def cut_short(image: Path, name: str) -> None:
+    chunk = next(path for path in sorted((image / name / "c").rglob("*")) if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-3])
+
+
+def lose_a_chunk(image: Path) -> None:
+    next(path for path in sorted((image / "labels/segments/0/c").rglob("*")) if path.is_file()).unlink()
+
+
+SEGMENTS = "labels/segments"
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a pixel": (lambda at: put(at, f"{SEGMENTS}/0", (3, 3), 7), "pixels of its segments are not those of its contours"),
+    "a boundary": (lambda at: put(at, "contours", (0, slice(0, 9), slice(0, 60)), 200), "not those of its contours"),
+    "two numbers": (exchange_two_numbers, "not numbered as their table has them"),
+    "an area": (lambda at: put(at, "segments/area", 0, 1), "not numbered as their table has them"),
+    "a box": (lambda at: put(at, "segments/box", (0, 0), 1), "the table of its segments is not of them"),
+    "a table": (lambda at: shutil.rmtree(at / "segments"), "cannot be read"),
+    "a chunk": (lose_a_chunk, "pixels, its attributes say"),
+    "contours cut short": (lambda at: cut_short(at, "contours"), "its contours cannot be read"),
+    "segments cut short": (lambda at: cut_short(at, f"{SEGMENTS}/0"), "cannot be read"),
+    "no contours": (lambda at: shutil.rmtree(at / "contours"), "contours"),
+    "contours of another file": (
+        lambda at: change(at, "contours", kseg={"status": "complete", "size": 1}),
+        "its contours",
+    ),
+    "what is said": (lambda at: change(at, SEGMENTS, ome={}), "what is said with its segments"),
+    "no layer": (lambda at: shutil.rmtree(at / SEGMENTS), "its segments are missing"),
+}
+
+
+@pytest.mark.parametrize("kind", ["run", "alone"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_is_found_and_made_anew(sound: dict[str, Path], tmp_path: Path, kind: str, damage: str) -> None:
+    store = tmp_path / "s.zarr"
+    shutil.copytree(sound[kind], store)
+    harm, told = DAMAGES[damage]
+    harm(store / "images" / LONG)
+    found = problems(store)
+    assert any(told in line for line in found), found
+    repaired = repair_store(str(store), SYNC)
+    assert (repaired["problems"], repaired["repaired"]) == ([], [LONG])
+    assert contents(store) == contents(sound[kind])
+
+
+def test_levels_of_segments_are_verified(sound: dict[str, Path], tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    shutil.copytree(sound["run"], store)
+    put(store / "images" / LONG, f"{SEGMENTS}/1", (3, 3), 77)
+    assert problems(store) == [f"{LONG}: 1 pixels of level 1 of its segments are not of the level above"]
+    assert repair_store(str(store), SYNC)["status"] == "ok"
+    assert contents(store) == contents(sound["run"])
+
+
+def test_windows_in_which_they_are_verified_change_nothing(
+    sound: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kseg_core.store.tally.VERIFY_PX", 64)
+    monkeypatch.setattr("kseg_core.store.segment_checks.SIDE", 50)
+    assert [problems(sound[kind]) for kind in ("run", "alone")] == [[], []]
+    for damage in ("a pixel", "two numbers", "an area"):
+        store = tmp_path / f"{damage}.zarr"
+        shutil.copytree(sound["run"], store)
+        DAMAGES[damage][0](store / "images" / LONG)
+        assert any(DAMAGES[damage][1] in line for line in problems(store))
+
+
+# -------------------------------------------------------------------------------------------- stopped and gone on with
+
+
+@pytest.mark.parametrize("kind", ["run", "alone"])
+@pytest.mark.parametrize(
+    "place", [r"contours/c/0/0/3", r"segments/0/c/0/2", r"segments/area/c", r"segments/0/zarr\.json"]
+)
+def test_segments_of_a_store_that_are_stopped_are_gone_on_with(
+    sound: dict[str, Path], folder: Path, tmp_path: Path, kind: str, place: str
+) -> None:
+    store, expected = tmp_path / "s.zarr", tmp_path / "expected.zarr"
+    for each in (store, expected):
+        shutil.copytree(sound[kind], each)
+    add(expected, level=0.4)
+    if "contours" in place:  # of another hierarchy
+        shutil.rmtree(store / "images" / LONG / "contours")
+    with stopped_at(place, 2 if place.endswith("json") else 1):
+        add(store, level=0.4)
+    assert any("not finished" in line for line in problems(store))
+    result = add(store, level=0.4)
+    assert (result.status, result.done.images, result.reused.images) == ("ok", 1, 0)
+    assert contents(store) == contents(expected)
+    assert problems(store) == []
+
+
+def test_a_folder_that_has_grown_costs_what_is_new(folder: Path, tmp_path: Path) -> None:
+    there = tmp_path / "in"
+    there.mkdir()
+    shutil.copy2(folder / CLEAR, there)
+    assert add(there, tmp_path / "s.zarr").done.images == 1
+    shutil.copy2(folder / LONG, there)
+    result = add(there, tmp_path / "s.zarr")
+    assert (result.done.images, result.reused.images) == (1, 1)
+    add(there, tmp_path / "at-once.zarr")
+    assert contents(tmp_path / "s.zarr") == contents(tmp_path / "at-once.zarr")

@@ -74,7 +74,7 @@ def segment_image(task: PieceTask, job: Adding) -> Added:
     layout, ground = _prepared(source, job)
     pixels = piece.read(ground.bands)
     kept = stored.has_contours(job.store, layer, source)
-    create_layer(job.store, key, layer, layout, pieces=False, keep=kept)
+    create_layer(job.store, key, layer, layout, pieces=False, keep=kept or stored.is_known(job.store, source))
     if kept:
         contours = stored.read_contours(job.store, key, whole(source.shape), layout)
     else:
@@ -155,7 +155,7 @@ def _add_large(pieces: Sequence[Piece], job: Adding, context: Context) -> Added:
     large = LargeSegments(layer, job.store, layout, ground)
     try:
         kept = stored.has_contours(job.store, layer, source)
-        create_layer(job.store, key, layer, layout, pieces=False, keep=kept)
+        create_layer(job.store, key, layer, layout, pieces=False, keep=kept or stored.is_known(job.store, source))
         if not kept:
             _make_contours(pieces, large, context)
         found = _cut(pieces, large, context)
