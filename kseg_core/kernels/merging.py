@@ -138,7 +138,7 @@ def merge_rounds(
             into[r] = -1
         for e in range(m):
             a, b = lower[e], higher[e]
-            if fixed[a] and fixed[b]:
+            if fixed[a] or fixed[b]:
                 continue
             if price[e] < 0.0:
                 colours, textures = _shared(
@@ -151,9 +151,9 @@ def merge_rounds(
             if price[e] > most:
                 continue
             # borders come in order: of equal prices the first stays
-            if not fixed[a] and (best[a] < 0 or price[e] < price[best[a]]):
+            if best[a] < 0 or price[e] < price[best[a]]:
                 best[a] = e
-            if not fixed[b] and (best[b] < 0 or price[e] < price[best[b]]):
+            if best[b] < 0 or price[e] < price[best[b]]:
                 best[b] = e
         left = n
         for a in range(n):
@@ -360,7 +360,7 @@ def _pop(prices: F64, ones: I32, twos: I32, borders: I32, versions: I32, size: i
     prices[at], ones[at], twos[at], borders[at], versions[at] = price, a, b, e, version
 
 
-@kernel("C1i4 C1i4 C1i8 C1i8 C1i8 C1i8 C1u1 C1i8 C1f8 C1f8")
+@kernel("C1i4 C1i4 C1i8 C1i8 C1i8 C1i8 C1u1 C1i8 C1f8 C1b1 C1f8")
 def merge_cheapest(
     lower: I32,
     higher: I32,
@@ -371,23 +371,24 @@ def merge_cheapest(
     values: U8,
     often: I64,
     height: F64,
+    fixed: Bools,
     costs: F64,
 ) -> tuple[I32, I32, F64]:
-    """Merge the cheapest pair, again and again, until no two regions touch.
+    """Merge the cheapest pair, again and again, until no two regions touch or none costs as little as it may.
 
     A region's borders are priced anew when it has grown by an eighth, those it inherits at once, and the cheapest once
     more before it is merged: so the work stays near linear even where one region touches all others.
 
     Parameters
     ----------
-    lower, higher, length, total, area, start, values, often, height, costs
+    lower, higher, length, total, area, start, values, often, height, fixed, costs
         As `merge_rounds` takes and gives them.
 
     Returns
     -------
     int32, int32, float64 (k,): merges in their order: the lower region, which goes on, the higher, and the altitude.
     """
-    unit, texture, full, palette = costs[0], costs[1], costs[2], int(costs[3])
+    unit, texture, full, palette, most = costs[0], costs[1], costs[2], int(costs[3]), costs[4]
     n, m = area.size, lower.size
     u, v, length, total, area, height = (
         lower.copy(),
@@ -430,9 +431,11 @@ def merge_cheapest(
     ones, twos = np.empty(room_heap, np.int32), np.empty(room_heap, np.int32)
     borders, versions = np.empty(room_heap, np.int32), np.empty(room_heap, np.int32)
     heap = 0
+    todo = 0
     for e in range(m):
-        fresh[e] = e
-    todo = m
+        if not (fixed[u[e]] or fixed[v[e]]):
+            fresh[todo] = e
+            todo += 1
     while True:
         for i in range(todo):
             e = fresh[i]
@@ -441,6 +444,8 @@ def merge_cheapest(
             colours, textures = _shared(begin[a], end[a], begin[b], end[b], area[a], area[b], pool, counts, palette)
             smaller = np.float64(min(area[a], area[b]))
             price = _price(colours, textures, smaller, np.float64(length[e]), np.float64(total[e]), unit, texture, full)
+            if price > most or fixed[a] or fixed[b]:
+                continue
             if heap == room_heap:  # leave out what is out of date
                 living = 0
                 for j in range(heap):

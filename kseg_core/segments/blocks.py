@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..halos import Region
 from ..joining import Rim
 from ..kernels import cells
-from .graph import FIRST_ROUNDS, ROUNDS, Graph, Merges, join_graphs, merge_all, merge_mutual
+from .graph import Graph, Merges, join_graphs, merge_all, merge_cheapest, merge_within
 from .hierarchy import Hierarchy
 from .maps import OCTAVES, Maps
 from .palette import COLOURS
@@ -113,8 +113,7 @@ def segment_block(maps: Maps, inner: Region, window: Region, shape: tuple[int, i
     for line in _seams(cell, window, shape):
         fixed[line[line >= 0]] = True
     cell_graph = Graph(*borders, area, start, values, often, np.zeros(count))
-    alone = (height, width) == shape
-    graph, number, merges = merge_mutual(cell_graph, fixed, FIRST_ROUNDS if alone else ROUNDS)
+    graph, number, merges = merge_within(cell_graph, fixed)
     # places to flow to, from rows and columns of the maps to the image's
     leaves = np.flatnonzero(exits >= 0)
     r, c = np.divmod(exits[leaves], maps.gradient.shape[1])
@@ -164,7 +163,7 @@ def join_blocks(blocks: list[Block], shape: tuple[int, int], side: int = BLOCK) 
 
 def merge_joined(graph: Graph, blocks: int) -> Merges:
     """All merges of the regions of so many blocks that were joined."""
-    return merge_all(graph, rounds=0 if blocks == 1 else ROUNDS)
+    return merge_cheapest(graph) if blocks == 1 else merge_all(graph)
 
 
 def _regions_at(block: Block, y: I64, x: I64) -> I32:

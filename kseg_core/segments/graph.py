@@ -15,14 +15,17 @@ from .palette import COLOURS
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
+Fixed = NDArray[np.bool_] | None
 
 VALUES = COLOURS + 2 * OCTAVES  # of the distributions of a region, one after the other
 TEXTURE = 0.3  # weight of each texture beside the palette
 FULL_PX = 10_000.0  # regions of so many pixels, or more, have no discount
-FIRST_ROUNDS = 12  # of merging mutual neighbours in an image of one block: more of them score no better
-ROUNDS = 64  # in one of several, whose joined graph must be small; they end where there is no more pair
-ROUNDS_UP_TO = 1.0  # altitude up to which is merged in rounds
+ROUNDS = 12  # of merging mutual neighbours, before what is cheapest: more of them score no better
+ROUNDS_UP_TO = 1.0  # altitude up to which is merged in rounds, and within blocks
 COSTS = np.array([GRID, TEXTURE, FULL_PX, COLOURS, ROUNDS_UP_TO])
+
+
+NO_SEAMS = (np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 class Graph(NamedTuple):
@@ -83,25 +86,56 @@ def chained(parts: Sequence[Merges]) -> Merges:
     )
 
 
-def merge_mutual(graph: Graph, fixed: NDArray[np.bool_] | None, rounds: int) -> tuple[Graph, I32, Merges]:
+def merge_mutual(graph: Graph, fixed: Fixed = None, rounds: int = ROUNDS) -> tuple[Graph, I32, Merges]:
     """In rounds, all pairs that are each other's cheapest; ``fixed`` regions are left alone.
 
     Returns
     -------
     The graph that is left, the number in it of each region, and the merges.
     """
-    held = np.zeros(graph.size, np.bool_) if fixed is None else fixed
-    made = merging.merge_rounds(*graph, held, rounds, COSTS)
+    made = merging.merge_rounds(*graph, _held(graph, fixed), rounds, COSTS)
     return Graph(*made[4:]), made[0], Merges(*made[1:4])
 
 
-def merge_all(graph: Graph, *, rounds: int) -> Merges:
+def merge_cheapest(graph: Graph, fixed: Fixed = None, most: float = np.inf) -> Merges:
+    """The cheapest pair, always, while it costs at most so much; ``fixed`` regions are left alone."""
+    return Merges(*merging.merge_cheapest(*graph, _held(graph, fixed), np.append(COSTS[:-1], most)))
+
+
+def merge_within(graph: Graph, fixed: Fixed) -> tuple[Graph, I32, Merges]:
+    """What costs little, in rounds first and then the cheapest pair; as `merge_mutual`."""
+    left, region, first = merge_mutual(graph, fixed)
+    held = None
+    if fixed is not None:
+        held = np.zeros(left.size, np.bool_)
+        held[region[fixed]] = True
+    then = merge_cheapest(left, held, ROUNDS_UP_TO)
+    goes_to = np.arange(left.size, dtype=np.int32)
+    goes_to[then.gone] = then.kept
+    while ((further := goes_to[goes_to]) != goes_to).any():
+        goes_to = further
+    stays = goes_to == np.arange(left.size)
+    number = (np.cumsum(stays) - 1).astype(np.int32)[goes_to]
+    joined = join_graphs([left], [number], int(stays.sum()), NO_SEAMS)
+    np.maximum.at(joined.height, number[then.kept], then.altitude)
+    return joined, number[region], chained([first, _in_numbers_of(graph, region, then, left.size)])
+
+
+def merge_all(graph: Graph) -> Merges:
     """All that touch: in rounds first, then the cheapest pair, always."""
-    left, region, first = merge_mutual(graph, None, rounds)
-    lowest = np.full(left.size, graph.size, np.int32)
+    left, region, first = merge_mutual(graph)
+    return chained([first, _in_numbers_of(graph, region, merge_cheapest(left), left.size)])
+
+
+def _in_numbers_of(graph: Graph, region: I32, merges: Merges, count: int) -> Merges:
+    """Merges of regions that are left of a graph, by the lowest of the graph's that are in each."""
+    lowest = np.full(count, graph.size, np.int32)
     np.minimum.at(lowest, region, np.arange(graph.size, dtype=np.int32))
-    kept, gone, altitude = merging.merge_cheapest(*left, COSTS)
-    return chained([first, Merges(lowest[kept], lowest[gone], altitude)])
+    return Merges(lowest[merges.kept], lowest[merges.gone], merges.altitude)
+
+
+def _held(graph: Graph, fixed: Fixed) -> NDArray[np.bool_]:
+    return np.zeros(graph.size, np.bool_) if fixed is None else fixed
 
 
 def join_graphs(graphs: list[Graph], number: list[I32], count: int, seams: tuple[I32, I32, I64, I64]) -> Graph:

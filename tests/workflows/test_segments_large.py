@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,13 +153,29 @@ def test_a_stopped_job_given_again_ends_with_the_same_arrays(
         assert (contents(store), files_below(store)) == expected, place
 
 
+@contextmanager
+def written(store: Path, name: str) -> Iterator[Array]:
+    """Values of an array, to be changed."""
+    array = zarr.open_array(str(store / "images" / "scene.tif" / name), mode="r+")
+    values = np.asarray(array[...])
+    yield values
+    array[...] = values
+
+
 def test_a_damaged_store_is_repaired_to_the_same_bits(tmp_path: Path, smooth: Any, parts: Any, contents: Any) -> None:
     kind = kind_of("masked", smooth)
     file, store = kind.save(tmp_path / "scene.tif"), tmp_path / "out.zarr"
     parts(block=80, piece=64)
     segmented(kind, file, store, tile=64, scheduler="sync")
     expected = contents(store)
-    for chunk in ("labels/segments/0/c/1/1", "labels/segments/1/c/0/0"):
+    with written(store, "labels/segments/0") as segments:
+        segments[4:9, 4:9] = 9999
+    assert any("segments" in line for line in problems(store))
+    assert repair_store(str(store), SYNC)["repaired"] == ["scene.tif"]
+    with written(store, "contours") as contours:
+        contours[0, 150:152, 10] = 200 - contours[0, 150:152, 10]
+    assert any("segments" in line for line in problems(store))
+    for chunk in ("labels/segments/0/c/1/1", "labels/segments/1/c/0/0", "contours/c/1/2/0"):
         (store / "images" / "scene.tif" / chunk).write_bytes(b"no chunk")
         assert problems(store)
         assert repair_store(str(store), SYNC)["repaired"] == ["scene.tif"]
