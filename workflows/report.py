@@ -22,6 +22,7 @@ from kseg_core.report.facts import ImageFacts, choose, most_typical, named_below
 from kseg_core.report.page import build_page, with_pictures_that_fit, write_report
 from kseg_core.report.settings import ReportSettings, default_folder, require_place
 from kseg_core.report.views import Chosen, Pictures, Seen, Subject, ViewPlan, quotas
+from kseg_core.store.manifest import added_alone
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, open_store
 from kseg_core.store.originals import Originals
@@ -93,7 +94,8 @@ def make_report(
     with Context.open(execution, progress) as context:
         limit_tasks(context.executor)
         if len(store) and not any(image.has_labels for image in store.values()):
-            raise StoreError(f"no labels in {store.path}, only edges: label its images with kseg-batch run")
+            alone = added_alone(store.attributes) or "edges"
+            raise StoreError(f"no labels in {store.path}, only {alone}: label its images with kseg-batch run")
         images, failures = _facts_of(store, None if model is None else model.k, context)
         if not images:
             why = f" ({failures[0].key}: {failures[0].error.reason})" if failures else ""

@@ -114,6 +114,73 @@
   refresh();
   follow();
 
+  // ------------------------------------------------------------------ segments, cut at any level
+  const STEPS = 253, INVALID = 255;
+  const pixelsOf = async (address) => {
+    const image = new Image();
+    image.src = address;
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    canvas.width = image.naturalWidth;
+    canvas.height = image.naturalHeight;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(image, 0, 0);
+    return context.getImageData(0, 0, canvas.width, canvas.height);
+  };
+  const cutAt = (contours, colors, step) => { // parts between boundaries that are left, each in its mean colour
+    const { width, height, data: steps } = contours, count = width * height;
+    const parent = new Int32Array(count);
+    for (let i = 0; i < count; i++) parent[i] = i;
+    const root = (i) => { while (parent[i] !== i) i = parent[i] = parent[parent[i]]; return i; };
+    for (let i = 0; i < count; i++) {
+      if (steps[4 * i] === INVALID) continue;
+      if ((i + 1) % width && steps[4 * i] <= step) parent[root(i + 1)] = root(i);
+      if (i + width < count && steps[4 * i + 1] <= step) parent[root(i + width)] = root(i);
+    }
+    const sums = new Float64Array(4 * count), painted = new ImageData(width, height);
+    for (let i = 0; i < count; i++) {
+      const at = 4 * root(i), weight = colors.data[4 * i + 3] / 255;
+      for (let c = 0; c < 3; c++) sums[at + c] += colors.data[4 * i + c] * weight;
+      sums[at + 3] += weight;
+    }
+    for (let i = 0; i < count; i++) {
+      if (steps[4 * i] === INVALID) continue;
+      const at = 4 * root(i);
+      for (let c = 0; c < 3; c++) painted.data[4 * i + c] = sums[at + 3] ? sums[at + c] / sums[at + 3] : 0;
+      painted.data[4 * i + 3] = 255;
+    }
+    return painted;
+  };
+  document.querySelectorAll(".hierarchy").forEach((figure) => {
+    const image = figure.querySelector("img"), text = figure.querySelector("figcaption span"), stored = text.textContent;
+    const first = image.src, others = [...figure.parentElement.querySelectorAll("figure:not(.hierarchy) img")];
+    const slider = make("input", "level");
+    slider.type = "range";
+    slider.min = 0;
+    slider.max = STEPS;
+    slider.value = figure.dataset.step;
+    slider.setAttribute("aria-label", "Level of the segments: left the finest, right one segment");
+    const named = (step) => Object.keys(data.levels).find((name) => data.levels[name] === step) || (step / STEPS).toFixed(2);
+    let read = null;
+    slider.addEventListener("input", later(async () => {
+      const step = Number(slider.value);
+      if (step === Number(figure.dataset.step)) {
+        image.src = first;
+        text.textContent = stored;
+        return;
+      }
+      read = read || Promise.all([pixelsOf(figure.dataset.contours), pixelsOf(others[0].src)]);
+      const [contours, colors] = await read;
+      const canvas = document.createElement("canvas");
+      canvas.width = contours.width;
+      canvas.height = contours.height;
+      canvas.getContext("2d").putImageData(cutAt(contours, colors, step), 0, 0);
+      image.src = canvas.toDataURL();
+      text.textContent = "level " + named(step);
+    }, 15));
+    figure.querySelector("figcaption").append(slider);
+  });
+
   // ------------------------------------------------------------------ the colours in space, to be turned by hand
   const canvas = $("cloud"), cloud = data.cloud;
   if (!canvas || !cloud) return;

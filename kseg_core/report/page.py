@@ -23,6 +23,7 @@ from markupsafe import Markup
 from kseg_core.errors import KsegError
 from kseg_core.figures import charts
 from kseg_core.products import FIGURES, PAGE
+from kseg_core.segment_settings import LEVELS, MOST, level_name
 
 from .content import Report, history_of
 from .facts import Ranked, largest, outlier_fence
@@ -100,6 +101,8 @@ def _environment() -> Environment:
         "plane": charts.Plane.of,
         "search_text": search_text,
         "embedded": picture,
+        "address": lambda file: Markup(data_uri(file)),
+        "level": level_name,
     }
     return environment
 
@@ -204,6 +207,7 @@ def _data(report: Report, columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "links": [f"i-{key}" if key in cards else None for key in keys],
         "texts": [search_text(image) for image in report.images],
         "cloud": _cloud(report),
+        "levels": {name: round(level * MOST) for name, level in LEVELS.items()},
     }
 
 

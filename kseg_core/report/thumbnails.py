@@ -24,6 +24,7 @@ from kseg_core.layers.tiles import level_shape
 U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 
+INVALID = 255  # in contours: the pixel does not count
 LEVELS_IN_WINDOW = 10  # windows are cut on a grid of 1024 pixels; what is left to halve is done on the small picture
 NO_PIXEL = 0.5 / 255  # less than this share of a cell's pixels counts: it cannot be seen
 QUALITY = 80  # of photographs a few hundred pixels wide: no difference is seen, and a PNG is eight times as large
@@ -108,6 +109,22 @@ def mode_cells(labels: Labels, invalid: int, level: int) -> Labels:
     return labels
 
 
+def halved_contours(contours: U8, level: int) -> U8:
+    """Contours of a hierarchy at a level ``level`` times halved, uint8 (y, x, 2), from windows on whole cells.
+
+    A cell stands for its first pixel, and its boundary with the next for the highest of those between their pixels:
+    they are then in one segment where no higher one is left. 254 is beside an invalid one, 255 at one.
+    """
+    for _ in range(level):
+        first = contours[::2, ::2]
+        right, below = first[..., 0].copy(), first[..., 1].copy()
+        np.maximum(right[:, : contours.shape[1] // 2], contours[::2, 1::2, 0], out=right[:, : contours.shape[1] // 2])
+        np.maximum(below[: contours.shape[0] // 2], contours[1::2, ::2, 1], out=below[: contours.shape[0] // 2])
+        halved = np.minimum(np.stack([right, below], axis=-1), INVALID - 1)
+        contours = np.where(first == INVALID, np.uint8(INVALID), halved)
+    return contours
+
+
 def finish_mean(cells: U8, level: int) -> U8:
     """The rest of the halving of `mean_cells`, on the whole small picture."""
     for _ in range(level):
@@ -148,6 +165,25 @@ def segmented_file(labels: Labels, colors: U8) -> bytes:
     image.putpalette(np.vstack([colors, np.zeros((1, 3), np.uint8)]).tobytes())
     bits = next(bits for bits in (1, 2, 4, 8) if k < 1 << bits)
     return _saved(image, "PNG", bits=bits, transparency=bytes([255] * k + [0]), optimize=False)
+
+
+def hierarchy_file(contours: U8) -> bytes:
+    """Contours (y, x, 2) as PNG: as red those with the next pixel in the row, as green with the next in the column."""
+    return _saved(Image.fromarray(np.dstack([contours, np.zeros(contours.shape[:2], np.uint8)])), "PNG", optimize=True)
+
+
+def segments_file(segments: NDArray[Any], cells: U8) -> bytes:
+    """Segments (y, x), 0 where there is none, each in the mean colour of its cells (y, x, 3 or 4) as PNG."""
+    numbers = segments.ravel()
+    count = int(numbers.max(initial=0)) + 1
+    weight = cells[..., 3].ravel() / 255.0 if cells.shape[2] == 4 else np.ones(numbers.size)
+    total = np.maximum(np.bincount(numbers, weight, count), 1e-9)
+    colors = [np.bincount(numbers, weight * cells[..., c].ravel(), count) / total for c in range(3)]
+    shown = np.rint(np.stack(colors, axis=-1)).astype(np.uint8)[segments]
+    visible = segments > 0
+    if not visible.all():
+        shown = np.dstack([shown * visible[..., None], np.uint8(255) * visible])
+    return _saved(Image.fromarray(shown), "PNG", optimize=True)
 
 
 def gray_file(gray: U8 | Bools) -> bytes:

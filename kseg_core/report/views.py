@@ -22,6 +22,9 @@ from kseg_core.layers.layer import Layer
 from kseg_core.layers.tiles import level_shape, tile_windows
 from kseg_core.reading.smoothing import Smoothing, around, smoothed
 from kseg_core.reading.sources import ImageSource, Piece
+from kseg_core.segment_settings import SegmentSettings
+from kseg_core.segments.cutting import cut_window
+from kseg_core.store.cuts import contours_of_image, count_of_segments, hierarchy_facts, level_of
 from kseg_core.store.model import Model, labels_of
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
@@ -38,6 +41,7 @@ U8 = NDArray[np.uint8]
 GRID = 1 << LEVELS_IN_WINDOW
 WINDOW_PX = 2048  # side of the windows that arrays of a store are read in
 LABELS_PX = 4096  # of labels, which are a byte a pixel
+SEGMENTS = "segments"
 MASK_CLUSTERS = 12  # most masks of an image
 
 # The plastic number's sequence: two coordinates whose multiples fill the unit square most evenly.
@@ -89,6 +93,8 @@ class Subject:
     lost: str = ""  # why there is neither, in one line; empty where there is
     own: Model | None = None  # the image's own model, with ``--scope image``
     smooth: int = 0  # at which scale, in pixels, it was smoothed to be labelled
+    segments: int = 0  # how many it has
+    segment_level: float | None = None  # at which they are cut
 
     @property
     def key(self) -> str:
@@ -196,11 +202,15 @@ def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
         lost=lost,
         own=own,
         smooth=image.attributes.get("smooth", 0),
+        segments=count_of_segments(image),
+        segment_level=level_of(image),
     )
 
 
 def _is_shown(layer: Layer, image: StoredImage) -> bool:
     array = image.layer(layer)
+    if layer.name == SEGMENTS:
+        return array is not None and level_of(image) is not None and hierarchy_facts(image.store, image.key) is not None
     return array is not None and (layer.are_labels or array.dtype.name in ("bool", "uint8"))
 
 
@@ -223,6 +233,9 @@ def see(view: View, plan: ViewPlan) -> Patch | PixelView:
         labels = _read(StoredImage(plan.store, subject.key).levels[subject.stored_level], subject, window)
         return view.patch(thumbnails.mode_cells(labels, invalid_label(subject.k), level), level)
     layer, level = LAYERS[view.layer], subject.in_window
+    if layer.name == SEGMENTS:
+        contours = contours_of_image(StoredImage(plan.store, subject.key), window)
+        return view.patch(thumbnails.halved_contours(np.moveaxis(contours, 0, -1), level), level)
     array = StoredImage(plan.store, subject.key).layer(layer)
     if array is None:
         raise StoreError(f"{subject.key}: its {layer.name} are not there any more")
@@ -361,6 +374,17 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class SmallHierarchy:
+    """What the segments of a small picture are cut from at any level."""
+
+    file: bytes  # a PNG, as `thumbnails.hierarchy_file` writes it
+    # Of the image itself: how many segments there are, at which level, and at which step of contours that is
+    count: int
+    level: float
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pictures:
     """An image's pictures as files, and its sample of pixels; small enough to be sent."""
 
@@ -371,6 +395,7 @@ class Pictures:
     masks: tuple[tuple[int, bytes], ...] = ()  # (cluster, PNG) of the largest clusters; empty where they are not shown
     painted: tuple[bytes, ...] = ()  # a PNG for each further model
     sample: PixelSample | None = None  # some of its pixels; None where there are none
+    hierarchy: SmallHierarchy | None = None  # of its segments, to be cut on the page; None where there are none
 
     @property
     def by_name(self) -> dict[str, bytes]:
@@ -381,7 +406,7 @@ class Pictures:
     @property
     def size_bytes(self) -> int:
         """Of those shown on an image's card."""
-        return sum(map(len, self.by_name.values()))
+        return sum(map(len, self.by_name.values())) + (0 if self.hierarchy is None else len(self.hierarchy.file))
 
 
 def assemble(seen: Seen, plan: ViewPlan) -> Pictures:
@@ -412,8 +437,13 @@ def assemble(seen: Seen, plan: ViewPlan) -> Pictures:
             whole = put_together((view.painted[at] for view in views), shape, invalid)
             painted.append(thumbnails.segmented_file(thumbnails.mode_cells(whole, invalid, rest), other.colors))
     colors, added = np.array(facts.colors, np.uint8).reshape(-1, 3), []
+    hierarchy: U8 | None = None
     for name in subject.added:
-        if LAYERS[name].are_labels:
+        if name == SEGMENTS:
+            hierarchy = thumbnails.halved_contours(put_together(seen.of(name), shape, thumbnails.INVALID), rest)
+            whole = thumbnails.pixels_of(thumbnails.segmented_file(labels, colors) if original is None else original)
+            file = thumbnails.segments_file(_small_segments(hierarchy, subject), whole)
+        elif LAYERS[name].are_labels:
             file = thumbnails.segmented_file(_put_labels_together(subject, seen.of(name), shape, rest), colors)
         else:
             whole = put_together(seen.of(name), shape, 0)
@@ -427,7 +457,20 @@ def assemble(seen: Seen, plan: ViewPlan) -> Pictures:
         tuple((j, thumbnails.gray_file(labels == j)) for j in _masks_of(subject, labels, plan)),
         tuple(painted),
         joined([view.sample for view in views if view.sample is not None]),
+        None if hierarchy is None else _hierarchy(hierarchy, subject),
     )
+
+
+def _small_segments(contours: U8, subject: Subject) -> NDArray[np.int32]:
+    """Segments of the small picture at the level of the store."""
+    assert subject.segment_level is not None
+    return cut_window(np.moveaxis(contours, -1, 0), SegmentSettings(subject.segment_level).most)
+
+
+def _hierarchy(contours: U8, subject: Subject) -> SmallHierarchy:
+    assert subject.segment_level is not None
+    step = SegmentSettings(subject.segment_level).most
+    return SmallHierarchy(thumbnails.hierarchy_file(contours), subject.segments, subject.segment_level, step)
 
 
 def _small_labels(subject: Subject, patches: Sequence[Patch]) -> Labels:

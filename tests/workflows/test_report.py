@@ -204,6 +204,33 @@ def test_edges_are_shown_where_there_are_any(store: Path, tmp_path: Path, smooth
     assert [Path(name).name for name in told["figures"]].count("edges.png") == 1
 
 
+def test_segments_are_shown_and_can_be_cut_on_the_page(
+    tmp_path: Path, smooth_folder: Path, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, key = tmp_path / "s.zarr", "picture-7.png"
+    job(smooth_folder / key, path, 3, segments=0.1)
+    image = open_store(str(path))[key]
+    numbers, contours = (np.asarray(image.array(name)[...]) for name in ("labels/segments/0", "contours"))
+    found = seen(path, longest=2000)[key]  # at its own size
+    hierarchy = found.hierarchy
+    assert (hierarchy.count, hierarchy.level, hierarchy.step) == (numbers.max(), 0.1, 25)
+    kept = pixels_of(hierarchy.file)
+    np.testing.assert_array_equal(np.moveaxis(kept[..., :2], -1, 0), contours)
+    picture, original = pixels_of(dict(found.added)["segments"]), pixels_of(found.original)
+    for number in range(1, numbers.max() + 1):
+        mean = original[numbers == number].mean(axis=0)
+        assert (abs(picture[numbers == number] - mean) <= 0.5).all()
+    small = seen(path, longest=300)[key]
+    monkeypatch.setattr("kseg_core.report.views.WINDOW_PX", 64)
+    assert seen(path, longest=300)[key].hierarchy == small.hierarchy
+    report(path, tmp_path / "r", figures=True)
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert f"{numbers.max()} segments, level 0.1" in page
+    assert page.count('data-step="25"') == 1
+    assert data_of(tmp_path / "r")["levels"]["medium"] == 126
+    assert (tmp_path / "r" / "segments.png").is_file()
+
+
 def test_a_sweep_is_shown_and_one_picture_painted(store: Path, tmp_path: Path) -> None:
     model = Model.load(str(store))
     rows = []

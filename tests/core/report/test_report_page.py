@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from kseg_core import products
+from kseg_core.config import ADDED
 from kseg_core.figures.charts import Chart, Line
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.report.content import Card, Cloud, ClusterRow, Painted, Report
@@ -220,16 +221,15 @@ def test_every_figure_has_its_file_and_a_new_one_is_an_entry(tmp_path: Path, mon
         shares = [cluster.share for cluster in report.clusters]
         return [Chart("Rising", "rank", "share", (Line("", range(len(shares)), sorted(shares)),), "Rising shares")]
 
+    figures = (*products.FIGURES, "shares.png", "again.png")
     for module in ("products", "inputs.passed_over", "report.figures", "report.page"):
-        monkeypatch.setattr(f"kseg_core.{module}.FIGURES", (*products.FIGURES[:8], "shares.png", "again.png"))
+        monkeypatch.setattr(f"kseg_core.{module}.FIGURES", figures)
     monkeypatch.setitem(LINES, "shares.png", LineFigure("Shares", "How even", "Of all clusters.", charts))
     part = PicturePart("again", "Again", "The palette again", "All of it.", "palette", "all clusters")
     monkeypatch.setitem(PICTURES, "again.png", PictureFigure(PICTURES["palette.png"].draw, lambda _: part))
     report = make_report()
-    edged = replace(
-        report.cards[0],
-        pictures=replace(report.cards[0].pictures, added=(("edges", gray_file(np.eye(9, dtype=bool))),)),
-    )
+    added = tuple((name, gray_file(np.eye(9, dtype=bool))) for name in ADDED)
+    edged = replace(report.cards[0], pictures=replace(report.cards[0].pictures, added=added))
     report = replace(report, cards=(edged, *report.cards[1:]))
     files = figure_files(report)
     page = build_page(report, shown_on_page(report, files))
@@ -242,4 +242,4 @@ def test_every_figure_has_its_file_and_a_new_one_is_an_entry(tmp_path: Path, mon
     assert "<h3>Rising</h3><svg" in page
     read(page)
     write_report(str(tmp_path / "r"), {**files, products.PAGE: page.encode()})
-    assert (list_inputs([str(tmp_path)]).files, list_inputs([str(tmp_path)]).ours) == ((), 10)
+    assert (list_inputs([str(tmp_path)]).files, list_inputs([str(tmp_path)]).ours) == ((), len(figures))

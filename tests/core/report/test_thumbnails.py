@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kseg_core.layers.pyramid import mode_of_blocks
+from kseg_core.report import thumbnails
 from kseg_core.report.thumbnails import (
     Patch,
     finish_mean,
@@ -133,3 +134,28 @@ def test_a_photograph_is_a_webp_and_a_mask_is_white_inside() -> None:
     assert (pixels_of(original_file(cells))[..., 3] == cells[..., 3]).all()
     mask = np.eye(6, dtype=bool)
     assert (pixels_of(gray_file(mask)) == mask * np.uint8(255)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 12), (16, 9)])
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_small_contours_are_the_highest_between_first_pixels(shape: tuple[int, int], level: int) -> None:
+    random = np.random.default_rng(level)
+    contours = random.integers(0, 254, (*shape, 2)).astype(np.uint8)
+    contours[random.random(shape) < 0.1] = 255
+    side, found = 1 << level, thumbnails.halved_contours(contours, level)
+    assert found.shape == (-(-shape[0] // side), -(-shape[1] // side), 2)
+    for y, x in np.ndindex(found.shape[:2]):
+        top, left = y * side, x * side
+        ways = contours[top, left : left + side, 0], contours[top : top + side, left, 1]
+        expected = [min(254, way.max()) if contours[top, left, 0] < 255 else 255 for way in ways]
+        assert found[y, x].tolist() == expected
+
+
+def test_segments_are_painted_in_the_mean_of_what_counts() -> None:
+    segments = np.array([[1, 1, 0], [2, 1, 2]], np.int32)
+    cells = np.array(
+        [[[10, 0, 0, 255], [30, 0, 0, 255], [9, 9, 9, 0]], [[0, 8, 0, 0], [20, 0, 0, 255], [0, 4, 0, 255]]]
+    )
+    file = thumbnails.segments_file(segments, cells.astype(np.uint8))
+    one, two, none = [20, 0, 0, 255], [0, 4, 0, 255], [0, 0, 0, 0]
+    assert thumbnails.pixels_of(file).tolist() == [[one, one, none], [two, one, two]]
