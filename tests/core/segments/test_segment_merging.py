@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from kseg_core.kernels import merging
-from kseg_core.segments.graph import COSTS, Graph, merge_all, merge_mutual
+from kseg_core.segments.graph import Graph, merge_all, merge_cheapest, merge_mutual, merge_within
 from tests.strategies import QUICK
 
+Array = NDArray[Any]
 Pair = tuple[int, int]
 
 
@@ -97,8 +98,8 @@ def in_rounds(graph: Naive, fixed: set[int], rounds: int) -> list[Merge]:
         best: dict[int, tuple[float, Pair]] = {}
         for pair in graph.borders:
             price = graph.price(pair)
-            for at in set(pair) - fixed:
-                if price <= 1 and (at not in best or (price, pair) < best[at]):
+            for at in pair:
+                if price <= 1 and not fixed & set(pair) and (at not in best or (price, pair) < best[at]):
                     best[at] = (price, pair)
         mutual = sorted(pair for pair in graph.borders if all(at in best and best[at][1] == pair for at in pair))
         for pair in mutual:
@@ -108,13 +109,22 @@ def in_rounds(graph: Naive, fixed: set[int], rounds: int) -> list[Merge]:
     return merges
 
 
-def cheapest_first(graph: Naive) -> list[Merge]:
-    """The cheapest pair, always, by prices that are as old as they may be.
+def cheapest_first(graph: Naive, fixed: set[int], most: float) -> list[Merge]:
+    """The cheapest pair, always, up to a price, by prices that are as old as they may be.
 
     Those of a region are found anew when it has grown by more than an eighth; those that it takes over, at once; and a
     border's own before it goes.
     """
-    known = {pair: (graph.price(pair), *pair) for pair in graph.borders}
+    known: dict[Pair, tuple[float, int, int]] = {}
+
+    def look_up(pair: Pair) -> None:
+        price = graph.price(pair)
+        known.pop(pair, None)
+        if price <= most and not fixed & set(pair):
+            known[pair] = (price, *pair)
+
+    for pair in graph.borders:
+        look_up(pair)
     seen = {at: region.area for at, region in graph.regions.items()}
     merges: list[Merge] = []
     while known:
@@ -122,7 +132,7 @@ def cheapest_first(graph: Naive) -> list[Merge]:
         pair = min(known, key=lambda each: known[each])
         now = graph.price(pair)
         if now > price:
-            known[pair] = (now, *pair)
+            look_up(pair)
             continue
         a, b = pair
         many = {at: len(graph.neighbours(at)) for at in pair}
@@ -133,11 +143,14 @@ def cheapest_first(graph: Naive) -> list[Merge]:
         merges.append((a, b, graph.regions[a].height))
         grown = 8 * graph.regions[a].area > 9 * seen[stays]
         seen[a] = graph.regions[a].area if grown else seen[stays]
-        known = {each: found for each, found in known.items() if a not in each and b not in each}
+        for each in [each for each in known if a in each or b in each]:
+            del known[each]
         for other in graph.neighbours(a):
             mine = (min(a, other), max(a, other))
-            old = others.get(other)
-            known[mine] = (graph.price(mine), *mine) if grown or other in taken_over or old is None else old
+            if grown or other in taken_over:
+                look_up(mine)
+            elif (old := others[other]) is not None:
+                known[mine] = old
     return merges
 
 
@@ -184,43 +197,60 @@ def same(found: list[Merge], expected: list[Merge]) -> None:
     assert [merge[2] for merge in found] == pytest.approx([merge[2] for merge in expected], rel=1e-12)
 
 
+def is_left(graph: Graph, number: Array, naive: Naive) -> None:
+    """What is left of a graph is what merges leave, numbered in order."""
+    names = sorted(naive.regions)
+    again = Naive.of(graph)
+    assert graph.area.tolist() == [naive.regions[at].area for at in names]
+    assert [again.regions[i] for i in range(len(names))] == [
+        Region(each.area, each.values, pytest.approx(each.height, rel=1e-12))
+        for each in (naive.regions[at] for at in names)
+    ]
+    assert {(names[a], names[b]): each for (a, b), each in again.borders.items()} == naive.borders
+    assert [int(number[at]) for at in names] == list(range(len(names)))
+
+
 @QUICK
-@given(graphs(), st.integers(0, 999), st.sampled_from([0.0, 0.3]), st.sampled_from([0, 2, 64]))
+@given(graphs(), st.integers(0, 999), st.sampled_from([0.0, 0.3]), st.sampled_from([0, 2, 12]))
 def test_rounds_merge_what_is_each_others_cheapest(graph: Graph, seed: int, held: float, rounds: int) -> None:
     fixed = np.random.default_rng(seed).random(graph.size) < held
     naive = Naive.of(graph)
     expected = in_rounds(naive, set(np.flatnonzero(fixed).tolist()), rounds)
     left, number, merges = merge_mutual(graph, fixed, rounds)
     same(listed(*merges), expected)
-    # what is left is what the merges leave, numbered in order
-    names = sorted(naive.regions)
-    assert left.area.tolist() == [naive.regions[at].area for at in names]
-    again = Naive.of(left)
-    assert {at: again.regions[i] for i, at in enumerate(names)} == {
-        at: Region(each.area, each.values, pytest.approx(each.height, rel=1e-12)) for at, each in naive.regions.items()
-    }
-    assert {(names[a], names[b]): each for (a, b), each in again.borders.items()} == naive.borders
-    for merge in expected:
-        assert number[merge[0]] == number[merge[1]]
-    assert [int(number[at]) for at in names] == list(range(len(names)))
+    is_left(left, number, naive)
+    assert all(number[a] == number[b] for a, b, _ in expected)
 
 
 @QUICK
-@given(graphs())
-def test_then_the_cheapest_pair_is_merged(graph: Graph) -> None:
-    same(listed(*merging.merge_cheapest(*graph, COSTS)), cheapest_first(Naive.of(graph)))
+@given(graphs(), st.integers(0, 999), st.sampled_from([0.0, 0.3]), st.sampled_from([0.5, np.inf]))
+def test_then_the_cheapest_pair_is_merged(graph: Graph, seed: int, held: float, most: float) -> None:
+    fixed = np.random.default_rng(seed).random(graph.size) < held
+    expected = cheapest_first(Naive.of(graph), set(np.flatnonzero(fixed).tolist()), most)
+    same(listed(*merge_cheapest(graph, fixed, most)), expected)
 
 
 @pytest.mark.parametrize("graph", [*LARGE, random_graph(2, 600, 0.01, 60, 900)], ids=range(len(LARGE) + 1))
 def test_of_many_regions_too(graph: Graph) -> None:
-    same(listed(*merge_mutual(graph, None, 64)[2]), in_rounds(Naive.of(graph), set(), 64))
-    same(listed(*merging.merge_cheapest(*graph, COSTS)), cheapest_first(Naive.of(graph)))
+    same(listed(*merge_cheapest(graph)), cheapest_first(Naive.of(graph), set(), math.inf))
+
+
+@pytest.mark.parametrize("graph", LARGE, ids=range(len(LARGE)))
+def test_blocks_merge_what_costs_little_in_rounds_and_then_the_cheapest(graph: Graph) -> None:
+    fixed = np.arange(graph.size) % 9 == 0
+    naive, held = Naive.of(graph), set(np.flatnonzero(fixed).tolist())
+    expected = in_rounds(naive, held, 12)
+    assert expected
+    expected += cheapest_first(naive, held, 1)
+    left, number, merges = merge_within(graph, fixed)
+    same(listed(*merges), expected)
+    is_left(left, number, naive)
 
 
 @QUICK
-@given(graphs(40), st.sampled_from([0, 64]))
-def test_all_that_touch_becomes_one_and_altitudes_never_fall_along_the_way(graph: Graph, rounds: int) -> None:
-    merges = merge_all(graph, rounds=rounds)
+@given(graphs(40))
+def test_all_that_touch_becomes_one_and_altitudes_never_fall_along_the_way(graph: Graph) -> None:
+    merges = merge_all(graph)
     up: dict[int, int] = {}
     height = dict.fromkeys(range(graph.size), 0.0)
     for kept, gone, altitude in listed(*merges):
