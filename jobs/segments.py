@@ -26,7 +26,7 @@ def _failed(error: Exception) -> dict[str, Any]:
     "segments",
     pick(InputSelection, "inputs", help="Folders, files, Zarr arrays or patterns (quoted); or one store."),
     pick(SegmentSettings, "level", default="medium"),
-    pick(SegmentSettings, "scale"),
+    pick(SegmentsConfig, "scale"),
     pick(Extras, "output"),
     *INPUTS_AS_THEY_ARE,
     pick(SegmentsConfig, "tile", "overwrite"),

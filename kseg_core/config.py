@@ -708,6 +708,10 @@ class LayerConfig:
         """What is to be added."""
         raise NotImplementedError
 
+    def beside(self, store: Mapping[str, Any]) -> LayerConfig:  # noqa: ARG002 - of those that take something from it
+        """The same for a store that is there, by what it says of itself."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class EdgesConfig(LayerConfig):
@@ -723,14 +727,33 @@ class EdgesConfig(LayerConfig):
 
 @dataclass(frozen=True, slots=True)
 class SegmentsConfig(LayerConfig):
-    """Of segments."""
+    """Of segments. ``scale`` is in the place of that of the settings; None: that of the store that is there."""
 
     settings: SegmentSettings = field(default_factory=SegmentSettings)
+    scale: Scale | None = option(
+        None,
+        "At which scale segments are sought: photo (the same parts of a picture whatever its resolution), native (its "
+        "own pixels), or auto: native for bands and where the size of a pixel is known, else photo. Default: that of "
+        "the store that is there, or auto.",
+        "Output",
+        "NAME",
+        flag="segment-scale",
+    )
+
+    def beside(self, store: Mapping[str, Any]) -> LayerConfig:
+        """With the scale that its segments have, where another is not asked for."""
+        if self.scale is not None:
+            return self
+        config = store.get("config") or {}
+        told = config.get("segments") or (store.get("segments") or {}).get("settings") or {}
+        by_run = (config.get("output") or {}).get("segment_scale")
+        return dataclasses.replace(self, scale=told.get("scale") or by_run)
 
     @property
     def layer(self) -> AskedLayer:
         """What is to be added: at another level it is cut anew, from a hierarchy that stays."""
-        path, settings = ADDED["segments"].format(0), self.settings.to_json()
+        settings = dataclasses.replace(self.settings, scale=self.scale or self.settings.scale).to_json()
+        path = ADDED["segments"].format(0)
         return AskedLayer("segments", path, settings, "segment_pixels", ("level",), "contours")
 
 
@@ -740,7 +763,7 @@ DECIDING = (FitSettings, InputSettings, PictureChoice, OutputSettings, RunConfig
 #: How settings are given whose flags are not their names.
 FLAGS = {
     each.name: each.metadata["option"].flag
-    for kind in DECIDING
+    for kind in (*DECIDING, SegmentsConfig)
     for each in fields(kind)
     if "option" in each.metadata and each.metadata["option"].flag is not None
 }

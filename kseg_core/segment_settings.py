@@ -64,14 +64,7 @@ class SegmentSettings:
         "LEVEL",
         parse=_of_flag,
     )
-    scale: Scale = option(
-        "auto",
-        "At which scale segments are sought: photo (the same parts of a picture whatever its resolution), native (its "
-        "own pixels), or auto: native for bands and where the size of a pixel is known, else photo.",
-        "Output",
-        "NAME",
-        flag="segment-scale",
-    )
+    scale: Scale = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", _of_flag(self.level))

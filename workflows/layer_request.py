@@ -151,6 +151,7 @@ def prepare_layer(selection: InputSelection, config: LayerConfig, output: str | 
         tile = OutputSettings().tile if config.tile is None else config.tile
         return LayerRequest(listing, config, output, tile, tuple(listing.files), failures=failures)
     attributes = _require_store(output)
+    config = config.beside(attributes)
     alone, layer = added_alone(attributes), config.layer
     labelled = alone is None
     if alone not in (None, layer.name):
@@ -221,7 +222,9 @@ def _of_store(store: str, selection: InputSelection, config: LayerConfig, output
         raise UsageError(f"--include and --exclude choose among files; {store} is a store, all of whose images count")
     if replace(config.input, max_pixels=InputSettings().max_pixels) != InputSettings():
         raise UsageError(f"{store} says itself how its images are read: leave out --nodata, --mask and the like")
-    attributes, layer = _require_store(store), config.layer
+    attributes = _require_store(store)
+    config = config.beside(attributes)
+    layer = config.layer
     alone = added_alone(attributes)
     if alone not in (None, layer.name):
         raise StoreError(

@@ -42,74 +42,79 @@ def by_both(one: I32, two: I32, size: int, count: int) -> I64:
     return order
 
 
-@kernel("C2i4 i i i i")
-def descend(gradient: I32, top: int, left: int, height: int, width: int) -> tuple[I32, I64]:
+@inlined
+def _in_window(step: int) -> int:
+    """A step between rows of ``gradient`` as one between rows of the window, which are two shorter."""
+    return step if -1 <= step <= 1 else step + 2 if step < 0 else step - 2
+
+
+@kernel("C2i4")
+def descend(gradient: I32) -> tuple[I32, I64]:
     """The cells of a window: each pixel flows to the lowest of its four neighbours and itself, by (gradient, y, x).
 
     Parameters
     ----------
     gradient
-        (y, x) of the window and one pixel around it where the image goes on; the largest int32 where it is invalid.
-    top, left, height, width
-        The window, in rows and columns of that.
+        (y + 2, x + 2), of the window and one pixel around it; the largest int32 where it is invalid, and beyond the
+        image.
 
     Returns
     -------
-    int32 (height * width,): numbers from 0 in the order of their lowest pixels, -1 where invalid; and for each cell,
+    int32 (y * x,): numbers from 0 in the order of their lowest pixels, -1 where invalid; and for each cell,
     int64 (n,), -1, or where the pixel that it flows to is, outside the window: its place in ``gradient``, row by row.
     Such a cell is a part of the one there. All are 4-connected.
     """
     rows, columns = gradient.shape
+    height, width = rows - 2, columns - 2
     invalid = np.int32(0x7FFFFFFF)
-    flows = np.empty(height * width, np.int32)  # where to; itself if it stays
+    flows = np.empty(height * width, np.int32)  # by how many places of ``gradient``; 0 if it stays
+    for y in range(height):
+        up, down = gradient[y, 1 : 1 + width], gradient[y + 2, 1 : 1 + width]
+        left, own, right = gradient[y + 1, 0:width], gradient[y + 1, 1 : 1 + width], gradient[y + 1, 2 : 2 + width]
+        row = flows[y * width : (y + 1) * width]
+        for x in range(width):
+            least, step = own[x], np.int32(0)
+            step = np.int32(-columns) if up[x] <= least else step
+            least = min(up[x], least)
+            nearer = (left[x] < least) | ((left[x] == least) & (step == 0))
+            step = np.int32(-1) if nearer else step
+            least = min(left[x], least)
+            step = np.int32(1) if right[x] < least else step
+            least = min(right[x], least)
+            step = np.int32(columns) if down[x] < least else step
+            row[x] = step
     cell = np.full(height * width, -1, np.int32)
-    exits = np.full(height * width, -1, np.int64)
+    exits = np.full(height * width, -1, np.int64)  # the system gives memory only to what is written
     count = 0
     for y in range(height):
+        ends = y == 0 or y == height - 1
         for x in range(width):
-            r, c = top + y, left + x
-            own = gradient[r, c]
             at = y * width + x
-            if own == invalid:
-                flows[at] = -1
+            step = flows[at]
+            if gradient[y + 1, x + 1] == invalid:
+                flows[at] = 0
                 continue
-            least, way = own, 0
-            if r > 0 and gradient[r - 1, c] <= least:
-                least, way = gradient[r - 1, c], 1
-            if c > 0 and (gradient[r, c - 1] < least or (way == 0 and gradient[r, c - 1] == least)):
-                least, way = gradient[r, c - 1], 2
-            if c + 1 < columns and gradient[r, c + 1] < least:
-                least, way = gradient[r, c + 1], 3
-            if r + 1 < rows and gradient[r + 1, c] < least:
-                least, way = gradient[r + 1, c], 4
-            to = at
-            if way == 1:
-                to = at - width if y > 0 else -2
-            elif way == 2:
-                to = at - 1 if x > 0 else -2
-            elif way == 3:
-                to = at + 1 if x + 1 < width else -2
-            elif way == 4:
-                to = at + width if y + 1 < height else -2
-            if to == -2:
-                step = -columns if way == 1 else -1 if way == 2 else 1 if way == 3 else columns
-                exits[count] = r * columns + c + step
-                to = at
-            if to == at:
+            if step != 0 and (ends or x == 0 or x == width - 1):
+                to = (y + 1) * columns + x + 1 + step  # columns is at least 3: a step along a row is none down
+                r, c = to // columns - 1, to % columns - 1
+                if r < 0 or r >= height or c < 0 or c >= width:
+                    exits[count] = to
+                    flows[at] = 0
+                    step = flows[at]
+            if step == 0:
                 cell[at] = count
                 count += 1
-            flows[at] = to
     for first in range(height * width):
-        if cell[first] >= 0 or flows[first] < 0:
+        if cell[first] >= 0 or flows[first] == 0:
             continue
         at = first
         while cell[at] < 0:
-            at = flows[at]
+            at += _in_window(flows[at])
         found = cell[at]
         at = first
         while cell[at] < 0:
             cell[at] = found
-            at = flows[at]
+            at += _in_window(flows[at])
     return cell, exits[:count].copy()
 
 

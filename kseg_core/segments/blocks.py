@@ -20,7 +20,7 @@ from ..joining import Rim
 from ..kernels import cells
 from .graph import Graph, Merges, join_graphs, merge_all, merge_cheapest, merge_within
 from .hierarchy import Hierarchy
-from .maps import OCTAVES, Maps
+from .maps import INVALID, OCTAVES, Maps
 from .palette import COLOURS
 
 BLOCK = 1024
@@ -101,26 +101,36 @@ def segment_block(maps: Maps, inner: Region, window: Region, shape: tuple[int, i
     window, shape
         Where it is in the image, and the image's height and width.
     """
-    rows, columns = inner
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    cell, exits = cells.descend(maps.gradient, rows.start, columns.start, height, width)
-    cell = cell.reshape(height, width)
+    gradient = _with_rim(maps.gradient, inner)
+    cell, exits = cells.descend(gradient)
+    cell = cell.reshape(gradient.shape[0] - 2, gradient.shape[1] - 2)
     count = exits.size
     palette, fine, broad = (np.ascontiguousarray(each[inner]) for each in (maps.palette, maps.fine, maps.broad))
     area, start, values, often = cells.count_values(cell, palette, fine, broad, count, COLOURS, OCTAVES)
-    borders = cells.list_borders(cell, maps.gradient, rows.start, columns.start, count)
+    borders = cells.list_borders(cell, gradient, 1, 1, count)
     fixed = exits >= 0
     for line in _seams(cell, window, shape):
         fixed[line[line >= 0]] = True
     cell_graph = Graph(*borders, area, start, values, often, np.zeros(count))
     graph, number, merges = merge_within(cell_graph, fixed)
-    # places to flow to, from rows and columns of the maps to the image's
+    # places to flow to, from rows and columns of the block and its rim to the image's
     leaves = np.flatnonzero(exits >= 0)
-    r, c = np.divmod(exits[leaves], maps.gradient.shape[1])
+    r, c = np.divmod(exits[leaves], gradient.shape[1])
     out = np.full(graph.size, -1, np.int64)
-    out[number[leaves]] = (r - rows.start + window[0].start) * shape[1] + c - columns.start + window[1].start
+    out[number[leaves]] = (r - 1 + window[0].start) * shape[1] + c - 1 + window[1].start
     pixels = BlockPixels(cell, number, merges)
     return Block(graph, out, Rim.of(pixels.region), Rim.of(maps.gradient[inner])), pixels
+
+
+def _with_rim(gradient: I32, inner: Region) -> I32:
+    """A part of a gradient and one pixel around it; invalid beyond the image."""
+    rows, columns = inner
+    out = np.full((rows.stop - rows.start + 2, columns.stop - columns.start + 2), INVALID, np.int32)
+    top, left = max(0, rows.start - 1), max(0, columns.start - 1)
+    known = gradient[top : rows.stop + 1, left : columns.stop + 1]
+    down, right = top - rows.start + 1, left - columns.start + 1
+    out[down : down + known.shape[0], right : right + known.shape[1]] = known
+    return out
 
 
 def _seams(cell: I32, window: Region, shape: tuple[int, int]) -> Iterator[I32]:

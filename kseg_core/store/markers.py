@@ -267,11 +267,10 @@ def added_to(store: str, file: InputFile, layer: AskedLayer, mask: str | None, *
     if not file.is_as(stated) or stated.get("mask") != now["mask"]:
         return AddedTo(file, "changed" if labelled else "new")
     facts = {**layer.settings, **now}
-    if changed := differences({name: stated[name] for name in facts if name in stated}, facts):
+    if differences({name: stated[name] for name in facts if name in stated}, facts):
         lost = {name: value for name, value in facts.items() if name not in layer.free}
-        if not differences({name: stated[name] for name in lost if name in stated}, lost):
-            return AddedTo(file, "to do")
-        return AddedTo(file, "made otherwise", changed=tuple(changed))
+        changed = differences({name: stated[name] for name in lost if name in stated}, lost)
+        return AddedTo(file, "made otherwise" if changed else "to do", changed=tuple(changed))
     height, width = image["shape"]
     return AddedTo(file, "done", height * width, stated.get(layer.counted or "", 0))
 

@@ -246,6 +246,13 @@ class StoredImage:
         """Whether edges were made."""
         return self.edges is not None
 
+    @cached_property
+    def segments(self) -> zarr.Array[Any] | None:
+        """uint32 (y, x): segments from 1, 0 where invalid; a table of them is in ``array("segments/area")`` and the
+        like. None: not made, or not finished.
+        """
+        return self.layer(LAYERS["segments"])
+
     def has_layer(self, layer: Layer) -> bool:
         """Whether a layer was made, and finished."""
         if not self.has(layer.node or layer.path()):

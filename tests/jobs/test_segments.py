@@ -87,7 +87,8 @@ def test_the_whole_way_json_again_and_at_another_level(kseg: Kseg, here: Path) -
     other = kseg("segments out.zarr --segment-scale native")
     assert (other.code, "--segment-scale auto → native" in other.err) == (1, True)
     assert kseg("segments out.zarr --segment-scale native --overwrite").code == 0
-    assert kseg("segments in --segment-scale native -o out.zarr").out.startswith("out.zarr: already done")
+    for again in ("segments in --segment-scale native -o out.zarr", "segments in -o out.zarr", "segments out.zarr"):
+        assert kseg(again).out.startswith("out.zarr: already done")
     assert "with segments alone" in kseg("check out.zarr").out
     image = kseg("inspect out.zarr --json").json()["images"][0]
     assert image["segments"] == "images/a.png/labels/segments/0"

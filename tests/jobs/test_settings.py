@@ -234,7 +234,7 @@ ALL_OPTIONS = {
     "edges x": (InputSelection(("x",)), EdgesConfig(), None),
     "segments x --level fine --segment-scale native --nodata 0": (
         InputSelection(("x",)),
-        SegmentsConfig(SegmentSettings(0.36, "native"), InputSettings("0")),
+        SegmentsConfig(SegmentSettings(0.36), InputSettings("0"), scale="native"),
         None,
     ),
     "segments x": (InputSelection(("x",)), SegmentsConfig(), None),

@@ -61,7 +61,8 @@ def same_parts(one: Array, two: Array) -> None:
 def test_every_pixel_is_in_the_cell_of_the_place_that_it_flows_to(gradient: Array, data: st.DataObject) -> None:
     expected = lowest_places(gradient)
     height, width = gradient.shape
-    cell, exits = cells.descend(gradient, 0, 0, height, width)
+    rim = np.pad(gradient, 1, constant_values=INVALID)
+    cell, exits = cells.descend(rim)
     same_parts(cell.reshape(height, width), expected)
     assert (exits == -1).all()
     order = [cell[at] for at in np.unique(expected[expected >= 0])]
@@ -73,14 +74,13 @@ def test_every_pixel_is_in_the_cell_of_the_place_that_it_flows_to(gradient: Arra
     numbers: dict[tuple[int, int], tuple[int, int]] = {}
     leaves: dict[tuple[int, int], tuple[int, int]] = {}
     for at, ((top, bottom), (left, right)) in enumerate(itertools.product(*map(pairwise, cuts))):
-        around, (rows, columns) = grown((slice(top, bottom), slice(left, right)), 1, gradient.shape)
-        there = np.ascontiguousarray(gradient[around])
-        part, out = cells.descend(there, rows.start, columns.start, bottom - top, right - left)
+        there = np.ascontiguousarray(rim[top : bottom + 2, left : right + 2])
+        part, out = cells.descend(there)
         for y, x in itertools.product(range(bottom - top), range(right - left)):
             numbers[y + top, x + left] = (at, int(part[y * (right - left) + x]))
         for number in np.flatnonzero(out >= 0).tolist():
             y, x = divmod(int(out[number]), there.shape[1])
-            leaves[at, number] = (y + around[0].start, x + around[1].start)
+            leaves[at, number] = (y + top - 1, x + left - 1)
     joined = np.full(gradient.shape, -1)
     names: dict[tuple[int, int], int] = {}
     for (y, x), found in numbers.items():
