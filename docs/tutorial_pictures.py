@@ -42,6 +42,7 @@ def main() -> None:
             "gray": gray(folder),
             "three-five-seven": three_five_seven(folder),
             "hsv": hsv(folder),
+            "speckle": speckle(folder),
             "edges": sheet([[original("chelsea.png"), opened(folder / "edges" / "chelsea.png.edges.png")]]),
         }
         drawings = {
@@ -162,6 +163,13 @@ def hsv(folder: Path) -> Image.Image:
         both = [opened(folder / palette / f"{name}.segmented.png") for palette in ("painted", "hsv")]
         rows.append([original(name), *both])
     return sheet(rows)
+
+
+def speckle(folder: Path) -> Image.Image:
+    """The coffee in clusters, smoothed, without small regions, and in segments."""
+    segmented = [opened(folder / run / "coffee.jpg.segmented.png") for run in ("painted", "calm", "clean")]
+    segments = opened(folder / "parts" / "coffee.jpg.segments.png")
+    return sheet([segmented[:2], [segmented[2], segments]])
 
 
 def narrowed(figure: Image.Image) -> Image.Image:

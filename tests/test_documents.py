@@ -19,6 +19,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from kseg_core.segment_settings import LEVELS, MOST
+from kseg_core.segments.hierarchy import steps_of
 from workflows.run import _run
 
 ROOT = Path(__file__).parent.parent
@@ -177,7 +179,6 @@ def test_the_design_shows_the_job_as_it_is() -> None:
 # -------------------------------------------------------------------------------------------- docs/tutorials.md
 
 TUTORIALS = ROOT / "docs" / "tutorials.md"
-PICTURES = ROOT / "docs" / "images" / "tutorials"
 MOST_BYTES = 150_000
 
 #: In the order of the page: a command, what the command before it prints, or Python.
@@ -246,9 +247,18 @@ def test_each_command_of_the_tutorials_has_outputs_of_its_own_or_adds_to_an_earl
     assert {arguments[0] for arguments in commands} >= {"run", "fit", "sweep", "edges", "export", "report", "inspect"}
 
 
-def test_the_tutorials_show_every_picture_made_for_them_and_no_large_file() -> None:
-    page = TUTORIALS.read_text(encoding="utf-8")
-    shown = {TUTORIALS.parent / name for name in re.findall(r"\]\((images/tutorials/[^)]+)\)", page)}
-    assert shown == set(PICTURES.iterdir())
+@pytest.mark.parametrize("name", ["tutorials", "segments"])
+def test_a_page_shows_every_picture_made_for_it_and_no_large_file(name: str) -> None:
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    shown = {ROOT / "docs" / path for path in re.findall(rf"\]\((images/{name}/[^)]+)\)", page)}
+    assert shown == set((ROOT / "docs" / "images" / name).iterdir())
     assert {picture.name: picture.stat().st_size for picture in shown if picture.stat().st_size > MOST_BYTES} == {}
     assert all(alt.strip() for alt in re.findall(r"!\[(.*?)\]\(", page))
+
+
+def test_the_levels_of_segments_are_those_that_their_page_tells() -> None:
+    page = (ROOT / "docs" / "segments.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \|", page, flags=re.MULTILINE)
+    assert {name: float(level) for name, level, _ in rows} == LEVELS
+    for _, level, altitude in rows:  # steps are rounded up
+        assert abs(int(steps_of(np.array([float(altitude)]))[0]) - float(level) * MOST) <= 1
