@@ -122,7 +122,8 @@ class ExportSettings:
             raise UsageError(f"--min-area is at least 1 pixel; got {self.min_area_px}")
         no_outlines = all(content_of(KINDS[kind], self.format) != "outlines" for kind in self.what)
         if self.min_area_px > 1 and no_outlines:
-            raise UsageError(f"--min-area leaves out small {_OUTLINES}, and --what names no {_OUTLINES}: leave it out")
+            told = f"--min-area leaves out small outlines of {_OUTLINES}"
+            raise UsageError(f"{told}, and --what and --format ask for none: leave it out")
         if not 0 <= self.simplify_px <= MOST_SIMPLIFY_PX:  # which NaN is not either
             raise UsageError(f"--simplify is 0 to {MOST_SIMPLIFY_PX} pixels; got {self.simplify_px}")
         if self.simplify_px and no_outlines:

@@ -190,3 +190,23 @@ def test_two_processes_and_pieces_as_large_as_they_are(scale: str, tmp_path: Pat
     image = segmented(kind, file, tmp_path / "out.zarr", **settings)
     np.testing.assert_array_equal(image["contours"][...], contours_in_memory(kind, 1024))  # type: ignore[index]
     np.testing.assert_array_equal(image["labels/segments/0"][...], cut(np.asarray(image["contours"]), MOST))  # type: ignore[index]
+
+
+def test_an_image_whose_graph_memory_cannot_hold_fails_alone_and_says_what_helps(
+    tmp_path: Path, smooth: Any, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, folder = kind_of("colours", smooth), tmp_path / "images"
+    folder.mkdir()
+    kind.save(folder / "large.tif")
+    tifffile.imwrite(folder / "small.tif", smooth(50, 50, 5), photometric="rgb")
+    parts(piece=64, block=64)
+    monkeypatch.setattr("workflows.labelling.segmenting.JOINED_TIMES", 1 << 30)
+    result = run_job(folder, tmp_path / "out.zarr", 3, segments=LEVEL, segment_scale="native", tile=64)
+    failures = result.to_json()["failures"]
+    assert [failure["source"] for failure in failures] == [str(folder / "large.tif")]
+    assert "--memory" in failures[0]["reason"]
+    left = files_below(tmp_path / "out.zarr")
+    assert "images/small.tif/labels/segments/0/zarr.json" in left
+    large = [name for name in left if name.startswith("images/large.tif/")]
+    assert large
+    assert not [name for name in large if "segments" in name or "contours" in name]

@@ -41,11 +41,13 @@ from kseg_core.store.segments import Ground
 from kseg_core.store.writing import build_level
 
 from ..computing.context import Context, Failure
+from ..planning.budget import RegionRoom
 from ..planning.plan import Plan
 from .added import Added, Adding
 from .pieces import LargeImage, PieceTask, build_pyramids, writing_to
 
 TITLE = "finding segments"
+JOINED_TIMES = 5  # the bytes of blocks' graphs, where they are joined and merged; measured: 4
 
 
 def add_segments(plan: Plan, layer: SegmentLayer, store: str, tile: int, context: Context) -> Added:
@@ -207,8 +209,10 @@ def _make_contours(pieces: Sequence[Piece], large: LargeSegments, context: Conte
         for name, spec in stored.block_specs(source.shape, BLOCK).items():
             create_array(f"{folder}/{name}", spec)
         palette = context.share(sample.finish())
-        for _ in _each(segment_piece, blocks, large, context, palette, title="blocks"):
-            pass
+        told = sum(_each(segment_piece, blocks, large, context, palette, title="blocks"))
+        room = RegionRoom.of(context.executor)
+        if told * JOINED_TIMES > room.most:
+            raise FailedPiece(Failure(key, room.no_graph(source, told * JOINED_TIMES)))
         context.compute([delayed(join_image, pure=False)(large, key)])
         write = outline_piece
     stored.create_contours(large.store, key, large.layout)
@@ -259,8 +263,8 @@ def sample_piece(task: PieceTask, large: LargeSegments) -> PixelSample:
     return sample
 
 
-def segment_piece(task: PieceTask, large: LargeSegments, palette: tuple[Converter, Palette]) -> None:
-    """A task: the blocks of a piece."""
+def segment_piece(task: PieceTask, large: LargeSegments, palette: tuple[Converter, Palette]) -> int:
+    """A task: the blocks of a piece; how many bytes their graphs are."""
     piece, shape = task.piece, large.layout.shape
     folder = large.folder(piece.file.key)
     (rows, columns), _ = grown((piece.rows, piece.columns), HALO, shape)
@@ -268,6 +272,7 @@ def segment_piece(task: PieceTask, large: LargeSegments, palette: tuple[Converte
     pixels = around.read(large.ground.bands)
     specs = stored.block_specs(shape, BLOCK)
     across = -(-shape[1] // BLOCK)
+    told = 0
     for own in windows_of((piece.height, piece.width), BLOCK):
         window = _moved(own, piece.top, piece.left)
         there, inner = grown(window, HALO, shape)
@@ -279,6 +284,8 @@ def segment_piece(task: PieceTask, large: LargeSegments, palette: tuple[Converte
         contours = found.contours()
         for plane in range(2):
             write_plane(f"{folder}/contours", specs["contours"], window, contours[plane], (plane,))
+        told += sum(each.nbytes for each in block.graph)
+    return told
 
 
 def _moved(region: Region, down: int, across: int) -> Region:

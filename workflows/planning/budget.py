@@ -350,7 +350,7 @@ def too_little(
 
 
 class RegionRoom(NamedTuple):
-    """Memory for the small regions of images, whose number is known when they are found alone.
+    """Memory for the regions of images, whose number is known when they are found alone.
 
     Attributes
     ----------
@@ -377,6 +377,15 @@ class RegionRoom(NamedTuple):
             f"its regions below {least} pixels are so many that going through them takes about "
             f"{format_at_least(needs)} of memory, a process may take {format_bytes(self.limit)} ({self.source}); give "
             "more with --memory, or a smaller --min-region"
+        )
+        return TooLarge(source.file.source, reason, needs)
+
+    def no_graph(self, source: ImageSource, needs: int) -> TooLarge:
+        """The failure of an image whose regions, before they are merged to segments, take more."""
+        needs += self.limit - self.most
+        reason = (
+            f"the graph of its regions takes about {format_at_least(needs)} of memory, a process may take "
+            f"{format_bytes(self.limit)} ({self.source}); give more with --memory, or --segment-scale photo"
         )
         return TooLarge(source.file.source, reason, needs)
 
