@@ -58,6 +58,11 @@ def see_them(store: str) -> str:
     return f"see them: kseg-batch report {word(place(store))}"
 
 
+def find_segments(store: str) -> str:
+    """What to type for more than clusters."""
+    return f"parts that a person would tell apart: kseg-batch segments {word(place(store))}"
+
+
 def with_commands(result: dict[str, Any]) -> dict[str, Any]:
     """The result, which also tells how many images of each other kind were left out, and what labels these."""
     kinds = Counter(str(failure["kind"]) for failure in result["failures"] if "kind" in failure)

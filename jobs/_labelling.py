@@ -13,7 +13,7 @@ from kseg_core.options import option
 from kseg_core.report.settings import default_folder, require_place
 from kseg_core.sizes import counted, only_so_many
 
-from ._again import see_them, with_commands
+from ._again import find_segments, see_them, with_commands
 from ._logging import log
 from ._options import WORKERS, Given, Listed, omit, pick
 from ._render import MOST_LINES, dry_run_lines, palettes_lines, result_lines
@@ -157,9 +157,12 @@ def label(given: Given, config: RunConfig, report: Report) -> int:
 def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any], extras: Extras) -> int:
     """What was labelled, and its report or how to have it."""
     from kseg_core.inputs.keys import printable_source
+    from kseg_core.store.manifest import read_attributes
 
     result = with_commands(result) if "drift" not in result else result  # of a given model: no kind is left out
-    after, unread, trouble, page = [see_them(request.output)], bool(result["failures"]), None, None
+    asked = request.config.output.segments is not None or "segments" in (read_attributes(request.output) or {})
+    after = [] if asked else [find_segments(request.output)]
+    after, unread, trouble, page = [*after, see_them(request.output)], bool(result["failures"]), None, None
     if extras.report or extras.open_page:
         from workflows.report import ReportRequest, make_report
 

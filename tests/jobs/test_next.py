@@ -43,6 +43,10 @@ def test_what_the_end_of_a_run_says_works_as_it_stands(here: Path, kseg: Any) ->
         command = command_at_the_end(first.out, "see them")
         assert command == command_at_the_end(again.out, "see them") == ["report", place(name)]
         assert kseg("inspect", *command[1:]).code == 0
+        lead = "parts that a person would tell apart: kseg-batch "
+        assert shlex.split(first.out.splitlines()[-2].removeprefix(lead)) == ["segments", place(name)]
+    assert kseg("segments", place(name)).code == 0
+    assert "tell apart" not in kseg(*line).out + kseg(*line[:-1], "with.zarr", "--segments").out
     told = kseg(*command)
     assert told.code == 0, told.err
     assert Path(told.out.partition(": ")[0]).is_file()
