@@ -354,7 +354,7 @@ USAGE = {
     "export done.zarr --to x --min-area 5": ("--min-area leaves out small outlines of segments, polygons",),
     "export done.zarr --to x --what polygons --simplify nan": ("--simplify is 0 to 100 pixels",),
     "export done.zarr --to x --what polygons --simplify -1": ("--simplify is 0 to 100 pixels",),
-    "export done.zarr --to x --simplify 1": ("--simplify is of the outlines of polygons",),
+    "export done.zarr --to x --simplify 1": ("--simplify is of the outlines of segments, polygons",),
     "export done.zarr --to x --what masks,labels --min-area 5": (
         "--min-area leaves out small outlines of segments, polygons",
     ),
