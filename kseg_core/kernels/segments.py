@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ._jit import kernel
 from ._types import LABELS, WHOLE
 
-F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
@@ -41,10 +40,10 @@ def measure_parts(part: I32, count: int) -> tuple[I64, I64, I64]:
 
 
 @kernel(*(f"C2i4 C3{dtype} i" for dtype in (*WHOLE, "i8")))
-def sum_samples(part: I32, samples: NDArray[Any], count: int) -> F64:
-    """float64 (n, c): the sums of samples (y, x, c) over each part; whole numbers add up exactly below 2^53."""
+def sum_samples(part: I32, samples: NDArray[Any], count: int) -> I64:
+    """int64 (n, c): the sums of whole numbers (y, x, c) over each part."""
     height, width = part.shape
-    sums = np.zeros((count, samples.shape[2]))
+    sums = np.zeros((count, samples.shape[2]), np.int64)
     for y in range(height):
         for x in range(width):
             at = part[y, x] - 1

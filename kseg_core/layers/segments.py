@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,6 @@ from ..config import ADDED, OutputSettings
 from ..kernels.segments import mode_of_blocks
 from ..segment_settings import SegmentSettings
 from .layer import ArraySpec, Layer, Layout
-
-if TYPE_CHECKING:
-    pass
 
 CONTOURS = "contours"  # where the hierarchy is in an image's group
 TABLE = "segments"  # where it is told what each segment is made of

@@ -31,7 +31,7 @@ class Parts:
     box
         int64 (n, 4): top, left, bottom, right in the image, the last two exclusive.
     sums
-        float64 (n, c): of its samples; whole numbers where these are.
+        int64 (n, c), of its samples, by the exponent of two of what they are counted in: 0 for whole numbers.
     classes
         int64 (n, k): its pixels of each cluster; k is 0 without labels.
     rim
@@ -43,21 +43,34 @@ class Parts:
     first: I64
     area: I64
     box: I64
-    sums: NDArray[np.float64]
+    sums: dict[int, I64]
     classes: I64
     rim: Rim
     right: NDArray[np.bool_]
     below: NDArray[np.bool_]
 
 
-FRACTION = 1 << 16  # floating-point samples are added up in such parts of 1, up to 2^36, so that their order is nothing
+# Floating-point samples are added up as whole numbers, so that their order is nothing: each in parts of the scale, 2^10
+# times the one before, that makes it one of 20 to 30 bits; float32 has 24, and 2^33 pixels of these fit 64 bits.
+STEP, LEAST_BITS = 10, 20
+LEAST = -160  # of the first scale; float32 begins at 2^-149
 
 
-def _whole_numbers(samples: NDArray[Any]) -> NDArray[Any]:
+def _sum_samples(part: NDArray[np.int32], samples: NDArray[Any], count: int) -> dict[int, I64]:
+    """By the exponent of its scale, int64 (n, c), as `Parts` has them."""
     if samples.dtype.kind != "f":
-        return np.ascontiguousarray(samples)
-    limited = np.clip(np.nan_to_num(samples.astype(np.float64)), -float(1 << 36), float(1 << 36))
-    return np.rint(limited * FRACTION).astype(np.int64)
+        return {0: segments.sum_samples(part, np.ascontiguousarray(samples), count)}
+    with np.errstate(over="ignore"):
+        values = np.nan_to_num(samples.astype(np.float32)).astype(np.float64)
+    bits = np.frexp(values)[1] - 1 - LEAST_BITS  # of a value from 2^e on: e, less those that its scale leaves it
+    exponents = np.maximum((bits - LEAST) // STEP * STEP + LEAST, LEAST)
+    exponents[values == 0] = LEAST
+    return {
+        int(each): segments.sum_samples(
+            part, np.where(exponents == each, np.rint(np.ldexp(values, -each)), 0.0).astype(np.int64), count
+        )
+        for each in np.unique(exponents)
+    }
 
 
 class Segments(NamedTuple):
@@ -102,9 +115,7 @@ def measure_window(
     """The parts of a window at a place of an image of so many columns."""
     part, count = hierarchies.cut_contours(np.ascontiguousarray(contours), most)
     area, box, first = segments.measure_parts(part, count)
-    sums = segments.sum_samples(part, _whole_numbers(pixels.samples), count)
-    if pixels.samples.dtype.kind == "f":
-        sums /= FRACTION
+    sums = _sum_samples(part, pixels.samples, count)
     classes = np.zeros((count, 0), np.int64)
     if pixels.labels is not None:
         classes = segments.count_labels(part, np.ascontiguousarray(pixels.labels), count, pixels.k)
@@ -159,10 +170,18 @@ def _added_up(windows: Sequence[Parts], number: I64, count: int) -> Segments:
     box[:, :2] = np.iinfo(np.int64).max
     np.minimum.at(box[:, :2], number, boxes[:, :2])
     np.maximum.at(box[:, 2:], number, boxes[:, 2:])
-    sums = np.zeros((count, windows[0].sums.shape[1]))
-    np.add.at(sums, number, np.concatenate([each.sums for each in windows]))
+    channels = next(iter(windows[0].sums.values())).shape[1]
+    sums: dict[int, I64] = {}
+    for each, begin in zip(windows, np.cumsum([0, *(each.area.size for each in windows)]).tolist(), strict=False):
+        own = number[begin : begin + each.area.size]
+        for exponent, added in each.sums.items():
+            np.add.at(sums.setdefault(exponent, np.zeros((count, channels), np.int64)), own, added)
     classes = np.zeros((count, windows[0].classes.shape[1]), np.int64)
     np.add.at(classes, number, np.concatenate([each.classes for each in windows]))
-    mean = (sums / np.maximum(area, 1)[:, None]).astype(np.float32)
+    total = np.zeros((count, channels))
+    for exponent in sorted(sums):
+        total += np.ldexp(sums[exponent].astype(np.float64), exponent)
+    with np.errstate(over="ignore"):
+        mean = (total / np.maximum(area, 1)[:, None]).astype(np.float32)
     cluster = classes.argmax(1) if classes.shape[1] else np.full(count, -1, np.int64)
     return Segments(area, box, mean, cluster)

@@ -85,5 +85,5 @@ class Converter:
             first: Features = features[0]
             return first
         total = features.sum(0, dtype=np.int64) / np.sqrt(float(len(features)))
-        together: Features = np.rint(total).astype(np.int16)
+        together: Features = np.rint(np.clip(total, -FURTHEST, FURTHEST)).astype(np.int16)
         return together

@@ -148,6 +148,8 @@ def table_of(image: StoredImage) -> Segments:
     StoreError
         If that is missing or damaged.
     """
+    if not count_of_segments(image) and image.segments is not None and _has_none(image.segments):
+        return NO_SEGMENTS
     try:
         found = Segments(*(np.asarray(image.array(f"{TABLE}/{name}")[...]) for name in Segments._fields))
     except DAMAGE as error:
@@ -156,6 +158,16 @@ def table_of(image: StoredImage) -> Segments:
     if len(set(shapes)) > 1 or found.box.shape[1:] != (4,) or found.mean.ndim != 2:
         raise StoreError(f"{image.path}: the table of its segments is damaged")
     return found
+
+
+_NONE = np.zeros(0, np.int64)
+NO_SEGMENTS = Segments(_NONE, np.zeros((0, 4), np.int64), np.zeros((0, 3), np.float32), _NONE)
+
+
+def _has_none(segments: Any) -> bool:
+    """Whether an image has none, by its own word: no pixel of it counts."""
+    stated: Any = segments.attrs.get("kseg")
+    return isinstance(stated, dict) and stated.get("segment_pixels") == 0
 
 
 def count_of_segments(image: StoredImage) -> int:

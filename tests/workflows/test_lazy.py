@@ -141,7 +141,9 @@ def test_segment_labels_no_file_before_a_label_array_is_computed(
     found = segment(small_folder, config)
     read: list[str] = []
     original = Piece.read
-    monkeypatch.setattr(Piece, "read", lambda self, *more: read.append(self.source.file.key) or original(self, *more))
+    monkeypatch.setattr(
+        Piece, "read", lambda self, *a, **more: read.append(self.source.file.key) or original(self, *a, **more)
+    )
     assert {key: (lazy.shape, lazy.dtype) for key, lazy in found.labels.items()} == {
         "a.png": ((40, 50), np.uint8),
         "b.png": ((40, 51), np.uint8),

@@ -349,3 +349,12 @@ def test_a_folder_that_has_grown_costs_what_is_new(folder: Path, tmp_path: Path)
     assert (result.done.images, result.reused.images) == (1, 1)
     add(there, tmp_path / "at-once.zarr")
     assert contents(tmp_path / "s.zarr") == contents(tmp_path / "at-once.zarr")
+
+
+def test_an_image_none_of_whose_pixels_counts_has_no_segments_and_is_right(tmp_path: Path, kseg: Any) -> None:
+    tifffile.imwrite(tmp_path / "none.tif", np.zeros((20, 30), np.uint16), extratags=[(42113, "s", 0, "0", True)])
+    store = str(tmp_path / "none.zarr")
+    assert kseg("segments", str(tmp_path / "none.tif"), "-o", store).code == 0
+    assert kseg("check", store).code == 0
+    assert kseg("export", store, "--to", str(tmp_path / "out"), "--what", "segments").code == 0
+    assert not tifffile.imread(tmp_path / "out" / "none.tif.segments.tif").any()

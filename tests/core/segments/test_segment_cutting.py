@@ -166,3 +166,21 @@ def test_level_0_has_the_cells_whatever_the_blocks(seed: int) -> None:
     cells = cut_window(contours_of(samples, valid, of_bands=False), 0)
     for side in (7, 33):
         np.testing.assert_array_equal(cut_window(contours_of(samples, valid, of_bands=False, side=side), 0), cells)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-6, 0.3, 5e3, 1e14, 1e30])
+def test_means_of_floating_point_are_right_whatever_their_size_and_the_same_of_any_windows(size: float) -> None:
+    samples = (np.random.default_rng(1).random((40, 50, 2)) * size * np.array([1, -3])).astype(np.float32)
+    joined = np.zeros((2, 40, 50), np.uint8)
+
+    def mean(side: int) -> Array:
+        parts, across = [], -(-50 // side)
+        for top, left in itertools.product(range(0, 40, side), range(0, 50, side)):
+            window = slice(top, top + side), slice(left, left + side)
+            pixels = WindowPixels(samples[window], None, 0)
+            parts.append(measure_window(joined[(slice(None), *window)], MOST, pixels, (top, left), 50))
+        return join_parts(parts, across)[0].mean
+
+    whole = mean(50)
+    np.testing.assert_allclose(whole, samples.mean(axis=(0, 1), dtype=float)[None], rtol=2e-6)
+    np.testing.assert_array_equal(mean(9), whole)
