@@ -12,23 +12,18 @@ Tarjan 1975 (disjoint sets); the heap is a binary one that knows where each node
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from .forests import root, unite
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U16 = NDArray[np.uint16]
 F64 = NDArray[np.float64]
-
-
-@inlined
-def _root(parent: I32, node: int) -> int:
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
 
 
 @kernel("C1i4 C1u2 C1i4 C1i4")
@@ -49,9 +44,7 @@ def unite_across(parent: I32, classes: U16, one: I32, other: I32) -> None:
             continue
         for j in range(max(i - 1, 0), min(i + 2, one.size)):
             if other[j] >= 0 and classes[one[i]] == classes[other[j]]:
-                a, b = _root(parent, one[i]), _root(parent, other[j])
-                if a != b:
-                    parent[b] = a
+                unite(parent, one[i], other[j])
 
 
 @kernel("C1i4 C1i4 C1i8")
@@ -67,9 +60,9 @@ def add_up(parent: I32, pixels: I32, places: I64) -> tuple[I64, I64]:
     """
     areas, firsts = np.zeros(parent.size, np.int64), places.copy()
     for node in range(parent.size):
-        root = _root(parent, node)
-        areas[root] += pixels[node]
-        firsts[root] = min(firsts[root], places[node])
+        own = root(parent, node)
+        areas[own] += pixels[node]
+        firsts[own] = min(firsts[own], places[node])
     return areas, firsts
 
 
@@ -93,11 +86,11 @@ def touching_across(parent: I32, classes: U16, areas: I64, least: int, one: I32,
     for i in range(one.size):
         if one[i] < 0:
             continue
-        a = _root(parent, one[i])
+        a = root(parent, one[i])
         for j in range(max(i - 1, 0), min(i + 2, one.size)):
             if other[j] < 0 or classes[one[i]] == classes[other[j]]:
                 continue
-            b = _root(parent, other[j])
+            b = root(parent, other[j])
             for region, there in ((a, b), (b, a)):
                 if areas[region] < least:
                     contacts[size, 0], contacts[size, 1], contacts[size, 2] = region, there, 1 if i == j else 0
@@ -105,64 +98,63 @@ def touching_across(parent: I32, classes: U16, areas: I64, least: int, one: I32,
     return contacts[:size].copy()
 
 
+class _Heap(NamedTuple):
+    """Small regions, the smallest first: so many of ``nodes``, and where in these each is, else -1."""
+
+    nodes: I32
+    places: I32
+    areas: I64
+    firsts: I64
+
+
 @inlined
-def _before(areas: I64, firsts: I64, a: int, b: int) -> bool:
+def _before(heap: _Heap, a: int, b: int) -> bool:
+    areas, firsts = heap.areas, heap.firsts
     return bool(areas[a] < areas[b] or (areas[a] == areas[b] and firsts[a] < firsts[b]))
 
 
 @inlined
-def _rise(heap: I32, places: I32, areas: I64, firsts: I64, at: int) -> None:
-    node = heap[at]
-    while at > 0:
-        up = (at - 1) >> 1
-        if not _before(areas, firsts, node, heap[up]):
-            break
-        heap[at] = heap[up]
-        places[heap[at]] = at
-        at = up
-    heap[at] = node
-    places[node] = at
+def _put(heap: _Heap, at: int, node: int) -> None:
+    heap.nodes[at] = node
+    heap.places[node] = at
 
 
 @inlined
-def _sink(heap: I32, places: I32, areas: I64, firsts: I64, at: int, size: int) -> None:
-    node = heap[at]
+def _rise(heap: _Heap, at: int, node: int) -> None:
+    """Put a node where it belongs between a place and the top."""
+    while at > 0 and _before(heap, node, heap.nodes[(at - 1) >> 1]):
+        _put(heap, at, heap.nodes[(at - 1) >> 1])
+        at = (at - 1) >> 1
+    _put(heap, at, node)
+
+
+@inlined
+def _sink(heap: _Heap, size: int, at: int, node: int) -> None:
+    """Put a node where it belongs between a place and the bottom."""
     while 2 * at + 1 < size:
         down = 2 * at + 1
-        if down + 1 < size and _before(areas, firsts, heap[down + 1], heap[down]):
+        if down + 1 < size and _before(heap, heap.nodes[down + 1], heap.nodes[down]):
             down += 1
-        if not _before(areas, firsts, heap[down], node):
+        if not _before(heap, heap.nodes[down], node):
             break
-        heap[at] = heap[down]
-        places[heap[at]] = at
+        _put(heap, at, heap.nodes[down])
         at = down
-    heap[at] = node
-    places[node] = at
+    _put(heap, at, node)
 
 
 @inlined
-def _take(heap: I32, places: I32, areas: I64, firsts: I64, node: int, size: int) -> int:
+def _take(heap: _Heap, size: int, node: int) -> int:
     """Take a node out of the heap, if it is there; how many are left."""
-    at = places[node]
+    at = heap.places[node]
     if at < 0:
         return size
-    places[node] = -1
+    heap.places[node] = -1
     size -= 1
     if at < size:
-        moved = heap[size]
-        heap[at] = moved
-        places[moved] = at
-        _rise(heap, places, areas, firsts, at)
-        _sink(heap, places, areas, firsts, places[moved], size)
+        moved = heap.nodes[size]
+        _rise(heap, at, moved)
+        _sink(heap, size, heap.places[moved], moved)
     return size
-
-
-@inlined
-def _unite(parent: I32, ring: I32, areas: I64, firsts: I64, root: int, other: int) -> None:
-    parent[other] = root
-    ring[root], ring[other] = ring[other], ring[root]
-    areas[root] += areas[other]
-    firsts[root] = min(firsts[root], firsts[other])
 
 
 @inlined
@@ -174,15 +166,118 @@ def _distance(centroids: F64, a: int, b: int) -> float:
     return total
 
 
+class _Regions(NamedTuple):
+    """Nodes: their trees, what is at the roots of these, and the next of each one's ring."""
+
+    parent: I32
+    ring: I32
+    classes: U16
+    areas: I64
+    firsts: I64
+
+
 @inlined
-def _is_better(lengths: I32, firsts: I64, classes: U16, centroids: F64, own: int, a: int, b: int) -> bool:
-    """Whether a region of a label goes to ``a`` rather than to ``b``."""
+def _take_in(regions: _Regions, own: int, other: int) -> None:
+    """Make a region, ``other``, a part of one."""
+    ring, areas, firsts = regions.ring, regions.areas, regions.firsts
+    regions.parent[other] = own
+    ring[own], ring[other] = ring[other], ring[own]
+    areas[own] += areas[other]
+    firsts[own] = min(firsts[own], firsts[other])
+
+
+@inlined
+def _gather(regions: _Regions, heap: _Heap, least: int) -> int:
+    """Make the rings of small regions, and a heap of these; how many there are."""
+    parent, ring, size = regions.parent, regions.ring, 0
+    for node in range(parent.size):
+        own = root(parent, node)
+        if regions.areas[own] >= least:
+            continue
+        if own == node:
+            _put(heap, size, node)
+            size += 1
+        else:
+            ring[own], ring[node] = ring[node], ring[own]
+    for at in range(size // 2 - 1, -1, -1):
+        _sink(heap, size, at, heap.nodes[at])
+    return size
+
+
+class _Contacts(NamedTuple):
+    """What nodes touch: within windows by `touching_runs`, and across seams by `touching_across`, of which ``last`` is
+    each node's last, and ``before`` the one before of the same node.
+    """
+
+    offsets: I32
+    others: I32
+    lengths: I32
+    across: I32
+    last: I32
+    before: I32
+
+
+class _Touched(NamedTuple):
+    """The regions that one touches, so many of ``which``; and by region over how many pairs of pixels, -1 if not."""
+
+    which: I32
+    lengths: I32
+
+
+@inlined
+def _touch(touched: _Touched, count: int, there: int, length: int) -> int:
+    """Note a contact; how many regions are touched then."""
+    if touched.lengths[there] < 0:
+        touched.lengths[there] = 0
+        touched.which[count] = there
+        count += 1
+    touched.lengths[there] += length
+    return count
+
+
+@inlined
+def _find_touched(regions: _Regions, contacts: _Contacts, own: int, touched: _Touched) -> int:
+    """All that a small region touches, none of which is noted so far; how many they are."""
+    offsets, across = contacts.offsets, contacts.across
+    count, node = 0, own
+    while True:
+        for at in range(offsets[node], offsets[node + 1]):
+            there = root(regions.parent, contacts.others[at])
+            if there != own:
+                count = _touch(touched, count, there, contacts.lengths[at])
+        contact = contacts.last[node]
+        while contact >= 0:
+            there = root(regions.parent, across[contact, 1])
+            if there != own:
+                count = _touch(touched, count, there, across[contact, 2])
+            contact = contacts.before[contact]
+        node = regions.ring[node]
+        if node == own:
+            return count
+
+
+@inlined
+def _is_better(regions: _Regions, lengths: I32, centroids: F64, own: int, a: int, b: int) -> bool:
+    """Whether a region goes to ``a`` rather than to ``b``."""
     if lengths[a] != lengths[b]:
         return bool(lengths[a] > lengths[b])
-    one, other = _distance(centroids, own, classes[a]), _distance(centroids, own, classes[b])
+    classes, firsts = regions.classes, regions.firsts
+    one = _distance(centroids, classes[own], classes[a])
+    other = _distance(centroids, classes[own], classes[b])
     if one != other:
         return one < other
     return bool(firsts[a] < firsts[b])
+
+
+@inlined
+def _best(regions: _Regions, touched: _Touched, count: int, centroids: F64, own: int) -> int:
+    """Where a region goes, of what it touches; -1 where it has no neighbour."""
+    best = -1
+    for at in range(count):
+        there, lengths = touched.which[at], touched.lengths
+        if lengths[there] > 0 and (best < 0 or _is_better(regions, lengths, centroids, own, there, best)):
+            best = there
+    return best
 
 
 @kernel("C1i4 C1u2 C1i8 C1i8 C1i4 C1i4 C1i4 C2i4 C2f8 i")
@@ -226,80 +321,34 @@ def absorb(
     uint16 (n,): the label of each node.
     """
     n = parent.size
-    ring = np.arange(n).astype(np.int32)
-    heap, places = np.empty(n, np.int32), np.full(n, -1, np.int32)
-    total = np.full(n, -1, np.int32)  # the border with each neighbour of the region that goes
+    regions = _Regions(parent, np.arange(n).astype(np.int32), classes, areas, firsts)
+    heap = _Heap(np.empty(n, np.int32), np.full(n, -1, np.int32), areas, firsts)
+    touched = _Touched(np.empty(n, np.int32), np.full(n, -1, np.int32))
     last, before = np.full(n, -1, np.int32), np.empty(across.shape[0], np.int32)
-    touched = np.empty(1024, np.int32)
-    size = 0
+    contacts = _Contacts(offsets, others, lengths, across, last, before)
     for contact in range(across.shape[0]):
-        node = across[contact, 0]
-        before[contact] = last[node]
-        last[node] = contact
-    for node in range(n):
-        root = _root(parent, node)
-        if root == node:
-            if areas[node] < least:
-                heap[size] = node
-                places[node] = size
-                size += 1
-        elif areas[root] < least:
-            ring[root], ring[node] = ring[node], ring[root]
-    for at in range(size // 2 - 1, -1, -1):
-        _sink(heap, places, areas, firsts, at, size)
+        before[contact] = last[across[contact, 0]]
+        last[across[contact, 0]] = contact
+    size = _gather(regions, heap, least)
     while size > 0:
-        own = heap[0]
-        size = _take(heap, places, areas, firsts, own, size)
-        count, node = 0, own
-        while True:
-            contact = last[node]
-            for at in range(offsets[node], offsets[node + 1]):
-                there = _root(parent, others[at])
-                if there == own:
-                    continue
-                if total[there] < 0:
-                    total[there] = 0
-                    if count == touched.size:
-                        touched = np.concatenate((touched, touched))
-                    touched[count] = there
-                    count += 1
-                total[there] += lengths[at]
-            while contact >= 0:
-                there = _root(parent, across[contact, 1])
-                if there != own:
-                    if total[there] < 0:
-                        total[there] = 0
-                        if count == touched.size:
-                            touched = np.concatenate((touched, touched))
-                        touched[count] = there
-                        count += 1
-                    total[there] += across[contact, 2]
-                contact = before[contact]
-            node = ring[node]
-            if node == own:
-                break
-        best = -1
-        for at in range(count):
-            there = touched[at]
-            if total[there] > 0 and (
-                best < 0 or _is_better(total, firsts, classes, centroids, classes[own], there, best)
-            ):
-                best = there
+        own = heap.nodes[0]
+        size = _take(heap, size, own)
+        count = _find_touched(regions, contacts, own, touched)
+        best = _best(regions, touched, count, centroids, own)
         if best >= 0:
-            size = _take(heap, places, areas, firsts, best, size)
-            _unite(parent, ring, areas, firsts, best, own)
+            size = _take(heap, size, best)
+            _take_in(regions, best, own)
             for at in range(count):
-                there = touched[at]
+                there = touched.which[at]
                 if there != best and classes[there] == classes[best]:
-                    size = _take(heap, places, areas, firsts, there, size)
-                    _unite(parent, ring, areas, firsts, best, there)
+                    size = _take(heap, size, there)
+                    _take_in(regions, best, there)
             if areas[best] < least:
-                heap[size] = best
+                _rise(heap, size, best)
                 size += 1
-                _rise(heap, places, areas, firsts, size - 1)
         for at in range(count):
-            total[touched[at]] = -1
+            touched.lengths[touched.which[at]] = -1
     found = np.empty(n, np.uint16)
     for node in range(n):
-        found[node] = classes[_root(parent, node)]
+        found[node] = classes[root(parent, node)]
     return found

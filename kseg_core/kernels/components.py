@@ -12,32 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import inlined, kernel
+from ._jit import kernel
+from .forests import number_roots, unite
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Labels = NDArray[np.unsignedinteger[Any]]
-
-
-@inlined
-def _root(parent: I32, node: int) -> int:
-    """The least number that a provisional one is the same as; the way there is halved for the next who asks."""
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
-
-
-@inlined
-def _unite(parent: I32, a: int, b: int) -> int:
-    """Two provisional numbers are of one region; returns the least of it."""
-    a, b = _root(parent, a), _root(parent, b)
-    if a < b:
-        parent[b] = a
-        return a
-    parent[a] = b
-    return b
 
 
 @kernel("C2u1 C1b1 b", "C2u4 C1b1 b")
@@ -61,7 +42,7 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
     height, width = labels.shape
     components = np.zeros((height, width), np.int32)
     parent = np.empty(height * width + 1, np.int32)  # the system gives memory only to what is written
-    parent[0] = 0
+    parent[0] = -1
     last, most = 0, wanted.size - 1
     for r in range(height):
         for c in range(width):
@@ -74,28 +55,20 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
             if r > 0:
                 if labels[r - 1, c] == own:
                     above = components[r - 1, c]
-                    found = above if found == 0 or found == above else _unite(parent, found, above)
+                    found = above if found == 0 or found == above else unite(parent, found, above)
                 elif diagonal:
                     # Above is another label: left and above to the left touch anyhow, above to the right may not.
                     if c > 0 and found == 0 and labels[r - 1, c - 1] == own:
                         found = components[r - 1, c - 1]
                     if c + 1 < width and labels[r - 1, c + 1] == own:
                         corner = components[r - 1, c + 1]
-                        found = corner if found == 0 or found == corner else _unite(parent, found, corner)
+                        found = corner if found == 0 or found == corner else unite(parent, found, corner)
             if found == 0:
                 last += 1
                 parent[last] = last
                 found = last
             components[r, c] = found
-    final = np.empty(last + 1, np.int32)
-    final[0] = 0
-    count = 0
-    for node in range(1, last + 1):
-        if parent[node] == node:
-            count += 1
-            final[node] = count
-        else:
-            final[node] = final[_root(parent, node)]
+    final, count = number_roots(parent[: last + 1])
     for r in range(height):
         for c in range(width):
             components[r, c] = final[components[r, c]]
@@ -126,21 +99,14 @@ def join_corners(parts: I32, labels: Labels, count: int) -> tuple[I32, int]:
     """
     height, width = parts.shape
     parent = np.arange(count + 1).astype(np.int32)
+    parent[0] = -1
     for r in range(1, height):
         for c in range(width):
             own = parts[r, c]
             if own == 0:
                 continue
             if c > 0 and labels[r - 1, c - 1] == labels[r, c] and parts[r - 1, c - 1] != own:
-                _unite(parent, own, parts[r - 1, c - 1])
+                unite(parent, own, parts[r - 1, c - 1])
             if c + 1 < width and labels[r - 1, c + 1] == labels[r, c] and parts[r - 1, c + 1] != own:
-                _unite(parent, own, parts[r - 1, c + 1])
-    regions = np.zeros(count + 1, np.int32)
-    found = 0
-    for part in range(1, count + 1):
-        if parent[part] == part:
-            found += 1
-            regions[part] = found
-        else:
-            regions[part] = regions[_root(parent, part)]
-    return regions, found
+                unite(parent, own, parts[r - 1, c + 1])
+    return number_roots(parent)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..segment_settings import MOST
 from ._jit import inlined, kernel
-from .components import _root, _unite
+from .forests import number_roots, unite
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -98,7 +98,7 @@ def cut_contours(contours: U8, most: int) -> tuple[I32, int]:
     _, height, width = contours.shape
     part = np.zeros((height, width), np.int32)
     parent = np.empty(height * width + 1, np.int32)  # the system gives memory only to what is written
-    parent[0] = 0
+    parent[0] = -1
     last = 0
     for y in range(height):
         for x in range(width):
@@ -109,20 +109,13 @@ def cut_contours(contours: U8, most: int) -> tuple[I32, int]:
                 found = part[y, x - 1]
             if y > 0 and contours[1, y - 1, x] <= most:
                 above = part[y - 1, x]
-                found = above if found == 0 or found == above else _unite(parent, found, above)
+                found = above if found == 0 or found == above else unite(parent, found, above)
             if found == 0:
                 last += 1
                 parent[last] = last
                 found = last
             part[y, x] = found
-    final = np.zeros(last + 1, np.int32)
-    count = 0
-    for node in range(1, last + 1):
-        if parent[node] == node:
-            count += 1
-            final[node] = count
-        else:
-            final[node] = final[_root(parent, node)]
+    final, count = number_roots(parent[: last + 1])
     for y in range(height):
         for x in range(width):
             part[y, x] = final[part[y, x]]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
+from .forests import number_roots, unite
 
 I32 = NDArray[np.int32]
 U16 = NDArray[np.uint16]
@@ -24,15 +25,6 @@ Bools = NDArray[np.bool_]
 Labels = NDArray[np.unsignedinteger[Any]]
 
 ALIKE = 4  # contacts of a region that are looked at for the same neighbour before another is noted: they come in rows
-
-
-@inlined
-def _root(parent: I32, node: int) -> int:
-    """The least run of a region as far as it is known; the way there is halved for the next who asks."""
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
 
 
 @kernel("C2u1 i", "C2u2 i")
@@ -87,24 +79,10 @@ def label_runs(labels: Labels, invalid: int) -> tuple[I32, I32, I32, int]:
                 if starts[other] > end:
                     break
                 if labels[r - 1, starts[other] - base + width] == own:
-                    root = _root(parent, other)
-                    if root < least:
-                        parent[least] = root
-                        least = root
-                    elif root > least:
-                        parent[root] = least
+                    least = unite(parent, least, other)
             parent[run] = least
     rows[height] = n
-    regions = np.empty(n, np.int32)
-    count = 0
-    for run in range(n):
-        if parent[run] < 0:
-            regions[run] = 0
-        elif parent[run] == run:
-            count += 1
-            regions[run] = count
-        else:  # of a run before it
-            regions[run] = regions[parent[run]]
+    regions, count = number_roots(parent[:n])
     return starts[: n + 1].copy(), rows, regions, count
 
 
