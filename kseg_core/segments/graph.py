@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import merging
+from ..kernels import cheapest, merging
 from .maps import GRID, OCTAVES
 from .palette import COLOURS
 
@@ -99,7 +99,7 @@ def merge_mutual(graph: Graph, fixed: Fixed = None, rounds: int = ROUNDS) -> tup
 
 def merge_cheapest(graph: Graph, fixed: Fixed = None, most: float = np.inf) -> Merges:
     """The cheapest pair, always, while it costs at most so much; ``fixed`` regions are left alone."""
-    return Merges(*merging.merge_cheapest(*graph, _held(graph, fixed), np.append(COSTS[:-1], most)))
+    return Merges(*cheapest.merge_cheapest(*graph, _held(graph, fixed), np.append(COSTS[:-1], most)))
 
 
 def merge_within(graph: Graph, fixed: Fixed) -> tuple[Graph, I32, Merges]:
