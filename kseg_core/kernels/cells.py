@@ -84,7 +84,7 @@ def descend(gradient: I32) -> tuple[I32, I64]:
             step = np.int32(columns) if down[x] < least else step
             row[x] = step
     cell = np.full(height * width, -1, np.int32)
-    exits = np.full(height * width, -1, np.int64)  # the system gives memory only to what is written
+    exits = np.empty(height * width, np.int64)  # the system gives memory only to what is written
     count = 0
     for y in range(height):
         ends = y == 0 or y == height - 1
@@ -94,15 +94,16 @@ def descend(gradient: I32) -> tuple[I32, I64]:
             if gradient[y + 1, x + 1] == invalid:
                 flows[at] = 0
                 continue
+            leaves_to = -1
             if step != 0 and (ends or x == 0 or x == width - 1):
                 to = (y + 1) * columns + x + 1 + step  # columns is at least 3: a step along a row is none down
                 r, c = to // columns - 1, to % columns - 1
                 if r < 0 or r >= height or c < 0 or c >= width:
-                    exits[count] = to
+                    leaves_to = to
                     flows[at] = 0
                     step = flows[at]
             if step == 0:
-                cell[at] = count
+                cell[at], exits[count] = count, leaves_to
                 count += 1
     for first in range(height * width):
         if cell[first] >= 0 or flows[first] == 0:

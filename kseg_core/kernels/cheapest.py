@@ -196,8 +196,6 @@ def _unite(a: int, b: int, area: I64, begin: I64, end: I64, pool: U8, counts: I6
     is filled then.
     """
     area[a] += area[b]
-    if filled + (end[a] - begin[a]) + (end[b] - begin[b]) > pool.size:
-        filled = _compact(begin, end, area, pool, counts)
     place = unite_counts(begin[a], end[a], begin[b], end[b], pool, counts, pool, counts, filled)
     begin[a], end[a] = filled, place
     begin[b] = end[b] = 0
@@ -349,6 +347,8 @@ def merge_cheapest(
         number[a] = kept[merges]
         merges += 1
         dead[e] = True
+        if filled + (end[a] - begin[a]) + (end[b] - begin[b]) > pool.size:
+            filled = _compact(begin, end, area, pool, counts)
         filled = _unite(a, b, area, begin, end, pool, counts, filled)
         count, used = _hand_over(lists, a, b, length, total, dead, key, where, used, changed)
         if 4 * used > 3 * key.size:

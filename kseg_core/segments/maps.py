@@ -68,22 +68,23 @@ def find_maps(samples: NDArray[Any], valid: NDArray[np.bool_] | None, convert: C
     if valid is not None:
         palettes.fill_invalid(features, np.ascontiguousarray(valid), HALO // 2)
     light = convert.light(features)
-    gradient = _gradient(features)
+    energy = np.empty(light.shape, np.int64)  # one for all: the system takes as long to give it as filling it takes
+    gradient = _gradient(features, energy)
     if valid is not None:
         gradient[~valid] = INVALID
-    fine, broad = (_texture(light, each) for each in TEXTURES)
+    fine, broad = (_texture(light, each, energy) for each in TEXTURES)
     return Maps(gradient, palette.label(features), fine, broad)
 
 
-def _gradient(features: Features) -> NDArray[np.int32]:
-    energy = np.zeros(features.shape[1:], np.int64)
+def _gradient(features: Features, energy: NDArray[np.int64]) -> NDArray[np.int32]:
+    energy.fill(0)
     for plane in features:
         gradients.add_energy(plane, WIDE, 16, energy)
     return gradients.lengths(energy, 2.0 * GRID / (8 * 4 * UNIT))
 
 
-def _texture(light: Features, texture: Texture) -> NDArray[np.uint8]:
-    energy = np.zeros(light.shape, np.int64)
+def _texture(light: Features, texture: Texture, energy: NDArray[np.int64]) -> NDArray[np.uint8]:
+    energy.fill(0)
     gradients.add_energy(np.ascontiguousarray(light), _binomial(texture.order), texture.order, energy)
     window = (2 * texture.reach + 1) ** 2
     floor = round((0.25 / texture.sigma * 8 * 4 * UNIT) ** 2 * window)  # a quarter of a unit a sigma
