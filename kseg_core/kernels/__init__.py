@@ -14,11 +14,16 @@ Kernels are pure: arrays in, arrays out, no I/O and no globals; they release the
 ``values``       the least and greatest values of bands; the distinct ones, counted
 ``blocks``       labels of half the size, by the mode of each block
 ``components``   connected regions of equal labels, all clusters in one pass
-``arcs``         which corners simplified outlines have, the same for the regions on both sides
 ``runs``         the same by runs, with areas and what small regions touch
+``forests``      disjoint sets, which regions are while parts of them are found to be one
 ``absorb``       small regions go to their neighbours, on a graph of regions
 ``outlines``     walks along the boundaries of regions
 ``rings``        such walks as simple rings, and these as text
+``arcs``         which corners simplified outlines have, the same for the regions on both sides
+``cells``        what flows to one minimum of a gradient, what it is made of and what it touches
+``merging``      what merging two regions costs; rounds in which all go that are each other's cheapest
+``cheapest``     the cheapest pair of all, always
+``hierarchies``  the level at which each boundary vanishes, and cutting there
 ``second``       how clearly a point belongs to its cluster; silhouettes, added up exactly
 ``line``         the best partition of values on a line, outright
 ``search``       k-means++ seeding and the swaps that leave poor local optima

@@ -42,7 +42,7 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
     height, width = labels.shape
     components = np.zeros((height, width), np.int32)
     parent = np.empty(height * width + 1, np.int32)  # the system gives memory only to what is written
-    parent[0] = -1
+    parent[0] = 0
     last, most = 0, wanted.size - 1
     for r in range(height):
         for c in range(width):
@@ -68,7 +68,7 @@ def label_components(labels: Labels, wanted: Bools, diagonal: bool) -> tuple[I32
                 parent[last] = last
                 found = last
             components[r, c] = found
-    final, count = number_roots(parent[: last + 1])
+    final, count = number_roots(parent[: last + 1], 1)
     for r in range(height):
         for c in range(width):
             components[r, c] = final[components[r, c]]
@@ -99,7 +99,6 @@ def join_corners(parts: I32, labels: Labels, count: int) -> tuple[I32, int]:
     """
     height, width = parts.shape
     parent = np.arange(count + 1).astype(np.int32)
-    parent[0] = -1
     for r in range(1, height):
         for c in range(width):
             own = parts[r, c]
@@ -109,4 +108,4 @@ def join_corners(parts: I32, labels: Labels, count: int) -> tuple[I32, int]:
                 unite(parent, own, parts[r - 1, c - 1])
             if c + 1 < width and labels[r - 1, c + 1] == labels[r, c] and parts[r - 1, c + 1] != own:
                 unite(parent, own, parts[r - 1, c + 1])
-    return number_roots(parent)
+    return number_roots(parent, 1)

@@ -36,19 +36,18 @@ def unite(parent: I32, a: int, b: int) -> int:
 
 
 @inlined
-def number_roots(parent: I32) -> tuple[I32, int]:
+def number_roots(parent: I32, first: int) -> tuple[I32, int]:
     """The number of each node's set, 1, 2, ... in the order of their roots; and how many there are.
 
-    Nodes with -1 above them are of no set, and have 0. Above any other is no higher one, as `unite` leaves them.
+    Those before the ``first`` node have 0, and so have nodes with -1 above them. Above any other is no higher one, as
+    `unite` leaves them.
     """
-    numbers = np.empty(parent.size, np.int32)
+    numbers = np.zeros(parent.size, np.int32)
     count = 0
-    for node in range(parent.size):
-        if parent[node] < 0:
-            numbers[node] = 0
-        elif parent[node] == node:
+    for node in range(first, parent.size):
+        if parent[node] == node:
             count += 1
             numbers[node] = count
-        else:
+        elif parent[node] >= 0:
             numbers[node] = numbers[parent[node]]
     return numbers, count

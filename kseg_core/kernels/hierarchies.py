@@ -98,7 +98,7 @@ def cut_contours(contours: U8, most: int) -> tuple[I32, int]:
     _, height, width = contours.shape
     part = np.zeros((height, width), np.int32)
     parent = np.empty(height * width + 1, np.int32)  # the system gives memory only to what is written
-    parent[0] = -1
+    parent[0] = 0
     last = 0
     for y in range(height):
         for x in range(width):
@@ -115,7 +115,7 @@ def cut_contours(contours: U8, most: int) -> tuple[I32, int]:
                 parent[last] = last
                 found = last
             part[y, x] = found
-    final, count = number_roots(parent[: last + 1])
+    final, count = number_roots(parent[: last + 1], 1)
     for y in range(height):
         for x in range(width):
             part[y, x] = final[part[y, x]]

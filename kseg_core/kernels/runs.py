@@ -82,7 +82,7 @@ def label_runs(labels: Labels, invalid: int) -> tuple[I32, I32, I32, int]:
                     least = unite(parent, least, other)
             parent[run] = least
     rows[height] = n
-    regions, count = number_roots(parent[:n])
+    regions, count = number_roots(parent[:n], 0)
     return starts[: n + 1].copy(), rows, regions, count
 
 
