@@ -215,7 +215,7 @@ def _grow(regions: _Regions, source: I32, other: I32) -> _Regions:
         a, b = source[r], other[r]
         area[r] = old_area[a] if b < 0 else old_area[a] + old_area[b]
         height[r], number[r], fixed[r] = old_height[a], old_number[a], old_fixed[a]
-        first, last = (begin[b], end[b]) if b >= 0 else (np.int64(0), np.int64(0))
+        first, last = begin[b] if b >= 0 else 0, end[b] if b >= 0 else 0
         start[r + 1] = unite_counts(begin[a], end[a], first, last, old_values, old_often, values, often, start[r])
     return _Regions(area, start[:-1], start[1:], values, often, height, number, fixed)
 
