@@ -127,7 +127,7 @@ class StoredImage:
         self.path = os.path.join(store, "images", key)
         try:
             self._group = zarr.open_group(storage.for_zarr(self.path), mode="r")
-            self.attributes: dict[str, Any] = dict(self._group.attrs.get("kseg") or {})  # type: ignore[arg-type]
+            self.attributes: dict[str, Any] = dict(self._group.attrs.get("kseg") or {})  # type: ignore[arg-type]  # checked below
         except DAMAGE as error:
             raise StoreError(f"{self.path}: a damaged image ({error})") from error
         require_sound(self.path, self.attributes, ImageRecord)

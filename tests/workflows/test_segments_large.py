@@ -77,15 +77,15 @@ def contours_in_memory(kind: Kind, block: int) -> Array:
 
 def segmented(kind: Kind, file: Path, store: Path, **settings: Any) -> zarr.Group:
     run_job(file, store, 3, segments=LEVEL, segment_scale=kind.scale, **kind.settings, **settings)
-    return zarr.open_group(str(store), mode="r")[f"images/{file.name}"]  # type: ignore[return-value]
+    return zarr.open_group(str(store), mode="r")[f"images/{file.name}"]  # type: ignore[return-value]  # a group
 
 
 def as_in_memory(image: zarr.Group, kind: Kind, expected: Array) -> None:
     """Contours, segments, and what is told of them."""
-    np.testing.assert_array_equal(image["contours"][...], expected)  # type: ignore[index]
+    np.testing.assert_array_equal(image["contours"][...], expected)  # type: ignore[index]  # it is there
     segments = np.asarray(image["labels/segments/0"])
     np.testing.assert_array_equal(segments, cut(expected, MOST))
-    table = {name: np.asarray(array) for name, array in image["segments"].arrays()}  # type: ignore[union-attr]
+    table = {name: np.asarray(array) for name, array in image["segments"].arrays()}  # type: ignore[union-attr]  # a group
     numbers = np.arange(1, int(segments.max()) + 1)
     assert numbers.size > 3
     assert table["area"].tolist() == np.bincount(segments.ravel(), minlength=numbers.size + 1)[1:].tolist()
@@ -188,8 +188,8 @@ def test_two_processes_and_pieces_as_large_as_they_are(scale: str, tmp_path: Pat
     file = kind.save(tmp_path / "scene.tif", tile=256)
     settings = {"scheduler": "processes", "workers": 2, "attempts": 1, "max_iter": 5}
     image = segmented(kind, file, tmp_path / "out.zarr", **settings)
-    np.testing.assert_array_equal(image["contours"][...], contours_in_memory(kind, 1024))  # type: ignore[index]
-    np.testing.assert_array_equal(image["labels/segments/0"][...], cut(np.asarray(image["contours"]), MOST))  # type: ignore[index]
+    np.testing.assert_array_equal(image["contours"][...], contours_in_memory(kind, 1024))  # type: ignore[index]  # it is there
+    np.testing.assert_array_equal(image["labels/segments/0"][...], cut(np.asarray(image["contours"]), MOST))  # type: ignore[index]  # it is there
 
 
 def test_an_image_whose_graph_memory_cannot_hold_fails_alone_and_says_what_helps(
