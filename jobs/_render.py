@@ -133,13 +133,16 @@ def palette_lines(colors: list[list[int]], counts: list[int]) -> list[str]:
 
 
 def failure_lines(failures: list[dict[str, Any]], left_out: Sequence[dict[str, Any]] = ()) -> list[str]:
-    """One line an input that could not be read, not in the memory there is, or not together with the others."""
+    """One line an input that could not be read, or not as was asked, in the memory there is, or with the others."""
     others = [failure for failure in failures if "kind" in failure]
     large = [failure for failure in failures if "needs" in failure and "kind" not in failure]
-    unread = [failure for failure in failures if not {"needs", "kind"} & failure.keys()]
+    unsuited = [failure for failure in failures if "option" in failure]
+    unread = [failure for failure in failures if not {"needs", "kind", "option"} & failure.keys()]
+    options = " and ".join(sorted({failure["option"] for failure in unsuited}))
     do, were = "does" if len(large) == 1 else "do", "was" if len(others) == 1 else "were"
     return [
         *named("{} of the inputs could not be read:", unread, "inputs"),
+        *named(f"{{}} of the inputs can be read, but not with {options}:", unsuited, "inputs"),
         *named(f"{{}} of the inputs {do} not fit into the memory:", large, "inputs"),
         *named(f"{n_images(len(others))} of another kind {were} left out:", others, "images"),
         *(f"{n_images(kind['images'])} of kind {kind['kind']}: {printable(kind['command'])}" for kind in left_out),

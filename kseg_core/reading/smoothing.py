@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import MOST_SMOOTH_PX
-from ..errors import UnreadableImage
+from ..errors import Unsuited
 from ..images import PictureInfo, Pixels
 from ..images.formats import decoder_named
 from ..images.geo import GeoReference
@@ -63,7 +63,7 @@ def smoothing_of(
 
     Raises
     ------
-    UnreadableImage
+    Unsuited
         If it is asked for as a length, and how large the image's pixels are is not known, or the scale is none that
         can be had.
     """
@@ -77,12 +77,12 @@ def smoothing_of(
         reason = f"--smooth {asked}: how large its pixels are is not known; give it in pixels, as in --smooth 2"
         if geo is not None:
             reason = f"--smooth {asked}: its map's axes are not lengths; give it in pixels, as in --smooth 2"
-        raise UnreadableImage(file.source, reason)
+        raise Unsuited(file.source, reason, f"--smooth {asked}")
     pixels = round(number * LENGTHS[unit] / side)
     if not 1 <= pixels <= MOST_SMOOTH_PX:
         its = f"its pixels are {side / LENGTHS[unit]:.4g}{unit} wide"
         few = "less than half of one" if not pixels else f"more than {MOST_SMOOTH_PX} of them"
-        raise UnreadableImage(file.source, f"--smooth {asked} is {few}: {its}")
+        raise Unsuited(file.source, f"--smooth {asked} is {few}: {its}", f"--smooth {asked}")
     return Smoothing(pixels, asked)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import storage
 from ..choice import DEFAULT, PictureChoice
 from ..config import InputSettings
-from ..errors import UnreadableImage, UsageError
+from ..errors import UnreadableImage, Unsuited, UsageError
 from ..images import MAX_PIXELS, Picture, PictureInfo, Pixels, open_picture, read_info
 from ..images.geo import GeoReference, read_place
 from ..images.masks import (
@@ -131,6 +131,8 @@ class ImageSource:
                 mask = mask_path(settings.mask, file.below, file.source)
                 info, mask_info = _with_mask(info, file, mask, place.geo, settings)
             smoothing = smoothing_of(settings.smooth, file, info, place.geo)
+        except Unsuited:  # which names the input itself
+            raise
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
         nodata = nodata_of(settings, info)

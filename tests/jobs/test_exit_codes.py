@@ -121,6 +121,10 @@ FAILURES = {
     "apply mixed --model done.zarr --strict": ("mixed/b.png: empty file",),
     "run clear.png --k 2": ("no valid pixel in clear.png",),
     "run in --k 3 -o done.zarr": ("done.zarr was made with other settings", "k 2 → 3", "--overwrite"),
+    "run in --k 2 --attempts 3 -o done.zarr --segments fine --edges 100,200": (
+        "(--edges not given → 100,200; --segments not given → 0.36)",
+        "kseg-batch edges done.zarr --low 100 --high 200, then kseg-batch segments done.zarr --level fine;",
+    ),
     "run mixed --k 2 --attempts 3 -o done.zarr": ("done.zarr was made from other inputs",),
     "run in/a.png --k 2 --attempts 3 -o done.zarr": (
         "from other inputs (2 removed: b.png, c.png)",
@@ -162,6 +166,21 @@ def untouched(spoilt: Path, every_file: Any, monkeypatch: pytest.MonkeyPatch) ->
         name: every_file(spoilt / name) for name in ("done.zarr", "each.zarr", "palette.model.zarr", "mine", "in")
     }
     return lambda: {name: every_file(spoilt / name) for name in before} == before
+
+
+@pytest.mark.parametrize(("folder", "told"), [("in", "all 3 inputs can be read, but not"), ("mixed", "read, or not")])
+@pytest.mark.parametrize("option", ["--smooth 2um", "--min-region 50um2"])
+def test_an_option_in_units_that_images_do_not_know_is_not_said_to_be_unreadable_files(
+    folder: str, told: str, option: str, spoilt: Path, monkeypatch: pytest.MonkeyPatch, kseg: Kseg
+) -> None:
+    monkeypatch.chdir(spoilt)
+    outcome = kseg(f"run {folder} --k 2 {option} --json")
+    assert outcome.code == 1
+    assert f"{told} with {option}: " in outcome.json()["error"]
+    options = {failure["source"]: failure.get("option") for failure in outcome.json()["failures"]}
+    assert options == {
+        f"{folder}/{path.name}": option if path.stat().st_size else None for path in Path(folder).iterdir()
+    }
 
 
 def test_what_fails_exits_1_with_one_line_that_says_what_and_json_of_the_same_keys(
