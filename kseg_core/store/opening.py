@@ -206,7 +206,7 @@ class StoredImage:
 
     def _of_multiscales(self, made: Callable[[Any], T], what: str) -> T:
         try:
-            ome: Any = self._group[LABELS].attrs["ome"]
+            ome: Any = self._group[LABELS if self.has_labels else LAYERS["segments"].node].attrs["ome"]
             (described,) = ome["multiscales"]
             return made(described)
         except (*DAMAGE, IndexError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,16 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+from kseg_core.config import SegmentsConfig
+from kseg_core.segment_settings import SegmentSettings
 from kseg_core.segments.lifting import factor_of
 from kseg_core.segments.whole import contours_of
-from tests.asking import SYNC, problems, run_job, stopped_at
+from kseg_core.store import segments as stored
+from tests.asking import SYNC, problems, run_job, selection, stopped_at
 from tests.killing import files_below
 from tests.reference import cut
+from workflows.layer_job import add_to_images
+from workflows.layer_request import prepare_layer
 from workflows.repair import repair_store
 
 Array = NDArray[Any]
@@ -210,3 +216,31 @@ def test_an_image_whose_graph_memory_cannot_hold_fails_alone_and_says_what_helps
     large = [name for name in left if name.startswith("images/large.tif/")]
     assert large
     assert not [name for name in large if "segments" in name or "contours" in name]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_stopped_job_goes_on_behind_the_blocks_that_are_done(
+    alone: bool, tmp_path: Path, smooth: Any, parts: Any, monkeypatch: pytest.MonkeyPatch, contents: Any
+) -> None:
+    kind, store = kind_of("colours", smooth), tmp_path / "out.zarr"
+    file = kind.save(tmp_path / "a.tif")
+    parts(piece=64, block=64)
+
+    def find(store: Path) -> None:
+        if not store.exists() and not alone:
+            run_job(file, store, 3, tile=64)
+        config = SegmentsConfig(execution=SYNC, settings=SegmentSettings(LEVEL), scale="native", tile=64)
+        add_to_images(prepare_layer(selection(file), config, str(store)))
+
+    find(tmp_path / "whole.zarr")
+    with stopped_at(r"block-\d+\.npz$", 8):
+        find(store)
+    done = {each for each in files_below(store) if re.search(r"block-\d+\.npz$", each)}
+    assert len(done) == 7
+    made: list[int] = []
+    put_block = stored.Unfinished.put_block
+    monkeypatch.setattr(stored.Unfinished, "put_block", lambda *of: made.append(of[1]) or put_block(*of))
+    find(store)
+    assert sorted([*made, *(int(re.sub(r"\D", "", each.rpartition("/")[2])) for each in done)]) == list(range(4 * 3))
+    assert contents(store) == contents(tmp_path / "whole.zarr")
+    assert "contours.partial" not in " ".join(files_below(store))
