@@ -119,7 +119,7 @@ def test_every_key_of_json_is_named_in_its_page(
         "run": [
             f"run {job} --edges 50,100 --segments --confidence -o s.zarr",
             "run in/broken.png --k 2",
-            f"run {sized} -o u.zarr",
+            f"run {sized} --min-region 4um2 --keep-raw -o u.zarr",
             f"run {little} -o b.zarr",
             f"run {job} --scope image -o own.zarr",
         ],
@@ -141,6 +141,7 @@ def test_every_key_of_json_is_named_in_its_page(
             "inspect s.zarr --table t.csv",
             "inspect m.zarr",
             "inspect own.zarr",
+            "inspect u.zarr",
             "inspect damaged.zarr",
             "inspect missing.zarr",
         ],

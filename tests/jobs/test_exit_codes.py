@@ -481,6 +481,24 @@ def test_inspect_and_check_tell_a_person_and_a_program(here: Path, kseg: Kseg, j
     assert kseg("check out.zarr --json").json()["problems"] == []
 
 
+def test_inspect_says_how_labels_were_made_and_tells_their_shares_as_run_did(here: Path, kseg: Kseg) -> None:
+    done = kseg("run in --k 3 --attempts 1 --smooth 1 --min-region 9 --keep-raw -o out.zarr --json").json()
+    seen, told = kseg("inspect out.zarr").out, kseg("inspect out.zarr --json").json()
+    assert (
+        told["model"]["counts"]
+        == done["counts"]
+        == [sum(column) for column in zip(*(image["counts"] for image in told["images"]), strict=True)]
+    )
+    assert (told["smooth"], told["min_region"], told["keep_raw"], told["model"]["smooth"]) == (1, 9, True, 1)
+    assert {(image["smooth"], image["min_region"]) for image in told["images"]} == {(1, 9)}
+    assert "smoothed with --smooth 1, cleaned of small regions with --min-region 9; raw labels are kept" in seen
+    kseg("run in --model out.zarr --smooth 0 -o plain.zarr")
+    plain = kseg("inspect plain.zarr --json").json()
+    assert plain["model"]["smooth"] == 1
+    assert not {"smooth", "min_region", "keep_raw"} & plain.keys()
+    assert "the model is of pixels smoothed with --smooth 1" in kseg("inspect plain.zarr").out
+
+
 def test_inspect_writes_the_table_and_says_where(here: Path, kseg: Kseg, job: Any) -> None:
     job(here / "in", Path("out.zarr"), k=3)
     line = "inspect out.zarr --table regions.csv"
