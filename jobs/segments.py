@@ -39,7 +39,7 @@ def segments(given: Given, report: Report) -> int:
     """Find segments in every image, parts that a person would tell apart, and cut their hierarchy at a level.
 
     Of a store, or where OUT is one of an earlier run, they are added to its images; otherwise a new store of segments
-    is made. The hierarchy is kept with them, so that another level takes a moment, and no reading of files.
+    is made. The hierarchy is kept with them, so that another level takes a moment, also where the files are gone.
 
     Examples:
 
