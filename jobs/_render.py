@@ -28,7 +28,7 @@ def result_lines(result: dict[str, Any], verb: str, palettes: Sequence[str] = ()
         head = f"{output}: nothing new: {there} there already"
     else:
         count = images["total"] - images["failed"] - images["reused"]
-        there = f" ({images['reused']} more were there already)" if images["reused"] else ""
+        there = more_were_there(images["reused"])
         head = f"{verb} {n_images(count)}{there}, {pixels['total'] / 1e6:.1f} MP → {output}"
         head += f" in {result['seconds']['total']:.1f} s"
     lines = [head]
@@ -46,6 +46,11 @@ def result_lines(result: dict[str, Any], verb: str, palettes: Sequence[str] = ()
     lines += _changes_lines(result.get("changes") or {}, output)
     lines += failure_lines(result["failures"], result.get("left_out", ()))
     return lines
+
+
+def more_were_there(reused: int) -> str:
+    """What follows a number of images that were worked on."""
+    return f" ({reused} more were there already)" if reused else ""
 
 
 def _changes_lines(changes: dict[str, int], output: str) -> list[str]:

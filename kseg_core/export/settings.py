@@ -128,7 +128,7 @@ class ExportSettings:
             raise UsageError(f"--simplify is 0 to {MOST_SIMPLIFY_PX} pixels; got {self.simplify_px}")
         if self.simplify_px and no_outlines:
             raise UsageError(
-                f"--simplify is of the outlines of {_OUTLINES}, and --what and --format ask for none: leave it out"
+                f"--simplify is of the outlines of {_OUTLINES}, and --what, with --format, names none: leave it out"
             )
 
     @property
