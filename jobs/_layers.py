@@ -12,6 +12,17 @@ from ._options import Given
 from ._runtime import DONE, SOME_UNREADABLE, Report
 
 
+def failed(usual: LayerConfig) -> Callable[[Exception], dict[str, Any]]:
+    """What ``--json`` prints of such a job that failed."""
+
+    def told(error: Exception) -> dict[str, Any]:
+        from workflows.layer_request import failed_layer
+
+        return failed_layer(error, usual.layer)
+
+    return told
+
+
 def add_layer(given: Given, kind: type[LayerConfig], report: Report, lines: Callable[[Any], list[str]]) -> int:
     """Carry the job out; ``lines`` are what a person is told of its result."""
     settings, selection = given.make(kind), given.make(InputSelection)

@@ -219,7 +219,7 @@ class PlainCommand(PlainHelp, TyperCommand):
         parser = super().make_parser(context)
         flags = {flag: self.bare[each.name] for each in self.params if each.name in self.bare for flag in each.opts}
         parse = parser.parse_args
-        parser.parse_args = lambda args: parse(with_values(args, flags))  # type: ignore[method-assign]
+        parser.parse_args = lambda args: parse(with_values(args, flags))  # type: ignore[method-assign]  # `config` asks for it too
         return parser
 
 

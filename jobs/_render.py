@@ -28,7 +28,7 @@ def result_lines(result: dict[str, Any], verb: str, palettes: Sequence[str] = ()
         head = f"{output}: nothing new: {there} there already"
     else:
         count = images["total"] - images["failed"] - images["reused"]
-        there = f" ({images['reused']} more were there already)" if images["reused"] else ""
+        there = more_were_there(images["reused"])
         head = f"{verb} {n_images(count)}{there}, {pixels['total'] / 1e6:.1f} MP → {output}"
         head += f" in {result['seconds']['total']:.1f} s"
     lines = [head]
@@ -46,6 +46,11 @@ def result_lines(result: dict[str, Any], verb: str, palettes: Sequence[str] = ()
     lines += _changes_lines(result.get("changes") or {}, output)
     lines += failure_lines(result["failures"], result.get("left_out", ()))
     return lines
+
+
+def more_were_there(reused: int) -> str:
+    """What follows a number of images that were worked on."""
+    return f" ({reused} more were there already)" if reused else ""
 
 
 def _changes_lines(changes: dict[str, int], output: str) -> list[str]:
@@ -133,13 +138,16 @@ def palette_lines(colors: list[list[int]], counts: list[int]) -> list[str]:
 
 
 def failure_lines(failures: list[dict[str, Any]], left_out: Sequence[dict[str, Any]] = ()) -> list[str]:
-    """One line an input that could not be read, not in the memory there is, or not together with the others."""
+    """One line an input that could not be read, or not as was asked, in the memory there is, or with the others."""
     others = [failure for failure in failures if "kind" in failure]
     large = [failure for failure in failures if "needs" in failure and "kind" not in failure]
-    unread = [failure for failure in failures if not {"needs", "kind"} & failure.keys()]
+    unsuited = [failure for failure in failures if "option" in failure]
+    unread = [failure for failure in failures if not {"needs", "kind", "option"} & failure.keys()]
+    options = " and ".join(sorted({failure["option"] for failure in unsuited}))
     do, were = "does" if len(large) == 1 else "do", "was" if len(others) == 1 else "were"
     return [
         *named("{} of the inputs could not be read:", unread, "inputs"),
+        *named(f"{{}} of the inputs can be read, but not with {options}:", unsuited, "inputs"),
         *named(f"{{}} of the inputs {do} not fit into the memory:", large, "inputs"),
         *named(f"{n_images(len(others))} of another kind {were} left out:", others, "images"),
         *(f"{n_images(kind['images'])} of kind {kind['kind']}: {printable(kind['command'])}" for kind in left_out),

@@ -9,16 +9,10 @@ from kseg_core.config import EdgesConfig, ExecutionSettings
 from kseg_core.edge_settings import EdgeSettings
 
 from ._labelling import INPUTS_AS_THEY_ARE, Extras
-from ._layers import add_layer
+from ._layers import add_layer, failed
 from ._options import WORKERS, Given, command, pick
-from ._render import n_images, named, printable
+from ._render import more_were_there, n_images, named, printable
 from ._runtime import General, Report
-
-
-def _failed(error: Exception) -> dict[str, Any]:
-    from workflows.layer_request import failed_layer
-
-    return failed_layer(error, EdgesConfig().layer)
 
 
 @command(
@@ -31,7 +25,7 @@ def _failed(error: Exception) -> dict[str, Any]:
     WORKERS,
     pick(ExecutionSettings, "strict"),
     General,
-    failed=_failed,
+    failed=failed(EdgesConfig()),
 )
 def edges(given: Given, report: Report) -> int:
     """Find the Canny edges of every image, exactly as OpenCV does on the whole image, however large it is.
@@ -53,7 +47,7 @@ def edges_lines(result: dict[str, Any]) -> list[str]:
     share = f"{result['edge_pixels'] / pixels['total']:.1%} of the pixels are edges"
     if images["done"]:
         head = f"edges of {n_images(images['done'])} → {output} in {result['seconds']['total']:.1f} s; {share}"
-        head += f" ({images['reused']} more were there already)" if images["reused"] else ""
+        head += more_were_there(images["reused"])
     else:
         head = f"{output}: already done, nothing changed ({n_images(images['reused'])}); {share}"
     return [head, *named("no edges of {} of the inputs:", result["failures"], "inputs")]

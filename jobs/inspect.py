@@ -80,9 +80,11 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
         lines.append(f"k {model['k']}, {features_of(model)}, {mse_in_words(model)}")
         if model["k_why"]:
             lines.append(f"k {model['k']} was chosen: {model['k_why']}")
+    lines += _how_made(found)
+    if model is not None:
         lines += palette_lines(model["colors"], model["counts"])
         lines += [printable(note) for note in model["notes"]]
-    lines += cut_blocks([_image_lines(image) for image in images], "images")
+    lines += cut_blocks([_image_lines(image, found) for image in images], "images")
     if found["failures"]:
         bad = [f"  {printable(each['key'])}: {printable(each['reason'])}" for each in found["failures"]]
         lines += [f"{n_images(len(bad))} cannot be read (kseg-batch check --repair makes such anew):"]
@@ -92,13 +94,34 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _image_lines(image: dict[str, Any]) -> list[str]:
+def _how_made(found: dict[str, Any]) -> list[str]:
+    """Whether labels are of smoothed pixels, and cleaned; of a model by itself, whether it is of smoothed pixels."""
+    how = [f"of pixels smoothed with --smooth {found['smooth']}"] if "smooth" in found else []
+    if "min_region" in found:
+        how.append(f"cleaned of small regions with --min-region {found['min_region']}")
+    if how:
+        return [f"labels are {', '.join(how)}{'; raw labels are kept' if 'keep_raw' in found else ''}"]
+    smooth = (found["model"] or {}).get("smooth")
+    return [] if smooth is None else [f"the model is of pixels smoothed with --smooth {smooth}"]
+
+
+def _in_pixels(image: dict[str, Any], found: dict[str, Any]) -> str:
+    """What lengths and areas that were asked for are in an image's own pixels."""
+    told = ""
+    if isinstance(found.get("smooth"), str) and "smooth" in image:
+        told += f", smoothed at {counted(image['smooth'], 'pixel')}"
+    if isinstance(found.get("min_region"), str) and "min_region" in image:
+        told += f", regions from {counted(image['min_region'], 'pixel')}"
+    return told
+
+
+def _image_lines(image: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """An image of a store, with its palette where it has one of its own, and what there is to say of its file."""
     if image["shape"] is None:
         return [f"  {image['key']}  not complete"]
     height, width = image["shape"]
     layers = "edges alone" if image.get("edges") else "segments alone"
-    about = layers if image["labels"] is None else about_image(image)
+    about = layers if image["labels"] is None else about_image(image) + _in_pixels(image, found)
     if image.get("segments"):
         about += f", {counted(image['segment_count'], 'segment')} (level {level_name(image['segment_level'])})"
     head = f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}"

@@ -136,8 +136,8 @@ def open_closed_streams() -> None:
         pass  # the lowest that is free: 0 to 2 stay taken
     os.close(number)
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - for as long as the process runs
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - likewise
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - likewise
 
 
 def main() -> None:

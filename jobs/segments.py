@@ -10,16 +10,10 @@ from kseg_core.segment_settings import SegmentSettings, level_name
 
 from ._again import word
 from ._labelling import INPUTS_AS_THEY_ARE, Extras
-from ._layers import add_layer
+from ._layers import add_layer, failed
 from ._options import WORKERS, Given, command, pick
-from ._render import n_images, named, printable
+from ._render import more_were_there, n_images, named, printable
 from ._runtime import General, Report
-
-
-def _failed(error: Exception) -> dict[str, Any]:
-    from workflows.layer_request import failed_layer
-
-    return failed_layer(error, SegmentsConfig().layer)
 
 
 @command(
@@ -33,13 +27,13 @@ def _failed(error: Exception) -> dict[str, Any]:
     WORKERS,
     pick(ExecutionSettings, "strict"),
     General,
-    failed=_failed,
+    failed=failed(SegmentsConfig()),
 )
 def segments(given: Given, report: Report) -> int:
     """Find segments in every image, parts that a person would tell apart, and cut their hierarchy at a level.
 
     Of a store, or where OUT is one of an earlier run, they are added to its images; otherwise a new store of segments
-    is made. The hierarchy is kept with them, so that another level takes a moment, and no reading of files.
+    is made. The hierarchy is kept with them, so that another level takes a moment, also where the files are gone.
 
     Examples:
 
@@ -56,7 +50,7 @@ def segments_lines(result: dict[str, Any]) -> list[str]:
     level = level_name(result["settings"]["level"])
     if images["done"]:
         head = f"segments of {n_images(images['done'])}, level {level} → {output} in {result['seconds']['total']:.1f} s"
-        head += f" ({images['reused']} more were there already)" if images["reused"] else ""
+        head += more_were_there(images["reused"])
     else:
         head = f"{output}: already done, nothing changed ({n_images(images['reused'])}, level {level})"
     see = f"see them: kseg-batch export {word(result['output'])} --to DIR --what segments"

@@ -65,7 +65,7 @@ def least_pixels(area: Area, square_metres: float | None) -> int:
         return area
     if square_metres is None:
         raise ValueError(f"expected the size of a pixel, to say how many {area} is")
-    number, unit = re.fullmatch(r"([\d.]+)(\w+)", area).groups()  # type: ignore[union-attr]
-    pixels = Fraction(number) * UNITS[unit] / Fraction(square_metres)
+    unit_at = next(at for at, letter in enumerate(area) if letter.isalpha())
+    pixels = Fraction(area[:unit_at]) * UNITS[area[unit_at:]] / Fraction(square_metres)
     near = round(pixels)
     return near if near and abs(pixels - near) <= near * _NEARLY else math.ceil(pixels)

@@ -73,6 +73,14 @@ class OtherKind(UnreadableImage):
         self.kind = kind
 
 
+class Unsuited(UnreadableImage):
+    """An image that can be read, but with whose pixels an ``option``, as it was typed, cannot be carried out."""
+
+    def __init__(self, source: str, reason: str, option: str) -> None:
+        super().__init__(source, reason, option)
+        self.option = option
+
+
 class TooLarge(UnreadableImage):
     """An image that can be read, but not in the memory there is: it ``needs`` so many bytes of a process."""
 
@@ -87,7 +95,7 @@ class KsegWarning(UserWarning):
 
 def facts_of(error: UnreadableImage) -> dict[str, Any]:
     """An input that could not be labelled, as JSON values."""
-    more = {name: getattr(error, name) for name in ("kind", "needs") if hasattr(error, name)}
+    more = {name: getattr(error, name) for name in ("kind", "needs", "option") if hasattr(error, name)}
     return {"source": error.source, "reason": error.reason, **more}
 
 
@@ -97,6 +105,8 @@ def from_facts(facts: dict[str, Any]) -> UnreadableImage:
         return TooLarge(facts["source"], facts["reason"], facts["needs"])
     if "kind" in facts:
         return OtherKind(facts["source"], facts["reason"], facts["kind"])
+    if "option" in facts:
+        return Unsuited(facts["source"], facts["reason"], facts["option"])
     return UnreadableImage(facts["source"], facts["reason"])
 
 

@@ -12,3 +12,9 @@ def grown(region: Region, halo: int, shape: tuple[int, int]) -> tuple[Region, Re
     ]
     inner = [slice(part.start - wide.start, part.stop - wide.start) for part, wide in zip(region, around, strict=True)]
     return (around[0], around[1]), (inner[0], inner[1])
+
+
+def moved(region: Region, down: int, across: int) -> Region:
+    """A region so many rows and columns further on."""
+    rows, columns = region
+    return slice(rows.start + down, rows.stop + down), slice(columns.start + across, columns.stop + across)

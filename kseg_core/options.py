@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, TypeVar
 
+from .errors import UsageError
+
 T = TypeVar("T")
 
 Group = Literal["Model", "Edges", "Input", "Output", "Execution", "General"]
@@ -68,6 +70,28 @@ def option(default: Any, help: str, group: Group | None, metavar: str | None = N
 def argument(help: str, metavar: str, default: Any = MISSING, **more: Any) -> Any:
     """A field that is an argument: what stands on a command line without a flag."""
     return option(default, help, None, metavar, **more)
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse wrong usage.
+
+    Raises
+    ------
+    UsageError
+        If it is not as it must be.
+    """
+    if not condition:
+        raise UsageError(message)
+
+
+def require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """The same of names."""
+    require(value in choices, f"{name} is one of {', '.join(choices)}; got {value!r}")
+
+
+def require_tile(tile: int) -> None:
+    """The same of the side of a store's chunks."""
+    require(64 <= tile <= 16_384, f"--tile is from 64 to 16384 pixels; got {tile}")
 
 
 def to_json(settings: Any, always: Collection[str]) -> dict[str, Any]:

@@ -135,6 +135,7 @@ KINDS = by_name(
     (
         Kind("segmented", "each pixel in its cluster's colour"),
         Kind("labels", "a palette image whose indices are the clusters"),
+        Kind("raw", "the same as they were before --min-region, of a run with --keep-raw"),
         Kind("masks", "black and white, one a cluster", "each", part="mask"),
         Kind(
             "cutout",

@@ -108,27 +108,40 @@ def test_every_key_of_json_is_named_in_its_page(
     Image.fromarray(np.zeros((9000, 9000, 3), np.uint8)).save("big/large.png")
     little = "big --k 2 --memory 430MB --workers 1"
     job = "in --attempts 1 --k 2"
+    Path("sized").mkdir()
+    shutil.copy("in/a.png", "sized")
+    size = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite("sized/b.ome.tif", np.zeros((9, 11, 3), np.uint8), photometric="rgb", metadata=size)
+    sized = "sized --k 2 --smooth 2um"
     lines = {
-        "fit": [f"fit {job} -o m.zarr", "fit in/deep.tif --k 2 -o deep.zarr", f"fit {little} -o l.zarr"],
+        "fit": [f"fit {job} -o m.zarr", "fit in/deep.tif --k 2 -o deep.zarr"]
+        + [f"fit {line} -o {name}.zarr" for name, line in (("l", little), ("o", sized))],
         "run": [
             f"run {job} --edges 50,100 --segments --confidence -o s.zarr",
             "run in/broken.png --k 2",
+            f"run {sized} --min-region 4um2 --keep-raw -o u.zarr",
             f"run {little} -o b.zarr",
             f"run {job} --scope image -o own.zarr",
         ],
-        "dry run": [f"run {job} -o new.zarr --dry-run", f"run {little} -o n.zarr --dry-run"],
-        "apply": ["apply in --model m.zarr -o a.zarr --fail-on-drift 0.5", "apply in --model deep.zarr -o d.zarr"],
+        "dry run": [f"run {line} -o n.zarr --dry-run" for line in (job, little, sized)],
+        "apply": [
+            "apply in --model m.zarr -o a.zarr --fail-on-drift 0.5",
+            "apply in --model deep.zarr -o d.zarr",
+            "apply sized --model m.zarr -o v.zarr --smooth 2um",
+        ],
         "edges": ["edges in -o e.zarr"],
         "segments": ["segments in -o g.zarr"],
         "sweep": [
             "sweep in --k-range 1:2",
             "sweep in --k-range 1:2 --scope image -o each",
             "sweep big --k-range 1:2 --memory 430MB --workers 1 -o b",
+            "sweep sized --k-range 1:2 --smooth 2um -o o",
         ],
         "inspect": [
             "inspect s.zarr --table t.csv",
             "inspect m.zarr",
             "inspect own.zarr",
+            "inspect u.zarr",
             "inspect damaged.zarr",
             "inspect missing.zarr",
         ],

@@ -80,6 +80,8 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
     if any(KINDS[what].of_labels for what in settings.what) and not any(image.has_labels for image in images):
         alone = added_alone(store.attributes) or "edges"
         raise StoreError(f"no labels in {store.path}, only {alone}: --what {alone}")
+    if "raw" in settings.what and not any(image.has_layer(LAYERS["raw"]) for image in images):
+        raise StoreError(f"no raw labels in {store.path}; a run with --min-region and --keep-raw keeps them")
     planned = [plan_image(image, settings) for image in images]
     for key, error in damaged.items():
         reason = f"{error}; kseg-batch check --repair makes it anew"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -48,19 +49,33 @@ def describe(path: str) -> dict[str, Any]:
         "format": attributes["format"],
         "status": attributes.get("status"),
         "model": None if shared is None else describe_model(shared) | _of_the_store(attributes, images),
+        **_labels_of(attributes.get("config") or {}),
         "images": images,
         "failures": failures,
     }
 
 
-def _of_the_store(attributes: dict[str, Any], images: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of a store that was labelled with a given model: how many of its own pixels each cluster has, and their error.
+def _labels_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for where labels are not those of the nearest centroids of pixels as they are; else nothing."""
+    return _there(config.get("input") or {}, "smooth") | _there(config.get("output") or {}, "min_region", "keep_raw")
 
-    The model's own figures are of the pixels that it was found on.
+
+def _there(facts: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: facts[name] for name in names if facts.get(name)}
+
+
+def _of_the_store(attributes: dict[str, Any], images: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a model does not tell of a store's own labels: how many pixels each cluster has where small regions went to
+    their neighbours; and of a store that was labelled with a given model also their error.
+
+    The model's own figures are of the pixels that it was found on, each with its nearest centroid.
     """
-    if (attributes.get("config") or {}).get("model") is None:
-        return {}
-    names = ("counts", "inertia", "mse")
+    config = attributes.get("config") or {}
+    names: tuple[str, ...] = ("counts", "inertia", "mse")
+    if config.get("model") is None:
+        if "min_region" not in _labels_of(config):
+            return {}
+        names = ("counts",)
     result = attributes.get("result")
     if is_complete(attributes) and isinstance(result, dict):
         return {name: result.get(name) for name in names}  # as its run told, from exact sums
@@ -69,7 +84,8 @@ def _of_the_store(attributes: dict[str, Any], images: list[dict[str, Any]]) -> d
         return dict.fromkeys(names)
     counts = [sum(column) for column in zip(*(image["counts"] for image in labelled), strict=True)]
     inertia = math.fsum((image["mse"] or 0.0) * sum(image["counts"]) for image in labelled)
-    return dict(zip(names, (counts, inertia, inertia / sum(counts) if sum(counts) else None), strict=True))
+    found = {"counts": counts, "inertia": inertia, "mse": inertia / sum(counts) if sum(counts) else None}
+    return {name: found[name] for name in names}
 
 
 def describe_palettes(path: str, most: int) -> tuple[list[dict[str, Any]], int]:
@@ -104,6 +120,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "digest": model.digest,
         "seed": model.facts.get("seed"),
         "attempts": model.facts.get("attempts"),
+        **_there(model.facts, "smooth"),
         "notes": list(model.notes),
     }
 
@@ -126,6 +143,7 @@ def describe_image(image: StoredImage) -> dict[str, Any]:
         "colors": None if model is None else model.colors.tolist(),
         "invalid": facts.get("invalid"),
         "mse": facts.get("mse"),
+        **_there(facts, "smooth", "min_region"),
         "notes": list(facts.get("notes", ())),
     }
 

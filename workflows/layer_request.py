@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from operator import add
 from typing import Any, NamedTuple
 
 from kseg_core import storage
@@ -42,6 +43,10 @@ class Made(NamedTuple):
     images: int = 0
     pixels: int = 0
     layer_pixels: int = 0
+
+    def merge(self, other: Made) -> Made:
+        """Both together."""
+        return Made(*map(add, self, other))
 
 
 NONE_MADE = Made()
@@ -197,7 +202,7 @@ def _sorted_out(request: LayerRequest, images: Sequence[AddedTo]) -> LayerReques
         if image.state in NO_IMAGE
     )
     reused = Made(len(done), sum(image.pixels for image in done), sum(image.layer_pixels for image in done))
-    reused = Made(*(sum(both) for both in zip(request.reused, reused, strict=True)))
+    reused = request.reused.merge(reused)
     if failures and not todo and not request.gone and not reused.images:
         raise nothing_to_do(layer, failures)
     return replace(request, todo=todo, reused=reused, failures=failures)
@@ -233,7 +238,7 @@ def _of_store(store: str, selection: InputSelection, config: LayerConfig, output
     _require_finished(store, attributes, layer)
     from kseg_core.store.originals import Originals  # NumPy: only where it is needed
 
-    tile = int(((attributes.get("config") or {}).get("output") or {}).get("tile", OutputSettings().tile))
+    tile = _tile_of(attributes)
     if config.tile not in (None, tile):
         raise UsageError(f"--tile is {tile} in {store}: leave it out")
     originals = Originals.of(attributes)
@@ -277,8 +282,7 @@ def _without_files(request: LayerRequest, gone: dict[str, tuple[dict[str, Any], 
         wanted = {name: value for name, value in layer.settings.items() if name not in layer.free}
         if layer_is_complete(stated, layer.counted) and not differences(_named(stated, layer.settings), layer.settings):
             height, width = facts["shape"]
-            pixels = (height * width, stated.get(layer.counted or "", 0))
-            done = Made(*(sum(both) for both in zip(done, Made(1, *pixels), strict=True)))
+            done = done.merge(Made(1, height * width, stated.get(layer.counted or "", 0)))
         elif basis is not None and basis.get("status") == COMPLETE and not differences(_named(basis, wanted), wanted):
             todo.append(key)
         else:
@@ -327,6 +331,12 @@ def _require_store(output: str) -> dict[str, Any]:
     return attributes
 
 
+def _tile_of(attributes: dict[str, Any]) -> int:
+    """The side of a store's chunks."""
+    output = (attributes.get("config") or {}).get("output") or {}
+    return int(output.get("tile", OutputSettings().tile))
+
+
 def _require_same_ground(output: str, attributes: dict[str, Any], config: LayerConfig) -> int:
     """All layers of one store are of the same pixels in the same chunks; returns the side of these.
 
@@ -336,7 +346,7 @@ def _require_same_ground(output: str, attributes: dict[str, Any], config: LayerC
         If this job has other ideas of nodata, mask or tile than the one that made the store.
     """
     was = attributes.get("config") or {}
-    tile = int((was.get("output") or {}).get("tile", OutputSettings().tile))
+    tile = _tile_of(attributes)
     inputs = was.get("input") or {}
     mask = inputs.get("mask")
     if mask is not None:

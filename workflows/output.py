@@ -37,6 +37,7 @@ from kseg_core.errors import (
     OtherKind,
     StoreError,
     UnreadableImage,
+    Unsuited,
     UsageError,
 )
 from kseg_core.inputs.keys import printable_source
@@ -291,7 +292,7 @@ class Output:
 
     def _earlier_model(self) -> tuple[Model | None, list[Failure]]:
         """The model that an earlier, stopped run of this job came to, and the images it could not use."""
-        failures = load(self._failures_file, (Failure, UnreadableImage, OtherKind))
+        failures = load(self._failures_file, (Failure, UnreadableImage, OtherKind, Unsuited))
         if failures is None:
             if not was_complete(read_attributes(self.path)):
                 return None, []

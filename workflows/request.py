@@ -20,6 +20,7 @@ from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
 from kseg_core.errors import StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.companions import mask_facts
 from kseg_core.inputs.listing import InputListing, list_selected
+from kseg_core.segment_settings import SegmentSettings, level_name
 from kseg_core.store.manifest import (
     a_few,
     added_alone,
@@ -377,6 +378,26 @@ def _other_inputs(request: Request, attributes: dict[str, Any], kind: str) -> st
     return "; ".join(told) or "masks, or files that could not be read, have changed"
 
 
+def _to_add(attributes: dict[str, Any], request: Request) -> str:
+    """Which commands add layers to a run's store, where nothing but these is asked for besides what it holds."""
+    earlier, output = attributes.get("config") or {}, request.config.output
+    was = earlier.get("output") or {}
+    commands = {}
+    if output.edges is not None and was.get("edges") is None:
+        low, high = output.edges
+        commands["edges"] = f"kseg-batch edges {request.output} --low {low:.12g} --high {high:.12g}"
+    if output.segments is not None and was.get("segments") is None:
+        scale = "" if output.segment_scale == SegmentSettings().scale else f" --segment-scale {output.segment_scale}"
+        commands["segments"] = f"kseg-batch segments {request.output} --level {level_name(output.segments)}{scale}"
+    added = {*commands, *(("segment_scale",) if "segments" in commands else ())}
+    before = {name: value for name, value in request.settings["output"].items() if name not in added}
+    same = {name: value for name, value in was.items() if name in added}
+    without = replace(request, settings={**request.settings, "output": before | same})
+    if not commands or not is_complete(attributes) or _other_settings(earlier, without):
+        return ""
+    return f"to add {' and '.join(commands)} to it: {', then '.join(commands.values())}; or "
+
+
 def _held_against(request: Request, kind: str) -> Request:
     """The request, knowing what there is at its output."""
     output = request.output
@@ -389,10 +410,8 @@ def _held_against(request: Request, kind: str) -> Request:
     request = _settled(request, attributes.get("config") or {})
     changed = _other_settings(attributes.get("config") or {}, request)
     if changed:
-        raise StoreError(
-            f"{output} was made with other settings ({'; '.join(changed)}); choose another output with -o, "
-            "or replace it with --overwrite"
-        )
+        ways = f"{_to_add(attributes, request)}choose another output with -o, or replace it with --overwrite"
+        raise StoreError(f"{output} was made with other settings ({'; '.join(changed)}); {ways}")
     same_inputs = attributes.get("inputs_digest") == request.inputs_digest
     if not same_inputs and not request.grows:
         how = _other_inputs(request, attributes, kind)

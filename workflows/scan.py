@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from kseg_core.config import AUTO, EDGES_OF_BANDS
-from kseg_core.errors import NothingReadable, OtherKind, TooLarge, UsageError
+from kseg_core.errors import NothingReadable, OtherKind, TooLarge, Unsuited, UsageError
 from kseg_core.images.kinds import PICTURE, Kind, kind_of, kind_of_bands, most_frequent
 from kseg_core.layers import asked_layers
 from kseg_core.reading.sources import ImageSource
@@ -123,11 +123,16 @@ def nothing_readable(failures: Sequence[Failure]) -> NothingReadable:
     more = f"; … and {len(errors) - FAILURES_SHOWN} more (--json lists all)" if len(errors) > FAILURES_SHOWN else ""
     large = sum(isinstance(error, TooLarge) for error in errors)
     odd = sum(isinstance(error, OtherKind) for error in errors)
-    why = "could not be read" if not large else "could not be read, or not in the memory there is"
+    options = sorted({error.option for error in errors if isinstance(error, Unsuited)})
+    unsuited = sum(isinstance(error, Unsuited) for error in errors)
+    ways = [*(["in the memory there is"] if large else []), *(f"with {option}" for option in options)]
+    why = ", or not ".join(["could not be read", *ways])
     if large == len(errors):
         why = "does not fit into the memory" if large == 1 else "do not fit into the memory"
     if odd == len(errors):
         why = "is of another kind" if odd == 1 else "are of other kinds"
+    if unsuited == len(errors):
+        why = f"can be read, but not with {' and '.join(options)}"
     return NothingReadable(f"{what} {why}: {shown}{more}", errors)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kseg_core.clustering.bands import BandSpace
 from kseg_core.clustering.color_points import ColorPoints
 from kseg_core.clustering.features import feature_space
 from kseg_core.config import FitSettings
@@ -273,8 +274,8 @@ def _result(
     alone = settings.scope == "image"
     assert found.space is not None
     space = {"components": list(found.space.components)}
-    if settings.features == "bands":
-        space |= found.space.attributes()  # type: ignore[union-attr]
+    if isinstance(found.space, BandSpace):
+        space |= found.space.attributes()
     told: dict[str, float | None] = {name: seconds.get(name) for name in ("total", "read", "sweep")}
     return SweepResult(
         request.output,

@@ -83,16 +83,13 @@ class BandMoments:
 
     def merge(self, other: BandMoments) -> BandMoments:
         """The statistics of both sets of values."""
-        counted = self.histogram is not None and other.histogram is not None
-        measured = self.ends is not None and other.ends is not None
-        return BandMoments(
-            self.dtype,
-            self.pixels + other.pixels,
-            self.sums + other.sums,
-            self.squares + other.squares,
-            self.histogram + other.histogram if counted else None,  # type: ignore[operator]
-            self.ends.merge(other.ends) if measured else None,  # type: ignore[union-attr, arg-type]
-        )
+        histogram, ends = None, None
+        if self.histogram is not None and other.histogram is not None:
+            histogram = self.histogram + other.histogram
+        if self.ends is not None and other.ends is not None:
+            ends = self.ends.merge(other.ends)
+        pixels, sums, squares = self.pixels + other.pixels, self.sums + other.sums, self.squares + other.squares
+        return BandMoments(self.dtype, pixels, sums, squares, histogram, ends)
 
     @property
     def extremes(self) -> Extremes:

@@ -127,7 +127,9 @@ class ExportSettings:
         if not 0 <= self.simplify_px <= MOST_SIMPLIFY_PX:  # which NaN is not either
             raise UsageError(f"--simplify is 0 to {MOST_SIMPLIFY_PX} pixels; got {self.simplify_px}")
         if self.simplify_px and no_outlines:
-            raise UsageError(f"--simplify is of the outlines of {_OUTLINES}, and --what names none: leave it out")
+            raise UsageError(
+                f"--simplify is of the outlines of {_OUTLINES}, and --what, with --format, names none: leave it out"
+            )
 
     @property
     def line_rgb(self) -> tuple[int, int, int]:

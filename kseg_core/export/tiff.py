@@ -163,7 +163,7 @@ def write_geotiff(path: str, drawing: Drawing, scratch: str, geo: GeoReference) 
     plain = os.path.join(scratch, "plain.tif")
     overviews = "NEAREST" if drawing.flat else "AVERAGE"
     with gdal("GeoTIFF", _not_written) as rasterio:
-        import rasterio.shutil as files  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        import rasterio.shutil as files
 
         with rasterio.open(plain, "w", **_profile(drawing, geo)) as target:
             target.update_tags(TIFFTAG_SOFTWARE=f"{SOFTWARE} {version()}")
@@ -190,8 +190,8 @@ def write_geotiff(path: str, drawing: Drawing, scratch: str, geo: GeoReference) 
 
 def _profile(drawing: Drawing, geo: GeoReference) -> dict[str, Any]:
     """What rasterio is told of the plain file."""
-    from rasterio.crs import CRS  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.transform import Affine  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from rasterio.crs import CRS
+    from rasterio.transform import Affine
 
     height, width = drawing.shape
     profile: dict[str, Any] = {
@@ -219,7 +219,7 @@ def _profile(drawing: Drawing, geo: GeoReference) -> dict[str, Any]:
 
 def _not_written(error: Exception) -> Exception:
     """What GDAL cannot do is an `OSError`, a coordinate system that is none a `StoreError`."""
-    from rasterio.errors import CRSError  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from rasterio.errors import CRSError
 
     if isinstance(error, CRSError):
         return StoreError("its coordinate reference system is not understood")

@@ -201,11 +201,11 @@ class WholeDecoder(Decoder):
         """Decode a file, or refuse it where it has more pixels, or anything of its picture is damaged or missing."""
 
     @cached_property
-    def orientation(self) -> int:  # type: ignore[override]
+    def orientation(self) -> int:  # type: ignore[override]  # read alone
         return self._whole().orientation
 
     @cached_property
-    def stored_shape(self) -> tuple[int, int]:  # type: ignore[override]
+    def stored_shape(self) -> tuple[int, int]:  # type: ignore[override]  # read alone
         height, width = self._whole().samples.shape[:2]
         return height, width
 

@@ -36,8 +36,8 @@ def gdal(name: str, as_error: Callable[[Exception], Exception] | None = None, /,
     Its errors become a `Refused` that speaks of the format ``name``, or what ``as_error`` makes of them.
     """
     rasterio = _loaded()
-    from rasterio._err import CPLE_BaseError  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)  # what matters here is told by our own messages
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -54,8 +54,8 @@ def _loaded() -> Any:
     """Import rasterio with a database of PROJ that is its own, where the environment names one of another release."""
     # GDAL's TIFF driver asks PROJ's default context, which nobody can tell where to look, and which writes to stderr.
     os.environ.setdefault("PROJ_DEBUG", "0")
-    import rasterio  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    from rasterio.env import PROJDataFinder  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    import rasterio
+    from rasterio.env import PROJDataFinder
 
     own = PROJDataFinder().search_wheel()
     if own and not {"PROJ_DATA", "PROJ_LIB"}.isdisjoint(os.environ):  # as conda and QGIS set them

@@ -220,7 +220,7 @@ def _is_usable(transform: Transform) -> bool:
 
 def _of_points(points: Any, crs: str, rasterio: Any) -> Place:
     """The affine transform that ground control points come to, as rasterio finds it; none where they bend."""
-    from rasterio.transform import from_gcps  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from rasterio.transform import from_gcps
 
     many = f"its {len(points)} ground control points"
     transform: Transform | None = None

@@ -223,7 +223,7 @@ def _decode_unusual(data: bytes, components: int) -> NDArray[np.uint8]:
 
     options = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "YES", "GDAL_ALLOW_LARGE_LIBJPEG_MEM_ALLOC": "YES"}
     with gdal("JPEG", lambda error: ValueError(str(error).rpartition("libjpeg: ")[2]), **options):
-        from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        from rasterio.io import MemoryFile
 
         with MemoryFile(data, ext=".jpg") as memory, memory.open(driver="JPEG") as opened:
             for top in range(0, opened.height, _ROWS):

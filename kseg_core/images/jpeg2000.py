@@ -115,7 +115,8 @@ class Jpeg2000(Decoder):
             colours = 3  # a fourth band that is no alpha is left out, as in a TIFF
         if len({self._stream.components[number].bits for number in self._order[:colours]}) > 1:
             raise Refused(f"colours of different depths: not an 8- or 16-bit image; {USE_BANDS}")
-        name: Colours = {1: "gray", 3: "rgb", 4: "cmyk"}[colours]  # type: ignore[assignment]
+        names: dict[int, Colours] = {1: "gray", 3: "rgb", 4: "cmyk"}
+        name = names[colours]
         valid = samples[..., -1] != 0 if self._alpha else None
         kept = samples[..., 0] if colours == 1 else samples[..., :colours]
         return Raster(np.ascontiguousarray(kept), name, maximum, valid=valid, icc=self._icc)
@@ -179,7 +180,7 @@ def _decoded(stream: bytes, components: list[Component]) -> Samples:
 
 def _decoded_by_gdal(stream: bytes) -> Samples:
     """Decode components of different depths, such as 8 bits and an alpha of one, which imagecodecs does not."""
-    from rasterio.io import MemoryFile  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from rasterio.io import MemoryFile
 
     with gdal(_NAME), MemoryFile(stream) as file, file.open(driver="JP2OpenJPEG") as dataset:
         samples: Samples = dataset.read()

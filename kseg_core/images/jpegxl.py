@@ -8,8 +8,9 @@ applied. Files of lossy coding with a profile of their own are decoded to linear
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -178,20 +179,20 @@ def _of_12_bits(data: bytes, header: _Header, start: int) -> bytes:
     return bytes(out)
 
 
-def _profile_reader() -> object | None:
+def _profile_reader() -> Callable[..., Any] | None:
     """Return the class that reads embedded profiles, where it is installed."""
     try:
-        from pillow_jxl import Decoder  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        from pillow_jxl import Decoder
     except ImportError:
         return None
-    return cast(object, Decoder)
+    return cast("Callable[..., Any]", Decoder)
 
 
 def _profile(data: bytes, header: _Header) -> bytes | None:
     """Return the profile of the samples: embedded, or of the colour space that is named; None: sRGB, or not known."""
     if header.icc and not header.xyb:
         reader = _profile_reader()
-        return None if reader is None else reader(num_threads=1)(data)[3] or None  # type: ignore[operator]
+        return None if reader is None else reader(num_threads=1)(data)[3] or None
     space = header.space
     if space is None or header.icc:
         return None

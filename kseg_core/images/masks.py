@@ -149,8 +149,8 @@ def read_polygons(path: str) -> Polygons:
 
 @lru_cache(maxsize=4)
 def _polygons(path: str, _size: int, _modified: int) -> Polygons:
-    import pyogrio  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    import shapely  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    import pyogrio
+    import shapely
 
     # What GDAL remarks of a file that it reads is none of a terminal's.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"pyogrio\.")
@@ -309,8 +309,8 @@ class PolygonMask:
         if not near.any():
             return None
         with gdal(_NAME):
-            from rasterio.features import rasterize  # type: ignore[import-untyped, import-not-found, unused-ignore]
-            from rasterio.transform import Affine  # type: ignore[import-untyped, import-not-found, unused-ignore]
+            from rasterio.features import rasterize
+            from rasterio.transform import Affine
 
             shift = Affine.translation(tile.left, tile.top)
             raster: NDArray[np.uint8] = rasterize(self._shapes[near], tile.shape, transform=shift, dtype="uint8")
@@ -367,8 +367,8 @@ def _transformed(coordinates: NDArray[np.float64], theirs: str, ours: str) -> ND
     """Return the corners in another coordinate system; edges stay straight."""
     try:
         with gdal(_NAME):
-            from rasterio.crs import CRS  # type: ignore[import-untyped, import-not-found, unused-ignore]
-            from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
+            from rasterio.crs import CRS
+            from rasterio.warp import transform
 
             source, target = CRS.from_user_input(theirs), CRS.from_user_input(ours)
             if source == target:

@@ -235,11 +235,11 @@ class _Channels(Decoder):
         )
 
     @property
-    def stored_shape(self) -> tuple[int, int]:  # type: ignore[override]
+    def stored_shape(self) -> tuple[int, int]:  # type: ignore[override]  # read alone
         return self._of.stored_shape
 
     @property
-    def orientation(self) -> int:  # type: ignore[override]
+    def orientation(self) -> int:  # type: ignore[override]  # read alone
         return self._of.orientation
 
     def raster(self, window: Window) -> Raster:

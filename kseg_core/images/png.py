@@ -281,7 +281,7 @@ def _verify(view: memoryview, name: bytes, start: int, length: int) -> None:
     import imagecodecs  # three times zlib's speed
 
     stated = int.from_bytes(view[start + length : start + length + 4], "big")
-    if imagecodecs.deflate_crc32(view[start - 4 : start + length]) != stated:  # type: ignore[arg-type]
+    if imagecodecs.deflate_crc32(view[start - 4 : start + length]) != stated:  # type: ignore[arg-type]  # takes any buffer
         raise Refused(f"damaged: the checksum of the PNG's {printable(name)} chunk is wrong")
 
 

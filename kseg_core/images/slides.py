@@ -158,7 +158,7 @@ class Czi(Slide):
 def _library(name: str) -> Any:
     """Return openslide, or refuse for lack of it."""
     try:
-        import openslide  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        import openslide
     except ImportError as error:  # ModuleNotFoundError, or a library that does not load
         raise NotSupported(f"{name}: not supported without `pip install 'kseg-batch[slides]'`") from error
     return openslide

@@ -66,7 +66,7 @@ class Vrt(Decoder):
         return _MAGIC.match(head) is not None
 
     def __init__(self, opening: Opening) -> None:
-        from rasterio.enums import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        from rasterio.enums import (
             ColorInterp,
             MaskFlags,
         )

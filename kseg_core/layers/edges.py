@@ -63,11 +63,11 @@ class EdgeLayer(Layer):
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         return ArraySpec(layout.level_shape(level), layout.chunks(level), "bool", False, ("y", "x"), "bits")
 
-    def whole(self, window: LayerInput, layout: Layout) -> NDArray[np.bool_]:  # noqa: ARG002
+    def whole(self, window: LayerInput, layout: Layout) -> NDArray[np.bool_]:  # noqa: ARG002 - of pixels alone
         assert window.samples is not None
         return find_edges(window.samples, window.valid, self.settings)
 
-    def begin(self, window: LayerInput, layout: Layout) -> Part:  # noqa: ARG002
+    def begin(self, window: LayerInput, layout: Layout) -> Part:  # noqa: ARG002 - of pixels alone
         assert window.samples is not None
         maxima = find_maxima(window.samples, window.valid, self.settings)
         found = decide_within(Maxima(*map(window.trimmed, maxima)))

@@ -29,14 +29,14 @@ class LabelLayer(Layer):
     differs = "{} labels are not the nearest centroid of their source's pixels"
     has_every_chunk = True
 
-    def is_in(self, layout: Layout) -> bool:  # noqa: ARG002
+    def is_in(self, layout: Layout) -> bool:  # noqa: ARG002 - always
         return True
 
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         chunks = layout.chunks(level)
         return ArraySpec(layout.level_shape(level), chunks, layout.label_dtype.name, layout.invalid, ("y", "x"))
 
-    def values(self, window: LayerInput, layout: Layout) -> Labels:  # noqa: ARG002
+    def values(self, window: LayerInput, layout: Layout) -> Labels:  # noqa: ARG002 - as they are
         return _there(window.labels, self)
 
     def halved(self, plane: NDArray[Any], layout: Layout) -> NDArray[Any]:
@@ -57,7 +57,7 @@ class RawLayer(LabelLayer):
     def is_in(self, layout: Layout) -> bool:
         return layout.keep_raw
 
-    def values(self, window: LayerInput, layout: Layout) -> Labels:  # noqa: ARG002
+    def values(self, window: LayerInput, layout: Layout) -> Labels:  # noqa: ARG002 - as they are
         return _there(window.raw, self)
 
     def disagreeing(self, array: zarr.Array[Any], window: LayerInput, region: Region, layout: Layout) -> int:
@@ -112,7 +112,7 @@ class ConfidenceLayer(Layer):
     def spec(self, layout: Layout, level: int = 0) -> ArraySpec:
         return ArraySpec(layout.level_shape(level), layout.chunks(level), "uint8", NO_CONFIDENCE, ("y", "x"))
 
-    def values(self, window: LayerInput, layout: Layout) -> NDArray[np.uint8]:  # noqa: ARG002
+    def values(self, window: LayerInput, layout: Layout) -> NDArray[np.uint8]:  # noqa: ARG002 - as it is
         return _there(window.confidence, self)
 
     def disagreeing(self, array: zarr.Array[Any], window: LayerInput, region: Region, layout: Layout) -> int:
@@ -143,7 +143,7 @@ class CopyLayer(Layer):
         for band in range(layout.copy_bands):
             yield (band,), samples[..., band]
 
-    def halved(self, plane: NDArray[Any], layout: Layout) -> NDArray[Any]:  # noqa: ARG002
+    def halved(self, plane: NDArray[Any], layout: Layout) -> NDArray[Any]:  # noqa: ARG002 - any image's
         return mean_of_blocks(plane)
 
 

@@ -290,11 +290,11 @@ class Layer(ABC):
 
     # ------------------------------------------------------------------------------------------ how it is to be made
 
-    def asked(self, output: OutputSettings) -> Layer | None:  # noqa: ARG002
+    def asked(self, output: OutputSettings) -> Layer | None:  # noqa: ARG002 - of those that are not added
         """The layer as a run with these settings adds it to labelled images; None: it does not."""
         return None
 
-    def told(self, settings: dict[str, Any]) -> Layer:  # noqa: ARG002
+    def told(self, settings: dict[str, Any]) -> Layer:  # noqa: ARG002 - of those without settings
         """The layer with the settings that `to_json` gave."""
         return self
 

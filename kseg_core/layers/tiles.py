@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-Region = tuple[slice, slice]  # rows and columns
+from ..halos import Region as Region
 
 
 def whole(shape: tuple[int, int]) -> Region:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..areas import least_pixels
 from ..config import OutputSettings
-from ..errors import UnreadableImage
+from ..errors import Unsuited
 from ..images.formats import decoder_named
 from ..images.pixel_size import PixelSize, area_of_sides, area_on_the_ground, read_pixel_size
 from .sources import ImageSource
@@ -30,7 +30,7 @@ def min_region_of(source: ImageSource, output: OutputSettings, size: PixelSize |
 
     Raises
     ------
-    UnreadableImage
+    Unsuited
         If it is asked for with a unit, and how large the image's pixels are is not known.
     """
     if output.min_region is None:
@@ -45,5 +45,6 @@ def min_region_of(source: ImageSource, output: OutputSettings, size: PixelSize |
     except ValueError:
         what = "its pixels have no lengths on the ground" if source.geo is not None else "it does not say how large"
         what += "" if source.geo is not None else " its pixels are"
-        reason = f"{what}, so nobody knows how many --min-region {output.min_region} is: give pixels, as in 50"
-        raise UnreadableImage(source.file.source, reason) from None
+        option = f"--min-region {output.min_region}"
+        reason = f"{what}, so nobody knows how many {option} is: give pixels, as in 50"
+        raise Unsuited(source.file.source, reason, option) from None

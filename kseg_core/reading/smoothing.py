@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import MOST_SMOOTH_PX
-from ..errors import UnreadableImage
+from ..errors import Unsuited
+from ..halos import Region, grown
 from ..images import PictureInfo, Pixels
 from ..images.formats import decoder_named
 from ..images.geo import GeoReference
@@ -23,8 +24,6 @@ from ..images.pixel_size import MICROMETRES, metres_of_unit, read_pixel_size
 from ..inputs.listing import InputFile
 from ..kernels.smoothing import smooth_once
 from ..sizes import LENGTHS, parse_length
-
-Region = tuple[slice, slice]
 
 # What is worked on at a time: its planes, read and written in turns, stay in a processor's cache.
 BLOCK_ROWS, BLOCK_COLUMNS = 128, 1024
@@ -63,7 +62,7 @@ def smoothing_of(
 
     Raises
     ------
-    UnreadableImage
+    Unsuited
         If it is asked for as a length, and how large the image's pixels are is not known, or the scale is none that
         can be had.
     """
@@ -77,12 +76,12 @@ def smoothing_of(
         reason = f"--smooth {asked}: how large its pixels are is not known; give it in pixels, as in --smooth 2"
         if geo is not None:
             reason = f"--smooth {asked}: its map's axes are not lengths; give it in pixels, as in --smooth 2"
-        raise UnreadableImage(file.source, reason)
+        raise Unsuited(file.source, reason, f"--smooth {asked}")
     pixels = round(number * LENGTHS[unit] / side)
     if not 1 <= pixels <= MOST_SMOOTH_PX:
         its = f"its pixels are {side / LENGTHS[unit]:.4g}{unit} wide"
         few = "less than half of one" if not pixels else f"more than {MOST_SMOOTH_PX} of them"
-        raise UnreadableImage(file.source, f"--smooth {asked} is {few}: {its}")
+        raise Unsuited(file.source, f"--smooth {asked} is {few}: {its}", f"--smooth {asked}")
     return Smoothing(pixels, asked)
 
 
@@ -101,19 +100,6 @@ def _side(y: float, x: float) -> float:
 
 
 # ---------------------------------------------------------------------------------------------------------- the pixels
-
-
-def around(rows: slice, columns: slice, halo: int, shape: tuple[int, int]) -> tuple[Region, Region]:
-    """A window and its surroundings, as far as the image goes; and where the window is in these."""
-    grown = [
-        slice(max(0, part.start - halo), min(size, part.stop + halo))
-        for part, size in zip((rows, columns), shape, strict=True)
-    ]
-    first, second = (
-        slice(part.start - whole.start, part.stop - whole.start)
-        for part, whole in zip((rows, columns), grown, strict=True)
-    )
-    return (grown[0], grown[1]), (first, second)
 
 
 def smoothed(pixels: Pixels, how: Smoothing, inner: Region, *, together: bool, original: bool = False) -> Pixels:
@@ -142,7 +128,7 @@ def smoothed(pixels: Pixels, how: Smoothing, inner: Region, *, together: bool, o
     made = np.empty((rows.stop - rows.start, columns.stop - columns.start, bands), samples.dtype)
     groups = [list(range(bands))] if together else [[band] for band in range(bands)]
     for block in _blocks(rows, columns, how.halo):
-        (down, across), part = around(*block, how.halo, samples.shape[:2])
+        (down, across), part = grown(block, how.halo, samples.shape[:2])
         counts = EVERYWHERE if valid is None else np.ascontiguousarray(valid[down, across])
         target = made[
             block[0].start - rows.start : block[0].stop - rows.start,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from .. import storage
 from ..choice import DEFAULT, PictureChoice
 from ..config import InputSettings
-from ..errors import UnreadableImage, UsageError
+from ..errors import UnreadableImage, Unsuited, UsageError
+from ..halos import Region, grown
 from ..images import MAX_PIXELS, Picture, PictureInfo, Pixels, open_picture, read_info
 from ..images.geo import GeoReference, read_place
 from ..images.masks import (
@@ -30,7 +31,7 @@ from ..inputs.companions import MASK
 from ..inputs.keys import printable_source
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
-from .smoothing import Smoothing, around, smoothed, smoothing_of
+from .smoothing import Smoothing, smoothed, smoothing_of
 
 # An image that can be read by windows is worked on in pieces of about so many pixels: 2048 x 2048. Decoded pixels,
 # counts and labels of one are some fifty megabytes; a task's own cost is below a hundredth of its work.
@@ -131,6 +132,8 @@ class ImageSource:
                 mask = mask_path(settings.mask, file.below, file.source)
                 info, mask_info = _with_mask(info, file, mask, place.geo, settings)
             smoothing = smoothing_of(settings.smooth, file, info, place.geo)
+        except Unsuited:  # which names the input itself
+            raise
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
         nodata = nodata_of(settings, info)
@@ -257,6 +260,14 @@ class Piece:
     def columns(self) -> slice:
         return slice(self.left, self.left + self.width)
 
+    def grown(self, halo: int) -> tuple[Piece, Region]:
+        """The piece with what of its image is within ``halo`` pixels of it, and where in that it is."""
+        (rows, columns), inner = grown((self.rows, self.columns), halo, self.source.shape)
+        wide = replace(
+            self, top=rows.start, left=columns.start, height=rows.stop - rows.start, width=columns.stop - columns.start
+        )
+        return wide, inner
+
     def read(self, bands: tuple[int, ...] | None = None, *, original: bool = False) -> Pixels:
         """Its pixels as 8-bit sRGB, or with ``bands`` the samples of these (none: all but alpha) as stored.
 
@@ -275,8 +286,8 @@ class Piece:
         source = self.source
         if source.smoothing is None:
             return self._decoded(self.rows, self.columns, bands)
-        grown, inner = around(self.rows, self.columns, source.halo, source.shape)
-        pixels = self._decoded(*grown, bands)
+        wide, inner = grown((self.rows, self.columns), source.halo, source.shape)
+        pixels = self._decoded(*wide, bands)
         return smoothed(pixels, source.smoothing, inner, together=bands is None, original=original)
 
     def _decoded(self, rows: slice, columns: slice, bands: tuple[int, ...] | None) -> Pixels:

@@ -16,11 +16,12 @@ from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import Labels, invalid_label
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.halos import grown
 from kseg_core.images import Pixels
 from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.layers.tiles import level_shape, tile_windows
-from kseg_core.reading.smoothing import Smoothing, around, smoothed
+from kseg_core.reading.smoothing import Smoothing, smoothed
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.segment_settings import SegmentSettings
 from kseg_core.segments.cutting import cut_window
@@ -273,9 +274,9 @@ def _read_pixels(view: View, plan: ViewPlan, model: Model | None) -> Pixels:
     image = StoredImage(plan.store, subject.key)
     assert image.image is not None
     how = Smoothing(subject.smooth, subject.smooth) if subject.smooth else None
-    grown, inner = around(rows, columns, 0 if how is None else how.halo, subject.shape)
-    samples = np.ascontiguousarray(np.moveaxis(_read(image.image, subject, (slice(None), *grown)), 0, -1))
-    valid = _read(image.labels, subject, grown) != invalid_label(subject.k)
+    wide, inner = grown((rows, columns), 0 if how is None else how.halo, subject.shape)
+    samples = np.ascontiguousarray(np.moveaxis(_read(image.image, subject, (slice(None), *wide)), 0, -1))
+    valid = _read(image.labels, subject, wide) != invalid_label(subject.k)
     pixels = Pixels(samples, None if valid.all() else valid)
     if how is None:
         return pixels

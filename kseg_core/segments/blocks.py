@@ -35,6 +35,19 @@ def windows_of(shape: tuple[int, int], side: int = BLOCK) -> Iterator[Region]:
             yield slice(top, min(top + side, shape[0])), slice(left, min(left + side, shape[1]))
 
 
+def blocks_in(region: Region, shape: tuple[int, int], side: int) -> Iterator[tuple[int, Region]]:
+    """The number and the window of each block that has a part in a region of an image."""
+    across = -(-shape[1] // side)
+    rows, columns = region
+    for down in range(rows.start // side, -(-rows.stop // side)):
+        for right in range(columns.start // side, -(-columns.stop // side)):
+            window = (
+                slice(down * side, min((down + 1) * side, shape[0])),
+                slice(right * side, min((right + 1) * side, shape[1])),
+            )
+            yield down * across + right, window
+
+
 @dataclass(frozen=True)
 class Block:
     """What a block tells.

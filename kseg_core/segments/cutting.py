@@ -113,7 +113,19 @@ def measure_window(
     contours: NDArray[np.uint8], most: int, pixels: WindowPixels, place: tuple[int, int], columns: int
 ) -> Parts:
     """The parts of a window at a place of an image of so many columns."""
-    part, count = hierarchies.cut_contours(np.ascontiguousarray(contours), most)
+    return measure_parts(cut_window(contours, most), contours, most, pixels, place, columns)
+
+
+def measure_parts(
+    part: NDArray[np.int32],
+    contours: NDArray[np.uint8],
+    most: int,
+    pixels: WindowPixels,
+    place: tuple[int, int],
+    columns: int,
+) -> Parts:
+    """The same of a window that `cut_window` has cut."""
+    count = int(part.max())
     area, box, first = segments.measure_parts(part, count)
     sums = _sum_samples(part, pixels.samples, count)
     classes = np.zeros((count, 0), np.int64)

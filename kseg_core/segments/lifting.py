@@ -32,10 +32,22 @@ class Shrinking:
         counted = np.empty((0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid)
         lifting.add_blocks(np.ascontiguousarray(pixels), counted, top, left, self.factor, self.sums, self.counts)
 
-    def merge(self, place: Region, sums: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    @classmethod
+    def of_window(
+        cls, pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, place: tuple[int, int], factor: int
+    ) -> tuple[Region, Shrinking]:
+        """What a window at a place tells: of a part of the small picture, and where in it that is."""
+        starts = [at // factor for at in place]
+        top, left = (at - start * factor for at, start in zip(place, starts, strict=True))
+        part = cls((top + pixels.shape[0], left + pixels.shape[1]), pixels.shape[2], factor)
+        part.add(pixels, valid, top, left)
+        rows, columns = (slice(at, at + size) for at, size in zip(starts, part.counts.shape, strict=True))
+        return (rows, columns), part
+
+    def merge(self, place: Region, part: Shrinking) -> None:
         """Add what was seen in a part of the small picture."""
-        self.sums[place] += sums
-        self.counts[place] += counts
+        self.sums[place] += part.sums
+        self.counts[place] += part.counts
 
     def picture(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """uint8 (y, x, c), the mean of the valid pixels of each block, and bool (y, x) where there are any; None:

@@ -454,7 +454,7 @@ class Placement:
         a, b, c, d, e, f = self.geo.transform
         x, y = corners.T
         with gdal("coordinate system", _has_no_degrees) as rasterio:
-            from rasterio.warp import transform  # type: ignore[import-untyped, import-not-found, unused-ignore]
+            from rasterio.warp import transform
 
             system = rasterio.crs.CRS.from_wkt(self.geo.crs_wkt)
             found = transform(system, WGS_84, a * x + b * y + c, d * x + e * y + f)

@@ -7,7 +7,7 @@ enough for public buckets. Nothing is remembered from one request to the next: o
 A function without a description is described under its name in `storage`.
 """
 
-# ruff: noqa: D103
+# ruff: noqa: D103 - as said above
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..clustering.labelling import Labels
 from ..errors import UnreadableImage
-from ..halos import grown
 from ..images.decoder import USE_BANDS
 from ..images.geo import GRID_MAPPING
 from ..layers import LABEL_LAYER
@@ -111,17 +111,21 @@ def window_of(path: str, piece: Piece, layer: Layer, layout: Layout) -> LayerInp
     UnreadableImage
         If the pixels cannot be had; samples that are no colours are refused with advice that fits.
     """
-    (rows, columns), inner = grown((piece.rows, piece.columns), layer.halo, layout.shape)
+    around, inner = piece.grown(layer.halo)
     if layer.source == "labels":
-        array = os.path.join(image_folder(path, piece.file.key), LABEL_LAYER.path())
-        return LayerInput(read_plane(array, LABEL_LAYER.spec(layout), (rows, columns)), inner=inner)
-    around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+        return LayerInput(read_labels(path, around, layout), inner=inner)
     try:
         pixels = around.read()
     except UnreadableImage as error:
         reason = error.reason.replace(USE_BANDS, f"{layer.name} are found in colours")
         raise UnreadableImage(error.source, reason) from error
     return LayerInput(samples=pixels.samples, valid=pixels.valid, inner=None if piece.is_whole else inner)
+
+
+def read_labels(path: str, piece: Piece, layout: Layout) -> Labels:
+    """The stored labels of a piece, (y, x)."""
+    array = os.path.join(image_folder(path, piece.file.key), LABEL_LAYER.path())
+    return read_plane(array, LABEL_LAYER.spec(layout), (piece.rows, piece.columns))
 
 
 def write_part(path: str, piece: Piece, layer: Layer, part: Part, layout: Layout) -> int:

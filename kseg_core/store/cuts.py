@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
+from ..halos import moved
 from ..joining import columns_of_grid
 from ..layers.layer import Layout
 from ..layers.segments import CONTOURS, TABLE, SegmentLayer
@@ -84,8 +85,8 @@ class Cut(NamedTuple):
             if down is None or across is None:
                 continue
             part = cut_window(contours_of_image(image, window), self.most)
-            inner = part[_moved(down, -window[0].start), _moved(across, -window[1].start)]
-            found[_moved(down, -rows.start), _moved(across, -columns.start)] = number[inner]
+            inner = part[moved((down, across), -window[0].start, -window[1].start)]
+            found[moved((down, across), -rows.start, -columns.start)] = number[inner]
         return found
 
 
@@ -101,10 +102,6 @@ def _parts(image: StoredImage, most: int, measured: Measured, windows: list[Regi
 def _overlap(one: slice, other: slice) -> slice | None:
     start, stop = max(one.start, other.start), min(one.stop, other.stop)
     return slice(start, stop) if start < stop else None
-
-
-def _moved(part: slice, by: int) -> slice:
-    return slice(part.start + by, part.stop + by)
 
 
 # ------------------------------------------------------------------------------------------------ what the store has
@@ -210,13 +207,15 @@ def without_colors(segments: Segments, channels: int) -> Segments:
 
 
 def stored_layout(image: StoredImage, tile: int) -> Layout:
-    """What decides the arrays of the segments of an image, as far as the store tells."""
+    """What decides the arrays of the segments of an image, as far as the store tells.
+
+    Raises
+    ------
+    StoreError
+        If its label images do not say how large they are.
+    """
     height, width = image.attributes["shape"]
     geo, k = image.georeference, len(image.attributes.get("counts") or ())
-    layer = SegmentLayer()
-    if not image.has_labels:
-        levels = len(image.layer_levels(layer)) if image.has(layer.path()) else 1
-        return Layout((height, width), 0, tile, masks=False, levels=levels, geo=geo)
     scale, (unit, _) = image.pixel_scale
     layout = Layout((height, width), k, tile, masks=False, levels=image.level_count, geo=geo)
     return layout if unit is None else replace(layout, pixel_size=scale, unit=unit)

@@ -127,7 +127,7 @@ class StoredImage:
         self.path = os.path.join(store, "images", key)
         try:
             self._group = zarr.open_group(storage.for_zarr(self.path), mode="r")
-            self.attributes: dict[str, Any] = dict(self._group.attrs.get("kseg") or {})  # type: ignore[arg-type]
+            self.attributes: dict[str, Any] = dict(self._group.attrs.get("kseg") or {})  # type: ignore[arg-type]  # checked below
         except DAMAGE as error:
             raise StoreError(f"{self.path}: a damaged image ({error})") from error
         require_sound(self.path, self.attributes, ImageRecord)
@@ -206,7 +206,7 @@ class StoredImage:
 
     def _of_multiscales(self, made: Callable[[Any], T], what: str) -> T:
         try:
-            ome: Any = self._group[LABELS].attrs["ome"]
+            ome: Any = self._group[LABELS if self.has_labels else LAYERS["segments"].node].attrs["ome"]
             (described,) = ome["multiscales"]
             return made(described)
         except (*DAMAGE, IndexError) as error:

@@ -309,7 +309,7 @@ def _rule(kind: Any) -> Rule:
         of_item = _rule(arguments[0])
         return lambda value: isinstance(value, list) and all(map(of_item, value))
     if origin is tuple and arguments[-1] is ...:
-        return _rule(list[arguments[0]])  # type: ignore[valid-type]
+        return _rule(list[arguments[0]])  # type: ignore[valid-type]  # a type at run time
     if origin is tuple:
         of_items = [_rule(each) for each in arguments]
         return lambda value: (

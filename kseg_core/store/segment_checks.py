@@ -21,6 +21,7 @@ from ..layers.segments import CONTOURS, SegmentLayer
 from ..layers.tiles import Region, tile_windows
 from ..segment_settings import SegmentSettings
 from ..segments.cutting import Segments
+from ..segments.hierarchy import BESIDE_INVALID, INVALID
 from .cuts import Cut, StoredPixels, contours_of_image, hierarchy_facts, level_of, stored_layout, table_of
 from .nodes import DAMAGE, read_document
 from .opening import StoredImage
@@ -28,7 +29,6 @@ from .segments import described
 
 SIDE = 1024  # of the parts of a window that are looked at: some megabytes each
 LAYER = SegmentLayer()
-BESIDE_INVALID, INVALID = 254, 255  # what contours have where pixels do not count
 WEIGHTS = "segments, by weight"  # by which name the sum over all pixels is counted
 MIXER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: numbers that are near get weights that are not
 WEIGHT_BITS = np.uint64(24)  # less than 64: of a part of a window the sum stays below 2^64
@@ -104,7 +104,7 @@ def wrong_segments(image: StoredImage, counted: Counter[str], *, is_whole: bool)
     if basis is None or any(facts.get(name) != value for name, value in basis.items()):
         yield f"its {CONTOURS}, from which other levels are cut, are missing, or of another file"
         return
-    if _document(image) != described(stored_layout(image, SIDE)):
+    if not _is_described(image):
         yield "what is said with its segments is not what they are"
     table = table_of(image)
     if not counted[LAYER.name] and counted[WEIGHTS] % (1 << 64) != _weight(table):
@@ -117,11 +117,13 @@ def wrong_segments(image: StoredImage, counted: Counter[str], *, is_whole: bool)
         yield "the table of its segments is not of them"
 
 
-def _document(image: StoredImage) -> Any:
+def _is_described(image: StoredImage) -> bool:
+    """Whether what is said with the label image is what its arrays are."""
     try:
-        return read_document(os.path.join(image.path, LAYER.node))["attributes"]
-    except DAMAGE:
-        return None
+        said = read_document(os.path.join(image.path, LAYER.node))["attributes"]
+        return bool(said == described(stored_layout(image, SIDE)))
+    except (*DAMAGE, StoreError):
+        return False
 
 
 def _weight(table: Segments) -> int:

@@ -2,34 +2,34 @@
 
 In order: the layer's arrays (`adding.create_layer`); contours, complete by their own attributes; the numbered parts,
 the table of them, and that the layer is complete (`finish_segments`). While the hierarchy of a large image is made,
-``segments.partial`` has what its blocks tell.
+``contours.partial`` has what its blocks tell (`Unfinished`).
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
 from ..images.kinds import is_picture
-from ..images.pixel_size import read_pixel_size
 from ..joining import Rim
-from ..layers import LABEL_LAYER
 from ..layers.layer import ArraySpec, Layout
 from ..layers.segments import CONTOURS, TABLE, SegmentLayer, contours_spec
 from ..layers.tiles import Region
 from ..reading.sources import ImageSource, Piece
 from ..segment_settings import SegmentSettings
-from ..segments.blocks import BLOCK, Block
+from ..segments.blocks import Block, BlockPixels, blocks_in, through
 from ..segments.cutting import Segments, WindowPixels
 from ..segments.graph import Graph
 from ..segments.hierarchy import Hierarchy
 from ..segments.lifting import factor_of
 from . import ome
+from .adding import read_labels
 from .manifest import image_facts
 from .nodes import create_array, put_file, read_plane, write_array, write_group, write_plane
 from .writing import image_folder, placed, write_labels_index
@@ -52,22 +52,23 @@ class Ground(NamedTuple):
     factor: int
 
 
-def ground_of(source: ImageSource, settings: SegmentSettings, clustered: tuple[int, ...] | bool | None) -> Ground:
+def ground_of(
+    source: ImageSource, settings: SegmentSettings, clustered: tuple[int, ...] | Literal[False] | None, layout: Layout
+) -> Ground:
     """Colours or bands, and at what scale.
 
-    ``clustered``: the bands that its model is of, None where that is of colours; False without a model, where the
-    header decides.
+    Parameters
+    ----------
+    clustered
+        The bands that its model is of, None where that is of colours; False without a model, where the header decides.
+    layout
+        Of the image, which tells whether it is known how large a pixel is.
     """
-    bands = (None if is_picture(source.info) else ()) if isinstance(clustered, bool) else clustered
-    scale = settings.scale
-    if bands is not None or scale == "native" or (scale == "auto" and _has_size(source)):
+    bands = (None if is_picture(source.info) else ()) if clustered is False else clustered
+    has_size = layout.geo is not None or layout.unit is not None
+    if bands is not None or settings.scale == "native" or (settings.scale == "auto" and has_size):
         return Ground(bands, 1)
     return Ground(bands, factor_of(source.shape))
-
-
-def _has_size(source: ImageSource) -> bool:
-    """Whether it is known how large a pixel is."""
-    return source.geo is not None or read_pixel_size(source.file.path, source.shape) is not None
 
 
 # ------------------------------------------------------------------------------------------------------- contours
@@ -123,14 +124,11 @@ def read_contours(path: str, key: str, region: Region, layout: Layout) -> NDArra
 # ------------------------------------------------------------------------------------------------------- segments
 
 
-def read_measured(path: str, piece: Piece, ground: Ground, layout: Layout) -> WindowPixels:
-    """What the segments in a piece are made of."""
-    samples = piece.read(ground.bands).samples
+def measured_in(path: str, piece: Piece, samples: NDArray[Any], layout: Layout) -> WindowPixels:
+    """What the segments in a piece with these samples are made of."""
     if layout.k == 0:
         return WindowPixels(samples, None, 0)
-    array = os.path.join(image_folder(path, piece.file.key), LABEL_LAYER.path())
-    labels = read_plane(array, LABEL_LAYER.spec(layout), (piece.rows, piece.columns))
-    return WindowPixels(samples, labels, layout.k)
+    return WindowPixels(samples, read_labels(path, piece, layout), layout.k)
 
 
 def write_segments(
@@ -167,52 +165,121 @@ def described(layout: Layout) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------ of large images, between
 
 
-def partial_folder(path: str, key: str) -> str:
-    """Where it is what the blocks of a large image tell; gone when the layer is complete."""
-    return os.path.join(image_folder(path, key), "segments.partial")
+class Unfinished:
+    """What is kept of a large image until its contours are complete: what its blocks tell, and its hierarchy.
+
+    A block whose file is there is done, and so is the hierarchy; a job that goes on begins behind them.
+
+    Parameters
+    ----------
+    path, key
+        The store and the image's name in it.
+    shape
+        Of the image.
+    """
+
+    def __init__(self, path: str, key: str, shape: tuple[int, int]) -> None:
+        self.folder = os.path.join(image_folder(path, key), f"{CONTOURS}.partial")
+        self._image, self._facts = shape, os.path.join(self.folder, "facts.json")
+
+    def is_of(self, facts: dict[str, Any]) -> bool:
+        """Whether something is there, of the same pixels and scale."""
+        try:
+            return bool(json.loads(storage.read(self._facts)) == facts)
+        except (OSError, ValueError):
+            return False
+
+    def begin(self, facts: dict[str, Any], specs: dict[str, ArraySpec]) -> None:
+        """Make its arrays, unless it is there already; what is of other pixels or of another scale is removed."""
+        if self.is_of(facts):
+            return
+        self.remove()
+        storage.make_folder(self.folder)
+        for name, spec in specs.items():
+            create_array(os.path.join(self.folder, name), spec)
+        put_file(self._facts, json.dumps(facts).encode())
+
+    def remove(self) -> None:
+        if storage.is_dir(self.folder):
+            storage.remove_tree(self.folder)
+
+    def has(self, name: str) -> bool:
+        """Whether arrays were kept under a name."""
+        return storage.is_file(os.path.join(self.folder, f"{name}.npz"))
+
+    def put(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
+        """Keep some arrays in a file; it appears whole."""
+        packed = io.BytesIO()
+        np.savez(packed, **arrays)  # type: ignore[arg-type]  # its annotation takes them for an option
+        put_file(os.path.join(self.folder, f"{name}.npz"), packed.getvalue())
+
+    def get(self, name: str) -> dict[str, NDArray[Any]]:
+        """What `put` kept."""
+        with np.load(io.BytesIO(storage.read(os.path.join(self.folder, f"{name}.npz")))) as arrays:
+            return dict(arrays)
+
+    # ---------------------------------------------------------------------------------------------------- blocks
+
+    def has_blocks(self, region: Region, side: int) -> bool:
+        """Whether all blocks in a region are done."""
+        return all(self.has(f"block-{at}") for at, _ in blocks_in(region, self._image, side))
+
+    def put_block(self, at: int, window: Region, block: Block, pixels: BlockPixels, side: int) -> None:
+        """Keep what a block tells, its regions and the contours within them; its file comes last."""
+        specs, contours = block_specs(self._image, side), pixels.contours()
+        write_plane(os.path.join(self.folder, "regions"), specs["regions"], window, pixels.region)
+        for plane in range(2):
+            write_plane(os.path.join(self.folder, "contours"), specs["contours"], window, contours[plane], (plane,))
+        arrays = {**block.graph._asdict(), "exits": block.exits}
+        for name, rim in (("regions", block.regions), ("gradient", block.gradient)):
+            arrays |= {f"{name}_{line}": values for line, values in rim._asdict().items()}
+        self.put(f"block-{at}", arrays)
+
+    def get_block(self, at: int) -> Block:
+        """What `put_block` kept of a block, without its pixels."""
+        arrays = self.get(f"block-{at}")
+        graph = Graph(*(arrays[name] for name in Graph._fields))
+        rims = (Rim(*(arrays[f"{name}_{line}"] for line in Rim._fields)) for name in ("regions", "gradient"))
+        return Block(graph, arrays["exits"], *rims)
+
+    def block_bytes(self, count: int) -> int:
+        """How large the files of so many blocks are, which hold little but their graphs."""
+        return sum(storage.stat(os.path.join(self.folder, f"block-{at}.npz")).st_size for at in range(count))
+
+    def read_regions(self, region: Region, numbers: dict[str, NDArray[Any]], side: int) -> NDArray[np.int32]:
+        """int32 (y, x): a region of the image, by the numbers that are kept with its hierarchy."""
+        array = read_plane(os.path.join(self.folder, "regions"), block_specs(self._image, side)["regions"], region)
+        begins, number = numbers["begins"], numbers["number"]
+        for at, window in blocks_in(region, self._image, side):
+            rows, columns = (
+                slice(max(own.start, part.start) - part.start, min(own.stop, part.stop) - part.start)
+                for own, part in zip(window, region, strict=True)
+            )
+            array[rows, columns] = through(array[rows, columns], number[begins[at] : begins[at + 1]])
+        return array
+
+    def read_contours(self, region: Region, side: int) -> NDArray[np.uint8]:
+        """uint8 (2, y, x): the contours within the regions of blocks."""
+        folder, spec = os.path.join(self.folder, "contours"), block_specs(self._image, side)["contours"]
+        return np.stack([read_plane(folder, spec, region, (plane,)) for plane in range(2)])
+
+    # ------------------------------------------------------------------------------------------------- hierarchy
+
+    @property
+    def has_hierarchy(self) -> bool:
+        return self.has("hierarchy")
+
+    def put_hierarchy(self, hierarchy: Hierarchy, more: dict[str, NDArray[Any]]) -> None:
+        """Keep an image's hierarchy, and what goes with it."""
+        self.put("hierarchy", {**hierarchy._asdict(), **more})
+
+    def get_hierarchy(self) -> tuple[Hierarchy, dict[str, NDArray[Any]]]:
+        """What `put_hierarchy` kept."""
+        arrays = self.get("hierarchy")
+        return Hierarchy(*(arrays.pop(name) for name in Hierarchy._fields)), arrays
 
 
-def put_arrays(folder: str, name: str, arrays: dict[str, NDArray[Any]]) -> None:
-    """Keep some arrays in a file; it appears whole."""
-    packed = io.BytesIO()
-    np.savez(packed, **arrays)  # type: ignore[arg-type]  # its annotation takes them for an option
-    put_file(os.path.join(folder, f"{name}.npz"), packed.getvalue())
-
-
-def get_arrays(folder: str, name: str) -> dict[str, NDArray[Any]]:
-    """What `put_arrays` kept."""
-    with np.load(io.BytesIO(storage.read(os.path.join(folder, f"{name}.npz")))) as kept:
-        return dict(kept)
-
-
-def put_block(folder: str, at: int, block: Block) -> None:
-    """Keep what a block tells."""
-    arrays = {**block.graph._asdict(), "exits": block.exits}
-    for name, rim in (("regions", block.regions), ("gradient", block.gradient)):
-        arrays |= {f"{name}_{side}": line for side, line in rim._asdict().items()}
-    put_arrays(folder, f"block-{at}", arrays)
-
-
-def get_block(folder: str, at: int) -> Block:
-    """What `put_block` kept."""
-    kept = get_arrays(folder, f"block-{at}")
-    graph = Graph(*(kept[name] for name in Graph._fields))
-    rims = (Rim(*(kept[f"{name}_{side}"] for side in Rim._fields)) for name in ("regions", "gradient"))
-    return Block(graph, kept["exits"], *rims)
-
-
-def put_hierarchy(folder: str, hierarchy: Hierarchy, more: dict[str, NDArray[Any]]) -> None:
-    """Keep an image's hierarchy, and what goes with it."""
-    put_arrays(folder, "hierarchy", {**hierarchy._asdict(), **more})
-
-
-def get_hierarchy(folder: str) -> tuple[Hierarchy, dict[str, NDArray[Any]]]:
-    """What `put_hierarchy` kept."""
-    kept = get_arrays(folder, "hierarchy")
-    return Hierarchy(*(kept.pop(name) for name in Hierarchy._fields)), kept
-
-
-def block_specs(shape: tuple[int, int], side: int = BLOCK) -> dict[str, ArraySpec]:
+def block_specs(shape: tuple[int, int], side: int) -> dict[str, ArraySpec]:
     """Arrays of the regions of blocks, and of the contours within them: a chunk is a block."""
     chunks = (min(side, shape[0]), min(side, shape[1]))
     return {

@@ -211,7 +211,7 @@ def _of_added(subject: Subject, counted: Tally) -> Iterator[str]:
             yield odd
             continue
         if layer.counted is not None:
-            there, facts = pixels[not_zero(layer)], dict(array.attrs["kseg"])  # type: ignore[arg-type]
+            there, facts = pixels[not_zero(layer)], dict(array.attrs["kseg"])  # type: ignore[arg-type]  # it is complete
             if there != facts[layer.counted]:
                 yield f"its {layer.name} have {there} pixels, its attributes say {facts[layer.counted]}"
         if (own := OWN_JUDGE.get(layer.name)) is not None:

@@ -121,6 +121,10 @@ FAILURES = {
     "apply mixed --model done.zarr --strict": ("mixed/b.png: empty file",),
     "run clear.png --k 2": ("no valid pixel in clear.png",),
     "run in --k 3 -o done.zarr": ("done.zarr was made with other settings", "k 2 → 3", "--overwrite"),
+    "run in --k 2 --attempts 3 -o done.zarr --segments fine --edges 100,200": (
+        "(--edges not given → 100,200; --segments not given → 0.36)",
+        "kseg-batch edges done.zarr --low 100 --high 200, then kseg-batch segments done.zarr --level fine;",
+    ),
     "run mixed --k 2 --attempts 3 -o done.zarr": ("done.zarr was made from other inputs",),
     "run in/a.png --k 2 --attempts 3 -o done.zarr": (
         "from other inputs (2 removed: b.png, c.png)",
@@ -162,6 +166,21 @@ def untouched(spoilt: Path, every_file: Any, monkeypatch: pytest.MonkeyPatch) ->
         name: every_file(spoilt / name) for name in ("done.zarr", "each.zarr", "palette.model.zarr", "mine", "in")
     }
     return lambda: {name: every_file(spoilt / name) for name in before} == before
+
+
+@pytest.mark.parametrize(("folder", "told"), [("in", "all 3 inputs can be read, but not"), ("mixed", "read, or not")])
+@pytest.mark.parametrize("option", ["--smooth 2um", "--min-region 50um2"])
+def test_an_option_in_units_that_images_do_not_know_is_not_said_to_be_unreadable_files(
+    folder: str, told: str, option: str, spoilt: Path, monkeypatch: pytest.MonkeyPatch, kseg: Kseg
+) -> None:
+    monkeypatch.chdir(spoilt)
+    outcome = kseg(f"run {folder} --k 2 {option} --json")
+    assert outcome.code == 1
+    assert f"{told} with {option}: " in outcome.json()["error"]
+    options = {failure["source"]: failure.get("option") for failure in outcome.json()["failures"]}
+    assert options == {
+        f"{folder}/{path.name}": option if path.stat().st_size else None for path in Path(folder).iterdir()
+    }
 
 
 def test_what_fails_exits_1_with_one_line_that_says_what_and_json_of_the_same_keys(
@@ -460,6 +479,24 @@ def test_inspect_and_check_tell_a_person_and_a_program(here: Path, kseg: Kseg, j
         assert image.keys() >= {"key", "source", "shape", "labels", "masks", "counts", "invalid", "mse"}
         assert image["colors"] is None  # of all images alike
     assert kseg("check out.zarr --json").json()["problems"] == []
+
+
+def test_inspect_says_how_labels_were_made_and_tells_their_shares_as_run_did(here: Path, kseg: Kseg) -> None:
+    done = kseg("run in --k 3 --attempts 1 --smooth 1 --min-region 9 --keep-raw -o out.zarr --json").json()
+    seen, told = kseg("inspect out.zarr").out, kseg("inspect out.zarr --json").json()
+    assert (
+        told["model"]["counts"]
+        == done["counts"]
+        == [sum(column) for column in zip(*(image["counts"] for image in told["images"]), strict=True)]
+    )
+    assert (told["smooth"], told["min_region"], told["keep_raw"], told["model"]["smooth"]) == (1, 9, True, 1)
+    assert {(image["smooth"], image["min_region"]) for image in told["images"]} == {(1, 9)}
+    assert "smoothed with --smooth 1, cleaned of small regions with --min-region 9; raw labels are kept" in seen
+    kseg("run in --model out.zarr --smooth 0 -o plain.zarr")
+    plain = kseg("inspect plain.zarr --json").json()
+    assert plain["model"]["smooth"] == 1
+    assert not {"smooth", "min_region", "keep_raw"} & plain.keys()
+    assert "the model is of pixels smoothed with --smooth 1" in kseg("inspect plain.zarr").out
 
 
 def test_inspect_writes_the_table_and_says_where(here: Path, kseg: Kseg, job: Any) -> None:

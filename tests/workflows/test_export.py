@@ -63,8 +63,21 @@ def everything(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = run(made, to, *PICTURES, "polygons")
     assert (result.status, result.images, result.failed, len(result.files)) == ("ok", 8, 0, 8 * (3 + 4 + 4 + 1))
     assert names(to) == sorted(file.name for file in result.files)
-    assert {file.what for file in result.files} == KINDS.keys() - {"edges", "segments"}
+    assert {file.what for file in result.files} == KINDS.keys() - {"edges", "segments", "raw"}
     return to
+
+
+def test_raw_labels_are_exported_where_a_store_keeps_them(smooth_folder: Path, made: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no raw labels"):
+        run(made, tmp_path / "none", "raw")
+    store = tmp_path / "s.zarr"
+    run_job(smooth_folder, store, k=4, tile=64, min_region=30, keep_raw=True)
+    run(store, tmp_path / "out", "raw", "labels")
+    for key in KEYS:
+        with Image.open(tmp_path / f"out/{key}.raw.png") as raw, Image.open(tmp_path / f"out/{key}.labels.png") as now:
+            there: Any = open_store(str(store))[key].array("labels/raw/0")[...]
+            np.testing.assert_array_equal(np.asarray(raw), there)
+            assert raw.getpalette() == now.getpalette()
 
 
 KEYS = [f"picture-{i}.png" for i in range(8)]

@@ -94,7 +94,7 @@ def test_a_store_holds_the_cleaned_labels_and_tells_of_them_everywhere(
         expected = clean_labels(raw, how)[0] if of_small is None else of_small
         assert (expected != raw).any()
         np.testing.assert_array_equal(labels, expected)
-        np.testing.assert_array_equal(image.masks[...], labels == np.arange(4)[:, None, None])  # type: ignore[index]
+        np.testing.assert_array_equal(image.masks[...], labels == np.arange(4)[:, None, None])  # type: ignore[index]  # it is there
         for layer in (LABEL_LAYER, RAW_LAYER):
             levels = [np.asarray(level[...]) for level in image.layer_levels(layer)]
             for above, level in pairwise(levels):

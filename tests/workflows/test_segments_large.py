@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,16 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+from kseg_core.config import SegmentsConfig
+from kseg_core.segment_settings import SegmentSettings
 from kseg_core.segments.lifting import factor_of
 from kseg_core.segments.whole import contours_of
-from tests.asking import SYNC, problems, run_job, stopped_at
+from kseg_core.store import segments as stored
+from tests.asking import SYNC, problems, run_job, selection, stopped_at
 from tests.killing import files_below
 from tests.reference import cut
+from workflows.layer_job import add_to_images
+from workflows.layer_request import prepare_layer
 from workflows.repair import repair_store
 
 Array = NDArray[Any]
@@ -77,15 +83,15 @@ def contours_in_memory(kind: Kind, block: int) -> Array:
 
 def segmented(kind: Kind, file: Path, store: Path, **settings: Any) -> zarr.Group:
     run_job(file, store, 3, segments=LEVEL, segment_scale=kind.scale, **kind.settings, **settings)
-    return zarr.open_group(str(store), mode="r")[f"images/{file.name}"]  # type: ignore[return-value]
+    return zarr.open_group(str(store), mode="r")[f"images/{file.name}"]  # type: ignore[return-value]  # a group
 
 
 def as_in_memory(image: zarr.Group, kind: Kind, expected: Array) -> None:
     """Contours, segments, and what is told of them."""
-    np.testing.assert_array_equal(image["contours"][...], expected)  # type: ignore[index]
+    np.testing.assert_array_equal(image["contours"][...], expected)  # type: ignore[index]  # it is there
     segments = np.asarray(image["labels/segments/0"])
     np.testing.assert_array_equal(segments, cut(expected, MOST))
-    table = {name: np.asarray(array) for name, array in image["segments"].arrays()}  # type: ignore[union-attr]
+    table = {name: np.asarray(array) for name, array in image["segments"].arrays()}  # type: ignore[union-attr]  # a group
     numbers = np.arange(1, int(segments.max()) + 1)
     assert numbers.size > 3
     assert table["area"].tolist() == np.bincount(segments.ravel(), minlength=numbers.size + 1)[1:].tolist()
@@ -188,8 +194,8 @@ def test_two_processes_and_pieces_as_large_as_they_are(scale: str, tmp_path: Pat
     file = kind.save(tmp_path / "scene.tif", tile=256)
     settings = {"scheduler": "processes", "workers": 2, "attempts": 1, "max_iter": 5}
     image = segmented(kind, file, tmp_path / "out.zarr", **settings)
-    np.testing.assert_array_equal(image["contours"][...], contours_in_memory(kind, 1024))  # type: ignore[index]
-    np.testing.assert_array_equal(image["labels/segments/0"][...], cut(np.asarray(image["contours"]), MOST))  # type: ignore[index]
+    np.testing.assert_array_equal(image["contours"][...], contours_in_memory(kind, 1024))  # type: ignore[index]  # it is there
+    np.testing.assert_array_equal(image["labels/segments/0"][...], cut(np.asarray(image["contours"]), MOST))  # type: ignore[index]  # it is there
 
 
 def test_an_image_whose_graph_memory_cannot_hold_fails_alone_and_says_what_helps(
@@ -210,3 +216,31 @@ def test_an_image_whose_graph_memory_cannot_hold_fails_alone_and_says_what_helps
     large = [name for name in left if name.startswith("images/large.tif/")]
     assert large
     assert not [name for name in large if "segments" in name or "contours" in name]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_stopped_job_goes_on_behind_the_blocks_that_are_done(
+    alone: bool, tmp_path: Path, smooth: Any, parts: Any, monkeypatch: pytest.MonkeyPatch, contents: Any
+) -> None:
+    kind, store = kind_of("colours", smooth), tmp_path / "out.zarr"
+    file = kind.save(tmp_path / "a.tif")
+    parts(piece=64, block=64)
+
+    def find(store: Path) -> None:
+        if not store.exists() and not alone:
+            run_job(file, store, 3, tile=64)
+        config = SegmentsConfig(execution=SYNC, settings=SegmentSettings(LEVEL), scale="native", tile=64)
+        add_to_images(prepare_layer(selection(file), config, str(store)))
+
+    find(tmp_path / "whole.zarr")
+    with stopped_at(r"block-\d+\.npz$", 8):
+        find(store)
+    done = {each for each in files_below(store) if re.search(r"block-\d+\.npz$", each)}
+    assert len(done) == 7
+    made: list[int] = []
+    put_block = stored.Unfinished.put_block
+    monkeypatch.setattr(stored.Unfinished, "put_block", lambda *of: made.append(of[1]) or put_block(*of))
+    find(store)
+    assert sorted([*made, *(int(re.sub(r"\D", "", each.rpartition("/")[2])) for each in done)]) == list(range(4 * 3))
+    assert contents(store) == contents(tmp_path / "whole.zarr")
+    assert "contours.partial" not in " ".join(files_below(store))

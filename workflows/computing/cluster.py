@@ -444,7 +444,7 @@ def _require_same_program(client: Client, where: str) -> None:
 TOPIC = "kseg-log"  # of what workers warn of
 
 
-class QuietWorker(WorkerPlugin):  # type: ignore[misc]
+class QuietWorker(WorkerPlugin):  # type: ignore[misc]  # Dask states no types
     """Keeps a worker from writing to our terminal that it cannot reach a scheduler which has just been stopped.
 
     What goes wrong in a task comes back as the task's exception; a worker that is lost is told by the scheduler, and a
@@ -458,7 +458,7 @@ class QuietWorker(WorkerPlugin):  # type: ignore[misc]
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
-class TellingWorker(WorkerPlugin):  # type: ignore[misc]
+class TellingWorker(WorkerPlugin):  # type: ignore[misc]  # Dask states no types
     """Has a worker's warnings of this program come to the process that started it, whose log has a form and a level."""
 
     name = "kseg-telling-worker"

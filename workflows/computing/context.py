@@ -178,7 +178,7 @@ class Context:
             lazy = [task.lazy for task in wave]
             deaths: dict[int, int] = {}
             try:
-                results = self.executor.compute(lazy, lazy, lambda i, wave=wave: wave[i].finished())  # type: ignore[misc]
+                results = self.executor.compute(lazy, lazy, partial(_finish, wave))
             except TasksKilled as killed:
                 deaths, results = killed.deaths, killed.results or []
             del lazy
@@ -466,3 +466,7 @@ class Tree:
         except TasksKilled as killed:
             deaths = killed.deaths
         raise Suspects([wave[i][1] for i in deaths], max(deaths.values()))
+
+
+def _finish(wave: Sequence[Task], at: int) -> None:
+    wave[at].finished()

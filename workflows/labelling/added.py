@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from kseg_core.layers.layer import Layer, Layout
 from kseg_core.layers.tiles import pyramid_levels
+from kseg_core.reading.min_region import pixel_size_of
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.opening import StoredImage, open_store
 
@@ -80,6 +81,8 @@ class Adding(NamedTuple):
         if self.layer.group is None:
             return layout
         if self.clustered is False:
+            size = pixel_size_of(source)
+            layout = layout if size is None else replace(layout, pixel_size=(size.y, size.x), unit=size.unit)
             return replace(layout, levels=pyramid_levels(source.shape, self.tile) if source.in_pieces else 1)
         image = StoredImage(self.store, source.file.key)
         scale, (unit, _) = image.pixel_scale

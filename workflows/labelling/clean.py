@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -132,18 +133,22 @@ def _key(what: str) -> str:
     return f"{what}-{uuid.uuid4().hex}"
 
 
-def _patch_at(store: str, key: str, window: Window, how: Cleaning) -> Patch:
+@contextmanager
+def _damage_ends_journal(store: str, key: str) -> Iterator[None]:
+    """What is damaged is not taken for done by the job that goes on."""
     try:
-        return patch_at(store, key, window.region, window.layout, how)
+        yield
     except StoreError as error:
         end_journal(store, key)
         raise StoreError(f"{error}; the same command labels its image anew") from error
+
+
+def _patch_at(store: str, key: str, window: Window, how: Cleaning) -> Patch:
+    with _damage_ends_journal(store, key):
+        return patch_at(store, key, window.region, window.layout, how)
 
 
 def _write_cleaned(store: str, key: str, window: Window) -> None:
     assert window.changes is not None  # they are known by now
-    try:
+    with _damage_ends_journal(store, key):
         write_cleaned(store, key, window.region, window.layout, window.changes)
-    except StoreError as error:
-        end_journal(store, key)
-        raise StoreError(f"{error}; the same command labels its image anew") from error

@@ -24,10 +24,11 @@ LEVEL_SIDE = 4096  # a task makes so many pixels of a level, from twice as many 
 
 
 class PieceTask(NamedTuple):
-    """A piece, and the arrays of its image; None: it is the whole image, and makes them itself."""
+    """A piece, the arrays of its image (None: it is the whole image, and makes them itself), and what else of it."""
 
     piece: Piece
     layout: Layout | None = None
+    more: Any = None
 
     @property
     def file(self) -> InputFile:

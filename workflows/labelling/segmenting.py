@@ -10,7 +10,7 @@ A large image takes these steps, each the same whatever the windows are, as all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -19,15 +19,14 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from kseg_core import storage
-from kseg_core.halos import Region, grown
+from kseg_core.halos import Region, grown, moved
 from kseg_core.joining import columns_of_grid
 from kseg_core.layers.layer import Layout
 from kseg_core.layers.segments import SegmentLayer
 from kseg_core.layers.tiles import whole
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.segments.blocks import BLOCK, join_blocks, merge_joined, segment_block, through, windows_of
-from kseg_core.segments.cutting import Parts, cut_window, join_parts, measure_window
+from kseg_core.segments.blocks import BLOCK, blocks_in, join_blocks, merge_joined, segment_block, windows_of
+from kseg_core.segments.cutting import Parts, Segments, cut_window, join_parts, measure_parts, measure_window
 from kseg_core.segments.features import Converter
 from kseg_core.segments.hierarchy import Hierarchy
 from kseg_core.segments.lifting import Shrinking, lift
@@ -36,8 +35,7 @@ from kseg_core.segments.palette import Palette, PixelSample
 from kseg_core.segments.whole import contours_of, segment_small
 from kseg_core.store import segments as stored
 from kseg_core.store.adding import create_layer, discard_layer, finish_layer
-from kseg_core.store.nodes import create_array, read_plane, write_plane
-from kseg_core.store.segments import Ground
+from kseg_core.store.segments import Ground, Unfinished
 from kseg_core.store.writing import build_level
 
 from ..computing.context import Context, Failure
@@ -48,6 +46,66 @@ from .pieces import LargeImage, PieceTask, build_pyramids, writing_to
 
 TITLE = "finding segments"
 JOINED_TIMES = 5  # the bytes of blocks' graphs, where they are joined and merged; measured: 4
+
+
+class Segmenting(NamedTuple):
+    """An image whose segments are to be found.
+
+    Attributes
+    ----------
+    layer
+        How.
+    store
+        Where to, from wherever a worker is.
+    source
+        The image.
+    layout
+        Its arrays.
+    ground
+        What of it is segmented.
+    """
+
+    layer: SegmentLayer
+    store: str
+    source: ImageSource
+    layout: Layout
+    ground: Ground
+
+    @classmethod
+    def of(cls, source: ImageSource, job: Adding) -> Segmenting:
+        """An image of a job."""
+        layer, layout = job.layer, job.layout(source)
+        assert isinstance(layer, SegmentLayer)
+        ground = stored.ground_of(source, layer.settings, job.clustered, layout)
+        return cls(layer, job.store, source, layout, ground)
+
+    @property
+    def key(self) -> str:
+        return self.source.file.key
+
+    @property
+    def unfinished(self) -> Unfinished:
+        """What is kept until its contours are complete."""
+        return Unfinished(self.store, self.key, self.layout.shape)
+
+    def begin(self) -> bool:
+        """Make the arrays of the layer; whether contours are there already."""
+        has_contours = stored.has_contours(self.store, self.layer, self.source)
+        goes_on = has_contours or self.unfinished.is_of(self.facts) or stored.is_known(self.store, self.source)
+        create_layer(self.store, self.key, self.layer, self.layout, pieces=False, keep=goes_on)
+        return has_contours
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides all that is kept between."""
+        return {**stored.contours_facts(self.layer, self.source), "block": BLOCK}
+
+    def finish(self, segments: Segments) -> Added:
+        """Declare the layer complete."""
+        stored.finish_segments(self.store, self.layer, self.key, self.layout, segments)
+        pixels = int(segments.area.sum())
+        finish_layer(self.store, self.source, self.layer, self.layout, pixels)
+        return Added(1, self.source.pixels, pixels)
 
 
 def add_segments(plan: Plan, layer: SegmentLayer, store: str, tile: int, context: Context) -> Added:
@@ -70,75 +128,29 @@ def add_segments(plan: Plan, layer: SegmentLayer, store: str, tile: int, context
 
 def segment_image(task: PieceTask, job: Adding) -> Added:
     """A task: all of an image that is one piece."""
-    piece, layer = task.piece, job.layer
-    assert isinstance(layer, SegmentLayer)
-    source, key = piece.source, piece.file.key
-    layout, ground = _prepared(source, job)
-    pixels = piece.read(ground.bands)
-    kept = stored.has_contours(job.store, layer, source)
-    create_layer(job.store, key, layer, layout, pieces=False, keep=kept or stored.is_known(job.store, source))
-    if kept:
-        contours = stored.read_contours(job.store, key, whole(source.shape), layout)
+    piece, image = task.piece, Segmenting.of(task.piece.source, job)
+    store, key, layout, most = image.store, image.key, image.layout, image.layer.settings.most
+    region = whole(layout.shape)
+    pixels = piece.read(image.ground.bands)
+    if image.begin():
+        contours = stored.read_contours(store, key, region, layout)
     else:
-        contours = contours_of(
-            pixels.samples, pixels.valid, of_bands=ground.bands is not None, factor=ground.factor, side=BLOCK
-        )
-        stored.create_contours(job.store, key, layout)
-        stored.write_contours(job.store, key, whole(source.shape), contours, layout)
-        stored.finish_contours(job.store, layer, source, layout)
-    measured = stored.read_measured(job.store, piece, ground, layout)
-    parts = measure_window(contours, layer.settings.most, measured, (0, 0), source.shape[1])
-    found, (number,) = join_parts([parts], 1)
-    segments = number[cut_window(contours, layer.settings.most)]
-    stored.write_segments(job.store, key, layer, whole(source.shape), segments, layout)
+        of_bands, factor = image.ground.bands is not None, image.ground.factor
+        contours = contours_of(pixels.samples, pixels.valid, of_bands=of_bands, factor=factor, side=BLOCK)
+        stored.create_contours(store, key, layout)
+        stored.write_contours(store, key, region, contours, layout)
+        stored.finish_contours(store, image.layer, image.source, layout)
+    part = cut_window(contours, most)
+    measured = stored.measured_in(store, piece, pixels.samples, layout)
+    parts = measure_parts(part, contours, most, measured, (0, 0), layout.shape[1])
+    segments, (number,) = join_parts([parts], 1)
+    stored.write_segments(store, key, image.layer, region, number[part], layout)
     for level in range(1, layout.levels):
-        build_level(job.store, key, level, whole(layout.level_shape(level)), layout, [layer])
-    stored.finish_segments(job.store, layer, key, layout, found)
-    in_segments = int(found.area.sum())
-    finish_layer(job.store, source, layer, layout, in_segments)
-    return Added(1, piece.pixels, in_segments)
-
-
-def _prepared(source: ImageSource, job: Adding) -> tuple[Layout, Ground]:
-    """The arrays of an image, and what of it is segmented."""
-    layout, layer = job.layout(source), job.layer
-    assert isinstance(layer, SegmentLayer)
-    return layout, stored.ground_of(source, layer.settings, job.clustered)
+        build_level(store, key, level, whole(layout.level_shape(level)), layout, [image.layer])
+    return image.finish(segments)
 
 
 # ------------------------------------------------------------------------------------------- images of several pieces
-
-
-class LargeSegments(NamedTuple):
-    """What is the same for all windows of an image."""
-
-    layer: SegmentLayer
-    store: str
-    layout: Layout
-    ground: Ground
-
-    def folder(self, key: str) -> str:
-        """Where what blocks tell is kept."""
-        return stored.partial_folder(self.store, key)
-
-
-class Numbered(NamedTuple):
-    """A piece, and the number in the image of each part that its window has."""
-
-    piece: Piece
-    number: NDArray[np.uint32]
-
-    @property
-    def file(self) -> Any:
-        return self.piece.file
-
-    @property
-    def pixels(self) -> int:
-        return self.piece.pixels
-
-    @property
-    def is_last(self) -> bool:
-        return self.piece.is_last
 
 
 class FailedPiece(Exception):
@@ -150,28 +162,28 @@ class FailedPiece(Exception):
 
 
 def _add_large(pieces: Sequence[Piece], job: Adding, context: Context) -> Added:
-    source, layer = pieces[0].source, job.layer
-    assert isinstance(layer, SegmentLayer)
-    key = source.file.key
-    layout, ground = _prepared(source, job)
-    large = LargeSegments(layer, job.store, layout, ground)
+    image = Segmenting.of(pieces[0].source, job)
+    tasks = [PieceTask(piece) for piece in pieces]
     try:
-        kept = stored.has_contours(job.store, layer, source)
-        create_layer(job.store, key, layer, layout, pieces=False, keep=kept or stored.is_known(job.store, source))
-        if not kept:
-            _make_contours(pieces, large, context)
-        found = _cut(pieces, large, context)
+        if not image.begin():
+            _make_contours(tasks, image, context)
+        segments = _cut(tasks, image, context)
     except FailedPiece as failed:
-        discard_layer(job.store, key, layer)
+        image.unfinished.remove()
+        discard_layer(image.store, image.key, image.layer)
         return Added(failures=(failed.failure,))
-    image = LargeImage(tuple(pieces), layout)
-    build_pyramids([image], job.store, context, partial(build_level, layers=[layer]))
-    finish_layer(job.store, source, layer, layout, found)
-    return Added(1, source.pixels, found)
+    large = LargeImage(tuple(pieces), image.layout)
+    build_pyramids([large], image.store, context, partial(build_level, layers=[image.layer]))
+    return image.finish(segments)
 
 
 def _each(
-    function: Callable[..., Any], tasks: Iterable[Any], large: LargeSegments, context: Context, *more: Any, title: str
+    function: Callable[..., Any],
+    tasks: Sequence[PieceTask],
+    image: Segmenting,
+    context: Context,
+    *more: Any,
+    title: str,
 ) -> Iterator[Any]:
     """What a function makes of each piece of an image.
 
@@ -180,197 +192,149 @@ def _each(
     FailedPiece
         If one cannot be read.
     """
-    tasks = list(tasks)
     context.progress.stage(f"{TITLE}: {title}", 1, sum(task.pixels for task in tasks))
-    for made in chain.from_iterable(context.map(function, ([task] for task in tasks), large, *more, name="segments")):
+    for made in chain.from_iterable(context.map(function, ([task] for task in tasks), image, *more, name="segments")):
         if isinstance(made, Failure):
             raise FailedPiece(made)
         yield made
 
 
-def _make_contours(pieces: Sequence[Piece], large: LargeSegments, context: Context) -> None:
-    source, key = pieces[0].source, pieces[0].file.key
-    folder = large.folder(key)
-    if storage.is_dir(folder):
-        storage.remove_tree(folder)
-    storage.make_folder(folder)
-    tasks = [PieceTask(piece) for piece in pieces]
-    if large.ground.factor > 1:
-        shrinking = Shrinking(source.shape, 3, large.ground.factor)
-        for place, sums, counts in _each(shrink_piece, tasks, large, context, title="shrinking"):
-            shrinking.merge(place, sums, counts)
-        context.compute([delayed(segment_shrunk, pure=False)(large, key, shrinking)])
-        write = lift_piece
-    else:
-        sample = PixelSample(source.pixels, large.ground.bands is not None)
-        blocks = [PieceTask(piece) for piece in source.pieces(BLOCK)]
-        for part in _each(sample_piece, blocks, large, context, title="palette"):
-            sample.merge(part)
-        for name, spec in stored.block_specs(source.shape, BLOCK).items():
-            create_array(f"{folder}/{name}", spec)
-        palette = context.share(sample.finish())
-        told = sum(_each(segment_piece, blocks, large, context, palette, title="blocks"))
-        room = RegionRoom.of(context.executor)
-        if told * JOINED_TIMES > room.most:
-            raise FailedPiece(Failure(key, room.no_graph(source, told * JOINED_TIMES)))
-        context.compute([delayed(join_image, pure=False)(large, key)])
-        write = outline_piece
-    stored.create_contours(large.store, key, large.layout)
-    for _ in _each(write, tasks, large, context, title="contours"):
+def _make_contours(tasks: Sequence[PieceTask], image: Segmenting, context: Context) -> None:
+    unfinished, lifted = image.unfinished, image.ground.factor > 1
+    unfinished.begin(image.facts, {} if lifted else stored.block_specs(image.layout.shape, BLOCK))
+    if not unfinished.has_hierarchy:
+        (_make_small_hierarchy if lifted else _make_hierarchy)(tasks, image, context)
+    stored.create_contours(image.store, image.key, image.layout)
+    for _ in _each(lift_piece if lifted else outline_piece, tasks, image, context, title="contours"):
         pass
-    stored.finish_contours(large.store, large.layer, source, large.layout)
-    storage.remove_tree(folder)
+    stored.finish_contours(image.store, image.layer, image.source, image.layout)
+    unfinished.remove()
 
 
-def shrink_piece(task: PieceTask, large: LargeSegments) -> tuple[Region, NDArray[np.int64], NDArray[np.int64]]:
-    """A task: the sums of the blocks that a piece has a part in, and where these are in the small picture."""
-    piece, factor = task.piece, large.ground.factor
-    pixels = piece.read()
-    place = tuple(slice(part.start // factor, (part.stop - 1) // factor + 1) for part in (piece.rows, piece.columns))
-    rows, columns = place
-    shape = (piece.top + piece.height - rows.start * factor, piece.left + piece.width - columns.start * factor)
-    shrinking = Shrinking(shape, 3, factor)
-    shrinking.add(pixels.samples, pixels.valid, piece.top - rows.start * factor, piece.left - columns.start * factor)
-    return (rows, columns), shrinking.sums, shrinking.counts
+def _make_small_hierarchy(tasks: Sequence[PieceTask], image: Segmenting, context: Context) -> None:
+    """At the scale of photographs."""
+    shrinking = Shrinking(image.layout.shape, 3, image.ground.factor)
+    for place, part in _each(shrink_piece, tasks, image, context, title="shrinking"):
+        shrinking.merge(place, part)
+    context.compute([delayed(segment_shrunk, pure=False)(image, shrinking)])
 
 
-def segment_shrunk(large: LargeSegments, key: str, shrinking: Shrinking) -> None:
+def _make_hierarchy(_: Sequence[PieceTask], image: Segmenting, context: Context) -> None:
+    """Pixel by pixel: of the blocks that are not done yet, and then of all."""
+    source, unfinished = image.source, image.unfinished
+    pieces = [PieceTask(piece) for piece in source.pieces(BLOCK)]
+    left = [task for task in pieces if not unfinished.has_blocks((task.piece.rows, task.piece.columns), BLOCK)]
+    if left:
+        sample = PixelSample(source.pixels, image.ground.bands is not None)
+        for part in _each(sample_piece, pieces, image, context, title="palette"):
+            sample.merge(part)
+        for _ in _each(segment_piece, left, image, context, context.share(sample.finish()), title="blocks"):
+            pass
+    needs = JOINED_TIMES * unfinished.block_bytes(sum(1 for _ in windows_of(source.shape, BLOCK)))
+    if needs > (room := RegionRoom.of(context.executor)).most:
+        raise FailedPiece(Failure(image.key, room.no_graph(source, needs)))
+    context.compute([delayed(join_image, pure=False)(image)])
+
+
+def shrink_piece(task: PieceTask, image: Segmenting) -> tuple[Region, Shrinking]:
+    """A task: what a piece tells of the small picture, and where in it that is."""
+    pixels = task.piece.read()
+    return Shrinking.of_window(pixels.samples, pixels.valid, task.piece.corner, image.ground.factor)
+
+
+def segment_shrunk(image: Segmenting, shrinking: Shrinking) -> None:
     """A task: the hierarchy of the small picture."""
     small, valid = shrinking.picture()
     cell, hierarchy = segment_small(small, valid, BLOCK)
-    stored.put_hierarchy(large.folder(key), hierarchy, {"cell": cell, "small": small})
+    image.unfinished.put_hierarchy(hierarchy, {"cell": cell, "small": small})
 
 
-def lift_piece(task: PieceTask, large: LargeSegments) -> None:
+def lift_piece(task: PieceTask, image: Segmenting) -> None:
     """A task: the contours of a piece, from the regions of the small picture."""
-    piece, shape = task.piece, large.layout.shape
-    hierarchy, kept = stored.get_hierarchy(large.folder(piece.file.key))
-    (rows, columns), inner = grown((piece.rows, piece.columns), large.ground.factor + 1, shape)
-    around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+    piece, factor = task.piece, image.ground.factor
+    hierarchy, more = image.unfinished.get_hierarchy()
+    around, (rows, columns) = piece.grown(factor + 1)
     pixels = around.read()
-    place, factor = (rows.start, columns.start), large.ground.factor
-    region = lift(pixels.samples, pixels.valid, place, factor, kept["cell"], kept["small"])
-    after = tuple(slice(part.start, part.stop + 1) for part in inner)
-    _fill_and_write(piece, region[after], np.zeros((2, piece.height, piece.width), np.uint8), hierarchy, large)
+    region = lift(pixels.samples, pixels.valid, around.corner, factor, more["cell"], more["small"])
+    contours = np.zeros((2, piece.height, piece.width), np.uint8)
+    hierarchy.fill(region[rows.start : rows.stop + 1, columns.start : columns.stop + 1], contours)
+    _write_contours(piece, contours, image)
 
 
-def sample_piece(task: PieceTask, large: LargeSegments) -> PixelSample:
+def sample_piece(task: PieceTask, image: Segmenting) -> PixelSample:
     """A task: what a piece tells of the palette."""
-    piece, of_bands = task.piece, large.ground.bands is not None
-    pixels = piece.read(large.ground.bands)
-    sample = PixelSample(piece.source.pixels, of_bands)
+    piece = task.piece
+    pixels = piece.read(image.ground.bands)
+    sample = PixelSample(piece.source.pixels, image.ground.bands is not None)
     sample.add(pixels.samples, pixels.valid, piece.top, piece.left)
     return sample
 
 
-def segment_piece(task: PieceTask, large: LargeSegments, palette: tuple[Converter, Palette]) -> int:
-    """A task: the blocks of a piece; how many bytes their graphs are."""
-    piece, shape = task.piece, large.layout.shape
-    folder = large.folder(piece.file.key)
-    (rows, columns), _ = grown((piece.rows, piece.columns), HALO, shape)
-    around = Piece(piece.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
-    pixels = around.read(large.ground.bands)
-    specs = stored.block_specs(shape, BLOCK)
-    across = -(-shape[1] // BLOCK)
-    told = 0
-    for own in windows_of((piece.height, piece.width), BLOCK):
-        window = _moved(own, piece.top, piece.left)
+def segment_piece(task: PieceTask, image: Segmenting, palette: tuple[Converter, Palette]) -> None:
+    """A task: the blocks of a piece."""
+    piece, shape = task.piece, image.layout.shape
+    around, _ = piece.grown(HALO)
+    pixels = around.read(image.ground.bands)
+    for at, window in blocks_in((piece.rows, piece.columns), shape, BLOCK):
         there, inner = grown(window, HALO, shape)
-        part = _moved(there, -rows.start, -columns.start)
+        part = moved(there, -around.top, -around.left)
         maps = find_maps(pixels.samples[part], None if pixels.valid is None else pixels.valid[part], *palette)
-        block, found = segment_block(maps, inner, window, shape)
-        stored.put_block(folder, window[0].start // BLOCK * across + window[1].start // BLOCK, block)
-        write_plane(f"{folder}/regions", specs["regions"], window, found.region)
-        contours = found.contours()
-        for plane in range(2):
-            write_plane(f"{folder}/contours", specs["contours"], window, contours[plane], (plane,))
-        told += sum(each.nbytes for each in block.graph)
-    return told
+        image.unfinished.put_block(at, window, *segment_block(maps, inner, window, shape), BLOCK)
 
 
-def _moved(region: Region, down: int, across: int) -> Region:
-    rows, columns = region
-    return slice(rows.start + down, rows.stop + down), slice(columns.start + across, columns.stop + across)
-
-
-def join_image(large: LargeSegments, key: str) -> None:
+def join_image(image: Segmenting) -> None:
     """A task: the graph of an image from those of its blocks, and its hierarchy."""
-    folder, shape = large.folder(key), large.layout.shape
-    blocks = [stored.get_block(folder, at) for at, _ in enumerate(windows_of(shape, BLOCK))]
-    graph, numbers = join_blocks(blocks, shape, BLOCK)
-    count = len(blocks)
-    del blocks
+    shape, unfinished = image.layout.shape, image.unfinished
+    count = sum(1 for _ in windows_of(shape, BLOCK))
+    graph, numbers = join_blocks([unfinished.get_block(at) for at in range(count)], shape, BLOCK)
     hierarchy = Hierarchy.of(merge_joined(graph, count), graph.size)
     begins = np.concatenate([[0], np.cumsum([number.size for number in numbers])]).astype(np.int64)
     number = np.concatenate([np.zeros(0, np.int32), *numbers])
-    stored.put_hierarchy(folder, hierarchy, {"begins": begins, "number": number})
+    unfinished.put_hierarchy(hierarchy, {"begins": begins, "number": number})
 
 
-def outline_piece(task: PieceTask, large: LargeSegments) -> None:
+def outline_piece(task: PieceTask, image: Segmenting) -> None:
     """A task: the contours of a piece, from the regions of its blocks."""
-    piece, shape = task.piece, large.layout.shape
-    folder = large.folder(piece.file.key)
-    hierarchy, kept = stored.get_hierarchy(folder)
-    specs = stored.block_specs(shape, BLOCK)
-    after = tuple(
-        slice(part.start, min(part.stop + 1, size))
-        for part, size in zip((piece.rows, piece.columns), shape, strict=True)
+    piece, unfinished = task.piece, image.unfinished
+    hierarchy, numbers = unfinished.get_hierarchy()
+    height, width = image.layout.shape
+    after = (
+        slice(piece.rows.start, min(piece.rows.stop + 1, height)),
+        slice(piece.columns.start, min(piece.columns.stop + 1, width)),
     )
-    region = read_plane(f"{folder}/regions", specs["regions"], (after[0], after[1]))
-    across = -(-shape[1] // BLOCK)
-    for down in range(after[0].start // BLOCK, -(-after[0].stop // BLOCK)):
-        for right in range(after[1].start // BLOCK, -(-after[1].stop // BLOCK)):
-            at = down * across + right
-            part = (
-                slice(max(0, down * BLOCK - after[0].start), (down + 1) * BLOCK - after[0].start),
-                slice(max(0, right * BLOCK - after[1].start), (right + 1) * BLOCK - after[1].start),
-            )
-            region[part] = through(region[part], kept["number"][kept["begins"][at] : kept["begins"][at + 1]])
-    contours = np.stack(
-        [
-            read_plane(f"{folder}/contours", specs["contours"], (piece.rows, piece.columns), (plane,))
-            for plane in range(2)
-        ]
-    )
-    _fill_and_write(piece, region, contours, hierarchy, large)
+    contours = unfinished.read_contours((piece.rows, piece.columns), BLOCK)
+    hierarchy.fill(unfinished.read_regions(after, numbers, BLOCK), contours)
+    _write_contours(piece, contours, image)
 
 
-def _fill_and_write(
-    piece: Piece,
-    region: NDArray[np.int32],
-    contours: NDArray[np.uint8],
-    hierarchy: Hierarchy,
-    large: LargeSegments,
-) -> None:
-    hierarchy.fill(region, contours)
-    stored.write_contours(large.store, piece.file.key, (piece.rows, piece.columns), contours, large.layout)
+def _write_contours(piece: Piece, contours: NDArray[np.uint8], image: Segmenting) -> None:
+    stored.write_contours(image.store, image.key, (piece.rows, piece.columns), contours, image.layout)
 
 
-def _cut(pieces: Sequence[Piece], large: LargeSegments, context: Context) -> int:
-    """Segments from contours; how many pixels are in them."""
-    source = pieces[0].source
-    parts = list(_each(measure_piece, [PieceTask(piece) for piece in pieces], large, context, title="measuring"))
-    across = columns_of_grid([(piece.top, piece.left) for piece in pieces])
-    found, numbers = join_parts(parts, across)
-    tasks = [Numbered(piece, number) for piece, number in zip(pieces, numbers, strict=True)]
-    for _ in _each(write_piece, tasks, large, context, title="writing"):
+# ------------------------------------------------------------------------------------------------- cut at a level
+
+
+def _cut(tasks: Sequence[PieceTask], image: Segmenting, context: Context) -> Segments:
+    """The segments of contours, written."""
+    parts = list(_each(measure_piece, tasks, image, context, title="measuring"))
+    segments, numbers = join_parts(parts, columns_of_grid([task.piece.corner for task in tasks]))
+    numbered = [task._replace(more=number) for task, number in zip(tasks, numbers, strict=True)]
+    for _ in _each(write_piece, numbered, image, context, title="writing"):
         pass
-    stored.finish_segments(large.store, large.layer, source.file.key, large.layout, found)
-    return int(found.area.sum())
+    return segments
 
 
-def measure_piece(task: PieceTask, large: LargeSegments) -> Parts:
+def measure_piece(task: PieceTask, image: Segmenting) -> Parts:
     """A task: the parts of segments in a piece."""
-    piece = task.piece
-    contours = stored.read_contours(large.store, piece.file.key, (piece.rows, piece.columns), large.layout)
-    measured = stored.read_measured(large.store, piece, large.ground, large.layout)
-    return measure_window(contours, large.layer.settings.most, measured, (piece.top, piece.left), large.layout.shape[1])
+    piece, layout = task.piece, image.layout
+    contours = stored.read_contours(image.store, image.key, (piece.rows, piece.columns), layout)
+    measured = stored.measured_in(image.store, piece, piece.read(image.ground.bands).samples, layout)
+    return measure_window(contours, image.layer.settings.most, measured, piece.corner, layout.shape[1])
 
 
-def write_piece(task: Numbered, large: LargeSegments) -> None:
-    """A task: the segments of a piece by their numbers in the image."""
-    piece = task.piece
-    region = (piece.rows, piece.columns)
-    contours = stored.read_contours(large.store, piece.file.key, region, large.layout)
-    part = cut_window(contours, large.layer.settings.most)
-    stored.write_segments(large.store, piece.file.key, large.layer, region, task.number[part], large.layout)
+def write_piece(task: PieceTask, image: Segmenting) -> None:
+    """A task: the segments of a piece; ``more`` has the number in the image of each part that it has."""
+    region = (task.piece.rows, task.piece.columns)
+    contours = stored.read_contours(image.store, image.key, region, image.layout)
+    part = cut_window(contours, image.layer.settings.most)
+    stored.write_segments(image.store, image.key, image.layer, region, task.more[part], image.layout)

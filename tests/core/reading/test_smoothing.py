@@ -18,10 +18,11 @@ from PIL import Image
 
 from kseg_core.config import InputSettings
 from kseg_core.errors import UnreadableImage
+from kseg_core.halos import grown
 from kseg_core.images import Pixels
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.reading import sources
-from kseg_core.reading.smoothing import Smoothing, around, smooth_image, smoothed
+from kseg_core.reading.smoothing import Smoothing, smooth_image, smoothed
 from kseg_core.reading.sources import ImageSource
 from tests.reference import smoothed as reference
 from tests.strategies import QUICK, valid_masks
@@ -66,8 +67,8 @@ def test_a_window_has_the_pixels_of_the_whole_image(made: tuple[NDArray[Any], An
     cuts = [sorted({0, size, *data.draw(st.lists(st.integers(0, size), max_size=3))}) for size in samples.shape[:2]]
     for (top, bottom), (left, right) in itertools.product(*map(itertools.pairwise, cuts)):
         rows, columns = slice(top, bottom), slice(left, right)
-        grown, inner = around(rows, columns, how(scale).halo, samples.shape[:2])
-        read = Pixels(samples[grown], None if valid is None else valid[grown], grown[0].start, grown[1].start)
+        wide, inner = grown((rows, columns), how(scale).halo, samples.shape[:2])
+        read = Pixels(samples[wide], None if valid is None else valid[wide], wide[0].start, wide[1].start)
         part = smoothed(read, how(scale), inner, together=samples.shape[2] == 3, original=True)
         assert (part.top, part.left, part.samples.tobytes()) == (top, left, whole[rows, columns].tobytes())
         np.testing.assert_array_equal(part.seen, samples[rows, columns])
@@ -76,8 +77,8 @@ def test_a_window_has_the_pixels_of_the_whole_image(made: tuple[NDArray[Any], An
 def test_an_image_of_several_blocks_is_as_one_of_its_windows() -> None:
     samples = np.random.default_rng(0).integers(0, 256, (310, 1100, 3)).astype(np.uint8)
     whole = smooth_image(samples, None, how(4), together=True).samples
-    (grown, inner) = around(slice(120, 140), slice(1010, 1040), how(4).halo, samples.shape[:2])
-    part = smoothed(Pixels(samples[grown], None), how(4), inner, together=True)
+    wide, inner = grown((slice(120, 140), slice(1010, 1040)), how(4).halo, samples.shape[:2])
+    part = smoothed(Pixels(samples[wide], None), how(4), inner, together=True)
     np.testing.assert_array_equal(part.samples, whole[120:140, 1010:1040])
     np.testing.assert_array_equal(whole[:6, :6], reference(samples[:20, :20], None, 4, together=True)[:6, :6])
 
@@ -202,10 +203,10 @@ def test_surroundings_have_no_image_decoded_much_more_than_twice(
     source = opened(path, 2)
     decoded = 0
     for piece in source.pieces(64):
-        grown, _ = around(piece.rows, piece.columns, source.halo, shape)
+        wide, _ = grown((piece.rows, piece.columns), source.halo, shape)
         sides = (
             min(size, -(-part.stop // edge) * edge) - part.start // edge * edge
-            for part, edge, size in zip(grown, block, shape, strict=True)
+            for part, edge, size in zip(wide, block, shape, strict=True)
         )
         decoded += next(sides) * next(sides)
     assert sum(piece.pixels for piece in source.pieces(64)) == source.pixels
