@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kseg_core.classes import parse_class, parse_colors
+from kseg_core.command_lines import word
 from kseg_core.errors import UsageError
 from kseg_core.options import argument, option
 
-from ._again import word
 from ._options import Given, command
 from ._render import class_rows, printable
 from ._runtime import DONE, General, Report
