@@ -22,6 +22,7 @@ from ._runtime import General, Report
     pick(Extras, "output"),
     *INPUTS,
     GROWING,
+    pick(RunConfig, "classes", help="Names for the clusters, of a TOML file. Default: those of the model."),
     *LABELS,
     *EXECUTION,
     General,

@@ -20,7 +20,7 @@ from ._runtime import General, Report
     GROWING,
     pick(RunConfig, "refit"),
     *FIT,
-    pick(RunConfig, "match"),
+    pick(RunConfig, "match", "classes"),
     *LABELS,
     *EXECUTION,
     General,

@@ -33,7 +33,7 @@ from kseg_core.store.manifest import (
 )
 from kseg_core.store.markers import is_complete, looks_whole, was_complete
 
-from .earlier import in_space_of_match, model_identity, require_same_features, smoothing_as_model
+from .earlier import in_space_of_match, model_facts, model_identity, require_same_features, smoothing_as_model
 
 log = logging.getLogger("kseg")
 
@@ -172,8 +172,18 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
         if config.output.overwrite:
             _require_replaceable(output, config, kind)
         else:
+            _require_same_classes(request)
             return _held_against(_by_its_rules(request), kind)
     return request
+
+
+def _require_same_classes(request: Request) -> None:
+    """Names that are there are changed by the command that does that, in the images too."""
+    wanted, there = request.config.classes, model_facts(request.output)
+    if wanted is None or "digest" not in there or there.get("classes") == wanted.to_json():
+        return
+    how = command_line("classes", place(request.output), "--from", "FILE.toml")
+    raise StoreError(f"{request.output} has other classes, or none; set them: {how}, and leave out --classes")
 
 
 def inputs_and_output(

@@ -113,6 +113,8 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     """
     with gathering() as said:
         found = _segment(images, config, output)
+    if config.classes is not None:
+        found = replace(found, model=found.model.named(config.classes))
     if config.fit is not None and (few := only_so_many(found.model.k, found.model.k_requested)):
         warnings.warn(few, KsegWarning, stacklevel=2)
     for note in said[:MOST_LINES]:

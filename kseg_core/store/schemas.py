@@ -239,6 +239,7 @@ class Store(TypedDict, total=False):
     keys: list[str]
     edges: Settings | None
     segments: Settings | None
+    classes: Settings | None
     repairing: dict[str, _Repaired]
 
 

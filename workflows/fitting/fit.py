@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.band_points import BandPoints
 from kseg_core.clustering.bands import BandSpace
-from kseg_core.clustering.kmeans import Solution, finish, matching_order, solve
+from kseg_core.clustering.kmeans import Solution, earlier_numbers, finish, matching_order, solve
 from kseg_core.clustering.points import LocalPoints
 from kseg_core.config import AUTO, FitSettings
 from kseg_core.errors import BeyondFloats
@@ -152,6 +152,8 @@ def fit_points(
 ) -> Model:
     """The model of some points, of as many clusters as a sweep suggests where k is ``auto``.
 
+    Where its clusters are numbered as in ``match``, they have the names of these.
+
     Raises
     ------
     UsageError
@@ -168,7 +170,7 @@ def fit_points(
     if settings.k == AUTO:
         founds = sweep_points(points, settings, executor)
         renumber = None if earlier is None else lambda solution: numbered(solution.centroids)
-        return chosen_model(founds, settings, space, renumber).noted(points.notes)
+        return _named_as(chosen_model(founds, settings, space, renumber).noted(points.notes), match, earlier)
     run, start = Tasks(executor), earlier if refit else None
     if isinstance(data, StreamedBands):
         centroids, history = solve_streamed(data, settings, run, start)
@@ -177,7 +179,14 @@ def fit_points(
     solution = numbered(centroids)
     points.require_measurable([solution])
     bands = space if isinstance(space, BandSpace) else None
-    return Model.from_solution(solution, settings, history, bands).noted(points.notes)
+    return _named_as(Model.from_solution(solution, settings, history, bands).noted(points.notes), match, earlier)
+
+
+def _named_as(model: Model, match: Model | None, earlier: F64 | None) -> Model:
+    """The model with the classes of the one that it is numbered by, whose centroids are ``earlier`` in its points."""
+    if match is None or earlier is None or match.classes is None:
+        return model
+    return model.named(match.classes.renumbered(earlier_numbers(model.points, earlier)))
 
 
 def sweep_points(points: FitPoints, settings: FitSettings, executor: Executor) -> list[Found]:
