@@ -387,9 +387,11 @@ def _to_add(attributes: dict[str, Any], request: Request) -> str:
         low, high = output.edges
         commands["edges"] = f"kseg-batch edges {request.output} --low {low:.12g} --high {high:.12g}"
     if output.segments is not None and was.get("segments") is None:
-        scale = "" if output.segment_scale == SegmentSettings().scale else f" --segment-scale {output.segment_scale}"
-        commands["segments"] = f"kseg-batch segments {request.output} --level {level_name(output.segments)}{scale}"
-    added = {*commands, *(("segment_scale",) if "segments" in commands else ())}
+        usual = SegmentSettings()
+        how = "" if output.segment_scale == usual.scale else f" --segment-scale {output.segment_scale}"
+        how += "" if output.segment_palette == usual.palette else f" --segment-palette {output.segment_palette}"
+        commands["segments"] = f"kseg-batch segments {request.output} --level {level_name(output.segments)}{how}"
+    added = {*commands, *(("segment_scale", "segment_palette") if "segments" in commands else ())}
     before = {name: value for name, value in request.settings["output"].items() if name not in added}
     same = {name: value for name, value in was.items() if name in added}
     without = replace(request, settings={**request.settings, "output": before | same})
