@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from kseg_core.errors import StoreError, UnreadableImage, UsageError
+from kseg_core.errors import UnreadableImage, UsageError
 from kseg_core.inputs.keys import printable_source
 from kseg_core.layers.segments import SegmentLayer
 from kseg_core.reading.sources import ImageSource, Piece
@@ -35,13 +35,11 @@ def share_palette(plan: Plan, layer: SegmentLayer, store: str, tile: int, contex
     ------
     UsageError
         If the images are not of one kind.
-    StoreError
-        If there is a palette no more, and images that were segmented by it stay as they are.
     """
     if layer.settings.palette != "shared" or not plan.sources or stored.read_palette(store) is not None:
         return []
     if any((hierarchy_facts(store, key) or {}).get("palette") == "shared" for key in images_of(store) - plan.keys):
-        raise StoreError(f"{store}: {PALETTE_LOST}: {WAY_OUT}")
+        return []  # it is lost, and some images stay as they are: no other is found for the rest
     job = Adding.to(store, layer, tile)
     bands = stored.bands_of(plan.sources[0], job.clustered)
     _require_one_kind(plan.sources, job)
@@ -81,8 +79,8 @@ def ways_of(plan: Plan, job: Adding, context: Context) -> tuple[Ways, list[Failu
 
 
 def _require_one_kind(sources: list[ImageSource], job: Adding) -> None:
-    first = sources[0]
-    for other in sources[1:]:
+    first, *others = sorted(sources, key=lambda source: source.file.source)
+    for other in others:
         if (count := _count(other, job)) != _count(first, job):
             raise UsageError(
                 f"--segment-palette shared is for images of one kind: {printable_source(first.file.source)} has "
