@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kseg_core.command_lines import command_line, place
 from kseg_core.config import ExecutionSettings, SegmentsConfig
 from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
@@ -147,7 +148,9 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
     elif not images_group_is_sound(path):
         problems.append("images/zarr.json, the group of all images, is missing or damaged")
     if store.complete and lacks_palette(store):
-        problems.append(f"{PALETTE_LOST}: kseg-batch segments {path} --overwrite finds it, and all of them, anew")
+        problems.append(
+            f"{PALETTE_LOST}; all of them made anew by: {command_line('segments', place(path), '--overwrite')}"
+        )
     for layer in (layer for layer in LAYERS.values() if layer.added):
         if (store.attributes.get(layer.name) or {}).get("status") == "running":
             problems.append(f"{layer.called} not finished; the same {layer.command} command completes them")
