@@ -15,7 +15,7 @@ from kseg_core.resume.lock import holder
 from kseg_core.store.manifest import a_few, added_alone, lost_images, read_attributes
 from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
-from kseg_core.store.opening import Store, images_group_is_sound, mend_images_group, open_store
+from kseg_core.store.opening import Store, mend_image_groups, open_store, unsound_groups
 from kseg_core.store.verify import Findings
 
 from .computing.context import Context
@@ -132,9 +132,9 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
             else f"it is being written: another run holds it, {at_work}; check it again when that has ended"
         )
     if repairs:
-        mend_images_group(path)
-    elif not images_group_is_sound(path):
-        problems.append("images/zarr.json, the group of all images, is missing or damaged")
+        mend_image_groups(path)
+    else:
+        problems += [f"{folder}/zarr.json, a group of images, is missing or damaged" for folder in unsound_groups(path)]
     for layer in (layer for layer in LAYERS.values() if layer.added):
         if (store.attributes.get(layer.name) or {}).get("status") == "running":
             problems.append(f"{layer.called} not finished; the same {layer.command} command completes them")

@@ -22,7 +22,7 @@ from ..errors import StoreError, UnreadableImage, UsageError
 from ..images import Picture
 from ..images.validity import Nodata
 from ..inputs.companions import companions_of, state_of
-from ..inputs.keys import image_key, printable_source
+from ..inputs.keys import is_key_of, printable_source
 from ..inputs.listing import InputFile, file_status
 from ..reading.sources import ImageSource
 from .nodes import DAMAGE
@@ -186,7 +186,7 @@ def _below(path: str, key: str) -> str | None:
     """The end of a path that has this key; None where none has."""
     parts = path.split("/")
     ends = ("/".join(parts[at:]) for at in reversed(range(len(parts))))
-    return next((end for end in ends if end and image_key(end) == key), None)
+    return next((end for end in ends if end and is_key_of(key, end)), None)
 
 
 # --------------------------------------------------------------------------------------------------- pixels to be shown
