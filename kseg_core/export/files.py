@@ -23,22 +23,25 @@ from .settings import ExportSettings
 class ExportFile:
     """A file to be made."""
 
-    # Of the image: its name in the store, and what it was made of, as the store has it
+    # Of the image: its name in the store, what it was made of, as the store has it, and what its files begin with
     key: str
     source: str
+    image: str
     what: str  # one of `KINDS`
     clusters: Clusters  # that it shows; None: all
     written_as: str  # one of `FORMATS`
 
     @property
     def name(self) -> str:
-        """What it is called."""
-        return file_name(self.key, self.what, self.clusters, FORMATS[self.written_as].suffix)
+        """Where it is in the folder for files."""
+        return file_name(self.image, self.what, self.clusters, FORMATS[self.written_as].suffix)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where files go: an absolute path of a folder that is there; ``token`` is in the names of what is not finished."""
+    """Where files go: an absolute path of a folder that is there, with folders of its own as names have them; ``token``
+    is in the names of what is not finished.
+    """
 
     folder: str
     token: str
@@ -52,8 +55,9 @@ class Target:
         KsegError
             If it cannot be written.
         """
-        path, aside = os.path.join(self.folder, name), os.path.join(self.folder, f".{self.token}.{name}")
+        path, aside = os.path.join(self.folder, name), self._aside(name)
         try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             yield aside
             os.replace(aside, path)
         except OSError as error:
@@ -65,7 +69,7 @@ class Target:
     @contextlib.contextmanager
     def scratch(self, name: str) -> Iterator[str]:
         """A path for a folder, which is gone when the block ends."""
-        folder = os.path.join(self.folder, f".{self.token}.{name}.d")
+        folder = f"{self._aside(name)}.d"
         try:
             yield folder
         finally:
@@ -73,13 +77,18 @@ class Target:
 
     def clean(self) -> None:
         """Remove what an interrupted export left unfinished."""
-        for entry in os.scandir(self.folder):
-            if entry.name.startswith(f".{self.token}."):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
+        for folder, folders, files in os.walk(self.folder):
+            for name in folders:
+                if name.startswith(f".{self.token}."):
+                    shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+            for name in files:
+                if name.startswith(f".{self.token}."):
                     with contextlib.suppress(OSError):
-                        os.unlink(entry.path)
+                        os.unlink(os.path.join(folder, name))
+
+    def _aside(self, name: str) -> str:
+        folder, name = os.path.split(os.path.join(self.folder, name))
+        return os.path.join(folder, f".{self.token}.{name}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,12 +178,12 @@ def _names_printed_as(folder: str, printed: str) -> list[str]:
 
 def _candidates(printed: str, key: str) -> Iterator[tuple[str, str | None]]:
     """Paths printed so, with the part below the run's input that the key was made of; if any has one, only such."""
-    paths = [(path, _below(path, key)) for path in paths_printed_as(printed)]
+    paths = [(path, path_below(path, key)) for path in paths_printed_as(printed)]
     yield from [each for each in paths if each[1] is not None] or paths
 
 
-def _below(path: str, key: str) -> str | None:
-    """The end of a path that has this key; None where none has."""
+def path_below(path: str, key: str) -> str | None:
+    """The end of a path that has this key, which is that below the input; None where none has."""
     parts = path.split("/")
     ends = ("/".join(parts[at:]) for at in reversed(range(len(parts))))
     return next((end for end in ends if end and is_key_of(key, end)), None)
