@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from kseg_core.errors import UsageError
@@ -36,6 +37,7 @@ _UNWRITABLE = re.compile(
 )
 _HASHED = re.compile(r"~[0-9a-f]{8}(\.[a-z0-9]{1,8})?\Z", re.IGNORECASE)  # a plain name of this form gets a hash too
 _STEM = re.compile(r"(.+?)(\.[A-Za-z0-9]{1,8})?\Z", re.DOTALL)
+_SEGMENT = re.compile(r"([^/]+)(?:/+|\Z)")
 _HASH_DIGITS = 8  # which tell apart those few names that are the same otherwise
 LONGEST_NAME = 180  # bytes of a name: what is exported or written aside has more in its own, and 255 is the most
 LONGEST_KEY = 600  # of a key: object stores allow 1024 for all of a chunk's
@@ -70,11 +72,17 @@ class StoreNames:
 class _Place(NamedTuple):
     """One name on the way to an image."""
 
-    plain: str
-    hashed: str
+    segment: str
     slash: str  # after the name of a folder
     owner: str  # the path as far as here
-    must_hash: bool
+
+    @property
+    def plain(self) -> str:
+        return _written(self.segment)
+
+    @property
+    def hashed(self) -> str:
+        return _with_hash(self.plain, self.owner)
 
 
 def image_keys(paths: Iterable[str], known: StoreNames | None = None) -> dict[str, str]:
@@ -123,36 +131,52 @@ class _Taken:
     """Names that are taken, as a file system that ignores case and Unicode form sees them."""
 
     def __init__(self, known: StoreNames) -> None:
-        self._known = {*known.images, *known.hashed, *(f"{folder}/" for folder in known.folders)}
-        self._owners: dict[str, tuple[str, str | None]] = {folded(name): (name, None) for name in self._known}
+        taken = {*known.images, *known.hashed, *(f"{folder}/" for folder in known.folders)}
+        self._hashed = {name for name in taken if "~" in name}
+        self._owners: dict[str, tuple[str, str | None]] = {folded(name): (name, None) for name in taken}
+        self._folders: dict[str, str] = {}  # by path
 
     def key(self, path: str) -> str:
         """The key of an image."""
         name = ""
         for place in _places(path):
-            plain, hashed = (f"{name}{each}{place.slash}" for each in (place.plain, place.hashed))
-            name = self._first_free((hashed,) if place.must_hash or hashed in self._known else (plain, hashed), place)
-        if len(name.encode()) > LONGEST_KEY:
-            name = self._first_free((_flat(path),), place)
-        return name
+            if place.slash and place.owner in self._folders:
+                name = self._folders[place.owner]
+                continue
+            name = self._name(name, place)
+            if place.slash:
+                self._folders[place.owner] = name
+        return name if len(name.encode()) <= LONGEST_KEY else self._first_free([_flat(path)], path)
 
-    def _first_free(self, names: tuple[str, ...], place: _Place) -> str:
+    def _name(self, folder: str, place: _Place) -> str:
+        written = place.plain
+        plain = f"{folder}{written}{place.slash}"
+        may_be = len(written.encode()) <= LONGEST_NAME and not ("~" in written and _HASHED.search(written))
+        if may_be and not self._hashed and self._is_free(plain, place.owner):
+            return plain
+        hashed = f"{folder}{place.hashed}{place.slash}"
+        return self._first_free([plain, hashed] if may_be and hashed not in self._hashed else [hashed], place.owner)
+
+    def _first_free(self, names: list[str], owner: str) -> str:
         for name in names:
-            there, owner = self._owners.get(folded(name), (name, None))
-            if there == name and owner in (None, place.owner):
-                self._owners[folded(name)] = (name, place.owner)
+            if self._is_free(name, owner):
                 return name
-        raise UsageError(f"{printable_source(place.owner)}: no name in the store is left for it; rename that file")
+        raise UsageError(f"{printable_source(owner)}: no name in the store is left for it; rename that file")
+
+    def _is_free(self, name: str, owner: str) -> bool:
+        """Whether a name is the owner's, who then has it."""
+        there, whose = self._owners.setdefault(folded(name), (name, owner))
+        if there != name or whose not in (None, owner):
+            return False
+        self._owners[folded(name)] = (name, owner)
+        return True
 
 
 def _places(path: str) -> Iterator[_Place]:
     if not path.strip("/"):
-        yield _Place("", _flat(path), "", path, must_hash=True)
-    for match in re.finditer(r"([^/]+)(?:/+|\Z)", path):
-        slash = "/" if path[match.end() :] else ""
-        owner, plain = path[: match.end()], _written(match[1])
-        must_hash = len(plain.encode()) > LONGEST_NAME or _HASHED.search(plain) is not None
-        yield _Place(plain, _with_hash(plain, owner), slash, owner, must_hash)
+        yield _Place("image", "", path)
+    for match in _SEGMENT.finditer(path):
+        yield _Place(match[1], "/" if match.end() < len(path) else "", path[: match.end()])
 
 
 def _flat(path: str) -> str:
@@ -160,6 +184,7 @@ def _flat(path: str) -> str:
     return _with_hash(_written(path.rstrip("/").rpartition("/")[2]) or "image", path)
 
 
+@lru_cache(1024)  # of folders
 def _written(segment: str) -> str:
     """A name that can be written anywhere, and from which the segment can be read again."""
     name = _UNWRITABLE.sub(_percent, segment)
@@ -183,8 +208,10 @@ def _with_hash(name: str, owner: str) -> str:
 
 def folded(name: str) -> str:
     """What a file system sees that ignores case and Unicode form, and whether a name is a folder's."""
-    composed = unicodedata.normalize("NFD", name.rstrip("/"))
-    return unicodedata.normalize("NFD", composed.casefold())
+    name = name.rstrip("/")
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 # -------------------------------------------------------------------------------------------- keys of earlier releases
