@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import re
 import struct
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 from .config import ADDED
-from .inputs.keys import folded
 
 Clusters = tuple[int, ...] | None  # that a file shows; None: all
 Content = Literal["picture", "outlines"]
@@ -287,41 +284,8 @@ def written_as(kind: Kind, wanted: str, pixels: int, placed: bool) -> list[FileF
     return formats_of(content)[:1]
 
 
-_SUFFIX = re.compile(r"(?<=[^/])(\.ome)?\.[a-z][a-z0-9]{0,7}\Z", re.IGNORECASE)  # of an image
-
-
-def names_for_files(keys: Iterable[str]) -> dict[str, str]:
-    """What files of images begin with, by key: the image's name in its folder, without its suffix unless two of them
-    differ by nothing else.
-
-    Keys are safe names in folders, and so are these: no two are the same on any file system.
-
-    Examples
-    --------
-    >>> names_for_files(["Plot A/IMG_0001.JPG", "slide.ome.tif", "leaf.jpg", "leaf.png"])["Plot A/IMG_0001.JPG"]
-    'Plot A/IMG_0001'
-    >>> sorted(names_for_files(["slide.ome.tif", "leaf.jpg", "leaf.png"]).values())
-    ['leaf.jpg', 'leaf.png', 'slide']
-    """
-    whole = {key: f"{key}.image" if _ends_in_part(key) else key for key in keys}
-    stems = {key: _SUFFIX.sub("", key) for key in whole}
-    names = {key: whole[key] if _ends_in_part(stem) else stem for key, stem in stems.items()}
-    while True:
-        often = Counter(map(folded, names.values()))
-        same = [key for key, name in names.items() if often[folded(name)] > 1 and name != whole[key]]
-        if not same:
-            return names
-        names |= {key: whole[key] for key in same}
-
-
-def _ends_in_part(name: str) -> bool:
-    """Whether a name ends as one does that says what a file shows: it could be taken for that."""
-    part = name.rpartition(".")[2].partition("-")[0]
-    return any(part == (kind.part or kind.name) for kind in KINDS.values())
-
-
 def file_name(image: str, what: str, clusters: Clusters, suffix: str) -> str:
-    """The name of a file: that of `names_for_files`, what it shows, and of which clusters.
+    """The name of a file: that of `export.files.names_for_files`, what it shows, and of which clusters.
 
     What follows the image's name holds no dot but those that part it: two files never share a name, and none can lie
     outside the folder.

@@ -11,13 +11,13 @@ from kseg_core import storage
 from kseg_core.command_lines import command_line, made_anew_by, place
 from kseg_core.config import ADDED
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
-from kseg_core.export.files import ExportFile
+from kseg_core.export.files import ExportFile, names_for_files
 from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.keys import image_keys
 from kseg_core.inputs.listing import NAMES
 from kseg_core.inputs.patterns import Filter
 from kseg_core.layers import LAYERS
-from kseg_core.products import KINDS, names_for_files, written_as
+from kseg_core.products import KINDS, written_as
 from kseg_core.store.manifest import added_alone
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage

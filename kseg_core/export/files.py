@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kseg_core.errors import KsegError, StoreError, UnreadableImage
 from kseg_core.images.geo import GeoReference
+from kseg_core.inputs.keys import folded
 from kseg_core.products import FORMATS, KINDS, Clusters, file_name
 from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage
@@ -17,6 +20,38 @@ from kseg_core.store.originals import Originals
 
 from .drawing import Drawing, ImageReader, draw
 from .settings import ExportSettings
+
+_SUFFIX = re.compile(r"(?<=[^/])(\.ome)?\.[a-z][a-z0-9]{0,7}\Z", re.IGNORECASE)  # of an image
+
+
+def names_for_files(keys: Iterable[str]) -> dict[str, str]:
+    """What files of images begin with, by key: the image's name in its folder, without its suffix unless two of them
+    differ by nothing else.
+
+    Keys are safe names in folders, and so are these: no two are the same on any file system.
+
+    Examples
+    --------
+    >>> names_for_files(["Plot A/IMG_0001.JPG", "slide.ome.tif", "leaf.jpg", "leaf.png"])["Plot A/IMG_0001.JPG"]
+    'Plot A/IMG_0001'
+    >>> sorted(names_for_files(["slide.ome.tif", "leaf.jpg", "leaf.png"]).values())
+    ['leaf.jpg', 'leaf.png', 'slide']
+    """
+    whole = {key: f"{key}.image" if _ends_in_part(key) else key for key in keys}
+    stems = {key: _SUFFIX.sub("", key) for key in whole}
+    names = {key: whole[key] if _ends_in_part(stem) else stem for key, stem in stems.items()}
+    while True:
+        often = Counter(map(folded, names.values()))
+        same = [key for key, name in names.items() if often[folded(name)] > 1 and name != whole[key]]
+        if not same:
+            return names
+        names |= {key: whole[key] for key in same}
+
+
+def _ends_in_part(name: str) -> bool:
+    """Whether a name ends as one does that says what a file shows: it could be taken for that."""
+    part = name.rpartition(".")[2].partition("-")[0]
+    return any(part == (kind.part or kind.name) for kind in KINDS.values())
 
 
 @dataclass(frozen=True, slots=True)

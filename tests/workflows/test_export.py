@@ -19,11 +19,12 @@ from kseg_core import open_store
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export import drawing, png, tiff
+from kseg_core.export.files import names_for_files
 from kseg_core.export.settings import ExportSettings
 from kseg_core.images import read_image
 from kseg_core.inputs.keys import folded
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.products import FORMATS, KINDS, FileFormat, Kind, by_name, file_name, names_for_files
+from kseg_core.products import FORMATS, KINDS, FileFormat, Kind, by_name, file_name
 from kseg_core.shapes.outlines import Outlines
 from tests.asking import SYNC, as_earlier, labels_of, run_job
 from workflows.export import Exported, Failed, export, joined_failures
