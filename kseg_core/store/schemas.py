@@ -237,6 +237,18 @@ class Names(TypedDict):
     hashed: list[str]
 
 
+class _BandScale(TypedDict):
+    low: list[float]
+    scale: list[float]
+
+
+class SegmentPalette(TypedDict):
+    """The palette that segments of all images share: centres, and of bands how large a unit is."""
+
+    centres: list[list[int]]
+    bands: _BandScale | None
+
+
 class Store(TypedDict, total=False):
     """The root of a store."""
 
@@ -252,6 +264,7 @@ class Store(TypedDict, total=False):
     names: Names
     edges: Settings | None
     segments: Settings | None
+    segment_palette: SegmentPalette
     repairing: dict[str, _Repaired]
 
 
