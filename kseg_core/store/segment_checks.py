@@ -35,6 +35,7 @@ from .cuts import (
     stored_layout,
     table_of,
 )
+from .manifest import differences
 from .nodes import DAMAGE, read_document
 from .opening import StoredImage
 from .segments import described
@@ -142,7 +143,7 @@ def contours_are_right(image: StoredImage, layer: SegmentLayer) -> bool:
     basis = hierarchy_facts(image.store, image.key) or {}
     expected = {name: value for name, value in layer.to_json().items() if name not in layer.free}
     expected |= {name: image.attributes[name] for name in FACTS if name in image.attributes}
-    if any(basis.get(name) != value for name, value in expected.items()):
+    if not basis or differences({name: basis[name] for name in expected if name in basis}, expected):
         return False
     cut = Cut.of(image, layer.settings.level, StoredPixels(image))
     witnesses = []
