@@ -118,6 +118,8 @@ class PictureInfo:
         Which band is alpha, from 0, where it is not the last.
     cost
         What reading it takes.
+    band_names
+        What the file calls its bands, one name each, empty where it says nothing of one; none where it says nothing.
     """
 
     format: str
@@ -135,6 +137,7 @@ class PictureInfo:
     alpha_at: int | None = None
     crs_stated: str = ""
     cost: Cost = UNKNOWN_COST
+    band_names: tuple[str, ...] = ()
 
     @property
     def but_alpha(self) -> tuple[int, ...]:

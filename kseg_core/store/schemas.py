@@ -249,8 +249,18 @@ class History(TypedDict, total=False):
     steps: list[float]
 
 
+class NamedClass(TypedDict):
+    """Clusters with one name."""
+
+    name: str
+    clusters: list[Count]
+    color: str | None
+
+
 class Model(TypedDict, total=False):
     """The root of a model."""
+
+    classes: list[NamedClass]
 
     features: str
     k: Count
