@@ -55,9 +55,10 @@ def one_to_one(pairs: Pairs) -> dict[int, int]:
 
 
 def by_name(pairs: Pairs, names: Mapping[int, str], classes: Mapping[str, int]) -> dict[int, int]:
-    """For rows the column of the same name, where there is one."""
-    rows = pairs.row_totals()[0].tolist()
-    return {row: classes[names[row]] for row in rows if names[row] in classes}
+    """For rows that have a name the column of the same name, where there is one; else of the same but for capitals."""
+    alike = {name.casefold(): column for name, column in sorted(classes.items(), reverse=True)}
+    columns = {row: classes.get(name, alike.get(name.casefold())) for row, name in names.items()}
+    return {row: found for row in pairs.row_totals()[0].tolist() if (found := columns.get(row)) is not None}
 
 
 def assigned(pairs: Pairs, assignment: Mapping[int, int]) -> Pairs:

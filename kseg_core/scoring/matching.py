@@ -69,20 +69,22 @@ class ReferencePlace:
             return (os.path.join(folder, name),)
         found = [each for each in names if os.path.splitext(each)[0] in (name, stem) and _is_reference(each)]
         if len(found) > 1:
-            listed = ", ".join(map(printable_source, found))
+            listed, own = ", ".join(map(printable_source, found)), printable_source(stem)
             raise UnreadableImage(
-                source, f"{listed} in {printable_source(folder)} are called as it is: leave one, or call them {stem}_1, "
-                f"{stem}_2, … where all count"
-            )  # fmt: skip
+                source,
+                f"{listed} in {printable_source(folder)} are all called as it is: leave one, or call them {own}_1, "
+                f"{own}_2, … where all count",
+            )
         found = [os.path.join(folder, each) for each in found or self._of_several(below, stem, names)]
         own = os.path.join(folder, stem)
         if not found and stem in names and storage.is_dir(own):
             found = [os.path.join(own, each) for each in self._in(own) if _is_reference(each)]
         if not found:
+            expected = printable_source(os.path.splitext(below)[0])
             raise UnreadableImage(
-                source, f"no reference for it in {printable_source(self.path)}: expected {printable_source(below)} there, "
-                "but for its suffix"
-            )  # fmt: skip
+                source,
+                f"no reference for it in {printable_source(self.path)}: expected {expected}.png or the like there",
+            )
         return tuple(found)
 
     def _of_several(self, below: str, stem: str, names: list[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """The codes of a reference in a window of an image: read, resampled by nearest, or drawn from polygons.
 
-Whatever the window, a pixel has the same code: what is resampled goes by the pixel's centre, and coordinates are brought
-to another system cell by cell of a grid that is the same for all windows, as GDAL chooses an operation for several at a
-time.
+Whatever the window, a pixel has the same code: what is resampled goes by the pixel's centre, and coordinates are
+brought to another system cell by cell of a grid that is the same for all windows, as GDAL chooses an operation for
+several at a time.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import storage
 from ..choice import DEFAULT, PictureChoice
@@ -103,9 +104,7 @@ def look_at(image: StoredImage, paths: tuple[str, ...], settings: ScoreSettings)
 # ------------------------------------------------------------------------------------------------------- polygons
 
 
-def classified(
-    path: str, settings: ScoreSettings
-) -> tuple[Polygons, tuple[str, ...], np.ndarray[tuple[int], np.dtype[np.int32]]]:
+def classified(path: str, settings: ScoreSettings) -> tuple[Polygons, tuple[str, ...], NDArray[np.int32]]:
     """The polygons of a file that have a class, the names of the classes, and int32 (n,): each one's, from 1, 0 where
     it is not judged.
 
@@ -166,13 +165,10 @@ def _of_page(path: str, choice: PictureChoice, image: StoredImage, settings: Sco
     with refusing(path, info.format):
         _require_labels(info)
         moved = place if _must_be_moved((height, width), image.georeference, info.shape, place) else None
-    stated = settings.takes_stated_nodata
     values = settings.nodata_values
-    nodata = Nodata(
-        values if not stated or info.nodata is None else (info.nodata, *values),
-        info.band_nodata if stated else (),
-        "all",
-    )
+    nodata = Nodata(values, (), "all")
+    if settings.takes_stated_nodata:
+        nodata = Nodata(values if info.nodata is None else (info.nodata, *values), info.band_nodata, "all")
     pixels = info.shape[0] * info.shape[1]
     whole = decoding_bytes(info, storage.stat(path).st_size, pixels) if info.block is None else 0
     colours = len(info.but_alpha) == COLOURS
@@ -195,18 +191,15 @@ def _must_be_moved(
     Raises
     ------
     Refused
-        Where it is of another size and not both say where they are.
+        Where it is of another size, and one of them does not say where it is.
     """
     if place is not None and their_place is not None:
         return shape != theirs or not _same_grid(place, their_place, shape)
     if shape == theirs:
         return False
-    sizes = f"it is {theirs[1]} x {theirs[0]}, the image {shape[1]} x {shape[0]}"
-    unplaced = "neither" if place is None and their_place is None else "the image" if place is None else "it"
     raise Refused(
-        f"{sizes}, and {unplaced} says where it is on the ground: save it at the image's size"
-        if unplaced != "neither"
-        else f"{sizes}, and neither says where it is on the ground: save it at the image's size"
+        f"it is {theirs[1]} x {theirs[0]}, the image {shape[1]} x {shape[0]}: save it at the image's size, or have "
+        "both say where on the ground they are, as GeoTIFFs do"
     )
 
 

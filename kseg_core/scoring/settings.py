@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -11,16 +10,15 @@ from typing import Literal, get_args
 from kseg_core import storage
 from kseg_core.errors import KsegError, UsageError
 from kseg_core.input_settings import InputSettings
+from kseg_core.inputs.passed_over import is_score
 from kseg_core.options import joined, option, require, require_one_of
 from kseg_core.segment_settings import parse_level
 
-What = Literal["auto", "labels", "segments"]
+What = Literal["auto", "labels", "classes", "segments"]
 Assign = Literal["majority", "one-to-one", "name"]
 
 WHAT: tuple[str, ...] = get_args(What)
 ASSIGN: tuple[str, ...] = get_args(Assign)
-SCORE = "score"  # what a score's record says of itself
-RECORD, FIGURE = "score.json", "confusion.png"
 MOST_CLASSES = 1000  # of a reference: of more a table and a figure say nothing
 
 
@@ -31,7 +29,7 @@ class ScoreSettings:
     Parameters
     ----------
     assign
-        None: by majority; of segments not at all.
+        None: by name where a class has the name of one of the reference, else by majority; of segments not at all.
     nodata
         As of `InputSettings`, of the reference.
     attribute
@@ -40,7 +38,7 @@ class ScoreSettings:
 
     what: str = option(
         "auto",
-        f"What is scored: {', '.join(WHAT)}. auto: labels.",
+        f"What is scored: {', '.join(WHAT)}. auto: classes where clusters have names, else labels, which are clusters.",
         "Input",
         "NAME",
     )
@@ -56,7 +54,7 @@ class ScoreSettings:
         None,
         f"Which class of the reference each cluster stands for: {', '.join(ASSIGN)}. majority: the one that it has "
         "most pixels of; one-to-one: each a class of its own, so that most pixels agree; name: that of its name. "
-        "Default: majority, and of segments none.",
+        "Default: name where a class has the name of one, else majority; of segments none.",
         "Model",
         "HOW",
     )
@@ -119,15 +117,6 @@ class ScoreSettings:
     def takes_stated_nodata(self) -> bool:
         """Whether what a file says of itself counts."""
         return InputSettings(nodata=self.nodata).takes_stated_nodata
-
-
-def is_score(folder: str) -> bool:
-    """Whether a score of this program is in a folder."""
-    try:
-        record = json.loads(storage.read(os.path.join(folder, RECORD)))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and record.get("kind") == SCORE
 
 
 def require_folder(folder: str, store: str, *, overwrite: bool) -> None:

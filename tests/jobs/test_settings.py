@@ -496,6 +496,7 @@ LINES = (
     "segments in -o g.zarr",
     "export s.zarr --to out",
     "report s.zarr --to page --limit 1",
+    "score s.zarr --reference in",
     "inspect s.zarr",
     "check s.zarr",
     "config",

@@ -83,7 +83,7 @@ def test_more_pairs_than_there_is_room_for_at_first_are_counted_too_and_more_tha
 # --------------------------------------------------------------------------------------------------- scikit-learn
 
 
-@settings(QUICK, max_examples=200)
+@settings(QUICK, max_examples=60)
 @given(st.data())
 def test_partitions_agree_as_scikit_learn_says(data: st.DataObject) -> None:
     labels, codes, valid = data.draw(labellings())
@@ -94,7 +94,7 @@ def test_partitions_agree_as_scikit_learn_says(data: st.DataObject) -> None:
     assert found.mutual_information == pytest.approx(metrics.normalized_mutual_info_score(theirs, mine), **CLOSE)
 
 
-@settings(QUICK, max_examples=200)
+@settings(QUICK, max_examples=60)
 @given(st.data(), st.sampled_from(["majority", "one-to-one"]))
 def test_classes_are_met_as_scikit_learn_says(data: st.DataObject, how: str) -> None:
     labels, codes, valid = data.draw(labellings())
