@@ -494,6 +494,7 @@ LINES = (
     "sweep in --k-range 1:2 -o sweep",
     "edges in -o e.zarr",
     "segments in -o g.zarr",
+    "classes s.zarr",
     "export s.zarr --to out",
     "report s.zarr --to page --limit 1",
     "score s.zarr --reference in",
