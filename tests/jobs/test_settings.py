@@ -497,6 +497,7 @@ LINES = (
     "classes s.zarr",
     "export s.zarr --to out",
     "report s.zarr --to page --limit 1",
+    "score s.zarr --reference in",
     "inspect s.zarr",
     "check s.zarr",
     "config",
