@@ -56,9 +56,9 @@ def report(given: Given, report: Report) -> int:
     """Write report.html, one page that opens from disk and needs no network, and its figures as PNG beside it.
 
     It shows the palette, originals beside their segmentation, masks, the colours in space, how the fit went, and every
-    image with how far it is from the average, outliers first. With edges in the store, a sweep, or a score, these too. Of
-    segments it shows each picture with a slider of levels, how many there are by level, and the largest; of a store of
-    segments alone these are the page.
+    image with how far it is from the average, outliers first. With edges in the store, a sweep or a score, these too.
+    Of segments it shows each picture with a slider of levels, how many there are by level, and the largest; of a store
+    of segments alone these are the page.
 
     Examples:
 
