@@ -312,5 +312,5 @@ GENERATOR = '<meta name="generator" content="kseg-batch report">'
 #: The figures of a report, as PNG beside its page; `report.figures` makes each.
 FIGURES = (
     "palette.png", "comparison.png", "masks.png", *(f"{name}.png" for name in ADDED), "scatter.png", "history.png",
-    "elbow.png", "several-k.png",
+    "elbow.png", "several-k.png", "score.png",
 )  # fmt: skip
