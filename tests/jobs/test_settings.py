@@ -420,7 +420,7 @@ def test_a_misspelt_option_is_told_what_was_meant_and_one_of_another_command_who
         "run in --kk": "--kk",  # and no option that is merely as short
         "apply in --nonsense": "--nonsense",
         "apply in --model m.zarr --refit": "--refit; it is an option of: kseg-batch run, fit",
-        "fit in --to x": "--to; it is an option of: kseg-batch export, report",
+        "fit in --to x": "--to; it is an option of: kseg-batch export, report, score",
         "config run --nonsense": "--nonsense",
     }.items():
         outcome = kseg(*line.split())
