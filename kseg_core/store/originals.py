@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..band_files import StackRule, stacked_files
 from ..clustering.bands import BandSpace
 from ..config import InputSettings
 from ..errors import StoreError, UnreadableImage, UsageError
@@ -119,7 +120,7 @@ class Originals:
         facts = image.attributes
         printed = str(facts.get("source"))
         there = False
-        for path, below in _candidates(storage.below(self.folder, printed), image.key):
+        for path, below in _candidates(self._path(printed), image.key, self.settings.stack_rule):
             status = file_status(path)
             if status is None:
                 continue
@@ -133,6 +134,13 @@ class Originals:
         from_root = os.path.isabs(printed) or storage.is_remote(printed)
         looked = "" if from_root else f" in {self.folder or 'the current folder'}"
         raise UnreadableImage(printed, f"the image it was labelled from is not there any more{looked}")
+
+    def _path(self, printed: str) -> str:
+        """A source as seen from wherever we are; those of a stack's files may be absolute, and their path is not."""
+        files = stacked_files(printed) if self.settings.stack is not None else ()
+        if files and os.path.isabs(files[0]):
+            return printed
+        return storage.below(self.folder, printed)
 
     def mask_of(self, file: InputFile) -> str | None:
         """The mask, or the folder of masks, from wherever we are.
@@ -176,9 +184,12 @@ def _names_printed_as(folder: str, printed: str) -> list[str]:
         return [printed]
 
 
-def _candidates(printed: str, key: str) -> Iterator[tuple[str, str | None]]:
-    """Paths printed so, with the part below the run's input that the key was made of; if any has one, only such."""
-    paths = [(path, _below(path, key)) for path in paths_printed_as(printed)]
+def _candidates(printed: str, key: str, rule: StackRule | None) -> Iterator[tuple[str, str | None]]:
+    """Paths printed so, with the part below the run's input that the key was made of; if any has one, only such.
+
+    ``rule``: how files were put together, as that of a stack is made of its scene's path.
+    """
+    paths = [(path, _below((rule.scene_of(path) if rule else None) or path, key)) for path in paths_printed_as(printed)]
     yield from [each for each in paths if each[1] is not None] or paths
 
 
