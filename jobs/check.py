@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kseg_core.command_lines import made_anew_by
 from kseg_core.config import ExecutionSettings
 from kseg_core.options import argument, option
 from kseg_core.sizes import counted
 
-from ._again import place, word
 from ._options import WORKERS, Given, command
 from ._render import cut, n_images, printable
 from ._runtime import DONE, FAILED, General, Report
@@ -79,5 +79,5 @@ def _verdict(store: str, found: dict[str, Any]) -> list[str]:
         f"{printable(store)}: {counted(len(found['problems']), 'problem')}",
         *cut([f"  {printable(p)}" for p in found["problems"]], "problems"),
         *cut(why, "reasons"),
-        *([f"what is damaged is made anew by: kseg-batch check {word(place(store))} --repair"] if hint else []),
+        *([f"what is damaged is {made_anew_by(store)}"] if hint else []),
     ]

@@ -8,7 +8,7 @@ from kseg_core.choice import InputSelection
 from kseg_core.config import FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import UsageError
 
-from ._again import next_command, with_commands, word
+from ._again import next_command, with_commands
 from ._labelling import (
     EXECUTION,
     FIT,
@@ -81,6 +81,6 @@ def fit(given: Given, report: Report) -> int:
         done = made.to_json()
     result = with_commands(done)
     left = ("output", "overwrite", "dry_run", "model", "performance_report")
-    line = next_command("apply", "--model", word(request.output), without=left)
+    line = next_command("apply", "--model", request.output, without=left)
     report.finish(result, [*result_lines(result, "fitted"), f"label with it: {line}"], *TOLD)
     return SOME_UNREADABLE if result["failures"] else DONE

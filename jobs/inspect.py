@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kseg_core.command_lines import made_anew_by
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UsageError
 from kseg_core.options import argument, option
@@ -87,7 +88,7 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     lines += cut_blocks([_image_lines(image, found) for image in images], "images")
     if found["failures"]:
         bad = [f"  {printable(each['key'])}: {printable(each['reason'])}" for each in found["failures"]]
-        lines += [f"{n_images(len(bad))} cannot be read (kseg-batch check --repair makes such anew):"]
+        lines += [f"{n_images(len(bad))} cannot be read; damaged ones are {made_anew_by(store)}"]
         lines += cut(bad, "images")
     if found.get("table") is not None:
         lines.append(f"regions of every image's clusters → {printable(found['table'])}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from kseg_core.choice import InputSelection
+from kseg_core.command_lines import command_line, place
 from kseg_core.config import ExecutionSettings, SegmentsConfig
 from kseg_core.segment_settings import SegmentSettings, level_name
 
-from ._again import word
 from ._labelling import INPUTS_AS_THEY_ARE, Extras
 from ._layers import add_layer, failed
 from ._options import WORKERS, Given, command, pick
@@ -20,7 +20,7 @@ from ._runtime import General, Report
     "segments",
     pick(InputSelection, "inputs", help="Folders, files, Zarr arrays or patterns (quoted); or one store."),
     pick(SegmentSettings, "level", default="medium"),
-    pick(SegmentsConfig, "scale"),
+    pick(SegmentsConfig, "scale", "palette"),
     pick(Extras, "output"),
     *INPUTS_AS_THEY_ARE,
     pick(SegmentsConfig, "tile", "overwrite"),
@@ -53,5 +53,5 @@ def segments_lines(result: dict[str, Any]) -> list[str]:
         head += more_were_there(images["reused"])
     else:
         head = f"{output}: already done, nothing changed ({n_images(images['reused'])}, level {level})"
-    see = f"see them: kseg-batch export {word(result['output'])} --to DIR --what segments"
+    see = f"see them: {command_line('export', place(result['output']), '--to', 'DIR', '--what', 'segments')}"
     return [head, see, *named("no segments of {} of the inputs:", result["failures"], "inputs")]

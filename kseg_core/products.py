@@ -169,7 +169,7 @@ class FileFormat:
     Parameters
     ----------
     name
-        As ``--format`` takes it where there are several for a content.
+        As ``--format`` takes it where there are several for a content; the suffix does as well.
     suffix
         Of names of files.
     content
@@ -181,6 +181,8 @@ class FileFormat:
         Of a file's first `HEAD_BYTES` and the file: whether it says that this program made it.
     world
         The suffix of the world file beside a picture that has a place on the ground; empty: the file holds the place.
+    synonyms
+        What else ``--format`` takes for it.
     """
 
     name: str
@@ -189,6 +191,7 @@ class FileFormat:
     write: Writer
     is_ours: Callable[[bytes, BinaryIO], bool] = lambda _head, _file: False
     world: str = ""
+    synonyms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.suffix.isalnum():
@@ -236,7 +239,7 @@ FORMATS = {
     each.name: each
     for each in (
         FileFormat("png", "png", "picture", _by("png"), _is_our_png, world="pgw"),
-        FileFormat("tiff", "tif", "picture", _by("tiff"), _is_our_tiff),
+        FileFormat("tiff", "tif", "picture", _by("tiff"), _is_our_tiff, synonyms=("geotiff", "gtiff")),
         FileFormat("geojson", "geojson", "outlines", _by("geojson")),
     )
 }
@@ -251,6 +254,14 @@ def formats_to_choose() -> list[str]:
     """Which ``--format`` takes besides ``auto``: of contents that have several, or that a kind has besides another."""
     chosen = {content for kind in KINDS.values() if kind.also for content in kind.contents}
     return [each.name for each in FORMATS.values() if each.content in chosen or len(formats_of(each.content)) > 1]
+
+
+def format_named(text: str) -> str:
+    """The name of the format that a text means, whatever its case: by its name, its suffix or a synonym; the text
+    itself where there is none.
+    """
+    plain = text.lower().removeprefix(".")
+    return next((each.name for each in FORMATS.values() if plain in (each.name, each.suffix, *each.synonyms)), text)
 
 
 def content_of(kind: Kind, wanted: str) -> Content:

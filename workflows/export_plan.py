@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kseg_core import storage
+from kseg_core.command_lines import command_line, made_anew_by, place
 from kseg_core.config import ADDED
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export.files import ExportFile
@@ -74,9 +75,9 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
         require_clusters(images, settings.clusters, None if shared is None else shared.k)
     for layer in (LAYERS[what] for what in settings.what if what in ADDED):
         if not any(image.has_layer(layer) for image in images):
-            alone = f"kseg-batch {layer.command}, or " if layer.command else ""
+            alone = f"{command_line(layer.command, place(store.path))}, or with " if layer.command else ""
             flag = layer.name.replace("_", "-")
-            raise StoreError(f"no {layer.name} in {store.path}; make them with: {alone}kseg-batch run --{flag}")
+            raise StoreError(f"no {layer.name} in {store.path}; make them with: {alone}run --{flag}")
     if any(KINDS[what].of_labels for what in settings.what) and not any(image.has_labels for image in images):
         alone = added_alone(store.attributes) or "edges"
         raise StoreError(f"no labels in {store.path}, only {alone}: --what {alone}")
@@ -84,7 +85,7 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
         raise StoreError(f"no raw labels in {store.path}; a run with --min-region and --keep-raw keeps them")
     planned = [plan_image(image, settings) for image in images]
     for key, error in damaged.items():
-        reason = f"{error}; kseg-batch check --repair makes it anew"
+        reason = f"{error}; {made_anew_by(store.path)}"
         planned.append(PlannedImage(key, 0, (), UnreadableImage(key, reason)))
     return sorted(planned, key=lambda image: image.key)
 
@@ -116,7 +117,8 @@ def chosen_images(store: Store, wanted: Sequence[str]) -> tuple[list[StoredImage
             key for key, known in names.items() if any(pattern.matches(each.lstrip("/"), each) for each in known)
         }
         if not found:
-            raise UsageError(f"--image {name}: no image of {store.path} is called so (kseg-batch inspect lists them)")
+            listing = command_line("inspect", place(store.path))
+            raise UsageError(f"--image {name}: no image of {store.path} is called so; they are listed by: {listing}")
         meant |= found
     return (
         [image for key, image in images.items() if not wanted or key in meant],

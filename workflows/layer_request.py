@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from kseg_core import storage
 from kseg_core.choice import InputSelection
+from kseg_core.command_lines import made_anew_by
 from kseg_core.config import AskedLayer, InputSettings, LayerConfig, OutputSettings
 from kseg_core.errors import KsegError, NothingReadable, StoreError, UnreadableImage, UsageError, facts_of
 from kseg_core.inputs.keys import printable_source
@@ -247,7 +248,7 @@ def _of_store(store: str, selection: InputSelection, config: LayerConfig, output
     for key in sorted(images_of(store)):
         facts = image_facts(image_folder(store, key))
         if facts is None or "source" not in facts:
-            failures.append(UnreadableImage(key, f"damaged in {store}: kseg-batch check --repair makes it anew"))
+            failures.append(UnreadableImage(key, f"damaged in {store}; {made_anew_by(store)}"))
             continue
         try:
             file = originals.find(OfImage(key, facts))

@@ -16,7 +16,9 @@ from typing import Any
 
 from kseg_core import storage
 from kseg_core.choice import InputSelection as InputSelection  # told to be here, beside `prepare` (docs/python.md)
+from kseg_core.command_lines import command_line, place
 from kseg_core.config import AUTO, FitSettings, InputSettings, RunConfig
+from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.companions import mask_facts
 from kseg_core.inputs.listing import InputListing, list_selected
@@ -38,6 +40,9 @@ log = logging.getLogger("kseg")
 
 OUTPUT_SUFFIX = ".kseg.zarr"
 CHOSEN = "auto"  # in the settings of an output: what `--features auto` came to
+
+#: How segments are found, but for their level, at its defaults.
+SEGMENT_SETTINGS = {name: value for name, value in SegmentSettings().to_json().items() if name != "level"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,24 +387,42 @@ def _other_inputs(request: Request, attributes: dict[str, Any], kind: str) -> st
     return "; ".join(told) or "masks, or files that could not be read, have changed"
 
 
-def _to_add(attributes: dict[str, Any], request: Request) -> str:
-    """Which commands add layers to a run's store, where nothing but these is asked for besides what it holds."""
-    earlier, output = attributes.get("config") or {}, request.config.output
-    was = earlier.get("output") or {}
-    commands = {}
-    if output.edges is not None and was.get("edges") is None:
-        low, high = output.edges
-        commands["edges"] = f"kseg-batch edges {request.output} --low {low:.12g} --high {high:.12g}"
-    if output.segments is not None and was.get("segments") is None:
-        scale = "" if output.segment_scale == SegmentSettings().scale else f" --segment-scale {output.segment_scale}"
-        commands["segments"] = f"kseg-batch segments {request.output} --level {level_name(output.segments)}{scale}"
-    added = {*commands, *(("segment_scale",) if "segments" in commands else ())}
-    before = {name: value for name, value in request.settings["output"].items() if name not in added}
-    same = {name: value for name, value in was.items() if name in added}
+def _to_change(attributes: dict[str, Any], request: Request) -> str:
+    """Which commands give a run's store the layers asked for, where nothing but these differs from what it holds."""
+    commands = dict(_layer_commands(attributes, request))
+    names = {*commands, *(f"segment_{name}" for name in SEGMENT_SETTINGS if "segments" in commands)}
+    earlier = attributes.get("config") or {}
+    before = {name: value for name, value in request.settings["output"].items() if name not in names}
+    same = {name: value for name, value in (earlier.get("output") or {}).items() if name in names}
     without = replace(request, settings={**request.settings, "output": before | same})
     if not commands or not is_complete(attributes) or _other_settings(earlier, without):
         return ""
-    return f"to add {' and '.join(commands)} to it: {', then '.join(commands.values())}; or "
+    verb = "add" if all(same.get(name) is None for name in commands) else "change"
+    return f"to {verb} {' and '.join(commands)} in it: {', then '.join(commands.values())}; or "
+
+
+def _layer_commands(attributes: dict[str, Any], request: Request) -> Iterator[tuple[str, str]]:
+    """By layer, the command that makes it as a run is asked to, where the run that made the store did otherwise."""
+    was, output = (attributes.get("config") or {}).get("output") or {}, request.config.output
+    noted = {name: (attributes.get(name) or {}).get("settings") for name in ("edges", "segments")}
+    store = place(request.output)
+    if output.edges is not None and (before := was.get("edges")) != list(output.edges):
+        low, high = output.edges
+        made = noted["edges"] or (None if before is None else EdgeSettings(*before).to_json())
+        more = ["--overwrite"] if made not in (None, EdgeSettings(low, high).to_json()) else []
+        yield "edges", command_line("edges", store, "--low", f"{low:.12g}", "--high", f"{high:.12g}", *more)
+    made = noted["segments"] or (None if was.get("segments") is None else _segment_settings(was))
+    asked, there = _segment_settings(request.settings["output"]), {**SEGMENT_SETTINGS, **(made or {})}
+    if output.segments is not None and (was.get("segments") != output.segments or _segment_settings(was) != asked):
+        other = [name for name, value in asked.items() if value != there[name]]
+        more = [part for name in other for part in (f"--segment-{name}", asked[name])]
+        more += ["--overwrite"] if made is not None and other else []
+        yield "segments", command_line("segments", store, "--level", level_name(output.segments), *more)
+
+
+def _segment_settings(output: dict[str, Any]) -> dict[str, str]:
+    """How segments are found, by settings of a run's output; those that it does not name are at their defaults."""
+    return {name: output.get(f"segment_{name}", usual) for name, usual in SEGMENT_SETTINGS.items()}
 
 
 def _held_against(request: Request, kind: str) -> Request:
@@ -414,15 +437,15 @@ def _held_against(request: Request, kind: str) -> Request:
     request = _settled(request, attributes.get("config") or {})
     changed = _other_settings(attributes.get("config") or {}, request)
     if changed:
-        ways = f"{_to_add(attributes, request)}choose another output with -o, or replace it with --overwrite"
+        ways = f"{_to_change(attributes, request)}choose another output with -o, or replace it with --overwrite"
         raise StoreError(f"{output} was made with other settings ({'; '.join(changed)}); {ways}")
     same_inputs = attributes.get("inputs_digest") == request.inputs_digest
     if not same_inputs and not request.grows:
         how = _other_inputs(request, attributes, kind)
-        apply = f"kseg-batch apply INPUT --model {output} -o OTHER.zarr, which later labels what is new alone"
+        apply = command_line("apply", "INPUT", "--model", output, "-o", "OTHER.zarr")
         raise StoreError(
-            f"{output} was made from other inputs ({how}); to label these with its clusters: {apply}; "
-            "or choose another output with -o, or replace it with --overwrite"
+            f"{output} was made from other inputs ({how}); to label these with its clusters: {apply}, which "
+            "later labels what is new alone; or choose another output with -o, or replace it with --overwrite"
         )
     done = is_complete(attributes) and same_inputs and not request.config.output.checksum
     if done and (kind == "model" or looks_whole(output, attributes, request.config.output)):

@@ -9,7 +9,7 @@ from functools import partial
 
 from kseg_core.errors import UsageError
 from kseg_core.options import joined, option
-from kseg_core.products import FORMATS, KINDS, content_of, formats_to_choose
+from kseg_core.products import FORMATS, KINDS, content_of, format_named, formats_to_choose
 from kseg_core.segment_settings import parse_level
 
 *_MOST, _LAST = (kind.name for kind in KINDS.values() if kind.clusters != "all")
@@ -42,7 +42,7 @@ class ExportSettings:
     clusters
         Of kinds that are of clusters; None: each.
     format
-        ``auto``: as `written_as` has it.
+        ``auto``: as `written_as` has it; a format also by its suffix, as in ``tif``.
     level
         At which segments are cut, 0 to 1; None: as they are in the store.
     """
@@ -101,6 +101,7 @@ class ExportSettings:
         for kind in self.what:
             if kind not in KINDS:
                 raise UsageError(f"--what takes {', '.join(KINDS)}; got {kind!r}")
+        object.__setattr__(self, "format", format_named(self.format))
         formats = ["auto", *formats_to_choose()]
         if self.format not in formats:
             raise UsageError(f"--format is one of {', '.join(formats)}; got {self.format!r}")

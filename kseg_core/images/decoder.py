@@ -96,6 +96,8 @@ class Decoder(ABC):
         Whether its files may say where they are on the ground so that no reader here sees it.
     has_pixel_size
         Whether its files may say how large a pixel is (`store.ome`).
+    names_bands
+        Whether it says in ``info`` what bands are called; of others three are red, green and blue.
     info
         What the header says.
     stored_shape
@@ -114,6 +116,7 @@ class Decoder(ABC):
     gdal_driver: ClassVar[str] = ""
     only_gdal_finds_place: ClassVar[bool] = False
     has_pixel_size: ClassVar[bool] = False
+    names_bands: ClassVar[bool] = False
     info: PictureInfo
     stored_shape: tuple[int, int]
     orientation: int = 1

@@ -4,7 +4,7 @@
 - Beside a file of any format, the same name with ``.msk`` added: a TIFF by GDAL, whose metadata say what it is a mask
   of; its bands are masks of all bands of the picture, or each of one.
 - Behind a JPEG's end, GDAL's bits of a mask, deflated.
-- Beside a file of any format, GDAL's ``.aux.xml``: values of nodata.
+- Beside a file of any format, GDAL's ``.aux.xml``: values of nodata, and what bands are called.
 
 Where a TIFF has a page, its ``.msk`` is not used: so GDAL has it. What else is called ``.msk`` is passed over, with a
 note.
@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from kseg_core import storage
 from kseg_core.config import NodataIn
 from kseg_core.errors import UnreadableImage
+from kseg_core.images.band_names import cleaned
 from kseg_core.images.decoder import Decoder, FileMask
 from kseg_core.images.failures import opened, refusing
-from kseg_core.images.gdal import nodata_beside, parse_tag
+from kseg_core.images.gdal import descriptions_beside, nodata_beside, parse_tag
 from kseg_core.images.raster import PictureInfo, Refused, check_size
 from kseg_core.images.tiff_directory import GDAL_METADATA, MAGICS
 from kseg_core.images.windows import Window
@@ -142,6 +143,7 @@ class Carried:
     nodata: Mapping[int, float] = field(default_factory=dict)  # of bands, from 0; they go before the file's own
     of_all: tuple[float | None, ...] = ()  # of all bands
     notes: tuple[str, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)  # of bands, from 0; they go before the file's own
 
     def added_to(self, info: PictureInfo) -> PictureInfo:
         """What the header says, and this."""
@@ -149,9 +151,11 @@ class Carried:
         if self.nodata:
             by_band = tuple(self.nodata.get(band, nodata) for band in range(info.bands))
             nodata = None
-        if (notes, nodata, by_band) == (info.notes, info.nodata, info.band_nodata):
+        own = info.band_names or ("",) * info.bands
+        names = cleaned([self.names.get(band) or name for band, name in enumerate(own)], info.bands)
+        if (notes, nodata, by_band, names) == (info.notes, info.nodata, info.band_nodata, info.band_names):
             return info
-        return dataclasses.replace(info, notes=notes, nodata=nodata, band_nodata=by_band)
+        return dataclasses.replace(info, notes=notes, nodata=nodata, band_nodata=by_band, band_names=names)
 
 
 def carried_by(path: str, file: BinaryIO, stored: Decoder, max_pixels: int, closing: ExitStack) -> Carried:
@@ -190,8 +194,8 @@ def carried_by(path: str, file: BinaryIO, stored: Decoder, max_pixels: int, clos
     if not _is_there(path + METADATA):
         return Carried(mask, notes=notes)
     with refusing(path, ""), opened(path + METADATA) as (metadata, _):
-        values = nodata_beside(metadata.read(_MAX_METADATA_BYTES).decode("utf-8", "replace"))
-    return Carried(mask, *values, notes)
+        text = metadata.read(_MAX_METADATA_BYTES).decode("utf-8", "replace")
+    return Carried(mask, *nodata_beside(text), notes, descriptions_beside(text))
 
 
 def _mask_beside(file: BinaryIO, shape: tuple[int, int], max_pixels: int, closing: ExitStack) -> PageMask | str:

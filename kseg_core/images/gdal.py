@@ -25,6 +25,7 @@ CACHE_BYTES = 64_000_000  # its default is a twentieth of the machine's memory
 _ITEM = re.compile(r"<Item\s([^>]*)>([^<]*)</Item>")
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _BAND = re.compile(r"<PAMRasterBand\b([^>]*)>(.*?)</PAMRasterBand>", re.DOTALL)
+_DESCRIPTION = re.compile(r"<Description>([^<]*)</Description>")
 _NODATA = re.compile(r"<NoDataValue\b[^>]*>([^<]*)</NoDataValue>")
 _KEY = re.compile(r'<MDI\s+key="NODATA_VALUES"\s*>([^<]*)</MDI>')
 
@@ -75,6 +76,7 @@ class GdalMetadata:
     nodata_values: tuple[str, ...] = ()  # of each band
     mask_flags: Mapping[int, int] | None = None  # of a ``.msk``: by band, from 1, of what it is a mask (2: all bands)
     roles: Mapping[int, str] = field(default_factory=dict)  # of bands, from 0, such as "alpha", if no tag says it
+    descriptions: Mapping[int, str] = field(default_factory=dict)  # of bands, from 0: what they are called
 
 
 @lru_cache(maxsize=64)  # asked several times of a page
@@ -83,6 +85,7 @@ def parse_tag(text: str) -> GdalMetadata:
     values: tuple[str, ...] = ()
     flags: dict[int, int] = {}
     roles: dict[int, str] = {}
+    descriptions: dict[int, str] = {}
     for stated, content in _ITEM.findall(text):
         attributes = dict(_ATTRIBUTE.findall(stated))
         name, value = attributes.get("name", ""), html.unescape(content).strip()
@@ -93,7 +96,9 @@ def parse_tag(text: str) -> GdalMetadata:
             flags[int(band)] = int(value)
         elif attributes.get("role") == "colorinterp" and attributes.get("sample", "").isdecimal():
             roles[int(attributes["sample"])] = value.lower()
-    return GdalMetadata(values, flags or None, roles)
+        elif attributes.get("role") == "description" and attributes.get("sample", "").isdecimal():
+            descriptions[int(attributes["sample"])] = html.unescape(value)  # GDAL escapes them twice
+    return GdalMetadata(values, flags or None, roles, descriptions)
 
 
 def nodata_beside(text: str) -> tuple[dict[int, float], tuple[float | None, ...]]:
@@ -106,6 +111,16 @@ def nodata_beside(text: str) -> tuple[dict[int, float], tuple[float | None, ...]
             by_band[int(band) - 1] = value
     of_all = _KEY.search(_BAND.sub("", text))
     return by_band, () if of_all is None else tuple(as_number(value) for value in of_all[1].split())
+
+
+def descriptions_beside(text: str) -> dict[int, str]:
+    """Return what an ``.aux.xml`` calls the bands, from 0."""
+    found: dict[int, str] = {}
+    for stated, content in _BAND.findall(text):
+        band, description = dict(_ATTRIBUTE.findall(stated)).get("band", ""), _DESCRIPTION.search(content)
+        if description is not None and band.isdecimal() and int(band) > 0:
+            found[int(band) - 1] = html.unescape(description[1])
+    return found
 
 
 def as_number(text: str) -> float | None:

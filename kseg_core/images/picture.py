@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
 from kseg_core.config import NodataIn
+from kseg_core.images.band_names import of_colours
 from kseg_core.images.decoder import COLOUR_BANDS, USE_BANDS, Decoder, Opening, require_integers, without_nodata
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.file_masks import Carried, MaskOfChannels, carried_by
@@ -204,6 +205,8 @@ def open_picture(
         with refusing(path, decoder.name):
             stored = decoder(Opening(path, file, max_pixels, choice, early))
         closing.callback(stored.close)
+        if not decoder.names_bands:
+            stored.info = dataclasses.replace(stored.info, band_names=of_colours(stored.info))
         is_carried = carried and decoder is not ZarrImage
         extras = carried_by(path, file, stored, max_pixels, closing) if is_carried else Carried()
         with refusing(path, decoder.name):
@@ -268,8 +271,8 @@ class _Channels(Decoder):
             alpha=False,
             alpha_at=None,
             colours=None,
-            band_names=tuple(info.band_names[channel] for channel in channels) if info.band_names else (),
             band_nodata=() if all(value is None for value in by_channel) else by_channel,
+            band_names=tuple(info.band_names[channel] for channel in channels) if info.band_names else (),
         )
 
     @property

@@ -132,7 +132,7 @@ class PictureInfo:
     common_notes
         The same of all images that are like it: said once.
     band_names
-        What its bands are called, alpha among them; empty where nothing says so.
+        What the file calls its bands, one name each, empty where it says nothing of one; none where it says nothing.
     grids
         Of a stack, whose bands are files of their own, where its pixels are in each of the files.
     """

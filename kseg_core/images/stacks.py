@@ -221,7 +221,7 @@ class Stack(Decoder):
     max_pixels
         Where one of them can only be read whole, all are refused if they have more.
     grids
-        Where its pixels are in each file, as an earlier opening has it; none: it is worked out, which takes GDAL for each.
+        Where its pixels are in each file, as an earlier opening has it; none: it is worked out, by GDAL for each.
 
     Raises
     ------

@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.images import tiff_directory as tags
+from kseg_core.images.band_names import of_colours, of_ome, of_samples
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.file_masks import PageMask
-from kseg_core.images.gdal import as_number, parse_tag
+from kseg_core.images.gdal import GdalMetadata, as_number, parse_tag
 from kseg_core.images.raster import PictureInfo, Raster, Samples, check_size
 from kseg_core.images.validity import fits
 from kseg_core.images.windows import Window, turned_shape
@@ -42,7 +43,7 @@ class Tiff(Decoder):
     """A TIFF opened for reading by windows."""
 
     name, gdal_driver, mask_suffixes = "TIFF", "GTiff", ("tif", "tiff")
-    has_pixel_size = True
+    has_pixel_size = names_bands = True
     magic = tags.MAGICS
 
     @classmethod
@@ -70,7 +71,9 @@ class Tiff(Decoder):
             self._page, self._channels = chosen.first, chosen.bands
             self.stored_shape = (self._page.imagelength, self._page.imagewidth)
             self.orientation = tags.known_orientation(self._page.tags.valueof(tags.ORIENTATION, 1))
-            self.info = dataclasses.replace(self._header(early=opening.early), notes=chosen.notes, rules=chosen.rules)
+            info = self._header(early=opening.early)
+            names = info.band_names or self._names(tiff, chosen.image, info)
+            self.info = dataclasses.replace(info, notes=chosen.notes, rules=chosen.rules, band_names=names)
             if self.info.block is None:
                 check_size(*self.stored_shape, max_pixels)
             mask = mask_page(tiff, directories, self._page)
@@ -96,6 +99,7 @@ class Tiff(Decoder):
         bands = len(self._channels) * int(page.samplesperpixel)
         alpha = self._alpha_of_page if bands > 1 and len(self._channels) == 1 else None
         metadata, placed = page.tags.valueof(tags.GDAL_METADATA, None), None
+        of_gdal = GdalMetadata() if metadata is None else parse_tag(str(metadata))
         if not _PLACED_TAGS.isdisjoint(page.tags.keys()):  # 0: the first directory, which every program opens
             placed = 0 if page.offset == page.parent.pages.first.offset else int(page.offset)
         return PictureInfo(
@@ -109,9 +113,19 @@ class Tiff(Decoder):
             colours=colours_of(page),
             placed=placed,
             crs_stated=_crs_stated(page.tags.valueof(tags.GEO_KEYS, None)),
-            band_nodata=() if metadata is None else tuple(map(as_number, parse_tag(str(metadata)).nodata_values)),
+            band_nodata=tuple(map(as_number, of_gdal.nodata_values)),
             alpha_at=alpha,
+            band_names=of_samples(of_gdal.descriptions, of_gdal.roles, bands),
         )
+
+    def _names(self, tiff: Any, image: int, info: PictureInfo) -> tuple[str, ...]:
+        """What the bands are called where GDAL says nothing of them."""
+        from kseg_core.images.tiff_colours import is_of_colours
+
+        first = tiff.pages.first
+        if first.is_ome and (names := of_ome(str(first.description), image, info.bands)):
+            return names
+        return of_colours(info) if is_of_colours(self._page) and len(self._channels) == 1 else ()
 
     def raster(self, window: Window) -> Raster:
         from kseg_core.images.tiff_colours import check_colours, to_raster

@@ -66,6 +66,11 @@ def colours_of(page: Any) -> Colours | None:
     return special.get(int(page.photometric))
 
 
+def is_of_colours(page: Any) -> bool:
+    """Say whether the tags say that samples are red, green and blue."""
+    return page.photometric in _COLOURS
+
+
 def alpha_band(page: Any, *, early: bool = False) -> int | None:
     """Return which band is alpha, from 0: by ExtraSamples, or by what GDAL's metadata say of bands; None: none is.
 

@@ -47,12 +47,15 @@ class Chosen:
         one of one.
     notes, rules
         See `PictureInfo`.
+    image
+        Which of the images that metadata describe, from 0.
     """
 
     first: Any
     bands: tuple[tuple[Any, ...], ...]
     notes: tuple[str, ...] = ()
     rules: int = 1
+    image: int = 0
 
 
 def picture_pages(tiff: Any, directories: Directories, choice: PictureChoice) -> Chosen:
@@ -237,7 +240,7 @@ class _Choice:
             is_largest = area[index] == max(area) and min(area) < max(area)
             notes = (note("series", index, len(series), why=f"{name}the largest" if is_largest else name.rstrip(", ")),)
         notes += axis_notes({axis.lower(): size for axis, size in _outer(chosen) if axis != "C"}, choice)
-        return Chosen(chosen.keyframe, bands, notes, self._rules(chosen.keyframe, bands, index))
+        return Chosen(chosen.keyframe, bands, notes, self._rules(chosen.keyframe, bands, index), index)
 
     def _rules(self, page: Any, bands: tuple[tuple[Any, ...], ...], index: int) -> int:
         """By which rules the pages were read: release 0.1.0 had the first, or the channels of OME's first image."""

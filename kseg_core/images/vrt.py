@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
+from kseg_core.images.band_names import of_samples
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.failures import HEAD_BYTES, decoder_reason
@@ -59,7 +60,7 @@ Folders: TypeAlias = dict[str, dict[str, list[str]]]  # of each folder's names t
 class Vrt(Decoder):
     """A VRT opened for reading by windows: a file of this machine."""
 
-    name, gdal_driver, only_gdal_finds_place = NAME, NAME, True
+    name, gdal_driver, only_gdal_finds_place, names_bands = NAME, NAME, True, True
 
     @classmethod
     def sniff(cls, head: bytes) -> bool:
@@ -96,6 +97,8 @@ class Vrt(Decoder):
             self._masked = any(
                 MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums
             )
+            roles = {at: kind.name for at, kind in enumerate(kinds)}
+            described = {at: text for at, text in enumerate(dataset.descriptions) if text}
             nodata = tuple(None if value is None else float(value) for value in dataset.nodatavals)
         one = nodata[0] if all(_same(value, nodata[0]) for value in nodata) else None
         self.info = PictureInfo(
@@ -110,6 +113,7 @@ class Vrt(Decoder):
             band_nodata=() if one is not None or not any(value is not None for value in nodata) else nodata,
             alpha_at=self._alpha_at,
             cost=Cost(cache_bytes=CACHE_BYTES),
+            band_names=of_samples(described, roles, dataset.count),
         )
 
     def raster(self, window: Window) -> Raster:

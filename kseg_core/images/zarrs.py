@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 
 from kseg_core import storage
 from kseg_core.choice import RULES, PictureChoice
+from kseg_core.images.band_names import cleaned, of_attributes, of_omero
 from kseg_core.images.choosing import axis_notes, note, taken
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.raster import (
@@ -79,7 +81,7 @@ class ZarrImage(Decoder):
     """A Zarr array, or the highest resolution of an OME-Zarr image: a directory, or a path into a zip file."""
 
     name, other_names, mask_suffixes = "Zarr", ("OME-Zarr",), ("zarr",)
-    has_pixel_size = True
+    has_pixel_size = names_bands = True
 
     def __init__(self, opening: Opening) -> None:
         path, choice = opening.path, opening.choice
@@ -113,8 +115,18 @@ class ZarrImage(Decoder):
         block = chunks["y"], chunks["x"]
         self._chunked_slices = max(1, chunks.get("z", 1))
         notes += axis_notes({axis: size for axis, size in sizes.items() if axis != "c"}, choice)
+        names = _names(path, node, self._array, axes.index("c") if "c" in axes else None, bands)
         self.info = PictureInfo(
-            name, self.stored_shape, bands, dtype, block, nodata, self._alpha, notes=notes, rules=rules
+            name,
+            self.stored_shape,
+            bands,
+            dtype,
+            block,
+            nodata,
+            self._alpha,
+            notes=notes,
+            rules=rules,
+            band_names=names or (("red", "green", "blue", "alpha") if self._alpha else ()),
         )
 
     def read(self, window: Window, bands: tuple[int, ...]) -> tuple[Samples, NDArray[np.bool_] | None]:
@@ -231,6 +243,37 @@ def _array_of(node: Any, choice: PictureChoice) -> tuple[str, Any, tuple[str, ..
     if not image.get("axes") and array.ndim != len(named):
         return "OME-Zarr", array, *_axes_of_array(array, notes)
     return "OME-Zarr", array, _checked(named, array), notes, rules
+
+
+def _names(path: str, node: Any, array: Any, channels: int | None, bands: int) -> tuple[str, ...]:
+    """Return what a group of OME-Zarr, or the attributes of an array or its coordinates, call the channels."""
+    if node is not array:
+        attributes: dict[str, Any] = dict(node.attrs)
+        ome = attributes.get("ome")
+        return of_omero(ome if isinstance(ome, dict) else attributes, bands)
+    names = of_attributes(dict(array.attrs), bands)
+    return names if names or channels is None else _coordinates(path, array, channels, bands)
+
+
+def _coordinates(path: str, array: Any, channels: int, bands: int) -> tuple[str, ...]:
+    """Return the texts along an array's axis of channels, as xarray writes them: an array of the axis' name beside."""
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    name = names[channels] if len(names) == array.ndim else None
+    folder, slash, _ = path.rstrip("/").rpartition("/")
+    if not isinstance(name, str) or not slash or name != os.path.basename(name):
+        return ()
+    with ExitStack() as closing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of types that only zarr-python writes
+        try:
+            beside = open_node(f"{folder}/{name}", closing)
+            return cleaned([*map(_text, beside[:])], bands) if beside.shape == (bands,) else ()
+        except Exception:  # of any class: it is not there, or of a kind that zarr-python does not read
+            return ()
+
+
+def _text(value: Any) -> str:
+    """A coordinate that is a text; numbers name no bands, as those are numbers themselves."""
+    return str(value) if isinstance(value, str) else ""
 
 
 def _begins_with_the_finest(image: dict[str, Any]) -> bool:

@@ -169,7 +169,7 @@
         text.textContent = stored;
         return;
       }
-      read = read || Promise.all([pixelsOf(figure.dataset.contours), pixelsOf(others[0].src)]);
+      read = read || Promise.all([pixelsOf(figure.dataset.contours), pixelsOf(others.length ? others[0].src : first)]);
       const [contours, colors] = await read;
       const canvas = document.createElement("canvas");
       canvas.width = contours.width;

@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import storage
+from ..classes import Classes
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS
@@ -22,7 +23,7 @@ from ..layers.tiles import level_shape
 from ..storage.sidecars import appearing
 from .manifest import FORMAT, added_alone, images_of, read_attributes
 from .markers import COMPLETE, image_is_complete, is_complete, layer_is_complete
-from .model import Model
+from .model import CLASSES, Model
 from .nodes import DAMAGE, group_document, read_document, write_group
 from .record import ImageRecord
 from .schemas import require_sound
@@ -99,6 +100,15 @@ def write_model(path: str, model: Model) -> None:
     """Write the store's model; it appears whole or not at all."""
     with appearing(path, _remove_folder, within="model") as new:
         model.write(new)
+
+
+def write_classes(folder: str, classes: Classes | None) -> None:
+    """Have a model in a group of its own say that these are its classes, in one write; None: it has none."""
+    document = read_document(folder)
+    attributes = document["attributes"]
+    facts = {name: told for name, told in attributes["kseg"].items() if name != CLASSES}
+    told = {} if classes is None else {CLASSES: classes.to_json()}
+    write_group(folder, {**attributes, "kseg": {**facts, **told}})
 
 
 def _remove_folder(path: str) -> None:
@@ -397,6 +407,11 @@ class Store(Mapping[str, StoredImage]):
             If each image has its own, or it is damaged.
         """
         return Model.load(self.path)
+
+    @property
+    def classes(self) -> Classes | None:
+        """What the clusters of the model that all images share are called; None: they have no names."""
+        return self.model.classes if self.has_model else None
 
     @property
     def has_model(self) -> bool:

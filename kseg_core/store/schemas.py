@@ -225,6 +225,18 @@ class _Repaired(_RepairedAlways, total=False):
     segments: Settings | None
 
 
+class _BandScale(TypedDict):
+    low: list[float]
+    scale: list[float]
+
+
+class SegmentPalette(TypedDict):
+    """The palette that segments of all images share: centres, and of bands how large a unit is."""
+
+    centres: list[list[int]]
+    bands: _BandScale | None
+
+
 class Store(TypedDict, total=False):
     """The root of a store."""
 
@@ -239,6 +251,7 @@ class Store(TypedDict, total=False):
     keys: list[str]
     edges: Settings | None
     segments: Settings | None
+    segment_palette: SegmentPalette
     repairing: dict[str, _Repaired]
 
 
@@ -249,8 +262,18 @@ class History(TypedDict, total=False):
     steps: list[float]
 
 
+class NamedClass(TypedDict):
+    """Clusters with one name."""
+
+    name: str
+    clusters: list[Count]
+    color: str | None
+
+
 class Model(TypedDict, total=False):
     """The root of a model."""
+
+    classes: list[NamedClass]
 
     features: str
     k: Count

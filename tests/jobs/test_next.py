@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import workflows.report
-from jobs._again import place, word
+from kseg_core.command_lines import place, word
 from kseg_core.errors import KsegError
 from workflows.report import ReportRequest
 
@@ -58,6 +58,37 @@ def test_a_path_of_any_characters_is_one_word_that_a_shell_reads_back(here: Path
         assert written.isprintable()
         read = subprocess.run(["bash", "-c", f"printf %s {written}"], capture_output=True, check=True).stdout
         assert read == name.encode("utf-8", "surrogateescape")
+
+
+def test_what_a_refusal_says_to_type_works_whatever_the_store_is_called(here: Path, kseg: Any) -> None:
+    name = "-my; it's $1.zarr"
+    at, line = place(name), ("run", "in", "-k", "2", "--attempts", "1", f"--output={name}")
+
+    def named(*refused: str) -> list[str]:
+        told = kseg(*refused)
+        assert told.code in (1, 2), told.out
+        return shlex.split(told.err.rpartition("kseg-batch ")[2].partition("; or ")[0].partition(", or ")[0].rstrip())
+
+    assert kseg(*line).code == 0
+    level = named("export", at, "--to", "out", "--what", "segments")
+    assert level == ["segments", at]
+    assert named("export", at, "--to", "out", "--what", "edges") == ["edges", at]
+    listing = named("export", at, "--to", "out", "--image", "q")
+    assert (listing, kseg(*listing).code) == (["inspect", at], 0)
+    for more, expected in {
+        ("--segments", "fine"): ("--level", "fine"),
+        ("--edges", "50,90"): ("--low", "50", "--high", "90"),
+    }.items():
+        command = named(*line, *more)
+        assert command == [more[0][2:], at, *expected]
+        assert kseg(*command).code == 0
+    Path(name, "images/a.png/zarr.json").write_text("{}")
+    told = kseg("segments", at, "--level", "0.2").out
+    command = shlex.split(told.rpartition("kseg-batch ")[2])
+    assert (command, kseg(*command).code) == (["check", at, "--repair"], 0)
+    Path("in/a.png").unlink()
+    refused = kseg(*line).err
+    assert f" kseg-batch apply INPUT --model {word(name)} -o OTHER.zarr, " in refused
 
 
 def test_fit_says_how_to_label_and_that_works(here: Path, kseg: Any) -> None:

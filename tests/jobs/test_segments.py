@@ -70,7 +70,7 @@ def test_the_whole_way_json_again_and_at_another_level(kseg: Kseg, here: Path) -
         "images": {"total": 3, "done": 3, "reused": 0, "failed": 0},
         "pixels": {"total": pixels},
         "segment_pixels": pixels,
-        "settings": {"level": 0.5, "scale": "auto"},
+        "settings": {"level": 0.5, "scale": "auto", "palette": "image"},
         "failures": [],
         "notes": [],
         "seconds": {},
@@ -109,6 +109,36 @@ def test_of_a_store_they_are_those_that_its_run_makes(kseg: Kseg, here: Path) ->
     assert [kseg(f"check {store}").code for store in ("run.zarr", "later.zarr")] == [0, 0]
     assert kseg("edges later.zarr").code == 0  # every layer with a command can be added so
     assert kseg("segments in -o later.zarr --level fine").out.startswith("later.zarr: already done")
+
+
+def test_a_run_that_wants_other_layers_than_its_store_has_names_the_commands_that_make_them(
+    kseg: Kseg, here: Path
+) -> None:
+    def commands(line: str) -> list[str]:
+        refused = kseg(f"{RUN} {line}")
+        assert (refused.code, refused.err.count("\n")) == (1, 1)
+        told = refused.err.partition(" in it: ")[2].partition("; or choose")[0]
+        return [each.removeprefix("kseg-batch ") for each in told.split(", then ")] if told else []
+
+    assert kseg(f"{RUN} --segments fine --edges 50,90").code == 0
+    assert commands("--segments coarse") == []  # without edges it is another store
+    both = commands("--segments 0.2 --edges 60,80")
+    assert both == ["edges run.zarr --low 60 --high 80 --overwrite", "segments run.zarr --level 0.2"]
+    (native,) = commands("--segments 0.2 --segment-scale native --edges 50,90")
+    assert native == "segments run.zarr --level 0.2 --segment-scale native --overwrite"
+    assert [kseg(each).code for each in (*both, native)] == [0, 0, 0]
+    image = open_store("run.zarr")["a.png"]
+    facts = image.array("labels/segments/0").attrs["kseg"]
+    assert (facts["level"], facts["scale"], image.array("edges").attrs["kseg"]["high"]) == (0.2, "native", 80)
+    assert commands("--segments coarse --edges 60,80") == [  # by what has been made since
+        "edges run.zarr --low 60 --high 80",
+        "segments run.zarr --level coarse --segment-scale auto --overwrite",
+    ]
+    (shared,) = commands("--segments fine --segment-scale native --segment-palette shared --edges 50,90")[1:]
+    assert shared == "segments run.zarr --level fine --segment-palette shared --overwrite"
+    assert [kseg(each).code for each in (shared, "segments run.zarr --level 0.2")] == [0, 0]
+    assert open_store("run.zarr")["a.png"].array("labels/segments/0").attrs["kseg"]["palette"] == "shared"
+    assert kseg("check run.zarr").code == 0
 
 
 def test_a_level_stays_where_images_are_added_later(kseg: Kseg, here: Path) -> None:

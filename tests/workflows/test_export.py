@@ -508,6 +508,16 @@ def test_an_image_of_a_store_of_bands_is_cut_out_in_the_colours_it_is_painted_in
     assert (cutout[labels == 1][:, :3] == segmented[labels == 1]).all()
 
 
+def test_a_format_is_known_by_its_suffix_and_in_any_case(made: Path, tmp_path: Path) -> None:
+    for given, meant in {"tif": "tiff", ".TIF": "tiff", "GeoTIFF": "tiff", "PNG": "png"}.items():
+        assert ExportSettings(format=given).format == meant
+    run(made, tmp_path, "segmented", format="tif", images=("picture-1.png",))
+    assert names(tmp_path) == ["picture-1.png.segmented.tif"]
+    for given in ("jpg", "tiffs", ""):
+        with pytest.raises(UsageError, match=f"one of auto, png, tiff, geojson; got '{given}'"):
+            ExportSettings(format=given)
+
+
 def test_a_format_and_a_kind_that_are_not_in_the_product_are_an_entry_each(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

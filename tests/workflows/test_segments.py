@@ -206,7 +206,9 @@ def test_what_is_asked_of_none_is_refused(made: Path, folder: Path, tmp_path: Pa
         ExportSettings(("segments",), level=2)
     plain = tmp_path / "plain.zarr"
     run_job(folder, plain, k=2)
-    with pytest.raises(StoreError, match=r"no segments in .*; make them with: kseg-batch segments, or kseg-batch run"):
+    with pytest.raises(
+        StoreError, match=r"no segments in .*; make them with: kseg-batch segments .*plain.zarr, or with run"
+    ):
         run(plain, tmp_path / "out")
     add(folder, tmp_path / "alone.zarr")
     with pytest.raises(StoreError, match="only segments: --what segments"):
