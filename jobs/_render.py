@@ -120,7 +120,9 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
 
 def palettes_lines(images: list[dict[str, Any]], total: int) -> list[str]:
     """The palettes of images that have each its own."""
-    lines = [line for image in images for line in (f"  {image['key']}  {about_image(image)}", *own_palette(image))]
+    lines = [
+        line for image in images for line in (f"  {printable(image['key'])}  {about_image(image)}", *own_palette(image))
+    ]
     more = total - len(images)
     return [*lines, f"  … and {more} more images (inspect --json lists all)"] if more else lines
 

@@ -30,6 +30,7 @@ from kseg_core.store.manifest import (
     differences,
     images_of,
     inputs_digest,
+    names_in,
     read_attributes,
 )
 from kseg_core.store.markers import is_complete, looks_whole, was_complete
@@ -196,12 +197,18 @@ def inputs_and_output(
 
 
 def _by_its_rules(request: Request) -> Request:
-    """The request, which goes on by the rules that its output was made by: all of its labels are made alike."""
-    if not of_earlier_rules(read_attributes(request.output)):
+    """The request, which goes on by the rules that its output was made by: all of its labels are made alike, and what
+    it names stays named so.
+    """
+    attributes = read_attributes(request.output)
+    if attributes is None:
         return request
-    inputs = request.config.input.as_before()
-    settings = {**request.settings, "input": inputs.to_json()}
-    listing, config = request.listing.without_companions(), replace(request.config, input=inputs)
+    listing, config, settings = request.listing, request.config, request.settings
+    listing, inputs = listing.as_named(names_in(request.output, attributes)), config.input
+    if of_earlier_rules(attributes):
+        inputs = inputs.as_before()
+        settings = {**settings, "input": inputs.to_json()}
+        listing, config = listing.without_companions(), replace(config, input=inputs)
     digest = _digest_of(listing, inputs)
     return replace(request, listing=listing, config=config, settings=settings, inputs_digest=digest)
 
@@ -226,7 +233,7 @@ def require_unchanged(request: Request, kind: str) -> None:
     """Between the look at an output and its lock, another job may have had it."""
     there = storage.exists(request.output)
     now = _held_against(_by_its_rules(request), kind) if there and not request.config.output.overwrite else request
-    if (now.finished, now.was_complete) != (request.finished, request.was_complete):
+    if (now.finished, now.was_complete, now.listing) != (request.finished, request.was_complete, request.listing):
         raise StoreError(f"{request.output}: another run has just finished there; give the same command again")
 
 

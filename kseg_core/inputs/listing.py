@@ -20,7 +20,7 @@ from kseg_core.band_files import stacked_files
 from kseg_core.choice import InputSelection
 from kseg_core.errors import KsegError, UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.companions import companions_of, is_of_mrxs, mask_facts, named_by_vrt, possible, state_of
-from kseg_core.inputs.keys import image_key, path_bytes, printable_source
+from kseg_core.inputs.keys import StoreNames, earlier_key, image_keys, path_bytes, printable_source
 from kseg_core.inputs.lists import like, read_list, require_plausible, why_missing
 from kseg_core.inputs.passed_over import figures_in, is_exported, is_plainly_no_image
 from kseg_core.inputs.patterns import Filter, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
@@ -35,6 +35,7 @@ _MISSING = "no such file or folder"
 _STORE_REFUSED = "a kseg store is an output, not an input"
 
 
+NAMES = "names"  # the attribute of a store with folders that images are in, and keys with a hash
 FACTS = ("size", "modified", "beside")
 """What a store says of a file, by which it is seen that it has changed."""
 
@@ -90,6 +91,8 @@ class InputListing:
         How many pictures found in folders this program made: exports, and the figures of reports and sweeps.
     remarks
         What was left out as files were put together into stacks, a line each.
+    names
+        Those of the store that keys are given for; None: of one begun by release 0.1.0.
     """
 
     files: tuple[InputFile, ...]
@@ -99,10 +102,23 @@ class InputListing:
     unmatched: tuple[str, ...] = ()
     ours: int = 0
     remarks: tuple[str, ...] = ()
+    names: StoreNames | None = field(default_factory=StoreNames)
 
     def without_companions(self) -> InputListing:
         """The same of files alone: release 0.1.0 read nothing that lies beside them."""
         return replace(self, files=tuple(replace(file, beside="") for file in self.files))
+
+    def as_named(self, names: StoreNames | None) -> InputListing:
+        """The same with the keys that its files have in a store of these names; None: in one begun by release 0.1.0."""
+        paths = [file.below for file in self.files]
+        found = {path: earlier_key(path) for path in paths} if names is None else image_keys(paths, names)
+        files = (replace(file, key=found[file.below]) for file in self.files)
+        return replace(self, files=tuple(sorted(files, key=lambda file: file.key)), names=names)
+
+    @property
+    def noted_names(self) -> dict[str, Any]:
+        """What a store says of names when its files come to it, before they do; nothing of one that has no such."""
+        return {} if self.names is None else {NAMES: self.names.with_keys(file.key for file in self.files)}
 
 
 def list_selected(selection: InputSelection, stacking: Stacking | None = None) -> InputListing:
@@ -343,11 +359,11 @@ class _Candidate:
         path, source, below = (f"{each}/{place}" for each in (self.path, self.source, self.below))
         return _Candidate(path, source, below, self.linked, status)
 
-    def file(self) -> InputFile:
+    def file(self, key: str) -> InputFile:
         """It as an input."""
         state = state_of(companions_of(self.path, None if self.folder is None else self.folder.companions))
         path, source, below, size, modified_ns = self.single()
-        return InputFile(path, printable_source(source), image_key(below), size, modified_ns, below, state)
+        return InputFile(path, printable_source(source), key, size, modified_ns, below, state)
 
     def single(self) -> Single:
         """It as what may be a band of a scene."""
@@ -411,22 +427,22 @@ class _Search:
     def listing(self, stacking: Stacking | None) -> InputListing:
         read_through = self.leave_parts() if stacking is None else ()
         made = Stacked() if stacking is None else stacked(map(_Candidate.single, self.files.values()), stacking)
-        files = [each.file() for each in self.files.values()] if stacking is None else [*map(_of_stack, made.stacks)]
-        by_key: dict[str, InputFile] = {}
-        for file in files:
-            other = by_key.setdefault(file.key, file)
-            if other is not file:
-                first, second = sorted((other.source, file.source))
+        by_path: dict[str, _Candidate | Stack] = {}
+        for each in self.files.values() if stacking is None else made.stacks:
+            other = by_path.setdefault(each.below, each)
+            if other is not each:
+                first, second = sorted(printable_source(one.source) for one in (other, each))
                 raise UsageError(
                     f"two inputs would have one name in the store: {first} and {second}; "
                     "give them by paths below one common folder"
                 )
+        keys = sorted(image_keys(by_path).items(), key=lambda each: each[1])
         unread = (UnreadableImage(*failure) for failure in self.failures.items())
         failures = sorted((*unread, *made.failures), key=lambda error: (error.source, error.reason))
         unmatched = [f"--include {pattern}" for pattern in self.include.unmatched]
         unmatched += [f"--exclude {pattern}" for pattern in self.exclude.unmatched]
         return InputListing(
-            tuple(file for _, file in sorted(by_key.items())),
+            tuple(_as_input(by_path[path], key) for path, key in keys),
             len(self.passed_over) + made.passed_over,
             tuple(failures),
             read_through,
@@ -436,11 +452,13 @@ class _Search:
         )
 
 
-def _of_stack(stack: Stack) -> InputFile:
-    """A scene as an input."""
-    path, source, below, size, modified_ns = stack
+def _as_input(found: _Candidate | Stack, key: str) -> InputFile:
+    """A file or a scene as an input."""
+    if isinstance(found, _Candidate):
+        return found.file(key)
+    path, source, below, size, modified_ns = found
     state = state_of(companions_of(path))
-    return InputFile(path, printable_source(source), image_key(below), size, modified_ns, below, state)
+    return InputFile(path, printable_source(source), key, size, modified_ns, below, state)
 
 
 def _collect(search: _Search, start: _Start) -> None:

@@ -23,7 +23,7 @@ from ..errors import StoreError, UnreadableImage, UsageError
 from ..images import Picture
 from ..images.validity import Nodata
 from ..inputs.companions import companions_of, state_of
-from ..inputs.keys import image_key, printable_source
+from ..inputs.keys import is_key_of, printable_source
 from ..inputs.listing import InputFile, file_status
 from ..reading.sources import ImageSource
 from .nodes import DAMAGE
@@ -189,15 +189,16 @@ def _candidates(printed: str, key: str, rule: StackRule | None) -> Iterator[tupl
 
     ``rule``: how files were put together, as that of a stack is made of its scene's path.
     """
-    paths = [(path, _below((rule.scene_of(path) if rule else None) or path, key)) for path in paths_printed_as(printed)]
+    scenes = ((path, rule.scene_of(path) if rule else None) for path in paths_printed_as(printed))
+    paths = [(path, path_below(scene or path, key)) for path, scene in scenes]
     yield from [each for each in paths if each[1] is not None] or paths
 
 
-def _below(path: str, key: str) -> str | None:
-    """The end of a path that has this key; None where none has."""
+def path_below(path: str, key: str) -> str | None:
+    """The end of a path that has this key, which is that below the input; None where none has."""
     parts = path.split("/")
     ends = ("/".join(parts[at:]) for at in reversed(range(len(parts))))
-    return next((end for end in ends if end and image_key(end) == key), None)
+    return next((end for end in ends if end and is_key_of(key, end)), None)
 
 
 # --------------------------------------------------------------------------------------------------- pixels to be shown
