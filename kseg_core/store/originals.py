@@ -142,6 +142,12 @@ class Originals:
             return printed
         return storage.below(self.folder, printed)
 
+    def below(self, image: OfFile) -> str:
+        """The path of an image's file below the run's input, whether or not it is still there."""
+        printed = str(image.attributes.get("source"))
+        candidates = _candidates(self._path(printed), image.key, self.settings.stack_rule)
+        return next((below for _, below in candidates if below is not None), os.path.basename(printed))
+
     def mask_of(self, file: InputFile) -> str | None:
         """The mask, or the folder of masks, from wherever we are.
 
