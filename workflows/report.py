@@ -29,7 +29,7 @@ from kseg_core.store.originals import Originals
 
 from .computing.context import Context, Failure, parted
 from .computing.executor import Progress
-from .viewing.tasks import Work, count_of_bands, limit_tasks, on_images
+from .viewing.tasks import Work, count_of_bands, has_derived_bands, limit_tasks, on_images
 from .viewing.verify import output_settings
 
 GROUP = 64  # images seen together: what is held of them before they are pictures has a bound
@@ -231,9 +231,11 @@ def _pictures_of_group(
 
 def _those_that_fit(plan: ViewPlan, subjects: Sequence[Subject], context: Context) -> list[Subject]:
     """The images, those whose original memory is too small for without it."""
-    bands = count_of_bands(plan.model)
+    bands, derived = count_of_bands(plan.model), has_derived_bands(plan.model)
     sources = {subject.key: subject.source for subject in subjects if subject.source is not None}
-    refused = limit_tasks(context.executor, {key: viewing_bytes(source, bands) for key, source in sources.items()})
+    refused = limit_tasks(
+        context.executor, {key: viewing_bytes(source, bands, derived=derived) for key, source in sources.items()}
+    )
     return [
         replace(subject, source=None, lost=refused[subject.key]) if subject.key in refused else subject
         for subject in subjects

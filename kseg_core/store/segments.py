@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..expressions import Bands
 from ..images.kinds import is_picture
 from ..joining import Rim
 from ..layers.layer import ArraySpec, Layout
@@ -48,12 +49,12 @@ class Ground(NamedTuple):
         The side of the blocks of pixels that become one.
     """
 
-    bands: tuple[int, ...] | None
+    bands: Bands | None
     factor: int
 
 
 def ground_of(
-    source: ImageSource, settings: SegmentSettings, clustered: tuple[int, ...] | Literal[False] | None, layout: Layout
+    source: ImageSource, settings: SegmentSettings, clustered: Bands | Literal[False] | None, layout: Layout
 ) -> Ground:
     """Colours or bands, and at what scale.
 
