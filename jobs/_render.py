@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from kseg_core.sizes import counted, format_bytes
 
 MOST_LINES = 20  # clusters or failures shown; all of them are in the store and in --json
+WIDEST = 400  # characters of a table: names may be long, and a terminal breaks lines itself
 BAR_WIDTH = 20  # characters of a cluster that is the whole image
 COLORS_A_ROW = 4  # in 80 columns, one less where each has a block
 MOST_COLORS = 12  # of an image among others
@@ -118,7 +120,9 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
 
 def palettes_lines(images: list[dict[str, Any]], total: int) -> list[str]:
     """The palettes of images that have each its own."""
-    lines = [line for image in images for line in (f"  {image['key']}  {about_image(image)}", *own_palette(image))]
+    lines = [
+        line for image in images for line in (f"  {printable(image['key'])}  {about_image(image)}", *own_palette(image))
+    ]
     more = total - len(images)
     return [*lines, f"  … and {more} more images (inspect --json lists all)"] if more else lines
 
@@ -221,6 +225,30 @@ def palette_rows(colors: list[list[int]], counts: list[int]) -> list[str]:
         else:
             rows.append(f"  {cluster:>3}  {block(red, green, blue)}  {code}  {share:6.1%}  {_bar(share)}".rstrip())
     return rows
+
+
+def class_rows(classes: Sequence[dict[str, Any]]) -> list[str]:
+    """A table of classes: name, clusters, share of the pixels and colour."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = classes if len(classes) <= MOST_LINES + 1 else classes[:MOST_LINES]
+    block = blocks_of_terminal()
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="")
+    for head in ("class", "clusters", "share", "colour"):
+        table.add_column(head, justify="right" if head == "share" else "left", no_wrap=True)
+    for each in shown:
+        red, green, blue = bytes.fromhex(each["color"][1:])
+        color = each["color"] if block is None else f"{block(red, green, blue)}  {each['color']}"
+        clusters = ",".join(map(str, each["clusters"]))
+        table.add_row(*map(Text.from_ansi, (printable(each["name"]), clusters, f"{each['share']:.1%}", color)))
+    text = io.StringIO()
+    console = Console(file=text, width=WIDEST, force_terminal=block is not None, highlight=False, legacy_windows=False)
+    console.print(table)
+    more = len(classes) - len(shown)
+    rows = [f"  {line.rstrip()}" for line in text.getvalue().splitlines()]
+    return [*rows, f"  … and {more} more classes (--json lists all)"] if more else rows
 
 
 def palette_columns(colors: list[list[int]], counts: list[int]) -> list[str]:

@@ -35,7 +35,8 @@ def check(given: Given, report: Report) -> int:
 
     Where an image's source is still there unchanged, its pixels are labelled anew and compared.
 
-    With --repair what is damaged is made anew from its source, and nothing else is touched.
+    With --repair what is damaged is made anew from its source, and nothing else is touched. Segments whose hierarchy is
+    whole are cut anew from it where the source is gone.
 
     Examples:
 

@@ -121,11 +121,11 @@ def _in_pixels(image: dict[str, Any], found: dict[str, Any]) -> str:
 def _image_lines(image: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """An image of a store, with its palette where it has one of its own, and what there is to say of its file."""
     if image["shape"] is None:
-        return [f"  {image['key']}  not complete"]
+        return [f"  {printable(image['key'])}  not complete"]
     height, width = image["shape"]
     layers = "edges alone" if image.get("edges") else "segments alone"
     about = layers if image["labels"] is None else about_image(image) + _in_pixels(image, found)
     if image.get("segments"):
         about += f", {counted(image['segment_count'], 'segment')} (level {level_name(image['segment_level'])})"
-    head = f"  {image['key']}  {width}x{height}  {about}  ← {printable(image['source'])}"
+    head = f"  {printable(image['key'])}  {width}x{height}  {about}  ← {printable(image['source'])}"
     return [head, *own_palette(image), *(f"    {printable(note)}" for note in image["notes"])]

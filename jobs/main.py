@@ -19,6 +19,7 @@ from ._options import PlainGroup
 from ._origins import commands_with, remember, with_origins
 from .apply import apply
 from .check import check
+from .classes import classes
 from .config import config
 from .edges import edges
 from .export import export
@@ -69,7 +70,7 @@ def _about(
     """
 
 
-COMMANDS = (run, fit, apply, sweep, edges, segments, export, report, inspect, check, config, warm)
+COMMANDS = (run, fit, apply, sweep, edges, segments, classes, export, report, inspect, check, config, warm)
 for each in COMMANDS:
     each.add_to(app)
 

@@ -26,7 +26,7 @@ DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # without any, only browse
 class Page:
     """Of which store, and where the page goes."""
 
-    store: str = argument("A store made by run or apply.", "STORE", required=True)
+    store: str = argument("A store made by run, apply or segments.", "STORE", required=True)
     to: str | None = option(
         None, "The folder to write. Default: <store name>.report in the current folder.", "Output", "DIR"
     )
@@ -50,13 +50,16 @@ def report(given: Given, report: Report) -> int:
     """Write report.html, one page that opens from disk and needs no network, and its figures as PNG beside it.
 
     It shows the palette, originals beside their segmentation, masks, the colours in space, how the fit went, and every
-    image with how far it is from the average, outliers first. With edges in the store, or a sweep, these too.
+    image with how far it is from the average, outliers first. With edges in the store, or a sweep, these too. Of
+    segments it shows each picture with a slider of levels, how many there are by level, and the largest; of a store of
+    segments alone these are the page.
 
     Examples:
 
       kseg-batch report images.kseg.zarr
       kseg-batch report images.kseg.zarr --to ./for-anna --limit 200
       kseg-batch report images.kseg.zarr --sweep images.sweep
+      kseg-batch report segments.zarr
     """
     settings, execution, page = given.make(ReportSettings), given.make(ExecutionSettings), given.make(Page)
     from workflows.report import ReportRequest, make_report

@@ -20,7 +20,7 @@ from ._runtime import General, Report
     "segments",
     pick(InputSelection, "inputs", help="Folders, files, Zarr arrays or patterns (quoted); or one store."),
     pick(SegmentSettings, "level", default="medium"),
-    pick(SegmentsConfig, "scale"),
+    pick(SegmentsConfig, "scale", "palette"),
     pick(Extras, "output"),
     *INPUTS_AS_THEY_ARE,
     pick(SegmentsConfig, "tile", "overwrite"),

@@ -27,7 +27,7 @@ from .layer_config import EdgesConfig as EdgesConfig
 from .layer_config import LayerConfig as LayerConfig
 from .layer_config import SegmentsConfig as SegmentsConfig
 from .options import from_json, joined, option, plain, require, require_one_of, require_tile, to_json
-from .segment_settings import Scale, SegmentSettings, parse_level
+from .segment_settings import Scale, SegmentSettings, WhosePalette, parse_level
 from .sizes import counted
 from .stains import HED
 from .stains import NAMED as STAINS
@@ -383,6 +383,13 @@ class OutputSettings:
         "Output",
         "NAME",
     )
+    segment_palette: WhosePalette = option(
+        "image",
+        "By whose 64 colours the parts of an image are compared: its own (image), or those of all images together "
+        "(shared), which the store keeps.",
+        "Output",
+        "NAME",
+    )
     checksum: bool = option(
         False,
         "With --model: tell by SHA-256, not by size and time alone, which files of a growing folder have changed, "
@@ -402,7 +409,7 @@ class OutputSettings:
         )
         if self.segments is not None:
             object.__setattr__(self, "segments", parse_level(self.segments))
-        SegmentSettings(scale=self.segment_scale)  # checks it
+        SegmentSettings(scale=self.segment_scale, palette=self.segment_palette)  # checks them
 
     def to_json(self) -> dict[str, Any]:
         """What of it decides what a store holds, as plain JSON values."""

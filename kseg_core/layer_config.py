@@ -13,7 +13,7 @@ from .edge_settings import EdgeSettings
 from .execution_settings import ExecutionSettings
 from .input_settings import InputSettings
 from .options import option, require, require_tile
-from .segment_settings import Scale, SegmentSettings
+from .segment_settings import Scale, SegmentSettings, WhosePalette
 
 # Where layers are that are added to labelled images ({}: so many levels), each called like its setting of a run
 ADDED = {"edges": "edges", "segments": "labels/segments/{}"}
@@ -95,7 +95,9 @@ class EdgesConfig(LayerConfig):
 
 @dataclass(frozen=True, slots=True)
 class SegmentsConfig(LayerConfig):
-    """Of segments. ``scale`` is in the place of that of the settings; None: that of the store that is there."""
+    """Of segments. ``scale`` and ``palette`` are in the place of those of the settings; None: those of the store that
+    is there.
+    """
 
     settings: SegmentSettings = field(default_factory=SegmentSettings)
     scale: Scale | None = option(
@@ -107,19 +109,30 @@ class SegmentsConfig(LayerConfig):
         "NAME",
         flag="segment-scale",
     )
+    palette: WhosePalette | None = option(
+        None,
+        "By whose 64 colours the parts of an image are compared: its own (image), or those of all images together "
+        "(shared), which the store keeps. Default: that of the store that is there, or image.",
+        "Output",
+        "NAME",
+        flag="segment-palette",
+    )
 
     def beside(self, store: Mapping[str, Any]) -> LayerConfig:
-        """With the scale that its segments have, where another is not asked for."""
-        if self.scale is not None:
-            return self
+        """With the scale and the palette that its segments have, where others are not asked for."""
         config = store.get("config") or {}
-        told = config.get("segments") or (store.get("segments") or {}).get("settings") or {}
-        by_run = (config.get("output") or {}).get("segment_scale")
-        return dataclasses.replace(self, scale=told.get("scale") or by_run)
+        output = config.get("output") or {}
+        by_run = {name: output.get(f"segment_{name}") for name in ("scale", "palette")}
+        told = config.get("segments") or (store.get("segments") or {}).get("settings") or by_run
+        scale, palette = self.scale or told.get("scale"), self.palette or told.get("palette")
+        return dataclasses.replace(self, scale=scale, palette=palette)
 
     @property
     def layer(self) -> AskedLayer:
         """What is to be added: at another level it is cut anew, from a hierarchy that stays."""
-        settings = dataclasses.replace(self.settings, scale=self.scale or self.settings.scale).to_json()
+        usual = self.settings
+        settings = dataclasses.replace(
+            usual, scale=self.scale or usual.scale, palette=self.palette or usual.palette
+        ).to_json()
         path = ADDED["segments"].format(0)
         return AskedLayer("segments", path, settings, "segment_pixels", ("level",), "contours")

@@ -284,20 +284,20 @@ def written_as(kind: Kind, wanted: str, pixels: int, placed: bool) -> list[FileF
     return formats_of(content)[:1]
 
 
-def file_name(key: str, what: str, clusters: Clusters, suffix: str) -> str:
-    """The name of a file: the image's key, what it shows, and of which clusters.
+def file_name(image: str, what: str, clusters: Clusters, suffix: str) -> str:
+    """The name of a file: that of `export.files.names_for_files`, what it shows, and of which clusters.
 
-    A key is one safe path segment, and what follows it holds no dot but those that part it: two files never share a
-    name, and none can lie outside the folder.
+    What follows the image's name holds no dot but those that part it: two files never share a name, and none can lie
+    outside the folder.
 
     Examples
     --------
-    >>> file_name("leaf.jpg", "masks", (3,), "png")
-    'leaf.jpg.mask-3.png'
-    >>> file_name("leaf.jpg", "cutout", (1, 3), "png")
-    'leaf.jpg.cutout-1+3.png'
+    >>> file_name("Plot A/leaf", "masks", (3,), "png")
+    'Plot A/leaf.mask-3.png'
+    >>> file_name("leaf", "cutout", (1, 3), "png")
+    'leaf.cutout-1+3.png'
     """
-    return f"{key}{KINDS[what].in_name(clusters)}.{suffix}"
+    return f"{image}{KINDS[what].in_name(clusters)}.{suffix}"
 
 
 # ---------------------------------------------------------------------------------------------------------- reports

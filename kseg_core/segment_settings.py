@@ -10,6 +10,8 @@ from .options import option
 
 Scale = Literal["auto", "photo", "native"]
 SCALES: tuple[str, ...] = get_args(Scale)
+WhosePalette = Literal["image", "shared"]
+PALETTES: tuple[str, ...] = get_args(WhosePalette)
 
 LEVELS = {"coarse": 0.6, "medium": 0.5, "fine": 0.36}  # some 5, 10 and 22 segments of a photograph of BSDS500
 MOST = 253  # levels are stored in so many steps of 1; what is beyond stands for pixels that do not count
@@ -55,6 +57,8 @@ class SegmentSettings:
     scale
         At which scale the hierarchy is made: that of a photograph, whatever its resolution (``photo``), pixel by pixel
         (``native``), or pixel by pixel where the size of a pixel is known and of bands, else that of a photograph.
+    palette
+        Whose colours regions are compared by: the image's own, or one palette of all images of the store (``shared``).
     """
 
     level: float = option(
@@ -65,11 +69,14 @@ class SegmentSettings:
         parse=_of_flag,
     )
     scale: Scale = "auto"
+    palette: WhosePalette = "image"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", _of_flag(self.level))
         if self.scale not in SCALES:
             raise UsageError(f"--segment-scale is one of {', '.join(SCALES)}; got {self.scale!r}")
+        if self.palette not in PALETTES:
+            raise UsageError(f"--segment-palette is one of {', '.join(PALETTES)}; got {self.palette!r}")
 
     @property
     def most(self) -> int:
@@ -78,4 +85,4 @@ class SegmentSettings:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"level": self.level, "scale": self.scale}
+        return {"level": self.level, "scale": self.scale, "palette": self.palette}

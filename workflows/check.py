@@ -8,18 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from kseg_core.config import ExecutionSettings
+from kseg_core.command_lines import command_line, place
+from kseg_core.config import ExecutionSettings, SegmentsConfig
 from kseg_core.errors import StoreError
 from kseg_core.layers import LAYERS
 from kseg_core.resume.lock import holder
+from kseg_core.store.cuts import hierarchy_facts
 from kseg_core.store.manifest import a_few, added_alone, lost_images, read_attributes
 from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
-from kseg_core.store.opening import Store, images_group_is_sound, mend_images_group, open_store
+from kseg_core.store.opening import Store, mend_image_groups, open_store, unsound_groups
+from kseg_core.store.segments import PALETTE
 from kseg_core.store.verify import Findings
 
 from .computing.context import Context
 from .computing.executor import Progress
+from .labelling.sharing import PALETTE_LOST
 from .viewing.verify import verify_images
 
 MODEL_CHECKED: dict[str, Any] = {
@@ -100,6 +104,14 @@ def images_lost(store: Store) -> list[str]:
     return lost_images(store.path, store.attributes) if was_complete(store.attributes) else []
 
 
+def lacks_palette(store: Store) -> bool:
+    """Whether the palette is not there that segments of its images share."""
+    how = SegmentsConfig().beside(store.attributes).layer.settings
+    if how["palette"] != "shared" or PALETTE in store.attributes:
+        return False
+    return any(hierarchy_facts(store.path, key) is not None for key in store)
+
+
 def check_store(path: str, execution: ExecutionSettings, progress: Progress | None = None) -> dict[str, Any]:
     """Is the store complete and right?
 
@@ -132,9 +144,13 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
             else f"it is being written: another run holds it, {at_work}; check it again when that has ended"
         )
     if repairs:
-        mend_images_group(path)
-    elif not images_group_is_sound(path):
-        problems.append("images/zarr.json, the group of all images, is missing or damaged")
+        mend_image_groups(path)
+    else:
+        problems += [f"{folder}/zarr.json, a group of images, is missing or damaged" for folder in unsound_groups(path)]
+    if store.complete and lacks_palette(store):
+        problems.append(
+            f"{PALETTE_LOST}; all of them made anew by: {command_line('segments', place(path), '--overwrite')}"
+        )
     for layer in (layer for layer in LAYERS.values() if layer.added):
         if (store.attributes.get(layer.name) or {}).get("status") == "running":
             problems.append(f"{layer.called} not finished; the same {layer.command} command completes them")

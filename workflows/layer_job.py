@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from kseg_core.errors import UsageError
 from kseg_core.inputs.keys import printable_source
 from kseg_core.layers import LAYERS, asked_layers
 from kseg_core.layers.layer import Layer
 from kseg_core.store.manifest import image_facts, image_folder, read_attributes, remove_kseg_store
 from kseg_core.store.markers import COMPLETE, added_to
-from kseg_core.store.opening import create_store, sweep_store, update_attributes
+from kseg_core.store.opening import create_store, mend_image_groups, sweep_store, update_attributes
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
@@ -22,6 +23,7 @@ from .labelling.added import Added
 from .labelling.adding import add_layer
 from .labelling.cutting import cut_images
 from .labelling.segmenting import add_segments
+from .labelling.sharing import share_palette
 from .layer_request import LayerRequest, LayerResult, Made, nothing_to_do, require_unchanged
 from .output import Output, claim
 from .planning.budget import Work, make_budget
@@ -33,6 +35,9 @@ from .result import in_order
 #: By layer, what makes it where that is not done window by window.
 MAKERS: dict[str, Callable[..., Added]] = {"segments": add_segments}
 
+#: By layer, what comes before its images where they share something; what could not be read for it.
+PREPARERS: dict[str, Callable[..., list[Failure]]] = {"segments": share_palette}
+
 #: By layer, what makes it anew of images of a store without their files.
 REMAKERS: dict[str, Callable[..., Added]] = {"segments": cut_images}
 
@@ -40,6 +45,14 @@ REMAKERS: dict[str, Callable[..., Added]] = {"segments": cut_images}
 def maker_of(layer: Layer) -> Callable[..., Added]:
     """What makes a layer of the images of a plan."""
     return MAKERS.get(layer.name, add_layer)
+
+
+def make_layer(plan: Plan, layer: Layer, store: str, tile: int, context: Context) -> Added:
+    """Make a layer of the images of a plan, and first what they share."""
+    prepare = PREPARERS.get(layer.name)
+    failures = [] if prepare is None else prepare(plan, layer, store, tile, context)
+    made = maker_of(layer)(plan.without(failures), layer, store, tile, context)
+    return Added(failures=tuple(failures)).merge(made)
 
 
 def add_to_images(request: LayerRequest, progress: Progress | None = None) -> LayerResult:
@@ -60,7 +73,11 @@ def add_to_images(request: LayerRequest, progress: Progress | None = None) -> La
         if request.config.execution.strict and request.failures:
             raise request.failures[0]
         _begin(request)
-        done = _make(request, progress)
+        try:
+            done = _make(request, progress)
+        except UsageError:  # of inputs that do not go together
+            _leave_as_found(request)
+            raise
         failures = in_order([*request.failures, *(failure.error for failure in done.failures)])
         made = Made(done.images, done.pixels, done.layer_pixels)
         if made.images + request.reused.images == 0:
@@ -107,7 +124,7 @@ def _made_of_files(request: LayerRequest, layer: Layer, context: Context) -> Add
     plan = make_plan(sources, request.tile, context.executor.workers)
     _, plan, unfit = make_budget(plan, Work(0, 0, 0, None, layers=(layer,)), context.executor)
     done = done.merge(Added(failures=tuple(context.failed(each.key, each.error) for each in unfit)))
-    return done.merge(maker_of(layer)(plan, layer, request.output, request.tile, context))
+    return done.merge(make_layer(plan, layer, request.output, request.tile, context))
 
 
 def add_asked_layers(plan: Plan, request: Request, output: Output, context: Context) -> list[Failure]:
@@ -127,18 +144,19 @@ def add_asked_layers(plan: Plan, request: Request, output: Output, context: Cont
         new = plan.without(failures)
         all_of_them = Plan(new.bundles + more.bundles, new.large + more.large, notes=plan.notes)
         failures += unreadable
-        failures += maker_of(layer)(all_of_them, layer, store, config.output.tile, context).failures
+        failures += make_layer(all_of_them, layer, store, config.output.tile, context).failures
     return failures
 
 
 def _begin(request: LayerRequest) -> None:
     """A store that says what is under way, so that nothing unfinished looks finished."""
-    whose = {"config": request.store_config, "folder": printable_source(os.getcwd())}
+    whose = {"config": request.store_config, "folder": printable_source(os.getcwd()), **request.listing.noted_names}
     if request.seen is None:
         create_store(request.output, whose)
         return
     sweep_store(request.output)
     _tell(request, {"status": "running", **({} if request.told_apart else whose)})
+    mend_image_groups(request.output)
 
 
 def _tell(request: LayerRequest, facts: dict[str, Any]) -> None:
@@ -158,5 +176,5 @@ def _leave_as_found(request: LayerRequest) -> None:
     if request.seen is None:
         remove_kseg_store(request.output)
     else:
-        names = (request.layer.name,) if request.told_apart else ("status", "config", "folder")
+        names = (request.layer.name,) if request.told_apart else ("status", "config", "folder")  # folders stay
         update_attributes(request.output, {name: request.seen.get(name) for name in names})

@@ -58,7 +58,7 @@ from kseg_core.store.markers import finished_image, has_changed, is_complete, un
 from kseg_core.store.model import Model
 from kseg_core.store.opening import (
     create_store,
-    mend_images_group,
+    mend_image_groups,
     sweep_store,
     update_attributes,
     write_model,
@@ -327,8 +327,9 @@ class Output:
             create_store(self.path, store_attributes(request))
             self._ours = not self.resumes
         elif self.resumes:
-            update_attributes(self.path, {"status": "running", "inputs_digest": request.inputs_digest})
-            mend_images_group(self.path)
+            now = {"status": "running", "inputs_digest": request.inputs_digest}
+            update_attributes(self.path, now | request.listing.noted_names)
+            mend_image_groups(self.path)
             self._sweep_images({file.key for file in self.done.rest} | self.done.keys)
         if unusable is not None:  # before the model, which is of no use without them
             save(self._failures_file, tuple(failure for failure in unusable if failure.key))
@@ -487,7 +488,8 @@ def done_of(files: Sequence[InputFile], how: Markers, settled: frozenset[str]) -
 def store_attributes(request: Request) -> dict[str, Any]:
     """What an output says of the job that made it."""
     folder = printable_source(os.getcwd())  # what is stored is valid UTF-8
-    return {"config": request.settings, "inputs_digest": request.inputs_digest, "folder": folder}
+    told = {"config": request.settings, "inputs_digest": request.inputs_digest, "folder": folder}
+    return told | request.listing.noted_names
 
 
 def _identity(request: Request) -> str:

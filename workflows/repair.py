@@ -23,6 +23,7 @@ from kseg_core.expressions import chosen_bands
 from kseg_core.inputs.listing import FACTS
 from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
+from kseg_core.layers.segments import SegmentLayer
 from kseg_core.options import from_json
 from kseg_core.reading.sources import ImageSource
 from kseg_core.store.adding import forget_made_from
@@ -38,12 +39,14 @@ from kseg_core.store.writing import LABELS, image_folder
 from .check import Checked, check_model, images_lost, verify_store
 from .computing.context import Context, Failure
 from .computing.executor import Progress
+from .labelling.cutting import recut_images
 from .labelling.label import bands_of
 from .labelling.label_plan import label_plan
 from .labelling.mend import mend_images, mendable_images
 from .layer_job import maker_of
 from .output import claim
 from .planning.budget import Work, make_budget
+from .planning.notes import notes_by_key, say
 from .planning.plan import Plan, make_plan, remarked
 from .request import CHOSEN
 from .viewing.verify import output_settings, verify_images
@@ -68,12 +71,12 @@ class Damaged(NamedTuple):
     layers
         Those that were added to them, or are to be, by key.
     lost
-        One line for each image that cannot be made again.
+        By key, a line for each image that cannot be made again.
     """
 
     sources: tuple[ImageSource, ...]
     layers: dict[str, tuple[Layer, ...]]
-    lost: tuple[str, ...]
+    lost: dict[str, str]
 
 
 def repair_store(path: str, execution: ExecutionSettings, progress: Progress | None = None) -> dict[str, Any]:
@@ -105,18 +108,21 @@ def repair(checked: Checked, context: Context) -> dict[str, Any]:
     store = checked.store
     damaged = damaged_images(store, [*checked.damaged, *without_their_layers(store, checked.damaged)])
     failures: list[Failure] = []
-    findings: dict[str, Findings] = {}
+    findings = cut_again(store, sorted(damaged.lost), context)
+    cut = [key for key, found in findings.items() if not found.problems]
     if damaged.sources:
         begin(store, damaged)
-        failures, findings = run_again(store, damaged, context)
+        failures, more = run_again(store, damaged, context)
+        findings |= more
     status = INCOMPLETE if images_lost(store) else "complete"
-    if store.attributes.get("status") != status or damaged.sources or BEGUN in store.attributes:
+    if store.attributes.get("status") != status or findings or BEGUN in store.attributes:
         update_attributes(store.path, {"status": status}, without=BEGUN)
     bad = {failure.key for failure in failures}
     made = [source.file.key for source in damaged.sources if source.file.key not in bad]
-    lost = damaged.lost + tuple(f"{failure.key}: cannot be made anew ({failure.error})" for failure in failures)
+    lost = tuple(line for key, line in damaged.lost.items() if key not in cut)
+    lost += tuple(f"{failure.key}: cannot be made anew ({failure.error})" for failure in failures)
     problems = Checked(store, checked.problems + lost, {**checked.findings, **findings})
-    return {**problems.to_json(), "repaired": made}
+    return {**problems.to_json(), "repaired": sorted([*cut, *made])}
 
 
 def begin(store: Store, damaged: Damaged) -> None:
@@ -125,14 +131,39 @@ def begin(store: Store, damaged: Damaged) -> None:
         source.file.key: {
             "source": source.file.source,
             **source.file.facts,
-            **dict.fromkeys(ADDED),
-            **{layer.name: layer.to_json() for layer in damaged.layers[source.file.key]},
+            **_settings(damaged.layers[source.file.key]),
         }
         for source in damaged.sources
     }
     update_attributes(store.path, {"status": INCOMPLETE, BEGUN: origins})
     store.attributes[BEGUN] = origins
     unmark(store, origins)
+
+
+def cut_again(store: Store, keys: Sequence[str], context: Context) -> dict[str, Findings]:
+    """Cut the segments of damaged images without files from contours that are whole, and verify what is cut so.
+
+    Returns
+    -------
+    The findings of those that could be cut. They may have other damage, of which no more can be mended.
+    """
+    layers = {key: layer for key in keys for layer in added_layers(store, key) if isinstance(layer, SegmentLayer)}
+    layers = {key: layer for key, layer in layers.items() if "source" in _facts(store, key)}
+    if not layers:
+        return {}
+    origins = {key: {**_known_file(_facts(store, key)), **_settings(added_layers(store, key))} for key in layers}
+    begun = {**(store.attributes.get(BEGUN) or {}), **origins}
+    update_attributes(store.path, {"status": INCOMPLETE, BEGUN: begun})
+    store.attributes[BEGUN] = begun
+    cut: list[str] = []
+    for layer in dict.fromkeys(layers.values()):
+        some = [key for key, own in layers.items() if own == layer]
+        made = recut_images(some, layer, store.path, output_settings(store).tile, context)
+        bad = {failure.key for failure in made.failures}
+        cut += [key for key in some if key not in bad]
+        say(notes_by_key(made.notes, {key: str(origins[key]["source"]) for key in some}))
+    model = Model.load(store.path) if store.has_model else None
+    return verify_images(store, sorted(cut), model, context)
 
 
 def unmark(store: Store, keys: Iterable[str]) -> None:
@@ -223,20 +254,20 @@ def make_anew(
 def damaged_images(store: Store, keys: Sequence[str]) -> Damaged:
     """The sources of some images, if they are there and what they were."""
     originals = Originals.of(store.attributes)
-    sources, layers, lost = [], dict[str, tuple[Layer, ...]](), []
+    sources, layers, lost = [], dict[str, tuple[Layer, ...]](), dict[str, str]()
     for key in keys:
         facts = _facts(store, key)
         origin = Origin(key, facts if "source" in facts else _origin(store, key))
         if not isinstance(origin.attributes.get("source"), str):
-            lost.append(f"{key}: which file it was made from is not known any more; make the store anew")
+            lost[key] = f"{key}: which file it was made from is not known any more; make the store anew"
             continue
         try:
             sources.append(originals.open(origin))
         except UnreadableImage as error:
-            lost.append(f"{key}: cannot be made anew ({error})")
+            lost[key] = f"{key}: cannot be made anew ({error})"
             continue
         layers[key] = added_layers(store, key)
-    return Damaged(tuple(sources), layers, tuple(lost))
+    return Damaged(tuple(sources), layers, lost)
 
 
 def added_layers(store: Store, key: str) -> tuple[Layer, ...]:
@@ -256,6 +287,16 @@ def added_layers(store: Store, key: str) -> tuple[Layer, ...]:
     return tuple(found)
 
 
+def _settings(layers: Sequence[Layer]) -> dict[str, Any]:
+    """How each of the layers that can be added is to be made, by name; None: not at all."""
+    return {**dict.fromkeys(ADDED), **{layer.name: layer.to_json() for layer in layers}}
+
+
+def _known_file(facts: dict[str, Any]) -> dict[str, Any]:
+    """What is said of an image's file."""
+    return {name: value for name, value in facts.items() if name in ("source", *FACTS)}
+
+
 def _facts(store: Store, key: str) -> dict[str, Any]:
     """What an image says of itself; nothing where that cannot be read."""
     try:
@@ -272,7 +313,7 @@ def _origin(store: Store, key: str) -> dict[str, Any]:
         told = None
     if not isinstance(told, dict):
         told = (store.attributes.get(BEGUN) or {}).get(key) or {}
-    return {name: value for name, value in told.items() if name in ("source", *FACTS)}
+    return _known_file(told)
 
 
 def without_their_layers(store: Store, besides: Sequence[str]) -> list[str]:

@@ -16,12 +16,14 @@ from kseg_core.errors import StoreError
 from kseg_core.inputs.keys import printable_source
 from kseg_core.memory import viewing_bytes
 from kseg_core.products import PAGE
-from kseg_core.report import content, views
+from kseg_core.report import content, segment_views, views
 from kseg_core.report.content import Card, Painted, Report
 from kseg_core.report.facts import ImageFacts, choose, most_typical, named_below, rank, read_facts
 from kseg_core.report.page import build_page, with_pictures_that_fit, write_report
+from kseg_core.report.samples import joined, quotas
+from kseg_core.report.segment_tables import SegmentTables
 from kseg_core.report.settings import ReportSettings, default_folder, require_place
-from kseg_core.report.views import Chosen, Pictures, Seen, Subject, ViewPlan, quotas
+from kseg_core.report.views import Chosen, Pictures, Seen, Subject, ViewPlan
 from kseg_core.store.manifest import added_alone
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, open_store
@@ -93,8 +95,8 @@ def make_report(
     model = Model.load(store.path) if store.has_model else None
     with Context.open(execution, progress) as context:
         limit_tasks(context.executor)
-        if len(store) and not any(image.has_labels for image in store.values()):
-            alone = added_alone(store.attributes) or "edges"
+        alone = added_alone(store.attributes)
+        if alone not in (None, segment_views.LAYER.name):
             raise StoreError(f"no labels in {store.path}, only {alone}: label its images with kseg-batch run")
         images, failures = _facts_of(store, None if model is None else model.k, context)
         if not images:
@@ -127,7 +129,7 @@ def make_report(
 def _facts_of(store: Store, k: int | None, context: Context) -> tuple[list[ImageFacts], Failures]:
     """What the store says of its images, and which of them are damaged; a task reads some for a tenth of a second."""
     work = (Work(key, key) for key in store)
-    read = partial(read_facts, storage.absolute(store.path))
+    read = partial(read_facts, storage.absolute(store.path), labelled=store.is_labelled)
     images, failures = parted(on_images(context.silent(), read, work, k, name="facts", together=256))
     return images, list(failures)
 
@@ -147,7 +149,7 @@ def _gather(
     typical = [image.facts.key for image in most_typical(chosen, content.MASK_IMAGES)]
     if record is None and model is not None:
         record = content.sweep_in(model.facts, model.k)
-    models = {} if record is None else content.models_of(record, model)
+    models = {} if record is None or not store.is_labelled else content.models_of(record, model)
     plan = ViewPlan(
         store=storage.absolute(store.path),
         originals=Originals.of(store.attributes),
@@ -161,8 +163,11 @@ def _gather(
     pictures, failures = pictures_of(plan, [image.facts for image in chosen], context)
     cards = [Card(image, pictures[image.facts.key]) for image in chosen if image.facts.key in pictures]
     samples = [image.pictures.sample for image in cards if image.pictures.sample is not None]
-    sample = views.joined(samples) if model is not None else None
-    lead, facts, about = content.head(store.attributes, images, model, below)
+    sample = joined(samples) if model is not None else None
+    if store.is_labelled:
+        lead, facts, about = content.head(store.attributes, images, model, below)
+    else:
+        lead, facts, about = content.head_of_segments(store.attributes, images, below)
     colors = [] if model is None else [(r, g, b) for r, g, b in model.colors.tolist()]
     report = Report(
         name=printable_source(os.path.basename(storage.absolute(store.path))),
@@ -179,6 +184,8 @@ def _gather(
         painted=_painted(plan, cards),
         cloud=content.cloud_of(cards, model),
         sampled=0 if sample is None else int(sample.counts.sum()),
+        segments=SegmentTables.of([(image.ranked.facts, image.pictures) for image in cards]),
+        is_labelled=store.is_labelled,
     )
     return report, failures
 
@@ -231,11 +238,12 @@ def _pictures_of_group(
 
 def _those_that_fit(plan: ViewPlan, subjects: Sequence[Subject], context: Context) -> list[Subject]:
     """The images, those whose original memory is too small for without it."""
-    bands, derived = count_of_bands(plan.model), has_derived_bands(plan.model)
-    sources = {subject.key: subject.source for subject in subjects if subject.source is not None}
-    refused = limit_tasks(
-        context.executor, {key: viewing_bytes(source, bands, derived=derived) for key, source in sources.items()}
-    )
+    bands, derived, needs = count_of_bands(plan.model), has_derived_bands(plan.model), {}
+    for subject in subjects:
+        if (source := subject.source) is not None:
+            every = 0 if subject.bands is None else len(source.info.but_alpha)
+            needs[subject.key] = viewing_bytes(source, bands or every, derived=derived)
+    refused = limit_tasks(context.executor, needs)
     return [
         replace(subject, source=None, lost=refused[subject.key]) if subject.key in refused else subject
         for subject in subjects

@@ -29,6 +29,7 @@ from kseg_core.store.manifest import (
     differences,
     images_of,
     inputs_digest,
+    names_in,
     read_attributes,
 )
 from kseg_core.store.markers import is_complete, looks_whole, was_complete
@@ -39,6 +40,9 @@ log = logging.getLogger("kseg")
 
 OUTPUT_SUFFIX = ".kseg.zarr"
 CHOSEN = "auto"  # in the settings of an output: what `--features auto` came to
+
+#: How segments are found, but for their level, at its defaults.
+SEGMENT_SETTINGS = {name: value for name, value in SegmentSettings().to_json().items() if name != "level"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +193,18 @@ def inputs_and_output(
 
 
 def _by_its_rules(request: Request) -> Request:
-    """The request, which goes on by the rules that its output was made by: all of its labels are made alike."""
-    if not of_earlier_rules(read_attributes(request.output)):
+    """The request, which goes on by the rules that its output was made by: all of its labels are made alike, and what
+    it names stays named so.
+    """
+    attributes = read_attributes(request.output)
+    if attributes is None:
         return request
-    inputs = request.config.input.as_before()
-    settings = {**request.settings, "input": inputs.to_json()}
-    listing, config = request.listing.without_companions(), replace(request.config, input=inputs)
+    listing, config, settings = request.listing, request.config, request.settings
+    listing, inputs = listing.as_named(names_in(request.output, attributes)), config.input
+    if of_earlier_rules(attributes):
+        inputs = inputs.as_before()
+        settings = {**settings, "input": inputs.to_json()}
+        listing, config = listing.without_companions(), replace(config, input=inputs)
     digest = _digest_of(listing, inputs)
     return replace(request, listing=listing, config=config, settings=settings, inputs_digest=digest)
 
@@ -219,7 +229,7 @@ def require_unchanged(request: Request, kind: str) -> None:
     """Between the look at an output and its lock, another job may have had it."""
     there = storage.exists(request.output)
     now = _held_against(_by_its_rules(request), kind) if there and not request.config.output.overwrite else request
-    if (now.finished, now.was_complete) != (request.finished, request.was_complete):
+    if (now.finished, now.was_complete, now.listing) != (request.finished, request.was_complete, request.listing):
         raise StoreError(f"{request.output}: another run has just finished there; give the same command again")
 
 
@@ -383,7 +393,7 @@ def _other_inputs(request: Request, attributes: dict[str, Any], kind: str) -> st
 def _to_change(attributes: dict[str, Any], request: Request) -> str:
     """Which commands give a run's store the layers asked for, where nothing but these differs from what it holds."""
     commands = dict(_layer_commands(attributes, request))
-    names = {*commands, *(("segment_scale",) if "segments" in commands else ())}
+    names = {*commands, *(f"segment_{name}" for name in SEGMENT_SETTINGS if "segments" in commands)}
     earlier = attributes.get("config") or {}
     before = {name: value for name, value in request.settings["output"].items() if name not in names}
     same = {name: value for name, value in (earlier.get("output") or {}).items() if name in names}
@@ -404,14 +414,18 @@ def _layer_commands(attributes: dict[str, Any], request: Request) -> Iterator[tu
         made = noted["edges"] or (None if before is None else EdgeSettings(*before).to_json())
         more = ["--overwrite"] if made not in (None, EdgeSettings(low, high).to_json()) else []
         yield "edges", command_line("edges", store, "--low", f"{low:.12g}", "--high", f"{high:.12g}", *more)
-    usual, scale = SegmentSettings().scale, output.segment_scale
-    was_cut = was.get("segments"), was.get("segment_scale", usual)
-    if output.segments is not None and was_cut != (output.segments, scale):
-        made = noted["segments"] or (None if was_cut[0] is None else {"scale": was_cut[1]})
-        of_scale = usual if made is None else made["scale"]
-        more = [] if scale == of_scale else ["--segment-scale", scale]
-        more += ["--overwrite"] if made is not None and scale != of_scale else []
+    made = noted["segments"] or (None if was.get("segments") is None else _segment_settings(was))
+    asked, there = _segment_settings(request.settings["output"]), {**SEGMENT_SETTINGS, **(made or {})}
+    if output.segments is not None and (was.get("segments") != output.segments or _segment_settings(was) != asked):
+        other = [name for name, value in asked.items() if value != there[name]]
+        more = [part for name in other for part in (f"--segment-{name}", asked[name])]
+        more += ["--overwrite"] if made is not None and other else []
         yield "segments", command_line("segments", store, "--level", level_name(output.segments), *more)
+
+
+def _segment_settings(output: dict[str, Any]) -> dict[str, str]:
+    """How segments are found, by settings of a run's output; those that it does not name are at their defaults."""
+    return {name: output.get(f"segment_{name}", usual) for name, usual in SEGMENT_SETTINGS.items()}
 
 
 def _held_against(request: Request, kind: str) -> Request:

@@ -175,7 +175,8 @@ def colors_of_segments(segments: Segments, model: Model | None) -> U8:
     if count == 0:
         return colors
     if mean.shape[1] and np.isfinite(mean).any():
-        colors[1:] = _shades(mean, None if model is None else model.bands)
+        of_model = None if model is None else model.bands
+        colors[1:] = Shades.of(mean)(mean) if of_model is None else of_model.shades(mean)
     elif model is not None and (segments.cluster >= 0).all():
         colors[1:] = model.colors[segments.cluster]
     else:
@@ -183,15 +184,38 @@ def colors_of_segments(segments: Segments, model: Model | None) -> U8:
     return colors
 
 
-def _shades(mean: NDArray[np.float32], bands: BandSpace | None) -> U8:
-    if bands is not None:
-        return np.asarray(bands.shades(mean), np.uint8)
-    if mean.shape[1] == 3 and np.nanmin(mean) >= 0 and np.nanmax(mean) <= 255:
-        return np.asarray(np.floor(np.nan_to_num(mean) + 0.5), np.uint8)
-    shown = np.nan_to_num(mean[:, : 3 if mean.shape[1] >= 3 else 1].astype(np.float64))
-    low, high = np.percentile(shown, OUTSIDE, axis=0)
-    shades = np.clip((shown - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
-    return np.asarray(np.broadcast_to(np.floor(shades * 255.0 + 0.5), (len(mean), 3)), np.uint8)
+class Shades(NamedTuple):
+    """How values of bands that nobody has stretched are shown: the first three, or one.
+
+    Attributes
+    ----------
+    low, high
+        float64 (1,) or (3,): what is black, and what is white; None: they are 8-bit colours as they are.
+    """
+
+    low: NDArray[np.float64] | None
+    high: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, mean: NDArray[np.float32]) -> Shades:
+        """By the means (n, c) of an image's segments, some of which are known."""
+        if mean.shape[1] == 3 and np.nanmin(mean) >= 0 and np.nanmax(mean) <= 255:
+            return cls(None, None)
+        shown = np.nan_to_num(_first_bands(mean))
+        low, high = np.percentile(shown, OUTSIDE, axis=0)
+        return cls(low, high)
+
+    def __call__(self, values: NDArray[Any]) -> U8:
+        """uint8 (..., 3), of values (..., c)."""
+        shown = np.nan_to_num(_first_bands(values))
+        if self.low is None or self.high is None:
+            return np.asarray(np.floor(np.clip(shown, 0.0, 255.0) + 0.5), np.uint8)
+        shades = np.clip((shown - self.low) / np.where(self.high > self.low, self.high - self.low, 1.0), 0.0, 1.0)
+        return np.asarray(np.broadcast_to(np.floor(shades * 255.0 + 0.5), (*values.shape[:-1], 3)), np.uint8)
+
+
+def _first_bands(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(values[..., : 3 if values.shape[-1] >= 3 else 1], np.float64)
 
 
 def numbered_colors(count: int) -> U8:

@@ -36,7 +36,7 @@ class SegmentLayer(Layer):
     def asked(self, output: OutputSettings) -> SegmentLayer | None:
         if output.segments is None:
             return None
-        return SegmentLayer(SegmentSettings(output.segments, output.segment_scale))
+        return SegmentLayer(SegmentSettings(output.segments, output.segment_scale, output.segment_palette))
 
     def told(self, settings: dict[str, Any]) -> SegmentLayer:
         return SegmentLayer(SegmentSettings(**settings))

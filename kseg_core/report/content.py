@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from kseg_core import storage
 from kseg_core.errors import KsegError, StoreError
 from kseg_core.inputs.passed_over import SWEEP_RECORD
-from kseg_core.sizes import only_so_many
+from kseg_core.sizes import counted, only_so_many
 from kseg_core.store.markers import is_complete
 from kseg_core.store.model import Model
 
 from .facts import ImageFacts, Ranked
-from .views import Pictures, PixelSample
+from .samples import PixelSample
+from .segment_tables import SegmentTables, stored_segments
+from .views import Pictures
 
 Color = tuple[int, int, int]
 Pairs = tuple[tuple[str, str], ...]
@@ -91,6 +93,8 @@ class Report:
     painted: Painted | None = None
     cloud: Cloud | None = None
     sampled: int = 0  # pixels that the spread was worked out from
+    segments: SegmentTables | None = None  # None where there are none
+    is_labelled: bool = True  # else it is of a store of segments alone
 
 
 # ------------------------------------------------------------------------------------------ of the store and the model
@@ -110,7 +114,6 @@ def head(
     valid = sum(image.valid for image in images)
     total = valid + sum(image.invalid for image in images)
     mse = math.fsum(image.inertia for image in images) / valid if valid else None
-    count = "1 image" if len(images) == 1 else f"{len(images):,} images"
     clusters = "a palette for each image"
     if model is not None:
         clusters = "1 cluster" if model.k == 1 else f"{model.k:,} clusters"
@@ -122,16 +125,39 @@ def head(
     if model is not None and model.k_why:
         facts.append(("Why this k", model.k_why))
     facts += [(name.capitalize(), f"{known[name]}") for name in ("attempts", "seed") if known.get(name) is not None]
-    software = ", ".join(f"{name} {version}" for name, version in sorted((attributes.get("software") or {}).items()))
-    about = [("Images from", folder)] if folder else []
-    about += [("Store", f"format {attributes.get('format')}, begun {attributes.get('created', 'at an unknown time')}")]
-    about += [("Made with", software)] if software else []
+    facts += stored_segments(images)
+    about = _about(attributes, folder)
     if model is not None:
         about.append(("Model", f"digest {model.digest}"))
         if model.bands is not None:
             about.append(("Bands", ", ".join(map(str, model.bands.bands))))
-    lead = f"{count}, {_pixels(total)}, {clusters}, {features}"
+    lead = f"{_images(images)}, {_pixels(total)}, {clusters}, {features}"
     return lead, tuple(facts), tuple(about)
+
+
+def head_of_segments(
+    attributes: Mapping[str, Any], images: Sequence[ImageFacts], folder: str
+) -> tuple[str, Pairs, Pairs]:
+    """The same of a store of segments alone."""
+    valid = sum(image.valid for image in images)
+    total = valid + sum(image.invalid for image in images)
+    facts = [("Images", f"{len(images):,}"), ("Pixels", f"{total:,}")]
+    facts += [("Invalid pixels", f"{total - valid:,}")] if total > valid else []
+    count = sum(image.segments.count for image in images if image.segments is not None)
+    lead = f"{_images(images)}, {_pixels(total)}, {counted(count, 'segment')}"
+    return lead, (*facts, *stored_segments(images)), tuple(_about(attributes, folder))
+
+
+def _about(attributes: Mapping[str, Any], folder: str) -> list[tuple[str, str]]:
+    """What is said of the store at the page's foot."""
+    software = ", ".join(f"{name} {version}" for name, version in sorted((attributes.get("software") or {}).items()))
+    about = [("Images from", folder)] if folder else []
+    about += [("Store", f"format {attributes.get('format')}, begun {attributes.get('created', 'at an unknown time')}")]
+    return about + ([("Made with", software)] if software else [])
+
+
+def _images(images: Sequence[ImageFacts]) -> str:
+    return "1 image" if len(images) == 1 else f"{len(images):,} images"
 
 
 def _pixels(count: int) -> str:

@@ -15,13 +15,25 @@ from typing import Any
 from kseg_core.errors import StoreError
 from kseg_core.images.geo import GRID_MAPPING, GeoReference
 from kseg_core.images.pixel_size import area_of_sides, area_on_the_ground
-from kseg_core.store.manifest import read_attributes
-from kseg_core.store.markers import image_is_complete
+from kseg_core.layers import LAYERS
+from kseg_core.layers.segments import TABLE
+from kseg_core.store.manifest import image_facts, read_attributes
+from kseg_core.store.markers import image_is_complete, layer_is_complete
 from kseg_core.store.nodes import read_document
 from kseg_core.store.writing import LABELS, image_folder
 
 FEW = 6  # images: of fewer, quartiles say nothing
+SEGMENTS = LAYERS["segments"]
 MOST_DOUBLINGS = 8.0  # an image without any error is no farther from the others than one with 1/256 of theirs
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """What an image says of its segments."""
+
+    count: int
+    pixels: int  # that are in one
+    level: float | None  # at which they are cut, where that is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +44,14 @@ class ImageFacts:
     key: str
     source: str
     shape: tuple[int, int]  # (height, width)
-    # Pixels of each cluster, and invalid ones
+    # Pixels of each cluster, and invalid ones; of an image without labels there are no clusters
     counts: tuple[int, ...]
     invalid: int
     inertia: float  # in squared feature units
     colors: tuple[tuple[int, int, int], ...]  # (r, g, b) of each cluster
     pixel_area: float | None  # in square metres, where known
+    segments: SegmentFacts | None = None
+    is_labelled: bool = True
     below: str = ""  # the end of ``source`` below the folder that all images have in common; empty: all of it
 
     @property
@@ -47,13 +61,13 @@ class ImageFacts:
 
     @property
     def valid(self) -> int:
-        """Valid pixels."""
-        return sum(self.counts)
+        """Valid pixels; without labels, those in segments."""
+        return sum(self.counts) if self.is_labelled else 0 if self.segments is None else self.segments.pixels
 
     @property
     def mse(self) -> float | None:
-        """Inertia per valid pixel; None without one."""
-        return self.inertia / self.valid if self.valid else None
+        """Inertia per valid pixel; None without one, and without labels."""
+        return self.inertia / self.valid if self.valid and self.is_labelled else None
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -61,8 +75,9 @@ class ImageFacts:
         return tuple(count / (self.valid or 1) for count in self.counts)
 
 
-def read_facts(store: str, key: str, k: int | None) -> ImageFacts:
-    """Facts of an image. ``k``: the number of clusters that all images share, if they do.
+def read_facts(store: str, key: str, k: int | None, *, labelled: bool = True) -> ImageFacts:
+    """Facts of an image. ``k``: the number of clusters that all images share, if they do; not ``labelled``: of a store
+    of segments alone.
 
     Raises
     ------
@@ -70,7 +85,7 @@ def read_facts(store: str, key: str, k: int | None) -> ImageFacts:
         If it is damaged or not finished.
     """
     try:
-        facts = _facts(store, key)
+        facts = _facts(store, key, labelled=labelled)
         if len(facts.colors) != len(facts.counts) or (k is not None and len(facts.counts) != k):
             raise ValueError(f"{len(facts.counts)} counts and {len(facts.colors)} colours")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -90,11 +105,13 @@ def named_below(images: Sequence[ImageFacts]) -> tuple[str, list[ImageFacts]]:
     return folder, [replace(image, below=image.source[len(folder) :]) for image in images]
 
 
-def _facts(store: str, key: str) -> ImageFacts:
+def _facts(store: str, key: str, *, labelled: bool) -> ImageFacts:
     folder = image_folder(store, key)
     facts = read_attributes(folder)
     if facts is None or not image_is_complete(facts):
         raise StoreError("not complete: its run has not finished, or was stopped while writing it")
+    if not labelled:
+        return _facts_of_segments(folder, key, facts)
     labels = _document(os.path.join(folder, LABELS))
     colors = labels["ome"]["image-label"]["colors"][: len(facts["counts"])]
     height, width = facts["shape"]
@@ -106,14 +123,40 @@ def _facts(store: str, key: str) -> ImageFacts:
         invalid=int(facts["invalid"]),
         inertia=float(facts["inertia"]),
         colors=tuple((int(c["rgba"][0]), int(c["rgba"][1]), int(c["rgba"][2])) for c in colors),
-        pixel_area=_square_metres(folder, labels["ome"]["multiscales"][0]),
+        pixel_area=_square_metres(folder, LABELS, labels["ome"]["multiscales"][0]),
+        segments=_segments(folder),
     )
 
 
-def _square_metres(folder: str, multiscales: dict[str, Any]) -> float | None:
-    """Of a pixel: on the ground, or by OME-Zarr's ``multiscales``."""
+def _facts_of_segments(folder: str, key: str, facts: dict[str, Any]) -> ImageFacts:
+    """Of an image without labels."""
+    segments = _segments(folder)
+    if segments is None:
+        raise StoreError("not complete: its segments are not finished")
+    described = _document(os.path.join(folder, SEGMENTS.node))["ome"]["multiscales"][0]
+    height, width = (int(side) for side in facts["shape"])
+    invalid = height * width - segments.pixels
+    area = _square_metres(folder, SEGMENTS.node, described)
+    return ImageFacts(
+        key, str(facts["source"]), (height, width), (), invalid, 0.0, (), area, segments, is_labelled=False
+    )
+
+
+def _segments(folder: str) -> SegmentFacts | None:
+    """What an image says of its segments; None where it has none that are complete."""
+    stated = image_facts(os.path.join(folder, SEGMENTS.path()))
+    if stated is None or not layer_is_complete(stated, SEGMENTS.counted):
+        return None
+    level, count = stated.get("level"), 0
+    with contextlib.suppress(FileNotFoundError):  # there is no table of no segment
+        count = int(read_document(os.path.join(folder, TABLE, "area"))["shape"][0])
+    return SegmentFacts(count, int(stated["segment_pixels"]), level if isinstance(level, int | float) else None)
+
+
+def _square_metres(folder: str, node: str, multiscales: dict[str, Any]) -> float | None:
+    """Of a pixel: on the ground, or by OME-Zarr's ``multiscales`` of a node of the image."""
     with contextlib.suppress(FileNotFoundError):
-        geo = GeoReference.from_attributes(_document(os.path.join(folder, LABELS, GRID_MAPPING)))
+        geo = GeoReference.from_attributes(_document(os.path.join(folder, node, GRID_MAPPING)))
         on_the_ground = None if geo is None else area_on_the_ground(geo)
         if on_the_ground:
             return on_the_ground

@@ -44,7 +44,9 @@ def _palette(report: Report) -> Figure | None:
 
 def _comparison(report: Report, added: str | None = None) -> Figure | None:
     """Originals beside what they became; with a layer that was ``added``, images that have it, beside that too."""
-    kinds = ["original", "segmented", *([added] if added else [])]
+    kinds = ["original", *(["segmented"] if report.is_labelled else []), *([added] if added else [])]
+    if len(kinds) == 1:
+        return None
     images = [image for image in report.cards if (added or "original") in image.pictures.by_name][:MOST_ROWS]
     rows = [(_name(image), [_pixels(image.pictures.by_name.get(kind)) for kind in kinds]) for image in images]
     return plots.comparison_figure(rows, kinds) if rows else None

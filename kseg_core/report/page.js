@@ -66,7 +66,7 @@
         const td = cell(column, data.images[i][c]);
         if (c === name && data.links[i]) {
           const link = make("a", "", data.images[i][c]);
-          link.href = "#" + data.links[i];
+          link.href = "#" + encodeURIComponent(data.links[i]);
           td.replaceChildren(link);
         }
         row.append(td);
@@ -169,7 +169,7 @@
         text.textContent = stored;
         return;
       }
-      read = read || Promise.all([pixelsOf(figure.dataset.contours), pixelsOf(others[0].src)]);
+      read = read || Promise.all([pixelsOf(figure.dataset.contours), pixelsOf(others.length ? others[0].src : first)]);
       const [contours, colors] = await read;
       const canvas = document.createElement("canvas");
       canvas.width = contours.width;

@@ -172,12 +172,17 @@ def picture(file: bytes) -> _Embedded:
 def _columns(report: Report) -> list[dict[str, Any]]:
     """Of the table of images: id, title, kind, and what it means."""
     columns = [
-        _column("rank", "Rank", "count", "1 is the farthest from the average"),
+        _column("rank", "Rank", "count", "1 is the farthest from the average" if report.is_labelled else "by name"),
         _column("name", "Image", "text", "the path it came from"),
         _column("pixels", "Pixels", "count", "valid pixels"),
-        _column("mse", "Mse", "number", "mean squared distance of its pixels to their centroids"),
-        _column("ratio", "Mse / all", "ratio", "its error as a multiple of that of all images"),
     ]
+    if _has_segments(report):
+        columns.append(_column("segments", "Segments", "count", "how many it has, as the store has them"))
+    if report.is_labelled:
+        columns += [
+            _column("mse", "Mse", "number", "mean squared distance of its pixels to their centroids"),
+            _column("ratio", "Mse / all", "ratio", "its error as a multiple of that of all images"),
+        ]
     if report.clusters:
         about = "the part of its pixels that would have to change cluster to have the mean shares of all images"
         columns.append(_column("distance", "From mean", "share", about))
@@ -185,6 +190,10 @@ def _columns(report: Report) -> list[dict[str, Any]]:
             _column(f"c{j}", f"{j}", "share", f"share of cluster {j}") for j in _largest_clusters(report, MOST_SHARES)
         ]
     return columns
+
+
+def _has_segments(report: Report) -> bool:
+    return any(image.facts.segments is not None for image in report.images)
 
 
 def _column(name: str, title: str, kind: str, about: str) -> dict[str, Any]:
@@ -199,11 +208,12 @@ def _largest_clusters(report: Report, most: int) -> list[int]:
 
 def _data(report: Report, columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
     cards = {image.ranked.facts.key for image in report.cards}
-    clusters = _largest_clusters(report, MOST_SHARES) if report.clusters else None
+    clusters = _largest_clusters(report, MOST_SHARES) if report.clusters else []
+    values = [_values(at, image, clusters) for at, image in enumerate(report.images)]
     keys = [image.facts.key for image in report.images]
     return {
         "columns": [{name: c[name] for name in ("id", "kind", "digits")} for c in columns],
-        "images": [_row(at, image, clusters) for at, image in enumerate(report.images)],
+        "images": [[of_image[column["id"]] for column in columns] for of_image in values],
         "links": [f"i-{key}" if key in cards else None for key in keys],
         "texts": [search_text(image) for image in report.images],
         "cloud": _cloud(report),
@@ -211,13 +221,19 @@ def _data(report: Report, columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _row(at: int, image: Ranked, clusters: Sequence[int] | None) -> list[Any]:
+def _values(at: int, image: Ranked, clusters: Sequence[int]) -> dict[str, Any]:
+    """What the table of images may have of one, by column."""
     facts = image.facts
-    row: list[Any] = [at + 1, facts.name, facts.valid, _short(facts.mse), _short(image.ratio)]
-    if clusters is not None:
-        row.append(_short(image.distance))
-        row += [_short(facts.shares[j]) if facts.valid else None for j in clusters]
-    return row
+    return {
+        "rank": at + 1,
+        "name": facts.name,
+        "pixels": facts.valid,
+        "segments": None if facts.segments is None else facts.segments.count,
+        "mse": _short(facts.mse),
+        "ratio": _short(image.ratio),
+        "distance": _short(image.distance),
+        **{f"c{j}": _short(facts.shares[j]) if facts.valid else None for j in clusters},
+    }
 
 
 def _short(value: float | None) -> float | None:

@@ -186,6 +186,11 @@ def segments_file(segments: NDArray[Any], cells: U8) -> bytes:
     return _saved(Image.fromarray(shown), "PNG", optimize=True)
 
 
+def painted_file(cells: U8) -> bytes:
+    """Colours (y, x, 4) as PNG, exactly; transparent where the last is 0."""
+    return _saved(Image.fromarray(cells), "PNG", optimize=True)
+
+
 def gray_file(gray: U8 | Bools) -> bytes:
     """uint8 (y, x) as PNG; bool as one of one bit, white where true."""
     return _saved(Image.fromarray(gray), "PNG", optimize=True)

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from kseg_core.clustering.features import feature_space
 from kseg_core.clustering.labelling import Labels, invalid_label
 from kseg_core.config import OutputSettings
 from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.export.segments import Shades
 from kseg_core.halos import grown
 from kseg_core.images import Pixels
+from kseg_core.images.kinds import is_picture
 from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.layers.tiles import level_shape, tile_windows
 from kseg_core.reading.smoothing import Smoothing, smoothed
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.segment_settings import SegmentSettings
-from kseg_core.segments.cutting import cut_window
-from kseg_core.store.cuts import contours_of_image, count_of_segments, hierarchy_facts, level_of
 from kseg_core.store.model import Model, labels_of
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals
 
-from . import thumbnails
+from . import segment_views, thumbnails
 from .facts import ImageFacts, largest
+from .samples import PixelSample, joined, quotas, sample_pixels
+from .segment_views import LargeSegment, SeenContours, SmallHierarchy, StoredSegments
 from .thumbnails import LEVELS_IN_WINDOW, Patch, put_together
 
 I64 = NDArray[np.int64]
@@ -43,11 +41,8 @@ GRID = 1 << LEVELS_IN_WINDOW
 WINDOW_PX = 2048  # side of the windows that arrays of a store are read in
 LABELS_PX = 4096  # of labels, which are a byte a pixel
 SEGMENTS = "segments"
+PAINTED = "painted"  # segments in their mean colours, as the store has them: what there is of an image without labels
 MASK_CLUSTERS = 12  # most masks of an image
-
-# The plastic number's sequence: two coordinates whose multiples fill the unit square most evenly.
-_PLASTIC = 1.32471795724474602596
-_STEPS = (1 / _PLASTIC, 1 / _PLASTIC**2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +80,9 @@ class Subject:
     shape: tuple[int, int]  # (height, width)
     level: int  # of its small picture
     k: int  # number of clusters of its model; 0 for one without a valid pixel and without a model
-    stored_level: int  # the level of its label pyramid that the small picture is made from
+    stored_level: (
+        int  # the level of its label pyramid (without labels: of segments) that the small picture is made from
+    )
     # What else the store holds of it: a copy, and of the layers that were added those that can be shown, by name
     has_copy: bool
     added: tuple[str, ...]
@@ -94,13 +91,22 @@ class Subject:
     lost: str = ""  # why there is neither, in one line; empty where there is
     own: Model | None = None  # the image's own model, with ``--scope image``
     smooth: int = 0  # at which scale, in pixels, it was smoothed to be labelled
-    segments: int = 0  # how many it has
-    segment_level: float | None = None  # at which they are cut
+    segments: StoredSegments | None = None
+    shades: Shades | None = None  # how bands are shown where there is no model; None: they are colours
 
     @property
     def key(self) -> str:
         """Its name in the store."""
         return self.chosen.facts.key
+
+    @property
+    def is_labelled(self) -> bool:
+        return self.chosen.facts.is_labelled
+
+    @property
+    def bands(self) -> tuple[int, ...] | None:
+        """Which bands of it are read where there is no model: none for all; None: colours."""
+        return None if self.is_labelled or self.source is None or is_picture(self.source.info) else ()
 
     @property
     def in_window(self) -> int:
@@ -113,10 +119,10 @@ class Subject:
         return min(self.level - self.stored_level, LEVELS_IN_WINDOW)
 
     def views(self) -> Iterator[View]:
-        """All that is to be seen: labels, pixels and added layers, each in windows on whole cells."""
-        side = max(LABELS_PX, 1 << self.labels_in_window)
+        """All that is to be seen: labels (or segments), pixels and added layers, each in windows on whole cells."""
+        side = max(LABELS_PX if self.is_labelled else WINDOW_PX, 1 << self.labels_in_window)
         for window in tile_windows(*level_shape(self.shape, self.stored_level), side):
-            yield View(self, "labels", *window)
+            yield View(self, "labels" if self.is_labelled else PAINTED, *window)
         windows = list(self._pixel_windows())
         sizes = [(rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows]
         samples, points = quotas(sizes, self.chosen.sampled), quotas(sizes, self.chosen.points)
@@ -137,7 +143,7 @@ class View:
     """A window of an image; of its pixels so many are sampled, and so many of these kept."""
 
     subject: Subject
-    layer: str  # ``labels``, ``pixels``, or an added layer
+    layer: str  # ``labels``, `PAINTED`, ``pixels``, or an added layer
     rows: slice
     columns: slice
     sampled: int = 0
@@ -146,18 +152,6 @@ class View:
     def patch(self, pixels: NDArray[Any], level: int) -> Patch:
         """A part of the small picture ``level`` times halved."""
         return Patch(self.rows.start >> level, self.columns.start >> level, pixels)
-
-
-@dataclass(frozen=True, slots=True)
-class PixelSample:
-    """Some pixels."""
-
-    colors: U8  # uint8 (n, 3): as they are shown
-    labels: I64  # int64 (n,): their clusters
-    # int64 and float64 (k,): of more pixels than these, how many of each cluster were sampled, and the sum of their
-    # squared distances to its centroid, in squared feature units
-    counts: I64
-    squares: F64
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +176,14 @@ def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
         raise StoreError("not complete")
     own = image.model if plan.model is None else None
     model = own or plan.model
-    levels = image.levels
-    height, width = levels[0].shape
+    height, width = image.attributes["shape"]
+    segments = StoredSegments.of(image)
+    if chosen.facts.is_labelled:
+        levels = len(image.levels)
+    elif segments is not None:
+        levels = segments.pyramid
+    else:
+        raise StoreError("its segments do not say at which level they are cut")
     level = thumbnails.level_for((height, width), plan.longest)
     source, lost = None, ""
     if image.image is None:
@@ -191,35 +191,41 @@ def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
             source = plan.originals.open(image)
         except UnreadableImage as error:
             lost = error.reason
+    shades = None
+    if not chosen.facts.is_labelled and source is not None and not is_picture(source.info):
+        shades = segment_views.shades_of_bands(image)
+        if shades is None:
+            source, lost = None, "how its bands are shown is not known, as the means of its segments are not"
     return Subject(
         chosen=chosen,
         shape=(height, width),
         level=level,
         k=0 if model is None else model.k,
-        stored_level=min(level, len(levels) - 1),
+        stored_level=min(level, levels - 1),
         has_copy=image.image is not None,
         added=tuple(layer.name for layer in LAYERS.values() if layer.added and _is_shown(layer, image)),
         source=source,
         lost=lost,
         own=own,
         smooth=image.attributes.get("smooth", 0),
-        segments=count_of_segments(image),
-        segment_level=level_of(image),
+        segments=segments,
+        shades=shades,
     )
 
 
 def _is_shown(layer: Layer, image: StoredImage) -> bool:
     array = image.layer(layer)
     if layer.name == SEGMENTS:
-        return array is not None and level_of(image) is not None and hierarchy_facts(image.store, image.key) is not None
+        segments = StoredSegments.of(image)
+        return segments is not None and segments.has_contours
     return array is not None and (layer.are_labels or array.dtype.name in ("bool", "uint8"))
 
 
 # ---------------------------------------------------------------------------------------------------- one window
 
 
-def see(view: View, plan: ViewPlan) -> Patch | PixelView:
-    """A part of the small picture of labels or of an added layer; or what is seen of pixels.
+def see(view: View, plan: ViewPlan) -> Patch | PixelView | SeenContours:
+    """A part of the small picture of labels, segments or an added layer; or what is seen of pixels or contours.
 
     Raises
     ------
@@ -233,10 +239,12 @@ def see(view: View, plan: ViewPlan) -> Patch | PixelView:
         level = subject.labels_in_window
         labels = _read(StoredImage(plan.store, subject.key).levels[subject.stored_level], subject, window)
         return view.patch(thumbnails.mode_cells(labels, invalid_label(subject.k), level), level)
+    if view.layer == PAINTED:
+        level, image = subject.labels_in_window, StoredImage(plan.store, subject.key)
+        return view.patch(segment_views.see_painted(image, window, subject.stored_level, level), level)
     layer, level = LAYERS[view.layer], subject.in_window
     if layer.name == SEGMENTS:
-        contours = contours_of_image(StoredImage(plan.store, subject.key), window)
-        return view.patch(thumbnails.halved_contours(np.moveaxis(contours, 0, -1), level), level)
+        return segment_views.see_contours(StoredImage(plan.store, subject.key), window, level)
     array = StoredImage(plan.store, subject.key).layer(layer)
     if array is None:
         raise StoreError(f"{subject.key}: its {layer.name} are not there any more")
@@ -251,6 +259,8 @@ def _see_pixels(view: View, plan: ViewPlan) -> PixelView:
     model = plan.model or subject.own
     pixels = _read_pixels(view, plan, model)
     shown = pixels.seen if model is None or model.bands is None else model.bands.shades(pixels.seen)
+    if subject.shades is not None:
+        shown = subject.shades(shown)
     level = subject.in_window
     painted = []
     for other in plan.others_for(subject.key):
@@ -270,7 +280,7 @@ def _read_pixels(view: View, plan: ViewPlan, model: Model | None) -> Pixels:
         if subject.source is None:
             raise UnreadableImage(subject.key, subject.lost)
         piece = Piece(subject.source, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
-        return piece.read(None if model is None or model.bands is None else model.bands.bands, original=True)
+        return piece.read(subject.bands if model is None or model.bands is None else model.bands.bands, original=True)
     image = StoredImage(plan.store, subject.key)
     assert image.image is not None
     how = Smoothing(subject.smooth, subject.smooth) if subject.smooth else None
@@ -290,75 +300,6 @@ def _read(array: zarr.Array[Any], subject: Subject, window: tuple[slice, ...]) -
         raise StoreError(f"{subject.key}: cannot be read ({error})") from error
 
 
-# ----------------------------------------------------------------------------------------------- a few of its pixels
-
-
-def even_positions(shape: tuple[int, int], count: int) -> tuple[I64, I64]:
-    """Rows and columns of ``count`` pixels spread evenly over a window; pixels may come twice in a small one.
-
-    References
-    ----------
-    Roberts, M. (2018). The unreasonable effectiveness of quasirandom sequences.
-    """
-    steps = np.arange(1, count + 1, dtype=np.float64)
-    rows, columns = ((np.mod(0.5 + steps * step, 1.0) * side) for step, side in zip(_STEPS, shape, strict=True))
-    return rows.astype(np.int64), columns.astype(np.int64)
-
-
-def quotas(sizes: Sequence[int], total: int) -> list[int]:
-    """``total`` shared out in proportion to sizes, exactly: what is rounded off here is given there."""
-    whole = sum(sizes)
-    ends = [total * int(end) // whole if whole else 0 for end in np.cumsum([0, *sizes], dtype=object)]
-    return [after - before for before, after in pairwise(ends)]
-
-
-def sample_pixels(
-    pixels: Pixels, shown: U8, model: Model, output: OutputSettings, count: int, kept: int
-) -> PixelSample:
-    """Sample ``count`` pixels of a window, and keep ``kept`` of them; those not valid are passed over."""
-    rows, columns = even_positions(pixels.samples.shape[:2], count)
-    if pixels.valid is not None:
-        good = pixels.valid[rows, columns]
-        rows, columns = rows[good], columns[good]
-    chosen = np.ascontiguousarray(pixels.samples[rows, columns])
-    if not len(chosen):
-        return PixelSample(
-            np.empty((0, 3), np.uint8), np.empty(0, np.int64), np.zeros(model.k, np.int64), np.zeros(model.k)
-        )
-    labels = labels_of(Pixels(chosen[None]), model, output)[0].astype(np.int64)
-    assert labels.max() < invalid_label(model.k)  # all of them are valid
-    squared = ((_features_of(model, chosen) - model.centroids[labels]) ** 2).sum(axis=1)
-    return PixelSample(
-        shown[rows, columns][:kept],
-        labels[:kept],
-        np.bincount(labels, minlength=model.k),
-        np.bincount(labels, weights=squared, minlength=model.k).astype(np.float64),
-    )
-
-
-def _features_of(model: Model, samples: NDArray[Any]) -> F64:
-    """Features float64 (n, d) of pixels (n, c): sRGB, or a bands model's samples."""
-    if model.bands is not None:
-        return model.bands.features_of(samples.astype(np.float64))
-    red, green, blue = samples.T.astype(np.uint32)
-    space = feature_space(model.features)
-    points = space.points(np.asarray(red << 16 | green << 8 | blue, np.uint32))
-    return space.to_features(points.T.astype(np.float64))
-
-
-def joined(samples: Sequence[PixelSample]) -> PixelSample | None:
-    """The samples of several windows, or of several images of one model, as one; None of none."""
-    if not samples:
-        return None
-    squares = np.array([[sample.squares[j] for sample in samples] for j in range(len(samples[0].squares))])
-    return PixelSample(
-        np.concatenate([sample.colors for sample in samples]),
-        np.concatenate([sample.labels for sample in samples]),
-        np.sum([sample.counts for sample in samples], axis=0),
-        np.array([math.fsum(row) for row in squares.tolist()]),
-    )
-
-
 # ---------------------------------------------------------------------------------------------------- all windows
 
 
@@ -367,7 +308,7 @@ class Seen:
     """All that was seen of an image: what `see` gave of each view, or in one line why it gave nothing."""
 
     subject: Subject
-    parts: list[tuple[View, Patch | PixelView | str]]
+    parts: list[tuple[View, Patch | PixelView | SeenContours | str]]
 
     def of(self, layer: str) -> list[Any]:
         """What was seen of one layer."""
@@ -375,21 +316,10 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class SmallHierarchy:
-    """What the segments of a small picture are cut from at any level."""
-
-    file: bytes  # a PNG, as `thumbnails.hierarchy_file` writes it
-    # Of the image itself: how many segments there are, at which level, and at which step of contours that is
-    count: int
-    level: float
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
 class Pictures:
     """An image's pictures as files, and its sample of pixels; small enough to be sent."""
 
-    segmented: bytes  # a PNG's bytes
+    segmented: bytes | None  # a PNG's bytes; None without labels
     original: bytes | None = None  # the same of the original (WebP); None where there is none
     added: tuple[tuple[str, bytes], ...] = ()  # (name, PNG) of each layer that was added
     lost: str = ""  # why there is no original; empty where there is
@@ -397,12 +327,13 @@ class Pictures:
     painted: tuple[bytes, ...] = ()  # a PNG for each further model
     sample: PixelSample | None = None  # some of its pixels; None where there are none
     hierarchy: SmallHierarchy | None = None  # of its segments, to be cut on the page; None where there are none
+    largest: tuple[LargeSegment, ...] = ()  # of its segments
 
     @property
     def by_name(self) -> dict[str, bytes]:
         """Those shown on an image's card."""
-        original = {} if self.original is None else {"original": self.original}
-        return {**original, "segmented": self.segmented, **dict(self.added)}
+        own = {"original": self.original, "segmented": self.segmented}
+        return {**{name: file for name, file in own.items() if file is not None}, **dict(self.added)}
 
     @property
     def size_bytes(self) -> int:
@@ -416,62 +347,83 @@ def assemble(seen: Seen, plan: ViewPlan) -> Pictures:
     Raises
     ------
     StoreError
-        If labels or added layers could not be read, or there are labels that are no cluster.
+        If labels, segments or added layers could not be read, or there are labels that are no cluster.
     """
     subject = seen.subject
-    for part in (part for name in ("labels", *subject.added) for part in seen.of(name)):
+    for part in (part for name in ("labels", PAINTED, *subject.added) for part in seen.of(name)):
         if isinstance(part, str):
             raise StoreError(part)
-    facts, rest = subject.chosen.facts, subject.level - subject.in_window
-    shape = level_shape(subject.shape, subject.in_window)
-    labels = _small_labels(subject, seen.of("labels"))
+    labels = _small_labels(subject, seen.of("labels")) if subject.is_labelled else None
+    colors = np.array(subject.chosen.facts.colors, np.uint8).reshape(-1, 3)
+    segmented = None if labels is None else thumbnails.segmented_file(labels, colors)
     views = seen.of("pixels")
     lost = next((view for view in views if isinstance(view, str)), None)
-    original, painted = None, []
-    if lost is not None:
-        views = []
-    if views:
-        small = put_together((view.small for view in views), shape, 0)
-        original = thumbnails.original_file(thumbnails.finish_mean(small, rest))
-        for at, other in enumerate(plan.others_for(subject.key)):
-            invalid = invalid_label(other.k)
-            whole = put_together((view.painted[at] for view in views), shape, invalid)
-            painted.append(thumbnails.segmented_file(thumbnails.mode_cells(whole, invalid, rest), other.colors))
-    colors, added = np.array(facts.colors, np.uint8).reshape(-1, 3), []
-    hierarchy: U8 | None = None
-    for name in subject.added:
-        if name == SEGMENTS:
-            hierarchy = thumbnails.halved_contours(put_together(seen.of(name), shape, thumbnails.INVALID), rest)
-            whole = thumbnails.pixels_of(thumbnails.segmented_file(labels, colors) if original is None else original)
-            file = thumbnails.segments_file(_small_segments(hierarchy, subject), whole)
-        elif LAYERS[name].are_labels:
-            file = thumbnails.segmented_file(_put_labels_together(subject, seen.of(name), shape, rest), colors)
-        else:
-            whole = put_together(seen.of(name), shape, 0)
-            file = thumbnails.gray_file(thumbnails.finish_mean(whole[..., None], rest)[..., 0])
-        added.append((name, file))
+    views = [] if lost is not None else views
+    original, painted = _of_pixels(subject, views, plan) if views else (None, [])
+    added, hierarchy = _added(seen, colors, segmented if original is None else original)
+    if not subject.is_labelled and hierarchy is None:
+        added = [(SEGMENTS, thumbnails.painted_file(_painted_segments(subject, seen.of(PAINTED))))]
+    largest_of = () if subject.segments is None else _largest_segments(subject, plan)
     return Pictures(
-        thumbnails.segmented_file(labels, colors),
+        segmented,
         original,
         tuple(added),
         subject.lost if lost is None else lost,
-        tuple((j, thumbnails.gray_file(labels == j)) for j in _masks_of(subject, labels, plan)),
+        ()
+        if labels is None
+        else tuple((j, thumbnails.gray_file(labels == j)) for j in _masks_of(subject, labels, plan)),
         tuple(painted),
         joined([view.sample for view in views if view.sample is not None]),
-        None if hierarchy is None else _hierarchy(hierarchy, subject),
+        hierarchy,
+        largest_of,
     )
 
 
-def _small_segments(contours: U8, subject: Subject) -> NDArray[np.int32]:
-    """Segments of the small picture at the level of the store."""
-    assert subject.segment_level is not None
-    return cut_window(np.moveaxis(contours, -1, 0), SegmentSettings(subject.segment_level).most)
+def _of_pixels(subject: Subject, views: Sequence[PixelView], plan: ViewPlan) -> tuple[bytes, list[bytes]]:
+    """The original, and the image painted with each further model, from what was seen of its pixels."""
+    rest, shape = subject.level - subject.in_window, level_shape(subject.shape, subject.in_window)
+    small, painted = put_together((view.small for view in views), shape, 0), []
+    for at, other in enumerate(plan.others_for(subject.key)):
+        invalid = invalid_label(other.k)
+        whole = put_together((view.painted[at] for view in views), shape, invalid)
+        painted.append(thumbnails.segmented_file(thumbnails.mode_cells(whole, invalid, rest), other.colors))
+    return thumbnails.original_file(thumbnails.finish_mean(small, rest)), painted
 
 
-def _hierarchy(contours: U8, subject: Subject) -> SmallHierarchy:
-    assert subject.segment_level is not None
-    step = SegmentSettings(subject.segment_level).most
-    return SmallHierarchy(thumbnails.hierarchy_file(contours), subject.segments, subject.segment_level, step)
+def _painted_segments(subject: Subject, patches: Sequence[Patch]) -> U8:
+    """uint8 (y, x, 4): the small picture of segments in their mean colours, as the store has them."""
+    level = subject.stored_level + subject.labels_in_window
+    whole = put_together(patches, level_shape(subject.shape, level), 0)
+    return thumbnails.finish_mean(whole, subject.level - level)
+
+
+def _added(seen: Seen, colors: U8, shown: bytes | None) -> tuple[list[tuple[str, bytes]], SmallHierarchy | None]:
+    """The layers that were added as files, segments in the mean colours of what is ``shown`` of the image; and what
+    these are cut from.
+    """
+    subject, added, hierarchy = seen.subject, [], None
+    rest, shape = subject.level - subject.in_window, level_shape(subject.shape, subject.in_window)
+    for name in subject.added:
+        parts = seen.of(name)
+        if name == SEGMENTS:
+            assert subject.segments is not None
+            together = put_together((part.small for part in parts), shape, thumbnails.INVALID)
+            contours = thumbnails.halved_contours(together, rest)
+            whole = _painted_segments(subject, seen.of(PAINTED)) if shown is None else thumbnails.pixels_of(shown)
+            hierarchy = segment_views.small_hierarchy(contours, parts, subject.segments)
+            file = thumbnails.segments_file(segment_views.small_segments(contours, subject.segments), whole)
+        elif LAYERS[name].are_labels:
+            file = thumbnails.segmented_file(_put_labels_together(subject, parts, shape, rest), colors)
+        else:
+            together = put_together(parts, shape, 0)
+            file = thumbnails.gray_file(thumbnails.finish_mean(together[..., None], rest)[..., 0])
+        added.append((name, file))
+    return added, hierarchy
+
+
+def _largest_segments(subject: Subject, plan: ViewPlan) -> tuple[LargeSegment, ...]:
+    image = StoredImage(plan.store, subject.key)
+    return segment_views.largest_segments(image, plan.model or subject.own)
 
 
 def _small_labels(subject: Subject, patches: Sequence[Patch]) -> Labels:

@@ -47,11 +47,16 @@ def palette_of_colours(lab: Features, *, complete: bool) -> Palette:
     palettes.count_boxes(lab, boxes.low, boxes.size, SHIFT, counts, sums)
     occupied = np.flatnonzero(counts)
     counts, sums = counts[occupied], sums[occupied]
-    means = (2 * sums + counts[:, None]) // (2 * counts[:, None])
-    centres, label = palettes.find_palette(np.ascontiguousarray(means.T.astype(np.int32)), counts, COLOURS, STEPS)
+    centres, label = palettes.find_palette(box_means(counts, sums), counts, COLOURS, STEPS)
     table = np.zeros(boxes.how_many, np.uint8) if complete else palettes.nearest_centres(boxes.middles(), centres)[0]
     table[occupied] = label
     return Palette(boxes, table)
+
+
+def box_means(counts: NDArray[np.int64], sums: NDArray[np.int64]) -> NDArray[np.int32]:
+    """int32 (3, n): the mean of each of n boxes, from its pixels (n,) and the sums of their features (n, 3)."""
+    means = (2 * sums + counts[:, None]) // (2 * counts[:, None])
+    return np.ascontiguousarray(means.T.astype(np.int32))
 
 
 class Boxes(NamedTuple):
@@ -72,14 +77,14 @@ class Boxes(NamedTuple):
         return together
 
 
-def palette_of_bands(features: Features) -> Palette:
-    """Found in a sample (d, n, 1) of features, in any order."""
+def centres_of_bands(features: Features) -> NDArray[np.int32]:
+    """int32 (k, d): found in a sample (d, n, 1) of features, in any order."""
     points = features.reshape(len(features), -1).astype(np.int32)
     points = np.ascontiguousarray(points[:, np.lexsort(points)])  # of equally far ones the first is a centre
     if points.shape[1] == 0:
-        return Palette(centres=np.zeros((1, len(points)), np.int32))
-    centres, _ = palettes.find_palette(points, np.ones(points.shape[1], np.int64), COLOURS, STEPS)
-    return Palette(centres=centres)
+        return np.zeros((1, len(points)), np.int32)
+    centres: NDArray[np.int32] = palettes.find_palette(points, np.ones(points.shape[1], np.int64), COLOURS, STEPS)[0]
+    return centres
 
 
 @dataclass(frozen=True)
@@ -130,4 +135,4 @@ class PixelSample:
         if not self.of_bands:
             return Converter(), palette_of_colours(Converter()(sample), complete=self.step == 1)
         convert = Converter(BandScale.of(sample[:, 0, :]))
-        return convert, palette_of_bands(convert(sample))
+        return convert, Palette(centres=centres_of_bands(convert(sample)))

@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 
 from ..halos import Region, grown
 from .blocks import BLOCK, Block, BlockPixels, join_blocks, merge_joined, segment_block, through, windows_of
+from .features import Converter
 from .graph import Merges, chained
 from .hierarchy import Hierarchy
 from .lifting import Shrinking, lift
 from .maps import HALO, find_maps
-from .palette import PixelSample
+from .palette import Palette, PixelSample
 
 Valid = NDArray[np.bool_] | None
+Ways = tuple[Converter, Palette] | None  # to features, and the palette; None: the image's own
 
 
 def contours_of(
-    samples: NDArray[Any], valid: Valid, *, of_bands: bool, factor: int = 1, side: int = BLOCK
+    samples: NDArray[Any], valid: Valid, *, of_bands: bool, factor: int = 1, side: int = BLOCK, ways: Ways = None
 ) -> NDArray[np.uint8]:
     """The step at which each boundary vanishes.
 
@@ -35,6 +37,8 @@ def contours_of(
         How many pixels, along each axis, become one before they are segmented; of colours.
     side
         Of blocks.
+    ways
+        To features, and the palette, where that is not the image's own.
 
     Returns
     -------
@@ -42,8 +46,8 @@ def contours_of(
     """
     shape = (samples.shape[0], samples.shape[1])
     if factor > 1:
-        return _lifted(samples, valid, factor, side)
-    done = _blocks_of(samples, valid, of_bands, side)
+        return _lifted(samples, valid, factor, side, ways)
+    done = _blocks_of(samples, valid, side, ways or _own(samples, valid, of_bands))
     graph, numbers = join_blocks([each.block for each in done], shape, side)
     hierarchy = Hierarchy.of(merge_joined(graph, len(done)), graph.size)
     region = np.empty(shape, np.int32)
@@ -61,24 +65,30 @@ class _Done(NamedTuple):
     pixels: BlockPixels
 
 
-def _blocks_of(samples: NDArray[Any], valid: Valid, of_bands: bool, side: int) -> list[_Done]:
+def _own(samples: NDArray[Any], valid: Valid, of_bands: bool) -> tuple[Converter, Palette]:
+    """An image's own way to features, and its palette."""
+    sample = PixelSample(samples.shape[0] * samples.shape[1], of_bands)
+    sample.add(samples, valid, 0, 0)
+    return sample.finish()
+
+
+def _blocks_of(samples: NDArray[Any], valid: Valid, side: int, ways: tuple[Converter, Palette]) -> list[_Done]:
     """Each block of an image."""
     shape = (samples.shape[0], samples.shape[1])
-    sample = PixelSample(shape[0] * shape[1], of_bands)
-    sample.add(samples, valid, 0, 0)
-    convert, palette = sample.finish()
     done = []
     for window in windows_of(shape, side):
         around, inner = grown(window, HALO, shape)
-        maps = find_maps(samples[around], None if valid is None else valid[around], convert, palette)
+        maps = find_maps(samples[around], None if valid is None else valid[around], *ways)
         done.append(_Done(window, *segment_block(maps, inner, window, shape)))
     return done
 
 
-def segment_small(samples: NDArray[np.uint8], valid: Valid, side: int = BLOCK) -> tuple[NDArray[np.int32], Hierarchy]:
+def segment_small(
+    samples: NDArray[np.uint8], valid: Valid, side: int = BLOCK, ways: Ways = None
+) -> tuple[NDArray[np.int32], Hierarchy]:
     """The cells of a small picture, int32 (y, x), -1 where invalid, and their hierarchy, from the first merge on."""
     shape = (samples.shape[0], samples.shape[1])
-    done = _blocks_of(samples, valid, of_bands=False, side=side)
+    done = _blocks_of(samples, valid, side, ways or _own(samples, valid, of_bands=False))
     graph, numbers = join_blocks([each.block for each in done], shape, side)
     cell = np.empty(shape, np.int32)
     lowest = np.empty(graph.size, np.int32)  # the cell under whose number each region goes on
@@ -101,12 +111,12 @@ def segment_small(samples: NDArray[np.uint8], valid: Valid, side: int = BLOCK) -
     return cell, Hierarchy.of(chained([*joined, *within, across]), count)
 
 
-def _lifted(samples: NDArray[np.uint8], valid: Valid, factor: int, side: int) -> NDArray[np.uint8]:
+def _lifted(samples: NDArray[np.uint8], valid: Valid, factor: int, side: int, ways: Ways) -> NDArray[np.uint8]:
     shape = (samples.shape[0], samples.shape[1])
     shrinking = Shrinking(shape, samples.shape[2], factor)
     shrinking.add(samples, valid, 0, 0)
     small, some = shrinking.picture()
-    cell, hierarchy = segment_small(small, some, side)
+    cell, hierarchy = segment_small(small, some, side, ways)
     region = lift(samples, valid, (0, 0), factor, cell, small)
     contours = np.zeros((2, *shape), np.uint8)
     hierarchy.fill(region, contours)

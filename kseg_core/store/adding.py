@@ -33,7 +33,16 @@ def _pending(layer: Layer) -> str:
     return f"{layer.name}.partial"
 
 
-def create_layer(path: str, key: str, layer: Layer, layout: Layout, *, pieces: bool, keep: bool = False) -> None:
+def create_layer(
+    path: str,
+    key: str,
+    layer: Layer,
+    layout: Layout,
+    *,
+    pieces: bool,
+    keep: bool = False,
+    said: dict[str, Any] | None = None,
+) -> None:
     """Make the arrays, without a pixel and without what declares them complete; earlier ones are removed.
 
     Parameters
@@ -46,6 +55,8 @@ def create_layer(path: str, key: str, layer: Layer, layout: Layout, *, pieces: b
         Whether windows are written one by one.
     keep
         Whether what else an image without labels has stays.
+    said
+        The attributes of its group, which are known also where the job stops before the layer is complete.
 
     Raises
     ------
@@ -60,7 +71,7 @@ def create_layer(path: str, key: str, layer: Layer, layout: Layout, *, pieces: b
         storage.make_folder(folder)  # not below a store that is not there
         write_group(folder)
     if layer.group is not None:
-        write_group(os.path.join(folder, layer.group))
+        write_group(os.path.join(folder, layer.group), said)
         if layer.group.startswith("labels/"):
             write_labels_index(folder)
     group = os.path.join(folder, os.path.dirname(layer.path()))

@@ -26,7 +26,7 @@ from .manifest import image_facts, image_folder
 from .markers import COMPLETE
 from .nodes import DAMAGE
 from .opening import StoredImage
-from .segments import finish_segments, write_segments
+from .segments import described, finish_segments, write_segments
 from .writing import build_level
 
 SIDE = 2048  # of the windows that are cut, in pixels: tens of megabytes
@@ -201,6 +201,29 @@ class StoredPixels:
         return WindowPixels(samples, labels, self._k)
 
 
+def same_parts(one: Segments, other: Segments) -> bool:
+    """Whether two tables are of the same segments, whatever these are made of."""
+    return np.array_equal(one.area, other.area) and np.array_equal(one.box, other.box)
+
+
+def same_segments(one: Segments, other: Segments) -> bool:
+    """Whether they are so with the same clusters, too; their mean colours the source alone tells."""
+    return same_parts(one, other) and np.array_equal(one.cluster, other.cluster)
+
+
+def _table_or_colorless(image: StoredImage, cut: Segments) -> tuple[Segments, bool]:
+    """The table that an image has, where it is of the segments that were cut, else these without mean colours; and
+    whether it has some.
+    """
+    try:
+        table = table_of(image)
+    except StoreError:
+        return without_colors(cut, 3), False
+    if same_parts(cut, table):
+        return table, bool(np.isfinite(table.mean).any())
+    return without_colors(cut, table.mean.shape[1]), False
+
+
 def without_colors(segments: Segments, channels: int) -> Segments:
     """Segments whose mean colours are not known: not a number."""
     return segments._replace(mean=np.full((segments.area.size, channels), np.nan, np.float32))
@@ -243,15 +266,14 @@ def cut_without_source(path: str, key: str, layer: SegmentLayer, tile: int) -> t
     height, width = layout.shape
     side = tile * max(1, SIDE // tile)  # each chunk is written once
     cut = Cut.of(image, layer.settings.level, pixels, list(tile_windows(height, width, side)))
-    channels = image.array(f"{TABLE}/mean").shape[1] if image.has(f"{TABLE}/mean") else 3
-    found = cut.segments if pixels.has_colors else without_colors(cut.segments, channels)
-    create_layer(path, key, layer, layout, pieces=False, keep=True)
+    segments, has_colors = (cut.segments, True) if pixels.has_colors else _table_or_colorless(image, cut.segments)
+    create_layer(path, key, layer, layout, pieces=False, keep=True, said=described(layout))
     for window in cut.windows:
         write_segments(path, key, layer, window, cut.read(image, *window), layout)
     for level in range(1, layout.levels):
         for window in layout.windows(level, SIDE):
             build_level(path, key, level, window, layout, [layer])
-    finish_segments(path, layer, key, layout, found)
-    in_segments = int(found.area.sum())
+    finish_segments(path, layer, key, layout, segments)
+    in_segments = int(segments.area.sum())
     declare_complete(path, key, layer, layout, facts, in_segments)
-    return height * width, in_segments, pixels.has_colors
+    return height * width, in_segments, has_colors

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..areas import has_unit, least_pixels
+from ..classes import Classes
 from ..clustering.bands import BandSpace
 from ..clustering.cleaning import Cleaning, clean_labels
 from ..clustering.features import FeatureSpace, feature_space
@@ -41,6 +42,7 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
 MODEL_FORMAT = 1
+CLASSES = "classes"  # the attribute of a model that has them
 MAX_VALUES = 1 << 27  # a gigabyte of centroids: more is damaged metadata
 
 
@@ -64,6 +66,8 @@ class Model:
         How it was found (seed, attempts, history, ...): kept, not used.
     bands
         The feature space, where ``features`` is ``bands``.
+    classes
+        What people call its clusters, or some of them together; None: they have no names. No label depends on it.
     """
 
     features: str
@@ -73,6 +77,7 @@ class Model:
     inertia: float
     facts: dict[str, Any] = field(default_factory=dict)
     bands: BandSpace | None = None
+    classes: Classes | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -91,6 +96,8 @@ class Model:
                 )
         if not 1 <= k <= MAX_K or not np.isfinite(self.centroids).all():
             raise StoreError("the model's centroids are not 1 to 65534 rows of finite numbers")
+        if self.classes is not None:
+            self.classes.require_within(k)
 
     @classmethod
     def from_solution(
@@ -172,6 +179,16 @@ class Model:
         asked: int | str | None = self.facts.get("smooth")
         return asked
 
+    def named(self, classes: Classes | None) -> Model:
+        """The same model with these classes; None, or none of them: its clusters have no names.
+
+        Raises
+        ------
+        UsageError
+            If a class is of a cluster that it does not have.
+        """
+        return dataclasses.replace(self, classes=classes or None)
+
     def of_smoothed(self, how: Smoothing | None) -> Model:
         """The same model, which also says that it is of pixels smoothed so."""
         return self if how is None else dataclasses.replace(self, facts=self.facts | {"smooth": how.asked})
@@ -219,6 +236,7 @@ class Model:
             **self.facts,
             "inertia": self.inertia,
             "mse": self.mse,
+            **({} if self.classes is None else {CLASSES: self.classes.to_json()}),
             "digest": self.digest,
         }
 
@@ -405,8 +423,27 @@ class Model:
         model = cls(str(attributes.get("features")), centroids, colors, counts, inertia, {}, bands)
         if model.digest != attributes["digest"]:
             raise StoreError("a damaged model: its digest does not match its centroids and colours")
-        own = model.attributes()
-        return dataclasses.replace(model, facts={name: told for name, told in attributes.items() if name not in own})
+        own = {*model.attributes(), CLASSES}
+        facts = {name: told for name, told in attributes.items() if name not in own}
+        return dataclasses.replace(model, facts=facts, classes=classes_of(attributes, model.k))
+
+
+def classes_of(attributes: Mapping[str, Any], k: int) -> Classes | None:
+    """The classes that a model of k clusters tells of; None where it has none.
+
+    Raises
+    ------
+    StoreError
+        If they are damaged.
+    """
+    if not attributes.get(CLASSES):
+        return None
+    try:
+        classes = Classes.from_json(attributes[CLASSES])
+        classes.require_within(k)
+    except (UsageError, KeyError, TypeError) as error:
+        raise StoreError(f"a damaged model: its classes cannot be read ({error})") from error
+    return classes
 
 
 def label_window(pixels: Pixels, model: Model | None, output: OutputSettings) -> LabelledPixels:

@@ -14,15 +14,16 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import storage
+from ..classes import Classes
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer
 from ..layers.tiles import level_shape
 from ..storage.sidecars import appearing
-from .manifest import FORMAT, added_alone, images_of, read_attributes
+from .manifest import FORMAT, added_alone, folders_of, image_facts, images_of, read_attributes
 from .markers import COMPLETE, image_is_complete, is_complete, layer_is_complete
-from .model import Model
+from .model import CLASSES, Model
 from .nodes import DAMAGE, group_document, read_document, write_group
 from .record import ImageRecord
 from .schemas import require_sound
@@ -50,7 +51,7 @@ def now() -> str:
 
 
 def create_store(path: str, attributes: dict[str, Any]) -> None:
-    """An empty store with status ``running``.
+    """An empty store with status ``running``, with the folders that its ``names`` tell.
 
     Raises
     ------
@@ -61,7 +62,8 @@ def create_store(path: str, attributes: dict[str, Any]) -> None:
     facts |= {"software": software_versions(), "created": now()}
     try:
         with appearing(path) as new:
-            write_group(os.path.join(new, "images"))
+            for folder in _image_groups(facts):
+                write_group(os.path.join(new, folder))
             write_group(new, {"kseg": facts})
     except OSError as error:
         raise StoreError(f"{path}: the output cannot be written ({error.strerror or error})") from error
@@ -77,28 +79,46 @@ def update_attributes(path: str, changes: dict[str, Any], *, without: str | None
 
 def sweep_store(path: str) -> None:
     """Remove what killed jobs were writing of the store's own documents; see `storage.sweep`."""
-    for folder in (path, os.path.join(path, "images")):
-        storage.sweep(folder)
+    for folder in ("", *_image_groups(image_facts(path))):
+        storage.sweep(os.path.join(path, folder))
 
 
-def images_group_is_sound(path: str) -> bool:
-    """Whether the group that all images are in says that it is one."""
+def unsound_groups(path: str) -> list[str]:
+    """Which groups of images are missing, or do not say that they are groups."""
+    return [folder for folder in _image_groups(image_facts(path)) if not _is_group(os.path.join(path, folder))]
+
+
+def mend_image_groups(path: str) -> None:
+    """Have them say so."""
+    for folder in unsound_groups(path):
+        write_group(os.path.join(path, folder))
+
+
+def _image_groups(attributes: dict[str, Any] | None) -> list[str]:
+    """The group that all images are in, and those within it."""
+    return ["images", *(os.path.join("images", folder) for folder in folders_of(attributes))]
+
+
+def _is_group(folder: str) -> bool:
     try:
-        return read_document(os.path.join(path, "images")) == group_document()
+        return read_document(folder) == group_document()
     except (OSError, ValueError):
         return False
-
-
-def mend_images_group(path: str) -> None:
-    """Have it say so."""
-    if not images_group_is_sound(path):
-        write_group(os.path.join(path, "images"))
 
 
 def write_model(path: str, model: Model) -> None:
     """Write the store's model; it appears whole or not at all."""
     with appearing(path, _remove_folder, within="model") as new:
         model.write(new)
+
+
+def write_classes(folder: str, classes: Classes | None) -> None:
+    """Have a model in a group of its own say that these are its classes, in one write; None: it has none."""
+    document = read_document(folder)
+    attributes = document["attributes"]
+    facts = {name: told for name, told in attributes["kseg"].items() if name != CLASSES}
+    told = {} if classes is None else {CLASSES: classes.to_json()}
+    write_group(folder, {**attributes, "kseg": {**facts, **told}})
 
 
 def _remove_folder(path: str) -> None:
@@ -397,6 +417,11 @@ class Store(Mapping[str, StoredImage]):
             If each image has its own, or it is damaged.
         """
         return Model.load(self.path)
+
+    @property
+    def classes(self) -> Classes | None:
+        """What the clusters of the model that all images share are called; None: they have no names."""
+        return self.model.classes if self.has_model else None
 
     @property
     def has_model(self) -> bool:

@@ -21,7 +21,7 @@ from ..config import InputSettings
 from ..errors import StoreError, UnreadableImage, UsageError
 from ..images import Picture
 from ..inputs.companions import companions_of, state_of
-from ..inputs.keys import image_key, printable_source
+from ..inputs.keys import is_key_of, printable_source
 from ..inputs.listing import InputFile, file_status
 from ..reading.sources import ImageSource
 from .nodes import DAMAGE
@@ -177,15 +177,15 @@ def _names_printed_as(folder: str, printed: str) -> list[str]:
 
 def _candidates(printed: str, key: str) -> Iterator[tuple[str, str | None]]:
     """Paths printed so, with the part below the run's input that the key was made of; if any has one, only such."""
-    paths = [(path, _below(path, key)) for path in paths_printed_as(printed)]
+    paths = [(path, path_below(path, key)) for path in paths_printed_as(printed)]
     yield from [each for each in paths if each[1] is not None] or paths
 
 
-def _below(path: str, key: str) -> str | None:
-    """The end of a path that has this key; None where none has."""
+def path_below(path: str, key: str) -> str | None:
+    """The end of a path that has this key, which is that below the input; None where none has."""
     parts = path.split("/")
     ends = ("/".join(parts[at:]) for at in reversed(range(len(parts))))
-    return next((end for end in ends if end and image_key(end) == key), None)
+    return next((end for end in ends if end and is_key_of(key, end)), None)
 
 
 # --------------------------------------------------------------------------------------------------- pixels to be shown

@@ -225,6 +225,30 @@ class _Repaired(_RepairedAlways, total=False):
     segments: Settings | None
 
 
+def _stays_inside(folder: str) -> bool:
+    """Whether a folder of images is in the store."""
+    return all(name.strip(".") for name in folder.split("/"))
+
+
+class Names(TypedDict):
+    """Folders of images, and keys with a hash."""
+
+    folders: list[Annotated[str, _stays_inside]]
+    hashed: list[str]
+
+
+class _BandScale(TypedDict):
+    low: list[float]
+    scale: list[float]
+
+
+class SegmentPalette(TypedDict):
+    """The palette that segments of all images share: centres, and of bands how large a unit is."""
+
+    centres: list[list[int]]
+    bands: _BandScale | None
+
+
 class Store(TypedDict, total=False):
     """The root of a store."""
 
@@ -237,8 +261,10 @@ class Store(TypedDict, total=False):
     result: Result | None
     failures: list[Failure]
     keys: list[str]
+    names: Names
     edges: Settings | None
     segments: Settings | None
+    segment_palette: SegmentPalette
     repairing: dict[str, _Repaired]
 
 
@@ -249,8 +275,18 @@ class History(TypedDict, total=False):
     steps: list[float]
 
 
+class NamedClass(TypedDict):
+    """Clusters with one name."""
+
+    name: str
+    clusters: list[Count]
+    color: str | None
+
+
 class Model(TypedDict, total=False):
     """The root of a model."""
+
+    classes: list[NamedClass]
 
     features: str
     k: Count
@@ -262,6 +298,7 @@ class Model(TypedDict, total=False):
     inputs_digest: str
     folder: str
     config: Config | None
+    names: Names
     result: Result | None
     history: list[History]
     seed: Count | None

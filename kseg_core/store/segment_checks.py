@@ -8,6 +8,7 @@ and held against that, numbers and table.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -17,12 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
+from ..inputs.listing import FACTS
 from ..layers.segments import CONTOURS, SegmentLayer
 from ..layers.tiles import Region, tile_windows
 from ..segment_settings import SegmentSettings
 from ..segments.cutting import Segments
 from ..segments.hierarchy import BESIDE_INVALID, INVALID
-from .cuts import Cut, StoredPixels, contours_of_image, hierarchy_facts, level_of, stored_layout, table_of
+from .cuts import (
+    Cut,
+    StoredPixels,
+    contours_of_image,
+    hierarchy_facts,
+    level_of,
+    same_parts,
+    same_segments,
+    stored_layout,
+    table_of,
+)
+from .manifest import differences
 from .nodes import DAMAGE, read_document
 from .opening import StoredImage
 from .segments import described
@@ -111,10 +124,43 @@ def wrong_segments(image: StoredImage, counted: Counter[str], *, is_whole: bool)
         yield "its segments are not numbered as their table has them"
     elif is_whole:
         cut = Cut.of(image, facts["level"], StoredPixels(image))
-        if not _same(cut.segments, table):
+        if not same_segments(cut.segments, table):
             yield "the table of its segments is not of them"
     elif not _is_plausible(table, image.attributes["shape"]):
         yield "the table of its segments is not of them"
+
+
+def contours_are_right(image: StoredImage, layer: SegmentLayer) -> bool:
+    """Whether an image's contours can be relied on where something else of its segments is damaged: they are of its
+    file, and what is cut from them are the segments of the label image, or those of the table; where neither can be
+    read, their own checksums must do.
+
+    Raises
+    ------
+    StoreError
+        If they are missing or damaged.
+    """
+    basis = hierarchy_facts(image.store, image.key) or {}
+    expected = {name: value for name, value in layer.to_json().items() if name not in layer.free}
+    expected |= {name: image.attributes[name] for name in FACTS if name in image.attributes}
+    if not basis or differences({name: basis[name] for name in expected if name in basis}, expected):
+        return False
+    cut = Cut.of(image, layer.settings.level, StoredPixels(image))
+    witnesses = []
+    for agrees in (_agrees_with_table, _agrees_with_labels):
+        with contextlib.suppress(StoreError):
+            witnesses.append(agrees(image, cut))
+    return any(witnesses) or not witnesses
+
+
+def _agrees_with_table(image: StoredImage, cut: Cut) -> bool:
+    return same_parts(cut.segments, table_of(image))
+
+
+def _agrees_with_labels(image: StoredImage, cut: Cut) -> bool:
+    if not image.has_layer(LAYER):
+        raise StoreError(f"{image.path}: its segments are missing")
+    return all(np.array_equal(cut.read(image, *window), _segments(image, window)) for window in cut.windows)
 
 
 def _is_described(image: StoredImage) -> bool:
@@ -130,14 +176,6 @@ def _weight(table: Segments) -> int:
     """The sum of weights that its areas make."""
     numbers = np.arange(1, table.area.size + 1)
     return int((table.area.astype(np.uint64) * weights_of(numbers)).sum(dtype=np.uint64))
-
-
-def _same(cut: Segments, table: Segments) -> bool:
-    """Whether a table is of these segments, but for their mean colours, which their source alone tells."""
-    told = [name for name in Segments._fields if name != "mean"]
-    return all(np.array_equal(getattr(cut, name), getattr(table, name)) for name in told) and len(table.mean) == len(
-        cut.area
-    )
 
 
 def _is_plausible(table: Segments, shape: tuple[int, int]) -> bool:

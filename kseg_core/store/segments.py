@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..errors import StoreError
 from ..expressions import Bands
 from ..images.kinds import is_picture
 from ..joining import Rim
@@ -29,12 +30,15 @@ from ..segments.cutting import Segments, WindowPixels
 from ..segments.graph import Graph
 from ..segments.hierarchy import Hierarchy
 from ..segments.lifting import factor_of
+from ..segments.shared import SharedPalette
 from . import ome
 from .adding import read_labels
-from .manifest import image_facts
+from .manifest import image_facts, read_attributes
 from .nodes import create_array, put_file, read_plane, write_array, write_group, write_plane
+from .opening import update_attributes
 from .writing import image_folder, placed, write_labels_index
 
+PALETTE = "segment_palette"  # the attribute of a store that has the palette which its images share
 ROWS = 1 << 16  # of the table, a chunk
 
 
@@ -65,11 +69,36 @@ def ground_of(
     layout
         Of the image, which tells whether it is known how large a pixel is.
     """
-    bands = (None if is_picture(source.info) else ()) if clustered is False else clustered
+    bands = bands_of(source, clustered)
     has_size = layout.geo is not None or layout.unit is not None
     if bands is not None or settings.scale == "native" or (settings.scale == "auto" and has_size):
         return Ground(bands, 1)
     return Ground(bands, factor_of(source.shape))
+
+
+def bands_of(source: ImageSource, clustered: Bands | Literal[False] | None) -> Bands | None:
+    """Which bands of an image are segmented, as `Ground` has them; ``clustered`` as `ground_of` does."""
+    return (None if is_picture(source.info) else ()) if clustered is False else clustered
+
+
+def read_palette(path: str) -> SharedPalette | None:
+    """The palette that images of a store share; None: there is none.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged.
+    """
+    told = (read_attributes(path) or {}).get(PALETTE)
+    try:
+        return None if told is None else SharedPalette.from_json(told)
+    except ValueError as error:
+        raise StoreError(f"{path}: a damaged zarr.json: its {PALETTE} cannot be read ({error})") from error
+
+
+def write_palette(path: str, palette: SharedPalette) -> None:
+    """Have a store keep it."""
+    update_attributes(path, {PALETTE: palette.to_json()})
 
 
 # ------------------------------------------------------------------------------------------------------- contours

@@ -72,6 +72,11 @@ JOBS = {
     "smoothed bands": "run bands16 --k 3 --smooth 3 --copy-image",
     "applied smoothed": "apply more --model smoothed.zarr",
     "flat": "run flat --k 3 --workers 1",
+    "parts": "segments photos --level fine",
+    "parts of bands": "segments bands16 --level 0.2 --segment-palette shared",
+    "parts of pieces": "segments photos tiled --level 0.2 --segment-scale native --segment-palette shared",
+    "segmented": "run photos tiled --k 3 --segments --segment-palette shared --exclude c.png",
+    "parts added": "run photos --k 3; segments photos --level fine --segment-scale native",
 }
 
 # Command lines whose JSON is a promise, over the stores above.
@@ -104,6 +109,15 @@ TOLD = {
     "edges of some unreadable": "edges mixed -o mixed-edges.zarr",
     "sweep of some unreadable": "sweep mixed --k-range 2:3 -o mixed-swept",
     "dry run of some unreadable": "run mixed --k 3 --dry-run -o nowhere.zarr",
+    "segments already done": "segments photos --level fine -o parts.zarr",
+    "segments otherwise": "segments photos --segment-palette shared -o parts.zarr",
+    "segments of a store": "segments hsv.zarr",
+    "segments of some unreadable": "segments mixed -o mixed-parts.zarr",
+    "segments of several kinds": "segments photos bands16 --segment-palette shared -o kinds.zarr",
+    "inspect segments": "inspect parts.zarr",
+    "check segments": "check segmented.zarr",
+    "export segments": "export parts.zarr --to parts --what segments --level 0.3",
+    "config of segments": "config segments",
     "check of some unreadable": "check mixed.zarr",
     "all unreadable": "run broken --k 3 -o broken.zarr",
     "wrong folder": "run nothing-here --k 5",
@@ -198,7 +212,9 @@ def test_every_job_gives_the_arrays_documents_and_json_that_it_gave(place: Path,
 
 
 @pytest.mark.parametrize("how", ["--scheduler sync", "--scheduler threads --workers 3", "--tile 128 --workers 1"])
-@pytest.mark.parametrize("name", ["colours", "each", "both", "bands16", "sizes", "whole"])
+@pytest.mark.parametrize(
+    "name", ["colours", "each", "both", "bands16", "sizes", "whole", "parts of bands", "parts of pieces", "segmented"]
+)
 def test_where_and_in_which_order_the_work_is_done_changes_no_value(
     place: Path, kseg: Run, name: str, how: str
 ) -> None:
@@ -272,6 +288,11 @@ def test_what_is_done_is_left_alone_and_new_images_join_it(place: Path, kseg: Ru
         ("run photos -o out.zarr", 2),
         ("run photos --k nought -o out.zarr", 2),
         ("run mixed --k 3 -o out.zarr", 3),
+        ("segments photos -o out.zarr", 0),
+        ("segments broken -o out.zarr", 1),
+        ("segments photos --level 2 -o out.zarr", 2),
+        ("segments photos bands16 --segment-palette shared -o out.zarr", 2),
+        ("segments mixed -o out.zarr", 3),
         ("run photos --k 3 -o photos", 1),
         ("inspect photos", 1),
     ],

@@ -225,6 +225,7 @@ OTHER_OUTPUT = {
     "min_region": "50um2",
     "segments": 0.36,
     "segment_scale": "native",
+    "segment_palette": "shared",
 }
 
 

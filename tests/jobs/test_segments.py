@@ -70,7 +70,7 @@ def test_the_whole_way_json_again_and_at_another_level(kseg: Kseg, here: Path) -
         "images": {"total": 3, "done": 3, "reused": 0, "failed": 0},
         "pixels": {"total": pixels},
         "segment_pixels": pixels,
-        "settings": {"level": 0.5, "scale": "auto"},
+        "settings": {"level": 0.5, "scale": "auto", "palette": "image"},
         "failures": [],
         "notes": [],
         "seconds": {},
@@ -134,6 +134,10 @@ def test_a_run_that_wants_other_layers_than_its_store_has_names_the_commands_tha
         "edges run.zarr --low 60 --high 80",
         "segments run.zarr --level coarse --segment-scale auto --overwrite",
     ]
+    (shared,) = commands("--segments fine --segment-scale native --segment-palette shared --edges 50,90")[1:]
+    assert shared == "segments run.zarr --level fine --segment-palette shared --overwrite"
+    assert [kseg(each).code for each in (shared, "segments run.zarr --level 0.2")] == [0, 0]
+    assert open_store("run.zarr")["a.png"].array("labels/segments/0").attrs["kseg"]["palette"] == "shared"
     assert kseg("check run.zarr").code == 0
 
 

@@ -232,9 +232,9 @@ ALL_OPTIONS = {
     "sweep x": (InputSelection(("x",)), RunConfig(FitSettings("auto", k_range=(1, 10))), None),
     "edges x --overwrite": (InputSelection(("x",)), EdgesConfig(overwrite=True), None),
     "edges x": (InputSelection(("x",)), EdgesConfig(), None),
-    "segments x --level fine --segment-scale native --nodata 0": (
+    "segments x --level fine --segment-scale native --segment-palette shared --nodata 0": (
         InputSelection(("x",)),
-        SegmentsConfig(SegmentSettings(0.36), InputSettings("0"), scale="native"),
+        SegmentsConfig(SegmentSettings(0.36), InputSettings("0"), scale="native", palette="shared"),
         None,
     ),
     "segments x": (InputSelection(("x",)), SegmentsConfig(), None),

@@ -22,6 +22,7 @@ from kseg_core.report.facts import read_facts
 from kseg_core.report.settings import ReportSettings
 from kseg_core.report.thumbnails import pixels_of
 from kseg_core.report.views import ViewPlan
+from kseg_core.segments.cutting import cut_window
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import write_array
 from kseg_core.store.opening import open_store
@@ -227,6 +228,9 @@ def test_segments_are_shown_and_can_be_cut_on_the_page(
     page = (tmp_path / "r" / "report.html").read_text()
     assert f"{numbers.max()} segments, level 0.1" in page
     assert page.count('data-step="25"') == 1
+    coarse, medium, fine = (cut_window(contours, round(level * 253)).max() for level in (0.6, 0.5, 0.36))
+    assert f"segments: coarse {coarse} · medium {medium} · fine {fine}" in page
+    assert f"<dd>{numbers.max()}, level 0.1</dd>" in page
     assert data_of(tmp_path / "r")["levels"]["medium"] == 126
     assert (tmp_path / "r" / "segments.png").is_file()
 

@@ -170,14 +170,14 @@ def test_bands_are_painted_as_their_model_shows_them(tmp_path: Path, smooth: Any
     for level in (None, 0.1):
         for name in ("run", "alone"):
             run(tmp_path / f"{name}.zarr", tmp_path / f"{name}-{level}", level=level)
-        numbers = tifffile.imread(tmp_path / f"run-{level}" / "deep.tif.segments.tif")
-        np.testing.assert_array_equal(numbers, tifffile.imread(tmp_path / f"alone-{level}" / "deep.tif.segments.tif"))
-        picture = np.asarray(Image.open(tmp_path / f"run-{level}" / "deep.tif.segments.png"))
+        numbers = tifffile.imread(tmp_path / f"run-{level}" / "deep.segments.tif")
+        np.testing.assert_array_equal(numbers, tifffile.imread(tmp_path / f"alone-{level}" / "deep.segments.tif"))
+        picture = np.asarray(Image.open(tmp_path / f"run-{level}" / "deep.segments.png"))
         space = open_store(str(tmp_path / "run.zarr")).model.bands
         for number in range(1, numbers.max() + 1):
             mean = deep[numbers == number].mean(axis=0).astype(np.float32)
             assert (picture[numbers == number] == space.shades(mean)).all()
-    assert run(tmp_path / "alone.zarr", tmp_path / "again", format="png").files[0].name == "deep.tif.segments.png"
+    assert run(tmp_path / "alone.zarr", tmp_path / "again", format="png").files[0].name == "deep.segments.png"
 
 
 def test_of_a_place_on_the_ground_they_have_it(tmp_path: Path, smooth: Any) -> None:
@@ -193,10 +193,10 @@ def test_of_a_place_on_the_ground_they_have_it(tmp_path: Path, smooth: Any) -> N
     add(tmp_path / "in", tmp_path / "alone.zarr", 0.3)
     for name in ("run", "alone"):
         run(tmp_path / f"{name}.zarr", tmp_path / name)
-        with rasterio.open(tmp_path / name / "a.tif.segments.tif") as file:
+        with rasterio.open(tmp_path / name / "a.segments.tif") as file:
             assert (file.crs.to_epsg(), file.transform, file.nodata, file.dtypes) == (32633, place, 0, ("uint32",))
             np.testing.assert_array_equal(file.read(1), array(tmp_path / f"{name}.zarr", "a.tif"))
-        assert (tmp_path / name / "a.tif.segments.pgw").read_text().startswith("10.0\n0.0\n0.0\n-20.0\n")
+        assert (tmp_path / name / "a.segments.pgw").read_text().startswith("10.0\n0.0\n0.0\n-20.0\n")
 
 
 def test_what_is_asked_of_none_is_refused(made: Path, folder: Path, tmp_path: Path) -> None:
@@ -294,6 +294,72 @@ def test_what_is_damaged_is_found_and_made_anew(sound: dict[str, Path], tmp_path
     assert contents(store) == contents(sound[kind])
 
 
+@pytest.fixture(scope="module")
+def fileless(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same stores, of a picture that is not there any more; and one that has a copy of its pixels."""
+    there = tmp_path_factory.mktemp("gone")
+    shutil.copy(folder / LONG, there)
+    stores = {name: there / f"{name}.zarr" for name in ("run", "alone", "copied")}
+    run_job(there / LONG, stores["run"], k=4, tile=64, segments=0.1, pyramid=True)
+    run_job(there / LONG, stores["copied"], k=4, tile=64, segments=0.1, copy_image=True)
+    add(there / LONG, stores["alone"], 0.1, tile=64)
+    (there / LONG).unlink()
+    return stores
+
+
+CUT_ANEW = ("a pixel", "two numbers", "an area", "a chunk", "segments cut short", "a mean cut short")
+
+
+@pytest.mark.parametrize("kind", ["run", "alone", "copied"])
+@pytest.mark.parametrize("damage", CUT_ANEW)
+def test_what_contours_tell_is_made_anew_without_the_file(
+    fileless: dict[str, Path], tmp_path: Path, kind: str, damage: str
+) -> None:
+    store = tmp_path / "s.zarr"
+    shutil.copytree(fileless[kind], store)
+    harm = {**DAMAGES, "a mean cut short": (lambda at: cut_short(at, "segments/mean"), "")}[damage][0]
+    harm(store / "images" / LONG)
+    assert problems(store)
+    repaired = repair_store(str(store), SYNC)
+    assert (repaired["status"], repaired["problems"], repaired["repaired"]) == ("ok", [], [LONG])
+    assert problems(store) == []
+    made = contents(store)
+    left = {name for name, digest in contents(fileless[kind]).items() if made.get(name) != digest}
+    has_colors = kind == "copied" or damage in ("a pixel", "two numbers", "a chunk", "segments cut short")
+    assert {name for name in left if "/segments/mean/" not in name} == set()
+    assert (left == set()) == has_colors
+    assert np.isnan(array(store, LONG, "segments/mean")).all() != has_colors
+
+
+@pytest.mark.parametrize("damage", ["a boundary", "contours cut short", "no contours", "contours of another file"])
+def test_without_the_file_nothing_is_cut_from_contours_that_may_be_wrong(
+    fileless: dict[str, Path], tmp_path: Path, damage: str
+) -> None:
+    store = tmp_path / "s.zarr"
+    shutil.copytree(fileless["run"], store)
+    DAMAGES[damage][0](store / "images" / LONG)
+    before = contents(store)
+    repaired = repair_store(str(store), SYNC)
+    assert (repaired["status"], repaired["repaired"]) == ("failed", [])
+    assert any("cannot be made anew" in line and "not there any more" in line for line in repaired["problems"])
+    assert contents(store) == before
+
+
+@pytest.mark.parametrize("place", [r"segments/0/c/0/2", r"segments/area/c", r"segments/0/zarr\.json"])
+def test_a_repair_without_the_file_that_is_stopped_is_gone_on_with(
+    fileless: dict[str, Path], tmp_path: Path, place: str
+) -> None:
+    store = tmp_path / "s.zarr"
+    shutil.copytree(fileless["alone"], store)
+    put(store / "images" / LONG, f"{SEGMENTS}/0", (3, 3), 7)
+    with stopped_at(place):
+        repair_store(str(store), SYNC)
+    assert problems(store)
+    assert repair_store(str(store), SYNC)["repaired"] == [LONG]
+    assert problems(store) == []
+    np.testing.assert_array_equal(array(store, LONG), array(fileless["alone"], LONG))
+
+
 def test_levels_of_segments_are_verified(sound: dict[str, Path], tmp_path: Path) -> None:
     store = tmp_path / "s.zarr"
     shutil.copytree(sound["run"], store)
@@ -359,4 +425,4 @@ def test_an_image_none_of_whose_pixels_counts_has_no_segments_and_is_right(tmp_p
     assert kseg("segments", str(tmp_path / "none.tif"), "-o", store).code == 0
     assert kseg("check", store).code == 0
     assert kseg("export", store, "--to", str(tmp_path / "out"), "--what", "segments").code == 0
-    assert not tifffile.imread(tmp_path / "out" / "none.tif.segments.tif").any()
+    assert not tifffile.imread(tmp_path / "out" / "none.segments.tif").any()

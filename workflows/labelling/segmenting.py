@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from kseg_core.halos import Region, grown, moved
@@ -32,7 +32,8 @@ from kseg_core.segments.hierarchy import Hierarchy
 from kseg_core.segments.lifting import Shrinking, lift
 from kseg_core.segments.maps import HALO, find_maps
 from kseg_core.segments.palette import Palette, PixelSample
-from kseg_core.segments.whole import contours_of, segment_small
+from kseg_core.segments.whole import Ways, contours_of, segment_small
+from kseg_core.sizes import hold_freed_memory, return_freed_memory
 from kseg_core.store import segments as stored
 from kseg_core.store.adding import create_layer, discard_layer, finish_layer
 from kseg_core.store.segments import Ground, Unfinished
@@ -43,6 +44,7 @@ from ..planning.budget import RegionRoom
 from ..planning.plan import Plan
 from .added import Added, Adding
 from .pieces import LargeImage, PieceTask, build_pyramids, writing_to
+from .sharing import ways_of
 
 TITLE = "finding segments"
 JOINED_TIMES = 5  # the bytes of blocks' graphs, where they are joined and merged; measured: 4
@@ -114,20 +116,22 @@ def add_segments(plan: Plan, layer: SegmentLayer, store: str, tile: int, context
     context.progress.stage(TITLE, len(plan.sources), plan.pixels)
     with writing_to(store) as path:
         job = Adding.to(path, layer, tile)
+        found, failures = ways_of(plan, job, context)
+        ways = None if found is None else context.share(found)
+        plan, done = plan.without(failures), Added(failures=tuple(failures))
         batches = ([PieceTask(piece) for piece in bundle] for bundle in plan.bundles)
-        done = Added()
-        for made in chain.from_iterable(context.map(segment_image, batches, job, name="segments")):
+        for made in chain.from_iterable(context.map(segment_image, batches, job, ways, name="segments")):
             done = done.merge(Added(failures=(made,)) if isinstance(made, Failure) else made)
         for pieces in plan.large:
-            done = done.merge(_add_large(pieces, job, context))
+            done = done.merge(_add_large(pieces, job, ways, context))
     return done
 
 
 # ------------------------------------------------------------------------------------------------- images of one piece
 
 
-def segment_image(task: PieceTask, job: Adding) -> Added:
-    """A task: all of an image that is one piece."""
+def segment_image(task: PieceTask, job: Adding, ways: Ways) -> Added:
+    """A task: all of an image that is one piece; ``ways``: to features, and the palette, where images share them."""
     piece, image = task.piece, Segmenting.of(task.piece.source, job)
     store, key, layout, most = image.store, image.key, image.layout, image.layer.settings.most
     region = whole(layout.shape)
@@ -136,7 +140,7 @@ def segment_image(task: PieceTask, job: Adding) -> Added:
         contours = stored.read_contours(store, key, region, layout)
     else:
         of_bands, factor = image.ground.bands is not None, image.ground.factor
-        contours = contours_of(pixels.samples, pixels.valid, of_bands=of_bands, factor=factor, side=BLOCK)
+        contours = contours_of(pixels.samples, pixels.valid, of_bands=of_bands, factor=factor, side=BLOCK, ways=ways)
         stored.create_contours(store, key, layout)
         stored.write_contours(store, key, region, contours, layout)
         stored.finish_contours(store, image.layer, image.source, layout)
@@ -161,12 +165,12 @@ class FailedPiece(Exception):
         self.failure = failure
 
 
-def _add_large(pieces: Sequence[Piece], job: Adding, context: Context) -> Added:
+def _add_large(pieces: Sequence[Piece], job: Adding, ways: Delayed | None, context: Context) -> Added:
     image = Segmenting.of(pieces[0].source, job)
     tasks = [PieceTask(piece) for piece in pieces]
     try:
         if not image.begin():
-            _make_contours(tasks, image, context)
+            _make_contours(tasks, image, ways, context)
         segments = _cut(tasks, image, context)
     except FailedPiece as failed:
         image.unfinished.remove()
@@ -199,11 +203,11 @@ def _each(
         yield made
 
 
-def _make_contours(tasks: Sequence[PieceTask], image: Segmenting, context: Context) -> None:
+def _make_contours(tasks: Sequence[PieceTask], image: Segmenting, ways: Delayed | None, context: Context) -> None:
     unfinished, lifted = image.unfinished, image.ground.factor > 1
     unfinished.begin(image.facts, {} if lifted else stored.block_specs(image.layout.shape, BLOCK))
     if not unfinished.has_hierarchy:
-        (_make_small_hierarchy if lifted else _make_hierarchy)(tasks, image, context)
+        (_make_small_hierarchy if lifted else _make_hierarchy)(tasks, image, ways, context)
     stored.create_contours(image.store, image.key, image.layout)
     for _ in _each(lift_piece if lifted else outline_piece, tasks, image, context, title="contours"):
         pass
@@ -211,25 +215,30 @@ def _make_contours(tasks: Sequence[PieceTask], image: Segmenting, context: Conte
     unfinished.remove()
 
 
-def _make_small_hierarchy(tasks: Sequence[PieceTask], image: Segmenting, context: Context) -> None:
+def _make_small_hierarchy(
+    tasks: Sequence[PieceTask], image: Segmenting, ways: Delayed | None, context: Context
+) -> None:
     """At the scale of photographs."""
     shrinking = Shrinking(image.layout.shape, 3, image.ground.factor)
     for place, part in _each(shrink_piece, tasks, image, context, title="shrinking"):
         shrinking.merge(place, part)
-    context.compute([delayed(segment_shrunk, pure=False)(image, shrinking)])
+    context.compute([delayed(segment_shrunk, pure=False)(image, shrinking, ways)])
 
 
-def _make_hierarchy(_: Sequence[PieceTask], image: Segmenting, context: Context) -> None:
+def _make_hierarchy(_: Sequence[PieceTask], image: Segmenting, ways: Delayed | None, context: Context) -> None:
     """Pixel by pixel: of the blocks that are not done yet, and then of all."""
     source, unfinished = image.source, image.unfinished
     pieces = [PieceTask(piece) for piece in source.pieces(BLOCK)]
     left = [task for task in pieces if not unfinished.has_blocks((task.piece.rows, task.piece.columns), BLOCK)]
     if left:
-        sample = PixelSample(source.pixels, image.ground.bands is not None)
-        for part in _each(sample_piece, pieces, image, context, title="palette"):
-            sample.merge(part)
-        for _ in _each(segment_piece, left, image, context, context.share(sample.finish()), title="blocks"):
+        if ways is None:
+            sample = PixelSample(source.pixels, image.ground.bands is not None)
+            for part in _each(sample_piece, pieces, image, context, title="palette"):
+                sample.merge(part)
+            ways = context.share(sample.finish())
+        for _ in _each(segment_piece, left, image, context, ways, title="blocks"):
             pass
+        return_freed_memory()
     needs = JOINED_TIMES * unfinished.block_bytes(sum(1 for _ in windows_of(source.shape, BLOCK)))
     if needs > (room := RegionRoom.of(context.executor)).most:
         raise FailedPiece(Failure(image.key, room.no_graph(source, needs)))
@@ -242,10 +251,10 @@ def shrink_piece(task: PieceTask, image: Segmenting) -> tuple[Region, Shrinking]
     return Shrinking.of_window(pixels.samples, pixels.valid, task.piece.corner, image.ground.factor)
 
 
-def segment_shrunk(image: Segmenting, shrinking: Shrinking) -> None:
+def segment_shrunk(image: Segmenting, shrinking: Shrinking, ways: Ways) -> None:
     """A task: the hierarchy of the small picture."""
     small, valid = shrinking.picture()
-    cell, hierarchy = segment_small(small, valid, BLOCK)
+    cell, hierarchy = segment_small(small, valid, BLOCK, ways)
     image.unfinished.put_hierarchy(hierarchy, {"cell": cell, "small": small})
 
 
@@ -272,6 +281,7 @@ def sample_piece(task: PieceTask, image: Segmenting) -> PixelSample:
 
 def segment_piece(task: PieceTask, image: Segmenting, palette: tuple[Converter, Palette]) -> None:
     """A task: the blocks of a piece."""
+    hold_freed_memory()  # in whichever process this is
     piece, shape = task.piece, image.layout.shape
     around, _ = piece.grown(HALO)
     pixels = around.read(image.ground.bands)

@@ -27,8 +27,8 @@ from kseg_core.report.content import (
 )
 from kseg_core.report.facts import ImageFacts, choose, mean_shares, most_typical, named_below, outlier_fence, rank
 from kseg_core.report.page import write_report
+from kseg_core.report.samples import PixelSample
 from kseg_core.report.settings import default_folder, require_place
-from kseg_core.report.views import PixelSample
 
 COLORS = ((0, 0, 0), (255, 255, 255))
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kseg_core.layers.pyramid import mode_of_blocks
 from kseg_core.report import thumbnails
+from kseg_core.report.samples import even_positions, quotas
 from kseg_core.report.thumbnails import (
     Patch,
     finish_mean,
@@ -23,7 +24,6 @@ from kseg_core.report.thumbnails import (
     segmented_file,
     shades_of_cells,
 )
-from kseg_core.report.views import even_positions, quotas
 
 
 @pytest.mark.parametrize(

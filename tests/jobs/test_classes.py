@@ -1,0 +1,82 @@
+"""``kseg-batch classes``: names set and printed, of a model and of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kseg_core import open_store
+from kseg_core.store.model import Model
+
+Kseg = Callable[..., Any]
+RUN = "run in --k 3 --attempts 1 -o s.zarr"
+
+
+def test_set_printed_changed_and_taken_away(kseg: Kseg, here: Path) -> None:
+    kseg(RUN)
+    first = kseg("classes s.zarr").out
+    assert "no named classes, k 3" in first
+    assert "classes s.zarr NAME=0,1" in first
+    told = kseg("classes s.zarr plant=2,0 --color plant=#2CA02C --json").json()
+    assert (told["changed"], told["named"], [each["name"] for each in told["classes"]]) == (True, 1, ["plant", "1"])
+    assert told["classes"][0]["clusters"] == [0, 2]
+    assert sum(each["share"] for each in told["classes"]) == pytest.approx(1)
+    counts = open_store("s.zarr").attributes["result"]["counts"]
+    assert told["classes"][0]["count"] == counts[0] + counts[2]
+    lines = kseg("classes s.zarr").out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["class", "plant", "1"]
+    assert "#2ca02c" in lines[2]
+    Path("c.toml").write_text(kseg("classes s.zarr --toml").out)
+    kseg("classes s.zarr soil=1")
+    assert [each.name for each in open_store("s.zarr").classes or ()] == ["plant", "soil"]
+    assert kseg("classes s.zarr --clear --json").json()["named"] == 0
+    assert open_store("s.zarr").classes is None
+    assert kseg("classes s.zarr --from c.toml --json").json()["classes"] == told["classes"]
+    assert kseg("check s.zarr").code == 0
+
+
+def test_the_same_command_again_writes_nothing(kseg: Kseg, here: Path, every_file: Callable[[Path], Any]) -> None:
+    kseg(RUN)
+    digest = open_store("s.zarr").model.digest
+    kseg("classes s.zarr plant=0 --color plant=#010203")
+    before = every_file(Path("s.zarr"))
+    assert kseg("classes s.zarr plant=0 --color plant=#010203 --json").json()["changed"] is False
+    assert every_file(Path("s.zarr")) == before
+    assert open_store("s.zarr").model.digest == digest
+    assert "already done" in kseg(RUN).out
+
+
+def test_of_a_model_that_apply_hands_on(kseg: Kseg, here: Path) -> None:
+    kseg("fit in --k 3 --attempts 1 -o m.zarr")
+    assert kseg("classes m.zarr plant=1,2").code == 0
+    assert [each.clusters for each in Model.load("m.zarr").classes or ()] == [(1, 2)]
+    kseg("apply in --model m.zarr -o s.zarr")
+    assert open_store("s.zarr").classes == Model.load("m.zarr").classes
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("s.zarr plant=9", 2, "there is no cluster 9; clusters are numbered 0 to 2"),
+        ("s.zarr plant", 2, "plant=1,2,4"),
+        ("s.zarr plant=0 plant=1", 2, "'plant' is given twice"),
+        ("s.zarr plant=0 --color plant=red", 2, "'#2ca02c'; got 'red'"),
+        ("s.zarr --from none.toml", 2, "none.toml: cannot be read"),
+        ("s.zarr --from none.toml --clear", 2, "leave out --clear"),
+        ("s.zarr plant=0 --toml", 2, "give it alone"),
+        ("none.zarr", 1, "none.zarr: no kseg model or store there"),
+        ("i.zarr plant=0", 1, "i.zarr: each of its images has clusters of its own (--scope image)"),
+        ("e.zarr plant=0", 1, "e.zarr was made for edges alone"),
+    ],
+)
+def test_refused_with_a_way_out(kseg: Kseg, here: Path, line: str, code: int, said: str) -> None:
+    store = line.split()[0]
+    made = {"s.zarr": RUN, "i.zarr": f"{RUN} -o i.zarr --scope image", "e.zarr": "edges in -o e.zarr"}
+    if store in made:
+        assert kseg(made[store]).code == 0
+    found = kseg(f"classes {line}")
+    assert (found.code, said in found.err) == (code, True), found.err
+    assert found.err.count("\n") == 1
