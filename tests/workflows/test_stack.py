@@ -113,6 +113,15 @@ def test_chosen_bands_streamed_and_smoothed_are_those_of_stacked_files(
     same(tmp_path / "a.zarr", tmp_path / "b.zarr")
 
 
+def test_bands_are_chosen_and_derived_by_the_names_of_their_files(delivered: tuple[Path, Path], tmp_path: Path) -> None:
+    how = HOW | {"features": "bands", "normalize": "standard"}
+    named = {"bands": ("B08", "B8A"), "derive": ("ndvi=(B08-B04)/(B08+B04)",)}
+    numbered = {"bands": (4, 5), "derive": ("ndvi=(b4-b2)/(b4+b2)",)}
+    run_job(delivered[0], tmp_path / "a.zarr", stack="auto", **how, **named)
+    run_job(delivered[1], tmp_path / "b.zarr", **how, **numbered)
+    same(tmp_path / "a.zarr", tmp_path / "b.zarr")
+
+
 def test_a_scene_is_named_and_its_files_and_bands_are_said(
     delivered: tuple[Path, Path], model: Path, tmp_path: Path
 ) -> None:
