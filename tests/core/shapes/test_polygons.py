@@ -266,7 +266,7 @@ def test_coordinates_of_the_map_are_those_of_the_transform_to_the_last_digit(tmp
     a, b, c, d, e, f = turned.transform
     corners = [(0, 1), (1, 1), (1, 2), (0, 2), (0, 1)]
     expected = [(a * x + b * y + c, d * x + e * y + f) for x, y in corners]
-    assert sorted(map(tuple, ring)) == pytest.approx(sorted(expected), abs=1e-8)
+    np.testing.assert_allclose(sorted(ring), sorted(map(list, expected)), rtol=0, atol=1e-8)
     assert how.placement.name == "map"
     assert not how.placement.bends
     assert Placement.of(turned, "pixels").geo is None
