@@ -1,8 +1,8 @@
 """What lies in folders and is no input: files that are plainly not images, and pictures that this program made.
 
 The first are told by their names and never opened. The second say so themselves: an exported picture by its Software
-tag, a report by its page, a sweep by its record. A file that only has such a name (somebody's own ``x.mask.png``) is an
-input like any other.
+tag, a report by its page, a sweep or a score by its record. A file that only has such a name (somebody's own
+``x.mask.png``) is an input like any other.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ _NO_IMAGE_NAMES = frozenset(["readme", "license", "licence", "copying", "makefil
 PAGE_HEAD_BYTES = 2000  # of a report's page, where its generator is named
 SWEEP = "sweep"  # what a sweep's record says of itself
 SWEEP_TABLE, SWEEP_FIGURE, SWEEP_RECORD = "sweep.csv", "sweep.png", "sweep.json"
+SCORE = "score"  # what a score's record says of itself
+SCORE_FIGURE, SCORE_RECORD = "confusion.png", "score.json"
 
 
 def is_plainly_no_image(name: str) -> bool:
@@ -78,15 +80,26 @@ def is_report(folder: str) -> bool:
 
 def is_sweep(folder: str) -> bool:
     """Whether a sweep of this program is in a folder."""
+    return _says(os.path.join(folder, SWEEP_RECORD), SWEEP)
+
+
+def is_score(folder: str) -> bool:
+    """Whether a score of this program is in a folder."""
+    return _says(os.path.join(folder, SCORE_RECORD), SCORE)
+
+
+def _says(path: str, kind: str) -> bool:
+    """Whether a file is a record of a kind."""
     try:
-        record = json.loads(storage.read(os.path.join(folder, SWEEP_RECORD)))
+        record = json.loads(storage.read(path))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(record, dict) and record.get("kind") == SWEEP
+    return isinstance(record, dict) and record.get("kind") == kind
 
 
 def figures_in(folder: str, names: Collection[str]) -> frozenset[str]:
-    """Which of the names in a folder are figures of a report or a sweep that is there."""
+    """Which of the names in a folder are figures of a report, a sweep or a score that is there."""
     figures = FIGURES if PAGE in names and is_report(folder) else ()
     sweeps = (SWEEP_FIGURE,) if SWEEP_RECORD in names and is_sweep(folder) else ()
-    return frozenset({*figures, *sweeps}.intersection(names))
+    scores = (SCORE_FIGURE,) if SCORE_RECORD in names and is_score(folder) else ()
+    return frozenset({*figures, *sweeps, *scores}.intersection(names))
