@@ -282,6 +282,20 @@ MOST_WRITTEN = 16  # classes of a confusion matrix whose cells have their number
 MOST_LABELLED = 40  # classes that are named at its sides
 
 
+def covering_figure(coverings: Sequence[float]) -> Figure:
+    """How well the segments of images cover what people drew: images by rising covering."""
+    figure = _new_figure(6.4, 3.2)
+    axes = figure.subplots()
+    _tidy(axes)
+    axes.bar(range(1, len(coverings) + 1), sorted(coverings), color=LINE, width=0.8)
+    axes.axhline(float(np.mean(coverings)), color=MARK, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.set_xlabel("images")
+    axes.set_ylabel("covering")
+    axes.set_ylim(0, 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return figure
+
+
 def confusion_figure(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
     """A confusion matrix: rows are classes of the reference, columns what labels say, last those that say no class;
     each cell has its share of its row, by shade and as a number.

@@ -130,6 +130,9 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
         agreement, pixels = record["agreement"], record["pixels"]
         counts = [pixels["judged"], pixels["unlabelled"], pixels["unjudged"], record["references"]]
         figures = [] if agreement is None else [agreement[name] for name in OF_IMAGE[7:]]
+        figures += [each[name] for each in record["each"] for name in OF_IMAGE[7:]]
+        if agreement is None or not all(isinstance(each["key"], str) for each in record["each"]):
+            return False
         return all(isinstance(each, int | float) for each in (*counts, *figures))
     except (KeyError, TypeError, ValueError):
         return False

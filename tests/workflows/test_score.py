@@ -24,6 +24,7 @@ from kseg_core import open_store
 from kseg_core.classes import Classes, NamedClass
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, UsageError
+from kseg_core.report.settings import ReportSettings
 from kseg_core.scoring import counting, reading
 from kseg_core.scoring.files import read_score
 from kseg_core.scoring.settings import ScoreSettings
@@ -31,6 +32,7 @@ from kseg_core.store.opening import write_classes
 from tests.asking import SYNC, labels_of, run_job
 from tests.pictures import by_gdal
 from workflows import score as workflow
+from workflows.report import ReportRequest, make_report
 from workflows.score import ScoreRequest, score
 
 I64 = NDArray[np.int64]
@@ -503,6 +505,24 @@ def test_files_of_a_score_are_replaced_and_nothing_else(made: Path, truth: Path,
     assert (tmp_path / "other" / "mine.txt").read_text() == "mine"
     with pytest.raises(UsageError, match="in the store"):
         scored(made, truth, to=str(made / "x"))
+
+
+def test_a_report_shows_a_score_of_classes_and_one_of_regions(made: Path, truth: Path, tmp_path: Path) -> None:
+    classes = scored(made, truth, to=str(tmp_path / "classes"))
+    scored(made, truth, to=str(tmp_path / "regions"), what="segments")
+    for name, shown in {
+        "classes": [f"accuracy {100 * classes['classes']['accuracy']:.1f} %", "One row a class of the reference"],
+        "regions": ["probabilistic Rand index", "One row an image", "picture-3.png"],
+    }.items():
+        record = tmp_path / name / "score.json"
+        request = ReportRequest(str(made), str(tmp_path / f"{name}.report"), None, ReportSettings(limit=0), str(record))
+        told = make_report(request, SYNC)
+        assert any(each.endswith("score.png") for each in told["figures"])
+        page = Path(told["report"]).read_text(encoding="utf-8")
+        part = page[page.index('<section id="score"') :]
+        assert [text for text in shown if text not in part] == []
+    with pytest.raises(KsegError, match="kseg-batch score"):
+        make_report(ReportRequest(str(made), str(tmp_path / "none"), score=str(tmp_path / "nowhere.json")), SYNC)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"kind": "score", "classes": {"each": []}}'])
