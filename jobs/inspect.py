@@ -81,6 +81,8 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     lines = [f"{printable(store)}: format {found['format']}, {found['status']}, {n_images(len(images))}"]
     if model is not None:
         lines.append(f"k {model['k']}, {features_of(model)}, {mse_in_words(model)}")
+        if "bands" in model:
+            lines.append(printable(f"bands: {', '.join(model['bands'])}"))
         if model["k_why"]:
             lines.append(f"k {model['k']} was chosen: {model['k_why']}")
     lines += _how_made(found)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from kseg_core.errors import StoreError
+from kseg_core.expressions import Derived
 from kseg_core.layers import LAYERS
 from kseg_core.store.cuts import count_of_segments, level_of
 from kseg_core.store.manifest import read_attributes
@@ -112,6 +113,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "features_why": model.features_why,
         "normalize": model.normalize,
         "components": list(model.space.components),
+        **_bands_of(model),
         "k": model.k,
         "k_requested": model.k_requested,
         "k_why": model.k_why,
@@ -126,6 +128,16 @@ def describe_model(model: Model) -> dict[str, Any]:
         **_there(model.facts, "smooth"),
         "notes": list(model.notes),
     }
+
+
+def _bands_of(model: Model) -> dict[str, list[str]]:
+    """What its bands are, where files or expressions say more than a number."""
+    if model.bands is None:
+        return {}
+    said = [str(band) if isinstance(band, Derived) else "" for band in model.bands.bands]
+    told = [text or name for text, name in zip(said, model.band_names, strict=True)]
+    plain = [f"band {band}" for band in model.bands.bands]
+    return {} if told == plain else {"bands": told}
 
 
 def describe_image(image: StoredImage) -> dict[str, Any]:

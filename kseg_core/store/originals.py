@@ -20,7 +20,6 @@ from ..clustering.bands import BandSpace
 from ..config import InputSettings
 from ..errors import StoreError, UnreadableImage, UsageError
 from ..images import Picture
-from ..images.validity import Nodata
 from ..inputs.companions import companions_of, state_of
 from ..inputs.keys import is_key_of, printable_source
 from ..inputs.listing import InputFile, file_status
@@ -259,7 +258,7 @@ def open_shown(image: StoredImage, originals: Originals, bands: BandSpace | None
         block = source.info.block
         yield ShownPixels(
             source.shape,
-            _reader_of_source(picture, source.nodata, bands),
+            _reader_of_source(picture, source, bands),
             full_width=block is None or block[1] >= source.shape[1],
         )
 
@@ -278,11 +277,12 @@ def _reader_of_copy(image: StoredImage, copy: zarr.Array[Any], bands: BandSpace 
     return read
 
 
-def _reader_of_source(picture: Picture, nodata: Nodata | None, bands: BandSpace | None) -> Callable[[slice, slice], U8]:
+def _reader_of_source(picture: Picture, source: ImageSource, bands: BandSpace | None) -> Callable[[slice, slice], U8]:
+    shown = None if bands is None else source.selected(bands.bands[: len(bands.stretch)])
+
     def read(rows: slice, columns: slice) -> U8:
-        if bands is None:
-            return picture.rgb(rows, columns, nodata).samples
-        samples = picture.samples(rows, columns, bands.bands[: len(bands.stretch)]).samples
-        return bands.shades(samples)
+        if bands is None or shown is None:
+            return picture.rgb(rows, columns, source.nodata).samples
+        return bands.shades(shown.of_samples(picture.samples(rows, columns, shown.numbers).samples))
 
     return read
