@@ -68,7 +68,7 @@ LABELS: list[Listed] = [
     pick(Extras, "report", "open_page"),
 ]
 EXECUTION: list[Listed] = [WORKERS, ExecutionSettings, pick(Extras, "dry_run")]
-GROWING = [*pick(OutputSettings, "checksum"), *pick(Extras, "fail_on_drift")]
+GROWING = [*pick(OutputSettings, "checksum", "prune"), *pick(Extras, "fail_on_drift")]
 
 
 def failed_labelling(error: Exception) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _clusters(k: str) -> int | Literal["auto"]:
     if k == AUTO:
         return AUTO
     try:
-        return int(k)
+        return int(k.removeprefix("="))  # of -k=5
     except ValueError:
         raise UsageError(f"--k takes a number of clusters, as in --k 5, or auto; got {k!r}") from None
 
@@ -340,7 +340,9 @@ FIT_OF_MODEL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class OutputSettings:
-    """What is written. ``checksum`` decides nothing that is written but the SHA-256 kept beside labels."""
+    """What is written. ``checksum`` decides nothing that is written but the SHA-256 kept beside labels, ``prune``
+    nothing of the images whose inputs are there.
+    """
 
     masks: bool | None = option(None, "One boolean mask a cluster. Default: up to k = 32.", "Output")
     tile: int = option(1024, "Side of the store's chunks in pixels.", "Output", "PX")
@@ -396,6 +398,11 @@ class OutputSettings:
         "where they were labelled with it.",
         "Input",
     )
+    prune: bool = option(
+        False,
+        "With --model: remove the images from the output whose files are not among the inputs any more.",
+        "Output",
+    )
 
     def __post_init__(self) -> None:
         require_tile(self.tile)
@@ -414,7 +421,7 @@ class OutputSettings:
     def to_json(self) -> dict[str, Any]:
         """What of it decides what a store holds, as plain JSON values."""
         values = to_json(self, {"masks", "tile", "pyramid", "copy_image", "confidence", "edges"})
-        return {name: value for name, value in values.items() if name not in ("overwrite", "checksum")}
+        return {name: value for name, value in values.items() if name not in ("overwrite", "checksum", "prune")}
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> OutputSettings:
@@ -480,6 +487,10 @@ class RunConfig:
         require(
             not self.output.checksum or self.model is not None,
             "--checksum is for a growing folder, labelled with --model",
+        )
+        require(
+            not self.output.prune or self.model is not None,
+            "--prune is for a folder that changes, labelled with --model: leave it out",
         )
         require(
             (self.fit is None) == (self.model is not None),

@@ -15,6 +15,7 @@ from kseg_core.store.manifest import read_attributes
 from kseg_core.store.markers import is_complete
 from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage, open_store
+from kseg_core.store.originals import Originals
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -41,9 +42,11 @@ def describe(path: str) -> dict[str, Any]:
             raise
         shared = None  # its run had not got that far
     images, failures = [], []
+    originals = Originals.of(attributes)
     for key in store:
         try:
-            images.append(describe_image(store[key]))
+            image = store[key]
+            images.append(describe_image(image) | {"input": originals.state(image) if image.complete else None})
         except StoreError as error:
             failures.append({"key": key, "reason": str(error)})
     return {

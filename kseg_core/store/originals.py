@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 U8 = NDArray[np.uint8]
 
+CHANGED = "changed since it was labelled"
 _ENCODED = re.compile("%[89A-F][0-9A-F]")  # how an undecodable byte is printed; none is below 0x80
 
 
@@ -129,7 +130,7 @@ class Originals:
             if file.is_as(facts):
                 return file
         if there:
-            raise UnreadableImage(printed, "changed since it was labelled")
+            raise UnreadableImage(printed, CHANGED)
         from_root = os.path.isabs(printed) or storage.is_remote(printed)
         looked = "" if from_root else f" in {self.folder or 'the current folder'}"
         raise UnreadableImage(printed, f"the image it was labelled from is not there any more{looked}")
@@ -140,6 +141,16 @@ class Originals:
         if files and os.path.isabs(files[0]):
             return printed
         return storage.below(self.folder, printed)
+
+    def state(self, image: OfFile) -> Literal["there", "gone", "changed"] | None:
+        """What has become of the file of an image; None: in an object store, where each look would be a request."""
+        if storage.is_remote(self._path(str(image.attributes.get("source")))):
+            return None
+        try:
+            self.find(image)
+        except UnreadableImage as error:
+            return "changed" if error.reason == CHANGED else "gone"
+        return "there"
 
     def below(self, image: OfFile) -> str:
         """The path of an image's file below the run's input, whether or not it is still there."""

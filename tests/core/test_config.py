@@ -260,7 +260,7 @@ def names(settings: type) -> set[str]:
 def test_the_fingerprint_sees_every_other_setting() -> None:
     assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS, *OTHER_AUTO, "features_why", "stains"}
     assert names(InputSettings) == set(OTHER_INPUT)
-    assert names(OutputSettings) == {*OTHER_OUTPUT, "keep_raw", "overwrite", "checksum"}
+    assert names(OutputSettings) == {*OTHER_OUTPUT, "keep_raw", "overwrite", "checksum", "prune"}
     others = [RunConfig(dataclasses.replace(FIT, **{name: value})) for name, value in OTHER_FIT.items()]  # type: ignore[arg-type]
     others += [RunConfig(dataclasses.replace(BANDS, **{name: value})) for name, value in OTHER_BANDS.items()]  # type: ignore[arg-type]
     others += [RunConfig(dataclasses.replace(AUTO, **{name: value})) for name, value in OTHER_AUTO.items()]  # type: ignore[arg-type]
