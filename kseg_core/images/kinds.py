@@ -7,10 +7,12 @@ without alpha) are one kind, as they all become 8-bit sRGB.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from kseg_core.images.raster import PictureInfo
+from kseg_core.expressions import Bands, called
+from kseg_core.images.raster import PictureInfo, Refused
+from kseg_core.images.selection import Selection
 
 _INKS = 4
 _RGB_AND_MORE = 4  # RGB with a fourth band that is alpha, or that nothing is said of
@@ -55,7 +57,9 @@ PICTURE = Kind()
 
 
 def is_picture(info: PictureInfo) -> bool:
-    """Say whether an image is a picture of 8-bit colours: deeper samples, and two or five bands, are not."""
+    """Say whether an image is a picture of 8-bit colours: deeper samples, two or five bands, and stacks are not."""
+    if info.separate:
+        return False
     if info.colours == "palette":
         return True
     if info.colours == "cmyk":
@@ -63,7 +67,7 @@ def is_picture(info: PictureInfo) -> bool:
     return info.dtype == "uint8" and (info.bands - info.alpha in (1, 3) or info.bands == _RGB_AND_MORE)
 
 
-def kind_of_bands(info: PictureInfo, chosen: tuple[int, ...] = ()) -> Kind:
+def kind_of_bands(info: PictureInfo, chosen: Bands = ()) -> Kind:
     """Return the kind of an image whose bands are clustered: all but alpha, or those ``chosen``."""
     return Kind(info.dtype, 0 if chosen else info.bands - info.alpha)
 
@@ -96,7 +100,7 @@ def remarks_of_colours(info: PictureInfo, *, asked_for: bool) -> tuple[str, ...]
     return tuple(remarks)
 
 
-def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...], *, asked_for: bool) -> tuple[str, ...]:
+def remarks_of_bands(info: PictureInfo, chosen: Bands, *, asked_for: bool) -> tuple[str, ...]:
     """The same of an image whose bands are clustered: all but alpha, or those ``chosen``.
 
     Nothing is said of bands that were ``asked_for``, rather than those of a model that is given.
@@ -104,18 +108,27 @@ def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...], *, asked_for: b
     if chosen and asked_for:
         return ()
     remarks = []
-    if info.alpha and _alpha_of(info) not in chosen:
+    try:
+        read = Selection.of(chosen, info).numbers
+    except Refused:  # which is said where it is read
+        return ()
+    if info.alpha and _alpha_of(info) not in read:
         every = ",".join(map(str, range(1, info.bands + 1)))
         takes = f"; --bands {every} takes it too" if asked_for and info.block is not None else ""
         remarks.append(
             f"band {_alpha_of(info)} is alpha and no band to cluster: pixels where it is 0 do not count{takes}"
         )
-    left = [str(band + 1) for band in info.but_alpha if chosen and band + 1 not in chosen]
+    left = [str(band + 1) for band in info.but_alpha if chosen and band + 1 not in read]
     if left:
         bands = f"band {left[0]} is" if len(left) == 1 else f"bands {', '.join(left)} are"
-        of_model = f"band{'s' * (len(chosen) > 1)} {','.join(map(str, chosen))}"
+        of_model = f"band{'s' * (len(chosen) > 1)} {','.join(str(called(band)) for band in chosen)}"
         remarks.append(f"{bands} left out: the model is of {of_model}")
     return tuple(remarks)
+
+
+def numbered_bands(names: Sequence[str]) -> str:
+    """What the bands of stacks are called, by their numbers: ``1 B02, 2 B03``."""
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
 
 
 def _alpha_of(info: PictureInfo) -> int:

@@ -295,6 +295,7 @@ class Model(TypedDict, total=False):
     k_why: str | None
     features_why: str | None
     smooth: Annotated[int | str, _is_scale]
+    stack: list[str]
     status: str
     inputs_digest: str
     folder: str
@@ -305,6 +306,7 @@ class Model(TypedDict, total=False):
     seed: Count | None
     attempts: Count | None
     notes: list[str]
+    band_names: list[str]
 
 
 def require_sound(path: str, attributes: dict[str, Any], schema: type) -> None:

@@ -49,6 +49,8 @@ class FitPoints:
         What there is to say of them, a line each.
     extremes
         The least and the greatest value, of bands; None: distances between colours are always numbers.
+    names
+        What the first image calls its bands that are clustered; none where it says nothing, or of colours.
     """
 
     data: ShardedTable | BandPoints | StreamedBands
@@ -56,6 +58,7 @@ class FitPoints:
     pixels: int
     notes: tuple[str, ...] = ()
     extremes: tuple[float, float] | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def space(self) -> AnySpace:
@@ -106,7 +109,7 @@ def read_points(
         ends = bands.batch.moments.extremes
         first, extremes = bands.batch.first_pixels(bands.space), (float(ends.low.min()), float(ends.high.max()))
         data = points_of_bands(bands, context)
-        return FitPoints(data, first, bands.plan.pixels, bands.notes, extremes), failures
+        return FitPoints(data, first, bands.plan.pixels, bands.notes, extremes, bands.names), failures
     summary, failures = read_colours(plan, settings, context, budget=budget)
     if summary is None:
         return None, failures
@@ -144,7 +147,8 @@ def fit_plan(
         return None, failures
     context.progress.stage("finding centroids", 0, 0)
     model = fit_points(points, settings, context.executor, match, refit=refit)
-    return model.of_smoothed(plan.sources[0].smoothing), failures
+    first = plan.sources[0]
+    return model.of_smoothed(first.smoothing).of_stack(first.info), failures
 
 
 def fit_points(
@@ -170,7 +174,8 @@ def fit_points(
     if settings.k == AUTO:
         founds = sweep_points(points, settings, executor)
         renumber = None if earlier is None else lambda solution: numbered(solution.centroids)
-        return _named_as(chosen_model(founds, settings, space, renumber).noted(points.notes), match, earlier)
+        model = chosen_model(founds, settings, space, renumber)
+        return _named_as(model.noted(points.notes).naming(points.names), match, earlier)
     run, start = Tasks(executor), earlier if refit else None
     if isinstance(data, StreamedBands):
         centroids, history = solve_streamed(data, settings, run, start)
@@ -179,7 +184,8 @@ def fit_points(
     solution = numbered(centroids)
     points.require_measurable([solution])
     bands = space if isinstance(space, BandSpace) else None
-    return _named_as(Model.from_solution(solution, settings, history, bands).noted(points.notes), match, earlier)
+    model = Model.from_solution(solution, settings, history, bands)
+    return _named_as(model.noted(points.notes).naming(points.names), match, earlier)
 
 
 def _named_as(model: Model, match: Model | None, earlier: F64 | None) -> Model:
