@@ -19,9 +19,9 @@ _SUFFIXES = (
     # text
     "txt text md rst tex rtf csv tsv json jsonl geojson xml yaml yml toml ini cfg conf log html htm css "
     # beside photographs
-    "xmp aae pp3 dop cos lrcat "
+    "xmp aae pp3 dop cos lrcat aco ase gpl "
     # beside maps
-    "gpx kml prj shp shx dbf cpg qgs qgz gpkg qix sbn sbx "
+    "gpx kml prj shp shx dbf cpg qgs qgz qml qlr gpkg fgb qix sbn sbx "
     # world files
     "wld tfw jgw pgw bpw gfw wpw j2w jpw tifw tiffw jpgw jpegw pngw bmpw gifw webpw jp2w tfwx jgwx pgwx "
     # overviews, masks, statistics: of the image beside them
