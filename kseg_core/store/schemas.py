@@ -294,6 +294,7 @@ class Model(TypedDict, total=False):
     k_why: str | None
     features_why: str | None
     smooth: Annotated[int | str, _is_scale]
+    stack: list[str]
     status: str
     inputs_digest: str
     folder: str

@@ -147,7 +147,8 @@ def fit_plan(
         return None, failures
     context.progress.stage("finding centroids", 0, 0)
     model = fit_points(points, settings, context.executor, match, refit=refit)
-    return model.of_smoothed(plan.sources[0].smoothing), failures
+    first = plan.sources[0]
+    return model.of_smoothed(first.smoothing).of_stack(first.info), failures
 
 
 def fit_points(
