@@ -139,6 +139,7 @@ def test_every_key_of_json_is_named_in_its_page(
         ],
         "inspect": [
             "inspect s.zarr --table t.csv",
+            "inspect b.zarr --objects o.csv",
             "inspect m.zarr",
             "inspect own.zarr",
             "inspect u.zarr",
