@@ -43,7 +43,7 @@ def main() -> None:
             "three-five-seven": three_five_seven(folder),
             "hsv": hsv(folder),
             "speckle": speckle(folder),
-            "edges": sheet([[original("chelsea.png"), opened(folder / "edges" / "chelsea.png.edges.png")]]),
+            "edges": sheet([[original("chelsea.png"), opened(folder / "edges" / "chelsea.edges.png")]]),
         }
         drawings = {
             "masks": masks(folder),
@@ -123,7 +123,7 @@ def painted(folder: Path) -> Image.Image:
 def masks(folder: Path) -> Image.Image:
     """The coffee's five masks in a row, each below its colour."""
     model = open_store(str(folder / "five.zarr")).model
-    row = [opened(folder / "masks" / f"coffee.jpg.mask-{j}.png") for j in range(model.k)]
+    row = [opened(folder / "masks" / f"coffee.mask-{j}.png") for j in range(model.k)]
     return stacked([swatches(model.colors, [1.0] * model.k), sheet([row])])
 
 
@@ -152,7 +152,7 @@ def gray(folder: Path) -> Image.Image:
 
 def three_five_seven(folder: Path) -> Image.Image:
     """The rocket, and in three, five and seven colours."""
-    segmented = [opened(folder / f"k{k}" / "rocket.jpg.segmented.png") for k in (3, 5, 7)]
+    segmented = [opened(folder / f"k{k}" / "rocket.segmented.png") for k in (3, 5, 7)]
     return sheet([[original("rocket.jpg"), segmented[0]], segmented[1:]])
 
 
@@ -167,8 +167,8 @@ def hsv(folder: Path) -> Image.Image:
 
 def speckle(folder: Path) -> Image.Image:
     """The coffee in clusters, smoothed, without small regions, and in segments."""
-    segmented = [opened(folder / run / "coffee.jpg.segmented.png") for run in ("painted", "calm", "clean")]
-    segments = opened(folder / "parts" / "coffee.jpg.segments.png")
+    segmented = [opened(folder / run / "coffee.segmented.png") for run in ("painted", "calm", "clean")]
+    segments = opened(folder / "parts" / "coffee.segments.png")
     return sheet([segmented[:2], [segmented[2], segments]])
 
 

@@ -68,7 +68,8 @@ def _changes_lines(changes: dict[str, int], output: str) -> list[str]:
         n = changes.get(name, 0)
         if n:
             left = f"left as {'it is' if n == 1 else 'they are'}"
-            lines.append(f"{n_images(n)} in {output} {why}; {done or left}")
+            more = " (inspect says which; --prune removes them)" if name == "removed" else ""
+            lines.append(f"{n_images(n)} in {output} {why}; {done or left}{more}")
     return lines
 
 
@@ -120,7 +121,9 @@ def dry_run_lines(found: dict[str, Any], *, already_done: bool) -> list[str]:
 
 def palettes_lines(images: list[dict[str, Any]], total: int) -> list[str]:
     """The palettes of images that have each its own."""
-    lines = [line for image in images for line in (f"  {image['key']}  {about_image(image)}", *own_palette(image))]
+    lines = [
+        line for image in images for line in (f"  {printable(image['key'])}  {about_image(image)}", *own_palette(image))
+    ]
     more = total - len(images)
     return [*lines, f"  … and {more} more images (inspect --json lists all)"] if more else lines
 

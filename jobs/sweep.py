@@ -89,7 +89,10 @@ def sweep_lines(result: dict[str, Any]) -> list[str]:
     if result["each"] is None:
         lines += [*_table(result), f"k {result['k']}: {result['why']}"]
     else:
-        lines += cut([f"  {image['key']}  k {image['k'] or '–'}  {image['why']}" for image in result["each"]], "images")
+        lines += cut(
+            [f"  {printable(image['key'])}  k {image['k'] or '–'}  {image['why']}" for image in result["each"]],
+            "images",
+        )
         chosen = Counter(image["k"] for image in result["each"] if image["k"] is not None)
         lines += [f"k {k} for {n_images(n)}" for k, n in sorted(chosen.items())]
     return lines + failure_lines(result["failures"], result.get("left_out", ()))

@@ -17,6 +17,7 @@ from .config import ADDED
 
 Clusters = tuple[int, ...] | None  # that a file shows; None: all
 Content = Literal["picture", "outlines"]
+Coordinates = Literal["degrees", "map", "pixels"]  # of outlines of an image that is placed on the ground
 
 SOFTWARE = "kseg-batch"  # how the Software tag of an exported picture begins
 PNG_PX = 64_000_000  # larger pictures are awkward for most viewers: --format auto makes tiled TIFF of them
@@ -181,6 +182,10 @@ class FileFormat:
         Of a file's first `HEAD_BYTES` and the file: whether it says that this program made it.
     world
         The suffix of the world file beside a picture that has a place on the ground; empty: the file holds the place.
+    has_categories
+        Whether names and colours of labels go beside it, for GDAL and QGIS.
+    coordinates
+        Of outlines: longitude and latitude where the image has a coordinate system, those of this system, or pixels.
     synonyms
         What else ``--format`` takes for it.
     """
@@ -191,6 +196,8 @@ class FileFormat:
     write: Writer
     is_ours: Callable[[bytes, BinaryIO], bool] = lambda _head, _file: False
     world: str = ""
+    has_categories: bool = False
+    coordinates: Coordinates = "degrees"
     synonyms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -198,11 +205,11 @@ class FileFormat:
             raise ValueError(f"expected letters and digits as the suffix of {self.name}, got {self.suffix!r}")
 
 
-def _by(module: str) -> Writer:
-    """``write`` of a module of `kseg_core.export`, loaded when it is first called."""
+def _by(module: str, name: str = "write") -> Writer:
+    """A function of a module of `kseg_core.export`, loaded when it is first called."""
 
     def write(*details: Any) -> None:
-        importlib.import_module(f"kseg_core.export.{module}").write(*details)
+        vars(importlib.import_module(f"kseg_core.export.{module}"))[name](*details)
 
     return write
 
@@ -239,8 +246,27 @@ FORMATS = {
     each.name: each
     for each in (
         FileFormat("png", "png", "picture", _by("png"), _is_our_png, world="pgw"),
-        FileFormat("tiff", "tif", "picture", _by("tiff"), _is_our_tiff, synonyms=("geotiff", "gtiff")),
+        FileFormat(
+            "tiff", "tif", "picture", _by("tiff"), _is_our_tiff, has_categories=True, synonyms=("geotiff", "gtiff")
+        ),
         FileFormat("geojson", "geojson", "outlines", _by("geojson")),
+        FileFormat(
+            "gpkg",
+            "gpkg",
+            "outlines",
+            _by("vectors", "write_geopackage"),
+            coordinates="map",
+            synonyms=("geopackage",),
+        ),
+        FileFormat(
+            "fgb",
+            "fgb",
+            "outlines",
+            _by("vectors", "write_flatgeobuf"),
+            coordinates="map",
+            synonyms=("flatgeobuf",),
+        ),
+        FileFormat("qupath", "geojson", "outlines", _by("qupath"), coordinates="pixels"),
     )
 }
 
@@ -284,20 +310,20 @@ def written_as(kind: Kind, wanted: str, pixels: int, placed: bool) -> list[FileF
     return formats_of(content)[:1]
 
 
-def file_name(key: str, what: str, clusters: Clusters, suffix: str) -> str:
-    """The name of a file: the image's key, what it shows, and of which clusters.
+def file_name(image: str, what: str, clusters: Clusters, suffix: str) -> str:
+    """The name of a file: that of `export.files.names_for_files`, what it shows, and of which clusters.
 
-    A key is one safe path segment, and what follows it holds no dot but those that part it: two files never share a
-    name, and none can lie outside the folder.
+    What follows the image's name holds no dot but those that part it: two files never share a name, and none can lie
+    outside the folder.
 
     Examples
     --------
-    >>> file_name("leaf.jpg", "masks", (3,), "png")
-    'leaf.jpg.mask-3.png'
-    >>> file_name("leaf.jpg", "cutout", (1, 3), "png")
-    'leaf.jpg.cutout-1+3.png'
+    >>> file_name("Plot A/leaf", "masks", (3,), "png")
+    'Plot A/leaf.mask-3.png'
+    >>> file_name("leaf", "cutout", (1, 3), "png")
+    'leaf.cutout-1+3.png'
     """
-    return f"{key}{KINDS[what].in_name(clusters)}.{suffix}"
+    return f"{image}{KINDS[what].in_name(clusters)}.{suffix}"
 
 
 # ---------------------------------------------------------------------------------------------------------- reports
@@ -307,5 +333,5 @@ GENERATOR = '<meta name="generator" content="kseg-batch report">'
 #: The figures of a report, as PNG beside its page; `report.figures` makes each.
 FIGURES = (
     "palette.png", "comparison.png", "masks.png", *(f"{name}.png" for name in ADDED), "scatter.png", "history.png",
-    "elbow.png", "several-k.png",
+    "elbow.png", "several-k.png", "score.png",
 )  # fmt: skip

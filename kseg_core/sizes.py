@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 
 from .errors import UsageError
 
 MMAP_THRESHOLD = 4 << 20
-_M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
+TRIM_THRESHOLD = 128 << 10  # glibc's own
+HELD_MMAP, HELD_TRIM = 32 << 20, 64 << 20  # the most that glibc takes for the first, and the size of a thread's heap
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -77,9 +80,25 @@ def only_so_many(k: int | None, asked: int | str | None) -> str | None:
 def return_freed_memory() -> None:
     """Have the C library give arrays of 4 MB or more back to the system as they are freed, where it can be told to.
 
-    It would else raise that threshold by itself, and keep pieces of freed arrays: a fifth more memory at the peak.
+    It would else raise that threshold by itself, and keep pieces of freed arrays: a fifth more memory at the peak. What
+    it holds by now goes back at once.
     """
-    try:
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD)
-    except (AttributeError, OSError, TypeError):  # another C library, which has its own ways
-        return
+    _set_thresholds(MMAP_THRESHOLD, TRIM_THRESHOLD)
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def hold_freed_memory() -> None:
+    """Have it hold on to freed arrays for the next instead, up to 64 MB a thread, until `return_freed_memory`.
+
+    For tasks of one kind, each of dozens of arrays that live for a moment: where blocks are segmented, pages that the
+    system gave anew took a sixth of all processor time.
+    """
+    _set_thresholds(HELD_MMAP, HELD_TRIM)
+
+
+def _set_thresholds(mmap: int, trim: int) -> None:
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, which has its own ways
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, mmap)
+        library.mallopt(_M_TRIM_THRESHOLD, trim)

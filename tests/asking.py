@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from kseg_core import open_store, storage
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
+from kseg_core.inputs.keys import earlier_key
 from workflows.request import InputSelection, Request, prepare
 from workflows.result import JobResult
 
@@ -72,6 +75,21 @@ def run_job(inputs: Inputs, output: Path | str, k: Any = 4, *, progress: Any = N
     request = asked(inputs, output, k, **settings)
     assert request.finished is None, "the output is there already"
     return (jobs.fit if kind_of(output) == "model" else jobs.run)(request, progress)
+
+
+def as_earlier(store: Path) -> None:
+    """Name the images of a store as release 0.1.0 did."""
+    for key in list(open_store(str(store))):
+        (store / "images" / key).rename(store / "images" / f"{key.replace('/', ' ')}.aside")
+    for folder in store.joinpath("images").iterdir():
+        if folder.is_dir() and not folder.name.endswith(".aside"):
+            shutil.rmtree(folder)
+    for folder in store.joinpath("images").glob("*.aside"):
+        source = json.loads((folder / "zarr.json").read_text())["attributes"]["kseg"]["source"]
+        folder.rename(store / "images" / earlier_key(source.partition("/in/")[2]))
+    document = json.loads((store / "zarr.json").read_text())
+    del document["attributes"]["kseg"]["names"]
+    (store / "zarr.json").write_text(json.dumps(document))
 
 
 def run_sweep(inputs: Inputs, output: Path, k_range: tuple[int, int], **settings: Any) -> SweepResult:

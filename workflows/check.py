@@ -17,7 +17,7 @@ from kseg_core.store.cuts import hierarchy_facts
 from kseg_core.store.manifest import a_few, added_alone, lost_images, read_attributes
 from kseg_core.store.markers import was_complete
 from kseg_core.store.model import Model
-from kseg_core.store.opening import Store, images_group_is_sound, mend_images_group, open_store
+from kseg_core.store.opening import Store, mend_image_groups, open_store, unsound_groups
 from kseg_core.store.segments import PALETTE
 from kseg_core.store.verify import Findings
 
@@ -144,9 +144,9 @@ def verify_store(path: str, context: Context, *, repairs: bool = False) -> Check
             else f"it is being written: another run holds it, {at_work}; check it again when that has ended"
         )
     if repairs:
-        mend_images_group(path)
-    elif not images_group_is_sound(path):
-        problems.append("images/zarr.json, the group of all images, is missing or damaged")
+        mend_image_groups(path)
+    else:
+        problems += [f"{folder}/zarr.json, a group of images, is missing or damaged" for folder in unsound_groups(path)]
     if store.complete and lacks_palette(store):
         problems.append(
             f"{PALETTE_LOST}; all of them made anew by: {command_line('segments', place(path), '--overwrite')}"

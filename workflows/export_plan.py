@@ -11,14 +11,17 @@ from kseg_core import storage
 from kseg_core.command_lines import command_line, made_anew_by, place
 from kseg_core.config import ADDED
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
-from kseg_core.export.files import ExportFile
+from kseg_core.export.files import ExportFile, names_for_files
 from kseg_core.export.settings import ExportSettings
+from kseg_core.inputs.keys import image_keys
+from kseg_core.inputs.listing import NAMES
 from kseg_core.inputs.patterns import Filter
 from kseg_core.layers import LAYERS
 from kseg_core.products import KINDS, written_as
 from kseg_core.store.manifest import added_alone
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
+from kseg_core.store.originals import path_below
 
 Existing = Literal["refuse", "replace", "keep"]
 
@@ -83,7 +86,8 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
         raise StoreError(f"no labels in {store.path}, only {alone}: --what {alone}")
     if "raw" in settings.what and not any(image.has_layer(LAYERS["raw"]) for image in images):
         raise StoreError(f"no raw labels in {store.path}; a run with --min-region and --keep-raw keeps them")
-    planned = [plan_image(image, settings) for image in images]
+    names = names_of_files(store)
+    planned = [plan_image(image, names[image.key], settings) for image in images]
     for key, error in damaged.items():
         reason = f"{error}; {made_anew_by(store.path)}"
         planned.append(PlannedImage(key, 0, (), UnreadableImage(key, reason)))
@@ -111,7 +115,7 @@ def chosen_images(store: Store, wanted: Sequence[str]) -> tuple[list[StoredImage
     meant: set[str] = set()
     for name in wanted:
         pattern = Filter((name,))
-        names = {key: (key, image.source) for key, image in images.items()} | {key: (key,) for key in damaged}
+        names = {key: names_by_which(image) for key, image in images.items()} | {key: (key,) for key in damaged}
         found = {key for key, known in names.items() if name in known}
         found = found or {
             key for key, known in names.items() if any(pattern.matches(each.lstrip("/"), each) for each in known)
@@ -124,6 +128,11 @@ def chosen_images(store: Store, wanted: Sequence[str]) -> tuple[list[StoredImage
         [image for key, image in images.items() if not wanted or key in meant],
         {key: error for key, error in damaged.items() if not wanted or key in meant},
     )
+
+
+def names_by_which(image: StoredImage) -> tuple[str, ...]:
+    """What a person may call an image: its key, its path below the input, and its path as it was given."""
+    return image.key, path_below(image.source, image.key) or image.key, image.source
 
 
 def require_clusters(images: Sequence[StoredImage], clusters: Sequence[int], shared_k: int | None) -> None:
@@ -161,8 +170,29 @@ def require_folder(folder: str, store: str) -> None:
         raise UsageError(f"--to {folder}: that is in the store; choose a folder outside")
 
 
-def plan_image(image: StoredImage, settings: ExportSettings) -> PlannedImage:
-    """The files of one image."""
+def names_of_files(store: Store) -> dict[str, str]:
+    """What files of each image of a store begin with: the same whichever of them are exported.
+
+    Keys of release 0.1.0 do not mirror paths; there names are made of the paths themselves.
+    """
+    if NAMES in store.attributes:
+        return names_for_files(store)
+    paths = {key: path_below(source_of(store, key), key) or key for key in store}
+    mirrored = image_keys(paths.values())
+    names = names_for_files(mirrored.values())
+    return {key: names[mirrored[path]] for key, path in paths.items()}
+
+
+def source_of(store: Store, key: str) -> str:
+    """The path an image came from; its key where it does not say so."""
+    try:
+        return store[key].source
+    except StoreError:
+        return key
+
+
+def plan_image(image: StoredImage, name: str, settings: ExportSettings) -> PlannedImage:
+    """The files of one image, all of whose names begin with ``name``."""
     facts = image.attributes
     try:
         if not image.complete:
@@ -175,7 +205,7 @@ def plan_image(image: StoredImage, settings: ExportSettings) -> PlannedImage:
     pixels, k = height * width, clusters_of(image)
     kinds = [KINDS[what] for what in dict.fromkeys(settings.what)]
     files = tuple(
-        ExportFile(image.key, image.source, kind.name, clusters, each.name)
+        ExportFile(image.key, image.source, name, kind.name, clusters, each.name)
         for kind in kinds
         for each in written_as(kind, settings.format, pixels, placed)
         for clusters in kind.files(k, settings.clusters)
@@ -193,13 +223,14 @@ def leave_existing(planned: list[PlannedImage], request: ExportRequest) -> tuple
     """
     if request.existing == "replace" or not os.path.isdir(request.folder):
         return planned, 0
-    there = set(os.listdir(request.folder))
-    old = [file.name for image in planned for file in image.files if file.name in there]
+    names = (file.name for image in planned for file in image.files)
+    old = [name for name in names if os.path.lexists(os.path.join(request.folder, name))]
     if old and request.existing == "refuse":
         more = f" and {len(old) - 1} more of these files" if len(old) > 1 else ""
         raise KsegError(
             f"{os.path.join(request.folder, old[0])}{more} already there; --overwrite replaces them, "
             "--skip-existing leaves them alone"
         )
+    there = set(old)
     left = [replace(image, files=tuple(file for file in image.files if file.name not in there)) for image in planned]
     return left, len(old)

@@ -15,7 +15,7 @@ from kseg_core.layers import LAYERS, asked_layers
 from kseg_core.layers.layer import Layer
 from kseg_core.store.manifest import image_facts, image_folder, read_attributes, remove_kseg_store
 from kseg_core.store.markers import COMPLETE, added_to
-from kseg_core.store.opening import create_store, sweep_store, update_attributes
+from kseg_core.store.opening import create_store, mend_image_groups, sweep_store, update_attributes
 
 from .computing.context import Context, Failure
 from .computing.executor import Progress
@@ -150,12 +150,13 @@ def add_asked_layers(plan: Plan, request: Request, output: Output, context: Cont
 
 def _begin(request: LayerRequest) -> None:
     """A store that says what is under way, so that nothing unfinished looks finished."""
-    whose = {"config": request.store_config, "folder": printable_source(os.getcwd())}
+    whose = {"config": request.store_config, "folder": printable_source(os.getcwd()), **request.listing.noted_names}
     if request.seen is None:
         create_store(request.output, whose)
         return
     sweep_store(request.output)
     _tell(request, {"status": "running", **({} if request.told_apart else whose)})
+    mend_image_groups(request.output)
 
 
 def _tell(request: LayerRequest, facts: dict[str, Any]) -> None:
@@ -175,5 +176,5 @@ def _leave_as_found(request: LayerRequest) -> None:
     if request.seen is None:
         remove_kseg_store(request.output)
     else:
-        names = (request.layer.name,) if request.told_apart else ("status", "config", "folder")
+        names = (request.layer.name,) if request.told_apart else ("status", "config", "folder")  # folders stay
         update_attributes(request.output, {name: request.seen.get(name) for name in names})

@@ -29,6 +29,7 @@ from kseg_core.store.manifest import (
     image_facts,
     image_folder,
     images_of,
+    names_in,
     read_attributes,
 )
 from kseg_core.store.markers import COMPLETE, AddedTo, added_to, is_complete, layer_is_complete
@@ -157,7 +158,7 @@ def prepare_layer(selection: InputSelection, config: LayerConfig, output: str | 
         tile = OutputSettings().tile if config.tile is None else config.tile
         return LayerRequest(listing, config, output, tile, tuple(listing.files), failures=failures)
     attributes = _require_store(output)
-    config = config.beside(attributes)
+    config, listing = config.beside(attributes), listing.as_named(names_in(output, attributes))
     alone, layer = added_alone(attributes), config.layer
     labelled = alone is None
     if alone not in (None, layer.name):

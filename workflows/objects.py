@@ -34,7 +34,7 @@ from kseg_core.store.originals import Originals
 from .computing.context import Context, Failure, Task
 from .computing.executor import Progress
 from .export_plan import chosen_images
-from .viewing.tasks import Work, limit_tasks, on_images
+from .viewing.tasks import Work, has_derived_bands, limit_tasks, on_images
 
 WINDOW_PX = 1024  # side of a window whose regions are measured: with the values of some bands tens of megabytes
 AHEAD = 2  # windows a worker that are measured before the figures of the first of them are laid aside
@@ -184,9 +184,12 @@ def _planned(
 def _look(store: str, key: str, shared: Model | None, originals: Originals) -> tuple[ImageBands, int]:
     """A task: where the values of an image's bands are, and how much memory a task takes that reads them."""
     image = StoredImage(store, key)
-    found = ImageBands.of(image, shared if shared is not None else image.model, originals)
+    model = shared if shared is not None else image.model
+    found = ImageBands.of(image, model, originals)
+    if found.source is None:
+        return found, VIEW_BYTES
     chosen = 0 if found.chosen is None else len(found.chosen)
-    return found, VIEW_BYTES if found.source is None else viewing_bytes(found.source, chosen)
+    return found, viewing_bytes(found.source, chosen, derived=has_derived_bands(model))
 
 
 def _windows_of(image: StoredImage, objects: ImageObjects, bands: ImageBands | None) -> list[Region]:

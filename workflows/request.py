@@ -29,6 +29,7 @@ from kseg_core.store.manifest import (
     differences,
     images_of,
     inputs_digest,
+    names_in,
     read_attributes,
 )
 from kseg_core.store.markers import is_complete, looks_whole, was_complete
@@ -192,12 +193,18 @@ def inputs_and_output(
 
 
 def _by_its_rules(request: Request) -> Request:
-    """The request, which goes on by the rules that its output was made by: all of its labels are made alike."""
-    if not of_earlier_rules(read_attributes(request.output)):
+    """The request, which goes on by the rules that its output was made by: all of its labels are made alike, and what
+    it names stays named so.
+    """
+    attributes = read_attributes(request.output)
+    if attributes is None:
         return request
-    inputs = request.config.input.as_before()
-    settings = {**request.settings, "input": inputs.to_json()}
-    listing, config = request.listing.without_companions(), replace(request.config, input=inputs)
+    listing, config, settings = request.listing, request.config, request.settings
+    listing, inputs = listing.as_named(names_in(request.output, attributes)), config.input
+    if of_earlier_rules(attributes):
+        inputs = inputs.as_before()
+        settings = {**settings, "input": inputs.to_json()}
+        listing, config = listing.without_companions(), replace(config, input=inputs)
     digest = _digest_of(listing, inputs)
     return replace(request, listing=listing, config=config, settings=settings, inputs_digest=digest)
 
@@ -222,7 +229,7 @@ def require_unchanged(request: Request, kind: str) -> None:
     """Between the look at an output and its lock, another job may have had it."""
     there = storage.exists(request.output)
     now = _held_against(_by_its_rules(request), kind) if there and not request.config.output.overwrite else request
-    if (now.finished, now.was_complete) != (request.finished, request.was_complete):
+    if (now.finished, now.was_complete, now.listing) != (request.finished, request.was_complete, request.listing):
         raise StoreError(f"{request.output}: another run has just finished there; give the same command again")
 
 
@@ -421,6 +428,12 @@ def _segment_settings(output: dict[str, Any]) -> dict[str, str]:
     return {name: output.get(f"segment_{name}", usual) for name, usual in SEGMENT_SETTINGS.items()}
 
 
+def _to_prune(request: Request) -> bool:
+    """Whether images are to go from the output."""
+    listed = {file.key for file in request.listing.files}
+    return request.config.output.prune and not images_of(request.output) <= listed
+
+
 def _held_against(request: Request, kind: str) -> Request:
     """The request, knowing what there is at its output."""
     output = request.output
@@ -443,7 +456,7 @@ def _held_against(request: Request, kind: str) -> Request:
             f"{output} was made from other inputs ({how}); to label these with its clusters: {apply}, which "
             "later labels what is new alone; or choose another output with -o, or replace it with --overwrite"
         )
-    done = is_complete(attributes) and same_inputs and not request.config.output.checksum
+    done = is_complete(attributes) and same_inputs and not request.config.output.checksum and not _to_prune(request)
     if done and (kind == "model" or looks_whole(output, attributes, request.config.output)):
         return replace(request, finished=attributes["result"])
     return replace(request, was_complete=was_complete(attributes))

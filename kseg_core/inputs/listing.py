@@ -19,7 +19,7 @@ from kseg_core import storage
 from kseg_core.choice import InputSelection
 from kseg_core.errors import KsegError, UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.companions import companions_of, is_of_mrxs, mask_facts, named_by_vrt, possible, state_of
-from kseg_core.inputs.keys import image_key, path_bytes, printable_source
+from kseg_core.inputs.keys import StoreNames, earlier_key, image_keys, path_bytes, printable_source
 from kseg_core.inputs.lists import like, read_list, require_plausible, why_missing
 from kseg_core.inputs.passed_over import figures_in, is_exported, is_plainly_no_image
 from kseg_core.inputs.patterns import Filter, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
@@ -33,6 +33,7 @@ _MISSING = "no such file or folder"
 _STORE_REFUSED = "a kseg store is an output, not an input"
 
 
+NAMES = "names"  # the attribute of a store with folders that images are in, and keys with a hash
 FACTS = ("size", "modified", "beside")
 """What a store says of a file, by which it is seen that it has changed."""
 
@@ -83,6 +84,8 @@ class InputListing:
         Patterns of `include` and `exclude` that matched nothing that was looked at, as ``--include *.jpg``.
     ours
         How many pictures found in folders this program made: exports, and the figures of reports and sweeps.
+    names
+        Those of the store that keys are given for; None: of one begun by release 0.1.0.
     """
 
     files: tuple[InputFile, ...]
@@ -91,10 +94,23 @@ class InputListing:
     read_through: tuple[tuple[str, int], ...] = ()
     unmatched: tuple[str, ...] = ()
     ours: int = 0
+    names: StoreNames | None = field(default_factory=StoreNames)
 
     def without_companions(self) -> InputListing:
         """The same of files alone: release 0.1.0 read nothing that lies beside them."""
         return replace(self, files=tuple(replace(file, beside="") for file in self.files))
+
+    def as_named(self, names: StoreNames | None) -> InputListing:
+        """The same with the keys that its files have in a store of these names; None: in one begun by release 0.1.0."""
+        paths = [file.below for file in self.files]
+        found = {path: earlier_key(path) for path in paths} if names is None else image_keys(paths, names)
+        files = (replace(file, key=found[file.below]) for file in self.files)
+        return replace(self, files=tuple(sorted(files, key=lambda file: file.key)), names=names)
+
+    @property
+    def noted_names(self) -> dict[str, Any]:
+        """What a store says of names when its files come to it, before they do; nothing of one that has no such."""
+        return {} if self.names is None else {NAMES: self.names.with_keys(file.key for file in self.files)}
 
 
 def list_selected(selection: InputSelection) -> InputListing:
@@ -382,16 +398,16 @@ class _Search:
 
     def listing(self) -> InputListing:
         read_through = self.leave_parts()
-        by_key: dict[str, _Candidate] = {}
+        by_path: dict[str, _Candidate] = {}
         for candidate in self.files.values():
-            other = by_key.setdefault(image_key(candidate.below), candidate)
+            other = by_path.setdefault(candidate.below, candidate)
             if other is not candidate:
                 first, second = sorted(printable_source(each.source) for each in (other, candidate))
                 raise UsageError(
                     f"two inputs would have one name in the store: {first} and {second}; "
                     "give them by paths below one common folder"
                 )
-        files = (each.file(key) for key, each in sorted(by_key.items()))
+        files = (by_path[path].file(key) for path, key in sorted(image_keys(by_path).items(), key=lambda each: each[1]))
         failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
         unmatched = [f"--include {pattern}" for pattern in self.include.unmatched]
         unmatched += [f"--exclude {pattern}" for pattern in self.exclude.unmatched]

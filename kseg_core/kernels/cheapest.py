@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
-from .merging import price_of, unite_counts
+from .merging import VALUES, clear, price_of, spread, unite_counts
 
 Bools = NDArray[np.bool_]
 F64 = NDArray[np.float64]
@@ -312,6 +312,7 @@ def merge_cheapest(
     seen = area.copy()  # its size when its borders were priced
     prices, entries = np.empty(3 * m + 1024), np.empty((3 * m + 1024, 4), np.int32)
     size = 0
+    dense, here = np.zeros(VALUES), -1  # which region it has: none
     changed, count = np.arange(m + 1).astype(np.int32), m  # borders to be priced
     while True:
         for i in range(count):
@@ -320,7 +321,13 @@ def merge_cheapest(
             a, b = u[e], v[e]
             if fixed[a] or fixed[b]:
                 continue
-            price = price_of(a, b, length[e], total[e], area, begin, end, pool, counts, costs)
+            if b == here:
+                a, b = b, a
+            if a != here:
+                clear(begin[here], end[here], pool, dense)
+                spread(begin[a], end[a], pool, counts, dense)
+                here = a
+            price = price_of(a, b, length[e], total[e], area, begin, end, pool, counts, dense, costs)
             if price > costs[4]:
                 continue
             if size == prices.size:
@@ -334,7 +341,11 @@ def merge_cheapest(
         price, e = prices[0], entries[0, BORDER]
         size = _pop(prices, entries, size)
         a, b = u[e], v[e]
-        now = price_of(a, b, length[e], total[e], area, begin, end, pool, counts, costs)
+        if a != here:
+            clear(begin[here], end[here], pool, dense)
+            spread(begin[a], end[a], pool, counts, dense)
+            here = a
+        now = price_of(a, b, length[e], total[e], area, begin, end, pool, counts, dense, costs)
         if now > price:
             changed[0], count = e, 1
             continue
@@ -350,6 +361,8 @@ def merge_cheapest(
         if filled + (end[a] - begin[a]) + (end[b] - begin[b]) > pool.size:
             filled = _compact(begin, end, area, pool, counts)
         filled = _unite(a, b, area, begin, end, pool, counts, filled)
+        spread(begin[a], end[a], pool, counts, dense)  # which has all values that either had
+        here = a
         count, used = _hand_over(lists, a, b, length, total, dead, key, where, used, changed)
         if 4 * used > 3 * key.size:
             used = _fill_table(key, where, u, v, dead, n)

@@ -63,28 +63,35 @@ def fill_contours(
         (2, height, width): of each pixel and the next in its row, and in its column; 0, or what is known already.
     """
     rows, columns = region.shape
-    last_a, last_b, found = np.int32(-1), np.int32(-1), 0
     for y in range(height):
-        for x in range(width):
-            a = region[y, x]
-            if a < 0:
-                contours[0, y, x] = contours[1, y, x] = INVALID
+        here = region[y]
+        for plane in range(2):  # a plane's boundaries run on, those of both take turns
+            if y + plane >= rows:
+                for x in range(width):
+                    if here[x] < 0:
+                        contours[plane, y, x] = INVALID
                 continue
-            for plane in range(2):
-                r, c = y + plane, x + 1 - plane
-                if r >= rows or c >= columns:
+            last_a, last_b, found = np.int32(-1), np.int32(-1), 0
+            shift = 1 - plane
+            there, out = region[y + plane], contours[plane, y]
+            for x in range(width):
+                a = here[x]
+                if a < 0:
+                    out[x] = INVALID
                     continue
-                b = region[r, c]
+                if x + shift >= columns:
+                    continue
+                b = there[x + shift]
                 if b == a:
                     continue
                 if b < 0:
-                    contours[plane, y, x] = BESIDE_INVALID
+                    out[x] = BESIDE_INVALID
                     continue
                 if group[a] != group[b]:
                     continue
                 if a != last_a or b != last_b:
                     last_a, last_b, found = a, b, _parted(a, b, up, when, level)
-                contours[plane, y, x] = found
+                out[x] = found
 
 
 @kernel("C3u1 i")

@@ -90,6 +90,7 @@ class Report:
     cards: tuple[Card, ...]  # those with pictures, in the same order
     fit: Mapping[str, Any] = field(default_factory=dict)  # how the model that all images share was found
     sweep: Mapping[str, Any] | None = None  # the record of a sweep, as `require_record` takes it; None: there was none
+    score: Mapping[str, Any] | None = None  # the record of a score, as `scoring.files.read_score` gives it
     painted: Painted | None = None
     cloud: Cloud | None = None
     sampled: int = 0  # pixels that the spread was worked out from
@@ -220,9 +221,9 @@ def cloud_of(cards: Sequence[Card], model: Model | None) -> Cloud | None:
         colors = np.concatenate([np.array(facts.colors, np.uint8).reshape(-1, 3) for facts, _ in seen])
     axes = ("red", "green", "blue")
     if model is not None and model.bands is not None:
-        bands = model.bands.bands[: len(model.bands.stretch)]
+        bands = model.band_names[: len(model.bands.stretch)]
         first, second, third = bands if len(bands) == 3 else bands * 3
-        axes = (f"band {first}", f"band {second}", f"band {third}")
+        axes = (first, second, third)
     return Cloud(np.concatenate(points), np.concatenate(labels), colors, axes, model is not None)
 
 

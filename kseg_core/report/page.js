@@ -66,7 +66,7 @@
         const td = cell(column, data.images[i][c]);
         if (c === name && data.links[i]) {
           const link = make("a", "", data.images[i][c]);
-          link.href = "#" + data.links[i];
+          link.href = "#" + encodeURIComponent(data.links[i]);
           td.replaceChildren(link);
         }
         row.append(td);

@@ -131,8 +131,8 @@ def segment_block(maps: Maps, inner: Region, window: Region, shape: tuple[int, i
     r, c = np.divmod(exits[leaves], gradient.shape[1])
     out = np.full(graph.size, -1, np.int64)
     out[number[leaves]] = (r - 1 + window[0].start) * shape[1] + c - 1 + window[1].start
-    pixels = BlockPixels(cell, number, merges)
-    return Block(graph, out, Rim.of(pixels.region), Rim.of(maps.gradient[inner])), pixels
+    regions = Rim(*(through(line, number) for line in Rim.of(cell)))
+    return Block(graph, out, regions, Rim.of(maps.gradient[inner])), BlockPixels(cell, number, merges)
 
 
 def _with_rim(gradient: I32, inner: Region) -> I32:

@@ -1,6 +1,7 @@
 """The values of a stored image's bands, wherever they are to be had: in the store's copy, else in the image's file.
 
-They are in the data's own units, before any smoothing; of pictures they are 8-bit sRGB, as colours are clustered.
+They are in the data's own units, before any smoothing (but those derived from smoothed ones); of pictures they are 8-bit
+sRGB, as colours are clustered.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
+from ..expressions import Bands
 from ..images.kinds import is_picture
 from ..layers.tiles import Region, tile_windows
 from ..reading.sources import ImageSource, Piece
@@ -33,7 +35,8 @@ class ImageBands:
     Parameters
     ----------
     names
-        One a band: ``red``, ``green``, ``blue``, or ``band_3`` by the number of a band in its file, from 1.
+        One a band: ``red``, ``green``, ``blue``; ``band_3`` by the number of a band in its file, from 1; or what a model
+        calls it.
     chosen
         Which bands are read from the file; None: colours.
     source
@@ -41,7 +44,7 @@ class ImageBands:
     """
 
     names: tuple[str, ...]
-    chosen: tuple[int, ...] | None
+    chosen: Bands | None
     source: ImageSource | None
 
     @classmethod
@@ -54,13 +57,19 @@ class ImageBands:
             If the store has no copy of it, and its file has gone, has changed, or cannot be read.
         """
         space = None if model is None else model.bands
-        chosen = None if space is None else space.bands
-        if image.image is not None:
-            return cls(_names(chosen), chosen, None)
-        source = replace(originals.open(image, masked=False), smoothing=None)  # which pixels count is in the labels
+        names = COLOURS if space is None else space.components
+        chosen: Bands | None = None if space is None else space.bands
+        # What is derived from other pixels than those that were labelled may be no number.
+        smoothed = space is not None and space.is_derived and bool(originals.settings.smooth)
+        if image.image is not None and not smoothed:
+            return cls(names, chosen, None)
+        source = originals.open(image, masked=smoothed)  # else which pixels count is in the labels
+        if not smoothed:
+            source = replace(source, smoothing=None)
         if space is None and not image.has_labels and not is_picture(source.info):
             chosen = tuple(band + 1 for band in source.info.but_alpha)
-        return cls(_names(chosen), chosen, source)
+            names = tuple(f"band_{band}" for band in chosen)
+        return cls(names, chosen, source)
 
     @property
     def is_read_whole(self) -> bool:
@@ -98,10 +107,6 @@ class ImageBands:
             return Piece(source, rows.start, columns.start, *shape).read(self.chosen).samples
 
         return read
-
-
-def _names(chosen: tuple[int, ...] | None) -> tuple[str, ...]:
-    return COLOURS if chosen is None else tuple(f"band_{band}" for band in chosen)
 
 
 def _reader_of_copy(image: StoredImage) -> Callable[[Region], Samples]:

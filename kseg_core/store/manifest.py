@@ -14,6 +14,8 @@ from typing import Any
 from .. import storage
 from ..config import ADDED, FLAGS, UNSAID
 from ..errors import StoreError, system_reason
+from ..inputs.keys import StoreNames
+from ..inputs.listing import NAMES
 from ..options import plain
 from ..storage.sidecars import aside
 from . import schemas
@@ -75,11 +77,30 @@ def added_alone(attributes: dict[str, Any]) -> str | None:
 
 def images_of(store: str) -> set[str]:
     """Names of all images that a store has."""
+    folders = folders_of(image_facts(store))
+    return {name for folder in ("", *folders) for name in _within(store, folder)}.difference(folders)
+
+
+def _within(store: str, folder: str) -> list[str]:
+    """What is in a folder of images."""
     try:
-        with storage.scan(os.path.join(store, "images")) as entries:
-            return {entry.name for entry in entries if entry.is_dir()}
+        with storage.scan(os.path.join(store, "images", folder)) as entries:
+            return [os.path.join(folder, entry.name) for entry in entries if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
-        return set()
+        return []
+
+
+def folders_of(attributes: dict[str, Any] | None) -> list[str]:
+    """Where images of a store are, or are to be, besides its ``images`` itself; what is in a folder after it."""
+    return sorted(((attributes or {}).get(NAMES) or {}).get("folders") or ())
+
+
+def names_in(store: str, attributes: dict[str, Any] | None) -> StoreNames | None:
+    """The names that a store, or a model, with these attributes has; None where release 0.1.0 gave them."""
+    names = (attributes or {}).get(NAMES)
+    if names is None:
+        return None
+    return StoreNames(frozenset(images_of(store)), frozenset(names["folders"]), frozenset(names["hashed"]))
 
 
 def lost_images(store: str, attributes: dict[str, Any]) -> list[str]:

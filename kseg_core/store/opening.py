@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import storage
 from ..classes import Classes
+from ..command_lines import command_line, place
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer
 from ..layers.tiles import level_shape
 from ..storage.sidecars import appearing
-from .manifest import FORMAT, added_alone, images_of, read_attributes
+from .manifest import FORMAT, added_alone, folders_of, image_facts, images_of, read_attributes
 from .markers import COMPLETE, image_is_complete, is_complete, layer_is_complete
 from .model import CLASSES, Model
 from .nodes import DAMAGE, group_document, read_document, write_group
@@ -51,7 +52,7 @@ def now() -> str:
 
 
 def create_store(path: str, attributes: dict[str, Any]) -> None:
-    """An empty store with status ``running``.
+    """An empty store with status ``running``, with the folders that its ``names`` tell.
 
     Raises
     ------
@@ -62,7 +63,8 @@ def create_store(path: str, attributes: dict[str, Any]) -> None:
     facts |= {"software": software_versions(), "created": now()}
     try:
         with appearing(path) as new:
-            write_group(os.path.join(new, "images"))
+            for folder in _image_groups(facts):
+                write_group(os.path.join(new, folder))
             write_group(new, {"kseg": facts})
     except OSError as error:
         raise StoreError(f"{path}: the output cannot be written ({error.strerror or error})") from error
@@ -78,22 +80,31 @@ def update_attributes(path: str, changes: dict[str, Any], *, without: str | None
 
 def sweep_store(path: str) -> None:
     """Remove what killed jobs were writing of the store's own documents; see `storage.sweep`."""
-    for folder in (path, os.path.join(path, "images")):
-        storage.sweep(folder)
+    for folder in ("", *_image_groups(image_facts(path))):
+        storage.sweep(os.path.join(path, folder))
 
 
-def images_group_is_sound(path: str) -> bool:
-    """Whether the group that all images are in says that it is one."""
+def unsound_groups(path: str) -> list[str]:
+    """Which groups of images are missing, or do not say that they are groups."""
+    return [folder for folder in _image_groups(image_facts(path)) if not _is_group(os.path.join(path, folder))]
+
+
+def mend_image_groups(path: str) -> None:
+    """Have them say so."""
+    for folder in unsound_groups(path):
+        write_group(os.path.join(path, folder))
+
+
+def _image_groups(attributes: dict[str, Any] | None) -> list[str]:
+    """The group that all images are in, and those within it."""
+    return ["images", *(os.path.join("images", folder) for folder in folders_of(attributes))]
+
+
+def _is_group(folder: str) -> bool:
     try:
-        return read_document(os.path.join(path, "images")) == group_document()
+        return read_document(folder) == group_document()
     except (OSError, ValueError):
         return False
-
-
-def mend_images_group(path: str) -> None:
-    """Have it say so."""
-    if not images_group_is_sound(path):
-        write_group(os.path.join(path, "images"))
 
 
 def write_model(path: str, model: Model) -> None:
@@ -380,14 +391,18 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return node
 
 
+def _no_images(model: str) -> str:
+    label = command_line("apply", "INPUT", "--model", place(model), "-o", "OUT.zarr")
+    return f"a kseg model, not a store, so it has no images; label some with it ({label}), and give that store"
+
+
 class Store(Mapping[str, StoredImage]):
     """A kseg store: its images by key, or by the path they came from."""
 
     def __init__(self, path: str) -> None:
         attributes = read_attributes(path)
         if attributes is None or attributes.get("kind") != "store":
-            what = "a kseg model, not a store" if attributes else "no kseg store there"
-            raise StoreError(f"{path}: {what}")
+            raise StoreError(f"{path}: {_no_images(path) if attributes else 'no kseg store there'}")
         if attributes.get("format") != FORMAT:
             raise StoreError(
                 f"{path}: a store of format {attributes.get('format')}; this version reads format {FORMAT}"

@@ -225,6 +225,18 @@ class _Repaired(_RepairedAlways, total=False):
     segments: Settings | None
 
 
+def _stays_inside(folder: str) -> bool:
+    """Whether a folder of images is in the store."""
+    return all(name.strip(".") for name in folder.split("/"))
+
+
+class Names(TypedDict):
+    """Folders of images, and keys with a hash."""
+
+    folders: list[Annotated[str, _stays_inside]]
+    hashed: list[str]
+
+
 class _BandScale(TypedDict):
     low: list[float]
     scale: list[float]
@@ -249,6 +261,7 @@ class Store(TypedDict, total=False):
     result: Result | None
     failures: list[Failure]
     keys: list[str]
+    names: Names
     edges: Settings | None
     segments: Settings | None
     segment_palette: SegmentPalette
@@ -285,11 +298,13 @@ class Model(TypedDict, total=False):
     inputs_digest: str
     folder: str
     config: Config | None
+    names: Names
     result: Result | None
     history: list[History]
     seed: Count | None
     attempts: Count | None
     notes: list[str]
+    band_names: list[str]
 
 
 def require_sound(path: str, attributes: dict[str, Any], schema: type) -> None:

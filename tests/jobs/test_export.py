@@ -36,7 +36,7 @@ def test_what_was_made_is_told_to_people_and_programs(
                 "source": str(small_folder / "b.png"),
                 "what": "segmented",
                 "clusters": None,
-                "path": str(tmp_path / "two" / "b.png.segmented.png"),
+                "path": str(tmp_path / "two" / "b.segmented.png"),
             }
         ],
         "kept": 0,
@@ -76,7 +76,7 @@ def test_existing_files_are_one_line_and_exit_code_1(kseg: Any, store: Path, tmp
     outcome = kseg("export", store, "--to", tmp_path, "--json")
     assert outcome.code == 1
     assert outcome.json()["status"] == "failed"
-    assert outcome.err.startswith(f"kseg-batch: {tmp_path / 'a.png.segmented.png'} and 2 more of these files already")
+    assert outcome.err.startswith(f"kseg-batch: {tmp_path / 'a.segmented.png'} and 2 more of these files already")
     assert outcome.err.count("\n") == 1
 
 

@@ -19,12 +19,14 @@ from kseg_core import open_store
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
 from kseg_core.export import drawing, png, tiff
+from kseg_core.export.files import names_for_files
 from kseg_core.export.settings import ExportSettings
 from kseg_core.images import read_image
+from kseg_core.inputs.keys import folded
 from kseg_core.inputs.listing import list_inputs
-from kseg_core.products import FORMATS, KINDS, FileFormat, Kind, by_name
+from kseg_core.products import FORMATS, KINDS, FileFormat, Kind, by_name, file_name
 from kseg_core.shapes.outlines import Outlines
-from tests.asking import SYNC, labels_of, run_job
+from tests.asking import SYNC, as_earlier, labels_of, run_job
 from workflows.export import Exported, Failed, export, joined_failures
 from workflows.export_plan import ExportRequest, PlannedImage, chosen_images
 from workflows.regions import OUTLINED
@@ -74,7 +76,10 @@ def test_raw_labels_are_exported_where_a_store_keeps_them(smooth_folder: Path, m
     run_job(smooth_folder, store, k=4, tile=64, min_region=30, keep_raw=True)
     run(store, tmp_path / "out", "raw", "labels")
     for key in KEYS:
-        with Image.open(tmp_path / f"out/{key}.raw.png") as raw, Image.open(tmp_path / f"out/{key}.labels.png") as now:
+        with (
+            Image.open(tmp_path / f"out/{key[:-4]}.raw.png") as raw,
+            Image.open(tmp_path / f"out/{key[:-4]}.labels.png") as now,
+        ):
             there: Any = open_store(str(store))[key].array("labels/raw/0")[...]
             np.testing.assert_array_equal(np.asarray(raw), there)
             assert raw.getpalette() == now.getpalette()
@@ -96,7 +101,7 @@ def test_the_files_of_an_image_show_its_labels(key: str, everything: Path, made:
 
     def shown(part: str, expected: Any, visible: Any) -> None:
         """A picture in colours: where it is visible it is as expected, elsewhere there is nothing."""
-        found = pixels_of(everything / f"{key}.{part}.png")
+        found = pixels_of(everything / f"{key[:-4]}.{part}.png")
         assert found.shape == (*labels.shape, 3 if visible is None else 4)
         if visible is not None:
             assert (found[..., 3] == 255 * visible).all()
@@ -104,13 +109,13 @@ def test_the_files_of_an_image_show_its_labels(key: str, everything: Path, made:
         assert (found[..., :3] == expected)[... if visible is None else visible].all()
 
     shown("segmented", colors[np.where(valid, labels, 0)], None if valid.all() else valid)
-    image = Image.open(everything / f"{key}.labels.png")
+    image = Image.open(everything / f"{key[:-4]}.labels.png")
     assert image.mode == "P"
     assert (np.asarray(image) == labels).all()
     assert image.getpalette("RGB")[:12] == colors.reshape(-1).tolist()
     assert ("transparency" in image.info) == (key == CLEAR)
     for j in range(4):
-        mask = Image.open(everything / f"{key}.mask-{j}.png")
+        mask = Image.open(everything / f"{key[:-4]}.mask-{j}.png")
         assert mask.mode == "1"
         assert (np.asarray(mask) == (labels == j)).all()
         assert (np.asarray(mask) == np.asarray(store[key].masks[j])).all()
@@ -119,7 +124,9 @@ def test_the_files_of_an_image_show_its_labels(key: str, everything: Path, made:
     beside = [around[1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in ((0, 1), (1, 0), (0, -1), (-1, 0))]
     line = np.any([other != labels for other in beside], axis=0) & valid
     shown("boundaries", np.where(line[..., None], [255, 255, 0], source), None if valid.all() else valid)
-    found = [feature["properties"] for feature in json.loads((everything / f"{key}.geojson").read_text())["features"]]
+    found = [
+        feature["properties"] for feature in json.loads((everything / f"{key[:-4]}.geojson").read_text())["features"]
+    ]
     for j in range(4):
         assert sum(region["pixels"] for region in found if region["cluster"] == j) == (labels == j).sum()
 
@@ -131,24 +138,24 @@ def test_chosen_clusters_are_cut_out_together_and_masks_and_polygons_are_of_them
         made, tmp_path / "out", "masks", "cutout", "polygons", "labels", clusters=(3, 1), images=("picture-1.png",)
     )
     assert [file.name for file in result.files] == [
-        "picture-1.png.mask-1.png",
-        "picture-1.png.mask-3.png",
-        "picture-1.png.cutout-1+3.png",
-        "picture-1.png.polygons-1+3.geojson",
-        "picture-1.png.labels.png",
+        "picture-1.mask-1.png",
+        "picture-1.mask-3.png",
+        "picture-1.cutout-1+3.png",
+        "picture-1.polygons-1+3.geojson",
+        "picture-1.labels.png",
     ]
     labels = labels_of(made, "picture-1.png")
-    cutout = pixels_of(tmp_path / "out" / "picture-1.png.cutout-1+3.png")
+    cutout = pixels_of(tmp_path / "out" / "picture-1.cutout-1+3.png")
     assert ((cutout[..., 3] == 255) == np.isin(labels, (1, 3))).all()
-    found = json.loads((tmp_path / "out" / "picture-1.png.polygons-1+3.geojson").read_text())
+    found = json.loads((tmp_path / "out" / "picture-1.polygons-1+3.geojson").read_text())
     assert {feature["properties"]["cluster"] for feature in found["features"]} == {1, 3}
 
 
 def test_small_regions_are_left_out_and_boundaries_have_a_colour_where_asked(made: Path, tmp_path: Path) -> None:
     run(made, tmp_path, "polygons", "boundaries", images=("picture-1.png",), min_area_px=40, line="#0102Fe")
-    found = json.loads((tmp_path / "picture-1.png.geojson").read_text())
+    found = json.loads((tmp_path / "picture-1.geojson").read_text())
     assert min(feature["properties"]["pixels"] for feature in found["features"]) >= 40
-    shown = pixels_of(tmp_path / "picture-1.png.boundaries.png")
+    shown = pixels_of(tmp_path / "picture-1.boundaries.png")
     assert (shown == np.array([1, 2, 254])).all(axis=2).any()
 
 
@@ -163,7 +170,7 @@ def test_the_edges_of_a_store_are_exported(made: Path, tmp_path: Path, smooth_fo
     result = run(tmp_path / "s.zarr", tmp_path / "out", "edges", "masks", clusters=(0,))
     assert (result.status, result.failed, len(result.files)) == ("partial", 7, 9)
     assert {failure.what for failure in result.failures} == {("edges",)}
-    image = Image.open(tmp_path / "out" / "picture-1.png.edges.png")
+    image = Image.open(tmp_path / "out" / "picture-1.edges.png")
     assert image.mode == "1"
     assert (np.asarray(image) == edges).all()
 
@@ -177,7 +184,7 @@ def test_with_a_model_an_image_each_picture_has_its_own_colours(small_folder: Pa
     for key, image in store.items():
         assert image.model is not None
         assert (
-            pixels_of(tmp_path / "out" / f"{key}.segmented.png") == image.model.colors[np.asarray(image.labels)]
+            pixels_of(tmp_path / "out" / f"{key[:-4]}.segmented.png") == image.model.colors[np.asarray(image.labels)]
         ).all()
         palettes.add(image.model.colors.tobytes())
     assert len(palettes) == 3
@@ -190,10 +197,10 @@ def test_an_image_without_a_valid_pixel_is_exported_as_nothing(tmp_path: Path, p
         run_job(tmp_path / "in", tmp_path / f"{scope}.zarr", k=2, scope=scope)
         result = run(tmp_path / f"{scope}.zarr", tmp_path / scope, *PICTURES)
         assert (result.status, result.failures) == ("ok", ())
-        assert not pixels_of(tmp_path / scope / "nothing.png.segmented.png").any()
-        labels = Image.open(tmp_path / scope / "nothing.png.labels.png")
+        assert not pixels_of(tmp_path / scope / "nothing.segmented.png").any()
+        labels = Image.open(tmp_path / scope / "nothing.labels.png")
         assert not np.asarray(labels.convert("RGBA")).any()
-        masks = [name for name in names(tmp_path / scope) if name.startswith("nothing.png.mask")]
+        masks = [name for name in names(tmp_path / scope) if name.startswith("nothing.mask")]
         assert len(masks) == (2 if scope == "global" else 0)
 
 
@@ -208,11 +215,11 @@ def test_a_picture_of_more_than_254_clusters_is_labelled_in_16_bits(copied: bool
     run(tmp_path / "s.zarr", tmp_path / "out", "labels", "cutout", clusters=tuple(range(0, 300, 2)))
     labels = labels_of(tmp_path / "s.zarr", "a.png")
     assert labels.dtype == np.uint16
-    image = Image.open(tmp_path / "out" / "a.png.labels.png")
+    image = Image.open(tmp_path / "out" / "a.labels.png")
     assert image.mode == "I;16"
     assert (np.asarray(image) == labels).all()
     (name,) = [name for name in names(tmp_path / "out") if "cutout" in name]
-    assert name.startswith("a.png.cutout-150-clusters-")
+    assert name.startswith("a.cutout-150-clusters-")
     cutout = pixels_of(tmp_path / "out" / name)
     assert (cutout[labels % 2 == 0][:, :3] == picture[labels % 2 == 0]).all()
 
@@ -261,9 +268,7 @@ def test_a_source_that_is_read_by_windows_is_shown_as_one_that_is_not(
         monkeypatch.setattr(drawing, "WINDOW_PX", 7000)
         monkeypatch.setattr(tiff, "SIDE", 128)
         run(tmp_path / f"{name}.zarr", tmp_path / name, "boundaries", "cutout", clusters=(1,), format="tiff")
-        shown[name] = [
-            tifffile.imread(tmp_path / name / f"{name}.tif.{part}.tif") for part in ("boundaries", "cutout-1")
-        ]
+        shown[name] = [tifffile.imread(tmp_path / name / f"{name}.{part}.tif") for part in ("boundaries", "cutout-1")]
     labels = labels_of(tmp_path / "tiles.zarr", "tiles.tif")
     assert (shown["tiles"][1][labels == 1][:, :3] == picture[labels == 1]).all()
     for one, other in zip(*shown.values(), strict=True):
@@ -302,7 +307,7 @@ def test_georeferenced_images_become_geotiffs_with_all_that_belongs_to_them(tmp_
                 assert dataset.nodata == 255
                 assert (found[0] == labels).all()
                 table = dataset.colormap(1)
-                assert [table[0], table[1], table[255]] == [(*BLUE, 255), (*GREEN, 255), (0, 0, 0, 0)]
+                assert table == {0: (*BLUE, 255), 1: (*GREEN, 255)}
                 assert (dataset.read_masks(1) > 0).tolist() == (labels != 255).tolist()
             elif file.what == "segmented":
                 assert (found[3] == 255 * (labels != 255)).all()
@@ -312,8 +317,8 @@ def test_georeferenced_images_become_geotiffs_with_all_that_belongs_to_them(tmp_
     result = run(scene, tmp_path / "png", "segmented", "labels", format="png")
     assert [file.written_as for file in result.files] == ["png", "png"]
     for name in ("segmented", "labels"):  # the place is in a world file
-        assert (tmp_path / "png" / f"scene.tif.{name}.pgw").exists()
-        with rasterio.open(tmp_path / "png" / f"scene.tif.{name}.png") as dataset:
+        assert (tmp_path / "png" / f"scene.{name}.pgw").exists()
+        with rasterio.open(tmp_path / "png" / f"scene.{name}.png") as dataset:
             assert tuple(dataset.transform)[:6] == (10, 0, 400000, 0, -10, 5200000)
 
 
@@ -334,8 +339,8 @@ def test_a_source_that_has_gone_or_changed_is_named_and_the_rest_is_made(small_f
     assert "is not there any more" in told[0]["reason"]
     assert told[1]["reason"] == "changed since it was labelled"
     assert names(tmp_path / "out") == sorted(
-        ["a.png.segmented.png", "b.png.segmented.png", "c.png.segmented.png", "c.png.boundaries.png"]
-        + [f"c.png.cutout-{j}.png" for j in (0, 1)]
+        ["a.segmented.png", "b.segmented.png", "c.segmented.png", "c.boundaries.png"]
+        + [f"c.cutout-{j}.png" for j in (0, 1)]
     )
     shutil.rmtree(tmp_path / "in")
     result = run(tmp_path / "s.zarr", tmp_path / "nothing", "cutout")
@@ -349,7 +354,7 @@ def test_an_image_that_a_repair_is_making_anew_is_not_exported(small_folder: Pat
     document.write_text(document.read_text().replace('"status": "complete"', '"status": "damaged"'))
     result = run(tmp_path / "s.zarr", tmp_path / "out", "labels")
     assert [failure["reason"].split(" in ")[0] for failure in result.to_json()["failures"]] == ["not complete"]
-    assert names(tmp_path / "out") == ["a.png.labels.png", "c.png.labels.png"]
+    assert names(tmp_path / "out") == ["a.labels.png", "c.labels.png"]
 
 
 def test_damaged_images_are_named_and_the_rest_is_made(small_folder: Path, tmp_path: Path) -> None:
@@ -373,7 +378,7 @@ def test_damaged_images_are_named_and_the_rest_is_made(small_folder: Path, tmp_p
         damage(store / "images" / "b.png")
         result = run(store, tmp_path / f"{damage.__name__}-out")
         assert [failure.key for failure in result.failures] == ["b.png"]
-        assert names(tmp_path / f"{damage.__name__}-out") == ["a.png.segmented.png", "c.png.segmented.png"]
+        assert names(tmp_path / f"{damage.__name__}-out") == ["a.segmented.png", "c.segmented.png"]
 
 
 def test_files_that_are_there_are_neither_replaced_nor_is_anything_made_unless_asked(
@@ -381,13 +386,13 @@ def test_files_that_are_there_are_neither_replaced_nor_is_anything_made_unless_a
 ) -> None:
     to = tmp_path / "out"
     run(made, to, images=("picture-1.png",))
-    old = to / "picture-1.png.segmented.png"
+    old = to / "picture-1.segmented.png"
     right = old.read_bytes()
     old.write_bytes(b"mine")
     (to / "other.txt").write_text("mine")
-    with pytest.raises(KsegError, match=r"picture-1.png.segmented.png already there; --overwrite"):
+    with pytest.raises(KsegError, match=r"picture-1.segmented.png already there; --overwrite"):
         run(made, to)
-    assert names(to) == ["other.txt", "picture-1.png.segmented.png"]
+    assert names(to) == ["other.txt", "picture-1.segmented.png"]
     kept = run(made, to, existing="keep")
     assert (kept.status, kept.kept, len(kept.files)) == ("ok", 1, 7)
     assert old.read_bytes() == b"mine"
@@ -433,7 +438,7 @@ def test_a_folder_that_cannot_be_written_is_told(made: Path, tmp_path: Path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(png, "write_png", full)
-    with pytest.raises(KsegError, match=r"picture-\d.png.segmented.png: cannot be written \(No space left on device\)"):
+    with pytest.raises(KsegError, match=r"picture-\d.segmented.png: cannot be written \(No space left on device\)"):
         run(made, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -491,10 +496,52 @@ def test_files_of_images_with_hostile_names_stay_in_the_folder(tmp_path: Path, s
     result = run(tmp_path / "s.zarr", tmp_path / "out", *PICTURES, "polygons")
     assert (result.status, result.images) == ("ok", 9)
     assert set(tmp_path.iterdir()) - before == {tmp_path / "out"}
-    found = names(tmp_path / "out")
-    assert found == sorted(file.name for file in result.files)
+    found = [str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert sorted(found) == sorted(file.name for file in result.files)
+    assert {os.path.dirname(name) for name in found} == {"x"}
     assert len({name.lower() for name in found}) == 9 * (3 + 2 + 2 + 1)
     json.dumps(result.to_json()).encode()
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (["Plot A/IMG_0001.JPG", "Plot B/IMG_0001.JPG"], ["Plot A/IMG_0001", "Plot B/IMG_0001"]),
+        (["a.jpg", "A.png", "b.png", "c.ome.tif", "v1.2", ".x/.jpg"], ["a.jpg", "A.png", "b", "c", "v1.2", ".x/.jpg"]),
+        (["a.jpg", "a.png", "a.jpg.tif"], ["a.jpg", "a.png", "a.jpg.tif"]),
+        (["a.segments.jpg", "a.mask-1.png", "a.jpg", "d.labels"], ["a.segments.jpg", "a.mask-1.png", "a", "d"]),
+        (["d.labels", "d.x"], ["d.labels.image", "d.x"]),
+    ],
+)
+def test_files_are_called_after_images_less_their_suffix_where_that_tells_them_apart(
+    keys: list[str], expected: list[str]
+) -> None:
+    found = names_for_files(keys)
+    assert [found[key] for key in keys] == expected
+    made = [file_name(name, what, None, "geojson") for name in expected for what in KINDS]
+    assert len(set(map(folded, made))) == len(made)
+
+
+def test_folders_are_mirrored_and_what_is_there_is_seen_in_them(tmp_path: Path, smooth: Any) -> None:
+    """Of a store whose images lie in folders, and the same as an earlier release would have named them."""
+    for i, name in enumerate(["Plot A/IMG_1.png", "Plot A/IMG_1.PNM.png", "Plot B/IMG_1.png", "IMG_1.png"]):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth(9, 12, i)).save(path)
+    run_job(tmp_path / "in", tmp_path / "s.zarr", k=2)
+    expected = ["IMG_1", "Plot A/IMG_1", "Plot A/IMG_1.PNM", "Plot B/IMG_1"]
+    run(tmp_path / "s.zarr", tmp_path / "out", "labels", images=("Plot A/*",))
+    with pytest.raises(KsegError, match=r"Plot A/IMG_1\.PNM\.labels\.png and 1 more of these files already there"):
+        run(tmp_path / "s.zarr", tmp_path / "out", "labels")
+    result = run(tmp_path / "s.zarr", tmp_path / "out", "labels", existing="keep")
+    assert (result.kept, [file.name for file in result.files]) == (2, ["IMG_1.labels.png", "Plot B/IMG_1.labels.png"])
+    as_earlier(tmp_path / "s.zarr")
+    result = run(tmp_path / "s.zarr", tmp_path / "early", "labels", "polygons")
+    assert sorted(file.name for file in result.files) == sorted(
+        f"{name}.{end}" for name in expected for end in ("labels.png", "geojson")
+    )
+    result = run(tmp_path / "s.zarr", tmp_path / "b", "labels", images=("Plot B/*",))
+    assert [file.name for file in result.files] == ["Plot B/IMG_1.labels.png"]
 
 
 def test_an_image_of_a_store_of_bands_is_cut_out_in_the_colours_it_is_painted_in(tmp_path: Path) -> None:
@@ -503,7 +550,7 @@ def test_an_image_of_a_store_of_bands_is_cut_out_in_the_colours_it_is_painted_in
     tifffile.imwrite(tmp_path / "a.tif", samples, photometric="minisblack", planarconfig="separate")
     run_job(tmp_path / "a.tif", tmp_path / "s.zarr", 2, features="bands", attempts=1, nodata="none")
     run(tmp_path / "s.zarr", tmp_path / "out", "segmented", "cutout", clusters=(1,))
-    segmented, cutout = (pixels_of(tmp_path / "out" / f"a.tif.{part}.png") for part in ("segmented", "cutout-1"))
+    segmented, cutout = (pixels_of(tmp_path / "out" / f"a.{part}.png") for part in ("segmented", "cutout-1"))
     labels = labels_of(tmp_path / "s.zarr", "a.tif")
     assert (cutout[labels == 1][:, :3] == segmented[labels == 1]).all()
 
@@ -512,7 +559,7 @@ def test_a_format_is_known_by_its_suffix_and_in_any_case(made: Path, tmp_path: P
     for given, meant in {"tif": "tiff", ".TIF": "tiff", "GeoTIFF": "tiff", "PNG": "png"}.items():
         assert ExportSettings(format=given).format == meant
     run(made, tmp_path, "segmented", format="tif", images=("picture-1.png",))
-    assert names(tmp_path) == ["picture-1.png.segmented.tif"]
+    assert names(tmp_path) == ["picture-1.segmented.tif"]
     for given in ("jpg", "tiffs", ""):
         with pytest.raises(UsageError, match=f"one of auto, png, tiff, geojson; got '{given}'"):
             ExportSettings(format=given)
@@ -535,11 +582,11 @@ def test_a_format_and_a_kind_that_are_not_in_the_product_are_an_entry_each(
     monkeypatch.setitem(KINDS, "bold", Kind("bold", "boundaries, and thick", "each", part="b", of_pixels=True))
     monkeypatch.setitem(drawing.DRAWN, "bold", drawing.DRAWN["boundaries"])
     result = run(made, tmp_path, "segmented", "bold", format="webp", clusters=(2,), images=("picture-1.png",))
-    assert names(tmp_path) == ["picture-1.png.b-2.webp", "picture-1.png.segmented.webp"]
+    assert names(tmp_path) == ["picture-1.b-2.webp", "picture-1.segmented.webp"]
     assert [file.written_as for file in result.files] == ["webp", "webp"]
     store = open_store(str(made))
     painted = store.model.paint(np.asarray(store["picture-1.png"].labels))
-    assert (pixels_of(tmp_path / "picture-1.png.segmented.webp") == painted).all()
+    assert (pixels_of(tmp_path / "picture-1.segmented.webp") == painted).all()
     Image.fromarray(painted).save(tmp_path / "own.b-2.webp")
     assert [Path(file.path).name for file in list_inputs([str(tmp_path)]).files] == ["own.b-2.webp"]
 
@@ -553,8 +600,8 @@ def test_a_kind_may_be_a_picture_and_outlines_by_the_format(
     one = {"images": ("picture-1.png",)}
     run(made, tmp_path, "parts", **one)
     run(made, tmp_path, "parts", "masks", format="geojson", min_area_px=5, simplify_px=1.0, clusters=(0,), **one)
-    assert names(tmp_path) == [f"picture-1.png.{what}" for what in ("mask-0.png", "parts.geojson", "parts.png")]
-    assert json.loads((tmp_path / "picture-1.png.parts.geojson").read_text())["kseg"]["simplify_px"] == 1.0
+    assert names(tmp_path) == [f"picture-1.{what}" for what in ("mask-0.png", "parts.geojson", "parts.png")]
+    assert json.loads((tmp_path / "picture-1.parts.geojson").read_text())["kseg"]["simplify_px"] == 1.0
     with pytest.raises(UsageError, match="names none"):
         ExportSettings(("parts",), simplify_px=1.0)
 
@@ -578,8 +625,8 @@ def test_a_format_and_a_kind_of_outlines_are_an_entry_each(
     one = {"clusters": (2,), "images": ("picture-1.png",)}
     run(made, tmp_path, "polygons", "others", "labels", format="lines", **one)
     run(made, tmp_path, "polygons", "others", format="geojson", **one)
-    both = [f"picture-1.png.{kind}-2.{suffix}" for kind in ("others", "polygons") for suffix in ("geojson", "jsonl")]
-    assert names(tmp_path) == sorted([*both, "picture-1.png.labels.png"])
+    both = [f"picture-1.{kind}-2.{suffix}" for kind in ("others", "polygons") for suffix in ("geojson", "jsonl")]
+    assert names(tmp_path) == sorted([*both, "picture-1.labels.png"])
     for whole, lines in zip(both[::2], both[1::2], strict=True):
         features = json.loads((tmp_path / whole).read_text())["features"]
         assert [json.loads(line) for line in (tmp_path / lines).read_text().splitlines()] == features

@@ -164,7 +164,7 @@ def test_a_layer_of_its_own_takes_a_class_an_entry_and_a_setting(
     assert [image["majority"] for image in described] == [f"images/{key}/majority/0" for key in one]
     files = tmp_path / "files"
     export(ExportRequest(str(store), str(files), ExportSettings(("majority",))), SYNC)
-    np.testing.assert_array_equal(np.asarray(Image.open(files / "large.tif.majority.png")), found)
+    np.testing.assert_array_equal(np.asarray(Image.open(files / "large.majority.png")), found)
     painted = open_store(str(store)).model.paint(found)
     on_page = picture_on_page(store, "majority").convert("RGBA")
     np.testing.assert_array_equal(np.asarray(on_page)[..., :3][found != 255], painted[found != 255])
@@ -187,7 +187,7 @@ def test_a_layer_of_shades_is_gray_in_files_and_on_the_page(
     found = np.asarray(open_store(str(store))["large.tif"].layer(layer))
     assert set(np.unique(found)) == {0, 40, 80, 255}
     export(ExportRequest(str(store), str(tmp_path / "files"), ExportSettings(("shade",))), SYNC)
-    for picture in (Image.open(tmp_path / "files" / "large.tif.shade.png"), picture_on_page(store, "shade")):
+    for picture in (Image.open(tmp_path / "files" / "large.shade.png"), picture_on_page(store, "shade")):
         assert picture.mode == "L"
         np.testing.assert_array_equal(np.asarray(picture), found)
 

@@ -75,8 +75,8 @@ def test_a_georeferenced_export_is_known_again(tmp_path: Path, monkeypatch: pyte
         dataset.write(pixels)
     assert kseg(*["run", "in", "--k", "2", "-o", "s.zarr"]).code == 0
     assert kseg(*["export", "s.zarr", "--to", "in", "--what", "segmented,labels"]).code == 0
-    assert is_exported("in/a.tif.labels.tif")
-    with rasterio.open("in/a.tif.labels.tif") as dataset:
+    assert is_exported("in/a.labels.tif")
+    with rasterio.open("in/a.labels.tif") as dataset:
         assert (dataset.transform, dataset.crs) == (place, rasterio.CRS.from_epsg(32632))
     assert names("in") == ["a.tif"]
     assert not is_exported("in/a.tif")

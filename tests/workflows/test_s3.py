@@ -24,7 +24,7 @@ from kseg_core.storage import s3
 from kseg_core.store.manifest import read_attributes, remove_kseg_store
 from kseg_core.store.model import Model
 from kseg_core.store.opening import open_store
-from tests.asking import asked, run_job
+from tests.asking import SYNC, asked, run_job
 from tests.conftest import pieces_of
 from tests.object_store import chunks_below, objects_below, upload
 from tests.progress import Listener, Stopped
@@ -56,7 +56,8 @@ def test_from_and_to_an_object_store_are_the_bits_of_a_disk(
     local, there, values = str(tmp_path / "in"), f"{bucket}/in", smooth(90, 120, 3)
     for place in (local, there):
         zarr.create_array(storage.for_zarr(f"{place}/z.zarr"), data=values, chunks=(64, 64, 3))
-        storage.put(f"{place}/a.png", [(small_folder / "a.png").read_bytes()])
+        storage.make_folders(f"{place}/Plot A/é")
+        storage.put(f"{place}/Plot A/é/a.png", [(small_folder / "a.png").read_bytes()])
     how = HOW | {"masks": True}
     run_job(local, tmp_path / "out.zarr", **how)
     expected = chunks_below(str(tmp_path / "out.zarr"))
@@ -65,6 +66,8 @@ def test_from_and_to_an_object_store_are_the_bits_of_a_disk(
     for inputs, output in zip((there, local, there), outputs, strict=True):
         assert run_job(inputs, output, **how).images.labelled == 2
         assert chunks_below(output) == expected
+        assert list(open_store(output)) == ["Plot A/é/a.png", "z.zarr"]
+        assert check_store(output, SYNC)["status"] == "ok"
     # no lock and nothing kept is left
     assert {name.split("/")[0] for name in objects_below(bucket)} == {"in", "out.zarr", "from-disk.zarr"}
 

@@ -170,14 +170,14 @@ def test_bands_are_painted_as_their_model_shows_them(tmp_path: Path, smooth: Any
     for level in (None, 0.1):
         for name in ("run", "alone"):
             run(tmp_path / f"{name}.zarr", tmp_path / f"{name}-{level}", level=level)
-        numbers = tifffile.imread(tmp_path / f"run-{level}" / "deep.tif.segments.tif")
-        np.testing.assert_array_equal(numbers, tifffile.imread(tmp_path / f"alone-{level}" / "deep.tif.segments.tif"))
-        picture = np.asarray(Image.open(tmp_path / f"run-{level}" / "deep.tif.segments.png"))
+        numbers = tifffile.imread(tmp_path / f"run-{level}" / "deep.segments.tif")
+        np.testing.assert_array_equal(numbers, tifffile.imread(tmp_path / f"alone-{level}" / "deep.segments.tif"))
+        picture = np.asarray(Image.open(tmp_path / f"run-{level}" / "deep.segments.png"))
         space = open_store(str(tmp_path / "run.zarr")).model.bands
         for number in range(1, numbers.max() + 1):
             mean = deep[numbers == number].mean(axis=0).astype(np.float32)
             assert (picture[numbers == number] == space.shades(mean)).all()
-    assert run(tmp_path / "alone.zarr", tmp_path / "again", format="png").files[0].name == "deep.tif.segments.png"
+    assert run(tmp_path / "alone.zarr", tmp_path / "again", format="png").files[0].name == "deep.segments.png"
 
 
 def test_of_a_place_on_the_ground_they_have_it(tmp_path: Path, smooth: Any) -> None:
@@ -193,10 +193,10 @@ def test_of_a_place_on_the_ground_they_have_it(tmp_path: Path, smooth: Any) -> N
     add(tmp_path / "in", tmp_path / "alone.zarr", 0.3)
     for name in ("run", "alone"):
         run(tmp_path / f"{name}.zarr", tmp_path / name)
-        with rasterio.open(tmp_path / name / "a.tif.segments.tif") as file:
+        with rasterio.open(tmp_path / name / "a.segments.tif") as file:
             assert (file.crs.to_epsg(), file.transform, file.nodata, file.dtypes) == (32633, place, 0, ("uint32",))
             np.testing.assert_array_equal(file.read(1), array(tmp_path / f"{name}.zarr", "a.tif"))
-        assert (tmp_path / name / "a.tif.segments.pgw").read_text().startswith("10.0\n0.0\n0.0\n-20.0\n")
+        assert (tmp_path / name / "a.segments.pgw").read_text().startswith("10.0\n0.0\n0.0\n-20.0\n")
 
 
 def test_what_is_asked_of_none_is_refused(made: Path, folder: Path, tmp_path: Path) -> None:
@@ -425,4 +425,4 @@ def test_an_image_none_of_whose_pixels_counts_has_no_segments_and_is_right(tmp_p
     assert kseg("segments", str(tmp_path / "none.tif"), "-o", store).code == 0
     assert kseg("check", store).code == 0
     assert kseg("export", store, "--to", str(tmp_path / "out"), "--what", "segments").code == 0
-    assert not tifffile.imread(tmp_path / "out" / "none.tif.segments.tif").any()
+    assert not tifffile.imread(tmp_path / "out" / "none.segments.tif").any()

@@ -33,6 +33,7 @@ from kseg_core.segments.lifting import Shrinking, lift
 from kseg_core.segments.maps import HALO, find_maps
 from kseg_core.segments.palette import Palette, PixelSample
 from kseg_core.segments.whole import Ways, contours_of, segment_small
+from kseg_core.sizes import hold_freed_memory, return_freed_memory
 from kseg_core.store import segments as stored
 from kseg_core.store.adding import create_layer, discard_layer, finish_layer
 from kseg_core.store.segments import Ground, Unfinished
@@ -237,6 +238,7 @@ def _make_hierarchy(_: Sequence[PieceTask], image: Segmenting, ways: Delayed | N
             ways = context.share(sample.finish())
         for _ in _each(segment_piece, left, image, context, ways, title="blocks"):
             pass
+        return_freed_memory()
     needs = JOINED_TIMES * unfinished.block_bytes(sum(1 for _ in windows_of(source.shape, BLOCK)))
     if needs > (room := RegionRoom.of(context.executor)).most:
         raise FailedPiece(Failure(image.key, room.no_graph(source, needs)))
@@ -279,6 +281,7 @@ def sample_piece(task: PieceTask, image: Segmenting) -> PixelSample:
 
 def segment_piece(task: PieceTask, image: Segmenting, palette: tuple[Converter, Palette]) -> None:
     """A task: the blocks of a piece."""
+    hold_freed_memory()  # in whichever process this is
     piece, shape = task.piece, image.layout.shape
     around, _ = piece.grown(HALO)
     pixels = around.read(image.ground.bands)
