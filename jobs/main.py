@@ -27,6 +27,7 @@ from .fit import fit
 from .inspect import inspect
 from .report import report
 from .run import run
+from .score import score
 from .segments import segments
 from .sweep import sweep
 from .warm import warm
@@ -70,7 +71,7 @@ def _about(
     """
 
 
-COMMANDS = (run, fit, apply, sweep, edges, segments, classes, export, report, inspect, check, config, warm)
+COMMANDS = (run, fit, apply, sweep, edges, segments, classes, export, report, score, inspect, check, config, warm)
 for each in COMMANDS:
     each.add_to(app)
 

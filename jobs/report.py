@@ -36,6 +36,12 @@ class Page:
         "Input",
         "DIR",
     )
+    score: str | None = option(
+        None,
+        "Show this score: score.json that the score command wrote, or its folder.",
+        "Input",
+        "FILE.json|DIR",
+    )
     open_page: bool = option(False, "Then open it in the browser.", "Output", flag="open")
 
 
@@ -45,26 +51,27 @@ def _failed(error: Exception) -> dict[str, Any]:
     return {"status": "failed", **nothing, "images": {"total": 0, "shown": 0}, "error": str(error)}
 
 
-@command("report", pick(Page, "store", "to", "sweep"), ReportSettings, Page, WORKERS, General, failed=_failed)
+@command("report", pick(Page, "store", "to", "sweep", "score"), ReportSettings, Page, WORKERS, General, failed=_failed)
 def report(given: Given, report: Report) -> int:
     """Write report.html, one page that opens from disk and needs no network, and its figures as PNG beside it.
 
     It shows the palette, originals beside their segmentation, masks, the colours in space, how the fit went, and every
-    image with how far it is from the average, outliers first. With edges in the store, or a sweep, these too. Of
-    segments it shows each picture with a slider of levels, how many there are by level, and the largest; of a store of
-    segments alone these are the page.
+    image with how far it is from the average, outliers first. With edges in the store, a sweep or a score, these too.
+    Of segments it shows each picture with a slider of levels, how many there are by level, and the largest; of a store
+    of segments alone these are the page.
 
     Examples:
 
       kseg-batch report images.kseg.zarr
       kseg-batch report images.kseg.zarr --to ./for-anna --limit 200
       kseg-batch report images.kseg.zarr --sweep images.sweep
+      kseg-batch report images.kseg.zarr --score images.score
       kseg-batch report segments.zarr
     """
     settings, execution, page = given.make(ReportSettings), given.make(ExecutionSettings), given.make(Page)
     from workflows.report import ReportRequest, make_report
 
-    request = ReportRequest(page.store, page.to, page.sweep, settings)
+    request = ReportRequest(page.store, page.to, page.sweep, settings, page.score)
     made = make_report(request, execution, report.progress)
     report.finish(made, report_lines(made), "report")
     if page.open_page:

@@ -212,7 +212,7 @@ def _mask_bytes(source: ImageSource) -> int:
     if info is None or info.block is not None:
         return 0 if info is None else _block_bytes(info)
     size = storage.stat(source.mask).st_size if source.mask is not None else 0
-    return _decoding_bytes(info, size, source.pixels, more_px=1)
+    return decoding_bytes(info, size, source.pixels, more_px=1)
 
 
 def _finished_px(source: ImageSource) -> int:
@@ -237,10 +237,10 @@ def _decoded_bytes(source: ImageSource) -> int:
     info = source.info
     if info.block is not None:
         return 0
-    return _decoding_bytes(info, source.file.size, source.pixels)
+    return decoding_bytes(info, source.file.size, source.pixels)
 
 
-def _decoding_bytes(info: PictureInfo, size: int, pixels: int, more_px: int = 0) -> int:
+def decoding_bytes(info: PictureInfo, size: int, pixels: int, more_px: int = 0) -> int:
     """Most bytes of decoding a file of ``size`` bytes whole, up to its samples, with ``more_px`` of a pixel."""
     cost, stored = info.cost, _stored_px_bytes(info)
     decoding_px = 2 * stored + 4 if cost.decoding_px is None else cost.decoding_px

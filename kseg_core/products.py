@@ -181,6 +181,8 @@ class FileFormat:
         Of a file's first `HEAD_BYTES` and the file: whether it says that this program made it.
     world
         The suffix of the world file beside a picture that has a place on the ground; empty: the file holds the place.
+    has_categories
+        Whether names and colours of labels go beside it, for GDAL and QGIS.
     synonyms
         What else ``--format`` takes for it.
     """
@@ -191,6 +193,7 @@ class FileFormat:
     write: Writer
     is_ours: Callable[[bytes, BinaryIO], bool] = lambda _head, _file: False
     world: str = ""
+    has_categories: bool = False
     synonyms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -239,7 +242,9 @@ FORMATS = {
     each.name: each
     for each in (
         FileFormat("png", "png", "picture", _by("png"), _is_our_png, world="pgw"),
-        FileFormat("tiff", "tif", "picture", _by("tiff"), _is_our_tiff, synonyms=("geotiff", "gtiff")),
+        FileFormat(
+            "tiff", "tif", "picture", _by("tiff"), _is_our_tiff, has_categories=True, synonyms=("geotiff", "gtiff")
+        ),
         FileFormat("geojson", "geojson", "outlines", _by("geojson")),
     )
 }
@@ -307,5 +312,5 @@ GENERATOR = '<meta name="generator" content="kseg-batch report">'
 #: The figures of a report, as PNG beside its page; `report.figures` makes each.
 FIGURES = (
     "palette.png", "comparison.png", "masks.png", *(f"{name}.png" for name in ADDED), "scatter.png", "history.png",
-    "elbow.png", "several-k.png",
+    "elbow.png", "several-k.png", "score.png",
 )  # fmt: skip

@@ -24,6 +24,7 @@ from kseg_core.report.samples import joined, quotas
 from kseg_core.report.segment_tables import SegmentTables
 from kseg_core.report.settings import ReportSettings, default_folder, require_place
 from kseg_core.report.views import Chosen, Pictures, Seen, Subject, ViewPlan
+from kseg_core.scoring.files import read_score
 from kseg_core.store.manifest import added_alone
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, open_store
@@ -55,12 +56,15 @@ class ReportRequest:
         A folder that the ``sweep`` command wrote; None: what the model knows of one.
     settings
         What is shown.
+    score
+        What the ``score`` command wrote: a file, or its folder; None: none is shown.
     """
 
     store: str
     to: str | None = None
     sweep: str | None = None
     settings: ReportSettings = field(default_factory=ReportSettings)
+    score: str | None = None
 
     @property
     def folder(self) -> str:
@@ -92,6 +96,7 @@ def make_report(
     store = open_store(request.store)
     require_place(folder, request.store, overwrite=request.settings.overwrite)
     record = None if request.sweep is None else content.read_sweep(request.sweep)
+    score = None if request.score is None else read_score(request.score)
     model = Model.load(store.path) if store.has_model else None
     with Context.open(execution, progress) as context:
         limit_tasks(context.executor)
@@ -104,7 +109,7 @@ def make_report(
             raise StoreError(f"{store.path}: it has no finished image to report of{why}")
         report, unread = _gather(request, store, model, record, images, context)
     failures += unread
-    report = replace(report, warnings=content.notes(store.attributes, model, report.cards, len(failures)))
+    report = replace(report, score=score, warnings=content.notes(store.attributes, model, report.cards, len(failures)))
     report = with_pictures_that_fit(report)
     context.progress.stage("drawing figures", 0, 0)
     from kseg_core.report import figures  # Matplotlib: not before there is something to draw

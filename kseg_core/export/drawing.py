@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,13 +18,17 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.errors import StoreError
+from kseg_core.images.pixel_size import MICROMETRES, PixelSize
 from kseg_core.layers import LABEL_LAYER, LAYERS
 from kseg_core.layers.layer import Layer
+from kseg_core.shapes.regions import pixel_area
+from kseg_core.store.legend import Legend
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
 from kseg_core.store.originals import Originals, ShownPixels, open_shown
 
+from .categories import Categories
 from .segments import ShownSegments, shown_segments
 
 U8 = NDArray[np.uint8]
@@ -47,6 +51,8 @@ class Drawing:
     has_nodata: bool = False  # whether there are such pixels
     full_width: bool = False  # whether windows of full width are read best
     flat: bool = True  # whether it consists of a few colours or of labels, which are never averaged in an overview
+    categories: Categories | None = None  # what the values stand for, where they are labels
+    pixel_size: PixelSize | None = None  # where known
 
     @property
     def stored_dtype(self) -> str:
@@ -132,10 +138,28 @@ class ImageReader:
         if array.dtype == np.bool_:
             return Drawing((height, width), "bool", 0, read, flat=False)
         palette: U8 | None = None
+        categories = self.categories(layer) if layer.are_labels else None
         if layer.are_labels and array.dtype == np.uint8:  # of others more colours than most readers' palettes have
-            palette = NO_COLORS if self.model is None else self.model.colors
+            palette = NO_COLORS if categories is None else categories.legend.colors
         facts = (palette, int(array.fill_value), self.has_invalid)
-        return Drawing((height, width), array.dtype.name, 0, read, *facts, flat=layer.are_labels)
+        return Drawing((height, width), array.dtype.name, 0, read, *facts, flat=layer.are_labels, categories=categories)
+
+    def categories(self, layer: Layer) -> Categories | None:
+        """What the values of a layer of labels are; None where there is no model, so no valid pixel."""
+        if self.model is None:
+            return None
+        legend = Legend.of_clusters(self.model)
+        counts = self.image.attributes.get("counts") if layer is LABEL_LAYER else None
+        pixels = legend.totals(counts) if counts else None
+        return Categories(legend, pixels, pixel_area(self.image))
+
+    @cached_property
+    def pixel_size(self) -> PixelSize | None:
+        """How large a pixel is, where that is known and not said by its place on the ground."""
+        if self.image.georeference is not None or not (self.image.has_labels or self.image.segments is not None):
+            return None
+        (y, x), (unit, other) = self.image.pixel_scale
+        return PixelSize(y, x, unit) if unit is not None and unit == other and unit in MICROMETRES else None
 
     @cached_property
     def _labels(self) -> zarr.Array[Any]:
@@ -244,7 +268,8 @@ def draw(what: str, reader: ImageReader, clusters: Sequence[int], line: tuple[in
         If it cannot be read; so does reading the picture.
     """
     drawn = DRAWN.get(what)
-    return reader.layer(LAYERS[what]) if drawn is None else drawn(reader, clusters, line)
+    picture = reader.layer(LAYERS[what]) if drawn is None else drawn(reader, clusters, line)
+    return replace(picture, pixel_size=reader.pixel_size)
 
 
 def _segmented(reader: ImageReader, *_: Any) -> Drawing:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from kseg_core.errors import KsegError, StoreError, UnreadableImage
 from kseg_core.images.geo import GeoReference
+from kseg_core.inputs.companions import METADATA
 from kseg_core.inputs.keys import folded
 from kseg_core.products import FORMATS, KINDS, Clusters, file_name
 from kseg_core.store.model import Model
@@ -172,13 +173,21 @@ def export_files(
 
 
 def _write(file: ExportFile, picture: Drawing, geo: GeoReference | None, target: Target) -> None:
-    written_as = FORMATS[file.written_as]
     with target.whole(file.name) as path, target.scratch(file.name) as scratch:
-        written_as.write(path, picture, geo, scratch)
-        if written_as.world and geo is not None:
-            beside = f"{os.path.splitext(file.name)[0]}.{written_as.world}"
-            with target.whole(beside) as world, open(world, "x", encoding="ascii") as text:
-                text.write(world_file(geo))
+        FORMATS[file.written_as].write(path, picture, geo, scratch)
+        for name, content in _sidecars(file, picture, geo):
+            with target.whole(name) as sidecar, open(sidecar, "x", encoding="utf-8") as text:
+                text.write(content)
+
+
+def _sidecars(file: ExportFile, picture: Drawing, geo: GeoReference | None) -> Iterator[tuple[str, str]]:
+    """The small files that go with a picture: what they are called, and what is in them."""
+    written_as, stem = FORMATS[file.written_as], os.path.splitext(file.name)[0]
+    if written_as.world and geo is not None:
+        yield f"{stem}.{written_as.world}", world_file(geo)
+    if written_as.has_categories and picture.categories is not None:
+        yield f"{file.name}{METADATA}", picture.categories.aux_xml()
+        yield f"{stem}.qml", picture.categories.qml()
 
 
 def world_file(geo: GeoReference) -> str:

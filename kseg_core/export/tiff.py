@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kseg_core.errors import StoreError
 from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
+from kseg_core.images.pixel_size import MICROMETRES
 from kseg_core.layers.layer import ArraySpec
 from kseg_core.layers.pyramid import mean_of_blocks
 from kseg_core.layers.tiles import pyramid_levels
@@ -44,7 +45,7 @@ def write_tiff(path: str, drawing: Drawing, scratch: str) -> None:
 
     Values with a palette become a palette image whose indices are the values. Each overview is made as the level above
     is written, and kept in ``scratch``, a folder with room for a third of the pixels; of few colours they hold the same
-    ones.
+    ones. Resolution and its unit are those of a pixel whose size is known.
 
     Raises
     ------
@@ -67,6 +68,7 @@ def write_tiff(path: str, drawing: Drawing, scratch: str) -> None:
                 dtype=dtype,
                 subifds=levels - 1 if level == 0 else None,
                 subfiletype=int(level > 0),
+                **_resolution(drawing, level),
                 software=f"{SOFTWARE} {version()}" if level == 0 else False,
                 **options,
             )
@@ -84,6 +86,15 @@ def _options(drawing: Drawing) -> dict[str, Any]:
     colors = np.zeros((256, 3), np.uint16)
     colors[: len(drawing.palette)] = drawing.palette
     return options | {"photometric": "palette", "colormap": colors.T * np.uint16(257)}
+
+
+def _resolution(drawing: Drawing, level: int) -> dict[str, Any]:
+    """Pixels a centimetre, of a level, where the size of a pixel is known."""
+    if drawing.pixel_size is None:
+        return {}
+    y, x, unit = drawing.pixel_size
+    centimetres = MICROMETRES[unit] / MICROMETRES["centimeter"] * (1 << level)
+    return {"resolution": (1 / (x * centimetres), 1 / (y * centimetres)), "resolutionunit": "CENTIMETER"}
 
 
 class Overview:

@@ -274,3 +274,54 @@ def caption(name: str) -> str:
     """A name as every font has it: what is not ASCII becomes a dot, and a long one loses its beginning."""
     plain = "".join(c if c.isascii() and c.isprintable() else "·" for c in name)
     return plain if len(plain) <= LONGEST_CAPTION else f"...{plain[3 - LONGEST_CAPTION :]}"
+
+
+# --------------------------------------------------------------------------------------------------------- a score
+
+MOST_WRITTEN = 16  # classes of a confusion matrix whose cells have their numbers
+MOST_LABELLED = 40  # classes that are named at its sides
+
+
+def covering_figure(coverings: Sequence[float]) -> Figure:
+    """How well the segments of images cover what people drew: images by rising covering."""
+    figure = _new_figure(6.4, 3.2)
+    axes = figure.subplots()
+    _tidy(axes)
+    axes.bar(range(1, len(coverings) + 1), sorted(coverings), color=LINE, width=0.8)
+    axes.axhline(float(np.mean(coverings)), color=MARK, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.set_xlabel("images")
+    axes.set_ylabel("covering")
+    axes.set_ylim(0, 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return figure
+
+
+def confusion_figure(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
+    """A confusion matrix: rows are classes of the reference, columns what labels say, last those that say no class;
+    each cell has its share of its row, by shade and as a number.
+    """
+    table = np.array(counts, np.float64)
+    shown = table if table[:, -1].any() else table[:, :-1]
+    totals = table.sum(axis=1, keepdims=True)
+    shares = np.divide(shown, totals, out=np.zeros_like(shown), where=totals > 0)
+    side = min(11.0, max(3.6, 1.6 + 0.55 * len(names)))
+    figure = _new_figure(side, side)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    columns = [caption(name) for name in names] + (["unassigned"] if shown.shape[1] > len(names) else [])
+    axes.set_xlabel("labels")
+    axes.set_ylabel("reference")
+    axes.tick_params(colors=INK, labelsize=8, length=0)
+    if len(names) <= MOST_LABELLED:
+        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), columns[: len(names)])
+        for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+            text.set_parse_math(False)  # a name is no formula
+    if len(names) <= MOST_WRITTEN:
+        for (row, column), share in np.ndenumerate(shares):
+            ink = "white" if share > 0.55 else INK
+            axes.text(column, row, f"{100 * share:.1f}", ha="center", va="center", fontsize=8, color=ink)
+    axes.set_title("% of the pixels of each class of the reference", fontsize=9, loc="left", color=FAINT)
+    for side_of in axes.spines.values():
+        side_of.set_visible(False)
+    return figure

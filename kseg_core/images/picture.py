@@ -124,6 +124,36 @@ class Picture:
         with refusing(self._path, self.info.format):
             return turn_samples(self._stored.nonzero(self._stored_window(window)), self._stored.orientation)
 
+    def numbers(self, rows: slice, columns: slice, nodata: Nodata | None = None) -> Pixels:
+        """Read a part of a label image: as it is stored, indices where there is a palette.
+
+        Parameters
+        ----------
+        rows, columns
+            Which part.
+        nodata
+            Pixels all of whose bands are stored as this value are not valid.
+
+        Returns
+        -------
+        Samples of all bands but alpha. Pixels are not valid as `samples` has it.
+
+        Raises
+        ------
+        UnreadableImage
+            Where anything that the part needs is damaged or missing.
+        """
+        window = window_of(rows, columns, self.info.shape)
+        with refusing(self._path, self.info.format):
+            stored_window, bands = self._stored_window(window), self.info.but_alpha
+            values, valid = self._stored.read(stored_window, bands)
+            values = values.view(np.uint8) if values.dtype == np.bool_ else values
+            valid = combine(valid, nodata_mask(values, nodata, "all", bands))
+            if self._mask is not None:
+                valid = combine(valid, self._mask.valid(stored_window, bands, "all"))
+            turned = None if valid is None else turn_samples(valid, self._stored.orientation)
+            return Pixels(turn_samples(values, self._stored.orientation), turned, window.top, window.left)
+
     def close(self) -> None:
         self._closing.close()
 

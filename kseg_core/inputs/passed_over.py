@@ -1,8 +1,8 @@
 """What lies in folders and is no input: files that are plainly not images, and pictures that this program made.
 
 The first are told by their names and never opened. The second say so themselves: an exported picture by its Software
-tag, a report by its page, a sweep by its record. A file that only has such a name (somebody's own ``x.mask.png``) is an
-input like any other.
+tag, a report by its page, a sweep or a score by its record. A file that only has such a name (somebody's own
+``x.mask.png``) is an input like any other.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _SUFFIXES = (
     # text
     "txt text md rst tex rtf csv tsv json jsonl geojson xml yaml yml toml ini cfg conf log html htm css "
     # beside photographs
-    "xmp aae pp3 dop cos lrcat "
+    "xmp aae pp3 dop cos lrcat aco ase gpl "
     # beside maps
-    "gpx kml prj shp shx dbf cpg qgs qgz gpkg qix sbn sbx "
+    "gpx kml prj shp shx dbf cpg qgs qgz qml qlr gpkg fgb qix sbn sbx "
     # world files
     "wld tfw jgw pgw bpw gfw wpw j2w jpw tifw tiffw jpgw jpegw pngw bmpw gifw webpw jp2w tfwx jgwx pgwx "
     # overviews, masks, statistics: of the image beside them
@@ -42,6 +42,8 @@ _NO_IMAGE_NAMES = frozenset(["readme", "license", "licence", "copying", "makefil
 PAGE_HEAD_BYTES = 2000  # of a report's page, where its generator is named
 SWEEP = "sweep"  # what a sweep's record says of itself
 SWEEP_TABLE, SWEEP_FIGURE, SWEEP_RECORD = "sweep.csv", "sweep.png", "sweep.json"
+SCORE = "score"  # what a score's record says of itself
+SCORE_FIGURE, SCORE_RECORD = "confusion.png", "score.json"
 
 
 def is_plainly_no_image(name: str) -> bool:
@@ -78,15 +80,26 @@ def is_report(folder: str) -> bool:
 
 def is_sweep(folder: str) -> bool:
     """Whether a sweep of this program is in a folder."""
+    return _says(os.path.join(folder, SWEEP_RECORD), SWEEP)
+
+
+def is_score(folder: str) -> bool:
+    """Whether a score of this program is in a folder."""
+    return _says(os.path.join(folder, SCORE_RECORD), SCORE)
+
+
+def _says(path: str, kind: str) -> bool:
+    """Whether a file is a record of a kind."""
     try:
-        record = json.loads(storage.read(os.path.join(folder, SWEEP_RECORD)))
+        record = json.loads(storage.read(path))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(record, dict) and record.get("kind") == SWEEP
+    return isinstance(record, dict) and record.get("kind") == kind
 
 
 def figures_in(folder: str, names: Collection[str]) -> frozenset[str]:
-    """Which of the names in a folder are figures of a report or a sweep that is there."""
+    """Which of the names in a folder are figures of a report, a sweep or a score that is there."""
     figures = FIGURES if PAGE in names and is_report(folder) else ()
     sweeps = (SWEEP_FIGURE,) if SWEEP_RECORD in names and is_sweep(folder) else ()
-    return frozenset({*figures, *sweeps}.intersection(names))
+    scores = (SCORE_FIGURE,) if SCORE_RECORD in names and is_score(folder) else ()
+    return frozenset({*figures, *sweeps, *scores}.intersection(names))

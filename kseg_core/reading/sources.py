@@ -18,14 +18,8 @@ from ..errors import UnreadableImage, Unsuited, UsageError
 from ..halos import Region, grown
 from ..images import MAX_PIXELS, Picture, PictureInfo, Pixels, open_picture, read_info
 from ..images.geo import GeoReference, read_place
-from ..images.masks import (
-    check_mask_shape,
-    is_folder_of_masks,
-    is_polygons,
-    mask_path,
-    polygon_mask,
-    read_polygons,
-)
+from ..images.masks import check_mask_shape, is_folder_of_masks, mask_path
+from ..images.polygons import is_polygons, polygon_mask, read_polygons
 from ..images.validity import Nodata, combine, nodata_of
 from ..inputs.companions import MASK
 from ..inputs.keys import printable_source

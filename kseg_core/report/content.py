@@ -90,6 +90,7 @@ class Report:
     cards: tuple[Card, ...]  # those with pictures, in the same order
     fit: Mapping[str, Any] = field(default_factory=dict)  # how the model that all images share was found
     sweep: Mapping[str, Any] | None = None  # the record of a sweep, as `require_record` takes it; None: there was none
+    score: Mapping[str, Any] | None = None  # the record of a score, as `scoring.files.read_score` gives it
     painted: Painted | None = None
     cloud: Cloud | None = None
     sampled: int = 0  # pixels that the spread was worked out from

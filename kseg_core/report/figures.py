@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from kseg_core.config import ADDED
 from kseg_core.figures import plots
 from kseg_core.products import FIGURES
+from kseg_core.scoring.files import names_of
+from kseg_core.sizes import counted
 
 from .content import Card, Report
-from .page import LINES, PicturePart
+from .page import LINES, Numbers, PicturePart, digits, percent
 from .thumbnails import pixels_of
 
 MOST_ROWS, MOST_MASKS = 6, 8  # images of a figure, and masks of each
@@ -86,6 +88,45 @@ def _elbows_part(report: Report) -> PicturePart | None:
     return PicturePart("k", "Choosing k", "How many clusters", about, alt, "each image alone")
 
 
+def _score(report: Report) -> Figure | None:
+    """The confusion matrix; of regions how well each image is covered."""
+    if (score := report.score) is None:
+        return None
+    classes = score["classes"]
+    if classes is not None and classes["each"]:
+        return plots.confusion_figure(names_of(classes), classes["confusion"])
+    return plots.covering_figure([each["covering"] for each in score["each"]]) if score["each"] else None
+
+
+def _score_part(report: Report) -> PicturePart | None:
+    """Figures of all, and a table of each class or image."""
+    if (score := report.score) is None:
+        return None
+    agreement, classes, columns = score["agreement"], score["classes"], tuple[str, ...]()
+    judged = f"{score['pixels']['judged']:,} pixels judged by {counted(score['references'], 'reference')}"
+    if classes is None:
+        about = f"{judged}: covering {digits(agreement['covering'])}, probabilistic Rand index "
+        about += f"{digits(agreement['rand'])}, variation of information "
+        about += f"{digits(agreement['variation_of_information'])} bits."
+        alt, whose = "How well the segments of each image cover the regions of its references", "an image"
+        columns = ("Image", "Covering", "Rand index", "Variation of information")
+        names: tuple[str, ...] = ("covering", "rand", "variation_of_information")
+        rows = [[each["key"], *(digits(each[name]) for name in names)] for each in score["each"]]
+    else:
+        about = f"{judged}: accuracy {percent(classes['accuracy'] or 0)}, kappa {digits(classes['kappa'])}, mean F1 "
+        about += f"{digits(classes['mean_f1'])}, mean IoU {digits(classes['mean_iou'])}, adjusted Rand index "
+        about += f"{digits(agreement['adjusted_rand'])}; labels assigned by {score['assign']}."
+        alt = "Confusion matrix: of each class of the reference, what its pixels are labelled as"
+        whose, columns = "a class of the reference", ("Class", "Precision", "Recall", "F1", "IoU", "Pixels")
+        names = ("precision", "recall", "f1", "iou")
+        rows = [
+            [each["name"], *(digits(each[name]) for name in names), f"{each['reference']:,}"]
+            for each in classes["each"]
+        ]
+    numbers = Numbers(f"One row {whose}", columns, rows)
+    return PicturePart("score", "Score", "How good it is", about, alt, "against references", numbers)
+
+
 class PictureFigure(NamedTuple):
     """A figure that is no line chart.
 
@@ -111,6 +152,7 @@ PICTURES = {
     "scatter.png": PictureFigure(_scatter),
     "elbow.png": PictureFigure(_elbow, _elbows_part),
     "several-k.png": PictureFigure(_several),
+    "score.png": PictureFigure(_score, _score_part),
 }
 
 

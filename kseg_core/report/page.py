@@ -47,6 +47,8 @@ class PicturePart(NamedTuple):
         In the page's list of parts, above the figure, and below the title.
     alt, caption
         What the figure shows, for those who do not see it; and below it.
+    numbers
+        Shown below it, if there are some.
     """
 
     anchor: str
@@ -55,6 +57,7 @@ class PicturePart(NamedTuple):
     about: str
     alt: str
     caption: str
+    numbers: Numbers | None = None
 
 
 def build_page(report: Report, pictures: Sequence[tuple[PicturePart, bytes]] = ()) -> str:

@@ -134,6 +134,12 @@ class Originals:
         looked = "" if from_root else f" in {self.folder or 'the current folder'}"
         raise UnreadableImage(printed, f"the image it was labelled from is not there any more{looked}")
 
+    def below(self, image: OfFile) -> str:
+        """The path of an image's file below the run's input, whether or not it is still there."""
+        printed = str(image.attributes.get("source"))
+        candidates = _candidates(storage.below(self.folder, printed), image.key)
+        return next((below for _, below in candidates if below is not None), os.path.basename(printed))
+
     def mask_of(self, file: InputFile) -> str | None:
         """The mask, or the folder of masks, from wherever we are.
 

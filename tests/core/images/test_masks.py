@@ -20,7 +20,8 @@ from rasterio.warp import transform_geom
 from kseg_core.config import InputSettings
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import masks
-from kseg_core.images.masks import PolygonMask, check_mask_shape, is_polygons, mask_path
+from kseg_core.images.masks import check_mask_shape, mask_path
+from kseg_core.images.polygons import PolygonMask, is_polygons
 from kseg_core.inputs.listing import list_inputs
 from kseg_core.reading.sources import ImageSource
 from tests.pictures import by_gdal, counts

@@ -25,7 +25,7 @@ from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.images import open_picture, read_image, read_info
 from kseg_core.images.gdal import gdal
 from kseg_core.images.geo import GeoReference
-from kseg_core.images.masks import _transformed
+from kseg_core.images.polygons import _transformed
 from kseg_core.images.raster import Refused
 from kseg_core.inputs.companions import companions_of
 from kseg_core.inputs.listing import list_inputs
