@@ -59,7 +59,7 @@ class Extras:
 
 INPUTS: list[Listed] = [InputSelection, pick(InputSettings, "nodata", "nodata_in"), InputSettings]
 INPUTS_AS_THEY_ARE: list[Listed] = [*INPUTS[:-1], omit(InputSettings, "smooth")]
-FIT: list[Listed] = [pick(FitSettings, "features", "kind", "bands", "normalize"), FitSettings]
+FIT: list[Listed] = [pick(FitSettings, "features", "stains", "kind", "bands", "derive", "normalize"), FitSettings]
 LABELS: list[Listed] = [
     pick(OutputSettings, "masks", "tile"),
     omit(OutputSettings, "overwrite"),
@@ -67,7 +67,7 @@ LABELS: list[Listed] = [
     pick(Extras, "report", "open_page"),
 ]
 EXECUTION: list[Listed] = [WORKERS, ExecutionSettings, pick(Extras, "dry_run")]
-GROWING = [*pick(OutputSettings, "checksum"), *pick(Extras, "fail_on_drift")]
+GROWING = [*pick(OutputSettings, "checksum", "prune"), *pick(Extras, "fail_on_drift")]
 
 
 def failed_labelling(error: Exception) -> dict[str, Any]:

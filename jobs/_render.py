@@ -68,7 +68,8 @@ def _changes_lines(changes: dict[str, int], output: str) -> list[str]:
         n = changes.get(name, 0)
         if n:
             left = f"left as {'it is' if n == 1 else 'they are'}"
-            lines.append(f"{n_images(n)} in {output} {why}; {done or left}")
+            more = " (inspect says which; --prune removes them)" if name == "removed" else ""
+            lines.append(f"{n_images(n)} in {output} {why}; {done or left}{more}")
     return lines
 
 

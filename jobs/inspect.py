@@ -26,6 +26,8 @@ from ._render import (
 )
 from ._runtime import DONE, SOME_UNREADABLE, General, Report
 
+INPUT_LOST = {"gone": ", its file is gone", "changed": ", its file has changed"}
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -79,6 +81,8 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     lines = [f"{printable(store)}: format {found['format']}, {found['status']}, {n_images(len(images))}"]
     if model is not None:
         lines.append(f"k {model['k']}, {features_of(model)}, {mse_in_words(model)}")
+        if "bands" in model:
+            lines.append(printable(f"bands: {', '.join(model['bands'])}"))
         if model["k_why"]:
             lines.append(f"k {model['k']} was chosen: {model['k_why']}")
     lines += _how_made(found)
@@ -125,5 +129,6 @@ def _image_lines(image: dict[str, Any], found: dict[str, Any]) -> list[str]:
     about = layers if image["labels"] is None else about_image(image) + _in_pixels(image, found)
     if image.get("segments"):
         about += f", {counted(image['segment_count'], 'segment')} (level {level_name(image['segment_level'])})"
+    about += INPUT_LOST.get(image["input"], "")
     head = f"  {printable(image['key'])}  {width}x{height}  {about}  ← {printable(image['source'])}"
     return [head, *own_palette(image), *(f"    {printable(note)}" for note in image["notes"])]

@@ -16,6 +16,7 @@ from .choice import PictureChoice
 from .edge_settings import EdgeSettings, edge_thresholds, parse_thresholds
 from .errors import UsageError
 from .execution_settings import ExecutionSettings as ExecutionSettings
+from .expressions import Bands, chosen_bands, derived_of, several_of
 from .input_settings import AUTO as AUTO
 from .input_settings import MOST_SMOOTH_PX as MOST_SMOOTH_PX
 from .input_settings import InputSettings as InputSettings
@@ -28,8 +29,11 @@ from .layer_config import SegmentsConfig as SegmentsConfig
 from .options import from_json, joined, option, plain, require, require_one_of, require_tile, to_json
 from .segment_settings import Scale, SegmentSettings, WhosePalette, parse_level
 from .sizes import counted
+from .stains import HED
+from .stains import NAMED as STAINS
+from .stains import canonical as canonical_stains
 
-ColorSpace = Literal["rgb", "gray", "hsv", "lab"]  # `kseg_core.clustering.features.SPACES` has what they are
+ColorSpace = Literal["rgb", "gray", "hsv", "lab", "hed"]  # `kseg_core.clustering.features.SPACES` has what they are
 Features = Literal["auto", ColorSpace, "bands"]
 Scope = Literal["global", "image"]
 Init = Literal["k-means++", "random"]  # `kseg_core.kernels.search.SEEDINGS` has what they are
@@ -59,7 +63,7 @@ def _clusters(k: str) -> int | Literal["auto"]:
     if k == AUTO:
         return AUTO
     try:
-        return int(k)
+        return int(k.removeprefix("="))  # of -k=5
     except ValueError:
         raise UsageError(f"--k takes a number of clusters, as in --k 5, or auto; got {k!r}") from None
 
@@ -74,12 +78,12 @@ def _range(text: str) -> tuple[int, int]:
     raise UsageError(f"--k-range takes two numbers like 1:10; got {text!r}")
 
 
-def _bands(values: Sequence[str]) -> tuple[int, ...]:
+def _bands(values: Sequence[str]) -> tuple[int | str, ...]:
     text = joined(values)
-    try:
-        return tuple(int(band) for band in text.split(",")) if text else ()
-    except ValueError:
-        raise UsageError(f"--bands takes numbers like 4,3,2; got {text!r}") from None
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(parts):
+        raise UsageError(f"--bands takes numbers or names like 4,3,2 or nir,red; got {text!r}")
+    return tuple(int(part) if re.fullmatch(r"[+-]?[0-9]+", part) else part for part in parts)
 
 
 def _colors(values: Sequence[str]) -> tuple[str, ...]:
@@ -93,15 +97,18 @@ class FitSettings:
     Parameters
     ----------
     features
-        ``start`` makes ``auto`` ``rgb``; ``bands``, ``normalize`` and a ``kind`` of bands make it ``bands``.
+        ``start`` makes ``auto`` ``rgb``, ``stains`` make it ``hed``; ``bands``, ``derive``, ``normalize`` and a
+        ``kind`` of bands make it ``bands``. With stains of their own it is ``hed:STAINS``, for whatever asks for a
+        feature space by name.
     max_iter
         Counts on the first batch and on all data together.
     batch_pixels
         Of all images together.
     start
         sRGB colours ``#rrggbb``; then there is one attempt and no search.
-    bands, normalize
-        Of ``features="bands"``. The order of bands counts; ``standard`` is mean 0 and deviation 1, ``minmax`` 0 to 1.
+    bands, derive, normalize
+        Of ``features="bands"``. The order of bands counts; those derived that are not among them follow, and are all
+        there is where none are named. ``standard`` is mean 0 and deviation 1, ``minmax`` 0 to 1.
     kind
         None: of those that most are of where that must be one, else of all.
     features_why
@@ -118,10 +125,18 @@ class FitSettings:
     )
     features: Features = option(
         "auto",
-        f"Space of the distances: colours ({', '.join(get_args(ColorSpace))}), bands as they are stored, or auto: rgb "
-        "for 8-bit pictures, bands for what is deeper or has other bands; most images decide.",
+        f"Space of the distances: colours ({', '.join(get_args(ColorSpace))}; hed is stains of histology), bands as "
+        "they are stored, or auto: rgb for 8-bit pictures, bands for what is deeper or has other bands; most images "
+        "decide.",
         "Model",
         "NAME",
+    )
+    stains: str | None = option(
+        None,
+        f"Of hed: which stains, of {', '.join(STAINS)} (as scikit-image has them), or two or three vectors of optical "
+        "density, as in '0.65,0.70,0.29;0.07,0.99,0.11'. Default: hed (hematoxylin, eosin, DAB).",
+        "Model",
+        "NAME|VECTORS",
     )
     scope: Scope = option(
         "global", "One palette for all images (global), or one for each (image).", "Model", "global|image"
@@ -146,13 +161,24 @@ class FitSettings:
         many=True,
         parse=_colors,
     )
-    bands: tuple[int, ...] = option(
+    bands: tuple[int | str, ...] = option(
         (),
-        "Cluster these bands, from 1, as in 4,3,2; may be given again. Default: all but alpha.",
+        "Cluster these bands, by number from 1 or by what files call them, as in 4,3,2 or B08,B04; may be given again. "
+        "Default: all but alpha.",
         "Model",
         "LIST",
         many=True,
         parse=_bands,
+    )
+    derive: tuple[str, ...] = option(
+        (),
+        "Cluster a band worked out from others, as in 'ndvi=(nir-red)/(nir+red)' or 'ndvi=(b4-b1)/(b4+b1)', with + - * "
+        "/ **, abs, sqrt, log, exp, min and max; may be given again, and goes with --bands. Pixels that divide by zero "
+        "are invalid.",
+        "Model",
+        "NAME=EXPR",
+        many=True,
+        parse=several_of,
     )
     normalize: Normalize = option("none", "Of bands: none, standard or minmax.", "Model", "NAME")
     k_range: tuple[int, int] | None = option(
@@ -173,16 +199,15 @@ class FitSettings:
             flag = f"--{name.replace('_', '-')}"
             require(type(value) is int, f"{flag} is a whole number; got {value!r}")
         self._check_k()
-        require_one_of("--features", self.features, FEATURES)
+        self._check_features()
         require_one_of("--normalize", self.normalize, NORMALIZE)
         require(
             self.kind is None or re.fullmatch(KIND, self.kind) is not None,
             f"--kind is rgb, or a type and a number of bands like uint16x4; got {self.kind!r}",
         )
-        if self.features == AUTO and (implied := self._implied()) is not None:
-            object.__setattr__(self, "features", implied)
         is_bands = self.features == "bands"
         require(is_bands or not self.bands, "--bands goes with --features bands")
+        require(is_bands or not self.derive, "--derive goes with --features bands")
         require(is_bands or self.normalize == "none", "--normalize goes with --features bands")
         require(
             not is_bands or self.scope == "global",
@@ -190,9 +215,7 @@ class FitSettings:
         )
         require(not is_bands or not self.start, "--start gives colours; bands have none")
         require(not is_bands or self.kind != "rgb", "--kind rgb is of pictures: leave out --features bands")
-        told = ",".join(map(str, self.bands))
-        require(all(band >= 1 for band in self.bands), f"--bands are numbered from 1; got {told}")
-        require(len(set(self.bands)) == len(self.bands), f"--bands names a band twice: {told}; give each once")
+        self._check_bands()
         require_one_of("--scope", self.scope, SCOPES)
         require_one_of("--init", self.init, INITS)
         require(self.attempts >= 1, f"--attempts is at least 1; got {self.attempts}")
@@ -214,10 +237,41 @@ class FitSettings:
             "--start names a colour twice; first centroids must differ",
         )
 
+    def _check_bands(self) -> None:
+        told = ",".join(map(str, self.bands))
+        numbers = [band for band in self.bands if isinstance(band, int)]
+        names = [str(band).casefold() for band in self.bands]
+        require(all(band >= 1 for band in numbers), f"--bands are numbered from 1; got {told}")
+        require(len(set(names)) == len(names), f"--bands names a band twice: {told}; give each once")
+        derived = [band.name.casefold() for band in map(derived_of, self.derive)]
+        twice = next((name for name in derived if derived.count(name) > 1), None)
+        require(twice is None, f"--derive gives {twice} twice; call them differently")
+
+    @property
+    def chosen(self) -> Bands:
+        """The bands that are clustered, derived ones among them; none: all of a file but alpha."""
+        return chosen_bands(self.bands, self.derive)
+
+    def _check_features(self) -> None:
+        if self.features == AUTO and (implied := self._implied()) is not None:
+            object.__setattr__(self, "features", implied)
+        space, colon, stains = self.features.partition(":")
+        if self.stains is not None:
+            require(space == HED, f"--stains goes with --features {HED}")
+            colon, stains = ":", self.stains
+        if space == HED and colon:  # one name says it all
+            told = canonical_stains(stains)
+            object.__setattr__(self, "stains", None if told == HED else told)
+            object.__setattr__(self, "features", HED if told == HED else f"{HED}:{told}")
+            return
+        require_one_of("--features", self.features, FEATURES)
+
     def _implied(self) -> Features | None:
         """The features that other settings ask for; None where nothing does."""
-        of_bands = bool(self.bands) or self.normalize != "none" or self.kind not in (None, "rgb")
+        of_bands = bool(self.bands or self.derive) or self.normalize != "none" or self.kind not in (None, "rgb")
         of_colors = bool(self.start) or self.kind == "rgb"
+        if self.stains is not None:
+            return HED
         return "bands" if of_bands else "rgb" if of_colors else None
 
     def _check_k(self) -> None:
@@ -259,6 +313,7 @@ class FitSettings:
         """As JSON values; ``k_range`` is among them only where it decides anything."""
         values = to_json(self, _FIRST_OF_FIT)
         del values["features_why"]  # which decides nothing
+        values.pop("stains", None)  # which the features name
         if self.k == AUTO:
             return values | {"k_range": list(self.tried)}
         del values["k_range"]
@@ -267,7 +322,7 @@ class FitSettings:
     def facts(self) -> dict[str, Any]:
         """What a model says of how it was found, as JSON values, beside what its centroids are."""
         values = to_json(self, _FIRST_OF_FIT - {"normalize"})
-        beside = ("k", "features", "scope", "bands", "k_range", "kind", "features_why")
+        beside = ("k", "features", "stains", "scope", "bands", "derive", "k_range", "kind", "features_why")
         return {name: value for name, value in values.items() if name not in beside}
 
 
@@ -278,12 +333,16 @@ _FIRST_OF_FIT = frozenset(
 )
 
 #: What ``refit`` has of its model: all else of a fit may be given.
-FIT_OF_MODEL = frozenset({"k", "features", "scope", "init", "attempts", "start", "bands", "normalize", "k_range"})
+FIT_OF_MODEL = frozenset(
+    {"k", "features", "stains", "scope", "init", "attempts", "start", "bands", "derive", "normalize", "k_range"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSettings:
-    """What is written. ``checksum`` decides nothing that is written but the SHA-256 kept beside labels."""
+    """What is written. ``checksum`` decides nothing that is written but the SHA-256 kept beside labels, ``prune``
+    nothing of the images whose inputs are there.
+    """
 
     masks: bool | None = option(None, "One boolean mask a cluster. Default: up to k = 32.", "Output")
     tile: int = option(1024, "Side of the store's chunks in pixels.", "Output", "PX")
@@ -339,6 +398,11 @@ class OutputSettings:
         "where they were labelled with it.",
         "Input",
     )
+    prune: bool = option(
+        False,
+        "With --model: remove the images from the output whose files are not among the inputs any more.",
+        "Output",
+    )
 
     def __post_init__(self) -> None:
         require_tile(self.tile)
@@ -366,7 +430,7 @@ class OutputSettings:
     def to_json(self) -> dict[str, Any]:
         """What of it decides what a store holds, as plain JSON values."""
         values = to_json(self, {"masks", "tile", "pyramid", "copy_image", "confidence", "edges"})
-        return {name: value for name, value in values.items() if name not in ("overwrite", "checksum")}
+        return {name: value for name, value in values.items() if name not in ("overwrite", "checksum", "prune")}
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> OutputSettings:
@@ -435,6 +499,10 @@ class RunConfig:
         require(
             not self.output.checksum or self.model is not None,
             "--checksum is for a growing folder, labelled with --model",
+        )
+        require(
+            not self.output.prune or self.model is not None,
+            "--prune is for a folder that changes, labelled with --model: leave it out",
         )
         require(
             (self.fit is None) == (self.model is not None),

@@ -17,6 +17,7 @@ from .clustering.band_values import taken_as
 from .clustering.cleaning import WINDOW_PX as CLEANED_PX
 from .clustering.labelling import label_dtype
 from .config import OutputSettings
+from .images.selection import derived_dtype
 from .kernels.build import must_compile
 from .layers import asked_layers
 from .layers.layer import Layer, Layout
@@ -94,7 +95,7 @@ def counts_to_label(features: str | None, output: OutputSettings) -> bool:
     return features != "rgb" or output.confidence
 
 
-def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int:
+def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int, *, derived: bool = False) -> int:
     """Most bytes of reading, labelling and writing a piece.
 
     Parameters
@@ -107,6 +108,8 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
         What is written.
     bands
         How many are clustered; 0: colours.
+    derived
+        Whether any of them is worked out from others.
     """
     info = piece.source.info
     fetched = fetched_bytes(piece.source)
@@ -117,7 +120,8 @@ def piece_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int
     if bands:
         taken = taken_as(info.dtype)
         a_pixel = _stored_px_bytes(info) * 1.1 + (bands * taken.itemsize if taken.name != info.dtype else 0)
-        copied = _stored_px_bytes(info) * _keeps_originals(piece.source, output)
+        a_pixel += (bands * _sample_bytes(info, derived=True) + 1) * derived  # and which of them are numbers
+        copied = _stored_px_bytes(info) * _keeps_originals(piece.source, output) * (1 + derived)
         worked_on = int(piece.pixels * (a_pixel + BAND_PX_BYTES + label + copied)) + masks
         smoothing = _smoothing_bytes(piece, _stored_px_bytes(info) * 1.1 + 1, bands * _itemsize(info.dtype) + copied)
         most = max(_decoded_bytes(piece.source), worked_on + _block_bytes(info), smoothing + _block_bytes(info))
@@ -183,17 +187,18 @@ def layer_bytes(piece: Piece, layer: Layer) -> int:
     return max(_read_bytes(source, height * width), working) + fetched_bytes(source)
 
 
-def viewing_bytes(source: ImageSource, bands: int = 0) -> int:
-    """Most bytes of a task that shows the pixels an image of a store was made from; ``bands`` as above."""
+def viewing_bytes(source: ImageSource, bands: int = 0, *, derived: bool = False) -> int:
+    """Most bytes of a task that shows the pixels an image of a store was made from; ``bands``, ``derived`` as above."""
     if source.info.block is None:
-        return VIEW_BYTES + piece_bytes(source.pieces(1)[0], 0, OutputSettings(masks=False), bands)
+        return VIEW_BYTES + piece_bytes(source.pieces(1)[0], 0, OutputSettings(masks=False), bands, derived=derived)
     return VIEW_BYTES + _block_bytes(source.info) + fetched_bytes(source)
 
 
-def verifying_bytes(source: ImageSource, k: int, output: OutputSettings, bands: int) -> int:
+def verifying_bytes(source: ImageSource, k: int, output: OutputSettings, bands: int, *, derived: bool = False) -> int:
     """Most bytes of a task that labels them anew, piece by piece, and compares; parameters as of `piece_bytes`."""
     piece, unmasked = source.pieces(output.tile)[0], replace(output, masks=False)
-    return max(VIEW_BYTES, scratch_bytes(k, output, counted=False) + piece_bytes(piece, k, unmasked, bands))
+    labelling = piece_bytes(piece, k, unmasked, bands, derived=derived)
+    return max(VIEW_BYTES, scratch_bytes(k, output, counted=False) + labelling)
 
 
 def _read_bytes(source: ImageSource, pixels: int) -> int:
@@ -260,10 +265,10 @@ def _block_bytes(info: PictureInfo) -> int:
     return info.block[0] * info.block[1] * (_stored_px_bytes(info) + info.cost.block_px) + info.cost.cache_bytes
 
 
-def sample_bytes(source: ImageSource) -> int:
-    """Bytes of a sample as kernels take it."""
+def sample_bytes(source: ImageSource, *, derived: bool = False) -> int:
+    """Bytes of a sample as kernels take it; of a ``derived`` one, where bands are among such."""
     try:
-        return taken_as(source.info.dtype).itemsize
+        return taken_as(derived_dtype(source.info.dtype) if derived else source.info.dtype).itemsize
     except (TypeError, KeyError):
         return 8
 
@@ -276,20 +281,30 @@ def _itemsize(dtype: str) -> int:
         return 8
 
 
+def _sample_bytes(info: PictureInfo, *, derived: bool) -> int:
+    """Bytes of a sample as it is read; of a derived one, where bands are among such."""
+    try:
+        return _itemsize(derived_dtype(info.dtype) if derived else info.dtype)
+    except TypeError:
+        return 8
+
+
 def held_bytes(total_px: int, bands: int, batch_px: int, sample_bytes: int) -> int:
     """Most bytes of the mini-batches of bands: their values twice, while they are merged, and where they lie."""
     return min(total_px, max(held_px(bands), batch_px)) * (bands * 2 * sample_bytes + 24)
 
 
-def kept_bytes(source: ImageSource, bands: int) -> int:
-    """Bytes of an image's pixels as they are kept to be read again, with their validity; ``bands`` as above."""
+def kept_bytes(source: ImageSource, bands: int, *, derived: bool = False) -> int:
+    """Bytes of an image's pixels as they are kept to be read again, with their validity; ``bands``, ``derived`` as
+    above.
+    """
     if not source.worth_keeping(as_bands=bands > 0):
         return 0
-    a_pixel = bands * _itemsize(source.info.dtype) if bands else 3
+    a_pixel = bands * _sample_bytes(source.info, derived=derived) if bands else 3
     return source.pixels * (a_pixel + 1)
 
 
-def written_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> int:
+def written_bytes(piece: Piece, k: int, output: OutputSettings, bands: int, *, derived: bool = False) -> int:
     """Most bytes that an image's arrays take on disk, before compression; ``piece`` is the whole image or part."""
     levels = 4 / 3 if output.pyramid or (output.pyramid is None and piece.source.in_pieces) else 1.0
     a_pixel = label_dtype(k).itemsize * levels
@@ -307,5 +322,5 @@ def written_bytes(piece: Piece, k: int, output: OutputSettings, bands: int) -> i
             stored * (1 + layer.joined) * (1 if layer.group is None else levels)
         )  # joined: what waits for it, too
     if output.copy_image:
-        a_pixel += (bands * _itemsize(piece.source.info.dtype) if bands else 3) * levels
+        a_pixel += (bands * _sample_bytes(piece.source.info, derived=derived) if bands else 3) * levels
     return int(piece.pixels * a_pixel)

@@ -43,9 +43,10 @@ def in_space_of_match(config: RunConfig) -> RunConfig:
     if config.fit is None or config.match is None or config.fit.features != AUTO:
         return config
     _, features = model_identity(config.match)
-    bands = tuple((model_facts(config.match)).get("bands") or ())
+    facts = model_facts(config.match)
+    bands, derive = tuple(facts.get("bands") or ()), tuple(facts.get("derive") or ())
     every = bands == tuple(range(1, len(bands) + 1))
-    fit = replace(config.fit, features=features, bands=() if every else bands)  # type: ignore[arg-type]  # checked there
+    fit = replace(config.fit, features=features, bands=() if every else bands, derive=derive)  # type: ignore[arg-type]  # checked there
     return replace(config, fit=fit)
 
 
@@ -82,6 +83,7 @@ def refit_settings(model: str, **options: Any) -> FitSettings:
             facts["features"],
             attempts=1,
             bands=bands,
+            derive=tuple(facts.get("derive") or ()),
             normalize=normalize,  # type: ignore[arg-type]  # checked there
             **options,
         )

@@ -27,7 +27,7 @@ from .computing.executor import Progress
 from .export_plan import ExportRequest, PlannedImage, leave_existing, plan_export
 from .output import folder_for_files
 from .regions import OUTLINED
-from .viewing.tasks import Work, count_of_bands, limit_tasks, needs_of_originals, on_images
+from .viewing.tasks import Work, count_of_bands, has_derived_bands, limit_tasks, needs_of_originals, on_images
 
 
 def of_pixels(settings: ExportSettings) -> frozenset[str]:
@@ -175,7 +175,7 @@ def what_fits(
     decoded whole.
     """
     keys = [image.key for image in planned if any(file.what in kinds for file in image.files)]
-    need = partial(viewing_bytes, bands=count_of_bands(shared))
+    need = partial(viewing_bytes, bands=count_of_bands(shared), derived=has_derived_bands(shared))
     more = max((KINDS[file.what].more_bytes for image in planned for file in image.files), default=0)
     needs = needs_of_originals(store.path, keys, Originals.of(store.attributes), need, context)
     needs = {key: need_of + more for key, need_of in needs.items()}

@@ -8,12 +8,14 @@ from contextlib import suppress
 from typing import Any
 
 from kseg_core.errors import StoreError
+from kseg_core.expressions import Derived
 from kseg_core.layers import LAYERS
 from kseg_core.store.cuts import count_of_segments, level_of
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.markers import is_complete
 from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage, open_store
+from kseg_core.store.originals import Originals
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -40,9 +42,11 @@ def describe(path: str) -> dict[str, Any]:
             raise
         shared = None  # its run had not got that far
     images, failures = [], []
+    originals = Originals.of(attributes)
     for key in store:
         try:
-            images.append(describe_image(store[key]))
+            image = store[key]
+            images.append(describe_image(image) | {"input": originals.state(image) if image.complete else None})
         except StoreError as error:
             failures.append({"key": key, "reason": str(error)})
     return {
@@ -109,6 +113,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "features_why": model.features_why,
         "normalize": model.normalize,
         "components": list(model.space.components),
+        **_bands_of(model),
         "k": model.k,
         "k_requested": model.k_requested,
         "k_why": model.k_why,
@@ -123,6 +128,16 @@ def describe_model(model: Model) -> dict[str, Any]:
         **_there(model.facts, "smooth"),
         "notes": list(model.notes),
     }
+
+
+def _bands_of(model: Model) -> dict[str, list[str]]:
+    """What its bands are, where files or expressions say more than a number."""
+    if model.bands is None:
+        return {}
+    said = [str(band) if isinstance(band, Derived) else "" for band in model.bands.bands]
+    told = [text or name for text, name in zip(said, model.band_names, strict=True)]
+    plain = [f"band {band}" for band in model.bands.bands]
+    return {} if told == plain else {"bands": told}
 
 
 def describe_image(image: StoredImage) -> dict[str, Any]:

@@ -41,13 +41,15 @@ from kseg_core.errors import (
     UsageError,
 )
 from kseg_core.inputs.keys import printable_source
-from kseg_core.inputs.listing import InputFile
+from kseg_core.inputs.listing import NAMES, InputFile
 from kseg_core.resume.checkpoints import load, save
 from kseg_core.resume.lock import hold, unwritable
 from kseg_core.storage.sidecars import NEXT, RESUME, aside, remove, sidecar, sweep
 from kseg_core.store.manifest import (
     BEGUN,
     KEYS,
+    a_few,
+    folders_of,
     image_facts,
     image_folder,
     images_of,
@@ -257,7 +259,8 @@ class Output:
                 log.warning(f"%s: {why}", self.place, unknown)
         listed = {file.key for file in request.listing.files}
         for key in self._before.images:
-            if key not in listed and not storage.is_dir(image_folder(self.path, key)):
+            gone = key not in listed and not request.config.output.prune
+            if gone and not storage.is_dir(image_folder(self.path, key)):
                 log.warning("%s: it had %s, which is lost: that is not among the inputs any more", self.place, key)
 
     def peek(self, request: Request, given: Model | None, context: Context, *, mends: bool = False) -> None:
@@ -370,6 +373,30 @@ class Output:
         result = (read_attributes(self.path) or {}).get("result") or {}
         drift = result.get("drift")
         return drift if isinstance(drift, dict) else None
+
+    def prune(self, request: Request) -> None:
+        """Remove the images that are not of the inputs, and the folders that only these were in.
+
+        Raises
+        ------
+        KsegError
+            If some inputs could not be listed: images of files that are there might go.
+        """
+        listed = {file.key for file in request.listing.files}
+        doomed = sorted(images_of(self.path) - listed)
+        if doomed and request.listing.failures:
+            first = request.listing.failures[0]
+            raise KsegError(f"{self.place}: nothing is removed (--prune), as not all inputs could be listed: {first}")
+        for key in doomed:
+            remove_image(self.path, key)
+        if doomed:
+            log.warning("%s: removed as not among the inputs any more: %s", self.place, a_few(doomed))
+        names = request.listing.names
+        if names is not None and doomed:
+            update_attributes(self.path, {NAMES: replace(names, folders=frozenset()).with_keys(listed)})
+            left = folders_of(read_attributes(self.path))
+            for folder in sorted(names.folders.difference(left), reverse=True):
+                storage.remove_tree(image_folder(self.path, folder), ignore_errors=True)
 
     def publish(self, request: Request, result: JobResult) -> None:
         """Declare the store complete, and put it in its place.

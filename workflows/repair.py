@@ -19,6 +19,7 @@ from dask.delayed import delayed
 from kseg_core import storage
 from kseg_core.config import ADDED, ExecutionSettings, FitSettings
 from kseg_core.errors import StoreError, UnreadableImage
+from kseg_core.expressions import chosen_bands
 from kseg_core.inputs.listing import FACTS
 from kseg_core.layers import LAYERS
 from kseg_core.layers.layer import Layer
@@ -189,7 +190,11 @@ def run_again(store: Store, damaged: Damaged, context: Context) -> tuple[list[Fa
     sources = damaged.sources
     if store.is_labelled:
         fit = (store.attributes.get("config") or {}).get("fit") or {}
-        bands = tuple(fit.get("bands") or ()) if fit.get("features") == "bands" else bands_of(model)
+        bands = (
+            chosen_bands(fit.get("bands") or (), fit.get("derive") or ())
+            if fit.get("features") == "bands"
+            else bands_of(model)
+        )
         sources = remarked(sources, bands, asked_for=bool(fit))
     for by_windows in (True, False):
         plan = make_plan(sources, output_settings(store).tile, context.executor.workers)

@@ -32,7 +32,7 @@ from kseg_core.store.originals import Originals
 
 from .computing.context import Context, Failure, parted
 from .computing.executor import Progress
-from .viewing.tasks import Work, count_of_bands, limit_tasks, on_images
+from .viewing.tasks import Work, count_of_bands, has_derived_bands, limit_tasks, on_images
 from .viewing.verify import output_settings
 
 GROUP = 64  # images seen together: what is held of them before they are pictures has a bound
@@ -243,11 +243,11 @@ def _pictures_of_group(
 
 def _those_that_fit(plan: ViewPlan, subjects: Sequence[Subject], context: Context) -> list[Subject]:
     """The images, those whose original memory is too small for without it."""
-    bands, needs = count_of_bands(plan.model), {}
+    bands, derived, needs = count_of_bands(plan.model), has_derived_bands(plan.model), {}
     for subject in subjects:
         if (source := subject.source) is not None:
             every = 0 if subject.bands is None else len(source.info.but_alpha)
-            needs[subject.key] = viewing_bytes(source, bands or every)
+            needs[subject.key] = viewing_bytes(source, bands or every, derived=derived)
     refused = limit_tasks(context.executor, needs)
     return [
         replace(subject, source=None, lost=refused[subject.key]) if subject.key in refused else subject

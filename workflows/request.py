@@ -428,6 +428,12 @@ def _segment_settings(output: dict[str, Any]) -> dict[str, str]:
     return {name: output.get(f"segment_{name}", usual) for name, usual in SEGMENT_SETTINGS.items()}
 
 
+def _to_prune(request: Request) -> bool:
+    """Whether images are to go from the output."""
+    listed = {file.key for file in request.listing.files}
+    return request.config.output.prune and not images_of(request.output) <= listed
+
+
 def _held_against(request: Request, kind: str) -> Request:
     """The request, knowing what there is at its output."""
     output = request.output
@@ -450,7 +456,7 @@ def _held_against(request: Request, kind: str) -> Request:
             f"{output} was made from other inputs ({how}); to label these with its clusters: {apply}, which "
             "later labels what is new alone; or choose another output with -o, or replace it with --overwrite"
         )
-    done = is_complete(attributes) and same_inputs and not request.config.output.checksum
+    done = is_complete(attributes) and same_inputs and not request.config.output.checksum and not _to_prune(request)
     if done and (kind == "model" or looks_whole(output, attributes, request.config.output)):
         return replace(request, finished=attributes["result"])
     return replace(request, was_complete=was_complete(attributes))

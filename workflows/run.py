@@ -68,6 +68,8 @@ def _run(request: Request, output: Output, given: Model | None, match: Model | N
     counted = counts_of(request, output, failures, unadded)
     if counted.labelled + counted.reused == 0:
         raise nothing_readable(failures)
+    if config.output.prune:
+        output.prune(request)
     notes = scan.plan.notes if config.fit is None or model is None else model.notes
     result = job_result(request, clock.seconds, failures, output.everything, model, counted, notes)
     if given is not None:

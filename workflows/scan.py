@@ -69,7 +69,7 @@ def survey(request: Request, context: Context, model: Model | None = None) -> Sc
         raise alike.failures[0].error
     request = alike.request.without(alike.passed_over)
     fit = request.config.fit
-    bands = bands_of(model) if fit is None else fit.bands if fit.features == "bands" else None
+    bands = bands_of(model) if fit is None else fit.chosen if fit.features == "bands" else None
     images = remarked(alike.sources, bands, asked_for=fit is not None)
     of_all = nodata_of_no_use(images, request.config.input)
     if request.config.model is not None and model is not None:
@@ -179,7 +179,7 @@ def of_one_kind(request: Request, sources: Sequence[ImageSource], model: Model |
     if not (is_auto or fit.kind is not None or fit.features == "bands"):
         return OneKind(request, sources)  # every image is brought to 8 bits
     by_itself = is_auto or fit.kind == PICTURE.name
-    kinds = [kind_of(s.info) if by_itself else kind_of_bands(s.info, fit.bands) for s in sources]
+    kinds = [kind_of(s.info) if by_itself else kind_of_bands(s.info, fit.chosen) for s in sources]
     if fit.kind is not None:
         return _asked_for(request, sources, kinds, fit.kind)
     expected = _of_model(model, kinds) or _most(request, sources, kinds)
@@ -209,7 +209,7 @@ def _of_model(model: Model | None, kinds: Sequence[Kind]) -> Kind | None:
     if model.bands is None:
         return PICTURE
     one = next((kind for kind in kinds if kind.dtype), PICTURE)  # which says whether their number counts
-    return Kind(model.bands.dtype, len(model.bands.bands) if one.bands else 0)
+    return Kind(model.bands.stored_dtype, len(model.bands.bands) if one.bands else 0)
 
 
 def _asked_for(request: Request, sources: Sequence[ImageSource], kinds: Sequence[Kind], name: str) -> OneKind:

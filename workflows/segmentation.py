@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kseg_core.areas import has_unit
 from kseg_core.choice import InputSelection
+from kseg_core.clustering.bands import BandSpace
 from kseg_core.clustering.cleaning import Changes, Cleaning, Patch, apply_changes, join_patches, patch_of
 from kseg_core.clustering.labelling import Labels, invalid_label, label_dtype
 from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
@@ -22,7 +23,8 @@ from kseg_core.config import AUTO, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegWarning, NoValidPixels, UnreadableImage, UsageError, from_facts
 from kseg_core.images import Pixels
 from kseg_core.images.kinds import PICTURE, Kind
-from kseg_core.images.raster import DTYPES
+from kseg_core.images.raster import DTYPES, Refused
+from kseg_core.images.selection import Selection, derived_dtype
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
 from kseg_core.inputs.listing import InputFile, list_selected
 from kseg_core.reading.min_region import min_region_of, pixel_size_of
@@ -273,7 +275,7 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
                 raise NoValidPixels(NO_VALID) from error
         say(notes_of_all(model.notes))
     if model.bands is not None:
-        lazy = _bands_for(lazy, model.bands.bands)
+        lazy, nodata = _bands_for(lazy, model.bands, nodata)
     labels = lazy.map_blocks(
         predict_block,
         model=model,
@@ -344,12 +346,44 @@ def _fit_bands(
     return model
 
 
-def _bands_for(image: da.Array, bands: tuple[int, ...]) -> da.Array:
-    """The bands of an array that a model labels, in its order."""
-    if max(bands) > image.shape[2]:
-        raise ValueError(f"expected an image with bands {', '.join(map(str, bands))}, got {image.dtype} {image.shape}")
-    every = bands == tuple(range(1, image.shape[2] + 1))
-    return image if every else image[..., [band - 1 for band in bands]]
+def _bands_for(image: da.Array, space: BandSpace, nodata: Nodata | None) -> tuple[da.Array, Nodata | None]:
+    """The bands of an array that a model labels, in its order, and what stands for no data in these."""
+    try:
+        selection = Selection.of(space.bands, info_of_array(image))
+    except Refused as error:
+        raise ValueError(f"images: {error}") from error
+    numbers = selection.numbers
+    if max(numbers) > image.shape[2]:
+        raise ValueError(
+            f"expected an image with bands {', '.join(map(str, numbers))}, got {image.dtype} {image.shape}"
+        )
+    every = numbers == tuple(range(1, image.shape[2] + 1))
+    read = image if every else image[..., [number - 1 for number in numbers]]
+    if not selection.is_derived:
+        return read, nodata
+    if info_of_array(image).dtype != space.stored_dtype:
+        raise ValueError(f"images: expected {space.stored_dtype}, of which this model is; got {image.dtype}")
+    dtype = derived_dtype(image.dtype.name)
+    made = read.map_blocks(
+        derived_block,
+        selection=selection,
+        nodata=selection.nodata(nodata),
+        dtype=dtype,
+        chunks=(*read.chunks[:2], (len(space.bands),)),
+        meta=np.empty((0, 0, 0), dtype),
+    )
+    return made, None
+
+
+def derived_block(block: NDArray[Any], selection: Selection, nodata: Nodata | None) -> NDArray[Any]:
+    """The derived bands of a chunk, NaN where a band that they are derived from has no data."""
+    samples, counts = unmasked(block)
+    numbers = [number - 1 for number in selection.numbers]
+    made = selection.of_samples(np.ascontiguousarray(samples))
+    valid = combine(nodata_mask(samples, nodata, "any", numbers), counts)
+    if valid is not None:
+        made[~valid] = np.nan
+    return made
 
 
 def _row_chunks(image: NDArray[Any]) -> tuple[int, ...]:

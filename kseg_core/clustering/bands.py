@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError, UsageError
+from ..expressions import Bands, Derived, called, of_model
+from ..images.selection import taken_dtype
 from ..kernels import dense
 from ..kernels.second import rate_dense
 from .band_values import (
@@ -142,25 +144,28 @@ class BandSpace:
     Parameters
     ----------
     bands
-        1-based numbers of the bands in their file.
+        1-based numbers of the bands in their file, what files call them, or how they are derived from others.
     dtype
         Of the samples.
     offset, scale
         float64 (d,): feature = (value - offset) * scale.
     stretch
         (low, high) of each band that colours are made from: the first three, or one.
+    source_dtype
+        Of the samples of files where bands are derived from these; None: it is ``dtype``.
     """
 
-    bands: tuple[int, ...]
+    bands: Bands
     dtype: str
     offset: F64
     scale: F64
     stretch: tuple[tuple[float, float], ...]
+    source_dtype: str | None = None
 
     @classmethod
     def fitted(
         cls,
-        bands: tuple[int, ...],
+        bands: Bands,
         dtype: str,
         moments: BandMoments,
         normalize: str,
@@ -197,7 +202,22 @@ class BandSpace:
 
     @property
     def components(self) -> tuple[str, ...]:
-        return tuple(f"band_{band}" for band in self.bands)
+        return tuple(f"band_{band}" if isinstance(band, int) else str(called(band)) for band in self.bands)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its bands are called in words."""
+        return tuple(str(called(band)) for band in self.bands)
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether any of its bands is worked out from others."""
+        return self.source_dtype is not None
+
+    @property
+    def stored_dtype(self) -> str:
+        """The type of the samples of files that it is for."""
+        return self.dtype if self.source_dtype is None else self.source_dtype
 
     @property
     def dimensions(self) -> int:
@@ -313,9 +333,12 @@ class BandSpace:
 
     def attributes(self) -> dict[str, Any]:
         """As JSON values, for a model."""
+        derived = [str(band) for band in self.bands if isinstance(band, Derived)]
         return {
-            "bands": list(self.bands),
+            "bands": [called(band) for band in self.bands],
+            **({"derive": derived} if derived else {}),
             "dtype": self.dtype,
+            **({} if self.source_dtype is None else {"source_dtype": self.source_dtype}),
             **({"grid": self._own_grid()} if self.dtype in _OWN_GRID else {"values": "as stored"}),
             "normalisation": {"offset": self.offset.tolist(), "scale": self.scale.tolist()},
             "stretch": [list(limits) for limits in self.stretch],
@@ -337,7 +360,8 @@ class BandSpace:
         """
         normalisation = facts["normalisation"]
         offset, scale = (np.asarray(normalisation[name], np.float64) for name in ("offset", "scale"))
-        bands, dtype = tuple(int(band) for band in facts["bands"]), str(facts["dtype"])
+        stated = [band if isinstance(band, str) else int(band) for band in facts["bands"]]
+        bands, dtype = of_model(stated, [str(text) for text in facts.get("derive", ())]), str(facts["dtype"])
         if any(array.shape != (len(bands),) for array in (offset, scale)):
             raise ValueError("the normalisation is not one of its bands")
         if dtype not in _OWN_GRID and "values" not in facts:
@@ -346,7 +370,12 @@ class BandSpace:
                 "fit it again (values are taken as they are stored now)"
             )
         stretch = tuple((float(low), float(high)) for low, high in facts["stretch"])
-        space = cls(bands, dtype, offset, scale, stretch)
+        source_dtype = None if facts.get("source_dtype") is None else str(facts["source_dtype"])
+        if dtype != taken_dtype(bands, source_dtype or dtype) or (source_dtype is None) == any(
+            isinstance(band, Derived) for band in bands
+        ):
+            raise ValueError("the type of its values is not that of its bands")
+        space = cls(bands, dtype, offset, scale, stretch, source_dtype)
         if dtype in _OWN_GRID and facts["grid"] != space._own_grid():
             raise ValueError("the grid is not that of its values")
         return space

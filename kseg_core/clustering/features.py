@@ -2,7 +2,7 @@
 
 Every space is a function of an 8-bit sRGB colour and lies on a fixed-point grid, so that all later sums are
 sums of integers. To add one: a converter to grid units here, its entry in ``SPACES``, its name in
-``config.ColorSpace``.
+``config.ColorSpace``. Of stains there are as many as anybody gives: ``hed:`` and what `kseg_core.stains` reads.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..elementary import log
 from ..errors import UsageError
 from ..kernels.assign import cells_of
+from ..stains import HED, Matrix, stains_of
 from .sums import ClusterSums
 
 F64 = NDArray[np.float64]
@@ -67,6 +70,20 @@ def _lab(rgb: U8) -> F64:
         t = (row[0] * linear[0] + row[1] * linear[1] + row[2] * linear[2]) / white
         f.append(np.where(t > _EPSILON, np.cbrt(t), (_KAPPA * t + 16.0) / 116.0))
     return np.stack([116.0 * f[1] - 16.0, 500.0 * (f[0] - f[1]), 200.0 * (f[1] - f[2])])
+
+
+#: Least light of a component, and how the density of each of the 256 is told: 0 is white, 1 no light at all. Both as
+#: scikit-image has them, so that stains are those of its `separate_stains`.
+_LEAST_LIGHT = 1e-6
+_DENSITY = log(np.maximum(_SRGB, _LEAST_LIGHT)) / log(np.array([_LEAST_LIGHT]))
+_STAIN_UNITS = 1 << 16  # of the grid along the longest axis, at most: a step of one level is nine of them near white
+
+
+def _stained(rgb: U8, unmixing: Matrix) -> F64:
+    """How much of each stain there is (Ruifrok & Johnston 2001); never less than none."""
+    red, green, blue = _DENSITY[rgb]
+    columns = zip(*unmixing, strict=True)
+    return np.stack([np.maximum(red * r + green * g + blue * b, 0.0) for r, g, b in columns])
 
 
 def canonical_order(colors: NDArray[np.uint8], centroids: F64) -> I64:
@@ -188,6 +205,15 @@ class FeatureSpace:
         return points
 
 
+@lru_cache(maxsize=16)
+def _space_of_stains(name: str, given: str) -> FeatureSpace:
+    stains = stains_of(given)
+    unmixing = stains.unmixing()
+    longest = max(sum(max(row[stain], 0.0) for row in unmixing) for stain in range(AXES))
+    grid = 1 << max(0, math.floor(math.log2(_STAIN_UNITS / longest)))
+    return FeatureSpace(name, stains.names, grid, 1024, (0, 0, 0), (64, 64, 64), partial(_stained, unmixing=unmixing))
+
+
 SPACES: dict[str, FeatureSpace] = {
     space.name: space
     for space in (
@@ -195,18 +221,22 @@ SPACES: dict[str, FeatureSpace] = {
         FeatureSpace("gray", ("gray",), 1, 1, (0, 0, 0), (256, 1, 1), _gray),
         FeatureSpace("hsv", ("s_cos_h", "s_sin_h", "value"), 256, 2048, (-65536, -65536, 0), (64, 64, 32), _hsv),
         FeatureSpace("lab", ("L", "a", "b"), 256, 432, (0, -27648, -27648), (64, 128, 128), _lab),
+        _space_of_stains(HED, HED),
     )
 }
 
 
 def feature_space(name: str) -> FeatureSpace:
-    """The colour space called ``name``.
+    """The colour space called ``name``: one of `SPACES`, or ``hed:`` with stains.
 
     Raises
     ------
     ValueError
         If there is none.
     """
+    space, colon, given = name.partition(":")
+    if colon and space == HED:
+        return _space_of_stains(name, given)
     if name not in SPACES:
         raise ValueError(f"features are one of {', '.join(SPACES)}; got {name!r}")
     return SPACES[name]

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..expressions import Bands, Derived, called
 from ..sizes import counted
 from .band_values import Extremes, Values, as_values, flat_mask, unit_bits
 from .bands import BandMoments, BandSpace
@@ -53,10 +54,10 @@ class Fitted(Protocol):
 
 
 class Fill(NamedTuple):
-    """A value that is likely none: the numbers of the bands that have it, how many pixels, how far from all others."""
+    """A value that is likely none: the bands that have it, how many pixels, how far from all others."""
 
     value: float
-    bands: tuple[int, ...]
+    bands: tuple[int | str, ...]
     pixels: int
     deviations: float
 
@@ -147,11 +148,12 @@ def _outliers(
     return tuple(found)
 
 
-def fills_of(outliers: Sequence[Sequence[Outlier]], bands: tuple[int, ...]) -> tuple[Fill, ...]:
-    """The same by their values; ``bands`` are the bands' numbers."""
+def fills_of(outliers: Sequence[Sequence[Outlier]], bands: Bands) -> tuple[Fill, ...]:
+    """The same by their values, of bands that are in files: a derived one has none that stands for no data."""
     return merged(
-        Fill(outlier.value, (number,), outlier.pixels, outlier.deviations)
-        for number, those in zip(bands, outliers, strict=True)
+        Fill(outlier.value, (called(band),), outlier.pixels, outlier.deviations)
+        for band, those in zip(bands, outliers, strict=True)
+        if not isinstance(band, Derived)
         for outlier in those
     )
 
@@ -164,7 +166,7 @@ def merged(fills: Iterable[Fill], *, of_bands: bool = True) -> tuple[Fill, ...]:
         if one is not None:
             pixels = max(one.pixels, fill.pixels) if of_bands else one.pixels + fill.pixels
             bands = (*one.bands, *(band for band in fill.bands if band not in one.bands))
-            bands = bands if of_bands else tuple(sorted(bands))
+            bands = bands if of_bands else tuple(sorted(bands, key=lambda band: (isinstance(band, str), band)))
             fill = Fill(fill.value, bands, pixels, min(one.deviations, fill.deviations))
         found[fill.value] = fill
     return tuple(found[value] for value in sorted(found))

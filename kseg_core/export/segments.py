@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..clustering.bands import BandSpace
 from ..errors import StoreError, UnreadableImage
+from ..expressions import Bands
 from ..images.kinds import is_picture
 from ..layers import LAYERS
 from ..layers.tiles import Region, tile_windows
@@ -131,7 +132,7 @@ class SourcePixels:
     """What segments are made of, from the image's file and its labels; one that must be decoded whole is held so."""
 
     source: ImageSource
-    bands: tuple[int, ...] | None
+    bands: Bands | None
     stored: StoredPixels
     held: NDArray[Any] | None
 

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kseg_core.images.raster import PictureInfo
+from kseg_core.expressions import Bands, called
+from kseg_core.images.raster import PictureInfo, Refused
+from kseg_core.images.selection import Selection
 
 _INKS = 4
 _RGB_AND_MORE = 4  # RGB with a fourth band that is alpha, or that nothing is said of
@@ -63,7 +65,7 @@ def is_picture(info: PictureInfo) -> bool:
     return info.dtype == "uint8" and (info.bands - info.alpha in (1, 3) or info.bands == _RGB_AND_MORE)
 
 
-def kind_of_bands(info: PictureInfo, chosen: tuple[int, ...] = ()) -> Kind:
+def kind_of_bands(info: PictureInfo, chosen: Bands = ()) -> Kind:
     """Return the kind of an image whose bands are clustered: all but alpha, or those ``chosen``."""
     return Kind(info.dtype, 0 if chosen else info.bands - info.alpha)
 
@@ -96,7 +98,7 @@ def remarks_of_colours(info: PictureInfo, *, asked_for: bool) -> tuple[str, ...]
     return tuple(remarks)
 
 
-def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...], *, asked_for: bool) -> tuple[str, ...]:
+def remarks_of_bands(info: PictureInfo, chosen: Bands, *, asked_for: bool) -> tuple[str, ...]:
     """The same of an image whose bands are clustered: all but alpha, or those ``chosen``.
 
     Nothing is said of bands that were ``asked_for``, rather than those of a model that is given.
@@ -104,16 +106,20 @@ def remarks_of_bands(info: PictureInfo, chosen: tuple[int, ...], *, asked_for: b
     if chosen and asked_for:
         return ()
     remarks = []
-    if info.alpha and _alpha_of(info) not in chosen:
+    try:
+        read = Selection.of(chosen, info).numbers
+    except Refused:  # which is said where it is read
+        return ()
+    if info.alpha and _alpha_of(info) not in read:
         every = ",".join(map(str, range(1, info.bands + 1)))
         takes = f"; --bands {every} takes it too" if asked_for and info.block is not None else ""
         remarks.append(
             f"band {_alpha_of(info)} is alpha and no band to cluster: pixels where it is 0 do not count{takes}"
         )
-    left = [str(band + 1) for band in info.but_alpha if chosen and band + 1 not in chosen]
+    left = [str(band + 1) for band in info.but_alpha if chosen and band + 1 not in read]
     if left:
         bands = f"band {left[0]} is" if len(left) == 1 else f"bands {', '.join(left)} are"
-        of_model = f"band{'s' * (len(chosen) > 1)} {','.join(map(str, chosen))}"
+        of_model = f"band{'s' * (len(chosen) > 1)} {','.join(str(called(band)) for band in chosen)}"
         remarks.append(f"{bands} left out: the model is of {of_model}")
     return tuple(remarks)
 

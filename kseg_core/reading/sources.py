@@ -15,11 +15,14 @@ from .. import storage
 from ..choice import DEFAULT, PictureChoice
 from ..config import InputSettings
 from ..errors import UnreadableImage, Unsuited, UsageError
+from ..expressions import Bands
 from ..halos import Region, grown
 from ..images import MAX_PIXELS, Picture, PictureInfo, Pixels, open_picture, read_info
 from ..images.geo import GeoReference, read_place
 from ..images.masks import check_mask_shape, is_folder_of_masks, mask_path
 from ..images.polygons import is_polygons, polygon_mask, read_polygons
+from ..images.raster import Refused
+from ..images.selection import Selection
 from ..images.validity import Nodata, combine, nodata_of
 from ..inputs.companions import MASK
 from ..inputs.keys import printable_source
@@ -160,6 +163,19 @@ class ImageSource:
         except UnreadableImage as error:
             raise UnreadableImage(self.file.source, error.reason) from error
 
+    def selected(self, bands: Bands) -> Selection:
+        """What is read for bands that are clustered, and made of it.
+
+        Raises
+        ------
+        UnreadableImage
+            If it lacks one of them.
+        """
+        try:
+            return Selection.of(bands, self.info)
+        except Refused as error:
+            raise UnreadableImage(self.file.source, str(error)) from error
+
     def worth_keeping(self, *, as_bands: bool) -> bool:
         """Whether reading its pixels once more takes longer than making room for them.
 
@@ -262,10 +278,11 @@ class Piece:
         )
         return wide, inner
 
-    def read(self, bands: tuple[int, ...] | None = None, *, original: bool = False) -> Pixels:
+    def read(self, bands: Bands | None = None, *, original: bool = False) -> Pixels:
         """Its pixels as 8-bit sRGB, or with ``bands`` the samples of these (none: all but alpha) as stored.
 
-        Those that are clustered and labelled: smoothed, where its image is to be. ``original``: these samples are
+        Those that are clustered and labelled: smoothed, where its image is to be; derived bands are those of smoothed
+        ones. ``original``: these samples are
         wanted as well as they are before that.
 
         Raises
@@ -276,23 +293,27 @@ class Piece:
         both = original and self.source.smoothing is not None
         return read_once(self._name(bands, both), lambda: self._read(bands, both))
 
-    def _read(self, bands: tuple[int, ...] | None, original: bool) -> Pixels:
+    def _read(self, bands: Bands | None, original: bool) -> Pixels:
         source = self.source
+        selection = None if bands is None else source.selected(bands)
         if source.smoothing is None:
-            return self._decoded(self.rows, self.columns, bands)
-        wide, inner = grown((self.rows, self.columns), source.halo, source.shape)
-        pixels = self._decoded(*wide, bands)
-        return smoothed(pixels, source.smoothing, inner, together=bands is None, original=original)
+            pixels = self._decoded(self.rows, self.columns, selection)
+        else:
+            wide, inner = grown((self.rows, self.columns), source.halo, source.shape)
+            pixels = self._decoded(*wide, selection)
+            pixels = smoothed(pixels, source.smoothing, inner, together=bands is None, original=original)
+        return pixels if selection is None else selection.of_pixels(pixels)
 
-    def _decoded(self, rows: slice, columns: slice, bands: tuple[int, ...] | None) -> Pixels:
+    def _decoded(self, rows: slice, columns: slice, selection: Selection | None) -> Pixels:
+        nodata = self.source.nodata
         with self.source.opened() as picture:
-            if bands is None:
-                pixels = picture.rgb(rows, columns, self.source.nodata)
+            if selection is None:
+                pixels = picture.rgb(rows, columns, nodata)
             else:
-                pixels = picture.samples(rows, columns, bands or None, self.source.nodata)
+                pixels = picture.samples(rows, columns, selection.numbers or None, selection.nodata(nodata))
             return pixels._replace(valid=combine(pixels.valid, self._masked(rows, columns)))
 
-    def _name(self, bands: tuple[int, ...] | None, original: bool) -> object:
+    def _name(self, bands: Bands | None, original: bool) -> object:
         """What its pixels are kept by, while the files are what they were; None: they are not to be kept."""
         if not self.source.worth_keeping(as_bands=bands is not None):
             return None

@@ -221,9 +221,9 @@ def cloud_of(cards: Sequence[Card], model: Model | None) -> Cloud | None:
         colors = np.concatenate([np.array(facts.colors, np.uint8).reshape(-1, 3) for facts, _ in seen])
     axes = ("red", "green", "blue")
     if model is not None and model.bands is not None:
-        bands = model.bands.bands[: len(model.bands.stretch)]
+        bands = model.band_names[: len(model.bands.stretch)]
         first, second, third = bands if len(bands) == 3 else bands * 3
-        axes = (f"band {first}", f"band {second}", f"band {third}")
+        axes = (first, second, third)
     return Cloud(np.concatenate(points), np.concatenate(labels), colors, axes, model is not None)
 
 

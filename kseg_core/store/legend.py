@@ -114,6 +114,10 @@ class Legend:
         return [{"name": name, "clusters": list(group), "color": hex_of(color)} for name, group, color in rows]
 
 
+#: Of images without a model, which have no valid pixel.
+NO_LEGEND = Legend("cluster", (), np.zeros((0, 3), np.uint8), (), ())
+
+
 def hex_of(color: Sequence[int]) -> str:
     """A colour (red, green, blue) as ``#rrggbb``."""
     return f"#{bytes(color).hex()}"

@@ -18,12 +18,13 @@ from ..areas import has_unit, least_pixels
 from ..classes import Classes
 from ..clustering.bands import BandSpace
 from ..clustering.cleaning import Cleaning, clean_labels
-from ..clustering.features import SPACES, FeatureSpace, feature_space
+from ..clustering.features import FeatureSpace, feature_space
 from ..clustering.kmeans import History, Solution
 from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels, no_labels
 from ..clustering.sums import ClusterSums
 from ..config import AUTO, MAX_K, FitSettings, OutputSettings
 from ..errors import StoreError, UsageError
+from ..expressions import called
 from ..images import Pixels
 from ..images.validity import combine, nodata_mask, unmasked
 from ..layers.labelled import NO_CONFIDENCE
@@ -79,8 +80,10 @@ class Model:
     classes: Classes | None = None
 
     def __post_init__(self) -> None:
-        if self.features not in SPACES and not (self.features == "bands" and self.bands is not None):
-            raise StoreError(f"the model's features are {self.features!r}, which this version does not know")
+        try:
+            _ = self.space
+        except (ValueError, UsageError):
+            raise StoreError(f"the model's features are {self.features!r}, which this version does not know") from None
         k, d = len(self.centroids), self.space.dimensions
         for name, array, dtype, shape in (
             ("centroids", self.centroids, np.float64, (k, d)),
@@ -156,6 +159,19 @@ class Model:
         """The same model, which also says these lines of the data it was found on; each is said once."""
         told = list(dict.fromkeys([*self.notes, *notes]))
         return dataclasses.replace(self, facts=self.facts | {"notes": told}) if told else self
+
+    def naming(self, bands: tuple[str, ...]) -> Model:
+        """The same model, which also says what the images that it was found on call its bands."""
+        return dataclasses.replace(self, facts=self.facts | {"band_names": list(bands)}) if bands else self
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """What its bands are called, by the images that it was found on; ``band 4`` where they say nothing of one."""
+        if self.bands is None:
+            return ()
+        told = self.facts.get("band_names") or [""] * self.bands.dimensions
+        plain = [f"band {band}" if isinstance(band, int) else str(called(band)) for band in self.bands.bands]
+        return tuple(str(name) or own for name, own in zip(told, plain, strict=False))
 
     @property
     def smooth(self) -> int | str | None:

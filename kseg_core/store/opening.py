@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import storage
 from ..classes import Classes
+from ..command_lines import command_line, place
 from ..errors import StoreError
 from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS
@@ -390,14 +391,18 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return node
 
 
+def _no_images(model: str) -> str:
+    label = command_line("apply", "INPUT", "--model", place(model), "-o", "OUT.zarr")
+    return f"a kseg model, not a store, so it has no images; label some with it ({label}), and give that store"
+
+
 class Store(Mapping[str, StoredImage]):
     """A kseg store: its images by key, or by the path they came from."""
 
     def __init__(self, path: str) -> None:
         attributes = read_attributes(path)
         if attributes is None or attributes.get("kind") != "store":
-            what = "a kseg model, not a store" if attributes else "no kseg store there"
-            raise StoreError(f"{path}: {what}")
+            raise StoreError(f"{path}: {_no_images(path) if attributes else 'no kseg store there'}")
         if attributes.get("format") != FORMAT:
             raise StoreError(
                 f"{path}: a store of format {attributes.get('format')}; this version reads format {FORMAT}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from ..clustering.bands import BandSpace
 from ..config import InputSettings
 from ..errors import StoreError, UnreadableImage, UsageError
 from ..images import Picture
-from ..images.validity import Nodata
 from ..inputs.companions import companions_of, state_of
 from ..inputs.keys import is_key_of, printable_source
 from ..inputs.listing import InputFile, file_status
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 U8 = NDArray[np.uint8]
 
+CHANGED = "changed since it was labelled"
 _ENCODED = re.compile("%[89A-F][0-9A-F]")  # how an undecodable byte is printed; none is below 0x80
 
 
@@ -129,10 +129,20 @@ class Originals:
             if file.is_as(facts):
                 return file
         if there:
-            raise UnreadableImage(printed, "changed since it was labelled")
+            raise UnreadableImage(printed, CHANGED)
         from_root = os.path.isabs(printed) or storage.is_remote(printed)
         looked = "" if from_root else f" in {self.folder or 'the current folder'}"
         raise UnreadableImage(printed, f"the image it was labelled from is not there any more{looked}")
+
+    def state(self, image: OfFile) -> Literal["there", "gone", "changed"] | None:
+        """What has become of the file of an image; None: in an object store, where each look would be a request."""
+        if storage.is_remote(storage.below(self.folder, str(image.attributes.get("source")))):
+            return None
+        try:
+            self.find(image)
+        except UnreadableImage as error:
+            return "changed" if error.reason == CHANGED else "gone"
+        return "there"
 
     def below(self, image: OfFile) -> str:
         """The path of an image's file below the run's input, whether or not it is still there."""
@@ -248,7 +258,7 @@ def open_shown(image: StoredImage, originals: Originals, bands: BandSpace | None
         block = source.info.block
         yield ShownPixels(
             source.shape,
-            _reader_of_source(picture, source.nodata, bands),
+            _reader_of_source(picture, source, bands),
             full_width=block is None or block[1] >= source.shape[1],
         )
 
@@ -267,11 +277,12 @@ def _reader_of_copy(image: StoredImage, copy: zarr.Array[Any], bands: BandSpace 
     return read
 
 
-def _reader_of_source(picture: Picture, nodata: Nodata | None, bands: BandSpace | None) -> Callable[[slice, slice], U8]:
+def _reader_of_source(picture: Picture, source: ImageSource, bands: BandSpace | None) -> Callable[[slice, slice], U8]:
+    shown = None if bands is None else source.selected(bands.bands[: len(bands.stretch)])
+
     def read(rows: slice, columns: slice) -> U8:
-        if bands is None:
-            return picture.rgb(rows, columns, nodata).samples
-        samples = picture.samples(rows, columns, bands.bands[: len(bands.stretch)]).samples
-        return bands.shades(samples)
+        if bands is None or shown is None:
+            return picture.rgb(rows, columns, source.nodata).samples
+        return bands.shades(shown.of_samples(picture.samples(rows, columns, shown.numbers).samples))
 
     return read

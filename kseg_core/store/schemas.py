@@ -304,6 +304,7 @@ class Model(TypedDict, total=False):
     seed: Count | None
     attempts: Count | None
     notes: list[str]
+    band_names: list[str]
 
 
 def require_sound(path: str, attributes: dict[str, Any], schema: type) -> None:

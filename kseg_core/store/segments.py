@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..errors import StoreError
+from ..expressions import Bands
 from ..images.kinds import is_picture
 from ..joining import Rim
 from ..layers.layer import ArraySpec, Layout
@@ -52,12 +53,12 @@ class Ground(NamedTuple):
         The side of the blocks of pixels that become one.
     """
 
-    bands: tuple[int, ...] | None
+    bands: Bands | None
     factor: int
 
 
 def ground_of(
-    source: ImageSource, settings: SegmentSettings, clustered: tuple[int, ...] | Literal[False] | None, layout: Layout
+    source: ImageSource, settings: SegmentSettings, clustered: Bands | Literal[False] | None, layout: Layout
 ) -> Ground:
     """Colours or bands, and at what scale.
 
@@ -75,7 +76,7 @@ def ground_of(
     return Ground(bands, factor_of(source.shape))
 
 
-def bands_of(source: ImageSource, clustered: tuple[int, ...] | Literal[False] | None) -> tuple[int, ...] | None:
+def bands_of(source: ImageSource, clustered: Bands | Literal[False] | None) -> Bands | None:
     """Which bands of an image are segmented, as `Ground` has them; ``clustered`` as `ground_of` does."""
     return (None if is_picture(source.info) else ()) if clustered is False else clustered
 

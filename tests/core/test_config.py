@@ -205,7 +205,7 @@ OTHER_FIT = {
 }
 AUTO = FitSettings("auto")
 OTHER_AUTO = {"k_range": (2, 5)}
-OTHER_BANDS = {"bands": (2, 1), "normalize": "standard"}
+OTHER_BANDS = {"bands": (2, 1), "derive": ("ndvi=(b2-b1)/(b2+b1)",), "normalize": "standard"}
 OTHER_INPUT = {
     "nodata": "none",
     "mask": __file__,
@@ -257,9 +257,9 @@ def names(settings: type) -> set[str]:
 
 
 def test_the_fingerprint_sees_every_other_setting() -> None:
-    assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS, *OTHER_AUTO, "features_why"}
+    assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS, *OTHER_AUTO, "features_why", "stains"}
     assert names(InputSettings) == set(OTHER_INPUT)
-    assert names(OutputSettings) == {*OTHER_OUTPUT, *OF_SEGMENTS, "keep_raw", "overwrite", "checksum"}
+    assert names(OutputSettings) == {*OTHER_OUTPUT, *OF_SEGMENTS, "keep_raw", "overwrite", "checksum", "prune"}
     others = [RunConfig(dataclasses.replace(FIT, **{name: value})) for name, value in OTHER_FIT.items()]  # type: ignore[arg-type]
     others += [RunConfig(dataclasses.replace(BANDS, **{name: value})) for name, value in OTHER_BANDS.items()]  # type: ignore[arg-type]
     others += [RunConfig(dataclasses.replace(AUTO, **{name: value})) for name, value in OTHER_AUTO.items()]  # type: ignore[arg-type]
@@ -270,6 +270,7 @@ def test_the_fingerprint_sees_every_other_setting() -> None:
     others += [RunConfig(FIT, OutputSettings(min_region="50um2", keep_raw=True))]
     others += [RunConfig(FIT, OutputSettings(pyramid=True)), RunConfig(FIT, input=InputSettings("0"))]
     others += [RunConfig(FIT, match="m"), RunConfig(None, model="m"), RunConfig(FIT), RunConfig(BANDS)]
+    others += [RunConfig(FitSettings(5, "hed", stains=stains)) for stains in (None, "hdx")]
     prints = [config.fingerprint() for config in others]
     texts = [json.dumps(each, sort_keys=True) for each in prints]
     assert len(set(texts)) == len(others)

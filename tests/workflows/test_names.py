@@ -13,10 +13,11 @@ import pytest
 import zarr
 
 from kseg_core import open_store
-from kseg_core.errors import StoreError
+from kseg_core.errors import KsegError, StoreError, UsageError
 from kseg_core.store.manifest import read_attributes
 from tests.asking import SYNC, as_earlier, asked, problems, run_job
 from workflows.check import check_store
+from workflows.inspect import describe
 from workflows.repair import repair_store
 from workflows.run import run
 
@@ -116,6 +117,46 @@ def test_a_damaged_folder_is_told_and_made_anew(folder: Path, tmp_path: Path) ->
     assert run_again.finished is None
     run(run_again)
     assert problems(store) == []
+
+
+def test_images_whose_files_are_gone_are_told_and_pruned(folder: Path, tmp_path: Path, png: Any, smooth: Any) -> None:
+    model, store = tmp_path / "m.model.zarr", tmp_path / "s.zarr"
+    run_job(folder, model, k=3)
+    run(asked(folder, store, model=model))
+    shutil.rmtree(folder / "Plot A/deep.png")
+    png(folder / "plain.png", smooth(31, 40, 9))
+    states = {image["key"]: image["input"] for image in describe(str(store))["images"]}
+    assert states == {"Plot A/Leaf 1.png": "there", "Plot A/deep.png/x.png": "gone", "plain.png": "changed"}
+    result = run(asked(folder, store, model=model))
+    assert result.changes is not None
+    assert (result.changes.removed, len(open_store(str(store)))) == (1, 3)
+    assert asked(folder, store, model=model).finished is not None
+    result = run(asked(folder, store, model=model, prune=True))
+    assert result.changes is not None
+    assert (result.changes.removed, list(open_store(str(store)))) == (0, ["Plot A/Leaf 1.png", "plain.png"])
+    assert not (store / "images/Plot A/deep.png").exists()
+    assert (read_attributes(store) or {})["names"]["folders"] == ["Plot A"]
+    assert problems(store) == []
+    assert asked(folder, store, model=model, prune=True).finished is not None
+    with pytest.raises(UsageError, match="--prune is for a folder that changes, labelled with --model"):
+        asked(folder, store, prune=True)
+
+
+def test_nothing_is_pruned_while_a_part_of_the_inputs_cannot_be_listed(folder: Path, tmp_path: Path) -> None:
+    model, store = tmp_path / "m.model.zarr", tmp_path / "s.zarr"
+    run_job(folder, model, k=3)
+    run(asked(folder, store, model=model))
+    shutil.rmtree(folder / "Plot A")
+    (folder / "Plot A").symlink_to(tmp_path / "a disk that is not mounted")
+    with pytest.raises(KsegError, match=r"s\.zarr: nothing is removed \(--prune\).*in/Plot A: broken link"):
+        run(asked(folder, store, model=model, prune=True))
+    assert len(open_store(str(store))) == 3
+
+
+def test_a_model_in_the_place_of_a_store_says_what_to_do(folder: Path, tmp_path: Path) -> None:
+    run_job(folder, tmp_path / "m.model.zarr", k=3)
+    with pytest.raises(StoreError, match=r"kseg-batch apply INPUT --model .*m\.model\.zarr -o OUT\.zarr"):
+        open_store(str(tmp_path / "m.model.zarr"))
 
 
 def test_a_store_that_names_a_folder_outside_itself_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Mini-batches are nested: the first is part of the second, and that of all data, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from kseg_core.clustering.outliers import Outlier, fills_of, outliers_of
 from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import FitSettings
 from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError
+from kseg_core.expressions import Bands, Derived, called
+from kseg_core.images.selection import names_of, settle, taken_dtype
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
 
@@ -37,14 +40,14 @@ MOSTLY_INVALID = 16  # where fewer than one in so many pixels are valid, the min
 # ------------------------------------------------------------------------------------------------- what is looked at
 
 
-def look_at_values(piece: Piece, bands: tuple[int, ...], first: BatchRule, held: BatchRule) -> BandBatch:
+def look_at_values(piece: Piece, bands: Bands, first: BatchRule, held: BatchRule) -> BandBatch:
     """Statistics of all values, and the mini-batches' pixels."""
     samples, valid = piece.read(bands)[:2]
     place = Place(piece.source.file.key, piece.top, piece.left, piece.source.shape[1])
     return BandBatch.of(samples, valid, place, first, held)
 
 
-def look_at_dimensions(piece: Piece, bands: tuple[int, ...]) -> int:
+def look_at_dimensions(piece: Piece, bands: Bands) -> int:
     """How many bands there are."""
     corner = Piece(piece.source, 0, 0, 1, 1)
     return int(corner.read(bands).samples.shape[2])
@@ -53,15 +56,16 @@ def look_at_dimensions(piece: Piece, bands: tuple[int, ...]) -> int:
 # -------------------------------------------------------------------------------------------------------- the driver
 
 
-class Bands(NamedTuple):
+class BandsRead(NamedTuple):
     """What the passes before the fit brought home: the images that could be read, samples, statistics, the space, and
-    what there is to say of the data, a line each.
+    what there is to say of the data, a line each, and what the first image calls the bands.
     """
 
     plan: Plan
     batch: BandBatch
     space: BandSpace
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def read_bands(
@@ -70,7 +74,7 @@ def read_bands(
     context: Context,
     *,
     match: Model | None = None,
-) -> tuple[Bands | None, list[Failure]]:
+) -> tuple[BandsRead | None, list[Failure]]:
     """Read the bands of all images (None where not one could be), and tell those that could not.
 
     Raises
@@ -80,19 +84,20 @@ def read_bands(
     UsageError
         If ``match`` is of other bands.
     """
-    plan, failures = same_kind(plan, settings.bands, context.executor)
+    plan, failures = same_kind(plan, settings.chosen, context.executor)
     if not plan.sources:
         return None, failures
-    dtype = plan.sources[0].info.dtype
-    dimensions = len(settings.bands) or look_at_dimensions(first_piece(plan), settings.bands)
-    numbers = settings.bands or tuple(range(1, dimensions + 1))
+    info = plan.sources[0].info
+    chosen = settle(settings.chosen, info)
+    dimensions = len(chosen) or look_at_dimensions(first_piece(plan), chosen)
+    clustered = chosen or tuple(range(1, dimensions + 1))
     if match is not None and match.bands is not None:
-        require_same_bands(match.bands.bands, numbers)
+        require_same_bands(match.bands.bands, clustered)
     expected_px = plan.pixels
     while True:
         first = BatchRule.for_pixels(expected_px, settings.batch_pixels, settings.seed)
         held = BatchRule.for_pixels(expected_px, max(held_px(dimensions), settings.batch_pixels), settings.seed)
-        look = partial(look_at_values, bands=settings.bands, first=first, held=held)
+        look = partial(look_at_values, bands=chosen, first=first, held=held)
         batch, unread = pass_over(plan, look, "reading bands", context)
         plan, failures = plan.without(unread), failures + unread
         if batch is None:
@@ -105,25 +110,27 @@ def read_bands(
     sample = batch.sample()
     outliers = outliers_of(batch.moments, sample)
     apart = [[outlier.value for outlier in those] for those in outliers]
-    space = BandSpace.fitted(numbers, dtype, batch.moments, settings.normalize, sample, apart)
-    return Bands(plan, batch, space, notes_of_fill(plan, batch, outliers, numbers)), failures
+    dtype = taken_dtype(clustered, info.dtype)
+    space = BandSpace.fitted(clustered, dtype, batch.moments, settings.normalize, sample, apart)
+    if any(isinstance(band, Derived) for band in clustered):
+        space = replace(space, source_dtype=info.dtype)
+    notes = notes_of_fill(plan, batch, outliers, clustered)
+    return BandsRead(plan, batch, space, notes, names_of(clustered, info)), failures
 
 
-def notes_of_fill(
-    plan: Plan, batch: BandBatch, outliers: Sequence[Sequence[Outlier]], numbers: tuple[int, ...]
-) -> tuple[str, ...]:
+def notes_of_fill(plan: Plan, batch: BandBatch, outliers: Sequence[Sequence[Outlier]], bands: Bands) -> tuple[str, ...]:
     """What there is to say of values beyond all others, and the images that have them."""
     sources = plan.sources
     names = {source.file.key: source.file.source for source in sources if source.file.path}  # an array has none
     seen: dict[float, set[str]] = {}
     for band, those in enumerate(outliers):
-        for outlier in those:
+        for outlier in () if isinstance(bands[band], Derived) else those:
             seen.setdefault(outlier.value, set()).update(batch.images_with(band, outlier.value) & names.keys())
     named = {value: first_of([names[key] for key in keys]) for value, keys in seen.items() if keys}
-    return lines_of_fill(fills_of(outliers, numbers), sources, named)
+    return lines_of_fill(fills_of(outliers, bands), sources, named)
 
 
-def points_of_bands(bands: Bands, context: Context) -> BandPoints | StreamedBands:
+def points_of_bands(bands: BandsRead, context: Context) -> BandPoints | StreamedBands:
     """All the pixels: in memory where they are few enough, else read anew for every question."""
     everything = bands.batch.everything(bands.space)
     if everything is not None:
@@ -132,7 +139,7 @@ def points_of_bands(bands: Bands, context: Context) -> BandPoints | StreamedBand
     return StreamedBands(bands.plan, bands.space, first, held, bands.batch.moments, context.silent(strict=True))
 
 
-def require_same_bands(earlier: tuple[int, ...], ours: tuple[int, ...]) -> None:
+def require_same_bands(earlier: Bands, ours: Bands) -> None:
     """Clusters can be matched with those of an earlier model of the same bands only.
 
     Raises
@@ -142,7 +149,9 @@ def require_same_bands(earlier: tuple[int, ...], ours: tuple[int, ...]) -> None:
     """
     if earlier != ours:
         was, now = (",".join(map(str, bands)) for bands in (earlier, ours))
-        raise UsageError(f"--match has centroids of bands {was}, this fit of bands {now}; add --bands {was}")
+        asked = ",".join(str(called(band)) for band in earlier)
+        derived = "".join(f' --derive "{band}"' for band in earlier if isinstance(band, Derived))
+        raise UsageError(f"--match has centroids of bands {was}, this fit of bands {now}; add --bands {asked}{derived}")
 
 
 def first_piece(plan: Plan) -> Piece:
@@ -150,7 +159,7 @@ def first_piece(plan: Plan) -> Piece:
     return plan.bundles[0][0] if plan.bundles else plan.large[0][0]
 
 
-def same_kind(plan: Plan, bands: tuple[int, ...], executor: Executor) -> tuple[Plan, list[Failure]]:
+def same_kind(plan: Plan, bands: Bands, executor: Executor) -> tuple[Plan, list[Failure]]:
     """The plan less the images whose dtype or number of bands is not that of the first, each named."""
     pieces = sorted(
         [piece for bundle in plan.bundles for piece in bundle] + [pieces[0] for pieces in plan.large],
@@ -172,7 +181,7 @@ def same_kind(plan: Plan, bands: tuple[int, ...], executor: Executor) -> tuple[P
     return plan.without(failures), failures
 
 
-def kind_of(piece: Piece, bands: tuple[int, ...]) -> tuple[str, int] | UnreadableImage:
+def kind_of(piece: Piece, bands: Bands) -> tuple[str, int] | UnreadableImage:
     """A task: dtype and number of bands, or why there are none."""
     try:
         return piece.source.info.dtype, look_at_dimensions(piece, bands)

@@ -49,6 +49,8 @@ class FitPoints:
         What there is to say of them, a line each.
     extremes
         The least and the greatest value, of bands; None: distances between colours are always numbers.
+    names
+        What the first image calls its bands that are clustered; none where it says nothing, or of colours.
     """
 
     data: ShardedTable | BandPoints | StreamedBands
@@ -56,6 +58,7 @@ class FitPoints:
     pixels: int
     notes: tuple[str, ...] = ()
     extremes: tuple[float, float] | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def space(self) -> AnySpace:
@@ -106,7 +109,7 @@ def read_points(
         ends = bands.batch.moments.extremes
         first, extremes = bands.batch.first_pixels(bands.space), (float(ends.low.min()), float(ends.high.max()))
         data = points_of_bands(bands, context)
-        return FitPoints(data, first, bands.plan.pixels, bands.notes, extremes), failures
+        return FitPoints(data, first, bands.plan.pixels, bands.notes, extremes, bands.names), failures
     summary, failures = read_colours(plan, settings, context, budget=budget)
     if summary is None:
         return None, failures
@@ -168,7 +171,7 @@ def fit_points(
     if settings.k == AUTO:
         founds = sweep_points(points, settings, executor)
         renumber = None if earlier is None else lambda solution: numbered(solution.centroids)
-        return chosen_model(founds, settings, space, renumber).noted(points.notes)
+        return chosen_model(founds, settings, space, renumber).noted(points.notes).naming(points.names)
     run, start = Tasks(executor), earlier if refit else None
     if isinstance(data, StreamedBands):
         centroids, history = solve_streamed(data, settings, run, start)
@@ -177,7 +180,7 @@ def fit_points(
     solution = numbered(centroids)
     points.require_measurable([solution])
     bands = space if isinstance(space, BandSpace) else None
-    return Model.from_solution(solution, settings, history, bands).noted(points.notes)
+    return Model.from_solution(solution, settings, history, bands).noted(points.notes).naming(points.names)
 
 
 def sweep_points(points: FitPoints, settings: FitSettings, executor: Executor) -> list[Found]:

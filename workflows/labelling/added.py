@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from kseg_core.expressions import Bands
 from kseg_core.layers.layer import Layer, Layout
 from kseg_core.layers.tiles import pyramid_levels
 from kseg_core.reading.min_region import pixel_size_of
@@ -64,7 +65,7 @@ class Adding(NamedTuple):
     layer: Layer
     store: str
     tile: int
-    clustered: tuple[int, ...] | Literal[False] | None
+    clustered: Bands | Literal[False] | None
 
     @classmethod
     def to(cls, store: str, layer: Layer, tile: int) -> Adding:

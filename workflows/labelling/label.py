@@ -15,6 +15,7 @@ from kseg_core.clustering.summary import BatchRule, ChunkSummary, summarise
 from kseg_core.clustering.sums import ClusterSums
 from kseg_core.config import FitSettings, OutputSettings
 from kseg_core.errors import OtherKind, TooManyColors, UnreadableImage
+from kseg_core.expressions import Bands
 from kseg_core.images import Pixels
 from kseg_core.images.kinds import kind_of_bands
 from kseg_core.inputs.companions import content_digest, mask_facts
@@ -117,7 +118,7 @@ def _added(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[
 ModelFor = Callable[[ImageSource, Pixels], Model | None]  # how each image gets a model of its own
 
 
-def bands_of(how: object) -> tuple[int, ...] | None:
+def bands_of(how: object) -> Bands | None:
     """The bands a model labels; None where it labels colours."""
     return how.bands.bands if isinstance(how, Model) and how.bands is not None else None
 
@@ -131,10 +132,11 @@ def read_for_model(piece: Piece, how: object, *, original: bool = False) -> Pixe
         If they cannot be had, or are not of the model's dtype (`OtherKind`).
     """
     space = how.bands if isinstance(how, Model) else None
-    if space is not None and piece.source.info.dtype != space.dtype:
+    if space is not None and piece.source.info.dtype != space.stored_dtype:
         reason = (
-            f"its bands are {piece.source.info.dtype}, the model is of {space.dtype}, so its values may mean other "
-            f"things: convert it to {space.dtype} in the model's units, or fit a model to it (kseg-batch fit)"
+            f"its bands are {piece.source.info.dtype}, the model is of {space.stored_dtype}, so its values may mean "
+            f"other things: convert it to {space.stored_dtype} in the model's units, or fit a model to it "
+            "(kseg-batch fit)"
         )
         raise OtherKind(piece.source.file.source, reason, kind_of_bands(piece.source.info).name)
     return piece.read(bands_of(how), original=original)
@@ -157,8 +159,8 @@ def layout_of(source: ImageSource, model: Model | None, output: OutputSettings) 
     pyramid = source.in_pieces if output.pyramid is None else output.pyramid
     layout = Layout.planned(source.shape, 0 if model is None else model.k, output, pyramid=pyramid)
     if output.copy_image:
-        bands = bands_of(model)
-        copied = (3, "uint8") if bands is None else (len(bands), source.info.dtype)
+        space = None if model is None else model.bands
+        copied = (3, "uint8") if space is None else (space.dimensions, space.dtype)
         layout = replace(layout, copy_bands=copied[0], copy_dtype=copied[1])
     size = pixel_size_of(source)
     if source.geo is not None:

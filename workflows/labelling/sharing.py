@@ -7,6 +7,7 @@ from __future__ import annotations
 from functools import partial
 
 from kseg_core.errors import UnreadableImage, UsageError
+from kseg_core.expressions import Bands
 from kseg_core.inputs.keys import printable_source
 from kseg_core.layers.segments import SegmentLayer
 from kseg_core.reading.sources import ImageSource, Piece
@@ -51,7 +52,7 @@ def share_palette(plan: Plan, layer: SegmentLayer, store: str, tile: int, contex
     return failures
 
 
-def look_at(piece: Piece, bands: tuple[int, ...] | None, step: int) -> BoxCounts | BandSample:
+def look_at(piece: Piece, bands: Bands | None, step: int) -> BoxCounts | BandSample:
     """What a piece tells of the palette of all images."""
     pixels = piece.read(bands)
     if bands is None:

@@ -69,6 +69,8 @@ class Work:
         The feature space of colours; None: not known.
     chooses_k
         Whether a knee is looked for.
+    derived
+        Whether any of the bands is worked out from others.
     """
 
     k: int
@@ -79,6 +81,7 @@ class Work:
     layers: tuple[Layer, ...] = ()
     features: str | None = None
     chooses_k: bool = False
+    derived: bool = False
 
     @classmethod
     def of(cls, how: Model | FitSettings, output: OutputSettings | None, layers: tuple[Layer, ...], bands: int) -> Work:
@@ -88,17 +91,19 @@ class Work:
         """
         if isinstance(how, Model):
             of_model = 0 if how.bands is None else len(how.bands.bands)
-            return cls(how.k, of_model, 0, output, layers=layers, features=how.features)
+            derived = how.bands is not None and how.bands.is_derived
+            return cls(how.k, of_model, 0, output, layers=layers, features=how.features, derived=derived)
         tries = how.k == AUTO
         return cls(
             how.tried[1] if tries else how.clusters,
-            (len(how.bands) or bands) if how.features == "bands" else 0,
+            (len(how.chosen) or bands) if how.features == "bands" else 0,
             how.batch_pixels,
             output,
             alone=how.scope == "image",
             layers=layers,
             features=how.features,
             chooses_k=tries,
+            derived=bool(how.derive),
         )
 
     @property
@@ -286,7 +291,7 @@ def stages_of(pieces: Sequence[Piece], threads: int, plan: Plan, work: Work) -> 
     remote = any(storage.is_remote(piece.source.file.path) for piece in pieces)
     base = process_bytes(work.bands, remote=remote) + KNEE_BYTES * work.chooses_k
     if work.fits and work.bands:
-        most = max((sample_bytes(piece.source) for piece in pieces), default=8)
+        most = max((sample_bytes(piece.source, derived=work.derived) for piece in pieces), default=8)
         base += held_bytes(plan.pixels, work.bands, work.batch_px, most)
     alone = bool(work.alone and plan.bundles)
     tasks = [task_of(piece, work, alone=alone) for piece in pieces]
@@ -302,7 +307,7 @@ def task_of(piece: Piece, work: Work, *, alone: bool) -> Task:
     counts = scratch_bytes(0, NOTHING_WRITTEN, work.bands)
     if not work.fits:
         return Task(0, 0, labelling_bytes(piece, work))
-    reading = counts + piece_bytes(piece, 0, NOTHING_WRITTEN, work.bands)
+    reading = counts + piece_bytes(piece, 0, NOTHING_WRITTEN, work.bands, derived=work.derived)
     held = held_px_bytes(piece.source) * piece.pixels if alone else 0
     return Task(reading, counts + held, labelling_bytes(piece, work) if work.output is not None else 0)
 
@@ -311,7 +316,7 @@ def labelling_bytes(piece: Piece, work: Work) -> int:
     """Most bytes of the task that labels a piece."""
     output, k = (work.output, work.k) if work.output else (NOTHING_WRITTEN, 0)
     adding = (layer_bytes(piece, layer) for layer in work.layers)
-    worked_on = max([piece_bytes(piece, k, output, work.bands), *adding])
+    worked_on = max([piece_bytes(piece, k, output, work.bands, derived=work.derived), *adding])
     if not k:  # nothing but layers are added
         return worked_on
     counts = counts_to_label(work.features, output)
@@ -336,7 +341,9 @@ def to_keep(plan: Plan, work: Work, executor: Executor, left: int) -> int:
     """Bytes of pixels worth keeping: where they are read again, by this process, within the memory that is left."""
     if not (work.reads_again and isinstance(executor, LocalExecutor)):
         return 0
-    return max(0, min(sum(kept_bytes(source, work.bands) for source in plan.sources), KEPT_BYTES, left))
+    return max(
+        0, min(sum(kept_bytes(source, work.bands, derived=work.derived) for source in plan.sources), KEPT_BYTES, left)
+    )
 
 
 def too_little(
@@ -446,7 +453,7 @@ def bytes_to_write(plan: Plan, work: Work) -> int:
     """Most bytes of the store, before compression."""
     if work.output is None:
         return 0
-    return sum(written_bytes(piece, work.k, work.output, work.bands) for piece in pieces_of(plan))
+    return sum(written_bytes(piece, work.k, work.output, work.bands, derived=work.derived) for piece in pieces_of(plan))
 
 
 def require_room_on_disk(output: str, at_most: int, *, resumes: bool) -> None:

@@ -16,6 +16,7 @@ from kseg_core.areas import has_unit
 from kseg_core.clustering.outliers import Fill, fill_lines, merged
 from kseg_core.config import InputSettings, OutputSettings
 from kseg_core.errors import NoValidPixels
+from kseg_core.expressions import Bands
 from kseg_core.images.kinds import remarks_of_bands, remarks_of_colours
 from kseg_core.images.validity import fits
 from kseg_core.inputs.listing import InputFile
@@ -202,9 +203,7 @@ def pixels_of(bundle: Bundle) -> int:
     return sum(piece.pixels for piece in bundle)
 
 
-def remarked(
-    sources: Iterable[ImageSource], bands: tuple[int, ...] | None, *, asked_for: bool
-) -> tuple[ImageSource, ...]:
+def remarked(sources: Iterable[ImageSource], bands: Bands | None, *, asked_for: bool) -> tuple[ImageSource, ...]:
     """The images, whose notes also say what is left out of them.
 
     Parameters

@@ -123,6 +123,11 @@ def limit_tasks(
     }
 
 
+def has_derived_bands(model: Model | None) -> bool:
+    """Whether any of these bands is worked out from others."""
+    return model is not None and model.bands is not None and model.bands.is_derived
+
+
 def count_of_bands(model: Model | None) -> int:
     """How many bands the images of a store are read as; 0: colours."""
     return 0 if model is None or model.bands is None else len(model.bands.bands)

@@ -23,7 +23,7 @@ from kseg_core.store.tally import OPENING, Tally, image_windows
 from kseg_core.store.verify import Findings, ImageCheck, large_shape
 
 from ..computing.context import Context, Task, crashed
-from .tasks import Work, count_of_bands, limit_tasks, needs_of_originals, on_images
+from .tasks import Work, count_of_bands, has_derived_bands, limit_tasks, needs_of_originals, on_images
 
 log = logging.getLogger("kseg")
 
@@ -68,7 +68,13 @@ def verify_images(store: Store, keys: Sequence[str], model: Model | None, contex
     context.progress.stage("verifying", len(keys), 0)
     originals = Originals.of(store.attributes)
     output = output_settings(store)
-    need = partial(verifying_bytes, k=1 if model is None else model.k, output=output, bands=count_of_bands(model))
+    need = partial(
+        verifying_bytes,
+        k=1 if model is None else model.k,
+        output=output,
+        bands=count_of_bands(model),
+        derived=has_derived_bands(model),
+    )
     path = storage.absolute(store.path)
     windows = {key: list(image_windows(shape)) for key, shape in shapes_of_large(path, keys, context).items()}
     needs = needs_of_originals(store.path, keys, originals, need, context, copied=True)

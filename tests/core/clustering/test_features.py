@@ -125,6 +125,7 @@ def test_zeros_are_positive(space: FeatureSpace) -> None:
         ("gray", "03dde313e840553f"),
         ("hsv", "eca50663da946695"),
         ("lab", "e970794e1303c6a9"),
+        ("hed", "3092cb073aa7445a"),
     ],
 )
 def test_the_grid_is_the_same_on_every_machine_and_in_every_release(name: str, digest: str) -> None:
@@ -166,10 +167,10 @@ def test_every_name_of_the_settings_but_auto_and_bands_is_a_space_and_no_other_i
         *SPACES,
         "bands",
     ) == FEATURES  # auto is decided before; the spaces of bands are made from data: `kseg_core.clustering.bands`
-    assert [space.dimensions for space in SPACES.values()] == [3, 1, 3, 3]
+    assert [space.dimensions for space in SPACES.values()] == [3, 1, 3, 3, 3]
     for name in SPACES:
         assert feature_space(name).name == name
-    with pytest.raises(ValueError, match=r"features are one of rgb, gray, hsv, lab; got 'bands'"):
+    with pytest.raises(ValueError, match=r"features are one of rgb, gray, hsv, lab, hed; got 'bands'"):
         feature_space("bands")
-    with pytest.raises(ValueError, match=r"features are one of rgb, gray, hsv, lab; got 'cmyk'"):
+    with pytest.raises(ValueError, match=r"features are one of rgb, gray, hsv, lab, hed; got 'cmyk'"):
         feature_space("cmyk")
