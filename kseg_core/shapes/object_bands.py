@@ -1,7 +1,7 @@
 """The values of a stored image's bands, wherever they are to be had: in the store's copy, else in the image's file.
 
-They are in the data's own units, before any smoothing (but those derived from smoothed ones); of pictures they are 8-bit
-sRGB, as colours are clustered.
+They are in the data's own units, before any smoothing (but those derived from smoothed ones); of pictures they are
+8-bit sRGB, as colours are clustered.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class ImageBands:
     Parameters
     ----------
     names
-        One a band: ``red``, ``green``, ``blue``; ``band_3`` by the number of a band in its file, from 1; or what a model
-        calls it.
+        One a band: ``red``, ``green``, ``blue``; ``band_3`` by the number of a band in its file, from 1; or what a
+        model calls it.
     chosen
         Which bands are read from the file; None: colours.
     source
