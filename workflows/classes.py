@@ -88,7 +88,7 @@ def _is_under_way(store: Mapping[str, Any]) -> bool:
 
 
 def _told_by(store: Mapping[str, Any]) -> dict[str, Any]:
-    """What a store says of its classes; of a model, whose attribute of that name has the classes themselves, nothing."""
+    """What a store says of its classes; nothing of a model, whose attribute of that name has classes."""
     return dict(store.get("classes") or {}) if store.get("kind") == "store" else {}
 
 
