@@ -417,7 +417,16 @@ class OutputSettings:
         )
         if self.segments is not None:
             object.__setattr__(self, "segments", parse_level(self.segments))
+        usual = SegmentSettings()
         SegmentSettings(scale=self.segment_scale, palette=self.segment_palette)  # checks them
+        for flag, value, default in (
+            ("--segment-scale", self.segment_scale, usual.scale),
+            ("--segment-palette", self.segment_palette, usual.palette),
+        ):
+            require(
+                self.segments is not None or value == default,
+                f"{flag} {value} says how segments are found: give --segments with it, or leave it out",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """What of it decides what a store holds, as plain JSON values."""
@@ -426,13 +435,16 @@ class OutputSettings:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> OutputSettings:
-        """What `to_json` told; what is not among it has its default.
+        """What `to_json` told; what is not among it has its default, and so has how segments are found where there are
+        none, which was once taken and had no use.
 
         Raises
         ------
         UsageError
             If something of it is no such setting.
         """
+        if told.get("segments") is None:
+            told = {name: value for name, value in told.items() if name not in ("segment_scale", "segment_palette")}
         return from_json(cls, told)
 
     def writes_masks(self, k: int) -> bool:
