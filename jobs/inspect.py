@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,8 @@ class Shown:
     store: str = argument("A store made by run, apply, edges or segments, or a model.", "STORE", required=True)
     table: str | None = option(
         None,
-        "Also write area, number of regions and largest region of every image's clusters.",
+        "Also write area, number of regions and largest region of every image's classes, or of its clusters where "
+        "they have no names.",
         "Output",
         "FILE.csv|FILE.parquet",
     )
@@ -78,20 +80,20 @@ class Shown:
 def inspect(given: Given, report: Report) -> int:
     """Show what is in a store or model.
 
-    --table also counts the connected regions of every cluster; --objects measures each of them.
+    --table also counts the connected regions of every class or cluster; --objects measures each of them.
 
     Examples:
 
       kseg-batch inspect images.kseg.zarr
       kseg-batch inspect images.kseg.zarr --json
       kseg-batch inspect images.kseg.zarr --table regions.csv
+      kseg-batch inspect images.kseg.zarr --table plants.csv --cluster plant
       kseg-batch inspect images.kseg.zarr --objects plants.csv --cluster plant --min-area 50
       kseg-batch inspect images.kseg.zarr --objects parts.parquet --of segments
     """
     execution, asked = given.make(ExecutionSettings), given.make(Shown)
     settings = given.make(ObjectSettings)
-    if asked.objects is None and (item := next(given.changed(ObjectSettings), None)) is not None:
-        raise UsageError(f"{item.flag} is of objects: name their file, as in --objects objects.csv")
+    _require_use(asked, settings, [item.flag for item in given.changed(ObjectSettings)])
     from kseg_core.inputs.keys import printable_source
     from workflows.inspect import describe
 
@@ -99,7 +101,9 @@ def inspect(given: Given, report: Report) -> int:
     if asked.table is not None:
         from workflows.regions import write_region_table
 
-        write_region_table(asked.store, asked.table, execution, report.progress, overwrite=asked.overwrite)
+        write_region_table(
+            asked.store, asked.table, execution, report.progress, overwrite=asked.overwrite, settings=settings
+        )
         found |= {"table": printable_source(asked.table)}
     if asked.objects is not None:
         from workflows.objects import ObjectRequest, write_object_table
@@ -109,6 +113,24 @@ def inspect(given: Given, report: Report) -> int:
         found |= {"objects": printable_source(asked.objects), **made.to_json()}
     report.finish(found, inspect_lines(asked.store, found))
     return SOME_UNREADABLE if found["failures"] else DONE
+
+
+def _require_use(asked: Shown, settings: ObjectSettings, flags: Sequence[str]) -> None:
+    """Refuse options of tables that the tables named have no use for.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    if asked.objects is not None or not flags:
+        return
+    if asked.table is None:
+        raise UsageError(f"{flags[0]} is of a table: name it, as in --objects objects.csv or --table regions.csv")
+    if "--min-area" in flags:
+        raise UsageError("--min-area is of objects: name their file, as in --objects objects.csv")
+    if settings.of == "segments":
+        raise UsageError("--of segments is of objects: name their file, as in --objects objects.csv")
 
 
 def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
@@ -131,7 +153,7 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
         lines += [f"{n_images(len(bad))} cannot be read; damaged ones are {made_anew_by(store)}"]
         lines += cut(bad, "images")
     if found.get("table") is not None:
-        lines.append(f"regions of every image's clusters → {printable(found['table'])}")
+        lines.append(f"regions of every image → {printable(found['table'])}")
     if found.get("objects") is not None:
         lines += _object_lines(found)
     return lines

@@ -21,6 +21,7 @@ from kseg_core.errors import StoreError
 from kseg_core.images.pixel_size import MICROMETRES, PixelSize
 from kseg_core.layers import LABEL_LAYER, LAYERS
 from kseg_core.layers.layer import Layer
+from kseg_core.products import What
 from kseg_core.shapes.regions import pixel_area
 from kseg_core.store.legend import Legend
 from kseg_core.store.model import Model
@@ -102,11 +103,20 @@ class ImageReader:
         Where the store's images came from.
     level
         At which segments are shown; None: as they are stored.
+    by
+        Whether pictures are painted, and lines drawn, by class; None: by cluster.
     """
 
     def __init__(
-        self, image: StoredImage, model: Model | None, originals: Originals, level: float | None = None
+        self,
+        image: StoredImage,
+        model: Model | None,
+        originals: Originals,
+        level: float | None = None,
+        *,
+        by: What | None = None,
     ) -> None:
+        self._legend = None if model is None else Legend.of(model, by or "cluster")
         self.image, self.model, self._originals, self._level = image, model, originals, level
         self._closing = ExitStack()
         self._pixels: ShownPixels | None = None
@@ -195,16 +205,17 @@ class ImageReader:
         return self._pixels
 
     def paint(self, labels: Labels) -> U8:
-        """Labels in the clusters' colours; those that are no cluster cannot be read."""
-        if self.model is None:
+        """Labels in the colours of clusters, or of classes; those that are no cluster cannot be read."""
+        if self._legend is None:
             return np.zeros((*labels.shape, 3), np.uint8)
         with _reading(f"{self.image.path}: its labels"):
-            return self.model.paint(labels)
+            return self._legend.paint(labels)
 
     def boundaries(self, rows: slice, columns: slice) -> tuple[Bools, Labels]:
         """The `boundary_pixels` of a window, and its labels."""
         top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
         around = self.labels(slice(top, rows.stop + 1), slice(left, columns.stop + 1))
+        around = around if self._legend is None else self._legend.values_of(around)
         inside = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         return boundary_pixels(around)[inside], around[inside]
 
@@ -280,6 +291,28 @@ def _segmented(reader: ImageReader, *_: Any) -> Drawing:
     return reader.drawing(read, channels=reader.channels)
 
 
+def _classes(reader: ImageReader, *_: Any) -> Drawing:
+    """Looked up by the labels, so that they are there whatever layers the store has."""
+    labels = reader.layer(LABEL_LAYER)
+    legend = None if reader.model is None else Legend.of_classes(reader.model)
+    if legend is None or labels.categories is None:  # no pixel is valid
+        return labels
+
+    def read(rows: slice, columns: slice) -> Labels:
+        return legend.values_of(reader.labels(rows, columns))
+
+    counts = reader.image.attributes.get("counts")
+    pixels = legend.totals(counts) if counts else None
+    return replace(
+        labels,
+        dtype=legend.lookup.dtype.name,
+        read=read,
+        palette=legend.colors if legend.lookup.dtype == np.uint8 else None,
+        nodata=legend.invalid,
+        categories=Categories(legend, pixels, pixel_area(reader.image)),
+    )
+
+
 def _mask(reader: ImageReader, clusters: Sequence[int], _: Any) -> Drawing:
     def read(rows: slice, columns: slice) -> Bools:
         return chosen_pixels(reader.labels(rows, columns), clusters)
@@ -344,6 +377,7 @@ def _has_gaps(shown: ShownSegments, shape: tuple[int, int]) -> bool:
 #: By name, the pictures that are no layer of the store as it is.
 DRAWN: dict[str, Callable[[ImageReader, Sequence[int], tuple[int, int, int]], Drawing]] = {
     "segmented": _segmented,
+    "classes": _classes,
     "masks": _mask,
     "cutout": _cutout,
     "boundaries": _boundaries,

@@ -39,9 +39,10 @@ def test_images_that_are_gone_are_told_in_one_line(kseg: Kseg, here: Path) -> No
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--min-area 5", "--min-area is of objects: name their file, as in --objects objects.csv"),
-        ("--cluster 1", "--cluster is of objects: name their file, as in --objects objects.csv"),
-        ("--of clusters", "--of is of objects: name their file, as in --objects objects.csv"),
+        ("--table t.csv --min-area 5", "--min-area is of objects: name their file, as in --objects objects.csv"),
+        ("--table t.csv --of segments", "--of segments is of objects: name their file, as in --objects objects.csv"),
+        ("--cluster 1", "--cluster is of a table: name it, as in --objects objects.csv or --table regions.csv"),
+        ("--of clusters", "--of is of a table: name it, as in --objects objects.csv or --table regions.csv"),
         ("--image a", "--image chooses for --objects: name its file, as in --objects objects.csv"),
         ("--overwrite", "--overwrite is for a table: name it with --table or --objects"),
         ("--table o.csv --objects o.csv", "--table and --objects are both o.csv: name two files"),
