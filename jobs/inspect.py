@@ -56,8 +56,8 @@ class Shown:
     )
     image: tuple[str, ...] = option(
         (),
-        "With --objects and --signatures: only these images: a key or source, a name without its suffix, a folder, a suffix such as "
-        ".jpg, or a glob; may be given again.",
+        "With --objects and --signatures: only these images: a key or source, a name without its suffix, a folder, a "
+        "suffix such as .jpg, or a glob; may be given again.",
         "Output",
         "KEY|GLOB",
         many=True,

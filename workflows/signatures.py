@@ -1,4 +1,4 @@
-"""Signatures of classes or clusters: of every image, and of all images that share a model (``inspect --signatures``)."""
+"""Signatures of classes or clusters: of every image, and of all that share a model (``inspect --signatures``)."""
 
 from __future__ import annotations
 

@@ -98,8 +98,10 @@ def test_pixels_are_counted_where_an_image_is_gone(smooth: Any, png: Any, tmp_pa
     assert [row["mean"] for row in rows if row["image"] == ""] == [row["mean"] for row in of_b]
 
 
-def test_images_with_models_of_their_own_are_not_put_together(bands: Path, tmp_path: Path) -> None:
-    run_job(bands, tmp_path / "s.zarr", 3, attempts=2, tile=64, scope="image")
+def test_images_with_models_of_their_own_are_not_put_together(smooth: Any, png: Any, tmp_path: Path) -> None:
+    for at, name in enumerate("ab"):
+        png(tmp_path / "in" / f"{name}.png", smooth(70, 80, at))
+    run_job(tmp_path / "in", tmp_path / "s.zarr", 3, attempts=2, tile=64, scope="image")
     made, rows = signed(tmp_path / "s.zarr", tmp_path / "t.csv")
-    assert {row["image"] for row in rows} == {"a.tif", "b.tif"}
+    assert {row["image"] for row in rows} == {"a.png", "b.png"}
     assert made.rows == ()
