@@ -148,7 +148,7 @@ def test_every_key_of_json_is_named_in_its_page(
         "check": ["check s.zarr", "check s.zarr --repair", "check e.zarr", "check missing.zarr"],
         "config": ["config run"],
         "export": ["export s.zarr --to files --what masks,cutout", "export missing.zarr --to files"],
-        "score": ["score s.zarr --reference files/b.png.mask-0.png --to score", "score missing.zarr --reference in"],
+        "score": ["score s.zarr --reference files/b.mask-0.png --to score", "score missing.zarr --reference in"],
         "report": ["report s.zarr", "report missing.zarr"],
     }
     for command, several in lines.items():
