@@ -77,7 +77,7 @@ def _with_kinds(body: Callable[[Given, Report], int]) -> Callable[[Given, Report
 )
 @_with_kinds
 def export(given: Given, report: Report) -> int:
-    """Make PNG, TIFF and GeoJSON files of a store's images, for people and other tools.
+    """Make files of a store's images, for people and other tools: PNG, TIFF, GeoJSON, GeoPackage and others.
 
     KINDS
 
@@ -89,6 +89,8 @@ def export(given: Given, report: Report) -> int:
       kseg-batch export images.kseg.zarr --to out --what cutout --cluster 3
       kseg-batch export images.kseg.zarr --to out --what masks --image 'leaf-*'
       kseg-batch export scene.kseg.zarr --to out --what polygons --min-area 50
+      kseg-batch export scene.kseg.zarr --to out --what polygons --format gpkg
+      kseg-batch export slide.kseg.zarr --to out --what polygons --format qupath
     """
     settings, execution, files = given.make(ExportSettings), given.make(ExecutionSettings), given.make(Files)
     if files.existing == "refuse":

@@ -17,6 +17,7 @@ from .config import ADDED
 
 Clusters = tuple[int, ...] | None  # that a file shows; None: all
 Content = Literal["picture", "outlines"]
+Coordinates = Literal["degrees", "map", "pixels"]  # of outlines of an image that is placed on the ground
 
 SOFTWARE = "kseg-batch"  # how the Software tag of an exported picture begins
 PNG_PX = 64_000_000  # larger pictures are awkward for most viewers: --format auto makes tiled TIFF of them
@@ -183,6 +184,8 @@ class FileFormat:
         The suffix of the world file beside a picture that has a place on the ground; empty: the file holds the place.
     has_categories
         Whether names and colours of labels go beside it, for GDAL and QGIS.
+    coordinates
+        Of outlines: longitude and latitude where the image has a coordinate system, those of this system, or pixels.
     synonyms
         What else ``--format`` takes for it.
     """
@@ -194,6 +197,7 @@ class FileFormat:
     is_ours: Callable[[bytes, BinaryIO], bool] = lambda _head, _file: False
     world: str = ""
     has_categories: bool = False
+    coordinates: Coordinates = "degrees"
     synonyms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -201,11 +205,11 @@ class FileFormat:
             raise ValueError(f"expected letters and digits as the suffix of {self.name}, got {self.suffix!r}")
 
 
-def _by(module: str) -> Writer:
-    """``write`` of a module of `kseg_core.export`, loaded when it is first called."""
+def _by(module: str, name: str = "write") -> Writer:
+    """A function of a module of `kseg_core.export`, loaded when it is first called."""
 
     def write(*details: Any) -> None:
-        importlib.import_module(f"kseg_core.export.{module}").write(*details)
+        vars(importlib.import_module(f"kseg_core.export.{module}"))[name](*details)
 
     return write
 
@@ -246,6 +250,23 @@ FORMATS = {
             "tiff", "tif", "picture", _by("tiff"), _is_our_tiff, has_categories=True, synonyms=("geotiff", "gtiff")
         ),
         FileFormat("geojson", "geojson", "outlines", _by("geojson")),
+        FileFormat(
+            "gpkg",
+            "gpkg",
+            "outlines",
+            _by("vectors", "write_geopackage"),
+            coordinates="map",
+            synonyms=("geopackage",),
+        ),
+        FileFormat(
+            "fgb",
+            "fgb",
+            "outlines",
+            _by("vectors", "write_flatgeobuf"),
+            coordinates="map",
+            synonyms=("flatgeobuf",),
+        ),
+        FileFormat("qupath", "geojson", "outlines", _by("qupath"), coordinates="pixels"),
     )
 }
 

@@ -23,9 +23,12 @@ from kseg_core.export.segments import SegmentArray, ShownSegments, shown_segment
 from kseg_core.export.settings import ExportSettings
 from kseg_core.export.tables import require_table, write_table
 from kseg_core.layers.tiles import Region
+from kseg_core.products import FORMATS
 from kseg_core.shapes.outline_pieces import Pieces
 from kseg_core.shapes.outlines import (
     EVERY_TURN,
+    REGION_COLUMNS,
+    WGS_84,
     ClusterProperties,
     Outlines,
     Outlining,
@@ -43,12 +46,14 @@ from kseg_core.shapes.regions import (
     WindowRegions,
     columns_of,
     join_regions,
+    pixel_area,
     region_rows,
     regions_of_window,
     wanted_labels,
     windows_of,
 )
 from kseg_core.shapes.simplified import part_of
+from kseg_core.store.legend import NO_LEGEND, Legend
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage, open_store
 from kseg_core.store.originals import Originals
@@ -171,8 +176,9 @@ def polygons(
     """
     opened = open_store(storage.absolute(store))
     image = opened[key]
-    how = outlining(opened, image, clusters, settings)
-    labels = LabelArray.of_clusters(len(colors_of_store(opened, image)))
+    legend = legend_of(opened, image)
+    how = outlining(image, legend, clusters, settings)
+    labels = LabelArray.of_clusters(legend.k)
     with outlines_of(image, labels, how, aside, context) as outlines:
         yield outlines
 
@@ -199,7 +205,7 @@ def segment_outlines(
         np.array([False, True]),  # all but what is in none
         SegmentProperties(image.key, columns),
         settings.min_area_px,
-        Placement.of(image.georeference),
+        placement_of(image, settings),
         settings.simplify_px,
     )
     with outlines_of(image, SegmentArray.of_segments(shown.cut), how, aside, context) as outlines:
@@ -242,8 +248,15 @@ def outlines_of(
     }
     if how.tolerance_px:
         facts["simplify_px"] = how.tolerance_px
+    geo = how.placement.geo
     with Pieces(aside, columns_of(windows)) as pieces:
-        yield Outlines(facts, _texts(image, labels, windows, pieces, how, context))
+        yield Outlines(
+            facts,
+            _texts(image, labels, windows, pieces, how, context),
+            {**how.properties.columns, **REGION_COLUMNS},
+            "" if geo is None else geo.crs_wkt if how.placement.on_map else WGS_84,
+            pixel_area(image),
+        )
 
 
 def _texts(
@@ -263,7 +276,7 @@ def _texts(
 
 
 def outlining(
-    store: Store, image: StoredImage, clusters: tuple[int, ...] | None, settings: ExportSettings
+    image: StoredImage, legend: Legend, clusters: tuple[int, ...] | None, settings: ExportSettings
 ) -> Outlining:
     """What is outlined of an image's clusters, and how.
 
@@ -272,8 +285,7 @@ def outlining(
     UsageError
         If there is no such cluster, or rasterio is needed and missing.
     """
-    colors = colors_of_store(store, image)
-    k = len(colors)
+    k = legend.k
     strange = [cluster for cluster in clusters or () if not 0 <= cluster < k]
     if strange:
         raise UsageError(f"{image.key} has no cluster {strange[0]}: they are 0 to {k - 1}")
@@ -281,16 +293,23 @@ def outlining(
     return Outlining(
         (height, width),
         wanted_labels(k, clusters),
-        ClusterProperties(image.key, colors),
+        ClusterProperties(image.key, legend),
         settings.min_area_px,
-        Placement.of(image.georeference),
+        placement_of(image, settings),
         settings.simplify_px,
     )
 
 
-def colors_of_store(store: Store, image: StoredImage) -> NDArray[np.uint8]:
-    """`colors_of` an image of a store."""
-    return colors_of(image, store.model.colors if store.has_model else None)
+def placement_of(image: StoredImage, settings: ExportSettings) -> Placement:
+    """Where an image's outlines are, in the coordinates that their format has."""
+    kind = FORMATS.get(settings.format)
+    return Placement.of(image.georeference, "degrees" if kind is None else kind.coordinates)
+
+
+def legend_of(store: Store, image: StoredImage) -> Legend:
+    """Names and colours of an image's clusters, by the model all images share, or its own; nothing without either."""
+    model = store.model if store.has_model else image.model
+    return NO_LEGEND if model is None else Legend.of_clusters(model)
 
 
 def trace_window(store: str, key: str, window: Region, labels: LabelArray, how: Outlining) -> WindowOutlines:

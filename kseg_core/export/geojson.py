@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
-from kseg_core.shapes.outlines import Outlines
+from kseg_core.shapes.outlines import Outlines, Text
 
 HEAD = '{"type":"FeatureCollection","kseg":%s,"features":['
 TAIL = "\n]}\n"
@@ -20,10 +21,21 @@ def write(path: str, outlines: Outlines, _geo: None, _scratch: str) -> None:
     OSError
         If the file cannot be written.
     """
+    write_features(path, HEAD % json.dumps(outlines.facts), outlines.features)
+
+
+def write_features(path: str, head: str, features: Iterable[Text]) -> None:
+    """Write a file that begins with ``head``, features as they come, and what ends a collection of them.
+
+    Raises
+    ------
+    StoreError, OSError
+        As `write` does.
+    """
     between = ""
     with open(path, "w", encoding="utf-8") as file:
-        file.write(HEAD % json.dumps(outlines.facts))
-        for begins, text in outlines.features:
+        file.write(head)
+        for begins, text in features:
             file.write(f"{between if begins else ''}{text}")
             between = ","
         file.write(TAIL)

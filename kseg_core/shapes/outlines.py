@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from itertools import chain
+from math import ceil, isfinite, log10
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -30,6 +31,9 @@ from ..joining import Borders, Rim
 from ..kernels.components import join_corners, label_components, measure_components
 from ..kernels.outlines import count_corners, trace
 from ..kernels.rings import ring_text, signed_areas, split_rings, with_steps
+from ..products import Coordinates
+from ..store.legend import Legend, hex_of
+from .regions import PixelArea
 from .simplified import CELL_PX, Simplifying
 
 I32 = NDArray[np.int32]
@@ -38,10 +42,18 @@ Bools = NDArray[np.bool_]
 Text = tuple[bool, str]  # a piece of GeoJSON, and whether a feature begins with it
 
 DECIMALS = 9  # of degrees: a tenth of a millimetre
+_DIGITS = 15  # that a number of 64 bits has at least
+_MOST_SIDE_PX = 1_000_000  # of images, as far as decimals go by it; a thousand times as many fit into 64 bits still
 BATCH = 1 << 18  # corners that are placed at once
 STEP_PX = 64  # a straight line of a map is none in degrees: so often there is a point on it
 WGS_84 = "EPSG:4326"
+REGION_COLUMNS: dict[str, type] = {"pixels": int, "region": int}  # of every feature, besides its `Properties`
 EVERY_TURN: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)  # of outlines that are not simplified
+
+
+# How a feature begins, before its properties, and what parts these from its geometry; it ends with a brace. In a text
+# of JSON a quotation mark is escaped: no property has this in it.
+FEATURE, GEOMETRY = '\n{"type":"Feature","properties":', ',"geometry":'
 
 
 class Outlines(NamedTuple):
@@ -53,10 +65,20 @@ class Outlines(NamedTuple):
         About the whole of them, as JSON values.
     features
         GeoJSON's features as they are traced, each in one piece or several.
+    columns
+        Names of their properties, and what values of each are: str, int or float.
+    crs_wkt
+        The coordinate reference system of their coordinates, as WKT 2 or an authority's code; empty where
+        there is none.
+    area
+        Of a pixel, where known.
     """
 
     facts: dict[str, Any]
     features: Iterable[Text]
+    columns: dict[str, type]
+    crs_wkt: str = ""
+    area: PixelArea = PixelArea()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +104,11 @@ class Outlining:
 class Properties(Protocol):
     """What features tell of regions besides their pixels and their place."""
 
+    @property
+    def columns(self) -> dict[str, type]:
+        """Names, and what values of each are: str, int or float."""
+        ...
+
     def texts(self, labels: I64) -> list[str]:
         """Of each of these labels, members of a JSON object."""
         ...
@@ -89,16 +116,23 @@ class Properties(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClusterProperties:
-    """What features tell of the regions of clusters: the image, the cluster and its colour."""
+    """What features tell of the regions of clusters or classes: the image, and their number, name and colour."""
 
     key: str  # the image's name
-    colors: NDArray[np.uint8]  # uint8 (k, 3): of the clusters
+    legend: Legend
+
+    @property
+    def columns(self) -> dict[str, type]:
+        """As `Properties` has it."""
+        return {"image": str, self.legend.what: int, "name": str, "color": str}
 
     def texts(self, labels: I64) -> list[str]:
         """As `Properties` has it."""
-        image = json.dumps(self.key)
-        colors = (f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.colors.tolist())
-        texts = [f'"image":{image},"cluster":{cluster},"color":"{color}"' for cluster, color in enumerate(colors)]
+        image, what = json.dumps(self.key), self.legend.what
+        texts = [
+            f'"image":{image},"{what}":{value},"name":{json.dumps(name)},"color":"{hex_of(color)}"'
+            for value, (name, color) in enumerate(zip(self.legend.names, self.legend.colors.tolist(), strict=True))
+        ]
         return [texts[label] for label in labels.tolist()]
 
 
@@ -112,13 +146,19 @@ class SegmentProperties:
     ----------
     key
         The image's name.
-    columns
+    table
         By the names of properties, what each segment has of it, by label: numbers (n,), or colours uint8 (n, 3), which
         are written like ``#0a7bff``. A float that is not finite is null.
     """
 
     key: str
-    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    table: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, type]:
+        """As `Properties` has it."""
+        kinds = {name: _kind(values) for name, values in self.table.items()}
+        return {"image": str, "segment": int, **kinds}
 
     def texts(self, labels: I64) -> list[str]:
         """As `Properties` has it."""
@@ -126,9 +166,13 @@ class SegmentProperties:
         numbers = [f'"image":{image},"segment":{label}' for label in labels.tolist()]
         columns = [
             [f",{json.dumps(name)}:{value}" for value in _json_values(values[labels])]
-            for name, values in self.columns.items()
+            for name, values in self.table.items()
         ]
         return ["".join(members) for members in zip(numbers, *columns, strict=True)]
+
+
+def _kind(values: NDArray[Any]) -> type:
+    return str if values.ndim == 2 else int if values.dtype.kind in "iu" else float
 
 
 def _json_values(values: NDArray[Any]) -> Iterator[str]:
@@ -310,8 +354,8 @@ def feature_texts(corners: I32, starts: I64, polygon: I64, facts: I64, how: Outl
         if begins and is_first:  # a region's name is the place of its first pixel: the same whatever the windows
             kind = "MultiPolygon" if several else "Polygon"
             before = (
-                f'\n{{"type":"Feature","properties":{{{told_of[at]},"pixels":{pixels},"region":{first}}},'
-                f'"geometry":{{"type":"{kind}","coordinates":{"[" * several}['
+                f'{FEATURE}{{{told_of[at]},"pixels":{pixels},"region":{first}}}'
+                f'{GEOMETRY}{{"type":"{kind}","coordinates":{"[" * several}['
             )
         elif begins:
             before = ",["
@@ -319,6 +363,17 @@ def feature_texts(corners: I32, starts: I64, polygon: I64, facts: I64, how: Outl
             after = "]" + ("]" * several + "}}" if is_last else "")
         yield begins and bool(is_first), f"{before}{text}{after}"
         begins = ended
+
+
+def whole_features(features: Iterable[Text]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Features that come in pieces, each in one: its properties, and its geometry as GeoJSON."""
+    pieces: list[str] = []
+    for begins, text in chain(features, [(True, "")]):
+        if begins and pieces:
+            told, _, geometry = "".join(pieces).removeprefix(FEATURE).partition(GEOMETRY)
+            yield json.loads(told), geometry[:-1]
+            pieces = []
+        pieces.append(text)
 
 
 def of_polygons(facts: I64) -> I64:
@@ -385,24 +440,39 @@ class Placement:
     geo
         CRS and transform; None: coordinates are those of pixels, x to the right and y down, (0, 0) being the upper
         left corner of the image.
+    on_map
+        Whether coordinates are those of the image's own system; else they are longitude and latitude.
     """
 
     geo: GeoReference | None
+    on_map: bool = False
 
     @classmethod
-    def of(cls, geo: GeoReference | None) -> Placement:
+    def of(cls, geo: GeoReference | None, coordinates: Coordinates = "degrees") -> Placement:
         """That of an image; without a coordinate system there is no way to longitude and latitude."""
-        return cls(geo if geo is not None and geo.crs_wkt else None)
+        if geo is None or coordinates == "pixels" or (coordinates == "degrees" and not geo.crs_wkt):
+            return cls(None)
+        return cls(geo, coordinates == "map")
 
     @property
     def bends(self) -> bool:
         """Whether a straight line of pixels is none in its coordinates."""
-        return self.geo is not None and not self.geo.is_geographic
+        return self.geo is not None and not self.on_map and not self.geo.is_geographic
 
     @property
     def name(self) -> str:
         """Of its coordinates."""
-        return "pixels" if self.geo is None else "WGS 84"
+        return "pixels" if self.geo is None else "map" if self.on_map else "WGS 84"
+
+    @property
+    def decimals(self) -> int:
+        """Of coordinates that are no pixels: as many as a number of 64 bits tells apart anywhere in the image."""
+        assert self.geo is not None
+        if not self.on_map:
+            return DECIMALS
+        _, _, c, _, _, f = self.geo.transform
+        largest = max(abs(c), abs(f), _MOST_SIDE_PX * max(self.geo.resolution))
+        return max(0, _DIGITS - ceil(log10(largest)))
 
     def ring_texts(self, corners: I32, starts: I64, is_hole: NDArray[np.bool_]) -> Iterator[str]:
         """Each ring as GeoJSON: closed, outer ones counterclockwise, holes clockwise.
@@ -436,28 +506,32 @@ class Placement:
         if self.geo is not None:
             if self.bends:
                 corners, starts = with_steps(corners, starts, STEP_PX)
-            positions = self._degrees(corners.astype(np.float64))
+            positions = self._positions(corners.astype(np.float64))
             # A ring turns at its first corner the way an outer ring does, or a hole: unless the map is a mirror image.
             first = starts[:-1]
             ahead, behind = (positions[at] - positions[first] for at in (first + 1, starts[1:] - 1))
             turn = ahead[:, 0] * behind[:, 1] - ahead[:, 1] * behind[:, 0]
             backwards = (turn < 0) != is_hole
-            values, decimals = np.rint(positions * 10**DECIMALS).astype(np.int64), DECIMALS
+            decimals = self.decimals
+            values = np.rint(positions * 10**decimals).astype(np.int64)
         text, begins = ring_text(values, starts, backwards, decimals)
         whole = text.tobytes().decode("ascii")
         bounds = begins.tolist()
         yield from (whole[bounds[ring] : bounds[ring + 1]] for ring in range(is_hole.size))
 
-    def _degrees(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Longitude and latitude (n, 2) of corners x, y (n, 2)."""
+    def _positions(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Coordinates (n, 2) of corners x, y (n, 2): on the map, or longitude and latitude."""
         assert self.geo is not None
         a, b, c, d, e, f = self.geo.transform
         x, y = corners.T
+        x, y = a * x + b * y + c, d * x + e * y + f
+        if self.on_map:
+            return np.stack([x, y], axis=1)
         with gdal("coordinate system", _has_no_degrees) as rasterio:
             from rasterio.warp import transform
 
             system = rasterio.crs.CRS.from_wkt(self.geo.crs_wkt)
-            found = transform(system, WGS_84, a * x + b * y + c, d * x + e * y + f)
+            found = transform(system, WGS_84, x, y)
         degrees = np.stack([np.asarray(values, np.float64) for values in found[:2]], axis=1)
         if not np.isfinite(degrees).all():
             raise StoreError("parts of it have no longitude and latitude in its coordinate system")

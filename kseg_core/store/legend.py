@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clustering.labelling import Labels, invalid_label, label_dtype
+from ..clustering.labelling import Labels, invalid_label
+from ..layers.classes import class_lookup
 
 if TYPE_CHECKING:
     from .model import Model
@@ -95,10 +96,7 @@ class Legend:
         """The value of each cluster's label: (largest label + 1,) of `label_dtype`, with what labels of k clusters may
         hold; labels that stand for nothing become invalid, as those of invalid pixels do.
         """
-        table = np.full(invalid_label(self.k) + 1, self.invalid, label_dtype(len(self)))
-        for value, clusters in enumerate(self.clusters):
-            table[list(clusters)] = value
-        return table
+        return class_lookup(self.clusters)
 
     def values_of(self, labels: Labels) -> Labels:
         """The values of an array of clusters' labels, of any shape: the same where clusters are what it is of."""
@@ -112,6 +110,10 @@ class Legend:
         """As JSON values: name, clusters, and colour as ``#rrggbb``."""
         rows = zip(self.names, self.clusters, self.colors.tolist(), strict=True)
         return [{"name": name, "clusters": list(group), "color": hex_of(color)} for name, group, color in rows]
+
+
+#: Of images without a model, which have no valid pixel.
+NO_LEGEND = Legend("cluster", (), np.zeros((0, 3), np.uint8), (), ())
 
 
 def hex_of(color: Sequence[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ import pytest
 import tifffile
 
 from kseg_core import open_store
+from kseg_core.export import vectors
 from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.listing import list_inputs
 from tests.asking import SYNC, labels_of, run_job
@@ -116,3 +118,122 @@ def test_tiffs_carry_the_size_of_a_pixel_and_areas_in_square_micrometres(measure
     counts = open_store(str(measured))["in.ome.tif"].attributes["counts"]
     areas = [float(row[3]) for row in table_of(only(tmp_path, ".labels.tif.aux.xml"))]
     assert areas == [pixels * 0.125 for pixels in counts]
+
+
+# ---------------------------------------------------------------------------------------------- outlines
+
+
+def layer_of(path: Path) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+    """What pyogrio reads: about the layer, its shapes, its columns; in the order of regions."""
+    pyogrio, shapely = pytest.importorskip("pyogrio"), pytest.importorskip("shapely")
+    ((name, kind),) = pyogrio.list_layers(path).tolist()
+    assert (name, kind) == ("regions", "MultiPolygon")
+    facts, _, shapes, values = pyogrio.raw.read(path)
+    columns = dict(zip(facts["fields"].tolist(), values, strict=True))
+    order = np.argsort(columns["region"])
+    return facts, shapely.from_wkb(shapes)[order], {name: column[order] for name, column in columns.items()}
+
+
+@pytest.mark.parametrize("form", ["gpkg", "fgb"])
+def test_regions_are_a_layer_in_the_coordinate_system_of_the_image(form: str, placed: Path, tmp_path: Path) -> None:
+    features = pytest.importorskip("rasterio.features")
+    rasterio = pytest.importorskip("rasterio")
+    shapely = pytest.importorskip("shapely")
+    exported(placed, tmp_path, "polygons", format=form)
+    path = only(tmp_path, f".{form}")
+    facts, shapes, columns = layer_of(path)
+    assert rasterio.crs.CRS.from_user_input(facts["crs"]).to_epsg() == 32633
+    assert list(columns) == ["image", "cluster", "name", "color", "pixels", "region", "area_m2"]
+    assert shapely.is_valid(shapes).all()
+    assert np.array_equal(shapely.area(shapes), columns["area_m2"])
+    assert np.array_equal(columns["pixels"] * 8.0, columns["area_m2"])
+    labels, model = labels_of(placed, "in.tif"), open_store(str(placed)).model
+    place = rasterio.Affine(2.0, 0, 500_000, 0, -4.0, 4_600_000)
+    drawn = features.rasterize(
+        zip(shapes, columns["cluster"].tolist(), strict=True), labels.shape, 255, transform=place, dtype="uint8"
+    )
+    assert (drawn == labels).all()
+    assert columns["name"].tolist() == [str(cluster) for cluster in columns["cluster"]]
+    colors = [f"#{bytes(color).hex()}" for color in model.colors.tolist()]
+    assert columns["color"].tolist() == [colors[cluster] for cluster in columns["cluster"]]
+    if shutil.which("ogrinfo") is not None:
+        told = subprocess.run(["ogrinfo", "-so", path, "regions"], capture_output=True, text=True, check=True).stdout
+        assert f"Feature Count: {len(shapes)}" in told
+        assert "Multi Polygon" in told
+        assert 'ID["EPSG",32633]' in told
+
+
+@pytest.mark.parametrize("form", ["gpkg", "fgb"])
+def test_a_layer_has_the_same_bytes_however_large_its_batches(
+    form: str, placed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for batch in (1 << 23, 300):
+        monkeypatch.setattr(vectors, "BATCH_CHARACTERS", batch)
+        exported(placed, tmp_path / str(batch), "polygons", format=form)
+    first, second = (only(tmp_path / str(batch), f".{form}").read_bytes() for batch in (1 << 23, 300))
+    assert first == second
+
+
+@pytest.mark.parametrize("form", ["gpkg", "fgb"])
+def test_without_a_place_outlines_are_in_pixels_and_small_regions_may_be_left_out(
+    form: str, measured: Path, tmp_path: Path
+) -> None:
+    shapely = pytest.importorskip("shapely")
+    exported(measured, tmp_path, "polygons", format=form, min_area_px=100)
+    facts, shapes, columns = layer_of(only(tmp_path, f".{form}"))
+    assert not facts["crs"] or "Undefined" in facts["crs"]
+    assert columns["pixels"].min() >= 100
+    assert np.array_equal(shapely.area(shapes), columns["pixels"])
+    assert np.array_equal(columns["area_um2"], columns["pixels"] * 0.125)
+    exported(measured, tmp_path / "none", "polygons", format=form, min_area_px=10**6)
+    _, shapes, columns = layer_of(only(tmp_path / "none", f".{form}"))
+    assert len(shapes) == 0
+    assert "area_um2" in columns
+
+
+def test_qupath_takes_regions_as_annotations_with_a_class_in_pixels(placed: Path, tmp_path: Path) -> None:
+    """Key by key what QuPath's `QuPathTypeAdapters` reads of a feature."""
+    features = pytest.importorskip("rasterio.features")
+    result = exported(placed, tmp_path, "polygons", format="qupath")
+    found = json.loads(only(tmp_path, ".geojson").read_text())
+    assert list(found) == ["type", "features"]
+    assert found["type"] == "FeatureCollection"
+    labels, model = labels_of(placed, "in.tif"), open_store(str(placed)).model
+    seen = set()
+    shapes = []
+    for feature in found["features"]:
+        assert list(feature) == ["type", "id", "properties", "geometry"]
+        assert feature["type"] == "Feature"
+        assert str(uuid.UUID(feature["id"])) == feature["id"]
+        assert feature["geometry"]["type"] in ("Polygon", "MultiPolygon")
+        assert list(feature["properties"]) == ["objectType", "classification"]
+        assert feature["properties"]["objectType"] == "annotation"
+        kind = feature["properties"]["classification"]
+        assert list(kind) == ["name", "color"]
+        cluster = int(kind["name"])
+        assert kind["color"] == model.colors[cluster].tolist()
+        shapes.append((feature["geometry"], cluster))
+        seen.add(feature["id"])
+    assert len(seen) == len(shapes)
+    assert (features.rasterize(shapes, labels.shape, 255, dtype="uint8") == labels).all()
+    again = exported(placed, tmp_path / "again", "polygons", format="qupath")
+    assert only(tmp_path / "again", ".geojson").read_bytes() == (tmp_path / result.files[0].name).read_bytes()
+    assert [file.name for file in again.files] == [file.name for file in result.files]
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("gpkg", "gpkg"), ("fgb", "fgb"), ("qupath", "geojson")])
+def test_segments_are_outlined_in_these_formats_too(form: str, suffix: str, small_folder: Path, tmp_path: Path) -> None:
+    run_job(small_folder, tmp_path / "s.zarr", k=K, segments="medium")
+    key = next(iter(open_store(str(tmp_path / "s.zarr"))))
+    settings = ExportSettings(("segments",), format=form)
+    export(ExportRequest(str(tmp_path / "s.zarr"), str(tmp_path / "out"), settings, (key,)), SYNC)
+    path = only(tmp_path / "out", f".{suffix}")
+    count = int(open_store(str(tmp_path / "s.zarr"))[key].array("segments/area").shape[0])
+    if form == "qupath":
+        found = json.loads(path.read_text())["features"]
+        assert sorted(each["properties"]["name"] for each in found) == sorted(f"segment {n + 1}" for n in range(count))
+        assert {tuple(each["properties"]) for each in found} == {("objectType", "name", "color")}
+    else:
+        _, _, columns = layer_of(path)
+        assert sorted(columns["segment"].tolist()) == list(range(1, count + 1))
+        assert set(columns["cluster"].tolist()) <= set(range(K))

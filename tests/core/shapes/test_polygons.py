@@ -27,9 +27,11 @@ from kseg_core.shapes.outlines import (
     Text,
     outline_window,
     outside_apart,
+    whole_features,
 )
 from kseg_core.shapes.regions import wanted_labels
 from kseg_core.shapes.simplified import part_of
+from kseg_core.store.legend import Legend
 from tests.core.kernels.test_kernels_components import label_images
 from tests.strategies import QUICK
 
@@ -39,6 +41,7 @@ Array = NDArray[Any]
 Feature = dict[str, Any]
 K = 4
 COLORS = np.array([[1, 2, 3], [255, 0, 16], [9, 9, 9], [4, 4, 4]], np.uint8)
+LEGEND = Legend("cluster", ("0", "1", "2", "3"), COLORS, (False,) * K, ((0,), (1,), (2,), (3,)))
 
 
 def outlines(
@@ -56,7 +59,7 @@ def outlines(
     """All features, of windows between these rows and columns, by first pixel."""
     height, width = labels.shape
     wanted = wanted_labels(K, clusters) if told is None else np.array([False, True])
-    told = told or ClusterProperties("a.png", COLORS)
+    told = told or ClusterProperties("a.png", LEGEND)
     how = Outlining((height, width), wanted, told, min_area_px, Placement.of(geo), tolerance_px)
     padded, inside = np.pad(labels, 1), np.pad(np.ones(labels.shape, bool), 1)
     texts: list[Text] = []
@@ -137,7 +140,7 @@ def test_by_hand(tmp_path: Path) -> None:
     ring, right, hole = whole(labels, tmp_path)
     assert ring == {
         "type": "Feature",
-        "properties": {"image": "a.png", "cluster": 0, "color": "#010203", "pixels": 8, "region": 0},
+        "properties": {"image": "a.png", "cluster": 0, "name": "0", "color": "#010203", "pixels": 8, "region": 0},
         "geometry": {
             "type": "Polygon",
             "coordinates": [
@@ -249,3 +252,23 @@ def test_chains_are_put_end_to_end() -> None:
     assert (order.tolist(), closed.tolist()) == ([1, 2, 4, 0, 3], [0, 3, 4])
     with pytest.raises(ValueError, match="ends nowhere"):
         end_to_end(np.array([[7, 3]], np.int64))
+
+
+def test_coordinates_of_the_map_are_those_of_the_transform_to_the_last_digit(tmp_path: Path) -> None:
+    labels = np.array([[0, 0], [1, 0]], np.uint8)
+    turned = GeoReference("", (0.1, 0.25, 500_000.3, 0.25, -0.1, 5_000_000.7))
+    padded, inside = np.pad(labels, 1), np.pad(np.ones(labels.shape, bool), 1)
+    how = Outlining((2, 2), wanted_labels(K, (1,)), ClusterProperties("a.png", LEGEND), 1, Placement.of(turned, "map"))
+    (text,) = outline_window(padded, inside, (0, 0), how).features
+    ((told, geometry),) = whole_features([(True, text)])
+    assert told["cluster"] == 1
+    (ring,) = json.loads(geometry)["coordinates"]
+    a, b, c, d, e, f = turned.transform
+    corners = [(0, 1), (1, 1), (1, 2), (0, 2), (0, 1)]
+    expected = [(a * x + b * y + c, d * x + e * y + f) for x, y in corners]
+    np.testing.assert_allclose(sorted(ring), sorted(map(list, expected)), rtol=0, atol=1e-8)
+    assert how.placement.name == "map"
+    assert not how.placement.bends
+    assert Placement.of(turned, "pixels").geo is None
+    assert Placement.of(GeoReference("", (1e-7, 0, 0, 0, 1e-7, 0)), "map").decimals == 16
+    assert Placement.of(GeoReference("", (1e9, 0, 0, 0, 1e9, 1e16)), "map").decimals == 0
