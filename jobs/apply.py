@@ -22,6 +22,7 @@ from ._runtime import General, Report
     pick(Extras, "output"),
     *INPUTS,
     GROWING,
+    pick(RunConfig, "classes", help="Names for the clusters, of a TOML file. Default: those of the model."),
     *LABELS,
     *EXECUTION,
     General,
@@ -34,6 +35,7 @@ def apply(given: Given, report: Report) -> int:
 
       kseg-batch apply ./new-images --model palette.zarr
       kseg-batch apply ./new-images --model ./images.kseg.zarr -o new.zarr
+      kseg-batch apply ./scenes --model cover.zarr --stack auto
       kseg-batch apply ./growing --model palette.zarr --fail-on-drift 0.3
     """
     if given["model"] is None:

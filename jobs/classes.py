@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kseg_core.classes import parse_class, parse_colors
-from kseg_core.command_lines import word
+from kseg_core.command_lines import made_anew_by, word
+from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UsageError
 from kseg_core.options import argument, option
 
-from ._options import Given, command
-from ._render import class_rows, printable
-from ._runtime import DONE, General, Report
+from ._options import WORKERS, Given, command
+from ._render import class_rows, cut, n_images, printable
+from ._runtime import DONE, SOME_UNREADABLE, General, Report
 
 
 def _named(texts: Sequence[str]) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -58,6 +59,9 @@ class Names:
         flag="from",
     )
     clear: bool = option(False, "Take all names away, before any that are given.", "Output")
+    masks: bool | None = option(
+        None, "Of a store: also a mask of each class (class_masks), or none any more. Default: as it is.", "Output"
+    )
     toml: bool = option(False, "Print the classes as a file that --from takes.", "Output")
 
     def __post_init__(self) -> None:
@@ -65,7 +69,7 @@ class Names:
             raise UsageError("--from replaces all classes: leave out --clear")
 
 
-@command("classes", Names, General, failed=lambda error: {"status": "failed", "error": str(error)})
+@command("classes", Names, WORKERS, General, failed=lambda error: {"status": "failed", "error": str(error)})
 def classes(given: Given, report: Report) -> int:
     """Give clusters names, alone or several together, or print those they have.
 
@@ -84,13 +88,14 @@ def classes(given: Given, report: Report) -> int:
     asked = given.make(Names)
     from workflows.classes import ClassChanges, as_toml, classes_of_all
 
-    changes = ClassChanges(asked.clear, asked.source, asked.named, asked.color)
+    changes = ClassChanges(asked.clear, asked.source, asked.named, asked.color, asked.masks)
     if asked.toml and (report.as_json or not changes.asks_for_nothing):
         raise UsageError("--toml prints the classes that are there, and nothing else: give it alone")
-    found = classes_of_all(asked.store, changes)
+    report.how_to_go_on = "the same command goes on"
+    found = classes_of_all(asked.store, changes, given.make(ExecutionSettings), report.progress)
     lines = as_toml(asked.store).splitlines() if asked.toml else classes_lines(found)
     report.finish(found, lines)
-    return DONE
+    return SOME_UNREADABLE if found["failures"] else DONE
 
 
 def classes_lines(found: dict[str, Any]) -> list[str]:
@@ -99,6 +104,11 @@ def classes_lines(found: dict[str, Any]) -> list[str]:
     named = "1 named class" if found["named"] == 1 else f"{found['named'] or 'no'} named classes"
     set_now = "set: " if found["changed"] else ""
     lines = [f"{output}: {set_now}{named}, k {found['k']}", *class_rows(found["classes"])]
+    if found["failures"]:
+        bad = [f"  {printable(each['key'])}: {printable(each['reason'])}" for each in found["failures"]]
+        lines += [f"no classes of {n_images(len(bad))}; {made_anew_by(found['output'])}", *cut(bad, "images")]
+    if not found["finished"]:
+        lines.append("not all images have these classes, as a command was stopped: the same command goes on")
     if not found["named"]:
         lines.append(f"name some: kseg-batch classes {word(found['output'])} NAME=0,1")
     return lines

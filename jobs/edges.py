@@ -8,7 +8,7 @@ from kseg_core.choice import InputSelection
 from kseg_core.config import EdgesConfig, ExecutionSettings
 from kseg_core.edge_settings import EdgeSettings
 
-from ._labelling import INPUTS_AS_THEY_ARE, Extras
+from ._labelling import INPUTS_OF_COLOURS, Extras
 from ._layers import add_layer, failed
 from ._options import WORKERS, Given, command, pick
 from ._render import more_were_there, n_images, named, printable
@@ -20,7 +20,7 @@ from ._runtime import General, Report
     pick(InputSelection, "inputs"),
     pick(EdgeSettings, "low", "high", "blur", "aperture", "l2", "on"),
     pick(Extras, "output"),
-    *INPUTS_AS_THEY_ARE,
+    *INPUTS_OF_COLOURS,
     pick(EdgesConfig, "tile", "overwrite"),
     WORKERS,
     pick(ExecutionSettings, "strict"),

@@ -43,7 +43,7 @@ def _failed(error: Exception) -> dict[str, Any]:
     pick(RunConfig, "refit"),
     FIT[0],
     omit(FitSettings, "scope"),
-    pick(RunConfig, "match"),
+    pick(RunConfig, "match", "classes"),
     pick(OutputSettings, "overwrite"),
     *EXECUTION,
     General,

@@ -8,11 +8,12 @@ from typing import Any
 from kseg_core.command_lines import made_anew_by
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import UsageError
+from kseg_core.object_settings import ObjectSettings
 from kseg_core.options import argument, option
 from kseg_core.segment_settings import level_name
 from kseg_core.sizes import counted
 
-from ._options import WORKERS, Given, command
+from ._options import WORKERS, Given, command, pick
 from ._render import (
     about_image,
     cut,
@@ -40,28 +41,57 @@ class Shown:
         "Output",
         "FILE.csv|FILE.parquet",
     )
+    objects: str | None = option(
+        None,
+        "Also write a row for each connected region: class, area, box, centroid, shape, mean of each band.",
+        "Output",
+        "FILE.csv|FILE.parquet",
+    )
+    image: tuple[str, ...] = option(
+        (),
+        "With --objects: only these images: a key or source, a name without its suffix, a folder, a suffix such as "
+        ".jpg, or a glob; may be given again.",
+        "Output",
+        "KEY|GLOB",
+        many=True,
+    )
     overwrite: bool = option(False, "Replace a table that is there.", "Output")
+
+    def __post_init__(self) -> None:
+        if self.overwrite and self.table is None and self.objects is None:
+            raise UsageError("--overwrite is for a table: name it with --table or --objects")
+        if self.table is not None and self.table == self.objects:
+            raise UsageError(f"--table and --objects are both {self.table}: name two files")
+        if self.image and self.objects is None:
+            raise UsageError("--image chooses for --objects: name its file, as in --objects objects.csv")
 
 
 @command(
     "inspect",
-    Shown,
+    pick(Shown, "store", "table", "objects"),
+    ObjectSettings,
+    pick(Shown, "image", "overwrite"),
     WORKERS,
     General,
     failed=lambda error: {"status": "failed", "error": str(error)},
 )
 def inspect(given: Given, report: Report) -> int:
-    """Show what is in a store or model; --table also measures the connected regions of every cluster.
+    """Show what is in a store or model.
+
+    --table also counts the connected regions of every cluster; --objects measures each of them.
 
     Examples:
 
       kseg-batch inspect images.kseg.zarr
       kseg-batch inspect images.kseg.zarr --json
       kseg-batch inspect images.kseg.zarr --table regions.csv
+      kseg-batch inspect images.kseg.zarr --objects plants.csv --cluster plant --min-area 50
+      kseg-batch inspect images.kseg.zarr --objects parts.parquet --of segments
     """
     execution, asked = given.make(ExecutionSettings), given.make(Shown)
-    if asked.overwrite and asked.table is None:
-        raise UsageError("--overwrite is for a table: name it with --table")
+    settings = given.make(ObjectSettings)
+    if asked.objects is None and (item := next(given.changed(ObjectSettings), None)) is not None:
+        raise UsageError(f"{item.flag} is of objects: name their file, as in --objects objects.csv")
     from kseg_core.inputs.keys import printable_source
     from workflows.inspect import describe
 
@@ -71,6 +101,12 @@ def inspect(given: Given, report: Report) -> int:
 
         write_region_table(asked.store, asked.table, execution, report.progress, overwrite=asked.overwrite)
         found |= {"table": printable_source(asked.table)}
+    if asked.objects is not None:
+        from workflows.objects import ObjectRequest, write_object_table
+
+        request = ObjectRequest(asked.store, asked.objects, settings, asked.image, asked.overwrite)
+        made = write_object_table(request, execution, report.progress)
+        found |= {"objects": printable_source(asked.objects), **made.to_json()}
     report.finish(found, inspect_lines(asked.store, found))
     return SOME_UNREADABLE if found["failures"] else DONE
 
@@ -96,6 +132,19 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
         lines += cut(bad, "images")
     if found.get("table") is not None:
         lines.append(f"regions of every image's clusters → {printable(found['table'])}")
+    if found.get("objects") is not None:
+        lines += _object_lines(found)
+    return lines
+
+
+def _object_lines(found: dict[str, Any]) -> list[str]:
+    """How many objects there are, and of which images the bands were not to be had."""
+    lines = [f"{counted(found['object_count'], 'object')} → {printable(found['objects'])}"]
+    without = found["without_bands"]
+    if without:
+        first = f"{printable(without[0]['key'])}: {printable(without[0]['reason'])}"
+        more = f"; and {len(without) - 1} more" if len(without) > 1 else ""
+        lines.append(f"without means of bands: {first}{more}")
     return lines
 
 

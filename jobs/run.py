@@ -20,7 +20,7 @@ from ._runtime import General, Report
     GROWING,
     pick(RunConfig, "refit"),
     *FIT,
-    pick(RunConfig, "match"),
+    pick(RunConfig, "match", "classes"),
     *LABELS,
     *EXECUTION,
     General,
@@ -34,6 +34,7 @@ def run(given: Given, report: Report) -> int:
       kseg-batch run ./images --k 5
       kseg-batch run ./images --k auto --k-range 2:8
       kseg-batch run 'plants/**/*.jpg' --k 2 --features gray -o plants.zarr
+      kseg-batch run ./S2A.SAFE --stack auto --k 8
       kseg-batch run ./scenes --k 4 --bands nir --derive 'ndvi=(nir-red)/(nir+red)' --normalize standard
       kseg-batch run ./slides --k 4 --stains hdx
       kseg-batch run ./today --model ./yesterday.kseg.zarr

@@ -119,6 +119,13 @@ class Classes:
                     f"class {each.name!r}: there is no cluster {each.clusters[-1]}; clusters are numbered 0 to {k - 1}"
                 )
 
+    def renumbered(self, numbers: Mapping[int, int]) -> Classes:
+        """The same of clusters that have other numbers now; those that have none are gone, and so are classes of such
+        alone.
+        """
+        kept = [(each, tuple(numbers[c] for c in each.clusters if c in numbers)) for each in self.named]
+        return Classes(tuple(NamedClass(each.name, clusters, each.color) for each, clusters in kept if clusters))
+
     def changed(self, given: Iterable[tuple[str, tuple[int, ...]]], colors: Mapping[str, str]) -> Classes:
         """The same with some classes made anew, or removed where nothing is given for them, and with other colours.
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from .areas import Area, parse_area
 from .choice import PictureChoice
+from .classes import Classes
 from .edge_settings import EdgeSettings, edge_thresholds, parse_thresholds
 from .errors import UsageError
 from .execution_settings import ExecutionSettings as ExecutionSettings
@@ -416,7 +417,16 @@ class OutputSettings:
         )
         if self.segments is not None:
             object.__setattr__(self, "segments", parse_level(self.segments))
+        usual = SegmentSettings()
         SegmentSettings(scale=self.segment_scale, palette=self.segment_palette)  # checks them
+        for flag, value, default in (
+            ("--segment-scale", self.segment_scale, usual.scale),
+            ("--segment-palette", self.segment_palette, usual.palette),
+        ):
+            require(
+                self.segments is not None or value == default,
+                f"{flag} {value} says how segments are found: give --segments with it, or leave it out",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """What of it decides what a store holds, as plain JSON values."""
@@ -425,13 +435,16 @@ class OutputSettings:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> OutputSettings:
-        """What `to_json` told; what is not among it has its default.
+        """What `to_json` told; what is not among it has its default, and so has how segments are found where there are
+        none, which was once taken and had no use.
 
         Raises
         ------
         UsageError
             If something of it is no such setting.
         """
+        if told.get("segments") is None:
+            told = {name: value for name, value in told.items() if name not in ("segment_scale", "segment_palette")}
         return from_json(cls, told)
 
     def writes_masks(self, k: int) -> bool:
@@ -473,6 +486,14 @@ class RunConfig:
     input: InputSettings = field(default_factory=InputSettings)
     model: str | None = option(None, "Skip the fit: use this model, or the one of this store.", "Model", "M")
     match: str | None = option(None, "Number the clusters as in this earlier model or store.", "Model", "M")
+    classes: Classes | None = option(
+        None,
+        "Names for the clusters, of a TOML file as kseg-batch classes --toml prints it. Default: those of --model or "
+        "--match.",
+        "Model",
+        "FILE.toml",
+        parse=Classes.from_toml,
+    )
     refit: bool = option(
         False,
         "With --model: fit anew, starting from its centroids and keeping its numbers, its features and its bands.",
@@ -505,6 +526,17 @@ class RunConfig:
             self.output.edges is None or self.fit is None or self.fit.features != "bands",
             EDGES_OF_BANDS,
         )
+        if self.classes is not None and self.fit is not None:
+            require(
+                self.fit.scope == "global",
+                "--classes are of one model for all images: leave out --scope image",
+            )
+            require(
+                self.fit.k != AUTO,
+                "--classes name clusters by number, which --k auto does not tell beforehand: name them afterwards with "
+                "kseg-batch classes",
+            )
+            self.classes.require_within(int(self.fit.k))
 
     def fingerprint(self) -> dict[str, Any]:
         """The settings that decide what a store holds, as plain JSON values: neither where the work runs nor

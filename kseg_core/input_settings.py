@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from . import storage
+from .band_files import AUTO as AUTO_STACK
+from .band_files import StackRule
 from .choice import DEFAULT, PictureChoice
 from .errors import UsageError
 from .options import from_json, joined, option, require, require_one_of, to_json
@@ -43,6 +45,8 @@ class InputSettings:
     ----------
     nodata_in
         None: any of bands, all of colours, where 0 is also a colour. Of the bands that are selected.
+    stack
+        ``auto``, or a pattern (`StackRule`); None: each file is an image.
     smooth
         Pixels, or a text with a unit; 0 is none, and None what the model says that is given.
     validity
@@ -68,6 +72,14 @@ class InputSettings:
     )
     max_pixels: int = option(1 << 29, "Refuse larger images that cannot be read by windows.", "Input", "N")
     choice: PictureChoice = DEFAULT
+    stack: str | None = option(
+        None,
+        "Files of single bands are put together, one image a scene: auto (named as Sentinel-2, Landsat and drones name "
+        "them, by colours or wavelengths), or by a pattern of their names such as '{scene}_{band}.tif'.",
+        "Input",
+        "auto|PATTERN",
+        bare=AUTO_STACK,
+    )
     nodata_in: NodataIn | None = option(
         None,
         "A pixel is invalid where any or all of its bands are nodata. Default: any of bands, all of colours.",
@@ -94,6 +106,7 @@ class InputSettings:
                 f"--nodata is auto, none, or numbers with commas between them; got {self.nodata!r}"
             ) from None
         require(self.mask is None or storage.exists(self.mask), f"no such mask or folder of masks: {self.mask}")
+        _ = self.stack_rule  # which refuses what is none
         require(self.max_pixels >= 1, f"--max-pixels is at least 1; got {self.max_pixels}")
         if self.nodata_in is not None:
             require_one_of("--nodata-in", self.nodata_in, NODATA_IN)
@@ -102,6 +115,11 @@ class InputSettings:
         if self.smooth is not None and not isinstance(self.smooth, str):
             fits = type(self.smooth) is int and 0 <= self.smooth <= MOST_SMOOTH_PX
             require(fits, f"{SMOOTH_TAKES}; got {self.smooth!r}")
+
+    @property
+    def stack_rule(self) -> StackRule | None:
+        """How files of single bands are put together; None: each is an image."""
+        return None if self.stack is None else StackRule(self.stack)
 
     @property
     def nodata_values(self) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kseg_core import open_store, storage
+from kseg_core.classes import Classes
 from kseg_core.config import ExecutionSettings, FitSettings, InputSettings, OutputSettings, RunConfig
 from kseg_core.inputs.keys import earlier_key
 from workflows.request import InputSelection, Request, prepare
@@ -42,6 +43,7 @@ def configured(
     model: Path | str | None = None,
     match: Path | str | None = None,
     refit: bool = False,
+    classes: Classes | None = None,
     mask: Path | str | None = None,
     **settings: Any,
 ) -> RunConfig:
@@ -56,7 +58,7 @@ def configured(
     fit = None if model is not None else part(FitSettings, k=k, attempts=3)
     assert not settings, f"no job has the settings {sorted(settings)}"
     given = (None if path is None else str(path) for path in (model, match))
-    return RunConfig(fit, written, execution, read, *given, refit=refit)
+    return RunConfig(fit, written, execution, read, *given, classes=classes, refit=refit)
 
 
 def kind_of(output: Path | str) -> str:

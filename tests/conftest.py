@@ -194,11 +194,12 @@ def in_parts(
     window: int | None = None,
     block: int | None = None,
     photo: int | None = None,
+    named: int | None = None,
 ) -> None:
     """From which size on work is done in parts, in this process alone: small images go the way of large ones.
 
     The side of a piece, how many pixels of bands are held, the side of what is verified in one task, the side of a
-    block that is segmented, and how many pixels of a photograph are.
+    block that is segmented, how many pixels of a photograph are, and the side of what is named in one task.
     """
     for name, size in (
         ("kseg_core.reading.sources.PIECE_PX", piece and piece * piece),
@@ -206,6 +207,8 @@ def in_parts(
         ("kseg_core.store.tally.VERIFY_PX", window),
         ("workflows.labelling.segmenting.BLOCK", block),
         ("kseg_core.segments.lifting.WORKING_PX", photo),
+        ("kseg_core.store.naming.WINDOW_PX", named),
+        ("workflows.labelling.naming.WINDOW_PX", named),
     ):
         if size is not None:
             patch.setattr(name, size)

@@ -113,8 +113,15 @@ def test_every_key_of_json_is_named_in_its_page(
     size = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
     tifffile.imwrite("sized/b.ome.tif", np.zeros((9, 11, 3), np.uint8), photometric="rgb", metadata=size)
     sized = "sized --k 2 --smooth 2um"
+    Path("bands").mkdir()
+    for band in ("red", "nir"):
+        tifffile.imwrite(f"bands/c_{band}.tif", np.arange(99, dtype=np.uint16).reshape(9, 11))
     lines = {
-        "fit": [f"fit {job} -o m.zarr", "fit in/deep.tif --k 2 -o deep.zarr"]
+        "fit": [
+            f"fit {job} -o m.zarr",
+            "fit in/deep.tif --k 2 -o deep.zarr",
+            "fit bands --k 2 --stack auto -o stack.zarr",
+        ]
         + [f"fit {line} -o {name}.zarr" for name, line in (("l", little), ("o", sized))],
         "run": [
             f"run {job} --edges 50,100 --segments --confidence -o s.zarr",
@@ -139,16 +146,19 @@ def test_every_key_of_json_is_named_in_its_page(
         ],
         "inspect": [
             "inspect s.zarr --table t.csv",
+            "inspect b.zarr --objects o.csv",
             "inspect m.zarr",
+            "inspect stack.zarr",
             "inspect own.zarr",
             "inspect u.zarr",
             "inspect damaged.zarr",
             "inspect missing.zarr",
         ],
+        "classes": ["classes damaged.zarr plant=0 --color plant=#2ca02c", "classes missing.zarr"],
         "check": ["check s.zarr", "check s.zarr --repair", "check e.zarr", "check missing.zarr"],
         "config": ["config run"],
         "export": ["export s.zarr --to files --what masks,cutout", "export missing.zarr --to files"],
-        "score": ["score s.zarr --reference files/b.png.mask-0.png --to score", "score missing.zarr --reference in"],
+        "score": ["score s.zarr --reference files/b.mask-0.png --to score", "score missing.zarr --reference in"],
         "report": ["report s.zarr", "report missing.zarr"],
     }
     for command, several in lines.items():
@@ -157,6 +167,7 @@ def test_every_key_of_json_is_named_in_its_page(
             Path("in", "a.png").write_bytes(b"another file")
         if command == "inspect":
             shutil.copytree("s.zarr", "damaged.zarr")
+            Path("big", "a.png").write_bytes(b"another file")
             Path("damaged.zarr", "images", "a.png", "zarr.json").write_bytes(b"damaged")
         if command == "report":
             Path("s.zarr", "images", "a.png", "labels", "kmeans", "0", "zarr.json").write_bytes(b"damaged")

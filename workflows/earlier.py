@@ -11,6 +11,8 @@ from kseg_core.config import AUTO, FitSettings, RunConfig
 from kseg_core.errors import StoreError, UsageError
 from kseg_core.store.manifest import read_attributes
 
+STACK = "stack"  # in what a model says of itself: the names of the bands
+
 
 def model_identity(path: str) -> tuple[str, str]:
     """Digest and features of a model at a path, from its metadata alone."""
@@ -60,6 +62,14 @@ def smoothing_as_model(config: RunConfig) -> RunConfig:
         return config
     smooth = model_facts(path).get("smooth")
     return config if smooth is None else replace(config, input=replace(config.input, smooth=smooth))
+
+
+def bands_of_model(config: RunConfig) -> tuple[str, ...]:
+    """What the bands are called of the stacks that an earlier model is of, which labels or is matched: others
+    would be numbered otherwise. None where there is no such.
+    """
+    path = config.model or config.match
+    return tuple(map(str, (model_facts(path) if path else {}).get(STACK) or ()))
 
 
 def smoothed_otherwise(smooth: int | str | None, asked: int | str | None) -> tuple[str, ...]:

@@ -125,7 +125,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "digest": model.digest,
         "seed": model.facts.get("seed"),
         "attempts": model.facts.get("attempts"),
-        **_there(model.facts, "smooth"),
+        **_there(model.facts, "smooth", "stack"),
         "notes": list(model.notes),
     }
 

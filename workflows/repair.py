@@ -43,6 +43,7 @@ from .labelling.cutting import recut_images
 from .labelling.label import bands_of
 from .labelling.label_plan import label_plan
 from .labelling.mend import mend_images, mendable_images
+from .labelling.naming import remake_classes
 from .layer_job import maker_of
 from .output import claim
 from .planning.budget import Work, make_budget
@@ -105,11 +106,12 @@ def repair_store(path: str, execution: ExecutionSettings, progress: Progress | N
 
 def repair(checked: Checked, context: Context) -> dict[str, Any]:
     """Make the damaged images anew, and tell what is right and wrong then."""
-    store = checked.store
+    store, classes_anew = checked.store, classes_made_anew(checked, context)
+    checked = dataclasses.replace(checked, findings=checked.findings | classes_anew)
     damaged = damaged_images(store, [*checked.damaged, *without_their_layers(store, checked.damaged)])
     failures: list[Failure] = []
     findings = cut_again(store, sorted(damaged.lost), context)
-    cut = [key for key, found in findings.items() if not found.problems]
+    cut = [key for key, found in (findings | classes_anew).items() if not found.problems]
     if damaged.sources:
         begin(store, damaged)
         failures, more = run_again(store, damaged, context)
@@ -122,7 +124,28 @@ def repair(checked: Checked, context: Context) -> dict[str, Any]:
     lost = tuple(line for key, line in damaged.lost.items() if key not in cut)
     lost += tuple(f"{failure.key}: cannot be made anew ({failure.error})" for failure in failures)
     problems = Checked(store, checked.problems + lost, {**checked.findings, **findings})
-    return {**problems.to_json(), "repaired": sorted([*cut, *made])}
+    return {**problems.to_json(), "repaired": sorted({*cut, *made})}
+
+
+def classes_made_anew(checked: Checked, context: Context) -> dict[str, Findings]:
+    """Make the classes of damaged images anew, which takes their labels alone; what is found of these images then.
+
+    Where that is not all that is damaged, the image is made anew after this, and its classes with it.
+    """
+    store = checked.store
+    model = Model.load(store.path) if store.has_model else None
+    keys = [key for key in checked.damaged if model is not None and (model.classes or _claims_classes(store, key))]
+    if not keys:
+        return {}
+    failed = {each.key for each in remake_classes(store.path, keys, model, output_settings(store).tile, context)}
+    return verify_images(store, [key for key in keys if key not in failed], model, context)
+
+
+def _claims_classes(store: Store, key: str) -> bool:
+    try:
+        return store[key].has(LAYERS["classes"].node)
+    except StoreError:
+        return False
 
 
 def begin(store: Store, damaged: Damaged) -> None:
@@ -200,6 +223,8 @@ def run_again(store: Store, damaged: Damaged, context: Context) -> tuple[list[Fa
         plan = make_plan(sources, output_settings(store).tile, context.executor.workers)
         mended, bad = make_anew(store, plan, damaged.layers, context, by_windows=by_windows)
         failures += bad
+        whole = sorted(plan.without(bad).keys)
+        failures += remake_classes(store.path, whole, model, output_settings(store).tile, context)
         findings |= verify_images(store, sorted(plan.without(bad).keys), model, context)
         sources = tuple(s for s in sources if s.file.key in mended and findings[s.file.key].problems)
         if not sources:
@@ -275,7 +300,7 @@ def added_layers(store: Store, key: str) -> tuple[Layer, ...]:
     begun = (store.attributes.get(BEGUN) or {}).get(key)
     config, output = store.attributes.get("config") or {}, output_settings(store)
     found = []
-    for layer in (layer for layer in LAYERS.values() if layer.added):
+    for layer in (layer for layer in LAYERS.values() if layer.added and not layer.of_model):
         told, asked = config.get(layer.name, (store.attributes.get(layer.name) or {}).get("settings")), None
         if begun is not None:
             told = begun.get(layer.name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from kseg_core.edge_settings import EdgeSettings
 from kseg_core.errors import StoreError, UnreadableImage, UsageError
 from kseg_core.inputs.companions import mask_facts
 from kseg_core.inputs.listing import InputListing, list_selected
+from kseg_core.inputs.stacks import Stacking
 from kseg_core.segment_settings import SegmentSettings, level_name
 from kseg_core.store.manifest import (
     a_few,
@@ -34,7 +35,14 @@ from kseg_core.store.manifest import (
 )
 from kseg_core.store.markers import is_complete, looks_whole, was_complete
 
-from .earlier import in_space_of_match, model_identity, require_same_features, smoothing_as_model
+from .earlier import (
+    bands_of_model,
+    in_space_of_match,
+    model_facts,
+    model_identity,
+    require_same_features,
+    smoothing_as_model,
+)
 
 log = logging.getLogger("kseg")
 
@@ -169,25 +177,38 @@ def prepare(selection: InputSelection, config: RunConfig, output: str | None, ki
                 raise UsageError(f"--edges are of colours, {config.model} labels bands; leave out --edges")
             if name == "match" and config.fit is not None:
                 require_same_features(features, config.fit.features)
-    listing, output = inputs_and_output(selection, config.input, output)
+    listing, output = inputs_and_output(selection, config.input, output, bands_of_model(config))
     digest = _digest_of(listing, config.input)
     request = Request(listing, config, output, settings, digest)
     if storage.exists(output):
         if config.output.overwrite:
             _require_replaceable(output, config, kind)
         else:
+            _require_same_classes(request)
             return _held_against(_by_its_rules(request), kind)
     return request
 
 
+def _require_same_classes(request: Request) -> None:
+    """Names that are there are changed by the command that does that, in the images too."""
+    wanted, there = request.config.classes, model_facts(request.output)
+    if wanted is None or "digest" not in there or there.get("classes") == wanted.to_json():
+        return
+    how = command_line("classes", place(request.output), "--from", "FILE.toml")
+    raise StoreError(f"{request.output} has other classes, or none; set them: {how}, and leave out --classes")
+
+
 def inputs_and_output(
-    selection: InputSelection, settings: InputSettings, output: str | None
+    selection: InputSelection, settings: InputSettings, output: str | None, bands: Sequence[str] = ()
 ) -> tuple[InputListing, str]:
-    """What is to be read, and where a store of it is to be; what cannot be is refused."""
+    """What is to be read, and where a store of it is to be; what cannot be is refused.
+
+    ``bands``: those that each scene must have whose files are put together; none: those that most have.
+    """
     if output is not None and not output.strip():
         raise UsageError("-o is empty: name the output, or leave it out for the default")
     _require_usable(output)
-    listing = list_selected(selection)
+    listing = list_selected(selection, Stacking.of(settings.stack, bands))
     require_mask(settings)
     return listing, default_output(selection) if output is None else output.rstrip("/") or "/"
 

@@ -15,6 +15,7 @@ from .computing.executor import Progress
 from .fitting.fit import fit_plan
 from .labelling.label import Labelled, drift_result
 from .labelling.label_plan import label_plan
+from .labelling.naming import name_images, naming_of
 from .layer_job import add_asked_layers
 from .output import Output
 from .planning.budget import bytes_to_write, require_room_on_disk
@@ -40,6 +41,8 @@ def run(request: Request, progress: Progress | None = None) -> JobResult:
     """
     config = request.config
     given, match = earlier_model(config.model), earlier_model(config.match)  # before anything is touched
+    if given is not None and config.classes is not None:
+        given = given.named(config.classes)
     with Output.claim(request, "store") as output, Context.open(config.execution, progress) as context:
         return _run(request, output, given, match, context)
 
@@ -63,6 +66,7 @@ def _run(request: Request, output: Output, given: Model | None, match: Model | N
         clock.lap("fit")
         failures = scan.failures + label(scan, model, given is not None, output, context)
         unadded = add_asked_layers(scan.plan.without(failures), request, output, context)
+        unadded += [] if model is None else name_labelled(request, output, failures + unadded, context)
     clock.lap("label")
     failures += unadded
     counted = counts_of(request, output, failures, unadded)
@@ -126,7 +130,10 @@ def fit_one(scan: Scan, context: Context, match: Model | None) -> tuple[Model, S
     if model is None:
         raise nothing_readable(failures)
     say(notes_of_all(model.notes))
-    return model.noted(plan.notes), scan._replace(plan=plan.without(unread), failures=failures)
+    model = model.noted(plan.notes)
+    if config.classes is not None:
+        model = model.named(config.classes)
+    return model, scan._replace(plan=plan.without(unread), failures=failures)
 
 
 def label(scan: Scan, model: Model | None, given: bool, output: Output, context: Context) -> list[Failure]:
@@ -140,6 +147,14 @@ def label(scan: Scan, model: Model | None, given: bool, output: Output, context:
     output.commit(done)
     say(notes_of_fills(plan, done.fills))
     return list(done.failures)
+
+
+def name_labelled(request: Request, output: Output, failures: Sequence[Failure], context: Context) -> list[Failure]:
+    """The classes of what is labelled, where the store's own model has names; what failed."""
+    model = Model.load(output.path)  # the names that a store was given since it was made stand
+    naming = naming_of(output.path, model, request.config.output.tile)
+    keys = sorted(set(output.everything.inertia) - {failure.key for failure in failures})
+    return [] if naming is None else name_images(output.path, keys, naming, context)
 
 
 def counts_of(request: Request, output: Output, failures: Sequence[Failure], unadded: Sequence[Failure]) -> Counted:

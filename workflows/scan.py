@@ -23,7 +23,7 @@ from .labelling.label import bands_of
 from .output import Output
 from .planning.budget import Budget, Work, make_budget
 from .planning.notes import notes_of, notes_of_all, say
-from .planning.plan import Plan, make_plan, nodata_of_no_use, remarked, scan_headers
+from .planning.plan import Plan, make_plan, nodata_of_no_use, notes_of_stacks, remarked, scan_headers
 from .request import Chosen, Request
 from .result import errors_of
 
@@ -71,7 +71,7 @@ def survey(request: Request, context: Context, model: Model | None = None) -> Sc
     fit = request.config.fit
     bands = bands_of(model) if fit is None else fit.chosen if fit.features == "bands" else None
     images = remarked(alike.sources, bands, asked_for=fit is not None)
-    of_all = nodata_of_no_use(images, request.config.input)
+    of_all = (*request.listing.remarks, *notes_of_stacks(images), *nodata_of_no_use(images, request.config.input))
     if request.config.model is not None and model is not None:
         of_all += smoothed_otherwise(model.smooth, request.config.input.smooth)
     say((*notes_of_all(of_all), *notes_of(images)))

@@ -27,6 +27,7 @@ from kseg_core.images.raster import DTYPES, Refused
 from kseg_core.images.selection import Selection, derived_dtype
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
 from kseg_core.inputs.listing import InputFile, list_selected
+from kseg_core.inputs.stacks import Stacking
 from kseg_core.reading.min_region import min_region_of, pixel_size_of
 from kseg_core.reading.sources import ImageSource, Piece
 from kseg_core.sizes import only_so_many
@@ -34,7 +35,7 @@ from kseg_core.store.model import Model, as_rgb, labels_of, min_region_in_pixels
 from kseg_core.store.opening import open_store
 
 from .computing.context import Context, tree_reduce
-from .earlier import in_space_of_match, smoothing_as_model
+from .earlier import bands_of_model, in_space_of_match, smoothing_as_model
 from .fitting.fit import fit_plan, fit_points, points_of_colours
 from .labelling.label import read_for_model
 from .planning.arrays import info_of_array, plan_of_array
@@ -115,6 +116,8 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     """
     with gathering() as said:
         found = _segment(images, config, output)
+    if config.classes is not None:
+        found = replace(found, model=found.model.named(config.classes))
     if config.fit is not None and (few := only_so_many(found.model.k, found.model.k_requested)):
         warnings.warn(few, KsegWarning, stacklevel=2)
     for note in said[:MOST_LINES]:
@@ -157,7 +160,8 @@ def _segment_paths(paths: tuple[str, ...], config: RunConfig, output: str | None
         return _stored_images(output, request.finished or run(request).to_json())
     config = smoothing_as_model(in_space_of_match(config))
     require_mask(config.input)
-    request = Request(list_selected(selection), config, "", config.fingerprint(), "")
+    listing = list_selected(selection, Stacking.of(config.input.stack, bands_of_model(config)))
+    request = Request(listing, config, "", config.fingerprint(), "")
     return _lazy_images(request, earlier_model(config.model), config)
 
 

@@ -11,6 +11,7 @@ from kseg_core.config import RunConfig
 from kseg_core.errors import StoreError, UsageError
 from kseg_core.inputs.listing import list_selected
 from kseg_core.inputs.passed_over import is_sweep
+from kseg_core.inputs.stacks import Stacking
 from kseg_core.store.manifest import read_attributes
 
 from .request import Request, default_output, require_mask
@@ -43,7 +44,7 @@ def prepare_sweep(selection: InputSelection, config: RunConfig, output: str | No
         raise UsageError("-o is empty: name the folder to write, or leave it out for the default")
     if output is not None:
         storage.require_here(output, "a sweep writes its figure and table")
-    listing = list_selected(selection)
+    listing = list_selected(selection, Stacking.of(config.input.stack))
     require_mask(config.input)
     output = default_output(selection, SUFFIX) if output is None else output.rstrip("/") or "/"
     _require_outside(output, selection)

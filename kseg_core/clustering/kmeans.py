@@ -325,5 +325,22 @@ def matching_order(centroids: F64, earlier: F64) -> I64:
     return np.concatenate([matched, rest]).astype(np.int64)
 
 
+def earlier_numbers(centroids: F64, earlier: F64) -> dict[int, int]:
+    """Of clusters that `matching_order` has numbered: by the number in the earlier model, that of its partner now.
+
+    Parameters
+    ----------
+    centroids, earlier
+        As `matching_order` has them.
+    """
+    if len(centroids) >= len(earlier):
+        return {number: number for number in range(len(earlier))}
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    _, columns = linear_sum_assignment(cdist(centroids, earlier, "sqeuclidean"))
+    return {int(number): now for now, number in enumerate(sorted(columns))}
+
+
 def _canonical_order(data: Points, centroids: F64) -> I64:
     return data.space.order(data.cluster_colors(centroids, data.sums(centroids)), centroids)

@@ -4,8 +4,8 @@ A format is a `decoder.Decoder` in a module of its own, which says what decodes 
 `formats.DECODERS`.
 
 `read_image` gives a picture whole. `open_picture` gives any part of it, as 8-bit sRGB or as the samples that are
-stored; of tiled and striped TIFFs, of tiled JPEG 2000, slides, VRTs and Zarr arrays no more is read and decoded for
-that than the part needs.
+stored, and `open_image` of a stack of files too; of tiled and striped TIFFs, of tiled JPEG 2000, slides, VRTs and Zarr
+arrays no more is read and decoded for that than the part needs.
 
 All functions may be called from several threads at once, and no pixel depends on a global setting of a library. For
 the whole process, rasterio's log is turned off, and its and pyogrio's warnings of files are ignored. Whatever goes
@@ -17,9 +17,20 @@ from __future__ import annotations
 from kseg_core.images.failures import refusing
 from kseg_core.images.picture import Picture, open_picture, read_info
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Pixels, check_size
+from kseg_core.images.stacks import open_image
 from kseg_core.images.zarrs import is_zarr
 
-__all__ = ["MAX_PIXELS", "Picture", "PictureInfo", "Pixels", "is_zarr", "open_picture", "read_image", "read_info"]
+__all__ = [
+    "MAX_PIXELS",
+    "Picture",
+    "PictureInfo",
+    "Pixels",
+    "is_zarr",
+    "open_image",
+    "open_picture",
+    "read_image",
+    "read_info",
+]
 
 
 def read_image(path: str, *, max_pixels: int = MAX_PIXELS) -> Pixels:

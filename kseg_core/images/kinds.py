@@ -7,7 +7,7 @@ without alpha) are one kind, as they all become 8-bit sRGB.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from kseg_core.expressions import Bands, called
@@ -57,7 +57,9 @@ PICTURE = Kind()
 
 
 def is_picture(info: PictureInfo) -> bool:
-    """Say whether an image is a picture of 8-bit colours: deeper samples, and two or five bands, are not."""
+    """Say whether an image is a picture of 8-bit colours: deeper samples, two or five bands, and stacks are not."""
+    if info.separate:
+        return False
     if info.colours == "palette":
         return True
     if info.colours == "cmyk":
@@ -122,6 +124,11 @@ def remarks_of_bands(info: PictureInfo, chosen: Bands, *, asked_for: bool) -> tu
         of_model = f"band{'s' * (len(chosen) > 1)} {','.join(str(called(band)) for band in chosen)}"
         remarks.append(f"{bands} left out: the model is of {of_model}")
     return tuple(remarks)
+
+
+def numbered_bands(names: Sequence[str]) -> str:
+    """What the bands of stacks are called, by their numbers: ``1 B02, 2 B03``."""
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
 
 
 def _alpha_of(info: PictureInfo) -> int:

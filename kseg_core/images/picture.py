@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import BinaryIO
@@ -12,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.choice import DEFAULT, PictureChoice
+from kseg_core.config import NodataIn
 from kseg_core.images.band_names import of_colours
 from kseg_core.images.decoder import COLOUR_BANDS, USE_BANDS, Decoder, Opening, require_integers, without_nodata
 from kseg_core.images.failures import opened, refusing
 from kseg_core.images.file_masks import Carried, MaskOfChannels, carried_by
 from kseg_core.images.formats import decoder_of
+from kseg_core.images.geo import Place, read_place
 from kseg_core.images.raster import MAX_PIXELS, PictureInfo, Pixels, Raster, Refused, Samples
 from kseg_core.images.validity import Nodata, combine, nodata_mask
 from kseg_core.images.vrt import Vrt
@@ -39,6 +42,10 @@ class Picture:
         """EXIF's orientation, 1 to 8, and (height, width) as stored; some formats are decoded to know them."""
         with refusing(self._path, self.info.format):
             return self._stored.orientation, self._stored.stored_shape
+
+    def place(self) -> Place:
+        """Where it is on the ground, and what there is to say of that."""
+        return read_place(self._path, self.info.format, self.info.placed, self.turned, self.info.crs_stated)
 
     def rgb(self, rows: slice, columns: slice, nodata: Nodata | float | None = None) -> Pixels:
         """Read a part as 8-bit sRGB.
@@ -101,16 +108,34 @@ class Picture:
         """
         window = window_of(rows, columns, self.info.shape)
         with refusing(self._path, self.info.format):
-            stored_window = self._stored_window(window)
-            values, valid = self._stored.values(stored_window, bands)
-            values = values.view(np.uint8) if values.dtype == np.bool_ else values
+            values, valid = self.values(rows, columns, bands)
             numbers = self.info.but_alpha if bands is None else [band - 1 for band in bands]
             valid = combine(valid, nodata_mask(values, nodata, "any", numbers))
-            if self._mask is not None:
-                within = nodata.within if isinstance(nodata, Nodata) else None
-                valid = combine(valid, self._mask.valid(stored_window, numbers, within or "any"))
+            within = nodata.within if isinstance(nodata, Nodata) else None
+            valid = combine(valid, self.masked(rows, columns, numbers, within or "any"))
+            return Pixels(values, valid, window.top, window.left)
+
+    def values(
+        self, rows: slice, columns: slice, bands: tuple[int, ...] | None = None
+    ) -> tuple[Samples, NDArray[np.bool_] | None]:
+        """Read a part as it is stored, whatever its values mean: what `samples` has, and where alpha is not 0."""
+        window = window_of(rows, columns, self.info.shape)
+        with refusing(self._path, self.info.format):
+            values, valid = self._stored.values(self._stored_window(window), bands)
+            values = values.view(np.uint8) if values.dtype == np.bool_ else values
             turned = None if valid is None else turn_samples(valid, self._stored.orientation)
-            return Pixels(turn_samples(values, self._stored.orientation), turned, window.top, window.left)
+            return turn_samples(values, self._stored.orientation), turned
+
+    def masked(
+        self, rows: slice, columns: slice, bands: Sequence[int] = (0,), within: NodataIn = "any"
+    ) -> NDArray[np.bool_] | None:
+        """Read where a part counts by the mask that the file carries; parameters as of `FileMask.valid`."""
+        if self._mask is None:
+            return None
+        window = window_of(rows, columns, self.info.shape)
+        with refusing(self._path, self.info.format):
+            valid = self._mask.valid(self._stored_window(window), bands, within)
+            return None if valid is None else turn_samples(valid, self._stored.orientation)
 
     def nonzero(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Read a part of a mask: where any band but alpha, or the index of a palette, is not 0.
@@ -214,10 +239,8 @@ def open_picture(
             stored.info = dataclasses.replace(stored.info, band_names=of_colours(stored.info))
         is_carried = carried and decoder is not ZarrImage
         extras = carried_by(path, file, stored, max_pixels, closing) if is_carried else Carried()
-        if choice.channel is not None:
-            with refusing(path, decoder.name):
-                stored = _Channels(stored, choice.channel, extras)
-            extras = Carried(stored.mask)
+        with refusing(path, decoder.name):
+            stored, extras = channels_of(stored, choice.channel, extras)
         return Picture(path, stored, closing.pop_all(), extras)
 
 
@@ -227,6 +250,20 @@ def read_info(
     """Read what a picture says of itself, without decoding it; parameters and errors as of `open_picture`."""
     with open_picture(path, max_pixels=max_pixels, choice=choice, carried=carried) as picture:
         return picture.info
+
+
+def channels_of(of: Decoder, channels: tuple[int, ...] | None, carried: Carried) -> tuple[Decoder, Carried]:
+    """Return a picture of chosen channels of an opened one, and what it carries; None: of all.
+
+    Raises
+    ------
+    Refused
+        Where there is no such channel.
+    """
+    if channels is None:
+        return of, carried
+    chosen = _Channels(of, channels, carried)
+    return chosen, Carried(chosen.mask)
 
 
 class _Channels(Decoder):
@@ -278,6 +315,8 @@ class _Channels(Decoder):
 
     def raster(self, window: Window) -> Raster:
         require_integers(self.info.dtype)
+        if self.info.separate:
+            return self._of.raster(window)
         if len(self._bands) not in (1, 3):
             raise Refused(f"{len(self._bands)} channels: neither gray nor RGB; {USE_BANDS}")
         return super().raster(window)

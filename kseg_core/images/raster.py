@@ -42,6 +42,17 @@ Colours: TypeAlias = Literal["gray", "rgb", "cmyk", "palette"]
 Samples: TypeAlias = NDArray[Any]
 
 
+class Grid(NamedTuple):
+    """Where the pixels of a stack are in one of its files: row r begins at row ``top + r * down`` of the file's, and
+    likewise columns.
+    """
+
+    top: float = 0.0
+    down: float = 1.0
+    left: float = 0.0
+    across: float = 1.0
+
+
 class Refused(Exception):
     """A picture that must not be labelled; its text is the reason, and the path is added on the way out."""
 
@@ -118,8 +129,12 @@ class PictureInfo:
         Which band is alpha, from 0, where it is not the last.
     cost
         What reading it takes.
+    common_notes
+        The same of all images that are like it: said once.
     band_names
         What the file calls its bands, one name each, empty where it says nothing of one; none where it says nothing.
+    grids
+        Of a stack, whose bands are files of their own, where its pixels are in each of the files.
     """
 
     format: str
@@ -137,7 +152,14 @@ class PictureInfo:
     alpha_at: int | None = None
     crs_stated: str = ""
     cost: Cost = UNKNOWN_COST
+    common_notes: tuple[str, ...] = ()
     band_names: tuple[str, ...] = ()
+    grids: tuple[Grid, ...] = ()
+
+    @property
+    def separate(self) -> bool:
+        """Whether its bands are files of their own, which are no colours together."""
+        return bool(self.grids)
 
     @property
     def but_alpha(self) -> tuple[int, ...]:

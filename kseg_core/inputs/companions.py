@@ -19,6 +19,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from kseg_core import storage
+from kseg_core.band_files import stacked_files
 from kseg_core.storage import zipped
 
 MASK, METADATA = ".msk", ".aux.xml"
@@ -73,7 +74,11 @@ def companions_of(path: str, there: Collection[str] | None = None) -> list[str]:
         Of the image.
     there
         The names in its folder, or those of them that are `possible`; None: each is looked for.
+
+    Of a stack, whose size and age do not tell of each of its files, these are among them.
     """
+    if files := stacked_files(path):
+        return [each for file in files for each in (file, *companions_of(file))]
     if storage.is_remote(path):
         return []  # each look would be a request
     folder, name = os.path.split(path)
@@ -120,7 +125,7 @@ def mask_facts(mask: str | None) -> dict[str, Any] | None:
 
 
 def content_digest(path: str) -> str:
-    """SHA-256 of a file, or of all names and contents of a directory (a Zarr array).
+    """SHA-256 of a file, of all files of a stack, or of all names and contents of a directory (a Zarr array).
 
     It tells apart what was rewritten within its size and time.
 
@@ -129,6 +134,8 @@ def content_digest(path: str) -> str:
     OSError
         If it cannot be read.
     """
+    if files := stacked_files(path):
+        return hashlib.sha256("".join(content_digest(file) for file in files).encode()).hexdigest()
     if (parts := zipped.split(path)) is not None:
         return _digest_of_file(parts[0])
     if not storage.is_dir(path):

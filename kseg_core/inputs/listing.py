@@ -16,6 +16,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from kseg_core import storage
+from kseg_core.band_files import stacked_files
 from kseg_core.choice import InputSelection
 from kseg_core.errors import KsegError, UnreadableImage, UsageError, system_reason
 from kseg_core.inputs.companions import companions_of, is_of_mrxs, mask_facts, named_by_vrt, possible, state_of
@@ -23,6 +24,7 @@ from kseg_core.inputs.keys import StoreNames, earlier_key, image_keys, path_byte
 from kseg_core.inputs.lists import like, read_list, require_plausible, why_missing
 from kseg_core.inputs.passed_over import figures_in, is_exported, is_plainly_no_image
 from kseg_core.inputs.patterns import Filter, compiled, descend_regex, has_magic, joined, pattern_regex, slashed, tidy
+from kseg_core.inputs.stacks import Single, Stack, Stacked, Stacking, stacked
 from kseg_core.inputs.zarr_images import MARKERS, is_hierarchy, is_kseg_store, metadata_status, zarr_images
 from kseg_core.storage import zipped
 
@@ -40,9 +42,12 @@ FACTS = ("size", "modified", "beside")
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One file, or one Zarr directory, to be read as an image. Of a directory, size and time are its metadata's."""
+    """One file, one Zarr directory, or a stack of files, to be read as an image.
 
-    path: str  # what to open: an absolute path
+    Of a directory, size and time are its metadata's; of a stack they are those of all files, and of the youngest.
+    """
+
+    path: str  # what to open: an absolute path, or one that stands for those of a stack (`band_files`)
     source: str  # as the user knows it, as valid UTF-8
     key: str  # the name of the image in the store
     size: int  # in bytes
@@ -84,6 +89,8 @@ class InputListing:
         Patterns of `include` and `exclude` that matched nothing that was looked at, as ``--include *.jpg``.
     ours
         How many pictures found in folders this program made: exports, and the figures of reports and sweeps.
+    remarks
+        What was left out as files were put together into stacks, a line each.
     names
         Those of the store that keys are given for; None: of one begun by release 0.1.0.
     """
@@ -94,6 +101,7 @@ class InputListing:
     read_through: tuple[tuple[str, int], ...] = ()
     unmatched: tuple[str, ...] = ()
     ours: int = 0
+    remarks: tuple[str, ...] = ()
     names: StoreNames | None = field(default_factory=StoreNames)
 
     def without_companions(self) -> InputListing:
@@ -113,8 +121,8 @@ class InputListing:
         return {} if self.names is None else {NAMES: self.names.with_keys(file.key for file in self.files)}
 
 
-def list_selected(selection: InputSelection) -> InputListing:
-    """The files that a job's inputs are.
+def list_selected(selection: InputSelection, stacking: Stacking | None = None) -> InputListing:
+    """The files that a job's inputs are; ``stacking``: how single bands among them are put together.
 
     Raises
     ------
@@ -129,6 +137,7 @@ def list_selected(selection: InputSelection) -> InputListing:
         exclude=selection.exclude,
         from_file=selection.from_file,
         null=selection.null,
+        stacking=stacking,
     )
     named = ", ".join(selection.inputs) or f"the list {selection.from_file}"
     if not listing.files:
@@ -136,6 +145,7 @@ def list_selected(selection: InputSelection) -> InputListing:
         if listing.ours:
             made = f"{listing.ours} pictures there were exported by this program"
             more += f"; {made}: a pattern such as '*.png' takes them"
+        more += "".join(f"; {remark}" for remark in listing.remarks)
         first = f"; {listing.failures[0]}" if listing.failures else ""
         passing = " that pass --include and --exclude" if selection.include or selection.exclude else ""
         nothing = f" ({', '.join(listing.unmatched)}: matches nothing there)" if listing.unmatched else ""
@@ -152,6 +162,7 @@ def list_inputs(
     exclude: Sequence[str] = (),
     from_file: str | None = None,
     null: bool = False,
+    stacking: Stacking | None = None,
 ) -> InputListing:
     """List the files that the inputs of a job stand for.
 
@@ -168,6 +179,8 @@ def list_inputs(
         is taken byte by byte. Its lines are files and folders, never patterns.
     null
         They are separated by NUL, as ``find -print0`` writes them.
+    stacking
+        How files of single bands are put together; None: each file is an image.
 
     Returns
     -------
@@ -194,7 +207,7 @@ def list_inputs(
     starts = list(_look_at_all(search, inputs, from_file, alone, null=null))
     for start in starts:
         _collect(search, start)
-    return search.listing()
+    return search.listing(stacking)
 
 
 # Looking at what was given
@@ -307,8 +320,11 @@ def _look_at_pattern(given: str, alone: bool) -> _Start:
 def file_status(path: str) -> os.stat_result | None:
     """Size and age of a file or of a Zarr directory's metadata, as `InputFile` has them; None where it is not there.
 
-    Of what is in a zip file they are the file's.
+    Of what is in a zip file they are the file's; of a stack as `InputFile` has them, None where one file is missing.
     """
+    if files := stacked_files(path):
+        statuses = [file_status(file) for file in files]
+        return _of_all([status for status in statuses if status is not None]) if None not in statuses else None
     if (parts := zipped.split(path)) is not None:
         path = parts[0]
     try:
@@ -316,6 +332,14 @@ def file_status(path: str) -> os.stat_result | None:
     except (OSError, ValueError):
         return None
     return metadata_status(path) if S_ISDIR(status.st_mode) else status
+
+
+def _of_all(statuses: Sequence[os.stat_result]) -> os.stat_result:
+    """The status of a stack: the bytes of all its files, and the age of the youngest."""
+    youngest = max(statuses, key=lambda status: status.st_mtime_ns)
+    size = sum(status.st_size for status in statuses)
+    times = {name: getattr(youngest, name) for name in ("st_atime", "st_mtime", "st_ctime", "st_mtime_ns")}
+    return os.stat_result((*youngest[:6], size, *youngest[7:10]), times)
 
 
 # Collecting files
@@ -338,8 +362,12 @@ class _Candidate:
     def file(self, key: str) -> InputFile:
         """It as an input."""
         state = state_of(companions_of(self.path, None if self.folder is None else self.folder.companions))
-        source, size, modified_ns = printable_source(self.source), self.status.st_size, self.status.st_mtime_ns
-        return InputFile(self.path, source, key, size, modified_ns, self.below, state)
+        path, source, below, size, modified_ns = self.single()
+        return InputFile(path, printable_source(source), key, size, modified_ns, below, state)
+
+    def single(self) -> Single:
+        """It as what may be a band of a scene."""
+        return Single(self.path, self.source, self.below, self.status.st_size, self.status.st_mtime_ns)
 
     def rank(self) -> tuple[bool, bytes, bytes]:
         """Of several names of one file the smallest is kept: its own rather than that of a link."""
@@ -396,23 +424,41 @@ class _Search:
                 counts.append((printable_source(self.files[vrt].source), len(parts)))
         return tuple(counts)
 
-    def listing(self) -> InputListing:
-        read_through = self.leave_parts()
-        by_path: dict[str, _Candidate] = {}
-        for candidate in self.files.values():
-            other = by_path.setdefault(candidate.below, candidate)
-            if other is not candidate:
-                first, second = sorted(printable_source(each.source) for each in (other, candidate))
+    def listing(self, stacking: Stacking | None) -> InputListing:
+        read_through = self.leave_parts() if stacking is None else ()
+        made = Stacked() if stacking is None else stacked(map(_Candidate.single, self.files.values()), stacking)
+        by_path: dict[str, _Candidate | Stack] = {}
+        for each in self.files.values() if stacking is None else made.stacks:
+            other = by_path.setdefault(each.below, each)
+            if other is not each:
+                first, second = sorted(printable_source(one.source) for one in (other, each))
                 raise UsageError(
                     f"two inputs would have one name in the store: {first} and {second}; "
                     "give them by paths below one common folder"
                 )
-        files = (by_path[path].file(key) for path, key in sorted(image_keys(by_path).items(), key=lambda each: each[1]))
-        failures = (UnreadableImage(*failure) for failure in sorted(self.failures.items()))
+        keys = sorted(image_keys(by_path).items(), key=lambda each: each[1])
+        unread = (UnreadableImage(*failure) for failure in self.failures.items())
+        failures = sorted((*unread, *made.failures), key=lambda error: (error.source, error.reason))
         unmatched = [f"--include {pattern}" for pattern in self.include.unmatched]
         unmatched += [f"--exclude {pattern}" for pattern in self.exclude.unmatched]
-        passed_over, ours = len(self.passed_over), len(self.ours)
-        return InputListing(tuple(files), passed_over, tuple(failures), read_through, tuple(unmatched), ours)
+        return InputListing(
+            tuple(_as_input(by_path[path], key) for path, key in keys),
+            len(self.passed_over) + made.passed_over,
+            tuple(failures),
+            read_through,
+            tuple(unmatched),
+            len(self.ours),
+            tuple(made.remarks),
+        )
+
+
+def _as_input(found: _Candidate | Stack, key: str) -> InputFile:
+    """A file or a scene as an input."""
+    if isinstance(found, _Candidate):
+        return found.file(key)
+    path, source, below, size, modified_ns = found
+    state = state_of(companions_of(path))
+    return InputFile(path, printable_source(source), key, size, modified_ns, below, state)
 
 
 def _collect(search: _Search, start: _Start) -> None:

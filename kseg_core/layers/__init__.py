@@ -1,7 +1,7 @@
 """What is written for each pixel of an image.
 
 A new layer is a file here and a line of `LAYERS`; where it is added to labelled images, also the setting that asks for
-it and an entry of `ADDED` in `config`, both under its name.
+it and an entry of `ADDED` in `config`, both under its name; what is `of_model` needs neither.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from ..config import ADDED, OutputSettings
+from .classes import ClassLayer, ClassMaskLayer
 from .edges import EdgeLayer
 from .labelled import ConfidenceLayer, CopyLayer, LabelLayer, MaskLayer, RawLayer
 from .layer import Layer, Layout
@@ -28,7 +29,7 @@ def by_name(layers: Iterable[Layer], settings: type[OutputSettings] = OutputSett
         If one that is added is not called as the setting that asks for it and as its entry of `ADDED`.
     """
     table = {layer.name: layer for layer in layers}
-    added = {layer.name: layer.path() for layer in table.values() if layer.added}
+    added = {layer.name: layer.path() for layer in table.values() if layer.added and not layer.of_model}
     known = {name: path.format(0) for name, path in ADDED.items()}
     if added != known or not added.keys() <= {each.name for each in fields(settings)}:
         raise ValueError(f"expected settings and entries of ADDED for the layers {added}, got {known}")
@@ -36,7 +37,19 @@ def by_name(layers: Iterable[Layer], settings: type[OutputSettings] = OutputSett
 
 
 # in the order in which they are written and told of
-LAYERS = by_name((LABEL_LAYER, MaskLayer(), ConfidenceLayer(), CopyLayer(), RAW_LAYER, EdgeLayer(), SegmentLayer()))
+LAYERS = by_name(
+    (
+        LABEL_LAYER,
+        MaskLayer(),
+        ConfidenceLayer(),
+        CopyLayer(),
+        RAW_LAYER,
+        EdgeLayer(),
+        SegmentLayer(),
+        ClassLayer(),
+        ClassMaskLayer(),
+    )
+)
 
 
 def labelled_layers(layout: Layout) -> list[Layer]:

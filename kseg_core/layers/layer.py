@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..classes import Classes
 from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_dtype
 from ..config import AskedLayer, OutputSettings
 from ..images.geo import GeoReference
@@ -239,6 +240,8 @@ class Layer(ABC):
         Whether an image without labels can have it.
     command
         Which adds it to a store that is there; empty: a run alone does.
+    of_model
+        Whether its settings are what the model says (`named`): then it is added where that says something.
     are_labels
         Whether its values are clusters, shown in their colours; else they are shades, or black and white.
     differs
@@ -266,6 +269,7 @@ class Layer(ABC):
     source: ClassVar[Literal["pixels", "labels"]] = "pixels"
     stands_alone: ClassVar[bool] = False
     command: ClassVar[str] = ""
+    of_model: ClassVar[bool] = False
     are_labels: ClassVar[bool] = False
     differs: ClassVar[str]
     has_every_chunk: ClassVar[bool] = False
@@ -296,6 +300,10 @@ class Layer(ABC):
 
     def told(self, settings: dict[str, Any]) -> Layer:  # noqa: ARG002 - of those without settings
         """The layer with the settings that `to_json` gave."""
+        return self
+
+    def named(self, classes: Classes | None, k: int) -> Layer:  # noqa: ARG002 - of those that no name decides
+        """The layer of images whose model has k clusters, and these classes."""
         return self
 
     def to_json(self) -> dict[str, Any]:

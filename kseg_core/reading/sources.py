@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..band_files import stacked_files
 from ..choice import DEFAULT, PictureChoice
 from ..config import InputSettings
 from ..errors import UnreadableImage, Unsuited, UsageError
 from ..expressions import Bands
 from ..halos import Region, grown
-from ..images import MAX_PIXELS, Picture, PictureInfo, Pixels, open_picture, read_info
-from ..images.geo import GeoReference, read_place
+from ..images import MAX_PIXELS, Picture, PictureInfo, Pixels, open_image, open_picture, read_info
+from ..images.geo import GeoReference
 from ..images.masks import check_mask_shape, is_folder_of_masks, mask_path
 from ..images.polygons import is_polygons, polygon_mask, read_polygons
 from ..images.raster import Refused
@@ -115,12 +116,16 @@ class ImageSource:
             unit of its smoothing is not known.
         """
         try:
-            carried = settings.validity > 1
-            with open_picture(
-                file.path, max_pixels=settings.max_pixels, choice=settings.choice, carried=carried, early=not carried
+            carried, rule = settings.validity > 1, settings.stack_rule
+            with open_image(
+                file.path,
+                max_pixels=settings.max_pixels,
+                choice=settings.choice,
+                carried=carried,
+                early=not carried,
+                bands=() if rule is None else rule.bands_of(file.path),
             ) as picture:
-                info = picture.info
-                place = read_place(file.path, info.format, info.placed, picture.turned, info.crs_stated)
+                info, place = picture.info, picture.place()
             if settings.validity == 1 and info.rules > 1:
                 raise UnreadableImage(file.source, READ_OTHERWISE)
             info = replace(info, notes=info.notes + place.notes) if place.notes else info
@@ -147,12 +152,13 @@ class ImageSource:
             If it cannot be opened or read, or is not the image of the header any more.
         """
         try:
-            with open_picture(
+            with open_image(
                 self.file.path,
                 max_pixels=self.max_pixels,
                 choice=self.choice,
                 carried=self.carried,
                 early=not self.carried,
+                known=self.info,
             ) as picture:
                 if (picture.info.shape, picture.info.dtype) != (self.shape, self.info.dtype):
                     raise UnreadableImage(self.file.path, CHANGED)
@@ -317,9 +323,9 @@ class Piece:
         """What its pixels are kept by, while the files are what they were; None: they are not to be kept."""
         if not self.source.worth_keeping(as_bands=bands is not None):
             return None
-        path = self.source.file.path
-        beside = [path + MASK] if self.source.carried and not storage.is_remote(path) else []
-        paths = [path, *(each for each in beside if os.path.isfile(each))]
+        files = stacked_files(self.source.file.path) or (self.source.file.path,)
+        beside = [path + MASK for path in files if self.source.carried and not storage.is_remote(path)]
+        paths = [*files, *(each for each in beside if os.path.isfile(each))]
         paths += [] if self.source.mask is None else [self.source.mask]
         try:
             found = [storage.stat(path) for path in paths]

@@ -203,7 +203,7 @@ def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
         k=0 if model is None else model.k,
         stored_level=min(level, levels - 1),
         has_copy=image.image is not None,
-        added=tuple(layer.name for layer in LAYERS.values() if layer.added and _is_shown(layer, image)),
+        added=tuple(layer.name for layer in LAYERS.values() if _is_shown(layer, image)),
         source=source,
         lost=lost,
         own=own,
@@ -214,6 +214,9 @@ def approach(chosen: Chosen, plan: ViewPlan) -> Subject:
 
 
 def _is_shown(layer: Layer, image: StoredImage) -> bool:
+    """Whether a layer that was added is a picture of its own; classes are labels in other colours."""
+    if not layer.added or layer.of_model:
+        return False
     array = image.layer(layer)
     if layer.name == SEGMENTS:
         segments = StoredSegments.of(image)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clustering.labelling import Labels, invalid_label, label_dtype
+from ..clustering.labelling import Labels, invalid_label
+from ..layers.classes import class_lookup
 from ..products import Palette
 from .distinct import distinct_colors
 
@@ -106,10 +107,7 @@ class Legend:
         """The value of each cluster's label: (largest label + 1,) of `label_dtype`, with what labels of k clusters may
         hold; labels that stand for nothing become invalid, as those of invalid pixels do.
         """
-        table = np.full(invalid_label(self.k) + 1, self.invalid, label_dtype(len(self)))
-        for value, clusters in enumerate(self.clusters):
-            table[list(clusters)] = value
-        return table
+        return class_lookup(self.clusters)
 
     def values_of(self, labels: Labels) -> Labels:
         """The values of an array of clusters' labels, of any shape: the same where clusters are what it is of."""

@@ -25,7 +25,7 @@ from ..clustering.sums import ClusterSums
 from ..config import AUTO, MAX_K, FitSettings, OutputSettings
 from ..errors import StoreError, UsageError
 from ..expressions import called
-from ..images import Pixels
+from ..images import PictureInfo, Pixels
 from ..images.validity import combine, nodata_mask, unmasked
 from ..layers.labelled import NO_CONFIDENCE
 from ..layers.layer import ArraySpec
@@ -192,6 +192,15 @@ class Model:
     def of_smoothed(self, how: Smoothing | None) -> Model:
         """The same model, which also says that it is of pixels smoothed so."""
         return self if how is None else dataclasses.replace(self, facts=self.facts | {"smooth": how.asked})
+
+    @property
+    def stack(self) -> tuple[str, ...]:
+        """What the bands are called, in order, of the stacks of files that it is of; none where of no such."""
+        return tuple(map(str, self.facts.get("stack", ())))
+
+    def of_stack(self, info: PictureInfo) -> Model:
+        """The same model, which also says what the bands of an image are called, where that is a stack of files."""
+        return dataclasses.replace(self, facts=self.facts | {"stack": [*info.band_names]}) if info.separate else self
 
     @property
     def space(self) -> FeatureSpace | BandSpace:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..classes import INVALID
 
 VERSION = "0.5"
 _RGB = (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
@@ -76,6 +79,7 @@ def label_image(
     invalid_label: int,
     invalid: int,
     pyramid: list[dict[str, Any]] | None = None,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Attributes of one label image.
 
@@ -91,9 +95,12 @@ def label_image(
         The reserved value and how many pixels have it.
     pyramid
         Its `multiscales`; None: a single level of pixels of size 1.
+    names
+        Of the clusters, or of the classes; None: they have none.
     """
     rgba = [[*row, 255] for row in colors.tolist()]
     values = [*range(len(rgba)), invalid_label]
+    named: list[dict[str, Any]] = [{} for _ in values] if names is None else [{"name": n} for n in (*names, INVALID)]
     return {
         "ome": {
             "version": VERSION,
@@ -101,7 +108,10 @@ def label_image(
             "image-label": {
                 "version": VERSION,
                 "colors": [{"label-value": v, "rgba": c} for v, c in zip(values, [*rgba, [0, 0, 0, 0]], strict=True)],
-                "properties": [{"label-value": v, "area": n} for v, n in zip(values, [*counts, invalid], strict=True)],
+                "properties": [
+                    {"label-value": v, **name, "area": n}
+                    for v, name, n in zip(values, named, [*counts, invalid], strict=True)
+                ],
                 "source": {"image": "../../"},
             },
         }

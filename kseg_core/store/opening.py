@@ -274,6 +274,18 @@ class StoredImage:
         """
         return self.layer(LAYERS["segments"])
 
+    @cached_property
+    def classes(self) -> zarr.Array[Any] | None:
+        """uint8 or uint16 (y, x): the class of each pixel, as ``classes.names(k)`` of its model has them; the dtype's
+        largest value where invalid. None: its model has no classes.
+        """
+        return self.layer(LAYERS["classes"])
+
+    @cached_property
+    def class_masks(self) -> zarr.Array[Any] | None:
+        """Bool (n, y, x): a mask of each class, or None where none were made."""
+        return self.layer(LAYERS["class_masks"])
+
     def has_layer(self, layer: Layer) -> bool:
         """Whether a layer was made, and finished."""
         if not self.has(layer.node or layer.path()):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
+from ..band_files import StackRule, stacked_files
 from ..clustering.bands import BandSpace
 from ..config import InputSettings
 from ..errors import StoreError, UnreadableImage, UsageError
@@ -119,7 +120,7 @@ class Originals:
         facts = image.attributes
         printed = str(facts.get("source"))
         there = False
-        for path, below in _candidates(storage.below(self.folder, printed), image.key):
+        for path, below in _candidates(self._path(printed), image.key, self.settings.stack_rule):
             status = file_status(path)
             if status is None:
                 continue
@@ -134,9 +135,16 @@ class Originals:
         looked = "" if from_root else f" in {self.folder or 'the current folder'}"
         raise UnreadableImage(printed, f"the image it was labelled from is not there any more{looked}")
 
+    def _path(self, printed: str) -> str:
+        """A source as seen from wherever we are; those of a stack's files may be absolute, and their path is not."""
+        files = stacked_files(printed) if self.settings.stack is not None else ()
+        if files and os.path.isabs(files[0]):
+            return printed
+        return storage.below(self.folder, printed)
+
     def state(self, image: OfFile) -> Literal["there", "gone", "changed"] | None:
         """What has become of the file of an image; None: in an object store, where each look would be a request."""
-        if storage.is_remote(storage.below(self.folder, str(image.attributes.get("source")))):
+        if storage.is_remote(self._path(str(image.attributes.get("source")))):
             return None
         try:
             self.find(image)
@@ -147,7 +155,7 @@ class Originals:
     def below(self, image: OfFile) -> str:
         """The path of an image's file below the run's input, whether or not it is still there."""
         printed = str(image.attributes.get("source"))
-        candidates = _candidates(storage.below(self.folder, printed), image.key)
+        candidates = _candidates(self._path(printed), image.key, self.settings.stack_rule)
         return next((below for _, below in candidates if below is not None), os.path.basename(printed))
 
     def mask_of(self, file: InputFile) -> str | None:
@@ -192,9 +200,13 @@ def _names_printed_as(folder: str, printed: str) -> list[str]:
         return [printed]
 
 
-def _candidates(printed: str, key: str) -> Iterator[tuple[str, str | None]]:
-    """Paths printed so, with the part below the run's input that the key was made of; if any has one, only such."""
-    paths = [(path, path_below(path, key)) for path in paths_printed_as(printed)]
+def _candidates(printed: str, key: str, rule: StackRule | None) -> Iterator[tuple[str, str | None]]:
+    """Paths printed so, with the part below the run's input that the key was made of; if any has one, only such.
+
+    ``rule``: how files were put together, as that of a stack is made of its scene's path.
+    """
+    scenes = ((path, rule.scene_of(path) if rule else None) for path in paths_printed_as(printed))
+    paths = [(path, path_below(scene or path, key)) for path, scene in scenes]
     yield from [each for each in paths if each[1] is not None] or paths
 
 

@@ -264,6 +264,7 @@ class Store(TypedDict, total=False):
     names: Names
     edges: Settings | None
     segments: Settings | None
+    classes: Settings | None
     segment_palette: SegmentPalette
     repairing: dict[str, _Repaired]
 
@@ -294,6 +295,7 @@ class Model(TypedDict, total=False):
     k_why: str | None
     features_why: str | None
     smooth: Annotated[int | str, _is_scale]
+    stack: list[str]
     status: str
     inputs_digest: str
     folder: str

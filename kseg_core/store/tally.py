@@ -145,9 +145,15 @@ class Subject:
         return [(layer, array) for layer, array in arrays if array is not None]
 
     @cached_property
+    def added_layers(self) -> list[Layer]:
+        """Those that may be added, as its model has them."""
+        classes = None if self.model is None else self.model.classes
+        return [layer.named(classes, self.k) for layer in LAYERS.values() if layer.added]
+
+    @cached_property
     def added(self) -> Arrays:
         """The layers that were added, and their arrays, as far as they are what they must be."""
-        arrays = ((layer, self.image.layer(layer)) for layer in LAYERS.values() if layer.added)
+        arrays = ((layer, self.image.layer(layer)) for layer in self.added_layers)
         return [(layer, a) for layer, a in arrays if a is not None and layer.oddness(a, self.layout) is None]
 
     @cached_property

@@ -31,6 +31,7 @@ from ..reading.sources import ImageSource
 from . import ome
 from .manifest import added_alone, differences, read_attributes
 from .model import Model
+from .naming import wrong_classes
 from .nodes import DAMAGE, chunk_path, missing_chunks, read_document
 from .opening import StoredImage
 from .originals import Originals
@@ -201,7 +202,9 @@ def _of_added(subject: Subject, counted: Tally) -> Iterator[str]:
     alone = None  # without labels the layer that the store was made for is all there is
     if not image.has_labels and "counts" not in image.attributes:
         alone = added_alone(read_attributes(os.path.dirname(os.path.dirname(image.path))) or {})
-    for layer in (layer for layer in LAYERS.values() if layer.added):
+    if image.has_labels and image.complete:
+        yield from wrong_classes(image, subject.model)
+    for layer in subject.added_layers:
         array = image.layer(layer)
         if array is None:
             if layer.path() in wanted or layer.name == alone or image.claims(layer):

@@ -82,7 +82,7 @@ def raw_array(layout: Layout) -> str:
 
 def labels_listed(folder: str) -> dict[str, Any]:
     """The attributes of an image's ``labels``: those of its label images that are there, of which one always is."""
-    added = ("raw", "segments")
+    added = ("raw", "segments", "classes")
     there = [name for name in added if storage.is_dir(os.path.join(folder, "labels", name))]
     alone = there and not storage.is_dir(os.path.join(folder, LABELS))
     return ome.labels_index(there if alone else ["kmeans", *there])

@@ -224,9 +224,8 @@ OTHER_OUTPUT = {
     "edges": (1.0, 2.0),
     "min_region": "50um2",
     "segments": 0.36,
-    "segment_scale": "native",
-    "segment_palette": "shared",
 }
+OF_SEGMENTS = {"segment_scale": "native", "segment_palette": "shared"}
 
 
 @pytest.mark.parametrize("default", [False, 0, -3, "", "near", (), None])
@@ -260,13 +259,14 @@ def names(settings: type) -> set[str]:
 def test_the_fingerprint_sees_every_other_setting() -> None:
     assert names(FitSettings) == {*OTHER_FIT, *OTHER_BANDS, *OTHER_AUTO, "features_why", "stains"}
     assert names(InputSettings) == set(OTHER_INPUT)
-    assert names(OutputSettings) == {*OTHER_OUTPUT, "keep_raw", "overwrite", "checksum", "prune"}
+    assert names(OutputSettings) == {*OTHER_OUTPUT, *OF_SEGMENTS, "keep_raw", "overwrite", "checksum", "prune"}
     others = [RunConfig(dataclasses.replace(FIT, **{name: value})) for name, value in OTHER_FIT.items()]  # type: ignore[arg-type]
     others += [RunConfig(dataclasses.replace(BANDS, **{name: value})) for name, value in OTHER_BANDS.items()]  # type: ignore[arg-type]
     others += [RunConfig(dataclasses.replace(AUTO, **{name: value})) for name, value in OTHER_AUTO.items()]  # type: ignore[arg-type]
     others += [RunConfig(AUTO)]
     others += [RunConfig(FIT, OutputSettings(**{name: value})) for name, value in OTHER_OUTPUT.items()]  # type: ignore[arg-type]
     others += [RunConfig(FIT, input=InputSettings(**{name: value})) for name, value in OTHER_INPUT.items()]  # type: ignore[arg-type]
+    others += [RunConfig(FIT, OutputSettings(segments=0.36, **{name: value})) for name, value in OF_SEGMENTS.items()]  # type: ignore[arg-type]
     others += [RunConfig(FIT, OutputSettings(min_region="50um2", keep_raw=True))]
     others += [RunConfig(FIT, OutputSettings(pyramid=True)), RunConfig(FIT, input=InputSettings("0"))]
     others += [RunConfig(FIT, match="m"), RunConfig(None, model="m"), RunConfig(FIT), RunConfig(BANDS)]
@@ -275,6 +275,16 @@ def test_the_fingerprint_sees_every_other_setting() -> None:
     texts = [json.dumps(each, sort_keys=True) for each in prints]
     assert len(set(texts)) == len(others)
     assert [json.loads(text) for text in texts] == prints
+
+
+@pytest.mark.parametrize("name", OF_SEGMENTS)
+def test_how_segments_are_found_goes_with_segments(name: str) -> None:
+    told = {name: OF_SEGMENTS[name]}
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} {told[name]} .*give --segments"):
+        OutputSettings(**told)
+    assert OutputSettings(**{name: getattr(OutputSettings(), name)}) == OutputSettings()
+    assert OutputSettings.from_json(told) == OutputSettings()  # a store that was made with it has no segments either
+    assert getattr(OutputSettings.from_json({**told, "segments": 0.5}), name) == told[name]
 
 
 def test_auto_has_a_number_of_clusters_only_when_it_is_given_one() -> None:

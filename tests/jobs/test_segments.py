@@ -37,6 +37,27 @@ def level_of(kseg: Kseg, line: str) -> Any:
     return told["segments"]["value"]
 
 
+@pytest.mark.parametrize("command", ["run in --k 2 -o out.zarr", "apply in --model run.zarr -o out.zarr"])
+def test_how_segments_are_found_is_refused_where_none_are_asked_for(
+    kseg: Kseg, command: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for line in ("--segment-palette shared", "--segment-scale native"):
+        told = kseg(f"{command} {line}")
+        assert told.code == 2
+        assert told.err.count("\n") == 1
+        assert line in told.err
+        assert "give --segments with it, or leave it out" in told.err
+    Path("job.toml").write_text('segment-scale = "photo"\n')
+    told = kseg(f"{command} --config job.toml")
+    assert (told.code, "--segment-scale is from job.toml" in told.err) == (2, True)
+    monkeypatch.setenv("KSEG_SEGMENT_PALETTE", "shared")
+    told = kseg(command)
+    assert (told.code, "--segment-palette is from the variable KSEG_SEGMENT_PALETTE" in told.err) == (2, True)
+    monkeypatch.setenv("KSEG_SEGMENT_PALETTE", "image")  # what it is anyway
+    Path("job.toml").write_text('[segments]\nsegment-scale = "photo"\n')  # of the command of that name
+    assert kseg(f"{command.replace('apply', 'run').replace('--model run.zarr', '--k 2')} --config job.toml").code == 0
+
+
 def test_a_level_may_be_left_out_wherever_the_option_stands(
     kseg: Kseg, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -240,6 +240,6 @@ def test_the_arrays_that_a_run_makes_are_those_of_its_layers(everything: bool) -
         "segments": 0.5,
     }
     output = OutputSettings(everything, **(more if everything else {}))  # type: ignore[arg-type]  # of several types
-    wanted = [layer for layer in LAYERS.values() if everything or layer is LABEL_LAYER]
+    wanted = [layer for layer in LAYERS.values() if (everything and not layer.of_model) or layer is LABEL_LAYER]
     assert output.arrays(3, added=True) == [layer.path() for layer in wanted]
     assert asked_layers(output) == tuple(layer.asked(output) for layer in wanted if layer.added)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kseg_core.clustering.band_points import BandPoints
 from kseg_core.clustering.bands import BandSpace
-from kseg_core.clustering.kmeans import Solution, finish, matching_order, solve
+from kseg_core.clustering.kmeans import Solution, earlier_numbers, finish, matching_order, solve
 from kseg_core.clustering.points import LocalPoints
 from kseg_core.config import AUTO, FitSettings
 from kseg_core.errors import BeyondFloats
@@ -147,13 +147,16 @@ def fit_plan(
         return None, failures
     context.progress.stage("finding centroids", 0, 0)
     model = fit_points(points, settings, context.executor, match, refit=refit)
-    return model.of_smoothed(plan.sources[0].smoothing), failures
+    first = plan.sources[0]
+    return model.of_smoothed(first.smoothing).of_stack(first.info), failures
 
 
 def fit_points(
     points: FitPoints, settings: FitSettings, executor: Executor, match: Model | None = None, *, refit: bool = False
 ) -> Model:
     """The model of some points, of as many clusters as a sweep suggests where k is ``auto``.
+
+    Where its clusters are numbered as in ``match``, they have the names of these.
 
     Raises
     ------
@@ -171,7 +174,8 @@ def fit_points(
     if settings.k == AUTO:
         founds = sweep_points(points, settings, executor)
         renumber = None if earlier is None else lambda solution: numbered(solution.centroids)
-        return chosen_model(founds, settings, space, renumber).noted(points.notes).naming(points.names)
+        model = chosen_model(founds, settings, space, renumber)
+        return _named_as(model.noted(points.notes).naming(points.names), match, earlier)
     run, start = Tasks(executor), earlier if refit else None
     if isinstance(data, StreamedBands):
         centroids, history = solve_streamed(data, settings, run, start)
@@ -180,7 +184,15 @@ def fit_points(
     solution = numbered(centroids)
     points.require_measurable([solution])
     bands = space if isinstance(space, BandSpace) else None
-    return Model.from_solution(solution, settings, history, bands).noted(points.notes).naming(points.names)
+    model = Model.from_solution(solution, settings, history, bands)
+    return _named_as(model.noted(points.notes).naming(points.names), match, earlier)
+
+
+def _named_as(model: Model, match: Model | None, earlier: F64 | None) -> Model:
+    """The model with the classes of the one that it is numbered by, whose centroids are ``earlier`` in its points."""
+    if match is None or earlier is None or match.classes is None:
+        return model
+    return model.named(match.classes.renumbered(earlier_numbers(model.points, earlier)))
 
 
 def sweep_points(points: FitPoints, settings: FitSettings, executor: Executor) -> list[Found]:

@@ -17,7 +17,7 @@ from kseg_core.clustering.outliers import Fill, fill_lines, merged
 from kseg_core.config import InputSettings, OutputSettings
 from kseg_core.errors import NoValidPixels
 from kseg_core.expressions import Bands
-from kseg_core.images.kinds import remarks_of_bands, remarks_of_colours
+from kseg_core.images.kinds import numbered_bands, remarks_of_bands, remarks_of_colours
 from kseg_core.images.validity import fits
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.min_region import min_region_of, pixel_size_of
@@ -240,3 +240,12 @@ def nodata_of_no_use(sources: Sequence[ImageSource], settings: InputSettings) ->
                 f"--nodata {value}: no pixel of {dtypes} can have this value; it leaves out nothing of {where}"
             )
     return tuple(lines)
+
+
+def notes_of_stacks(sources: Sequence[ImageSource]) -> tuple[str, ...]:
+    """What there is to say of images whose bands are files of their own: what ``--bands`` calls these, and how they are
+    read.
+    """
+    names = dict.fromkeys(source.info.band_names for source in sources if source.info.separate)
+    read = dict.fromkeys(note for source in sources for note in source.info.common_notes)
+    return (*(f"bands in files of their own, by number: {numbered_bands(each)}" for each in names), *read)

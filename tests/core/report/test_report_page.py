@@ -32,6 +32,7 @@ from kseg_core.report.page import (
 )
 from kseg_core.report.thumbnails import data_uri, gray_file, original_file, segmented_file
 from kseg_core.report.views import Pictures
+from kseg_core.scoring.confusion import Confusion
 
 HOSTILE = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a&b<b>'\x1b[31m", "$x ${name} $$")
 VOID = {"meta", "link", "img", "input", "br"}
@@ -230,7 +231,17 @@ def test_every_figure_has_its_file_and_a_new_one_is_an_entry(tmp_path: Path, mon
     report = make_report()
     added = tuple((name, gray_file(np.eye(9, dtype=bool))) for name in ADDED)
     edged = replace(report.cards[0], pictures=replace(report.cards[0].pictures, added=added))
-    report = replace(report, cards=(edged, *report.cards[1:]))
+    pixels, agreement = {"judged": 9, "unlabelled": 0, "unjudged": 0}, {"adjusted_rand": 0.5}
+    classes = Confusion(("a", "b"), np.array([[4, 1, 0], [0, 3, 1]])).to_json()
+    score = {
+        "pixels": pixels,
+        "references": 1,
+        "agreement": agreement,
+        "classes": classes,
+        "assign": "name",
+        "each": [],
+    }
+    report = replace(report, cards=(edged, *report.cards[1:]), score=score)
     files = figure_files(report)
     page = build_page(report, shown_on_page(report, files))
     assert files.keys() == set(products.FIGURES)
