@@ -146,6 +146,8 @@ def test_every_key_of_json_is_named_in_its_page(
         ],
         "inspect": [
             "inspect s.zarr --table t.csv",
+            "inspect b.zarr --objects o.csv",
+            "inspect s.zarr --signatures g.csv",
             "inspect m.zarr",
             "inspect stack.zarr",
             "inspect own.zarr",
@@ -166,6 +168,7 @@ def test_every_key_of_json_is_named_in_its_page(
             Path("in", "a.png").write_bytes(b"another file")
         if command == "inspect":
             shutil.copytree("s.zarr", "damaged.zarr")
+            Path("big", "a.png").write_bytes(b"another file")
             Path("damaged.zarr", "images", "a.png", "zarr.json").write_bytes(b"damaged")
         if command == "report":
             Path("s.zarr", "images", "a.png", "labels", "kmeans", "0", "zarr.json").write_bytes(b"damaged")

@@ -79,12 +79,17 @@ class ClassChanges:
 
 
 def _has_masks(store: Mapping[str, Any]) -> bool:
-    return bool((store.get("classes") or {}).get("masks"))
+    return bool(_told_by(store).get("masks"))
 
 
 def _is_under_way(store: Mapping[str, Any]) -> bool:
     """Whether a command that sets classes was stopped."""
-    return (store.get("classes") or {}).get("status") == "running"
+    return _told_by(store).get("status") == "running"
+
+
+def _told_by(store: Mapping[str, Any]) -> dict[str, Any]:
+    """What a store says of its classes; nothing of a model, whose attribute of that name has classes."""
+    return dict(store.get("classes") or {}) if store.get("kind") == "store" else {}
 
 
 def classes_of_all(

@@ -6,6 +6,7 @@ whole numbers as well: `Unit` says of which steps. Merging them gives the same b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -61,7 +62,8 @@ def taken_as(dtype: str) -> np.dtype[Any]:
 
 def as_values(samples: NDArray[Any]) -> Values:
     """Samples (..., d) as kernels take them, (n, d): the very numbers, of 64-bit integers the nearest float64."""
-    return np.ascontiguousarray(samples.reshape(-1, samples.shape[-1]), taken_as(samples.dtype.name))
+    *sides, bands = samples.shape
+    return np.ascontiguousarray(samples.reshape(math.prod(sides), bands), taken_as(samples.dtype.name))
 
 
 def flat_mask(valid: Bools | None) -> Bools:
@@ -74,6 +76,14 @@ def objects(numbers: list[int]) -> Objects:
     array = np.empty(len(numbers), np.object_)
     array[:] = numbers
     return array
+
+
+def quotient(numerator: int, denominator: int) -> float:
+    """The quotient of two whole numbers of any size, correctly rounded; infinity where float64 ends."""
+    try:
+        return numerator / denominator
+    except OverflowError:
+        return math.inf if numerator > 0 else -math.inf
 
 
 class BandPixels(NamedTuple):

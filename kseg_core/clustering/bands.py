@@ -6,7 +6,6 @@ are of whole numbers, in steps that hold every value of the dtype exactly (`band
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ from .band_values import (
     is_small,
     lowest_of,
     objects,
+    quotient,
     squares_of,
     sums_of_values,
     unit_bits,
@@ -121,20 +121,12 @@ class BandMoments:
     def mean_and_deviation(self) -> tuple[F64, F64]:
         """Mean and standard deviation of each band, in its own units: exact quotients, rounded once."""
         n, bits = self.pixels, unit_bits(self.dtype)
-        mean = [_quotient(int(s), n << bits) for s in self.sums]
+        mean = [quotient(int(s), n << bits) for s in self.sums]
         variance = [
-            _quotient(int(q) * n - int(s) ** 2, (n * n) << (2 * bits))
+            quotient(int(q) * n - int(s) ** 2, (n * n) << (2 * bits))
             for s, q in zip(self.sums, self.squares, strict=True)
         ]
         return np.array(mean), np.sqrt(np.maximum(variance, 0.0))
-
-
-def _quotient(numerator: int, denominator: int) -> float:
-    """The quotient of two whole numbers of any size, correctly rounded; infinity where float64 ends."""
-    try:
-        return numerator / denominator
-    except OverflowError:
-        return math.inf if numerator > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +275,7 @@ class BandSpace:
         if sums.sums.dtype != object:
             return sums.means(np.zeros(sums.sums.shape))
         means = [
-            [0.0 if n == 0 else _quotient(s, n << self.bits) for s in row]
+            [0.0 if n == 0 else quotient(s, n << self.bits) for s in row]
             for n, row in zip(sums.counts.tolist(), sums.sums.tolist(), strict=True)
         ]
         return np.array(means).reshape(sums.sums.shape)
@@ -310,7 +302,7 @@ class BandSpace:
         numerator, bits = parts[0]
         for part in parts[1:]:
             numerator, bits = _sum_of((numerator, bits), part)
-        return max(_quotient(numerator, 1 << bits), 0.0)
+        return max(quotient(numerator, 1 << bits), 0.0)
 
     def total_variance(self, sums: ClusterSums) -> float:
         """Variance of all features, summed over the bands."""
@@ -320,7 +312,7 @@ class BandSpace:
         total = 0.0
         for band, column in enumerate(sums.sums.T.tolist()):
             spread = int(sums.squares[band]) * n - sum(column) ** 2
-            total += float(self.scale[band]) ** 2 * _quotient(spread, (n * n) << (2 * self.bits))
+            total += float(self.scale[band]) ** 2 * quotient(spread, (n * n) << (2 * self.bits))
         return total
 
     def colors_of(self, sums: ClusterSums) -> NDArray[np.uint8]:

@@ -91,8 +91,8 @@ def _rows(texts: list[str], told: list[dict[str, Any]], outlines: Outlines) -> t
 
     geometries = shapely.to_wkb(shapely.from_geojson(np.array(texts, object)))
     columns = {name: np.array([each[name] for each in told], _DTYPES[kind]) for name, kind in outlines.columns.items()}
-    square_metres, square_micrometres = outlines.area
-    for name, area in (("area_m2", square_metres), ("area_um2", square_micrometres)):
+    of_pixel = outlines.area
+    for name, area in (("area_m2", of_pixel.square_metres), ("area_um2", of_pixel.square_micrometres)):
         if area is not None:
             columns[name] = columns["pixels"] * area
     return geometries, columns

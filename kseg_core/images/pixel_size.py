@@ -7,6 +7,7 @@ The resolution tags of other TIFFs are left alone: they are dots per inch of som
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -29,6 +30,8 @@ MICROMETRES = {
     "inch": 25_400.0,
     "foot": 304_800.0,
 }
+
+NEARLY = 1e-6  # of a side: files write lengths with so many digits, and pixels whose sides differ by less are square
 
 # What OME's schema calls a unit, and what OME-Zarr calls it (UDUNITS-2).
 _UNITS = {
@@ -141,6 +144,27 @@ def area_on_the_ground(geo: GeoReference) -> float | None:
     metres = metres_of_unit(geo.crs_wkt)
     a, b, _, d, e, _ = geo.transform
     return None if metres is None else abs(a * e - b * d) * metres**2
+
+
+def side_on_the_ground(geo: GeoReference) -> float | None:
+    """Metres of a pixel's side; None where that is not known, or pixels are not square."""
+    a, b, _, d, e, _ = geo.transform
+    area = area_on_the_ground(geo)
+    sides = math.hypot(a, d), math.hypot(b, e)
+    is_square = _alike(*sides) and _alike(sides[0] * sides[1], abs(a * e - b * d))
+    return None if area is None or not is_square else math.sqrt(area)
+
+
+def side_of_sides(sides: Sequence[float], units: Sequence[str | None]) -> float | None:
+    """Micrometres of a pixel's side; None where that is not known, or pixels are not square."""
+    area = area_of_sides(sides, units)
+    known = [MICROMETRES[unit] * side for side, unit in zip(sides, units, strict=True) if unit in MICROMETRES]
+    return math.sqrt(area) if area is not None and _alike(*known) else None
+
+
+def _alike(one: float, other: float) -> bool:
+    """Whether they are one length, rounded."""
+    return abs(one - other) <= NEARLY * max(one, other)
 
 
 def area_of_sides(sides: Sequence[float], units: Sequence[str | None]) -> float | None:

@@ -43,7 +43,7 @@ BACK = np.int64((1 << 26) - 1)
 
 
 @inlined
-def _add_whole(bins: I64, whole: np.int64, position: int) -> None:
+def add_whole(bins: I64, whole: np.int64, position: int) -> None:
     """Add ``whole * 2**position`` (in steps of the bins' unit), for less than ``2**62``."""
     at, shift = position >> 5, np.int64(position & 31)
     low = (whole & LOW) << shift
@@ -54,10 +54,19 @@ def _add_whole(bins: I64, whole: np.int64, position: int) -> None:
 
 
 @inlined
+def add_square_of(bins: I64, whole: np.int64, position: int) -> None:
+    """Add ``whole**2 * 2**position``, of a mantissa."""
+    front, back = whole >> FRONT, whole & BACK
+    add_whole(bins, back * back, position)
+    add_whole(bins, 2 * front * back, position + 26)
+    add_whole(bins, front * front, position + 52)
+
+
+@inlined
 def _add_value(bins: I64, value: float) -> None:
     """Add a float64 to bins of `BIN_UNIT`."""
     fraction, exponent = math.frexp(value)
-    _add_whole(bins, np.int64(fraction * 2.0**MANTISSA), exponent - MANTISSA + BIN_UNIT)
+    add_whole(bins, np.int64(fraction * 2.0**MANTISSA), exponent - MANTISSA + BIN_UNIT)
 
 
 @inlined
@@ -68,22 +77,17 @@ def _add_weighted(bins: I64, value: float, weight: np.int64) -> None:
     position = exponent - MANTISSA + BIN_UNIT
     front, back = whole >> FRONT, whole & BACK
     many, few = weight >> 24, weight & 0xFFFFFF
-    _add_whole(bins, back * few, position)
-    _add_whole(bins, front * few, position + 26)
-    _add_whole(bins, back * many, position + 24)
-    _add_whole(bins, front * many, position + 50)
+    add_whole(bins, back * few, position)
+    add_whole(bins, front * few, position + 26)
+    add_whole(bins, back * many, position + 24)
+    add_whole(bins, front * many, position + 50)
 
 
 @inlined
 def _add_square(bins: I64, value: float) -> None:
     """Add the square of a float64 to bins of `SQUARE_UNIT`."""
     fraction, exponent = math.frexp(value)
-    whole = np.int64(fraction * 2.0**MANTISSA)
-    position = 2 * (exponent - MANTISSA) + SQUARE_UNIT
-    front, back = whole >> FRONT, whole & BACK
-    _add_whole(bins, back * back, position)
-    _add_whole(bins, 2 * front * back, position + 26)
-    _add_whole(bins, front * front, position + 52)
+    add_square_of(bins, np.int64(fraction * 2.0**MANTISSA), 2 * (exponent - MANTISSA) + SQUARE_UNIT)
 
 
 @inlined

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
-from ..images.pixel_size import area_of_sides, area_on_the_ground
+from ..images.pixel_size import area_of_sides, area_on_the_ground, side_of_sides, side_on_the_ground
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
 from ..layers import LABEL_LAYER
@@ -95,8 +95,12 @@ class LabelArray:
             raise StoreError(f"{image.path}: a label of {labels.max()}, expected at most {MOST_LABELS}")
         return labels
 
-    def read_padded(self, image: StoredImage, rows: slice, columns: slice) -> tuple[Labels, NDArray[np.bool_]]:
+    def read_padded(
+        self, image: StoredImage, rows: slice, columns: slice, by: int = 1
+    ) -> tuple[Labels, NDArray[np.bool_]]:
         """A window of an image's labels (y + 2, x + 2) with one pixel around it, and which of these are in the image.
+
+        With ``by`` that many pixels around it.
 
         Raises
         ------
@@ -106,9 +110,9 @@ class LabelArray:
         clipped: list[slice] = []
         missing: list[tuple[int, int]] = []
         for window, size in zip((rows, columns), image.array(self.name).shape, strict=True):
-            first, last = max(window.start - 1, 0), min(window.stop + 1, size)
+            first, last = max(window.start - by, 0), min(window.stop + by, size)
             clipped.append(slice(first, last))
-            missing.append((first - window.start + 1, window.stop + 1 - last))
+            missing.append((first - window.start + by, window.stop + by - last))
         labels = self.read(image, clipped[0], clipped[1])
         inside = np.ones(labels.shape, np.bool_)
         return np.pad(labels, missing, constant_values=self.nothing), np.pad(inside, missing)
@@ -226,15 +230,18 @@ def region_rows(image: StoredImage, regions: Regions, colors: NDArray[np.uint8])
 
 
 class PixelArea(NamedTuple):
-    """The area of one pixel, where known."""
+    """The area of one pixel, where known, and its side where it is square."""
 
     square_metres: float | None = None
     square_micrometres: float | None = None
+    metres: float | None = None
+    micrometres: float | None = None
 
 
 def pixel_area(image: StoredImage) -> PixelArea:
     """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size."""
     geo = image.georeference
     if geo is not None:
-        return PixelArea(square_metres=area_on_the_ground(geo))
-    return PixelArea(square_micrometres=area_of_sides(*image.pixel_scale))
+        return PixelArea(square_metres=area_on_the_ground(geo), metres=side_on_the_ground(geo))
+    scale = image.pixel_scale
+    return PixelArea(square_micrometres=area_of_sides(*scale), micrometres=side_of_sides(*scale))

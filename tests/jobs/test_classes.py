@@ -52,6 +52,9 @@ def test_the_same_command_again_writes_nothing(kseg: Kseg, here: Path, every_fil
 def test_of_a_model_that_apply_hands_on(kseg: Kseg, here: Path) -> None:
     kseg("fit in --k 3 --attempts 1 -o m.zarr")
     assert kseg("classes m.zarr plant=1,2").code == 0
+    assert "1 named class, k 3" in kseg("classes m.zarr").out
+    assert kseg("classes m.zarr plant=0,1").code == kseg("classes m.zarr plant=1,2").code == 0
+    assert "--masks is for a store" in kseg("classes m.zarr --masks").err
     assert [each.clusters for each in Model.load("m.zarr").classes or ()] == [(1, 2)]
     kseg("apply in --model m.zarr -o s.zarr")
     assert open_store("s.zarr").classes == Model.load("m.zarr").classes

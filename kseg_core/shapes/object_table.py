@@ -1,0 +1,229 @@
+"""The table of objects: which regions of an image are meant, and a row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..areas import least_pixels
+from ..clustering.labelling import Labels
+from ..command_lines import command_line, place
+from ..errors import StoreError, UsageError
+from ..layers import LAYERS
+from ..object_settings import ObjectSettings
+from ..store.cuts import table_of
+from ..store.legend import Legend, hex_of
+from ..store.model import Model
+from ..store.opening import StoredImage
+from . import objects
+from .objects import FIGURES, HALO, Wanted
+from .regions import LabelArray, PixelArea, pixel_area, wanted_labels
+
+F64 = NDArray[np.float64]
+SQUARE_MICROMETRE = 1e-12  # square metres
+
+#: The table's columns but those of bands, and the Python type of what is in them (None where it is not known).
+COLUMNS: dict[str, type] = {
+    "image": str,
+    "source": str,
+    "id": int,
+    "class": str,
+    "color": str,
+    "pixels": int,
+    **dict.fromkeys(("top", "left", "bottom", "right"), int),
+    **dict.fromkeys(("centroid_y", "centroid_x", "perimeter", "eccentricity"), float),
+    **dict.fromkeys(("axis_major", "axis_minor", "orientation", "area_m2", "area_um2"), float),
+    **{f"{name}_{unit}": float for name in ("perimeter", "axis_major", "axis_minor") for unit in ("m", "um")},
+}
+
+
+def band_columns(bands: Sequence[str]) -> dict[str, type]:
+    """The columns of some bands."""
+    return {f"{what}_{band}": float for what in ("mean", "std") for band in bands}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageObjects:
+    """Which regions of an image are measured, and what their labels stand for; cheap to send to a worker.
+
+    Parameters
+    ----------
+    key, source
+        Of the image.
+    array
+        Whose regions: its clusters' labels, or its segments.
+    legend
+        What clusters' labels become, and what segments are of; None: there are no clusters.
+    wanted
+        Which.
+    named
+        int64, by label: the value of the legend that it stands for; -1: none.
+    area
+        Of a pixel.
+    """
+
+    key: str
+    source: str
+    array: LabelArray
+    legend: Legend | None
+    wanted: Wanted
+    named: NDArray[np.int64]
+    area: PixelArea
+
+    @classmethod
+    def of(cls, image: StoredImage, model: Model | None, settings: ObjectSettings) -> Self:
+        """Those that the settings ask for.
+
+        Raises
+        ------
+        UsageError
+            If an area has a unit and the size of a pixel is not known, or an image has no such class or cluster.
+        StoreError
+            If the table of its segments is damaged.
+        """
+        area = pixel_area(image)
+        legend = None if model is None else Legend.of(model, "cluster" if settings.of == "clusters" else None)
+        if settings.of == "classes" and legend is not None and legend.what == "cluster":
+            how = command_line("classes", place(image.store), "NAME=0,1")
+            raise UsageError(f"--of classes: no cluster has a name; give some one with: {how}")
+        chosen = None if settings.chosen is None else chosen_values(legend, settings.chosen, image.key)
+        least, columns = least_of(settings, area, image), int(image.attributes["shape"][1])
+        if settings.of == "segments":
+            array = LabelArray(LAYERS["segments"].path(), np.dtype(np.uint32), 0)
+            named = _of_segments(image, legend)
+            labels = np.ones(named.size, np.bool_) if chosen is None else np.isin(named, chosen)
+            labels[0] = False
+        else:  # without a model no pixel is valid, and there is no region
+            array = LabelArray.of_clusters(0 if legend is None else legend.k)
+            named = np.arange(0 if legend is None else len(legend))
+            labels = wanted_labels(named.size, chosen)
+        return cls(image.key, image.source, array, legend, Wanted(labels, least, columns), named, area)
+
+    def read(self, image: StoredImage, rows: slice, columns: slice) -> Labels:
+        """The labels of a window with `HALO` pixels around it.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be read.
+        """
+        padded, _ = self.array.read_padded(image, rows, columns, HALO)
+        return padded if self.legend is None or self.is_of_segments else self.legend.values_of(padded)
+
+    @property
+    def is_of_segments(self) -> bool:
+        """Whether its labels are numbers of segments."""
+        return self.array.nothing == 0
+
+    def rows(self, figures: F64, bands: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """One row a region, as `COLUMNS` and the columns of bands have them.
+
+        Parameters
+        ----------
+        figures
+            (n, FIGURES + 2 d).
+        bands
+            The names of the image's own d bands.
+        columns
+            The names of the table's columns of bands.
+        """
+        own = list(band_columns(bands))
+        at = [FIGURES + own.index(name) if name in own else -1 for name in columns]
+        for row in figures.tolist():
+            label, pixels = int(row[objects.LABEL]), int(row[objects.PIXELS])
+            name, color = self._name_of(label)
+            yield (
+                self.key,
+                self.source,
+                label if self.is_of_segments else int(row[objects.FIRST]),
+                name,
+                color,
+                pixels,
+                *map(int, row[objects.BOX]),
+                *row[objects.CENTROID_Y : objects.FIGURES],
+                *self._in_units(pixels, row),
+                *(None if place < 0 else row[place] for place in at),
+            )
+
+    def _name_of(self, label: int) -> tuple[str | None, str | None]:
+        """Name and colour of the class or cluster that a label stands for.
+
+        Raises
+        ------
+        StoreError
+            If there is no such label.
+        """
+        if label >= self.named.size:
+            raise StoreError(
+                f"{self.key}: its labels have {label}, expected less than {self.named.size}; check its store"
+            )
+        value = int(self.named[label])
+        if self.legend is None or value < 0:
+            return None, None
+        return self.legend.names[value], hex_of(self.legend.colors[value].tolist())
+
+    def _in_units(self, pixels: int, row: Sequence[float]) -> Iterator[float | None]:
+        area = self.area
+        for unit in (area.square_metres, area.square_micrometres):
+            yield None if unit is None else pixels * unit
+        for length in (objects.PERIMETER, objects.MAJOR, objects.MINOR):
+            for unit in (area.metres, area.micrometres):
+                yield None if unit is None else row[length] * unit
+
+
+def _of_segments(image: StoredImage, legend: Legend | None) -> NDArray[np.int64]:
+    """By number of a segment the value of the legend that most of its pixels are of; -1 of 0, and without clusters."""
+    clusters = np.concatenate([[-1], table_of(image).cluster]).astype(np.int64)
+    if legend is None:
+        return np.full(clusters.size, -1)
+    values = np.full(legend.k + 1, -1)  # the last is that of cluster -1, none
+    for value, group in enumerate(legend.clusters):
+        values[list(group)] = value
+    return values[clusters]
+
+
+def chosen_values(legend: Legend | None, chosen: Sequence[str], key: str) -> tuple[int, ...]:
+    """The values that names, or numbers of clusters, stand for.
+
+    Raises
+    ------
+    UsageError
+        If there is no such.
+    """
+    if legend is None:
+        raise UsageError(f"--cluster {chosen[0]}: {key} has no clusters; leave it out")
+    values = []
+    for name in chosen:
+        if name not in legend.names:
+            there = ", ".join(legend.names) if legend.what == "class" else f"0 to {len(legend) - 1}"
+            within = next(
+                (own for own, of in zip(legend.names, legend.clusters, strict=True) if name in map(str, of)), ""
+            )
+            within = f" (cluster {name} is of {within}; --of clusters takes it by its number)" if within else ""
+            what = "classes" if legend.what == "class" else "clusters"
+            raise UsageError(f"--cluster {name}: the {what} of {key} are {there}{within}")
+        values.append(legend.names.index(name))
+    return tuple(values)
+
+
+def least_of(settings: ObjectSettings, area: PixelArea, image: StoredImage) -> int:
+    """The fewest pixels of a region that is an object.
+
+    Raises
+    ------
+    UsageError
+        If nobody knows.
+    """
+    metres = area.square_metres
+    if metres is None and area.square_micrometres is not None:
+        metres = area.square_micrometres * SQUARE_MICROMETRE
+    try:
+        return max(1, least_pixels(settings.min_area, metres))
+    except ValueError:
+        raise UsageError(
+            f"--min-area {settings.min_area}: how large a pixel of {image.key} is is not known; give pixels, as in 50"
+        ) from None
