@@ -47,10 +47,17 @@ class Shown:
         "Output",
         "FILE.csv|FILE.parquet",
     )
+    signatures: str | None = option(
+        None,
+        "Also print and write what is in each class or cluster: mean, standard deviation, least and greatest value of "
+        "each band, pixels, area.",
+        "Output",
+        "FILE.csv|FILE.parquet",
+    )
     image: tuple[str, ...] = option(
         (),
-        "With --objects: only these images: a key or source, a name without its suffix, a folder, a suffix such as "
-        ".jpg, or a glob; may be given again.",
+        "With --objects and --signatures: only these images: a key or source, a name without its suffix, a folder, a "
+        "suffix such as .jpg, or a glob; may be given again.",
         "Output",
         "KEY|GLOB",
         many=True,
@@ -58,17 +65,18 @@ class Shown:
     overwrite: bool = option(False, "Replace a table that is there.", "Output")
 
     def __post_init__(self) -> None:
-        if self.overwrite and self.table is None and self.objects is None:
-            raise UsageError("--overwrite is for a table: name it with --table or --objects")
-        if self.table is not None and self.table == self.objects:
-            raise UsageError(f"--table and --objects are both {self.table}: name two files")
-        if self.image and self.objects is None:
+        files = [file for file in (self.table, self.objects, self.signatures) if file is not None]
+        if self.overwrite and not files:
+            raise UsageError("--overwrite is for a table: name it with --table, --objects or --signatures")
+        if (twice := next((file for file in files if files.count(file) > 1), None)) is not None:
+            raise UsageError(f"two tables are both {twice}: name a file for each")
+        if self.image and self.objects is None and self.signatures is None:
             raise UsageError("--image chooses for --objects: name its file, as in --objects objects.csv")
 
 
 @command(
     "inspect",
-    pick(Shown, "store", "table", "objects"),
+    pick(Shown, "store", "table", "signatures", "objects"),
     ObjectSettings,
     pick(Shown, "image", "overwrite"),
     WORKERS,
@@ -78,7 +86,8 @@ class Shown:
 def inspect(given: Given, report: Report) -> int:
     """Show what is in a store or model.
 
-    --table also counts the connected regions of every cluster; --objects measures each of them.
+    --table also counts the connected regions of every cluster; --objects measures each of them. --signatures
+    tells of every class and band mean, deviation and extremes.
 
     Examples:
 
@@ -87,11 +96,13 @@ def inspect(given: Given, report: Report) -> int:
       kseg-batch inspect images.kseg.zarr --table regions.csv
       kseg-batch inspect images.kseg.zarr --objects plants.csv --cluster plant --min-area 50
       kseg-batch inspect images.kseg.zarr --objects parts.parquet --of segments
+      kseg-batch inspect scene.kseg.zarr --signatures signatures.csv
     """
     execution, asked = given.make(ExecutionSettings), given.make(Shown)
     settings = given.make(ObjectSettings)
-    if asked.objects is None and (item := next(given.changed(ObjectSettings), None)) is not None:
-        raise UsageError(f"{item.flag} is of objects: name their file, as in --objects objects.csv")
+    for item in given.changed(ObjectSettings):
+        if asked.objects is None and (item.name != "of" or asked.signatures is None):
+            raise UsageError(f"{item.flag} is of objects: name their file, as in --objects objects.csv")
     from kseg_core.inputs.keys import printable_source
     from workflows.inspect import describe
 
@@ -101,6 +112,14 @@ def inspect(given: Given, report: Report) -> int:
 
         write_region_table(asked.store, asked.table, execution, report.progress, overwrite=asked.overwrite)
         found |= {"table": printable_source(asked.table)}
+    if asked.signatures is not None:
+        from workflows.objects import ObjectRequest
+        from workflows.signatures import write_signatures
+
+        classes = ObjectSettings(settings.of)
+        request = ObjectRequest(asked.store, asked.signatures, classes, asked.image, asked.overwrite)
+        signed = write_signatures(request, execution, report.progress)
+        found |= {"signature_table": printable_source(asked.signatures), **signed.to_json()}
     if asked.objects is not None:
         from workflows.objects import ObjectRequest, write_object_table
 
@@ -132,20 +151,39 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
         lines += cut(bad, "images")
     if found.get("table") is not None:
         lines.append(f"regions of every image's clusters → {printable(found['table'])}")
+    if found.get("signature_table") is not None:
+        lines += _signature_lines(found["signatures"])
+        lines.append(f"signatures → {printable(found['signature_table'])}")
     if found.get("objects") is not None:
-        lines += _object_lines(found)
-    return lines
-
-
-def _object_lines(found: dict[str, Any]) -> list[str]:
-    """How many objects there are, and of which images the bands were not to be had."""
-    lines = [f"{counted(found['object_count'], 'object')} → {printable(found['objects'])}"]
-    without = found["without_bands"]
-    if without:
+        lines.append(f"{counted(found['object_count'], 'object')} → {printable(found['objects'])}")
+    if without := found.get("without_bands"):
         first = f"{printable(without[0]['key'])}: {printable(without[0]['reason'])}"
         more = f"; and {len(without) - 1} more" if len(without) > 1 else ""
         lines.append(f"without means of bands: {first}{more}")
     return lines
+
+
+def _signature_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Signatures as a table in columns."""
+    if not rows:
+        return []
+    heads = ("class", "band", "pixels", "mean", "std", "min", "max")
+    table = [heads, *(tuple(_cell(row[head]) for head in heads) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if at < 2 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    ]
+    return [f"  {lines[0].rstrip()}", *cut([f"  {line.rstrip()}" for line in lines[1:]], "rows")]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def _how_made(found: dict[str, Any]) -> list[str]:
