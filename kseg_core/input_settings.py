@@ -107,8 +107,8 @@ class InputSettings:
     )
     pixel_size: str | None = option(
         None,
-        "The side of a pixel of images without a place on the ground, as in 0.12mm or 0.25um: instead of what their files "
-        "say, which of photographs is nothing. Areas and lengths go by it.",
+        "The side of a pixel of images without a place on the ground, as in 0.12mm or 0.25um: instead of what their "
+        "files say, which of photographs is nothing. Areas and lengths go by it.",
         "Input",
         "LENGTH",
         parse=_pixel_size,

@@ -80,7 +80,8 @@ def write_region_table(
     """Write a table of every image's clusters: area, regions, largest region (``inspect --table``).
 
     ``*.csv`` or ``*.parquet``, whole or not at all; one that is there is replaced with ``overwrite`` only.
-    ``pixel_size``: the side of a pixel of images without a place on the ground, as in ``0.12mm``, whatever the store says.
+    ``pixel_size``: the side of a pixel of images without a place on the ground, as in ``0.12mm``, whatever the store
+    says.
 
     Returns
     -------

@@ -20,6 +20,5 @@ def notes_of_given(path: str, info: PictureInfo, geo: GeoReference | None, given
     wanted = given.y * MICROMETRES[given.unit]
     if all(abs(side - wanted) <= NEARLY * wanted for side in sides):
         return ()
-    return (
-        f"its file says that a pixel is {sides[1]:.6g} x {sides[0]:.6g} um: --pixel-size takes its place, {wanted:.6g} um",
-    )
+    said = f"its file says that a pixel is {sides[1]:.6g} x {sides[0]:.6g} um"
+    return (f"{said}: --pixel-size takes its place, {wanted:.6g} um",)

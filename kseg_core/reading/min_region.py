@@ -13,7 +13,7 @@ SQUARE_MICROMETRE = 1e-12
 
 
 def pixel_size_of(source: ImageSource) -> PixelSize | None:
-    """The size that was given, or that an image's file states; None where it is on the ground, or the file states none."""
+    """The size that was given, or that an image's file states; None where it is on the ground, or there is none."""
     if source.geo is not None:
         return None
     if source.given_size is not None:

@@ -77,7 +77,7 @@ def smoothing_of(
     number, unit = parse_length(asked, "")
     side = _micrometres(file, info, geo, given)
     if side is None:
-        reason = f"--smooth {asked}: how large its pixels are is not known; give that with --pixel-size, or it in pixels, as in --smooth 2"
+        reason = f"--smooth {asked}: how large its pixels are is not known; give it in pixels, as in --smooth 2"
         if geo is not None:
             reason = f"--smooth {asked}: its map's axes are not lengths; give it in pixels, as in --smooth 2"
         raise Unsuited(file.source, reason, f"--smooth {asked}")

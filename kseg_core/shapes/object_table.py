@@ -227,6 +227,5 @@ def least_of(settings: ObjectSettings, area: PixelArea, image: StoredImage) -> i
     try:
         return max(1, least_pixels(settings.min_area, metres))
     except ValueError:
-        raise UsageError(
-            f"--min-area {settings.min_area}: how large a pixel of {image.key} is is not known; say it with --pixel-size, or give pixels, as in 50"
-        ) from None
+        what = f"--min-area {settings.min_area}: how large a pixel of {image.key} is is not known"
+        raise UsageError(f"{what}; give pixels, as in 50, or say that with --pixel-size") from None

@@ -209,7 +209,7 @@ COLUMNS: dict[str, type] = {
 def region_rows(
     image: StoredImage, regions: Regions, colors: NDArray[np.uint8], size: PixelSize | None = None
 ) -> Iterator[tuple[Any, ...]]:
-    """One row a cluster, as `COLUMNS` has them; ``share`` is of the image's valid pixels, ``size`` as of `pixel_area`."""
+    """One row a cluster, as `COLUMNS` has them; ``share`` is of its valid pixels; ``size``: see `pixel_area`."""
     area = pixel_area(image, size)
     valid = int(regions.pixels.sum())
     for cluster, (red, green, blue) in enumerate(colors.tolist()):
