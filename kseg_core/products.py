@@ -19,6 +19,7 @@ from .config import ADDED
 Clusters = tuple[int, ...] | None  # that a file shows; None: all
 What = Literal["cluster", "class"]  # that values of labels stand for
 Content = Literal["picture", "outlines"]
+Palette = Literal["mean", "distinct"]  # of clusters and classes without a colour of their own
 Coordinates = Literal["degrees", "map", "pixels"]  # of outlines of an image that is placed on the ground
 
 SOFTWARE = "kseg-batch"  # how the Software tag of an exported picture begins
@@ -52,8 +53,8 @@ class Kind:
     drawn_as
         Of a picture that is several files, one in each of these formats: which, and what draws it; ``--format`` may
         choose one of them.
-    of_labels, of_pixels
-        Whether it shows labels, and the image's own pixels.
+    of_labels, is_painted, of_pixels
+        Whether it shows labels, these in the colours of clusters, and the image's own pixels.
     has_by
         Whether ``--by`` chooses if it is of classes or of clusters.
     more_bytes
@@ -69,6 +70,7 @@ class Kind:
     also: tuple[Content, ...] = ()
     drawn_as: tuple[tuple[str, str], ...] = ()
     of_labels: bool = True
+    is_painted: bool = False
     of_pixels: bool = False
     has_by: bool = False
     more_bytes: int = 0
@@ -155,10 +157,15 @@ SEGMENTS = Kind(
 
 KINDS = by_name(
     (
-        Kind("segmented", "each pixel in its cluster's colour, with --by class in that of its class", has_by=True),
-        Kind("labels", "a palette image whose indices are the clusters"),
-        Kind("classes", "the same of classes, of a store whose clusters have names"),
-        Kind("raw", "the same as they were before --min-region, of a run with --keep-raw"),
+        Kind(
+            "segmented",
+            "each pixel in its cluster's colour, with --by class in that of its class",
+            is_painted=True,
+            has_by=True,
+        ),
+        Kind("labels", "a palette image whose indices are the clusters", is_painted=True),
+        Kind("classes", "the same of classes, of a store whose clusters have names", is_painted=True),
+        Kind("raw", "labels as they were before --min-region, of a run with --keep-raw", is_painted=True),
         Kind("masks", "black and white, one a class or cluster", "each", part="mask", has_by=True),
         Kind(
             "cutout",
@@ -185,6 +192,7 @@ KINDS = by_name(
             "one",
             is_bare=True,
             content="outlines",
+            is_painted=True,
             has_by=True,
         ),
     )

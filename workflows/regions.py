@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -20,6 +21,7 @@ from kseg_core.errors import StoreError, UsageError
 from kseg_core.export.segments import SegmentArray, ShownSegments, shown_segments
 from kseg_core.export.settings import ExportSettings
 from kseg_core.export.tables import require_table, write_table
+from kseg_core.images.pixel_size import given_pixel_size
 from kseg_core.layers.tiles import Region
 from kseg_core.object_settings import ObjectSettings
 from kseg_core.products import FORMATS, What
@@ -67,7 +69,23 @@ OUTLINES_PX = 1024  # of one that is traced: of noise, where every pixel is a re
 AHEAD = 2  # windows a worker that are traced before the first of them is written
 
 
-_ALL = ObjectSettings()
+@dataclass(frozen=True, slots=True)
+class RegionsOf:
+    """What a table of regions is of.
+
+    Parameters
+    ----------
+    settings
+        Whether of classes or of clusters, and of which.
+    pixel_size
+        The side of a pixel of images without a place on the ground, as in ``0.12mm``, whatever the store says.
+    """
+
+    settings: ObjectSettings = field(default_factory=ObjectSettings)
+    pixel_size: str | None = None
+
+
+_ALL = RegionsOf()
 
 
 def write_region_table(
@@ -77,12 +95,11 @@ def write_region_table(
     progress: Progress | None = None,
     *,
     overwrite: bool = False,
-    settings: ObjectSettings = _ALL,
+    of: RegionsOf = _ALL,
 ) -> int:
     """Write a table of every image's classes or clusters: area, regions, largest region (``inspect --table``).
 
-    ``*.csv`` or ``*.parquet``, whole or not at all; one that is there is replaced with ``overwrite`` only. Of
-    ``settings``: of classes, or of clusters, and of which.
+    ``*.csv`` or ``*.parquet``, whole or not at all; one that is there is replaced with ``overwrite`` only.
 
     Returns
     -------
@@ -103,13 +120,15 @@ def write_region_table(
         shared = store.model if store.has_model else None
         models = [shared if shared is not None else image.model for image in images]
         legends = [
-            NO_LEGEND if model is None else named_legend(model, settings.by, path, "--of classes") for model in models
+            NO_LEGEND if model is None else named_legend(model, of.settings.by, path, "--of classes")
+            for model in models
         ]
-        chosen = [chosen_rows(model, legend, settings) for model, legend in zip(models, legends, strict=True)]
-        if settings.chosen is not None and not any(chosen):
-            raise UsageError(f"--cluster {settings.chosen[0]}: no image of {path} has clusters; leave it out")
+        chosen = [chosen_rows(model, legend, of.settings) for model, legend in zip(models, legends, strict=True)]
+        if of.settings.chosen is not None and not any(chosen):
+            raise UsageError(f"--cluster {of.settings.chosen[0]}: no image of {path} has clusters; leave it out")
+        size = None if of.pixel_size is None else given_pixel_size(of.pixel_size)
         found = zip(regions_of_images(store, images, legends, context), legends, chosen, strict=True)
-        rows = (row for (image, own), legend, some in found for row in region_rows(image, own, legend, some))
+        rows = (row for (image, own), legend, some in found for row in region_rows(image, own, legend, some, size))
         columns = CLASS_COLUMNS if any(legend.what == "class" for legend in legends) else COLUMNS
         return write_table(table, columns, rows)
 
@@ -194,7 +213,7 @@ def polygons(
     """
     opened = open_store(storage.absolute(store))
     image = opened[key]
-    legend = legend_of(opened, image, settings.legend_by)
+    legend = legend_of(opened, image, settings.legend_by).with_palette(settings.palette)
     how = outlining(image, legend, clusters, settings)
     labels = LabelArray.of_legend(legend)
     with outlines_of(image, labels, how, aside, context) as outlines:

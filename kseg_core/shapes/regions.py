@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
-from ..images.pixel_size import area_of_sides, area_on_the_ground, side_of_sides, side_on_the_ground
+from ..images.pixel_size import PixelSize, area_of_sides, area_on_the_ground, side_of_sides, side_on_the_ground
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
 from ..layers import LABEL_LAYER
@@ -222,13 +222,17 @@ CLASS_COLUMNS: dict[str, type] = {
 
 
 def region_rows(
-    image: StoredImage, regions: Regions, legend: Legend, chosen: Sequence[int] | None = None
+    image: StoredImage,
+    regions: Regions,
+    legend: Legend,
+    chosen: Sequence[int] | None = None,
+    size: PixelSize | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """One row a cluster or class, as `COLUMNS` or `CLASS_COLUMNS` have them; ``share`` is of the image's valid pixels.
 
-    ``chosen``: of these values of the legend only.
+    ``chosen``: of these values of the legend only; ``size``: see `pixel_area`.
     """
-    area = pixel_area(image)
+    area = pixel_area(image, size)
     valid = int(regions.pixels.sum())
     for value in range(len(legend)) if chosen is None else sorted(chosen):
         pixels = int(regions.pixels[value])
@@ -258,10 +262,12 @@ class PixelArea(NamedTuple):
     micrometres: float | None = None
 
 
-def pixel_area(image: StoredImage) -> PixelArea:
-    """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size."""
+def pixel_area(image: StoredImage, given: PixelSize | None = None) -> PixelArea:
+    """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size;
+    ``given``: that of images without a place on the ground, whatever the store says.
+    """
     geo = image.georeference
     if geo is not None:
         return PixelArea(square_metres=area_on_the_ground(geo), metres=side_on_the_ground(geo))
-    scale = image.pixel_scale
+    scale = image.pixel_scale if given is None else ((given.y, given.x), (given.unit, given.unit))
     return PixelArea(square_micrometres=area_of_sides(*scale), micrometres=side_of_sides(*scale))

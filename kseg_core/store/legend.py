@@ -6,17 +6,18 @@ Whatever draws, counts, or writes categories takes a legend, and so speaks of cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clustering.labelling import Labels, invalid_label
+from ..clustering.labelling import Labels, invalid_label, painted
 from ..command_lines import command_line, place
 from ..errors import UsageError
 from ..layers.classes import class_lookup
-from ..products import What
+from ..products import Palette, What
+from .distinct import distinct_colors
 
 if TYPE_CHECKING:
     from .model import Model
@@ -80,6 +81,15 @@ class Legend:
         """Of classes where the model has some, else of clusters; ``by``: of these whatever there is."""
         return cls.of_clusters(model) if by == "cluster" else cls.of_classes(model)
 
+    def with_palette(self, palette: Palette) -> Legend:
+        """The same in other colours; those that somebody chose stay."""
+        if palette == "mean" or not len(self):
+            return self
+        chosen = np.array(self.given)
+        colors = self.colors.copy()
+        colors[~chosen] = distinct_colors(int((~chosen).sum()), self.colors[chosen].tolist())
+        return replace(self, colors=colors)
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -116,15 +126,10 @@ class Legend:
         ValueError
             If a label is neither a cluster nor the invalid value.
         """
-        invalid = invalid_label(self.k)
-        stray = (labels >= self.k) & (labels != invalid)
-        if stray.any():
-            raise ValueError(f"labels: expected 0 to {self.k - 1} or {invalid}, got {int(labels[stray][0])}")
-        palette = np.zeros((invalid + 1, 3), np.uint8)
+        colors = np.zeros((self.k, 3), np.uint8)
         for color, clusters in zip(self.colors, self.clusters, strict=True):
-            palette[list(clusters)] = color
-        painted: U8 = palette[labels]
-        return painted
+            colors[list(clusters)] = color
+        return painted(labels, colors)
 
     def totals(self, of_clusters: Sequence[Any]) -> list[int]:
         """Of each value the sum of what its clusters have, as whole numbers of any size."""

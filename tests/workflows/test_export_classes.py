@@ -28,7 +28,7 @@ from workflows import regions
 from workflows.classes import ClassChanges, classes_of_all
 from workflows.export import Exported, export
 from workflows.export_plan import ExportRequest
-from workflows.regions import write_region_table
+from workflows.regions import RegionsOf, write_region_table
 
 KEY = "picture-2.png"  # with pixels that are not valid
 NAMES = ("bare soil", "plant", "3")  # of clusters 0, of 1 and 2, and of 3, which has no name
@@ -161,7 +161,7 @@ def test_the_table_has_a_row_a_class(
 
     def rows(**settings: Any) -> list[dict[str, str]]:
         path = tmp_path / "t.csv"
-        write_region_table(str(store), str(path), SYNC, overwrite=True, settings=ObjectSettings(**settings))
+        write_region_table(str(store), str(path), SYNC, overwrite=True, of=RegionsOf(ObjectSettings(**settings)))
         with path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
