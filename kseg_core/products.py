@@ -17,6 +17,7 @@ from .config import ADDED
 
 Clusters = tuple[int, ...] | None  # that a file shows; None: all
 Content = Literal["picture", "outlines"]
+Palette = Literal["mean", "distinct"]  # of clusters and classes without a colour of their own
 Coordinates = Literal["degrees", "map", "pixels"]  # of outlines of an image that is placed on the ground
 
 SOFTWARE = "kseg-batch"  # how the Software tag of an exported picture begins
@@ -49,8 +50,8 @@ class Kind:
     drawn_as
         Of a picture that is several files, one in each of these formats: which, and what draws it; ``--format`` may
         choose one of them.
-    of_labels, of_pixels
-        Whether it shows labels, and the image's own pixels.
+    of_labels, is_painted, of_pixels
+        Whether it shows labels, these in the colours of clusters, and the image's own pixels.
     more_bytes
         Of memory that a task takes beyond `memory.VIEW_BYTES`.
     """
@@ -64,6 +65,7 @@ class Kind:
     also: tuple[Content, ...] = ()
     drawn_as: tuple[tuple[str, str], ...] = ()
     of_labels: bool = True
+    is_painted: bool = False
     of_pixels: bool = False
     more_bytes: int = 0
 
@@ -134,9 +136,9 @@ SEGMENTS = Kind(
 
 KINDS = by_name(
     (
-        Kind("segmented", "each pixel in its cluster's colour"),
-        Kind("labels", "a palette image whose indices are the clusters"),
-        Kind("raw", "the same as they were before --min-region, of a run with --keep-raw"),
+        Kind("segmented", "each pixel in its cluster's colour", is_painted=True),
+        Kind("labels", "a palette image whose indices are the clusters", is_painted=True),
+        Kind("raw", "the same as they were before --min-region, of a run with --keep-raw", is_painted=True),
         Kind("masks", "black and white, one a cluster", "each", part="mask"),
         Kind(
             "cutout",
@@ -151,7 +153,14 @@ KINDS = by_name(
             for name in ADDED
         ),
         Kind("boundaries", "lines between clusters, drawn on the image", of_pixels=True),
-        Kind("polygons", "outlines of the regions of each cluster", "one", is_bare=True, content="outlines"),
+        Kind(
+            "polygons",
+            "outlines of the regions of each cluster",
+            "one",
+            is_bare=True,
+            content="outlines",
+            is_painted=True,
+        ),
     )
 )
 

@@ -176,7 +176,7 @@ def polygons(
     """
     opened = open_store(storage.absolute(store))
     image = opened[key]
-    legend = legend_of(opened, image)
+    legend = legend_of(opened, image).with_palette(settings.palette)
     how = outlining(image, legend, clusters, settings)
     labels = LabelArray.of_clusters(legend.k)
     with outlines_of(image, labels, how, aside, context) as outlines:

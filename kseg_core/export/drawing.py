@@ -16,13 +16,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from kseg_core.clustering.labelling import NO_COLORS, Labels
+from kseg_core.clustering.labelling import NO_COLORS, Labels, painted
 from kseg_core.errors import StoreError
 from kseg_core.images.pixel_size import MICROMETRES, PixelSize
 from kseg_core.layers import LABEL_LAYER, LAYERS
 from kseg_core.layers.layer import Layer
 from kseg_core.shapes.regions import pixel_area
-from kseg_core.store.legend import Legend
+from kseg_core.store.legend import NO_LEGEND, Legend
 from kseg_core.store.model import Model
 from kseg_core.store.nodes import DAMAGE
 from kseg_core.store.opening import StoredImage
@@ -30,6 +30,7 @@ from kseg_core.store.originals import Originals, ShownPixels, open_shown
 
 from .categories import Categories
 from .segments import ShownSegments, shown_segments
+from .settings import ExportSettings
 
 U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -100,14 +101,13 @@ class ImageReader:
         That labelled it; None where it has no valid pixel, or no labels.
     originals
         Where the store's images came from.
-    level
-        At which segments are shown; None: as they are stored.
+    settings
+        At which level segments are shown, and in which colours clusters.
     """
 
-    def __init__(
-        self, image: StoredImage, model: Model | None, originals: Originals, level: float | None = None
-    ) -> None:
-        self.image, self.model, self._originals, self._level = image, model, originals, level
+    def __init__(self, image: StoredImage, model: Model | None, originals: Originals, settings: ExportSettings) -> None:
+        self.image, self.model, self._originals, self._level = image, model, originals, settings.level
+        self.legend = NO_LEGEND if model is None else Legend.of_clusters(model).with_palette(settings.palette)
         self._closing = ExitStack()
         self._pixels: ShownPixels | None = None
         self.has_invalid = bool(image.attributes.get("invalid"))
@@ -148,7 +148,7 @@ class ImageReader:
         """What the values of a layer of labels are; None where there is no model, so no valid pixel."""
         if self.model is None:
             return None
-        legend = Legend.of_clusters(self.model)
+        legend = self.legend
         counts = self.image.attributes.get("counts") if layer is LABEL_LAYER else None
         pixels = legend.totals(counts) if counts else None
         return Categories(legend, pixels, pixel_area(self.image))
@@ -199,7 +199,7 @@ class ImageReader:
         if self.model is None:
             return np.zeros((*labels.shape, 3), np.uint8)
         with _reading(f"{self.image.path}: its labels"):
-            return self.model.paint(labels)
+            return painted(labels, self.legend.colors)
 
     def boundaries(self, rows: slice, columns: slice) -> tuple[Bools, Labels]:
         """The `boundary_pixels` of a window, and its labels."""

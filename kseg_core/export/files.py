@@ -159,7 +159,7 @@ def export_files(
     try:
         image = StoredImage(store, key)
         model = shared if shared is not None else image.model
-        with ImageReader(image, model, originals, settings.level) as reader:
+        with ImageReader(image, model, originals, settings) as reader:
             for file in files:
                 drawn = KINDS[file.what].drawn(file.written_as)
                 picture = draw(drawn, reader, file.clusters or (), settings.line_rgb)

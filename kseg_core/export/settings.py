@@ -6,15 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 from kseg_core.errors import UsageError
 from kseg_core.options import joined, option
-from kseg_core.products import FORMATS, KINDS, content_of, format_named, formats_to_choose
+from kseg_core.products import FORMATS, KINDS, Palette, content_of, format_named, formats_to_choose
 from kseg_core.segment_settings import parse_level
 
 *_MOST, _LAST = (kind.name for kind in KINDS.values() if kind.clusters != "all")
 _OF_CLUSTERS = f"{', '.join(_MOST)} and {_LAST}"
 _OUTLINES = ", ".join(kind.name for kind in KINDS.values() if "outlines" in kind.contents)
+_PAINTED = ", ".join(kind.name for kind in KINDS.values() if kind.is_painted)
 MOST_SIMPLIFY_PX = 100  # beyond it outlines have little to do with pixels
 
 
@@ -43,6 +45,8 @@ class ExportSettings:
         Of kinds that are of clusters; None: each.
     format
         ``auto``: as `written_as` has it; a format also by its suffix, as in ``tif``.
+    palette
+        In which colours clusters are that were given none.
     level
         At which segments are cut, 0 to 1; None: as they are in the store.
     """
@@ -71,6 +75,13 @@ class ExportSettings:
         "and tiled TIFF above.",
         "Output",
         "NAME",
+    )
+    palette: Palette = option(
+        "mean",
+        f"Colours of {_PAINTED}: the mean colour of each cluster, or distinct ones, which are told apart also by those "
+        "who do not see red, green or blue. A colour that a class was given stays.",
+        "Output",
+        "mean|distinct",
     )
     line: str = option("#ffff00", "Colour of the boundaries.", "Output", "COLOUR", flag="line-color")
     min_area_px: int = option(
@@ -117,6 +128,10 @@ class ExportSettings:
                 raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {','.join(map(str, self.clusters))}")
             if all(KINDS[kind].clusters == "all" for kind in self.what):
                 raise UsageError(f"--cluster chooses for {_OF_CLUSTERS}; --what names none of them")
+        if self.palette not in get_args(Palette):
+            raise UsageError(f"--palette is {' or '.join(get_args(Palette))}; got {self.palette!r}")
+        if self.palette != "mean" and not any(KINDS[kind].is_painted for kind in self.what):
+            raise UsageError(f"--palette is of {_PAINTED}, and --what names none of them: leave it out")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.line):
             raise UsageError(f"--line-color is like '#ffff00'; got {self.line!r}")
         if self.min_area_px < 1:

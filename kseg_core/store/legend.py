@@ -6,7 +6,7 @@ Whatever draws, counts, or writes categories takes a legend, and so speaks of cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label
 from ..layers.classes import class_lookup
+from ..products import Palette
+from .distinct import distinct_colors
 
 if TYPE_CHECKING:
     from .model import Model
@@ -77,6 +79,15 @@ class Legend:
     def of(cls, model: Model, by: What | None = None) -> Legend:
         """Of classes where the model has some, else of clusters; ``by``: of these whatever there is."""
         return cls.of_clusters(model) if by == "cluster" else cls.of_classes(model)
+
+    def with_palette(self, palette: Palette) -> Legend:
+        """The same in other colours; those that somebody chose stay."""
+        if palette == "mean" or not len(self):
+            return self
+        chosen = np.array(self.given)
+        colors = self.colors.copy()
+        colors[~chosen] = distinct_colors(int((~chosen).sum()), self.colors[chosen].tolist())
+        return replace(self, colors=colors)
 
     def __len__(self) -> int:
         return len(self.names)

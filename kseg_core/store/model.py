@@ -20,7 +20,7 @@ from ..clustering.bands import BandSpace
 from ..clustering.cleaning import Cleaning, clean_labels
 from ..clustering.features import FeatureSpace, feature_space
 from ..clustering.kmeans import History, Solution
-from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels, no_labels
+from ..clustering.labelling import LabelledPixels, Labels, label_pixels, no_labels, painted
 from ..clustering.sums import ClusterSums
 from ..config import AUTO, MAX_K, FitSettings, OutputSettings
 from ..errors import StoreError, UsageError
@@ -335,16 +335,9 @@ class Model:
         """
         if labels.dtype.kind not in "iu":
             raise ValueError(f"labels: expected whole numbers, as predict returns; got {labels.shape} {labels.dtype}")
-        invalid = invalid_label(self.k)
         labels = labels.compute() if hasattr(labels, "compute") else labels
-        labels = np.asarray(np.ma.filled(getattr(labels, "values", labels), invalid))
-        palette = np.zeros((invalid + 1, 3), np.uint8)
-        palette[: self.k] = self.colors
-        stray = (labels < 0) | (labels >= self.k) & (labels != invalid)
-        if stray.any():
-            raise ValueError(f"labels: expected 0 to {self.k - 1} or {invalid}, got {int(labels[stray][0])}")
-        painted: U8 = palette[labels]
-        return painted
+        labels = np.asarray(np.ma.filled(getattr(labels, "values", labels), invalid_label(self.k)))
+        return painted(labels, self.colors)
 
     def save(self, path: str, *, overwrite: bool = False) -> None:
         """Write the model as a Zarr group of its own; it appears whole or not at all.
