@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kseg_core.command_lines import made_anew_by
-from kseg_core.config import ExecutionSettings
+from kseg_core.config import ExecutionSettings, InputSettings
 from kseg_core.errors import UsageError
 from kseg_core.object_settings import ObjectSettings
 from kseg_core.options import argument, option
@@ -79,6 +79,7 @@ class Shown:
     pick(Shown, "store", "table", "signatures", "objects"),
     ObjectSettings,
     pick(Shown, "image", "overwrite"),
+    pick(InputSettings, "pixel_size"),
     WORKERS,
     General,
     failed=lambda error: {"status": "failed", "error": str(error)},
@@ -96,6 +97,7 @@ def inspect(given: Given, report: Report) -> int:
       kseg-batch inspect images.kseg.zarr --table regions.csv
       kseg-batch inspect images.kseg.zarr --objects plants.csv --cluster plant --min-area 50
       kseg-batch inspect images.kseg.zarr --objects parts.parquet --of segments
+      kseg-batch inspect photos.kseg.zarr --table leaves.csv --pixel-size 0.12mm
       kseg-batch inspect scene.kseg.zarr --signatures signatures.csv
     """
     execution, asked = given.make(ExecutionSettings), given.make(Shown)
@@ -103,6 +105,9 @@ def inspect(given: Given, report: Report) -> int:
     for item in given.changed(ObjectSettings):
         if asked.objects is None and (item.name != "of" or asked.signatures is None):
             raise UsageError(f"{item.flag} is of objects: name their file, as in --objects objects.csv")
+    size = given.make(InputSettings).pixel_size
+    if size is not None and asked.objects is None and asked.signatures is None and asked.table is None:
+        raise UsageError("--pixel-size is for areas of a table: name it with --table, --objects or --signatures")
     from kseg_core.inputs.keys import printable_source
     from workflows.inspect import describe
 
@@ -110,20 +115,22 @@ def inspect(given: Given, report: Report) -> int:
     if asked.table is not None:
         from workflows.regions import write_region_table
 
-        write_region_table(asked.store, asked.table, execution, report.progress, overwrite=asked.overwrite)
+        write_region_table(
+            asked.store, asked.table, execution, report.progress, overwrite=asked.overwrite, pixel_size=size
+        )
         found |= {"table": printable_source(asked.table)}
     if asked.signatures is not None:
         from workflows.objects import ObjectRequest
         from workflows.signatures import write_signatures
 
         classes = ObjectSettings(settings.of)
-        request = ObjectRequest(asked.store, asked.signatures, classes, asked.image, asked.overwrite)
+        request = ObjectRequest(asked.store, asked.signatures, classes, asked.image, asked.overwrite, size)
         signed = write_signatures(request, execution, report.progress)
         found |= {"signature_table": printable_source(asked.signatures), **signed.to_json()}
     if asked.objects is not None:
         from workflows.objects import ObjectRequest, write_object_table
 
-        request = ObjectRequest(asked.store, asked.objects, settings, asked.image, asked.overwrite)
+        request = ObjectRequest(asked.store, asked.objects, settings, asked.image, asked.overwrite, size)
         made = write_object_table(request, execution, report.progress)
         found |= {"objects": printable_source(asked.objects), **made.to_json()}
     report.finish(found, inspect_lines(asked.store, found))

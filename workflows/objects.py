@@ -21,6 +21,7 @@ from kseg_core.command_lines import command_line, place
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.export.tables import require_table, write_table
+from kseg_core.images.pixel_size import PixelSize, given_pixel_size
 from kseg_core.layers import LAYERS
 from kseg_core.layers.tiles import Region
 from kseg_core.memory import VIEW_BYTES, viewing_bytes
@@ -58,6 +59,8 @@ class ObjectRequest:
         Keys, sources, or patterns of either; none: all images.
     overwrite
         Whether a table that is there is replaced.
+    pixel_size
+        The side of a pixel of images without a place on the ground, as in ``0.12mm``; None: as the store says.
     """
 
     store: str
@@ -65,6 +68,12 @@ class ObjectRequest:
     settings: ObjectSettings = field(default_factory=ObjectSettings)
     images: tuple[str, ...] = ()
     overwrite: bool = False
+    pixel_size: str | None = None
+
+    @property
+    def size(self) -> PixelSize | None:
+        """Of a pixel of images without a place on the ground, where it is given."""
+        return None if self.pixel_size is None else given_pixel_size(self.pixel_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,7 @@ def write_object_table(
     with Context.open(execution, progress) as context:
         pixels = sum(int(np.prod(image.attributes["shape"])) for image in images)
         context.progress.stage("measuring regions", len(images), pixels)
-        planned, without = plan_objects(store, images, request.settings, context)
+        planned, without = plan_objects(store, images, request, context)
         names = list(band_columns(list(dict.fromkeys(name for image in planned for name in image.names))))
         folder = os.path.dirname(os.path.abspath(request.table))
         rows = (
@@ -158,7 +167,7 @@ def images_with(store: Store, settings: ObjectSettings, wanted: Sequence[str]) -
 
 
 def plan_objects(
-    store: Store, images: Sequence[StoredImage], settings: ObjectSettings, context: Context
+    store: Store, images: Sequence[StoredImage], request: ObjectRequest, context: Context
 ) -> tuple[list[Planned], dict[str, str]]:
     """What is measured of each image, as many tasks at a time as memory allows; and why there are no bands of some."""
     path, shared = storage.absolute(store.path), store.model if store.has_model else None
@@ -178,7 +187,7 @@ def plan_objects(
     for image in images:
         model = shared if shared is not None else image.model
         own = bands[image.key] if image.key not in without else None
-        objects = ImageObjects.of(image, model, settings)
+        objects = ImageObjects.of(image, model, request.settings, request.size)
         planned.append(Planned(objects, own, tuple(_windows_of(image, objects, own))))
     return planned, without
 

@@ -22,6 +22,7 @@ from kseg_core.errors import StoreError, UsageError
 from kseg_core.export.segments import SegmentArray, ShownSegments, shown_segments
 from kseg_core.export.settings import ExportSettings
 from kseg_core.export.tables import require_table, write_table
+from kseg_core.images.pixel_size import given_pixel_size
 from kseg_core.layers.tiles import Region
 from kseg_core.products import FORMATS
 from kseg_core.shapes.outline_pieces import Pieces
@@ -68,11 +69,19 @@ AHEAD = 2  # windows a worker that are traced before the first of them is writte
 
 
 def write_region_table(
-    path: str, table: str, execution: ExecutionSettings, progress: Progress | None = None, *, overwrite: bool = False
+    path: str,
+    table: str,
+    execution: ExecutionSettings,
+    progress: Progress | None = None,
+    *,
+    overwrite: bool = False,
+    pixel_size: str | None = None,
 ) -> int:
     """Write a table of every image's clusters: area, regions, largest region (``inspect --table``).
 
     ``*.csv`` or ``*.parquet``, whole or not at all; one that is there is replaced with ``overwrite`` only.
+    ``pixel_size``: the side of a pixel of images without a place on the ground, as in ``0.12mm``, whatever the store
+    says.
 
     Returns
     -------
@@ -89,7 +98,8 @@ def write_region_table(
         raise StoreError(f"{path}: the run that made it has not finished; the same command completes it")
     with Context.open(execution, progress) as context:
         limit_tasks(context.executor)
-        rows = (row for each in regions_of_images(store, context) for row in region_rows(*each))
+        size = None if pixel_size is None else given_pixel_size(pixel_size)
+        rows = (row for each in regions_of_images(store, context) for row in region_rows(*each, size))
         return write_table(table, COLUMNS, rows)
 
 

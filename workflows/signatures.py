@@ -65,7 +65,7 @@ def write_signatures(
     with Context.open(execution, progress) as context:
         pixels = sum(int(np.prod(image.attributes["shape"])) for image in images)
         context.progress.stage("measuring classes", len(images), pixels)
-        planned, without = plan_objects(store, images, request.settings, context)
+        planned, without = plan_objects(store, images, request, context)
         sums = list(_sums_of_images(store, planned, context))
     together = _together(store, planned, sums)
     each = [_rows_of(image, own) for image, own in zip(planned, sums, strict=True)]

@@ -13,6 +13,7 @@ from ..areas import least_pixels
 from ..clustering.labelling import Labels
 from ..command_lines import command_line, place
 from ..errors import StoreError, UsageError
+from ..images.pixel_size import PixelSize
 from ..layers import LAYERS
 from ..object_settings import ObjectSettings
 from ..store.cuts import table_of
@@ -75,8 +76,10 @@ class ImageObjects:
     area: PixelArea
 
     @classmethod
-    def of(cls, image: StoredImage, model: Model | None, settings: ObjectSettings) -> Self:
-        """Those that the settings ask for.
+    def of(
+        cls, image: StoredImage, model: Model | None, settings: ObjectSettings, size: PixelSize | None = None
+    ) -> Self:
+        """Those that the settings ask for; ``size`` as of `pixel_area`.
 
         Raises
         ------
@@ -85,7 +88,7 @@ class ImageObjects:
         StoreError
             If the table of its segments is damaged.
         """
-        area = pixel_area(image)
+        area = pixel_area(image, size)
         legend = None if model is None else Legend.of(model, "cluster" if settings.of == "clusters" else None)
         if settings.of == "classes" and legend is not None and legend.what == "cluster":
             how = command_line("classes", place(image.store), "NAME=0,1")
@@ -224,6 +227,5 @@ def least_of(settings: ObjectSettings, area: PixelArea, image: StoredImage) -> i
     try:
         return max(1, least_pixels(settings.min_area, metres))
     except ValueError:
-        raise UsageError(
-            f"--min-area {settings.min_area}: how large a pixel of {image.key} is is not known; give pixels, as in 50"
-        ) from None
+        what = f"--min-area {settings.min_area}: how large a pixel of {image.key} is is not known"
+        raise UsageError(f"{what}; give pixels, as in 50, or say that with --pixel-size") from None

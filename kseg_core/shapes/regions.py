@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
-from ..images.pixel_size import area_of_sides, area_on_the_ground, side_of_sides, side_on_the_ground
+from ..images.pixel_size import PixelSize, area_of_sides, area_on_the_ground, side_of_sides, side_on_the_ground
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
 from ..layers import LABEL_LAYER
@@ -206,9 +206,11 @@ COLUMNS: dict[str, type] = {
 }
 
 
-def region_rows(image: StoredImage, regions: Regions, colors: NDArray[np.uint8]) -> Iterator[tuple[Any, ...]]:
-    """One row a cluster, as `COLUMNS` has them; ``share`` is of the image's valid pixels."""
-    area = pixel_area(image)
+def region_rows(
+    image: StoredImage, regions: Regions, colors: NDArray[np.uint8], size: PixelSize | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """One row a cluster, as `COLUMNS` has them; ``share`` is of its valid pixels; ``size``: see `pixel_area`."""
+    area = pixel_area(image, size)
     valid = int(regions.pixels.sum())
     for cluster, (red, green, blue) in enumerate(colors.tolist()):
         pixels = int(regions.pixels[cluster])
@@ -238,10 +240,12 @@ class PixelArea(NamedTuple):
     micrometres: float | None = None
 
 
-def pixel_area(image: StoredImage) -> PixelArea:
-    """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size."""
+def pixel_area(image: StoredImage, given: PixelSize | None = None) -> PixelArea:
+    """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size;
+    ``given``: that of images without a place on the ground, whatever the store says.
+    """
     geo = image.georeference
     if geo is not None:
         return PixelArea(square_metres=area_on_the_ground(geo), metres=side_on_the_ground(geo))
-    scale = image.pixel_scale
+    scale = image.pixel_scale if given is None else ((given.y, given.x), (given.unit, given.unit))
     return PixelArea(square_micrometres=area_of_sides(*scale), micrometres=side_of_sides(*scale))

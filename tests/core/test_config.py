@@ -225,6 +225,7 @@ OTHER_INPUT = {
     "nodata_in": "all",
     "smooth": "2um",
     "stack": "auto",
+    "pixel_size": "0.12mm",
     "validity": 1,
 }
 OTHER_OUTPUT = {

@@ -57,6 +57,8 @@ def test_signatures_are_printed_and_written(kseg: Kseg, here: Path) -> None:
         ("--table o.csv --objects o.csv", "two tables are both o.csv: name a file for each"),
         ("--signatures o.csv --cluster 1", "--cluster is of objects: name their file, as in --objects objects.csv"),
         ("--signatures o.csv --of segments", "--of segments: signatures are of classes or clusters"),
+        ("--pixel-size 1mm", "--pixel-size is for areas of a table: name it with --table, --objects or --signatures"),
+        ("--objects o.csv --pixel-size 2", "--pixel-size is the length of a pixel's side with its unit, as in 0.12mm"),
         ("--objects o.txt", "a table is a .csv or a .parquet file; got 'o.txt'"),
         ("--objects o.csv --of fields", "--of is one of classes, clusters, segments"),
         ("--objects o.csv --min-area few", "--min-area is a number of pixels like 50, or an area like 50um2"),
