@@ -20,7 +20,7 @@ from ..clustering.bands import BandSpace
 from ..clustering.cleaning import Cleaning, clean_labels
 from ..clustering.features import FeatureSpace, feature_space
 from ..clustering.kmeans import History, Solution
-from ..clustering.labelling import LabelledPixels, Labels, label_pixels, no_labels, painted
+from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels, no_labels, painted
 from ..clustering.sums import ClusterSums
 from ..config import AUTO, MAX_K, FitSettings, OutputSettings
 from ..errors import StoreError, UsageError
