@@ -60,7 +60,10 @@ class Extras:
 INPUTS: list[Listed] = [InputSelection, pick(InputSettings, "nodata", "nodata_in"), InputSettings]
 INPUTS_AS_THEY_ARE: list[Listed] = [*INPUTS[:-1], omit(InputSettings, "smooth")]
 INPUTS_OF_COLOURS: list[Listed] = [*INPUTS[:-1], omit(InputSettings, "smooth", "stack")]
-FIT: list[Listed] = [pick(FitSettings, "features", "stains", "kind", "bands", "derive", "normalize"), FitSettings]
+FIT: list[Listed] = [
+    pick(FitSettings, "features", "stains", "kind", "bands", "derive", "display", "normalize"),
+    FitSettings,
+]
 LABELS: list[Listed] = [
     pick(OutputSettings, "masks", "tile"),
     omit(OutputSettings, "overwrite"),

@@ -91,6 +91,7 @@ def export(given: Given, report: Report) -> int:
       kseg-batch export scene.kseg.zarr --to out --what polygons --min-area 50
       kseg-batch export scene.kseg.zarr --to out --what polygons --format gpkg
       kseg-batch export slide.kseg.zarr --to out --what polygons --format qupath
+      kseg-batch export scene.kseg.zarr --to out --what labels --palette distinct
     """
     settings, execution, files = given.make(ExportSettings), given.make(ExecutionSettings), given.make(Files)
     if files.existing == "refuse":

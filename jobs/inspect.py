@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kseg_core.command_lines import made_anew_by
-from kseg_core.config import ExecutionSettings
+from kseg_core.config import ExecutionSettings, InputSettings
 from kseg_core.errors import UsageError
 from kseg_core.object_settings import ObjectSettings
 from kseg_core.options import argument, option
@@ -37,7 +38,8 @@ class Shown:
     store: str = argument("A store made by run, apply, edges or segments, or a model.", "STORE", required=True)
     table: str | None = option(
         None,
-        "Also write area, number of regions and largest region of every image's clusters.",
+        "Also write area, number of regions and largest region of every image's classes, or of its clusters where "
+        "they have no names.",
         "Output",
         "FILE.csv|FILE.parquet",
     )
@@ -47,10 +49,17 @@ class Shown:
         "Output",
         "FILE.csv|FILE.parquet",
     )
+    signatures: str | None = option(
+        None,
+        "Also print and write what is in each class or cluster: mean, standard deviation, least and greatest value of "
+        "each band, pixels, area.",
+        "Output",
+        "FILE.csv|FILE.parquet",
+    )
     image: tuple[str, ...] = option(
         (),
-        "With --objects: only these images: a key or source, a name without its suffix, a folder, a suffix such as "
-        ".jpg, or a glob; may be given again.",
+        "With --objects and --signatures: only these images: a key or source, a name without its suffix, a folder, a "
+        "suffix such as .jpg, or a glob; may be given again.",
         "Output",
         "KEY|GLOB",
         many=True,
@@ -58,19 +67,21 @@ class Shown:
     overwrite: bool = option(False, "Replace a table that is there.", "Output")
 
     def __post_init__(self) -> None:
-        if self.overwrite and self.table is None and self.objects is None:
-            raise UsageError("--overwrite is for a table: name it with --table or --objects")
-        if self.table is not None and self.table == self.objects:
-            raise UsageError(f"--table and --objects are both {self.table}: name two files")
-        if self.image and self.objects is None:
+        files = [file for file in (self.table, self.objects, self.signatures) if file is not None]
+        if self.overwrite and not files:
+            raise UsageError("--overwrite is for a table: name it with --table, --objects or --signatures")
+        if (twice := next((file for file in files if files.count(file) > 1), None)) is not None:
+            raise UsageError(f"two tables are both {twice}: name a file for each")
+        if self.image and self.objects is None and self.signatures is None:
             raise UsageError("--image chooses for --objects: name its file, as in --objects objects.csv")
 
 
 @command(
     "inspect",
-    pick(Shown, "store", "table", "objects"),
+    pick(Shown, "store", "table", "signatures", "objects"),
     ObjectSettings,
     pick(Shown, "image", "overwrite"),
+    pick(InputSettings, "pixel_size"),
     WORKERS,
     General,
     failed=lambda error: {"status": "failed", "error": str(error)},
@@ -78,37 +89,79 @@ class Shown:
 def inspect(given: Given, report: Report) -> int:
     """Show what is in a store or model.
 
-    --table also counts the connected regions of every cluster; --objects measures each of them.
+    --table also counts the connected regions of every class or cluster; --objects measures each of them. --signatures
+    tells of every class and band mean, deviation and extremes.
 
     Examples:
 
       kseg-batch inspect images.kseg.zarr
       kseg-batch inspect images.kseg.zarr --json
       kseg-batch inspect images.kseg.zarr --table regions.csv
+      kseg-batch inspect images.kseg.zarr --table plants.csv --cluster plant
       kseg-batch inspect images.kseg.zarr --objects plants.csv --cluster plant --min-area 50
       kseg-batch inspect images.kseg.zarr --objects parts.parquet --of segments
+      kseg-batch inspect photos.kseg.zarr --table leaves.csv --pixel-size 0.12mm
+      kseg-batch inspect scene.kseg.zarr --signatures signatures.csv
     """
     execution, asked = given.make(ExecutionSettings), given.make(Shown)
     settings = given.make(ObjectSettings)
-    if asked.objects is None and (item := next(given.changed(ObjectSettings), None)) is not None:
-        raise UsageError(f"{item.flag} is of objects: name their file, as in --objects objects.csv")
+    _require_use(asked, settings, [item.flag for item in given.changed(ObjectSettings)])
+    size = given.make(InputSettings).pixel_size
+    if size is not None and asked.objects is None and asked.signatures is None and asked.table is None:
+        raise UsageError("--pixel-size is for areas of a table: name it with --table, --objects or --signatures")
     from kseg_core.inputs.keys import printable_source
     from workflows.inspect import describe
 
     found = describe(asked.store)
     if asked.table is not None:
-        from workflows.regions import write_region_table
+        from workflows.regions import RegionsOf, write_region_table
 
-        write_region_table(asked.store, asked.table, execution, report.progress, overwrite=asked.overwrite)
+        write_region_table(
+            asked.store,
+            asked.table,
+            execution,
+            report.progress,
+            overwrite=asked.overwrite,
+            of=RegionsOf(settings, size),
+        )
         found |= {"table": printable_source(asked.table)}
+    if asked.signatures is not None:
+        from workflows.objects import ObjectRequest
+        from workflows.signatures import write_signatures
+
+        classes = ObjectSettings(settings.of)
+        request = ObjectRequest(asked.store, asked.signatures, classes, asked.image, asked.overwrite, size)
+        signed = write_signatures(request, execution, report.progress)
+        found |= {"signature_table": printable_source(asked.signatures), **signed.to_json()}
     if asked.objects is not None:
         from workflows.objects import ObjectRequest, write_object_table
 
-        request = ObjectRequest(asked.store, asked.objects, settings, asked.image, asked.overwrite)
+        request = ObjectRequest(asked.store, asked.objects, settings, asked.image, asked.overwrite, size)
         made = write_object_table(request, execution, report.progress)
         found |= {"objects": printable_source(asked.objects), **made.to_json()}
     report.finish(found, inspect_lines(asked.store, found))
     return SOME_UNREADABLE if found["failures"] else DONE
+
+
+def _require_use(asked: Shown, settings: ObjectSettings, flags: Sequence[str]) -> None:
+    """Refuse options of tables that the tables named have no use for.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    if asked.objects is not None:
+        return
+    with_table = {"--of", "--cluster"} if asked.table is not None else set()
+    with_signatures = {"--of"} if asked.signatures is not None else set()
+    for flag in flags:
+        if flag == "--min-area":
+            raise UsageError(f"{flag} is of objects: name their file, as in --objects objects.csv")
+        if flag not in with_table | with_signatures:
+            raise UsageError(f"{flag} is of a table: name it, as in --objects objects.csv or --table regions.csv")
+    if settings.of == "segments" and asked.table is not None:
+        raise UsageError("--of segments is of objects: name their file, as in --objects objects.csv")
 
 
 def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
@@ -131,21 +184,40 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
         lines += [f"{n_images(len(bad))} cannot be read; damaged ones are {made_anew_by(store)}"]
         lines += cut(bad, "images")
     if found.get("table") is not None:
-        lines.append(f"regions of every image's clusters → {printable(found['table'])}")
+        lines.append(f"regions of every image → {printable(found['table'])}")
+    if found.get("signature_table") is not None:
+        lines += _signature_lines(found["signatures"])
+        lines.append(f"signatures → {printable(found['signature_table'])}")
     if found.get("objects") is not None:
-        lines += _object_lines(found)
-    return lines
-
-
-def _object_lines(found: dict[str, Any]) -> list[str]:
-    """How many objects there are, and of which images the bands were not to be had."""
-    lines = [f"{counted(found['object_count'], 'object')} → {printable(found['objects'])}"]
-    without = found["without_bands"]
-    if without:
+        lines.append(f"{counted(found['object_count'], 'object')} → {printable(found['objects'])}")
+    if without := found.get("without_bands"):
         first = f"{printable(without[0]['key'])}: {printable(without[0]['reason'])}"
         more = f"; and {len(without) - 1} more" if len(without) > 1 else ""
         lines.append(f"without means of bands: {first}{more}")
     return lines
+
+
+def _signature_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Signatures as a table in columns."""
+    if not rows:
+        return []
+    heads = ("class", "band", "pixels", "mean", "std", "min", "max")
+    table = [heads, *(tuple(_cell(row[head]) for head in heads) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if at < 2 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    ]
+    return [f"  {lines[0].rstrip()}", *cut([f"  {line.rstrip()}" for line in lines[1:]], "rows")]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def _how_made(found: dict[str, Any]) -> list[str]:

@@ -79,11 +79,11 @@ def _range(text: str) -> tuple[int, int]:
     raise UsageError(f"--k-range takes two numbers like 1:10; got {text!r}")
 
 
-def _bands(values: Sequence[str]) -> tuple[int | str, ...]:
+def _bands(values: Sequence[str], flag: str = "--bands") -> tuple[int | str, ...]:
     text = joined(values)
     parts = [part.strip() for part in text.split(",")] if text else []
     if not all(parts):
-        raise UsageError(f"--bands takes numbers or names like 4,3,2 or nir,red; got {text!r}")
+        raise UsageError(f"{flag} takes numbers or names like 4,3,2 or nir,red; got {text!r}")
     return tuple(int(part) if re.fullmatch(r"[+-]?[0-9]+", part) else part for part in parts)
 
 
@@ -98,16 +98,16 @@ class FitSettings:
     Parameters
     ----------
     features
-        ``start`` makes ``auto`` ``rgb``, ``stains`` make it ``hed``; ``bands``, ``derive``, ``normalize`` and a
-        ``kind`` of bands make it ``bands``. With stains of their own it is ``hed:STAINS``, for whatever asks for a
-        feature space by name.
+        ``start`` makes ``auto`` ``rgb``, ``stains`` make it ``hed``; ``bands``, ``derive``, ``display``,
+        ``normalize`` and a ``kind`` of bands make it ``bands``. With stains of their own it is ``hed:STAINS``, for
+        whatever asks for a feature space by name.
     max_iter
         Counts on the first batch and on all data together.
     batch_pixels
         Of all images together.
     start
         sRGB colours ``#rrggbb``; then there is one attempt and no search.
-    bands, derive, normalize
+    bands, derive, display, normalize
         Of ``features="bands"``. The order of bands counts; those derived that are not among them follow, and are all
         there is where none are named. ``standard`` is mean 0 and deviation 1, ``minmax`` 0 to 1.
     kind
@@ -181,6 +181,16 @@ class FitSettings:
         many=True,
         parse=several_of,
     )
+    display: tuple[int | str, ...] = option(
+        (),
+        "Of bands: those that pictures and the clusters' colours show, three as red, green and blue or one as gray, by "
+        "number or name, as in 3,2,1; the clusters stay the same. Default: those that files describe as red, green and "
+        "blue, else the first three, or one.",
+        "Model",
+        "LIST",
+        many=True,
+        parse=lambda values: _bands(values, "--display"),
+    )
     normalize: Normalize = option("none", "Of bands: none, standard or minmax.", "Model", "NAME")
     k_range: tuple[int, int] | None = option(
         None, "With --k auto: which numbers to try. Default: 1:10.", "Model", "A:B", parse=_range
@@ -209,6 +219,7 @@ class FitSettings:
         is_bands = self.features == "bands"
         require(is_bands or not self.bands, "--bands goes with --features bands")
         require(is_bands or not self.derive, "--derive goes with --features bands")
+        require(is_bands or not self.display, "--display goes with --features bands: colours are shown as they are")
         require(is_bands or self.normalize == "none", "--normalize goes with --features bands")
         require(
             not is_bands or self.scope == "global",
@@ -244,6 +255,12 @@ class FitSettings:
         names = [str(band).casefold() for band in self.bands]
         require(all(band >= 1 for band in numbers), f"--bands are numbered from 1; got {told}")
         require(len(set(names)) == len(names), f"--bands names a band twice: {told}; give each once")
+        shown = ",".join(map(str, self.display))
+        require(
+            len(self.display) in (0, 1, 3), f"--display takes three bands (red, green, blue) or one (gray); got {shown}"
+        )
+        numbers = [band for band in self.display if isinstance(band, int)]
+        require(all(band >= 1 for band in numbers), f"--display: bands are numbered from 1; got {shown}")
         derived = [band.name.casefold() for band in map(derived_of, self.derive)]
         twice = next((name for name in derived if derived.count(name) > 1), None)
         require(twice is None, f"--derive gives {twice} twice; call them differently")
@@ -269,7 +286,8 @@ class FitSettings:
 
     def _implied(self) -> Features | None:
         """The features that other settings ask for; None where nothing does."""
-        of_bands = bool(self.bands or self.derive) or self.normalize != "none" or self.kind not in (None, "rgb")
+        told = self.bands or self.derive or self.display
+        of_bands = bool(told) or self.normalize != "none" or self.kind not in (None, "rgb")
         of_colors = bool(self.start) or self.kind == "rgb"
         if self.stains is not None:
             return HED
@@ -323,7 +341,7 @@ class FitSettings:
     def facts(self) -> dict[str, Any]:
         """What a model says of how it was found, as JSON values, beside what its centroids are."""
         values = to_json(self, _FIRST_OF_FIT - {"normalize"})
-        beside = ("k", "features", "stains", "scope", "bands", "derive", "k_range", "kind", "features_why")
+        beside = ("k", "features", "stains", "scope", "bands", "derive", "display", "k_range", "kind", "features_why")
         return {name: value for name, value in values.items() if name not in beside}
 
 

@@ -25,6 +25,7 @@ NODATA_IN: tuple[str, ...] = get_args(NodataIn)
 AUTO: Literal["auto"] = "auto"
 MOST_SMOOTH_PX = 16  # of more a pixel's surroundings are rather another place than a noisier view of the same
 SMOOTH_TAKES = f"--smooth takes whole pixels from 1 to {MOST_SMOOTH_PX}, a length like 2um or 1.5m, or 0 for none"
+PIXEL_SIZE_TAKES = "--pixel-size is the length of a pixel's side with its unit, as in 0.12mm or 0.25um"
 VALIDITY = 2  # the rules of which pixels count: 1 are those of release 0.1.0, whose stores do not say
 
 
@@ -35,6 +36,13 @@ def _smooth(text: str) -> int | str:
         return f"{number:.12g}{unit}"
     require(number.is_integer(), f"{SMOOTH_TAKES}; got {text!r}")
     return int(number)
+
+
+def _pixel_size(text: str) -> str:
+    """A length as it is told."""
+    number, unit = parse_length(text, PIXEL_SIZE_TAKES)
+    require(bool(unit), f"{PIXEL_SIZE_TAKES}; got {text!r}")
+    return f"{number:.12g}{unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,8 @@ class InputSettings:
         ``auto``, or a pattern (`StackRule`); None: each file is an image.
     smooth
         Pixels, or a text with a unit; 0 is none, and None what the model says that is given.
+    pixel_size
+        A text with a unit; None: what files say.
     validity
         Which rules are followed. 1, for what was made by release 0.1.0: nodata in all of the bands, and the masks that
         files carry are not used; alpha is the last band of a TIFF, by its tags alone.
@@ -95,6 +105,14 @@ class InputSettings:
         "PX|LENGTH",
         parse=_smooth,
     )
+    pixel_size: str | None = option(
+        None,
+        "The side of a pixel of images without a place on the ground, as in 0.12mm or 0.25um: instead of what their "
+        "files say, which of photographs is nothing. Areas and lengths go by it.",
+        "Input",
+        "LENGTH",
+        parse=_pixel_size,
+    )
     validity: int = VALIDITY
 
     def __post_init__(self) -> None:
@@ -110,6 +128,8 @@ class InputSettings:
         require(self.max_pixels >= 1, f"--max-pixels is at least 1; got {self.max_pixels}")
         if self.nodata_in is not None:
             require_one_of("--nodata-in", self.nodata_in, NODATA_IN)
+        if self.pixel_size is not None:
+            object.__setattr__(self, "pixel_size", _pixel_size(str(self.pixel_size)))
         if isinstance(self.smooth, str):
             object.__setattr__(self, "smooth", _smooth(self.smooth))
         if self.smooth is not None and not isinstance(self.smooth, str):
@@ -147,6 +167,8 @@ class InputSettings:
         values.pop("choice", None)
         if not self.smooth:
             values.pop("smooth", None)
+        if self.pixel_size is None:
+            values.pop("pixel_size", None)
         if self.validity == 1:
             del values["validity"]
         return values | self.choice.to_json()

@@ -147,6 +147,7 @@ def test_every_key_of_json_is_named_in_its_page(
         "inspect": [
             "inspect s.zarr --table t.csv",
             "inspect b.zarr --objects o.csv",
+            "inspect s.zarr --signatures g.csv",
             "inspect m.zarr",
             "inspect stack.zarr",
             "inspect own.zarr",

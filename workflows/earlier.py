@@ -48,7 +48,8 @@ def in_space_of_match(config: RunConfig) -> RunConfig:
     facts = model_facts(config.match)
     bands, derive = tuple(facts.get("bands") or ()), tuple(facts.get("derive") or ())
     every = bands == tuple(range(1, len(bands) + 1))
-    fit = replace(config.fit, features=features, bands=() if every else bands, derive=derive)  # type: ignore[arg-type]  # checked there
+    display = tuple(facts.get("display") or ())
+    fit = replace(config.fit, features=features, bands=() if every else bands, derive=derive, display=display)  # type: ignore[arg-type]  # checked there
     return replace(config, fit=fit)
 
 
@@ -85,6 +86,7 @@ def refit_settings(model: str, **options: Any) -> FitSettings:
     """The settings of a fit that starts from a model's centroids: its features, bands and number of clusters."""
     model_identity(model)
     facts = model_facts(model)
+    options = {"display": tuple(facts.get("display") or ())} | options
     try:
         bands = tuple(facts["bands"] or ())
         normalize = str(facts.get("normalize", "none"))

@@ -6,7 +6,8 @@ Windows are measured on the workers, and joined here.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,10 +16,12 @@ import numpy as np
 from dask.delayed import delayed
 
 from kseg_core import storage
+from kseg_core.clustering.labelling import Labels
 from kseg_core.command_lines import command_line, place
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError, UnreadableImage
 from kseg_core.export.tables import require_table, write_table
+from kseg_core.images.pixel_size import PixelSize, given_pixel_size
 from kseg_core.layers import LAYERS
 from kseg_core.layers.tiles import Region
 from kseg_core.memory import VIEW_BYTES, viewing_bytes
@@ -56,6 +59,8 @@ class ObjectRequest:
         Keys, sources, or patterns of either; none: all images.
     overwrite
         Whether a table that is there is replaced.
+    pixel_size
+        The side of a pixel of images without a place on the ground, as in ``0.12mm``; None: as the store says.
     """
 
     store: str
@@ -63,6 +68,12 @@ class ObjectRequest:
     settings: ObjectSettings = field(default_factory=ObjectSettings)
     images: tuple[str, ...] = ()
     overwrite: bool = False
+    pixel_size: str | None = None
+
+    @property
+    def size(self) -> PixelSize | None:
+        """Of a pixel of images without a place on the ground, where it is given."""
+        return None if self.pixel_size is None else given_pixel_size(self.pixel_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +126,11 @@ def write_object_table(
     store = open_store(request.store)
     if not store.complete:
         raise StoreError(f"{request.store}: the run that made it has not finished; the same command completes it")
-    images = _images_of(store, request)
+    images = images_with(store, request.settings, request.images)
     with Context.open(execution, progress) as context:
         pixels = sum(int(np.prod(image.attributes["shape"])) for image in images)
         context.progress.stage("measuring regions", len(images), pixels)
-        planned, without = _planned(store, images, request.settings, context)
+        planned, without = plan_objects(store, images, request, context)
         names = list(band_columns(list(dict.fromkeys(name for image in planned for name in image.names))))
         folder = os.path.dirname(os.path.abspath(request.table))
         rows = (
@@ -131,7 +142,7 @@ def write_object_table(
         return ObjectTable(write_table(request.table, columns, rows), without)
 
 
-def _images_of(store: Store, request: ObjectRequest) -> list[StoredImage]:
+def images_with(store: Store, settings: ObjectSettings, wanted: Sequence[str]) -> list[StoredImage]:
     """The images that are meant and have what is asked for.
 
     Raises
@@ -139,10 +150,10 @@ def _images_of(store: Store, request: ObjectRequest) -> list[StoredImage]:
     UsageError, StoreError
         If there is none, or one is damaged.
     """
-    images, damaged = chosen_images(store, request.images)
+    images, damaged = chosen_images(store, wanted)
     if damaged:
         raise next(iter(damaged.values()))
-    if request.settings.of == "segments":
+    if settings.of == "segments":
         found = [image for image in images if image.has_layer(LAYERS["segments"])]
         if not found:
             raise StoreError(
@@ -155,8 +166,8 @@ def _images_of(store: Store, request: ObjectRequest) -> list[StoredImage]:
     return found
 
 
-def _planned(
-    store: Store, images: Sequence[StoredImage], settings: ObjectSettings, context: Context
+def plan_objects(
+    store: Store, images: Sequence[StoredImage], request: ObjectRequest, context: Context
 ) -> tuple[list[Planned], dict[str, str]]:
     """What is measured of each image, as many tasks at a time as memory allows; and why there are no bands of some."""
     path, shared = storage.absolute(store.path), store.model if store.has_model else None
@@ -176,7 +187,7 @@ def _planned(
     for image in images:
         model = shared if shared is not None else image.model
         own = bands[image.key] if image.key not in without else None
-        objects = ImageObjects.of(image, model, settings)
+        objects = ImageObjects.of(image, model, request.settings, request.size)
         planned.append(Planned(objects, own, tuple(_windows_of(image, objects, own))))
     return planned, without
 
@@ -202,7 +213,7 @@ def _windows_of(image: StoredImage, objects: ImageObjects, bands: ImageBands | N
 
 def _measured(store: Store, planned: Sequence[Planned], folder: str, context: Context) -> Iterator[tuple[Planned, Any]]:
     """Every image with the figures of its regions, some of them at a time."""
-    found = _windows_measured(storage.absolute(store.path), planned, context)
+    found = measured_ahead(measure_windows, storage.absolute(store.path), planned, context)
     for image in planned:
         with ObjectPieces(folder, image.windows, len(image.names)) as pieces:
             for _ in image.tasks:
@@ -212,9 +223,14 @@ def _measured(store: Store, planned: Sequence[Planned], folder: str, context: Co
                 yield image, figures
 
 
-def _windows_measured(store: str, planned: Sequence[Planned], context: Context) -> Iterator[list[WindowObjects]]:
-    """What the windows of all images come to, in order; a few are measured ahead, so that what is held has a bound."""
-    task, room = delayed(measure_windows, pure=False), AHEAD * context.executor.workers * WINDOW_PX**2
+def measured_ahead(
+    measure: Callable[..., Any], store: str, planned: Sequence[Planned], context: Context
+) -> Iterator[Any]:
+    """What the tasks of all images come to, in order; a few are measured ahead, so that what is held has a bound.
+
+    ``measure``: of the store, an image's key, windows, objects and bands, as `measure_windows`.
+    """
+    task, room = delayed(measure, pure=False), AHEAD * context.executor.workers * WINDOW_PX**2
     some: list[Task] = []
     held = 0
     for image in planned:
@@ -240,15 +256,37 @@ def measure_windows(
 ) -> list[WindowObjects]:
     """A task: the regions of some windows of an image."""
     image = StoredImage(store, key)
-    read = None if bands is None else bands.reader(image)
     found = []
-    for rows, columns in windows:
-        labels = objects.read(image, rows, columns)
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
-        samples = np.empty((*shape, 0), np.uint8) if read is None else read((rows, columns))
-        try:
-            found.append(objects_of_window(labels, samples, (rows.start, columns.start), objects.wanted))
-        except ValueError as error:
-            reason = f"its values are not those that were labelled ({error}); label it anew"
-            raise UnreadableImage(image.source, reason) from error
+    for window, labels, samples in read_windows(image, windows, objects, bands):
+        corner = (window[0].start, window[1].start)
+        with sound_values(image):
+            found.append(objects_of_window(labels, samples, corner, objects.wanted))
     return found
+
+
+def read_windows(
+    image: StoredImage, windows: Sequence[Region], objects: ImageObjects, bands: ImageBands | None
+) -> Iterator[tuple[Region, Labels, Any]]:
+    """Windows of an image, each with its labels and what is around them, and the values of its bands."""
+    read = None if bands is None else bands.reader(image)
+    for window in windows:
+        rows, columns = window
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        samples = np.empty((*shape, 0), np.uint8) if read is None else read(window)
+        yield window, objects.read(image, rows, columns), samples
+
+
+@contextmanager
+def sound_values(image: StoredImage) -> Iterator[None]:
+    """Values that are no numbers where pixels count are those of another image.
+
+    Raises
+    ------
+    UnreadableImage
+        Naming it.
+    """
+    try:
+        yield
+    except ValueError as error:
+        reason = f"its values are not those that were labelled ({error}); label it anew"
+        raise UnreadableImage(image.source, reason) from error

@@ -142,7 +142,9 @@ class BandSpace:
     offset, scale
         float64 (d,): feature = (value - offset) * scale.
     stretch
-        (low, high) of each band that colours are made from: the first three, or one.
+        (low, high) of each band that colours are made from, one or three of them.
+    display
+        Which of the bands these are, from 0; none: the first three, or one.
     source_dtype
         Of the samples of files where bands are derived from these; None: it is ``dtype``.
     """
@@ -153,6 +155,10 @@ class BandSpace:
     scale: F64
     stretch: tuple[tuple[float, float], ...]
     source_dtype: str | None = None
+    display: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"BandSpace({', '.join(self.names)} of {self.stored_dtype})"
 
     @classmethod
     def fitted(
@@ -163,10 +169,12 @@ class BandSpace:
         normalize: str,
         sample: Values,
         apart: Sequence[Sequence[float]] = (),
+        display: tuple[int, ...] = (),
     ) -> BandSpace:
         """The space that ``--normalize`` asks for, from the statistics of all data and a sample of it (n, d).
 
-        ``apart``: values of each band that are far from all others, which colours are not stretched to.
+        ``apart``: values of each band that are far from all others, which colours are not stretched to; ``display``:
+        as the space has it.
         """
         d = len(bands)
         offset, width = np.zeros(d), np.ones(d)
@@ -178,7 +186,7 @@ class BandSpace:
         with np.errstate(over="ignore"):
             scale = 1.0 / np.where((width > 0) & np.isfinite(width), width, 1.0)
         scale = np.where(np.isfinite(scale), scale, 1.0)
-        shown = range(3) if d >= 3 else range(1)
+        shown = display or range(3 if d >= 3 else 1)
         stretch = tuple(
             (
                 moments.percentile(b, PERCENTILES[0], sample, apart[b] if apart else ()),
@@ -186,7 +194,17 @@ class BandSpace:
             )
             for b in shown
         )
-        return cls(bands, dtype, offset, scale, stretch)
+        return cls(bands, dtype, offset, scale, stretch, display=display)
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Which of the bands colours are made from, from 0: one or three of them."""
+        return self.display or tuple(range(len(self.stretch)))
+
+    @property
+    def shown_bands(self) -> Bands:
+        """These bands."""
+        return tuple(self.bands[at] for at in self.shown)
 
     @property
     def name(self) -> str:
@@ -301,15 +319,19 @@ class BandSpace:
         return total
 
     def colors_of(self, sums: ClusterSums) -> NDArray[np.uint8]:
-        """uint8 (k, 3): the clusters' means in the first three bands (or one), stretched."""
+        """uint8 (k, 3): the clusters' means in the bands that are shown, stretched."""
         return self.shades(self.mean_values(sums))
 
     def shades(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """The colours of values (..., d >= 3), or of one band (..., 1 or 2): uint8 (..., 3), stretched; NaN is 0."""
+        """The colours of values of all bands (..., d): uint8 (..., 3), stretched; NaN is 0."""
+        return self.shades_of_shown(values[..., list(self.shown)])
+
+    def shades_of_shown(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """The same of values of `shown_bands` alone (..., 1 or 3)."""
         shown = []
-        for band, (low, high) in enumerate(self.stretch):
+        for at, (low, high) in enumerate(self.stretch):
             with np.errstate(invalid="ignore", over="ignore"):
-                shade = (values[..., band].astype(np.float64) - low) / (high - low if high > low else 1.0)
+                shade = (values[..., at].astype(np.float64) - low) / (high - low if high > low else 1.0)
             shown.append(np.floor(np.clip(np.nan_to_num(shade, nan=0.0), 0.0, 1.0) * 255.0 + 0.5))
         columns = shown if len(shown) == 3 else shown * 3
         return np.stack(columns, axis=-1).astype(np.uint8)
@@ -334,6 +356,7 @@ class BandSpace:
             **({"grid": self._own_grid()} if self.dtype in _OWN_GRID else {"values": "as stored"}),
             "normalisation": {"offset": self.offset.tolist(), "scale": self.scale.tolist()},
             "stretch": [list(limits) for limits in self.stretch],
+            **({"display": [called(band) for band in self.shown_bands]} if self.display else {}),
         }
 
     def _own_grid(self) -> dict[str, Any]:
@@ -367,7 +390,11 @@ class BandSpace:
             isinstance(band, Derived) for band in bands
         ):
             raise ValueError("the type of its values is not that of its bands")
-        space = cls(bands, dtype, offset, scale, stretch, source_dtype)
+        own = [called(band) for band in bands]
+        display = tuple(own.index(band) for band in facts.get("display", ()))
+        if len(stretch) != (len(display) or (3 if len(bands) >= 3 else 1)):
+            raise ValueError("the stretch is not one of the bands that are shown")
+        space = cls(bands, dtype, offset, scale, stretch, source_dtype, display)
         if dtype in _OWN_GRID and facts["grid"] != space._own_grid():
             raise ValueError("the grid is not that of its values")
         return space

@@ -37,6 +37,25 @@ def invalid_label(k: int) -> int:
     return int(np.iinfo(label_dtype(k)).max)
 
 
+def painted(labels: Labels, colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Every label in its colour, of uint8 (k, 3): (y, x) -> uint8 (y, x, 3); invalid pixels are black.
+
+    Raises
+    ------
+    ValueError
+        If a label is neither a cluster nor the invalid value.
+    """
+    k = len(colors)
+    invalid = invalid_label(k)
+    palette = np.zeros((invalid + 1, 3), np.uint8)
+    palette[:k] = colors
+    stray = (labels < 0) | (labels >= k) & (labels != invalid)
+    if stray.any():
+        raise ValueError(f"labels: expected 0 to {k - 1} or {invalid}, got {int(labels[stray][0])}")
+    picture: NDArray[np.uint8] = palette[labels]
+    return picture
+
+
 def no_labels(shape: tuple[int, int]) -> Labels:
     """Labels of an image without a valid pixel."""
     return np.full(shape, invalid_label(0), label_dtype(0))

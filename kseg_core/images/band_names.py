@@ -33,6 +33,11 @@ def of_samples(descriptions: Mapping[int, str], roles: Mapping[int, str], count:
     return cleaned([descriptions.get(band) or colour_name(roles.get(band, "")) for band in range(count)], count)
 
 
+def roles_of(roles: Mapping[int, str], count: int) -> tuple[str, ...]:
+    """Return which of GDAL's colours each band is, empty where it is none; none where no band is one."""
+    return cleaned([colour_name(roles.get(band, "")) for band in range(count)], count)
+
+
 def colour_name(role: str) -> str:
     """Return the name of a band of a colour as GDAL calls it; empty where it says no more than how it is shown."""
     return role if role in _COLOURS else ""

@@ -303,6 +303,7 @@ class _Channels(Decoder):
             colours=None,
             band_nodata=() if all(value is None for value in by_channel) else by_channel,
             band_names=tuple(info.band_names[channel] for channel in channels) if info.band_names else (),
+            band_roles=tuple(info.band_roles[channel] for channel in channels) if info.band_roles else (),
         )
 
     @property

@@ -17,6 +17,7 @@ from kseg_core import storage
 from kseg_core.images.geo import GeoReference
 from kseg_core.images.tiff_directory import ORIENTATION
 from kseg_core.images.zarrs import is_zarr, open_node, pixel_volume
+from kseg_core.sizes import parse_length
 
 # OME-Zarr's names of the units a pixel's side may be in (UDUNITS-2), in micrometres.
 MICROMETRES = {
@@ -43,6 +44,15 @@ _UNITS = {
     "m": "meter",
     "in": "inch",
 }
+# The same of units that are typed.
+_TYPED = {
+    "nm": "nanometer",
+    "um": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+    "km": "kilometer",
+}
 _PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _APERIO_MPP = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
 _TURNED = range(5, 9)  # values of TIFF's orientation that exchange rows and columns
@@ -54,6 +64,12 @@ class PixelSize(NamedTuple):
     y: float
     x: float
     unit: str
+
+
+def given_pixel_size(text: str) -> PixelSize:
+    """What is given as ``0.12mm``, in units of `kseg_core.sizes.LENGTHS`: of square pixels."""
+    number, unit = parse_length(text, "the side of a pixel is a length like 0.12mm")
+    return PixelSize(number, number, _TYPED[unit])
 
 
 def read_pixel_size(path: str, shape: tuple[int, int] | None = None) -> PixelSize | None:

@@ -133,6 +133,8 @@ class PictureInfo:
         The same of all images that are like it: said once.
     band_names
         What the file calls its bands, one name each, empty where it says nothing of one; none where it says nothing.
+    band_roles
+        Which colour the file says each of its bands is, as GDAL calls them, likewise.
     grids
         Of a stack, whose bands are files of their own, where its pixels are in each of the files.
     """
@@ -154,6 +156,7 @@ class PictureInfo:
     cost: Cost = UNKNOWN_COST
     common_notes: tuple[str, ...] = ()
     band_names: tuple[str, ...] = ()
+    band_roles: tuple[str, ...] = ()
     grids: tuple[Grid, ...] = ()
 
     @property

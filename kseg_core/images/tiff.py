@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core.images import tiff_directory as tags
-from kseg_core.images.band_names import of_colours, of_ome, of_samples
+from kseg_core.images.band_names import of_colours, of_ome, of_samples, roles_of
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.file_masks import PageMask
 from kseg_core.images.gdal import GdalMetadata, as_number, parse_tag
@@ -116,6 +116,7 @@ class Tiff(Decoder):
             band_nodata=tuple(map(as_number, of_gdal.nodata_values)),
             alpha_at=alpha,
             band_names=of_samples(of_gdal.descriptions, of_gdal.roles, bands),
+            band_roles=roles_of(of_gdal.roles, bands),
         )
 
     def _names(self, tiff: Any, image: int, info: PictureInfo) -> tuple[str, ...]:

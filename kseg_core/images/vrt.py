@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.images.band_names import of_samples
+from kseg_core.images.band_names import of_samples, roles_of
 from kseg_core.images.choosing import require_one_picture
 from kseg_core.images.decoder import Decoder, Opening
 from kseg_core.images.failures import HEAD_BYTES, decoder_reason
@@ -114,6 +114,7 @@ class Vrt(Decoder):
             alpha_at=self._alpha_at,
             cost=Cost(cache_bytes=CACHE_BYTES),
             band_names=of_samples(described, roles, dataset.count),
+            band_roles=roles_of(roles, dataset.count),
         )
 
     def raster(self, window: Window) -> Raster:

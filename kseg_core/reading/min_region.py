@@ -13,9 +13,13 @@ SQUARE_MICROMETRE = 1e-12
 
 
 def pixel_size_of(source: ImageSource) -> PixelSize | None:
-    """The size that an image's file states; None where it is on the ground, or the file states none."""
+    """The size that was given, or that an image's file states; None where it is on the ground, or there is none."""
+    if source.geo is not None:
+        return None
+    if source.given_size is not None:
+        return source.given_size
     decoder = decoder_named(source.info.format)
-    if source.geo is not None or decoder is None or not decoder.has_pixel_size:
+    if decoder is None or not decoder.has_pixel_size:
         return None
     return read_pixel_size(source.file.path, source.shape)
 

@@ -20,7 +20,7 @@ from ..halos import Region, grown
 from ..images import PictureInfo, Pixels
 from ..images.formats import decoder_named
 from ..images.geo import GeoReference
-from ..images.pixel_size import MICROMETRES, metres_of_unit, read_pixel_size
+from ..images.pixel_size import MICROMETRES, PixelSize, metres_of_unit, read_pixel_size
 from ..inputs.listing import InputFile
 from ..kernels.smoothing import smooth_once
 from ..sizes import LENGTHS, parse_length
@@ -56,7 +56,11 @@ class Smoothing(NamedTuple):
 
 
 def smoothing_of(
-    asked: int | str | None, file: InputFile, info: PictureInfo, geo: GeoReference | None
+    asked: int | str | None,
+    file: InputFile,
+    info: PictureInfo,
+    geo: GeoReference | None,
+    given: PixelSize | None = None,
 ) -> Smoothing | None:
     """How an image is smoothed where that is asked for; None: not.
 
@@ -71,7 +75,7 @@ def smoothing_of(
     if isinstance(asked, int):
         return Smoothing(asked, asked)
     number, unit = parse_length(asked, "")
-    side = _micrometres(file, info, geo)
+    side = _micrometres(file, info, geo, given)
     if side is None:
         reason = f"--smooth {asked}: how large its pixels are is not known; give it in pixels, as in --smooth 2"
         if geo is not None:
@@ -85,13 +89,15 @@ def smoothing_of(
     return Smoothing(pixels, asked)
 
 
-def _micrometres(file: InputFile, info: PictureInfo, geo: GeoReference | None) -> float | None:
+def _micrometres(file: InputFile, info: PictureInfo, geo: GeoReference | None, given: PixelSize | None) -> float | None:
     """The side of a square as large as a pixel, where that is known."""
     if geo is not None:
         metres = metres_of_unit(geo.crs_wkt)
         return None if metres is None else _side(*geo.resolution) * metres * MICROMETRES["meter"]
     decoder = decoder_named(info.format)
-    size = read_pixel_size(file.path, info.shape) if decoder is not None and decoder.has_pixel_size else None
+    size = given
+    if size is None and decoder is not None and decoder.has_pixel_size:
+        size = read_pixel_size(file.path, info.shape)
     return None if size is None or size.unit not in MICROMETRES else _side(size.y, size.x) * MICROMETRES[size.unit]
 
 

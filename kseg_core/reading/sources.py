@@ -21,6 +21,7 @@ from ..halos import Region, grown
 from ..images import MAX_PIXELS, Picture, PictureInfo, Pixels, open_image, open_picture, read_info
 from ..images.geo import GeoReference
 from ..images.masks import check_mask_shape, is_folder_of_masks, mask_path
+from ..images.pixel_size import PixelSize, given_pixel_size
 from ..images.polygons import is_polygons, polygon_mask, read_polygons
 from ..images.raster import Refused
 from ..images.selection import Selection
@@ -29,6 +30,7 @@ from ..inputs.companions import MASK
 from ..inputs.keys import printable_source
 from ..inputs.listing import InputFile, file_status
 from .decoded import read_once
+from .given_size import notes_of_given
 from .smoothing import Smoothing, smoothed, smoothing_of
 
 # An image that can be read by windows is worked on in pieces of about so many pixels: 2048 x 2048. Decoded pixels,
@@ -78,6 +80,8 @@ class ImageSource:
         What the mask's header says; None without one, and of polygons.
     smoothing
         How its pixels are smoothed before they are clustered and labelled; None: not.
+    given_size
+        How large its pixels are, whatever its file says; None: as that says.
     """
 
     file: InputFile
@@ -90,6 +94,7 @@ class ImageSource:
     geo: GeoReference | None = None
     mask_info: PictureInfo | None = None
     smoothing: Smoothing | None = None
+    given_size: PixelSize | None = None
 
     @property
     def halo(self) -> int:
@@ -133,13 +138,16 @@ class ImageSource:
             if settings.mask is not None:
                 mask = mask_path(settings.mask, file.below, file.source)
                 info, mask_info = _with_mask(info, file, mask, place.geo, settings)
-            smoothing = smoothing_of(settings.smooth, file, info, place.geo)
+            given = None if settings.pixel_size is None else given_pixel_size(settings.pixel_size)
+            if given is not None:
+                info = replace(info, notes=info.notes + notes_of_given(file.path, info, place.geo, given))
+            smoothing = smoothing_of(settings.smooth, file, info, place.geo, given)
         except Unsuited:  # which names the input itself
             raise
         except UnreadableImage as error:
             raise UnreadableImage(file.source, error.reason) from error
         nodata = nodata_of(settings, info)
-        beyond = (settings.max_pixels, settings.choice, carried, place.geo, mask_info, smoothing)
+        beyond = (settings.max_pixels, settings.choice, carried, place.geo, mask_info, smoothing, given)
         return cls(file, info, nodata, mask, *beyond)
 
     @contextmanager

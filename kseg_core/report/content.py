@@ -221,7 +221,7 @@ def cloud_of(cards: Sequence[Card], model: Model | None) -> Cloud | None:
         colors = np.concatenate([np.array(facts.colors, np.uint8).reshape(-1, 3) for facts, _ in seen])
     axes = ("red", "green", "blue")
     if model is not None and model.bands is not None:
-        bands = model.band_names[: len(model.bands.stretch)]
+        bands = tuple(model.band_names[at] for at in model.bands.shown)
         first, second, third = bands if len(bands) == 3 else bands * 3
         axes = (first, second, third)
     return Cloud(np.concatenate(points), np.concatenate(labels), colors, axes, model is not None)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..clustering.labelling import Labels, invalid_label, label_dtype
 from ..errors import StoreError
-from ..images.pixel_size import area_of_sides, area_on_the_ground, side_of_sides, side_on_the_ground
+from ..images.pixel_size import PixelSize, area_of_sides, area_on_the_ground, side_of_sides, side_on_the_ground
 from ..joining import Borders, Rim, join_components
 from ..kernels.components import label_components, measure_components
 from ..layers import LABEL_LAYER
@@ -26,6 +26,8 @@ from ..store.opening import StoredImage
 
 if TYPE_CHECKING:
     import zarr
+
+    from ..store.legend import Legend
 
 I64 = NDArray[np.int64]
 
@@ -65,16 +67,25 @@ class LabelArray:
         What it has to be.
     nothing
         The label of pixels that are in no region.
+    lookup
+        By label what is read instead of it, (largest label + 1,); None: labels are read as they are.
     """
 
     name: str
     dtype: np.dtype[Any]
     nothing: int
+    lookup: Labels | None = None
 
     @classmethod
     def of_clusters(cls, k: int) -> Self:
         """That of ``k`` clusters, as the store has it."""
         return cls(LABEL_LAYER.path(), label_dtype(k), invalid_label(k))
+
+    @classmethod
+    def of_legend(cls, legend: Legend) -> Self:
+        """That of clusters, read as the values of a legend."""
+        lookup = None if legend.what == "cluster" else legend.lookup
+        return cls(LABEL_LAYER.path(), label_dtype(legend.k), legend.invalid, lookup)
 
     def read(self, image: StoredImage, rows: slice, columns: slice) -> Labels:
         """A window of an image's labels.
@@ -93,7 +104,7 @@ class LabelArray:
             raise StoreError(f"{image.path}: its labels cannot be read ({error})") from error
         if self.dtype.itemsize > 2 and labels.max() > MOST_LABELS:
             raise StoreError(f"{image.path}: a label of {labels.max()}, expected at most {MOST_LABELS}")
-        return labels
+        return labels if self.lookup is None else np.take(self.lookup, labels)
 
     def read_padded(
         self, image: StoredImage, rows: slice, columns: slice, by: int = 1
@@ -191,7 +202,7 @@ def _summed(pixels: I64, labels: I64, k: int) -> Regions:
 # ----------------------------------------------------------------------------------------------------- the table
 
 
-#: The table's columns and the Python type of what is in them (None where it is not known).
+#: The columns of a table of clusters and the Python type of what is in them (None where it is not known).
 COLUMNS: dict[str, type] = {
     "image": str,
     "source": str,
@@ -204,23 +215,36 @@ COLUMNS: dict[str, type] = {
     "area_m2": float,
     "area_um2": float,
 }
+#: Those of a table of classes, which are called by their names.
+CLASS_COLUMNS: dict[str, type] = {
+    "class" if name == "cluster" else name: str if name == "cluster" else kind for name, kind in COLUMNS.items()
+}
 
 
-def region_rows(image: StoredImage, regions: Regions, colors: NDArray[np.uint8]) -> Iterator[tuple[Any, ...]]:
-    """One row a cluster, as `COLUMNS` has them; ``share`` is of the image's valid pixels."""
-    area = pixel_area(image)
+def region_rows(
+    image: StoredImage,
+    regions: Regions,
+    legend: Legend,
+    chosen: Sequence[int] | None = None,
+    size: PixelSize | None = None,
+) -> Iterator[tuple[Any, ...]]:
+    """One row a cluster or class, as `COLUMNS` or `CLASS_COLUMNS` have them; ``share`` is of the image's valid pixels.
+
+    ``chosen``: of these values of the legend only; ``size``: see `pixel_area`.
+    """
+    area = pixel_area(image, size)
     valid = int(regions.pixels.sum())
-    for cluster, (red, green, blue) in enumerate(colors.tolist()):
-        pixels = int(regions.pixels[cluster])
+    for value in range(len(legend)) if chosen is None else sorted(chosen):
+        pixels = int(regions.pixels[value])
         yield (
             image.key,
             image.source,
-            cluster,
-            f"#{red:02x}{green:02x}{blue:02x}",
+            legend.names[value] if legend.what == "class" else value,
+            f"#{bytes(legend.colors[value]).hex()}",
             pixels,
             pixels / valid if valid else None,
-            int(regions.count[cluster]),
-            int(regions.largest[cluster]),
+            int(regions.count[value]),
+            int(regions.largest[value]),
             None if area.square_metres is None else pixels * area.square_metres,
             None if area.square_micrometres is None else pixels * area.square_micrometres,
         )
@@ -238,10 +262,12 @@ class PixelArea(NamedTuple):
     micrometres: float | None = None
 
 
-def pixel_area(image: StoredImage) -> PixelArea:
-    """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size."""
+def pixel_area(image: StoredImage, given: PixelSize | None = None) -> PixelArea:
+    """The area of a pixel: in square metres of a projected coordinate system, in square micrometres of a known size;
+    ``given``: that of images without a place on the ground, whatever the store says.
+    """
     geo = image.georeference
     if geo is not None:
         return PixelArea(square_metres=area_on_the_ground(geo), metres=side_on_the_ground(geo))
-    scale = image.pixel_scale
+    scale = image.pixel_scale if given is None else ((given.y, given.x), (given.unit, given.unit))
     return PixelArea(square_micrometres=area_of_sides(*scale), micrometres=side_of_sides(*scale))

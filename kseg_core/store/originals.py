@@ -230,7 +230,7 @@ class ShownPixels:
         (height, width).
     read
         Window of rows and columns -> uint8 (y, x, 3), sRGB. Samples of bands are shown as the clusters' colours are:
-        the first three, or one, stretched. Pixels that are not valid have any colour.
+        those that its model shows, stretched. Pixels that are not valid have any colour.
     full_width
         Whether windows of full width are read best: the source is striped, or decoded whole.
     """
@@ -276,25 +276,27 @@ def open_shown(image: StoredImage, originals: Originals, bands: BandSpace | None
 
 
 def _reader_of_copy(image: StoredImage, copy: zarr.Array[Any], bands: BandSpace | None) -> Callable[[slice, slice], U8]:
-    channels = 3 if bands is None else len(bands.stretch)
+    shown = (0, 1, 2) if bands is None else bands.shown
 
     def read(rows: slice, columns: slice) -> U8:
         try:
-            samples = np.asarray(copy[:channels, rows, columns])
+            samples = np.stack([np.asarray(copy[channel, rows, columns]) for channel in shown])
         except DAMAGE as error:
             raise StoreError(f"{image.path}: the copy of the image cannot be read ({error})") from error
         deep = np.moveaxis(samples, 0, -1)
-        return np.ascontiguousarray(deep) if bands is None else bands.shades(deep)
+        return np.ascontiguousarray(deep) if bands is None else bands.shades_of_shown(deep)
 
     return read
 
 
 def _reader_of_source(picture: Picture, source: ImageSource, bands: BandSpace | None) -> Callable[[slice, slice], U8]:
-    shown = None if bands is None else source.selected(bands.bands[: len(bands.stretch)])
+    places = () if bands is None else tuple(dict.fromkeys(bands.shown))  # a band may be shown twice
+    shown = None if bands is None else source.selected(tuple(bands.bands[at] for at in places))
 
     def read(rows: slice, columns: slice) -> U8:
         if bands is None or shown is None:
             return picture.rgb(rows, columns, source.nodata).samples
-        return bands.shades(shown.of_samples(picture.samples(rows, columns, shown.numbers).samples))
+        samples = shown.of_samples(picture.samples(rows, columns, shown.numbers).samples)
+        return bands.shades_of_shown(samples[..., [places.index(at) for at in bands.shown]])
 
     return read

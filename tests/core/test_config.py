@@ -109,6 +109,17 @@ TILE = "--tile is from 64 to 16384 pixels; got "
         (InputSettings, {"nodata": ""}, NODATA + "''"),
         (InputSettings, {"nodata": "1,,2"}, NODATA + "'1,,2'"),
         (InputSettings, {"nodata_in": "most"}, "--nodata-in is one of any, all; got 'most'"),
+        (
+            FitSettings,
+            {"k": 2, "display": (3, 2)},
+            "--display takes three bands (red, green, blue) or one (gray); got 3,2",
+        ),
+        (FitSettings, {"k": 2, "display": (3, 2, 0)}, "--display: bands are numbered from 1; got 3,2,0"),
+        (
+            FitSettings,
+            {"k": 2, "features": "lab", "display": (1,)},
+            "--display goes with --features bands: colours are shown as they are",
+        ),
         (OutputSettings, {"tile": -1}, TILE + "-1"),
         (OutputSettings, {"tile": 16_385}, TILE + "16385"),
         (RunConfig, {"fit": None}, ONE_OF_TWO),
@@ -205,7 +216,7 @@ OTHER_FIT = {
 }
 AUTO = FitSettings("auto")
 OTHER_AUTO = {"k_range": (2, 5)}
-OTHER_BANDS = {"bands": (2, 1), "derive": ("ndvi=(b2-b1)/(b2+b1)",), "normalize": "standard"}
+OTHER_BANDS = {"bands": (2, 1), "derive": ("ndvi=(b2-b1)/(b2+b1)",), "display": (2, 1, 3), "normalize": "standard"}
 OTHER_INPUT = {
     "nodata": "none",
     "mask": __file__,
@@ -213,6 +224,8 @@ OTHER_INPUT = {
     "choice": PictureChoice(page=1),
     "nodata_in": "all",
     "smooth": "2um",
+    "stack": "auto",
+    "pixel_size": "0.12mm",
     "validity": 1,
 }
 OTHER_OUTPUT = {

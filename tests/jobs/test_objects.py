@@ -36,15 +36,30 @@ def test_images_that_are_gone_are_told_in_one_line(kseg: Kseg, here: Path) -> No
     assert "not there any more" in line
 
 
+def test_signatures_are_printed_and_written(kseg: Kseg, here: Path) -> None:
+    kseg(RUN)
+    kseg("classes s.zarr plant=0,2")
+    lines = kseg("inspect s.zarr --signatures t.csv").out.splitlines()
+    (head,) = [at for at, line in enumerate(lines) if line.split()[:3] == ["class", "band", "pixels"]]
+    assert [line.split()[:2] for line in lines[head + 1 : head + 4]] == [["plant", c] for c in ("red", "green", "blue")]
+    told = kseg("inspect s.zarr --signatures t.csv --overwrite --of clusters --json").json()
+    assert (told["signature_table"], [row["class"] for row in told["signatures"][::3]]) == ("t.csv", ["0", "1", "2"])
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--min-area 5", "--min-area is of objects: name their file, as in --objects objects.csv"),
-        ("--cluster 1", "--cluster is of objects: name their file, as in --objects objects.csv"),
-        ("--of clusters", "--of is of objects: name their file, as in --objects objects.csv"),
+        ("--table t.csv --min-area 5", "--min-area is of objects: name their file, as in --objects objects.csv"),
+        ("--table t.csv --of segments", "--of segments is of objects: name their file, as in --objects objects.csv"),
+        ("--cluster 1", "--cluster is of a table: name it, as in --objects objects.csv or --table regions.csv"),
+        ("--of clusters", "--of is of a table: name it, as in --objects objects.csv or --table regions.csv"),
         ("--image a", "--image chooses for --objects: name its file, as in --objects objects.csv"),
-        ("--overwrite", "--overwrite is for a table: name it with --table or --objects"),
-        ("--table o.csv --objects o.csv", "--table and --objects are both o.csv: name two files"),
+        ("--overwrite", "--overwrite is for a table: name it with --table, --objects or --signatures"),
+        ("--table o.csv --objects o.csv", "two tables are both o.csv: name a file for each"),
+        ("--signatures o.csv --cluster 1", "--cluster is of a table: name it, as in --objects objects.csv or --table"),
+        ("--signatures o.csv --of segments", "--of segments: signatures are of classes or clusters"),
+        ("--pixel-size 1mm", "--pixel-size is for areas of a table: name it with --table, --objects or --signatures"),
+        ("--objects o.csv --pixel-size 2", "--pixel-size is the length of a pixel's side with its unit, as in 0.12mm"),
         ("--objects o.txt", "a table is a .csv or a .parquet file; got 'o.txt'"),
         ("--objects o.csv --of fields", "--of is one of classes, clusters, segments"),
         ("--objects o.csv --min-area few", "--min-area is a number of pixels like 50, or an area like 50um2"),

@@ -15,9 +15,11 @@ import pytest
 import tifffile
 
 from kseg_core import open_store
+from kseg_core.errors import UsageError
 from kseg_core.export import vectors
 from kseg_core.export.settings import ExportSettings
 from kseg_core.inputs.listing import list_inputs
+from kseg_core.store.distinct import distinct_colors
 from tests.asking import SYNC, labels_of, run_job
 from workflows.export import Exported, export
 from workflows.export_plan import ExportRequest
@@ -237,3 +239,29 @@ def test_segments_are_outlined_in_these_formats_too(form: str, suffix: str, smal
         _, _, columns = layer_of(path)
         assert sorted(columns["segment"].tolist()) == list(range(1, count + 1))
         assert set(columns["cluster"].tolist()) <= set(range(K))
+
+
+# ----------------------------------------------------------------------------------------------- colours
+
+
+def test_distinct_colours_are_those_of_pictures_labels_tables_and_outlines(placed: Path, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    exported(placed, tmp_path, "segmented", "labels", "polygons", palette="distinct")
+    colors, labels = distinct_colors(K), labels_of(placed, "in.tif")
+    with rasterio.open(only(tmp_path, ".segmented.tif")) as dataset:
+        picture = np.moveaxis(dataset.read(), 0, -1)
+    assert (picture[labels != 255][:, :3] == colors[labels[labels != 255]]).all()
+    with rasterio.open(only(tmp_path, ".labels.tif")) as dataset:
+        assert dataset.colormap(1) == {value: (*color, 255) for value, color in enumerate(colors.tolist())}
+    entries = ElementTree.parse(only(tmp_path, ".qml")).iter("paletteEntry")
+    names = [f"#{bytes(color).hex()}" for color in colors.tolist()]
+    assert [each.get("color") for each in entries] == names
+    for feature in json.loads(only(tmp_path, ".geojson").read_text())["features"]:
+        assert feature["properties"]["color"] == names[feature["properties"]["cluster"]]
+
+
+def test_a_palette_of_what_is_not_painted_is_refused() -> None:
+    with pytest.raises(UsageError, match="--palette is mean or distinct; got 'rainbow'"):
+        ExportSettings(palette="rainbow")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="--what names none of them: leave it out"):
+        ExportSettings(("masks", "cutout"), palette="distinct")

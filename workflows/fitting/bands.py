@@ -21,6 +21,8 @@ from kseg_core.clustering.summary import BatchRule
 from kseg_core.config import FitSettings
 from kseg_core.errors import NoValidPixels, UnreadableImage, UsageError
 from kseg_core.expressions import Bands, Derived, called
+from kseg_core.images.display import display_of
+from kseg_core.images.raster import Refused
 from kseg_core.images.selection import names_of, settle, taken_dtype
 from kseg_core.reading.sources import Piece
 from kseg_core.store.model import Model
@@ -91,6 +93,7 @@ def read_bands(
     chosen = settle(settings.chosen, info)
     dimensions = len(chosen) or look_at_dimensions(first_piece(plan), chosen)
     clustered = chosen or tuple(range(1, dimensions + 1))
+    display = display_of_plan(plan, settings, clustered)
     if match is not None and match.bands is not None:
         require_same_bands(match.bands.bands, clustered)
     expected_px = plan.pixels
@@ -111,11 +114,26 @@ def read_bands(
     outliers = outliers_of(batch.moments, sample)
     apart = [[outlier.value for outlier in those] for those in outliers]
     dtype = taken_dtype(clustered, info.dtype)
-    space = BandSpace.fitted(clustered, dtype, batch.moments, settings.normalize, sample, apart)
+    space = BandSpace.fitted(clustered, dtype, batch.moments, settings.normalize, sample, apart, display)
     if any(isinstance(band, Derived) for band in clustered):
         space = replace(space, source_dtype=info.dtype)
     notes = notes_of_fill(plan, batch, outliers, clustered)
     return BandsRead(plan, batch, space, notes, names_of(clustered, info)), failures
+
+
+def display_of_plan(plan: Plan, settings: FitSettings, clustered: Bands) -> tuple[int, ...]:
+    """Which of the bands are shown, by the first image.
+
+    Raises
+    ------
+    UsageError
+        If others are asked for than are clustered.
+    """
+    source = min(plan.sources, key=lambda each: each.file.key)  # whatever is worked on in pieces
+    try:
+        return display_of(settings.display, clustered, source.info)
+    except Refused as error:
+        raise UsageError(f"--display: {source.file.source}: {error}") from error
 
 
 def notes_of_fill(plan: Plan, batch: BandBatch, outliers: Sequence[Sequence[Outlier]], bands: Bands) -> tuple[str, ...]:

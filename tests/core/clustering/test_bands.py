@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from fractions import Fraction
 from functools import reduce
 from itertools import pairwise
@@ -239,6 +241,17 @@ def test_colours_of_three_bands_are_means_stretched_between_percentiles() -> Non
         for m in (1000, 5000, 9000)
     ]
     assert space.colors_of(sums).tolist() == expected
+    for display in ((3, 0, 1), (2,), (1, 0, 1)):
+        other = dataclasses.replace(space, stretch=tuple(space_of(samples[..., [at]]).stretch[0] for at in display))
+        other = dataclasses.replace(other, display=display)
+        shades = [space_of(samples[..., [at]]).shades(samples[..., [at]])[..., 0] for at in display]
+        expected_of_display = np.stack(shades if len(shades) == 3 else shades * 3, axis=-1)
+        np.testing.assert_array_equal(other.shades(samples), expected_of_display)
+        assert BandSpace.from_attributes(json.loads(json.dumps(other.attributes()))).display == display
+        assert other.attributes()["display"] == [at + 1 for at in display]
+    assert "display" not in space.attributes()
+    with pytest.raises(ValueError, match="stretch"):
+        BandSpace.from_attributes(space.attributes() | {"display": [2]})
     for bands in (1, 2):  # of fewer than three grays of the first
         fewer = space_of(samples[..., :bands])
         grays = fewer.colors_of(ClusterSums(sums.counts, sums.sums[:, :bands], sums.squares[:bands]))
