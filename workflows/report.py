@@ -25,6 +25,7 @@ from kseg_core.report.segment_tables import SegmentTables
 from kseg_core.report.settings import ReportSettings, default_folder, require_place
 from kseg_core.report.views import Chosen, Pictures, Seen, Subject, ViewPlan
 from kseg_core.scoring.files import read_score
+from kseg_core.store.legend import Legend
 from kseg_core.store.manifest import added_alone
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, open_store
@@ -174,6 +175,7 @@ def _gather(
     else:
         lead, facts, about = content.head_of_segments(store.attributes, images, below)
     colors = [] if model is None else [(r, g, b) for r, g, b in model.colors.tolist()]
+    rows = () if model is None else content.cluster_rows(images, colors, sample)
     report = Report(
         name=printable_source(os.path.basename(storage.absolute(store.path))),
         lead=lead,
@@ -181,7 +183,8 @@ def _gather(
         about=about,
         warnings=(),
         failures=tuple((f["source"], f["reason"]) for f in store.attributes.get("failures") or ()),
-        clusters=() if model is None else content.cluster_rows(images, colors, sample),
+        clusters=rows,
+        classes=() if model is None else content.class_rows(Legend.of_classes(model), rows),
         images=tuple(ranked),
         cards=tuple(cards),
         fit={} if model is None else model.facts,

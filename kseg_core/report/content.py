@@ -19,6 +19,7 @@ from kseg_core.sizes import counted, only_so_many
 from kseg_core.store.markers import is_complete
 from kseg_core.store.model import Model
 
+from ..store.legend import Legend
 from .facts import ImageFacts, Ranked
 from .samples import PixelSample
 from .segment_tables import SegmentTables, stored_segments
@@ -43,6 +44,19 @@ class ClusterRow:
     # Root of the mean squared distance of pixels to their centroid, in feature units; None where no pixel of it was
     # sampled
     spread: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """One named class, or a cluster without a name, over all images."""
+
+    name: str
+    color: Color
+    clusters: tuple[int, ...]
+    # How many, and what part of the valid ones
+    pixels: int
+    share: float
+    area: float | None  # as `ClusterRow` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,7 @@ class Report:
     cloud: Cloud | None = None
     sampled: int = 0  # pixels that the spread was worked out from
     segments: SegmentTables | None = None  # None where there are none
+    classes: tuple[ClassRow, ...] = ()  # empty where no cluster has a name
     is_labelled: bool = True  # else it is of a store of segments alone
 
 
@@ -198,6 +213,22 @@ def cluster_rows(
             spread = math.sqrt(float(sample.squares[j]) / int(sample.counts[j]))
         pixels, of_images = sum(counts), sum(count > 0 for count in counts)
         rows.append(ClusterRow(color, pixels, pixels / total, of_images, math.fsum(areas) if areas else None, spread))
+    return tuple(rows)
+
+
+def class_rows(legend: Legend, clusters: Sequence[ClusterRow]) -> tuple[ClassRow, ...]:
+    """The classes that clusters are of, from the rows of these; none where clusters have no names."""
+    if legend.what == "cluster":
+        return ()
+    rows = []
+    for name, color, group in zip(legend.names, legend.colors.tolist(), legend.clusters, strict=True):
+        of = [clusters[cluster] for cluster in group]
+        areas = [row.area for row in of if row.area is not None]
+        red, green, blue = color
+        pixels = sum(row.pixels for row in of)
+        total = sum(row.pixels for row in clusters) or 1
+        area = math.fsum(areas) if areas else None
+        rows.append(ClassRow(name, (red, green, blue), group, pixels, pixels / total, area))
     return tuple(rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ from workflows.classes import ClassChanges, classes_of_all
 from workflows.export import Exported, export
 from workflows.export_plan import ExportRequest
 from workflows.regions import RegionsOf, write_region_table
+from workflows.report import ReportRequest, make_report
 
 KEY = "picture-2.png"  # with pixels that are not valid
 NAMES = ("bare soil", "plant", "3")  # of clusters 0, of 1 and 2, and of 3, which has no name
@@ -194,3 +196,15 @@ def test_commands_take_names(kseg: Callable[..., Any], store: Path, tmp_path: Pa
     told = kseg("inspect", store, "--table", tmp_path / "t.csv", "--cluster", "plant", "--of", "classes")
     assert told.code == 0
     assert (tmp_path / "t.csv").read_text().count("plant") == 1
+
+
+def test_the_report_has_a_table_of_classes(store: Path, values: NDArray[np.uint8], tmp_path: Path) -> None:
+    make_report(ReportRequest(str(store), str(tmp_path / "page")), SYNC)
+    page = (tmp_path / "page" / "report.html").read_text()
+    (table,) = re.findall(r"Classes that have names[\s\S]*?</table>", page)
+    rows = re.findall(r"<tr><td>([\s\S]*?)</tr>", table)
+    assert len(rows) == len(NAMES)
+    for value, (name, row) in enumerate(zip(NAMES, rows, strict=True)):
+        assert name in row
+        assert f"{int((values == value).sum()):,}" in row
+    assert "#2ca02c" in rows[1]
