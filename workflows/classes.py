@@ -186,6 +186,21 @@ def describe_classes(path: str, model: Model, *, changed: bool, failures: Sequen
     }
 
 
+def named_rows(path: str) -> list[dict[str, Any]]:
+    """The classes of a model, or of a store whose images share one, as `rows_of` has them; none where no cluster has a
+    name.
+
+    Raises
+    ------
+    StoreError
+        If there is no model.
+    """
+    model = Model.load(path)
+    if model.classes is None:
+        return []
+    return rows_of(Legend.of_classes(model), _counts_of(read_attributes(path) or {}, model))
+
+
 def rows_of(legend: Legend, counts: Sequence[int]) -> list[dict[str, Any]]:
     """Each class with its number, and with its pixels by those of the clusters."""
     totals = legend.totals(counts)

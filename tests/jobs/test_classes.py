@@ -115,3 +115,25 @@ def test_refused_with_a_way_out(kseg: Kseg, here: Path, line: str, code: int, sa
     found = kseg(f"classes {line}")
     assert (found.code, said in found.err) == (code, True), found.err
     assert found.err.count("\n") == 1
+
+
+def test_inspect_and_the_end_of_jobs_say_shares_of_classes(kseg: Kseg, here: Path) -> None:
+    kseg(RUN)
+    assert kseg("inspect s.zarr --json").json()["classes"] == []
+    assert "plant" not in kseg("inspect s.zarr").out
+    told = kseg("classes s.zarr plant=2,0 --json").json()["classes"]
+    found = kseg("inspect s.zarr --json").json()
+    assert found["classes"] == told
+    assert sum(found["model"]["counts"][j] for j in (0, 2)) == told[0]["count"]
+    rows = kseg("classes s.zarr").out.splitlines()[1:]
+    Path("c.toml").write_text(kseg("classes s.zarr --toml").out)
+    for line in (
+        "inspect s.zarr",
+        "run in --k 3 --attempts 1 --classes c.toml -o t.zarr",
+        "fit in --k 3 --attempts 1 --classes c.toml -o m.zarr",
+        "apply in --model m.zarr -o u.zarr",
+    ):
+        outcome = kseg(line)
+        assert outcome.code == 0, outcome.err
+        lines = outcome.out.splitlines()
+        assert lines[(at := lines.index(rows[0])) : at + len(rows)] == rows, line
