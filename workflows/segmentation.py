@@ -23,6 +23,7 @@ from kseg_core.config import AUTO, FitSettings, OutputSettings, RunConfig
 from kseg_core.errors import KsegWarning, NoValidPixels, UnreadableImage, UsageError, from_facts
 from kseg_core.images import Pixels
 from kseg_core.images.kinds import PICTURE, Kind
+from kseg_core.images.named_axes import NamedAxes, has_named_axes
 from kseg_core.images.raster import DTYPES, Refused
 from kseg_core.images.selection import Selection, derived_dtype
 from kseg_core.images.validity import Nodata, combine, nodata_mask, nodata_of, unmasked
@@ -30,7 +31,7 @@ from kseg_core.inputs.listing import InputFile, list_selected
 from kseg_core.inputs.stacks import Stacking
 from kseg_core.reading.min_region import min_region_of, pixel_size_of
 from kseg_core.reading.sources import ImageSource, Piece
-from kseg_core.sizes import only_so_many
+from kseg_core.sizes import counted, only_so_many
 from kseg_core.store.model import Model, as_rgb, labels_of, min_region_in_pixels, require_rgb
 from kseg_core.store.opening import open_store
 
@@ -62,7 +63,8 @@ class Segmentation:
     model
         The centroids; ``model.paint(labels)`` colours a picture.
     labels
-        Lazy Dask arrays (y, x) by image key; ``"image"`` where one array was given. ``.compute()`` makes them.
+        Lazy Dask arrays (y, x) by image key; ``"image"`` where one array was given, which of xarray
+        is a lazy DataArray with its coordinates. ``.compute()`` makes them.
     failures
         Inputs that could not be read.
     notes
@@ -75,6 +77,10 @@ class Segmentation:
     failures: tuple[UnreadableImage, ...] = field(default=())
     notes: tuple[Note, ...] = ()
 
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} not readable" if self.failures else ""
+        return f"Segmentation({counted(len(self.labels), 'image')}{failed}, {self.model!r})"
+
 
 def segment(images: Images, config: RunConfig, *, output: str | None = None) -> Segmentation:
     """Find one palette for all images and label every pixel with it.
@@ -82,9 +88,11 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
     Parameters
     ----------
     images
-        A path (file, folder or glob) or several; or one image as a NumPy or Dask array. Of uint8 it is (y, x, c) of
-        sRGB (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)); bool is black and white. Other integers and floats,
-        and other numbers of bands, are clustered as bands (y, x, d), without pixels that have a NaN or infinity.
+        A path (file, folder or glob) or several; or one image as a NumPy or Dask array, or xarray's DataArray with dims
+        y, x and perhaps band, in any order, whose ``_FillValue`` is nodata and whose bands may have names. Of uint8 it
+        is (y, x, c) of sRGB (c = 3), with alpha (c = 4), or gray (c = 1 or (y, x)); bool is black and white. Other
+        integers and floats, and other numbers of bands, are clustered as bands (y, x, d), without pixels that have a
+        NaN or infinity.
         Pixels with a masked value (``numpy.ma``, also in a Dask array's chunks) are invalid, and those of ``nodata``
         where values are given. A Dask array is never held whole.
     config
@@ -130,21 +138,27 @@ def segment(images: Images, config: RunConfig, *, output: str | None = None) -> 
 def _segment(images: Images, config: RunConfig, output: str | None) -> Segmentation:
     if config.fit is not None and config.fit.scope == "image":
         raise UsageError("segment finds one palette for all images; for scope 'image' call it for each")
-    if isinstance(images, np.ndarray | da.Array):
+    if isinstance(images, np.ndarray | da.Array) or has_named_axes(images):
         if output is not None:
             raise UsageError("an output store is made from paths; write an array's labels with dask.array.to_zarr")
+        named = NamedAxes.of(images, "images") if has_named_axes(images) else None
+        if named is not None:
+            found = _segment_array(named.values, config, named)
+            labels = {key: named.labels(each, invalid_label(found.model.k)) for key, each in found.labels.items()}
+            return replace(found, labels=labels)
         return _segment_array(images, config)
     return _segment_paths(_paths_of(images), config, output)
 
 
 def _paths_of(images: Any) -> tuple[str, ...]:
     """Paths as text."""
-    wanted = "images: expected a path, a sequence of paths, or one image as a NumPy or Dask array"
+    wanted = (
+        "images: expected a path, a sequence of paths, or one image as a NumPy or Dask array, or xarray's DataArray"
+    )
     if isinstance(images, str | os.PathLike):
         return (os.fspath(images),)
     if hasattr(images, "dtype") or not isinstance(images, Iterable):
-        helps = "; give its .data" if hasattr(images, "data") else ""  # of xarray, for one
-        raise ValueError(f"{wanted}; got {type(images).__name__}{helps}")
+        raise ValueError(f"{wanted}; got {type(images).__name__}")
     paths = tuple(images)
     for i, path in enumerate(paths):
         if not isinstance(path, str | os.PathLike):
@@ -244,7 +258,7 @@ def label_piece(piece: Piece, model: Model, output: OutputSettings) -> Labels:
 # ----------------------------------------------------------------------------------------------------- arrays
 
 
-def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segmentation:
+def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig, named: NamedAxes | None = None) -> Segmentation:
     require_array(image)
     _require_of_arrays(config)
     lazy = image if isinstance(image, da.Array) else da.from_array(image, chunks=_row_chunks(image))
@@ -266,7 +280,7 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
         lazy = lazy.view(np.uint8) if lazy.dtype == np.bool_ else lazy
     else:
         require_rgb(image.shape, image.dtype, "images")
-    info = info_of_array(lazy)
+    info = info_of_array(lazy, named)
     nodata = nodata_of(config.input, info)
     source = ImageSource(InputFile("", "the array", ARRAY_KEY, 0, 0), info, nodata)
     say(notes_of_all(nodata_of_no_use([source], config.input)))
@@ -274,12 +288,12 @@ def _segment_array(image: NDArray[Any] | da.Array, config: RunConfig) -> Segment
         fit = _fit_bands if of_bands else _fit_array
         with Context.open(config.execution) as context:
             try:
-                model = fit(lazy, image, config, context, nodata)
+                model = fit(lazy, image, config, context, source)
             except NoValidPixels as error:
                 raise NoValidPixels(NO_VALID) from error
         say(notes_of_all(model.notes))
     if model.bands is not None:
-        lazy, nodata = _bands_for(lazy, model.bands, nodata)
+        lazy, nodata = _bands_for(lazy, model.bands, source)
     labels = lazy.map_blocks(
         predict_block,
         model=model,
@@ -336,24 +350,24 @@ def _in_space_of(image: da.Array, config: RunConfig) -> FitSettings:
 
 
 def _fit_bands(
-    lazy: da.Array, image: NDArray[Any] | da.Array, config: RunConfig, context: Context, nodata: Nodata | None
+    lazy: da.Array, image: NDArray[Any] | da.Array, config: RunConfig, context: Context, source: ImageSource
 ) -> Model:
     """A model of an array's bands."""
     assert config.fit is not None
     if 0 in lazy.shape:
         raise NoValidPixels(NO_VALID)
     whole = None if isinstance(image, da.Array) else image.reshape(lazy.shape).view(lazy.dtype)
-    plan, match = plan_of_array(lazy, whole, ARRAY_KEY, nodata), earlier_model(config.match)
+    plan, match = plan_of_array(lazy, whole, ARRAY_KEY, source.nodata, source.info), earlier_model(config.match)
     model, failures = fit_plan(plan, config.fit, context.silent(strict=True), match=match, refit=config.refit)
     if model is None:
         raise failures[0].error
     return model
 
 
-def _bands_for(image: da.Array, space: BandSpace, nodata: Nodata | None) -> tuple[da.Array, Nodata | None]:
+def _bands_for(image: da.Array, space: BandSpace, source: ImageSource) -> tuple[da.Array, Nodata | None]:
     """The bands of an array that a model labels, in its order, and what stands for no data in these."""
     try:
-        selection = Selection.of(space.bands, info_of_array(image))
+        selection = Selection.of(space.bands, source.info)
     except Refused as error:
         raise ValueError(f"images: {error}") from error
     numbers = selection.numbers
@@ -364,14 +378,14 @@ def _bands_for(image: da.Array, space: BandSpace, nodata: Nodata | None) -> tupl
     every = numbers == tuple(range(1, image.shape[2] + 1))
     read = image if every else image[..., [number - 1 for number in numbers]]
     if not selection.is_derived:
-        return read, nodata
-    if info_of_array(image).dtype != space.stored_dtype:
+        return read, source.nodata
+    if source.info.dtype != space.stored_dtype:
         raise ValueError(f"images: expected {space.stored_dtype}, of which this model is; got {image.dtype}")
     dtype = derived_dtype(image.dtype.name)
     made = read.map_blocks(
         derived_block,
         selection=selection,
-        nodata=selection.nodata(nodata),
+        nodata=selection.nodata(source.nodata),
         dtype=dtype,
         chunks=(*read.chunks[:2], (len(space.bands),)),
         meta=np.empty((0, 0, 0), dtype),
@@ -396,7 +410,7 @@ def _row_chunks(image: NDArray[Any]) -> tuple[int, ...]:
 
 
 def _fit_array(
-    image: da.Array, _given: NDArray[Any] | da.Array, config: RunConfig, context: Context, nodata: Nodata | None
+    image: da.Array, _given: NDArray[Any] | da.Array, config: RunConfig, context: Context, source: ImageSource
 ) -> Model:
     """A model of an array's colours."""
     assert config.fit is not None
@@ -404,7 +418,7 @@ def _fit_array(
         raise NoValidPixels(NO_VALID)
     rule = BatchRule.for_pixels(image.shape[0] * image.shape[1], config.fit.batch_pixels, config.fit.seed)
     task = delayed(summarise_block, pure=True)
-    parts = [task(block, top, left, rule, nodata) for block, top, left in _blocks(image)]
+    parts = [task(block, top, left, rule, source.nodata) for block, top, left in _blocks(image)]
     merged = context.executor.persist([tree_reduce(parts, "summaries")])[0]
     points = points_of_colours(merged, config.fit, context.executor, image.shape[0] * image.shape[1])
     return fit_points(points, config.fit, context.executor, earlier_model(config.match))
@@ -427,7 +441,7 @@ def summarise_block(block: NDArray[Any], top: int, left: int, rule: BatchRule, n
 
 def predict_block(block: NDArray[Any], model: Model, nodata: Nodata | None, settings: OutputSettings) -> Labels:
     """A task: the labels of one chunk."""
-    labels = model.predict(block, settings)
+    labels: Labels = model.predict(block, settings)
     counts = _with_data(block, nodata, of_bands=model.bands is not None)
     if counts is not None:
         labels[~counts] = invalid_label(model.k)

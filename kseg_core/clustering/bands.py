@@ -157,6 +157,9 @@ class BandSpace:
     source_dtype: str | None = None
     display: tuple[int, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"BandSpace({', '.join(self.names)} of {self.stored_dtype})"
+
     @classmethod
     def fitted(
         cls,

@@ -20,16 +20,18 @@ from ..clustering.bands import BandSpace
 from ..clustering.cleaning import Cleaning, clean_labels
 from ..clustering.features import FeatureSpace, feature_space
 from ..clustering.kmeans import History, Solution
-from ..clustering.labelling import LabelledPixels, Labels, label_pixels, no_labels, painted
+from ..clustering.labelling import LabelledPixels, Labels, invalid_label, label_pixels, no_labels, painted
 from ..clustering.sums import ClusterSums
 from ..config import AUTO, MAX_K, FitSettings, OutputSettings
 from ..errors import StoreError, UsageError
 from ..expressions import called
 from ..images import PictureInfo, Pixels
+from ..images.named_axes import NamedAxes, has_named_axes
 from ..images.validity import combine, nodata_mask, unmasked
 from ..layers.labelled import NO_CONFIDENCE
 from ..layers.layer import ArraySpec
 from ..reading.smoothing import Smoothing, smooth_image
+from ..sizes import counted
 from ..storage.sidecars import appearing
 from . import schemas
 from .manifest import KINDS, WAY_OUT, read_attributes, remove_kseg_store
@@ -98,6 +100,11 @@ class Model:
             raise StoreError("the model's centroids are not 1 to 65534 rows of finite numbers")
         if self.classes is not None:
             self.classes.require_within(k)
+
+    def __repr__(self) -> str:
+        mse = "" if self.mse is None else f", mse {self.mse:.4g}"
+        named = "" if self.classes is None else f", classes {', '.join(each.name for each in self.classes)}"
+        return f"Model({counted(self.k, 'cluster')} of {self.features}, {counted(self.pixels, 'pixel')}{mse}{named})"
 
     @classmethod
     def from_solution(
@@ -261,7 +268,7 @@ class Model:
             return self.bands.label(pixels, valid, self.centroids, confidence=confidence)
         return label_pixels(pixels, valid, feature_space(self.features), self.points, confidence=confidence)
 
-    def predict(self, image: NDArray[Any], output: OutputSettings | None = None) -> Labels:
+    def predict(self, image: Any, output: OutputSettings | None = None) -> Any:
         """Label every pixel of an image, as a run does; ``output``: its settings, where they are not the default.
 
         A model of smoothed pixels smooths the image first, which has to be whole.
@@ -271,11 +278,13 @@ class Model:
         image
             uint8 sRGB (y, x, 3), with alpha (y, x, 4), or gray (y, x): pixels of alpha 0 are invalid. For a model of
             bands its bands (y, x, d) as stored: pixels with a NaN or infinity are invalid. So are pixels with a masked
-            value, of a NumPy masked array.
+            value, of a NumPy masked array. Or such an array by Dask, which is held whole; or xarray's DataArray with
+            dims y, x and perhaps band, in any order, whose ``_FillValue`` is nodata.
 
         Returns
         -------
-        (y, x): 0 to k - 1, uint8 up to 254 clusters and uint16 above; the dtype's largest value where invalid.
+        (y, x): 0 to k - 1, uint8 up to 254 clusters and uint16 above; the dtype's largest value where invalid. Of a
+        DataArray one with its coordinates, else a NumPy array.
 
         Raises
         ------
@@ -283,6 +292,13 @@ class Model:
             If the image is not one of these, or to be smoothed by a length, or small regions are to go and how large
             its pixels are would have to be known.
         """
+        if has_named_axes(image):
+            named = NamedAxes.of(image, "image")
+            return named.labels(
+                self.predict(named.masked(of_bands=self.bands is not None), output), invalid_label(self.k)
+            )
+        if not isinstance(image, np.ndarray):
+            image = np.asanyarray(image.compute() if hasattr(image, "compute") else image)
         output = output or OutputSettings()
         least = min_region_in_pixels(output)
         pixels = self._pixels_of(image)
@@ -292,11 +308,13 @@ class Model:
             how = Smoothing(self.smooth, self.smooth)
             pixels = smooth_image(pixels.samples, pixels.valid, how, together=self.bands is None)
         labels = labels_of(pixels, self, output)
-        return clean_labels(labels, Cleaning(least, self.centroids))[0] if least else labels
+        cleaned: Labels = clean_labels(labels, Cleaning(least, self.centroids))[0] if least else labels
+        return cleaned
 
     def _pixels_of(self, image: NDArray[Any]) -> Pixels:
         """An image's pixels as the model labels them, but for their smoothing; errors are those of `predict`."""
         if self.bands is not None:
+            image = image[..., None] if image.ndim == 2 and self.bands.dimensions == 1 else image
             wanted = f"(y, x, {self.bands.dimensions}) {self.bands.dtype}, the bands of this model"
             if not np.ma.isMaskedArray(image):
                 image = image.astype(image.dtype.newbyteorder("="), copy=False)  # FITS and others have the other order
@@ -306,8 +324,9 @@ class Model:
             return Pixels(samples, combine(nodata_mask(samples, None), counts))
         return Pixels(*as_rgb(image))
 
-    def paint(self, labels: Labels) -> U8:
-        """Every label as its cluster's colour: (y, x) -> uint8 (y, x, 3); invalid pixels are black.
+    def paint(self, labels: Any) -> U8:
+        """Every label as its cluster's colour: (y, x) -> uint8 (y, x, 3); invalid pixels are black, and so are masked
+        ones. Labels may be NumPy's, Dask's or xarray's.
 
         Raises
         ------
@@ -316,6 +335,8 @@ class Model:
         """
         if labels.dtype.kind not in "iu":
             raise ValueError(f"labels: expected whole numbers, as predict returns; got {labels.shape} {labels.dtype}")
+        labels = labels.compute() if hasattr(labels, "compute") else labels
+        labels = np.asarray(np.ma.filled(getattr(labels, "values", labels), invalid_label(self.k)))
         return painted(labels, self.colors)
 
     def save(self, path: str, *, overwrite: bool = False) -> None:

@@ -21,6 +21,7 @@ from ..images.geo import GRID_MAPPING, GeoReference
 from ..layers import LABEL_LAYER, LAYERS
 from ..layers.layer import Layer
 from ..layers.tiles import level_shape
+from ..sizes import counted
 from ..storage.sidecars import appearing
 from .manifest import FORMAT, added_alone, folders_of, image_facts, images_of, read_attributes
 from .markers import COMPLETE, image_is_complete, is_complete, layer_is_complete
@@ -152,6 +153,10 @@ class StoredImage:
         except DAMAGE as error:
             raise StoreError(f"{self.path}: a damaged image ({error})") from error
         require_sound(self.path, self.attributes, ImageRecord)
+
+    def __repr__(self) -> str:
+        height, width = self.attributes.get("shape") or (0, 0)
+        return f"StoredImage({self.key!r} of {self.store!r}, {height} x {width})"
 
     def has(self, name: str) -> bool:
         """Whether there is a node of that name.
@@ -423,6 +428,10 @@ class Store(Mapping[str, StoredImage]):
         self.attributes = attributes
         self._keys = dict.fromkeys(sorted(images_of(path)))
         self._by_source: dict[str, str] | None = None
+
+    def __repr__(self) -> str:
+        state = "" if self.complete else ", not complete"
+        return f"Store({self.path!r}, {counted(len(self), 'image')}{state})"
 
     @property
     def model(self) -> Model:

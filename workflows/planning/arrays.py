@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 import dask
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kseg_core.errors import UnreadableImage
 from kseg_core.images import Picture, PictureInfo, Pixels
+from kseg_core.images.named_axes import NamedAxes
 from kseg_core.images.validity import Nodata, combine, nodata_mask, unmasked
 from kseg_core.inputs.listing import InputFile
 from kseg_core.reading.sources import ImageSource, Piece
@@ -76,15 +77,18 @@ class _Chunk:
         return Pixels(found, combine(nodata_mask(found, nodata, "any"), counts), rows.start, columns.start)
 
 
-def info_of_array(image: da.Array) -> PictureInfo:
-    """What a header would say of an array (y, x) or (y, x, d)."""
+def info_of_array(image: da.Array, named: NamedAxes | None = None) -> PictureInfo:
+    """What a header would say of an array (y, x) or (y, x, d); ``named``: what it says of itself."""
     height, width, *bands = image.shape
     dtype = "uint8" if image.dtype == np.bool_ else image.dtype.newbyteorder("=").name
     block = image.chunks[0][0], image.chunks[1][0]
-    return PictureInfo("array", (height, width), bands[0] if bands else 1, dtype, block, None)
+    info = PictureInfo("array", (height, width), bands[0] if bands else 1, dtype, block, None)
+    return info if named is None else replace(info, nodata=named.nodata, band_names=named.band_names)
 
 
-def plan_of_array(image: da.Array, whole: NDArray[Any] | None, key: str, nodata: Nodata | None) -> Plan:
+def plan_of_array(
+    image: da.Array, whole: NDArray[Any] | None, key: str, nodata: Nodata | None, info: PictureInfo | None = None
+) -> Plan:
     """The plan of one array.
 
     Parameters
@@ -97,8 +101,10 @@ def plan_of_array(image: da.Array, whole: NDArray[Any] | None, key: str, nodata:
         What the image is called.
     nodata
         What stands for no data.
+    info
+        Of the array; None: it says no more than its shape and dtype do.
     """
-    info = info_of_array(image)
+    info = info or info_of_array(image)
     file = InputFile("", key, key, 0, 0)
     pieces, top = [], 0
     for row, rows in enumerate(image.chunks[0]):
