@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,8 @@ class Shown:
     store: str = argument("A store made by run, apply, edges or segments, or a model.", "STORE", required=True)
     table: str | None = option(
         None,
-        "Also write area, number of regions and largest region of every image's clusters.",
+        "Also write area, number of regions and largest region of every image's classes, or of its clusters where "
+        "they have no names.",
         "Output",
         "FILE.csv|FILE.parquet",
     )
@@ -87,7 +89,7 @@ class Shown:
 def inspect(given: Given, report: Report) -> int:
     """Show what is in a store or model.
 
-    --table also counts the connected regions of every cluster; --objects measures each of them. --signatures
+    --table also counts the connected regions of every class or cluster; --objects measures each of them. --signatures
     tells of every class and band mean, deviation and extremes.
 
     Examples:
@@ -95,6 +97,7 @@ def inspect(given: Given, report: Report) -> int:
       kseg-batch inspect images.kseg.zarr
       kseg-batch inspect images.kseg.zarr --json
       kseg-batch inspect images.kseg.zarr --table regions.csv
+      kseg-batch inspect images.kseg.zarr --table plants.csv --cluster plant
       kseg-batch inspect images.kseg.zarr --objects plants.csv --cluster plant --min-area 50
       kseg-batch inspect images.kseg.zarr --objects parts.parquet --of segments
       kseg-batch inspect photos.kseg.zarr --table leaves.csv --pixel-size 0.12mm
@@ -102,9 +105,7 @@ def inspect(given: Given, report: Report) -> int:
     """
     execution, asked = given.make(ExecutionSettings), given.make(Shown)
     settings = given.make(ObjectSettings)
-    for item in given.changed(ObjectSettings):
-        if asked.objects is None and (item.name != "of" or asked.signatures is None):
-            raise UsageError(f"{item.flag} is of objects: name their file, as in --objects objects.csv")
+    _require_use(asked, settings, [item.flag for item in given.changed(ObjectSettings)])
     size = given.make(InputSettings).pixel_size
     if size is not None and asked.objects is None and asked.signatures is None and asked.table is None:
         raise UsageError("--pixel-size is for areas of a table: name it with --table, --objects or --signatures")
@@ -113,10 +114,15 @@ def inspect(given: Given, report: Report) -> int:
 
     found = describe(asked.store)
     if asked.table is not None:
-        from workflows.regions import write_region_table
+        from workflows.regions import RegionsOf, write_region_table
 
         write_region_table(
-            asked.store, asked.table, execution, report.progress, overwrite=asked.overwrite, pixel_size=size
+            asked.store,
+            asked.table,
+            execution,
+            report.progress,
+            overwrite=asked.overwrite,
+            of=RegionsOf(settings, size),
         )
         found |= {"table": printable_source(asked.table)}
     if asked.signatures is not None:
@@ -135,6 +141,27 @@ def inspect(given: Given, report: Report) -> int:
         found |= {"objects": printable_source(asked.objects), **made.to_json()}
     report.finish(found, inspect_lines(asked.store, found))
     return SOME_UNREADABLE if found["failures"] else DONE
+
+
+def _require_use(asked: Shown, settings: ObjectSettings, flags: Sequence[str]) -> None:
+    """Refuse options of tables that the tables named have no use for.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    if asked.objects is not None:
+        return
+    with_table = {"--of", "--cluster"} if asked.table is not None else set()
+    with_signatures = {"--of"} if asked.signatures is not None else set()
+    for flag in flags:
+        if flag == "--min-area":
+            raise UsageError(f"{flag} is of objects: name their file, as in --objects objects.csv")
+        if flag not in with_table | with_signatures:
+            raise UsageError(f"{flag} is of a table: name it, as in --objects objects.csv or --table regions.csv")
+    if settings.of == "segments" and asked.table is not None:
+        raise UsageError("--of segments is of objects: name their file, as in --objects objects.csv")
 
 
 def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
@@ -157,7 +184,7 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
         lines += [f"{n_images(len(bad))} cannot be read; damaged ones are {made_anew_by(store)}"]
         lines += cut(bad, "images")
     if found.get("table") is not None:
-        lines.append(f"regions of every image's clusters → {printable(found['table'])}")
+        lines.append(f"regions of every image → {printable(found['table'])}")
     if found.get("signature_table") is not None:
         lines += _signature_lines(found["signatures"])
         lines.append(f"signatures → {printable(found['signature_table'])}")

@@ -1,4 +1,7 @@
-"""Which regions are measured one by one. Light on purpose (standard library only), as `kseg_core.config` is."""
+"""Which regions are measured, one by one or in a table of classes.
+
+Light on purpose (standard library only), as `kseg_core.config` is.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +39,14 @@ class ObjectSettings:
 
     of: str | None = option(
         None,
-        "With --objects: regions of classes, of clusters, or segments. Default: of classes where there are some, else "
-        "of clusters.",
+        "With --objects: regions of classes, of clusters, or segments; with --table: of classes or of clusters. "
+        "Default: of classes where there are some, else of clusters.",
         "Output",
         "|".join(WHOSE),
     )
     chosen: tuple[str, ...] | None = option(
         None,
-        "With --objects: those of these classes or clusters only, as in plant,3; may be given again.",
+        "With --objects or --table: those of these classes or clusters only, as in plant,3; may be given again.",
         "Output",
         "NAME|J,...",
         flag="cluster",
@@ -64,3 +67,8 @@ class ObjectSettings:
         if self.chosen is not None and not self.chosen:
             raise UsageError("--cluster is empty: name classes or clusters, as in plant,3")
         object.__setattr__(self, "min_area", parse_area(self.min_area, "--min-area"))
+
+    @property
+    def by(self) -> Literal["cluster", "class"] | None:
+        """Whether labels are those of clusters or of classes, where that was said."""
+        return "cluster" if self.of == "clusters" else "class" if self.of == "classes" else None

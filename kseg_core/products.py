@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import struct
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO, Literal
 from .config import ADDED
 
 Clusters = tuple[int, ...] | None  # that a file shows; None: all
+What = Literal["cluster", "class"]  # that values of labels stand for
 Content = Literal["picture", "outlines"]
 Palette = Literal["mean", "distinct"]  # of clusters and classes without a colour of their own
 Coordinates = Literal["degrees", "map", "pixels"]  # of outlines of an image that is placed on the ground
@@ -23,6 +25,7 @@ Coordinates = Literal["degrees", "map", "pixels"]  # of outlines of an image tha
 SOFTWARE = "kseg-batch"  # how the Software tag of an exported picture begins
 PNG_PX = 64_000_000  # larger pictures are awkward for most viewers: --format auto makes tiled TIFF of them
 _MOST_NUMBERS = 16  # a name with more clusters than this has their digest
+_MOST_CHARACTERS = 60  # and one with longer names of classes: 255 bytes are the most that file systems take
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Kind:
         choose one of them.
     of_labels, is_painted, of_pixels
         Whether it shows labels, these in the colours of clusters, and the image's own pixels.
+    has_by
+        Whether ``--by`` chooses if it is of classes or of clusters.
     more_bytes
         Of memory that a task takes beyond `memory.VIEW_BYTES`.
     """
@@ -67,6 +72,7 @@ class Kind:
     of_labels: bool = True
     is_painted: bool = False
     of_pixels: bool = False
+    has_by: bool = False
     more_bytes: int = 0
 
     def __post_init__(self) -> None:
@@ -85,7 +91,7 @@ class Kind:
         return dict(self.drawn_as).get(written_as, self.name)
 
     def files(self, k: int, chosen: Sequence[int] | None) -> list[Clusters]:
-        """Of which clusters, of an image with ``k``, a file each is made."""
+        """Of which clusters, of an image with ``k``, a file each is made; of classes, which are numbered as well."""
         there = None if chosen is None else tuple(sorted({j for j in chosen if j < k}))
         if self.clusters == "all" or (self.clusters == "one" and there is None):
             return [None]
@@ -93,14 +99,29 @@ class Kind:
             return [(j,) for j in (range(k) if there is None else there)]
         return [there] if there else []
 
-    def in_name(self, clusters: Clusters) -> str:
-        """What follows an image's key in the name of a file of these clusters."""
-        if clusters is None:
+    def in_name(self, of: Sequence[int | str] | None) -> str:
+        """What follows an image's key in the name of a file of these clusters, or classes by name; None: of all."""
+        if of is None:
             return "" if self.is_bare else f".{self.part or self.name}"
-        numbers = "+".join(map(str, clusters))
-        if len(clusters) > _MOST_NUMBERS:
-            numbers = f"{len(clusters)}-clusters-{hashlib.sha256(numbers.encode()).hexdigest()[:8]}"
-        return f".{self.part or self.name}-{numbers}"
+        names = "+".join(_written(str(each)) for each in of)
+        if len(of) > _MOST_NUMBERS or len(names) > _MOST_CHARACTERS:
+            what = "clusters" if all(isinstance(each, int) for each in of) else "classes"
+            digest = hashlib.sha256("+".join(map(str, of)).encode()).hexdigest()[:8]
+            names = f"{len(of)}-{what}-{digest}"
+        return f".{self.part or self.name}-{names}"
+
+
+def _written(name: str) -> str:
+    """The name of a class in that of a file: letters and digits of any script, spaces, dashes and underscores as they
+    are, all else percent-encoded, and so is what another Unicode form of the name could be taken for.
+    """
+    plain = unicodedata.is_normalized("NFC", name)
+    return "".join(
+        each
+        if (each.isascii() or plain) and (each.isalnum() or each in " _-")
+        else "".join(f"%{byte:02X}" for byte in each.encode())
+        for each in name
+    )
 
 
 def by_name(kinds: Iterable[Kind]) -> dict[str, Kind]:
@@ -136,15 +157,22 @@ SEGMENTS = Kind(
 
 KINDS = by_name(
     (
-        Kind("segmented", "each pixel in its cluster's colour", is_painted=True),
+        Kind(
+            "segmented",
+            "each pixel in its cluster's colour, with --by class in that of its class",
+            is_painted=True,
+            has_by=True,
+        ),
         Kind("labels", "a palette image whose indices are the clusters", is_painted=True),
-        Kind("raw", "the same as they were before --min-region, of a run with --keep-raw", is_painted=True),
-        Kind("masks", "black and white, one a cluster", "each", part="mask"),
+        Kind("classes", "the same of classes, of a store whose clusters have names", is_painted=True),
+        Kind("raw", "labels as they were before --min-region, of a run with --keep-raw", is_painted=True),
+        Kind("masks", "black and white, one a class or cluster", "each", part="mask", has_by=True),
         Kind(
             "cutout",
-            "the image's own pixels, on transparency, of each cluster, or of the chosen ones together",
+            "the image's own pixels, on transparency, of each class or cluster, or of the chosen ones together",
             "together",
             of_pixels=True,
+            has_by=True,
         ),
         *(
             SEGMENTS
@@ -152,14 +180,20 @@ KINDS = by_name(
             else Kind(name, ADDED_HELP.get(name, "as the run added it"), of_labels=False)
             for name in ADDED
         ),
-        Kind("boundaries", "lines between clusters, drawn on the image", of_pixels=True),
+        Kind(
+            "boundaries",
+            "lines between clusters, with --by class between classes, drawn on the image",
+            of_pixels=True,
+            has_by=True,
+        ),
         Kind(
             "polygons",
-            "outlines of the regions of each cluster",
+            "outlines of the regions of each class or cluster",
             "one",
             is_bare=True,
             content="outlines",
             is_painted=True,
+            has_by=True,
         ),
     )
 )
@@ -319,8 +353,8 @@ def written_as(kind: Kind, wanted: str, pixels: int, placed: bool) -> list[FileF
     return formats_of(content)[:1]
 
 
-def file_name(image: str, what: str, clusters: Clusters, suffix: str) -> str:
-    """The name of a file: that of `export.files.names_for_files`, what it shows, and of which clusters.
+def file_name(image: str, what: str, of: Sequence[int | str] | None, suffix: str) -> str:
+    """The name of a file: that of `export.files.names_for_files`, what it shows, and of which clusters or classes.
 
     What follows the image's name holds no dot but those that part it: two files never share a name, and none can lie
     outside the folder.
@@ -331,8 +365,10 @@ def file_name(image: str, what: str, clusters: Clusters, suffix: str) -> str:
     'Plot A/leaf.mask-3.png'
     >>> file_name("leaf", "cutout", (1, 3), "png")
     'leaf.cutout-1+3.png'
+    >>> file_name("leaf", "masks", ("bare soil",), "png")
+    'leaf.mask-bare soil.png'
     """
-    return f"{image}{KINDS[what].in_name(clusters)}.{suffix}"
+    return f"{image}{KINDS[what].in_name(of)}.{suffix}"
 
 
 # ---------------------------------------------------------------------------------------------------------- reports

@@ -77,6 +77,7 @@ class Exported:
                     "source": printable_source(file.source),
                     "what": file.what,
                     "clusters": None if file.clusters is None else list(file.clusters),
+                    "classes": None if file.classes is None else list(file.classes),
                     "path": os.path.join(self.folder, file.name),
                 }
                 for file in self.files
@@ -100,7 +101,7 @@ def export(request: ExportRequest, execution: ExecutionSettings, progress: Progr
     Raises
     ------
     UsageError
-        If no image is meant, a cluster is not there, or the folder is none or lies in the store.
+        If no image is meant, a class or cluster is not there, or the folder is none or lies in the store.
     StoreError
         If there is no store, or it has no edges where they are asked for.
     KsegError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal
 
 from kseg_core import storage
@@ -17,7 +18,8 @@ from kseg_core.inputs.keys import image_keys
 from kseg_core.inputs.listing import NAMES
 from kseg_core.inputs.patterns import Filter
 from kseg_core.layers import LAYERS
-from kseg_core.products import KINDS, written_as
+from kseg_core.products import KINDS, Clusters, What, written_as
+from kseg_core.store.legend import Legend, chosen_values, named_legend
 from kseg_core.store.manifest import added_alone
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage
@@ -74,8 +76,7 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
     images, damaged = chosen_images(store, request.images)
     if damaged and not images:
         raise next(iter(damaged.values()))
-    if settings.clusters is not None:
-        require_clusters(images, settings.clusters, None if shared is None else shared.k)
+    legend, chosen = legend_and_chosen(store, images, shared, settings)
     for layer in (LAYERS[what] for what in settings.what if what in ADDED):
         if not any(image.has_layer(layer) for image in images):
             alone = f"{command_line(layer.command, place(store.path))}, or with " if layer.command else ""
@@ -87,7 +88,7 @@ def plan_export(store: Store, shared: Model | None, request: ExportRequest) -> l
     if "raw" in settings.what and not any(image.has_layer(LAYERS["raw"]) for image in images):
         raise StoreError(f"no raw labels in {store.path}; a run with --min-region and --keep-raw keeps them")
     names = names_of_files(store)
-    planned = [plan_image(image, names[image.key], settings) for image in images]
+    planned = [plan_image(image, names[image.key], settings, legend, chosen) for image in images]
     for key, error in damaged.items():
         reason = f"{error}; {made_anew_by(store.path)}"
         planned.append(PlannedImage(key, 0, (), UnreadableImage(key, reason)))
@@ -135,19 +136,33 @@ def names_by_which(image: StoredImage) -> tuple[str, ...]:
     return image.key, path_below(image.source, image.key) or image.key, image.source
 
 
-def require_clusters(images: Sequence[StoredImage], clusters: Sequence[int], shared_k: int | None) -> None:
-    """Refuse clusters that none of the images has.
+def legend_and_chosen(
+    store: Store, images: Sequence[StoredImage], shared: Model | None, settings: ExportSettings
+) -> tuple[Legend | None, tuple[int, ...] | None]:
+    """Names of what masks, cut-outs and outlines are of, and which values of it were chosen, None: all.
+
+    Images with clusters of their own have numbers only, and no legend in common.
 
     Raises
     ------
     UsageError
-        Naming those there are.
+        If there are no such classes or clusters, naming those there are.
     """
-    k = max(map(clusters_of, images)) if shared_k is None else shared_k
-    missing = [j for j in clusters if j >= k]
-    if missing:
-        there = f"clusters are 0 to {k - 1}" if k else "there are no clusters"
-        raise UsageError(f"--cluster {missing[0]}: {there}")
+    wanted = settings.clusters
+    required: What | None = "class" if "classes" in settings.what else None
+    if shared is not None:
+        named_legend(shared, required, store.path, "--what classes")
+        legend = named_legend(shared, settings.legend_by, store.path, "--by class")
+        return legend, None if wanted is None else chosen_values(shared, legend, wanted, "--by cluster")
+    for flag, needs in (("--what classes", required), ("--by class", settings.legend_by)):
+        if needs == "class":
+            raise UsageError(f"{flag}: the images of {store.path} have no model in common whose clusters have names")
+    k = max(map(clusters_of, images))
+    for name in wanted or ():
+        if not (name.isdecimal() and int(name) < k):
+            there = f"clusters are 0 to {k - 1}" if k else "there are no clusters"
+            raise UsageError(f"--cluster {name}: {there}")
+    return None, None if wanted is None else tuple(map(int, wanted))
 
 
 def clusters_of(image: StoredImage) -> int:
@@ -191,8 +206,12 @@ def source_of(store: Store, key: str) -> str:
         return key
 
 
-def plan_image(image: StoredImage, name: str, settings: ExportSettings) -> PlannedImage:
-    """The files of one image, all of whose names begin with ``name``."""
+def plan_image(
+    image: StoredImage, name: str, settings: ExportSettings, legend: Legend | None, chosen: tuple[int, ...] | None
+) -> PlannedImage:
+    """The files of one image, all of whose names begin with ``name``; ``legend``, ``chosen``: as `legend_and_chosen`
+    has them.
+    """
     facts = image.attributes
     try:
         if not image.complete:
@@ -203,14 +222,22 @@ def plan_image(image: StoredImage, name: str, settings: ExportSettings) -> Plann
         reason = "not complete in the store: the command that made it completes it, if given again"
         return PlannedImage(image.key, 0, (), UnreadableImage(str(facts.get("source", image.key)), reason))
     pixels, k = height * width, clusters_of(image)
+    count = k if legend is None or not k else len(legend)
     kinds = [KINDS[what] for what in dict.fromkeys(settings.what)]
     files = tuple(
-        ExportFile(image.key, image.source, name, kind.name, clusters, each.name)
+        ExportFile(image.key, image.source, name, kind.name, *shown_by(legend, values), written_as=each.name)
         for kind in kinds
         for each in written_as(kind, settings.format, pixels, placed)
-        for clusters in kind.files(k, settings.clusters)
+        for values in kind.files(count, chosen)
     )
     return PlannedImage(image.key, pixels, files)
+
+
+def shown_by(legend: Legend | None, values: Clusters) -> tuple[Clusters, tuple[str, ...] | None]:
+    """The clusters of values of a legend, and the names of these where it is of classes."""
+    if values is None or legend is None or legend.what == "cluster":
+        return values, None
+    return tuple(sorted(chain(*(legend.clusters[value] for value in values)))), tuple(legend.names[j] for j in values)
 
 
 def leave_existing(planned: list[PlannedImage], request: ExportRequest) -> tuple[list[PlannedImage], int]:

@@ -1,22 +1,21 @@
-"""Regions of every image's clusters: the table of them, and their outlines.
+"""Regions of every image's classes or clusters: the table of them, and their outlines.
 
 Windows are labelled or traced on the workers, and joined here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from dask.delayed import delayed
-from numpy.typing import NDArray
 
 from kseg_core import storage
-from kseg_core.clustering.labelling import NO_COLORS
 from kseg_core.config import ExecutionSettings
 from kseg_core.errors import StoreError, UsageError
 from kseg_core.export.segments import SegmentArray, ShownSegments, shown_segments
@@ -24,7 +23,8 @@ from kseg_core.export.settings import ExportSettings
 from kseg_core.export.tables import require_table, write_table
 from kseg_core.images.pixel_size import given_pixel_size
 from kseg_core.layers.tiles import Region
-from kseg_core.products import FORMATS
+from kseg_core.object_settings import ObjectSettings
+from kseg_core.products import FORMATS, What
 from kseg_core.shapes.outline_pieces import Pieces
 from kseg_core.shapes.outlines import (
     EVERY_TURN,
@@ -41,6 +41,7 @@ from kseg_core.shapes.outlines import (
     outside_apart,
 )
 from kseg_core.shapes.regions import (
+    CLASS_COLUMNS,
     COLUMNS,
     LabelArray,
     Regions,
@@ -54,7 +55,7 @@ from kseg_core.shapes.regions import (
     windows_of,
 )
 from kseg_core.shapes.simplified import part_of
-from kseg_core.store.legend import NO_LEGEND, Legend
+from kseg_core.store.legend import NO_LEGEND, Legend, chosen_values, named_legend
 from kseg_core.store.model import Model
 from kseg_core.store.opening import Store, StoredImage, open_store
 from kseg_core.store.originals import Originals
@@ -68,6 +69,25 @@ OUTLINES_PX = 1024  # of one that is traced: of noise, where every pixel is a re
 AHEAD = 2  # windows a worker that are traced before the first of them is written
 
 
+@dataclass(frozen=True, slots=True)
+class RegionsOf:
+    """What a table of regions is of.
+
+    Parameters
+    ----------
+    settings
+        Whether of classes or of clusters, and of which.
+    pixel_size
+        The side of a pixel of images without a place on the ground, as in ``0.12mm``, whatever the store says.
+    """
+
+    settings: ObjectSettings = field(default_factory=ObjectSettings)
+    pixel_size: str | None = None
+
+
+_ALL = RegionsOf()
+
+
 def write_region_table(
     path: str,
     table: str,
@@ -75,22 +95,20 @@ def write_region_table(
     progress: Progress | None = None,
     *,
     overwrite: bool = False,
-    pixel_size: str | None = None,
+    of: RegionsOf = _ALL,
 ) -> int:
-    """Write a table of every image's clusters: area, regions, largest region (``inspect --table``).
+    """Write a table of every image's classes or clusters: area, regions, largest region (``inspect --table``).
 
     ``*.csv`` or ``*.parquet``, whole or not at all; one that is there is replaced with ``overwrite`` only.
-    ``pixel_size``: the side of a pixel of images without a place on the ground, as in ``0.12mm``, whatever the store
-    says.
 
     Returns
     -------
-    Rows written: one an image and cluster.
+    Rows written: one an image and class or cluster.
 
     Raises
     ------
     UsageError, KsegError
-        If the table cannot be written, there is no store, or its labels cannot be read.
+        If the table cannot be written, there is no store, no such class, or its labels cannot be read.
     """
     require_table(table, overwrite=overwrite)
     store = open_store(path)
@@ -98,40 +116,57 @@ def write_region_table(
         raise StoreError(f"{path}: the run that made it has not finished; the same command completes it")
     with Context.open(execution, progress) as context:
         limit_tasks(context.executor)
-        size = None if pixel_size is None else given_pixel_size(pixel_size)
-        rows = (row for each in regions_of_images(store, context) for row in region_rows(*each, size))
-        return write_table(table, COLUMNS, rows)
+        images = [image for image in store.values() if image.has_labels]
+        shared = store.model if store.has_model else None
+        models = [shared if shared is not None else image.model for image in images]
+        legends = [
+            NO_LEGEND if model is None else named_legend(model, of.settings.by, path, "--of classes")
+            for model in models
+        ]
+        chosen = [chosen_rows(model, legend, of.settings) for model, legend in zip(models, legends, strict=True)]
+        if of.settings.chosen is not None and not any(chosen):
+            raise UsageError(f"--cluster {of.settings.chosen[0]}: no image of {path} has clusters; leave it out")
+        size = None if of.pixel_size is None else given_pixel_size(of.pixel_size)
+        found = zip(regions_of_images(store, images, legends, context), legends, chosen, strict=True)
+        rows = (row for (image, own), legend, some in found for row in region_rows(image, own, legend, some, size))
+        columns = CLASS_COLUMNS if any(legend.what == "class" for legend in legends) else COLUMNS
+        return write_table(table, columns, rows)
 
 
-def regions_of_images(store: Store, context: Context) -> Iterator[tuple[StoredImage, Regions, NDArray[np.uint8]]]:
-    """Every image of a store, in the order of keys, with its regions and the colours of its clusters; one without a
-    model has none. Images without labels (of edges alone) are passed over.
+def chosen_rows(model: Model | None, legend: Legend, settings: ObjectSettings) -> tuple[int, ...] | None:
+    """Which values of an image's legend have a row; None: all. One without a model has none."""
+    if settings.chosen is None:
+        return None
+    return () if model is None else chosen_values(model, legend, settings.chosen, "--of clusters")
+
+
+def regions_of_images(
+    store: Store, images: Sequence[StoredImage], legends: Sequence[Legend], context: Context
+) -> Iterator[tuple[StoredImage, Regions]]:
+    """Images of a store that have labels, with their regions of the values of a legend each.
 
     Raises
     ------
     StoreError
         If no image has labels, or some cannot be read.
     """
-    images = [image for image in store.values() if image.has_labels]
     if not images:
         raise StoreError(f"no labels in {store.path}, only edges; regions are those of clusters")
     pixels = sum(int(np.prod(image.attributes.get("shape") or [0])) for image in store.values())
     context.progress.stage("finding regions", len(images), pixels)
-    shared = store.model.colors if store.has_model else None
-    colors = [colors_of(image, shared) for image in images]
     windows = [windows_of(image.labels, WINDOW_PX) for image in images]
     path = storage.absolute(store.path)  # a worker may have another current folder
     task = delayed(label_window, pure=False)
     found = context.each(
         Task(
-            task(path, image.key, window, len(own)),
+            task(path, image.key, window, legend),
             partial(context.progress.advance, int(window is parts[-1]), _size(window)),
         )
-        for image, parts, own in zip(images, windows, colors, strict=True)
+        for image, parts, legend in zip(images, windows, legends, strict=True)
         for window in parts
     )
-    for image, parts, own in zip(images, windows, colors, strict=True):
-        yield image, join_regions(list(islice(found, len(parts))), columns_of(parts)), own
+    for image, parts in zip(images, windows, strict=True):
+        yield image, join_regions(list(islice(found, len(parts))), columns_of(parts))
 
 
 def _size(window: Region) -> int:
@@ -139,17 +174,9 @@ def _size(window: Region) -> int:
     return int((rows.stop - rows.start) * (columns.stop - columns.start))
 
 
-def colors_of(image: StoredImage, shared: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """The colours of an image's clusters, uint8 (k, 3): of the model all images share, or of its own if it has one."""
-    if shared is not None:
-        return shared
-    model = image.model
-    return NO_COLORS if model is None else model.colors
-
-
-def label_window(store: str, key: str, window: Region, k: int) -> WindowRegions:
-    """A task: the regions of one window of an image's labels."""
-    return regions_of_window(LabelArray.of_clusters(k).read(StoredImage(store, key), *window), k)
+def label_window(store: str, key: str, window: Region, legend: Legend) -> WindowRegions:
+    """A task: the regions of one window of an image's labels, as the values of a legend."""
+    return regions_of_window(LabelArray.of_legend(legend).read(StoredImage(store, key), *window), len(legend))
 
 
 # -------------------------------------------------------------------------------------------------------- outlines
@@ -159,21 +186,21 @@ def label_window(store: str, key: str, window: Region, k: int) -> WindowRegions:
 def polygons(
     store: str, key: str, aside: str, clusters: tuple[int, ...] | None, settings: ExportSettings, context: Context
 ) -> Iterator[Outlines]:
-    """Give the regions of an image's clusters: one feature for each 8-connected region, whole across tiles.
+    """Give the regions of an image's classes or clusters: one feature for each 8-connected region, whole across tiles.
 
-    A feature's properties are ``image``, ``cluster``, ``color``, ``pixels`` and ``region``, the place of its first
-    pixel counted row by row from 0. Coordinates are longitude and latitude of a georeferenced image, else pixels.
-    Features are given as they are traced.
+    A feature's properties are ``image``, ``class`` or ``cluster``, ``name``, ``color``, ``pixels`` and ``region``, the
+    place of its first pixel counted row by row from 0. Coordinates are longitude and latitude of a georeferenced image,
+    else pixels. Features are given as they are traced.
 
     Parameters
     ----------
     aside
         A file that is there meanwhile.
     clusters
-        Which; None: all.
+        Which, or those of which classes; None: all.
     settings
-        Which regions are left out as small (what they covered is then covered by no feature), and by how much outlines
-        are simplified.
+        Whether regions are of classes or of clusters, which are left out as small (what they covered is then covered
+        by no feature), and by how much outlines are simplified.
 
     Raises
     ------
@@ -186,9 +213,9 @@ def polygons(
     """
     opened = open_store(storage.absolute(store))
     image = opened[key]
-    legend = legend_of(opened, image).with_palette(settings.palette)
+    legend = legend_of(opened, image, settings.legend_by).with_palette(settings.palette)
     how = outlining(image, legend, clusters, settings)
-    labels = LabelArray.of_clusters(legend.k)
+    labels = LabelArray.of_legend(legend)
     with outlines_of(image, labels, how, aside, context) as outlines:
         yield outlines
 
@@ -302,7 +329,7 @@ def outlining(
     height, width = image.labels.shape
     return Outlining(
         (height, width),
-        wanted_labels(k, clusters),
+        wanted_labels(len(legend), None if clusters is None else legend.values_with(clusters)),
         ClusterProperties(image.key, legend),
         settings.min_area_px,
         placement_of(image, settings),
@@ -316,10 +343,12 @@ def placement_of(image: StoredImage, settings: ExportSettings) -> Placement:
     return Placement.of(image.georeference, "degrees" if kind is None else kind.coordinates)
 
 
-def legend_of(store: Store, image: StoredImage) -> Legend:
-    """Names and colours of an image's clusters, by the model all images share, or its own; nothing without either."""
+def legend_of(store: Store, image: StoredImage, by: What | None) -> Legend:
+    """Names and colours of an image's classes or clusters, by the model all images share, or its own; nothing without
+    either.
+    """
     model = store.model if store.has_model else image.model
-    return NO_LEGEND if model is None else Legend.of_clusters(model)
+    return NO_LEGEND if model is None else Legend.of(model, by)
 
 
 def trace_window(store: str, key: str, window: Region, labels: LabelArray, how: Outlining) -> WindowOutlines:

@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from kseg_core.clustering.labelling import NO_COLORS, Labels, painted
+from kseg_core.clustering.labelling import NO_COLORS, Labels
 from kseg_core.errors import StoreError
 from kseg_core.images.pixel_size import MICROMETRES, PixelSize
 from kseg_core.layers import LABEL_LAYER, LAYERS
@@ -102,12 +102,17 @@ class ImageReader:
     originals
         Where the store's images came from.
     settings
-        At which level segments are shown, and in which colours clusters.
+        At which level segments are shown, in which colours clusters, and whether pictures are painted, and lines
+        drawn, by class.
     """
 
     def __init__(self, image: StoredImage, model: Model | None, originals: Originals, settings: ExportSettings) -> None:
         self.image, self.model, self._originals, self._level = image, model, originals, settings.level
-        self.legend = NO_LEGEND if model is None else Legend.of_clusters(model).with_palette(settings.palette)
+        self.legend = self.classes = self._shown = NO_LEGEND
+        if model is not None:
+            self.legend = Legend.of_clusters(model).with_palette(settings.palette)
+            self.classes = Legend.of_classes(model).with_palette(settings.palette)
+            self._shown = self.classes if settings.by == "class" else self.legend
         self._closing = ExitStack()
         self._pixels: ShownPixels | None = None
         self.has_invalid = bool(image.attributes.get("invalid"))
@@ -195,16 +200,17 @@ class ImageReader:
         return self._pixels
 
     def paint(self, labels: Labels) -> U8:
-        """Labels in the clusters' colours; those that are no cluster cannot be read."""
+        """Labels in the colours of clusters, or of classes; those that are no cluster cannot be read."""
         if self.model is None:
             return np.zeros((*labels.shape, 3), np.uint8)
         with _reading(f"{self.image.path}: its labels"):
-            return painted(labels, self.legend.colors)
+            return self._shown.paint(labels)
 
     def boundaries(self, rows: slice, columns: slice) -> tuple[Bools, Labels]:
         """The `boundary_pixels` of a window, and its labels."""
         top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
         around = self.labels(slice(top, rows.stop + 1), slice(left, columns.stop + 1))
+        around = self._shown.values_of(around)
         inside = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         return boundary_pixels(around)[inside], around[inside]
 
@@ -280,6 +286,28 @@ def _segmented(reader: ImageReader, *_: Any) -> Drawing:
     return reader.drawing(read, channels=reader.channels)
 
 
+def _classes(reader: ImageReader, *_: Any) -> Drawing:
+    """Looked up by the labels, so that they are there whatever layers the store has."""
+    labels = reader.layer(LABEL_LAYER)
+    legend = reader.classes
+    if reader.model is None:  # no pixel is valid
+        return labels
+
+    def read(rows: slice, columns: slice) -> Labels:
+        return legend.values_of(reader.labels(rows, columns))
+
+    counts = reader.image.attributes.get("counts")
+    pixels = legend.totals(counts) if counts else None
+    return replace(
+        labels,
+        dtype=legend.lookup.dtype.name,
+        read=read,
+        palette=legend.colors if legend.lookup.dtype == np.uint8 else None,
+        nodata=legend.invalid,
+        categories=Categories(legend, pixels, pixel_area(reader.image)),
+    )
+
+
 def _mask(reader: ImageReader, clusters: Sequence[int], _: Any) -> Drawing:
     def read(rows: slice, columns: slice) -> Bools:
         return chosen_pixels(reader.labels(rows, columns), clusters)
@@ -344,6 +372,7 @@ def _has_gaps(shown: ShownSegments, shape: tuple[int, int]) -> bool:
 #: By name, the pictures that are no layer of the store as it is.
 DRAWN: dict[str, Callable[[ImageReader, Sequence[int], tuple[int, int, int]], Drawing]] = {
     "segmented": _segmented,
+    "classes": _classes,
     "masks": _mask,
     "cutout": _cutout,
     "boundaries": _boundaries,

@@ -65,12 +65,14 @@ class ExportFile:
     image: str
     what: str  # one of `KINDS`
     clusters: Clusters  # that it shows; None: all
+    classes: tuple[str, ...] | None  # of these clusters, where it is of classes
     written_as: str  # one of `FORMATS`
 
     @property
     def name(self) -> str:
         """Where it is in the folder for files."""
-        return file_name(self.image, self.what, self.clusters, FORMATS[self.written_as].suffix)
+        of = self.clusters if self.classes is None else self.classes
+        return file_name(self.image, self.what, of, FORMATS[self.written_as].suffix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,7 @@ class SegmentArray(LabelArray):
     @classmethod
     def of_segments(cls, cut: Cut | None) -> SegmentArray:
         """As they are stored, or cut anew."""
-        return cls(LAYER.path(), np.dtype(np.uint32), 0, cut)
+        return cls(LAYER.path(), np.dtype(np.uint32), 0, cut=cut)
 
     def read(self, image: StoredImage, rows: slice, columns: slice) -> NDArray[Any]:
         return super().read(image, rows, columns) if self.cut is None else self.cut.read(image, rows, columns)

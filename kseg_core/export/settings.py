@@ -9,12 +9,14 @@ from functools import partial
 from typing import get_args
 
 from kseg_core.errors import UsageError
-from kseg_core.options import joined, option
-from kseg_core.products import FORMATS, KINDS, Palette, content_of, format_named, formats_to_choose
+from kseg_core.options import joined, option, require_one_of
+from kseg_core.products import FORMATS, KINDS, Palette, What, content_of, format_named, formats_to_choose
 from kseg_core.segment_settings import parse_level
 
 *_MOST, _LAST = (kind.name for kind in KINDS.values() if kind.clusters != "all")
 _OF_CLUSTERS = f"{', '.join(_MOST)} and {_LAST}"
+_BY = ", ".join(kind.name for kind in KINDS.values() if kind.has_by).capitalize()
+BY: tuple[What, ...] = get_args(What)
 _OUTLINES = ", ".join(kind.name for kind in KINDS.values() if "outlines" in kind.contents)
 _PAINTED = ", ".join(kind.name for kind in KINDS.values() if kind.is_painted)
 MOST_SIMPLIFY_PX = 100  # beyond it outlines have little to do with pixels
@@ -23,14 +25,6 @@ MOST_SIMPLIFY_PX = 100  # beyond it outlines have little to do with pixels
 def _names(values: Sequence[str]) -> tuple[str, ...]:
     """``segmented,masks`` as names, each once."""
     return tuple(dict.fromkeys(name.strip() for name in joined(values).split(",") if name.strip()))
-
-
-def _numbers(values: Sequence[str]) -> tuple[int, ...]:
-    """``0,2`` as numbers, each once."""
-    try:
-        return tuple(dict.fromkeys(int(number) for number in joined(values).split(",")))
-    except ValueError:
-        raise UsageError(f"--cluster takes numbers like 0,2; got {joined(values)!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +36,16 @@ class ExportSettings:
     what
         Some of `KINDS`.
     clusters
-        Of kinds that are of clusters; None: each.
+        Of kinds that are of clusters: names of classes, or numbers of clusters; None: each.
     format
         ``auto``: as `written_as` has it; a format also by its suffix, as in ``tif``.
     palette
         In which colours clusters are that were given none.
     level
         At which segments are cut, 0 to 1; None: as they are in the store.
+    by
+        Of kinds that are of labels: whether of classes or of clusters; None: masks, cut-outs and outlines are of
+        classes where there are some, all else of clusters.
     """
 
     what: tuple[str, ...] = option(
@@ -59,15 +56,15 @@ class ExportSettings:
         many=True,
         parse=_names,
     )
-    clusters: tuple[int, ...] | None = option(
+    clusters: tuple[str, ...] | None = option(
         None,
-        f"{_OF_CLUSTERS.capitalize()} of these clusters only, as in 0,2; a cut-out shows them together; may be given "
-        "again.",
+        f"{_OF_CLUSTERS.capitalize()} of these classes or clusters only, as in plant,3; a cut-out shows them together; "
+        "may be given again.",
         "Output",
-        "J,...",
+        "NAME|J,...",
         flag="cluster",
         many=True,
-        parse=_numbers,
+        parse=_names,
     )
     format: str = option(
         "auto",
@@ -106,6 +103,14 @@ class ExportSettings:
         parse=partial(parse_level, flag="--level"),
     )
 
+    by: str | None = option(
+        None,
+        f"{_BY} of classes, or of clusters. Default: {_OF_CLUSTERS} of classes where clusters have names, all else of "
+        "clusters.",
+        "Output",
+        "|".join(BY),
+    )
+
     def __post_init__(self) -> None:
         if not self.what:
             raise UsageError(f"--what is empty: name some of {', '.join(KINDS)}")
@@ -124,10 +129,15 @@ class ExportSettings:
             if "segments" not in self.what:
                 raise UsageError("--level is of segments, and --what names none: add --what segments")
         if self.clusters is not None:
-            if not self.clusters or min(self.clusters) < 0:
-                raise UsageError(f"--cluster takes numbers from 0, as in 0,2; got {','.join(map(str, self.clusters))}")
+            object.__setattr__(self, "clusters", tuple(map(str, self.clusters)))
+            if not self.clusters:
+                raise UsageError("--cluster is empty: name classes or clusters, as in plant,3")
             if all(KINDS[kind].clusters == "all" for kind in self.what):
                 raise UsageError(f"--cluster chooses for {_OF_CLUSTERS}; --what names none of them")
+        if self.by is not None:
+            require_one_of("--by", self.by, BY)
+            if not any(KINDS[kind].has_by for kind in self.what):
+                raise UsageError(f"--by is of {_BY.lower()}; --what names none of them: leave it out")
         if self.palette not in get_args(Palette):
             raise UsageError(f"--palette is {' or '.join(get_args(Palette))}; got {self.palette!r}")
         if self.palette != "mean" and not any(KINDS[kind].is_painted for kind in self.what):
@@ -146,6 +156,11 @@ class ExportSettings:
             raise UsageError(
                 f"--simplify is of the outlines of {_OUTLINES}, and --what, with --format, names none: leave it out"
             )
+
+    @property
+    def legend_by(self) -> What | None:
+        """As `Legend.of` takes it, of masks, cut-outs and outlines."""
+        return next((each for each in BY if each == self.by), None)
 
     @property
     def line_rgb(self) -> tuple[int, int, int]:

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from ..areas import least_pixels
 from ..clustering.labelling import Labels
-from ..command_lines import command_line, place
 from ..errors import StoreError, UsageError
 from ..images.pixel_size import PixelSize
 from ..layers import LAYERS
 from ..object_settings import ObjectSettings
 from ..store.cuts import table_of
-from ..store.legend import Legend, hex_of
+from ..store.legend import Legend, chosen_values, hex_of, named_legend
 from ..store.model import Model
 from ..store.opening import StoredImage
 from . import objects
@@ -89,11 +88,12 @@ class ImageObjects:
             If the table of its segments is damaged.
         """
         area = pixel_area(image, size)
-        legend = None if model is None else Legend.of(model, "cluster" if settings.of == "clusters" else None)
-        if settings.of == "classes" and legend is not None and legend.what == "cluster":
-            how = command_line("classes", place(image.store), "NAME=0,1")
-            raise UsageError(f"--of classes: no cluster has a name; give some one with: {how}")
-        chosen = None if settings.chosen is None else chosen_values(legend, settings.chosen, image.key)
+        legend = None if model is None else named_legend(model, settings.by, image.store, "--of classes")
+        chosen = None
+        if settings.chosen is not None:
+            if model is None or legend is None:
+                raise UsageError(f"--cluster {settings.chosen[0]}: {image.key} has no clusters; leave it out")
+            chosen = chosen_values(model, legend, settings.chosen, "--of clusters")
         least, columns = least_of(settings, area, image), int(image.attributes["shape"][1])
         if settings.of == "segments":
             array = LabelArray(LAYERS["segments"].path(), np.dtype(np.uint32), 0)
@@ -187,30 +187,6 @@ def _of_segments(image: StoredImage, legend: Legend | None) -> NDArray[np.int64]
     for value, group in enumerate(legend.clusters):
         values[list(group)] = value
     return values[clusters]
-
-
-def chosen_values(legend: Legend | None, chosen: Sequence[str], key: str) -> tuple[int, ...]:
-    """The values that names, or numbers of clusters, stand for.
-
-    Raises
-    ------
-    UsageError
-        If there is no such.
-    """
-    if legend is None:
-        raise UsageError(f"--cluster {chosen[0]}: {key} has no clusters; leave it out")
-    values = []
-    for name in chosen:
-        if name not in legend.names:
-            there = ", ".join(legend.names) if legend.what == "class" else f"0 to {len(legend) - 1}"
-            within = next(
-                (own for own, of in zip(legend.names, legend.clusters, strict=True) if name in map(str, of)), ""
-            )
-            within = f" (cluster {name} is of {within}; --of clusters takes it by its number)" if within else ""
-            what = "classes" if legend.what == "class" else "clusters"
-            raise UsageError(f"--cluster {name}: the {what} of {key} are {there}{within}")
-        values.append(legend.names.index(name))
-    return tuple(values)
 
 
 def least_of(settings: ObjectSettings, area: PixelArea, image: StoredImage) -> int:

@@ -27,6 +27,8 @@ from ..store.opening import StoredImage
 if TYPE_CHECKING:
     import zarr
 
+    from ..store.legend import Legend
+
 I64 = NDArray[np.int64]
 
 MOST_LABELS = 2**31 - 1  # regions are numbered by int32
@@ -65,16 +67,25 @@ class LabelArray:
         What it has to be.
     nothing
         The label of pixels that are in no region.
+    lookup
+        By label what is read instead of it, (largest label + 1,); None: labels are read as they are.
     """
 
     name: str
     dtype: np.dtype[Any]
     nothing: int
+    lookup: Labels | None = None
 
     @classmethod
     def of_clusters(cls, k: int) -> Self:
         """That of ``k`` clusters, as the store has it."""
         return cls(LABEL_LAYER.path(), label_dtype(k), invalid_label(k))
+
+    @classmethod
+    def of_legend(cls, legend: Legend) -> Self:
+        """That of clusters, read as the values of a legend."""
+        lookup = None if legend.what == "cluster" else legend.lookup
+        return cls(LABEL_LAYER.path(), label_dtype(legend.k), legend.invalid, lookup)
 
     def read(self, image: StoredImage, rows: slice, columns: slice) -> Labels:
         """A window of an image's labels.
@@ -93,7 +104,7 @@ class LabelArray:
             raise StoreError(f"{image.path}: its labels cannot be read ({error})") from error
         if self.dtype.itemsize > 2 and labels.max() > MOST_LABELS:
             raise StoreError(f"{image.path}: a label of {labels.max()}, expected at most {MOST_LABELS}")
-        return labels
+        return labels if self.lookup is None else np.take(self.lookup, labels)
 
     def read_padded(
         self, image: StoredImage, rows: slice, columns: slice, by: int = 1
@@ -191,7 +202,7 @@ def _summed(pixels: I64, labels: I64, k: int) -> Regions:
 # ----------------------------------------------------------------------------------------------------- the table
 
 
-#: The table's columns and the Python type of what is in them (None where it is not known).
+#: The columns of a table of clusters and the Python type of what is in them (None where it is not known).
 COLUMNS: dict[str, type] = {
     "image": str,
     "source": str,
@@ -204,25 +215,36 @@ COLUMNS: dict[str, type] = {
     "area_m2": float,
     "area_um2": float,
 }
+#: Those of a table of classes, which are called by their names.
+CLASS_COLUMNS: dict[str, type] = {
+    "class" if name == "cluster" else name: str if name == "cluster" else kind for name, kind in COLUMNS.items()
+}
 
 
 def region_rows(
-    image: StoredImage, regions: Regions, colors: NDArray[np.uint8], size: PixelSize | None = None
+    image: StoredImage,
+    regions: Regions,
+    legend: Legend,
+    chosen: Sequence[int] | None = None,
+    size: PixelSize | None = None,
 ) -> Iterator[tuple[Any, ...]]:
-    """One row a cluster, as `COLUMNS` has them; ``share`` is of its valid pixels; ``size``: see `pixel_area`."""
+    """One row a cluster or class, as `COLUMNS` or `CLASS_COLUMNS` have them; ``share`` is of the image's valid pixels.
+
+    ``chosen``: of these values of the legend only; ``size``: see `pixel_area`.
+    """
     area = pixel_area(image, size)
     valid = int(regions.pixels.sum())
-    for cluster, (red, green, blue) in enumerate(colors.tolist()):
-        pixels = int(regions.pixels[cluster])
+    for value in range(len(legend)) if chosen is None else sorted(chosen):
+        pixels = int(regions.pixels[value])
         yield (
             image.key,
             image.source,
-            cluster,
-            f"#{red:02x}{green:02x}{blue:02x}",
+            legend.names[value] if legend.what == "class" else value,
+            f"#{bytes(legend.colors[value]).hex()}",
             pixels,
             pixels / valid if valid else None,
-            int(regions.count[cluster]),
-            int(regions.largest[cluster]),
+            int(regions.count[value]),
+            int(regions.largest[value]),
             None if area.square_metres is None else pixels * area.square_metres,
             None if area.square_micrometres is None else pixels * area.square_micrometres,
         )

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clustering.labelling import Labels, invalid_label
+from ..clustering.labelling import Labels, invalid_label, painted
+from ..command_lines import command_line, place
+from ..errors import UsageError
 from ..layers.classes import class_lookup
-from ..products import Palette
+from ..products import Palette, What
 from .distinct import distinct_colors
 
 if TYPE_CHECKING:
     from .model import Model
 
 U8 = NDArray[np.uint8]
-What = Literal["cluster", "class"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,23 @@ class Legend:
         """The values of an array of clusters' labels, of any shape: the same where clusters are what it is of."""
         return labels if self.what == "cluster" else np.take(self.lookup, labels)
 
+    def values_with(self, clusters: Sequence[int]) -> tuple[int, ...]:
+        """The values that are of some of these clusters, ascending."""
+        return tuple(value for value, group in enumerate(self.clusters) if not set(group).isdisjoint(clusters))
+
+    def paint(self, labels: Labels) -> U8:
+        """An array (y, x) of clusters' labels in the colours of its values, uint8 (y, x, 3); black where invalid.
+
+        Raises
+        ------
+        ValueError
+            If a label is neither a cluster nor the invalid value.
+        """
+        colors = np.zeros((self.k, 3), np.uint8)
+        for color, clusters in zip(self.colors, self.clusters, strict=True):
+            colors[list(clusters)] = color
+        return painted(labels, colors)
+
     def totals(self, of_clusters: Sequence[Any]) -> list[int]:
         """Of each value the sum of what its clusters have, as whole numbers of any size."""
         return [sum(int(of_clusters[cluster]) for cluster in group) for group in self.clusters]
@@ -121,6 +139,64 @@ class Legend:
         """As JSON values: name, clusters, and colour as ``#rrggbb``."""
         rows = zip(self.names, self.clusters, self.colors.tolist(), strict=True)
         return [{"name": name, "clusters": list(group), "color": hex_of(color)} for name, group, color in rows]
+
+
+def named_legend(model: Model, by: What | None, store: str, flag: str) -> Legend:
+    """`Legend.of`, where classes are there if they are required.
+
+    Raises
+    ------
+    UsageError
+        If ``by`` is ``class`` and no cluster has a name; ``flag``: what required them.
+    """
+    legend = Legend.of(model, by)
+    if by == "class" and legend.what == "cluster":
+        raise UsageError(f"{flag}: {nameless(store)}")
+    return legend
+
+
+def nameless(store: str) -> str:
+    """That no cluster of a store has a name, and how to give some one."""
+    return f"no cluster has a name; give some one with: {command_line('classes', place(store), 'NAME=0,1')}"
+
+
+def chosen_values(model: Model, legend: Legend, chosen: Sequence[str], flag: str) -> tuple[int, ...]:
+    """The values of a model's legend that are meant by names of classes, or numbers of clusters, each once.
+
+    A class means all of its clusters where these are what the legend is of.
+
+    Parameters
+    ----------
+    flag
+        With which a cluster that is of a class is taken by its number, as in ``--by cluster``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such, naming those there are; or a number is that of a cluster that is of a class, and the
+        legend is of classes.
+    """
+    classes = Legend.of_classes(model)
+    values: list[int] = []
+    for name in chosen:
+        if name in legend.names:
+            values.append(legend.names.index(name))
+        elif name in classes.names:
+            values += classes.clusters[classes.names.index(name)]
+        else:
+            raise UsageError(_not_there(name, legend, classes, flag))
+    return tuple(dict.fromkeys(values))
+
+
+def _not_there(name: str, legend: Legend, classes: Legend, flag: str) -> str:
+    clusters = f"clusters are 0 to {legend.k - 1}"
+    if classes.what == "cluster":
+        return f"--cluster {name}: {clusters}"
+    pairs = zip(classes.names, classes.clusters, strict=True)
+    within = next((own for own, group in pairs if name in map(str, group)), None)
+    if within is not None:
+        return f"--cluster {name}: that cluster is of class {within}; {flag} takes it by its number"
+    return f"--cluster {name}: classes are {', '.join(classes.names)}; {clusters}"
 
 
 #: Of images without a model, which have no valid pixel.

@@ -36,6 +36,7 @@ def test_what_was_made_is_told_to_people_and_programs(
                 "source": str(small_folder / "b.png"),
                 "what": "segmented",
                 "clusters": None,
+                "classes": None,
                 "path": str(tmp_path / "two" / "b.segmented.png"),
             }
         ],

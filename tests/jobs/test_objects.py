@@ -49,13 +49,14 @@ def test_signatures_are_printed_and_written(kseg: Kseg, here: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--min-area 5", "--min-area is of objects: name their file, as in --objects objects.csv"),
-        ("--cluster 1", "--cluster is of objects: name their file, as in --objects objects.csv"),
-        ("--of clusters", "--of is of objects: name their file, as in --objects objects.csv"),
+        ("--table t.csv --min-area 5", "--min-area is of objects: name their file, as in --objects objects.csv"),
+        ("--table t.csv --of segments", "--of segments is of objects: name their file, as in --objects objects.csv"),
+        ("--cluster 1", "--cluster is of a table: name it, as in --objects objects.csv or --table regions.csv"),
+        ("--of clusters", "--of is of a table: name it, as in --objects objects.csv or --table regions.csv"),
         ("--image a", "--image chooses for --objects: name its file, as in --objects objects.csv"),
         ("--overwrite", "--overwrite is for a table: name it with --table, --objects or --signatures"),
         ("--table o.csv --objects o.csv", "two tables are both o.csv: name a file for each"),
-        ("--signatures o.csv --cluster 1", "--cluster is of objects: name their file, as in --objects objects.csv"),
+        ("--signatures o.csv --cluster 1", "--cluster is of a table: name it, as in --objects objects.csv or --table"),
         ("--signatures o.csv --of segments", "--of segments: signatures are of classes or clusters"),
         ("--pixel-size 1mm", "--pixel-size is for areas of a table: name it with --table, --objects or --signatures"),
         ("--objects o.csv --pixel-size 2", "--pixel-size is the length of a pixel's side with its unit, as in 0.12mm"),

@@ -264,7 +264,12 @@ def test_all_options_of_a_command_become_its_settings(line: str, asked: Callable
             "--what masks,cutout --what 'polygons, masks' --image a* --image b --cluster 2,0 --cluster '3, 2' "
             "--format tiff --line-color #010203 --min-area 9 --simplify 1.5 --skip-existing",
             ExportSettings(
-                ("masks", "cutout", "polygons"), (2, 0, 3), "tiff", line="#010203", min_area_px=9, simplify_px=1.5
+                ("masks", "cutout", "polygons"),
+                ("2", "0", "3"),
+                "tiff",
+                line="#010203",
+                min_area_px=9,
+                simplify_px=1.5,
             ),
             (("a*", "b"), "keep"),
         ),

@@ -36,7 +36,9 @@ PICTURES = ("segmented", "labels", "masks", "cutout", "boundaries")
 
 def run(store: Path, to: Path, *what: str, execution: ExecutionSettings = SYNC, **more: Any) -> Exported:
     settings = {
-        name: more.pop(name) for name in ("clusters", "format", "line", "min_area_px", "simplify_px") if name in more
+        name: more.pop(name)
+        for name in ("clusters", "by", "format", "line", "min_area_px", "simplify_px")
+        if name in more
     }
     request = ExportRequest(str(store), str(to), ExportSettings(what or ("segmented",), **settings), **more)
     return export(request, execution)
@@ -65,7 +67,7 @@ def everything(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = run(made, to, *PICTURES, "polygons")
     assert (result.status, result.images, result.failed, len(result.files)) == ("ok", 8, 0, 8 * (3 + 4 + 4 + 1))
     assert names(to) == sorted(file.name for file in result.files)
-    assert {file.what for file in result.files} == KINDS.keys() - {"edges", "segments", "raw"}
+    assert {file.what for file in result.files} == KINDS.keys() - {"edges", "segments", "raw", "classes"}
     return to
 
 
@@ -454,9 +456,18 @@ def test_images_and_clusters_that_are_not_there_are_refused(made: Path, tmp_path
         run(made, tmp_path / "out", images=("picture-1.png", "nobody"))
     with pytest.raises(UsageError, match="--cluster 4: clusters are 0 to 3"):
         run(made, tmp_path / "out", "masks", clusters=(1, 4))
-    for clusters in ((-1,), ()):
-        with pytest.raises(UsageError, match="--cluster takes numbers from 0"):
-            ExportSettings(("masks",), clusters)
+    with pytest.raises(UsageError, match="--cluster -1: clusters are 0 to 3"):
+        run(made, tmp_path / "out", "masks", clusters=(-1,))
+    with pytest.raises(UsageError, match="--cluster plant: clusters are 0 to 3"):
+        run(made, tmp_path / "out", "masks", clusters=("plant",))
+    with pytest.raises(UsageError, match=r"--by class: no cluster has a name; .*kseg-batch classes"):
+        run(made, tmp_path / "out", "masks", by="class")
+    with pytest.raises(UsageError, match=r"--what classes: no cluster has a name; .*kseg-batch classes"):
+        run(made, tmp_path / "out", "classes")
+    with pytest.raises(UsageError, match="--cluster is empty"):
+        ExportSettings(("masks",), ())
+    with pytest.raises(UsageError, match=r"--by is of segmented, masks, cutout, boundaries, polygons; .*leave it out"):
+        ExportSettings(("labels",), by="class")
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="a file, not a folder"):
         run(made, tmp_path / "file")

@@ -166,7 +166,7 @@ def test_classes_are_measured_by_name(made: Callable[..., Path], folder: Path, t
     wanted = judged(plant, np.asarray(Image.open(folder / "a.png").convert("RGB")), 1)
     assert {(row.pop("class"), row.pop("color")) for row in rows} == {("plant", "#00ff00")}
     same_as_judged([row | {"class": "0"} for row in rows], wanted, ["red", "green", "blue"])
-    with pytest.raises(UsageError, match=r"classes of a\.png are plant, 1 \(cluster 2 is of plant; --of clusters"):
+    with pytest.raises(UsageError, match=r"--cluster 2: that cluster is of class plant; --of clusters takes it"):
         table_of(store, tmp_path / "p.csv", chosen=("2",))
     _, by_cluster = table_of(store, tmp_path / "p.csv", of="clusters", chosen=("2",))
     assert {row["class"] for row in by_cluster} == {"2"}

@@ -15,7 +15,7 @@ from kseg_core.errors import UsageError
 from kseg_core.object_settings import ObjectSettings
 from tests.asking import SYNC, run_job
 from workflows.objects import ObjectRequest, write_object_table
-from workflows.regions import write_region_table
+from workflows.regions import RegionsOf, write_region_table
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -52,7 +52,7 @@ def test_inspect_takes_it_for_its_tables(inputs: Path, tmp_path: Path) -> None:
     run_job(inputs, store, 2, attempts=2)
     write_region_table(str(store), str(table), SYNC)
     assert {row["area_um2"] == "" for row in rows_of(table) if row["image"] == "a.png"} == {True}
-    write_region_table(str(store), str(table), SYNC, overwrite=True, pixel_size="2um")
+    write_region_table(str(store), str(table), SYNC, overwrite=True, of=RegionsOf(pixel_size="2um"))
     assert all(float(row["area_um2"]) == int(row["pixels"]) * 4 for row in rows_of(table))
     request = ObjectRequest(str(store), str(table), ObjectSettings(min_area="20um2"), (), True, "2um")
     write_object_table(request, SYNC)
