@@ -16,7 +16,7 @@ from kseg_core.sizes import counted, only_so_many
 from ._again import find_segments, see_them, with_commands
 from ._logging import log
 from ._options import WORKERS, Given, Listed, omit, pick
-from ._render import MOST_LINES, dry_run_lines, palettes_lines, result_lines
+from ._render import MOST_LINES, class_rows, dry_run_lines, palettes_lines, result_lines
 from ._runtime import DONE, FAILED, SOME_UNREADABLE, Report
 from .report import open_in_browser, report_lines
 
@@ -158,6 +158,25 @@ def label(given: Given, config: RunConfig, report: Report) -> int:
     return FAILED
 
 
+def _palettes(output: str, result: dict[str, Any]) -> list[str]:
+    """The palettes of images that have one each, or the classes of one that all share, where it has some."""
+    if result["scope"] == "image":
+        from workflows.inspect import describe_palettes
+
+        return palettes_lines(*describe_palettes(output, MOST_LINES))
+    return class_lines(output, result)
+
+
+def class_lines(output: str, result: dict[str, Any]) -> list[str]:
+    """A table of the classes of a store or model, where clusters have names."""
+    if result["k"] is None:
+        return []
+    from workflows.classes import named_rows
+
+    rows = named_rows(output)
+    return class_rows(rows) if rows else []
+
+
 def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any], extras: Extras) -> int:
     """What was labelled, and its report or how to have it."""
     from kseg_core.inputs.keys import printable_source
@@ -179,11 +198,7 @@ def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any],
         else:
             page, after, unread = wanted.page, report_lines(made), unread or bool(made["failures"])
     result |= {"report": None if page is None else printable_source(page)}
-    palettes = []
-    if result["scope"] == "image" and not report.as_json:
-        from workflows.inspect import describe_palettes
-
-        palettes = palettes_lines(*describe_palettes(request.output, MOST_LINES))
+    palettes = [] if report.as_json else _palettes(request.output, result)
     report.finish(result, [*result_lines(result, "labelled", palettes), *after], *TOLD)
     if trouble is not None:
         report.warn(f"the store is complete, but there is no report of it: {trouble}")

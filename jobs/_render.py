@@ -20,7 +20,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 def result_lines(result: dict[str, Any], verb: str, palettes: Sequence[str] = ()) -> list[str]:
     """The end of ``run``, ``fit`` and ``apply``: what was done, the palette or those of the images, what could not be
-    read.
+    read. ``palettes``: what says those of the images, or the named classes of one that they share.
     """
     images, pixels, output = result["images"], result["pixels"], printable(result["output"])
     if images["reused"] and result["seconds"]["label"] is None:
@@ -39,6 +39,7 @@ def result_lines(result: dict[str, Any], verb: str, palettes: Sequence[str] = ()
         if result.get("k_why"):
             lines.append(f"k {result['k']} was chosen: {result['k_why']}")
         lines += palette_lines(result["colors"], result["counts"])
+        lines += palettes
     else:
         lines.append(f"a palette for each image, {features_of(result)}, {mse_in_words(result)}")
         lines += palettes

@@ -15,6 +15,7 @@ from ._labelling import (
     INPUTS,
     TOLD,
     Extras,
+    class_lines,
     config_of,
     finished,
     refuse_to_fit,
@@ -82,5 +83,6 @@ def fit(given: Given, report: Report) -> int:
     result = with_commands(done)
     left = ("output", "overwrite", "dry_run", "model", "performance_report")
     line = next_command("apply", "--model", request.output, without=left)
-    report.finish(result, [*result_lines(result, "fitted"), f"label with it: {line}"], *TOLD)
+    classes = [] if report.as_json else class_lines(request.output, result)
+    report.finish(result, [*result_lines(result, "fitted", classes), f"label with it: {line}"], *TOLD)
     return SOME_UNREADABLE if result["failures"] else DONE

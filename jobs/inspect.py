@@ -17,6 +17,7 @@ from kseg_core.sizes import counted
 from ._options import WORKERS, Given, command, pick
 from ._render import (
     about_image,
+    class_rows,
     cut,
     cut_blocks,
     features_of,
@@ -177,6 +178,7 @@ def inspect_lines(store: str, found: dict[str, Any]) -> list[str]:
     lines += _how_made(found)
     if model is not None:
         lines += palette_lines(model["colors"], model["counts"])
+        lines += class_rows(found["classes"]) if found["classes"] else []
         lines += [printable(note) for note in model["notes"]]
     lines += cut_blocks([_image_lines(image, found) for image in images], "images")
     if found["failures"]:

@@ -155,7 +155,11 @@ def test_every_key_of_json_is_named_in_its_page(
             "inspect damaged.zarr",
             "inspect missing.zarr",
         ],
-        "classes": ["classes damaged.zarr plant=0 --color plant=#2ca02c", "classes missing.zarr"],
+        "classes": [
+            "classes damaged.zarr plant=0 --color plant=#2ca02c",
+            "classes s.zarr --suggest 2",
+            "classes missing.zarr",
+        ],
         "check": ["check s.zarr", "check s.zarr --repair", "check e.zarr", "check missing.zarr"],
         "config": ["config run"],
         "export": ["export s.zarr --to files --what masks,cutout", "export missing.zarr --to files"],

@@ -118,7 +118,7 @@ def classes_of_all(
         If another job writes it.
     """
     path = path.rstrip("/") or path
-    model, attributes = _model_of(path), read_attributes(path) or {}
+    model, attributes = model_of(path), read_attributes(path) or {}
     if changes.asks_for_nothing:
         return describe_classes(path, model, changed=False)
     wanted, masks = changes.of(model.classes), changes.masks_of(attributes)
@@ -129,10 +129,10 @@ def classes_of_all(
     if (wanted, masks) == (model.classes, _has_masks(attributes)) and not _is_under_way(attributes):
         return describe_classes(path, model, changed=False)
     model.named(wanted)  # refused before anything is locked
-    _require_finished(path)
+    require_finished(path)
     execution = execution or ExecutionSettings()
     with claim(path):
-        model = _model_of(path)
+        model = model_of(path)
         model = model.named(changes.of(model.classes))
         if attributes.get("kind") == "model":
             write_classes(path, model.classes)
@@ -167,7 +167,7 @@ def as_toml(path: str) -> str:
     StoreError
         If there is no model whose clusters could have names.
     """
-    return (_model_of(path.rstrip("/") or path).classes or NO_CLASSES).to_toml()
+    return (model_of(path.rstrip("/") or path).classes or NO_CLASSES).to_toml()
 
 
 def describe_classes(path: str, model: Model, *, changed: bool, failures: Sequence[Failure] = ()) -> dict[str, Any]:
@@ -186,6 +186,21 @@ def describe_classes(path: str, model: Model, *, changed: bool, failures: Sequen
     }
 
 
+def named_rows(path: str) -> list[dict[str, Any]]:
+    """The classes of a model, or of a store whose images share one, as `rows_of` has them; none where no cluster has a
+    name.
+
+    Raises
+    ------
+    StoreError
+        If there is no model.
+    """
+    model = Model.load(path)
+    if model.classes is None:
+        return []
+    return rows_of(Legend.of_classes(model), _counts_of(read_attributes(path) or {}, model))
+
+
 def rows_of(legend: Legend, counts: Sequence[int]) -> list[dict[str, Any]]:
     """Each class with its number, and with its pixels by those of the clusters."""
     totals = legend.totals(counts)
@@ -194,7 +209,14 @@ def rows_of(legend: Legend, counts: Sequence[int]) -> list[dict[str, Any]]:
     return [{"class": at, **row, "count": n, "share": n / valid} for at, (row, n) in enumerate(told)]
 
 
-def _model_of(path: str) -> Model:
+def model_of(path: str) -> Model:
+    """The model of a store, or that is there.
+
+    Raises
+    ------
+    StoreError
+        If there is none whose clusters could have names.
+    """
     attributes = read_attributes(path)
     if attributes is not None and (alone := added_alone(attributes)) is not None:
         raise StoreError(f"{path} was made for {alone} alone; it has no clusters that could have names")
@@ -207,7 +229,14 @@ def _model_of(path: str) -> Model:
     return Model.load(path)
 
 
-def _require_finished(path: str) -> None:
+def require_finished(path: str) -> None:
+    """Refuse a store whose run has not finished.
+
+    Raises
+    ------
+    StoreError
+        Which.
+    """
     attributes = read_attributes(path) or {}
     if attributes.get("kind") == "store" and not is_complete(attributes):
         raise StoreError(

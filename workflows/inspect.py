@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,11 +11,14 @@ from kseg_core.errors import StoreError
 from kseg_core.expressions import Derived
 from kseg_core.layers import LAYERS
 from kseg_core.store.cuts import count_of_segments, level_of
+from kseg_core.store.legend import Legend
 from kseg_core.store.manifest import read_attributes
 from kseg_core.store.markers import is_complete
 from kseg_core.store.model import Model
 from kseg_core.store.opening import StoredImage, open_store
 from kseg_core.store.originals import Originals
+
+from .classes import rows_of
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def describe(path: str) -> dict[str, Any]:
     if attributes.get("kind") == "model":
         model = Model.load(path)
         told = {"format": attributes["format"], "status": "complete", "model": describe_model(model)}
-        return {**told, "images": [], "failures": []}
+        return {**told, "classes": _classes_of(model, model.counts.tolist()), "images": [], "failures": []}
     store = open_store(path)
     try:
         shared = Model.load(path) if store.has_model else None
@@ -49,14 +52,23 @@ def describe(path: str) -> dict[str, Any]:
             images.append(describe_image(image) | {"input": originals.state(image) if image.complete else None})
         except StoreError as error:
             failures.append({"key": key, "reason": str(error)})
+    described = None if shared is None else describe_model(shared) | _of_the_store(attributes, images)
     return {
         "format": attributes["format"],
         "status": attributes.get("status"),
-        "model": None if shared is None else describe_model(shared) | _of_the_store(attributes, images),
+        "model": described,
+        "classes": [] if shared is None or described is None else _classes_of(shared, described["counts"]),
         **_labels_of(attributes.get("config") or {}),
         "images": images,
         "failures": failures,
     }
+
+
+def _classes_of(model: Model, counts: Sequence[int] | None) -> list[dict[str, Any]]:
+    """Each class, and each cluster without a name, with its share; nothing where no cluster has a name."""
+    if model.classes is None or counts is None:
+        return []
+    return rows_of(Legend.of_classes(model), counts)
 
 
 def _labels_of(config: dict[str, Any]) -> dict[str, Any]:
