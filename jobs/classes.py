@@ -114,7 +114,7 @@ def classes(given: Given, report: Report) -> int:
 
       kseg-batch classes images.kseg.zarr
       kseg-batch classes images.kseg.zarr plant=1,2,4 soil=0,3
-      kseg-batch classes images.kseg.zarr --color plant=#2ca02c
+      kseg-batch classes images.kseg.zarr --color 'plant=#2ca02c'
       kseg-batch classes images.kseg.zarr --toml > classes.toml
       kseg-batch classes palette.zarr --from classes.toml
       kseg-batch classes images.kseg.zarr --clear

@@ -56,7 +56,7 @@ def test_the_commands_and_the_code_of_the_readme_run_from_top_to_bottom_in_one_f
                 outcome = kseg(*shlex.split(command, comments=True)[1:])
                 assert outcome.code == 0, f"{command}: {outcome.err}"
                 outputs.append(outcome.out)
-    assert len(outputs) == 11
+    assert len(outputs) == 12
     assert Path("images.report/report.html").is_file()
     assert len(list(Path("painted").iterdir())) == 6
     assert np.shape(names["labels"]) == np.shape(names["red"]) == (400, 600)

@@ -119,7 +119,7 @@ def image_keys(paths: Iterable[str], known: StoreNames | None = None) -> dict[st
 
 def is_key_of(key: str, path: str) -> bool:
     """Whether a store may have an image of this path under this key."""
-    if key in (earlier_key(path), _flat(path)):
+    if key in (earlier_key(path), _flat(path)) or (key, path) == ("image", ""):
         return True
     names, places = key.split("/"), list(_places(path))
     return len(names) == len(places) and all(
@@ -138,6 +138,8 @@ class _Taken:
 
     def key(self, path: str) -> str:
         """The key of an image."""
+        if not path.strip("/"):  # an input that is one image has no path below it
+            return self._first_free([_flat(path) if path else "image"], path)
         name = ""
         for place in _places(path):
             if place.slash and place.owner in self._folders:
@@ -173,8 +175,6 @@ class _Taken:
 
 
 def _places(path: str) -> Iterator[_Place]:
-    if not path.strip("/"):
-        yield _Place("image", "", path)
     for match in _SEGMENT.finditer(path):
         yield _Place(match[1], "/" if match.end() < len(path) else "", path[: match.end()])
 

@@ -180,11 +180,21 @@ def asked(kseg: Kseg, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 SELECTED = "a b --include *.png --include *.jpg --exclude tmp --from list.txt --null"
 SELECTION = InputSelection(("a", "b"), ("*.png", "*.jpg"), ("tmp",), "list.txt", True)
 READ = "--nodata 0,7 --nodata -9999 --nodata-in any --mask / --max-pixels 66 --channel 2,0 --channel 1 --z max --t 3"
-INPUT = InputSettings("0,7,-9999", "/", 66, PictureChoice(channel=(2, 0, 1), z="max", t=3), "any")
+INPUT = InputSettings("0,7,-9999", "/", 66, PictureChoice(channel=(2, 0, 1), z="max", t=3), nodata_in="any")
 FITTED = """--features bands --bands 3,1 --bands 2 --normalize minmax --kind uint16x4 --init random --attempts 2
     --max-iter 9 --tol 1e-3 --batch-pixels 77 --seed 6"""
 FIT = FitSettings(
-    5, "bands", "global", "random", 2, 9, 1e-3, 77, 6, bands=(3, 1, 2), normalize="minmax", kind="uint16x4"
+    5,
+    "bands",
+    init="random",
+    attempts=2,
+    max_iter=9,
+    tol=1e-3,
+    batch_pixels=77,
+    seed=6,
+    bands=(3, 1, 2),
+    normalize="minmax",
+    kind="uint16x4",
 )
 ON = "--scheduler processes --workers 2 --strict --memory 4GB"
 EXECUTION = ExecutionSettings("processes", 2, True, 4_000_000_000)
@@ -253,7 +263,14 @@ def test_all_options_of_a_command_become_its_settings(line: str, asked: Callable
         (
             "--what masks,cutout --what 'polygons, masks' --image a* --image b --cluster 2,0 --cluster '3, 2' "
             "--format tiff --line-color #010203 --min-area 9 --simplify 1.5 --skip-existing",
-            ExportSettings(("masks", "cutout", "polygons"), ("2", "0", "3"), "tiff", "#010203", 9, 1.5),
+            ExportSettings(
+                ("masks", "cutout", "polygons"),
+                ("2", "0", "3"),
+                "tiff",
+                line="#010203",
+                min_area_px=9,
+                simplify_px=1.5,
+            ),
             (("a*", "b"), "keep"),
         ),
         ("--overwrite", ExportSettings(), ((), "replace")),
