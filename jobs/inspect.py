@@ -99,7 +99,7 @@ def inspect(given: Given, report: Report) -> int:
       kseg-batch inspect images.kseg.zarr --json
       kseg-batch inspect images.kseg.zarr --table regions.csv
       kseg-batch inspect images.kseg.zarr --table plants.csv --cluster plant
-      kseg-batch inspect images.kseg.zarr --objects plants.csv --cluster plant --min-area 50
+      kseg-batch inspect images.kseg.zarr --objects o.csv --cluster plant
       kseg-batch inspect images.kseg.zarr --objects parts.parquet --of segments
       kseg-batch inspect photos.kseg.zarr --table leaves.csv --pixel-size 0.12mm
       kseg-batch inspect scene.kseg.zarr --signatures signatures.csv

@@ -35,7 +35,7 @@ def run(given: Given, report: Report) -> int:
       kseg-batch run ./images --k auto --k-range 2:8
       kseg-batch run 'plants/**/*.jpg' --k 2 --features gray -o plants.zarr
       kseg-batch run ./S2A.SAFE --stack auto --k 8
-      kseg-batch run ./scenes --k 4 --bands nir --derive 'ndvi=(nir-red)/(nir+red)' --normalize standard
+      kseg-batch run ./scenes --k 4 --derive 'ndvi=(nir-red)/(nir+red)'
       kseg-batch run ./slides --k 4 --stains hdx
       kseg-batch run ./today --model ./yesterday.kseg.zarr
       kseg-batch run ./this-year --model ./last-year.kseg.zarr --refit

@@ -71,7 +71,7 @@ def score(given: Given, report: Report) -> int:
       kseg-batch score images.kseg.zarr --reference labels
       kseg-batch score images.kseg.zarr --reference labels --assign one-to-one
       kseg-batch score scene.kseg.zarr --reference fields.gpkg --attribute crop
-      kseg-batch score photos.kseg.zarr --what segments --reference people --to out
+      kseg-batch score a.kseg.zarr --what segments --reference people --to out
     """
     settings, execution, compared = given.make(ScoreSettings), given.make(ExecutionSettings), given.make(Compared)
     from workflows.score import ScoreRequest

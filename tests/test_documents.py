@@ -148,6 +148,7 @@ def test_every_key_of_json_is_named_in_its_page(
             "inspect s.zarr --table t.csv",
             "inspect b.zarr --objects o.csv",
             "inspect s.zarr --signatures g.csv",
+            "inspect named.zarr",
             "inspect m.zarr",
             "inspect stack.zarr",
             "inspect own.zarr",
@@ -162,7 +163,11 @@ def test_every_key_of_json_is_named_in_its_page(
         ],
         "check": ["check s.zarr", "check s.zarr --repair", "check e.zarr", "check missing.zarr"],
         "config": ["config run"],
-        "export": ["export s.zarr --to files --what masks,cutout", "export missing.zarr --to files"],
+        "export": [
+            "export s.zarr --to files --what masks,cutout",
+            "export named.zarr --to of-classes --what masks",
+            "export missing.zarr --to files",
+        ],
         "score": ["score s.zarr --reference files/b.mask-0.png --to score", "score missing.zarr --reference in"],
         "report": ["report s.zarr", "report missing.zarr"],
     }
@@ -171,7 +176,9 @@ def test_every_key_of_json_is_named_in_its_page(
         if command == "export":
             Path("in", "a.png").write_bytes(b"another file")
         if command == "inspect":
-            shutil.copytree("s.zarr", "damaged.zarr")
+            for copy in ("damaged.zarr", "named.zarr"):
+                shutil.copytree("s.zarr", copy)
+            kseg("classes", "named.zarr", "plant=0")
             Path("big", "a.png").write_bytes(b"another file")
             Path("damaged.zarr", "images", "a.png", "zarr.json").write_bytes(b"damaged")
         if command == "report":

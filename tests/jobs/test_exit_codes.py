@@ -249,7 +249,7 @@ USAGE = {
     "run in --k 2.5": ("--k",),
     "run in": ("--k 5 or --k auto", "--model", "one of the two"),
     "run in --k 2 --model in": ("--k 5 or --k auto", "--model", "one of the two"),
-    "run in --k 2 --features xyz": ("--features is one of auto, rgb, gray, hsv, lab, bands; got 'xyz'",),
+    "run in --k 2 --features xyz": ("--features is one of auto, rgb, gray, hsv, lab, hed, bands; got 'xyz'",),
     "run in --k 2 --scope all": ("--scope is one of global, image; got 'all'",),
     "run in --k 2 --init farthest": ("--init is one of k-means++, random; got 'farthest'",),
     "run in --k 2 --attempts 0": ("--attempts is at least 1; got 0",),
