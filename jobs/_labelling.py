@@ -169,12 +169,13 @@ def _palettes(output: str, result: dict[str, Any]) -> list[str]:
 
 def class_lines(output: str, result: dict[str, Any]) -> list[str]:
     """A table of the classes of a store or model, where clusters have names."""
-    if result["k"] is None:
+    from kseg_core.store.manifest import has_classes
+
+    if result["k"] is None or not has_classes(output):
         return []
     from workflows.classes import named_rows
 
-    rows = named_rows(output)
-    return class_rows(rows) if rows else []
+    return class_rows(named_rows(output))
 
 
 def _tell_of_the_store(report: Report, request: Request, result: dict[str, Any], extras: Extras) -> int:

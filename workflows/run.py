@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kseg_core.config import AUTO
 from kseg_core.reading.decoded import keeping
+from kseg_core.store.manifest import has_classes
 from kseg_core.store.model import Model
 from kseg_core.sweep import elbow
 
@@ -151,6 +152,8 @@ def label(scan: Scan, model: Model | None, given: bool, output: Output, context:
 
 def name_labelled(request: Request, output: Output, failures: Sequence[Failure], context: Context) -> list[Failure]:
     """The classes of what is labelled, where the store's own model has names; what failed."""
+    if not has_classes(output.path):
+        return []
     model = Model.load(output.path)  # the names that a store was given since it was made stand
     naming = naming_of(output.path, model, request.config.output.tile)
     keys = sorted(set(output.everything.inertia) - {failure.key for failure in failures})

@@ -29,6 +29,18 @@ NAMED = 5  # of the images in one line; the others are counted
 KINDS = ("store", "model")  # what stands on its own; an image's group inside a store does not
 
 
+def has_classes(path: str) -> bool:
+    """Whether clusters have names, of a model or of a store whose images share one.
+
+    Raises
+    ------
+    StoreError
+        As of `read_attributes`.
+    """
+    models = (read_attributes(place) or {} for place in (os.path.join(path, "model"), path))
+    return any(each.get("kind") == "model" and bool(each.get("classes")) for each in models)
+
+
 def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The ``kseg`` attributes of a Zarr v3 group on disk, or None where there are none.
 

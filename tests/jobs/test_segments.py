@@ -155,7 +155,7 @@ def test_a_run_that_wants_other_layers_than_its_store_has_names_the_commands_tha
         "edges run.zarr --low 60 --high 80",
         "segments run.zarr --level coarse --segment-scale auto --overwrite",
     ]
-    (shared,) = commands("--segments fine --segment-scale native --segment-palette shared --edges 50,90")[1:]
+    (shared,) = commands("--segments fine --segment-scale native --segment-palette shared --edges 50,90")
     assert shared == "segments run.zarr --level fine --segment-palette shared --overwrite"
     assert [kseg(each).code for each in (shared, "segments run.zarr --level 0.2")] == [0, 0]
     assert open_store("run.zarr")["a.png"].array("labels/segments/0").attrs["kseg"]["palette"] == "shared"

@@ -336,7 +336,7 @@ def test_a_variable_may_have_a_list_with_commas_or_blanks(
     monkeypatch.setenv("KSEG_WHAT", "masks")
     for text in ("2,3", "2, 3", "2 3"):
         monkeypatch.setenv("KSEG_CLUSTER", text)
-        assert asked("export s.zarr --to d")[0].settings.clusters == (2, 3)
+        assert asked("export s.zarr --to d")[0].settings.clusters == ("2", "3")
 
 
 ONE, SOME, SWITCH = "takes a number or text, not", "takes numbers or texts, not", "takes true or false"
@@ -437,7 +437,7 @@ def test_a_misspelt_option_is_told_what_was_meant_and_one_of_another_command_who
         "run in --kk": "--kk",  # and no option that is merely as short
         "apply in --nonsense": "--nonsense",
         "apply in --model m.zarr --refit": "--refit; it is an option of: kseg-batch run, fit",
-        "fit in --to x": "--to; it is an option of: kseg-batch export, report, score",
+        "fit in --to x": "--to; it is an option of: kseg-batch classes, export, report, score",
         "config run --nonsense": "--nonsense",
     }.items():
         outcome = kseg(*line.split())

@@ -572,7 +572,7 @@ def test_a_format_is_known_by_its_suffix_and_in_any_case(made: Path, tmp_path: P
     run(made, tmp_path, "segmented", format="tif", images=("picture-1.png",))
     assert names(tmp_path) == ["picture-1.segmented.tif"]
     for given in ("jpg", "tiffs", ""):
-        with pytest.raises(UsageError, match=f"one of auto, png, tiff, geojson; got '{given}'"):
+        with pytest.raises(UsageError, match=f"one of auto, png, tiff, geojson, gpkg, fgb, qupath; got '{given}'"):
             ExportSettings(format=given)
 
 
@@ -587,7 +587,7 @@ def test_a_format_and_a_kind_that_are_not_in_the_product_are_an_entry_each(
         image.save(path, "WEBP", lossless=True, exact=True, xmp=b"<made by kseg-batch>")
 
     webp = FileFormat("webp", "webp", "picture", write, lambda head, file: b"kseg-batch" in head + file.read())
-    with pytest.raises(UsageError, match="--format is one of auto, png, tiff, geojson; got 'webp'"):
+    with pytest.raises(UsageError, match="--format is one of auto, png, tiff, geojson, gpkg, fgb, qupath; got 'webp'"):
         ExportSettings(format="webp")
     monkeypatch.setitem(FORMATS, "webp", webp)
     monkeypatch.setitem(KINDS, "bold", Kind("bold", "boundaries, and thick", "each", part="b", of_pixels=True))

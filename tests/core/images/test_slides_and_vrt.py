@@ -441,6 +441,6 @@ def test_what_proj_cannot_place_is_refused_in_words() -> None:
     placement = Placement(GeoReference(CRS.from_epsg(32633).to_wkt().replace("0.9996", "-1e300"), (1, 0, 0, 0, 1, 0)))
     for geo in (placement, Placement(GeoReference(system, (1, 0, 0, 0, 1, 0)))):
         with pytest.raises(StoreError, match="longitude and latitude"):
-            geo._degrees(np.array([[1.0, 2.0]]))
+            geo._positions(np.array([[1.0, 2.0]]))
     with pytest.raises(Refused, match="PROJ cannot bring"):
         _transformed(np.array([[1.0, 2.0]]), system, "EPSG:4326")
