@@ -278,7 +278,8 @@ def test_files_that_change_between_summary_and_labelling_are_reported_and_not_fa
         name: reason for name, (_, reason) in deeds.items()
     }
     assert [image.source for image in open_store(str(tmp_path / "out.zarr")).values()] == [
-        str(tmp_path / "in" / name) for name in ("stays.png", "stays too.png")
+        str(tmp_path / "in" / name)
+        for name in ("stays too.png", "stays.png")  # by key
     ]
     assert result.images.labelled == 2
     assert result.pixels_total == 2 * 40 * 50  # counts and inertia are those of what was labelled
