@@ -96,6 +96,16 @@ def test_an_image_is_in_one_bundle_or_in_pieces_that_cover_it_once(shapes: list[
         assert cover_once(pieces)
 
 
+@settings(max_examples=40, deadline=None)
+@given(sizes, st.booleans())
+def test_which_image_stands_for_all_depends_on_neither_tiles_nor_workers(
+    shapes: list[tuple[int, int]], tiled: bool
+) -> None:
+    sources = sources_of(shapes, BY_WINDOWS if tiled else None)
+    for tile, workers in ((64, 1), (TILE, 2), (4096, 16)):
+        assert make_plan(sources, tile, workers).first == sources[0]
+
+
 def cover_once(pieces: tuple[Piece, ...]) -> bool:
     """Whether pieces are cut along the tile grid, and no pixel of the image is in two of them or in none."""
     height, width = pieces[0].source.shape

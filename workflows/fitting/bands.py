@@ -89,7 +89,7 @@ def read_bands(
     plan, failures = same_kind(plan, settings.chosen, context.executor)
     if not plan.sources:
         return None, failures
-    info = plan.sources[0].info
+    info = plan.first.info
     chosen = settle(settings.chosen, info)
     dimensions = len(chosen) or look_at_dimensions(first_piece(plan), chosen)
     clustered = chosen or tuple(range(1, dimensions + 1))
@@ -129,7 +129,7 @@ def display_of_plan(plan: Plan, settings: FitSettings, clustered: Bands) -> tupl
     UsageError
         If others are asked for than are clustered.
     """
-    source = min(plan.sources, key=lambda each: each.file.key)  # whatever is worked on in pieces
+    source = plan.first
     try:
         return display_of(settings.display, clustered, source.info)
     except Refused as error:

@@ -147,7 +147,7 @@ def fit_plan(
         return None, failures
     context.progress.stage("finding centroids", 0, 0)
     model = fit_points(points, settings, context.executor, match, refit=refit)
-    first = plan.sources[0]
+    first = plan.first
     return model.of_smoothed(first.smoothing).of_stack(first.info), failures
 
 

@@ -42,7 +42,7 @@ def share_palette(plan: Plan, layer: SegmentLayer, store: str, tile: int, contex
     if any((hierarchy_facts(store, key) or {}).get("palette") == "shared" for key in images_of(store) - plan.keys):
         return []  # it is lost, and some images stay as they are: no other is found for the rest
     job = Adding.to(store, layer, tile)
-    bands = stored.bands_of(plan.sources[0], job.clustered)
+    bands = stored.bands_of(plan.first, job.clustered)
     _require_one_kind(plan.sources, job)
     step = sampling_step(plan.pixels, SAMPLED_BANDS_PX)
     found, failures = pass_over(plan.unsmoothed, partial(look_at, bands=bands, step=step), STAGE, context)

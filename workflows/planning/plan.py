@@ -92,6 +92,11 @@ class Plan:
         ]
 
     @property
+    def first(self) -> ImageSource:
+        """The one of the lowest key, which stands for all of a kind, whatever is worked on together or in pieces."""
+        return min(self.sources, key=lambda source: source.file.key)
+
+    @property
     def pixels(self) -> int:
         return sum(source.pixels for source in self.sources)
 
