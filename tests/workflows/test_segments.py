@@ -100,13 +100,13 @@ def test_an_export_has_their_numbers_and_each_in_its_mean_colour(
 ) -> None:
     result = run(made, tmp_path, level=level)
     assert [file.name for file in result.files] == [
-        f"{key}.segments.{suffix}" for key in (CLEAR, LONG) for suffix in ("tif", "png")
+        f"{Path(key).stem}.segments.{suffix}" for key in (CLEAR, LONG) for suffix in ("tif", "png")
     ]
     for key in (CLEAR, LONG):
-        numbers = tifffile.imread(tmp_path / f"{key}.segments.tif")
+        numbers = tifffile.imread(tmp_path / f"{Path(key).stem}.segments.tif")
         assert numbers.dtype == np.uint32
         np.testing.assert_array_equal(numbers, cut(array(made, key, "contours"), 0.2 if level is None else level))
-        picture = np.asarray(Image.open(tmp_path / f"{key}.segments.png"))
+        picture = np.asarray(Image.open(tmp_path / f"{Path(key).stem}.segments.png"))
         np.testing.assert_array_equal(picture, painted(numbers, read_image(str(folder / key)).samples))
     if level in (None, 0.2):
         np.testing.assert_array_equal(numbers, array(made, LONG))
@@ -133,7 +133,7 @@ def test_without_the_image_they_are_painted_as_their_clusters(made: Path, folder
         assert run(made, tmp_path / "stored").status == "ok"  # their mean colours are in the store
     finally:
         away.rename(folder)
-    name = f"{LONG}.segments"
+    name = f"{Path(LONG).stem}.segments"
     assert (tmp_path / "with" / f"{name}.tif").read_bytes() == (tmp_path / "without" / f"{name}.tif").read_bytes()
     numbers, labels = tifffile.imread(tmp_path / "with" / f"{name}.tif"), array(made, LONG, "labels/kmeans/0")
     picture = np.asarray(Image.open(tmp_path / "without" / f"{name}.png"))
@@ -148,14 +148,14 @@ def test_outlines_cover_each_segment(made: Path, tmp_path: Path, level: float | 
     features = pytest.importorskip("rasterio.features")
     run(made, tmp_path, level=level)
     result = run(made, tmp_path, level=level, format="geojson")
-    assert [file.name for file in result.files] == [f"{key}.segments.geojson" for key in (CLEAR, LONG)]
+    assert [file.name for file in result.files] == [f"{Path(key).stem}.segments.geojson" for key in (CLEAR, LONG)]
     for key in (CLEAR, LONG):
-        numbers = tifffile.imread(tmp_path / f"{key}.segments.tif")
-        found = json.loads((tmp_path / f"{key}.segments.geojson").read_text())["features"]
+        numbers = tifffile.imread(tmp_path / f"{Path(key).stem}.segments.tif")
+        found = json.loads((tmp_path / f"{Path(key).stem}.segments.geojson").read_text())["features"]
         pairs = [(each["geometry"], each["properties"]["segment"]) for each in found]
         np.testing.assert_array_equal(features.rasterize(pairs, numbers.shape, dtype="uint32"), numbers)
         told = {each["properties"]["segment"]: each["properties"] for each in found}
-        picture = np.asarray(Image.open(tmp_path / f"{key}.segments.png"))
+        picture = np.asarray(Image.open(tmp_path / f"{Path(key).stem}.segments.png"))
         for number, own in told.items():
             (color,) = np.unique(picture[numbers == number][:, :3], axis=0)
             assert own["color"] == "#" + bytes(color).hex()
