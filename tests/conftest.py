@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,9 @@ from tests.command_lines import (  # noqa: F401 - fixtures, but for the first
     programs,
 )
 from tests.object_store import aws, bucket, object_store  # noqa: F401 - fixtures
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs that are started here would ignore it too
 
 settings.register_profile("no times", deadline=None)  # machines are shared, and kernels compile in the first example
 settings.load_profile("no times")

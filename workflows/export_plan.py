@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Literal
 
-from kseg_core import storage
 from kseg_core.command_lines import command_line, made_anew_by, place
 from kseg_core.config import ADDED
 from kseg_core.errors import KsegError, StoreError, UnreadableImage, UsageError
@@ -19,6 +18,7 @@ from kseg_core.inputs.listing import NAMES
 from kseg_core.inputs.patterns import Filter
 from kseg_core.layers import LAYERS
 from kseg_core.products import KINDS, Clusters, What, written_as
+from kseg_core.result_folder import require_outside
 from kseg_core.store.legend import Legend, chosen_values, named_legend
 from kseg_core.store.manifest import added_alone
 from kseg_core.store.model import Model
@@ -178,11 +178,9 @@ def require_folder(folder: str, store: str) -> None:
     UsageError
         If it is a file, or in the store.
     """
-    storage.require_here(folder, "files are exported")
+    require_outside(folder, store, "files are exported")
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f"--to {folder}: that is a file, not a folder")
-    if f"{os.path.realpath(folder)}/".startswith(f"{os.path.realpath(store)}/"):
-        raise UsageError(f"--to {folder}: that is in the store; choose a folder outside")
 
 
 def names_of_files(store: Store) -> dict[str, str]:

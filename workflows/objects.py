@@ -122,15 +122,7 @@ def write_object_table(
     KsegError
         If the table cannot be written, there is no store, or its labels or an image cannot be read.
     """
-    require_table(request.table, overwrite=request.overwrite)
-    store = open_store(request.store)
-    if not store.complete:
-        raise StoreError(f"{request.store}: the run that made it has not finished; the same command completes it")
-    images = images_with(store, request.settings, request.images)
-    with Context.open(execution, progress) as context:
-        pixels = sum(int(np.prod(image.attributes["shape"])) for image in images)
-        context.progress.stage("measuring regions", len(images), pixels)
-        planned, without = plan_objects(store, images, request, context)
+    with measuring("regions", request, execution, progress) as (context, store, planned, without):
         names = list(band_columns(list(dict.fromkeys(name for image in planned for name in image.names))))
         folder = os.path.dirname(os.path.abspath(request.table))
         rows = (
@@ -140,6 +132,28 @@ def write_object_table(
         )
         columns = COLUMNS | dict.fromkeys(names, float)
         return ObjectTable(write_table(request.table, columns, rows), without)
+
+
+@contextmanager
+def measuring(
+    what: str, request: ObjectRequest, execution: ExecutionSettings, progress: Progress | None
+) -> Iterator[tuple[Context, Store, list[Planned], dict[str, str]]]:
+    """The store of a request, and its images as `plan_objects` has them, to be measured in a context.
+
+    Raises
+    ------
+    UsageError, KsegError
+        As `write_object_table`.
+    """
+    require_table(request.table, overwrite=request.overwrite)
+    store = open_store(request.store)
+    if not store.complete:
+        raise StoreError(f"{request.store}: the run that made it has not finished; the same command completes it")
+    images = images_with(store, request.settings, request.images)
+    with Context.open(execution, progress) as context:
+        pixels = sum(int(np.prod(image.attributes["shape"])) for image in images)
+        context.progress.stage(f"measuring {what}", len(images), pixels)
+        yield context, store, *plan_objects(store, images, request, context)
 
 
 def images_with(store: Store, settings: ObjectSettings, wanted: Sequence[str]) -> list[StoredImage]:

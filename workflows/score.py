@@ -20,7 +20,7 @@ from kseg_core.scoring.matching import ReferencePlace
 from kseg_core.scoring.pairs import PAIR_BYTES, Sum, TooManyPairs
 from kseg_core.scoring.references import Reference, look_at
 from kseg_core.scoring.score import Score
-from kseg_core.scoring.settings import ScoreSettings, require_folder
+from kseg_core.scoring.settings import ScoreSettings, require_place
 from kseg_core.store.cuts import Cut
 from kseg_core.store.legend import Legend
 from kseg_core.store.model import Model
@@ -86,7 +86,7 @@ def score(request: ScoreRequest, execution: ExecutionSettings, progress: Progres
     """
     store, settings = open_store(request.store), request.settings
     if request.to is not None:
-        require_folder(request.to, store.path, overwrite=settings.overwrite)
+        require_place(request.to, store.path, overwrite=settings.overwrite)
     images, damaged = chosen_images(store, request.images)
     what, legend = _what(store, images, settings)
     failures = [

@@ -6,24 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from kseg_core import storage
 from kseg_core.clustering.groups import GroupSums
 from kseg_core.config import ExecutionSettings
-from kseg_core.errors import StoreError, UsageError
-from kseg_core.export.tables import require_table, write_table
+from kseg_core.errors import UsageError
+from kseg_core.export.tables import write_table
 from kseg_core.layers.tiles import Region
 from kseg_core.shapes.object_bands import ImageBands
 from kseg_core.shapes.object_table import ImageObjects
 from kseg_core.shapes.objects import HALO
 from kseg_core.shapes.regions import PixelArea
 from kseg_core.shapes.signatures import COLUMNS, signature_rows, sums_of_classes
-from kseg_core.store.opening import Store, StoredImage, open_store
+from kseg_core.store.opening import Store, StoredImage
 
 from .computing.context import Context, merge_all
 from .computing.executor import Progress
-from .objects import ObjectRequest, Planned, images_with, measured_ahead, plan_objects, read_windows, sound_values
+from .objects import ObjectRequest, Planned, measured_ahead, measuring, read_windows, sound_values
 
 Row = tuple[Any, ...]
 
@@ -57,15 +55,7 @@ def write_signatures(
     """
     if request.settings.of == "segments":
         raise UsageError("--of segments: signatures are of classes or clusters; --objects measures segments")
-    require_table(request.table, overwrite=request.overwrite)
-    store = open_store(request.store)
-    if not store.complete:
-        raise StoreError(f"{request.store}: the run that made it has not finished; the same command completes it")
-    images = images_with(store, request.settings, request.images)
-    with Context.open(execution, progress) as context:
-        pixels = sum(int(np.prod(image.attributes["shape"])) for image in images)
-        context.progress.stage("measuring classes", len(images), pixels)
-        planned, without = plan_objects(store, images, request, context)
+    with measuring("classes", request, execution, progress) as (context, store, planned, without):
         sums = list(_sums_of_images(store, planned, context))
     together = _together(store, planned, sums)
     each = [_rows_of(image, own) for image, own in zip(planned, sums, strict=True)]

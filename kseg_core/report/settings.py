@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from kseg_core import storage
-from kseg_core.errors import KsegError, UsageError
+from kseg_core.errors import UsageError
 from kseg_core.inputs.passed_over import is_report
 from kseg_core.options import option
+from kseg_core.result_folder import require_own_folder
 
 MOST_PICTURES = 1000
 THUMBNAIL_PX = (16, 2048)
@@ -49,23 +49,7 @@ def require_place(folder: str, store: str, *, overwrite: bool) -> None:
 
     Raises
     ------
-    UsageError
-        If it is no name, or lies in the store.
-    KsegError
-        If something else is there: a file, or a folder that is neither empty nor an earlier report.
+    UsageError, KsegError
+        As `require_own_folder`.
     """
-    if not folder.strip():
-        raise UsageError("--to is empty: name a folder, or leave it out for the default")
-    storage.require_here(folder, "a report is written")
-    inside, outside = os.path.realpath(folder), os.path.realpath(store)
-    if inside == outside or inside.startswith(outside + os.sep):
-        raise UsageError(f"{folder} lies in the store; choose another folder with --to")
-    if not os.path.lexists(folder):
-        return
-    if not os.path.isdir(folder):
-        raise KsegError(f"{folder} is a file; choose another folder with --to")
-    if not overwrite and os.listdir(folder) and not is_report(folder):
-        raise KsegError(
-            f"{folder} holds other things than an earlier report; choose another folder with --to, or write the report "
-            "among them with --overwrite"
-        )
+    require_own_folder(folder, store, "report", is_report, overwrite=overwrite)

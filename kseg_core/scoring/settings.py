@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
-from kseg_core import storage
-from kseg_core.errors import KsegError, UsageError
 from kseg_core.input_settings import InputSettings
 from kseg_core.inputs.passed_over import is_score
 from kseg_core.options import joined, option, require, require_one_of
+from kseg_core.result_folder import require_own_folder
 from kseg_core.segment_settings import parse_level
 
 What = Literal["auto", "labels", "classes", "segments"]
@@ -119,28 +117,12 @@ class ScoreSettings:
         return InputSettings(nodata=self.nodata).takes_stated_nodata
 
 
-def require_folder(folder: str, store: str, *, overwrite: bool) -> None:
+def require_place(folder: str, store: str, *, overwrite: bool) -> None:
     """See that a score may be written to a folder.
 
     Raises
     ------
-    UsageError
-        If it is no name, or lies in the store.
-    KsegError
-        If something else is there: a file, or a folder that is neither empty nor of an earlier score.
+    UsageError, KsegError
+        As `require_own_folder`.
     """
-    if not folder.strip():
-        raise UsageError("--to is empty: name a folder for the files")
-    storage.require_here(folder, "a score is written")
-    inside, outside = os.path.realpath(folder), os.path.realpath(store)
-    if inside == outside or inside.startswith(outside + os.sep):
-        raise UsageError(f"--to {folder}: that is in the store; choose a folder outside")
-    if not os.path.lexists(folder):
-        return
-    if not os.path.isdir(folder):
-        raise KsegError(f"{folder} is a file; choose another folder with --to")
-    if not overwrite and os.listdir(folder) and not is_score(folder):
-        raise KsegError(
-            f"{folder} holds other things than an earlier score; choose another folder with --to, or write the score "
-            "among them with --overwrite"
-        )
+    require_own_folder(folder, store, "score", is_score, overwrite=overwrite)
